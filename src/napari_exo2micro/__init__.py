@@ -1,0 +1,16 @@
+"""Finds microbes on rock from fluorescence images before and after staining.
+
+Importing this package loads nothing heavy. Scripts import the headless core as
+``from napari_exo2micro import core as e2m``.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+
+__all__ = ["__version__"]
+
+try:
+    __version__ = version("napari-exo2micro")
+except PackageNotFoundError:  # run from a source tree that was never installed
+    __version__ = "0+unknown"
