@@ -1,0 +1,158 @@
+"""What a parameter is: its type, its range and how it is checked."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from napari_exo2micro.core.errors import ParameterError
+
+__all__ = ["Parameter", "ParameterValue", "parameter"]
+
+ParameterValue = bool | int | float | str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One tuning parameter.
+
+    Attributes
+    ----------
+    name : str
+        As scripts and the command line spell it.
+    default : bool, int, float, str or None
+        The value that adds nothing to a file name.
+    abbreviation : str
+        Up to 8 lower-case letters: the part of a file name and the FITS key.
+    stage : int
+        The first stage that the parameter has an effect on.
+    description : str
+        One sentence for a tooltip.
+    kind : type
+        `bool`, `int`, `float` or `str`; of the values that are not None.
+    optional : bool
+        Whether None is a value, meaning "not asked for".
+    minimum, maximum : float or None
+        Inclusive limits of a number.
+    exclusive_minimum : bool
+        Whether `minimum` itself is refused.
+    choices : tuple of str
+        The values that a string can take.
+    unit : str
+        For people, for example "px" or "deg".
+    """
+
+    name: str
+    default: ParameterValue
+    abbreviation: str
+    stage: int
+    description: str
+    kind: type
+    optional: bool = False
+    minimum: float | None = None
+    maximum: float | None = None
+    exclusive_minimum: bool = False
+    choices: tuple[str, ...] = ()
+    unit: str = ""
+
+    def check(self, value: Any) -> ParameterValue:
+        """Return `value` as this parameter's type.
+
+        Raises
+        ------
+        ParameterError
+            When it has another type or lies out of range.
+        """
+        if value is None and self.optional:
+            return None
+        number = _as_kind(value, self.kind)
+        if number is None:
+            raise ParameterError(
+                f"parameter '{self.name}' takes {self.wanted()}, found {value!r} "
+                f"({type(value).__name__})"
+            )
+        if not self._in_range(number):
+            raise ParameterError(
+                f"parameter '{self.name}' takes {self.wanted()}, found {value!r}"
+            )
+        return number
+
+    def _in_range(self, value: ParameterValue) -> bool:
+        if isinstance(value, str):
+            return value in self.choices if self.choices else bool(_WORD(value))
+        if isinstance(value, bool) or value is None:
+            return True
+        if not math.isfinite(value):
+            return False
+        above = self.minimum is None or (
+            value > self.minimum if self.exclusive_minimum else value >= self.minimum
+        )
+        return above and (self.maximum is None or value <= self.maximum)
+
+    def wanted(self) -> str:
+        """Return in words what values the parameter takes."""
+        if self.choices:
+            words = "one of " + ", ".join(self.choices)
+        else:
+            words = {
+                bool: "True or False",
+                int: "a whole number",
+                float: "a number",
+                str: "a word of letters and digits",
+            }[self.kind]
+        if self.minimum is not None and self.maximum is not None:
+            low = "above" if self.exclusive_minimum else "from"
+            high = "up" if self.exclusive_minimum else ""
+            words += (
+                f" {low} {self.minimum:g} {high}".rstrip() + f" to {self.maximum:g}"
+            )
+        elif self.minimum is not None:
+            low = "above" if self.exclusive_minimum else "of at least"
+            words += f" {low} {self.minimum:g}"
+        if self.unit:
+            words += f" ({self.unit})"
+        return words + (" or None" if self.optional else "")
+
+
+_WORD = re.compile(r"[A-Za-z0-9.]+").fullmatch
+
+
+def _as_kind(value: Any, kind: type) -> ParameterValue:
+    """Return `value` as `kind`, or None when it is of another type."""
+    if hasattr(value, "item") and getattr(value, "ndim", 0) == 0:
+        value = value.item()  # a numpy scalar counts as the number it holds
+    if kind is bool:
+        return value if isinstance(value, bool) else None
+    if kind is str:
+        return value if isinstance(value, str) else None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    if kind is float:
+        return float(value)
+    return value if isinstance(value, int) else None
+
+
+def parameter(
+    name: str,
+    default: ParameterValue,
+    abbreviation: str,
+    stage: int,
+    description: str,
+    **more: Any,
+) -> Parameter:
+    """Return a `Parameter` whose type follows from its default.
+
+    None as the default means an optional number.
+    """
+    more.setdefault("kind", float if default is None else type(default))
+    return Parameter(
+        name,
+        default,
+        abbreviation,
+        stage,
+        description,
+        optional=default is None,
+        **more,
+    )

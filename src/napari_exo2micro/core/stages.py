@@ -1,0 +1,94 @@
+"""The stages: their order, names, methods and files, in one registry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from napari_exo2micro.core.errors import ParameterError
+
+__all__ = ["STAGES", "STAGE_NAMES", "Stage", "register_stage", "unregister_stage"]
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One step of the pipeline.
+
+    Attributes
+    ----------
+    number : int
+        Counts from 1; the order of the run.
+    name : str
+        Begins with the number in two digits; the start of the stage's file names.
+    title : str
+        In words, for people.
+    method : str
+        The method of `SampleDye` that does the work; takes ``force=False``.
+    checkpoints : tuple of str
+        The images that the stage always leaves.
+    """
+
+    number: int
+    name: str
+    title: str
+    method: str
+    checkpoints: tuple[str, ...]
+
+
+#: number -> `Stage`, in the order of the run.
+STAGES: dict[int, Stage] = {
+    stage.number: stage
+    for stage in (
+        Stage(1, "01_padded", "padding", "_run_stage_1_padding", ("post", "pre")),
+        Stage(
+            2,
+            "02_icp_aligned",
+            "boundary alignment",
+            "_run_stage_2_boundary",
+            ("pre",),
+        ),
+        Stage(
+            3,
+            "03_interior_aligned",
+            "interior alignment",
+            "_run_stage_3_interior",
+            ("pre",),
+        ),
+        Stage(
+            4,
+            "04_difference",
+            "scale and difference",
+            "_run_stage_4_diagnostics",
+            ("difference",),
+        ),
+    )
+}
+
+#: number -> name, kept in step with `STAGES`.
+STAGE_NAMES: dict[int, str] = {stage.number: stage.name for stage in STAGES.values()}
+
+_BUILT_IN = frozenset(STAGES)
+
+
+def register_stage(stage: Stage) -> None:
+    """Add a stage after the last one; run, status and file names follow.
+
+    Raises
+    ------
+    ParameterError
+        When the number is not the next one or the name does not begin with it.
+    """
+    wanted = max(STAGES) + 1
+    if stage.number != wanted or not stage.name.startswith(f"{wanted:02d}_"):
+        raise ParameterError(
+            f"a new stage must have the number {wanted} and a name that begins with "
+            f"'{wanted:02d}_', found {stage.number} and '{stage.name}'"
+        )
+    STAGES[stage.number] = stage
+    STAGE_NAMES[stage.number] = stage.name
+
+
+def unregister_stage(number: int) -> None:
+    """Remove a stage that `register_stage` added last."""
+    if number in _BUILT_IN or number != max(STAGES):
+        raise ParameterError(f"stage {number} is not the last one of yours")
+    del STAGES[number], STAGE_NAMES[number]
