@@ -17,7 +17,7 @@ from napari_exo2micro.core.stages import STAGE_NAMES
 
 __all__ = [
     "ABBREVIATIONS",
-    "MAX_STAGE",
+    "MAX_STAGE",  # noqa: F822 (given by __getattr__)
     "PARAMETER_REGISTRY",
     "STAGE_NAMES",
     "Parameter",
@@ -80,7 +80,7 @@ def register_parameter(
 
     Examples
     --------
-    >>> entry = register_parameter("despeckle", 3, "medsize", 4, "Median size.", minimum=1)
+    >>> entry = register_parameter("despeckle", 3, "medsize", 4, "Size.", minimum=1)
     >>> entry.wanted()
     'a whole number of at least 1'
     >>> unregister_parameter("despeckle")
@@ -91,7 +91,8 @@ def register_parameter(
         )
     if stage not in STAGE_NAMES:
         raise ParameterError(
-            f"parameter '{name}' needs a stage of 1..{max(STAGE_NAMES)}, found {stage!r}"
+            f"parameter '{name}' needs a stage from 1 to {max(STAGE_NAMES)}, "
+            f"found {stage!r}"
         )
     entry = parameter(name, default, abbreviation, stage, description, **more)
     _refuse_ambiguous(entry)

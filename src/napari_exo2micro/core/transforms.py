@@ -48,7 +48,7 @@ class Transform:
     True
     """
 
-    matrix: NDArray[np.float64]
+    matrix: NDArray[np.floating[Any]]
 
     def __post_init__(self) -> None:
         matrix = np.array(self.matrix, dtype=np.float64)

@@ -1,0 +1,326 @@
+"""Windows over images that are larger than memory: reading, reducing, warping."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_exo2micro.core.transforms import Transform
+
+__all__ = [
+    "CV2_MAX_SIDE",
+    "INTERPOLATIONS",
+    "ImageLike",
+    "Interpolation",
+    "Raster",
+    "bands",
+    "reduce_image",
+    "warp_window",
+    "windows",
+]
+
+#: The longest side that every OpenCV resampling function takes.
+CV2_MAX_SIDE = 32767
+
+#: Rows of a band: a multiple of the coarsest pyramid level's pixel.
+BAND_ROWS = 1024
+
+Interpolation = Literal["linear", "cubic", "lanczos"]
+INTERPOLATIONS: dict[str, int] = {
+    "linear": cv2.INTER_LINEAR,
+    "cubic": cv2.INTER_CUBIC,
+    "lanczos": cv2.INTER_LANCZOS4,
+}
+
+
+class ImageLike(Protocol):
+    """A 2-D image that gives windows: an array, a memory map or a `Raster`."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Rows and columns."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of a pixel."""
+
+    def __getitem__(self, key: Any, /) -> Any:
+        """Return the window of two slices as an array."""
+
+
+class Raster:
+    """An image on disk, read window by window, with its smaller levels.
+
+    Parameters
+    ----------
+    levels : list of ndarray
+        Memory maps in the byte order of the file; the first is the full
+        resolution, each further one is half as large (2 x 2 means).
+    header : dict
+        What the file says about itself; empty for a file without a header.
+    path : Path
+        The file.
+    bzero : int
+        Added to stored values (FITS keeps unsigned 16-bit values that way).
+    """
+
+    def __init__(
+        self,
+        levels: list[NDArray[Any]],
+        header: dict[str, Any],
+        path: Path,
+        *,
+        bzero: int = 0,
+    ) -> None:
+        self._levels = levels
+        self._bzero = bzero
+        self.header = header
+        self.path = path
+        stored = levels[0].dtype
+        self._dtype = np.dtype(np.uint16) if bzero else stored.newbyteorder("=")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Rows and columns at full resolution."""
+        return self._levels[0].shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of a pixel, in the machine's byte order."""
+        return self._dtype
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes, always 2."""
+        return 2
+
+    @property
+    def n_levels(self) -> int:
+        """Number of pyramid levels in the file, the full resolution included."""
+        return len(self._levels)
+
+    def __getitem__(self, key: Any) -> NDArray[Any]:
+        """Return a window of the full resolution in the machine's byte order."""
+        return self.read(key)
+
+    def read(self, key: Any, level: int = 0) -> NDArray[Any]:
+        """Return a window of one pyramid level in the machine's byte order.
+
+        Parameters
+        ----------
+        key : tuple of slices
+            Rows and columns, in pixels of that level.
+        level : int
+            0 is the full resolution.
+
+        Returns
+        -------
+        ndarray
+            A view of the file where its byte order allows, otherwise a copy.
+        """
+        stored: NDArray[Any] = self._levels[level][key]
+        if self._bzero:
+            native = stored.astype(np.uint16)
+            native += np.uint16(self._bzero)
+            return native
+        if stored.dtype != self._dtype:
+            stored = stored.astype(self._dtype)
+        return stored
+
+    def level(self, level: int) -> NDArray[Any]:
+        """Return a whole pyramid level: a map where possible, otherwise a copy."""
+        return self.read((slice(None), slice(None)), level)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        """Return the whole image, a copy when its type must change."""
+        whole = self.level(0)
+        if dtype is not None and np.dtype(dtype) != whole.dtype:
+            converted: NDArray[Any] = whole.astype(dtype)
+            return converted
+        return np.array(whole) if copy else whole
+
+
+def bands(shape: tuple[int, ...], rows: int = BAND_ROWS) -> Iterator[tuple[int, int]]:
+    """Yield (first, end) rows of bands that cover an image from top to bottom."""
+    for start in range(0, shape[0], rows):
+        yield start, min(start + rows, shape[0])
+
+
+def windows(shape: tuple[int, ...], size: int = 2048) -> Iterator[tuple[slice, slice]]:
+    """Yield (rows, columns) of windows that cover an image without overlap."""
+    for y0, y1 in bands(shape, size):
+        for x0 in range(0, shape[1], size):
+            yield slice(y0, y1), slice(x0, min(x0 + size, shape[1]))
+
+
+def reduce_image(
+    image: ImageLike, max_side: int | None = None, factor: int | None = None
+) -> tuple[NDArray[np.float32], int]:
+    """Return a smaller version of an image: means over square blocks.
+
+    A pixel p of the result covers the full-resolution points around
+    ``(p + 0.5) * factor - 0.5``. Memory is bounded by the result and one band; the
+    levels of a `Raster` are used where they fit.
+
+    Parameters
+    ----------
+    image : ImageLike, shape (rows, columns)
+        Any real dtype.
+    max_side : int, optional
+        The result's longest side is at most this. Large images may come out up to
+        a quarter smaller, so that a level can be used.
+    factor : int, optional
+        Block size in px, instead of `max_side`.
+
+    Returns
+    -------
+    reduced : ndarray, float32, shape (ceil(rows / factor), ceil(columns / factor))
+        Blocks at the lower and right edge are means over what they have.
+    factor : int
+        Block size in px.
+    """
+    if factor is None:
+        if max_side is None:
+            raise ValueError("reduce_image needs max_side or factor")
+        factor = max(1, math.ceil(max(image.shape) / max_side))
+        if factor >= 8:
+            step = 1 << (factor.bit_length() - 3)
+            factor = -(-factor // step) * step
+    level = 0
+    if isinstance(image, Raster):
+        while level + 1 < image.n_levels and factor % (2 << level) == 0:
+            level += 1
+    block = factor >> level
+    source = image.read if isinstance(image, Raster) else None
+    rows, columns = (-(-side // (1 << level)) for side in image.shape)
+    reduced = np.empty((-(-rows // block), -(-columns // block)), np.float32)
+    band = max(block, 512 // block * block)
+    for y0 in range(0, rows, band):
+        key = (slice(y0, min(y0 + band, rows)), slice(None))
+        pixels = source(key, level) if source else np.asarray(image[key])
+        target = reduced[y0 // block : y0 // block + -(-pixels.shape[0] // block)]
+        target[...] = _block_means(pixels, block)
+    return reduced, factor
+
+
+def _block_means(pixels: NDArray[Any], block: int) -> NDArray[np.float32]:
+    """Return the means of square blocks; those at the edges may be smaller."""
+    if block == 1:
+        return pixels.astype(np.float32)
+    rows, columns = pixels.shape
+    result = np.empty((-(-rows // block), -(-columns // block)), np.float32)
+    # OpenCV's area reduction is exact for whole blocks; keep its sides in bounds.
+    chunk = CV2_MAX_SIDE // block * block
+    for x0 in range(0, columns, chunk):
+        part = pixels[:, x0 : x0 + chunk]
+        down, right = -part.shape[0] % block, -part.shape[1] % block
+        whole = part[: rows - rows % block, : part.shape[1] - part.shape[1] % block]
+        out = result[:, x0 // block : x0 // block + -(-part.shape[1] // block)]
+        if whole.size:
+            size = (whole.shape[1] // block, whole.shape[0] // block)
+            work = np.float64 if whole.dtype == np.float64 else np.float32
+            small = cv2.resize(whole.astype(work), size, interpolation=cv2.INTER_AREA)
+            out[: size[1], : size[0]] = small
+        if right:
+            edge = part[:, part.shape[1] - part.shape[1] % block :]
+            means = edge.mean(axis=1, dtype=np.float64)
+            out[:, -1] = _run_means(means, block)
+        if down:
+            edge = part[rows - rows % block :]
+            means = edge.mean(axis=0, dtype=np.float64)
+            out[-1] = _run_means(means, block)
+    return result
+
+
+def _run_means(values: NDArray[np.float64], block: int) -> NDArray[np.float64]:
+    starts = np.arange(0, len(values), block)
+    lengths = np.diff(np.append(starts, len(values)))
+    means: NDArray[np.float64] = np.add.reduceat(values, starts) / lengths
+    return means
+
+
+def warp_window(
+    image: ImageLike,
+    transform: Transform,
+    y0: int,
+    y1: int,
+    x0: int,
+    x1: int,
+    interpolation: str = "cubic",
+    border: float = 0,
+) -> NDArray[Any]:
+    """Return one window of ``warped[y, x] = image[transform((x, y))]``.
+
+    Parameters
+    ----------
+    image : ImageLike, shape (rows, columns)
+        The moving image; uint8, uint16, int16, float32 or float64.
+    transform : Transform
+        From points of the warped (fixed) image to points of `image`, px.
+    y0, y1, x0, x1 : int
+        Rows and columns of the window in the warped image.
+    interpolation : {'linear', 'cubic', 'lanczos'}
+        Resampling kernel. OpenCV places samples to 1/32 px.
+    border : float
+        Value outside `image`.
+
+    Returns
+    -------
+    ndarray, shape (y1 - y0, x1 - x0), dtype of `image`
+        Integers are rounded and clipped to the type.
+    """
+    shape = (y1 - y0, x1 - x0)
+    corners = np.array(
+        [(x0, y0), (x1 - 1, y0), (x0, y1 - 1), (x1 - 1, y1 - 1)], dtype=np.float64
+    )
+    mapped = transform(corners)
+    margin = 6
+    left, top = np.floor(mapped.min(axis=0)).astype(int) - margin
+    right, bottom = np.ceil(mapped.max(axis=0)).astype(int) + margin + 1
+    left, top = max(left, 0), max(top, 0)
+    right, bottom = min(right, image.shape[1]), min(bottom, image.shape[0])
+    if right <= left or bottom <= top:
+        return np.full(shape, border, image.dtype)
+    if max(right - left, bottom - top) > 4 * max(*shape, 256):
+        return _warp_in_halves(
+            image, transform, (y0, y1, x0, x1), interpolation, border
+        )
+    source = np.ascontiguousarray(image[top:bottom, left:right])
+    into = Transform.similarity(translation=(-float(left), -float(top)))
+    start = Transform.similarity(translation=(float(x0), float(y0)))
+    warped: NDArray[Any] = cv2.warpPerspective(
+        source,
+        (into @ transform @ start).matrix,
+        (shape[1], shape[0]),
+        flags=INTERPOLATIONS[interpolation] | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=border,
+    )
+    return warped
+
+
+def _warp_in_halves(
+    image: ImageLike,
+    transform: Transform,
+    window: tuple[int, int, int, int],
+    interpolation: str,
+    border: float,
+) -> NDArray[Any]:
+    """Warp a strongly magnified window in two parts, to bound what is read."""
+    y0, y1, x0, x1 = window
+    if y1 - y0 >= x1 - x0:
+        middle, axis = (y0 + y1) // 2, 0
+        parts = ((y0, middle, x0, x1), (middle, y1, x0, x1))
+    else:
+        middle, axis = (x0 + x1) // 2, 1
+        parts = ((y0, y1, x0, middle), (y0, y1, middle, x1))
+    return np.concatenate(
+        [warp_window(image, transform, *p, interpolation, border) for p in parts],
+        axis=axis,
+    )
