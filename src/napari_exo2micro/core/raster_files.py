@@ -1,0 +1,107 @@
+"""Opening images on disk, without reading more than their headers."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+from astropy.io import fits
+from numpy.typing import NDArray
+
+from napari_exo2micro.core.errors import CheckpointError
+from napari_exo2micro.core.rasters import Raster
+
+__all__ = ["FITS_EXTENSION", "open_raster"]
+
+#: Name of the FITS extension that holds the header as JSON text.
+FITS_EXTENSION = "PROVENANCE"
+
+
+def open_raster(path: Path) -> Raster:
+    """Open an image that `write_raster` or the reference system wrote.
+
+    Parameters
+    ----------
+    path : Path
+        A `.tiff` or `.fits` file with one uncompressed 2-D image.
+
+    Returns
+    -------
+    Raster
+        Memory-mapped; its header is empty when the file carries none of ours.
+
+    Raises
+    ------
+    CheckpointError
+        When the file is missing, truncated or no such image.
+    """
+    try:
+        return _open_fits(path) if path.suffix == ".fits" else _open_tiff(path)
+    except CheckpointError:
+        raise
+    except Exception as error:
+        reason = str(error) or type(error).__name__
+        raise CheckpointError(
+            f"{path} cannot be read ({reason}); run its stage again"
+        ) from error
+
+
+def _open_tiff(path: Path) -> Raster:
+    size = path.stat().st_size
+    with tifffile.TiffFile(path) as tif:
+        pages = [level.keyframe for level in tif.series[0].levels]
+        maps = [_map_page(path, page, tif.byteorder, size) for page in pages]
+        return Raster(maps, _read_json(pages[0].description), path)
+
+
+def _map_page(path: Path, page: Any, byteorder: str, size: int) -> NDArray[Any]:
+    if page.ndim != 2 or not page.is_memmappable or page.dtype is None:
+        raise CheckpointError(
+            f"{path} should hold one uncompressed grey image, found shape "
+            f"{page.shape} with compression {page.compression}; run its stage again"
+        )
+    start = page.dataoffsets[0]
+    if start + math.prod(page.shape) * page.dtype.itemsize > size:
+        raise CheckpointError(
+            f"{path} is truncated: {size} bytes hold less than its header promises; "
+            "run its stage again"
+        )
+    dtype = page.dtype.newbyteorder(">" if byteorder == ">" else "<")
+    return np.memmap(path, dtype, "r", start, page.shape)
+
+
+def _open_fits(path: Path) -> Raster:
+    size = path.stat().st_size
+    with fits.open(path, memmap=True, do_not_scale_image_data=True) as hdus:
+        header, info = hdus[0].header, hdus[0].fileinfo()
+        if header["NAXIS"] != 2:
+            raise CheckpointError(
+                f"{path} should hold one 2-D image, found {header['NAXIS']} axes; "
+                "run its stage again"
+            )
+        shape = (header["NAXIS2"], header["NAXIS1"])
+        codes = {8: "u1", 16: ">i2", -32: ">f4", -64: ">f8"}
+        dtype = np.dtype(codes[header["BITPIX"]])
+        bzero = int(header.get("BZERO", 0))
+        if info["datLoc"] + math.prod(shape) * dtype.itemsize > size:
+            raise CheckpointError(f"{path} is truncated; run its stage again")
+        text = ""
+        if FITS_EXTENSION in hdus:
+            text = hdus[FITS_EXTENSION].data.tobytes().decode("ascii", "replace")
+    data = np.memmap(path, dtype, "r", info["datLoc"], shape)
+    return Raster([data], _read_json(text), path, bzero=bzero)
+
+
+def _read_json(text: str) -> dict[str, Any]:
+    """Return the header in `text`, or nothing when the text is no JSON object."""
+    if not text.startswith("{"):
+        return {}
+    try:
+        stored = json.loads(text)
+    except ValueError:
+        return {}
+    return stored if isinstance(stored, dict) else {}

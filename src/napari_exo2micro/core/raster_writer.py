@@ -1,0 +1,373 @@
+"""Writing images: pyramidal TIFF and FITS, whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+import secrets
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from io import BufferedRandom
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+import psutil
+import tifffile
+from astropy.io import fits
+from numpy.typing import NDArray
+
+from napari_exo2micro.core.errors import OutputError
+from napari_exo2micro.core.monitor import Monitor
+from napari_exo2micro.core.raster_files import FITS_EXTENSION
+from napari_exo2micro.core.rasters import BAND_ROWS, CV2_MAX_SIDE
+
+__all__ = ["Card", "replace_file", "write_raster"]
+
+#: A FITS header card: key of at most 8 characters, value, comment.
+Card = tuple[str, str | int | float | bool, str]
+
+_SMALLEST_LEVEL = 512
+_FITS_BLOCK = 2880
+_BITPIX = {"u1": 8, "i2": 16, "u2": 16, "f4": -32, "f8": -64}
+
+
+def write_raster(
+    paths: Sequence[Path],
+    shape: tuple[int, int],
+    dtype: Any,
+    bands: Iterable[tuple[int, NDArray[Any]]],
+    *,
+    header: Mapping[str, Any],
+    cards: Sequence[Card] = (),
+    monitor: Monitor | None = None,
+) -> None:
+    """Write one image to TIFF and FITS files, band by band, whole or not at all.
+
+    The TIFF is an uncompressed BigTIFF whose levels (2 x 2 means) are contiguous,
+    the smaller ones in SubIFDs. The FITS has a plain primary image, row 0 first,
+    and `header` as JSON in an extension.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        Each ends in `.tiff` or `.fits`; all get the same pixels.
+    shape : tuple of int
+        Rows and columns.
+    dtype : data-type
+        uint8, uint16, int16, float32 or float64.
+    bands : iterable of (int, ndarray)
+        First row and pixels (h, columns) from top to bottom; a first row is a
+        multiple of `rasters.BAND_ROWS`, and what is left out is zero. Arrays must
+        not be changed after they were given.
+    header : mapping
+        JSON-ready; goes into the TIFF's ImageDescription and the FITS extension.
+    cards : sequence of Card
+        Cards of the FITS primary header.
+    monitor : Monitor, optional
+        Told the fraction written.
+
+    Raises
+    ------
+    OutputError
+        When a file cannot be written; files of these names that were there
+        before are untouched.
+    CancelledError
+        When the monitor was asked to stop; nothing is left behind.
+    """
+    dtype = np.dtype(dtype).newbyteorder("=")
+    _check_space(paths, shape, dtype)
+    with _replacing_all(paths) as temporary:
+        targets: list[_Target] = []
+        try:
+            for path, part in zip(paths, temporary, strict=True):
+                if path.suffix == ".fits":
+                    targets.append(_FitsTarget(part, shape, dtype, header, cards))
+                else:
+                    targets.append(_TiffTarget(part, shape, dtype, header))
+            _fill(targets, shape, bands, monitor or Monitor())
+        finally:
+            for target in targets:
+                target.close()
+
+
+class _Target(Protocol):
+    def write(self, y0: int, band: NDArray[Any]) -> None: ...
+    def finish(self) -> None: ...
+    def close(self) -> None: ...
+
+
+def _fill(
+    targets: Sequence[_Target],
+    shape: tuple[int, int],
+    bands: Iterable[tuple[int, NDArray[Any]]],
+    monitor: Monitor,
+) -> None:
+    """Write the bands while the next ones are made, one thread a file."""
+    with ThreadPoolExecutor(max(1, len(targets))) as pool:
+        pending: list[Future[None]] = []
+        for y0, band in bands:
+            monitor.report(y0 / shape[0], "writing")
+            if y0 % BAND_ROWS or band.shape[1:] != shape[1:]:
+                raise ValueError(f"no band: first row {y0}, shape {band.shape}")
+            for future in pending:
+                future.result()
+            pending = [pool.submit(target.write, y0, band) for target in targets]
+        for future in pending:
+            future.result()
+        for future in [pool.submit(target.finish) for target in targets]:
+            future.result()
+
+
+class _TiffTarget:
+    """A sparse pyramidal BigTIFF that is filled from top to bottom."""
+
+    def __init__(
+        self,
+        path: Path,
+        shape: tuple[int, int],
+        dtype: np.dtype[Any],
+        header: Mapping[str, Any],
+    ) -> None:
+        shapes = [shape]
+        while max(shapes[-1]) > 2 * _SMALLEST_LEVEL:
+            shapes.append((-(-shapes[-1][0] // 2), -(-shapes[-1][1] // 2)))
+        with tifffile.TiffWriter(path, bigtiff=True, byteorder="<") as writer:
+            for level, level_shape in enumerate(shapes):
+                writer.write(
+                    None,
+                    shape=level_shape,
+                    dtype=dtype,
+                    photometric="minisblack",
+                    metadata=None,
+                    software="napari-exo2micro",
+                    subifds=len(shapes) - 1 if level == 0 else None,
+                    subfiletype=1 if level else 0,
+                    description=json.dumps(header) if level == 0 else None,
+                )
+        with tifffile.TiffFile(path) as tif:
+            levels = tif.series[0].levels
+            self._offsets = [level.keyframe.dataoffsets[0] for level in levels]
+        self._shapes = shapes
+        self._dtype = dtype.newbyteorder("<")
+        self._file: BufferedRandom = path.open("r+b")
+        last = math.prod(shapes[-1]) * dtype.itemsize
+        size = os.fstat(self._file.fileno()).st_size
+        self._file.truncate(max(size, self._offsets[-1] + last))
+
+    def write(self, y0: int, band: NDArray[Any]) -> None:
+        """Write the rows of a band into every level; zeros stay holes."""
+        if not band.any():
+            return
+        for level, (offset, shape) in enumerate(
+            zip(self._offsets, self._shapes, strict=True)
+        ):
+            if level:
+                band = _halved(band)
+            row_bytes = shape[1] * self._dtype.itemsize
+            self._file.seek(offset + (y0 >> level) * row_bytes)
+            self._file.write(np.ascontiguousarray(band, self._dtype).data)
+
+    def finish(self) -> None:
+        """Hand everything to the disk."""
+        _sync(self._file)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _FitsTarget:
+    """A FITS file with a plain primary image and the header as an extension."""
+
+    def __init__(
+        self,
+        path: Path,
+        shape: tuple[int, int],
+        dtype: np.dtype[Any],
+        header: Mapping[str, Any],
+        cards: Sequence[Card],
+    ) -> None:
+        self._unsigned = dtype == np.uint16
+        self._dtype = np.dtype(">i2") if self._unsigned else dtype.newbyteorder(">")
+        primary = fits.Header(
+            [
+                ("SIMPLE", True, "conforms to FITS standard"),
+                ("BITPIX", _BITPIX[dtype.str[1:]], "array data type"),
+                ("NAXIS", 2, "number of array dimensions"),
+                ("NAXIS1", shape[1], "columns"),
+                ("NAXIS2", shape[0], "rows"),
+                ("EXTEND", True, "the extension holds the whole header as JSON"),
+            ]
+        )
+        if self._unsigned:
+            cards = [("BSCALE", 1, ""), ("BZERO", 32768, "unsigned integers"), *cards]
+        for key, value, comment in cards:
+            _add_card(primary, key, value, comment)
+        head = primary.tostring().encode("ascii")
+        text = np.frombuffer(json.dumps(header).encode("ascii"), np.uint8)
+        extension = fits.ImageHDU(text, name=FITS_EXTENSION)
+        extension.header.comments["EXTNAME"] = "JSON text, one byte a pixel"
+        tail = extension.header.tostring().encode("ascii") + text.tobytes()
+        self._row_bytes = shape[1] * self._dtype.itemsize
+        self._start = len(head)
+        end = self._start + shape[0] * self._row_bytes
+        end += -end % _FITS_BLOCK
+        self._file: BufferedRandom = path.open("w+b")
+        self._file.write(head)
+        self._file.seek(end)
+        self._file.write(tail + bytes(-len(tail) % _FITS_BLOCK))
+        self._zero_is_hole = not self._unsigned
+
+    def write(self, y0: int, band: NDArray[Any]) -> None:
+        """Write the rows of a band in FITS byte order."""
+        if self._zero_is_hole and not band.any():
+            return
+        if self._unsigned:
+            band = (band ^ np.uint16(0x8000)).view(np.int16)
+        self._file.seek(self._start + y0 * self._row_bytes)
+        self._file.write(np.ascontiguousarray(band, self._dtype).data)
+
+    def finish(self) -> None:
+        """Hand everything to the disk."""
+        _sync(self._file)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _add_card(
+    header: fits.Header, key: str, value: str | int | float | bool, comment: str
+) -> None:
+    """Append a card that FITS can hold: printable ASCII, finite numbers."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"the FITS key {key} cannot hold {value}")
+    if isinstance(value, str):
+        value = value.encode("ascii", "backslashreplace").decode("ascii")
+        value = "".join(c if c.isprintable() else " " for c in value)
+    header.append((key, value, comment), end=True)
+
+
+def _halved(band: NDArray[Any]) -> NDArray[Any]:
+    """Return the means over 2 x 2 pixels; an odd last row or column counts twice."""
+    rows, columns = band.shape
+    if rows % 2 or columns % 2:
+        band = np.pad(band, ((0, rows % 2), (0, columns % 2)), mode="edge")
+    rows, columns = band.shape[0] // 2, band.shape[1] // 2
+    half = np.empty((rows, columns), band.dtype)
+    step = CV2_MAX_SIDE // 2
+    for x0 in range(0, columns, step):
+        part = band[:, 2 * x0 : 2 * (x0 + step)]
+        half[:, x0 : x0 + step] = cv2.resize(
+            part, (part.shape[1] // 2, rows), interpolation=cv2.INTER_AREA
+        )
+    return half
+
+
+def _sync(file: BufferedRandom) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+@contextmanager
+def replace_file(path: Path) -> Iterator[Path]:
+    """Give a temporary name in the folder of `path`; it becomes `path` at the end.
+
+    On any error the temporary file is removed and `path` stays as it was.
+
+    Raises
+    ------
+    OutputError
+        When the folder or the file cannot be written.
+    """
+    with _replacing_all([path]) as (part,):
+        yield part
+
+
+@contextmanager
+def _replacing_all(paths: Sequence[Path]) -> Iterator[list[Path]]:
+    parts: list[Path] = []
+    try:
+        for path in paths:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _remove_leftovers(path)
+            parts.append(path.with_name(_temporary_name(path)))
+        yield parts
+        for path, part in zip(paths, parts, strict=True):
+            part.replace(path)
+            _sync_folder(path.parent)
+    except OSError as error:
+        if isinstance(error, OutputError):
+            raise
+        raise _output_error(paths[0], error) from error
+    finally:
+        for part in parts:
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
+
+
+def _temporary_name(path: Path) -> str:
+    return f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.part"
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove what a process that was killed while writing `path` left behind."""
+    for part in path.parent.glob(f".{_escaped(path.name)}.*.part"):
+        pid = part.name.removesuffix(".part").split(".")[-2]
+        if not pid.isdigit() or not psutil.pid_exists(int(pid)):
+            with suppress(OSError):
+                part.unlink()
+
+
+def _escaped(name: str) -> str:
+    return "".join(f"[{c}]" if c in "*?[" else c for c in name)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename last through a power cut, where the system can."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _check_space(
+    paths: Sequence[Path], shape: tuple[int, int], dtype: np.dtype[Any]
+) -> None:
+    """Raise before anything is written when the disk is clearly too small."""
+    folder = paths[0].parent
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        raise _output_error(paths[0], error) from error
+    # Padding is not stored, so that only a part of this may be needed.
+    least = len(paths) * math.prod(shape) * dtype.itemsize // 4
+    if least > free:
+        raise OutputError(
+            f"{paths[0]} needs at least {least / 1e9:.2f} GB on disk, found "
+            f"{free / 1e9:.2f} GB free; free some space or choose another output "
+            "folder, then run again"
+        )
+
+
+def _output_error(path: Path, error: OSError) -> OutputError:
+    reasons = {
+        errno.ENOSPC: "the disk is full; free some space and run again",
+        errno.EDQUOT: "your disk quota is used up; free some space and run again",
+        errno.EACCES: "writing there is not permitted; choose another output folder",
+        errno.EPERM: "writing there is not permitted; choose another output folder",
+        errno.EROFS: "that disk is read-only; choose another output folder",
+        errno.ENOTDIR: "a part of the path is a file; choose another output folder",
+        errno.EEXIST: "a part of the path is a file; choose another output folder",
+        errno.ENAMETOOLONG: "that name is too long; choose a shorter output folder",
+    }
+    reason = reasons.get(error.errno or 0, f"{error.strerror or error}; run again")
+    return OutputError(f"cannot write {path}: {reason}")
