@@ -1,0 +1,698 @@
+"""Sections with known truth: for tests, benchmarks, the demo and the viewer.
+
+A pair is two photographs of one scene. Post-stain shows the scene as it is,
+times the gain, plus microbes; pre-stain shows the scene moved by the true
+transform. Both have noise of their own.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from napari_exo2micro.core.errors import OutputError, ParameterError
+from napari_exo2micro.core.monitor import Monitor
+from napari_exo2micro.core.simulate_camera import (
+    WINDOW,
+    Camera,
+    SmoothField,
+    microbe_flux,
+)
+from napari_exo2micro.core.simulate_scene import Scene, build_scene
+from napari_exo2micro.core.simulate_truth import (
+    MICROBE_DTYPE,
+    Deformation,
+    Truth,
+    read_truth,
+    registration_error,
+)
+from napari_exo2micro.core.transforms import Transform
+
+__all__ = [
+    "Deformation",
+    "SimulatedPair",
+    "Truth",
+    "read_truth",
+    "registration_error",
+    "simulate_section",
+    "write_large_pair",
+    "write_pair",
+]
+
+_GREY_LEVEL = {"uint8": 1.0, "uint16": 200.0, "float32": 1.0}
+_DIM_BRIGHTNESS = 0.15
+_PIXELS_PER_MICROBE = 20_000
+_DENSE_FACTOR = 10
+_SMALLEST_SIDE = 64
+_POINT_COUNT = 1000
+_STRIP_ROWS = 64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SimulatedPair:
+    """Two photographs of one section, and what is known of them.
+
+    Attributes
+    ----------
+    post, pre : ndarray, shape (rows, columns) or (rows, columns, 3)
+        Post-stain (fixed) and pre-stain (moving) image.
+    truth : Truth
+        Geometry, gain, offset and microbes.
+    """
+
+    post: NDArray[Any]
+    pre: NDArray[Any]
+    truth: Truth
+
+
+@dataclass(frozen=True, slots=True)
+class _Settings:
+    """What a pair is asked to be; see `simulate_section`."""
+
+    shape: tuple[int, int] = (1200, 1400)
+    seed: int = 0
+    angle_deg: float = 0.0
+    scale: float = 1.0
+    shift: tuple[float, float] = (0.0, 0.0)
+    perspective: float = 0.0
+    mirrored: bool = False
+    pre_shape: tuple[int, int] | None = None
+    gain: float = 1.3
+    offset: float = 0.0
+    noise: float = 1.0
+    microbes: int | None = None
+    dtype: str = "uint8"
+    piece_missing: Literal["pre", "post"] | None = None
+    field_of_view: tuple[float, float] = (0.0, 0.0)
+    frame_filling: bool = False
+    uneven_light: float = 0.0
+    defocus: float = 0.0
+    defocus_image: Literal["pre", "post"] = "pre"
+    glow: float = 0.0
+    dim: bool = False
+    dense: bool = False
+    deformation_px: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("shape", "pre_shape"):
+            value = getattr(self, name)
+            if value is None and name == "pre_shape":
+                continue
+            if len(value) != 2 or min(value) < _SMALLEST_SIDE:
+                raise ParameterError(
+                    f"{name} must be rows and columns of at least "
+                    f"{_SMALLEST_SIDE} px, found {value!r}; make it larger"
+                )
+        for name, low, high in (
+            ("seed", 0, 2**63),
+            ("angle_deg", -360.0, 360.0),
+            ("scale", 0.2, 5.0),
+            ("perspective", -0.2, 0.2),
+            ("gain", 0.01, 100.0),
+            ("offset", -255.0, 255.0),
+            ("noise", 0.0, 100.0),
+            ("uneven_light", 0.0, 0.9),
+            ("defocus", 0.0, 50.0),
+            ("glow", 0.0, 255.0),
+            ("deformation_px", 0.0, 100.0),
+        ):
+            value = getattr(self, name)
+            if not (
+                isinstance(value, int | float | np.number) and low <= value <= high
+            ):
+                raise ParameterError(
+                    f"{name} must be a number from {low:g} to {high:g}, found "
+                    f"{value!r}; choose one in that range"
+                )
+        if self.microbes is not None and self.microbes < 0:
+            raise ParameterError(
+                f"microbes must be a count of 0 or more, found {self.microbes!r}; "
+                "leave it out for one in 20000 px"
+            )
+        for name in ("shift", "field_of_view"):
+            value = getattr(self, name)
+            if len(value) != 2 or not np.isfinite(value).all():
+                raise ParameterError(
+                    f"{name} must be two numbers (x, y) in px, found {value!r}; "
+                    "give both"
+                )
+        for name, choices in (
+            ("dtype", tuple(_GREY_LEVEL)),
+            ("piece_missing", (None, "pre", "post")),
+            ("defocus_image", ("pre", "post")),
+        ):
+            value = getattr(self, name)
+            if value not in choices:
+                raise ParameterError(
+                    f"{name} must be one of {choices}, found {value!r}; choose one"
+                )
+
+
+def simulate_section(
+    shape: tuple[int, int] = (1200, 1400),
+    *,
+    seed: int = 0,
+    angle_deg: float = 0.0,
+    scale: float = 1.0,
+    shift: tuple[float, float] = (0.0, 0.0),
+    perspective: float = 0.0,
+    mirrored: bool = False,
+    pre_shape: tuple[int, int] | None = None,
+    gain: float = 1.3,
+    offset: float = 0.0,
+    noise: float = 1.0,
+    microbes: int | None = None,
+    dtype: str = "uint8",
+    channels: Literal["rgb"] | None = None,
+    signal_channel: int = 1,
+    piece_missing: Literal["pre", "post"] | None = None,
+    field_of_view: tuple[float, float] = (0.0, 0.0),
+    frame_filling: bool = False,
+    uneven_light: float = 0.0,
+    defocus: float = 0.0,
+    defocus_image: Literal["pre", "post"] = "pre",
+    glow: float = 0.0,
+    dim: bool = False,
+    dense: bool = False,
+    deformation_px: float = 0.0,
+    monitor: Monitor | None = None,
+) -> SimulatedPair:
+    """Simulate a section before and after staining, with known truth.
+
+    The transform maps post-stain to pre-stain: a feature at (x, y) of the
+    post-stain image is at ``truth([[x, y]])`` of the pre-stain image. Turn,
+    magnification and mirroring are about the image centres.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Rows and columns of the post-stain image, px.
+    seed : int
+        The same settings with the same seed give the same pair. The section
+        depends on seed, shape, `dim` and `frame_filling` only.
+    angle_deg : float
+        Turn from post to pre, degrees, from the x axis towards the y axis.
+    scale : float
+        Magnification from post to pre.
+    shift : tuple of float
+        (x, y) from post to pre after the turn, px.
+    perspective : float
+        Relative change of magnification across the longer side of the image.
+    mirrored : bool
+        Whether the section was turned over before it was photographed.
+    pre_shape : tuple of int, optional
+        Rows and columns of the pre-stain image; those of `shape` by default.
+    gain : float
+        Brightness of post relative to pre: the true scale of a difference.
+    offset : float
+        Added to post, grey levels of an 8-bit image.
+    noise : float
+        Standard deviation of the read noise, grey levels of an 8-bit image;
+        with shot noise the variance is ``noise**2 * (1 + signal / 40)``.
+    microbes : int, optional
+        How many in post; one in 20000 px by default, ten times as many if
+        `dense`.
+    dtype : {'uint8', 'uint16', 'float32'}
+        Type of the images. A grey level of an 8-bit image is 200 grey levels
+        of a 16-bit one.
+    channels : {'rgb'}, optional
+        Make colour images, (rows, columns, 3), with the signal in one channel;
+        grey ones by default.
+    signal_channel : {0, 1, 2}
+        That channel.
+    piece_missing : {'pre', 'post'}, optional
+        Which image was taken while a piece of the section was broken off.
+    field_of_view : tuple of float
+        (x, y) px by which pre is shifted in addition, so that a part of the
+        section leaves the frame.
+    frame_filling : bool
+        Whether the section goes on beyond the frame on all sides.
+    uneven_light : float
+        Largest relative deviation of the light from even, another pattern in
+        each image. Microbes keep their true brightness.
+    defocus : float
+        Standard deviation of the blur of one image, px.
+    defocus_image : {'pre', 'post'}
+        That image.
+    glow : float
+        Peak of a broad glow that is added to post, grey levels of an 8-bit
+        image.
+    dim : bool
+        Whether the section has a few grey levels only.
+    dense : bool
+        Whether microbes are ten times as many.
+    deformation_px : float
+        Longest displacement of a smooth deformation between the images, px.
+    monitor : Monitor, optional
+        Told the progress, and asked whether to stop.
+
+    Returns
+    -------
+    SimulatedPair
+        Both images and the truth.
+
+    Raises
+    ------
+    ParameterError
+        If a value is of a wrong type or out of range.
+
+    Examples
+    --------
+    >>> pair = simulate_section((256, 320), seed=1, angle_deg=5.0, shift=(8, -3))
+    >>> pair.post.shape, pair.post.dtype
+    ((256, 320), dtype('uint8'))
+    >>> pair.truth([[159.5, 127.5]]).tolist()
+    [[167.5, 124.5]]
+    """
+    _check_channels(channels, signal_channel)
+    settings = _Settings(
+        shape=_rows_and_columns(shape),
+        seed=seed,
+        angle_deg=angle_deg,
+        scale=scale,
+        shift=shift,
+        perspective=perspective,
+        mirrored=mirrored,
+        pre_shape=None if pre_shape is None else _rows_and_columns(pre_shape),
+        gain=gain,
+        offset=offset,
+        noise=noise,
+        microbes=microbes,
+        dtype=dtype,
+        piece_missing=piece_missing,
+        field_of_view=field_of_view,
+        frame_filling=frame_filling,
+        uneven_light=uneven_light,
+        defocus=defocus,
+        defocus_image=defocus_image,
+        glow=glow,
+        dim=dim,
+        dense=dense,
+        deformation_px=deformation_px,
+    )
+    monitor = monitor or Monitor()
+    post_camera, pre_camera, truth = _plan(settings)
+    monitor.report(0.4, "simulated section")
+    images = []
+    for camera, start in ((post_camera, 0.4), (pre_camera, 0.7)):
+        image = np.zeros(camera.shape, dtype=camera.dtype)
+        for y0, band in _bands(camera, monitor.part(start, start + 0.3)):
+            image[y0 : y0 + len(band)] = band
+        images.append(_coloured(image, channels, signal_channel))
+    return SimulatedPair(images[0], images[1], truth)
+
+
+def _rows_and_columns(shape: tuple[int, int]) -> tuple[int, int]:
+    """Return a shape as two built-in integers."""
+    try:
+        rows, columns = (int(length) for length in shape)
+    except (TypeError, ValueError) as error:
+        raise ParameterError(
+            f"a shape must be two numbers, rows and columns, found {shape!r}; give both"
+        ) from error
+    return rows, columns
+
+
+def _check_channels(channels: str | None, signal_channel: int) -> None:
+    if channels not in (None, "rgb"):
+        raise ParameterError(
+            f"channels must be None or 'rgb', found {channels!r}; choose one"
+        )
+    if signal_channel not in (0, 1, 2):
+        raise ParameterError(
+            f"signal_channel must be 0, 1 or 2, found {signal_channel!r}; choose one"
+        )
+
+
+def _coloured(
+    image: NDArray[Any], channels: str | None, signal_channel: int
+) -> NDArray[Any]:
+    """Return a grey image as it is, or as one channel of an RGB image."""
+    if channels is None:
+        return image
+    colour = np.zeros((*image.shape, 3), dtype=image.dtype)
+    colour[..., signal_channel] = image
+    return colour
+
+
+def _plan(settings: _Settings) -> tuple[Camera, Camera, Truth]:
+    """Return how both photographs are taken, and the truth."""
+    root = np.random.SeedSequence(int(settings.seed))
+    # A stream of its own for each part, so that asking for one difficulty does
+    # not change another.
+    streams = [np.random.default_rng(child) for child in root.spawn(6)]
+    scene_rng, microbe_rng, point_rng, light_rng, glow_rng, bend_rng = streams
+    brightness = _DIM_BRIGHTNESS if settings.dim else 1.0
+    scene = build_scene(
+        settings.shape,
+        scene_rng,
+        frame_filling=settings.frame_filling,
+        brightness=brightness,
+    )
+    pre_shape = settings.pre_shape or settings.shape
+    transform = _true_transform(settings, pre_shape)
+    deformation = None
+    if settings.deformation_px:
+        deformation = Deformation.random(
+            settings.shape, settings.deformation_px, bend_rng
+        )
+    spots = _place_microbes(settings, scene, microbe_rng)
+    grey_level = _GREY_LEVEL[settings.dtype]
+    table = spots.copy()
+    table["brightness"] *= grey_level
+    table["flux"] *= grey_level
+    truth = Truth(
+        matrix=np.array(transform.matrix),
+        post_shape=settings.shape,
+        pre_shape=pre_shape,
+        gain=float(settings.gain),
+        offset=float(settings.offset) * grey_level,
+        noise=float(settings.noise) * grey_level,
+        grey_level=grey_level,
+        microbes=table,
+        points=np.empty((0, 2)),
+        deformation=deformation,
+        settings=_plain(asdict(settings)),
+    )
+    truth = replace(truth, points=_common_points(settings, scene, truth, point_rng))
+
+    uneven = settings.uneven_light
+    common = {"glass": scene.glass, "noise": settings.noise, "grey_level": grey_level}
+    post = Camera(
+        shape=settings.shape,
+        to_scene=np.eye(3),
+        layers=scene.visible_layers(piece_missing=settings.piece_missing == "post"),
+        gain=settings.gain,
+        offset=settings.offset,
+        dtype=np.dtype(settings.dtype),
+        seed=(int(settings.seed), 1),
+        light=SmoothField.uneven(settings.shape, uneven, light_rng) if uneven else None,
+        glow=(
+            SmoothField.glow(settings.shape, settings.glow, glow_rng)
+            if settings.glow
+            else None
+        ),
+        blur=settings.defocus if settings.defocus_image == "post" else 0.0,
+        microbes=spots,
+        **common,
+    )
+    pre = Camera(
+        shape=pre_shape,
+        to_scene=np.array(transform.inverse().matrix),
+        layers=scene.visible_layers(piece_missing=settings.piece_missing == "pre"),
+        gain=1.0,
+        offset=0.0,
+        dtype=np.dtype(settings.dtype),
+        seed=(int(settings.seed), 2),
+        deformation=deformation,
+        light=SmoothField.uneven(pre_shape, uneven, light_rng) if uneven else None,
+        blur=settings.defocus if settings.defocus_image == "pre" else 0.0,
+        **common,
+    )
+    return post, pre, truth
+
+
+def _plain(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return settings as JSON-ready built-in types."""
+    plain: dict[str, Any] = json.loads(json.dumps(settings, default=lambda v: v.item()))
+    return plain
+
+
+def _true_transform(settings: _Settings, pre_shape: tuple[int, int]) -> Transform:
+    """Return the map from post to pre, raw px."""
+    rows, columns = settings.shape
+    centre = ((columns - 1) / 2, (rows - 1) / 2)
+    pre_centre = ((pre_shape[1] - 1) / 2, (pre_shape[0] - 1) / 2)
+    heading = math.radians(30.0 + 137.5 * (settings.seed % 360))
+    slope = settings.perspective / max(rows, columns)
+    keystone = np.eye(3)
+    keystone[2, :2] = slope * math.cos(heading), slope * math.sin(heading)
+    about = Transform.similarity(translation=(-centre[0], -centre[1]))
+    turn = Transform.similarity(
+        angle_deg=settings.angle_deg, scale=settings.scale, mirrored=settings.mirrored
+    )
+    place = Transform.similarity(
+        translation=(
+            pre_centre[0] + settings.shift[0] + settings.field_of_view[0],
+            pre_centre[1] + settings.shift[1] + settings.field_of_view[1],
+        )
+    )
+    return place @ turn @ Transform(keystone) @ about
+
+
+def _place_microbes(
+    settings: _Settings, scene: Scene, rng: np.random.Generator
+) -> NDArray[np.void]:
+    """Return microbes on the section, brightness in 8-bit grey levels."""
+    rows, columns = settings.shape
+    count = settings.microbes
+    if count is None:
+        count = rows * columns // _PIXELS_PER_MICROBE
+        count *= _DENSE_FACTOR if settings.dense else 1
+    places = np.empty((0, 2))
+    for _ in range(50):
+        if len(places) >= count:
+            break
+        tried = rng.uniform(0.0, 1.0, (2 * count + 16, 2)) * (columns - 1, rows - 1)
+        fits = scene.on_section(tried)
+        if settings.piece_missing == "post":
+            fits &= scene.kept(tried)
+        places = np.concatenate([places, tried[fits]])
+    places = places[:count]
+    count = len(places)
+    table = np.zeros(count, dtype=MICROBE_DTYPE)
+    table["x"], table["y"] = places.T
+    table["radius"] = rng.uniform(1.5, 5.0, count)
+    peak = np.clip(rng.lognormal(math.log(38.0), 0.6, count), 10.0, 180.0)
+    table["brightness"] = peak * (2.0 * _DIM_BRIGHTNESS if settings.dim else 1.0)
+    table["flux"] = microbe_flux(table["radius"], table["brightness"])
+    rods = rng.random(count) < 0.5
+    table["elongation"] = np.where(rods, rng.uniform(1.3, 3.0, count), 1.0)
+    table["angle_deg"] = np.where(rods, rng.uniform(-90.0, 90.0, count), 0.0)
+    return table
+
+
+def _common_points(
+    settings: _Settings, scene: Scene, truth: Truth, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Return points of post on the section that pre shows as well."""
+    rows, columns = truth.post_shape
+    tried = rng.uniform(0.0, 1.0, (8 * _POINT_COUNT, 2)) * (columns - 1, rows - 1)
+    tried = np.round(tried, 2)
+    fits = scene.on_section(tried)
+    if settings.piece_missing is not None:
+        fits &= scene.kept(tried)
+    in_pre = truth(tried)
+    fits &= ((in_pre >= 0) & (in_pre <= np.array(truth.pre_shape[::-1]) - 1)).all(axis=1)
+    return tried[fits][:_POINT_COUNT]
+
+
+def _bands(camera: Camera, monitor: Monitor) -> Iterator[tuple[int, NDArray[Any]]]:
+    """Render an image as bands of rows, from the top, with two threads."""
+    rows, columns = camera.shape
+    down, across = math.ceil(rows / WINDOW), math.ceil(columns / WINDOW)
+    with ThreadPoolExecutor(max_workers=2) as pool:
+
+        def start(row: int) -> list[Any]:
+            return [pool.submit(camera.window, row, i) for i in range(across)]
+
+        ahead = start(0)
+        try:
+            for row in range(down):
+                running, ahead = ahead, start(row + 1) if row + 1 < down else []
+                band = np.concatenate([job.result() for job in running], axis=1)
+                monitor.report((row + 1) / down, "photographed the section")
+                yield row * WINDOW, band
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def write_pair(
+    pair: SimulatedPair,
+    raw_dir: str | Path,
+    sample: str,
+    dye: str,
+    *,
+    channels: Literal["rgb"] | None = None,
+    signal_channel: int = 1,
+) -> tuple[Path, Path, Path]:
+    """Write a pair in the raw layout, with its truth beside it.
+
+    Parameters
+    ----------
+    pair : SimulatedPair
+        The images and the truth.
+    raw_dir : str or Path
+        Folder of the samples; made when missing.
+    sample, dye : str
+        Names; a dye has no underscore.
+    channels : {'rgb'}, optional
+        Write grey images as colour ones with the signal in one channel; as
+        they are by default.
+    signal_channel : {0, 1, 2}
+        That channel.
+
+    Returns
+    -------
+    tuple of Path
+        The post-stain image, the pre-stain image and the truth file.
+
+    Raises
+    ------
+    OutputError
+        If a file cannot be written.
+    ParameterError
+        If a choice is unknown.
+    """
+    _check_channels(channels, signal_channel)
+    post_path, pre_path, truth_path = _paths(raw_dir, sample, dye)
+    try:
+        for path, image in ((post_path, pair.post), (pre_path, pair.pre)):
+            stored = image
+            if image.ndim == 2:
+                stored = _coloured(image, channels, signal_channel)
+            photometric = "rgb" if stored.ndim == 3 else "minisblack"
+            tifffile.imwrite(path, stored, photometric=photometric, metadata=None)
+        truth_path.write_text(json.dumps(pair.truth.to_dict()) + "\n", "utf-8")
+    except OSError as error:
+        raise OutputError(
+            f"the simulated pair could not be written to {post_path.parent} "
+            f"({error}); choose a folder with room that can be written to"
+        ) from error
+    return post_path, pre_path, truth_path
+
+
+def write_large_pair(
+    raw_dir: str | Path,
+    sample: str,
+    dye: str,
+    shape: tuple[int, int] = (25_000, 30_000),
+    *,
+    channels: Literal["rgb"] | None = "rgb",
+    signal_channel: int = 1,
+    monitor: Monitor | None = None,
+    **settings: Any,
+) -> tuple[Path, Path, Path]:
+    """Simulate a pair of any size straight into the raw layout.
+
+    The files hold what `simulate_section` returns for the same settings, but
+    no more than a band of rows is ever in memory.
+
+    Parameters
+    ----------
+    raw_dir : str or Path
+        Folder of the samples; made when missing.
+    sample, dye : str
+        Names; a dye has no underscore.
+    shape : tuple of int
+        Rows and columns, px.
+    channels : {'rgb'}, optional
+        Colour images with the signal in one channel, or grey ones (None).
+    signal_channel : {0, 1, 2}
+        That channel.
+    monitor : Monitor, optional
+        Told the progress, and asked whether to stop.
+    **settings
+        Those of `simulate_section`.
+
+    Returns
+    -------
+    tuple of Path
+        The post-stain image, the pre-stain image and the truth file.
+
+    Raises
+    ------
+    OutputError
+        If a file cannot be written.
+    ParameterError
+        If a setting is unknown, of a wrong type or out of range.
+    """
+    _check_channels(channels, signal_channel)
+    known = {field.name for field in fields(_Settings)}
+    unknown = sorted(set(settings) - known)
+    if unknown:
+        raise ParameterError(
+            f"unknown setting {', '.join(unknown)}; choose from "
+            f"{', '.join(sorted(known))}"
+        )
+    monitor = monitor or Monitor()
+    checked = _Settings(shape=_rows_and_columns(shape), **settings)
+    post_path, pre_path, truth_path = _paths(raw_dir, sample, dye)
+    post_camera, pre_camera, truth = _plan(checked)
+    monitor.report(0.1, "simulated section")
+    try:
+        for camera, path, start in (
+            (post_camera, post_path, 0.1),
+            (pre_camera, pre_path, 0.55),
+        ):
+            _write_image(
+                path,
+                camera,
+                channels,
+                signal_channel,
+                monitor.part(start, start + 0.45),
+            )
+        truth_path.write_text(json.dumps(truth.to_dict()) + "\n", "utf-8")
+    except OSError as error:
+        raise OutputError(
+            f"the simulated pair could not be written to {post_path.parent} "
+            f"({error}); choose a folder with room that can be written to"
+        ) from error
+    return post_path, pre_path, truth_path
+
+
+def _write_image(
+    path: Path,
+    camera: Camera,
+    channels: str | None,
+    signal_channel: int,
+    monitor: Monitor,
+) -> None:
+    def strips() -> Iterator[NDArray[Any]]:
+        for _, band in _bands(camera, monitor):
+            stored = _coloured(band, channels, signal_channel)
+            for y in range(0, len(stored), _STRIP_ROWS):
+                yield stored[y : y + _STRIP_ROWS]
+
+    tifffile.imwrite(
+        path,
+        strips(),
+        shape=camera.shape if channels is None else (*camera.shape, 3),
+        dtype=camera.dtype,
+        photometric="minisblack" if channels is None else "rgb",
+        rowsperstrip=_STRIP_ROWS,
+        metadata=None,
+    )
+
+
+def _paths(raw_dir: str | Path, sample: str, dye: str) -> tuple[Path, Path, Path]:
+    """Return the paths of post, pre and truth, in a folder that exists."""
+    for kind, name in (("sample", sample), ("dye", dye)):
+        bad = not name or "/" in name or "\\" in name or name in (".", "..")
+        if bad or (kind == "dye" and "_" in name):
+            raise ParameterError(
+                f"a {kind} name must be a plain name"
+                f"{' without underscores' if kind == 'dye' else ''}, found {name!r}; "
+                "choose another"
+            )
+    folder = Path(raw_dir) / sample
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"the folder {folder} could not be made ({error}); choose another"
+        ) from error
+    return (
+        folder / f"{sample}_PostStain_{dye}.tif",
+        folder / f"{sample}_PreStain_{dye}.tif",
+        folder / f"{sample}_{dye}_truth.json",
+    )

@@ -1,0 +1,567 @@
+"""A rock section as a continuous function, made of grids, with known microbes.
+
+A scene is a brightness at every real point, so that two images of it can be
+taken under any transform, window by window, and the truth is exact. It is a
+product of layers; each layer is a grid read by bilinear interpolation. Texture
+grids are finer than a pixel and smooth, so a warped image repeats the scene to
+far below the noise.
+
+Points are (x, y) = (column, row) px of the post-stain image.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft
+
+__all__ = ["Layer", "Scene", "build_scene"]
+
+FloatGrid = NDArray[np.float32]
+
+# Up to here one grid holds everything; beyond it, coarse grids and tiles.
+_WHOLE_GRID_PIXELS = 9_000_000
+_COARSE_GRID_CELLS = 12_500_000
+_GLASS_LEVEL = 4.0
+_TISSUE_LEVEL = 52.0
+_BRIGHTEST = 128.0
+# Half size of the section as a part of the half frame: what turns by 20 deg,
+# grows by 15 % and shifts a little stays in view.
+_SECTION_FILL = 0.72
+_FRAME_FILLING_MARGIN = 0.15
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One factor of a scene: a grid read by bilinear interpolation.
+
+    Attributes
+    ----------
+    grid : ndarray, shape (rows, columns), float32
+        The values at the nodes.
+    spacing : float
+        Distance of two nodes, px.
+    origin : tuple of float
+        The point (x, y), px, of the first node.
+    beyond : {'edge', 'mirror', 'wrap'}
+        What lies outside the grid: its outermost values, its mirror image, or
+        the grid again.
+    period : int
+        In nodes, both ways, of a grid that repeats ('wrap'), which is stored
+        with its own beginning appended, so that most windows are slices.
+    """
+
+    grid: FloatGrid
+    spacing: float
+    origin: tuple[float, float]
+    beyond: Literal["edge", "mirror", "wrap"] = "edge"
+    period: int = 0
+
+    def from_pixels(self) -> NDArray[np.float64]:
+        """Return the matrix from points (x, y) in px to node coordinates."""
+        step = 1.0 / self.spacing
+        return np.array(
+            [
+                [step, 0.0, -self.origin[0] * step],
+                [0.0, step, -self.origin[1] * step],
+                [0.0, 0.0, 1.0],
+            ]
+        )
+
+    def warp(
+        self, to_scene: NDArray[np.float64], size: tuple[int, int]
+    ) -> FloatGrid:
+        """Return the layer as seen by a small window of an image.
+
+        Parameters
+        ----------
+        to_scene : ndarray, shape (3, 3)
+            Homogeneous matrix from the window's px to scene px.
+        size : tuple of int
+            Rows and columns of the window.
+        """
+        to_nodes = self.from_pixels() @ to_scene
+        rows, columns = size
+        corners = np.array(
+            [[0, 0, 1], [columns - 1, 0, 1], [0, rows - 1, 1], [columns - 1, rows - 1, 1]]
+        )
+        nodes = corners @ to_nodes.T
+        nodes = nodes[:, :2] / nodes[:, 2:]
+        crop, x0, y0 = self._crop(nodes.min(axis=0), nodes.max(axis=0))
+        to_crop = np.array([[1, 0, -x0], [0, 1, -y0], [0, 0, 1.0]]) @ to_nodes
+        # Only bilinear interpolation is exact in OpenCV: the others round
+        # coordinates to 1/32 px, which would be an error of the truth.
+        seen = cv2.warpPerspective(
+            crop,
+            to_crop,
+            (columns, rows),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
+        return np.asarray(seen, dtype=np.float32)
+
+    def sample(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> FloatGrid:
+        """Return the layer at points of the scene.
+
+        Parameters
+        ----------
+        x, y : ndarray, shape (rows, columns)
+            Points in scene px; a compact region, such as one window.
+        """
+        u = (x - self.origin[0]) / self.spacing
+        v = (y - self.origin[1]) / self.spacing
+        low = np.array([u.min(), v.min()])
+        crop, x0, y0 = self._crop(low, np.array([u.max(), v.max()]))
+        seen = cv2.remap(
+            crop,
+            (u - x0).astype(np.float32),
+            (v - y0).astype(np.float32),
+            cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
+        return np.asarray(seen, dtype=np.float32)
+
+    def _crop(
+        self, low: NDArray[np.float64], high: NDArray[np.float64]
+    ) -> tuple[FloatGrid, int, int]:
+        """Return the nodes around a box and the coordinates of the first one."""
+        x0, y0 = (math.floor(value) - 2 for value in low)
+        x1, y1 = (math.ceil(value) + 3 for value in high)
+        rows, columns = self.grid.shape
+        wanted_x, wanted_y = np.arange(x0, x1), np.arange(y0, y1)
+        if self.beyond == "wrap":
+            start_x, start_y = x0 % self.period, y0 % self.period
+            stop_x, stop_y = start_x + x1 - x0, start_y + y1 - y0
+            if stop_x <= columns and stop_y <= rows:
+                return self.grid[start_y:stop_y, start_x:stop_x], x0, y0
+            ix, iy = wanted_x % self.period, wanted_y % self.period
+        elif x0 >= 0 and y0 >= 0 and x1 <= columns and y1 <= rows:
+            return self.grid[y0:y1, x0:x1], x0, y0
+        elif self.beyond == "mirror":
+            ix, iy = _reflected(wanted_x, columns), _reflected(wanted_y, rows)
+        else:
+            ix = np.clip(wanted_x, 0, columns - 1)
+            iy = np.clip(wanted_y, 0, rows - 1)
+        return self.grid[np.ix_(iy, ix)], x0, y0
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """The brightness of a section at every point, without microbes.
+
+    Attributes
+    ----------
+    layers : tuple of Layer
+        Their product is the section's light, grey levels above the glass.
+    glass : float
+        Grey levels of the slide where there is no section.
+    tissue : Layer
+        1 on the section and 0 elsewhere, holes included; coarse.
+    keep : Layer
+        0 where a piece is missing from one of the images, otherwise 1; coarse.
+    """
+
+    layers: tuple[Layer, ...]
+    glass: float
+    tissue: Layer
+    keep: Layer
+
+    def visible_layers(self, *, piece_missing: bool) -> tuple[Layer, ...]:
+        """Return the factors of one image's light."""
+        return (*self.layers, self.keep) if piece_missing else self.layers
+
+    def on_section(self, points: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Return which points (x, y) are on the section, clear of its edge."""
+        return _lookup(self.tissue, points) > 0.9
+
+    def kept(self, points: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Return which points (x, y) are not on the piece that may be missing."""
+        return _lookup(self.keep, points) > 0.9
+
+
+def _lookup(layer: Layer, points: NDArray[np.float64]) -> FloatGrid:
+    """Return a coarse layer at scattered points (x, y), 0 outside its grid."""
+    nodes = (points - np.array(layer.origin)) / layer.spacing
+    index = np.rint(nodes).astype(np.intp)
+    rows, columns = layer.grid.shape
+    inside = ((index >= 0) & (index < [columns, rows])).all(axis=1)
+    index[~inside] = 0
+    values = layer.grid[index[:, 1], index[:, 0]]
+    return np.where(inside, values, np.float32(0.0)).astype(np.float32)
+
+
+def _reflected(index: NDArray[np.intp], length: int) -> NDArray[np.intp]:
+    """Return indices folded back into 0..length-1."""
+    period = 2 * (length - 1)
+    folded = np.abs(index % period)
+    return np.where(folded < length, folded, period - folded).astype(np.intp)
+
+
+def build_scene(
+    shape: tuple[int, int],
+    rng: np.random.Generator,
+    *,
+    frame_filling: bool = False,
+    brightness: float = 1.0,
+) -> Scene:
+    """Make a section with grains, texture, cracks, holes and an outline.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Rows and columns of the post-stain image, px.
+    rng : numpy.random.Generator
+        Source of every choice; the same state gives the same scene.
+    frame_filling : bool
+        The section has no outline: it goes on beyond the image on all sides.
+    brightness : float
+        Factor on the section's light.
+
+    Returns
+    -------
+    Scene
+        About 52 grey levels (of 255) in the median of the section, at most 132.
+    """
+    rows, columns = shape
+    cell = 1
+    if rows * columns > _WHOLE_GRID_PIXELS:
+        cell = 2
+        while rows * columns / cell**2 > _COARSE_GRID_CELLS:
+            cell *= 2
+    part = _FRAME_FILLING_MARGIN if frame_filling else 0.0
+    margin = math.ceil(part * max(shape) / cell) + 4
+    frame = (math.ceil(rows / cell), math.ceil(columns / cell))
+    size = (frame[0] + 2 * margin, frame[1] + 2 * margin)
+    # Node i covers the cell's px: its centre is where area reduction puts it.
+    origin = (0.5 - margin) * cell - 0.5
+
+    light, tissue = _rock(size, frame, margin, rng, frame_filling=frame_filling)
+    keep = _piece(size, frame, margin, rng)
+    coarse = max(1, 4 // cell)
+    beyond: Literal["edge", "mirror"] = "mirror" if frame_filling else "edge"
+    layers: tuple[Layer, ...]
+    if cell == 1:
+        light *= _texture(size, rng, longest=90.0)
+        _limit(light, tissue, brightness)
+        light = cv2.GaussianBlur(light, (0, 0), 0.9)
+        fine = cv2.resize(light, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
+        np.maximum(fine, 0.0, out=fine)
+        layers = (Layer(fine, 0.5, (origin - 0.25, origin - 0.25), beyond),)
+    else:
+        _limit(light, tissue, brightness / 1.6)
+        layers = (
+            Layer(light, float(cell), (origin, origin), beyond),
+            *_texture_tiles(rng),
+        )
+    if coarse > 1:
+        tissue = _reduced(tissue, coarse)
+        keep = _reduced(keep, coarse)
+    wide = float(cell * coarse)
+    start = origin + 0.5 * (wide - cell)
+    return Scene(
+        layers,
+        _GLASS_LEVEL * brightness if brightness < 1.0 else _GLASS_LEVEL,
+        Layer(tissue, wide, (start, start)),
+        Layer(keep, wide, (start, start)),
+    )
+
+
+def _reduced(grid: FloatGrid, factor: int) -> FloatGrid:
+    """Return the means of factor x factor cells; the last ones may be cut off."""
+    rows, columns = (length // factor * factor for length in grid.shape)
+    small = cv2.resize(
+        grid[:rows, :columns],
+        (columns // factor, rows // factor),
+        interpolation=cv2.INTER_AREA,
+    )
+    return np.asarray(small, dtype=np.float32)
+
+
+def _limit(light: FloatGrid, tissue: FloatGrid, brightness: float) -> None:
+    """Scale the light to its level and fold its highlights down, in place."""
+    sample = light[::7, ::7][tissue[::7, ::7] > 0.5]
+    light *= np.float32(_TISSUE_LEVEL / max(float(np.median(sample)), 1e-6))
+    light *= np.float32(1.0 / _BRIGHTEST)
+    # x / (1 + x^4)^(1/4): straight for most of the section, never above 1.
+    light /= np.sqrt(np.sqrt(1.0 + light**4))
+    light *= np.float32(_BRIGHTEST * brightness)
+
+
+def _noise(
+    size: tuple[int, int], spacing: float, rng: np.random.Generator
+) -> FloatGrid:
+    """Return smooth noise of unit variance at the nodes, `spacing` apart."""
+    rows, columns = (math.ceil(length / spacing) + 4 for length in size)
+    nodes = rng.standard_normal((rows, columns), dtype=np.float32)
+    matrix = np.array([[1 / spacing, 0, 1.0], [0, 1 / spacing, 1.0]])
+    smooth = cv2.warpAffine(
+        nodes,
+        matrix,
+        (size[1], size[0]),
+        flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REFLECT,
+    )
+    return np.asarray(smooth, dtype=np.float32)
+
+
+def _grains(
+    size: tuple[int, int], spacing: float, rng: np.random.Generator
+) -> tuple[NDArray[np.int32], int]:
+    """Return a label for each cell: grains about `spacing` wide, and their count."""
+    half = (size[0] // 2 + 2, size[1] // 2 + 2)
+    step = max(spacing / 2, 3.0)
+    grid_y, grid_x = np.mgrid[0 : half[0] : step, 0 : half[1] : step]
+    seeds = np.stack([grid_y.ravel(), grid_x.ravel()], axis=1)
+    # Dropping some seeds and scattering the rest makes grains of many sizes.
+    seeds = seeds[rng.random(len(seeds)) < 0.8]
+    seeds += rng.uniform(-0.75, 0.75, seeds.shape) * step
+    index = np.clip(seeds.astype(np.intp), 0, np.array(half) - 1)
+    image = np.ones(half, dtype=np.uint8)
+    image[index[:, 0], index[:, 1]] = 0
+    _, labels = cv2.distanceTransformWithLabels(
+        image, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    count = int(labels.max()) + 1
+    x = np.arange(size[1], dtype=np.float32)[None, :] / 2
+    y = np.arange(size[0], dtype=np.float32)[:, None] / 2
+    bend, ruffle = 0.09 * spacing, 0.02 * spacing
+    maps = [
+        axis
+        + np.float32(bend) * _noise(size, spacing / 2, rng)
+        + np.float32(ruffle) * _noise(size, max(spacing / 9, 2.0), rng)
+        for axis in (x, y)
+    ]
+    bent = cv2.remap(
+        labels.astype(np.float32),
+        maps[0],
+        maps[1],
+        cv2.INTER_NEAREST,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    return bent.astype(np.int32), count
+
+
+def _borders(labels: NDArray[np.int32], width: float) -> FloatGrid:
+    """Return 1 on the lines between grains, smooth, 0 elsewhere."""
+    line = np.zeros(labels.shape, dtype=np.float32)
+    line[:, 1:] = labels[:, 1:] != labels[:, :-1]
+    line[1:] = np.maximum(line[1:], labels[1:] != labels[:-1])
+    smooth = cv2.GaussianBlur(line, (0, 0), width)
+    smooth *= np.float32(2.5 * width)
+    return np.asarray(np.minimum(smooth, 1.0), dtype=np.float32)
+
+
+def _rock(
+    size: tuple[int, int],
+    frame: tuple[int, int],
+    margin: int,
+    rng: np.random.Generator,
+    *,
+    frame_filling: bool,
+) -> tuple[FloatGrid, FloatGrid]:
+    """Return the light and the tissue mask of a section, on cells."""
+    coarse_spacing = max(min(frame) / 13.0, 16.0)
+    coarse, coarse_count = _grains(size, coarse_spacing, rng)
+    fine, fine_count = _grains(size, max(coarse_spacing / 4.0, 6.0), rng)
+    kinds = np.array([0.3, 0.65, 1.0, 1.5, 2.1], dtype=np.float32)
+    shares = [0.2, 0.32, 0.28, 0.14, 0.06]
+    level = rng.choice(kinds, coarse_count, p=shares)
+    level *= rng.lognormal(0.0, 0.12, coarse_count).astype(np.float32)
+    crumb = rng.choice(kinds, fine_count, p=[0.25, 0.3, 0.25, 0.13, 0.07])
+    crumb *= rng.lognormal(0.0, 0.2, fine_count).astype(np.float32)
+    # A third of the rock is fine-grained matrix, the rest are clasts.
+    share = np.where(rng.random(coarse_count) < 0.35, 0.9, 0.16).astype(np.float32)
+    part = share[coarse]
+    light: FloatGrid = level[coarse] * (1.0 - part)
+    light += part * crumb[fine]
+    light *= 1.0 - 0.5 * part * _borders(fine, 0.8)
+    light *= 1.0 - 0.65 * _borders(coarse, 1.3)
+    del coarse, fine, part
+    light *= np.exp(0.22 * _noise(size, min(frame) / 5.0, rng))
+    light = cv2.GaussianBlur(light, (0, 0), 0.7)
+    _draw_cracks(light, frame, margin, rng)
+    if frame_filling:
+        tissue = np.ones(size, dtype=np.float32)
+    else:
+        tissue = _outline(size, frame, margin, rng)
+    _draw_holes(tissue, frame, margin, rng)
+    tissue = cv2.GaussianBlur(tissue, (0, 0), 1.2)
+    light *= tissue
+    return light, tissue
+
+
+def _draw_cracks(
+    light: FloatGrid, frame: tuple[int, int], margin: int, rng: np.random.Generator
+) -> None:
+    """Draw dark cracks and a few bright veins that run across the section."""
+    rows, columns = frame
+    for number in range(9):
+        bright = number >= 6
+        heading = rng.uniform(0.0, 2.0 * math.pi)
+        point = rng.uniform(0.2, 0.8, 2) * (columns, rows) + margin
+        steps = int(rng.integers(25, 70))
+        turns = np.cumsum(rng.normal(0.0, 0.16, steps)) + heading
+        jitter = rng.normal(0.0, 0.35, steps)
+        length = min(frame) / 70.0
+        path = point + np.cumsum(
+            length * np.stack([np.cos(turns + jitter), np.sin(turns + jitter)], 1),
+            axis=0,
+        )
+        width = float(rng.uniform(0.6, 2.2)) * max(min(frame) / 1200.0, 0.6)
+        canvas = np.zeros(light.shape, dtype=np.uint8)
+        cv2.polylines(
+            canvas,
+            [np.rint(path * 16).astype(np.int32).reshape(-1, 1, 2)],
+            isClosed=False,
+            color=255,
+            thickness=max(1, round(2 * width)),
+            lineType=cv2.LINE_AA,
+            shift=4,
+        )
+        x, y, w, h = cv2.boundingRect(np.rint(path).astype(np.int32).reshape(-1, 1, 2))
+        pad = round(4 * width) + 8
+        box = (
+            slice(max(y - pad, 0), max(y + h + pad, 0)),
+            slice(max(x - pad, 0), max(x + w + pad, 0)),
+        )
+        if canvas[box].size == 0:
+            continue
+        line = cv2.GaussianBlur(canvas[box].astype(np.float32) / 255, (0, 0), 0.8)
+        light[box] *= 1.0 + (0.9 if bright else -0.8) * line
+
+
+def _outline(
+    size: tuple[int, int], frame: tuple[int, int], margin: int, rng: np.random.Generator
+) -> FloatGrid:
+    """Return 1 inside an irregular, ragged outline without any symmetry."""
+    angle = np.linspace(0.0, 2.0 * math.pi, 2880, endpoint=False)
+    wave = np.zeros_like(angle)
+    for order in range(1, 240):
+        strength = 0.085 / order**1.25 if order > 1 else 0.03
+        wave += (
+            strength
+            * rng.normal()
+            * np.cos(order * angle + rng.uniform(0.0, 2.0 * math.pi))
+        )
+    wave = np.clip(wave, -0.28, 0.16)
+    power = 2.6
+    round_off = (np.abs(np.cos(angle)) ** power + np.abs(np.sin(angle)) ** power) ** (
+        -1.0 / power
+    )
+    radius = _SECTION_FILL * round_off * (1.0 + wave)
+    x = margin + frame[1] / 2 * (1.0 + radius * np.cos(angle))
+    y = margin + frame[0] / 2 * (1.0 + radius * np.sin(angle))
+    polygon = np.rint(np.stack([x, y], 1) * 16).astype(np.int32)
+    mask = np.zeros(size, dtype=np.uint8)
+    cv2.fillPoly(mask, [polygon.reshape(-1, 1, 2)], 255, cv2.LINE_AA, 4)
+    return mask.astype(np.float32) / 255
+
+
+def _draw_holes(
+    tissue: FloatGrid, frame: tuple[int, int], margin: int, rng: np.random.Generator
+) -> None:
+    """Cut a few irregular holes into the tissue mask."""
+    rows, columns = frame
+    angle = np.linspace(0.0, 2.0 * math.pi, 180, endpoint=False)
+    for _ in range(7):
+        centre = rng.uniform(0.22, 0.78, 2) * (columns, rows) + margin
+        size = rng.uniform(0.006, 0.028) * min(frame)
+        wave = sum(
+            rng.normal(0.0, 0.3 / order) * np.cos(order * angle + rng.uniform(0, 6.28))
+            for order in range(2, 9)
+        )
+        radius = size * np.clip(1.0 + wave, 0.3, 2.0)
+        stretch = rng.uniform(0.6, 1.6)
+        x = centre[0] + radius * stretch * np.cos(angle)
+        y = centre[1] + radius / stretch * np.sin(angle)
+        polygon = np.rint(np.stack([x, y], 1) * 16).astype(np.int32)
+        cv2.fillPoly(tissue, [polygon.reshape(-1, 1, 2)], 0.0, cv2.LINE_AA, 4)
+
+
+def _piece(
+    size: tuple[int, int], frame: tuple[int, int], margin: int, rng: np.random.Generator
+) -> FloatGrid:
+    """Return 0 on a piece at one side of the section, 1 on the rest."""
+    heading = rng.uniform(0.0, 2.0 * math.pi)
+    along = np.array([math.cos(heading), math.sin(heading)])
+    half = np.array([frame[1], frame[0]]) / 2.0
+    # The chord lies half-way out, so that about a fifth of the area breaks off.
+    reach = 0.44 * _SECTION_FILL * float(np.hypot(*(along * half)))
+    centre = half + margin + along * reach
+    across = np.array([-along[1], along[0]])
+    t = np.linspace(-3.0, 3.0, 240) * max(frame) / 2.0
+    wander = np.cumsum(rng.normal(0.0, 1.0, t.size)) * max(frame) / 900.0
+    edge = centre + t[:, None] * across + wander[:, None] * along
+    far = along * 4.0 * max(frame)
+    polygon = np.concatenate([edge, edge[-1:] + far, edge[:1] + far])
+    mask = np.full(size, 255, dtype=np.uint8)
+    cv2.fillPoly(mask, [np.rint(polygon).astype(np.int32).reshape(-1, 1, 2)], 0)
+    return mask.astype(np.float32) / 255
+
+
+def _texture(
+    size: tuple[int, int],
+    rng: np.random.Generator,
+    *,
+    longest: float,
+    shortest: float = 2.2,
+    contrast: float = 0.24,
+) -> FloatGrid:
+    """Return a multi-scale texture with mean about 1, which repeats at its edges.
+
+    Parameters
+    ----------
+    size : tuple of int
+        Rows and columns.
+    rng : numpy.random.Generator
+        Source of the noise.
+    longest, shortest : float
+        Structure sizes between which the spectrum falls as 1 / frequency,
+        in grid steps.
+    contrast : float
+        Standard deviation of the logarithm.
+    """
+    rows, columns = (fft.next_fast_len(length, real=True) for length in size)
+    noise = rng.standard_normal((rows, columns), dtype=np.float32)
+    spectrum = fft.rfft2(noise, workers=2)
+    fy = fft.fftfreq(rows).astype(np.float32)[:, None]
+    fx = fft.rfftfreq(columns).astype(np.float32)[None, :]
+    squared = fx * fx + fy * fy
+    low, high = np.float32(1.0 / longest), np.float32(0.5 / shortest)
+    weight = np.exp(-squared / (2.0 * high * high)) / np.sqrt(squared + low * low)
+    weight[0, 0] = 0.0
+    spectrum *= weight
+    field = fft.irfft2(spectrum, s=(rows, columns), workers=2)[: size[0], : size[1]]
+    field = np.ascontiguousarray(field, dtype=np.float32)
+    field /= np.float32(field[::3, ::3].std())
+    # Bright specks: the far tail of the same noise.
+    specks = np.clip(field - 2.1, 0.0, 1.2)
+    texture = np.exp(np.float32(contrast) * field)
+    texture += np.float32(0.9) * specks
+    return np.asarray(texture, dtype=np.float32)
+
+
+def _texture_tiles(rng: np.random.Generator) -> tuple[Layer, Layer]:
+    """Return fine and middle texture that repeat with periods far apart.
+
+    Their product repeats only after the least common multiple of both, so that
+    no two places of a large section look alike.
+    """
+    period = 2000
+    fine = _texture((period, period), rng, longest=40.0)
+    fine = cv2.GaussianBlur(np.pad(fine, 8, mode="wrap"), (0, 0), 0.9)
+    fine = cv2.resize(fine, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
+    fine = fine[16:-16, 16:-16]
+    appended = 3200
+    fine = np.pad(fine, ((0, appended), (0, appended)), mode="wrap")
+    middle = _texture((1531, 1531), rng, longest=60.0, contrast=0.2)
+    middle = np.pad(middle, ((0, 400), (0, 400)), mode="wrap")
+    return (
+        Layer(np.maximum(fine, 0.0), 0.5, (-0.25, -0.25), "wrap", 2 * period),
+        Layer(middle, 5.0, (2.0, 2.0), "wrap", 1531),
+    )
