@@ -1,0 +1,31 @@
+"""`exo2micro`: the core's verbs on the command line.
+
+Results go to the standard output, everything else (progress, warnings, errors)
+to the standard error. Heavy libraries are loaded by the command that needs them,
+so that ``exo2micro --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and leave with its exit code.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Instead of the process's own arguments.
+
+    Raises
+    ------
+    SystemExit
+        Always; 0: done and complete, 1: done but not to be trusted without a
+        look, 2: bad input, 3: a fault of this program, 130: stopped by Ctrl-C.
+    """
+    from napari_exo2micro.cli.commands import app
+
+    app(arguments, prog_name="exo2micro")

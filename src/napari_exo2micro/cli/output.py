@@ -1,0 +1,173 @@
+"""What the command line prints, and where: results, notes, JSON, progress."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import signal
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from napari_exo2micro.core.monitor import Monitor
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+__all__ = [
+    "console",
+    "jsonable",
+    "note",
+    "notes_for_warnings",
+    "print_json",
+    "progress",
+    "table",
+]
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return a console on today's stream, which never guesses at markup."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, markup=False, highlight=False, soft_wrap=True)
+
+
+def note(text: str) -> None:
+    """Write one line for a person to the standard error."""
+    sys.stderr.write(" ".join(text.split()) + "\n")
+    sys.stderr.flush()
+
+
+def jsonable(value: Any) -> Any:
+    """Return `value` made of what JSON knows: NaN and infinity become null."""
+    if hasattr(value, "to_dict"):
+        value = value.to_dict()
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = dataclasses.fields(value)
+        value = {field.name: getattr(value, field.name) for field in fields}
+    if isinstance(value, Mapping):
+        return {str(key): jsonable(item) for key, item in value.items()}
+    if hasattr(value, "tolist"):  # numpy arrays and scalars
+        value = value.tolist()
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [jsonable(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, Path):
+        return str(value)
+    return str(value)
+
+
+def print_json(value: Any) -> None:
+    """Write one JSON object, and nothing else, to the standard output."""
+    text = json.dumps(jsonable(value), indent=2, allow_nan=False, ensure_ascii=False)
+    sys.stdout.write(text + "\n")
+
+
+def table(*headings: str, numbers: tuple[int, ...] = ()) -> Table:
+    """Return an empty table; the columns at `numbers` are set to the right."""
+    from rich import box
+    from rich.table import Table
+
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    for index, heading in enumerate(headings):
+        made.add_column(
+            heading,
+            justify="right" if index in numbers else "left",
+            overflow="fold",
+        )
+    return made
+
+
+@contextmanager
+def notes_for_warnings() -> Iterator[list[str]]:
+    """Turn Python warnings into one-line notes; collect their texts."""
+    shown: list[str] = []
+
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        text = str(message)
+        if text not in shown:
+            shown.append(text)
+            note(f"warning: {text}")
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        for quiet in (DeprecationWarning, PendingDeprecationWarning, FutureWarning):
+            warnings.simplefilter("ignore", quiet)
+        warnings.showwarning = show
+        yield shown
+
+
+@contextmanager
+def progress(title: str) -> Iterator[Monitor]:
+    """Show one line of progress while it lasts, and stop cleanly on Ctrl-C.
+
+    The line appears on a terminal only. The first Ctrl-C asks the work to stop
+    between two windows of an image, the second one interrupts it at once.
+
+    Parameters
+    ----------
+    title : str
+        What stands at the beginning of the line.
+
+    Yields
+    ------
+    Monitor
+        For the function that works.
+    """
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+    )
+
+    stopping = False
+
+    def ask_to_stop(_signum: int, _frame: FrameType | None) -> None:
+        nonlocal stopping
+        if stopping:
+            raise KeyboardInterrupt
+        stopping = True
+        bar.update(task, text="stopping ...")
+
+    err = console(stderr=True)
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[text]}", markup=False),
+        console=err,
+        transient=True,
+        disable=not err.is_terminal,
+    )
+    task = bar.add_task(title, total=1.0, text="")
+
+    def report(fraction: float, text: str) -> None:
+        if not stopping:
+            bar.update(task, completed=fraction, text=text)
+
+    before = _set_handler(ask_to_stop)
+    try:
+        with bar:
+            yield Monitor(report, lambda: stopping)
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGINT, before)
+
+
+def _set_handler(handler: Any) -> Any:
+    """Set the handler of Ctrl-C; None where only the main thread could."""
+    try:
+        return signal.signal(signal.SIGINT, handler)
+    except ValueError:
+        return None

@@ -1,0 +1,131 @@
+"""How a run's result reads in a terminal: a table, the scale, the pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from napari_exo2micro.cli.output import console, note, table
+from napari_exo2micro.core.stages import STAGES
+
+__all__ = ["number_words", "show_comparison", "show_result"]
+
+_LABELS = {"ok": "ok", "fell_back": "fell back", "failed": "failed"}
+_STYLES = {"ok": "green", "fell_back": "yellow", "failed": "red"}
+_MOST_NUMBERS = 4
+
+
+def number_words(name: str, value: float) -> str:
+    """Return a figure for a person: ``accuracy_px, 0.0312`` is `accuracy 0.031 px`."""
+    words = name.replace("_", " ").strip()
+    unit = ""
+    for ending, written in ((" px", " px"), (" deg", " deg"), (" percent", " %")):
+        if words.endswith(ending):
+            words, unit = words.removesuffix(ending), written
+    return f"{words} {_short(value)}{unit}"
+
+
+def _short(value: float) -> str:
+    if float(value).is_integer() and abs(value) < 1e7:
+        return str(int(value))
+    return f"{value:.3g}"
+
+
+def show_result(
+    result: Mapping[str, Any], *, already_shown: Sequence[str] = ()
+) -> None:
+    """Print the result of `SampleDye.run` and, to the standard error, its warnings."""
+    out = console()
+    made = table("stage", "verdict", "numbers")
+    for key, verdict in sorted(result["registration"].items(), key=_as_number):
+        number = int(key)
+        state = verdict["state"]
+        words = [_figures(verdict["numbers"])]
+        if verdict["reason"]:
+            words.insert(0, verdict["reason"])
+        made.add_row(
+            f"{number} {STAGES[number].title}",
+            _styled(_LABELS.get(state, state), _STYLES.get(state, "")),
+            "\n".join(word for word in words if word),
+        )
+    if made.row_count:
+        out.print(made)
+    for line in _scale_lines(result):
+        out.print(line)
+    for line in _output_lines(result):
+        out.print(line)
+    out.print(f"status      {result['status']}")
+    for text in result.get("warnings", ()):
+        if text not in already_shown:
+            note(f"warning: {text}")
+
+
+def _as_number(item: tuple[Any, Any]) -> int:
+    return int(item[0])
+
+
+def _styled(text: str, style: str) -> Any:
+    from rich.text import Text
+
+    return Text(text, style=style)
+
+
+def _figures(numbers: Mapping[str, float]) -> str:
+    chosen = list(numbers.items())[:_MOST_NUMBERS]
+    return ", ".join(number_words(name, value) for name, value in chosen)
+
+
+def _scale_lines(result: Mapping[str, Any]) -> Iterable[str]:
+    scale = result.get("scale_estimate")
+    if scale is not None:
+        error = result.get("scale_uncertainty")
+        words = f"{scale:.5g}" + (f" ± {error:.2g}" if error is not None else "")
+        yield f"scale       {words} (post = scale × pre)"
+    if result.get("scale_percentile_value") is not None:
+        yield f"            {result['scale_percentile_value']:.5g} at the percentile"
+    if result.get("manual_scale") is not None:
+        yield f"            {result['manual_scale']:.5g} by hand"
+
+
+def _output_lines(result: Mapping[str, Any]) -> Iterable[str]:
+    outputs = [str(path) for path in _paths(result.get("outputs", ()))]
+    pictures = [path for path in outputs if path.endswith(".png")]
+    differences = [path for path in outputs if "04_difference_difference" in path]
+    for index, path in enumerate(sorted(differences)):
+        yield f"{'difference' if index == 0 else '':<12}{path}"
+    if pictures:
+        folder = pictures[0].replace("\\", "/").rpartition("/")[0]
+        yield f"pictures    {len(pictures)} in {folder}"
+
+
+def _paths(outputs: Any) -> Iterable[Any]:
+    if isinstance(outputs, Mapping):
+        for value in outputs.values():
+            yield from _paths(value)
+    elif isinstance(outputs, (list, tuple)):
+        for value in outputs:
+            yield from _paths(value)
+    else:
+        yield outputs
+
+
+def show_comparison(parameter: str, results: Sequence[Mapping[str, Any]]) -> None:
+    """Print one row for each value that `SampleDye.compare` ran with."""
+    made = table(parameter, "status", "accuracy px", "scale", numbers=(2, 3))
+    for result in results:
+        scale = result.get("scale_estimate")
+        made.add_row(
+            str(result["value"]),
+            str(result["status"]),
+            _accuracy(result),
+            "" if scale is None else f"{scale:.5g}",
+        )
+    console().print(made)
+
+
+def _accuracy(result: Mapping[str, Any]) -> str:
+    for verdict in reversed(list(result["registration"].values())):
+        for name, value in verdict["numbers"].items():
+            if name.startswith("accuracy"):
+                return f"{value:.3g}"
+    return ""
