@@ -11,7 +11,7 @@ import json
 import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,21 +21,14 @@ from numpy.typing import NDArray
 
 from napari_exo2micro.core.errors import OutputError, ParameterError
 from napari_exo2micro.core.monitor import Monitor
-from napari_exo2micro.core.simulate_camera import (
-    WINDOW,
-    Camera,
-    SmoothField,
-    microbe_flux,
-)
-from napari_exo2micro.core.simulate_scene import Scene, build_scene
+from napari_exo2micro.core.simulate_camera import WINDOW, Camera
+from napari_exo2micro.core.simulate_plan import SectionSettings, plan_pair
 from napari_exo2micro.core.simulate_truth import (
-    MICROBE_DTYPE,
     Deformation,
     Truth,
     read_truth,
     registration_error,
 )
-from napari_exo2micro.core.transforms import Transform
 
 __all__ = [
     "Deformation",
@@ -48,12 +41,6 @@ __all__ = [
     "write_pair",
 ]
 
-_GREY_LEVEL = {"uint8": 1.0, "uint16": 200.0, "float32": 1.0}
-_DIM_BRIGHTNESS = 0.15
-_PIXELS_PER_MICROBE = 20_000
-_DENSE_FACTOR = 10
-_SMALLEST_SIDE = 64
-_POINT_COUNT = 1000
 _STRIP_ROWS = 64
 
 
@@ -72,89 +59,6 @@ class SimulatedPair:
     post: NDArray[Any]
     pre: NDArray[Any]
     truth: Truth
-
-
-@dataclass(frozen=True, slots=True)
-class _Settings:
-    """What a pair is asked to be; see `simulate_section`."""
-
-    shape: tuple[int, int] = (1200, 1400)
-    seed: int = 0
-    angle_deg: float = 0.0
-    scale: float = 1.0
-    shift: tuple[float, float] = (0.0, 0.0)
-    perspective: float = 0.0
-    mirrored: bool = False
-    pre_shape: tuple[int, int] | None = None
-    gain: float = 1.3
-    offset: float = 0.0
-    noise: float = 1.0
-    microbes: int | None = None
-    dtype: str = "uint8"
-    piece_missing: Literal["pre", "post"] | None = None
-    field_of_view: tuple[float, float] = (0.0, 0.0)
-    frame_filling: bool = False
-    uneven_light: float = 0.0
-    defocus: float = 0.0
-    defocus_image: Literal["pre", "post"] = "pre"
-    glow: float = 0.0
-    dim: bool = False
-    dense: bool = False
-    deformation_px: float = 0.0
-
-    def __post_init__(self) -> None:
-        for name in ("shape", "pre_shape"):
-            value = getattr(self, name)
-            if value is None and name == "pre_shape":
-                continue
-            if len(value) != 2 or min(value) < _SMALLEST_SIDE:
-                raise ParameterError(
-                    f"{name} must be rows and columns of at least "
-                    f"{_SMALLEST_SIDE} px, found {value!r}; make it larger"
-                )
-        for name, low, high in (
-            ("seed", 0, 2**63),
-            ("angle_deg", -360.0, 360.0),
-            ("scale", 0.2, 5.0),
-            ("perspective", -0.2, 0.2),
-            ("gain", 0.01, 100.0),
-            ("offset", -255.0, 255.0),
-            ("noise", 0.0, 100.0),
-            ("uneven_light", 0.0, 0.9),
-            ("defocus", 0.0, 50.0),
-            ("glow", 0.0, 255.0),
-            ("deformation_px", 0.0, 100.0),
-        ):
-            value = getattr(self, name)
-            if not (
-                isinstance(value, int | float | np.number) and low <= value <= high
-            ):
-                raise ParameterError(
-                    f"{name} must be a number from {low:g} to {high:g}, found "
-                    f"{value!r}; choose one in that range"
-                )
-        if self.microbes is not None and self.microbes < 0:
-            raise ParameterError(
-                f"microbes must be a count of 0 or more, found {self.microbes!r}; "
-                "leave it out for one in 20000 px"
-            )
-        for name in ("shift", "field_of_view"):
-            value = getattr(self, name)
-            if len(value) != 2 or not np.isfinite(value).all():
-                raise ParameterError(
-                    f"{name} must be two numbers (x, y) in px, found {value!r}; "
-                    "give both"
-                )
-        for name, choices in (
-            ("dtype", tuple(_GREY_LEVEL)),
-            ("piece_missing", (None, "pre", "post")),
-            ("defocus_image", ("pre", "post")),
-        ):
-            value = getattr(self, name)
-            if value not in choices:
-                raise ParameterError(
-                    f"{name} must be one of {choices}, found {value!r}; choose one"
-                )
 
 
 def simulate_section(
@@ -274,7 +178,7 @@ def simulate_section(
     [[167.5, 124.5]]
     """
     _check_channels(channels, signal_channel)
-    settings = _Settings(
+    settings = SectionSettings(
         shape=_rows_and_columns(shape),
         seed=seed,
         angle_deg=angle_deg,
@@ -300,7 +204,7 @@ def simulate_section(
         deformation_px=deformation_px,
     )
     monitor = monitor or Monitor()
-    post_camera, pre_camera, truth = _plan(settings)
+    post_camera, pre_camera, truth = plan_pair(settings)
     monitor.report(0.4, "simulated section")
     images = []
     for camera, start in ((post_camera, 0.4), (pre_camera, 0.7)):
@@ -342,158 +246,6 @@ def _coloured(
     colour = np.zeros((*image.shape, 3), dtype=image.dtype)
     colour[..., signal_channel] = image
     return colour
-
-
-def _plan(settings: _Settings) -> tuple[Camera, Camera, Truth]:
-    """Return how both photographs are taken, and the truth."""
-    root = np.random.SeedSequence(int(settings.seed))
-    # A stream of its own for each part, so that asking for one difficulty does
-    # not change another.
-    streams = [np.random.default_rng(child) for child in root.spawn(6)]
-    scene_rng, microbe_rng, point_rng, light_rng, glow_rng, bend_rng = streams
-    brightness = _DIM_BRIGHTNESS if settings.dim else 1.0
-    scene = build_scene(
-        settings.shape,
-        scene_rng,
-        frame_filling=settings.frame_filling,
-        brightness=brightness,
-    )
-    pre_shape = settings.pre_shape or settings.shape
-    transform = _true_transform(settings, pre_shape)
-    deformation = None
-    if settings.deformation_px:
-        deformation = Deformation.random(
-            settings.shape, settings.deformation_px, bend_rng
-        )
-    spots = _place_microbes(settings, scene, microbe_rng)
-    grey_level = _GREY_LEVEL[settings.dtype]
-    table = spots.copy()
-    table["brightness"] *= grey_level
-    table["flux"] *= grey_level
-    truth = Truth(
-        matrix=np.array(transform.matrix),
-        post_shape=settings.shape,
-        pre_shape=pre_shape,
-        gain=float(settings.gain),
-        offset=float(settings.offset) * grey_level,
-        noise=float(settings.noise) * grey_level,
-        grey_level=grey_level,
-        microbes=table,
-        points=np.empty((0, 2)),
-        deformation=deformation,
-        settings=_plain(asdict(settings)),
-    )
-    truth = replace(truth, points=_common_points(settings, scene, truth, point_rng))
-
-    uneven = settings.uneven_light
-    common = {"glass": scene.glass, "noise": settings.noise, "grey_level": grey_level}
-    post = Camera(
-        shape=settings.shape,
-        to_scene=np.eye(3),
-        layers=scene.visible_layers(piece_missing=settings.piece_missing == "post"),
-        gain=settings.gain,
-        offset=settings.offset,
-        dtype=np.dtype(settings.dtype),
-        seed=(int(settings.seed), 1),
-        light=SmoothField.uneven(settings.shape, uneven, light_rng) if uneven else None,
-        glow=(
-            SmoothField.glow(settings.shape, settings.glow, glow_rng)
-            if settings.glow
-            else None
-        ),
-        blur=settings.defocus if settings.defocus_image == "post" else 0.0,
-        microbes=spots,
-        **common,
-    )
-    pre = Camera(
-        shape=pre_shape,
-        to_scene=np.array(transform.inverse().matrix),
-        layers=scene.visible_layers(piece_missing=settings.piece_missing == "pre"),
-        gain=1.0,
-        offset=0.0,
-        dtype=np.dtype(settings.dtype),
-        seed=(int(settings.seed), 2),
-        deformation=deformation,
-        light=SmoothField.uneven(pre_shape, uneven, light_rng) if uneven else None,
-        blur=settings.defocus if settings.defocus_image == "pre" else 0.0,
-        **common,
-    )
-    return post, pre, truth
-
-
-def _plain(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return settings as JSON-ready built-in types."""
-    plain: dict[str, Any] = json.loads(json.dumps(settings, default=lambda v: v.item()))
-    return plain
-
-
-def _true_transform(settings: _Settings, pre_shape: tuple[int, int]) -> Transform:
-    """Return the map from post to pre, raw px."""
-    rows, columns = settings.shape
-    centre = ((columns - 1) / 2, (rows - 1) / 2)
-    pre_centre = ((pre_shape[1] - 1) / 2, (pre_shape[0] - 1) / 2)
-    heading = math.radians(30.0 + 137.5 * (settings.seed % 360))
-    slope = settings.perspective / max(rows, columns)
-    keystone = np.eye(3)
-    keystone[2, :2] = slope * math.cos(heading), slope * math.sin(heading)
-    about = Transform.similarity(translation=(-centre[0], -centre[1]))
-    turn = Transform.similarity(
-        angle_deg=settings.angle_deg, scale=settings.scale, mirrored=settings.mirrored
-    )
-    place = Transform.similarity(
-        translation=(
-            pre_centre[0] + settings.shift[0] + settings.field_of_view[0],
-            pre_centre[1] + settings.shift[1] + settings.field_of_view[1],
-        )
-    )
-    return place @ turn @ Transform(keystone) @ about
-
-
-def _place_microbes(
-    settings: _Settings, scene: Scene, rng: np.random.Generator
-) -> NDArray[np.void]:
-    """Return microbes on the section, brightness in 8-bit grey levels."""
-    rows, columns = settings.shape
-    count = settings.microbes
-    if count is None:
-        count = rows * columns // _PIXELS_PER_MICROBE
-        count *= _DENSE_FACTOR if settings.dense else 1
-    places = np.empty((0, 2))
-    for _ in range(50):
-        if len(places) >= count:
-            break
-        tried = rng.uniform(0.0, 1.0, (2 * count + 16, 2)) * (columns - 1, rows - 1)
-        fits = scene.on_section(tried)
-        if settings.piece_missing == "post":
-            fits &= scene.kept(tried)
-        places = np.concatenate([places, tried[fits]])
-    places = places[:count]
-    count = len(places)
-    table = np.zeros(count, dtype=MICROBE_DTYPE)
-    table["x"], table["y"] = places.T
-    table["radius"] = rng.uniform(1.5, 5.0, count)
-    peak = np.clip(rng.lognormal(math.log(38.0), 0.6, count), 10.0, 180.0)
-    table["brightness"] = peak * (2.0 * _DIM_BRIGHTNESS if settings.dim else 1.0)
-    table["flux"] = microbe_flux(table["radius"], table["brightness"])
-    rods = rng.random(count) < 0.5
-    table["elongation"] = np.where(rods, rng.uniform(1.3, 3.0, count), 1.0)
-    table["angle_deg"] = np.where(rods, rng.uniform(-90.0, 90.0, count), 0.0)
-    return table
-
-
-def _common_points(
-    settings: _Settings, scene: Scene, truth: Truth, rng: np.random.Generator
-) -> NDArray[np.float64]:
-    """Return points of post on the section that pre shows as well."""
-    rows, columns = truth.post_shape
-    tried = rng.uniform(0.0, 1.0, (8 * _POINT_COUNT, 2)) * (columns - 1, rows - 1)
-    tried = np.round(tried, 2)
-    fits = scene.on_section(tried)
-    if settings.piece_missing is not None:
-        fits &= scene.kept(tried)
-    in_pre = truth(tried)
-    fits &= ((in_pre >= 0) & (in_pre <= np.array(truth.pre_shape[::-1]) - 1)).all(axis=1)
-    return tried[fits][:_POINT_COUNT]
 
 
 def _bands(camera: Camera, monitor: Monitor) -> Iterator[tuple[int, NDArray[Any]]]:
@@ -617,7 +369,7 @@ def write_large_pair(
         If a setting is unknown, of a wrong type or out of range.
     """
     _check_channels(channels, signal_channel)
-    known = {field.name for field in fields(_Settings)}
+    known = {field.name for field in fields(SectionSettings)}
     unknown = sorted(set(settings) - known)
     if unknown:
         raise ParameterError(
@@ -625,9 +377,9 @@ def write_large_pair(
             f"{', '.join(sorted(known))}"
         )
     monitor = monitor or Monitor()
-    checked = _Settings(shape=_rows_and_columns(shape), **settings)
+    checked = SectionSettings(shape=_rows_and_columns(shape), **settings)
     post_path, pre_path, truth_path = _paths(raw_dir, sample, dye)
-    post_camera, pre_camera, truth = _plan(checked)
+    post_camera, pre_camera, truth = plan_pair(checked)
     monitor.report(0.1, "simulated section")
     try:
         for camera, path, start in (

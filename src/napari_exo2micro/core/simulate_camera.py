@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -143,7 +144,7 @@ class Camera:
     gain: float
     offset: float
     noise: float
-    dtype: np.dtype[np.generic]
+    dtype: np.dtype[Any]
     grey_level: float
     seed: tuple[int, ...]
     deformation: Deformation | None = None
@@ -152,7 +153,7 @@ class Camera:
     blur: float = 0.0
     microbes: NDArray[np.void] | None = None
 
-    def window(self, row: int, column: int) -> NDArray[np.generic]:
+    def window(self, row: int, column: int) -> NDArray[Any]:
         """Return one window of the grid of windows, in the image's type.
 
         Parameters
@@ -182,8 +183,8 @@ class Camera:
         halo = math.ceil(4.0 * self.blur)
         seen = self._scene(y0 - halo, y1 + halo, x0 - halo, x1 + halo)
         if halo:
-            seen = cv2.GaussianBlur(seen, (2 * halo + 1, 2 * halo + 1), self.blur)
-            seen = np.ascontiguousarray(seen[halo:-halo, halo:-halo])
+            blurred = cv2.GaussianBlur(seen, (2 * halo + 1,) * 2, self.blur)
+            seen = np.array(blurred[halo:-halo, halo:-halo], dtype=np.float32)
         return seen
 
     def _scene(self, y0: int, y1: int, x0: int, x1: int) -> FloatGrid:
@@ -256,7 +257,7 @@ class Camera:
         noise *= np.float32(self.noise)
         seen += noise
 
-    def _digitised(self, seen: FloatGrid) -> NDArray[np.generic]:
+    def _digitised(self, seen: FloatGrid) -> NDArray[Any]:
         if self.grey_level != 1.0:
             seen *= np.float32(self.grey_level)
         if self.dtype.kind == "f":
