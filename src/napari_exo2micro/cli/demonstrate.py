@@ -47,22 +47,42 @@ def demo(
 
 def _show(result: DemoResult) -> None:
     made = table("", "true", "estimated", numbers=(1, 2))
-    for row in result.comparison():
-        made.add_row(*row)
+    for label, name, form in (
+        ("turn, deg", "angle_deg", "{:.3f}"),
+        ("magnification", "scale", "{:.5f}"),
+    ):
+        made.add_row(
+            label,
+            form.format(result.true_transform[name]),
+            form.format(result.estimated_transform[name]),
+        )
+    for axis, label in enumerate(("shift x, px", "shift y, px")):
+        made.add_row(
+            label,
+            f"{result.true_transform['shift'][axis]:.2f}",
+            f"{result.estimated_transform['shift'][axis]:.2f}",
+        )
+    error = result.scale_uncertainty
+    made.add_row(
+        "scale post / pre",
+        f"{result.true_scale:.4f}",
+        f"{result.estimated_scale:.4f}" + (f" ± {error:.4f}" if error else ""),
+    )
+    found = result.microbes
+    made.add_row("microbes", f"{found.true}", f"{found.found} found")
+    made.add_row("false spots", "0", f"{found.false}")
     out = console()
     out.print(made)
-    out.print(
-        f"alignment   error {result.error_median_px:.3f} px (median), "
-        f"{result.error_p95_px:.3f} px (95th percentile)"
-    )
-    out.print(
-        f"scale       {result.scale_estimated:.4f}, true {result.scale_true:.4f} "
-        f"({result.scale_error_percent:+.2f} %)"
-    )
-    out.print(
-        f"microbes    {result.microbes_found} of {result.microbes_true} found in "
-        "the difference image"
-    )
-    out.print(f"raw files   {result.raw_dir}")
-    out.print(f"pictures    {result.pictures_dir}")
-    out.print(f"status      {result.status} in {result.seconds:.0f} s")
+    for label, text in (
+        (
+            "alignment",
+            f"off by {result.error_median_px:.3f} px (median), "
+            f"{result.error_p95_px:.3f} px (95th percentile)",
+        ),
+        ("scale", f"off by {result.scale_error_percent:+.2f} %"),
+        ("raw files", result.raw_dir),
+        ("results", result.output_dir),
+        ("pictures", result.pictures_dir),
+        ("status", f"{result.status}, in {result.seconds:.0f} s"),
+    ):
+        out.print(f"{label:<12}{text}")

@@ -80,7 +80,7 @@ def _option_name(parameter: Any) -> str:
     if parameter.secondary_opts:
         first, second = parameter.opts[0], parameter.secondary_opts[0]
         if second == first.replace("--", "--no-", 1):
-            return first.replace("--", "--[no-]", 1)
+            return "--[no-]" + str(first)[2:]
         return f"{first} / {second}"
     if parameter.is_flag:
         return ", ".join(names)
