@@ -278,6 +278,7 @@ def fit_plane_robust(
     Notes
     -----
     Tukey's biweight with the scale from the median absolute residual [1]_.
+    Residuals are judged in units of their own uncertainty.
 
     References
     ----------
@@ -298,8 +299,11 @@ def fit_plane_robust(
         start = fit.transform
     transform = start
     weights = np.ones(len(source))
+    own = 0.5 * np.trace(information, axis1=1, axis2=2)
+    typical = max(float(np.median(own)), 1e-300)
     for number in range(rounds):
-        distance = np.linalg.norm(target - transform(source), axis=1)
+        gap = target - transform(source)
+        distance = np.sqrt(np.einsum("ni,nij,nj->n", gap, information, gap) / typical)
         # 1.18: median of the length of a 2-D normal vector of unit sigma.
         sigma = max(float(np.median(distance)) / 1.1774, floor)
         reach = _TUKEY * 1.25 * sigma

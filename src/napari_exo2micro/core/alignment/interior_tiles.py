@@ -1,0 +1,303 @@
+"""The refinement of an interior alignment on tiles at full resolution."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_exo2micro.core.alignment.accuracy import (
+    Accuracy,
+    assess_accuracy,
+    choose_model,
+)
+from napari_exo2micro.core.alignment.fit import (
+    FloatArray,
+    Model,
+    PlaneFit,
+    fit_plane_robust,
+)
+from napari_exo2micro.core.alignment.interior_pair import InteriorPair
+from napari_exo2micro.core.alignment.tiles import (
+    TileShape,
+    TileShifts,
+    ToneCurve,
+    choose_tiles,
+    measure_tiles,
+    transform_jacobian,
+)
+from napari_exo2micro.core.monitor import Monitor
+from napari_exo2micro.core.transforms import Transform
+
+__all__ = ["MIN_TILES", "MIN_TILE_SHARE", "TileRefinement", "refine_on_tiles"]
+
+#: Fewer tiles than this that agree prove nothing.
+MIN_TILES = 12
+#: Nor does a smaller part of the tiles that were tried.
+MIN_TILE_SHARE = 0.2
+
+_COUNT = 300
+_COARSE_COUNT = 160
+#: Error of a tile beyond its noise (interpolation, microbes), px.
+_TILE_FLOOR = 0.01
+#: Tiles of less weight in the robust fit do not count as agreeing.
+_AGREE = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class TileRefinement:
+    """What the tiles say.
+
+    Attributes
+    ----------
+    fit : PlaneFit or None
+        The fit to the tiles, post to pre on the canvas.
+    problem : str
+        Why it cannot be trusted; empty when it can.
+    accuracy : Accuracy or None
+        How well it is known.
+    measured : TileShifts
+        The tiles, shifts relative to the transform before the last fit.
+    used : ndarray, shape (N,), bool
+        Tiles that agree with the fit.
+    weights : ndarray, shape (N,), float64
+        Weight in the fit, 0 to 1.
+    residuals : ndarray, shape (N, 2), float64
+        What the fit leaves, px of the pre image; NaN where nothing was found.
+    """
+
+    fit: PlaneFit | None
+    problem: str
+    accuracy: Accuracy | None
+    measured: TileShifts
+    used: NDArray[np.bool_]
+    weights: FloatArray
+    residuals: FloatArray
+
+
+def _tile_shape(side: int) -> TileShape:
+    """Return tiles that leave room for a good number of them on small images."""
+    if side >= 700:
+        return TileShape(96, 16)
+    if side >= 300:
+        return TileShape(64, 16)
+    return TileShape(40, 12)
+
+
+def _targets(
+    measured: TileShifts, transform: Transform, floor: float
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return post points, pre points and information of the tiles found."""
+    found = measured.found
+    source = measured.centres[found]
+    place = source + measured.shifts[found]
+    covariance = np.linalg.inv(measured.information[found])
+    jacobian = transform_jacobian(transform, place)
+    covariance = jacobian @ covariance @ jacobian.transpose(0, 2, 1)
+    covariance[:, [0, 1], [0, 1]] += floor**2
+    return source, transform(place), np.linalg.inv(covariance)
+
+
+def _rough_model(count: int) -> Model:
+    return "homography" if count >= 60 else "affine" if count >= 24 else "similarity"
+
+
+def _coarse_rounds(
+    pair: InteriorPair, start: Transform, tones: tuple[ToneCurve, ToneCurve]
+) -> Transform | None:
+    """Return the transform after tiles on the reduced images, None without any."""
+    small = pair.small_transform(start)
+    frames = [(0, 0, s.shape[1], s.shape[0]) for s in (pair.post_small, pair.pre_small)]
+    shape = (
+        TileShape(64, 24) if min(pair.post_small.shape) >= 400 else TileShape(40, 16)
+    )
+    for _ in range(2):
+        texture, valid = pair.warp_small(
+            tones[1](pair.pre_small), pair.canvas_transform(small)
+        )
+        centres = choose_tiles(
+            texture, valid, factor=1, core=shape.core, count=_COARSE_COUNT
+        )
+        measured = measure_tiles(
+            pair.post_small,
+            pair.pre_small,
+            small,
+            centres,
+            post_frame=frames[0],
+            pre_frame=frames[1],
+            post_tone=tones[0],
+            pre_tone=tones[1],
+            shape=shape,
+        )
+        if np.count_nonzero(measured.found) < MIN_TILES:
+            return None
+        source, target, information = _targets(measured, small, 0.1)
+        try:
+            fit = fit_plane_robust(
+                "similarity",
+                source,
+                target,
+                information=information,
+                mirrored=small.mirrored,
+            )
+        except ValueError:
+            return None
+        if np.count_nonzero(fit.weights > _AGREE) < MIN_TILES:
+            return None
+        small = fit.transform
+    return pair.canvas_transform(small)
+
+
+def refine_on_tiles(
+    pair: InteriorPair,
+    start: Transform,
+    *,
+    coarse: bool,
+    monitor: Monitor | None = None,
+) -> TileRefinement:
+    """Refine a transform on tiles at full resolution.
+
+    Parameters
+    ----------
+    pair : InteriorPair
+        The images.
+    start : Transform
+        Right within about 10 px, or within about 20 work px if `coarse`.
+    coarse : bool
+        Whether tiles of the reduced images come first.
+    monitor : Monitor, optional
+        Told the fraction done.
+
+    Returns
+    -------
+    TileRefinement
+    """
+    monitor = monitor or Monitor()
+    tones = (pair.post_tone, pair.pre_tone)
+    transform = start
+    if coarse:
+        transform = _coarse_rounds(pair, start, tones) or start
+    shape = _tile_shape(min(*pair.post_frame[2:], *pair.pre_frame[2:]))
+    texture, valid = pair.warp_small(tones[1](pair.pre_small), transform)
+    centres = choose_tiles(
+        texture, valid, factor=pair.factor, core=shape.core, count=_COUNT
+    )
+    # The grid of the small image belongs to the frame; centres to the canvas.
+    centres = np.rint(centres + _frame_origin(pair))
+    expected: FloatArray | None = None
+    measured = None
+    for number in range(2):
+        measured = measure_tiles(
+            pair.post_im,
+            pair.pre_im,
+            transform,
+            centres,
+            post_frame=pair.post_frame,
+            pre_frame=pair.pre_frame,
+            post_tone=tones[0],
+            pre_tone=tones[1],
+            shape=shape,
+            expected=expected,
+            reject_pixels=number > 0,
+            monitor=monitor.part(0.1 + 0.4 * number, 0.5 + 0.4 * number),
+        )
+        if number == 0:
+            if np.count_nonzero(measured.found) < MIN_TILES:
+                break
+            source, target, information = _targets(measured, transform, 0.05)
+            try:
+                fit = fit_plane_robust(
+                    _rough_model(len(source)),
+                    source,
+                    target,
+                    information=information,
+                    mirrored=transform.mirrored,
+                )
+            except ValueError:
+                break
+            place = centres + measured.shifts
+            # The same pre points, seen from the new transform.
+            seen = fit.transform.inverse()(transform(place)) - centres
+            expected = np.where(measured.found[:, None], seen, 0.0)
+            transform = fit.transform
+    assert measured is not None
+    return _final_fit(pair, transform, measured)
+
+
+def _frame_origin(pair: InteriorPair) -> FloatArray:
+    """Return what turns factor * small px into canvas px, shape (2,)."""
+    at_zero = pair.post_to_small.inverse()(np.zeros((1, 2)))[0]
+    origin: FloatArray = at_zero - (0.5 * pair.factor - 0.5)
+    return origin
+
+
+def _nothing(measured: TileShifts, problem: str) -> TileRefinement:
+    count = len(measured.centres)
+    return TileRefinement(
+        None,
+        problem,
+        None,
+        measured,
+        np.zeros(count, bool),
+        np.zeros(count),
+        np.full((count, 2), np.nan),
+    )
+
+
+def _final_fit(
+    pair: InteriorPair, transform: Transform, measured: TileShifts
+) -> TileRefinement:
+    tried, n_found = len(measured.found), int(np.count_nonzero(measured.found))
+    wanted = max(MIN_TILES, int(np.ceil(MIN_TILE_SHARE * tried)))
+    if n_found < MIN_TILES:
+        return _nothing(
+            measured,
+            f"wanted {wanted} of {tried} tiles to agree, found {n_found} that match",
+        )
+    floor = _TILE_FLOOR
+    source, target, information = _targets(measured, transform, floor)
+    model: Model = "similarity"
+    fit = None
+    try:
+        for _ in range(2):
+            model = choose_model(source, target, information, transform)
+            fit = fit_plane_robust(
+                model,
+                source,
+                target,
+                information=information,
+                start=transform,
+                mirrored=transform.mirrored,
+                floor=0.01,
+            )
+            # What tiles scatter beyond their noise counts for all alike.
+            kept = fit.weights > _AGREE
+            if np.count_nonzero(kept) < MIN_TILES:
+                break
+            own = np.trace(np.linalg.inv(information[kept]), axis1=1, axis2=2) / 2
+            scatter = float(np.median((fit.residuals[kept] ** 2).sum(axis=1)))
+            excess = scatter / (2 * np.log(2.0)) - float(np.median(own)) + floor**2
+            floor = float(np.sqrt(max(excess, _TILE_FLOOR**2)))
+            source, target, information = _targets(measured, transform, floor)
+    except ValueError:
+        fit = None
+    if fit is None:
+        return _nothing(
+            measured, f"wanted {wanted} of {tried} tiles to agree, found no fit"
+        )
+    weights = np.zeros(tried)
+    weights[measured.found] = fit.weights
+    residuals = np.full((tried, 2), np.nan)
+    residuals[measured.found] = fit.residuals
+    used = weights > _AGREE
+    problem = ""
+    if np.count_nonzero(used) < wanted:
+        problem = (
+            f"wanted {wanted} of {tried} tiles to agree, found {np.count_nonzero(used)}"
+        )
+    section = pair.overlap_points(fit.transform)
+    if len(section) == 0:
+        section = source
+    accuracy = assess_accuracy(fit, source, target, information, section)
+    return TileRefinement(fit, problem, accuracy, measured, used, weights, residuals)
