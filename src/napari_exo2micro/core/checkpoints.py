@@ -1,0 +1,379 @@
+"""Where a stage's files live, and whether they are valid for these inputs."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from napari_exo2micro.core.alignment.quality import Verdict
+from napari_exo2micro.core.defaults import PARAMETER_REGISTRY, build_suffix
+from napari_exo2micro.core.errors import CheckpointError, ParameterError
+from napari_exo2micro.core.monitor import Monitor
+from napari_exo2micro.core.parameter import ParameterValue
+from napari_exo2micro.core.provenance import Provenance, digest
+from napari_exo2micro.core.raster_files import open_raster
+from napari_exo2micro.core.raster_writer import write_raster
+from napari_exo2micro.core.rasters import Raster
+from napari_exo2micro.core.stages import STAGE_NAMES, STAGES
+
+__all__ = [
+    "FORMATS",
+    "Checkpoint",
+    "CheckpointStatus",
+    "CheckpointStore",
+    "stage_inputs",
+    "verdicts_of",
+]
+
+logger = logging.getLogger(__name__)
+
+FORMATS = ("tiff", "fits", "both")
+_LONGEST_NAME = 200
+_LONGEST_EXTENSION = len(".tiff")
+#: A stage-3 image without a transform says nothing about the alignment, and what
+#: follows it rests on it.
+_LAST_STAGE_WITHOUT_HEADER = 2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Checkpoint:
+    """A valid image of a stage.
+
+    Attributes
+    ----------
+    image : Raster
+        The pixels.
+    provenance : Provenance or None
+        None when the file carries no header (the reference system's do not).
+    identity : str
+        Digest of what the pixels depend on.
+    """
+
+    image: Raster
+    provenance: Provenance | None
+    identity: str
+
+    @property
+    def frames(self) -> Mapping[str, tuple[int, int, int, int] | None]:
+        """Frames of the data, `post` and `pre`, where they are known."""
+        canvas = self.provenance.canvas if self.provenance else {}
+        frames = {}
+        for side in ("post", "pre"):
+            stored = canvas.get(f"{side}_frame")
+            frames[side] = tuple(stored) if stored else None
+        return frames
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointStatus:
+    """One line of a status list.
+
+    Attributes
+    ----------
+    stage : int
+        Number of the stage.
+    name : str
+        Of the checkpoint or the plot.
+    kind : {'checkpoint', 'plot'}
+        What it is.
+    state : {'valid', 'stale', 'missing'}
+        A stale one exists and is not used.
+    reason : str
+        Why it is stale, or what is worth knowing of a valid one.
+    path : Path
+        The file.
+    """
+
+    stage: int
+    name: str
+    kind: Literal["checkpoint", "plot"]
+    state: Literal["valid", "stale", "missing"]
+    reason: str
+    path: Path
+
+
+class CheckpointStore:
+    """The files of one sample and dye.
+
+    Parameters
+    ----------
+    folder : Path
+        ``<output_dir>/<sample>/<dye>``.
+    sample, dye : str
+        Must agree with the headers.
+    checkpoint_format : {'tiff', 'fits', 'both'}
+        What is written; what exists is read, TIFF first.
+    """
+
+    def __init__(
+        self, folder: Path, sample: str, dye: str, checkpoint_format: str
+    ) -> None:
+        if checkpoint_format not in FORMATS:
+            raise ParameterError(
+                f"checkpoint_format takes one of {', '.join(FORMATS)}, found "
+                f"{checkpoint_format!r}"
+            )
+        self.folder = folder
+        self.sample = sample
+        self.dye = dye
+        self.format = checkpoint_format
+        self.written: list[Path] = []
+        self._told: set[tuple[Path, str]] = set()
+        self._opened: dict[
+            Path, tuple[tuple[int, int, int], Raster, Provenance | None]
+        ] = {}
+
+    # Names -------------------------------------------------------------------
+
+    def tiff_path(
+        self, stage: int, name: str, params: Mapping[str, ParameterValue]
+    ) -> Path:
+        """Return the path of a checkpoint as TIFF."""
+        stem = self._stem(f"{STAGE_NAMES[stage]}_{name}", stage, params)
+        return self.folder / "tiff" / f"{stem}.tiff"
+
+    def fits_path(
+        self, stage: int, name: str, params: Mapping[str, ParameterValue]
+    ) -> Path:
+        """Return the path of a checkpoint as FITS."""
+        stem = self._stem(f"{STAGE_NAMES[stage]}_{name}", stage, params)
+        return self.folder / "fits" / f"{stem}.fits"
+
+    def output_path(
+        self, name: str, params: Mapping[str, ParameterValue], extension: str = ".png"
+    ) -> Path:
+        """Return the path of a plot or record; it carries all stages' suffix."""
+        stem = self._stem(name, None, params)
+        return self.folder / "pipeline_output" / f"{stem}{extension}"
+
+    @staticmethod
+    def _stem(
+        start: str, stage: int | None, params: Mapping[str, ParameterValue]
+    ) -> str:
+        suffix = build_suffix(params, stage)
+        if len(start) + len(suffix) + _LONGEST_EXTENSION > _LONGEST_NAME:
+            suffix = f"_x{hashlib.sha256(suffix.encode()).hexdigest()[:10]}"
+        return start + suffix
+
+    def paths(
+        self, stage: int, name: str, params: Mapping[str, ParameterValue]
+    ) -> list[Path]:
+        """Return the files that a checkpoint is written to."""
+        both = self.format == "both" or (
+            stage == 4 and name.partition("_")[0] == "difference"
+        )
+        tiff = self.tiff_path(stage, name, params)
+        fits = self.fits_path(stage, name, params)
+        if both:
+            return [tiff, fits]
+        return [tiff] if self.format == "tiff" else [fits]
+
+    # Reading -----------------------------------------------------------------
+
+    def find(
+        self,
+        stage: int,
+        name: str,
+        params: Mapping[str, ParameterValue],
+        *,
+        inputs: str | None,
+        shape: tuple[int, ...] | None = None,
+    ) -> Checkpoint | None:
+        """Return a checkpoint that is valid for these inputs, or None.
+
+        Parameters
+        ----------
+        stage, name, params
+            Which one.
+        inputs : str or None
+            Digest that its header must hold; None when the inputs cannot be
+            checked.
+        shape : tuple of int, optional
+            Rows and columns that it must have.
+        """
+        for path in self._candidates(stage, name, params):
+            try:
+                found = self._open(path, stage, name, params, inputs, shape)
+            except CheckpointError as error:
+                self.tell(path, f"{path.name} is not used: {error}")
+            else:
+                if path.parent.name != self.format and self.format != "both":
+                    wanted = self.format.upper()
+                    self.tell(
+                        self.folder,
+                        f"{wanted} was asked for and {path.name} exists as "
+                        f"{path.parent.name.upper()}: reading that; the formats "
+                        "are mixed from here on",
+                    )
+                return found
+        return None
+
+    def state(
+        self,
+        stage: int,
+        name: str,
+        params: Mapping[str, ParameterValue],
+        *,
+        inputs: str | None,
+        shape: tuple[int, ...] | None = None,
+    ) -> CheckpointStatus:
+        """Return whether a checkpoint is valid, stale or missing, and why."""
+        reasons = []
+        for path in self._candidates(stage, name, params):
+            try:
+                found = self._open(path, stage, name, params, inputs, shape)
+            except CheckpointError as error:
+                reasons.append(f"{path.name}: {error}")
+            else:
+                note = "" if found.provenance else "no header: provenance unknown"
+                return CheckpointStatus(stage, name, "checkpoint", "valid", note, path)
+        path = self.paths(stage, name, params)[0]
+        state: Literal["stale", "missing"] = "stale" if reasons else "missing"
+        reason = "; ".join(reasons)
+        return CheckpointStatus(stage, name, "checkpoint", state, reason, path)
+
+    def _candidates(
+        self, stage: int, name: str, params: Mapping[str, ParameterValue]
+    ) -> list[Path]:
+        both = (
+            self.tiff_path(stage, name, params),
+            self.fits_path(stage, name, params),
+        )
+        return [path for path in both if path.is_file()]
+
+    def _open(
+        self,
+        path: Path,
+        stage: int,
+        name: str,
+        params: Mapping[str, ParameterValue],
+        inputs: str | None,
+        shape: tuple[int, ...] | None,
+    ) -> Checkpoint:
+        image, provenance = self._read(path)
+        if shape is not None and image.shape != shape:
+            raise CheckpointError(
+                f"it has {image.shape[1]} x {image.shape[0]} px, expected "
+                f"{shape[1]} x {shape[0]}; it belongs to other raw files"
+            )
+        if provenance is None:
+            return self._without_header(image, stage)
+        found = (provenance.sample, provenance.dye, provenance.stage, provenance.name)
+        if found != (self.sample, self.dye, stage, name):
+            raise CheckpointError(
+                f"its header says {found}, expected "
+                f"{(self.sample, self.dye, stage, name)}; it was moved here"
+            )
+        if build_suffix(_known(provenance.parameters), stage) != build_suffix(
+            params, stage
+        ):
+            raise CheckpointError("its header tells other parameters than its name")
+        if inputs is not None and provenance.inputs != inputs:
+            raise CheckpointError(
+                "it was made from other raw files or another result of the stage before"
+                if stage > 1
+                else "it was made from other raw files"
+            )
+        return Checkpoint(image, provenance, provenance.identity)
+
+    def _read(self, path: Path) -> tuple[Raster, Provenance | None]:
+        """Open a file, or give it again as long as it has not changed."""
+        status = path.stat()
+        stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
+        known = self._opened.get(path)
+        if known is None or known[0] != stamp:
+            image = open_raster(path)
+            header = image.header
+            provenance = Provenance.from_header(header) if header else None
+            self._opened[path] = known = (stamp, image, provenance)
+        return known[1], known[2]
+
+    @staticmethod
+    def _without_header(image: Raster, stage: int) -> Checkpoint:
+        if stage > _LAST_STAGE_WITHOUT_HEADER:
+            raise CheckpointError(
+                "it carries no header of this package, so its transform cannot be known"
+            )
+        status = image.path.stat()
+        identity = digest(["no header", stage, status.st_size, status.st_mtime_ns])
+        return Checkpoint(image, None, identity)
+
+    def tell(self, path: Path, text: str) -> None:
+        """Log a line once."""
+        if (path, text) not in self._told:
+            self._told.add((path, text))
+            logger.warning("%s", text)
+
+    def existing(self) -> frozenset[Path]:
+        """Return the files that are there now."""
+        return frozenset(path for path in self.folder.rglob("*") if path.is_file())
+
+    def remove_new(self, before: frozenset[Path]) -> None:
+        """Remove the files that this store has written and that were not there."""
+        for path in set(self.written) - before:
+            path.unlink(missing_ok=True)
+
+    # Writing -----------------------------------------------------------------
+
+    def write(
+        self,
+        provenance: Provenance,
+        shape: tuple[int, int],
+        dtype: Any,
+        bands: Iterable[tuple[int, Any]],
+        monitor: Monitor | None = None,
+    ) -> list[Path]:
+        """Write a checkpoint in the formats asked for and return its paths.
+
+        Raises
+        ------
+        OutputError
+            When a file cannot be written; the earlier one stays.
+        """
+        params = provenance.parameters
+        paths = self.paths(provenance.stage, provenance.name, params)
+        write_raster(
+            paths,
+            shape,
+            dtype,
+            bands,
+            header=provenance.to_header(),
+            cards=provenance.to_cards(),
+            monitor=monitor,
+        )
+        self.written += paths
+        for path in paths:
+            self._opened.pop(path, None)
+        return paths
+
+
+def stage_inputs(stage: int, identities: Mapping[tuple[int, str], str]) -> str:
+    """Return the digest of what a stage is made from.
+
+    Parameters
+    ----------
+    stage : int
+        From 2 on.
+    identities : mapping
+        Identity of each checkpoint of the stage before, under (stage, name).
+    """
+    names = STAGES[stage - 1].checkpoints
+    return digest([identities[stage - 1, name] for name in names])
+
+
+def _known(parameters: Mapping[str, Any]) -> dict[str, ParameterValue]:
+    """Return the parameters as read from JSON, where a float may look like an int."""
+    return {
+        name: PARAMETER_REGISTRY[name].check(value)
+        for name, value in parameters.items()
+        if name in PARAMETER_REGISTRY
+    }
+
+
+def verdicts_of(provenance: Provenance | None) -> dict[str, Verdict]:
+    """Return the verdicts in a header, none when there is no header."""
+    return dict(provenance.verdicts) if provenance else {}

@@ -1,0 +1,96 @@
+"""What a run says in the end, read from the headers of its checkpoints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_exo2micro.core.alignment.interior import InteriorAlignment
+from napari_exo2micro.core.alignment.quality import Verdict
+from napari_exo2micro.core.stages import STAGES
+
+if TYPE_CHECKING:
+    from napari_exo2micro.core.pipeline import SampleDye
+
+__all__ = ["interior_details", "run_status", "summarise"]
+
+
+def run_status(verdicts: dict[str, Verdict]) -> str:
+    """Return ``'complete'``, or ``'degraded: '`` with each stage and its reason.
+
+    A run is complete when every verdict is `ok` or the stage was asked to be
+    skipped.
+    """
+    reasons = [
+        f"stage {number} {STAGES[int(number)].title}: {verdict.reason}"
+        for number, verdict in sorted(verdicts.items())
+        if verdict.state not in ("ok", "skipped")
+    ]
+    return "degraded: " + "; ".join(reasons) if reasons else "complete"
+
+
+def summarise(task: SampleDye, last: int) -> dict[str, Any]:
+    """Return the result of a run up to stage `last`, from what is on disk."""
+    verdicts: dict[str, Verdict] = {}
+    notes: dict[str, None] = {}
+    outputs: list[Path] = []
+    scales: dict[str, dict[str, Any]] = {}
+    for line in task.status():
+        if line.stage > last or line.state != "valid":
+            continue
+        outputs.append(line.path)
+        if line.kind == "plot":
+            continue
+        found = task._find(line.stage, line.name)
+        provenance = found.provenance if found else None
+        if provenance is None:
+            notes[f"{line.path.name} carries no header: its provenance is unknown"] = (
+                None
+            )
+            continue
+        verdicts.update(provenance.verdicts)
+        notes.update(dict.fromkeys(provenance.notes))
+        if provenance.scale:
+            scales[str(provenance.scale["kind"])] = dict(provenance.scale)
+    percentile = next((s for k, s in scales.items() if k.startswith("perc")), None)
+    main = next((s for s in scales.values() if s.get("main")), None)
+    return {
+        "sample": task.sample,
+        "dye": task.dye,
+        "status": run_status(verdicts),
+        "scale_estimate": main["value"] if main else None,
+        "scale_percentile_value": percentile["value"] if percentile else None,
+        "manual_scale": task.params["manual_scale"],
+        "scale": main,
+        "registration": {
+            int(number): verdict.to_dict()
+            for number, verdict in sorted(verdicts.items())
+            if number in ("2", "3")
+        },
+        "warnings": list(notes),
+        "outputs": [str(path) for path in outputs],
+    }
+
+
+def interior_details(found: InteriorAlignment, most: int) -> dict[str, Any]:
+    """Return what pictures of stage 3 need, thinned and rounded for a header."""
+    matches, tiles = found.matches, found.tiles
+    keep = slice(None, None, -(-len(matches.inliers) // most) or 1)
+    return {
+        "method": found.method,
+        "model": found.model,
+        "matches": {
+            "post_xy": np.round(matches.post_xy[keep], 2).tolist(),
+            "pre_xy": np.round(matches.pre_xy[keep], 2).tolist(),
+            "inliers": matches.inliers[keep].tolist(),
+        },
+        "tiles": {
+            "x": np.round(tiles.x, 1).tolist(),
+            "y": np.round(tiles.y, 1).tolist(),
+            "dx": np.round(tiles.dx, 4).tolist(),
+            "dy": np.round(tiles.dy, 4).tolist(),
+            "used": tiles.used.tolist(),
+        },
+    }

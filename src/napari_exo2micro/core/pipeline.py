@@ -1,0 +1,392 @@
+"""`SampleDye`: the stages in their order, resumed from what is valid on disk."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from napari_exo2micro.core import outcome
+from napari_exo2micro.core.alignment.coarse import (
+    recover_transform,
+    register_highorder,
+)
+from napari_exo2micro.core.alignment.interior import refine_interior_sift
+from napari_exo2micro.core.alignment.quality import Verdict
+from napari_exo2micro.core.checkpoints import Checkpoint, CheckpointStatus
+from napari_exo2micro.core.differencing import Differencing
+from napari_exo2micro.core.errors import ParameterError
+from napari_exo2micro.core.monitor import Monitor
+from napari_exo2micro.core.padding import canvas_shape, frame, padded_bands
+from napari_exo2micro.core.parameter import ParameterValue
+from napari_exo2micro.core.provenance import digest
+from napari_exo2micro.core.raw import RawPair, open_image_pair
+from napari_exo2micro.core.sample_files import SampleFiles
+from napari_exo2micro.core.stages import STAGE_NAMES, STAGES
+from napari_exo2micro.core.transforms import Transform
+from napari_exo2micro.core.warping import warped_bands
+
+__all__ = ["SampleDye"]
+
+logger = logging.getLogger(__name__)
+
+_STAGE_2_ONLY = frozenset(("save_all_intermediates",))
+_MAX_STORED_POINTS = 1000
+
+
+class SampleDye(SampleFiles):
+    """One sample with one dye, from raw files to the difference image.
+
+    Each stage takes its inputs from checkpoints and leaves checkpoints, so a run
+    goes on in another process where an earlier one stopped.
+
+    Parameters
+    ----------
+    sample, dye : str
+        Names as in the raw folder.
+    output_dir, raw_dir : str or Path
+        Results go to ``<output_dir>/<sample>/<dye>``.
+    checkpoint_format : {'tiff', 'fits', 'both'}
+        What checkpoints are written as; the difference is always both.
+    loader : callable or str, optional
+        Reads a pair instead of `load_image_pair`; same signature, or the name of
+        a registered one.
+
+    Examples
+    --------
+    >>> from napari_exo2micro.core import SampleDye
+    >>> task = SampleDye("CD070", "SybrGld", output_dir="processed", raw_dir="raw")
+    >>> task.set_params(boundary_width=20)
+    >>> task.non_default_params()
+    {'boundary_width': 20}
+    """
+
+    def run(
+        self,
+        from_stage: int | None = None,
+        to_stage: int | None = None,
+        force: bool = False,
+        monitor: Monitor | None = None,
+    ) -> dict[str, Any]:
+        """Run the stages and return what came out.
+
+        Parameters
+        ----------
+        from_stage, to_stage : int, optional
+            First and last stage; all of them by default. A stage before the first
+            one runs as well when its result is missing or stale.
+        force : bool
+            Run the stages even where a valid result exists.
+        monitor : Monitor, optional
+            Told the fraction done; may stop the run.
+
+        Returns
+        -------
+        dict
+            `sample`, `dye`; `status` (``'complete'``, or ``'degraded: ...'`` with
+            the stage and the reason when one fell back or could not vouch for its
+            result); `scale_estimate`, `scale_percentile_value`, `manual_scale`
+            (None where not asked for); `registration` (for each stage its verdict
+            and numbers); `warnings`; `outputs` (paths).
+
+        Raises
+        ------
+        Exo2MicroError
+            A subclass says what went wrong; valid results are untouched.
+        """
+        first, last = _stage_range(from_stage, to_stage)
+        self._results = {}
+        whole = monitor or Monitor()
+        numbers = [number for number in sorted(STAGES) if first <= number <= last]
+        for index, number in enumerate(numbers):
+            stage = STAGES[number]
+            self._monitor = whole.part(index / len(numbers), (index + 1) / len(numbers))
+            self._monitor.report(0.0, f"stage {number}: {stage.title}")
+            getattr(self, stage.method)(force)
+        self._monitor = Monitor()
+        whole.report(1.0, "done")
+        result = outcome.summarise(self, last)
+        self._results.update(result)
+        return result
+
+    def status(self) -> list[CheckpointStatus]:
+        """Return for every checkpoint and plot whether it is valid, and why not."""
+        lines = [
+            self._status_of(number, name)
+            for number, stage in sorted(STAGES.items())
+            for name in self._checkpoint_names(number, stage.checkpoints)
+        ]
+        return lines + Differencing(self).plot_status()
+
+    def compare(
+        self,
+        name: str,
+        values: Iterable[Any],
+        *,
+        keep: bool = True,
+        to_stage: int | None = None,
+        monitor: Monitor | None = None,
+    ) -> list[dict[str, Any]]:
+        """Run once for each value of one parameter.
+
+        Parameters
+        ----------
+        name : str
+            The parameter.
+        values : iterable
+            Its values; this object's own parameters stay as they are.
+        keep : bool
+            Keep each value's files (their names tell the value), or remove what
+            these runs have made.
+        to_stage : int, optional
+            Last stage of each run.
+        monitor : Monitor, optional
+            Told the fraction done; may stop.
+
+        Returns
+        -------
+        list of dict
+            The results of `run`, each with its `value`.
+
+        Raises
+        ------
+        ParameterError
+            When the name is unknown or a value does not fit; then nothing runs.
+        """
+        tasks = []
+        for value in values:
+            task = copy.copy(self)
+            task._params = dict(self._params)
+            task._results = {}
+            task._store = copy.copy(self._store)
+            task._store.written = []
+            task.set_params(**{name: value})
+            tasks.append((task, task.params[name]))
+        results = []
+        for index, (task, value) in enumerate(tasks):
+            before = task._store.existing()
+            part = (monitor or Monitor()).part(
+                index / len(tasks), (index + 1) / len(tasks)
+            )
+            try:
+                result = task.run(to_stage=to_stage, monitor=part)
+            finally:
+                if not keep:
+                    task._store.remove_new(before)
+            results.append({**result, "value": value})
+        return results
+
+    # Stages ------------------------------------------------------------------
+
+    def _run_stage_1_padding(self, force: bool = False) -> None:
+        """Put both raw images on one canvas."""
+        if not force and self._is_done(1):
+            return
+        pair = self._open_pair()
+        pad = _int(self.params["pad"])
+        shape = canvas_shape(pair.post.shape, pair.pre.shape, pad)
+        sides = {"post": pair.post, "pre": pair.pre}
+        raw = {
+            side: {
+                "file": str(image.path or ""),
+                **image.fingerprint().to_dict(),
+            }
+            for side, image in sides.items()
+        }
+        canvas = {
+            "post_frame": frame(pair.post.shape, pad),
+            "pre_frame": frame(pair.pre.shape, pad),
+            "channels": pair.channels,
+        }
+        hashes = [raw[side]["sha256"] for side in ("post", "pre")]
+        for index, (side, image) in enumerate(sides.items()):
+            provenance = self._provenance(
+                1,
+                side,
+                raw=raw,
+                canvas=canvas,
+                notes=tuple(pair.warnings),
+                inputs=digest(hashes),
+                verdicts={"1": Verdict("ok")},
+            )
+            self._write(
+                provenance,
+                shape,
+                image.dtype,
+                padded_bands(image.bands(), shape, pad, image.dtype),
+                self._monitor.part(index / 2, (index + 1) / 2),
+            )
+
+    def _open_pair(self) -> RawPair:
+        if self._loader is None:
+            return open_image_pair(self.sample, self.dye, self.raw_dir)
+        arrays = self._loader(self.sample, self.dye, self.raw_dir)
+        return RawPair.from_arrays(*arrays)
+
+    def _run_stage_2_boundary(self, force: bool = False) -> None:
+        """Align the outlines of the sections."""
+        if not force and self._is_done(2) and self._has_intermediates():
+            return
+        self._check_upstream(2)
+        post, pre = self._need(1, "post"), self._need(1, "pre")
+        found = register_highorder(
+            post.image,
+            pre.image,
+            post_frame=post.frames["post"],
+            pre_frame=pre.frames["pre"],
+            monitor=self._monitor.part(0.0, 0.6),
+            **self._tuning(2, without=_STAGE_2_ONLY),
+        )
+        details = {
+            "method": found.method,
+            "coarse_matrix": found.coarse_transform.matrix.tolist(),
+            "post_contour": _points(found.post_contour),
+            "pre_contour": _points(found.pre_contour),
+        }
+        verdicts = {"2": found.verdict}
+        self._results["warp_matrix"] = found.transform.matrix
+        self._results["debug_data"] = details
+        if self.params["save_all_intermediates"]:
+            self._write_aligned(
+                2, "coarse_pre", pre, found.coarse_transform, verdicts=verdicts
+            )
+        self._write_aligned(
+            2, "pre", pre, found.transform, verdicts=verdicts, details=details
+        )
+
+    def _has_intermediates(self) -> bool:
+        wanted = self.params["save_all_intermediates"]
+        return not wanted or self._has_checkpoint(2, "coarse_pre")
+
+    def _run_stage_3_interior(self, force: bool = False) -> None:
+        """Refine the alignment on the interior, then warp the original once."""
+        if not force and self._is_done(3):
+            return
+        self._check_upstream(3)
+        post, pre = self._need(1, "post"), self._need(1, "pre")
+        initial, notes = self._initial_transform(pre)
+        details: dict[str, Any] = {}
+        if self.params["interior_ecc"]:
+            found = refine_interior_sift(
+                post.image,
+                pre.image,
+                initial,
+                post_frame=post.frames["post"],
+                pre_frame=pre.frames["pre"],
+                monitor=self._monitor.part(0.0, 0.6),
+                **self._tuning(3, without={"interior_ecc", "interpolation"}),
+            )
+            transform, verdict = found.transform, found.verdict
+            details = outcome.interior_details(found, _MAX_STORED_POINTS)
+        else:
+            transform = initial
+            verdict = Verdict("skipped", "interior_ecc is off: stage 2 stands")
+        self._results["warp_matrix"] = transform.matrix
+        self._write_aligned(
+            3,
+            "pre",
+            pre,
+            transform,
+            verdicts={"3": verdict},
+            details=details,
+            notes=notes,
+            interpolation=str(self.params["interpolation"]),
+        )
+
+    def _initial_transform(self, pre: Checkpoint) -> tuple[Transform, tuple[str, ...]]:
+        """Return stage 2's transform, found again for an image without header."""
+        aligned = self._need(2, "pre")
+        if aligned.provenance is not None and aligned.provenance.transform is not None:
+            return aligned.provenance.transform, ()
+        recovered = recover_transform(aligned.image, pre.image)
+        note = f"{aligned.image.path.name} carries no header: its provenance is unknown"
+        if recovered is not None:
+            return recovered, (f"{note}; its transform was measured again",)
+        logger.warning("%s, and its transform cannot be measured: made again", note)
+        self._run_stage_2_boundary(force=True)
+        return self.transform(2), (f"{note}; stage 2 was made again",)
+
+    def _write_aligned(
+        self,
+        stage: int,
+        name: str,
+        pre: Checkpoint,
+        transform: Transform,
+        *,
+        interpolation: str = "cubic",
+        **provenance: Any,
+    ) -> None:
+        shape = (pre.image.shape[0], pre.image.shape[1])
+        self._write(
+            self._provenance(stage, name, transform=transform, **provenance),
+            shape,
+            pre.image.dtype,
+            warped_bands(
+                pre.image,
+                transform,
+                shape,
+                frame=pre.frames["pre"],
+                interpolation=interpolation,
+            ),
+            self._monitor.part(0.6, 1.0),
+        )
+
+    def _run_stage_4_diagnostics(self, force: bool = False) -> None:
+        """Estimate the scale, subtract, and draw the diagnostic plots."""
+        work = Differencing(self)
+        if not force and work.is_done():
+            return
+        self._check_upstream(4)
+        work.run(self._monitor, force=force)
+
+    def _check_upstream(self, stage: int) -> None:
+        """Run the stages before `stage` whose results are missing or stale."""
+        for number in range(1, stage):
+            if not self._is_done(number):
+                logger.info("stage %d is needed first", number)
+                getattr(self, STAGES[number].method)()
+
+    def _tuning(self, stage: int, without: Iterable[str] = ()) -> Mapping[str, Any]:
+        """Return a stage's own parameters as keyword arguments."""
+        from napari_exo2micro.core.parameter_table import PARAMETERS
+
+        own = (p.name for p in PARAMETERS if p.stage == stage)
+        return {name: self.params[name] for name in own if name not in set(without)}
+
+    def _checkpoint_names(
+        self, number: int, always: tuple[str, ...]
+    ) -> tuple[str, ...]:
+        """Return the checkpoints that the present parameters ask for."""
+        if number == 2 and self.params["save_all_intermediates"]:
+            return (*always, "coarse_pre")
+        if number == 4:
+            return tuple(Differencing(self).checkpoint_names())
+        return always
+
+
+def _stage_range(from_stage: int | None, to_stage: int | None) -> tuple[int, int]:
+    first = min(STAGES) if from_stage is None else from_stage
+    last = max(STAGES) if to_stage is None else to_stage
+    if first not in STAGES or last not in STAGES or first > last:
+        names = ", ".join(f"{number} ({name})" for number, name in STAGE_NAMES.items())
+        raise ParameterError(
+            f"from_stage and to_stage take rising numbers of {names}; found {first!r} "
+            f"and {last!r}"
+        )
+    return first, last
+
+
+def _int(value: ParameterValue) -> int:
+    assert isinstance(value, int)
+    return value
+
+
+def _points(points: ArrayLike) -> list[list[float]]:
+    """Return points thinned for a header, to a tenth of a pixel."""
+    array = np.asarray(points, dtype=np.float64).reshape(-1, 2)
+    step = -(-len(array) // _MAX_STORED_POINTS) or 1
+    return [[round(float(x), 1), round(float(y), 1)] for x, y in array[::step]]

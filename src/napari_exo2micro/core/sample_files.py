@@ -1,0 +1,367 @@
+"""The parameters and checkpoints of one sample and dye."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_exo2micro.core.checkpoints import (
+    Checkpoint,
+    CheckpointStatus,
+    CheckpointStore,
+    stage_inputs,
+    verdicts_of,
+)
+from napari_exo2micro.core.defaults import (
+    check_parameters,
+    default_params,
+    non_default_params,
+)
+from napari_exo2micro.core.errors import CheckpointError, ParameterError, RawDataError
+from napari_exo2micro.core.monitor import Monitor
+from napari_exo2micro.core.padding import canvas_shape
+from napari_exo2micro.core.parameter import ParameterValue
+from napari_exo2micro.core.provenance import Provenance
+from napari_exo2micro.core.rasters import bands
+from napari_exo2micro.core.raw import check_name, find_pair, get_loader, open_tiff
+from napari_exo2micro.core.raw_fingerprint import RawFingerprint
+from napari_exo2micro.core.stages import STAGE_NAMES, STAGES
+from napari_exo2micro.core.transforms import Transform
+
+__all__ = ["SampleFiles"]
+
+logger = logging.getLogger(__name__)
+
+#: A loader: takes (sample, dye, raw_dir), returns (post, pre, post path, pre path).
+Loader = Callable[..., tuple[Any, Any, Any, Any]]
+
+
+class SampleFiles:
+    """The parameters and the checkpoints of one sample and dye.
+
+    Parameters
+    ----------
+    sample, dye : str
+        Names as in the raw folder.
+    output_dir, raw_dir : str or Path
+        Results go to ``<output_dir>/<sample>/<dye>``.
+    checkpoint_format : {'tiff', 'fits', 'both'}
+        What checkpoints are written as; the difference is always both.
+    loader : callable or str, optional
+        Reads a pair instead of `load_image_pair`; same signature, or the name of
+        a registered one.
+
+    Raises
+    ------
+    ParameterError
+        When a name could leave the output folder, or the format or the loader is
+        not known.
+    """
+
+    def __init__(
+        self,
+        sample: str,
+        dye: str,
+        output_dir: str | Path = "processed",
+        raw_dir: str | Path = "raw",
+        checkpoint_format: str = "both",
+        loader: Loader | str | None = None,
+    ) -> None:
+        self.sample = check_name("sample", sample)
+        self.dye = check_name("dye", dye)
+        self.output_dir = Path(output_dir)
+        self.raw_dir = Path(raw_dir)
+        self._loader = None if loader is None else get_loader(loader)
+        folder = self.output_dir / self.sample / self.dye
+        self._store = CheckpointStore(folder, sample, dye, checkpoint_format)
+        self._params = default_params()
+        self._results: dict[str, Any] = {}
+        self._monitor = Monitor()
+
+    # Parameters --------------------------------------------------------------
+
+    @property
+    def checkpoint_format(self) -> str:
+        """What checkpoints are written as."""
+        return self._store.format
+
+    @property
+    def params(self) -> dict[str, ParameterValue]:
+        """All parameters, a copy in registry order."""
+        return {name: self._params.get(name, d) for name, d in default_params().items()}
+
+    def set_params(self, **values: Any) -> None:
+        """Change parameters by name.
+
+        Raises
+        ------
+        ParameterError
+            When a name is unknown or a value does not fit; nothing is changed.
+        """
+        checked = check_parameters(values)
+        check_parameters({**self.params, **checked})
+        self._params.update(checked)
+
+    def reset_params(self) -> None:
+        """Set all parameters back to their defaults."""
+        self._params = default_params()
+
+    def non_default_params(self, stage: int | None = None) -> dict[str, ParameterValue]:
+        """Return the parameters of stages 1..`stage` that differ from defaults."""
+        return non_default_params(self.params, stage)
+
+    # Names -------------------------------------------------------------------
+
+    def _tiff_path(self, stage: int, name: str) -> Path:
+        """Return the path of a checkpoint as TIFF."""
+        return self._store.tiff_path(stage, name, self.params)
+
+    def _fits_path(self, stage: int, name: str) -> Path:
+        """Return the path of a checkpoint as FITS."""
+        return self._store.fits_path(stage, name, self.params)
+
+    def _check_path(self, name: str) -> Path:
+        """Return the path of a check plot."""
+        return self._store.output_path(name, self.params)
+
+    # Reading -----------------------------------------------------------------
+
+    def _find(self, stage: int, name: str) -> Checkpoint | None:
+        """Return a checkpoint that is valid now, or None."""
+        try:
+            found = self._store.find(
+                stage,
+                name,
+                self.params,
+                inputs=self._inputs(stage),
+                shape=self._expected_shape(stage),
+            )
+        except CheckpointError:
+            return None  # a stage before it is missing or stale
+        reason = self._raw_reason(found) if found and stage == 1 else ""
+        if reason and found:
+            self._store.tell(found.image.path, reason)
+            return None
+        return found
+
+    def _need(self, stage: int, name: str) -> Checkpoint:
+        """Return a checkpoint that must be there.
+
+        Raises
+        ------
+        CheckpointError
+            When it is missing or stale.
+        """
+        found = self._find(stage, name)
+        if found is None:
+            raise CheckpointError(
+                f"{self._tiff_path(stage, name).stem} of {self.sample} / {self.dye} "
+                f"is missing or not valid any more; run stage {stage} first"
+            )
+        return found
+
+    def _inputs(self, stage: int) -> str | None:
+        """Return the digest of what a stage is made from, None for raw files."""
+        if stage == 1:
+            return None
+        before = STAGES[stage - 1]
+        return stage_inputs(
+            stage,
+            {
+                (before.number, name): self._need(before.number, name).identity
+                for name in before.checkpoints
+            },
+        )
+
+    def _expected_shape(self, stage: int) -> tuple[int, ...] | None:
+        """Return the canvas, where it can be known without reading pixels."""
+        if stage > 1:
+            return self._need(1, "post").image.shape
+        if self._loader is not None:
+            return None
+        try:
+            pair = find_pair(self.sample, self.dye, self.raw_dir)[:2]
+            shapes = [open_tiff(path).shape for path in pair]
+        except RawDataError:
+            return None  # results can be looked at without their raw files
+        pad = self.params["pad"]
+        assert isinstance(pad, int)
+        return canvas_shape(shapes[0], shapes[1], pad)
+
+    def _raw_reason(self, found: Checkpoint) -> str:
+        """Return why a stage-1 image does not belong to the present raw files."""
+        raw = found.provenance.raw if found.provenance else {}
+        if not raw:
+            return ""
+        paths = {side: Path(raw[side]["file"]) for side in ("post", "pre")}
+        if self._loader is None:
+            try:
+                pair = find_pair(self.sample, self.dye, self.raw_dir)[:2]
+            except RawDataError as error:
+                self._store.tell(
+                    self.raw_dir, f"the raw files could not be compared: {error}"
+                )
+                return ""
+            paths = dict(zip(("post", "pre"), pair, strict=True))
+        for side, path in paths.items():
+            if path.name and not RawFingerprint.from_dict(raw[side]).matches(path):
+                return (
+                    f"{found.image.path.name} is not used: {path.name} is not the "
+                    "file that it was made from"
+                )
+        return ""
+
+    def _load_image(self, stage: int, name: str) -> NDArray[Any] | None:
+        """Return a checkpoint's pixels, None when there is no valid one.
+
+        A TIFF comes as a read-only memory map: slicing it reads only the slice.
+        """
+        found = self._find(stage, name)
+        return None if found is None else found.image.level(0)
+
+    def _has_checkpoint(self, stage: int, name: str) -> bool:
+        """Return whether a checkpoint is valid for the present parameters."""
+        return self._find(stage, name) is not None
+
+    def _is_done(self, stage: int) -> bool:
+        """Return whether all checkpoints of a stage are valid."""
+        return all(self._has_checkpoint(stage, n) for n in STAGES[stage].checkpoints)
+
+    def transform(self, stage: int) -> Transform:
+        """Return the map from post (fixed) to pre (moving) that a stage found.
+
+        Parameters
+        ----------
+        stage : int
+            1 (nothing moved yet: the identity), 2, 3, or a later one, which keeps
+            stage 3's.
+
+        Returns
+        -------
+        Transform
+            Callable on points (N, 2) as (x, y), px of the padded canvas.
+
+        Raises
+        ------
+        CheckpointError
+            When that stage has no valid result, or one whose transform is lost.
+        """
+        if stage not in STAGE_NAMES:
+            raise ParameterError(
+                f"stage takes a number from 1 to {max(STAGE_NAMES)}, found {stage!r}"
+            )
+        if stage == 1:
+            return Transform.identity()
+        found = self._need(min(stage, 3), "pre")
+        if found.provenance is None or found.provenance.transform is None:
+            raise CheckpointError(
+                f"{found.image.path} does not tell its transform; run stage "
+                f"{min(stage, 3)} again with force"
+            )
+        return found.provenance.transform
+
+    # Writing -----------------------------------------------------------------
+
+    def _provenance(self, stage: int, name: str, **more: Any) -> Provenance:
+        """Return the header of a new checkpoint; raw files and canvas follow."""
+        first = self._find(1, "post") if stage > 1 else None
+        before = (
+            self._find(stage - 1, STAGES[stage - 1].checkpoints[-1])
+            if (stage > 1)
+            else None
+        )
+        own = more.pop("verdicts", {})
+        if first and first.provenance:
+            more.setdefault("raw", first.provenance.raw)
+            more.setdefault("canvas", first.provenance.canvas)
+        earlier = before.provenance if before else None
+        if earlier is not None:
+            more.setdefault("transform", earlier.transform)
+            more["notes"] = (*earlier.notes, *more.get("notes", ()))
+        return Provenance(
+            sample=self.sample,
+            dye=self.dye,
+            stage=stage,
+            name=name,
+            parameters=self.params,
+            inputs=more.pop("inputs", None) or self._inputs(stage) or "",
+            verdicts={**verdicts_of(earlier), **own},
+            **more,
+        )
+
+    def _write(
+        self,
+        provenance: Provenance,
+        shape: tuple[int, int],
+        dtype: Any,
+        parts: Iterator[tuple[int, Any]],
+        monitor: Monitor | None = None,
+    ) -> list[Path]:
+        return self._store.write(
+            provenance, shape, dtype, parts, monitor or self._monitor
+        )
+
+    def _save_image(
+        self,
+        image: NDArray[Any],
+        stage: int,
+        name: str,
+        extra_headers: Mapping[str, Any] | None = None,
+    ) -> list[Path]:
+        """Write an array as a checkpoint with the usual header.
+
+        Parameters
+        ----------
+        image : ndarray, shape (rows, columns)
+            bool becomes uint8; other types as `raster_writer.write_raster` takes.
+        stage, name : int, str
+            Which checkpoint it is.
+        extra_headers : mapping, optional
+            Entries of one's own; in FITS under their first 8 letters.
+
+        Returns
+        -------
+        list of Path
+            The files.
+        """
+        pixels = np.asarray(image)
+        if pixels.ndim != 2:
+            raise ParameterError(
+                f"a checkpoint needs a 2-D image, found {pixels.ndim} axes"
+            )
+        if pixels.dtype == bool:
+            pixels = pixels.astype(np.uint8)
+        provenance = self._provenance(stage, name, extra=dict(extra_headers or {}))
+        parts = ((y0, pixels[y0:y1]) for y0, y1 in bands(pixels.shape))
+        shape = (pixels.shape[0], pixels.shape[1])
+        return self._write(provenance, shape, pixels.dtype, parts)
+
+    def _status_of(self, stage: int, name: str) -> CheckpointStatus:
+        """Return the status line of one checkpoint."""
+        try:
+            inputs, shape = self._inputs(stage), self._expected_shape(stage)
+        except CheckpointError:
+            paths = self._store.paths(stage, name, self.params)
+            exists = any(path.is_file() for path in paths)
+            return CheckpointStatus(
+                stage,
+                name,
+                "checkpoint",
+                "stale" if exists else "missing",
+                f"stage {stage - 1} is not valid" if exists else "",
+                paths[0],
+            )
+        found = self._store.state(stage, name, self.params, inputs=inputs, shape=shape)
+        if stage == 1 and found.state == "valid":
+            checkpoint = self._store.find(1, name, self.params, inputs=None)
+            reason = self._raw_reason(checkpoint) if checkpoint else ""
+            if reason:
+                return CheckpointStatus(
+                    stage, name, "checkpoint", "stale", reason, found.path
+                )
+        return found
