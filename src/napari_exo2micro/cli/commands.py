@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from napari_exo2micro.cli import demonstrate, inspect, process
+from napari_exo2micro.cli import demonstrate, header, inspect, process
 from napari_exo2micro.cli.application import Application
 from napari_exo2micro.cli.help import Command
 from napari_exo2micro.cli.options import as_command
@@ -53,7 +53,7 @@ for _function, _takes_parameters in (
     (process.compare, True),
     (inspect.survey, False),
     (inspect.diagnose, False),
-    (inspect.info, False),
+    (header.info, False),
     (inspect.params, False),
     (demonstrate.demo, False),
 ):

@@ -1,13 +1,11 @@
-"""`exo2micro survey`, `diagnose`, `info` and `params`: what only looks."""
+"""`exo2micro survey`, `diagnose` and `params`: what only looks."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
 
-import typer
-
-from napari_exo2micro.cli.application import COMPLETE
+from napari_exo2micro.cli.application import COMPLETE, DEGRADED, USAGE
 from napari_exo2micro.cli.options import AsJson, RawDir, default_and_limits
 from napari_exo2micro.cli.output import (
     console,
@@ -17,7 +15,7 @@ from napari_exo2micro.cli.output import (
 from napari_exo2micro.core.defaults import PARAMETER_REGISTRY
 from napari_exo2micro.core.stages import STAGES
 
-__all__ = ["diagnose", "info", "params", "survey"]
+__all__ = ["diagnose", "params", "survey"]
 
 
 def params(*, as_json: AsJson = False) -> int:
@@ -64,14 +62,58 @@ def survey(*, raw_dir: RawDir = Path("raw"), as_json: AsJson = False) -> int:
 
 
 def diagnose(*, raw_dir: RawDir = Path("raw"), as_json: AsJson = False) -> int:
-    """Check the raw folder's layout and every file name in it."""
-    raise NotImplementedError
+    """Check the raw folder's layout and every file name in it.
+
+    Ends with 0 when all is in order, 1 when some pairs cannot be used, 2 when
+    none can.
+    """
+    from napari_exo2micro.core.raw_layout import diagnose_raw_layout, discover_tasks
+
+    layout = diagnose_raw_layout(raw_dir)
+    present: tuple[tuple[str, str], ...] = ()
+    troubles: list[str] = [] if layout.problem is None else [layout.message]
+    if layout.is_usable:
+        tasks = discover_tasks(raw_dir=raw_dir)
+        present = tasks.present
+        skipped = (f"{task.sample}: {task.reason}" for task in tasks.skipped)
+        # The reason of a skipped pair may repeat a warning.
+        troubles = list(dict.fromkeys([*tasks.warnings, *skipped]))
+    if as_json:
+        print_json(
+            {
+                "raw_dir": raw_dir,
+                "problem": layout.problem,
+                "message": layout.message,
+                "pairs": [{"sample": sample, "dye": dye} for sample, dye in present],
+                "empty_samples": layout.empty_samples,
+                "problems": troubles,
+            }
+        )
+    else:
+        _show_diagnosis(layout.message, present, layout.empty_samples, troubles)
+    if not present:
+        return USAGE
+    return DEGRADED if troubles else COMPLETE
 
 
-def info(
-    *,
-    file: Annotated[Path, typer.Argument(help="A checkpoint, TIFF or FITS.")],
-    as_json: AsJson = False,
-) -> int:
-    """Show everything that a checkpoint's header says."""
-    raise NotImplementedError
+def _show_diagnosis(
+    message: str,
+    present: Sequence[tuple[str, str]],
+    empty: Sequence[str],
+    troubles: Sequence[str],
+) -> None:
+    out = console()
+    if message not in troubles:
+        out.print(message)
+    if present:
+        dyes: dict[str, list[str]] = {}
+        for sample, dye in present:
+            dyes.setdefault(sample, []).append(dye)
+        made = table("sample", "complete pairs")
+        for sample, names in dyes.items():
+            made.add_row(sample, ", ".join(names))
+        out.print(made)
+    for name in empty:
+        out.print(f"- {name}: no TIFFs in it")
+    for text in troubles:
+        out.print(f"- {text}")

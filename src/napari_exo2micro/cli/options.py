@@ -154,7 +154,7 @@ def parse_value(entry: Parameter, text: str) -> ParameterValue:
         }.get(word, text)
     elif entry.kind in (int, float):
         try:
-            value = float(text)
+            value = entry.kind(text)
         except ValueError:
             value = text
     return entry.check(value)

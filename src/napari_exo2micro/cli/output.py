@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import math
 import signal
 import sys
@@ -89,21 +90,36 @@ def table(*headings: str, numbers: tuple[int, ...] = ()) -> Table:
 
 @contextmanager
 def notes_for_warnings() -> Iterator[list[str]]:
-    """Turn Python warnings into one-line notes; collect their texts."""
+    """Turn Python warnings and logged ones into one-line notes; collect their texts.
+
+    A text that comes twice is shown once.
+    """
     shown: list[str] = []
 
-    def show(message: Warning | str, *_: Any, **__: Any) -> None:
-        text = str(message)
+    def say(text: str) -> None:
         if text not in shown:
             shown.append(text)
             note(f"warning: {text}")
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("default")
-        for quiet in (DeprecationWarning, PendingDeprecationWarning, FutureWarning):
-            warnings.simplefilter("ignore", quiet)
-        warnings.showwarning = show
-        yield shown
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            say(record.getMessage())
+
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        say(str(message))
+
+    handler = Handler(logging.WARNING)
+    logger = logging.getLogger("napari_exo2micro")
+    logger.addHandler(handler)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("default")
+            for quiet in (DeprecationWarning, PendingDeprecationWarning, FutureWarning):
+                warnings.simplefilter("ignore", quiet)
+            warnings.showwarning = show
+            yield shown
+    finally:
+        logger.removeHandler(handler)
 
 
 @contextmanager

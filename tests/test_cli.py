@@ -1,0 +1,235 @@
+"""The command line: options, one-line errors, exit codes, JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from napari_exo2micro import __version__
+from napari_exo2micro.cli.commands import app
+from napari_exo2micro.cli.options import parse_value, stage_number
+from napari_exo2micro.cli.output import jsonable
+from napari_exo2micro.core.defaults import PARAMETER_REGISTRY
+from napari_exo2micro.core.errors import ParameterError
+from napari_exo2micro.core.stages import STAGES
+
+
+@dataclass
+class Ended:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        found = json.loads(self.out)
+        assert isinstance(found, dict)
+        return found
+
+
+def call(*words: object) -> Ended:
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    return Ended(result.exit_code, result.stdout, result.stderr)
+
+
+def refused(*words: object) -> str:
+    """Return the one line with which a call ends that cannot be carried out."""
+    ended = call(*words)
+    assert ended.code == 2
+    assert ended.out == ""
+    lines = ended.err.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("error: ")
+    return lines[0]
+
+
+# Help and version ------------------------------------------------------------
+
+
+def test_version_is_printed() -> None:
+    ended = call("--version")
+    assert (ended.code, ended.out.strip()) == (0, f"exo2micro {__version__}")
+
+
+def test_without_a_command_the_help_page_is_shown() -> None:
+    ended = call()
+    assert ended.code == 2
+    for verb in ("run", "status", "survey", "diagnose", "compare", "info", "demo"):
+        assert verb in ended.out
+
+
+@pytest.mark.parametrize("verb", ["run", "status", "compare"])
+def test_every_parameter_is_an_option_in_the_panel_of_its_stage(verb: str) -> None:
+    ended = call(verb, "--help")
+    assert ended.code == 0
+    sections = ended.out.split("\nStage ")[1:]
+    assert len(sections) == len(STAGES)
+    for entry in PARAMETER_REGISTRY.values():
+        name = entry.name.replace("_", "-")
+        name = f"--[no-]{name}" if entry.kind is bool else f"--{name} "
+        assert name in sections[entry.stage - 1]
+
+
+def test_params_tells_every_parameter() -> None:
+    text = call("params").out
+    table = call("params", "--json").json["parameters"]
+    assert list(table) == list(PARAMETER_REGISTRY)
+    for entry in PARAMETER_REGISTRY.values():
+        assert entry.name in text
+        assert table[entry.name]["default"] == entry.default
+        assert table[entry.name]["abbreviation"] == entry.abbreviation
+
+
+# Bad calls -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["fly"], "fly"),
+        (["run"], "sample"),
+        (["run", "A"], "dye"),
+        (["run", "A", "D", "--padd", "3"], "--padd"),
+        (["run", "A", "D", "--pad", "much"], "--pad"),
+        (["run", "A", "D", "--interpolation", "magic"], "cubic"),
+        (["run", "A", "D", "--scale-percentile", "101"], "0 to 100"),
+        (["run", "A", "D", "--manual-scale", "0"], "above 0"),
+        (["run", "A", "D", "--checkpoint-format", "png"], "tiff"),
+        (["compare", "A", "D", "boundary_width"], "value"),
+        (["info"], "file"),
+    ],
+)
+def test_a_wrong_call_is_told_in_one_line(words: list[str], told: str) -> None:
+    assert told.casefold() in refused(*words).casefold()
+
+
+def test_stages_have_numbers_and_names() -> None:
+    assert stage_number(None) is None
+    assert stage_number("3") == stage_number("03_interior_aligned") == 3
+    assert stage_number("Interior_Aligned") == 3
+    with pytest.raises(ParameterError, match="difference"):
+        stage_number("9")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("pad", "100", 100),
+        ("angle_range", "12.5", 12.5),
+        ("use_edges", "off", False),
+        ("use_edges", "1", True),
+        ("manual_scale", "none", None),
+        ("manual_scale", "1.42", 1.42),
+        ("interpolation", "linear", "linear"),
+    ],
+)
+def test_values_are_read_as_the_parameter_wants(
+    name: str, text: str, value: object
+) -> None:
+    found = parse_value(PARAMETER_REGISTRY[name], text)
+    assert found == value
+    assert type(found) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("pad", "none"), ("pad", "2.5"), ("use_edges", "2"), ("angle_range", "nan")],
+)
+def test_values_of_another_type_are_refused(name: str, text: str) -> None:
+    with pytest.raises(ParameterError, match=name):
+        parse_value(PARAMETER_REGISTRY[name], text)
+
+
+def test_json_has_no_nan() -> None:
+    numpy = pytest.importorskip("numpy")
+    value = {"a": float("nan"), "b": [numpy.float32(0.5), Path("x")], 3: (numpy.inf,)}
+    assert jsonable(value) == {"a": None, "b": [0.5, "x"], "3": [None]}
+
+
+# Raw folders -----------------------------------------------------------------
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> Path:
+    folder = tmp_path / "raw" / "CD070"
+    folder.mkdir(parents=True)
+    for stain in ("Pre", "Post"):
+        (folder / f"CD070_{stain}Stain_DAPI.tif").write_bytes(b"")
+    return folder.parent
+
+
+def test_diagnose_is_content_with_a_good_folder(raw: Path) -> None:
+    ended = call("diagnose", "--raw-dir", raw)
+    assert ended.code == 0
+    assert "DAPI" in ended.out
+    found = call("diagnose", "--raw-dir", raw, "--json").json
+    assert found["pairs"] == [{"sample": "CD070", "dye": "DAPI"}]
+    assert found["problems"] == []
+
+
+def test_diagnose_tells_each_problem(raw: Path) -> None:
+    (raw / "CD070" / "note.tif").write_bytes(b"")
+    (raw / "CD070" / "x_Pre_FITC.tif").write_bytes(b"")
+    ended = call("diagnose", "--raw-dir", raw)
+    assert ended.code == 1
+    assert "note.tif" in ended.out
+    assert "FITC" in ended.out
+
+
+def test_diagnose_of_nothing_ends_with_2(tmp_path: Path) -> None:
+    ended = call("diagnose", "--raw-dir", tmp_path / "absent")
+    assert ended.code == 2
+    assert "does not exist" in ended.out
+
+
+def test_info_of_a_missing_file_is_told_in_one_line(tmp_path: Path) -> None:
+    assert "no such file" in refused("info", tmp_path / "absent.tiff")
+
+
+def test_info_of_no_image_is_told_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "text.tiff"
+    path.write_text("no image", encoding="utf-8")
+    assert "text.tiff" in refused("info", path)
+
+
+@pytest.mark.parametrize(
+    ("sample", "dye", "told"),
+    [
+        ("Absent", "DAPI", "Absent"),
+        ("CD070", "FITC", "FITC"),
+        ("CD070", "SybrGld_DAPI", "DAPI"),
+        ("../CD070", "DAPI", ".."),
+        ("CD070", "DAPI", "CD070_PostStain_DAPI.tif"),  # empty files
+    ],
+)
+def test_a_pair_that_cannot_be_read_is_told_in_one_line(
+    raw: Path, sample: str, dye: str, told: str
+) -> None:
+    out = raw.parent / "out"
+    line = refused("run", sample, dye, "--raw-dir", raw, "--output-dir", out)
+    assert told in line
+
+
+def test_errors_are_json_where_json_was_asked_for(raw: Path) -> None:
+    out = raw.parent / "out"
+    ended = call("run", "No", "D", "--raw-dir", raw, "--output-dir", out, "--json")
+    assert ended.code == 2
+    assert ended.json["status"].startswith("error: ")
+    assert len(ended.err.splitlines()) == 1
+
+
+def test_debug_adds_the_traceback(raw: Path) -> None:
+    out = raw.parent / "out"
+    ended = call("run", "No", "D", "--raw-dir", raw, "--output-dir", out, "--debug")
+    assert ended.code == 2
+    assert "Traceback" in ended.err
+
+
+def test_an_unknown_parameter_of_compare_lists_the_known_ones() -> None:
+    line = refused("compare", "A", "D", "boundary_with", "3")
+    assert "boundary_width" in line
