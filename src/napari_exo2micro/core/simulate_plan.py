@@ -25,6 +25,28 @@ _PIXELS_PER_MICROBE = 20_000
 _DENSE_FACTOR = 10
 _SMALLEST_SIDE = 64
 _POINT_COUNT = 1000
+_SHORTEST_BEND = 50.0
+_RANGES = (
+    ("angle_deg", -360.0, 360.0),
+    ("scale", 0.2, 5.0),
+    ("perspective", -0.2, 0.2),
+    ("gain", 0.01, 100.0),
+    ("offset", -255.0, 255.0),
+    ("noise", 0.0, 100.0),
+    ("uneven_light", 0.0, 0.9),
+    ("defocus", 0.0, 50.0),
+    ("glow", 0.0, 255.0),
+    ("deformation_px", 0.0, 100.0),
+)
+_CHOICES: dict[str, tuple[str | bool | None, ...]] = {
+    "dtype": tuple(_GREY_LEVEL),
+    "piece_missing": (None, "pre", "post"),
+    "defocus_image": ("pre", "post"),
+    "mirrored": (False, True),
+    "frame_filling": (False, True),
+    "dim": (False, True),
+    "dense": (False, True),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,56 +80,68 @@ class SectionSettings:
     def __post_init__(self) -> None:
         for name in ("shape", "pre_shape"):
             value = getattr(self, name)
-            if value is None and name == "pre_shape":
-                continue
-            if len(value) != 2 or min(value) < _SMALLEST_SIDE:
+            if value is not None and not (
+                _are_numbers(value) and min(value) >= _SMALLEST_SIDE
+            ):
                 raise ParameterError(
                     f"{name} must be rows and columns of at least "
                     f"{_SMALLEST_SIDE} px, found {value!r}; make it larger"
                 )
-        for name, low, high in (
-            ("seed", 0, 2**63),
-            ("angle_deg", -360.0, 360.0),
-            ("scale", 0.2, 5.0),
-            ("perspective", -0.2, 0.2),
-            ("gain", 0.01, 100.0),
-            ("offset", -255.0, 255.0),
-            ("noise", 0.0, 100.0),
-            ("uneven_light", 0.0, 0.9),
-            ("defocus", 0.0, 50.0),
-            ("glow", 0.0, 255.0),
-            ("deformation_px", 0.0, 100.0),
-        ):
+        for name, low, high in _RANGES:
             value = getattr(self, name)
-            if not (
-                isinstance(value, int | float | np.number) and low <= value <= high
-            ):
+            if not (_is_number(value) and low <= value <= high):
                 raise ParameterError(
                     f"{name} must be a number from {low:g} to {high:g}, found "
                     f"{value!r}; choose one in that range"
                 )
-        if self.microbes is not None and self.microbes < 0:
-            raise ParameterError(
-                f"microbes must be a count of 0 or more, found {self.microbes!r}; "
-                "leave it out for one in 20000 px"
-            )
+        for name in ("seed", "microbes"):
+            value = getattr(self, name)
+            if name == "microbes" and value is None:
+                continue
+            if not (_is_number(value) and value == int(value) and value >= 0):
+                raise ParameterError(
+                    f"{name} must be a whole number of 0 or more, found {value!r}; "
+                    "choose one"
+                )
         for name in ("shift", "field_of_view"):
             value = getattr(self, name)
-            if len(value) != 2 or not np.isfinite(value).all():
+            if not _are_numbers(value):
                 raise ParameterError(
                     f"{name} must be two numbers (x, y) in px, found {value!r}; "
                     "give both"
                 )
-        for name, choices in (
-            ("dtype", tuple(_GREY_LEVEL)),
-            ("piece_missing", (None, "pre", "post")),
-            ("defocus_image", ("pre", "post")),
-        ):
+        for name, choices in _CHOICES.items():
             value = getattr(self, name)
             if value not in choices:
                 raise ParameterError(
                     f"{name} must be one of {choices}, found {value!r}; choose one"
                 )
+        # Beyond this the bend could fold the section over itself.
+        most = max(self.shape) / _SHORTEST_BEND
+        if self.deformation_px > most:
+            raise ParameterError(
+                f"deformation_px must be at most {most:g} for an image of "
+                f"{self.shape[0]} x {self.shape[1]} px, found "
+                f"{self.deformation_px!r}; make it smaller"
+            )
+
+
+def _is_number(value: object) -> bool:
+    """Return whether a value is a finite real number, and not a truth value."""
+    return (
+        isinstance(value, int | float | np.integer | np.floating)
+        and not isinstance(value, bool)
+        and math.isfinite(value)
+    )
+
+
+def _are_numbers(values: object) -> bool:
+    """Return whether this is a pair of finite real numbers."""
+    return (
+        isinstance(values, tuple | list | np.ndarray)
+        and len(values) == 2
+        and all(_is_number(value) for value in values)
+    )
 
 
 def plan_pair(settings: SectionSettings) -> tuple[Camera, Camera, Truth]:
@@ -237,17 +271,21 @@ def _place_microbes(
         if settings.piece_missing == "post":
             fits &= scene.kept(tried)
         places = np.concatenate([places, tried[fits]])
-    places = places[:count]
+    # Short numbers keep the truth file of a large section small.
+    places = np.round(places[:count], 3)
     count = len(places)
     table = np.zeros(count, dtype=MICROBE_DTYPE)
     table["x"], table["y"] = places.T
-    table["radius"] = rng.uniform(1.5, 5.0, count)
+    table["radius"] = np.round(rng.uniform(1.5, 5.0, count), 3)
     peak = np.clip(rng.lognormal(math.log(38.0), 0.6, count), 10.0, 180.0)
-    table["brightness"] = peak * (2.0 * _DIM_BRIGHTNESS if settings.dim else 1.0)
+    peak *= 2.0 * _DIM_BRIGHTNESS if settings.dim else 1.0
+    table["brightness"] = np.round(peak, 3)
     table["flux"] = microbe_flux(table["radius"], table["brightness"])
     rods = rng.random(count) < 0.5
-    table["elongation"] = np.where(rods, rng.uniform(1.3, 3.0, count), 1.0)
-    table["angle_deg"] = np.where(rods, rng.uniform(-90.0, 90.0, count), 0.0)
+    table["elongation"] = np.where(rods, np.round(rng.uniform(1.3, 3.0, count), 3), 1.0)
+    table["angle_deg"] = np.where(
+        rods, np.round(rng.uniform(-90.0, 90.0, count), 2), 0.0
+    )
     return table
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_exo2micro.core.simulate_scene import FloatGrid, Layer, Scene
-from napari_exo2micro.core.simulate_texture import texture, texture_tiles
+from napari_exo2micro.core.simulate_texture import doubled, texture, texture_tiles
 
 __all__ = ["build_scene"]
 
@@ -74,9 +74,7 @@ def build_scene(
     if cell == 1:
         light *= texture(size, rng, longest=90.0)
         _limit(light, tissue, brightness)
-        smooth = cv2.GaussianBlur(light, (0, 0), 0.9)
-        dense = cv2.resize(smooth, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
-        fine = np.maximum(dense, 0.0).astype(np.float32)
+        fine = doubled(light)
         layers = (Layer(fine, 0.5, (origin - 0.25, origin - 0.25), beyond),)
     else:
         _limit(light, tissue, brightness / _TILES_PEAK)
@@ -177,8 +175,7 @@ def _borders(labels: NDArray[np.int32], width: float) -> FloatGrid:
     line = np.zeros(labels.shape, dtype=np.float32)
     line[:, 1:] = labels[:, 1:] != labels[:, :-1]
     line[1:] = np.maximum(line[1:], labels[1:] != labels[:-1])
-    smooth = cv2.GaussianBlur(line, (0, 0), width)
-    smooth *= np.float32(2.5 * width)
+    smooth = _blurred(line, width) * np.float32(2.5 * width)
     return np.asarray(np.minimum(smooth, 1.0), dtype=np.float32)
 
 
@@ -194,7 +191,7 @@ def _rock(
     coarse_spacing = max(min(frame) / 13.0, 16.0)
     coarse, coarse_count = _grains(size, coarse_spacing, rng)
     fine, fine_count = _grains(size, max(coarse_spacing / 4.0, 6.0), rng)
-    kinds = np.array([0.3, 0.65, 1.0, 1.5, 2.1], dtype=np.float32)
+    kinds: FloatGrid = np.array([0.3, 0.65, 1.0, 1.5, 2.1], dtype=np.float32)
     shares = [0.2, 0.32, 0.28, 0.14, 0.06]
     level = _grain_light(kinds, shares, coarse_count, 0.12, rng)
     crumb = _grain_light(kinds, shares, fine_count, 0.2, rng)
@@ -203,8 +200,8 @@ def _rock(
     part = share[coarse]
     light: FloatGrid = level[coarse] * (1.0 - part)
     light += part * crumb[fine]
-    light *= 1.0 - 0.5 * part * _borders(fine, 0.8)
-    light *= 1.0 - 0.65 * _borders(coarse, 1.3)
+    light *= np.float32(1.0) - np.float32(0.5) * part * _borders(fine, 0.8)
+    light *= np.float32(1.0) - np.float32(0.65) * _borders(coarse, 1.3)
     del coarse, fine, part
     patches = _noise(size, min(frame) / 5.0, rng)
     light *= np.exp(np.float32(0.22) * patches)

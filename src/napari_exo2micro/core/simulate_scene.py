@@ -167,18 +167,20 @@ class Scene:
 
     def kept(self, points: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Return which points (x, y) are not on the piece that may be missing."""
-        return _lookup(self.keep, points) > 0.9
+        return _lookup(self.keep, points) > 0.999
 
 
 def _lookup(layer: Layer, points: NDArray[np.float64]) -> FloatGrid:
-    """Return a coarse layer at scattered points (x, y), 0 outside its grid."""
+    """Return the least of the four nodes around each point, 0 outside the grid."""
     nodes = (points - np.array(layer.origin)) / layer.spacing
-    index = np.rint(nodes).astype(np.intp)
+    index = np.floor(nodes).astype(np.intp)
     rows, columns = layer.grid.shape
-    inside = ((index >= 0) & (index < [columns, rows])).all(axis=1)
+    inside = ((index >= 0) & (index < [columns - 1, rows - 1])).all(axis=1)
     index[~inside] = 0
-    values = layer.grid[index[:, 1], index[:, 0]]
-    return np.where(inside, values, np.float32(0.0)).astype(np.float32)
+    x, y = index.T
+    around = [layer.grid[y + dy, x + dx] for dy in (0, 1) for dx in (0, 1)]
+    least = np.min(around, axis=0)
+    return np.where(inside, least, np.float32(0.0)).astype(np.float32)
 
 
 def _reflected(index: NDArray[np.intp], length: int) -> NDArray[np.intp]:

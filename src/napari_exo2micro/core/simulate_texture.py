@@ -11,7 +11,7 @@ from scipy import fft
 
 from napari_exo2micro.core.simulate_scene import FloatGrid, Layer
 
-__all__ = ["texture", "texture_tiles"]
+__all__ = ["doubled", "texture", "texture_tiles"]
 
 
 def texture(
@@ -55,6 +55,17 @@ def texture(
     return np.asarray(pattern, dtype=np.float32)
 
 
+def doubled(grid: FloatGrid) -> FloatGrid:
+    """Return a grid of twice the nodes, smooth at the scale of the old ones.
+
+    Repeating and blurring keeps the new nodes evenly spaced to 1e-6. Cubic
+    interpolation would pull them apart by some hundredths of a step, and a
+    registration of such an image would be biased by its subpixel phase.
+    """
+    repeated = cv2.resize(grid, None, fx=2, fy=2, interpolation=cv2.INTER_NEAREST)
+    return np.asarray(cv2.GaussianBlur(repeated, (0, 0), 1.8), dtype=np.float32)
+
+
 def texture_tiles(rng: np.random.Generator) -> tuple[Layer, Layer]:
     """Return fine and middle texture that repeat with periods far apart.
 
@@ -64,8 +75,7 @@ def texture_tiles(rng: np.random.Generator) -> tuple[Layer, Layer]:
     # Two nodes a px: smooth enough for bilinear interpolation.
     period = 2000
     once = texture((period, period), rng, longest=40.0)
-    smooth = cv2.GaussianBlur(np.pad(once, 8, mode="wrap"), (0, 0), 0.9)
-    dense = cv2.resize(smooth, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
+    dense = doubled(np.pad(once, 8, mode="wrap"))
     fine = np.pad(_limited(dense[16:-16, 16:-16], 1.8), ((0, 3200),) * 2, mode="wrap")
     # Five px a node.
     slow = texture((1531, 1531), rng, longest=60.0, contrast=0.2)
