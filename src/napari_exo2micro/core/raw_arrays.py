@@ -119,9 +119,10 @@ def fingerprint_array(array: Any) -> RawFingerprint:
     array : array_like, shape (rows, columns)
         The image.
     """
-    digest = hashlib.sha256(f"{tuple(array.shape)} {np.dtype(array.dtype).str}".encode())
+    kind = np.dtype(array.dtype).newbyteorder("=")
+    digest = hashlib.sha256(f"{tuple(array.shape)} {kind.name}".encode())
     size = 0
     for _, band in array_bands(array):
-        digest.update(memoryview(band.reshape(-1).view(np.uint8)))
+        digest.update(band.data)
         size += band.nbytes
     return RawFingerprint(size, 0, digest.hexdigest())

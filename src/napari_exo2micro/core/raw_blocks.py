@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_exo2micro.core.errors import RawDataError, RawFileNotFoundError
-from napari_exo2micro.core.raw_tiff import TiffImage, tiff_errors
+from napari_exo2micro.core.raw_guard import tiff_errors
+from napari_exo2micro.core.raw_tiff import TiffImage
 
 __all__ = ["Block", "BlockReader"]
 
@@ -227,7 +228,7 @@ class BlockReader:
         return out
 
     def _fill(self, offset: int, out: NDArray[Any]) -> None:
-        view = memoryview(out.reshape(-1).view(np.uint8))
+        view = out.reshape(-1).view(np.uint8).data
         self._file.seek(offset)
         done = 0
         while done < len(view):

@@ -2,42 +2,31 @@
 
 from __future__ import annotations
 
-import difflib
-import os
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from napari_exo2micro.core.errors import (
-    Exo2MicroError,
-    RawDataError,
-    RawFileNotFoundError,
+from napari_exo2micro.core.errors import Exo2MicroError, RawFileNotFoundError
+from napari_exo2micro.core.raw_files import (
+    EXPECTED,
+    classify_raw_files,
+    find_pair,
+    list_samples,
+    sample_folder,
+    some,
+    tiffs_in,
 )
-from napari_exo2micro.core.raw_names import (
-    ParsedName,
-    check_name,
-    is_tiff_name,
-    normalise,
-    parse_raw_name,
-)
+from napari_exo2micro.core.raw_names import normalise, parse_raw_name
 
 __all__ = [
-    "DyeFiles",
     "LayoutDiagnosis",
     "LayoutProblem",
-    "RawFiles",
     "SkippedTask",
     "TaskDiscovery",
-    "classify_raw_files",
     "diagnose_raw_layout",
     "discover_tasks",
-    "find_pair",
-    "list_dyes",
-    "list_samples",
 ]
-
-_EXPECTED = "<sample>/<anything>Pre<anything>_<Dye>.tif and the same with Post"
 
 
 class LayoutProblem(StrEnum):
@@ -49,82 +38,6 @@ class LayoutProblem(StrEnum):
     LOOSE_FILES_ONLY = "loose TIFFs and no sample folders"
     LOOSE_FILES = "loose TIFFs beside sample folders"
     NO_TIFFS = "sample folders without TIFFs"
-
-
-@dataclass(frozen=True, slots=True)
-class DyeFiles:
-    """The files of one dye of a sample.
-
-    Attributes
-    ----------
-    dye : str
-        The dye.
-    post, pre : tuple of pathlib.Path
-        The post-stain and pre-stain files, sorted; one each when all is well.
-    """
-
-    dye: str
-    post: tuple[Path, ...] = ()
-    pre: tuple[Path, ...] = ()
-
-    @property
-    def is_complete(self) -> bool:
-        """Exactly one post and one pre file."""
-        return len(self.post) == 1 and len(self.pre) == 1
-
-    @property
-    def has_duplicates(self) -> bool:
-        """More than one file on a side."""
-        return len(self.post) > 1 or len(self.pre) > 1
-
-    def problem(self) -> str:
-        """Return what is wrong with its fix, in one line; empty when complete."""
-        for side, files in (("post", self.post), ("pre", self.pre)):
-            if len(files) > 1:
-                names = ", ".join(path.name for path in files)
-                return (
-                    f"{len(files)} {side}-stain files for dye '{self.dye}', 1 wanted: "
-                    f"{names}; move all but one of them away"
-                )
-        for side, files, other in (
-            ("post", self.post, self.pre),
-            ("pre", self.pre, self.post),
-        ):
-            if not files and other:
-                return (
-                    f"no {side}-stain file for dye '{self.dye}' beside "
-                    f"{other[0].name}; add a file with '{side}' in its name that "
-                    f"ends with '_{self.dye}.tif'"
-                )
-        return ""
-
-
-@dataclass(frozen=True, slots=True)
-class RawFiles:
-    """All TIFF files of one sample folder, sorted by what their names say.
-
-    Attributes
-    ----------
-    folder : pathlib.Path
-        The sample folder.
-    dyes : mapping of str to DyeFiles
-        By dye, in alphabetical order.
-    problems : tuple of ParsedName
-        Files whose names cannot be used, each with a message.
-    """
-
-    folder: Path
-    dyes: Mapping[str, DyeFiles] = field(default_factory=dict)
-    problems: tuple[ParsedName, ...] = ()
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """One line for each problem, of names and of pairs."""
-        pairs = (files.problem() for files in self.dyes.values())
-        return tuple(
-            [f"{self.folder.name}: {text}" for text in pairs if text]
-            + [f"{self.folder.name}: {parsed.message}" for parsed in self.problems]
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,138 +101,6 @@ class TaskDiscovery:
     warnings: tuple[str, ...]
 
 
-def classify_raw_files(sample_dir: Path | str) -> RawFiles:
-    """Sort the TIFF files of a sample folder by dye and stain.
-
-    Hidden files and files that are no TIFFs by name are left out.
-
-    Parameters
-    ----------
-    sample_dir : pathlib.Path or str
-        The folder of one sample.
-
-    Returns
-    -------
-    RawFiles
-        Files by dye, and the files whose names cannot be used.
-
-    Raises
-    ------
-    RawFileNotFoundError
-        If the folder does not exist or cannot be listed.
-    """
-    folder = Path(sample_dir)
-    post: dict[str, list[Path]] = {}
-    pre: dict[str, list[Path]] = {}
-    problems = []
-    for path in _tiffs(folder):
-        parsed = parse_raw_name(path)
-        if parsed.dye is None:
-            problems.append(parsed)
-        else:
-            side = pre if parsed.stain == "pre" else post
-            side.setdefault(parsed.dye, []).append(path)
-    dyes = {
-        dye: DyeFiles(dye, tuple(post.get(dye, ())), tuple(pre.get(dye, ())))
-        for dye in sorted(post.keys() | pre.keys())
-    }
-    return RawFiles(folder, dyes, tuple(problems))
-
-
-def list_samples(raw_dir: Path | str = "raw") -> tuple[str, ...]:
-    """Return the names of the sample folders, in alphabetical order.
-
-    Parameters
-    ----------
-    raw_dir : pathlib.Path or str
-        The raw folder.
-
-    Raises
-    ------
-    RawFileNotFoundError
-        If the raw folder does not exist or cannot be listed.
-    """
-    raw_dir = Path(raw_dir)
-    return tuple(name for name in _names(raw_dir) if (raw_dir / name).is_dir())
-
-
-def list_dyes(
-    sample: str | None = None,
-    raw_dir: Path | str = "raw",
-    *,
-    complete_only: bool = True,
-) -> tuple[str, ...]:
-    """Return the dyes of one sample, or of all samples together.
-
-    Parameters
-    ----------
-    sample : str, optional
-        One sample; all of them by default.
-    raw_dir : pathlib.Path or str
-        The raw folder.
-    complete_only : bool
-        Leave out dyes without exactly one post and one pre file.
-
-    Raises
-    ------
-    RawFileNotFoundError
-        If the raw folder or the sample folder does not exist.
-    """
-    if sample is None:
-        folders = [Path(raw_dir) / name for name in list_samples(raw_dir)]
-    else:
-        folders = [_sample_folder(sample, Path(raw_dir))]
-    dyes = {
-        dye
-        for folder in folders
-        for dye, files in classify_raw_files(folder).dyes.items()
-        if files.is_complete or not complete_only
-    }
-    return tuple(sorted(dyes))
-
-
-def find_pair(
-    sample: str, dye: str, raw_dir: Path | str = "raw"
-) -> tuple[Path, Path, tuple[str, ...]]:
-    """Find the two files of a pair.
-
-    Parameters
-    ----------
-    sample, dye : str
-        What is asked for.
-    raw_dir : pathlib.Path or str
-        The raw folder.
-
-    Returns
-    -------
-    post_path, pre_path : pathlib.Path
-        The files.
-    warnings : tuple of str
-        Files of the same sample whose names cannot be used.
-
-    Raises
-    ------
-    RawFileNotFoundError
-        If the sample folder, the dye or one of its sides does not exist.
-    RawDataError
-        If a side has more than one file.
-    ParameterError
-        If a name is not safe as a folder name.
-    """
-    check_name("dye", dye)
-    folder = _sample_folder(sample, Path(raw_dir))
-    found = classify_raw_files(folder)
-    files = found.dyes.get(normalise(dye))
-    if files is None:
-        raise RawFileNotFoundError(_no_such_dye(dye, found))
-    if files.has_duplicates:
-        raise RawDataError(f"{folder}: {files.problem()}")
-    if not files.is_complete:
-        raise RawFileNotFoundError(f"{folder}: {files.problem()}")
-    warnings = tuple(f"{folder.name}: {parsed.message}" for parsed in found.problems)
-    return files.post[0], files.pre[0], warnings
-
-
 def diagnose_raw_layout(raw_dir: Path | str = "raw") -> LayoutDiagnosis:
     """Say what a raw folder looks like and how to put it right.
 
@@ -338,7 +119,7 @@ def diagnose_raw_layout(raw_dir: Path | str = "raw") -> LayoutDiagnosis:
         return LayoutDiagnosis(
             raw_dir,
             LayoutProblem.MISSING,
-            f"{raw_dir}: the raw folder does not exist; make it with {_EXPECTED}",
+            f"{raw_dir}: the raw folder does not exist; make it with {EXPECTED}",
         )
     if not raw_dir.is_dir():
         return LayoutDiagnosis(
@@ -348,8 +129,8 @@ def diagnose_raw_layout(raw_dir: Path | str = "raw") -> LayoutDiagnosis:
             "sample folders",
         )
     folders = list_samples(raw_dir)
-    loose = tuple(path.name for path in _tiffs(raw_dir))
-    samples = tuple(name for name in folders if _tiffs(raw_dir / name))
+    loose = tuple(path.name for path in tiffs_in(raw_dir))
+    samples = tuple(name for name in folders if tiffs_in(raw_dir / name))
     empty = tuple(name for name in folders if name not in samples)
     problem: LayoutProblem | None = None
     if not folders and loose:
@@ -362,21 +143,21 @@ def diagnose_raw_layout(raw_dir: Path | str = "raw") -> LayoutDiagnosis:
             text += f", or name {raw_dir.resolve().parent} as the raw folder"
     elif not folders:
         problem = LayoutProblem.EMPTY
-        text = f"holds neither sample folders nor TIFFs; add {_EXPECTED}"
+        text = f"holds neither sample folders nor TIFFs; add {EXPECTED}"
     elif not samples:
         problem = LayoutProblem.NO_TIFFS
         text = (
-            f"none of its {len(folders)} folders ({_some(folders)}) holds a .tif or "
-            f".tiff file; add {_EXPECTED}"
+            f"none of its {len(folders)} folders ({some(folders)}) holds a .tif or "
+            f".tiff file; add {EXPECTED}"
         )
     elif loose:
         problem = LayoutProblem.LOOSE_FILES
         text = (
             f"{len(loose)} TIFF files beside the sample folders are ignored "
-            f"({_some(loose)}); move them into the folder of their sample"
+            f"({some(loose)}); move them into the folder of their sample"
         )
     else:
-        text = f"{len(samples)} samples ({_some(samples)})"
+        text = f"{len(samples)} samples ({some(samples)})"
     return LayoutDiagnosis(
         raw_dir, problem, f"{raw_dir}: {text}", samples, empty, loose
     )
@@ -416,7 +197,7 @@ def discover_tasks(
     wanted_samples = diagnosis.samples if samples is None else _once(samples)
     for sample in wanted_samples:
         try:
-            found = classify_raw_files(_sample_folder(sample, Path(raw_dir)))
+            found = classify_raw_files(sample_folder(sample, Path(raw_dir)))
         except Exo2MicroError as error:
             skipped += [SkippedTask(sample, dye, str(error)) for dye in dyes or ("",)]
             continue
@@ -428,7 +209,7 @@ def discover_tasks(
                 skipped.append(SkippedTask(sample, dye, str(error)))
             else:
                 present.append((sample, dye))
-        asked = {normalise(dye) for dye in wanted if isinstance(dye, str)}
+        asked = {normalise(dye) for dye in wanted}
         warnings += [f"{sample}: {parsed.message}" for parsed in found.problems]
         warnings += [
             f"{sample}: {files.problem()}"
@@ -438,83 +219,9 @@ def discover_tasks(
     return TaskDiscovery(tuple(present), tuple(skipped), tuple(warnings))
 
 
+def _looks_like_a_sample(folder: Path) -> bool:
+    return any(parse_raw_name(path).dye is not None for path in tiffs_in(folder))
+
+
 def _once(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys([names] if isinstance(names, str) else names))
-
-
-def _names(folder: Path) -> list[str]:
-    try:
-        names = os.listdir(folder)
-    except FileNotFoundError as error:
-        raise RawFileNotFoundError(
-            f"{folder}: the folder does not exist; check the path"
-        ) from error
-    except NotADirectoryError as error:
-        raise RawFileNotFoundError(
-            f"{folder}: is a file, not a folder; name the folder that holds it"
-        ) from error
-    except OSError as error:
-        raise RawFileNotFoundError(
-            f"{folder}: cannot be listed ({error.strerror}); check its permissions"
-        ) from error
-    return sorted(name for name in names if not name.startswith("."))
-
-
-def _tiffs(folder: Path) -> list[Path]:
-    # a link whose target is gone is kept: reading it then says so
-    return [
-        folder / name
-        for name in _names(folder)
-        if is_tiff_name(name) and not (folder / name).is_dir()
-    ]
-
-
-def _sample_folder(sample: str, raw_dir: Path) -> Path:
-    check_name("sample", sample)
-    samples = list_samples(raw_dir)
-    # compared by name: a file system that ignores case would find 'cd070' too
-    for name in samples:
-        if normalise(name) == normalise(sample):
-            return raw_dir / name
-    hint = _like(sample, samples)
-    if (raw_dir / sample).is_file():
-        hint = "; it is a file there"
-    listed = f"samples there: {_some(samples)}" if samples else "it has no samples"
-    raise RawFileNotFoundError(
-        f"{raw_dir}: no folder for sample '{sample}'{hint}; {listed}"
-    )
-
-
-def _no_such_dye(dye: str, found: RawFiles) -> str:
-    hint = _like(dye, found.dyes)
-    if "_" in dye:
-        hint = (
-            "; a dye has no underscore, it is what follows the last one in the file "
-            f"name: ask for '{dye.rpartition('_')[2]}'?"
-        )
-    if found.dyes:
-        listed = f"dyes there: {_some(tuple(found.dyes))}"
-    elif found.problems:
-        listed = f"no file name there can be used ({found.problems[0].message})"
-    else:
-        listed = f"it holds no TIFFs; add {_EXPECTED}"
-    return f"{found.folder}: no file for dye '{dye}'{hint}; {listed}"
-
-
-def _like(name: str, names: Iterable[str]) -> str:
-    names = tuple(names)
-    for other in names:
-        if other.casefold() == normalise(name).casefold():
-            return f" (case matters: there is '{other}')"
-    close = difflib.get_close_matches(name, names, n=1)
-    return f" (did you mean '{close[0]}'?)" if close else ""
-
-
-def _some(names: Sequence[str], limit: int = 8) -> str:
-    shown = ", ".join(names[:limit])
-    more = len(names) - limit
-    return f"{shown} and {more} more" if more > 0 else shown
-
-
-def _looks_like_a_sample(folder: Path) -> bool:
-    return any(parse_raw_name(path).dye is not None for path in _tiffs(folder))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import re
 from typing import Any
 
 import numpy as np
@@ -37,11 +39,11 @@ def choose_page(tif: tifffile.TiffFile) -> tuple[tifffile.TiffPage, list[str]]:
     warnings : list of str
         At most one line.
     """
-    images = []
-    first = None
+    images: list[tifffile.TiffPage] = []
+    first: tifffile.TiffPage | None = None
     for index in range(_PAGES_LOOKED_AT):
         try:
-            page = tif.pages[index]
+            page = tif.pages[index].aspage()
         except IndexError:
             break
         except Exception:
@@ -58,21 +60,22 @@ def choose_page(tif: tifffile.TiffFile) -> tuple[tifffile.TiffPage, list[str]]:
     if first is None:
         raise tifffile.TiffFileError("no image in the file")
     page = images[0] if images else first
-    if len(images) > 1 or _is_stack(tif, page):
+    if len(images) > 1 or _is_stack(page):
         return page, ["holds more than one page; the first one is used"]
     return page, []
 
 
-def _is_stack(tif: tifffile.TiffFile, page: tifffile.TiffPage) -> bool:
+def _is_stack(page: tifffile.TiffPage) -> bool:
     """Tell a stack that is stored behind one page header (ImageJ, tifffile)."""
-    try:
-        if page.is_imagej:
-            return int((tif.imagej_metadata or {}).get("images", 1)) > 1
-        series = tif.series[0] if page.is_shaped else None
-        return series is not None and series.size > page.size
-    except Exception:
-        LOGGER.debug("the metadata of %s cannot be read", tif.filename)
-        return False
+    if page.is_imagej:
+        found = re.search(r"^images=(\d+)", page.description, re.MULTILINE)
+        return found is not None and int(found[1]) > 1
+    if page.is_shaped:
+        found = re.search(r'"shape": \[([\d, ]+)\]', page.shaped_description or "")
+        return (
+            found is not None and math.prod(map(int, found[1].split(","))) > page.size
+        )
+    return False
 
 
 def read_colours(
@@ -150,20 +153,19 @@ def colour_table(
     """
     if page.photometric != 3:
         return None, mode, []
-    colours = page.colormap
-    if colours is None or len(colour) != 1 or dtype.kind not in "bu":
+    colours = np.asarray(page.colormap, np.int64)
+    if len(colour) != 1 or dtype.kind not in "bu":
         raise tifffile.TiffFileError("a palette image without a usable palette")
-    colours = np.asarray(colours)
     size = 1 << int(page.bitspersample)
     if colours.shape != (3, size):
         raise tifffile.TiffFileError(
             f"a palette of {colours.shape} entries, {size} colours wanted"
         )
-    brightness = colours.sum(axis=0, dtype=np.int64)
+    brightness = colours.sum(axis=0)
     if (np.diff(brightness) >= 0).all() and brightness[-1] > brightness[0]:
         note = "a display palette is ignored; the stored numbers are the brightness"
         return None, "grey (palette)", [note]
     if size <= 256:
         colours = colours >> 8
-    table = np.ascontiguousarray(colours.T, np.uint8 if size <= 256 else np.uint16)
-    return table, "RGB (palette)", []
+    bits = np.uint8 if size <= 256 else np.uint16
+    return np.ascontiguousarray(colours.T, bits), "RGB (palette)", []

@@ -59,13 +59,11 @@ def measure(image: TiffImage, monitor: Monitor | None = None) -> Measured:
     RawDataError
         If the file is damaged, or holds NaN, infinite or negative integer pixels.
     """
-    dtype, count = image.sample_dtype, len(image.colour)
-    samples = image.colour if image.table is None else (0, 1, 2)
-    count = len(samples)
+    dtype, samples, count = image.sample_dtype, image.colour, len(image.colour)
     totals: list[float] = [0] * count
     lit = [False] * count
     largest = bad = 0
-    with BlockReader(image, image.colour) as reader:
+    with BlockReader(image, image.stored_colour) as reader:
         for block in reader.blocks():
             sums = block.sums(samples)
             for index, (sample, total) in enumerate(zip(samples, sums, strict=True)):
@@ -117,7 +115,7 @@ def largest_sum(
         return most * len(samples)
     largest = 0
     wide = np.dtype(np.uint16 if image.sample_dtype.itemsize == 1 else np.uint64)
-    with BlockReader(image, samples) as reader:
+    with BlockReader(image, image.stored(samples)) as reader:
         for block in reader.blocks():
             total = block.plane(samples[0]).astype(wide)
             for sample in samples[1:]:
@@ -173,7 +171,7 @@ def signal_planes(
     plane : numpy.ndarray, shape (rows, columns), `dtype`
         Contiguous, and not overwritten later.
     """
-    with BlockReader(image, samples) as reader:
+    with BlockReader(image, image.stored(samples)) as reader:
         for block in reader.blocks():
             plane = block.plane(samples[0]).astype(dtype, copy=False)
             for sample in samples[1:]:

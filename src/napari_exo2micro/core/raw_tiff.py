@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-import logging
 import math
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import tifffile
 from numpy.typing import NDArray
 
-from napari_exo2micro.core.errors import (
-    Exo2MicroError,
-    RawDataError,
-    RawFileNotFoundError,
-)
+from napari_exo2micro.core.errors import RawDataError, RawFileNotFoundError
+from napari_exo2micro.core.raw_guard import AGAIN, require_memory, tiff_errors
 from napari_exo2micro.core.raw_pages import choose_page, colour_table, read_colours
 
-__all__ = ["TiffImage", "open_tiff", "require_memory", "tiff_errors"]
-
-LOGGER = logging.getLogger(__name__)
+__all__ = ["TiffImage", "open_tiff"]
 
 MIN_SIDE = 8
 MAX_SAMPLES = 64
-_AGAIN = "copy or export the file again"
 # best ratio of a codec on constant data, so that a header may not claim an
 # image that its bytes cannot hold; zstd reaches 128 KiB from 4 bytes
 _MAX_EXPANSION = 1 << 15
@@ -56,8 +46,8 @@ class TiffImage:
         Samples are stored plane after plane instead of pixel by pixel.
     dtype : numpy.dtype
         Of the decoded samples, native byte order.
-    colour : tuple of int
-        The samples that may carry signal: those that are not alpha.
+    stored_colour : tuple of int
+        The stored samples that are not alpha.
     mode : str
         ``'grey'``, ``'RGB'``, ``'RGBA'``, ... for a person.
     segment_rows, segment_columns : int
@@ -88,7 +78,7 @@ class TiffImage:
     samples: int
     planar: bool
     dtype: np.dtype[Any]
-    colour: tuple[int, ...]
+    stored_colour: tuple[int, ...]
     mode: str
     segment_rows: int
     segment_columns: int
@@ -108,9 +98,18 @@ class TiffImage:
         return self.height, self.width
 
     @property
+    def colour(self) -> tuple[int, ...]:
+        """The samples that may carry signal: those that are not alpha."""
+        return self.stored_colour if self.table is None else (0, 1, 2)
+
+    @property
     def sample_dtype(self) -> np.dtype[Any]:
         """Of the samples that `read` gives: those of the colours of a palette."""
         return self.dtype if self.table is None else self.table.dtype
+
+    def stored(self, samples: tuple[int, ...]) -> tuple[int, ...]:
+        """Return what must be read for some samples: all of it for a palette."""
+        return samples if self.table is None else self.stored_colour
 
     @property
     def across(self) -> int:
@@ -163,7 +162,7 @@ def open_tiff(path: Path | str) -> TiffImage:
             f"{path}: {reason}; check the file and its permissions"
         ) from error
     if status.st_size == 0:
-        raise RawDataError(f"{path}: the file has no bytes; {_AGAIN}")
+        raise RawDataError(f"{path}: the file has no bytes; {AGAIN}")
     if start[:2] not in (b"II", b"MM"):
         raise RawDataError(
             f"{path}: is not a TIFF file, whatever its name says (it starts with "
@@ -172,72 +171,6 @@ def open_tiff(path: Path | str) -> TiffImage:
     with tiff_errors(path, "its header is damaged"), tifffile.TiffFile(path) as tif:
         page, warnings = choose_page(tif)
         return _describe(path, status.st_size, status.st_mtime_ns, tif, page, warnings)
-
-
-@contextmanager
-def tiff_errors(path: Path, what: str) -> Iterator[None]:
-    """Turn whatever a TIFF library raises into one `RawDataError`.
-
-    A damaged file makes decoders raise anything (struct.error, KeyError,
-    zlib.error, IndexError, ...), so every `Exception` is taken; messages that
-    tifffile logs in the same thread only repeat ours and go to the debug log.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file, for the message.
-    what : str
-        What is wrong when something is raised.
-    """
-    thread = threading.get_ident()
-
-    def not_ours(record: logging.LogRecord) -> bool:
-        if record.thread != thread:
-            return True
-        LOGGER.debug("%s: tifffile: %s", path, record.getMessage())
-        return False
-
-    logger = logging.getLogger("tifffile")
-    logger.addFilter(not_ours)
-    try:
-        yield
-    except Exo2MicroError:
-        raise
-    except MemoryError as error:
-        raise RawDataError(
-            f"{path}: does not fit in memory; close other programs or save it as an "
-            "uncompressed or tiled TIFF"
-        ) from error
-    except Exception as error:
-        detail = " ".join(str(error).split())[:120] or type(error).__name__
-        raise RawDataError(f"{path}: {what} ({detail}); {_AGAIN}") from error
-    finally:
-        logger.removeFilter(not_ours)
-
-
-def require_memory(path: Path, size: int, what: str) -> None:
-    """Refuse what would not fit in the memory that is free now.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file, for the message.
-    size : int
-        Bytes wanted.
-    what : str
-        What they are for.
-
-    Raises
-    ------
-    RawDataError
-        If fewer bytes are free.
-    """
-    free = psutil.virtual_memory().available
-    if size > free:
-        raise RawDataError(
-            f"{path}: {what} needs {size / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB "
-            "are free; if the file is sound, save it as an uncompressed or tiled TIFF"
-        )
 
 
 def _describe(
@@ -258,7 +191,8 @@ def _describe(
     # one bit a pixel becomes 0 and 1 of 8 bits
     native = np.dtype(np.uint8 if page.dtype.kind == "b" else page.dtype.type)
     if page.photometric not in _PHOTOMETRIC and not (
-        page.photometric == _YCBCR and page.compression in tifffile.TIFF.IMAGE_COMPRESSIONS
+        page.photometric == _YCBCR
+        and page.compression in tifffile.TIFF.IMAGE_COMPRESSIONS
     ):
         name = getattr(page.photometric, "name", page.photometric)
         raise RawDataError(
@@ -281,7 +215,7 @@ def _describe(
         samples=samples,
         planar=page.planarconfig == 2 and samples > 1,
         dtype=native,
-        colour=colour,
+        stored_colour=colour,
         mode=mode,
         segment_rows=page.tilelength if tiled else page.rowsperstrip,
         segment_columns=page.tilewidth if tiled else width,
@@ -305,12 +239,12 @@ def _describe(
 def _shape(path: Path, page: tifffile.TiffPage) -> tuple[int, int, int]:
     values = (page.imagelength, page.imagewidth, page.samplesperpixel, page.imagedepth)
     if not all(isinstance(value, int) for value in values):
-        raise RawDataError(f"{path}: its header gives no size; {_AGAIN}")
+        raise RawDataError(f"{path}: its header gives no size; {AGAIN}")
     height, width, samples, depth = values
     if height < 1 or width < 1 or samples < 1:
         raise RawDataError(
             f"{path}: the image is empty ({width} x {height} px, {samples} samples); "
-            f"{_AGAIN}"
+            f"{AGAIN}"
         )
     if height < MIN_SIDE or width < MIN_SIDE:
         raise RawDataError(
@@ -323,7 +257,7 @@ def _shape(path: Path, page: tifffile.TiffPage) -> tuple[int, int, int]:
         )
     if samples > MAX_SAMPLES:
         raise RawDataError(
-            f"{path}: its header claims {samples} samples a pixel; {_AGAIN}"
+            f"{path}: its header claims {samples} samples a pixel; {AGAIN}"
         )
     return height, width, samples
 
@@ -348,8 +282,8 @@ def _decoder(
 def _check_segments(image: TiffImage, page: tifffile.TiffPage, tiled: bool) -> int:
     path, kind = image.path, "tile" if tiled else "strip"
     rows, columns = image.segment_rows, image.segment_columns
-    if not all(isinstance(n, int) and n > 0 for n in (rows, columns)):
-        raise RawDataError(f"{path}: its {kind}s have no size; {_AGAIN}")
+    if not all(n > 0 for n in (rows, columns)):
+        raise RawDataError(f"{path}: its {kind}s have no size; {AGAIN}")
     if image.contiguous is not None:
         _check_range(image, image.contiguous, image.height * image.row_bytes, "pixels")
         return 0
@@ -359,7 +293,7 @@ def _check_segments(image: TiffImage, page: tifffile.TiffPage, tiled: bool) -> i
     if found < wanted:
         raise RawDataError(
             f"{path}: {image.width} x {image.height} px need {wanted} {kind}s, its "
-            f"header lists {found}; {_AGAIN}"
+            f"header lists {found}; {AGAIN}"
         )
     bits = image.dtype.itemsize * 8
     if isinstance(page.bitspersample, int):
@@ -382,12 +316,12 @@ def _check_segments(image: TiffImage, page: tifffile.TiffPage, tiled: bool) -> i
         if count * expansion < least and (page.compression == 1 or least > 1 << 20):
             raise RawDataError(
                 f"{path}: {kind} {index} has {count} bytes, which cannot hold its "
-                f"{least} bytes of pixels; {_AGAIN}"
+                f"{least} bytes of pixels; {AGAIN}"
             )
     if missing and not tiled:
         raise RawDataError(
-            f"{path}: {missing} of {wanted} strips are missing, as after an interrupted "
-            f"write; {_AGAIN}"
+            f"{path}: {missing} of {wanted} strips are missing, as after a write "
+            f"that was cut off; {AGAIN}"
         )
     decoded = rows * columns * image.across * image.samples * image.dtype.itemsize
     if decoded > 1 << 28:
@@ -399,5 +333,5 @@ def _check_range(image: TiffImage, offset: int, count: int, what: str) -> None:
     if offset < 0 or count < 0 or offset + count > image.size:
         raise RawDataError(
             f"{image.path}: is truncated or damaged: {what} should end at byte "
-            f"{offset + count}, the file has {image.size}; {_AGAIN}"
+            f"{offset + count}, the file has {image.size}; {AGAIN}"
         )
