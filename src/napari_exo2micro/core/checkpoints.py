@@ -287,8 +287,9 @@ class CheckpointStore:
         known = self._opened.get(path)
         if known is None or known[0] != stamp:
             image = open_raster(path)
-            header = image.header
-            provenance = Provenance.from_header(header) if header else None
+            provenance = (
+                None if image.is_foreign else Provenance.from_header(image.header)
+            )
             self._opened[path] = known = (stamp, image, provenance)
         return known[1], known[2]
 

@@ -164,7 +164,7 @@ class Provenance:
         """
         stored = dict(header)
         if stored.pop("kind", None) != _KIND:
-            raise CheckpointError("it carries no header of this package")
+            raise CheckpointError("its header cannot be read; it is damaged")
         schema, checksum = stored.pop("schema", None), stored.pop("checksum", None)
         if schema != SCHEMA:
             raise CheckpointError(
@@ -189,7 +189,7 @@ class Provenance:
             ("STAGE", self.stage, "pipeline stage"),
             ("NAME", self.name, "checkpoint"),
             ("CREATED", self.created, "UTC"),
-            ("SOFTWARE", f"napari-exo2micro {self.software['napari-exo2micro']}", ""),
+            ("VERSION", self.software["napari-exo2micro"], "of the software"),
             ("SCHEMA", SCHEMA, "version of the header"),
             ("RAWHASH", digest(dict(self.raw)), "stands for the two raw files"),
         ]

@@ -15,10 +15,13 @@ from numpy.typing import NDArray
 from napari_exo2micro.core.errors import CheckpointError
 from napari_exo2micro.core.rasters import Raster
 
-__all__ = ["FITS_EXTENSION", "open_raster"]
+__all__ = ["FITS_EXTENSION", "WRITER", "open_raster"]
 
 #: Name of the FITS extension that holds the header as JSON text.
 FITS_EXTENSION = "PROVENANCE"
+
+#: What the Software tag of a TIFF and the SOFTWARE card of a FITS begin with.
+WRITER = "napari-exo2micro"
 
 
 def open_raster(path: Path) -> Raster:
@@ -55,7 +58,8 @@ def _open_tiff(path: Path) -> Raster:
     with tifffile.TiffFile(path) as tif:
         pages = [level.keyframe for level in tif.series[0].levels]
         maps = [_map_page(path, page, tif.byteorder, size) for page in pages]
-        return Raster(maps, _read_json(pages[0].description), path)
+        header = _read_json(pages[0].description)
+        return Raster(maps, header, path, is_foreign=WRITER not in pages[0].software)
 
 
 def _map_page(path: Path, page: Any, byteorder: str, size: int) -> NDArray[Any]:
@@ -90,10 +94,17 @@ def _open_fits(path: Path) -> Raster:
         if info["datLoc"] + math.prod(shape) * dtype.itemsize > size:
             raise CheckpointError(f"{path} is truncated; run its stage again")
         text = ""
+        own = header.get("SOFTWARE", "").startswith(WRITER)
         if FITS_EXTENSION in hdus:
             text = hdus[FITS_EXTENSION].data.tobytes().decode("ascii", "replace")
     data = np.memmap(path, dtype, "r", info["datLoc"], shape)
-    return Raster([data], _read_json(text), path, bzero=bzero)
+    return Raster(
+        [data],
+        _read_json(text),
+        path,
+        bzero=bzero,
+        is_foreign=not (own or text),
+    )
 
 
 def _read_json(text: str) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from napari_exo2micro.core.errors import OutputError
 from napari_exo2micro.core.monitor import Monitor
-from napari_exo2micro.core.raster_files import FITS_EXTENSION
+from napari_exo2micro.core.raster_files import FITS_EXTENSION, WRITER
 from napari_exo2micro.core.rasters import BAND_ROWS, CV2_MAX_SIDE
 
 __all__ = ["Card", "replace_file", "write_raster"]
@@ -145,7 +145,7 @@ class _TiffTarget:
                     dtype=dtype,
                     photometric="minisblack",
                     metadata=None,
-                    software="napari-exo2micro",
+                    software=WRITER,
                     subifds=len(shapes) - 1 if level == 0 else None,
                     subfiletype=1 if level else 0,
                     description=json.dumps(header) if level == 0 else None,
@@ -206,6 +206,7 @@ class _FitsTarget:
         )
         if self._unsigned:
             cards = [("BSCALE", 1, ""), ("BZERO", 32768, "unsigned integers"), *cards]
+        primary.append(("SOFTWARE", WRITER, ""))
         for key, value, comment in cards:
             _add_card(primary, key, value, comment)
         head = primary.tostring().encode("ascii")

@@ -68,6 +68,8 @@ class Raster:
         The file.
     bzero : int
         Added to stored values (FITS keeps unsigned 16-bit values that way).
+    is_foreign : bool
+        Whether nothing in the file says that this package wrote it.
     """
 
     def __init__(
@@ -77,11 +79,13 @@ class Raster:
         path: Path,
         *,
         bzero: int = 0,
+        is_foreign: bool = False,
     ) -> None:
         self._levels = levels
         self._bzero = bzero
         self.header = header
         self.path = path
+        self.is_foreign = is_foreign
         stored = levels[0].dtype
         self._dtype = np.dtype(np.uint16) if bzero else stored.newbyteorder("=")
 

@@ -1,0 +1,236 @@
+"""Parameters, suffixes and the registry that feeds them."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from napari_exo2micro.core import defaults
+from napari_exo2micro.core.defaults import (
+    ABBREVIATIONS,
+    PARAMETER_REGISTRY,
+    STAGE_NAMES,
+    build_suffix,
+    check_parameters,
+    default_params,
+    params_from_suffix,
+    register_parameter,
+    unregister_parameter,
+)
+from napari_exo2micro.core.errors import ParameterError
+from napari_exo2micro.core.stages import Stage, register_stage, unregister_stage
+
+# The table of the reference system: names, order, defaults and abbreviations.
+REFERENCE_TABLE = [
+    ("pad", 2000, "pad", 1),
+    ("use_edges", True, "ue", 2),
+    ("boundary_width", 15, "bw", 2),
+    ("boundary_smooth", 10, "bs", 2),
+    ("rotation_search", True, "rs", 2),
+    ("angle_range", 20, "ar", 2),
+    ("angle_step", 1, "astep", 2),
+    ("scale_search", True, "ss", 2),
+    ("scale_min", 0.85, "smin", 2),
+    ("scale_max", 1.15, "smax", 2),
+    ("scale_step", 0.05, "sstep", 2),
+    ("multiscale", True, "ms", 2),
+    ("down_scale", 0.3, "ds", 2),
+    ("max_translation", 200, "mtr", 2),
+    ("max_rotation", 5.0, "mrot", 2),
+    ("max_scale_delta", 0.2, "msd", 2),
+    ("max_scale_diff", 0.15, "msdf", 2),
+    ("save_all_intermediates", False, "sai", 2),
+    ("fine_ecc", False, "fecc", 2),
+    ("stopit", 500, "sit", 2),
+    ("stopdelta", 1e-6, "sdl", 2),
+    ("interior_ecc", True, "iecc", 3),
+    ("interior_blur_base", 8.0, "iblur", 3),
+    ("interior_max_correction", 500, "imc", 3),
+    ("interior_min_inlier_ratio", 0.4, "imir", 3),
+    ("scale_percentile", None, "sp", 4),
+    ("manual_scale", None, "msc", 4),
+]
+
+
+@st.composite
+def parameter_sets(draw):
+    """Draw any valid set of parameters."""
+    params = {}
+    for entry in PARAMETER_REGISTRY.values():
+        if not draw(st.booleans()):
+            continue
+        if entry.kind is bool:
+            value = draw(st.booleans())
+        elif entry.kind is str:
+            value = draw(st.sampled_from(entry.choices))
+        else:
+            low = entry.minimum if entry.minimum is not None else -1000
+            high = entry.maximum if entry.maximum is not None else 1000
+            if entry.kind is int:
+                value = draw(st.integers(int(low), int(high)))
+            else:
+                value = draw(st.floats(low, high, exclude_min=entry.exclusive_minimum))
+            if entry.optional and draw(st.booleans()):
+                value = None
+        params[entry.name] = value
+    if params.get("scale_min", 0) > params.get("scale_max", math.inf):
+        del params["scale_min"]
+    return params
+
+
+def test_the_registry_begins_with_the_reference_table():
+    entries = list(PARAMETER_REGISTRY.values())[: len(REFERENCE_TABLE)]
+    table = [(e.name, e.default, e.abbreviation, e.stage) for e in entries]
+    assert table == REFERENCE_TABLE
+
+
+def test_every_default_is_a_value_that_its_parameter_takes():
+    assert check_parameters(default_params()) == default_params()
+
+
+@given(parameter_sets())
+def test_a_suffix_reads_back_to_the_parameters_that_made_it(params):
+    changed = {n: v for n, v in params.items() if v != PARAMETER_REGISTRY[n].default}
+    assert params_from_suffix(build_suffix(params)) == changed
+
+
+@given(parameter_sets(), parameter_sets())
+def test_different_parameters_have_different_suffixes(first, second):
+    same = {**default_params(), **first} == {**default_params(), **second}
+    assert (build_suffix(first) == build_suffix(second)) == same
+
+
+@given(parameter_sets(), st.sampled_from(sorted(STAGE_NAMES)))
+def test_a_suffix_tells_only_parameters_of_its_stage_and_before(params, stage):
+    earlier = {n: v for n, v in params.items() if PARAMETER_REGISTRY[n].stage <= stage}
+    assert build_suffix(params, stage) == build_suffix(earlier)
+
+
+@pytest.mark.parametrize(
+    ("params", "suffix"),
+    [
+        ({}, ""),
+        ({"boundary_width": 20}, "_bw20"),
+        ({"interior_ecc": False}, "_iecc0"),
+        ({"manual_scale": 1.42}, "_msc1.42"),
+        ({"manual_scale": 1}, "_msc1"),
+        ({"scale_percentile": 99.1, "boundary_width": 20}, "_bw20_sp99.1"),
+        ({"scale_min": 0.8500001}, "_smin0.8500001"),
+        ({"angle_range": 12.5}, "_ar12.5"),
+    ],
+)
+def test_suffixes_are_spelled_as_the_reference_system_spells_them(params, suffix):
+    assert build_suffix(params) == suffix
+
+
+def test_close_values_do_not_share_a_name():
+    assert build_suffix({"scale_min": 0.8500001}) != build_suffix({"scale_min": 0.85})
+
+
+@pytest.mark.parametrize("suffix", ["_spnone", "_sp_none", "_sp_none_bw20"])
+def test_none_is_read_in_both_spellings(suffix):
+    assert params_from_suffix(suffix)["scale_percentile"] is None
+
+
+def test_fractions_of_an_angle_read_back_as_floats():
+    read = params_from_suffix("_ar15_astep2")
+    assert read == {"angle_range": 15.0, "angle_step": 2.0}
+    assert all(isinstance(value, float) for value in read.values())
+
+
+@pytest.mark.parametrize(
+    ("suffix", "message"),
+    [
+        ("_zz3", "'zz3'"),
+        ("_bw", "'bw'"),
+        ("_bw20_foo", "'foo'"),
+        ("_ms2", "'ms2'"),
+        ("_bw3_bw4", "comes twice"),
+        ("_pad-1", "'pad-1'"),
+        ("_bw1_5", "'5'"),
+        ("_x0123456789", "header"),
+    ],
+)
+def test_a_part_that_is_not_known_is_an_error(suffix, message):
+    with pytest.raises(ParameterError, match=message):
+        params_from_suffix(suffix)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"bondary_width": 3}, "valid names: pad, use_edges"),
+        ({"boundary_width": "15"}, "takes a whole number"),
+        ({"boundary_width": 15.5}, "takes a whole number"),
+        ({"boundary_width": True}, "takes a whole number"),
+        ({"use_edges": 1}, "takes True or False"),
+        ({"pad": -1}, "from 0 to 20000"),
+        ({"scale_percentile": 100.5}, "from 0 to 100"),
+        ({"scale_percentile": float("nan")}, "from 0 to 100"),
+        ({"manual_scale": 0.0}, "above 0"),
+        ({"stopdelta": float("inf")}, "above 0"),
+        ({"interpolation": "nearest"}, "one of linear, cubic, lanczos"),
+        ({"pad": None}, "takes a whole number"),
+        ({"scale_min": 1.2, "scale_max": 1.1}, "must not exceed"),
+    ],
+)
+def test_a_value_that_does_not_fit_is_refused_in_words(values, message):
+    with pytest.raises(ParameterError, match=message):
+        check_parameters(values)
+
+
+def test_an_int_passes_for_a_float_and_is_kept_as_one():
+    assert isinstance(check_parameters({"max_rotation": 3})["max_rotation"], float)
+
+
+@pytest.fixture
+def own_parameter():
+    yield register_parameter("speckle", 3, "zpeck", 4, "Size.")
+    unregister_parameter("speckle")
+
+
+def test_a_parameter_of_ones_own_joins_suffix_and_checks(own_parameter):
+    assert build_suffix({"speckle": 5}) == f"_{own_parameter.abbreviation}5"
+    assert params_from_suffix("_zpeck5") == {"speckle": 5}
+    assert ABBREVIATIONS["speckle"] == "zpeck"
+    assert build_suffix({"speckle": 5}, stage=3) == ""
+    with pytest.raises(ParameterError, match="whole number"):
+        check_parameters({"speckle": 1.5})
+
+
+@pytest.mark.parametrize(
+    ("name", "abbreviation", "message"),
+    [
+        ("pad", "zz", "is taken"),
+        ("mine", "pad", "belongs to 'pad'"),
+        ("mine", "b", "begin alike"),
+        ("mine", "bwx", "begin alike"),
+        ("mine", "spn", "begin alike"),
+        ("mine", "scale", "headers use"),
+        ("mine", "Zz", "lower-case"),
+        ("mine", "z2", "lower-case"),
+        ("mine", "abcdefghi", "1 to 8"),
+    ],
+)
+def test_an_abbreviation_that_could_be_misread_is_refused(name, abbreviation, message):
+    with pytest.raises(ParameterError, match=message):
+        register_parameter(name, 1, abbreviation, 4, "Mine.")
+    assert "mine" not in PARAMETER_REGISTRY
+
+
+def test_built_in_parameters_cannot_be_removed():
+    with pytest.raises(ParameterError, match="not a parameter of yours"):
+        unregister_parameter("pad")
+
+
+def test_a_new_stage_extends_names_and_the_last_number():
+    register_stage(Stage(5, "05_mask", "mask", "_run_stage_5_mask", ("mask",)))
+    try:
+        assert STAGE_NAMES[5] == "05_mask"
+        assert defaults.MAX_STAGE == 5
+    finally:
+        unregister_stage(5)
+    assert defaults.MAX_STAGE == 4
+    with pytest.raises(ParameterError, match="number 5"):
+        register_stage(Stage(7, "07_x", "x", "_run", ()))
