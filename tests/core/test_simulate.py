@@ -17,13 +17,17 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from napari_exo2micro.core import simulate as simulate_module
 from napari_exo2micro.core import (
     simulate_camera,
     simulate_plan,
     simulate_rock,
 )
-from napari_exo2micro.core.errors import OutputError, ParameterError, RawDataError
+from napari_exo2micro.core.errors import (
+    CancelledError,
+    OutputError,
+    ParameterError,
+    RawDataError,
+)
 from napari_exo2micro.core.monitor import Monitor
 from napari_exo2micro.core.simulate import (
     SimulatedPair,
@@ -390,8 +394,7 @@ def test_large_writer_writes_what_is_made_in_memory(
 
 
 def small_windows(monkeypatch: pytest.MonkeyPatch, side: int) -> None:
-    for module in (simulate_camera, simulate_module):
-        monkeypatch.setattr(module, "WINDOW", side)
+    monkeypatch.setattr(simulate_camera, "WINDOW", side)
 
 
 @pytest.mark.parametrize("large", [False, True])
@@ -478,6 +481,16 @@ def test_monitor_hears_of_the_progress_to_the_end(tmp_path: Path) -> None:
     assert heard[-1] == pytest.approx(1.0)
     write_large_pair(tmp_path, "S", "Dye", (80, 90), monitor=monitor)
     assert heard[-1] == pytest.approx(1.0)
+
+
+def test_a_stopped_large_writer_leaves_no_image_cut_short(tmp_path: Path) -> None:
+    heard: list[float] = []
+    monitor = Monitor(
+        lambda fraction, _: heard.append(fraction), lambda: max(heard, default=0) > 0.3
+    )
+    with pytest.raises(CancelledError):
+        write_large_pair(tmp_path, "S", "Dye", (80, 90), monitor=monitor)
+    assert not (tmp_path / "S" / "S_PreStain_Dye.tif").exists()
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +12,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_exo2micro.core.monitor import Monitor
 from napari_exo2micro.core.simulate_scene import Layer
 from napari_exo2micro.core.simulate_truth import Deformation
 
-__all__ = ["WINDOW", "Camera", "SmoothField", "microbe_flux"]
+__all__ = ["WINDOW", "Camera", "SmoothField", "bands", "microbe_flux"]
 
 # The side of a window. Noise is drawn for each window of this grid, so an image
 # is the same whether it is made in memory or written band by band.
@@ -273,3 +276,23 @@ def microbe_flux(
 ) -> NDArray[np.float64]:
     """Return the light of Gaussian spots: the sum of their px, grey levels."""
     return 2.0 * math.pi * (radius / _HALF_WIDTH) ** 2 * brightness
+
+
+def bands(camera: Camera, monitor: Monitor) -> Iterator[tuple[int, NDArray[Any]]]:
+    """Render an image as bands of rows, from the top, with two threads."""
+    rows, columns = camera.shape
+    down, across = math.ceil(rows / WINDOW), math.ceil(columns / WINDOW)
+    with ThreadPoolExecutor(max_workers=2) as pool:
+
+        def start(row: int) -> list[Any]:
+            return [pool.submit(camera.window, row, i) for i in range(across)]
+
+        ahead = start(0)
+        try:
+            for row in range(down):
+                running, ahead = ahead, start(row + 1) if row + 1 < down else []
+                band = np.concatenate([job.result() for job in running], axis=1)
+                monitor.report((row + 1) / down, "photographed the section")
+                yield row * WINDOW, band
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)

@@ -17,7 +17,7 @@ from napari_exo2micro.core.simulate_scene import Scene
 from napari_exo2micro.core.simulate_truth import MICROBE_DTYPE, Deformation, Truth
 from napari_exo2micro.core.transforms import Transform
 
-__all__ = ["SectionSettings", "plan_pair"]
+__all__ = ["SectionSettings", "plan_pair", "rows_and_columns"]
 
 _GREY_LEVEL = {"uint8": 1.0, "uint16": 200.0, "float32": 1.0}
 _DIM_BRIGHTNESS = 0.15
@@ -124,6 +124,17 @@ class SectionSettings:
                 f"{self.shape[0]} x {self.shape[1]} px, found "
                 f"{self.deformation_px!r}; make it smaller"
             )
+
+
+def rows_and_columns(shape: tuple[int, int]) -> tuple[int, int]:
+    """Return a shape as two built-in integers."""
+    try:
+        rows, columns = (int(length) for length in shape)
+    except (TypeError, ValueError) as error:
+        raise ParameterError(
+            f"a shape must be two numbers, rows and columns, found {shape!r}; give both"
+        ) from error
+    return rows, columns
 
 
 def _is_number(value: object) -> bool:
