@@ -101,7 +101,7 @@ def test_a_warped_window_shows_the_image_at_the_mapped_points(dtype, interpolati
     rounding = 1.0 if np.issubdtype(np.dtype(dtype), np.integer) else 0
     # 1/64 px of a slope of at most 8 a px, plus the kernel's own error
     assert np.abs(window - expected).max() < rounding + 0.8
-    assert (window - expected).std() < (0.45 if rounding else 0.15)
+    assert (window - expected).std() < (0.45 if rounding else 0.2)
     assert abs((window - expected).mean()) < 0.02
 
 
