@@ -101,10 +101,8 @@ class IntegerCells:
         n = len(self.edges) - 1
         if self._table is not None:
             post, pre = look_up(self._table, post), look_up(self._table, pre)
-        counts: NDArray[np.float32] = cv2.calcHist(
-            [post, pre], [0, 1], mask, [n, n], [0, n, 0, n]
-        )
-        return counts
+        counts = cv2.calcHist([post, pre], [0, 1], mask, [n, n], [0, n, 0, n])
+        return np.asarray(counts, dtype=np.float32)
 
 
 def look_up(table: NDArray[np.uint16], window: Window) -> NDArray[np.uint16]:
@@ -135,14 +133,14 @@ class FloatCells:
     def joint(self, post: Window, pre: Window, mask: Mask) -> NDArray[np.float32]:
         """Count a window's pixels in each pair of cells, axes [post, pre]."""
         n = len(self.edges) - 1
-        counts: NDArray[np.float32] = cv2.calcHist(
+        counts = cv2.calcHist(
             [fourth_root(post), fourth_root(pre)],
             [0, 1],
             mask,
             [n, n],
             [0.0, self._reach, 0.0, self._reach],
         )
-        return counts
+        return np.asarray(counts, dtype=np.float32)
 
 
 def fourth_root(window: Window) -> NDArray[np.float32]:

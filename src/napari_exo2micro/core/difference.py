@@ -18,7 +18,8 @@ from napari_exo2micro.core.overlap import (
     valid_mask_window,
     valid_spans,
 )
-from napari_exo2micro.core.statistics import Image, LevelHistogram, PairStatistics
+from napari_exo2micro.core.rasters import ImageLike
+from napari_exo2micro.core.statistics import LevelHistogram, PairStatistics
 
 __all__ = [
     "NO_DATA",
@@ -98,8 +99,8 @@ def difference_window(
 
 
 def difference_bands(
-    post: Image,
-    pre: Image,
+    post: ImageLike,
+    pre: ImageLike,
     *,
     scale: float,
     offset: float = 0.0,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from napari_exo2micro.core.cells import LevelHistogram
 from napari_exo2micro.core.errors import CheckpointError
 
-__all__ = ["PairStatistics", "load_statistics", "save_statistics"]
+__all__ = ["BlockMeans", "PairStatistics", "load_statistics", "save_statistics"]
 
 _KIND = "napari-exo2micro pair statistics"
 _VERSION = 1
@@ -25,6 +25,27 @@ _UNREADABLE = (
     EOFError,
     zipfile.BadZipFile,
 )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BlockMeans:
+    """Both images averaged over square blocks: little noise, and where it is.
+
+    Attributes
+    ----------
+    size : int
+        Side of a block, px.
+    origin : tuple of int
+        (x, y) of the first pixel of the first block, px.
+    post, pre : ndarray, shape (rows, columns), float32
+        Means in grey levels; NaN where a pixel of the block is saturated or has
+        no data in one of the images.
+    """
+
+    size: int
+    origin: tuple[int, int]
+    post: NDArray[np.float32]
+    pre: NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,6 +86,8 @@ class PairStatistics:
         Pixels where post has data.
     n_both : int
         Pixels where both have data.
+    blocks : BlockMeans
+        Means of blocks of 4 to 16 px, from which offset and scale are estimated.
     """
 
     dtype: str
@@ -80,6 +103,7 @@ class PairStatistics:
     n_saturated: int
     n_post: int
     n_both: int
+    blocks: BlockMeans
 
     @property
     def joint(self) -> NDArray[np.int64]:
@@ -120,6 +144,9 @@ def save_statistics(path: str | Path, statistics: PairStatistics) -> None:
         "groups": statistics.groups,
         "saturation": [statistics.post_saturation, statistics.pre_saturation],
         "numbers": [statistics.n_saturated, statistics.n_post, statistics.n_both],
+        "blocks_grid": [statistics.blocks.size, *statistics.blocks.origin],
+        "blocks_post": statistics.blocks.post,
+        "blocks_pre": statistics.blocks.pre,
     }
     for name in ("post", "pre", "raw_pre", "ratio"):
         histogram: LevelHistogram | None = getattr(statistics, name)
@@ -148,6 +175,7 @@ def load_statistics(path: str | Path) -> PairStatistics:
             for name in ("post", "pre", "raw_pre", "ratio")
             if f"{name}_edges" in arrays
         }
+        size, x0, y0 = (int(n) for n in arrays["blocks_grid"])
         n_saturated, n_post, n_both = (int(n) for n in arrays["numbers"])
         return PairStatistics(
             dtype=str(arrays["dtype"]),
@@ -163,6 +191,9 @@ def load_statistics(path: str | Path) -> PairStatistics:
             n_saturated=n_saturated,
             n_post=n_post,
             n_both=n_both,
+            blocks=BlockMeans(
+                size, (x0, y0), arrays["blocks_post"], arrays["blocks_pre"]
+            ),
         )
     except _UNREADABLE as error:
         raise CheckpointError(

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from napari_exo2micro.core.alignment.quality import Verdict
+from napari_exo2micro.core.background import (
+    MineralBlocks,
+    fit_background,
+    jackknife,
+    mineral_blocks,
+)
+from napari_exo2micro.core.errors import ParameterError
+from napari_exo2micro.core.moffat import MoffatFit, RatioPeak, find_peak, fit_moffat
 from napari_exo2micro.core.statistics import PairStatistics
 
 __all__ = [
@@ -23,55 +32,16 @@ __all__ = [
     "scale_at_percentile",
 ]
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class MoffatFit:
-    """The ratio distribution of the minerals and the profile fitted to it.
-
-    ``profile(x) = amplitude * (1 + ((x - mu) / alpha)**2) ** -beta``
-
-    Attributes
-    ----------
-    edges : ndarray, shape (n + 1,), float64
-        Bin edges in log10((post - offset) / pre).
-    density : ndarray, shape (n,), float64
-        Pixels per bin among the minerals used for the scale.
-    low, high : float
-        The profile was fitted to bins between these values.
-    mirrored : ndarray, shape (n,), float64
-        What it was fitted to: left of the peak `density`, right of the peak the
-        left wing mirrored; NaN outside `low`..`high`.
-    peak : float
-        Peak of the smoothed distribution, log10 ratio.
-    amplitude, mu, alpha, beta : float
-        The profile; `mu` and `alpha` in log10 ratio.
-    mu_uncertainty : float
-        One standard deviation of `mu`.
-    """
-
-    edges: NDArray[np.float64]
-    density: NDArray[np.float64]
-    low: float
-    high: float
-    mirrored: NDArray[np.float64]
-    peak: float
-    amplitude: float
-    mu: float
-    alpha: float
-    beta: float
-    mu_uncertainty: float
-
-    @property
-    def centres(self) -> NDArray[np.float64]:
-        """Middles of the bins, log10 ratio."""
-        middles: NDArray[np.float64] = (self.edges[1:] + self.edges[:-1]) / 2
-        return middles
-
-    def profile(self, log_ratio: ArrayLike) -> NDArray[np.float64]:
-        """Return the fitted profile (pixels per bin) at log10 ratios."""
-        x = (np.asarray(log_ratio, dtype=np.float64) - self.mu) / self.alpha
-        result: NDArray[np.float64] = self.amplitude * (1 + x**2) ** -self.beta
-        return result
+_FEWEST_BLOCKS = 40
+_LN10 = math.log(10.0)
+# What remains of the error where the noise is negligible, relative.
+_FLOOR = 3e-4
+# How far faint light of microbes may pull the peak, as a part of how far it
+# pulls the median.
+_PULL = 0.15
+_UNCERTAIN = 0.05
+_NO_PEAK = 0.3
+_ONE_BRIGHTNESS = 0.02
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -116,6 +86,34 @@ class ScaleEstimate:
             return f"percentile_p{self.percentile:g}"
         return self.method
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the estimate as JSON-ready built-in types."""
+        return {
+            "method": self.method,
+            "scale": self.scale,
+            "uncertainty": self.uncertainty,
+            "offset": self.offset,
+            "offset_uncertainty": self.offset_uncertainty,
+            "verdict": self.verdict.to_dict(),
+            "fit": None if self.fit is None else self.fit.to_dict(),
+            "percentile": self.percentile,
+        }
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> ScaleEstimate:
+        """Return the estimate that `to_dict` stored."""
+        fit = stored["fit"]
+        return cls(
+            method=stored["method"],
+            scale=float(stored["scale"]),
+            uncertainty=float(stored["uncertainty"]),
+            offset=float(stored["offset"]),
+            offset_uncertainty=float(stored["offset_uncertainty"]),
+            verdict=Verdict.from_dict(stored["verdict"]),
+            fit=None if fit is None else MoffatFit.from_dict(fit),
+            percentile=stored["percentile"],
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class ScaleMethod:
@@ -136,7 +134,7 @@ class ScaleMethod:
     name: str
     function: Callable[[PairStatistics], ScaleEstimate]
     caption: str
-    reference: str
+    reference: str = ""
 
 
 SCALE_METHODS: dict[str, ScaleMethod] = {}
@@ -151,20 +149,363 @@ def register_scale_method(
     reference: str = "",
     replace: bool = False,
 ) -> None:
-    """Make a scale method known under a name."""
-    raise NotImplementedError
+    """Make a scale method known under a name.
+
+    Parameters
+    ----------
+    name : str
+        An identifier; ``percentile`` and ``manual`` are taken.
+    function : callable
+        Takes `PairStatistics`, returns a `ScaleEstimate`.
+    caption : str
+        One sentence for a person.
+    reference : str
+        Where the method is described.
+    replace : bool
+        Whether a method of that name may be replaced.
+
+    Raises
+    ------
+    ParameterError
+        If the name is no identifier or is taken.
+    """
+    if not name.isidentifier():
+        raise ParameterError(
+            f"a scale method needs a name like 'my_method', found {name!r}; rename it"
+        )
+    if name in ("percentile", "manual") or (name in SCALE_METHODS and not replace):
+        raise ParameterError(
+            f"a scale method named {name!r} exists already; choose another name"
+        )
+    SCALE_METHODS[name] = ScaleMethod(name, function, caption, reference)
 
 
 def estimate_scale(statistics: PairStatistics, method: str = "moffat") -> ScaleEstimate:
-    """Return the scale by a registered method."""
-    raise NotImplementedError
+    """Return the scale by a registered method.
+
+    Parameters
+    ----------
+    statistics : PairStatistics
+        Of the aligned pair.
+    method : str
+        A name in `SCALE_METHODS`.
+
+    Returns
+    -------
+    ScaleEstimate
+        Never NaN; whether it is to be trusted stands in its verdict.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such method.
+    """
+    if method not in SCALE_METHODS:
+        known = ", ".join(sorted(SCALE_METHODS))
+        raise ParameterError(
+            f"the scale method must be one of {known}, found {method!r}; choose one"
+        )
+    return SCALE_METHODS[method].function(statistics)
+
+
+def moffat_scale(statistics: PairStatistics) -> ScaleEstimate:
+    """Return the scale at the peak of the minerals' ratio distribution.
+
+    The ratio is that of block means, of blocks that show the section in pre. An
+    offset of post is estimated with it (see `background`), taken off when it is
+    significant, and so are differences of light or glow from place to place.
+
+    Parameters
+    ----------
+    statistics : PairStatistics
+        Of the aligned pair.
+    """
+    blocks = mineral_blocks(statistics.blocks)
+    if len(blocks) < _FEWEST_BLOCKS:
+        return _median_ratio(statistics, len(blocks))
+    first = find_peak(np.log10(blocks.post / blocks.pre), blocks.group)
+    background = fit_background(blocks, 10.0**first.peak)
+    ratio = background.log_ratio(blocks)
+    usable = np.isfinite(ratio)
+    found = find_peak(ratio[usable], blocks.group[usable])
+    fit = fit_moffat(found)
+    if fit is not None and abs(fit.mu - found.peak) > found.spread:
+        fit = None
+    centre = found.peak if fit is None else fit.mu
+    brightness = float(np.median(blocks.post))
+    pull = _PULL * abs(found.median - found.peak)
+    relative = math.hypot(_LN10 * math.hypot(found.uncertainty, pull), _FLOOR)
+    if background.model == "even":
+        # An offset too small to be used may still be there.
+        ignored = abs(background.measured_offset) / brightness
+        relative = math.hypot(relative, 0.3 * ignored)
+    else:
+        gain_error = background.gain_uncertainty / abs(background.gain)
+        relative = math.hypot(relative, gain_error)
+    scale = 10.0**centre
+    numbers = {
+        "blocks": float(len(blocks)),
+        "block_px": float(statistics.blocks.size),
+        "threshold": blocks.threshold,
+        "ratio_spread": found.spread * _LN10,
+        "measured_offset": background.measured_offset,
+        "local_spread": background.spread,
+        "relative_uncertainty": relative,
+    }
+    return ScaleEstimate(
+        method="moffat",
+        scale=scale,
+        uncertainty=scale * relative,
+        offset=background.offset,
+        offset_uncertainty=background.offset_uncertainty,
+        verdict=_judged(blocks, found, fit, relative, numbers),
+        fit=fit,
+    )
+
+
+def _judged(
+    blocks: MineralBlocks,
+    found: RatioPeak,
+    fit: MoffatFit | None,
+    relative: float,
+    numbers: dict[str, float],
+) -> Verdict:
+    """Return whether a Moffat scale can be vouched for."""
+    low, high = np.quantile(blocks.pre, (0.1, 0.9))
+    if found.spread > _NO_PEAK:
+        reason = (
+            "the ratio post/pre has no clear peak (it spreads by a factor of "
+            f"{10**found.spread:.1f}); check the registration"
+        )
+    elif fit is None:
+        reason = (
+            "no Moffat profile fits the ratio distribution; the peak of the smoothed "
+            "distribution stands in"
+        )
+    elif relative > _UNCERTAIN:
+        reason = f"the scale is uncertain by {100 * relative:.0f} %"
+    elif high <= low * (1 + _ONE_BRIGHTNESS):
+        reason = (
+            "the section has one brightness only, so an offset cannot be told from "
+            "the scale"
+        )
+    else:
+        return Verdict("ok", numbers=numbers)
+    return Verdict("fell_back", reason, numbers)
+
+
+def _median_ratio(statistics: PairStatistics, n_blocks: int) -> ScaleEstimate:
+    """Return the median ratio of single pixels: the last resort."""
+    rows, columns, counts = _signal_cells(statistics.joint, statistics)
+    number = int(counts.sum())
+    numbers = {"blocks": float(n_blocks), "pixels": float(number)}
+    if number == 0:
+        reason = (
+            "no pixel has signal in both images below saturation, so no ratio exists; "
+            "check the registration and the channels"
+        )
+        return _placeholder("moffat", reason, numbers)
+    levels = statistics.centres
+    ratio = np.log10(levels[rows] / levels[columns])
+    order = np.argsort(ratio)
+    total = np.cumsum(counts[order])
+    low, middle, high = (
+        float(ratio[order][np.searchsorted(total, part * number)])
+        for part in (0.16, 0.5, 0.84)
+    )
+    scale = 10.0**middle
+    spread = max((high - low) / 2 * _LN10, 0.01)
+    reason = (
+        f"only {n_blocks} blocks of the section are usable, {_FEWEST_BLOCKS} are "
+        "needed; the median ratio of single pixels stands in"
+    )
+    return ScaleEstimate(
+        "moffat", scale, scale * spread, 0.0, 0.0, Verdict("fell_back", reason, numbers)
+    )
+
+
+def _placeholder(
+    method: str, reason: str, numbers: dict[str, float], percentile: float | None = None
+) -> ScaleEstimate:
+    """Return a failed estimate: scale 1, as uncertain as it is large."""
+    verdict = Verdict("failed", reason, numbers)
+    return ScaleEstimate(method, 1.0, 1.0, 0.0, 0.0, verdict, percentile=percentile)
+
+
+def _signal_cells(
+    joint: NDArray[np.int64], statistics: PairStatistics
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.int64]]:
+    """Return the filled cells with signal in both images, below saturation."""
+    good_post, good_pre = statistics.unsaturated
+    kept = np.where(np.outer(good_post, good_pre), joint, 0)
+    kept[0, :] = 0
+    kept[:, 0] = 0
+    rows, columns = np.nonzero(kept)
+    return rows, columns, kept[rows, columns]
+
+
+def _from_groups(
+    statistics: PairStatistics,
+    method: str,
+    function: Callable[[NDArray[np.int64]], float | None],
+    percentile: float | None = None,
+) -> ScaleEstimate:
+    """Return a scale that is a function of the joint histogram, with jackknife."""
+    joint = statistics.joint
+    scale = function(joint)
+    if scale is None or not math.isfinite(scale) or scale <= 0:
+        reason = (
+            "no pixel has signal in both images below saturation, so no ratio exists; "
+            "check the registration and the channels"
+        )
+        return _placeholder(method, reason, {"pixels": 0.0}, percentile)
+    left_out = [function(joint - group) for group in statistics.groups]
+    values = np.array([value for value in left_out if value is not None])
+    numbers = {"pixels": float(_signal_cells(joint, statistics)[2].sum())}
+    return ScaleEstimate(
+        method,
+        scale,
+        jackknife(values),
+        0.0,
+        0.0,
+        Verdict("ok", numbers=numbers),
+        percentile=percentile,
+    )
+
+
+def least_squares_scale(statistics: PairStatistics) -> ScaleEstimate:
+    """Return the least-squares slope of post on pre through the origin.
+
+    Over all pixels with signal in both images, microbes included: 10-30 % too
+    high where they are bright. For comparison with old results.
+    """
+    levels = statistics.centres
+
+    def slope(joint: NDArray[np.int64]) -> float | None:
+        rows, columns, counts = _signal_cells(joint, statistics)
+        below = float(np.sum(counts * levels[columns] ** 2))
+        if below <= 0:
+            return None
+        return float(np.sum(counts * levels[rows] * levels[columns])) / below
+
+    return _from_groups(statistics, "least_squares", slope)
+
+
+def robust_percentile_scale(statistics: PairStatistics) -> ScaleEstimate:
+    """Return the 90th percentile of post/pre.
+
+    Far too high where the images are well aligned. For comparison with old
+    results.
+    """
+    found = scale_at_percentile(statistics, 90.0)
+    return ScaleEstimate(
+        "robust_percentile", found.scale, found.uncertainty, 0.0, 0.0, found.verdict
+    )
 
 
 def scale_at_percentile(statistics: PairStatistics, percentile: float) -> ScaleEstimate:
-    """Return the scale at a percentile of log10(post/pre)."""
-    raise NotImplementedError
+    """Return the scale at a percentile of log10(post/pre).
+
+    Parameters
+    ----------
+    statistics : PairStatistics
+        Of the aligned pair.
+    percentile : float
+        0..100. Pixels that are 0 or saturated in one of the images do not count.
+
+    Returns
+    -------
+    ScaleEstimate
+        For 8-bit images exactly what `numpy.percentile` gives; for other types
+        within half a bin of 1.5e-4 in log10 (0.02 %).
+
+    Raises
+    ------
+    ParameterError
+        If the percentile is out of range.
+    """
+    percentile = float(percentile)
+    if not 0.0 <= percentile <= 100.0:
+        raise ParameterError(
+            f"the percentile must be a number from 0 to 100, found {percentile!r}; "
+            "choose one in that range"
+        )
+    levels = statistics.centres
+
+    def at(joint: NDArray[np.int64]) -> float | None:
+        rows, columns, counts = _signal_cells(joint, statistics)
+        if not len(counts):
+            return None
+        values = np.log10(levels[rows] / levels[columns])
+        return math.pow(10.0, _percentile_of(values, counts, percentile))
+
+    found = _from_groups(statistics, "percentile", at, percentile)
+    if statistics.ratio is None or statistics.ratio.total == 0:
+        return found
+    finer = 10.0 ** _percentile_of(
+        statistics.ratio.centres, statistics.ratio.counts, percentile
+    )
+    return ScaleEstimate(
+        "percentile",
+        finer,
+        found.uncertainty,
+        0.0,
+        0.0,
+        found.verdict,
+        percentile=percentile,
+    )
+
+
+def _percentile_of(
+    values: NDArray[np.float64], counts: NDArray[np.int64], percentile: float
+) -> float:
+    """Return the percentile of values that occur `counts` times each."""
+    order = np.argsort(values, kind="stable")
+    last = np.cumsum(counts[order])
+    position = (int(last[-1]) - 1) * percentile / 100.0
+    below = math.floor(position)
+    above = min(below + 1, int(last[-1]) - 1)
+    first, second = (
+        float(values[order][np.searchsorted(last, rank, side="right")])
+        for rank in (below, above)
+    )
+    return first + (second - first) * (position - below)
 
 
 def manual_scale(scale: float) -> ScaleEstimate:
-    """Return a scale that a person chose."""
-    raise NotImplementedError
+    """Return a scale that a person chose.
+
+    Parameters
+    ----------
+    scale : float
+        Finite and above 0.
+
+    Raises
+    ------
+    ParameterError
+        If it is not.
+    """
+    scale = float(scale)
+    if not (math.isfinite(scale) and scale > 0):
+        raise ParameterError(
+            f"a manual scale must be a number above 0, found {scale!r}; choose one"
+        )
+    return ScaleEstimate("manual", scale, 0.0, 0.0, 0.0, Verdict("ok"))
+
+
+register_scale_method(
+    "moffat",
+    moffat_scale,
+    caption="Peak of the minerals' ratio distribution, offset taken off.",
+    reference="A. F. J. Moffat, Astronomy & Astrophysics 3 (1969) 455",
+)
+register_scale_method(
+    "least_squares",
+    least_squares_scale,
+    caption="Least squares over all pixels; too high where microbes are bright.",
+)
+register_scale_method(
+    "robust_percentile",
+    robust_percentile_scale,
+    caption="90th percentile of the ratio; too high where images are well aligned.",
+)

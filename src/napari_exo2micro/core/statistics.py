@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Protocol
+import os
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
 
 import cv2
 import numpy as np
@@ -21,16 +22,27 @@ from napari_exo2micro.core.cells import (
     count_levels,
 )
 from napari_exo2micro.core.errors import RegistrationError
+from napari_exo2micro.core.level_scan import (
+    GROUPS,
+    LevelRange,
+    above,
+    float_levels,
+    prepared,
+    scan,
+    tiles,
+)
 from napari_exo2micro.core.monitor import Monitor
 from napari_exo2micro.core.overlap import Frame, spans_to_mask, valid_spans
 from napari_exo2micro.core.pair_statistics import (
+    BlockMeans,
     PairStatistics,
     load_statistics,
     save_statistics,
 )
+from napari_exo2micro.core.rasters import ImageLike
 
 __all__ = [
-    "Image",
+    "BlockMeans",
     "LevelHistogram",
     "PairStatistics",
     "accumulate_statistics",
@@ -38,35 +50,16 @@ __all__ = [
     "save_statistics",
 ]
 
-GROUPS = 8
-"""Number of interleaved spatial groups, for jackknife uncertainties."""
-
 RATIO_BINS = 65536
 RATIO_REACH = 5.0
-BAND_PIXELS = 8_000_000
-"""Pixels read at a time; a count of one window stays exact in float32."""
-
-
-class Image(Protocol):
-    """Anything 2-D that can be read window by window."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Rows and columns."""
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Type of a pixel."""
-
-    def __getitem__(self, window: Any, /) -> Any:
-        """Return the window as an array."""
+WORKERS = min(4, os.cpu_count() or 1)
 
 
 def accumulate_statistics(
-    post: Image,
-    pre: Image,
+    post: ImageLike,
+    pre: ImageLike,
     *,
-    raw_pre: Image | None = None,
+    raw_pre: ImageLike | None = None,
     raw_pre_frame: Frame | None = None,
     post_frame: Frame | None = None,
     pre_quad: ArrayLike | None = None,
@@ -105,45 +98,51 @@ def accumulate_statistics(
     region = _clipped(post_frame, post.shape)
     monitor = monitor or Monitor()
     parts = [monitor.part(0.0, 0.3), monitor.part(0.3, 1.0)]
-    post_range = _scan(post, region, parts[0].part(0.0, 0.5))
+    post_range = scan(post, region, parts[0].part(0.0, 0.5))
     if raw_pre is None:
-        raw_levels, pre_range = None, _scan(pre, region, parts[0].part(0.5, 1.0))
+        raw_levels, pre_range = None, scan(pre, region, parts[0].part(0.5, 1.0))
     else:
         raw_region = _clipped(raw_pre_frame, raw_pre.shape)
-        pre_range = _scan(raw_pre, raw_region, parts[0].part(0.5, 1.0))
-        raw_levels = pre_range.levels or _float_levels(raw_pre, raw_region, pre_range)
-    tally = _Tally(dtype, post_range, pre_range)
-    for y0, y1, strips in _tiles(region):
-        parts[1].report((y0 - region[1]) / region[3], "counting grey levels")
-        left, right = strips[0][1], strips[-1][2]
-        post_band = _prepared(post[y0:y1, left:right], dtype)
-        pre_band = _prepared(pre[y0:y1, left:right], dtype)
-        first = end = None
-        if pre_quad is not None:
-            first, end = valid_spans(pre_quad, y0, y1)
-        for group, x0, x1 in strips:
-            mask = None
-            if first is not None and end is not None:
-                mask = spans_to_mask(first, end, x0, x1)
-            columns = slice(x0 - left, x1 - left)
-            tally.add(group, post_band[:, columns], pre_band[:, columns], mask)
+        pre_range = scan(raw_pre, raw_region, parts[0].part(0.5, 1.0))
+        raw_levels = pre_range.levels or float_levels(raw_pre, raw_region, pre_range)
+    tally = _Tally(dtype, post_range, pre_range, region)
+    with ThreadPoolExecutor(WORKERS) as pool:
+        for y0, y1, strips in tiles(region, tally.blocks.size):
+            parts[1].report((y0 - region[1]) / region[3], "counting grey levels")
+            left, right = strips[0][1], strips[-1][2]
+            bands = (
+                prepared(post[y0:y1, left:right], dtype),
+                prepared(pre[y0:y1, left:right], dtype),
+            )
+            spans = None if pre_quad is None else valid_spans(pre_quad, y0, y1)
+            count = partial(_count_strip, tally, bands, spans, y0, left)
+            list(pool.map(count, strips))
     return tally.result(raw_levels)
 
 
-@dataclass(frozen=True, slots=True)
-class _Range:
-    """Smallest and largest level of an image, and where it saturates."""
-
-    low: float
-    high: float
-    saturation: float
-    levels: LevelHistogram | None = None
+def _count_strip(
+    tally: _Tally,
+    bands: tuple[NDArray[Any], NDArray[Any]],
+    spans: tuple[NDArray[np.int64], NDArray[np.int64]] | None,
+    y0: int,
+    left: int,
+    strip: tuple[int, int, int],
+) -> None:
+    """Count the columns of one strip; the bands begin at (left, y0)."""
+    group, x0, x1 = strip
+    mask = None if spans is None else spans_to_mask(*spans, x0, x1)
+    columns = slice(x0 - left, x1 - left)
+    post, pre = bands[0][:, columns], bands[1][:, columns]
+    tally.add(group, post, pre, mask)
+    tally.add_blocks(y0, x0, post, pre, mask)
 
 
 class _Tally:
     """Counts in the making."""
 
-    def __init__(self, dtype: np.dtype[Any], post: _Range, pre: _Range) -> None:
+    def __init__(
+        self, dtype: np.dtype[Any], post: LevelRange, pre: LevelRange, region: Frame
+    ) -> None:
         self._dtype = dtype
         self._integer = dtype.kind == "u"
         self._saturation = post.saturation, pre.saturation
@@ -155,12 +154,21 @@ class _Tally:
             self._span = size, -0.5, size - 0.5
         else:
             self._cells = FloatCells(low, high)
-            self._span = LEVEL_BINS, low, _above(low, high)
+            self._span = LEVEL_BINS, low, above(low, high)
         n = len(self._cells.edges) - 1
         self._groups = np.zeros((GROUPS, n, n), np.uint32)
-        self._post = np.zeros(self._span[0], np.int64)
-        self._pre = np.zeros(self._span[0], np.int64)
-        self._ratio = np.zeros(RATIO_BINS, np.int64)
+        # One row a group, so that windows of one band can be counted at once.
+        self._post = np.zeros((GROUPS, self._span[0]), np.int64)
+        self._pre = np.zeros((GROUPS, self._span[0]), np.int64)
+        self._ratio = np.zeros((GROUPS, RATIO_BINS), np.int64)
+        side = _block_side(region)
+        shape = region[3] // side, region[2] // side
+        self.blocks = BlockMeans(
+            side,
+            region[:2],
+            np.full(shape, np.nan, np.float32),
+            np.full(shape, np.nan, np.float32),
+        )
 
     def add(
         self, group: int, post: NDArray[Any], pre: NDArray[Any], mask: Mask
@@ -178,38 +186,73 @@ class _Tally:
             self._groups[group] += joint.astype(np.uint32)
         if self._dtype == np.uint8 and joint is not None and mask is None:
             # The rows and columns of the joint histogram are these histograms.
-            self._post += joint.sum(axis=1, dtype=np.float64).astype(np.int64)
-            self._pre += joint.sum(axis=0, dtype=np.float64).astype(np.int64)
+            self._post[group] += joint.sum(axis=1, dtype=np.float64).astype(np.int64)
+            self._pre[group] += joint.sum(axis=0, dtype=np.float64).astype(np.int64)
             return
         # calcHist counts the integers themselves, so its edges are integers too.
         shift = 0.5 if self._integer else 0.0
         bins, low, high = self._span
-        self._post += count_levels(post, None, bins, low + shift, high + shift)
+        self._post[group] += count_levels(post, None, bins, low + shift, high + shift)
         if joint is None:
             return
-        self._pre += count_levels(pre, mask, bins, low + shift, high + shift)
+        self._pre[group] += count_levels(pre, mask, bins, low + shift, high + shift)
         if self._dtype != np.uint8:
-            self._count_ratio(post, pre, mask)
+            self._count_ratio(group, post, pre, mask)
 
-    def _count_ratio(self, post: NDArray[Any], pre: NDArray[Any], mask: Mask) -> None:
-        above = np.asarray(post, np.float32)
-        below = np.asarray(pre, np.float32)
-        ratio = np.zeros(above.shape, np.float32)
-        usable = (above > 0) & (below > 0)
-        usable &= (above < self._saturation[0]) & (below < self._saturation[1])
-        np.divide(above, below, out=ratio, where=usable)
+    def add_blocks(
+        self, y0: int, x0: int, post: NDArray[Any], pre: NDArray[Any], mask: Mask
+    ) -> None:
+        """Average one window, which begins at (x0, y0), over its whole blocks."""
+        side = self.blocks.size
+        rows, columns = post.shape[0] // side, post.shape[1] // side
+        if not rows or not columns or (mask is not None and not mask.any()):
+            return
+        whole = slice(rows * side), slice(columns * side)
+
+        def averaged(window: NDArray[Any]) -> NDArray[np.float32]:
+            pixels = window[whole].astype(np.float32)
+            means = cv2.resize(pixels, (columns, rows), interpolation=cv2.INTER_AREA)
+            return np.asarray(means, dtype=np.float32)
+
+        means = averaged(post), averaged(pre)
+        spoilt = np.zeros((rows, columns), bool)
+        for window, level in zip((post, pre), self._saturation, strict=True):
+            if np.isfinite(level):
+                spoilt |= averaged(window >= level) > 0
+        if mask is not None:
+            spoilt |= averaged(mask) < 1
+        top, left = (
+            (y0 - self.blocks.origin[1]) // side,
+            (x0 - self.blocks.origin[0]) // side,
+        )
+        place = slice(top, top + rows), slice(left, left + columns)
+        for kept, mean in zip((self.blocks.post, self.blocks.pre), means, strict=True):
+            mean[spoilt] = np.nan
+            kept[place] = mean
+
+    def _count_ratio(
+        self, group: int, post: NDArray[Any], pre: NDArray[Any], mask: Mask
+    ) -> None:
+        upper = np.asarray(post, np.float32)
+        lower = np.asarray(pre, np.float32)
+        ratio = np.zeros(upper.shape, np.float32)
+        usable = (upper > 0) & (lower > 0)
+        usable &= (upper < self._saturation[0]) & (lower < self._saturation[1])
+        np.divide(upper, lower, out=ratio, where=usable)
         # log(0) lies far below the first bin: such pixels are not counted.
         cv2.log(ratio, dst=ratio)
         reach = RATIO_REACH * math.log(10)
-        self._ratio += count_levels(ratio, mask, RATIO_BINS, -reach, reach)
+        self._ratio[group] += count_levels(ratio, mask, RATIO_BINS, -reach, reach)
 
     def result(self, raw_pre: LevelHistogram | None) -> PairStatistics:
         """Return what was counted."""
-        edges = np.linspace(self._span[1], self._span[2], self._span[0] + 1)
+        edges = np.linspace(
+            self._span[1], self._span[2], self._span[0] + 1, dtype=np.float64
+        )
         ratio = None
         if self._dtype != np.uint8:
             steps = np.linspace(-RATIO_REACH, RATIO_REACH, RATIO_BINS + 1)
-            ratio = LevelHistogram(steps, self._ratio)
+            ratio = LevelHistogram(steps, self._ratio.sum(axis=0))
         joint = self._groups.sum(axis=0, dtype=np.int64)
         good_post = self._cells.edges[1:] <= self._saturation[0]
         good_pre = self._cells.edges[1:] <= self._saturation[1]
@@ -219,8 +262,8 @@ class _Tally:
             integer=self._integer,
             edges=self._cells.edges,
             groups=self._groups,
-            post=LevelHistogram(edges, self._post),
-            pre=LevelHistogram(edges, self._pre),
+            post=LevelHistogram(edges, self._post.sum(axis=0)),
+            pre=LevelHistogram(edges, self._pre.sum(axis=0)),
             raw_pre=raw_pre,
             ratio=ratio,
             post_saturation=self._saturation[0],
@@ -228,10 +271,11 @@ class _Tally:
             n_saturated=n_both - int(joint[np.ix_(good_post, good_pre)].sum()),
             n_post=int(self._post.sum()),
             n_both=n_both,
+            blocks=self.blocks,
         )
 
 
-def _common_type(post: Image, pre: Image) -> np.dtype[Any]:
+def _common_type(post: ImageLike, pre: ImageLike) -> np.dtype[Any]:
     """Return the type to count in, or say why the two cannot be compared."""
     if len(post.shape) != 2 or tuple(post.shape) != tuple(pre.shape):
         raise RegistrationError(
@@ -254,6 +298,18 @@ def _common_type(post: Image, pre: Image) -> np.dtype[Any]:
     return np.dtype(np.float32)
 
 
+def _block_side(frame: Frame) -> int:
+    """Return the side of the blocks, px: larger ones where there are many.
+
+    Large blocks have less noise and hide differences of focus; small ones leave
+    more blocks without microbes.
+    """
+    area = frame[2] * frame[3]
+    if area >= 4_000_000:
+        return 16
+    return 8 if area >= 250_000 else 4
+
+
 def _clipped(frame: Frame | None, shape: tuple[int, ...]) -> Frame:
     """Return the part of a frame that lies on the canvas."""
     rows, columns = shape
@@ -266,102 +322,3 @@ def _clipped(frame: Frame | None, shape: tuple[int, ...]) -> Frame:
             f"{columns} x {rows} px; check the image and its padding"
         )
     return x0, y0, x1 - x0, y1 - y0
-
-
-def _tiles(frame: Frame) -> Iterator[tuple[int, int, list[tuple[int, int, int]]]]:
-    """Yield bands (y0, y1) of a frame and their strips (group, x0, x1).
-
-    The groups are tiles of an 8 x 8 division; each group has one tile in every
-    row and in every column of that division.
-    """
-    x0, y0, width, height = frame
-    columns = [x0 + width * i // GROUPS for i in range(GROUPS + 1)]
-    most = max(BAND_PIXELS // width, 1)
-    for i in range(GROUPS):
-        top, bottom = y0 + height * i // GROUPS, y0 + height * (i + 1) // GROUPS
-        strips = [
-            ((3 * i + j) % GROUPS, columns[j], columns[j + 1])
-            for j in range(GROUPS)
-            if columns[j + 1] > columns[j]
-        ]
-        for start in range(top, bottom, most):
-            yield start, min(start + most, bottom), strips
-
-
-def _prepared(band: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return a band in the type that is counted, native and contiguous."""
-    return np.ascontiguousarray(band, dtype=dtype)
-
-
-def _scan(image: Image, frame: Frame, monitor: Monitor) -> _Range:
-    """Return the range of an image and the level at which it is saturated."""
-    dtype = np.dtype(image.dtype)
-    if dtype in (np.uint8, np.uint16):
-        size = np.iinfo(dtype).max + 1
-        counts = np.zeros(size, np.int64)
-        for _, window in _windows(image, frame, dtype.newbyteorder("="), monitor):
-            counts += count_levels(window, None, size, 0, size)
-        used = np.flatnonzero(counts)
-        low, high = float(used[0]), float(used[-1])
-        edges = np.arange(size + 1) - 0.5
-        return _Range(
-            low, high, _integer_saturation(counts), LevelHistogram(edges, counts)
-        )
-    low, high, at_high = math.inf, -math.inf, 0
-    for _, window in _windows(image, frame, np.dtype(np.float32), monitor):
-        values = window if np.isfinite(window).all() else window[np.isfinite(window)]
-        if values.size == 0:
-            continue
-        low, top = min(low, float(values.min())), float(values.max())
-        if top > high:
-            high, at_high = top, 0
-        if top == high:
-            at_high += int(np.count_nonzero(values == np.float32(top)))
-    if high < low:
-        raise RegistrationError(
-            "an image with finite pixels is needed, found none; check the raw file"
-        )
-    piled = at_high >= max(10, frame[2] * frame[3] * 1e-6) and high > low
-    return _Range(low, high, high if piled else math.inf)
-
-
-def _integer_saturation(counts: NDArray[np.int64]) -> float:
-    """Return the largest level if pixels pile up there, else inf.
-
-    Beside the type's own limit, cameras of 10, 12 or 14 bits end lower.
-    """
-    top = int(np.flatnonzero(counts)[-1])
-    if top == len(counts) - 1:
-        return float(top)
-    if top < 255 or counts[top] < 10:
-        return math.inf
-    below = counts[int(top * 0.95) : top]
-    return float(top) if counts[top] > 5 * max(int(below.max()), 1) else math.inf
-
-
-def _windows(
-    image: Image, frame: Frame, dtype: np.dtype[Any], monitor: Monitor
-) -> Iterator[tuple[int, NDArray[Any]]]:
-    """Yield (y0, window) over a frame, no side longer than OpenCV accepts."""
-    for y0, y1, strips in _tiles(frame):
-        monitor.report((y0 - frame[1]) / frame[3], "counting grey levels")
-        left, right = strips[0][1], strips[-1][2]
-        band = _prepared(image[y0:y1, left:right], dtype)
-        for _, x0, x1 in strips:
-            yield y0, band[:, x0 - left : x1 - left]
-
-
-def _float_levels(image: Image, frame: Frame, found: _Range) -> LevelHistogram:
-    """Return the histogram of a floating-point image."""
-    high = _above(found.low, found.high)
-    counts = np.zeros(LEVEL_BINS, np.int64)
-    for _, window in _windows(image, frame, np.dtype(np.float32), Monitor()):
-        finite = np.isfinite(window)
-        mask = None if finite.all() else finite.astype(np.uint8)
-        counts += count_levels(window, mask, LEVEL_BINS, found.low, high)
-    return LevelHistogram(np.linspace(found.low, high, LEVEL_BINS + 1), counts)
-
-
-def _above(low: float, high: float) -> float:
-    """Return an upper edge that leaves `high` inside the last bin."""
-    return high + max((high - low) / LEVEL_BINS, abs(high) * 1e-6, 1e-30)
