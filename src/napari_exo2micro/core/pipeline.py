@@ -23,8 +23,9 @@ from napari_exo2micro.core.errors import ParameterError
 from napari_exo2micro.core.monitor import Monitor
 from napari_exo2micro.core.padding import canvas_shape, frame, padded_bands
 from napari_exo2micro.core.parameter import ParameterValue
+from napari_exo2micro.core.parameter_table import PARAMETERS
 from napari_exo2micro.core.provenance import digest
-from napari_exo2micro.core.raw import RawPair, open_image_pair
+from napari_exo2micro.core.raw import open_image_pair
 from napari_exo2micro.core.sample_files import SampleFiles
 from napari_exo2micro.core.stages import STAGE_NAMES, STAGES
 from napari_exo2micro.core.transforms import Transform
@@ -186,7 +187,13 @@ class SampleDye(SampleFiles):
         """Put both raw images on one canvas."""
         if not force and self._is_done(1):
             return
-        pair = self._open_pair()
+        pair = open_image_pair(
+            self.sample,
+            self.dye,
+            self.raw_dir,
+            loader=self._loader,
+            monitor=self._monitor.part(0.0, 0.3),
+        )
         pad = _int(self.params["pad"])
         shape = canvas_shape(pair.post.shape, pair.pre.shape, pad)
         sides = {"post": pair.post, "pre": pair.pre}
@@ -218,14 +225,8 @@ class SampleDye(SampleFiles):
                 shape,
                 image.dtype,
                 padded_bands(image.bands(), shape, pad, image.dtype),
-                self._monitor.part(index / 2, (index + 1) / 2),
+                self._monitor.part(0.3 + 0.35 * index, 0.65 + 0.35 * index),
             )
-
-    def _open_pair(self) -> RawPair:
-        if self._loader is None:
-            return open_image_pair(self.sample, self.dye, self.raw_dir)
-        arrays = self._loader(self.sample, self.dye, self.raw_dir)
-        return RawPair.from_arrays(*arrays)
 
     def _run_stage_2_boundary(self, force: bool = False) -> None:
         """Align the outlines of the sections."""
@@ -352,8 +353,6 @@ class SampleDye(SampleFiles):
 
     def _tuning(self, stage: int, without: Iterable[str] = ()) -> Mapping[str, Any]:
         """Return a stage's own parameters as keyword arguments."""
-        from napari_exo2micro.core.parameter_table import PARAMETERS
-
         own = (p.name for p in PARAMETERS if p.stage == stage)
         return {name: self.params[name] for name in own if name not in set(without)}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,17 +28,15 @@ from napari_exo2micro.core.padding import canvas_shape
 from napari_exo2micro.core.parameter import ParameterValue
 from napari_exo2micro.core.provenance import Provenance
 from napari_exo2micro.core.rasters import bands
-from napari_exo2micro.core.raw import check_name, find_pair, get_loader, open_tiff
+from napari_exo2micro.core.raw import Loader, check_name, find_pair, get_loader
 from napari_exo2micro.core.raw_fingerprint import RawFingerprint
+from napari_exo2micro.core.raw_tiff import open_tiff
 from napari_exo2micro.core.stages import STAGE_NAMES, STAGES
 from napari_exo2micro.core.transforms import Transform
 
 __all__ = ["SampleFiles"]
 
 logger = logging.getLogger(__name__)
-
-#: A loader: takes (sample, dye, raw_dir), returns (post, pre, post path, pre path).
-Loader = Callable[..., tuple[Any, Any, Any, Any]]
 
 
 class SampleFiles:
