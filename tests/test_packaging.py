@@ -19,6 +19,7 @@ import napari_exo2micro
 
 IMPORT_NAMES = {
     "opencv-python": "cv2",
+    "pillow": "PIL",
     "scikit-image": "skimage",
     "dask-jobqueue": "dask_jobqueue",
 }

@@ -168,9 +168,15 @@ def progress(title: str) -> Iterator[Monitor]:
     )
     task = bar.add_task(title, total=1.0, text="")
 
+    stage = ""
+
     def report(fraction: float, text: str) -> None:
+        nonlocal stage
+        if text.startswith("stage "):
+            stage, text = text, ""
         if not stopping:
-            bar.update(task, completed=fraction, text=text)
+            words = " - ".join(part for part in (stage, text) if part)
+            bar.update(task, completed=fraction, text=words)
 
     before = _set_handler(ask_to_stop)
     try:

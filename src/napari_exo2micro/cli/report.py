@@ -12,12 +12,21 @@ __all__ = ["number_words", "show_comparison", "show_result"]
 
 _LABELS = {"ok": "ok", "fell_back": "fell back", "failed": "failed"}
 _STYLES = {"ok": "green", "fell_back": "yellow", "failed": "red"}
-_MOST_NUMBERS = 4
+# What a person asks for first; other figures are shown by --json.
+_FIRST = (
+    "accuracy_px",
+    "residual_median_px",
+    "residual_p95_px",
+    "n_inliers",
+    "n_tiles",
+    "correction_px",
+)
+_MOST_NUMBERS = 5
 
 
 def number_words(name: str, value: float) -> str:
     """Return a figure for a person: ``accuracy_px, 0.0312`` is `accuracy 0.031 px`."""
-    words = name.replace("_", " ").strip()
+    words = name.removeprefix("n_").replace("_", " ").strip()
     unit = ""
     for ending, written in ((" px", " px"), (" deg", " deg"), (" percent", " %")):
         if words.endswith(ending):
@@ -54,7 +63,7 @@ def show_result(
         out.print(line)
     for line in _output_lines(result):
         out.print(line)
-    out.print(f"status      {result['status']}")
+    out.print(f"{'status':<12}{result['status']}")
     for text in result.get("warnings", ()):
         if text not in already_shown:
             note(f"warning: {text}")
@@ -71,20 +80,28 @@ def _styled(text: str, style: str) -> Any:
 
 
 def _figures(numbers: Mapping[str, float]) -> str:
-    chosen = list(numbers.items())[:_MOST_NUMBERS]
-    return ", ".join(number_words(name, value) for name, value in chosen)
+    names = [name for name in _FIRST if name in numbers]
+    names += [name for name in numbers if name not in _FIRST]
+    return ", ".join(number_words(n, numbers[n]) for n in names[:_MOST_NUMBERS])
 
 
 def _scale_lines(result: Mapping[str, Any]) -> Iterable[str]:
-    scale = result.get("scale_estimate")
-    if scale is not None:
-        error = result.get("scale_uncertainty")
-        words = f"{scale:.5g}" + (f" ± {error:.2g}" if error is not None else "")
-        yield f"scale       {words} (post = scale × pre)"
+    scale = result.get("scale") or {}
+    value = result.get("scale_estimate")
+    if value is not None:
+        error, offset = scale.get("uncertainty"), scale.get("offset")
+        words = f"{value:.5g}" + (f" ± {error:.1g}" if error else "")
+        formula = (
+            "post - scale × pre"
+            if not offset
+            else (f"post - {offset:.3g} - scale × pre")
+        )
+        kind = f" ({scale['kind']})" if scale.get("kind") else ""
+        yield f"{'scale':<12}{words}{kind}; difference = {formula}"
     if result.get("scale_percentile_value") is not None:
-        yield f"            {result['scale_percentile_value']:.5g} at the percentile"
+        yield f"{'':<12}{result['scale_percentile_value']:.5g} at the percentile"
     if result.get("manual_scale") is not None:
-        yield f"            {result['manual_scale']:.5g} by hand"
+        yield f"{'':<12}{result['manual_scale']:.5g} by hand"
 
 
 def _output_lines(result: Mapping[str, Any]) -> Iterable[str]:
@@ -95,7 +112,7 @@ def _output_lines(result: Mapping[str, Any]) -> Iterable[str]:
         yield f"{'difference' if index == 0 else '':<12}{path}"
     if pictures:
         folder = pictures[0].replace("\\", "/").rpartition("/")[0]
-        yield f"pictures    {len(pictures)} in {folder}"
+        yield f"{'pictures':<12}{len(pictures)} in {folder}"
 
 
 def _paths(outputs: Any) -> Iterable[Any]:

@@ -165,7 +165,7 @@ def run_demo(
         error_p95_px=float(np.percentile(errors, 95)),
         true_scale=pair.truth.gain,
         estimated_scale=float(run["scale_estimate"]),
-        scale_uncertainty=run.get("scale_uncertainty"),
+        scale_uncertainty=(run.get("scale") or {}).get("uncertainty"),
         microbes=microbes,
         run=run,
     )
