@@ -10,7 +10,7 @@ brightness shares the noise and the focus of the block, which would bias the gai
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import cv2
@@ -240,7 +240,13 @@ def jackknife(left_out: Values) -> float:
     return math.sqrt((number - 1) / number * float(np.sum(deviations**2)))
 
 
-def fit_background(blocks: MineralBlocks, gain: float) -> Background:
+def fit_background(
+    blocks: MineralBlocks,
+    gain: float,
+    *,
+    coarser: MineralBlocks | None = None,
+    least_offset: float = 0.0,
+) -> Background:
     """Return gain and offset of the minerals.
 
     Parameters
@@ -249,6 +255,12 @@ def fit_background(blocks: MineralBlocks, gain: float) -> Background:
         At least a few dozen.
     gain : float
         A first guess, such as the most frequent ratio.
+    coarser : MineralBlocks, optional
+        The same section in larger blocks. Offset and gain do not depend on the
+        size of the blocks, but their errors through differences of focus and
+        through crowded microbes do: the change counts as uncertainty.
+    least_offset : float
+        Smaller offsets are not used, grey levels.
 
     Returns
     -------
@@ -257,62 +269,65 @@ def fit_background(blocks: MineralBlocks, gain: float) -> Background:
     """
     sample = blocks.thinned(_MOST_BLOCKS)
     fits = _Fits(sample, gain)
+    check = _Fits(coarser.thinned(_MOST_BLOCKS), gain) if coarser else None
     constant, glow, light = fits.constant(), fits.glow(), fits.light()
-    n_windows = int(blocks.window.max()) + 1 if len(blocks) else 0
+    n_windows = int(blocks.window.max()) + 1
     whole = int(sample.window.max()) + 1 == n_windows
-    best = min(glow, light, key=lambda fit: fit.spread)
     brightness = float(np.median(sample.post))
-    ones, zeros = np.ones(n_windows), np.zeros(n_windows)
-    if not whole or constant.spread <= _TIGHTER * best.spread:
-        significant = constant.significant(brightness)
-        offset = constant.offset if significant else 0.0
+    least_offset = max(least_offset, _SMALL_PART * brightness)
+    if not whole or constant.spread <= _TIGHTER * min(glow.spread, light.spread):
+        fit = constant.compared(check.constant() if check else None)
+        used = fit.significant(least_offset)
+        offset = fit.offset if used else 0.0
         return Background(
-            "offset" if significant else "even",
-            constant.gain if significant else gain,
-            constant.gain_uncertainty,
-            offset,
-            constant.offset_uncertainty,
-            constant.offset,
-            zeros + offset,
-            ones,
-            0.0,
+            model="offset" if used else "even",
+            gain=fit.gain if used else gain,
+            gain_uncertainty=fit.gain_uncertainty,
+            offset=offset,
+            offset_uncertainty=fit.offset_uncertainty,
+            measured_offset=fit.offset,
+            local_offset=np.full(n_windows, offset),
+            local_gain=np.ones(n_windows),
+            spread=0.0,
         )
-    if best is glow:
-        local = glow.local
-        spread = robust_spread(local[sample.window]) / max(brightness, 1e-30)
+    if glow.spread <= light.spread:
+        fit = glow.compared(check.glow() if check else None)
         return Background(
-            "glow",
-            glow.gain,
-            glow.gain_uncertainty,
-            glow.offset,
-            glow.offset_uncertainty,
-            glow.offset,
-            local,
-            ones,
-            spread,
+            model="glow",
+            gain=fit.gain,
+            gain_uncertainty=fit.gain_uncertainty,
+            offset=fit.offset,
+            offset_uncertainty=fit.offset_uncertainty,
+            measured_offset=fit.offset,
+            local_offset=fit.local,
+            local_gain=np.ones(n_windows),
+            spread=robust_spread(fit.local[sample.window]) / brightness,
         )
-    if not light.significant(brightness):
-        light_only = fits.light(with_offset=False)
-        local, offset, chosen_gain = light_only.local, 0.0, light_only.gain
-    else:
-        local, offset, chosen_gain = light.local, light.offset, light.gain
-    relative = local / chosen_gain
+    fit = light.compared(check.light() if check else None)
+    used = fit.significant(least_offset)
+    chosen = fit if used else fits.light(with_offset=False)
+    local_gain = chosen.local / chosen.gain
     return Background(
-        "light",
-        chosen_gain,
-        light.gain_uncertainty,
-        offset,
-        light.offset_uncertainty,
-        light.offset,
-        zeros + offset,
-        relative,
-        robust_spread(relative[sample.window]),
+        model="light",
+        gain=chosen.gain,
+        gain_uncertainty=fit.gain_uncertainty,
+        offset=chosen.offset,
+        offset_uncertainty=fit.offset_uncertainty,
+        measured_offset=fit.offset,
+        local_offset=np.full(n_windows, chosen.offset),
+        local_gain=local_gain,
+        spread=robust_spread(local_gain[sample.window]),
     )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Fit:
-    """One model's numbers; `local` is a value for each window."""
+    """One model's numbers.
+
+    `local` is a value for each window, `jackknife_offset` the statistical part of
+    the offset's uncertainty, `lasting` the part of the offset that would remain
+    in very large blocks.
+    """
 
     gain: float
     gain_uncertainty: float
@@ -320,11 +335,28 @@ class _Fit:
     offset_uncertainty: float
     spread: float
     local: Values
+    jackknife_offset: float
+    lasting: float = 1.0
 
-    def significant(self, brightness: float) -> bool:
+    def significant(self, least_offset: float) -> bool:
         """Return whether the offset is worth using."""
-        least = max(_SIGMAS * self.offset_uncertainty, _SMALL_PART * brightness)
-        return abs(self.offset) > least
+        least = max(_SIGMAS * self.jackknife_offset, least_offset)
+        return self.lasting * abs(self.offset) > least
+
+    def compared(self, other: _Fit | None) -> _Fit:
+        """Return the fit with its difference from one of larger blocks as error."""
+        if other is None or self.offset == 0.0:
+            return self
+        # What a difference of focus feigns shrinks in proportion to the blocks.
+        lasting = 2 * other.offset / self.offset - 1
+        gain_error = math.hypot(self.gain_uncertainty, self.gain - other.gain)
+        offset_error = math.hypot(self.offset_uncertainty, self.offset - other.offset)
+        return replace(
+            self,
+            gain_uncertainty=gain_error,
+            offset_uncertainty=offset_error,
+            lasting=min(lasting, 1.0),
+        )
 
 
 class _Fits:
@@ -385,6 +417,7 @@ class _Fits:
             jackknife(left_out[:, 1]),
             robust_spread(post - gain * pre - offset),
             np.zeros(self._windows),
+            jackknife(left_out[:, 1]),
         )
 
     def glow(self) -> _Fit:
@@ -416,13 +449,15 @@ class _Fits:
         # The gain's error tilts the ridge about its middle.
         slope = float(np.median(pre)) * jackknife(left_out)
         scatter = robust_spread(local) / math.sqrt(max(self._windows, 1))
+        offset_error = math.hypot(slope, 1.25 * scatter)
         return _Fit(
             gain,
             jackknife(left_out),
             offset,
-            math.hypot(slope, 1.25 * scatter),
+            offset_error,
             robust_spread(post - gain * pre - local[window]),
             local,
+            offset_error,
         )
 
     def light(self, *, with_offset: bool = True) -> _Fit:
@@ -464,6 +499,7 @@ class _Fits:
             jackknife(left_out),
             robust_spread(post - local[window] * pre - offset),
             local,
+            jackknife(left_out),
         )
 
     def _window_medians(self, values: Values) -> Values:

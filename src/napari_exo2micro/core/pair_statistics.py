@@ -47,6 +47,17 @@ class BlockMeans:
     post: NDArray[np.float32]
     pre: NDArray[np.float32]
 
+    def coarser(self) -> BlockMeans:
+        """Return the means of blocks twice as large; NaN where one was NaN."""
+        rows, columns = (length // 2 for length in self.post.shape)
+        post, pre = (
+            means[: 2 * rows, : 2 * columns]
+            .reshape(rows, 2, columns, 2)
+            .mean(axis=(1, 3), dtype=np.float32)
+            for means in (self.post, self.pre)
+        )
+        return BlockMeans(2 * self.size, self.origin, post, pre)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PairStatistics:

@@ -39,6 +39,7 @@ _FLOOR = 3e-4
 # How far faint light of microbes may pull the peak, as a part of how far it
 # pulls the median.
 _PULL = 0.15
+_LEAST_OFFSET = 0.2
 _UNCERTAIN = 0.05
 _NO_PEAK = 0.3
 _ONE_BRIGHTNESS = 0.02
@@ -224,7 +225,13 @@ def moffat_scale(statistics: PairStatistics) -> ScaleEstimate:
     if len(blocks) < _FEWEST_BLOCKS:
         return _median_ratio(statistics, len(blocks))
     first = find_peak(np.log10(blocks.post / blocks.pre), blocks.group)
-    background = fit_background(blocks, 10.0**first.peak)
+    coarser = mineral_blocks(statistics.blocks.coarser())
+    background = fit_background(
+        blocks,
+        10.0**first.peak,
+        coarser=coarser if len(coarser) >= _FEWEST_BLOCKS else None,
+        least_offset=_LEAST_OFFSET if statistics.integer else 0.0,
+    )
     ratio = background.log_ratio(blocks)
     usable = np.isfinite(ratio)
     found = find_peak(ratio[usable], blocks.group[usable])
