@@ -120,6 +120,16 @@ class Background:
     local_gain: Values
     spread: float
 
+    def ignored(self) -> Background:
+        """Return the model ``post = gain * pre`` that leaves all else unused."""
+        return replace(
+            self,
+            model="even",
+            offset=0.0,
+            local_offset=np.zeros_like(self.local_offset),
+            local_gain=np.ones_like(self.local_gain),
+        )
+
     def log_ratio(self, blocks: MineralBlocks) -> Values:
         """Return log10 of (post - offset) / pre, evened out, NaN where undefined.
 

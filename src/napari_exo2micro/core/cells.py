@@ -100,17 +100,9 @@ class IntegerCells:
         """Count a window's pixels in each pair of cells, axes [post, pre]."""
         n = len(self.edges) - 1
         if self._table is not None:
-            post, pre = look_up(self._table, post), look_up(self._table, pre)
+            post, pre = cv2.LUT(post, self._table), cv2.LUT(pre, self._table)
         counts = cv2.calcHist([post, pre], [0, 1], mask, [n, n], [0, n, 0, n])
         return np.asarray(counts, dtype=np.float32)
-
-
-def look_up(table: NDArray[np.uint16], window: Window) -> NDArray[np.uint16]:
-    """Return ``table[window]`` of a 16-bit window."""
-    try:
-        return np.asarray(cv2.LUT(window, table), dtype=np.uint16)
-    except cv2.error:  # OpenCV before 5 looks up 8-bit images only.
-        return table[window]
 
 
 class FloatCells:

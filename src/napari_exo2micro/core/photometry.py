@@ -130,12 +130,15 @@ class ScaleMethod:
         One sentence for a person.
     reference : str
         Where the method is described.
+    finds_offset : bool
+        Whether `function` also takes the keyword `offset_correction`.
     """
 
     name: str
-    function: Callable[[PairStatistics], ScaleEstimate]
+    function: Callable[..., ScaleEstimate]
     caption: str
     reference: str = ""
+    finds_offset: bool = False
 
 
 SCALE_METHODS: dict[str, ScaleMethod] = {}
@@ -144,10 +147,11 @@ SCALE_METHODS: dict[str, ScaleMethod] = {}
 
 def register_scale_method(
     name: str,
-    function: Callable[[PairStatistics], ScaleEstimate],
+    function: Callable[..., ScaleEstimate],
     *,
     caption: str,
     reference: str = "",
+    finds_offset: bool = False,
     replace: bool = False,
 ) -> None:
     """Make a scale method known under a name.
@@ -162,6 +166,8 @@ def register_scale_method(
         One sentence for a person.
     reference : str
         Where the method is described.
+    finds_offset : bool
+        Whether `function` also takes the keyword `offset_correction`.
     replace : bool
         Whether a method of that name may be replaced.
 
@@ -178,10 +184,15 @@ def register_scale_method(
         raise ParameterError(
             f"a scale method named {name!r} exists already; choose another name"
         )
-    SCALE_METHODS[name] = ScaleMethod(name, function, caption, reference)
+    SCALE_METHODS[name] = ScaleMethod(name, function, caption, reference, finds_offset)
 
 
-def estimate_scale(statistics: PairStatistics, method: str = "moffat") -> ScaleEstimate:
+def estimate_scale(
+    statistics: PairStatistics,
+    method: str = "moffat",
+    *,
+    offset_correction: bool = True,
+) -> ScaleEstimate:
     """Return the scale by a registered method.
 
     Parameters
@@ -190,6 +201,8 @@ def estimate_scale(statistics: PairStatistics, method: str = "moffat") -> ScaleE
         Of the aligned pair.
     method : str
         A name in `SCALE_METHODS`.
+    offset_correction : bool
+        Whether a method that finds an offset of post takes it off.
 
     Returns
     -------
@@ -206,10 +219,15 @@ def estimate_scale(statistics: PairStatistics, method: str = "moffat") -> ScaleE
         raise ParameterError(
             f"the scale method must be one of {known}, found {method!r}; choose one"
         )
-    return SCALE_METHODS[method].function(statistics)
+    chosen = SCALE_METHODS[method]
+    if chosen.finds_offset:
+        return chosen.function(statistics, offset_correction=offset_correction)
+    return chosen.function(statistics)
 
 
-def moffat_scale(statistics: PairStatistics) -> ScaleEstimate:
+def moffat_scale(
+    statistics: PairStatistics, *, offset_correction: bool = True
+) -> ScaleEstimate:
     """Return the scale at the peak of the minerals' ratio distribution.
 
     The ratio is that of block means, of blocks that show the section in pre. An
@@ -220,6 +238,8 @@ def moffat_scale(statistics: PairStatistics) -> ScaleEstimate:
     ----------
     statistics : PairStatistics
         Of the aligned pair.
+    offset_correction : bool
+        When false, the offset is measured but the plain ratio is used.
     """
     blocks = mineral_blocks(statistics.blocks)
     if len(blocks) < _FEWEST_BLOCKS:
@@ -232,6 +252,8 @@ def moffat_scale(statistics: PairStatistics) -> ScaleEstimate:
         coarser=coarser if len(coarser) >= _FEWEST_BLOCKS else None,
         least_offset=_LEAST_OFFSET if statistics.integer else 0.0,
     )
+    if not offset_correction:
+        background = background.ignored()
     ratio = background.log_ratio(blocks)
     usable = np.isfinite(ratio)
     found = find_peak(ratio[usable], blocks.group[usable])
@@ -505,6 +527,7 @@ register_scale_method(
     moffat_scale,
     caption="Peak of the minerals' ratio distribution, offset taken off.",
     reference="A. F. J. Moffat, Astronomy & Astrophysics 3 (1969) 455",
+    finds_offset=True,
 )
 register_scale_method(
     "least_squares",
