@@ -105,12 +105,8 @@ class RawPair:
             for job in jobs:
                 job.cancel()
             raise
-        stored, dtype = post.sample_dtype, choose_dtype(post.sample_dtype, largest)
-        widened: tuple[str, ...] = ()
-        if stored.kind != "f" and dtype.itemsize > stored.itemsize:
-            widened = (
-                f"sums of channels exceed {stored}; both images are widened to {dtype}",
-            )
+        dtype = choose_dtype(post.sample_dtype, largest)
+        widened = _widening(post.sample_dtype, dtype, decision.post)
         return cls(
             file_image(post, decision.post, dtype, jobs[0] if jobs else None),
             file_image(pre, decision.pre, dtype, jobs[1] if jobs else None),
@@ -188,8 +184,20 @@ def _largest(image: TiffImage, samples: tuple[int, ...], found: Measured) -> int
         return 0
     if len(samples) == 1:
         return found.largest
-    limit = int(np.iinfo(image.sample_dtype).max)
-    return largest_sum(image, samples, found.largest, limit)
+    return largest_sum(image, samples, found.largest)
+
+
+def _widening(
+    stored: np.dtype[Any], dtype: np.dtype[Any], samples: tuple[int, ...]
+) -> tuple[str, ...]:
+    """Return the warning that pixels get another type than they have in the file."""
+    if stored.kind == "f" or (dtype.kind != "f" and dtype.itemsize <= stored.itemsize):
+        return ()
+    what = "sums of channels" if len(samples) > 1 else "pixels"
+    limit = 0xFF if dtype.itemsize == 2 else 0xFFFF
+    exact = "2**24" if dtype.itemsize == 4 else "2**53"
+    note = f" (exact up to {exact})" if dtype.kind == "f" else ""
+    return (f"{what} exceed {limit}; both images are widened to {dtype}{note}",)
 
 
 def _check_fit(
@@ -213,6 +221,6 @@ def _check_fit(
                 for name, shape in ((post_name, post_shape), (pre_name, pre_shape))
             )
             raise RawDataError(
-                f"{sizes}; sides may differ by a factor of {_MAX_SIDE_RATIO:g} at most, "
-                "check that both show the same section at the same magnification"
+                f"{sizes}; sides may differ by a factor of {_MAX_SIDE_RATIO:g}, check "
+                "that both show the same section at the same magnification"
             )

@@ -89,29 +89,25 @@ def measure(image: TiffImage, monitor: Monitor | None = None) -> Measured:
     return Measured(tuple(total / pixels for total in totals), tuple(lit), largest)
 
 
-def largest_sum(
-    image: TiffImage, samples: tuple[int, ...], most: int, enough: int
-) -> int:
-    """Return the largest sum of some samples over all pixels.
+def largest_sum(image: TiffImage, samples: tuple[int, ...], most: int) -> int:
+    """Return the largest sum of some samples, as far as `choose_dtype` needs it.
 
     Parameters
     ----------
     image : TiffImage
-        The checked file, with unsigned integer samples.
+        The checked file, with integer samples.
     samples : tuple of int
         Which samples are summed.
     most : int
         Upper bound of all of them: spares the pass when it settles the matter.
-    enough : int
-        Looking ends at a sum larger than this.
 
     Returns
     -------
     int
-        The largest sum, or an upper bound that is not larger than `enough`, or a
-        sum larger than `enough`.
+        The largest sum, or a number that asks for the same pixel type.
     """
-    if most * len(samples) <= enough:
+    limit = 0xFF if image.sample_dtype.itemsize == 1 else 0xFFFF
+    if most * len(samples) <= limit:
         return most * len(samples)
     largest = 0
     wide = np.dtype(np.uint16 if image.sample_dtype.itemsize == 1 else np.uint64)
@@ -119,9 +115,10 @@ def largest_sum(
         for block in reader.blocks():
             total = block.plane(samples[0]).astype(wide)
             for sample in samples[1:]:
-                np.add(total, block.plane(sample), out=total)
+                np.add(total, block.plane(sample), out=total, casting="unsafe")
             largest = max(largest, int(total.max()))
-            if largest > enough:
+            # the next type holds any sum of 8 or 16 bits
+            if largest > limit and image.sample_dtype.itemsize <= 2:
                 break
     return largest
 

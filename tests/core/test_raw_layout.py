@@ -1,0 +1,272 @@
+"""Names, sample folders and what is wrong with a raw folder."""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from napari_exo2micro.core.errors import (
+    ParameterError,
+    RawDataError,
+    RawFileNotFoundError,
+)
+from napari_exo2micro.core.raw import (
+    LayoutProblem,
+    NameProblem,
+    check_name,
+    classify_raw_files,
+    diagnose_raw_layout,
+    discover_tasks,
+    find_pair,
+    list_dyes,
+    list_samples,
+)
+from napari_exo2micro.core.raw_names import parse_raw_name
+
+
+def touch(folder: Path, *names: str) -> Path:
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("", "is empty"),
+        ("   ", "is empty"),
+        ("a/b", "path separator"),
+        ("a\\b", "path separator"),
+        ("..", "'..'"),
+        ("a..b", "'..'"),
+        (".hidden", "starts with a dot"),
+        ("a\nb", "control character"),
+        ("a\x00b", "control character"),
+        ("a\udcffb", "control character"),
+        ("CON", "reserved"),
+        ("lpt1.tif", "reserved"),
+        ("x" * 201, "201 bytes"),
+        (7, "type int"),
+        (None, "type NoneType"),
+    ],
+)
+def test_names_that_are_no_folder_names_are_refused(name: str, reason: str) -> None:
+    with pytest.raises(ParameterError, match=reason) as caught:
+        check_name("sample", name)
+    assert "\n" not in str(caught.value)
+    assert "sample" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["CD070", "Ж 12", "SybrGld_microbe", "a.b", "x" * 200])
+def test_ordinary_names_pass(name: str) -> None:
+    assert check_name("dye", name) == name
+
+
+@given(st.text(max_size=300))
+def test_a_name_that_passes_is_one_folder(name: str) -> None:
+    try:
+        check_name("sample", name)
+    except ParameterError:
+        return
+    assert Path(name).name == name
+    assert len(os.fsencode(name)) <= 200
+    assert Path("out", name).resolve().parent == Path("out").resolve()
+
+
+@pytest.mark.parametrize(
+    ("name", "stain", "dye"),
+    [
+        ("CD070_PreStain_SybrGld.tif", "pre", "SybrGld"),
+        ("CD070_POSTstain_DAPI.TIFF", "post", "DAPI"),
+        ("scan-before(pre)_a_b_Cy5.Tif", "pre", "Cy5"),
+        ("post_D.1.tif", "post", "D.1"),
+        ("x_preD.tif", "pre", "preD"),
+    ],
+)
+def test_a_good_name_gives_stain_and_dye(name: str, stain: str, dye: str) -> None:
+    parsed = parse_raw_name(Path(name))
+    assert (parsed.stain, parsed.dye, parsed.problem) == (stain, dye, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("S_PrePost_D.tif", NameProblem.AMBIGUOUS),
+        ("S_Post_Cypress.tif", NameProblem.AMBIGUOUS),
+        ("S_D.tif", NameProblem.NO_STAIN_MARKER),
+        ("S.tif", NameProblem.NO_STAIN_MARKER),
+        ("S-PreStain.tif", NameProblem.NO_UNDERSCORE),
+        ("S_Pre_.tif", NameProblem.EMPTY_DYE),
+        ("S_Pre_ .tif", NameProblem.EMPTY_DYE),
+    ],
+)
+def test_bad_names_are_told_apart(name: str, problem: NameProblem) -> None:
+    parsed = parse_raw_name(Path(name))
+    assert (parsed.problem, parsed.dye, parsed.stain) == (problem, None, None)
+    assert parsed.message.startswith(f"{problem.value}: {name}: ")
+
+
+def test_a_marker_inside_the_dye_name_is_pointed_out() -> None:
+    assert "dye name 'Cypress'" in parse_raw_name(Path("S_Post_Cypress.tif")).message
+
+
+def test_files_are_sorted_by_dye_and_stain(tmp_path: Path) -> None:
+    touch(
+        tmp_path,
+        *("S_Pre_A.tif", "S_Post_A.tif", "S_Post_B.tif", "S_Pre_C.tif", "T_pre_C.tif"),
+        *("S_Post_C.tif", "S_A.tif", "._S_Pre_A.tif", ".DS_Store", "notes_pre_A.txt"),
+    )
+    (tmp_path / "folder_pre_A.tif").mkdir()
+    found = classify_raw_files(tmp_path)
+    assert list(found.dyes) == ["A", "B", "C"]
+    assert found.dyes["A"].is_complete
+    assert found.dyes["A"].problem() == ""
+    assert "no pre-stain file for dye 'B'" in found.dyes["B"].problem()
+    assert "2 pre-stain files for dye 'C'" in found.dyes["C"].problem()
+    assert [parsed.problem for parsed in found.problems] == [
+        NameProblem.NO_STAIN_MARKER
+    ]
+    assert len(found.warnings) == 3
+
+
+def test_a_pair_is_found_whatever_else_is_there(tmp_path: Path) -> None:
+    touch(tmp_path / "S", "a_Pre_A.tif", "b_Post_A.tiff", "S_A.tif", "S_Pre_B.tif")
+    post, pre, warnings = find_pair("S", "A", tmp_path)
+    assert (post.name, pre.name) == ("b_Post_A.tiff", "a_Pre_A.tif")
+    assert len(warnings) == 1
+    assert "NO STAIN MARKER: S_A.tif" in warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("sample", "dye", "message"),
+    [
+        ("T", "A", r"no folder for sample 'T'.*samples there: S"),
+        ("s", "A", r"case matters: there is 'S'"),
+        ("S", "Z", r"no file for dye 'Z'.*dyes there: A, B, D"),
+        ("S", "a", r"case matters: there is 'A'"),
+        ("S", "x_A", r"no underscore.*ask for 'A'"),
+        ("S", "B", r"no pre-stain file for dye 'B' beside S_Post_B.tif"),
+    ],
+)
+def test_what_is_missing_is_a_file_not_found_error(
+    tmp_path: Path, sample: str, dye: str, message: str
+) -> None:
+    touch(tmp_path / "S", "S_Pre_A.tif", "S_Post_A.tif", "S_Post_B.tif")
+    touch(tmp_path / "S", "S_Pre_D.tif", "S_Post_D.tif")
+    with pytest.raises(RawFileNotFoundError, match=message) as caught:
+        find_pair(sample, dye, tmp_path)
+    assert isinstance(caught.value, FileNotFoundError)
+    assert "\n" not in str(caught.value)
+
+
+def test_duplicates_are_a_value_error_that_names_them(tmp_path: Path) -> None:
+    touch(tmp_path / "S", "S_Pre_A.tif", "S_Post_A.tif", "S_Post_A.TIFF")
+    with pytest.raises(
+        RawDataError, match=r"2 post-stain.*S_Post_A\.TIFF, S_Post"
+    ) as e:
+        find_pair("S", "A", tmp_path)
+    assert isinstance(e.value, ValueError)
+    assert not isinstance(e.value, FileNotFoundError)
+
+
+def test_unsafe_names_never_reach_the_disk(tmp_path: Path) -> None:
+    touch(tmp_path / "S", "S_Pre_A.tif", "S_Post_A.tif")
+    with pytest.raises(ParameterError, match="path separator"):
+        find_pair("../" + tmp_path.name + "/S", "A", tmp_path)
+    with pytest.raises(ParameterError, match="path separator"):
+        find_pair("S", "A/B", tmp_path)
+
+
+def test_names_are_compared_in_one_unicode_form(tmp_path: Path) -> None:
+    decomposed = unicodedata.normalize("NFD", "Grün")
+    touch(tmp_path / decomposed, f"S_Pre_{decomposed}.tif", f"S_Post_{decomposed}.tif")
+    post, _, _ = find_pair(unicodedata.normalize("NFC", "Grün"), "Grün", tmp_path)
+    assert post.exists()
+
+
+def test_a_symbolic_link_counts_as_the_file(tmp_path: Path) -> None:
+    elsewhere = touch(tmp_path / "elsewhere", "one.tif") / "one.tif"
+    raw = touch(tmp_path / "raw" / "S", "S_Pre_A.tif").parent
+    (raw / "S" / "S_Post_A.tif").symlink_to(elsewhere)
+    assert find_pair("S", "A", raw)[0].read_bytes() == b""
+
+
+def test_lists_of_samples_and_dyes(tmp_path: Path) -> None:
+    touch(tmp_path / "B", "x_Pre_D1.tif", "x_Post_D1.tif", "x_Post_D2.tif")
+    touch(tmp_path / "A", "x_Pre_D0.tif", "x_Post_D0.tif")
+    touch(tmp_path, ".hidden/x_Pre_H.tif", "loose_Pre_D9.tif")
+    assert list_samples(tmp_path) == ("A", "B")
+    assert list_dyes(raw_dir=tmp_path) == ("D0", "D1")
+    assert list_dyes("B", tmp_path, complete_only=False) == ("D1", "D2")
+    with pytest.raises(RawFileNotFoundError, match="does not exist"):
+        list_samples(tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("files", "problem", "message"),
+    [
+        ((), LayoutProblem.EMPTY, "neither sample folders nor TIFFs"),
+        (
+            ("S_Pre_A.tif", "S_Post_A.tif"),
+            LayoutProblem.LOOSE_FILES_ONLY,
+            "2 TIFF files lie in it.*as the raw folder",
+        ),
+        (("S_Pre_A.tif", "S/S_Pre_A.tif"), LayoutProblem.LOOSE_FILES, "1 TIFF files"),
+        (("S/notes.txt", "T/.x.tif"), LayoutProblem.NO_TIFFS, r"2 folders \(S, T\)"),
+        (("S/S_Pre_A.tif", "T/notes.txt"), None, r"1 samples \(S\)"),
+    ],
+)
+def test_layout_problems_are_told_apart(
+    tmp_path: Path,
+    files: tuple[str, ...],
+    problem: LayoutProblem | None,
+    message: str,
+) -> None:
+    touch(tmp_path, *files)
+    diagnosis = diagnose_raw_layout(tmp_path)
+    assert diagnosis.problem is problem
+    assert re.search(message, diagnosis.message)
+    assert diagnosis.is_usable == (problem in (None, LayoutProblem.LOOSE_FILES))
+
+
+def test_a_raw_folder_that_is_none_is_told(tmp_path: Path) -> None:
+    missing = diagnose_raw_layout(tmp_path / "none")
+    assert missing.problem is LayoutProblem.MISSING
+    touch(tmp_path, "file")
+    no_folder = diagnose_raw_layout(tmp_path / "file")
+    assert no_folder.problem is LayoutProblem.NOT_A_FOLDER
+    with pytest.raises(RawFileNotFoundError, match="not a folder"):
+        discover_tasks(raw_dir=tmp_path / "file")
+
+
+def test_tasks_are_present_or_skipped_with_their_reason(tmp_path: Path) -> None:
+    touch(tmp_path / "S", "S_Pre_A.tif", "S_Post_A.tif", "S_Post_B.tif", "S_A.tif")
+    touch(tmp_path / "T", "T_Pre_A.tif", "T_Post_A.tif")
+    touch(tmp_path, "loose_Pre_A.tif")
+    found = discover_tasks(["T", "S", "U"], ["A", "B"], tmp_path)
+    assert found.present == (("T", "A"), ("S", "A"))
+    assert [(task.sample, task.dye) for task in found.skipped] == [
+        *(("T", "B"), ("S", "B"), ("U", "A"), ("U", "B"))
+    ]
+    assert "no pre-stain file" in found.skipped[1].reason
+    assert "no folder for sample 'U'" in found.skipped[2].reason
+    assert any("beside the sample folders" in text for text in found.warnings)
+    assert any("NO STAIN MARKER" in text for text in found.warnings)
+
+
+def test_all_tasks_are_found_when_none_is_named(tmp_path: Path) -> None:
+    touch(tmp_path / "S", "S_Pre_A.tif", "S_Post_A.tif", "S_Post_B.tif")
+    touch(tmp_path / "T", "T_Pre_C.tif", "T_Post_C.tif")
+    found = discover_tasks(raw_dir=tmp_path)
+    assert found.present == (("S", "A"), ("T", "C"))
+    assert [task.dye for task in found.skipped] == ["B"]
+    only = discover_tasks(["S"], ["A"], tmp_path)
+    assert [text for text in only.warnings if "dye 'B'" in text]
