@@ -78,6 +78,7 @@ def interior_details(found: InteriorAlignment, most: int) -> dict[str, Any]:
     """Return what pictures of stage 3 need, thinned and rounded for a header."""
     matches, tiles = found.matches, found.tiles
     keep = slice(None, None, -(-len(matches.inliers) // most) or 1)
+    measured = np.isfinite(tiles.dx) & np.isfinite(tiles.dy)
     return {
         "method": found.method,
         "model": found.model,
@@ -87,10 +88,10 @@ def interior_details(found: InteriorAlignment, most: int) -> dict[str, Any]:
             "inliers": matches.inliers[keep].tolist(),
         },
         "tiles": {
-            "x": np.round(tiles.x, 1).tolist(),
-            "y": np.round(tiles.y, 1).tolist(),
-            "dx": np.round(tiles.dx, 4).tolist(),
-            "dy": np.round(tiles.dy, 4).tolist(),
-            "used": tiles.used.tolist(),
+            "x": np.round(tiles.x[measured], 1).tolist(),
+            "y": np.round(tiles.y[measured], 1).tolist(),
+            "dx": np.round(tiles.dx[measured], 4).tolist(),
+            "dy": np.round(tiles.dy[measured], 4).tolist(),
+            "used": tiles.used[measured].tolist(),
         },
     }

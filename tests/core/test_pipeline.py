@@ -1,0 +1,698 @@
+"""`SampleDye`: stages, resuming, validity, provenance, errors."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from astropy.io import fits
+
+from napari_exo2micro.core.defaults import register_parameter, unregister_parameter
+from napari_exo2micro.core.diagnostics import (
+    DIAGNOSTICS,
+    register_diagnostic,
+    unregister_diagnostic,
+)
+from napari_exo2micro.core.errors import (
+    CancelledError,
+    CheckpointError,
+    OutputError,
+    ParameterError,
+    RawDataError,
+    RawFileNotFoundError,
+)
+from napari_exo2micro.core.monitor import Monitor
+from napari_exo2micro.core.pipeline import SampleDye
+from napari_exo2micro.core.raster_files import open_raster
+from napari_exo2micro.core.raw import load_image_pair
+from napari_exo2micro.core.simulate import (
+    registration_error,
+    simulate_section,
+    write_pair,
+)
+from napari_exo2micro.core.stages import Stage, register_stage, unregister_stage
+from napari_exo2micro.core.transforms import Transform
+
+PAD = 60
+
+
+def task_for(raw_dir, output_dir, *, checkpoint_format="tiff", loader=None, **params):
+    task = SampleDye("Rock", "DAPI", output_dir, raw_dir, checkpoint_format, loader)
+    task.set_params(pad=PAD, **params)
+    return task
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory, shared_raw_dir):
+    """A finished run, in both formats; not to be changed by tests."""
+    output = tmp_path_factory.mktemp("done")
+    task = task_for(shared_raw_dir, output, checkpoint_format="both")
+    return task, task.run()
+
+
+@pytest.fixture
+def finished(done, raw_dir, tmp_path):
+    """A copy of the finished run with a raw folder of its own."""
+    shutil.copytree(done[0].output_dir, tmp_path / "out")
+    return task_for(raw_dir, tmp_path / "out", checkpoint_format="both")
+
+
+def files_of(folder, *kinds):
+    return {
+        path.relative_to(folder): path.read_bytes()
+        for path in sorted(Path(folder).rglob("*"))
+        if path.is_file() and (not kinds or path.suffix in kinds)
+    }
+
+
+# Results ---------------------------------------------------------------------
+
+
+def test_a_plain_pair_is_complete_and_right(done, pair):
+    task, result = done
+    assert result["status"] == "complete"
+    assert (result["sample"], result["dye"]) == ("Rock", "DAPI")
+    errors = registration_error(pair.truth, task.transform(3), PAD)
+    assert np.median(errors) < 0.1
+    assert result["registration"][3]["numbers"]["accuracy_px"] < 0.2
+    assert result["scale_estimate"] == pytest.approx(pair.truth.gain, rel=0.01)
+    assert result["scale_percentile_value"] is None
+    assert result["manual_scale"] is None
+    assert all(Path(path).is_file() for path in result["outputs"])
+
+
+def test_the_difference_is_post_minus_scale_times_aligned_pre(done):
+    task, result = done
+    post, pre = task._load_image(1, "post"), task._load_image(3, "pre")
+    difference = task._load_image(4, "difference")
+    header = fits.getheader(task._fits_path(4, "difference"))
+    assert header["SCALE"] == result["scale_estimate"]
+    expected = post.astype(np.float32) - header["OFFSET"] - header["SCALE"] * pre
+    covered = difference != 0
+    assert covered.mean() > 0.5
+    np.testing.assert_allclose(difference[covered], expected[covered], atol=1e-3)
+    assert difference.dtype == np.float32
+
+
+def test_microbes_stand_out_of_the_difference(done, pair):
+    difference = done[0]._load_image(4, "difference")
+    microbes = pair.truth.microbes
+    bright = microbes[microbes["brightness"] > 60]
+    columns = np.rint(bright["x"] + PAD).astype(int)
+    rows = np.rint(bright["y"] + PAD).astype(int)
+    noise = np.median(np.abs(difference[difference != 0]))
+    assert np.median(difference[rows, columns]) > 10 * noise
+
+
+def test_the_pre_image_is_warped_once_from_the_padded_original(done):
+    from napari_exo2micro.core.rasters import warp_window
+
+    task, _ = done
+    aligned, padded = task._load_image(3, "pre"), task._load_image(1, "pre")
+    rows, columns = aligned.shape
+    once = warp_window(padded, task.transform(3), 0, rows, 0, columns, "cubic")
+    assert np.abs(aligned.astype(int) - once).max() <= 1
+    assert aligned.dtype == padded.dtype == np.uint8
+
+
+def test_files_are_where_the_reference_system_has_them(done):
+    task, _ = done
+    folder = task.output_dir / "Rock" / "DAPI"
+    suffix = f"_pad{PAD}"
+    for name in (
+        "01_padded_post",
+        "01_padded_pre",
+        "02_icp_aligned_pre",
+        "03_interior_aligned_pre",
+        "04_difference_difference",
+    ):
+        assert (folder / "tiff" / f"{name}{suffix}.tiff").is_file()
+        assert (folder / "fits" / f"{name}{suffix}.fits").is_file()
+    plots = {path.name for path in (folder / "pipeline_output").glob("*.png")}
+    assert plots == {f"{name}{suffix}.png" for name in DIAGNOSTICS}
+    assert len(plots) >= 8
+
+
+def test_both_formats_hold_the_same_pixels_and_the_same_header(done):
+    task, _ = done
+    for stage, name in ((1, "post"), (2, "pre"), (3, "pre"), (4, "difference")):
+        tiff = open_raster(task._tiff_path(stage, name))
+        fit = open_raster(task._fits_path(stage, name))
+        np.testing.assert_array_equal(np.asarray(tiff), np.asarray(fit))
+        assert tiff.header == fit.header
+
+
+def test_headers_carry_the_whole_provenance(done, pair):
+    task, _ = done
+    header = open_raster(task._tiff_path(4, "difference")).header
+    assert header["parameters"] == task.params
+    assert set(header["raw"]) == {"post", "pre"}
+    assert len(header["raw"]["post"]["sha256"]) == 64
+    assert set(header["software"]) >= {"napari-exo2micro", "numpy", "opencv-python"}
+    stored = Transform.from_dict(header["transform"])
+    assert np.median(registration_error(pair.truth, stored, PAD)) < 0.1
+    assert header["verdicts"]["3"]["state"] == "ok"
+    cards = fits.getheader(task._fits_path(4, "difference"))
+    assert cards["SAMPLE"] == "Rock"
+    assert cards["DYE"] == "DAPI"
+    assert cards["STAGE"] == 4
+    assert cards["PAD"] == PAD
+    assert cards.comments["PAD"] == "pad"
+    assert cards["SCALEK"] == "moffat"
+    assert cards["CREATED"]
+    third = fits.getheader(task._fits_path(3, "pre"))
+    assert 0 <= third["IACC"] < 0.2
+    assert third["ILVLOK"]
+    assert third["T02"] == pytest.approx(task.transform(3).matrix[0, 2])
+
+
+def test_the_developer_pages_script_runs_as_it_stands(done, capsys):
+    """Threshold, clean, label and measure, as published, but for the path."""
+    page = Path(__file__).parents[1] / "data" / "downstream_script.py"
+    code = page.read_text().replace(
+        "DIFFERENCE", str(done[0]._fits_path(4, "difference"))
+    )
+    names = {}
+    exec(compile(code, str(page), "exec"), names)
+    assert names["scale"] == done[1]["scale_estimate"]
+    assert len(names["props"]) >= 3
+    assert "feature 1: centroid" in capsys.readouterr().out
+
+
+# Resuming --------------------------------------------------------------------
+
+
+def run_in_a_new_process(raw_dir, output, first, last):
+    code = (
+        "import sys; from napari_exo2micro.core import SampleDye\n"
+        "task = SampleDye('Rock', 'DAPI', sys.argv[2], sys.argv[1], 'both')\n"
+        f"task.set_params(pad={PAD})\n"
+        "task.run(from_stage=int(sys.argv[3]), to_stage=int(sys.argv[4]))\n"
+    )
+    subprocess.run(
+        [sys.executable, "-c", code, *map(str, (raw_dir, output, first, last))],
+        check=True,
+        env={**os.environ, "SOURCE_DATE_EPOCH": "1700000000"},
+    )
+
+
+def test_stages_in_processes_of_their_own_write_the_same_bytes(
+    shared_raw_dir, tmp_path
+):
+    run_in_a_new_process(shared_raw_dir, tmp_path / "straight", 1, 4)
+    for stage in (1, 2, 3, 4):
+        run_in_a_new_process(shared_raw_dir, tmp_path / "steps", stage, stage)
+    straight = files_of(tmp_path / "straight", ".tiff", ".fits", ".json", ".npz")
+    steps = files_of(tmp_path / "steps", ".tiff", ".fits", ".json", ".npz")
+    assert straight.keys() == steps.keys()
+    assert [name for name in straight if straight[name] != steps[name]] == []
+
+
+def test_a_second_run_writes_nothing_and_says_the_same(finished):
+    before = files_of(finished.output_dir)
+    stamps = {p: p.stat().st_mtime_ns for p in finished.output_dir.rglob("*")}
+    again = finished.run()
+    assert again["status"] == "complete"
+    assert files_of(finished.output_dir) == before
+    assert {p: p.stat().st_mtime_ns for p in finished.output_dir.rglob("*")} == stamps
+
+
+def test_force_makes_the_files_again(finished):
+    path = finished._tiff_path(3, "pre")
+    before = path.stat().st_mtime_ns
+    finished.run(from_stage=3, to_stage=3, force=True)
+    assert path.stat().st_mtime_ns > before
+    # the result is the same, so what was made from it stays valid
+    assert finished._has_checkpoint(4, "difference")
+
+
+def test_results_can_be_read_when_the_raw_files_are_gone(finished, raw_dir):
+    shutil.rmtree(raw_dir)
+    assert finished.run()["status"] == "complete"
+    assert {line.state for line in finished.status()} == {"valid"}
+
+
+def test_earlier_stages_run_by_themselves_when_they_are_missing(raw_dir, tmp_path):
+    task = task_for(raw_dir, tmp_path / "out")
+    result = task.run(from_stage=3, to_stage=3)
+    assert result["status"] == "complete"
+    assert [task._has_checkpoint(stage, "pre") for stage in (1, 2, 3)] == [True] * 3
+    assert not task._has_checkpoint(4, "difference")
+
+
+def test_formats_can_be_mixed_and_that_is_told_once(raw_dir, tmp_path, caplog):
+    task_for(raw_dir, tmp_path / "out").run(to_stage=1)
+    other = task_for(raw_dir, tmp_path / "out", checkpoint_format="fits")
+    other.run(to_stage=2)
+    told = [r for r in caplog.records if "mixed" in r.message]
+    assert len(told) == 1
+    assert other._fits_path(2, "pre").is_file()
+    assert not other._fits_path(1, "pre").exists()
+
+
+@pytest.mark.parametrize("checkpoint_format", ["tiff", "fits", "both"])
+def test_the_difference_exists_in_both_formats_always(
+    raw_dir, tmp_path, checkpoint_format
+):
+    task = task_for(raw_dir, tmp_path / "out", checkpoint_format=checkpoint_format)
+    task.run()
+    assert task._tiff_path(4, "difference").is_file()
+    assert task._fits_path(4, "difference").is_file()
+    assert task._tiff_path(2, "pre").is_file() == (checkpoint_format != "fits")
+    assert task._fits_path(2, "pre").is_file() == (checkpoint_format != "tiff")
+
+
+# Validity --------------------------------------------------------------------
+
+
+def states(task):
+    return {
+        (line.stage, line.name): line.state
+        for line in task.status()
+        if line.kind == "checkpoint"
+    }
+
+
+def test_a_replaced_raw_file_makes_everything_stale_and_is_redone(finished, raw_dir):
+    other = simulate_section((760, 840), seed=6, angle_deg=-3.0, gain=0.8)
+    write_pair(other, raw_dir, "Rock", "DAPI")
+    assert set(states(finished).values()) == {"stale"}
+    assert "not the file" in finished.status()[0].reason
+    result = finished.run()
+    assert result["scale_estimate"] == pytest.approx(0.8, rel=0.02)
+    assert set(states(finished).values()) == {"valid"}
+
+
+def test_a_raw_file_that_was_only_touched_is_still_the_same(finished, raw_dir):
+    for path in raw_dir.rglob("*.tif*"):
+        os.utime(path, (1, 1))
+    assert set(states(finished).values()) == {"valid"}
+
+
+@pytest.mark.parametrize("stage", [1, 2, 3, 4])
+def test_a_truncated_checkpoint_is_noticed_named_and_redone(finished, stage, caplog):
+    name = "difference" if stage == 4 else "pre"
+    before = files_of(finished.output_dir, ".tiff")
+    for path in (finished._tiff_path(stage, name), finished._fits_path(stage, name)):
+        with path.open("r+b") as file:
+            file.truncate(path.stat().st_size // 2)
+    assert states(finished)[stage, name] == "stale"
+    assert finished.run()["status"] == "complete"
+    assert finished._tiff_path(stage, name).name in caplog.text
+    after = files_of(finished.output_dir, ".tiff")
+    assert {k: len(v) for k, v in after.items()} == {
+        k: len(v) for k, v in before.items()
+    }
+
+
+def test_a_damaged_header_is_noticed(finished):
+    path = finished._tiff_path(2, "pre")
+    data = path.read_bytes()
+    at = data.index(b'"inputs"') + 14
+    path.write_bytes(
+        data[:at] + (b"0" if data[at : at + 1] != b"0" else b"1") + data[at + 1 :]
+    )
+    finished._fits_path(2, "pre").unlink()
+    assert states(finished)[2, "pre"] == "stale"
+    reason = next(line.reason for line in finished.status() if line.stage == 2)
+    assert "damaged" in reason
+
+
+def test_a_checkpoint_of_another_sample_is_not_used(finished, raw_dir, tmp_path):
+    other = simulate_section((760, 840), seed=9)
+    write_pair(other, raw_dir, "Other", "DAPI")
+    stranger = SampleDye("Other", "DAPI", finished.output_dir, raw_dir, "tiff")
+    stranger.set_params(pad=PAD)
+    stranger.run(to_stage=1)
+    shutil.copy(stranger._tiff_path(1, "post"), finished._tiff_path(1, "post"))
+    finished._fits_path(1, "post").unlink()
+    line = finished.status()[0]
+    assert line.state == "stale"
+    assert "Other" in line.reason
+
+
+def test_a_scale_is_not_reused_for_another_alignment(finished):
+    moved = finished._load_image(3, "pre").copy()
+    moved = np.roll(moved, 40, axis=1)
+    finished._save_image(moved, 3, "pre", {"NOTE": "moved by hand"})
+    assert states(finished)[4, "difference"] == "stale"
+    plots = {line.state for line in finished.status() if line.kind == "plot"}
+    assert plots == {"stale"}
+
+
+# Parameters of stages 1, 3 and 4 (those of stage 2 are in test_coarse) ---------
+
+
+def test_percentile_and_manual_scales_come_in_addition(raw_dir, tmp_path):
+    task = task_for(raw_dir, tmp_path / "out", scale_percentile=99.1, manual_scale=1.42)
+    result = task.run()
+    suffix = f"_pad{PAD}_sp99.1_msc1.42"
+    folder = tmp_path / "out" / "Rock" / "DAPI"
+    for kind in ("difference", "difference_manual", "difference_percentile_p99.1"):
+        path = folder / "fits" / f"04_difference_{kind}{suffix}.fits"
+        header = fits.getheader(path)
+        if kind == "difference_manual":
+            assert header["SCALE"] == 1.42
+            assert header["SCALEK"] == "manual"
+        elif kind != "difference":
+            assert header["SCALE"] == result["scale_percentile_value"]
+            assert header["SCALEK"] == "percentile_p99.1"
+    assert (
+        folder / "pipeline_output" / f"difference_image_manual{suffix}.png"
+    ).is_file()
+    assert result["manual_scale"] == 1.42
+    assert result["scale_percentile_value"] > result["scale_estimate"]
+
+
+def test_interior_ecc_off_keeps_stage_2_and_says_so(raw_dir, tmp_path):
+    task = task_for(raw_dir, tmp_path / "out", interior_ecc=False)
+    result = task.run(to_stage=3)
+    assert task.transform(3) == task.transform(2)
+    assert result["registration"][3]["state"] == "skipped"
+    assert "interior_ecc" in result["registration"][3]["reason"]
+    assert result["status"] == "complete"
+
+
+def test_interpolation_changes_the_pixels_and_nothing_else(raw_dir, tmp_path):
+    images = {}
+    for kind in ("linear", "cubic", "lanczos"):
+        task = task_for(raw_dir, tmp_path / "out", interpolation=kind)
+        task.run(to_stage=3)
+        images[kind] = task._load_image(3, "pre").astype(int)
+        matrix = task.transform(3).matrix
+    assert np.abs(images["linear"] - images["cubic"]).max() > 1
+    assert np.abs(images["lanczos"] - images["cubic"]).max() > 1
+    np.testing.assert_array_equal(task.transform(3).matrix, matrix)
+
+
+def test_pad_sets_the_canvas(raw_dir, tmp_path, pair):
+    task = task_for(raw_dir, tmp_path / "out")
+    task.set_params(pad=10)
+    task.run(to_stage=1)
+    expected = np.maximum(pair.post.shape, pair.pre.shape) + 20
+    post = task._load_image(1, "post")
+    assert post.shape == tuple(expected)
+    np.testing.assert_array_equal(post[10:-10, 10:-10], pair.post)
+
+
+def test_a_constant_offset_does_not_spoil_the_scale(tmp_path):
+    shifted = simulate_section((760, 840), seed=5, gain=1.25, offset=12.0)
+    write_pair(shifted, tmp_path / "raw", "Rock", "DAPI")
+    task = task_for(tmp_path / "raw", tmp_path / "out")
+    result = task.run()
+    assert result["scale_estimate"] == pytest.approx(1.25, rel=0.02)
+    assert result["scale"]["offset"] == pytest.approx(12.0, abs=1.5)
+    plain = task_for(tmp_path / "raw", tmp_path / "out", offset_correction=False)
+    assert plain.run()["scale"]["offset"] == 0.0
+
+
+def test_intermediates_are_kept_when_asked_for(raw_dir, tmp_path):
+    task = task_for(raw_dir, tmp_path / "out", save_all_intermediates=True)
+    task.run(to_stage=2)
+    assert task._has_checkpoint(2, "coarse_pre")
+    assert "_sai1" in task._tiff_path(2, "coarse_pre").name
+
+
+# Comparing -------------------------------------------------------------------
+
+
+def test_each_value_of_a_comparison_is_kept_apart(finished):
+    results = finished.compare("manual_scale", [1.1, 1.3])
+    assert [r["value"] for r in results] == [1.1, 1.3]
+    assert [r["manual_scale"] for r in results] == [1.1, 1.3]
+    assert finished.params["manual_scale"] is None
+    folder = finished.output_dir / "Rock" / "DAPI" / "tiff"
+    for value in (1.1, 1.3):
+        name = f"04_difference_difference_manual_pad{PAD}_msc{value}.tiff"
+        assert (folder / name).is_file()
+
+
+def test_a_comparison_can_be_thrown_away(finished):
+    before = files_of(finished.output_dir)
+    results = finished.compare("manual_scale", [1.1, 1.3], keep=False)
+    assert len(results) == 2
+    assert files_of(finished.output_dir) == before
+
+
+def test_a_comparison_with_a_wrong_value_runs_nothing(finished):
+    before = files_of(finished.output_dir)
+    with pytest.raises(ParameterError, match="manual_scale"):
+        finished.compare("manual_scale", [1.1, -1])
+    assert files_of(finished.output_dir) == before
+
+
+# Folders of the reference system ----------------------------------------------
+
+
+@pytest.fixture
+def old_folder(done, raw_dir, tmp_path):
+    """What the reference system leaves: flat float32 TIFFs without any header."""
+    folder = tmp_path / "old" / "Rock" / "DAPI" / "tiff"
+    folder.mkdir(parents=True)
+    for path in (done[0].output_dir / "Rock" / "DAPI" / "tiff").glob("*.tiff"):
+        tifffile.imwrite(folder / path.name, tifffile.imread(path).astype(np.float32))
+    return tmp_path / "old"
+
+
+def test_an_old_folder_is_resumed_but_for_stage_3(old_folder, raw_dir, pair, caplog):
+    task = task_for(raw_dir, old_folder)
+    assert states(task) == {
+        (1, "post"): "valid",
+        (1, "pre"): "valid",
+        (2, "pre"): "valid",
+        (3, "pre"): "stale",
+        (4, "difference"): "stale",
+    }
+    kept = {n: p for n, p in files_of(old_folder, ".tiff").items() if n.name < "03"}
+    result = task.run()
+    assert "transform cannot be known" in caplog.text
+    assert any("provenance is unknown" in warning for warning in result["warnings"])
+    assert np.median(registration_error(pair.truth, task.transform(3), PAD)) < 0.2
+    assert kept.items() <= files_of(old_folder, ".tiff").items()
+
+
+def test_an_old_image_of_another_shape_is_not_used(old_folder, raw_dir):
+    path = next(old_folder.rglob("01_padded_post*"))
+    tifffile.imwrite(path, np.ones((50, 60), np.float32))
+    task = task_for(raw_dir, old_folder)
+    line = task.status()[0]
+    assert line.state == "stale"
+    assert "60 x 50" in line.reason
+
+
+# One's own loaders, stages, parameters and plots ------------------------------
+
+
+def test_a_loader_of_ones_own_replaces_the_file_rules(shared_raw_dir, tmp_path):
+    calls = []
+
+    def loader(sample, dye, raw_dir="raw"):
+        calls.append((sample, dye))
+        return load_image_pair("Rock", "DAPI", shared_raw_dir)
+
+    task = SampleDye("Elsewhere", "Any", tmp_path / "out", tmp_path, "tiff", loader)
+    task.set_params(pad=PAD)
+    assert task.run()["status"] == "complete"
+    assert calls == [("Elsewhere", "Any")]
+
+
+def test_stage_1_can_be_overridden(shared_raw_dir, tmp_path, pair):
+    class Mine(SampleDye):
+        def _run_stage_1_padding(self, force=False):
+            if not force and self._has_checkpoint(1, "post"):
+                return
+            for name in ("post", "pre"):
+                image = np.pad(getattr(pair, name), PAD)
+                self._save_image(image, 1, name)
+
+    task = Mine("Anything", "Goes", tmp_path / "out", tmp_path / "none", "tiff")
+    task.set_params(pad=PAD)
+    assert task.run()["status"] == "complete"
+    assert np.median(registration_error(pair.truth, task.transform(3), PAD)) < 0.2
+
+
+def test_a_stage_of_ones_own_follows_the_others(finished):
+    class Masked(SampleDye):
+        def _run_stage_5_mask(self, force=False):
+            if not force and self._has_checkpoint(5, "mask"):
+                return
+            self._check_upstream(5)
+            difference = self._load_image(4, "difference")
+            self._save_image(difference > 30, 5, "mask", {"LEVEL": 30})
+
+    register_stage(Stage(5, "05_mask", "mask", "_run_stage_5_mask", ("mask",)))
+    try:
+        task = Masked("Rock", "DAPI", finished.output_dir, finished.raw_dir, "both")
+        task.set_params(pad=PAD)
+        result = task.run()
+        assert result["status"] == "complete"
+        assert (5, "mask") in states(task)
+        header = fits.getheader(task._fits_path(5, "mask"))
+        assert header["LEVEL"] == 30
+        assert task._tiff_path(5, "mask").name == f"05_mask_mask_pad{PAD}.tiff"
+        assert set(np.unique(task._load_image(5, "mask"))) == {0, 1}
+    finally:
+        unregister_stage(5)
+
+
+def test_a_parameter_of_ones_own_reaches_names_and_headers(raw_dir, tmp_path):
+    register_parameter("speckle", 3, "zpeck", 3, "Size of a speckle.")
+    try:
+        task = task_for(raw_dir, tmp_path / "out", checkpoint_format="fits", speckle=5)
+        task.run(to_stage=3)
+        path = task._fits_path(3, "pre")
+        assert path.name == f"03_interior_aligned_pre_pad{PAD}_zpeck5.fits"
+        assert fits.getheader(path)["ZPECK"] == 5
+        assert "zpeck" not in task._fits_path(2, "pre").name
+    finally:
+        unregister_parameter("speckle")
+
+
+def test_a_plot_of_ones_own_is_drawn_and_listed(finished):
+    from matplotlib.figure import Figure
+
+    def plot_mine(post_im, pre_im, sample="", dye="", save_path=None):
+        figure = Figure()
+        figure.add_subplot().set_title(f"{sample} {dye}")
+        if save_path is not None:
+            figure.savefig(save_path)
+        return figure
+
+    register_diagnostic("mine", plot_mine, "My own.")
+    try:
+        assert [s.name for s in finished.status() if s.state == "missing"] == ["mine"]
+        finished.run()
+        assert finished._check_path("mine").is_file()
+        assert {s.state for s in finished.status()} == {"valid"}
+    finally:
+        unregister_diagnostic("mine")
+
+
+# Long names ------------------------------------------------------------------
+
+
+def test_a_name_that_would_be_too_long_is_shortened_to_a_hash(raw_dir, tmp_path):
+    many = {
+        "use_edges": False,
+        "boundary_width": 21,
+        "boundary_smooth": 7,
+        "angle_range": 12.345678,
+        "angle_step": 1.2345678,
+        "scale_min": 0.91234567,
+        "scale_max": 1.1234567,
+        "scale_step": 0.0123456,
+        "max_translation": 123.45678,
+        "max_rotation": 4.3210987,
+        "max_scale_delta": 0.1234567,
+        "max_scale_diff": 0.1345678,
+        "stopdelta": 1.2345e-7,
+    }
+    task = task_for(raw_dir, tmp_path / "out", **many)
+    name = task._tiff_path(2, "pre").name
+    assert len(name) <= 200
+    assert name.startswith("02_icp_aligned_pre_x")
+    other = task_for(raw_dir, tmp_path / "out", **{**many, "stopdelta": 1.2346e-7})
+    assert other._tiff_path(2, "pre").name != name
+
+
+# Errors ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["../up", "a/b", "a\\b", "..", "", "x" * 300])
+def test_names_that_could_leave_the_folder_are_refused(tmp_path, name):
+    with pytest.raises((ParameterError, RawDataError)):
+        SampleDye(name, "DAPI", tmp_path, tmp_path)
+    with pytest.raises((ParameterError, RawDataError)):
+        SampleDye("Rock", name, tmp_path, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("stages", "found"), [((0, 4), "0"), ((1, 9), "9"), ((3, 2), "3")]
+)
+def test_stages_that_do_not_exist_are_refused(raw_dir, tmp_path, stages, found):
+    with pytest.raises(ParameterError, match=f"01_padded.*found.*{found}"):
+        task_for(raw_dir, tmp_path / "out").run(*stages)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unknown_format_is_refused(tmp_path):
+    with pytest.raises(ParameterError, match="tiff, fits, both"):
+        SampleDye("Rock", "DAPI", tmp_path, tmp_path, "png")
+
+
+def test_parameters_are_changed_together_or_not_at_all(tmp_path):
+    task = SampleDye("Rock", "DAPI", tmp_path, tmp_path)
+    with pytest.raises(ParameterError):
+        task.set_params(boundary_width=20, pad="many")
+    assert task.non_default_params() == {}
+    task.set_params(boundary_width=20)
+    task.params["boundary_width"] = 99
+    assert task.params["boundary_width"] == 20
+    task.reset_params()
+    assert task.non_default_params() == {}
+
+
+def test_a_missing_pair_is_told_before_anything_is_made(tmp_path):
+    (tmp_path / "raw").mkdir()
+    task = SampleDye("Rock", "DAPI", tmp_path / "out", tmp_path / "raw")
+    with pytest.raises(RawFileNotFoundError, match="Rock"):
+        task.run()
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_transform_that_is_not_there_is_told(raw_dir, tmp_path):
+    task = task_for(raw_dir, tmp_path / "out")
+    with pytest.raises(CheckpointError, match="run stage 2 first"):
+        task.transform(2)
+    task.run(to_stage=1)
+    assert task.transform(1) == Transform.identity()
+
+
+def test_a_failed_run_leaves_what_was_valid(finished, monkeypatch):
+    from napari_exo2micro.core import raster_writer
+
+    before = files_of(finished.output_dir)
+
+    def full(self, y0, band):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(raster_writer._TiffTarget, "write", full)
+    with pytest.raises(OutputError, match="disk is full"):
+        finished.run(force=True)
+    assert files_of(finished.output_dir) == before
+
+
+@pytest.mark.parametrize("after", [3, 10, 25])
+def test_cancelling_leaves_valid_checkpoints_only(raw_dir, tmp_path, after):
+    calls = []
+
+    def stop():
+        calls.append(1)
+        return len(calls) > after
+
+    task = task_for(raw_dir, tmp_path / "out")
+    with pytest.raises(CancelledError):
+        task.run(monitor=Monitor(should_stop=stop))
+    assert set(states(task).values()) <= {"valid", "missing"}
+    assert not list((tmp_path / "out").rglob("*.part"))
+    assert task.run()["status"] == "complete"
+
+
+def test_progress_rises_from_nothing_to_all(raw_dir, tmp_path):
+    seen = []
+    task = task_for(raw_dir, tmp_path / "out")
+    task.run(monitor=Monitor(lambda fraction, text: seen.append((fraction, text))))
+    fractions = [fraction for fraction, _ in seen]
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == 1.0
+    assert any("boundary" in text for _, text in seen)
+
+
+def test_results_are_json_ready(done):
+    assert json.loads(json.dumps(done[1]))["status"] == "complete"
