@@ -14,6 +14,7 @@ from napari_exo2micro import __version__
 from napari_exo2micro.cli.commands import app
 from napari_exo2micro.cli.options import parse_value, stage_number
 from napari_exo2micro.cli.output import jsonable
+from napari_exo2micro.cli.report import number_words, show_result
 from napari_exo2micro.core.defaults import PARAMETER_REGISTRY
 from napari_exo2micro.core.errors import ParameterError
 from napari_exo2micro.core.stages import STAGES
@@ -233,3 +234,60 @@ def test_debug_adds_the_traceback(raw: Path) -> None:
 def test_an_unknown_parameter_of_compare_lists_the_known_ones() -> None:
     line = refused("compare", "A", "D", "boundary_with", "3")
     assert "boundary_width" in line
+
+
+# Reports ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("accuracy_px", 0.03124, "accuracy 0.0312 px"),
+        ("n_inliers", 423.0, "inliers 423"),
+        ("turn_deg", -1.5, "turn -1.5 deg"),
+        ("overlap", 0.98765, "overlap 0.988"),
+    ],
+)
+def test_figures_read_as_words(name: str, value: float, words: str) -> None:
+    assert number_words(name, value) == words
+
+
+def test_a_report_says_why_a_run_is_degraded(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    show_result(
+        {
+            "sample": "CD070",
+            "dye": "DAPI",
+            "status": "degraded: stage 3 interior alignment: few tiles agree",
+            "scale_estimate": 1.234567,
+            "scale": {"uncertainty": 0.0021, "offset": 3.0, "kind": "moffat"},
+            "scale_percentile_value": None,
+            "manual_scale": 1.5,
+            "registration": {
+                2: {"state": "ok", "reason": "", "numbers": {"overlap": 0.98}},
+                3: {
+                    "state": "fell_back",
+                    "reason": "few tiles agree",
+                    "numbers": {"n_tiles": 12.0, "accuracy_px": 1.5},
+                },
+            },
+            "warnings": ["two are grey", "seen before"],
+            "outputs": [
+                "out/CD070/DAPI/tiff/04_difference_difference.tiff",
+                "out/CD070/DAPI/pipeline_output/difference_image.png",
+            ],
+        },
+        already_shown=["seen before"],
+    )
+    ended = capsys.readouterr()
+    lines = {line.split("  ")[0].strip(): line for line in ended.out.splitlines()}
+    assert "fell back" in lines["3 interior alignment"]
+    assert "accuracy 1.5 px" in ended.out
+    assert "1.2346 ± 0.002" in lines["scale"]
+    assert "post - 3 - scale" in lines["scale"]
+    assert "1.5 by hand" in ended.out
+    assert "04_difference_difference.tiff" in lines["difference"]
+    assert "1 in out/CD070/DAPI/pipeline_output" in lines["pictures"]
+    assert "few tiles agree" in lines["status"]
+    assert ended.err == "warning: two are grey\n"

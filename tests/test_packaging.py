@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import ctypes
 import re
 import shutil
 import subprocess
@@ -123,6 +124,14 @@ def test_version_follows_git_where_there_is_git(
     assert re.fullmatch(expected, done.stdout.strip())
 
 
+def test_every_public_name_of_the_core_exists() -> None:
+    from napari_exo2micro import core
+
+    assert "SampleDye" in core.__all__
+    for name in core.__all__:
+        assert getattr(core, name) is not None
+
+
 def test_readme_shows_only_commands_that_exist(repository: Path) -> None:
     from napari_exo2micro.cli.commands import app
 
@@ -191,3 +200,20 @@ def test_set_up_step_asks_for_nothing_without_dpkg(
     monkeypatch.setenv("PATH", str(tmp_path))
     assert system_packages.missing_packages() == []
     assert system_packages.main([]) == 0
+
+
+@pytest.mark.display
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="names of Linux")
+def test_what_a_window_loads_is_there_after_the_set_up_step() -> None:
+    assert shutil.which("Xvfb")
+    for library in (
+        "libEGL.so.1",
+        "libGL.so.1",
+        "libOpenGL.so.0",
+        "libdbus-1.so.3",
+        "libxkbcommon-x11.so.0",
+        "libxcb-cursor.so.0",
+        "libxcb-icccm.so.4",
+        "libxcb-keysyms.so.1",
+    ):
+        assert ctypes.CDLL(library)

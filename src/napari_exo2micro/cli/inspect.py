@@ -4,16 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from napari_exo2micro.cli.application import COMPLETE, DEGRADED, USAGE
 from napari_exo2micro.cli.options import AsJson, RawDir, default_and_limits
 from napari_exo2micro.cli.output import (
     console,
+    notes_for_warnings,
     print_json,
+    progress,
     table,
 )
 from napari_exo2micro.core.defaults import PARAMETER_REGISTRY
+from napari_exo2micro.core.errors import RawFileNotFoundError
 from napari_exo2micro.core.stages import STAGES
+
+if TYPE_CHECKING:
+    from napari_exo2micro.core.raw_survey import ChannelSurvey
 
 __all__ = ["diagnose", "params", "survey"]
 
@@ -56,9 +65,63 @@ def params(*, as_json: AsJson = False) -> int:
     return COMPLETE
 
 
-def survey(*, raw_dir: RawDir = Path("raw"), as_json: AsJson = False) -> int:
-    """List the raw files: size, type and which channels carry signal."""
-    raise NotImplementedError
+def survey(
+    *,
+    samples: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="SAMPLE...", help="Some samples; all by default."),
+    ] = None,
+    raw_dir: RawDir = Path("raw"),
+    crop: Annotated[
+        int, typer.Option(metavar="PX", help="Side of the centre that is looked at.")
+    ] = 1000,
+    as_json: AsJson = False,
+) -> int:
+    """List the raw files: size, type and which channels carry signal.
+
+    Reads the centre of every file. Ends with 0 when all can be used, 1 when some
+    cannot, 2 when none can.
+    """
+    from napari_exo2micro.core.raw_layout import diagnose_raw_layout
+    from napari_exo2micro.core.raw_survey import survey_raw_channels
+
+    layout = diagnose_raw_layout(raw_dir)
+    if not layout.is_usable:
+        raise RawFileNotFoundError(layout.message)
+    with notes_for_warnings(), progress("survey") as monitor:
+        files = survey_raw_channels(
+            raw_dir, samples or None, crop=crop, monitor=monitor
+        )
+    if as_json:
+        print_json({"raw_dir": raw_dir, "files": files})
+    else:
+        _show_survey(files)
+    good = sum(not file.problem for file in files)
+    if not good:
+        return USAGE
+    return COMPLETE if good == len(files) else DEGRADED
+
+
+def _show_survey(files: Sequence[ChannelSurvey]) -> None:
+    made = table("sample", "file", "size, px", "mode", "channel", "mean", "max", "> 0")
+    for column in (2, 5, 6, 7):
+        made.columns[column].justify = "right"
+    for file in files:
+        row = [file.sample, file.path.name, f"{file.width} x {file.height}", file.mode]
+        area = file.crop[0] * file.crop[1]
+        for channel in file.channels:
+            share = 100.0 * channel.nonzero / area
+            figures = (f"{channel.mean:.2f}", f"{channel.maximum:g}", f"{share:.0f} %")
+            made.add_row(*row, channel.name, *figures)
+            row = [""] * len(row)  # only once for each file
+    out = console()
+    if made.row_count:
+        out.print(made)
+    for file in files:
+        for text in (*file.warnings, file.problem):
+            if text:
+                name = "" if file.path.name in text else f"{file.path.name}: "
+                out.print(f"- {file.sample}: {name}{text}")
 
 
 def diagnose(*, raw_dir: RawDir = Path("raw"), as_json: AsJson = False) -> int:

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import logging
 import math
+import os
 import signal
 import sys
 import warnings
@@ -31,12 +32,21 @@ __all__ = [
     "table",
 ]
 
+_FILE_WIDTH = 120
+
 
 def console(*, stderr: bool = False) -> Console:
-    """Return a console on today's stream, which never guesses at markup."""
+    """Return a console on today's stream, which never guesses at markup.
+
+    Lines are not broken, but the columns of tables are: to the terminal's width,
+    or to one that suits a file.
+    """
     from rich.console import Console
 
-    return Console(stderr=stderr, markup=False, highlight=False, soft_wrap=True)
+    made = Console(stderr=stderr, markup=False, highlight=False, soft_wrap=True)
+    if not made.is_terminal and "COLUMNS" not in os.environ:
+        made.width = _FILE_WIDTH
+    return made
 
 
 def note(text: str) -> None:

@@ -101,11 +101,13 @@ def status(
             }
         )
         return COMPLETE
-    made = table("stage", "name", "kind", "state", "why / where")
+    out = console()
+    out.print(f"files in {output_dir / sample / dye}")
+    made = table("stage", "name", "kind", "state", "why")
     for entry in entries:
-        where = entry.path if entry.state == "valid" else entry.reason or entry.path
-        made.add_row(str(entry.stage), entry.name, entry.kind, entry.state, str(where))
-    console().print(made)
+        kind = "picture" if entry.kind == "plot" else entry.kind
+        made.add_row(str(entry.stage), entry.name, kind, entry.state, entry.reason)
+    out.print(made)
     return COMPLETE
 
 
