@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import gaussian_filter1d
 from scipy.optimize import curve_fit
 
-from napari_exo2micro.core.background import jackknife, robust_spread
+from napari_exo2micro.core.minerals import jackknife, robust_spread
 
 __all__ = ["MoffatFit", "RatioPeak", "find_peak", "fit_moffat"]
 
@@ -207,8 +207,11 @@ def fit_moffat(found: RatioPeak) -> MoffatFit | None:
         return None
     low = float(centres[np.flatnonzero(bright)[0]])
     high = 2 * found.peak - low
-    folded = np.interp(2 * found.peak - centres, centres, found.density)
-    mirrored = np.where(left, found.density, folded)
+    # Ratios that are all but equal fill too few bins to have wings.
+    exact = np.count_nonzero(found.density[bright]) < 4
+    wings = smooth if exact else found.density
+    folded = np.interp(2 * found.peak - centres, centres, wings)
+    mirrored = np.where(left, wings, folded)
     mirrored[(centres < low) | (centres > high)] = np.nan
     used = np.isfinite(mirrored)
     amplitude = float(smooth.max())
