@@ -287,7 +287,8 @@ def test_a_report_says_why_a_run_is_degraded(
     assert "1.2346 ± 0.002" in lines["scale"]
     assert "post - 3 - scale" in lines["scale"]
     assert "1.5 by hand" in ended.out
-    assert "04_difference_difference.tiff" in lines["difference"]
+    assert lines["difference"].endswith("out/CD070/DAPI/tiff")
+    assert "  04_difference_difference.tiff" in ended.out
     assert "1 in out/CD070/DAPI/pipeline_output" in lines["pictures"]
     assert "few tiles agree" in lines["status"]
     assert ended.err == "warning: two are grey\n"

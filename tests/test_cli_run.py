@@ -108,7 +108,15 @@ def test_info_tells_everything_that_the_header_says(place: Place, kind: str) -> 
     assert (header["sample"], header["dye"], header["stage"]) == ("CD070", "DAPI", 4)
     assert header["parameters"]["pad"] == 200
     text = call("info", path).out
-    for words in ("CD070", "transform", "turn", "parameter pad", "numpy", "sha256"):
+    for words in (
+        "CD070",
+        "transform",
+        "turn",
+        "stage 3",
+        "parameter pad",
+        "numpy",
+        "sha256",
+    ):
         assert words in text
 
 

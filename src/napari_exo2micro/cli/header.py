@@ -11,6 +11,7 @@ import typer
 from napari_exo2micro.cli.application import COMPLETE
 from napari_exo2micro.cli.options import AsJson
 from napari_exo2micro.cli.output import console, print_json, table
+from napari_exo2micro.cli.report import number_words
 from napari_exo2micro.core.defaults import PARAMETER_REGISTRY
 from napari_exo2micro.core.errors import CheckpointError
 
@@ -84,13 +85,18 @@ def _cards(file: Path) -> dict[str, Any]:
 
 
 def _rows(header: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield name and text of each entry, nested ones under ``outer.inner``."""
+    """Yield name and text of each entry; the parameters come last."""
     rest = dict(header)
     parameters = rest.pop("parameters", {})
     transform = rest.pop("transform", None)
+    verdicts = rest.pop("verdicts", {})
     yield from _flat("", rest)
     if isinstance(transform, Mapping) and "matrix" in transform:
         yield from _transform_rows(transform)
+    for number, verdict in verdicts.items():
+        yield f"stage {number}", f"{verdict['state']} {verdict['reason']}".strip()
+        for name, value in verdict["numbers"].items():
+            yield "", number_words(name, value)
     for name, value in parameters.items():
         entry = PARAMETER_REGISTRY.get(name)
         note = "" if entry is None or value == entry.default else "  (not the default)"
@@ -114,12 +120,14 @@ def _transform_rows(stored: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def _flat(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
     if isinstance(value, Mapping):
         for key, item in value.items():
-            yield from _flat(f"{prefix}.{key}" if prefix else str(key), item)
+            yield from _flat(f"{prefix} {key}".strip().replace("_", " "), item)
     elif isinstance(value, (list, tuple)):
         if not value:
             return
         short = len(value) <= _LONGEST and not isinstance(value[0], (list, tuple))
         text = ", ".join(map(str, value)) if short else f"{len(value)} entries (--json)"
         yield prefix, text
+    elif isinstance(value, float):
+        yield prefix, f"{value:.7g}"
     elif value is not None and value != "":
         yield prefix, str(value)

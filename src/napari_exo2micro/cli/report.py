@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from napari_exo2micro.cli.output import console, note, table
@@ -105,14 +106,15 @@ def _scale_lines(result: Mapping[str, Any]) -> Iterable[str]:
 
 
 def _output_lines(result: Mapping[str, Any]) -> Iterable[str]:
-    outputs = [str(path) for path in _paths(result.get("outputs", ()))]
-    pictures = [path for path in outputs if path.endswith(".png")]
-    differences = [path for path in outputs if "04_difference_difference" in path]
-    for index, path in enumerate(sorted(differences)):
-        yield f"{'difference' if index == 0 else '':<12}{path}"
+    outputs = [Path(str(path)) for path in _paths(result.get("outputs", ()))]
+    pictures = [path for path in outputs if path.suffix == ".png"]
+    images = sorted(p for p in outputs if p.name.startswith("04_difference_diff"))
+    if images:
+        yield f"{'difference':<12}{images[0].parent}"
+    for path in images:
+        yield f"{'':<12}  {path.name}"
     if pictures:
-        folder = pictures[0].replace("\\", "/").rpartition("/")[0]
-        yield f"{'pictures':<12}{len(pictures)} in {folder}"
+        yield f"{'pictures':<12}{len(pictures)} in {pictures[0].parent}"
 
 
 def _paths(outputs: Any) -> Iterable[Any]:

@@ -225,7 +225,7 @@ def _simulate(shape: tuple[int, int], seed: int, monitor: Monitor) -> SimulatedP
     return simulate_section(
         shape,
         seed=seed,
-        angle_deg=round(float(random.uniform(-12.0, 12.0)), 2),
+        angle_deg=round(float(random.choice([-1, 1]) * random.uniform(5.0, 12.0)), 2),
         scale=round(float(random.uniform(0.94, 1.06)), 4),
         shift=(
             round(float(random.uniform(-60.0, 60.0)), 1),
