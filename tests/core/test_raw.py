@@ -148,6 +148,17 @@ def test_sums_never_wrap_or_clip(
     assert f"exceed {top}; both images are widened to {wider}" in told[-1]
 
 
+@pytest.mark.parametrize(("top", "dtype"), [(1 << 20, "float32"), (1 << 29, "float64")])
+def test_sums_of_wide_integers_are_exact(tmp_path: Path, top: int, dtype: str) -> None:
+    """The largest sum comes after one that already needs a wider type."""
+    red = noise("uint32") + 70000
+    red[-1, -1] = top + 1
+    image = rgb(red, red, 1, dtype="uint32")
+    pair = RawPair.from_files(*write(tmp_path, image, image))
+    assert pair.post.dtype == np.dtype(dtype)
+    np.testing.assert_array_equal(pair.post.read(), red.astype(np.int64) * 2 + 1)
+
+
 def test_sums_that_fit_are_not_widened(tmp_path: Path) -> None:
     red = np.full(SHAPE, 250, np.uint8)
     write(tmp_path, rgb(red, 5, 0), rgb(0, red, 0))
@@ -295,6 +306,14 @@ def test_arrays_become_a_pair(dtype: str) -> None:
     assert pair.post.dtype.isnative
     assert pair.channels is None
     assert pair.post.path is None
+
+
+def test_wide_integers_of_an_array_become_floats_with_a_warning() -> None:
+    wide = noise("uint32") + (1 << 20)
+    pair = RawPair.from_arrays(wide, wide)
+    assert pair.post.dtype == np.float32
+    np.testing.assert_array_equal(pair.post.read(), wide)
+    assert "float32 (exact up to 2**24)" in pair.warnings[0]
 
 
 def test_an_array_is_fingerprinted_by_its_pixels_or_its_file(tmp_path: Path) -> None:

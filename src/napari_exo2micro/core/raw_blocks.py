@@ -148,11 +148,12 @@ class BlockReader:
         height, step = self._image.height, self.block_rows
         for y0 in range(0, height, step):
             yield self.read(y0, min(y0 + step, height))
-        status = self._image.path.stat()
-        if (status.st_size, status.st_mtime_ns) != (
-            self._image.size,
-            self._image.mtime_ns,
-        ):
+        try:
+            status = self._image.path.stat()
+            now = status.st_size, status.st_mtime_ns
+        except OSError:
+            now = (0, 0)
+        if now != (self._image.size, self._image.mtime_ns):
             raise RawDataError(
                 f"{self._image.path}: changed while it was read; wait until it is "
                 "complete and run again"

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import math
 import re
-from typing import Any
+import struct
+from typing import Any, BinaryIO
 
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-__all__ = ["choose_page", "colour_table", "read_colours"]
+__all__ = ["check_directory", "choose_page", "colour_table", "read_colours"]
 
 LOGGER = logging.getLogger(__name__)
 
@@ -19,6 +20,43 @@ _REDUCED = 1
 _MASK = 4
 _PAGES_LOOKED_AT = 32
 _ALPHA = (1, 2)
+_MOST_VALUES = 1 << 22
+
+
+def check_directory(file: BinaryIO) -> None:
+    """Refuse a file whose first directory lists absurdly many values.
+
+    tifffile would read all of them, gigabytes if the file is that long.
+
+    Parameters
+    ----------
+    file : file object
+        The open file.
+
+    Raises
+    ------
+    ValueError, struct.error
+        If a list of strips, or the like, has more than 4 million entries, or
+        the directory is cut off.
+    """
+    head = file.read(16)
+    order = "<" if head[:2] == b"II" else ">"
+    (version,) = struct.unpack_from(f"{order}H", head, 2)
+    if version == 43:
+        where, start, count, size, layout = "Q", 8, "Q", 20, "HHQ8x"
+    elif version == 42:
+        where, start, count, size, layout = "I", 4, "H", 12, "HHI4x"
+    else:
+        raise ValueError(f"version {version} where 42 or 43 is wanted")
+    file.seek(struct.unpack_from(order + where, head, start)[0])
+    width = struct.calcsize(count)
+    (entries,) = struct.unpack(order + count, file.read(width))
+    if entries > 4096:
+        raise ValueError(f"{entries} tags")
+    for tag, _, values in struct.iter_unpack(order + layout, file.read(size * entries)):
+        # the tags of the image itself; private ones may be long and are not read
+        if 254 <= tag <= 347 and values > _MOST_VALUES:
+            raise ValueError(f"tag {tag} lists {values} values")
 
 
 def choose_page(tif: tifffile.TiffFile) -> tuple[tifffile.TiffPage, list[str]]:

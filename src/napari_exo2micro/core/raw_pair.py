@@ -154,7 +154,9 @@ class RawPair:
         _check_fit(names[0], post.shape, post.dtype, names[1], pre.shape, pre.dtype)
         dtype = choose_dtype(np.dtype(post.dtype), max(most_post, most_pre))
         return cls(
-            array_image(post, post_path, dtype), array_image(pre, pre_path, dtype)
+            array_image(post, post_path, dtype),
+            array_image(pre, pre_path, dtype),
+            warnings=_widening(np.dtype(post.dtype), dtype, (0,)),
         )
 
 

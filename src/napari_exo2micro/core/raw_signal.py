@@ -79,13 +79,14 @@ def measure(image: TiffImage, monitor: Monitor | None = None) -> Measured:
             if monitor is not None:
                 done = (block.y0 + len(block.data)) / image.height
                 monitor.report(done, f"reading {image.path.name}")
+    pixels = image.height * image.width
     if bad:
         kind = "NaN or infinite" if dtype.kind == "f" else "negative"
+        found = f"{bad} of its {pixels * count} {'pixels' if count == 1 else 'samples'}"
         raise RawDataError(
-            f"{image.path}: {bad} of its {image.height * image.width} pixels are "
-            f"{kind}; export it without them, for example with 0 instead"
+            f"{image.path}: {found} are {kind}; export it without them, for example "
+            "with 0 instead"
         )
-    pixels = image.height * image.width
     return Measured(tuple(total / pixels for total in totals), tuple(lit), largest)
 
 

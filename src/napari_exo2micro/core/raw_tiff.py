@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,7 +15,12 @@ from numpy.typing import NDArray
 
 from napari_exo2micro.core.errors import RawDataError, RawFileNotFoundError
 from napari_exo2micro.core.raw_guard import AGAIN, require_memory, tiff_errors
-from napari_exo2micro.core.raw_pages import choose_page, colour_table, read_colours
+from napari_exo2micro.core.raw_pages import (
+    check_directory,
+    choose_page,
+    colour_table,
+    read_colours,
+)
 
 __all__ = ["TiffImage", "open_tiff"]
 
@@ -152,14 +158,18 @@ def open_tiff(path: Path | str) -> TiffImage:
     path = Path(path)
     try:
         status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise RawDataError(f"{path}: is no ordinary file; replace it by a TIFF")
         with path.open("rb") as file:
             start = file.read(4)
+            if start[:2] in (b"II", b"MM"):
+                file.seek(0)
+                with tiff_errors(path, "its header is damaged"):
+                    check_directory(file)
     except OSError as error:
-        reason = "is a link whose target is gone" if path.is_symlink() else "is missing"
-        if path.exists():
-            reason = f"cannot be opened ({error.strerror})"
         raise RawFileNotFoundError(
-            f"{path}: {reason}; check the file and its permissions"
+            f"{path}: {_why_not_opened(path, error)}; check the file and its "
+            "permissions"
         ) from error
     if status.st_size == 0:
         raise RawDataError(f"{path}: the file has no bytes; {AGAIN}")
@@ -171,6 +181,12 @@ def open_tiff(path: Path | str) -> TiffImage:
     with tiff_errors(path, "its header is damaged"), tifffile.TiffFile(path) as tif:
         page, warnings = choose_page(tif)
         return _describe(path, status.st_size, status.st_mtime_ns, tif, page, warnings)
+
+
+def _why_not_opened(path: Path, error: OSError) -> str:
+    if path.exists():
+        return f"cannot be opened ({error.strerror})"
+    return "is a link whose target is gone" if path.is_symlink() else "is missing"
 
 
 def _describe(
