@@ -1,0 +1,1 @@
+"""Figures: one module a family; each draws what somebody else computed."""

@@ -1,0 +1,125 @@
+"""Colours, sizes and number formats that all figures share."""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Final
+
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.font_manager import FontProperties, findfont, get_font
+
+from napari_exo2micro.core.photometry import ScaleEstimate
+
+__all__ = [
+    "ALL_COLOUR",
+    "DIFFERENCE_COLOURS",
+    "GRID_COLOUR",
+    "MUTED",
+    "NO_DATA_COLOUR",
+    "POST_COLOUR",
+    "PRE_COLOUR",
+    "RAW_PRE_COLOUR",
+    "SCALE_COLOURS",
+    "WARNING_COLOUR",
+    "method_words",
+    "plain_number",
+    "printable",
+    "scale_colour",
+    "scale_words",
+    "short_count",
+]
+
+POST_COLOUR: Final = "#138a4b"
+PRE_COLOUR: Final = "#c2189b"
+RAW_PRE_COLOUR: Final = "#767676"
+ALL_COLOUR: Final = "#222222"
+WARNING_COLOUR: Final = "#c00000"
+MUTED: Final = "#555555"
+GRID_COLOUR: Final = "#dddddd"
+NO_DATA_COLOUR: Final = "#ffffff"
+
+SCALE_COLOURS: Final[dict[str, str]] = {
+    "moffat": "#00cc88",
+    "percentile": "#ff9933",
+    "manual": "#ff3366",
+}
+"""Colour of the line of each scale, by method."""
+
+_OTHER_SCALES: Final = ("#3366ff", "#9955cc", "#008b9a", "#886622")
+
+DIFFERENCE_COLOURS: Final = LinearSegmentedColormap.from_list(
+    "difference",
+    [
+        (0.0, "#c8ecff"),
+        (0.2, "#3fa7e8"),
+        (0.36, "#1b4f9c"),
+        (0.5, "#000000"),
+        (0.64, "#a33a06"),
+        (0.8, "#f39b1d"),
+        (1.0, "#fff3b0"),
+    ],
+    # An odd number of colours: one of them is that of zero, pure black.
+    N=511,
+)
+DIFFERENCE_COLOURS.set_bad(NO_DATA_COLOUR)
+
+_FONT: Final = FontProperties(family="DejaVu Sans")
+
+
+def scale_colour(method: str, index: int = 0) -> str:
+    """Return the colour of a scale's line; `index` tells other methods apart."""
+    return SCALE_COLOURS.get(method, _OTHER_SCALES[index % len(_OTHER_SCALES)])
+
+
+def method_words(method: str, percentile: float | None = None) -> str:
+    """Return a scale method in words for a legend."""
+    if percentile is not None:
+        return f"Percentile {percentile:g}"
+    return "By hand" if method == "manual" else method.replace("_", " ").capitalize()
+
+
+def scale_words(estimate: ScaleEstimate) -> str:
+    """Return a scale for a legend: its method, its value and how sure it is."""
+    text = f"{method_words(estimate.method, estimate.percentile)}\n"
+    if estimate.uncertainty > 0:
+        digits = min(max(-math.floor(math.log10(estimate.uncertainty)), 0), 6)
+        text += f"{estimate.scale:.{digits}f} ± {estimate.uncertainty:.{digits}f}"
+    else:
+        text += f"{estimate.scale:.5g}"
+    if estimate.offset:
+        text += f"\nplus {estimate.offset:.3g} grey levels"
+    return text.replace("-", "\u2212")
+
+
+@functools.cache
+def _glyphs() -> frozenset[int]:
+    return frozenset(get_font(findfont(_FONT)).get_charmap())
+
+
+def printable(text: str) -> str:
+    """Return a text with each character that the font lacks replaced by a box."""
+    known = _glyphs()
+    return "".join(c if c.isprintable() and ord(c) in known else "\u25a1" for c in text)
+
+
+def short_count(value: float, _position: object = None) -> str:
+    """Return a pixel count for an axis: 500, 20 k, 3 M, 0.01."""
+    size = abs(value)
+    for limit, unit in ((1e9, " G"), (1e6, " M"), (1e4, " k")):
+        if size >= limit:
+            return plain_number(value / (1e3 if unit == " k" else limit)) + unit
+    return plain_number(value)
+
+
+def plain_number(value: float, _position: object = None) -> str:
+    """Return a number without mathematical markup and with a true minus sign."""
+    if value == 0 or not math.isfinite(value):
+        return "0" if value == 0 else str(value)
+    if abs(value) >= 1e7 or abs(value) < 1e-4:
+        text = f"{value:.3g}"
+    elif abs(value) >= 1000:
+        text = f"{value:.0f}"
+    else:
+        text = f"{value:.4g}"
+    return text.replace("-", "\u2212")
