@@ -28,7 +28,7 @@ from napari_exo2micro.core.raw import (
     load_image_pair,
     open_image_pair,
 )
-from napari_exo2micro.core.raw_channels import ChannelMeans, decide_channels
+from napari_exo2micro.core.raw.channels import ChannelMeans, decide_channels
 
 SHAPE = (60, 72)
 REAL = Path(__file__).parents[3] / "shared" / "data" / "real"

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from napari_exo2micro.core.errors import RawDataError, RawFileNotFoundError
 from napari_exo2micro.core.raw import RawPair
-from napari_exo2micro.core.raw_blocks import BlockReader
-from napari_exo2micro.core.raw_tiff import TiffImage, open_tiff
+from napari_exo2micro.core.raw.blocks import BlockReader
+from napari_exo2micro.core.raw.tiff import TiffImage, open_tiff
 
 resource = pytest.importorskip("resource")
 
@@ -138,7 +138,7 @@ def test_a_header_that_claims_too_much_takes_no_memory(tmp_path: Path) -> None:
     (tmp_path / "x.tif").write_bytes(hand_made(MILLION, MILLION, compression=50000))
     code = """
         import resource, sys
-        from napari_exo2micro.core.raw_tiff import open_tiff
+        from napari_exo2micro.core.raw.tiff import open_tiff
         from napari_exo2micro.core.errors import RawDataError
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         try:

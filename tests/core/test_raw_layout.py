@@ -27,7 +27,7 @@ from napari_exo2micro.core.raw import (
     list_dyes,
     list_samples,
 )
-from napari_exo2micro.core.raw_names import parse_raw_name
+from napari_exo2micro.core.raw.names import parse_raw_name
 
 
 def touch(folder: Path, *names: str) -> Path:

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_exo2micro.core import raw_loaders
 from napari_exo2micro.core.errors import (
     DataWarning,
     ParameterError,
@@ -24,6 +23,9 @@ from napari_exo2micro.core.raw import (
     open_image_pair,
     register_loader,
     survey_raw_channels,
+)
+from napari_exo2micro.core.raw import (
+    loaders as raw_loaders,
 )
 
 

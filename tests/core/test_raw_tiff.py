@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from napari_exo2micro.core.raw import RawPair
-from napari_exo2micro.core.raw_blocks import BlockReader
-from napari_exo2micro.core.raw_tiff import open_tiff
+from napari_exo2micro.core.raw.blocks import BlockReader
+from napari_exo2micro.core.raw.tiff import open_tiff
 
 SHAPE = (75, 90)
 WHOLE = {

@@ -17,11 +17,6 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from napari_exo2micro.core import (
-    simulate_camera,
-    simulate_plan,
-    simulate_rock,
-)
 from napari_exo2micro.core.errors import (
     CancelledError,
     OutputError,
@@ -32,8 +27,11 @@ from napari_exo2micro.core.monitor import Monitor
 from napari_exo2micro.core.simulate import (
     SimulatedPair,
     Truth,
+    camera,
+    plan,
     read_truth,
     registration_error,
+    rock,
     simulate_section,
     write_large_pair,
     write_pair,
@@ -313,14 +311,14 @@ def test_deformation_is_as_long_as_told_and_no_projective_map() -> None:
 def test_transform_turns_about_the_centres(
     angle_deg: float, scale: float, dx: float, mirrored: bool
 ) -> None:
-    asked = simulate_plan.SectionSettings(
+    asked = plan.SectionSettings(
         shape=(201, 301),
         angle_deg=angle_deg,
         scale=scale,
         shift=(dx, 5.0),
         mirrored=mirrored,
     )
-    transform = simulate_plan._true_transform(asked, (101, 401))
+    transform = plan._true_transform(asked, (101, 401))
     found = transform.decompose()
     assert found["scale"] == pytest.approx(scale)
     assert found["mirrored"] == float(mirrored)
@@ -382,7 +380,7 @@ def test_large_writer_writes_what_is_made_in_memory(
 ) -> None:
     small_windows(monkeypatch, 200)
     # The way of a large section: coarse light and texture tiles.
-    monkeypatch.setattr(simulate_rock, "_WHOLE_GRID_PIXELS", 1000)
+    monkeypatch.setattr(rock, "_WHOLE_GRID_PIXELS", 1000)
     asked: dict[str, Any] = {"seed": 5, "dtype": dtype, **MOVE}
     pair = simulate_section((450, 530), channels=channels, **asked)
     paths = write_large_pair(
@@ -394,7 +392,7 @@ def test_large_writer_writes_what_is_made_in_memory(
 
 
 def small_windows(monkeypatch: pytest.MonkeyPatch, side: int) -> None:
-    monkeypatch.setattr(simulate_camera, "WINDOW", side)
+    monkeypatch.setattr(camera, "WINDOW", side)
 
 
 @pytest.mark.parametrize("large", [False, True])
@@ -403,7 +401,7 @@ def test_windows_leave_no_seams(
     monkeypatch: pytest.MonkeyPatch, large: bool, difficulty: dict[str, Any]
 ) -> None:
     if large:
-        monkeypatch.setattr(simulate_rock, "_WHOLE_GRID_PIXELS", 1000)
+        monkeypatch.setattr(rock, "_WHOLE_GRID_PIXELS", 1000)
     asked: dict[str, Any] = {
         "microbes": 100,
         "uneven_light": 0.3,
@@ -419,7 +417,7 @@ def test_windows_leave_no_seams(
 
 
 def test_truth_of_the_large_way_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(simulate_rock, "_WHOLE_GRID_PIXELS", 1000)
+    monkeypatch.setattr(rock, "_WHOLE_GRID_PIXELS", 1000)
     pair = exact()
     best = rms(residual(pair))
     assert best < 0.5
@@ -518,6 +516,6 @@ def test_benchmark_pairs_are_those_promised(pairs: ModuleType) -> None:
         assert np.hypot(*spec.kwargs["shift"]) <= 170
     for spec in every:
         assert spec.shape == (2400, 2800)
-        simulate_plan.SectionSettings(shape=spec.shape, **spec.kwargs)
+        plan.SectionSettings(shape=spec.shape, **spec.kwargs)
         json.dumps(dict(spec.kwargs))
     assert ranged == pairs.documented_range_pairs()

@@ -1,0 +1,171 @@
+"""Fingerprints: which bytes a result was made from."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from napari_exo2micro.core.errors import CheckpointError, RawFileNotFoundError
+
+__all__ = ["BackgroundFingerprint", "RawFingerprint"]
+
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class RawFingerprint:
+    """Size, time and content of a raw file.
+
+    Attributes
+    ----------
+    size : int
+        Bytes.
+    mtime_ns : int
+        Time of the last change, ns since 1970; 0 for an array without a file.
+    sha256 : str
+        Hexadecimal digest of the content.
+    """
+
+    size: int
+    mtime_ns: int
+    sha256: str
+
+    @classmethod
+    def of(cls, path: Path, stop: threading.Event | None = None) -> RawFingerprint:
+        """Read a file and return its fingerprint.
+
+        Parameters
+        ----------
+        path : pathlib.Path
+            The file.
+        stop : threading.Event, optional
+            Ends the reading early; the digest is then worthless.
+
+        Raises
+        ------
+        RawFileNotFoundError
+            If the file cannot be read.
+        """
+        digest = hashlib.sha256()
+        buffer = bytearray(_CHUNK)
+        view = memoryview(buffer)
+        try:
+            with path.open("rb", buffering=0) as file:
+                status = path.stat()
+                while count := file.readinto(buffer):
+                    digest.update(view[:count])
+                    if stop is not None and stop.is_set():
+                        break
+        except OSError as error:
+            raise RawFileNotFoundError(
+                f"{path}: cannot be read ({error.strerror}); check the file and "
+                "its permissions"
+            ) from error
+        return cls(status.st_size, status.st_mtime_ns, digest.hexdigest())
+
+    def to_dict(self) -> dict[str, int | str]:
+        """Return the three fields for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> RawFingerprint:
+        """Return the fingerprint that `to_dict` wrote.
+
+        Raises
+        ------
+        CheckpointError
+            If a field is missing or of another type.
+        """
+        try:
+            size, mtime_ns, sha256 = (
+                fields["size"],
+                fields["mtime_ns"],
+                fields["sha256"],
+            )
+            if not isinstance(sha256, str):
+                raise TypeError(f"sha256 is {sha256!r}")
+            return cls(int(size), int(mtime_ns), sha256)
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(
+                f"a raw file's fingerprint needs size, mtime_ns and sha256 ({error}); "
+                "make the checkpoint again"
+            ) from error
+
+    def same_content(self, other: RawFingerprint) -> bool:
+        """Tell whether both stand for the same bytes, whatever their times."""
+        return self.size == other.size and self.sha256 == other.sha256
+
+    def matches(self, path: Path | str) -> bool:
+        """Tell whether a file still has this content.
+
+        Equal size and time are trusted; another size is a no; with equal size
+        and another time the content is read.
+
+        Parameters
+        ----------
+        path : pathlib.Path or str
+            The file; one that is gone does not match.
+        """
+        path = Path(path)
+        try:
+            status = path.stat()
+        except OSError:
+            return False
+        if status.st_size != self.size:
+            return False
+        if status.st_mtime_ns == self.mtime_ns:
+            return True
+        try:
+            return RawFingerprint.of(path).sha256 == self.sha256
+        except RawFileNotFoundError:
+            return False
+
+
+class BackgroundFingerprint:
+    """A fingerprint that is computed while the pixels are being read.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._stop = threading.Event()
+        self._result: RawFingerprint | None = None
+        self._error: RawFileNotFoundError | None = None
+        # a daemon, so that a refused pair does not hold up the end of a program
+        self._thread = threading.Thread(
+            target=self._run, name=f"sha256 {path.name}", daemon=True
+        )
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._result = RawFingerprint.of(self._path, self._stop)
+        except RawFileNotFoundError as error:
+            self._error = error
+
+    def cancel(self) -> None:
+        """Stop reading; `result` may not be asked for afterwards."""
+        self._stop.set()
+
+    def result(self) -> RawFingerprint:
+        """Wait for the fingerprint and return it.
+
+        Raises
+        ------
+        RawFileNotFoundError
+            If the file could not be read.
+        """
+        self._thread.join()
+        if self._result is None:
+            raise self._error or RawFileNotFoundError(
+                f"{self._path}: was not read to its end; run again"
+            )
+        return self._result

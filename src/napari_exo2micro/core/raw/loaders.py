@@ -1,0 +1,187 @@
+"""Loaders of raw data: the built-in one, registered ones, those of packages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any
+
+from napari_exo2micro.core.errors import (
+    Exo2MicroError,
+    ParameterError,
+    RawDataError,
+    RawFileNotFoundError,
+)
+
+__all__ = [
+    "Loader",
+    "call_loader",
+    "get_loader",
+    "loader_name",
+    "loader_names",
+    "register_loader",
+]
+
+Loader = Callable[..., tuple[Any, Any, Path | str | None, Path | str | None]]
+
+ENTRY_POINT_GROUP = "napari_exo2micro.loaders"
+DEFAULT_LOADER = "tiff"
+_LOADERS: dict[str, Loader] = {}
+
+
+def register_loader(name: str, function: Loader) -> Loader:
+    """Make a loader known under a name, for this process.
+
+    A package makes its loader known to all processes with an entry point of the
+    group ``napari_exo2micro.loaders``.
+
+    Parameters
+    ----------
+    name : str
+        Name to ask for it with.
+    function : callable
+        Called as ``function(sample, dye, raw_dir=...)``; returns
+        ``(post_im, pre_im, post_path, pre_path)``, two 2-D arrays of one dtype
+        and the files they came from, or None for those.
+
+    Returns
+    -------
+    callable
+        The same function.
+
+    Raises
+    ------
+    ParameterError
+        If the name is empty or belongs to another loader, or if `function`
+        cannot be called.
+
+    Examples
+    --------
+    >>> def load_scan(sample, dye, raw_dir="raw"):
+    ...     return post, pre, None, None
+    >>> _ = register_loader("scan", load_scan)
+    >>> get_loader("scan") is load_scan
+    True
+    """
+    if not str(name).strip():
+        raise ParameterError(f"a loader needs a name, found {name!r}; choose a word")
+    if not callable(function):
+        raise ParameterError(
+            f"loader '{name}' must be a function with the signature of "
+            f"load_image_pair, found {type(function).__name__}"
+        )
+    if _LOADERS.get(name, function) is not function:
+        raise ParameterError(
+            f"the name '{name}' belongs to another loader; choose a name that is "
+            f"none of {', '.join(loader_names())}"
+        )
+    _LOADERS[name] = function
+    return function
+
+
+def loader_names() -> tuple[str, ...]:
+    """Return the names of all loaders, those of installed packages included."""
+    return tuple(sorted(_LOADERS.keys() | _entry_points().keys()))
+
+
+def get_loader(loader: str | Loader | None = None) -> Loader:
+    """Return a loader by name.
+
+    Parameters
+    ----------
+    loader : str, callable or None
+        A name, a loader itself, or None for the built-in one, ``'tiff'``.
+
+    Returns
+    -------
+    callable
+        With the signature of `load_image_pair`.
+
+    Raises
+    ------
+    ParameterError
+        If the name is unknown, or the package that offers it cannot be imported.
+    """
+    if loader is None:
+        loader = DEFAULT_LOADER
+    if not isinstance(loader, str):
+        if callable(loader):
+            return loader
+        raise ParameterError(
+            "a loader is a name or a function with the signature of "
+            f"load_image_pair, found {type(loader).__name__}"
+        )
+    if loader in _LOADERS:
+        return _LOADERS[loader]
+    offered = _entry_points().get(loader)
+    if offered is None:
+        raise ParameterError(
+            f"there is no loader '{loader}'; choose one of {', '.join(loader_names())}"
+        )
+    try:
+        function = offered.load()
+    except Exception as error:
+        raise ParameterError(
+            f"loader '{loader}' ({offered.value}) cannot be imported ({error}); "
+            "repair or uninstall the package that offers it"
+        ) from error
+    return register_loader(loader, function)
+
+
+def loader_name(loader: Loader) -> str:
+    """Return the name a loader is registered under, or that of the function."""
+    for name, function in _LOADERS.items():
+        if function is loader:
+            return name
+    return str(getattr(loader, "__name__", type(loader).__name__))
+
+
+def call_loader(
+    loader: Loader, sample: str, dye: str, raw_dir: Path | str
+) -> tuple[Any, Any, Path | str | None, Path | str | None]:
+    """Call a loader of somebody else's; what it raises becomes a typed error.
+
+    Parameters
+    ----------
+    loader : callable
+        With the signature of `load_image_pair`.
+    sample, dye : str
+        What is asked for.
+    raw_dir : pathlib.Path or str
+        The raw folder.
+
+    Returns
+    -------
+    tuple
+        The four things that a loader returns, not checked further.
+
+    Raises
+    ------
+    RawDataError
+        If the loader fails or returns something else than four things; a
+        `RawFileNotFoundError` if it did not find a file.
+    """
+    what = f"loader '{loader_name(loader)}' for sample '{sample}', dye '{dye}'"
+    try:
+        result: Any = loader(sample, dye, raw_dir=raw_dir)
+    except Exo2MicroError:
+        raise
+    except FileNotFoundError as error:
+        raise RawFileNotFoundError(f"{what}: file not found ({error})") from error
+    except Exception as error:
+        raise RawDataError(
+            f"{what}: failed with {type(error).__name__} ({error}); correct the loader"
+        ) from error
+    if not isinstance(result, tuple | list) or len(result) != 4:
+        count = f" of {len(result)}" if isinstance(result, tuple | list) else ""
+        raise RawDataError(
+            f"{what}: a tuple (post_im, pre_im, post_path, pre_path) is wanted, found "
+            f"a {type(result).__name__}{count}; correct the loader"
+        )
+    post, pre, post_path, pre_path = result
+    return post, pre, post_path, pre_path
+
+
+def _entry_points() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}

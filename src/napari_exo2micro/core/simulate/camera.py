@@ -1,0 +1,298 @@
+"""A camera that photographs a simulated scene, window by window."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_exo2micro.core.monitor import Monitor
+from napari_exo2micro.core.simulate.scene import Layer
+from napari_exo2micro.core.simulate.truth import Deformation
+
+__all__ = ["WINDOW", "Camera", "SmoothField", "bands", "microbe_flux"]
+
+# The side of a window. Noise is drawn for each window of this grid, so an image
+# is the same whether it is made in memory or written band by band.
+WINDOW = 1024
+# Signal, in 8-bit grey levels, at which shot noise equals read noise.
+_SHOT_EQUALS_READ = 40.0
+# Half width at half maximum of a Gaussian, in standard deviations.
+_HALF_WIDTH = math.sqrt(2.0 * math.log(2.0))
+
+FloatGrid = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class SmoothField:
+    """A smooth function of an image point: a sum of products f(x) g(y).
+
+    Attributes
+    ----------
+    terms : ndarray, shape (N, 5), float64
+        Each term: weight, then centre and width along x and along y, px.
+    kind : {'waves', 'blobs'}
+        Whether a factor is ``cos(pi (x - centre) / width)`` or a Gaussian of
+        standard deviation `width`.
+    """
+
+    terms: NDArray[np.float64]
+    kind: str
+
+    def window(self, y0: int, y1: int, x0: int, x1: int) -> FloatGrid:
+        """Return the field on a window, shape (y1 - y0, x1 - x0)."""
+        x = np.arange(x0, x1, dtype=np.float64)
+        y = np.arange(y0, y1, dtype=np.float64)
+        weight, cx, wx, cy, wy = self.terms.T
+        along_x = self._factor((x[None, :] - cx[:, None]) / wx[:, None])
+        along_y = self._factor((y[:, None] - cy[None, :]) / wy[None, :])
+        field = (along_y * weight).astype(np.float32) @ along_x.astype(np.float32)
+        return np.asarray(field, dtype=np.float32)
+
+    def _factor(self, distance: NDArray[np.float64]) -> NDArray[np.float64]:
+        if self.kind == "waves":
+            return np.cos(math.pi * distance)
+        return np.exp(-0.5 * distance**2)
+
+    def _scaled(self, shape: tuple[int, int], peak: float) -> SmoothField:
+        """Return the field with `peak` as its largest size in the image."""
+        step = max(1, max(shape) // 64)
+        coarse = SmoothField(
+            self.terms / np.array([1.0, step, step, step, step]), self.kind
+        ).window(0, shape[0] // step + 1, 0, shape[1] // step + 1)
+        terms = self.terms.copy()
+        terms[:, 0] *= peak / float(np.abs(coarse).max())
+        return SmoothField(terms, self.kind)
+
+    @classmethod
+    def uneven(
+        cls, shape: tuple[int, int], strength: float, rng: np.random.Generator
+    ) -> SmoothField:
+        """Return slow waves between about -strength and +strength."""
+        rows, columns = shape
+        terms = [
+            (
+                rng.uniform(0.5, 1.0) * rng.choice([-1.0, 1.0]),
+                rng.uniform(0.0, columns),
+                columns * rng.uniform(0.6, 1.6),
+                rng.uniform(0.0, rows),
+                rows * rng.uniform(0.6, 1.6),
+            )
+            for _ in range(3)
+        ]
+        return cls(np.array(terms), "waves")._scaled(shape, strength)
+
+    @classmethod
+    def glow(
+        cls, shape: tuple[int, int], peak: float, rng: np.random.Generator
+    ) -> SmoothField:
+        """Return a few broad blobs of light, `peak` at the brightest point."""
+        rows, columns = shape
+        side = min(shape)
+        terms = [
+            (
+                rng.uniform(0.4, 1.0),
+                columns * rng.uniform(0.1, 0.9),
+                side * rng.uniform(0.15, 0.35),
+                rows * rng.uniform(0.1, 0.9),
+                side * rng.uniform(0.15, 0.35),
+            )
+            for _ in range(3)
+        ]
+        return cls(np.array(terms), "blobs")._scaled(shape, peak)
+
+
+@dataclass(frozen=True, eq=False)
+class Camera:
+    """One photograph of a scene.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Rows and columns.
+    to_scene : ndarray, shape (3, 3)
+        From this image's px to scene px.
+    layers : tuple of Layer
+        Factors of the light.
+    glass, gain, offset : float
+        ``image = gain * (glass + light) + offset``, 8-bit grey levels.
+    noise : float
+        Read noise, 8-bit grey levels.
+    dtype : numpy.dtype
+        Type of the image.
+    grey_level : float
+        Grey levels of that type to one of an 8-bit image.
+    seed : tuple of int
+        Of the noise.
+    deformation : Deformation, optional
+        To be undone after `to_scene`.
+    light, glow : SmoothField, optional
+        Relative unevenness of the light, and light added to it.
+    blur : float
+        Defocus: standard deviation of the blur, px.
+    microbes : ndarray, structured, optional
+        Spots in this image, as in `Truth.microbes`, brightness in 8-bit levels.
+    """
+
+    shape: tuple[int, int]
+    to_scene: NDArray[np.float64]
+    layers: tuple[Layer, ...]
+    glass: float
+    gain: float
+    offset: float
+    noise: float
+    dtype: np.dtype[Any]
+    grey_level: float
+    seed: tuple[int, ...]
+    deformation: Deformation | None = None
+    light: SmoothField | None = None
+    glow: SmoothField | None = None
+    blur: float = 0.0
+    microbes: NDArray[np.void] | None = None
+
+    def window(self, row: int, column: int) -> NDArray[Any]:
+        """Return one window of the grid of windows, in the image's type.
+
+        Parameters
+        ----------
+        row, column : int
+            Which window, counted from the top left; those at the right and the
+            lower edge are smaller.
+        """
+        y0, x0 = row * WINDOW, column * WINDOW
+        y1 = min(y0 + WINDOW, self.shape[0])
+        x1 = min(x0 + WINDOW, self.shape[1])
+        seen = self._focused(y0, y1, x0, x1)
+        if self.light is not None:
+            seen *= 1.0 + self.light.window(y0, y1, x0, x1)
+        if self.microbes is not None:
+            self._add_microbes(seen, y0, x0)
+        if self.glow is not None:
+            seen += self.glow.window(y0, y1, x0, x1)
+        if self.offset:
+            seen += np.float32(self.offset)
+        if self.noise:
+            self._add_noise(seen, row, column)
+        return self._digitised(seen)
+
+    def _focused(self, y0: int, y1: int, x0: int, x1: int) -> FloatGrid:
+        """Return gain times the scene, blurred when out of focus."""
+        halo = math.ceil(4.0 * self.blur)
+        seen = self._scene(y0 - halo, y1 + halo, x0 - halo, x1 + halo)
+        if halo:
+            blurred = cv2.GaussianBlur(seen, (2 * halo + 1,) * 2, self.blur)
+            seen = np.array(blurred[halo:-halo, halo:-halo], dtype=np.float32)
+        return seen
+
+    def _scene(self, y0: int, y1: int, x0: int, x1: int) -> FloatGrid:
+        size = (y1 - y0, x1 - x0)
+        if self.deformation is None:
+            start = np.array([[1, 0, x0], [0, 1, y0], [0, 0, 1.0]])
+            factors = [layer.warp(self.to_scene @ start, size) for layer in self.layers]
+        else:
+            y, x = np.mgrid[y0:y1, x0:x1].astype(np.float64)
+            grid = np.stack([x, y, np.ones_like(x)], axis=-1) @ self.to_scene.T
+            points = self.deformation.undo(grid[..., :2] / grid[..., 2:])
+            factors = [
+                layer.sample(points[..., 0], points[..., 1]) for layer in self.layers
+            ]
+        seen = factors[0]
+        for factor in factors[1:]:
+            seen *= factor
+        seen += np.float32(self.glass)
+        seen *= np.float32(self.gain)
+        return seen
+
+    def _add_microbes(self, seen: FloatGrid, y0: int, x0: int) -> None:
+        table = self.microbes
+        if table is None:
+            return
+        rows, columns = seen.shape
+        long = table["radius"] * np.sqrt(table["elongation"]) / _HALF_WIDTH
+        reach = np.ceil(4.0 * long + math.hypot(1.0, self.blur) * 4.0)
+        near = (
+            (table["x"] + reach >= x0)
+            & (table["x"] - reach < x0 + columns)
+            & (table["y"] + reach >= y0)
+            & (table["y"] - reach < y0 + rows)
+        )
+        for spot, far in zip(table[near], reach[near], strict=True):
+            top = max(math.floor(spot["y"] - far), y0)
+            bottom = min(math.ceil(spot["y"] + far) + 1, y0 + rows)
+            left = max(math.floor(spot["x"] - far), x0)
+            right = min(math.ceil(spot["x"] + far) + 1, x0 + columns)
+            if top >= bottom or left >= right:
+                continue
+            seen[top - y0 : bottom - y0, left - x0 : right - x0] += self._spot(
+                spot, top, bottom, left, right
+            )
+
+    def _spot(
+        self, spot: np.void, top: int, bottom: int, left: int, right: int
+    ) -> FloatGrid:
+        """Return one microbe on a box: a Gaussian rod, blurred like the image."""
+        sigma = spot["radius"] / _HALF_WIDTH
+        ratio = math.sqrt(spot["elongation"])
+        long, short = sigma * ratio, sigma / ratio
+        wide, narrow = math.hypot(long, self.blur), math.hypot(short, self.blur)
+        peak = spot["brightness"] * long * short / (wide * narrow)
+        cos = math.cos(math.radians(spot["angle_deg"]))
+        sin = math.sin(math.radians(spot["angle_deg"]))
+        dx = np.arange(left, right)[None, :] - spot["x"]
+        dy = np.arange(top, bottom)[:, None] - spot["y"]
+        u, v = (cos * dx + sin * dy) / wide, (cos * dy - sin * dx) / narrow
+        return np.asarray(peak * np.exp(-0.5 * (u * u + v * v)), dtype=np.float32)
+
+    def _add_noise(self, seen: FloatGrid, row: int, column: int) -> None:
+        rng = np.random.Generator(np.random.SFC64([*self.seed, row, column]))
+        noise = rng.standard_normal(seen.shape, dtype=np.float32)
+        spread = np.maximum(seen, np.float32(0.0))
+        spread *= np.float32(1.0 / _SHOT_EQUALS_READ)
+        spread += np.float32(1.0)
+        np.sqrt(spread, out=spread)
+        noise *= spread
+        noise *= np.float32(self.noise)
+        seen += noise
+
+    def _digitised(self, seen: FloatGrid) -> NDArray[Any]:
+        if self.grey_level != 1.0:
+            seen *= np.float32(self.grey_level)
+        if self.dtype.kind == "f":
+            return seen.astype(self.dtype)
+        top = float(np.iinfo(self.dtype).max)
+        seen += np.float32(0.5)
+        np.clip(seen, 0.0, top, out=seen)
+        return seen.astype(self.dtype)
+
+
+def microbe_flux(
+    radius: NDArray[np.float64], brightness: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the light of Gaussian spots: the sum of their px, grey levels."""
+    return 2.0 * math.pi * (radius / _HALF_WIDTH) ** 2 * brightness
+
+
+def bands(camera: Camera, monitor: Monitor) -> Iterator[tuple[int, NDArray[Any]]]:
+    """Render an image as bands of rows, from the top, with two threads."""
+    rows, columns = camera.shape
+    down, across = math.ceil(rows / WINDOW), math.ceil(columns / WINDOW)
+    with ThreadPoolExecutor(max_workers=2) as pool:
+
+        def start(row: int) -> list[Any]:
+            return [pool.submit(camera.window, row, i) for i in range(across)]
+
+        ahead = start(0)
+        try:
+            for row in range(down):
+                running, ahead = ahead, start(row + 1) if row + 1 < down else []
+                band = np.concatenate([job.result() for job in running], axis=1)
+                monitor.report((row + 1) / down, "photographed the section")
+                yield row * WINDOW, band
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
