@@ -29,8 +29,8 @@ from napari_exo2micro.core.parameter import ParameterValue
 from napari_exo2micro.core.provenance import Provenance
 from napari_exo2micro.core.rasters import bands
 from napari_exo2micro.core.raw import Loader, check_name, find_pair, get_loader
-from napari_exo2micro.core.raw_fingerprint import RawFingerprint
-from napari_exo2micro.core.raw_tiff import open_tiff
+from napari_exo2micro.core.raw.fingerprint import RawFingerprint
+from napari_exo2micro.core.raw.tiff import open_tiff
 from napari_exo2micro.core.stages import STAGE_NAMES, STAGES
 from napari_exo2micro.core.transforms import Transform
 
