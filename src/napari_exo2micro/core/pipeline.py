@@ -25,7 +25,7 @@ from napari_exo2micro.core.padding import canvas_shape, frame, padded_bands
 from napari_exo2micro.core.parameter import ParameterValue
 from napari_exo2micro.core.parameter_table import PARAMETERS
 from napari_exo2micro.core.provenance import digest
-from napari_exo2micro.core.raw import open_image_pair
+from napari_exo2micro.core.raw import get_loader, loader_name, open_image_pair
 from napari_exo2micro.core.sample_files import SampleFiles
 from napari_exo2micro.core.stages import STAGE_NAMES, STAGES
 from napari_exo2micro.core.transforms import Transform
@@ -197,19 +197,20 @@ class SampleDye(SampleFiles):
         pad = _int(self.params["pad"])
         shape = canvas_shape(pair.post.shape, pair.pre.shape, pad)
         sides = {"post": pair.post, "pre": pair.pre}
-        raw = {
+        raw: dict[str, Any] = {
             side: {
                 "file": str(image.path or ""),
                 **image.fingerprint().to_dict(),
             }
             for side, image in sides.items()
         }
+        raw["loader"] = loader_name(get_loader(self._loader))
         canvas = {
             "post_frame": frame(pair.post.shape, pad),
             "pre_frame": frame(pair.pre.shape, pad),
             "channels": pair.channels,
         }
-        hashes = [raw[side]["sha256"] for side in ("post", "pre")]
+        hashes = [raw["loader"], *(raw[side]["sha256"] for side in sides)]
         for index, (side, image) in enumerate(sides.items()):
             provenance = self._provenance(
                 1,

@@ -28,7 +28,13 @@ from napari_exo2micro.core.padding import canvas_shape
 from napari_exo2micro.core.parameter import ParameterValue
 from napari_exo2micro.core.provenance import Provenance
 from napari_exo2micro.core.rasters import bands
-from napari_exo2micro.core.raw import Loader, check_name, find_pair, get_loader
+from napari_exo2micro.core.raw import (
+    Loader,
+    check_name,
+    find_pair,
+    get_loader,
+    loader_name,
+)
 from napari_exo2micro.core.raw.fingerprint import RawFingerprint
 from napari_exo2micro.core.raw.tiff import open_tiff
 from napari_exo2micro.core.stages import STAGE_NAMES, STAGES
@@ -196,6 +202,12 @@ class SampleFiles:
         raw = found.provenance.raw if found.provenance else {}
         if not raw:
             return ""
+        loader = loader_name(get_loader(self._loader))
+        if raw["loader"] != loader:
+            return (
+                f"{found.image.path.name} is not used: the loader '{raw['loader']}' "
+                f"made it, now '{loader}' is asked for"
+            )
         paths = {side: Path(raw[side]["file"]) for side in ("post", "pre")}
         if self._loader is None:
             try:

@@ -69,6 +69,7 @@ __all__ = [
     "list_dyes",
     "list_samples",
     "load_image_pair",
+    "loader_name",
     "loader_names",
     "open_image_pair",
     "register_loader",
