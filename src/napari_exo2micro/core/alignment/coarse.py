@@ -1,0 +1,634 @@
+"""Stage 2: from two padded canvases to a map that the interior vouches for."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_exo2micro.core.alignment.boundary import (
+    Section,
+    boundary_ring,
+    find_section,
+    masked_brightness,
+)
+from napari_exo2micro.core.alignment.correlation import (
+    Candidate,
+    Pattern,
+    grid_nodes,
+    refine_candidate,
+    search_grid,
+)
+from napari_exo2micro.core.alignment.ecc import refine_ecc
+from napari_exo2micro.core.alignment.icp import correction_of, match_contours
+from napari_exo2micro.core.alignment.interior import refine_interior_sift
+from napari_exo2micro.core.alignment.orientation import (
+    search_features,
+    search_full_circle,
+)
+from napari_exo2micro.core.alignment.overlap import (
+    Overlap,
+    Texture,
+    interior_texture,
+    score_overlap,
+)
+from napari_exo2micro.core.alignment.patches import Agreement, agree_on_patches
+from napari_exo2micro.core.alignment.quality import State, Verdict
+from napari_exo2micro.core.alignment.views import Frame, View, between, open_view
+from napari_exo2micro.core.errors import ParameterError, RegistrationError
+from napari_exo2micro.core.monitor import Monitor
+from napari_exo2micro.core.rasters import ImageLike, warp_window
+from napari_exo2micro.core.transforms import Transform
+
+__all__ = ["BoundaryAlignment", "recover_transform", "register_highorder"]
+
+logger = logging.getLogger(__name__)
+
+_BASE_SIDE = 1600
+_CONTOUR_SIDE = 1024
+_SCORE_SIDE = 512
+_GRID_SIDE = 224
+_COARSE_SIDES = (192, 512)
+_RECOVERED_PX = 0.3
+
+#: Scores of unrelated interiors stay below 6, those of the same one above 10.
+SCORE_NEEDED = 8.0
+#: Patches that must agree on one map, as a number and as a part of all.
+PATCHES_NEEDED = 8
+SHARE_NEEDED = 0.25
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BoundaryAlignment:
+    """What stage 2 found.
+
+    Attributes
+    ----------
+    transform : Transform
+        Post (fixed) to pre (moving), full-resolution px of the canvas.
+    coarse_transform : Transform
+        The same after the coarse search alone, before ICP.
+    verdict : Verdict
+        Whether the interior vouches for `transform`, and the figures.
+    method : {'boundary', 'features', 'full circle', 'none'}
+        Which search it comes from.
+    post_contour, pre_contour : ndarray, shape (N, 2), float64
+        Outlines (x, y), each in px of its own canvas; may be empty.
+    icp_transform : Transform or None
+        What ICP proposed, accepted or not.
+    ecc_transform : Transform or None
+        What the ECC pass proposed, kept or not.
+    """
+
+    transform: Transform
+    coarse_transform: Transform
+    verdict: Verdict
+    method: str
+    post_contour: NDArray[np.float64]
+    pre_contour: NDArray[np.float64]
+    icp_transform: Transform | None = None
+    ecc_transform: Transform | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Limits:
+    """How far ICP may move away from the coarse result."""
+
+    max_translation: float
+    max_rotation: float
+    max_scale_delta: float
+    max_scale_diff: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """What the coarse search covers and looks at."""
+
+    use_edges: bool
+    boundary_width: float
+    boundary_smooth: float
+    angles: list[float]
+    angle_step: float
+    scales: list[float]
+    scale_step: float
+    multiscale: bool
+    down_scale: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """Views, sections and textures of both images, made once."""
+
+    post: View
+    pre: View
+    post_section: Section
+    pre_section: Section
+    post_texture: Texture
+    pre_texture: Texture
+    post_small: Texture
+    pre_small: Texture
+
+    @property
+    def centre(self) -> NDArray[np.float64]:
+        """Middle of the section in the post-stain image, full-resolution px."""
+        y, x = np.nonzero(self.post_section.mask)
+        if not len(y):
+            return self.post.centre
+        return self.post_section.view.to_full(np.array([[x.mean(), y.mean()]]))[0]
+
+    def score(self, transform: Transform) -> Overlap:
+        """Return the score of the interiors under a transform."""
+        return score_overlap(self.post_small, self.pre_small, transform)
+
+
+@dataclass(slots=True)
+class _Result:
+    """One result on its way through the checks."""
+
+    method: str
+    transform: Transform
+    coarse: Transform
+    overlap: Overlap
+    agreement: Agreement | None = None
+    broken: str = ""
+    icp: Transform | None = None
+    numbers: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def vouched(self) -> bool:
+        """Whether the interior says that this is right."""
+        return (
+            self.agreement is not None
+            and self.overlap.score >= SCORE_NEEDED
+            and self.agreement.n_agreeing >= PATCHES_NEEDED
+            and self.agreement.share >= SHARE_NEEDED
+        )
+
+    @property
+    def rank(self) -> tuple[bool, float]:
+        """Order of results: vouched for first, then by the number in agreement."""
+        count = 0 if self.agreement is None else self.agreement.n_agreeing
+        return self.vouched, count + self.overlap.score
+
+
+def register_highorder(
+    post_im: ImageLike,
+    pre_im: ImageLike,
+    *,
+    post_frame: Frame | None = None,
+    pre_frame: Frame | None = None,
+    use_edges: bool = True,
+    boundary_width: float = 15,
+    boundary_smooth: float = 10,
+    rotation_search: bool = True,
+    angle_range: float = 20,
+    angle_step: float = 1,
+    scale_search: bool = True,
+    scale_min: float = 0.85,
+    scale_max: float = 1.15,
+    scale_step: float = 0.05,
+    multiscale: bool = True,
+    down_scale: float = 0.3,
+    max_translation: float = 200,
+    max_rotation: float = 5.0,
+    max_scale_delta: float = 0.2,
+    max_scale_diff: float = 0.15,
+    fine_ecc: bool = False,
+    stopit: int = 500,
+    stopdelta: float = 1e-6,
+    orientation_search: bool = True,
+    monitor: Monitor | None = None,
+) -> BoundaryAlignment:
+    """Align two sections by their outlines, and check it on their interiors.
+
+    Parameters
+    ----------
+    post_im, pre_im : ImageLike, shape (rows, columns)
+        Padded canvases of the post-stain (fixed) and pre-stain (moving) image:
+        zero outside the frame. uint8, uint16, float32 or float64.
+    post_frame, pre_frame : tuple of int, optional
+        (x0, y0, width, height) of the real data, px; by default the bounding
+        box of what is not zero.
+    use_edges : bool
+        The coarse search correlates rings along the outlines; False: the
+        smoothed brightness inside them.
+    boundary_width : float
+        Thickness of the ring, px at coarse scale (`down_scale` / 4).
+    boundary_smooth : float
+        Sigma of the Gaussian that softens ring or brightness, px at coarse
+        scale.
+    rotation_search, scale_search : bool
+        Whether turns and isotropic magnifications are searched.
+    angle_range, angle_step : float
+        The turns: up to this on either side, and the step, degrees.
+    scale_min, scale_max, scale_step : float
+        The magnifications (from post to pre).
+    multiscale : bool
+        Whether the coarse search runs before ICP; False: ICP starts from the
+        images as they lie.
+    down_scale : float
+        Four times the coarse scale; for images that are small or very large at
+        that scale, 192 to 512 px are used and the ring keeps its thickness on
+        the section of a large one.
+    max_translation : float
+        Largest movement of the section's middle by ICP, full-resolution px.
+    max_rotation : float
+        Largest turn by ICP, degrees.
+    max_scale_delta, max_scale_diff : float
+        Largest deviation of either ICP magnification from 1, and largest
+        difference of the two.
+    fine_ecc : bool
+        Whether a homography that maximises the correlation of the interiors is
+        sought at the end; it is kept when it does better.
+    stopit, stopdelta : int, float
+        Its largest number of iterations and the change at which it stops.
+    orientation_search : bool
+        Whether features are searched over any turn and both hands when the
+        interior does not vouch for the outline's result.
+    monitor : Monitor, optional
+        Told the fraction done and asked whether to stop.
+
+    Returns
+    -------
+    BoundaryAlignment
+        Its verdict is 'ok' only when the interiors agree: a correlation peak
+        far above those of other shifts, and patches that agree on one map.
+
+    Raises
+    ------
+    RegistrationError
+        If an image is empty, constant or too small.
+    ParameterError
+        If a search range is empty.
+
+    Notes
+    -----
+    Outlines say where a section lies, seldom which way round; so the winner is
+    checked on what lies inside. Patches of the interior that agree also remove
+    what little error the outlines left.
+    """
+    monitor = monitor or Monitor()
+    if not 0.0 < down_scale <= 1.0:
+        raise ParameterError(
+            f"down_scale must be above 0 and at most 1, not {down_scale:g}"
+        )
+    turn = abs(angle_range) if rotation_search else 0.0
+    # From the middle outwards, so that no turn at all is always tried.
+    half = grid_nodes(0.0, turn, angle_step)
+    search = _Search(
+        use_edges=use_edges,
+        boundary_width=boundary_width,
+        boundary_smooth=boundary_smooth,
+        angles=sorted({-a for a in half} | set(half)),
+        angle_step=angle_step if rotation_search else 0.0,
+        scales=grid_nodes(scale_min, scale_max, scale_step) if scale_search else [1.0],
+        scale_step=scale_step if scale_search else 0.0,
+        multiscale=multiscale,
+        down_scale=down_scale,
+    )
+    limits = _Limits(max_translation, max_rotation, max_scale_delta, max_scale_diff)
+    monitor.report(0.0, "reading the images at reduced size")
+    pair = _prepare(
+        open_view(post_im, post_frame, _BASE_SIDE, name="post"),
+        open_view(pre_im, pre_frame, _BASE_SIDE, name="pre"),
+    )
+    monitor.report(0.2, "comparing the outlines")
+    result = _from_boundary(pair, search, limits, monitor.part(0.2, 0.5))
+    results = [result]
+    if orientation_search and (not result.vouched or result.broken):
+        logger.info(
+            "the outlines could not decide (interior score %.1f); searching features "
+            "over any turn and both hands",
+            result.overlap.score,
+        )
+        results += _from_features(pair, monitor.part(0.5, 0.7))
+        if not any(r.vouched for r in results):
+            results += _from_full_circle(pair, search.scales, monitor.part(0.7, 0.85))
+    # A result within its limits goes before one that broke them.
+    best = max(results, key=lambda r: (r.vouched, not r.broken, r.rank))
+    ecc_note = ""
+    proposed = None
+    if fine_ecc:
+        monitor.report(0.85, "maximising the correlation")
+        ecc_note, proposed = _fine_ecc(pair, best, stopit=stopit, stopdelta=stopdelta)
+    monitor.report(1.0, "sections aligned")
+    return BoundaryAlignment(
+        transform=best.transform,
+        coarse_transform=best.coarse,
+        verdict=_verdict(pair, best, result, orientation_search, ecc_note),
+        method=best.method if best.vouched or best is result else "none",
+        post_contour=_full_contour(pair.post_section),
+        pre_contour=_full_contour(pair.pre_section),
+        icp_transform=best.icp,
+        ecc_transform=proposed,
+    )
+
+
+def _prepare(post: View, pre: View) -> _Pair:
+    sections, large, small = [], [], []
+    for view in (post, pre):
+        contour_view = view.reduced(_CONTOUR_SIDE)
+        section = find_section(contour_view)
+        sections.append(section)
+        inside = section if section.trusted else None
+        large.append(interior_texture(contour_view, inside))
+        small.append(interior_texture(view.reduced(_SCORE_SIDE), inside))
+    return _Pair(post, pre, *sections, *large, *small)
+
+
+def _from_boundary(
+    pair: _Pair, search: _Search, limits: _Limits, monitor: Monitor
+) -> _Result:
+    numbers: dict[str, float] = {}
+    coarse = Transform.identity()
+    if search.multiscale:
+        candidates = _coarse_candidates(pair, search, monitor.part(0.0, 0.6))
+        if candidates:
+            scored = [(pair.score(c.transform).score, c) for c in candidates]
+            # The interior chooses where it can tell, otherwise the outline.
+            telling = max(scored, key=lambda entry: entry[0])
+            chosen = telling[1] if telling[0] >= SCORE_NEEDED else scored[0][1]
+            coarse = chosen.transform
+            numbers["boundary_score"] = chosen.score
+    monitor.report(0.6, "matching the outlines point by point")
+    transform, icp, broken, found = _icp(pair, coarse, limits)
+    numbers.update(found)
+    overlap = pair.score(transform)
+    result = _Result(
+        "boundary", transform, coarse, overlap, broken=broken, icp=icp, numbers=numbers
+    )
+    _settle(pair, result)
+    if not result.vouched and icp is not None and not broken:
+        # ICP may have slid along an outline that is not the same in both.
+        plain = _Result(
+            "boundary", coarse, coarse, pair.score(coarse), icp=icp, numbers=numbers
+        )
+        _settle(pair, plain)
+        if plain.vouched:
+            return plain
+    return result
+
+
+def _coarse_candidates(
+    pair: _Pair, search: _Search, monitor: Monitor
+) -> list[Candidate]:
+    """Return the best of the coarse search, refined between the nodes."""
+    nominal = 0.25 * search.down_scale
+    full_side = max(
+        side * view.factor for view in (pair.post, pair.pre) for side in view.image.shape
+    )
+    side = int(np.clip(round(nominal * full_side), *_COARSE_SIDES))
+    patterns = []
+    for section in (pair.post_section, pair.pre_section):
+        view = section.view.reduced(side)
+        # A very large image is seen at less than the coarse scale: the ring
+        # keeps its thickness on the section. A small one is seen at more.
+        ratio = min(1.0, 1.0 / (nominal * view.factor))
+        smooth = search.boundary_smooth * ratio
+        if search.use_edges:
+            values = boundary_ring(
+                section, view, width=search.boundary_width * ratio, smooth=smooth
+            )
+        else:
+            values = masked_brightness(section, view, smooth=smooth)
+        patterns.append(Pattern(view, values))
+    post, pre = patterns
+    found = search_grid(
+        post.reduced(_GRID_SIDE),
+        pre.reduced(_GRID_SIDE),
+        angles=search.angles,
+        scales=search.scales,
+        monitor=monitor,
+    )
+    refined = [
+        refine_candidate(
+            post,
+            pre,
+            candidate,
+            angle_step=search.angle_step,
+            scale_step=search.scale_step,
+            angle_limits=(search.angles[0], search.angles[-1]),
+            scale_limits=(search.scales[0], search.scales[-1]),
+        )
+        for candidate in found
+    ]
+    return sorted(refined, key=lambda candidate: -candidate.score)
+
+
+def _icp(
+    pair: _Pair, coarse: Transform, limits: _Limits
+) -> tuple[Transform, Transform | None, str, dict[str, float]]:
+    """Return the result, what ICP proposed, the limits it broke, and figures."""
+    post, pre = pair.post_section, pair.pre_section
+    reach = 0.06 * float(np.sqrt(max(post.mask.sum(), 1.0)))
+    found = match_contours(
+        post.contour,
+        pre.contour,
+        between(post.view, pre.view, coarse),
+        reach=max(reach, 8.0),
+    )
+    if found is None:
+        return coarse, None, "", {}
+    fine = pre.view.to_full @ found.transform @ post.view.to_full.inverse()
+    change = correction_of(coarse, fine, pair.centre)
+    numbers = {
+        "icp_rms_px": found.rms * pre.view.factor,
+        "icp_agreeing": found.overlap,
+        "icp_translation_px": change.translation,
+        "icp_rotation_deg": change.rotation_deg,
+        "icp_scale_min": change.scales[0],
+        "icp_scale_max": change.scales[1],
+    }
+    broken = change.beyond(
+        max_translation=limits.max_translation,
+        max_rotation=limits.max_rotation,
+        max_scale_delta=limits.max_scale_delta,
+        max_scale_diff=limits.max_scale_diff,
+    )
+    return (coarse if broken else fine), fine, broken, numbers
+
+
+def _settle(pair: _Pair, result: _Result) -> None:
+    """Let the patches of the interior judge a result, and finish it."""
+    found = agree_on_patches(pair.post_texture, pair.pre_texture, result.transform)
+    if found is None:
+        return
+    overlap = pair.score(found.transform)
+    before = result.agreement, result.overlap
+    result.agreement, result.overlap = found, overlap
+    if result.vouched and not result.broken:
+        result.transform = found.transform
+    elif not result.vouched:
+        result.agreement, result.overlap = before[0] or found, before[1]
+
+
+def _from_features(pair: _Pair, monitor: Monitor) -> list[_Result]:
+    results = []
+    for match in search_features(pair.post, pair.pre, monitor=monitor):
+        result = _Result(
+            "features", match.transform, match.transform, pair.score(match.transform)
+        )
+        result.numbers["feature_inliers"] = float(match.n_inliers)
+        result.numbers["feature_matches"] = float(match.n_matches)
+        _settle(pair, result)
+        results.append(result)
+    return results
+
+
+def _from_full_circle(
+    pair: _Pair, scales: list[float], monitor: Monitor
+) -> list[_Result]:
+    low, high = scales[0], scales[-1]
+    count = max(1, round(np.log(high / low) / 0.04) + 1) if high > low else 1
+    nodes = [float(s) for s in np.geomspace(low, high, count)]
+    candidates = search_full_circle(
+        pair.post_small, pair.pre_small, scales=nodes, monitor=monitor
+    )
+    scored = [(pair.score(c.transform), c) for c in candidates]
+    scored.sort(key=lambda entry: -entry[0].score)
+    results = []
+    for overlap, candidate in scored[:2]:
+        result = _Result(
+            "full circle", candidate.transform, candidate.transform, overlap
+        )
+        _settle(pair, result)
+        results.append(result)
+    return results
+
+
+def _fine_ecc(
+    pair: _Pair, best: _Result, *, stopit: int, stopdelta: float
+) -> tuple[str, Transform | None]:
+    """Try the ECC pass on a result; return why it was not kept, if so."""
+    found = refine_ecc(
+        pair.post_small,
+        pair.pre_small,
+        best.transform,
+        stopit=stopit,
+        stopdelta=stopdelta,
+    )
+    if found is None:
+        return "fine_ecc did not converge: the result before it stands", None
+    best.numbers["ecc_before"] = found.before
+    best.numbers["ecc_after"] = found.after
+    moved = found.transform(pair.centre[None]) - best.transform(pair.centre[None])
+    shift = float(np.linalg.norm(moved))
+    best.numbers["ecc_shift_px"] = shift
+    if not found.after > found.before:
+        return (
+            f"fine_ecc lowered the correlation from {found.before:.3f} to "
+            f"{found.after:.3f}: the result before it stands"
+        ), found.transform
+    best.transform = found.transform
+    best.overlap = pair.score(found.transform)
+    return "", found.transform
+
+
+def _verdict(
+    pair: _Pair, best: _Result, first: _Result, searched: bool, ecc_note: str
+) -> Verdict:
+    parts = best.transform.decompose()
+    centre = pair.centre[None]
+    agreement = best.agreement
+    numbers = {
+        **first.numbers,
+        **best.numbers,
+        "overlap_score": best.overlap.score,
+        "overlap_correlation": best.overlap.correlation,
+        "overlap_share": best.overlap.share,
+        "angle_deg": parts["angle_deg"],
+        "scale": parts["scale"],
+        "mirrored": parts["mirrored"],
+        "shift_px": float(np.linalg.norm(best.transform(centre) - centre)),
+        "post_cut_fraction": pair.post_section.cut_fraction,
+        "pre_cut_fraction": pair.pre_section.cut_fraction,
+        "post_area_fraction": pair.post_section.area_fraction,
+        "pre_area_fraction": pair.pre_section.area_fraction,
+        "patches": float(agreement.n_patches) if agreement else 0.0,
+        "patches_agreeing": float(agreement.n_agreeing) if agreement else 0.0,
+        "accuracy_px": agreement.accuracy if agreement and best.vouched else -1.0,
+    }
+    state: State = "ok"
+    reasons = []
+    if best.broken:
+        state = "fell_back"
+        reasons.append(f"ICP {best.broken}; the coarse result stands")
+    if not best.vouched:
+        state = "failed"
+        agreeing = int(numbers["patches_agreeing"])
+        reasons.append(
+            f"the interiors do not agree: overlap score {best.overlap.score:.1f} "
+            f"({SCORE_NEEDED:g} needed), {agreeing} of {int(numbers['patches'])} "
+            f"patches on one map ({PATCHES_NEEDED} and "
+            f"{100 * SHARE_NEEDED:g} % needed)"
+        )
+        if not searched:
+            reasons.append("turn orientation_search on to try any turn and both hands")
+    if ecc_note:
+        state = "fell_back" if state == "ok" else state
+        reasons.append(ecc_note)
+    numbers = {key: float(v) for key, v in numbers.items() if np.isfinite(v)}
+    return Verdict(state, "; ".join(reasons), numbers)
+
+
+def _full_contour(section: Section) -> NDArray[np.float64]:
+    if not len(section.contour):
+        return np.empty((0, 2))
+    return section.view.to_full(section.contour)
+
+
+def recover_transform(warped: ImageLike, original: ImageLike) -> Transform | None:
+    """Find the transform by which one image was made from the other.
+
+    Parameters
+    ----------
+    warped : ImageLike, shape (rows, columns)
+        A pre-stain image that stage 2 had warped, its matrix lost.
+    original : ImageLike, shape (rows, columns)
+        The padded pre-stain canvas that it was made from.
+
+    Returns
+    -------
+    Transform or None
+        From points of `warped` to points of `original`, full-resolution px; to
+        about 0.1 px. None when the images do not show the same to that measure.
+    """
+    try:
+        start = register_highorder(warped, original)
+        if start.verdict.state != "ok":
+            return None
+        found = refine_interior_sift(warped, original, start.transform)
+    except RegistrationError:
+        return None
+    if found.method != "tiles" or not 0.0 <= found.accuracy_px <= _RECOVERED_PX:
+        return None
+    if _likeness(warped, original, found.transform, found.tiles.centres) < 0.95:
+        return None
+    return found.transform
+
+
+def _likeness(
+    warped: ImageLike,
+    original: ImageLike,
+    transform: Transform,
+    centres: NDArray[np.float64],
+) -> float:
+    """Return the median correlation of small full-resolution windows."""
+    half = 64
+    found = []
+    for x, y in centres[:: max(1, len(centres) // 40)]:
+        x0, y0 = int(x) - half, int(y) - half
+        if x0 < 0 or y0 < 0:
+            continue
+        x1, y1 = x0 + 2 * half, y0 + 2 * half
+        if x1 > warped.shape[1] or y1 > warped.shape[0]:
+            continue
+        a = np.asarray(warped[y0:y1, x0:x1], dtype=np.float64).ravel()
+        b = warp_window(original, transform, y0, y1, x0, x1).astype(np.float64).ravel()
+        a, b = a - a.mean(), b - b.mean()
+        norm = float(np.linalg.norm(a) * np.linalg.norm(b))
+        if norm > 0.0:
+            found.append(float(a @ b) / norm)
+    return float(np.median(found)) if len(found) >= 5 else 0.0

@@ -1,0 +1,308 @@
+"""The coarse search: turn and magnification on a grid, shift by correlation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft
+
+from napari_exo2micro.core.alignment.views import View, between
+from napari_exo2micro.core.errors import ParameterError
+from napari_exo2micro.core.monitor import Monitor
+from napari_exo2micro.core.transforms import Transform
+
+__all__ = ["Candidate", "Pattern", "grid_nodes", "refine_candidate", "search_grid"]
+
+FloatImage = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One turn and magnification with its best shift.
+
+    Attributes
+    ----------
+    angle_deg, scale : float
+        Of the map from post (fixed) to pre (moving).
+    mirrored : bool
+        Whether the pre-stain image is turned over.
+    score : float
+        Normalised correlation of the two patterns, -1 to 1.
+    transform : Transform
+        Post to pre, full-resolution px of the canvas.
+    """
+
+    angle_deg: float
+    scale: float
+    mirrored: bool
+    score: float
+    transform: Transform
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pattern:
+    """What is correlated: a ring, a brightness or a texture on a view's grid.
+
+    Attributes
+    ----------
+    view : View
+        Gives the place of the pixels.
+    values : ndarray, shape (rows, columns) of `view`, float32
+        Zero where there is nothing to compare.
+    """
+
+    view: View
+    values: FloatImage
+
+    def reduced(self, max_side: int) -> Pattern:
+        """Return the pattern with its longer side at most `max_side` px."""
+        view = self.view.reduced(max_side)
+        if view is self.view:
+            return self
+        size = (view.image.shape[1], view.image.shape[0])
+        small = cv2.resize(self.values, size, interpolation=cv2.INTER_AREA)
+        return Pattern(view, np.asarray(small, np.float32))
+
+    def extent(self) -> tuple[NDArray[np.float64], float, float]:
+        """Return the middle, half side and radius of what is not empty, in px."""
+        magnitude = np.abs(self.values)
+        seen = magnitude > 0.02 * float(magnitude.max(initial=0.0))
+        y, x = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
+        if not len(y):
+            return np.zeros(2), 0.0, 0.0
+        middle = np.array([(x[0] + x[-1]) / 2.0, (y[0] + y[-1]) / 2.0])
+        half = np.array([x[-1] - x[0], y[-1] - y[0]]) / 2.0 + 1.0
+        rows, columns = np.nonzero(seen)
+        radius = float(
+            np.sqrt(((columns - middle[0]) ** 2 + (rows - middle[1]) ** 2).max()) + 1.0
+        )
+        return middle, float(half.max()), radius
+
+
+def grid_nodes(low: float, high: float, step: float) -> list[float]:
+    """Return the nodes from `low` to `high`, both included, `step` apart.
+
+    Raises
+    ------
+    ParameterError
+        If the range is empty or the step is not positive.
+    """
+    if not step > 0.0:
+        raise ParameterError(f"a search needs a step above 0, not {step:g}")
+    if low > high:
+        raise ParameterError(
+            f"the search range is empty: its lower end {low:g} is above its upper "
+            f"end {high:g}; exchange them"
+        )
+    count = math.floor((high - low) / step + 1e-9)
+    nodes = [low + k * step for k in range(count + 1)]
+    if high - nodes[-1] > 1e-9 * max(abs(high), 1.0):
+        nodes.append(high)
+    return nodes
+
+
+class _Correlator:
+    """Correlates one post pattern with turned and magnified pre patterns."""
+
+    def __init__(self, post: Pattern, pre: Pattern, smallest_scale: float) -> None:
+        self._post, self._pre = post, pre
+        post_middle, post_half, _ = post.extent()
+        pre_middle, _, pre_radius = pre.extent()
+        # The origin of both patterns; a whole pixel, so that post is not
+        # resampled.
+        self._origin = np.rint(post_middle)
+        self._post_centre = post.view.to_full(self._origin[None])[0]
+        self._pre_centre = pre.view.to_full(pre_middle[None])[0]
+        relative = pre.view.factor / post.view.factor
+        reach = pre_radius * relative / smallest_scale
+        self._reach = math.ceil(max(post_half, min(reach, 4.0 * post_half + 8.0)))
+        self._limit = math.ceil(0.5 * max(post_half, reach)) + 2
+        side = math.ceil(post_half) + self._reach + self._limit + 4
+        self._side = int(fft.next_fast_len(side, real=True))
+        rows, columns = post.values.shape
+        grid = np.zeros((self._side, self._side), np.float32)
+        x, y = np.meshgrid(np.arange(columns), np.arange(rows))
+        # Circular placing: the origin sits at element (0, 0).
+        yy = (y - int(self._origin[1])) % self._side
+        xx = (x - int(self._origin[0])) % self._side
+        np.add.at(grid, (yy, xx), post.values)
+        self._spectrum = fft.rfft2(grid)
+        self._norm = float(np.linalg.norm(grid))
+        self._scratch = np.zeros((self._side, self._side), np.float32)
+
+    def __call__(self, angle_deg: float, scale: float, mirrored: bool) -> Candidate:
+        """Return the best shift for one turn, magnification and hand."""
+        turned = Transform.similarity(
+            angle_deg=angle_deg,
+            scale=scale,
+            mirrored=mirrored,
+            centre=(float(self._post_centre[0]), float(self._post_centre[1])),
+            translation=(
+                float(self._pre_centre[0] - self._post_centre[0]),
+                float(self._pre_centre[1] - self._post_centre[1]),
+            ),
+        )
+        small = between(self._post.view, self._pre.view, turned)
+        half = min(self._reach, (self._side - 1) // 2)
+        size = 2 * half + 1
+        place = Transform.similarity(
+            translation=(float(self._origin[0] - half), float(self._origin[1] - half))
+        )
+        warped = cv2.warpAffine(
+            self._pre.values,
+            (small @ place).matrix[:2],
+            (size, size),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        )
+        norm = float(np.linalg.norm(warped)) * self._norm
+        if norm <= 0.0:
+            return Candidate(angle_deg, scale, mirrored, 0.0, turned)
+        grid = self._scratch
+        grid[:] = 0.0
+        grid[: half + 1, : half + 1] = warped[half:, half:]
+        grid[: half + 1, self._side - half :] = warped[half:, :half]
+        grid[self._side - half :, : half + 1] = warped[:half, half:]
+        grid[self._side - half :, self._side - half :] = warped[:half, :half]
+        surface = fft.irfft2(
+            self._spectrum * np.conj(fft.rfft2(grid)), s=(self._side, self._side)
+        )
+        limit = min(self._limit, (self._side - 1) // 2)
+        index = np.arange(-limit, limit + 1)
+        near = surface[np.ix_(index % self._side, index % self._side)]
+        row, column = np.unravel_index(int(np.argmax(near)), near.shape)
+        dy, dx = _parabola_peak(near, int(row), int(column))
+        # post(p + d) looks like the turned pre at p.
+        shift = np.array([dx - limit, dy - limit])
+        moved = between(self._post.view, self._pre.view, turned) @ (
+            Transform.similarity(translation=(-float(shift[0]), -float(shift[1])))
+        )
+        full = self._pre.view.to_full @ moved @ self._post.view.to_full.inverse()
+        score = float(near[row, column]) / norm
+        return Candidate(angle_deg, scale, mirrored, score, full)
+
+
+def _parabola_peak(surface: FloatImage, row: int, column: int) -> tuple[float, float]:
+    """Return the place of a peak between the pixels."""
+
+    def vertex(before: float, here: float, after: float) -> float:
+        bend = before - 2.0 * here + after
+        return float(np.clip(0.5 * (before - after) / bend, -0.5, 0.5)) if bend else 0.0
+
+    y, x = float(row), float(column)
+    if 0 < row < surface.shape[0] - 1:
+        y += vertex(*(float(surface[row + k, column]) for k in (-1, 0, 1)))
+    if 0 < column < surface.shape[1] - 1:
+        x += vertex(*(float(surface[row, column + k]) for k in (-1, 0, 1)))
+    return y, x
+
+
+def search_grid(
+    post: Pattern,
+    pre: Pattern,
+    *,
+    angles: Iterable[float],
+    scales: Iterable[float],
+    hands: Iterable[bool] = (False,),
+    keep: int = 4,
+    monitor: Monitor | None = None,
+) -> list[Candidate]:
+    """Return the best of all turns and magnifications, best first.
+
+    Parameters
+    ----------
+    post, pre : Pattern
+        Of the fixed and the moving image.
+    angles, scales, hands : iterable
+        Nodes of the search: degrees, factors, mirrored or not.
+    keep : int
+        How many to return; neighbours on the grid of a better one are left out.
+    monitor : Monitor, optional
+        Told the fraction done.
+
+    Returns
+    -------
+    list of Candidate
+        Empty when a pattern is empty.
+
+    Notes
+    -----
+    The correlation over all shifts is computed by Fourier transforms and
+    divided by the norms of the two patterns.
+    """
+    angles, scales, hands = sorted(angles), sorted(scales), list(hands)
+    if not post.values.any() or not pre.values.any():
+        return []
+    correlate = _Correlator(post, pre, scales[0])
+    found: list[tuple[int, int, Candidate]] = []
+    for hand in hands:
+        for i, scale in enumerate(scales):
+            if monitor is not None:
+                done = (hands.index(hand) * len(scales) + i) / len(scales) / len(hands)
+                monitor.report(done, "searching turns and magnifications")
+            found.extend(
+                (i, j, correlate(angle, scale, hand)) for j, angle in enumerate(angles)
+            )
+    found.sort(key=lambda entry: (-entry[2].score, entry[0], entry[1]))
+    kept: list[tuple[int, int, Candidate]] = []
+    for i, j, candidate in found:
+        near = any(
+            abs(i - i2) <= 1 and abs(j - j2) <= 2 and candidate.mirrored == c2.mirrored
+            for i2, j2, c2 in kept
+        )
+        if not near:
+            kept.append((i, j, candidate))
+        if len(kept) == keep:
+            break
+    return [candidate for _, _, candidate in kept]
+
+
+def refine_candidate(
+    post: Pattern,
+    pre: Pattern,
+    start: Candidate,
+    *,
+    angle_step: float,
+    scale_step: float,
+    angle_limits: tuple[float, float],
+    scale_limits: tuple[float, float],
+    rounds: int = 4,
+) -> Candidate:
+    """Return a better turn and magnification between the nodes of the grid.
+
+    Parameters
+    ----------
+    post, pre : Pattern
+        Of the fixed and the moving image.
+    start : Candidate
+        A node of the grid.
+    angle_step, scale_step : float
+        Of the grid: degrees, factor; 0 leaves turn or magnification as it is.
+    angle_limits, scale_limits : tuple of float
+        The range that is not left.
+    rounds : int
+        How often the step is halved.
+
+    Returns
+    -------
+    Candidate
+        Its score is not lower than that of `start` on the same patterns.
+    """
+    correlate = _Correlator(post, pre, min(scale_limits[0], start.scale))
+    best = correlate(start.angle_deg, start.scale, start.mirrored)
+    for number in range(1, rounds + 1):
+        turn, zoom = angle_step / 2**number, scale_step / 2**number
+        moves = [(turn, 0.0), (-turn, 0.0), (0.0, zoom), (0.0, -zoom)]
+        for d_angle, d_scale in moves:
+            if d_angle == 0.0 and d_scale == 0.0:
+                continue
+            angle = float(np.clip(best.angle_deg + d_angle, *angle_limits))
+            scale = float(np.clip(best.scale + d_scale, *scale_limits))
+            trial = correlate(angle, scale, start.mirrored)
+            if trial.score > best.score:
+                best = trial
+    return best

@@ -1,0 +1,244 @@
+"""Iterative closest points on the outlines of the two sections."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from napari_exo2micro.core.transforms import Transform
+
+__all__ = ["Correction", "IcpResult", "correction_of", "match_contours"]
+
+FloatArray = NDArray[np.float64]
+
+_MAX_POINTS = 2500
+_ROUNDS = 60
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class IcpResult:
+    """An affine map that lays one contour on the other.
+
+    Attributes
+    ----------
+    transform : Transform
+        Post to pre, in the units of the contours.
+    rms : float
+        Root mean square distance of the points that agree, same units.
+    overlap : float
+        Part of the post contour that agrees, 0 to 1.
+    rounds : int
+        Iterations until it stood still.
+    """
+
+    transform: Transform
+    rms: float
+    overlap: float
+    rounds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """What ICP changed in the coarse result.
+
+    Attributes
+    ----------
+    translation : float
+        Movement of the section's middle, px.
+    rotation_deg : float
+        Turn, degrees, without sign.
+    scales : tuple of float
+        Smaller and larger magnification of the two axes.
+    """
+
+    translation: float
+    rotation_deg: float
+    scales: tuple[float, float]
+
+    def beyond(
+        self,
+        *,
+        max_translation: float,
+        max_rotation: float,
+        max_scale_delta: float,
+        max_scale_diff: float,
+    ) -> str:
+        """Return which limit is broken, with both numbers; empty when none."""
+        low, high = self.scales
+        delta = max(abs(low - 1.0), abs(high - 1.0))
+        checks = (
+            (
+                "moved the section by",
+                self.translation,
+                max_translation,
+                " px",
+                "max_translation",
+            ),
+            ("turned it by", self.rotation_deg, max_rotation, " deg", "max_rotation"),
+            (
+                "changed a magnification by",
+                delta,
+                max_scale_delta,
+                "",
+                "max_scale_delta",
+            ),
+            (
+                "made the two magnifications differ by",
+                high - low,
+                max_scale_diff,
+                "",
+                "max_scale_diff",
+            ),
+        )
+        broken = [
+            f"{what} {found:.4g}{unit}, above {name} = {limit:g}{unit}"
+            for what, found, limit, unit, name in checks
+            if found > limit
+        ]
+        return " and ".join(broken)
+
+
+def correction_of(coarse: Transform, fine: Transform, centre: FloatArray) -> Correction:
+    """Return what changed from one transform to the next.
+
+    Parameters
+    ----------
+    coarse, fine : Transform
+        Post to pre, full-resolution px.
+    centre : ndarray, shape (2,), float64
+        Middle (x, y) of the section in the post-stain image, px.
+    """
+    middle = centre[None, :]
+    moved = float(np.linalg.norm(fine(middle) - coarse(middle)))
+    change = fine.matrix[:2, :2] @ np.linalg.inv(coarse.matrix[:2, :2])
+    u, scales, vt = np.linalg.svd(change)
+    turn = u @ vt
+    rotation = float(np.degrees(np.arctan2(turn[1, 0], turn[0, 0])))
+    return Correction(moved, abs(rotation), (float(scales[1]), float(scales[0])))
+
+
+def match_contours(
+    post: FloatArray,
+    pre: FloatArray,
+    start: Transform,
+    *,
+    reach: float,
+    settle: float = 1e-3,
+) -> IcpResult | None:
+    """Lay the post contour on the pre contour by an affine map.
+
+    Parameters
+    ----------
+    post, pre : ndarray, shape (N, 2) and (M, 2), float64
+        Points (x, y) on the outlines, about 1 px apart.
+    start : Transform
+        Post to pre, from the coarse search.
+    reach : float
+        Points farther than this from the other outline take no part at first,
+        px; the reach shrinks with the distances of the points that agree.
+    settle : float
+        Stops when no point moves by more than this, px.
+
+    Returns
+    -------
+    IcpResult or None
+        None when there are too few points to say anything.
+
+    Notes
+    -----
+    Point-to-line distances [1]_ with Tukey weights, so that a chipped corner
+    or a mask that leaked does not pull; a small share of the point-to-point
+    distance keeps outlines that are nearly round from spinning, and what they
+    do not determine stays as the coarse search left it.
+
+    References
+    ----------
+    .. [1] Y. Chen and G. Medioni, "Object modelling by registration of multiple
+       range images", Image and Vision Computing 10, 1992.
+       :doi:`10.1016/0262-8856(92)90066-C`
+    """
+    if len(post) < 50 or len(pre) < 50:
+        return None
+    source = post[:: max(1, len(post) // _MAX_POINTS)]
+    tree = cKDTree(pre)
+    normals = _normals(pre, tree)
+    centre = source.mean(axis=0)
+    length = max(float(np.sqrt(np.mean((source - centre) ** 2))), 1.0)
+    x, y = ((source - centre) / length).T
+    design = np.stack([x, y, np.ones_like(x)], axis=-1)
+    matrix = start.matrix
+    mapped = start(source)
+    scale = reach
+    distance = np.zeros(len(source))
+    weight = np.zeros(len(source))
+    rounds = 0
+    for rounds in range(1, _ROUNDS + 1):
+        distance, index = tree.query(mapped)
+        scale = _spread(distance, reach)
+        weight = np.clip(1.0 - (distance / (4.685 * scale)) ** 2, 0.0, None) ** 2
+        weight[distance > reach] = 0.0
+        if np.count_nonzero(weight) < 40:
+            return None
+        gap = pre[index] - mapped
+        step = _affine_step(design, gap, normals[index], weight)
+        moved = design @ step
+        mapped = mapped + moved
+        if float(np.abs(moved).max()) < settle:
+            break
+    distance, index = tree.query(mapped)
+    line = np.abs(np.einsum("ni,ni->n", pre[index] - mapped, normals[index]))
+    agree = distance <= min(reach, max(3.0 * scale, 2.0))
+    if np.count_nonzero(agree) < 40:
+        return None
+    solution = np.linalg.lstsq(
+        np.column_stack([source, np.ones(len(source))]), mapped, rcond=None
+    )[0]
+    matrix = np.vstack([solution.T, [0.0, 0.0, 1.0]])
+    if abs(np.linalg.det(matrix)) < 1e-6:
+        return None
+    rms = float(np.sqrt(np.mean(line[agree] ** 2)))
+    return IcpResult(Transform(matrix), rms, float(agree.mean()), rounds)
+
+
+def _spread(distance: FloatArray, reach: float) -> float:
+    """Return a robust standard deviation of the distances within reach."""
+    near = distance[distance <= reach]
+    if not len(near):
+        return reach / 3.0
+    return float(np.clip(1.4826 * np.median(near), 0.7, reach / 3.0))
+
+
+def _normals(points: FloatArray, tree: cKDTree) -> FloatArray:
+    """Return unit normals of an outline from the neighbours of each point."""
+    count = min(13, len(points))
+    _, index = tree.query(points, k=count)
+    around = points[index] - points[index].mean(axis=1, keepdims=True)
+    cxx = np.mean(around[..., 0] ** 2, axis=1)
+    cyy = np.mean(around[..., 1] ** 2, axis=1)
+    cxy = np.mean(around[..., 0] * around[..., 1], axis=1)
+    # Direction of least spread.
+    along = 0.5 * np.arctan2(2.0 * cxy, cxx - cyy)
+    return np.column_stack([-np.sin(along), np.cos(along)])
+
+
+def _affine_step(
+    design: FloatArray, gap: FloatArray, normal: FloatArray, weight: FloatArray
+) -> FloatArray:
+    """Return the affine movement, shape (3, 2), that closes the gaps best."""
+    rows = np.concatenate([design * normal[:, :1], design * normal[:, 1:]], axis=1)
+    target = np.einsum("ni,ni->n", gap, normal)
+    system = rows.T @ (rows * weight[:, None])
+    right = rows.T @ (weight * target)
+    # Point-to-point part, equal for both coordinates.
+    share = 0.05
+    block = share * (design.T @ (design * weight[:, None]))
+    system[:3, :3] += block
+    system[3:, 3:] += block
+    right[:3] += share * (design.T @ (weight * gap[:, 0]))
+    right[3:] += share * (design.T @ (weight * gap[:, 1]))
+    system += 1e-4 * float(weight.sum()) * np.eye(6)
+    step: FloatArray = np.linalg.solve(system, right).reshape(2, 3).T
+    return step
