@@ -197,8 +197,10 @@ def choose_model(
     return best
 
 
-def coherent_misfit(points: FloatArray, residuals: FloatArray) -> FloatArray:
-    """Return the part of each residual that its neighbours share, px.
+def coherent_misfit(
+    points: FloatArray, residuals: FloatArray, *, apart: float = 0.0
+) -> tuple[float, float]:
+    """Return the misfit that neighbouring tiles share.
 
     Parameters
     ----------
@@ -206,26 +208,41 @@ def coherent_misfit(points: FloatArray, residuals: FloatArray) -> FloatArray:
         Places of the tiles.
     residuals : ndarray, shape (N, 2), float64
         Residuals (dx, dy), px; outliers may be among them.
+    apart : float
+        Tiles nearer than this share pixels and so noise, px.
 
     Returns
     -------
-    ndarray, shape (N,), float64
-        Square of the local median of the residuals, less what noise alone
-        gives on average; single values may be negative, px squared.
+    rms, p95 : float
+        Root mean square and 95th percentile over the tiles, px.
+
+    Notes
+    -----
+    The noise of two tiles that share no pixel is independent, so the mean of
+    the products of their residuals is the square of what they share, whatever
+    the noise. A local median takes the place of one of the two, so that
+    outliers have no say.
     """
     count = len(points)
-    k = min(_NEIGHBOURS, count)
-    if k < 4:
-        return np.zeros(count)
-    _, near = cKDTree(points).query(points, k=k)
-    local = np.median(residuals[near], axis=1)
-    # Neighbours differ by noise alone: a smooth field is the same for both.
-    step = residuals[near[:, 1:4]] - residuals[:, None, :]
-    noise = (1.4826 * np.median(np.abs(step), axis=(0, 1))) ** 2 / 2.0
-    # The variance of a median of k normal values is about pi / (2 k).
-    expected = float(noise.sum()) * np.pi / (2.0 * k)
-    squared: FloatArray = (local**2).sum(axis=1) - expected
-    return squared
+    if count < 2 * _NEIGHBOURS:
+        return 0.0, 0.0
+    distance, near = cKDTree(points).query(points, k=min(4 * _NEIGHBOURS, count))
+    # The nearest of those that share nothing with the tile.
+    rank = np.where(distance >= max(apart, 1e-9), 0, 1)
+    order = np.argsort(rank, axis=1, kind="stable")[:, :_NEIGHBOURS]
+    others = np.take_along_axis(near, order, axis=1)
+    around = np.median(residuals[others], axis=1)
+    step = residuals - around
+    scale = 1.4826 * np.median(np.abs(step), axis=0)
+    inlying = (np.abs(step) <= 4.0 * np.maximum(scale, 1e-9)).all(axis=1)
+    shared = float((residuals * around).sum(axis=1)[inlying].mean())
+    # The local mean square has noise in it; its mean excess over the shared
+    # part is that noise.
+    local = np.median(residuals[near[:, :_NEIGHBOURS]], axis=1)
+    squared = (local**2).sum(axis=1)
+    noise = max(float(squared[inlying].mean()) - max(shared, 0.0), 0.0)
+    p95 = float(np.percentile(squared, 95)) - noise
+    return float(np.sqrt(max(shared, 0.0))), float(np.sqrt(max(p95, 0.0)))
 
 
 def assess_accuracy(
@@ -234,6 +251,8 @@ def assess_accuracy(
     target: FloatArray,
     information: FloatArray,
     section: FloatArray,
+    *,
+    apart: float = 0.0,
 ) -> Accuracy:
     """Estimate the error of a fitted transform over the section.
 
@@ -245,6 +264,8 @@ def assess_accuracy(
         The tiles, those that the fit rejected included.
     section : ndarray, shape (M, 2), float64
         Points of the post image over which the error counts.
+    apart : float
+        Tiles nearer than this share pixels, px.
 
     Returns
     -------
@@ -281,9 +302,7 @@ def assess_accuracy(
     scale = max(float(np.median(chi[fit.weights > 0.0])) / (2.0 * np.log(2.0)), 0.25)
     covariance = fit.predict_covariance(section)
     by_noise = float(np.trace(covariance, axis1=1, axis2=2).mean()) * scale
-    shared = coherent_misfit(source[known], residuals[known])
-    coherent = float(np.sqrt(max(float(shared.mean()), 0.0)))
-    p95 = float(np.sqrt(max(float(np.percentile(shared, 95)), 0.0)))
+    coherent, p95 = coherent_misfit(source[known], residuals[known], apart=apart)
     statistical = float(np.sqrt(max(jackknife, by_noise)))
     return Accuracy(
         residual_median=float(np.median(lengths)),

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_exo2micro.core.alignment.fit import FloatArray
-from napari_exo2micro.core.alignment.tiles import ToneCurve
 from napari_exo2micro.core.errors import RegistrationError
 from napari_exo2micro.core.rasters import ImageLike, Raster, bands, reduce_image
 from napari_exo2micro.core.transforms import Transform
@@ -87,16 +86,6 @@ class InteriorPair:
     pre_small: NDArray[np.float32]
     post_to_small: Transform
     pre_to_small: Transform
-
-    @property
-    def post_tone(self) -> ToneCurve:
-        """Stretch of the post-stain image."""
-        return ToneCurve.of(self.post_small)
-
-    @property
-    def pre_tone(self) -> ToneCurve:
-        """Stretch of the pre-stain image."""
-        return ToneCurve.of(self.pre_small)
 
     def blur_at_work(self, blur_base: float) -> float:
         """Return the blur in work px.

@@ -19,11 +19,12 @@ from napari_exo2micro.core.alignment.fit import (
     fit_plane_robust,
 )
 from napari_exo2micro.core.alignment.interior_pair import InteriorPair
+from napari_exo2micro.core.alignment.tile_choice import choose_tiles
 from napari_exo2micro.core.alignment.tiles import (
+    BANDS,
+    Band,
     TileShape,
     TileShifts,
-    ToneCurve,
-    choose_tiles,
     measure_tiles,
     transform_jacobian,
 )
@@ -39,6 +40,7 @@ MIN_TILE_SHARE = 0.2
 
 _COUNT = 300
 _COARSE_COUNT = 160
+_PROBES = 48
 #: Error of a tile beyond its noise (interpolation, microbes), px.
 _TILE_FLOOR = 0.01
 #: Tiles of less weight in the robust fit do not count as agreeing.
@@ -99,13 +101,7 @@ def _targets(
     return source, transform(place), np.linalg.inv(covariance)
 
 
-def _rough_model(count: int) -> Model:
-    return "homography" if count >= 60 else "affine" if count >= 24 else "similarity"
-
-
-def _coarse_rounds(
-    pair: InteriorPair, start: Transform, tones: tuple[ToneCurve, ToneCurve]
-) -> Transform | None:
+def _coarse_rounds(pair: InteriorPair, start: Transform) -> Transform | None:
     """Return the transform after tiles on the reduced images, None without any."""
     small = pair.small_transform(start)
     frames = [(0, 0, s.shape[1], s.shape[0]) for s in (pair.post_small, pair.pre_small)]
@@ -113,9 +109,7 @@ def _coarse_rounds(
         TileShape(64, 24) if min(pair.post_small.shape) >= 400 else TileShape(40, 16)
     )
     for _ in range(2):
-        texture, valid = pair.warp_small(
-            tones[1](pair.pre_small), pair.canvas_transform(small)
-        )
+        texture, valid = pair.warp_small(pair.pre_small, pair.canvas_transform(small))
         centres = choose_tiles(
             texture, valid, factor=1, core=shape.core, count=_COARSE_COUNT
         )
@@ -126,8 +120,6 @@ def _coarse_rounds(
             centres,
             post_frame=frames[0],
             pre_frame=frames[1],
-            post_tone=tones[0],
-            pre_tone=tones[1],
             shape=shape,
         )
         if np.count_nonzero(measured.found) < MIN_TILES:
@@ -174,55 +166,83 @@ def refine_on_tiles(
     TileRefinement
     """
     monitor = monitor or Monitor()
-    tones = (pair.post_tone, pair.pre_tone)
     transform = start
     if coarse:
-        transform = _coarse_rounds(pair, start, tones) or start
+        transform = _coarse_rounds(pair, start) or start
     shape = _tile_shape(min(*pair.post_frame[2:], *pair.pre_frame[2:]))
-    texture, valid = pair.warp_small(tones[1](pair.pre_small), transform)
+    texture, valid = pair.warp_small(pair.pre_small, transform)
     centres = choose_tiles(
         texture, valid, factor=pair.factor, core=shape.core, count=_COUNT
     )
     # The grid of the small image belongs to the frame; centres to the canvas.
     centres = np.rint(centres + _frame_origin(pair))
-    expected: FloatArray | None = None
-    measured = None
-    for number in range(2):
-        measured = measure_tiles(
+
+    def measure(
+        places: FloatArray,
+        band: Band,
+        expected: FloatArray | None = None,
+        part: Monitor | None = None,
+    ) -> TileShifts:
+        return measure_tiles(
             pair.post_im,
             pair.pre_im,
             transform,
-            centres,
+            places,
             post_frame=pair.post_frame,
             pre_frame=pair.pre_frame,
-            post_tone=tones[0],
-            pre_tone=tones[1],
             shape=shape,
+            band=band,
             expected=expected,
-            reject_pixels=number > 0,
-            monitor=monitor.part(0.1 + 0.4 * number, 0.5 + 0.4 * number),
+            reject_pixels=expected is not None,
+            monitor=part,
         )
-        if number == 0:
-            if np.count_nonzero(measured.found) < MIN_TILES:
-                break
-            source, target, information = _targets(measured, transform, 0.05)
-            try:
-                fit = fit_plane_robust(
-                    _rough_model(len(source)),
-                    source,
-                    target,
-                    information=information,
-                    mirrored=transform.mirrored,
-                )
-            except ValueError:
-                break
-            place = centres + measured.shifts
-            # The same pre points, seen from the new transform.
-            seen = fit.transform.inverse()(transform(place)) - centres
-            expected = np.where(measured.found[:, None], seen, 0.0)
-            transform = fit.transform
-    assert measured is not None
-    return _final_fit(pair, transform, measured)
+
+    probes = centres[:: max(1, len(centres) // _PROBES)]
+    measured = {band: measure(probes, band) for band in BANDS}
+    monitor.report(0.3, "matching tiles")
+    band = min(BANDS, key=lambda b: _scatter(measured[b], transform))
+    first = measure(centres, band, part=monitor.part(0.3, 0.6))
+    fit = _rough_fit(first, transform)
+    if fit is None:
+        return _final_fit(pair, transform, first, apart=float(shape.core))
+    # The same pre points, seen from the new transform.
+    place = transform(centres + first.shifts)
+    expected = fit.transform.inverse()(place) - centres
+    expected = np.where(first.found[:, None], expected, 0.0)
+    transform = fit.transform
+    second = measure(centres, band, expected, monitor.part(0.6, 0.9))
+    return _final_fit(pair, transform, second, apart=float(shape.core))
+
+
+def _rough_fit(measured: TileShifts, transform: Transform) -> PlaneFit | None:
+    count = np.count_nonzero(measured.found)
+    if count < MIN_TILES:
+        return None
+    source, target, information = _targets(measured, transform, 0.05)
+    model: Model = (
+        "homography" if count >= 60 else "affine" if count >= 24 else "similarity"
+    )
+    try:
+        return fit_plane_robust(
+            model,
+            source,
+            target,
+            information=information,
+            mirrored=transform.mirrored,
+        )
+    except ValueError:
+        return None
+
+
+def _scatter(measured: TileShifts, transform: Transform) -> float:
+    """Return how much tiles scatter about a fit, px; large when many fail."""
+    found = int(np.count_nonzero(measured.found))
+    fit = _rough_fit(measured, transform)
+    if fit is None:
+        return 1e6 - found
+    lengths = np.linalg.norm(fit.residuals, axis=1)
+    # Standard error of a fit to the tiles that remain.
+    return float(np.median(lengths) / np.sqrt(found))
 
 
 def _frame_origin(pair: InteriorPair) -> FloatArray:
@@ -246,7 +266,7 @@ def _nothing(measured: TileShifts, problem: str) -> TileRefinement:
 
 
 def _final_fit(
-    pair: InteriorPair, transform: Transform, measured: TileShifts
+    pair: InteriorPair, transform: Transform, measured: TileShifts, *, apart: float
 ) -> TileRefinement:
     tried, n_found = len(measured.found), int(np.count_nonzero(measured.found))
     wanted = max(MIN_TILES, int(np.ceil(MIN_TILE_SHARE * tried)))
@@ -299,5 +319,5 @@ def _final_fit(
     section = pair.overlap_points(fit.transform)
     if len(section) == 0:
         section = source
-    accuracy = assess_accuracy(fit, source, target, information, section)
+    accuracy = assess_accuracy(fit, source, target, information, section, apart=apart)
     return TileRefinement(fit, problem, accuracy, measured, used, weights, residuals)

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import pairwise
+from typing import Any
 
 import cv2
 import numpy as np
-import scipy.fft
 from numpy.typing import NDArray
 
 from napari_exo2micro.core.alignment.fit import FloatArray
+from napari_exo2micro.core.alignment.tile_correlation import (
+    correlate_windows,
+    pixel_weights,
+    taper_window,
+)
 from napari_exo2micro.core.monitor import Monitor
 from napari_exo2micro.core.rasters import ImageLike
 from napari_exo2micro.core.transforms import Transform
 
 __all__ = [
+    "BANDS",
+    "Band",
     "Box",
     "TileShape",
     "TileShifts",
-    "ToneCurve",
-    "choose_tiles",
     "measure_tiles",
     "transform_jacobian",
 ]
@@ -28,14 +35,47 @@ __all__ = [
 #: x0, y0, width, height of the real data on a canvas, px.
 Box = tuple[int, int, int, int]
 
-_BATCH = 48
-_NEWTON_STEPS = 4
-_FINE_SIGMA = 1.2
-_COARSE_SIGMA = 5.0
-_BORDER = 12
-#: Pixels of a band-passed window that count as one independent measurement.
-_PIXELS_PER_SAMPLE = 4.0 * np.pi * _FINE_SIGMA**2
+_BATCH = 32
+_THREADS = 4
 _SUBPIXELS = 32
+#: Standard errors by which a correlation must stand out of chance.
+_SIGNIFICANCE = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """Structure sizes that tiles are compared in: a difference of Gaussians.
+
+    Attributes
+    ----------
+    fine, coarse : float
+        Sigma in px; structures between the two remain.
+    """
+
+    fine: float
+    coarse: float
+
+    @property
+    def border(self) -> int:
+        """Pixels around a window that the filters reach."""
+        return int(np.ceil(2.5 * self.coarse))
+
+    @property
+    def pixels_per_sample(self) -> float:
+        """Pixels of a filtered window that count as one measurement."""
+        return float(4.0 * np.pi * self.fine**2)
+
+    def __call__(self, window: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the filtered window without its border."""
+        fine = cv2.GaussianBlur(window, (0, 0), self.fine)
+        coarse = cv2.GaussianBlur(window, (0, 0), self.coarse)
+        inner = slice(self.border, -self.border)
+        result: NDArray[np.float32] = (fine - coarse)[inner, inner]
+        return result
+
+
+#: From sharp images to blurred or noisy ones.
+BANDS = (Band(1.2, 5.0), Band(2.2, 8.0), Band(4.0, 13.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,37 +97,6 @@ class TileShape:
     def side(self) -> int:
         """Side of the window that is read, without the filters' border."""
         return self.core + 2 * self.margin
-
-
-@dataclass(frozen=True, slots=True)
-class ToneCurve:
-    """Square-root stretch that evens out photon noise and tames bright spots.
-
-    Attributes
-    ----------
-    black : float
-        Grey level of no light.
-    knee : float
-        Grey levels above black over which the curve is nearly straight.
-    """
-
-    black: float
-    knee: float
-
-    def __call__(self, pixels: NDArray[np.generic]) -> NDArray[np.float32]:
-        """Return the stretched pixels."""
-        light = np.asarray(pixels, dtype=np.float32) - np.float32(self.black)
-        np.maximum(light, 0.0, out=light)
-        light += np.float32(self.knee)
-        np.sqrt(light, out=light)
-        return light
-
-    @classmethod
-    def of(cls, inside: NDArray[np.float32]) -> ToneCurve:
-        """Return the curve for the pixels of a (reduced) image, any shape."""
-        sample = inside.ravel()[:: max(1, inside.size // 200_000)]
-        low, high = np.percentile(sample, [0.5, 99.5])
-        return cls(float(low), max(float(high - low) * 0.05, 1e-12))
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,74 +125,9 @@ class TileShifts:
     found: NDArray[np.bool_]
 
 
-def choose_tiles(
-    texture: NDArray[np.float32],
-    valid: NDArray[np.bool_],
-    *,
-    factor: float,
-    core: int,
-    count: int = 320,
-) -> FloatArray:
-    """Choose the places of the tiles: the strongest texture of each grid cell.
-
-    Parameters
-    ----------
-    texture : ndarray, shape (rows, cols), float32
-        The reduced pre-stain image (where there are no microbes), stretched
-        and warped onto the post-stain image.
-    valid : ndarray of bool, shape (rows, cols)
-        Where both images have data.
-    factor : float
-        Full-resolution px per px of `texture`.
-    core : int
-        Side of a tile, full-resolution px.
-    count : int
-        Number of grid cells over the valid area; at most so many tiles.
-
-    Returns
-    -------
-    ndarray, shape (N, 2), float64
-        Centres (x, y), whole full-resolution px, in the order of the grid.
-    """
-    side = max(3, round(core / factor) | 1)
-    gx = cv2.Sobel(texture, cv2.CV_32F, 1, 0, scale=0.125)
-    gy = cv2.Sobel(texture, cv2.CV_32F, 0, 1, scale=0.125)
-    box = (side, side)
-    xx, yy, xy = (cv2.boxFilter(p, -1, box) for p in (gx * gx, gy * gy, gx * gy))
-    # The smaller eigenvalue: texture that fixes both directions, not an edge.
-    weak = 0.5 * (xx + yy) - np.sqrt(0.25 * (xx - yy) ** 2 + xy * xy)
-    room = cv2.boxFilter(valid.astype(np.float32), -1, box, borderType=0)
-    usable = room > 0.75
-    if not usable.any():
-        return np.empty((0, 2))
-    score = np.where(usable, np.maximum(weak, 0.0), -1.0)
-    cell = max(float(np.sqrt(np.count_nonzero(usable) / count)), 1.0)
-    rows, cols = np.nonzero(usable)
-    top, left = int(rows.min()), int(cols.min())
-    height, width = int(rows.max()) + 1 - top, int(cols.max()) + 1 - left
-    picked: list[tuple[int, int, float]] = []
-    n_rows, n_cols = max(1, round(height / cell)), max(1, round(width / cell))
-    row_edges = top + np.round(np.linspace(0, height, n_rows + 1)).astype(int)
-    col_edges = left + np.round(np.linspace(0, width, n_cols + 1)).astype(int)
-    for y0, y1 in pairwise(row_edges):
-        for x0, x1 in pairwise(col_edges):
-            part = score[y0:y1, x0:x1]
-            if part.size == 0:
-                continue
-            y, x = np.unravel_index(int(np.argmax(part)), part.shape)
-            if part[y, x] > 0.0:
-                picked.append((x0 + int(x), y0 + int(y), float(part[y, x])))
-    if not picked:
-        return np.empty((0, 2))
-    found = np.array(picked)
-    strong = found[:, 2] >= 0.05 * np.median(found[:, 2])
-    centres: FloatArray = np.rint((found[strong, :2] + 0.5) * factor - 0.5)
-    return centres
-
-
 def _read_post(
     image: ImageLike, box: Box, left: int, top: int, side: int
-) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """Return a window, its edge pixels repeated outside the box, and validity."""
     x0, y0, width, height = box
     columns = np.arange(left, left + side)
@@ -204,7 +148,7 @@ def _read_pre(
     left: float,
     top: float,
     side: int,
-) -> tuple[NDArray[np.generic], NDArray[np.bool_], FloatArray]:
+) -> tuple[NDArray[Any], NDArray[np.bool_], FloatArray]:
     """Return a warped window, its validity and the mean error of its grid.
 
     OpenCV samples on a grid of 1/32 px. The grid is laid here, so that the mean
@@ -247,18 +191,19 @@ def _read_pre(
     return warped, valid, error
 
 
-def _band_pass(window: NDArray[np.float32]) -> NDArray[np.float32]:
-    fine = cv2.GaussianBlur(window, (0, 0), _FINE_SIGMA)
-    coarse = cv2.GaussianBlur(window, (0, 0), _COARSE_SIGMA)
-    result: NDArray[np.float32] = (fine - coarse)[_BORDER:-_BORDER, _BORDER:-_BORDER]
-    return result
+def _filtered(pixels: NDArray[Any], band: Band) -> NDArray[np.float32]:
+    """Return the band-passed window with a root mean square of 1, or zeros.
 
-
-def _taper(side: int, flat: int, rise: int) -> NDArray[np.float32]:
-    """Return a square window: 1 on the inner `flat` px, cosine flanks of `rise`."""
-    distance = np.abs(np.arange(side) - (side - 1) / 2.0) - flat / 2.0
-    line = 0.5 + 0.5 * np.cos(np.pi * np.clip(distance / rise, 0.0, 1.0))
-    return np.outer(line, line).astype(np.float32)
+    Grey levels stay linear: a stretch would make the blurred outline of a section
+    look wider than the sharp one, and so the section larger.
+    """
+    lowest = pixels.min()
+    window = band((pixels - lowest).astype(np.float32))
+    power = float(np.mean(window.astype(np.float64) ** 2))
+    if power <= (1e-6 * float(pixels.max() - lowest)) ** 2:
+        return np.zeros_like(window)
+    window /= np.float32(np.sqrt(power))
+    return window
 
 
 def transform_jacobian(transform: Transform, points: FloatArray) -> FloatArray:
@@ -281,9 +226,8 @@ def measure_tiles(
     *,
     post_frame: Box,
     pre_frame: Box,
-    post_tone: ToneCurve,
-    pre_tone: ToneCurve,
     shape: TileShape | None = None,
+    band: Band = BANDS[0],
     expected: FloatArray | None = None,
     reject_pixels: bool = False,
     monitor: Monitor | None = None,
@@ -300,10 +244,10 @@ def measure_tiles(
         Whole px of the post image.
     post_frame, pre_frame : tuple of int
         x0, y0, width, height of the data on each canvas.
-    post_tone, pre_tone : ToneCurve
-        Stretch of each image.
     shape : TileShape, optional
         Size of window and search.
+    band : Band
+        Structure sizes that are compared.
     expected : ndarray, shape (N, 2), optional
         Shifts already known; the search is laid around them.
     reject_pixels : bool
@@ -320,7 +264,8 @@ def measure_tiles(
     Notes
     -----
     The shift maximises the weighted correlation coefficient of band-passed
-    windows, as the translation case of ECC does [1]_. The coefficient at any
+    windows, as the translation case of ECC does [1]_, so gain and offset do not
+    matter. The coefficient at any
     fraction of a px comes from the windows' spectra, so no interpolation
     kernel biases the maximum. The information follows from its curvature.
 
@@ -331,173 +276,73 @@ def measure_tiles(
        2008. :doi:`10.1109/TPAMI.2008.113`
     """
     shape = shape or TileShape()
+    centres = np.asarray(centres, dtype=np.float64).reshape(-1, 2)
     count = len(centres)
     start = np.zeros((count, 2)) if expected is None else np.asarray(expected)
-    shifts = np.zeros((count, 2))
-    correlation = np.zeros(count)
-    information = np.zeros((count, 2, 2))
-    found = np.zeros(count, bool)
+    result = TileShifts(
+        centres,
+        np.zeros((count, 2)),
+        np.zeros(count),
+        np.zeros((count, 2, 2)),
+        np.zeros(count, bool),
+    )
+    if count == 0:
+        return result
     rise = max(4, shape.core // 8)
-    weight_shape = _taper(shape.side, shape.core - 2 * rise, rise)
+    weight_shape = taper_window(shape.side, shape.core - 2 * rise, rise)
     edge = max(2, shape.margin // 2)
-    window_taper = _taper(shape.side, shape.side - 2 * edge, edge)
-    inverse = np.linalg.inv(transform_jacobian(transform, centres)) if count else None
-    for first in range(0, count, _BATCH):
-        if monitor is not None:
-            monitor.report(first / count, "matching tiles")
-        batch = range(first, min(first + _BATCH, count))
+    window_taper = taper_window(shape.side, shape.side - 2 * edge, edge)
+    inverse = np.linalg.inv(transform_jacobian(transform, centres))
+
+    def measure(rows: slice) -> None:
+        batch = range(rows.start, rows.stop)
         size = (len(batch), shape.side, shape.side)
-        f = np.empty(size, np.float32)
-        g = np.empty(size, np.float32)
-        w = np.empty(size, np.float32)
+        f, g, w = (np.empty(size, np.float32) for _ in range(3))
         grid = np.empty((len(batch), 2))
+        inner = slice(band.border, -band.border)
+        side = shape.side + 2 * band.border
         for n, i in enumerate(batch):
-            side = shape.side + 2 * _BORDER
             left, top = (int(v) - side // 2 for v in centres[i])
             fixed, inside = _read_post(post_im, post_frame, left, top, side)
-            moved = (left + float(start[i, 0]), top + float(start[i, 1]))
-            moving, covered, error = _read_pre(
-                pre_im, pre_frame, transform, *moved, side
+            x, y = left + float(start[i, 0]), top + float(start[i, 1])
+            moving, covered, grid[n] = _read_pre(
+                pre_im, pre_frame, transform, x, y, side
             )
-            f[n] = _band_pass(post_tone(fixed))
-            g[n] = _band_pass(pre_tone(moving)) * window_taper
-            both = (inside & covered)[_BORDER:-_BORDER, _BORDER:-_BORDER]
-            w[n] = weight_shape * both
-            grid[n] = error
+            f[n] = _filtered(fixed, band)
+            g[n] = _filtered(moving, band) * window_taper
+            w[n] = weight_shape * (inside & covered)[inner, inner]
         if reject_pixels:
-            w *= _pixel_weights(f, g, w)
-        d, rho, curvature, ok = _correlate(f, g, w, shape.margin)
-        rows = slice(first, first + len(batch))
-        assert inverse is not None
+            w *= pixel_weights(f, g, w)
+        reach = 2.8 / band.fine
+        d, rho, curvature, ok = correlate_windows(f, g, w, shape.margin, reach)
         # What the rounding of the sampling grid added lies in pre px.
         d += np.einsum("nij,nj->ni", inverse[rows], grid)
-        enough = w.sum(axis=(1, 2)) > 0.4 * weight_shape.sum()
-        samples = w.sum(axis=(1, 2), dtype=np.float64) / _PIXELS_PER_SAMPLE
-        shifts[rows] = start[rows] + d
-        correlation[rows] = rho
+        total = w.sum(axis=(1, 2), dtype=np.float64)
+        samples = total / band.pixels_per_sample
         gain = samples * rho / np.maximum(1.0 - rho**2, 1e-6)
-        information[rows] = gain[:, None, None] * -curvature
-        significant = rho * np.sqrt(np.maximum(samples, 1.0)) > 5.0
-        found[rows] = ok & enough & significant
-    return TileShifts(np.asarray(centres), shifts, correlation, information, found)
+        result.shifts[rows] = start[rows] + d
+        result.correlation[rows] = rho
+        result.information[rows] = gain[:, None, None] * -curvature
+        significant = rho * np.sqrt(np.maximum(samples, 1.0)) > _SIGNIFICANCE
+        enough = total > 0.4 * float(weight_shape.sum())
+        result.found[rows] = ok & enough & significant
+
+    batches = list(_batches(count))
+    threads = min(_THREADS, os.cpu_count() or 1, len(batches))
+    # Each batch writes rows of its own, so threads change the time alone.
+    with ThreadPoolExecutor(threads) as pool:
+        jobs = [pool.submit(measure, rows) for rows in batches]
+        try:
+            for done, job in enumerate(jobs):
+                job.result()
+                if monitor is not None:
+                    monitor.report((done + 1) / len(jobs), "matching tiles")
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return result
 
 
-def _pixel_weights(
-    f: NDArray[np.float32], g: NDArray[np.float32], w: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """Return Tukey weights of the pixels by how well gain * g explains f."""
-    weights = np.ones_like(f)
-    for n in range(len(f)):
-        inside = w[n] > 0.0
-        if not inside.any():
-            continue
-        a, b = g[n][inside].astype(np.float64), f[n][inside].astype(np.float64)
-        keep = np.ones(len(a), bool)
-        for _ in range(3):
-            gain = float(a[keep] @ b[keep]) / max(float(a[keep] @ a[keep]), 1e-30)
-            rest = b - gain * a
-            scale = 1.4826 * float(np.median(np.abs(rest)))
-            keep = np.abs(rest) < 4.0 * max(scale, 1e-12)
-        ratio = rest / (6.0 * max(scale, 1e-12))
-        weights[n][inside] = np.clip(1.0 - ratio**2, 0.0, None) ** 2
-    return weights
-
-
-def _correlate(
-    f: NDArray[np.float32],
-    g: NDArray[np.float32],
-    w: NDArray[np.float32],
-    margin: int,
-) -> tuple[FloatArray, FloatArray, FloatArray, NDArray[np.bool_]]:
-    """Return the shift, value and curvature of the highest correlation."""
-    count, side = f.shape[0], f.shape[1]
-    total = np.maximum(w.sum(axis=(1, 2), dtype=np.float64), 1e-9)
-    mean = (w * f).sum(axis=(1, 2), dtype=np.float64) / total
-    centred = f - mean.astype(np.float32)[:, None, None]
-    energy = (w * centred**2).sum(axis=(1, 2), dtype=np.float64)
-    template = np.conj(scipy.fft.rfft2(w * centred))
-    mask = np.conj(scipy.fft.rfft2(w))
-    moving = scipy.fft.rfft2(g)
-    power = scipy.fft.rfft2(g * g)
-    spectra = np.stack([template * moving, mask * moving, mask * power], axis=1)
-    surface = scipy.fft.irfft2(spectra, s=(side, side))
-    reach = np.r_[0:margin, -margin:0]
-    near = surface[:, :, reach[:, None], reach[None, :]].astype(np.float64)
-    energy = np.maximum(energy, 1e-30)
-    variance = near[:, 2] - near[:, 1] ** 2 / total[:, None, None]
-    floor = 1e-6 * np.maximum(variance.max(axis=(1, 2)), 1e-30)
-    variance = np.maximum(variance, floor[:, None, None])
-    rho = near[:, 0] / np.sqrt(variance * energy[:, None, None])
-    flat = rho.reshape(count, -1).argmax(axis=1)
-    top_y, top_x = np.unravel_index(flat, rho.shape[1:])
-    d = np.column_stack([reach[top_x], reach[top_y]]).astype(np.float64)
-    origin = d.copy()
-    value = np.zeros(count)
-    curvature = np.zeros((count, 2, 2))
-    ok = np.abs(d).max(axis=1) < margin - 1
-    for _ in range(_NEWTON_STEPS):
-        value, slope, curvature = _coefficient(spectra, d, total, energy, side)
-        determinant = np.linalg.det(curvature)
-        peaked = (determinant > 0) & (curvature[:, 0, 0] < 0)
-        safe = np.where(peaked[:, None, None], curvature, -np.eye(2))
-        step = -np.linalg.solve(safe, slope[:, :, None])[:, :, 0]
-        length = np.linalg.norm(step, axis=1, keepdims=True)
-        step *= np.minimum(1.0, 0.6 / np.maximum(length, 1e-12))
-        d += np.where(peaked[:, None], step, 0.0)
-        ok &= peaked
-    ok &= np.abs(d - origin).max(axis=1) < 1.2
-    curvature[~ok] = 0.0
-    return d, value, curvature, ok
-
-
-def _coefficient(
-    spectra: NDArray[np.complex64],
-    d: FloatArray,
-    total: FloatArray,
-    energy: FloatArray,
-    side: int,
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return the correlation coefficient, its slope and curvature at shifts d."""
-    ky = 2.0 * np.pi * np.fft.fftfreq(side)
-    kx = 2.0 * np.pi * np.fft.rfftfreq(side)
-    twice = np.full(len(kx), 2.0)
-    twice[0] = 1.0
-    if side % 2 == 0:
-        twice[-1] = 1.0
-    orders_x = np.stack([np.ones_like(kx), 1j * kx, -(kx**2)], axis=-1)
-    orders_y = np.stack([np.ones_like(ky), 1j * ky, -(ky**2)], axis=-1)
-    wave_x = (np.exp(1j * d[:, :1] * kx) * twice)[:, :, None] * orders_x
-    wave_y = np.exp(1j * d[:, 1:] * ky)[:, :, None] * orders_y
-    lines = np.einsum("nsyx,nxp->nsyp", spectra, wave_x.astype(np.complex64))
-    # values[n, s, q, p]: order q in y, p in x.
-    values = np.einsum("nsyp,nyq->nsqp", lines, wave_y).real / side**2
-    v = values[:, :, 0, 0]
-    v_d = np.stack([values[:, :, 0, 1], values[:, :, 1, 0]], axis=-1)
-    cross = values[:, :, 1, 1]
-    v_dd = np.stack(
-        [
-            np.stack([values[:, :, 0, 2], cross], axis=-1),
-            np.stack([cross, values[:, :, 2, 0]], axis=-1),
-        ],
-        axis=-2,
-    )
-    t = total[:, None]
-    variance = np.maximum(v[:, 2] - v[:, 1] ** 2 / total, 1e-30)
-    var_d = v_d[:, 2] - 2.0 * v[:, 1, None] * v_d[:, 1] / t
-    outer = v_d[:, 1, :, None] * v_d[:, 1, None, :]
-    var_dd = (
-        v_dd[:, 2] - 2.0 * (outer + v[:, 1, None, None] * v_dd[:, 1]) / t[:, :, None]
-    )
-    root = np.sqrt(variance * energy)
-    rho = v[:, 0] / root
-    half = var_d / (2.0 * variance[:, None])
-    slope = v_d[:, 0] / root[:, None] - rho[:, None] * half
-    n_d = v_d[:, 0] / root[:, None]
-    curvature = (
-        v_dd[:, 0] / root[:, None, None]
-        - n_d[:, :, None] * half[:, None, :]
-        - n_d[:, None, :] * half[:, :, None]
-        + rho[:, None, None] * 3.0 * half[:, :, None] * half[:, None, :]
-        - rho[:, None, None] * var_dd / (2.0 * variance[:, None, None])
-    )
-    return rho, slope, curvature
+def _batches(count: int) -> Iterator[slice]:
+    for first in range(0, count, _BATCH):
+        yield slice(first, min(first + _BATCH, count))
