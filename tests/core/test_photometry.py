@@ -111,6 +111,22 @@ def test_without_correction_an_offset_spoils_the_scale_and_is_still_told() -> No
     assert found.uncertainty > 0.02 * found.scale
 
 
+def test_surroundings_tell_an_offset_from_a_difference_of_focus() -> None:
+    statistics, gain, _ = simulated(seed=13, defocus=2.5)
+    found = estimate_scale(statistics)
+    assert found.scale == pytest.approx(gain, rel=0.01)
+    # Regressed on the blocks' own brightness it would be five levels.
+    assert abs(found.verdict.numbers["measured_offset"]) < 2.5
+
+
+def test_uncertainty_tells_of_microbes_everywhere() -> None:
+    lonely, _, _ = simulated(seed=14)
+    crowded, gain, _ = simulated(seed=14, microbes=1200)
+    found = estimate_scale(crowded)
+    assert found.uncertainty > 2 * estimate_scale(lonely).uncertainty
+    assert abs(found.scale - gain) < 4 * found.uncertainty
+
+
 def test_uneven_light_gives_the_median_of_the_local_ratios() -> None:
     pre = minerals()
     y, x = np.mgrid[: pre.shape[0], : pre.shape[1]] / 400.0
@@ -304,6 +320,11 @@ def test_moffat_profile_is_recovered() -> None:
     assert ratio.mean() == pytest.approx(1.0, abs=0.05)
     assert fit.low < fit.mu < fit.high
     used = np.isfinite(fit.mirrored)
+    right = used & (fit.centres > fit.peak)
+    left = np.interp(2 * fit.peak - fit.centres[right], fit.centres, fit.density)
+    np.testing.assert_allclose(fit.mirrored[right], left)
+    wing = right & (fit.centres > fit.peak + 2 * fit.alpha)
+    assert fit.mirrored[wing].sum() < 0.8 * fit.density[wing].sum()
     assert used[np.argmin(np.abs(fit.centres - 0.15))]
     assert moffat_profile(np.array([1.0]), 2.0, 1.0, 0.3, 4.0)[0] == 2.0
 
