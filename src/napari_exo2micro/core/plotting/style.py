@@ -88,7 +88,8 @@ def scale_words(estimate: ScaleEstimate) -> str:
     else:
         text += f"{estimate.scale:.5g}"
     if estimate.offset:
-        text += f"\nplus {estimate.offset:.3g} grey levels"
+        amount = plain_number(float(f"{estimate.offset:.3g}"))
+        text += f"\noffset {amount} levels"
     return text.replace("-", "\u2212")
 
 
