@@ -84,6 +84,9 @@ def run_guarded(
     if debug:
         logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
         logging.getLogger("matplotlib").setLevel(logging.INFO)
+    elif not logging.root.handlers:
+        # Else what libraries log of a damaged file stands beside the one line.
+        logging.root.addHandler(logging.NullHandler())
     try:
         return command(**arguments)
     except BrokenPipeError:

@@ -11,6 +11,7 @@ from napari_exo2micro.cli.application import COMPLETE, DEGRADED
 from napari_exo2micro.cli.options import AsJson
 from napari_exo2micro.cli.output import (
     console,
+    jsonable,
     notes_for_warnings,
     print_json,
     progress,
@@ -39,7 +40,8 @@ def demo(
     with notes_for_warnings(), progress("demo") as monitor:
         result = run_demo(folder, seed=seed, monitor=monitor)
     if as_json:
-        print_json(result)
+        percent = result.scale_error_percent
+        print_json({**jsonable(result), "scale_error_percent": percent})
     else:
         _show(result)
     return COMPLETE if result.status == "complete" else DEGRADED
@@ -76,8 +78,8 @@ def _show(result: DemoResult) -> None:
     for label, text in (
         (
             "alignment",
-            f"off by {result.error_median_px:.3f} px (median), "
-            f"{result.error_p95_px:.3f} px (95th percentile)",
+            f"off by {result.error_median_px:.2g} px (median), "
+            f"{result.error_p95_px:.2g} px (95th percentile)",
         ),
         ("scale", f"off by {result.scale_error_percent:+.2f} %"),
         ("raw files", result.raw_dir),

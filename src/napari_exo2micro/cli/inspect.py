@@ -22,7 +22,7 @@ from napari_exo2micro.core.errors import RawFileNotFoundError
 from napari_exo2micro.core.stages import STAGES
 
 if TYPE_CHECKING:
-    from napari_exo2micro.core.raw_survey import ChannelSurvey
+    from napari_exo2micro.core.raw.survey import ChannelSurvey
 
 __all__ = ["diagnose", "params", "survey"]
 
@@ -82,8 +82,8 @@ def survey(
     Reads the centre of every file. Ends with 0 when all can be used, 1 when some
     cannot, 2 when none can.
     """
-    from napari_exo2micro.core.raw_layout import diagnose_raw_layout
-    from napari_exo2micro.core.raw_survey import survey_raw_channels
+    from napari_exo2micro.core.raw.layout import diagnose_raw_layout
+    from napari_exo2micro.core.raw.survey import survey_raw_channels
 
     layout = diagnose_raw_layout(raw_dir)
     if not layout.is_usable:
@@ -130,7 +130,7 @@ def diagnose(*, raw_dir: RawDir = Path("raw"), as_json: AsJson = False) -> int:
     Ends with 0 when all is in order, 1 when some pairs cannot be used, 2 when
     none can.
     """
-    from napari_exo2micro.core.raw_layout import diagnose_raw_layout, discover_tasks
+    from napari_exo2micro.core.raw.layout import diagnose_raw_layout, discover_tasks
 
     layout = diagnose_raw_layout(raw_dir)
     present: tuple[tuple[str, str], ...] = ()
