@@ -47,7 +47,11 @@ def show_result(
     """Print the result of `SampleDye.run` and, to the standard error, its warnings."""
     out = console()
     made = table("stage", "verdict", "numbers")
-    for key, verdict in sorted(result["registration"].items(), key=_as_number):
+    verdicts = dict(result["registration"])
+    of_scale = (result.get("scale") or {}).get("verdict")
+    if of_scale:
+        verdicts[4] = {**of_scale, "numbers": {}}
+    for key, verdict in sorted(verdicts.items(), key=_as_number):
         number = int(key)
         state = verdict["state"]
         words = [_figures(verdict["numbers"])]
@@ -92,11 +96,10 @@ def _scale_lines(result: Mapping[str, Any]) -> Iterable[str]:
     if value is not None:
         error, offset = scale.get("uncertainty"), scale.get("offset")
         words = f"{value:.5g}" + (f" ± {error:.1g}" if error else "")
-        formula = (
-            "post - scale × pre"
-            if not offset
-            else (f"post - {offset:.3g} - scale × pre")
-        )
+        formula = "post - scale × pre"
+        if offset:
+            sign = "-" if offset > 0 else "+"
+            formula = f"post {sign} {abs(offset):.3g} - scale × pre"
         kind = f" ({scale['kind']})" if scale.get("kind") else ""
         yield f"{'scale':<12}{words}{kind}; difference = {formula}"
     if result.get("scale_percentile_value") is not None:
