@@ -43,6 +43,7 @@ from napari_exo2micro.core.plotting.style import (
     POST_COLOUR,
     PRE_COLOUR,
     RAW_PRE_COLOUR,
+    formula,
     plain_number,
     scale_colour,
     scale_words,
@@ -332,15 +333,6 @@ def plot_ratio_histogram(
     _ratio_axis(axes, low, high)
     sheet.legend(axes, _LEFT + _WIDTH + 0.2, 0.5)
     return finish_figure(sheet.figure, save_path)
-
-
-def formula(scale: float, offset: float) -> str:
-    """Return how a difference was made, in words for a title."""
-    text = f"post \u2212 {scale:.4g} × pre"
-    if offset:
-        sign = "\u2212" if offset > 0 else "+"
-        text += f" {sign} {plain_number(round(abs(offset), 2))}"
-    return text
 
 
 def _draw_fit(axes: Axes, estimate: ScaleEstimate) -> float:

@@ -22,6 +22,8 @@ __all__ = [
     "RAW_PRE_COLOUR",
     "SCALE_COLOURS",
     "WARNING_COLOUR",
+    "formula",
+    "match_words",
     "method_words",
     "plain_number",
     "printable",
@@ -91,6 +93,22 @@ def scale_words(estimate: ScaleEstimate) -> str:
         amount = plain_number(float(f"{estimate.offset:.3g}"))
         text += f"\noffset {amount} levels"
     return text.replace("-", "\u2212")
+
+
+def formula(scale: float, offset: float) -> str:
+    """Return how a difference was made, in words for a title."""
+    text = f"post \u2212 {scale:.4g} × pre"
+    if offset:
+        sign = "\u2212" if offset > 0 else "+"
+        text += f" {sign} {plain_number(round(abs(offset), 2))}"
+    return text
+
+
+def match_words(score: float | None) -> str:
+    """Return a correlation in words for the heading of a panel."""
+    if score is None:
+        return "no overlap to compare"
+    return f"match {score:.3f} (1 = alike)".replace("-", "\u2212")
 
 
 @functools.cache
