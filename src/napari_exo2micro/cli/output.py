@@ -155,6 +155,7 @@ def progress(title: str) -> Iterator[Monitor]:
         TextColumn,
         TimeElapsedColumn,
     )
+    from rich.table import Column
 
     stopping = False
 
@@ -166,13 +167,19 @@ def progress(title: str) -> Iterator[Monitor]:
         bar.update(task, text="stopping ...")
 
     err = console(stderr=True)
+    # In a narrow window only the words at the end are cut.
     bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        TextColumn("{task.percentage:>3.0f}%"),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[text]}", markup=False),
+        TextColumn("{task.description}", table_column=Column(min_width=len(title))),
+        BarColumn(bar_width=16, table_column=Column(min_width=16)),
+        TextColumn("{task.percentage:>3.0f}%", table_column=Column(min_width=4)),
+        TimeElapsedColumn(table_column=Column(min_width=7)),
+        TextColumn(
+            "{task.fields[text]}",
+            markup=False,
+            table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"),
+        ),
         console=err,
+        expand=True,
         transient=True,
         disable=not err.is_terminal,
     )
@@ -183,9 +190,9 @@ def progress(title: str) -> Iterator[Monitor]:
     def report(fraction: float, text: str) -> None:
         nonlocal stage
         if text.startswith("stage "):
-            stage, text = text, ""
+            stage, text = text.removeprefix("stage "), ""
         if not stopping:
-            words = " - ".join(part for part in (stage, text) if part)
+            words = ", ".join(part for part in (stage, text) if part)
             bar.update(task, completed=fraction, text=words)
 
     before = _set_handler(ask_to_stop)
