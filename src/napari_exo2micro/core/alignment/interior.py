@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -13,7 +13,7 @@ from napari_exo2micro.core.alignment.fit import FloatArray
 from napari_exo2micro.core.alignment.interior_features import (
     FeatureStart,
     find_feature_start,
-    largest_correction,
+    largest_distance,
 )
 from napari_exo2micro.core.alignment.interior_pair import Frame, prepare_pair
 from napari_exo2micro.core.alignment.interior_tiles import (
@@ -40,6 +40,9 @@ logger = logging.getLogger(__name__)
 #: Misfit shared by neighbouring tiles (95th percentile over the section) and
 #: estimated error, px, beyond which an alignment is not called `ok`.
 MAX_MISFIT = 1.0
+
+#: Features and tiles must agree within this many px of the reduced images.
+_MAX_DISAGREEMENT = 6.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,14 +214,24 @@ def refine_interior_sift(
         min_inlier_ratio=float(interior_min_inlier_ratio),
     )
     start = initial
-    if features.transform is not None and not features.problem:
+    trusted = features.transform is not None and not features.problem
+    if features.transform is not None and trusted:
         start = features.transform
     tiles = refine_on_tiles(
-        pair, start, coarse=bool(features.problem), monitor=monitor.part(0.4, 0.95)
+        pair, start, trusted=trusted, monitor=monitor.part(0.4, 0.95)
     )
     correction = 0.0
-    if tiles.fit is not None:
-        correction = largest_correction(pair, initial, tiles.fit.transform)
+    if tiles.fit is not None and tiles.used.any():
+        places = tiles.measured.centres[tiles.used]
+        correction = largest_distance(tiles.fit.transform, initial, places)
+        apart = largest_distance(tiles.fit.transform, start, places)
+        limit = _MAX_DISAGREEMENT * pair.factor
+        if trusted and not tiles.problem and apart > limit:
+            tiles = replace(
+                tiles,
+                problem=f"wanted them within {limit:g} px of the features, found "
+                f"{apart:.1f} px",
+            )
     result = _decide(
         initial, features, tiles, correction, float(interior_max_correction)
     )
@@ -300,7 +313,8 @@ def _decide(
         method, state = "initial", "failed"
         reason = (
             f"wanted a correction of {max_correction:g} px at most, but the tiles ask "
-            f"for {correction:.0f} px; the start stands"
+            f"for {correction:.0f} px; the start stands (raise "
+            "interior_max_correction, or look at stage 2)"
         )
     elif features.transform is not None and not features.problem:
         method, state = "features", "fell_back"

@@ -18,13 +18,14 @@ from napari_exo2micro.core.alignment.fit import FloatArray
 from napari_exo2micro.core.alignment.interior_pair import InteriorPair
 from napari_exo2micro.core.transforms import Transform
 
-__all__ = ["MIN_INLIERS", "FeatureStart", "find_feature_start", "largest_correction"]
+__all__ = ["MIN_INLIERS", "FeatureStart", "find_feature_start", "largest_distance"]
 
 #: Fewer features than this that agree prove nothing.
 MIN_INLIERS = 15
 
 _RATIO = 0.7
 _THRESHOLD = 3.0
+_MAX_FEATURES = 4000
 _CELLS = 4
 _MIN_CELLS = 3
 
@@ -65,19 +66,22 @@ class FeatureStart:
         return float(np.count_nonzero(self.inliers)) / max(len(self.inliers), 1)
 
 
-def largest_correction(
-    pair: InteriorPair, initial: Transform, transform: Transform
-) -> float:
-    """Return how far two transforms lie apart at most over the section, px."""
-    points = pair.overlap_points(transform)
-    if len(points) == 0:
-        x0, y0, width, height = pair.post_frame
-        points = np.array(
-            [(x0, y0), (x0 + width, y0), (x0, y0 + height), (x0 + width, y0 + height)],
-            dtype=np.float64,
-        )
-    apart = transform(points) - initial(points)
-    return float(np.linalg.norm(apart, axis=1).max())
+def largest_distance(one: Transform, other: Transform, points: FloatArray) -> float:
+    """Return how far two transforms lie apart at most.
+
+    Parameters
+    ----------
+    one, other : Transform
+        Post to pre on the canvas.
+    points : ndarray, shape (N, 2), float64
+        Points (x, y) of the section on the post canvas; at least one.
+
+    Returns
+    -------
+    float
+        Full-resolution px.
+    """
+    return float(np.linalg.norm(one(points) - other(points), axis=1).max())
 
 
 def _cells_with_inliers(pair: InteriorPair, points: FloatArray) -> int:
@@ -114,9 +118,13 @@ def find_feature_start(
     blur = pair.blur_at_work(blur_base)
     warped, inside = pair.warp_small(pair.pre_small, initial)
     inner = cv2.erode(inside.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
-    post = detect_features(stretch_for_features(pair.post_small, blur=blur))
+    post = detect_features(
+        stretch_for_features(pair.post_small, blur=blur), max_features=_MAX_FEATURES
+    )
     pre = detect_features(
-        stretch_for_features(warped, mask=inside, blur=blur), mask=inner
+        stretch_for_features(warped, mask=inside, blur=blur),
+        mask=inner,
+        max_features=_MAX_FEATURES,
     )
     pairs = match_features(post, pre, ratio=_RATIO)
     from_small = pair.post_to_small.inverse()
@@ -139,7 +147,7 @@ def find_feature_start(
         )
         return FeatureStart(None, problem, False, post_xy, pre_xy, none, 0.0)
     transform = initial @ fit.transform
-    correction = largest_correction(pair, initial, transform)
+    correction = largest_distance(transform, initial, post_xy[fit.inliers])
     cells = _cells_with_inliers(pair, post_xy[fit.inliers])
     problem, contradicts = "", False
     if fit.n_inliers < MIN_INLIERS:
@@ -160,7 +168,7 @@ def find_feature_start(
     elif correction > max_correction:
         problem = (
             f"wanted a correction of {max_correction:g} px at most, found "
-            f"{correction:.0f} px"
+            f"{correction:.0f} px (raise interior_max_correction, or look at stage 2)"
         )
         contradicts = True
     return FeatureStart(

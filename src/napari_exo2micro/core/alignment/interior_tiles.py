@@ -35,7 +35,8 @@ __all__ = ["MIN_TILES", "MIN_TILE_SHARE", "TileRefinement", "refine_on_tiles"]
 
 #: Fewer tiles than this that agree prove nothing.
 MIN_TILES = 12
-#: Nor does a smaller part of the tiles that were tried.
+#: Nor does a smaller part of the tiles that were tried, unless features vouch for
+#: the start: then the others may lie on bare glass.
 MIN_TILE_SHARE = 0.2
 
 _COUNT = 300
@@ -145,7 +146,7 @@ def refine_on_tiles(
     pair: InteriorPair,
     start: Transform,
     *,
-    coarse: bool,
+    trusted: bool,
     monitor: Monitor | None = None,
 ) -> TileRefinement:
     """Refine a transform on tiles at full resolution.
@@ -155,9 +156,10 @@ def refine_on_tiles(
     pair : InteriorPair
         The images.
     start : Transform
-        Right within about 10 px, or within about 20 work px if `coarse`.
-    coarse : bool
-        Whether tiles of the reduced images come first.
+        Right within about 10 px, or within about 20 work px if not `trusted`.
+    trusted : bool
+        Whether features vouch for the start. If not, tiles of the reduced images
+        come first, and a fair part of all tiles must agree.
     monitor : Monitor, optional
         Told the fraction done.
 
@@ -167,7 +169,7 @@ def refine_on_tiles(
     """
     monitor = monitor or Monitor()
     transform = start
-    if coarse:
+    if not trusted:
         transform = _coarse_rounds(pair, start) or start
     shape = _tile_shape(min(*pair.post_frame[2:], *pair.pre_frame[2:]))
     texture, valid = pair.warp_small(pair.pre_small, transform)
@@ -204,14 +206,14 @@ def refine_on_tiles(
     first = measure(centres, band, part=monitor.part(0.3, 0.6))
     fit = _rough_fit(first, transform)
     if fit is None:
-        return _final_fit(pair, transform, first, apart=float(shape.core))
+        return _final_fit(pair, transform, first, shape, trusted)
     # The same pre points, seen from the new transform.
     place = transform(centres + first.shifts)
     expected = fit.transform.inverse()(place) - centres
     expected = np.where(first.found[:, None], expected, 0.0)
     transform = fit.transform
     second = measure(centres, band, expected, monitor.part(0.6, 0.9))
-    return _final_fit(pair, transform, second, apart=float(shape.core))
+    return _final_fit(pair, transform, second, shape, trusted)
 
 
 def _rough_fit(measured: TileShifts, transform: Transform) -> PlaneFit | None:
@@ -266,10 +268,15 @@ def _nothing(measured: TileShifts, problem: str) -> TileRefinement:
 
 
 def _final_fit(
-    pair: InteriorPair, transform: Transform, measured: TileShifts, *, apart: float
+    pair: InteriorPair,
+    transform: Transform,
+    measured: TileShifts,
+    shape: TileShape,
+    trusted: bool,
 ) -> TileRefinement:
     tried, n_found = len(measured.found), int(np.count_nonzero(measured.found))
-    wanted = max(MIN_TILES, int(np.ceil(MIN_TILE_SHARE * tried)))
+    share = 0 if trusted else int(np.ceil(MIN_TILE_SHARE * tried))
+    wanted = max(MIN_TILES, share, n_found // 2)
     if n_found < MIN_TILES:
         return _nothing(
             measured,
@@ -319,5 +326,7 @@ def _final_fit(
     section = pair.overlap_points(fit.transform)
     if len(section) == 0:
         section = source
-    accuracy = assess_accuracy(fit, source, target, information, section, apart=apart)
+    accuracy = assess_accuracy(
+        fit, source, target, information, section, apart=float(shape.core)
+    )
     return TileRefinement(fit, problem, accuracy, measured, used, weights, residuals)

@@ -15,6 +15,8 @@ __all__ = ["choose_tiles"]
 #: Tiles nearer than this part of their side say the same thing twice.
 _SPACING = 0.65
 _MIN_COUNT = 40
+#: Less texture than this part of the strong one is bare glass.
+_WEAKEST = 0.05
 
 
 def choose_tiles(
@@ -58,6 +60,10 @@ def choose_tiles(
     usable = room > 0.75
     if not usable.any():
         return np.empty((0, 2))
+    # A section may fill a small part of the frame: leave the bare glass alone.
+    usable &= weak >= _WEAKEST * max(float(np.percentile(weak[usable], 95)), 1e-30)
+    if not usable.any():
+        return np.empty((0, 2))
     room_for = np.count_nonzero(usable) * (factor / (_SPACING * core)) ** 2
     count = round(min(count, max(room_for, _MIN_COUNT)))
     score = np.where(usable, np.maximum(weak, 0.0), -1.0)
@@ -65,7 +71,7 @@ def choose_tiles(
     rows, cols = np.nonzero(usable)
     top, left = int(rows.min()), int(cols.min())
     height, width = int(rows.max()) + 1 - top, int(cols.max()) + 1 - left
-    picked: list[tuple[int, int, float]] = []
+    picked: list[tuple[int, int]] = []
     n_rows, n_cols = max(1, round(height / cell)), max(1, round(width / cell))
     row_edges = top + np.round(np.linspace(0, height, n_rows + 1)).astype(int)
     col_edges = left + np.round(np.linspace(0, width, n_cols + 1)).astype(int)
@@ -76,10 +82,8 @@ def choose_tiles(
                 continue
             y, x = np.unravel_index(int(np.argmax(part)), part.shape)
             if part[y, x] > 0.0:
-                picked.append((x0 + int(x), y0 + int(y), float(part[y, x])))
+                picked.append((x0 + int(x), y0 + int(y)))
     if not picked:
         return np.empty((0, 2))
-    found = np.array(picked)
-    strong = found[:, 2] >= 0.05 * np.median(found[:, 2])
-    centres: FloatArray = np.rint((found[strong, :2] + 0.5) * factor - 0.5)
+    centres: FloatArray = np.rint((np.array(picked) + 0.5) * factor - 0.5)
     return centres

@@ -113,8 +113,8 @@ def correlate_windows(
     flat = rho.reshape(count, -1).argmax(axis=1)
     top_y, top_x = np.unravel_index(flat, rho.shape[1:])
     d = np.column_stack([reach[top_x], reach[top_y]]).astype(np.float64)
-    ky: FloatArray = 2.0 * np.pi * np.fft.fftfreq(side)
-    kx: FloatArray = 2.0 * np.pi * np.fft.rfftfreq(side)
+    ky = np.asarray(2.0 * np.pi * np.fft.fftfreq(side), np.float64)
+    kx = np.asarray(2.0 * np.pi * np.fft.rfftfreq(side), np.float64)
     low_y, low_x = np.abs(ky) <= highest, kx <= highest
     spectra = spectra[:, :, low_y][:, :, :, low_x]
     waves = (ky[low_y], kx[low_x])
