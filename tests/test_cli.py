@@ -34,7 +34,8 @@ class Ended:
 
 
 def call(*words: object) -> Ended:
-    result = CliRunner().invoke(app, [str(word) for word in words])
+    runner = CliRunner(env={"COLUMNS": "120"})
+    result = runner.invoke(app, [str(word) for word in words])
     return Ended(result.exit_code, result.stdout, result.stderr)
 
 
