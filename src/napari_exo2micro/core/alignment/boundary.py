@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from skimage.filters import threshold_otsu
 from skimage.measure import find_contours
 
 from napari_exo2micro.core.alignment.views import View
@@ -87,7 +87,8 @@ def find_section(view: View) -> Section:
     texture = _texture_energy(view.image, valid)
     mask = _threshold(_evidence(smooth, texture, valid, None), valid)
     # A second look, over the background that the first one left.
-    glass = valid & ~ndimage.binary_dilation(mask, iterations=8)
+    around = cv2.dilate(mask.astype(np.uint8), np.ones((17, 17), np.uint8))
+    glass = valid & (around == 0)
     if np.count_nonzero(glass) > 0.02 * np.count_nonzero(valid):
         evidence = _evidence(smooth, texture, valid, glass)
         mask = _threshold(evidence, valid)
@@ -124,10 +125,7 @@ def boundary_ring(
         section.distance, (columns, rows), interpolation=cv2.INTER_AREA
     )
     depth = 0.5 * max(width, 1.0) + 0.5 - np.abs(distance) / ratio
-    ring = (np.clip(depth, 0.0, 1.0) * view.valid).astype(np.float32)
-    if smooth > 0.0:
-        ring = cv2.GaussianBlur(ring, (0, 0), smooth, borderType=cv2.BORDER_CONSTANT)
-    return ring
+    return _softened(np.clip(depth, 0.0, 1.0) * view.valid, smooth)
 
 
 def masked_brightness(
@@ -155,22 +153,26 @@ def masked_brightness(
     low = float(np.percentile(view.image[view.valid], 1))
     high = float(np.percentile(view.image[inside], 99))
     bright = np.sqrt(np.clip((view.image - low) / max(high - low, 1e-12), 0.0, 1.0))
-    bright = (bright * mask).astype(np.float32)
-    if smooth > 0.0:
-        bright = cv2.GaussianBlur(
-            bright, (0, 0), smooth, borderType=cv2.BORDER_CONSTANT
-        )
-    return bright
+    return _softened(bright * mask, smooth)
+
+
+def _softened(values: NDArray[Any], sigma: float) -> NDArray[np.float32]:
+    soft = np.asarray(values, np.float32)
+    if sigma > 0.0:
+        blurred = cv2.GaussianBlur(soft, (0, 0), sigma, borderType=cv2.BORDER_CONSTANT)
+        soft = np.asarray(blurred, np.float32)
+    return soft
 
 
 def _masked_blur(
     image: NDArray[np.float32], valid: NDArray[np.bool_], sigma: float
 ) -> NDArray[np.float32]:
     """Return a Gaussian mean over what is valid."""
-    weight = cv2.GaussianBlur(valid.astype(np.float32), (0, 0), sigma)
     total = cv2.GaussianBlur(np.where(valid, image, np.float32(0)), (0, 0), sigma)
-    blurred: NDArray[np.float32] = total / np.maximum(weight, 1e-3)
-    return blurred
+    if not valid.all():
+        weight = cv2.GaussianBlur(valid.astype(np.float32), (0, 0), sigma)
+        total = total / np.maximum(weight, np.float32(1e-3))
+    return np.asarray(total, np.float32)
 
 
 def _texture_energy(
@@ -182,8 +184,7 @@ def _texture_energy(
     spread = float(np.median(np.abs(fine[valid]))) + 1e-12
     limit = 12.0 * spread
     fine = np.clip(fine, -limit, limit)
-    energy: NDArray[np.float32] = np.sqrt(_masked_blur(fine * fine, valid, 4.0))
-    return energy
+    return np.asarray(np.sqrt(_masked_blur(fine * fine, valid, 4.0)), np.float32)
 
 
 def _evidence(
@@ -194,23 +195,29 @@ def _evidence(
 ) -> NDArray[np.float32]:
     """Return brightness and texture on logarithmic scales, added."""
     if glass is None:
-        low = float(np.percentile(smooth[valid], 2))
-        above = smooth - low
-        noise = max(float(np.percentile(above[valid], 10)), 1e-6)
-        calm = max(float(np.percentile(texture[valid], 5)), 1e-6)
+        above = smooth - np.float32(_percentile(smooth, valid, 2))
+        noise = max(_percentile(above, valid, 10), 1e-6)
+        calm = max(_percentile(texture, valid, 5), 1e-6)
     else:
         above = smooth - _surface(smooth, glass)
-        noise = 1.4826 * float(np.median(np.abs(above[glass])))
-        calm = float(np.median(texture[glass]))
-    span = float(np.percentile(above[valid], 99.0))
+        noise = 1.4826 * _percentile(np.abs(above), glass, 50)
+        calm = _percentile(texture, glass, 50)
+    span = _percentile(above, valid, 99)
     noise = max(noise, 0.01 * span, 1e-12)
-    calm = max(calm, 0.01 * float(np.percentile(texture[valid], 99.0)), 1e-12)
+    calm = max(calm, 0.01 * _percentile(texture, valid, 99), 1e-12)
     light = np.log1p(np.clip(above / noise, 0.0, None))
     grain = np.log(np.maximum(texture / calm, 1.0))
-    top_light = max(float(np.percentile(light[valid], 95)), 0.7)
-    top_grain = max(float(np.percentile(grain[valid], 95)), 0.7)
+    top_light = max(_percentile(light, valid, 95), 0.7)
+    top_grain = max(_percentile(grain, valid, 95), 0.7)
     total = light / top_light + 0.7 * grain / top_grain
     return np.where(valid, total, 0.0).astype(np.float32)
+
+
+def _percentile(
+    values: NDArray[np.float32], where: NDArray[np.bool_], percentage: float
+) -> float:
+    sample = values[where]
+    return float(np.percentile(sample[:: max(1, sample.size // 100_000)], percentage))
 
 
 def _surface(
@@ -236,12 +243,13 @@ def _surface(
         sigma = 1.4826 * float(np.median(np.abs(gap))) + 1e-12
         # What sticks out above is section that the first look missed.
         weight = np.where(gap > 0, 1.0 / (1.0 + (gap / (2 * sigma)) ** 2), 1.0)
-    grid_y, grid_x = np.mgrid[0:rows, 0:columns].astype(float)
-    surface: NDArray[np.float32] = (design(grid_x, grid_y) @ solution).astype(
-        np.float32
-    )
+    u = 2 * np.arange(columns) / columns - 1
+    v = (2 * np.arange(rows) / rows - 1)[:, None]
+    c = solution
+    surface = c[0] + (c[1] + c[3] * u) * u + (c[2] + c[5] * v) * v + c[4] * u * v
     # Beyond the glass a parabola says nothing: stay within what was seen.
-    return np.clip(surface, float(target.min()), float(np.percentile(target, 99)))
+    limits = float(target.min()), float(np.percentile(target, 99))
+    return np.asarray(np.clip(surface, *limits), np.float32)
 
 
 def _threshold(
@@ -251,12 +259,25 @@ def _threshold(
     sample = evidence[valid]
     if not float(sample.max()) > float(sample.min()):
         return np.zeros_like(valid)
-    level = float(threshold_otsu(sample))
+    level = _otsu(sample)
     floor = float(np.percentile(sample, 5))
     weak = evidence > level - 0.15 * (level - floor)
     labels, _ = ndimage.label(weak & valid)
     strong = np.unique(labels[(evidence > level) & valid])
-    return np.isin(labels, strong[strong > 0])
+    return _chosen(labels, strong[strong > 0])
+
+
+def _otsu(sample: NDArray[np.float32]) -> float:
+    """Return the threshold that parts the values into the two tightest groups."""
+    counts, edges = np.histogram(sample, bins=256)
+    middles = 0.5 * (edges[:-1] + edges[1:])
+    below = np.cumsum(counts)[:-1].astype(float)
+    above = float(counts.sum()) - below
+    total = np.cumsum(counts * middles)
+    mean_below = total[:-1] / np.maximum(below, 1.0)
+    mean_above = (total[-1] - total[:-1]) / np.maximum(above, 1.0)
+    between = below * above * (mean_above - mean_below) ** 2
+    return float(middles[int(np.argmax(between))])
 
 
 def _tidy(mask: NDArray[np.bool_], valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -273,19 +294,30 @@ def _tidy(mask: NDArray[np.bool_], valid: NDArray[np.bool_]) -> NDArray[np.bool_
     closed = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, disc)
     small = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * (radius // 3) + 1,) * 2)
     closed = cv2.morphologyEx(closed, cv2.MORPH_OPEN, small)
-    filled = ndimage.binary_fill_holes(closed[pad:-pad, pad:-pad] > 0) & valid
+    filled = np.asarray(
+        ndimage.binary_fill_holes(closed[pad:-pad, pad:-pad] > 0) & valid
+    )
     labels, count = ndimage.label(filled)
     if count < 2:
         return filled
     sizes = np.bincount(labels.ravel())[1:]
     kept = np.flatnonzero(sizes >= _SIGNIFICANT * sizes.max()) + 1
-    return np.isin(labels, kept)
+    return _chosen(labels, kept)
+
+
+def _chosen(labels: NDArray[np.int32], kept: NDArray[np.intp]) -> NDArray[np.bool_]:
+    table = np.zeros(int(labels.max()) + 1, bool)
+    table[kept] = True
+    chosen: NDArray[np.bool_] = table[labels]
+    return chosen
 
 
 def _inner(valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return what is at least three pixels away from the frame's edge."""
-    padded = np.pad(valid, 1)
-    return ndimage.binary_erosion(padded, iterations=3)[1:-1, 1:-1]
+    padded = np.pad(valid, 1).astype(np.uint8)
+    square = np.ones((7, 7), np.uint8)
+    eroded = cv2.erode(padded, square, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    return np.asarray(eroded[1:-1, 1:-1] > 0)
 
 
 def _signed_distance(
@@ -299,10 +331,13 @@ def _signed_distance(
     edge = mask & ~ndimage.binary_erosion(mask, border_value=0)
     cut = float((edge & ~_inner(valid)).sum()) / max(float(edge.sum()), 1.0)
     # The frame's edge is no outline: beyond it the mask goes on as it was.
-    nearest = ndimage.distance_transform_edt(
-        ~valid, return_distances=False, return_indices=True
-    )
-    extended = np.pad(mask[tuple(nearest)], 1, mode="edge").astype(np.uint8)
+    seen = mask
+    if not valid.all():
+        nearest = ndimage.distance_transform_edt(
+            ~valid, return_distances=False, return_indices=True
+        )
+        seen = mask[tuple(nearest)]
+    extended = np.pad(seen, 1, mode="edge").astype(np.uint8)
     inner = cv2.distanceTransform(extended, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     outer = cv2.distanceTransform(1 - extended, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     signed = np.where(extended > 0, inner - 0.5, 0.5 - outer)[1:-1, 1:-1]
@@ -316,7 +351,8 @@ def _contour(mask: NDArray[np.bool_], valid: NDArray[np.bool_]) -> NDArray[np.fl
     )
     inner = _inner(valid)
     parts = []
-    for line in find_contours(soft, 0.5):
+    lines = find_contours(soft, 0.5)  # type: ignore[no-untyped-call]
+    for line in lines:
         points = line[:, ::-1] - 8.0
         column = np.clip(np.rint(points[:, 0]).astype(int), 0, mask.shape[1] - 1)
         row = np.clip(np.rint(points[:, 1]).astype(int), 0, mask.shape[0] - 1)

@@ -3,40 +3,35 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_exo2micro.core.alignment.boundary import (
-    Section,
-    boundary_ring,
-    find_section,
-    masked_brightness,
-)
-from napari_exo2micro.core.alignment.correlation import (
-    Candidate,
-    Pattern,
-    grid_nodes,
-    refine_candidate,
-    search_grid,
-)
+from napari_exo2micro.core.alignment.boundary import Section
+from napari_exo2micro.core.alignment.correlation import grid_nodes
 from napari_exo2micro.core.alignment.ecc import refine_ecc
-from napari_exo2micro.core.alignment.icp import correction_of, match_contours
 from napari_exo2micro.core.alignment.interior import refine_interior_sift
+from napari_exo2micro.core.alignment.judge import (
+    PATCHES_NEEDED,
+    SCORE_NEEDED,
+    SHARE_NEEDED,
+    Result,
+    SectionPair,
+    prepare_pair,
+    settle,
+)
 from napari_exo2micro.core.alignment.orientation import (
     search_features,
     search_full_circle,
 )
-from napari_exo2micro.core.alignment.overlap import (
-    Overlap,
-    Texture,
-    interior_texture,
-    score_overlap,
+from napari_exo2micro.core.alignment.outline import (
+    IcpLimits,
+    OutlineSearch,
+    align_outlines,
 )
-from napari_exo2micro.core.alignment.patches import Agreement, agree_on_patches
 from napari_exo2micro.core.alignment.quality import State, Verdict
-from napari_exo2micro.core.alignment.views import Frame, View, between, open_view
+from napari_exo2micro.core.alignment.views import Frame, open_view
 from napari_exo2micro.core.errors import ParameterError, RegistrationError
 from napari_exo2micro.core.monitor import Monitor
 from napari_exo2micro.core.rasters import ImageLike, warp_window
@@ -47,17 +42,7 @@ __all__ = ["BoundaryAlignment", "recover_transform", "register_highorder"]
 logger = logging.getLogger(__name__)
 
 _BASE_SIDE = 1600
-_CONTOUR_SIDE = 1024
-_SCORE_SIDE = 512
-_GRID_SIDE = 224
-_COARSE_SIDES = (192, 512)
 _RECOVERED_PX = 0.3
-
-#: Scores of unrelated interiors stay below 6, those of the same one above 10.
-SCORE_NEEDED = 8.0
-#: Patches that must agree on one map, as a number and as a part of all.
-PATCHES_NEEDED = 8
-SHARE_NEEDED = 0.25
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,87 +75,6 @@ class BoundaryAlignment:
     pre_contour: NDArray[np.float64]
     icp_transform: Transform | None = None
     ecc_transform: Transform | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Limits:
-    """How far ICP may move away from the coarse result."""
-
-    max_translation: float
-    max_rotation: float
-    max_scale_delta: float
-    max_scale_diff: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Search:
-    """What the coarse search covers and looks at."""
-
-    use_edges: bool
-    boundary_width: float
-    boundary_smooth: float
-    angles: list[float]
-    angle_step: float
-    scales: list[float]
-    scale_step: float
-    multiscale: bool
-    down_scale: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Pair:
-    """Views, sections and textures of both images, made once."""
-
-    post: View
-    pre: View
-    post_section: Section
-    pre_section: Section
-    post_texture: Texture
-    pre_texture: Texture
-    post_small: Texture
-    pre_small: Texture
-
-    @property
-    def centre(self) -> NDArray[np.float64]:
-        """Middle of the section in the post-stain image, full-resolution px."""
-        y, x = np.nonzero(self.post_section.mask)
-        if not len(y):
-            return self.post.centre
-        return self.post_section.view.to_full(np.array([[x.mean(), y.mean()]]))[0]
-
-    def score(self, transform: Transform) -> Overlap:
-        """Return the score of the interiors under a transform."""
-        return score_overlap(self.post_small, self.pre_small, transform)
-
-
-@dataclass(slots=True)
-class _Result:
-    """One result on its way through the checks."""
-
-    method: str
-    transform: Transform
-    coarse: Transform
-    overlap: Overlap
-    agreement: Agreement | None = None
-    broken: str = ""
-    icp: Transform | None = None
-    numbers: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def vouched(self) -> bool:
-        """Whether the interior says that this is right."""
-        return (
-            self.agreement is not None
-            and self.overlap.score >= SCORE_NEEDED
-            and self.agreement.n_agreeing >= PATCHES_NEEDED
-            and self.agreement.share >= SHARE_NEEDED
-        )
-
-    @property
-    def rank(self) -> tuple[bool, float]:
-        """Order of results: vouched for first, then by the number in agreement."""
-        count = 0 if self.agreement is None else self.agreement.n_agreeing
-        return self.vouched, count + self.overlap.score
 
 
 def register_highorder(
@@ -277,7 +181,7 @@ def register_highorder(
     turn = abs(angle_range) if rotation_search else 0.0
     # From the middle outwards, so that no turn at all is always tried.
     half = grid_nodes(0.0, turn, angle_step)
-    search = _Search(
+    search = OutlineSearch(
         use_edges=use_edges,
         boundary_width=boundary_width,
         boundary_smooth=boundary_smooth,
@@ -288,14 +192,14 @@ def register_highorder(
         multiscale=multiscale,
         down_scale=down_scale,
     )
-    limits = _Limits(max_translation, max_rotation, max_scale_delta, max_scale_diff)
+    limits = IcpLimits(max_translation, max_rotation, max_scale_delta, max_scale_diff)
     monitor.report(0.0, "reading the images at reduced size")
-    pair = _prepare(
+    pair = prepare_pair(
         open_view(post_im, post_frame, _BASE_SIDE, name="post"),
         open_view(pre_im, pre_frame, _BASE_SIDE, name="pre"),
     )
     monitor.report(0.2, "comparing the outlines")
-    result = _from_boundary(pair, search, limits, monitor.part(0.2, 0.5))
+    result = align_outlines(pair, search, limits, monitor.part(0.2, 0.5))
     results = [result]
     if orientation_search and (not result.vouched or result.broken):
         logger.info(
@@ -326,160 +230,22 @@ def register_highorder(
     )
 
 
-def _prepare(post: View, pre: View) -> _Pair:
-    sections, large, small = [], [], []
-    for view in (post, pre):
-        contour_view = view.reduced(_CONTOUR_SIDE)
-        section = find_section(contour_view)
-        sections.append(section)
-        inside = section if section.trusted else None
-        large.append(interior_texture(contour_view, inside))
-        small.append(interior_texture(view.reduced(_SCORE_SIDE), inside))
-    return _Pair(post, pre, *sections, *large, *small)
-
-
-def _from_boundary(
-    pair: _Pair, search: _Search, limits: _Limits, monitor: Monitor
-) -> _Result:
-    numbers: dict[str, float] = {}
-    coarse = Transform.identity()
-    if search.multiscale:
-        candidates = _coarse_candidates(pair, search, monitor.part(0.0, 0.6))
-        if candidates:
-            scored = [(pair.score(c.transform).score, c) for c in candidates]
-            # The interior chooses where it can tell, otherwise the outline.
-            telling = max(scored, key=lambda entry: entry[0])
-            chosen = telling[1] if telling[0] >= SCORE_NEEDED else scored[0][1]
-            coarse = chosen.transform
-            numbers["boundary_score"] = chosen.score
-    monitor.report(0.6, "matching the outlines point by point")
-    transform, icp, broken, found = _icp(pair, coarse, limits)
-    numbers.update(found)
-    overlap = pair.score(transform)
-    result = _Result(
-        "boundary", transform, coarse, overlap, broken=broken, icp=icp, numbers=numbers
-    )
-    _settle(pair, result)
-    if not result.vouched and icp is not None and not broken:
-        # ICP may have slid along an outline that is not the same in both.
-        plain = _Result(
-            "boundary", coarse, coarse, pair.score(coarse), icp=icp, numbers=numbers
-        )
-        _settle(pair, plain)
-        if plain.vouched:
-            return plain
-    return result
-
-
-def _coarse_candidates(
-    pair: _Pair, search: _Search, monitor: Monitor
-) -> list[Candidate]:
-    """Return the best of the coarse search, refined between the nodes."""
-    nominal = 0.25 * search.down_scale
-    full_side = max(
-        side * view.factor for view in (pair.post, pair.pre) for side in view.image.shape
-    )
-    side = int(np.clip(round(nominal * full_side), *_COARSE_SIDES))
-    patterns = []
-    for section in (pair.post_section, pair.pre_section):
-        view = section.view.reduced(side)
-        # A very large image is seen at less than the coarse scale: the ring
-        # keeps its thickness on the section. A small one is seen at more.
-        ratio = min(1.0, 1.0 / (nominal * view.factor))
-        smooth = search.boundary_smooth * ratio
-        if search.use_edges:
-            values = boundary_ring(
-                section, view, width=search.boundary_width * ratio, smooth=smooth
-            )
-        else:
-            values = masked_brightness(section, view, smooth=smooth)
-        patterns.append(Pattern(view, values))
-    post, pre = patterns
-    found = search_grid(
-        post.reduced(_GRID_SIDE),
-        pre.reduced(_GRID_SIDE),
-        angles=search.angles,
-        scales=search.scales,
-        monitor=monitor,
-    )
-    refined = [
-        refine_candidate(
-            post,
-            pre,
-            candidate,
-            angle_step=search.angle_step,
-            scale_step=search.scale_step,
-            angle_limits=(search.angles[0], search.angles[-1]),
-            scale_limits=(search.scales[0], search.scales[-1]),
-        )
-        for candidate in found
-    ]
-    return sorted(refined, key=lambda candidate: -candidate.score)
-
-
-def _icp(
-    pair: _Pair, coarse: Transform, limits: _Limits
-) -> tuple[Transform, Transform | None, str, dict[str, float]]:
-    """Return the result, what ICP proposed, the limits it broke, and figures."""
-    post, pre = pair.post_section, pair.pre_section
-    reach = 0.06 * float(np.sqrt(max(post.mask.sum(), 1.0)))
-    found = match_contours(
-        post.contour,
-        pre.contour,
-        between(post.view, pre.view, coarse),
-        reach=max(reach, 8.0),
-    )
-    if found is None:
-        return coarse, None, "", {}
-    fine = pre.view.to_full @ found.transform @ post.view.to_full.inverse()
-    change = correction_of(coarse, fine, pair.centre)
-    numbers = {
-        "icp_rms_px": found.rms * pre.view.factor,
-        "icp_agreeing": found.overlap,
-        "icp_translation_px": change.translation,
-        "icp_rotation_deg": change.rotation_deg,
-        "icp_scale_min": change.scales[0],
-        "icp_scale_max": change.scales[1],
-    }
-    broken = change.beyond(
-        max_translation=limits.max_translation,
-        max_rotation=limits.max_rotation,
-        max_scale_delta=limits.max_scale_delta,
-        max_scale_diff=limits.max_scale_diff,
-    )
-    return (coarse if broken else fine), fine, broken, numbers
-
-
-def _settle(pair: _Pair, result: _Result) -> None:
-    """Let the patches of the interior judge a result, and finish it."""
-    found = agree_on_patches(pair.post_texture, pair.pre_texture, result.transform)
-    if found is None:
-        return
-    overlap = pair.score(found.transform)
-    before = result.agreement, result.overlap
-    result.agreement, result.overlap = found, overlap
-    if result.vouched and not result.broken:
-        result.transform = found.transform
-    elif not result.vouched:
-        result.agreement, result.overlap = before[0] or found, before[1]
-
-
-def _from_features(pair: _Pair, monitor: Monitor) -> list[_Result]:
+def _from_features(pair: SectionPair, monitor: Monitor) -> list[Result]:
     results = []
     for match in search_features(pair.post, pair.pre, monitor=monitor):
-        result = _Result(
+        result = Result(
             "features", match.transform, match.transform, pair.score(match.transform)
         )
         result.numbers["feature_inliers"] = float(match.n_inliers)
         result.numbers["feature_matches"] = float(match.n_matches)
-        _settle(pair, result)
+        settle(pair, result)
         results.append(result)
     return results
 
 
 def _from_full_circle(
-    pair: _Pair, scales: list[float], monitor: Monitor
-) -> list[_Result]:
+    pair: SectionPair, scales: list[float], monitor: Monitor
+) -> list[Result]:
     low, high = scales[0], scales[-1]
     count = max(1, round(np.log(high / low) / 0.04) + 1) if high > low else 1
     nodes = [float(s) for s in np.geomspace(low, high, count)]
@@ -490,16 +256,16 @@ def _from_full_circle(
     scored.sort(key=lambda entry: -entry[0].score)
     results = []
     for overlap, candidate in scored[:2]:
-        result = _Result(
+        result = Result(
             "full circle", candidate.transform, candidate.transform, overlap
         )
-        _settle(pair, result)
+        settle(pair, result)
         results.append(result)
     return results
 
 
 def _fine_ecc(
-    pair: _Pair, best: _Result, *, stopit: int, stopdelta: float
+    pair: SectionPair, best: Result, *, stopit: int, stopdelta: float
 ) -> tuple[str, Transform | None]:
     """Try the ECC pass on a result; return why it was not kept, if so."""
     found = refine_ecc(
@@ -527,7 +293,7 @@ def _fine_ecc(
 
 
 def _verdict(
-    pair: _Pair, best: _Result, first: _Result, searched: bool, ecc_note: str
+    pair: SectionPair, best: Result, first: Result, searched: bool, ecc_note: str
 ) -> Verdict:
     parts = best.transform.decompose()
     centre = pair.centre[None]
@@ -604,7 +370,8 @@ def recover_transform(warped: ImageLike, original: ImageLike) -> Transform | Non
         return None
     if found.method != "tiles" or not 0.0 <= found.accuracy_px <= _RECOVERED_PX:
         return None
-    if _likeness(warped, original, found.transform, found.tiles.centres) < 0.95:
+    centres = np.column_stack([found.tiles.x, found.tiles.y])[found.tiles.used]
+    if _likeness(warped, original, found.transform, centres) < 0.95:
         return None
     return found.transform
 

@@ -175,7 +175,8 @@ def match_contours(
     distance = np.zeros(len(source))
     weight = np.zeros(len(source))
     rounds = 0
-    for rounds in range(1, _ROUNDS + 1):
+    for _ in range(_ROUNDS):
+        rounds += 1
         distance, index = tree.query(mapped)
         scale = _spread(distance, reach)
         weight = np.clip(1.0 - (distance / (4.685 * scale)) ** 2, 0.0, None) ** 2

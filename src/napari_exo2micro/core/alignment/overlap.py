@@ -1,4 +1,4 @@
-"""Does the inside of the section agree, too? A score that outlines cannot feign."""
+"""Whether the inside of the section agrees, too: what outlines cannot feign."""
 
 from __future__ import annotations
 
@@ -115,18 +115,19 @@ def interior_texture(
     root = np.where(valid, root, np.float32(0.0)).astype(np.float32)
 
     def mean(values: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
-        weight = cv2.GaussianBlur(valid.astype(np.float32), (0, 0), sigma)
-        blurred: NDArray[np.float32] = cv2.GaussianBlur(values, (0, 0), sigma)
-        blurred /= np.maximum(weight, np.float32(1e-3))
-        return np.where(valid, blurred, np.float32(0.0))
+        blurred = cv2.GaussianBlur(values, (0, 0), sigma)
+        if not valid.all():
+            weight = cv2.GaussianBlur(valid.astype(np.float32), (0, 0), sigma)
+            blurred = np.where(valid, blurred / np.maximum(weight, 1e-3), 0.0)
+        return np.asarray(blurred, np.float32)
 
     band = mean(root, fine) - mean(root, coarse)
     spread = np.sqrt(mean(band * band, 2.5 * coarse))
     mask = _interior(view, section, round(coarse))
     typical = float(np.percentile(spread[mask], 60)) if mask.any() else 1.0
     values = band / np.maximum(spread, np.float32(max(0.4 * typical, 1e-9)))
-    values = np.where(mask, np.clip(values, -3.0, 3.0), 0.0).astype(np.float32)
-    return Texture(view, values, mask)
+    values = np.where(mask, np.clip(values, -3.0, 3.0), 0.0)
+    return Texture(view, np.asarray(values, np.float32), mask)
 
 
 def _interior(view: View, section: Section | None, margin: int) -> NDArray[np.bool_]:

@@ -1,7 +1,8 @@
-"""Patches of the interior: do they agree on one map, and on which?"""
+"""Patches of the interior: whether they agree on one map, and on which."""
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 
 import cv2
@@ -73,11 +74,12 @@ def agree_on_patches(
     """
     found = None
     transform = start
-    for limit in (reach, max(4, reach // 3), 3):
-        centres, shifts = _measure(post, pre, transform, limit)
+    for number, limit in enumerate((reach, reach // 2, reach // 2)):
+        # The last window stays wide: agreement within it is no matter of course.
+        centres, shifts, total = _measure(post, pre, transform, limit)
         if len(centres) < 6:
             return None
-        found = _fit(post, centres, shifts, transform, precise=limit <= reach // 3)
+        found = _fit(post, centres, shifts, total, transform, precise=number > 0)
         if found is None:
             return None
         transform = found.transform
@@ -86,23 +88,24 @@ def agree_on_patches(
 
 def _measure(
     post: Texture, pre: Texture, transform: Transform, reach: int
-) -> tuple[FloatArray, FloatArray]:
-    """Return centres (x, y) and shifts (x, y) of patches, px of the texture."""
+) -> tuple[FloatArray, FloatArray, int]:
+    """Return centres and shifts (x, y) of patches, px, and how many there were."""
     warped, inside = pre.warped_to(post, transform)
     warped = np.where(inside, warped, np.float32(0.0))
     rows, columns = post.values.shape
     patch = int(min(_PATCH, max(24, min(rows, columns) // 6)))
     y, x = np.nonzero(post.mask & inside)
     if not len(y):
-        return np.empty((0, 2)), np.empty((0, 2))
-    step = max(patch // 2, max(np.ptp(y), np.ptp(x)) // _PATCHES_A_SIDE, 8)
+        return np.empty((0, 2)), np.empty((0, 2)), 0
+    extent = max(int(y.max() - y.min()), int(x.max() - x.min()))
+    step = max(patch // 2, extent // _PATCHES_A_SIDE, 8)
     both = cv2.integral((post.mask & inside).astype(np.uint8))
     padded = cv2.copyMakeBorder(
         warped, reach, reach, reach, reach, cv2.BORDER_CONSTANT, value=0
     )
-    centres, shifts = [], []
-    for top in range(int(y.min()), int(y.max()) - patch + 2, int(step)):
-        for left in range(int(x.min()), int(x.max()) - patch + 2, int(step)):
+    centres, shifts, total = [], [], 0
+    for top in range(int(y.min()), int(y.max()) - patch + 2, step):
+        for left in range(int(x.min()), int(x.max()) - patch + 2, step):
             bottom, right = top + patch, left + patch
             count = (
                 int(both[bottom, right])
@@ -117,12 +120,13 @@ def _measure(
             if not template.any() or not area.any():
                 continue
             surface = cv2.matchTemplate(area, template, cv2.TM_CCORR_NORMED)
-            place = _peak(surface)
+            total += 1
+            place = _peak(np.asarray(surface, np.float32))
             if place is None:
                 continue
             centres.append((left + (patch - 1) / 2, top + (patch - 1) / 2))
             shifts.append((place[0] - reach, place[1] - reach))
-    return np.array(centres).reshape(-1, 2), np.array(shifts).reshape(-1, 2)
+    return np.array(centres).reshape(-1, 2), np.array(shifts).reshape(-1, 2), total
 
 
 def _peak(surface: NDArray[np.float32]) -> tuple[float, float] | None:
@@ -146,6 +150,7 @@ def _fit(
     post: Texture,
     centres: FloatArray,
     shifts: FloatArray,
+    total: int,
     transform: Transform,
     *,
     precise: bool,
@@ -170,7 +175,7 @@ def _fit(
         candidate = robust.transform
         if precise:
             inliers = robust.inliers
-            try:
+            with contextlib.suppress(ValueError):
                 candidate = fit_plane_robust(
                     model,
                     source[inliers],
@@ -178,8 +183,6 @@ def _fit(
                     start=candidate,
                     floor=0.05 * grow,
                 ).transform
-            except ValueError:
-                pass
         distance = np.linalg.norm(target - candidate(source), axis=1)
         # Truncated squares, with a price for each parameter (GRIC-like).
         sigma2 = (0.25 * tolerance) ** 2
@@ -195,4 +198,4 @@ def _fit(
     residual = float(np.median(distance[agreeing]))
     # Neighbouring patches overlap by half: about a quarter is independent.
     accuracy = residual * float(np.sqrt(8.0 / (0.5 * count))) + 0.05 * grow
-    return Agreement(chosen, len(centres), count, residual, accuracy)
+    return Agreement(chosen, total, count, residual, accuracy)

@@ -50,7 +50,8 @@ class View:
     def centre(self) -> NDArray[np.float64]:
         """Middle (x, y) of the view, full-resolution px, shape (2,)."""
         rows, columns = self.image.shape
-        return self.to_full(np.array([[(columns - 1) / 2, (rows - 1) / 2]]))[0]
+        middle = np.array([[(columns - 1) / 2, (rows - 1) / 2]])
+        return self.to_full(middle).reshape(2)
 
     def reduced(self, max_side: int) -> View:
         """Return this view with its longer side at most `max_side` px."""
@@ -149,8 +150,8 @@ def open_view(
     if frame is None:
         frame = find_frame(image)
     x0, y0, width, height = frame
-    inside = 0 <= x0 and 0 <= y0
-    if not inside or x0 + width > image.shape[1] or y0 + height > image.shape[0]:
+    beyond = x0 + width > image.shape[1] or y0 + height > image.shape[0]
+    if beyond or x0 < 0 or y0 < 0:
         raise RegistrationError(
             f"the {name}-stain frame {tuple(frame)} does not lie inside its image of "
             f"{image.shape[1]} x {image.shape[0]} px; give x0, y0, width, height"
@@ -162,14 +163,11 @@ def open_view(
         # A multiple of 4 lets the levels of an image on disk be used.
         factor = -(-factor // 4) * 4
     small, factor = reduce_image(image, factor=factor)
-    left, top = x0 // factor, y0 // factor
-    right, bottom = -(-(x0 + width) // factor), -(-(y0 + height) // factor)
-    crop = small[top:bottom, left:right]
     # Only blocks that lie inside the frame as a whole are means of real data.
-    columns, rows = np.arange(left, right) * factor, np.arange(top, bottom) * factor
-    whole_x = (columns >= x0) & (columns + factor <= x0 + width)
-    whole_y = (rows >= y0) & (rows + factor <= y0 + height)
-    valid = whole_y[:, None] & whole_x[None, :] & np.isfinite(crop)
+    left, top = -(-x0 // factor), -(-y0 // factor)
+    right, bottom = (x0 + width) // factor, (y0 + height) // factor
+    crop = small[top:bottom, left:right]
+    valid = np.isfinite(crop)
     seen = crop[valid]
     if not seen.size or not float(seen.max()) > float(seen.min()):
         raise RegistrationError(

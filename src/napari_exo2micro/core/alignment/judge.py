@@ -1,0 +1,162 @@
+"""Results of stage 2 and the interiors that judge them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_exo2micro.core.alignment.boundary import Section, find_section
+from napari_exo2micro.core.alignment.overlap import (
+    Overlap,
+    Texture,
+    interior_texture,
+    score_overlap,
+)
+from napari_exo2micro.core.alignment.patches import Agreement, agree_on_patches
+from napari_exo2micro.core.alignment.views import View
+from napari_exo2micro.core.transforms import Transform
+
+__all__ = [
+    "PATCHES_NEEDED",
+    "SCORE_NEEDED",
+    "SHARE_NEEDED",
+    "Result",
+    "SectionPair",
+    "prepare_pair",
+    "settle",
+]
+
+_CONTOUR_SIDE = 1024
+_SCORE_SIDE = 512
+
+#: Measured: up to 7 on interiors that have nothing to do with each other, above 40
+#: on those of the same section.
+SCORE_NEEDED = 12.0
+#: Patches that must agree on one map, as a number and as a part of all.
+PATCHES_NEEDED = 8
+SHARE_NEEDED = 0.35
+
+
+@dataclass(frozen=True, slots=True)
+class SectionPair:
+    """Views, sections and textures of both images, made once.
+
+    Attributes
+    ----------
+    post, pre : View
+        At the largest size that stage 2 looks at.
+    post_section, pre_section : Section
+        Outlines, found at a side of about 1000 px.
+    post_texture, pre_texture : Texture
+        Interiors at that size, for patches.
+    post_small, pre_small : Texture
+        Interiors at about 500 px, for the overlap score.
+    """
+
+    post: View
+    pre: View
+    post_section: Section
+    pre_section: Section
+    post_texture: Texture
+    pre_texture: Texture
+    post_small: Texture
+    pre_small: Texture
+
+    @property
+    def centre(self) -> NDArray[np.float64]:
+        """Middle of the section in the post-stain image, full-resolution px."""
+        y, x = np.nonzero(self.post_section.mask)
+        if not len(y):
+            return self.post.centre
+        middle = np.array([[x.mean(), y.mean()]])
+        return self.post_section.view.to_full(middle).reshape(2)
+
+    def score(self, transform: Transform) -> Overlap:
+        """Return the score of the interiors under a transform."""
+        return score_overlap(self.post_small, self.pre_small, transform)
+
+
+@dataclass(slots=True)
+class Result:
+    """One result on its way through the checks.
+
+    Attributes
+    ----------
+    method : {'boundary', 'features', 'full circle'}
+        Which search it comes from.
+    transform, coarse : Transform
+        Post to pre, full-resolution px: as it stands, and before ICP.
+    overlap : Overlap
+        Score of the interiors under `transform`.
+    agreement : Agreement or None
+        What the patches of the interior say.
+    broken : str
+        The limits that ICP broke; empty when none.
+    icp : Transform or None
+        What ICP proposed.
+    numbers : dict
+        Figures for the verdict.
+    """
+
+    method: str
+    transform: Transform
+    coarse: Transform
+    overlap: Overlap
+    agreement: Agreement | None = None
+    broken: str = ""
+    icp: Transform | None = None
+    numbers: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def vouched(self) -> bool:
+        """Whether the interior says that this is right."""
+        return (
+            self.agreement is not None
+            and self.overlap.score >= SCORE_NEEDED
+            and self.agreement.n_agreeing >= PATCHES_NEEDED
+            and self.agreement.share >= SHARE_NEEDED
+        )
+
+    @property
+    def rank(self) -> tuple[bool, float]:
+        """Order of results: vouched for first, then by the number in agreement."""
+        count = 0 if self.agreement is None else self.agreement.n_agreeing
+        return self.vouched, count + self.overlap.score
+
+
+def prepare_pair(post: View, pre: View) -> SectionPair:
+    """Find the sections of two views, and their textures."""
+    (a, a_large, a_small), (b, b_large, b_small) = _look_at(post), _look_at(pre)
+    return SectionPair(post, pre, a, b, a_large, b_large, a_small, b_small)
+
+
+def _look_at(view: View) -> tuple[Section, Texture, Texture]:
+    large = view.reduced(_CONTOUR_SIDE)
+    section = find_section(large)
+    inside = section if section.trusted else None
+    small = interior_texture(view.reduced(_SCORE_SIDE), inside)
+    return section, interior_texture(large, inside), small
+
+
+def settle(pair: SectionPair, result: Result) -> None:
+    """Let the patches of the interior judge a result, and finish it.
+
+    Parameters
+    ----------
+    pair : SectionPair
+        The two images.
+    result : Result
+        Changed in place: where the patches vouch for a map, this is the
+        result's transform, unless ICP had broken its limits.
+    """
+    found = agree_on_patches(pair.post_texture, pair.pre_texture, result.transform)
+    if found is None:
+        return
+    before = result.overlap
+    result.agreement, result.overlap = found, pair.score(found.transform)
+    if not result.vouched:
+        result.overlap = before
+    elif not result.broken:
+        result.transform = found.transform
