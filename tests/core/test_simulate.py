@@ -252,13 +252,22 @@ def test_frame_filling_has_no_outline() -> None:
 
 def test_uneven_light_differs_between_the_images() -> None:
     even, uneven = exact(), exact(uneven_light=0.4)
-    light = uneven.post / even.post
+    light = uneven.pre / even.pre
     assert light.max() == pytest.approx(1.4, abs=0.05) or light.min() == pytest.approx(
         0.6, abs=0.05
     )
     assert 0.55 < light.min() < light.max() < 1.45
-    of_pre = uneven.pre / even.pre
-    assert rms(light - of_pre) > 0.05
+    of_post = uneven.post / even.post
+    assert of_post.std() > 0.05
+    assert rms(of_post / of_post.mean() - light / light.mean()) > 0.05
+
+
+def test_the_gain_is_the_median_gain_under_uneven_light() -> None:
+    pair = exact(uneven_light=0.4, gain=1.1, microbes=0)
+    columns, rows = np.rint(pair.truth.points).astype(int).T
+    there = np.rint(pair.truth(pair.truth.points)).astype(int)
+    ratio = pair.post[rows, columns] / pair.pre[there[:, 1], there[:, 0]]
+    assert np.median(ratio) == pytest.approx(1.1, rel=0.02)
 
 
 @pytest.mark.parametrize("which", ["pre", "post"])

@@ -125,7 +125,8 @@ def simulate_section(
         Whether the section goes on beyond the frame on all sides.
     uneven_light : float
         Largest relative deviation of the light from even, another pattern in
-        each image. Microbes keep their true brightness.
+        each image. `gain` is then the median over the section. Microbes keep
+        their true brightness.
     defocus : float
         Standard deviation of the blur of one image, px.
     defocus_image : {'pre', 'post'}

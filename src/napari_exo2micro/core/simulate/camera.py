@@ -60,6 +60,14 @@ class SmoothField:
             return np.cos(math.pi * distance)
         return np.exp(-0.5 * distance**2)
 
+    def at(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the field at points (x, y), shape (N, 2)."""
+        weight, cx, wx, cy, wy = self.terms.T
+        along_x = self._factor((points[:, :1] - cx) / wx)
+        along_y = self._factor((points[:, 1:] - cy) / wy)
+        field: NDArray[np.float64] = (along_x * along_y) @ weight
+        return field
+
     def _scaled(self, shape: tuple[int, int], peak: float) -> SmoothField:
         """Return the field with `peak` as its largest size in the image."""
         step = max(1, max(shape) // 64)
