@@ -26,11 +26,8 @@ from napari_exo2micro.core.plotting import (
     plot_ratio_histogram,
     plot_registration,
 )
-from napari_exo2micro.core.plotting.figures import (
-    save_figure,
-    stamp_png,
-    verdict_notes,
-)
+from napari_exo2micro.core.plotting.notes import verdict_notes
+from napari_exo2micro.core.plotting.saving import save_figure, stamp_png
 from napari_exo2micro.core.rasters import ImageLike
 
 __all__ = [
@@ -373,8 +370,8 @@ for _diagnostic in (
         plot_difference_histogram,
         "How often each value of the difference occurs: all pixels, those with signal "
         "in both images, and those with signal only after staining.",
-        good="A narrow, even peak at zero, the minerals, with a long tail to the right, "
-        "the microbes.",
+        good="A narrow, even peak at zero, the minerals, with a long tail to the "
+        "right, the microbes.",
         bad="The peak lies beside zero or is wide on both sides: the scale is wrong or "
         "the images are not aligned.",
     ),

@@ -11,8 +11,8 @@ from napari_exo2micro.core.plotting.heatmaps import (
 from napari_exo2micro.core.plotting.histograms import (
     plot_difference_histogram,
     plot_pre_post_histograms,
-    plot_ratio_histogram,
 )
+from napari_exo2micro.core.plotting.ratio_histogram import plot_ratio_histogram
 from napari_exo2micro.core.plotting.registration import plot_registration
 from napari_exo2micro.core.plotting.zoom import plot_zoom, plot_zoom_multi
 

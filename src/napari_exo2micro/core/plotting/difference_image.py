@@ -16,14 +16,12 @@ from napari_exo2micro.core.photometry import ScaleEstimate
 from napari_exo2micro.core.plotting.figures import (
     Sheet,
     add_message,
-    finish_figure,
-    format_levels,
     label_axes,
-    scale_notes,
-    verdict_notes,
+    number_axes,
 )
 from napari_exo2micro.core.plotting.inputs import chosen_scale
-from napari_exo2micro.core.plotting.layout import panel_size
+from napari_exo2micro.core.plotting.layout import SHORTEST_BAR, bar_height, panel_size
+from napari_exo2micro.core.plotting.notes import scale_notes, verdict_notes
 from napari_exo2micro.core.plotting.pictures import (
     asinh_ticks,
     beyond_border,
@@ -35,6 +33,7 @@ from napari_exo2micro.core.plotting.pictures import (
     take_picture,
     valid_pixels,
 )
+from napari_exo2micro.core.plotting.saving import finish_figure
 from napari_exo2micro.core.plotting.style import (
     DIFFERENCE_COLOURS,
     formula,
@@ -136,8 +135,8 @@ def plot_difference_image(
         remark = f"scale: {words}   {remark}"
     sheet = Sheet(
         f"Difference: {formula(scale, offset)}",
-        width=max(_LEFT + width + _RIGHT, 5.5),
-        height=0.1 + height + _BOTTOM,
+        width=max(_LEFT + width + _RIGHT, 7.4),
+        height=0.1 + max(height, SHORTEST_BAR) + _BOTTOM,
         sample=sample,
         dye=dye,
         notes=notes,
@@ -145,14 +144,13 @@ def plot_difference_image(
     )
     axes = sheet.axes(_LEFT, 0.1, width, height)
     label_axes(axes, "x (px)", "y (px)")
-    format_levels(axes.xaxis)
-    format_levels(axes.yaxis)
+    number_axes(axes)
     norm = difference_norm(picture.pixels[valid])
     show_picture(axes, picture, colour_difference(picture.pixels, valid, norm))
     if not np.any(valid & np.isfinite(picture.pixels)):
         add_message(axes, "Nowhere do both images have data.")
     sheet.colour_bar(
-        sheet.axes(_LEFT + width + 0.18, 0.1, 0.18, min(height, 4.0)),
+        sheet.axes(_LEFT + width + 0.18, 0.1, 0.18, bar_height(height)),
         ScalarMappable(norm, DIFFERENCE_COLOURS),
         "Grey levels (white: no data)",
         ticks=asinh_ticks(norm),

@@ -17,29 +17,29 @@ from numpy.typing import NDArray
 from napari_exo2micro.core.alignment.quality import Verdict
 from napari_exo2micro.core.overlap import Frame
 from napari_exo2micro.core.plotting.figures import (
-    DPI,
     Sheet,
     add_message,
-    finish_figure,
-    format_levels,
     label_axes,
     name_panel,
-    verdict_notes,
+    number_axes,
 )
 from napari_exo2micro.core.plotting.layout import panel_size
+from napari_exo2micro.core.plotting.notes import verdict_notes
 from napari_exo2micro.core.plotting.pictures import (
     Picture,
     clip_frame,
     data_frame,
     match,
     overlay,
+    picture_side,
     show_nothing,
     show_picture,
     take_picture,
     warp_picture,
 )
 from napari_exo2micro.core.plotting.registration import colour_key
-from napari_exo2micro.core.plotting.style import match_words, plain_number
+from napari_exo2micro.core.plotting.saving import finish_figure
+from napari_exo2micro.core.plotting.style import DPI, match_words, plain_number
 from napari_exo2micro.core.rasters import ImageLike, warp_window
 from napari_exo2micro.core.transforms import Transform
 
@@ -61,6 +61,7 @@ def plot_fine_alignment(
     coarse_transform: Transform | None = None,
     icp_transform: Transform | None = None,
     tiles: Any = None,
+    down_scale: float | None = None,
     verdicts: Mapping[Any, Verdict] | None = None,
     sample: str = "",
     dye: str = "",
@@ -82,6 +83,8 @@ def plot_fine_alignment(
         With `x`, `y` (places on the canvas, px), `dx`, `dy` (what the alignment
         leaves there, px) and `used` (whether a tile agrees with the fit), each of
         shape (N,): drawn as arrows.
+    down_scale : float, optional
+        Scale of the pictures; they are never finer than their panels.
     verdicts : mapping, optional
         Stage to `Verdict`; what fell back or failed is said in red.
     sample, dye : str
@@ -103,12 +106,13 @@ def plot_fine_alignment(
     """
     frame = post_frame if post_frame is not None else data_frame(post_im)
     frame = clip_frame(frame, post_im.shape)
-    post = take_picture(post_im, frame, _SIDE)
-    final = take_picture(pre_im, frame, _SIDE)
+    side = picture_side(frame, down_scale, _SIDE)
+    post = take_picture(post_im, frame, side)
+    final = take_picture(pre_im, frame, side)
     original = None
     if raw_pre is not None:
         region = pre_frame if pre_frame is not None else data_frame(raw_pre)
-        original = take_picture(raw_pre, clip_frame(region, raw_pre.shape), _SIDE)
+        original = take_picture(raw_pre, clip_frame(region, raw_pre.shape), side)
     detail = _detail_frame(final, post, post_im.shape)
     close = take_picture(post_im, detail, max(detail[2:]))
 
@@ -132,7 +136,8 @@ def plot_fine_alignment(
 
     width, height = panel_size(post.pixels.shape, _SIDE, 480)
     pitch = max(width, _NARROWEST) + _GAP
-    detail_height = width * close.pixels.shape[0] / close.pixels.shape[1]
+    detail_width = max(width, 2.4)
+    detail_height = detail_width * close.pixels.shape[0] / close.pixels.shape[1]
     sheet = Sheet(
         "Alignment step by step",
         width=_LEFT + 3 * pitch - _GAP + _RIGHT,
@@ -144,7 +149,7 @@ def plot_fine_alignment(
     for i, step in enumerate(steps):
         left = _LEFT + i * pitch
         upper = sheet.axes(left, _TOP, width, height)
-        lower = sheet.axes(left, _TOP + height + _MIDDLE, width, detail_height)
+        lower = sheet.axes(left, _TOP + height + _MIDDLE, detail_width, detail_height)
         _draw(upper, post, step.whole, step.name, step.missing)
         _draw(lower, close, step.detail, "Detail", step.missing)
         if step.whole is not None:
@@ -154,8 +159,7 @@ def plot_fine_alignment(
             )
         for axes in (upper, lower):
             label_axes(axes, "x (px)", "y (px)" if i == 0 else "")
-            format_levels(axes.xaxis, 5)
-            format_levels(axes.yaxis, 5)
+            number_axes(axes)
             axes.tick_params(labelleft=i == 0)
         if i == 2:
             words = _draw_tiles(upper, tiles, width * DPI)

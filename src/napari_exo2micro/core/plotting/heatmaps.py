@@ -14,7 +14,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patheffects import Stroke, withStroke
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter
 from numpy.typing import NDArray
 
 from napari_exo2micro.core.alignment.quality import Verdict
@@ -22,10 +22,9 @@ from napari_exo2micro.core.photometry import ScaleEstimate
 from napari_exo2micro.core.plotting.figures import (
     Sheet,
     add_message,
-    finish_figure,
+    count_words,
     label_axes,
-    scale_notes,
-    verdict_notes,
+    number_axes,
 )
 from napari_exo2micro.core.plotting.inputs import (
     pair_scales,
@@ -33,11 +32,9 @@ from napari_exo2micro.core.plotting.inputs import (
     rebinning_matrix,
     upper_level,
 )
-from napari_exo2micro.core.plotting.style import (
-    plain_number,
-    scale_colour,
-    scale_words,
-)
+from napari_exo2micro.core.plotting.notes import scale_notes, verdict_notes
+from napari_exo2micro.core.plotting.saving import finish_figure
+from napari_exo2micro.core.plotting.style import plain_number, scale_colour, scale_words
 from napari_exo2micro.core.rasters import ImageLike
 from napari_exo2micro.core.statistics import PairStatistics
 
@@ -258,7 +255,6 @@ def _sheet(
     notes: Sequence[str],
     statistics: PairStatistics,
 ) -> Sheet:
-    pixels = f"{statistics.n_both / 1e6:.3g} million pixels in both images"
     return Sheet(
         title,
         width=_LEFT + _SIDE + 2.15,
@@ -266,7 +262,7 @@ def _sheet(
         sample=sample,
         dye=dye,
         notes=notes,
-        remark=pixels,
+        remark=count_words(statistics.n_both),
     )
 
 
@@ -277,14 +273,13 @@ def _panel(sheet: Sheet, grid: _Grid) -> Axes:
     low, high = grid.edges[0], grid.edges[-1]
     axes.set_xlim(low, high)
     axes.set_ylim(low, high)
+    if not grid.root:
+        number_axes(axes)
+        return axes
     for axis in (axes.xaxis, axes.yaxis):
-        if grid.root:
-            ticks = grid.place(_root_ticks(grid.top))
-            axis.set_major_locator(FixedLocator(ticks.tolist()))
-            axis.set_major_formatter(FuncFormatter(lambda v, _: plain_number(v * v)))
-        else:
-            axis.set_major_locator(MaxNLocator(7, steps=[1, 2, 2.5, 5, 10]))
-            axis.set_major_formatter(FuncFormatter(plain_number))
+        ticks = grid.place(_root_ticks(grid.top))
+        axis.set_major_locator(FixedLocator(ticks.tolist()))
+        axis.set_major_formatter(FuncFormatter(lambda v, _: plain_number(v * v)))
     return axes
 
 

@@ -1,12 +1,35 @@
-"""Sizes of panels that show pictures."""
+"""Sizes of panels."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
-from napari_exo2micro.core.plotting.figures import DPI
+from napari_exo2micro.core.plotting.figures import Sheet, count_words
+from napari_exo2micro.core.plotting.style import DPI
+from napari_exo2micro.core.statistics import PairStatistics
 
-__all__ = ["panel_size"]
+__all__ = [
+    "CHART_HEIGHT",
+    "CHART_LEFT",
+    "CHART_TOP",
+    "CHART_WIDTH",
+    "SHORTEST_BAR",
+    "bar_height",
+    "chart_sheet",
+    "panel_size",
+]
+
+CHART_LEFT, CHART_TOP, CHART_WIDTH, CHART_HEIGHT = 0.95, 0.1, 5.9, 4.1
+_CHART_RIGHT, _CHART_BOTTOM = 2.2, 0.65
+
+SHORTEST_BAR: Final = 2.1
+"""Shortest colour bar whose numbers and name have room, inches."""
+
+
+def bar_height(height: float, most: float = 4.0) -> float:
+    """Return the height of a colour bar beside a panel, inches."""
+    return max(min(height, most), SHORTEST_BAR)
 
 
 def panel_size(
@@ -34,3 +57,24 @@ def panel_size(
     width = max(columns * zoom, 0.12 * max_width)
     height = max(rows * zoom, 0.12 * max_height)
     return width / DPI, height / DPI
+
+
+def chart_sheet(
+    title: str,
+    sample: str,
+    dye: str,
+    notes: Sequence[str],
+    statistics: PairStatistics,
+    *,
+    top: float = CHART_TOP,
+) -> Sheet:
+    """Return the sheet of a chart of a pair, with room for a legend at its right."""
+    return Sheet(
+        title,
+        width=CHART_LEFT + CHART_WIDTH + _CHART_RIGHT,
+        height=top + CHART_HEIGHT + _CHART_BOTTOM,
+        sample=sample,
+        dye=dye,
+        notes=notes,
+        remark=count_words(statistics.n_both),
+    )

@@ -30,6 +30,7 @@ __all__ = [
     "difference_norm",
     "match",
     "overlay",
+    "picture_side",
     "show_nothing",
     "show_picture",
     "stretch",
@@ -40,6 +41,11 @@ __all__ = [
 ]
 
 _GAMMA: Final = 0.6
+_FEWEST: Final = 64
+"""Longer side of the smallest picture, px."""
+
+_SMALLEST_PATCH: Final = 16
+"""Fewer zeros than this at the edge are dark pixels, not padding."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -144,6 +150,13 @@ def data_frame(image: ImageLike) -> Frame:
     return clip_frame(box, image.shape)
 
 
+def picture_side(frame: Frame, down_scale: float | None, most: int) -> int:
+    """Return the longer side of a picture at a scale, at most `most` px."""
+    if down_scale is None:
+        return most
+    return min(max(round(max(frame[2:]) * down_scale), min(_FEWEST, most)), most)
+
+
 def take_picture(image: ImageLike, frame: Frame, max_side: int) -> Picture:
     """Return a part of an image with its longer side at most `max_side` px.
 
@@ -236,10 +249,14 @@ def valid_pixels(
 
 
 def beyond_border(pixels: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Return the zeros that reach the edge of an image: padding, most likely."""
+    """Return the patches of zeros that reach the edge: padding, most likely."""
     labels, _ = ndimage.label(pixels == 0)
-    edge = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
-    outside: NDArray[np.bool_] = np.isin(labels, np.unique(edge[edge > 0]))
+    size = np.bincount(labels.ravel())
+    edge = np.unique(
+        np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
+    )
+    patches = edge[(edge > 0) & (size[edge] >= _SMALLEST_PATCH)]
+    outside: NDArray[np.bool_] = np.isin(labels, patches)
     return outside
 
 
@@ -280,8 +297,10 @@ def match(
     seen = valid & np.isfinite(post) & np.isfinite(pre)
     if np.count_nonzero(seen) < 20:
         return None
-    a, b = (np.sqrt(np.maximum(image[seen], 0.0)) for image in (post, pre))
-    if a.std() == 0 or b.std() == 0:
+    a, b = (
+        np.sqrt(np.maximum(image[seen], 0.0, dtype=np.float64)) for image in (post, pre)
+    )
+    if np.ptp(a) == 0 or np.ptp(b) == 0:
         return None
     return float(np.corrcoef(a, b)[0, 1])
 
@@ -291,7 +310,7 @@ def difference_norm(values: NDArray[np.float32]) -> AsinhNorm:
     size = np.abs(values[np.isfinite(values)])
     reach = float(np.quantile(size, 0.9995)) if size.size else 0.0
     typical = 1.4826 * float(np.median(size)) if size.size else 0.0
-    reach = max(reach, 6.0 * typical, 1e-6)
+    reach = max(reach, 6.0 * typical) or 1.0
     return AsinhNorm(
         linear_width=max(3.0 * typical, reach / 300.0), vmin=-reach, vmax=reach
     )

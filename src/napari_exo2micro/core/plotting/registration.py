@@ -19,14 +19,13 @@ from napari_exo2micro.core.photometry import ScaleEstimate
 from napari_exo2micro.core.plotting.figures import (
     Sheet,
     add_message,
-    finish_figure,
-    format_levels,
     label_axes,
     name_panel,
-    verdict_notes,
+    number_axes,
 )
 from napari_exo2micro.core.plotting.inputs import chosen_scale
-from napari_exo2micro.core.plotting.layout import panel_size
+from napari_exo2micro.core.plotting.layout import SHORTEST_BAR, bar_height, panel_size
+from napari_exo2micro.core.plotting.notes import verdict_notes
 from napari_exo2micro.core.plotting.pictures import (
     Picture,
     asinh_ticks,
@@ -36,12 +35,14 @@ from napari_exo2micro.core.plotting.pictures import (
     difference_norm,
     match,
     overlay,
+    picture_side,
     show_nothing,
     show_picture,
     take_picture,
     union,
     valid_pixels,
 )
+from napari_exo2micro.core.plotting.saving import finish_figure
 from napari_exo2micro.core.plotting.style import DIFFERENCE_COLOURS, match_words
 from napari_exo2micro.core.rasters import ImageLike
 from napari_exo2micro.core.statistics import PairStatistics
@@ -69,6 +70,7 @@ def plot_registration(
     scales: Sequence[ScaleEstimate] | None = None,
     scale: float | None = None,
     offset: float | None = None,
+    down_scale: float | None = None,
     verdicts: Mapping[Any, Verdict] | None = None,
     sample: str = "",
     dye: str = "",
@@ -90,6 +92,8 @@ def plot_registration(
         Points (x, y) on the outlines, each on its own canvas, px.
     statistics, scales, scale, offset
         As for `plot_difference_image`.
+    down_scale : float, optional
+        Scale of the pictures; they are never finer than their panels.
     verdicts : mapping, optional
         Stage to `Verdict`; what fell back or failed is said in red.
     sample, dye : str
@@ -117,8 +121,9 @@ def plot_registration(
     elif raw_pre is not None:
         frame = union(frame, data_frame(raw_pre))
     frame = clip_frame(frame, post_im.shape)
-    post = take_picture(post_im, frame, _SIDE)
-    aligned = take_picture(pre_im, frame, _SIDE)
+    side = picture_side(frame, down_scale, _SIDE)
+    post = take_picture(post_im, frame, side)
+    aligned = take_picture(pre_im, frame, side)
     quad = None
     if pre_frame is not None and final_transform is not None:
         quad = mapped_frame(final_transform, pre_frame)
@@ -131,14 +136,14 @@ def plot_registration(
     sheet = Sheet(
         "Alignment of the two images",
         width=_LEFT + 3 * pitch - _GAP + _RIGHT,
-        height=_TOP + height + _BOTTOM,
+        height=_TOP + max(height, SHORTEST_BAR) + _BOTTOM,
         sample=sample,
         dye=dye,
         notes=verdict_notes(verdicts),
     )
     panels = [sheet.axes(_LEFT + i * pitch, _TOP, width, height) for i in range(3)]
     outlines = [_points(post_contour), _points(pre_contour)]
-    _draw_before(panels[0], post, raw_pre, frame, outlines)
+    _draw_before(panels[0], post, raw_pre, frame, side, outlines)
     moved = outlines[1]
     if moved is not None and final_transform is not None:
         moved = final_transform.inverse()(moved)
@@ -156,14 +161,13 @@ def plot_registration(
         add_message(panels[2], "Nowhere do both images have data.")
     for i, axes in enumerate(panels):
         label_axes(axes, "x (px)", "y (px)" if i == 0 else "")
-        format_levels(axes.xaxis, 5)
-        format_levels(axes.yaxis, 6)
+        number_axes(axes)
         axes.set_xlim(*post.extent[:2])
         axes.set_ylim(*post.extent[2:])
         if i:
             axes.tick_params(labelleft=False)
     sheet.colour_bar(
-        sheet.axes(_LEFT + 2 * pitch + width + 0.15, _TOP, 0.16, height),
+        sheet.axes(_LEFT + 2 * pitch + width + 0.15, _TOP, 0.16, bar_height(height)),
         ScalarMappable(norm, DIFFERENCE_COLOURS),
         "Grey levels (white: no data)",
         ticks=asinh_ticks(norm),
@@ -185,6 +189,7 @@ def _draw_before(
     post: Picture,
     raw_pre: ImageLike | None,
     frame: Frame,
+    side: int,
     outlines: Sequence[NDArray[np.float64] | None],
 ) -> None:
     if raw_pre is None:
@@ -192,7 +197,7 @@ def _draw_before(
         name_panel(axes, "Before", detail="not drawn")
         add_message(axes, "The pre-stain image as photographed is not known.")
         return
-    pre = take_picture(raw_pre, clip_frame(frame, raw_pre.shape), _SIDE)
+    pre = take_picture(raw_pre, clip_frame(frame, raw_pre.shape), side)
     rows = min(pre.pixels.shape[0], post.pixels.shape[0])
     columns = min(pre.pixels.shape[1], post.pixels.shape[1])
     fitted = np.zeros_like(post.pixels)

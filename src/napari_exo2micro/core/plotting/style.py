@@ -14,13 +14,18 @@ from napari_exo2micro.core.photometry import ScaleEstimate
 __all__ = [
     "ALL_COLOUR",
     "DIFFERENCE_COLOURS",
+    "DPI",
+    "EDGE",
     "GRID_COLOUR",
+    "LABEL",
     "MUTED",
     "NO_DATA_COLOUR",
     "POST_COLOUR",
     "PRE_COLOUR",
     "RAW_PRE_COLOUR",
     "SCALE_COLOURS",
+    "SMALL",
+    "TITLE",
     "WARNING_COLOUR",
     "formula",
     "match_words",
@@ -31,6 +36,13 @@ __all__ = [
     "scale_words",
     "short_count",
 ]
+
+DPI: Final = 120
+EDGE: Final = 0.18
+"""Margin left of and above the title, inches."""
+
+TITLE, LABEL, SMALL = 12.5, 10.0, 9.0
+"""Sizes of text, points."""
 
 POST_COLOUR: Final = "#138a4b"
 PRE_COLOUR: Final = "#c2189b"
@@ -63,8 +75,7 @@ DIFFERENCE_COLOURS: Final = LinearSegmentedColormap.from_list(
     ],
     # An odd number of colours: one of them is that of zero, pure black.
     N=511,
-)
-DIFFERENCE_COLOURS.set_bad(NO_DATA_COLOUR)
+).with_extremes(bad=NO_DATA_COLOUR)
 
 _FONT: Final = FontProperties(family="DejaVu Sans")
 

@@ -23,17 +23,17 @@ from napari_exo2micro.core.photometry import ScaleEstimate
 from napari_exo2micro.core.plotting.figures import (
     Sheet,
     add_message,
-    finish_figure,
-    format_levels,
     label_axes,
     name_panel,
-    verdict_notes,
+    number_axes,
 )
 from napari_exo2micro.core.plotting.inputs import chosen_scale
-from napari_exo2micro.core.plotting.layout import panel_size
+from napari_exo2micro.core.plotting.layout import SHORTEST_BAR, bar_height, panel_size
+from napari_exo2micro.core.plotting.notes import verdict_notes
 from napari_exo2micro.core.plotting.pictures import (
     Picture,
     asinh_ticks,
+    beyond_border,
     brightness_limits,
     clip_frame,
     colour_difference,
@@ -41,6 +41,7 @@ from napari_exo2micro.core.plotting.pictures import (
     show_picture,
     take_picture,
 )
+from napari_exo2micro.core.plotting.saving import finish_figure
 from napari_exo2micro.core.plotting.style import (
     DIFFERENCE_COLOURS,
     formula,
@@ -129,8 +130,8 @@ def plot_zoom(
     width, height = panel_size(picture.pixels.shape, 900, 800)
     sheet = Sheet(
         title,
-        width=max(_LEFT + width + _RIGHT, 5.5),
-        height=0.1 + height + _BOTTOM,
+        width=max(_LEFT + width + _RIGHT, 6.0),
+        height=0.1 + max(height, SHORTEST_BAR) + _BOTTOM,
         sample=sample,
         dye=dye,
         notes=verdict_notes(verdicts),
@@ -142,7 +143,7 @@ def plot_zoom(
     else:
         mapping = _draw_grey(axes, picture, brightness_limits(picture.pixels))
     _name_axes(axes)
-    bar = sheet.axes(_LEFT + width + 0.18, 0.1, 0.18, min(height, 4.0))
+    bar = sheet.axes(_LEFT + width + 0.18, 0.1, 0.18, bar_height(height))
     _draw_bar(sheet, bar, mapping)
     return finish_figure(sheet.figure, save_path)
 
@@ -204,13 +205,13 @@ def plot_zoom_multi(
         post_im, pre_im, difference, scale, offset, frame, blur
     )
     width, height = panel_size(post.pixels.shape, 500, 560)
-    top, gap = 0.6, 0.35
+    top, gap = 0.42, 0.35
     pitch = max(width, 2.6) + gap
     second = _LEFT + 2 * pitch + 0.95
     sheet = Sheet(
         "The same place in each image",
         width=second + max(width, 2.6) + _RIGHT,
-        height=top + height + _BOTTOM,
+        height=top + max(height, SHORTEST_BAR) + _BOTTOM,
         sample=sample,
         dye=dye,
         notes=verdict_notes(verdicts),
@@ -222,13 +223,13 @@ def plot_zoom_multi(
         grey = _draw_grey(axes, image, limits)
         name_panel(axes, name)
         _name_axes(axes, first=i == 0)
-    bar = sheet.axes(_LEFT + pitch + width + 0.12, top, 0.14, min(height, 3.0))
+    bar = sheet.axes(_LEFT + pitch + width + 0.12, top, 0.14, bar_height(height))
     _draw_bar(sheet, bar, grey)
     axes = sheet.axes(second, top, width, height)
     mapping = _draw_difference(axes, picture, valid)
     name_panel(axes, formula(scale, offset))
     _name_axes(axes, first=False)
-    bar = sheet.axes(second + width + 0.12, top, 0.14, min(height, 4.0))
+    bar = sheet.axes(second + width + 0.12, top, 0.14, bar_height(height))
     _draw_bar(sheet, bar, mapping)
     return finish_figure(sheet.figure, save_path)
 
@@ -305,8 +306,7 @@ def _difference(
         sigma = blur / post.factor
         picture = post.with_pixels(_blurred(values, sigma))
         known = np.zeros(values.shape, bool)
-    # A difference of zero is data where both images have some light.
-    valid = known | ((post.pixels != 0) & (pre.pixels != 0))
+    valid = known | ~(beyond_border(post.pixels) | beyond_border(pre.pixels))
     return picture, valid
 
 
@@ -340,8 +340,7 @@ def _draw_bar(sheet: Sheet, axes: Axes, mapping: ScalarMappable) -> None:
 
 def _name_axes(axes: Axes, *, first: bool = True) -> None:
     label_axes(axes, "x (px)", "y (px)" if first else "")
-    format_levels(axes.xaxis, 5)
-    format_levels(axes.yaxis, 6)
+    number_axes(axes)
     axes.tick_params(labelleft=first)
 
 
