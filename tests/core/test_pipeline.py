@@ -151,7 +151,7 @@ def test_headers_carry_the_whole_provenance(done, pair):
     task, _ = done
     header = open_raster(task._tiff_path(4, "difference")).header
     assert header["parameters"] == task.params
-    assert set(header["raw"]) == {"post", "pre"}
+    assert header["raw"]["loader"] == "tiff"
     assert len(header["raw"]["post"]["sha256"]) == 64
     assert set(header["software"]) >= {"napari-exo2micro", "numpy", "opencv-python"}
     stored = Transform.from_dict(header["transform"])
@@ -297,17 +297,19 @@ def test_a_raw_file_that_was_only_touched_is_still_the_same(finished, raw_dir):
 @pytest.mark.parametrize("stage", [1, 2, 3, 4])
 def test_a_truncated_checkpoint_is_noticed_named_and_redone(finished, stage, caplog):
     name = "difference" if stage == 4 else "pre"
-    before = files_of(finished.output_dir, ".tiff")
+    before = {
+        path: np.array(open_raster(finished.output_dir / path))
+        for path in files_of(finished.output_dir, ".tiff")
+    }
     for path in (finished._tiff_path(stage, name), finished._fits_path(stage, name)):
         with path.open("r+b") as file:
             file.truncate(path.stat().st_size // 2)
     assert states(finished)[stage, name] == "stale"
     assert finished.run()["status"] == "complete"
     assert finished._tiff_path(stage, name).name in caplog.text
-    after = files_of(finished.output_dir, ".tiff")
-    assert {k: len(v) for k, v in after.items()} == {
-        k: len(v) for k, v in before.items()
-    }
+    for path, pixels in before.items():
+        image = open_raster(finished.output_dir / path)
+        np.testing.assert_array_equal(np.asarray(image), pixels)
 
 
 def test_a_damaged_header_is_noticed(finished):
@@ -591,6 +593,11 @@ def test_a_name_that_would_be_too_long_is_shortened_to_a_hash(raw_dir, tmp_path)
         "max_scale_delta": 0.1234567,
         "max_scale_diff": 0.1345678,
         "stopdelta": 1.2345e-7,
+        "stopit": 12345,
+        "down_scale": 0.2987654,
+        "rotation_search": False,
+        "scale_search": False,
+        "fine_ecc": True,
     }
     task = task_for(raw_dir, tmp_path / "out", **many)
     name = task._tiff_path(2, "pre").name

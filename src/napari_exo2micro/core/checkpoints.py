@@ -202,12 +202,12 @@ class CheckpointStore:
                 self.tell(path, f"{path.name} is not used: {error}")
             else:
                 if path.parent.name != self.format and self.format != "both":
-                    wanted = self.format.upper()
+                    exists = path.parent.name.upper()
                     self.tell(
                         self.folder,
-                        f"{wanted} was asked for and {path.name} exists as "
-                        f"{path.parent.name.upper()}: reading that; the formats "
-                        "are mixed from here on",
+                        f"{self.format.upper()} was asked for and checkpoints exist "
+                        f"as {exists}: reading those; the formats are mixed from here "
+                        "on",
                     )
                 return found
         return None
