@@ -45,7 +45,7 @@ from napari_exo2micro.core.transforms import Transform
 
 __all__ = ["plot_difference_image"]
 
-_LEFT, _RIGHT, _BOTTOM = 0.85, 1.15, 0.6
+_LEFT, _RIGHT, _BOTTOM = 0.85, 1.35, 0.6
 _SIDE: Final = 960
 
 

@@ -52,7 +52,7 @@ __all__ = ["plot_registration"]
 
 _SIDE: Final = 500
 _NARROWEST: Final = 3.4
-_LEFT, _GAP, _RIGHT, _TOP, _BOTTOM = 0.8, 0.35, 1.1, 0.6, 0.95
+_LEFT, _GAP, _RIGHT, _TOP, _BOTTOM = 0.8, 0.35, 1.35, 0.6, 0.95
 _POST_LINE, _PRE_LINE = "#7dffb0", "#ff86e8"
 
 

@@ -52,7 +52,7 @@ from napari_exo2micro.core.statistics import PairStatistics
 
 __all__ = ["plot_zoom", "plot_zoom_multi"]
 
-_LEFT, _RIGHT, _BOTTOM = 0.85, 1.15, 0.6
+_LEFT, _RIGHT, _BOTTOM = 0.85, 1.35, 0.6
 _MOST: Final = 4096
 """Longest side of a crop that is read at full resolution, px."""
 

@@ -1,0 +1,242 @@
+from __future__ import annotations
+
+import importlib
+import inspect
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from napari_exo2micro.core import diagnostics
+from napari_exo2micro.core.alignment.quality import Verdict
+from napari_exo2micro.core.diagnostics import (
+    DIAGNOSTICS,
+    Diagnostic,
+    draw_diagnostic,
+    register_diagnostic,
+    unregister_diagnostic,
+)
+from napari_exo2micro.core.errors import OutputError, ParameterError
+
+IMAGE = np.random.default_rng(0).integers(1, 90, (40, 50), dtype=np.uint8)
+BUILT_IN = [
+    "pre_post_heatmap",
+    "excess_heatmap",
+    "pre_post_histograms",
+    "difference_histogram",
+    "ratio_histogram",
+    "difference_image",
+    "registration",
+    "fine_alignment",
+]
+
+
+def plain_plot(post_im: Any, pre_im: Any, save_path: Any = None) -> Figure:
+    """Draw as the developer page asks for, with nothing but the images."""
+    figure = Figure(figsize=(3, 2), dpi=100)
+    figure.add_subplot().hist((post_im - 0.0 - pre_im).ravel())
+    if save_path is not None:
+        figure.savefig(save_path)
+    return figure
+
+
+@pytest.fixture
+def registered() -> Iterator[Diagnostic]:
+    yield register_diagnostic("my_plot", plain_plot, "A plot of mine.")
+    unregister_diagnostic("my_plot")
+
+
+def test_the_eight_plots_are_there_with_words_for_a_reader() -> None:
+    assert list(DIAGNOSTICS)[:8] == BUILT_IN
+    for name in BUILT_IN:
+        diagnostic = DIAGNOSTICS[name]
+        for sentence in (diagnostic.caption, diagnostic.good, diagnostic.bad):
+            assert sentence.endswith(".")
+            assert len(sentence) > 20
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_every_plot_asks_only_for_what_stage_4_offers(name: str) -> None:
+    described = inspect.getdoc(draw_diagnostic) or ""
+    parameters = inspect.signature(DIAGNOSTICS[name].function).parameters
+    assert {"sample", "dye", "save_path", "verdicts"} <= set(parameters)
+    for asked in list(parameters)[2:]:
+        assert asked in ("sample", "dye", "save_path") or f"`{asked}`" in described
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_plots_are_drawn_by_name(name: str, tmp_path: Path) -> None:
+    path = tmp_path / f"{name}.png"
+    draw_diagnostic(name, IMAGE, IMAGE, {}, sample="S", dye="D", save_path=path)
+    with Image.open(path) as picture:
+        assert picture.width > 500
+
+
+def test_registered_plot_is_listed_last_and_drawn(
+    registered: Diagnostic, tmp_path: Path
+) -> None:
+    assert list(DIAGNOSTICS)[-1] == "my_plot"
+    path = tmp_path / "new" / "my_plot.png"
+    draw_diagnostic(registered, IMAGE, IMAGE, {"scale": 2.0}, save_path=path)
+    with Image.open(path) as picture:
+        assert picture.size == (300, 200)
+
+
+def test_unregistered_plot_is_gone() -> None:
+    register_diagnostic("gone", plain_plot, "For a moment.")
+    unregister_diagnostic("gone")
+    assert "gone" not in DIAGNOSTICS
+    with pytest.raises(ParameterError, match="no diagnostic is called 'gone'"):
+        unregister_diagnostic("gone")
+    with pytest.raises(ParameterError, match="no diagnostic is called 'gone'"):
+        draw_diagnostic("gone", IMAGE, IMAGE, {})
+
+
+@pytest.mark.parametrize(
+    "name", ["", "a/b", "..", "a b", "a.png", "-x", "x" * 65, "ä", "a\n"]
+)
+def test_names_that_are_no_file_names_are_refused(name: str) -> None:
+    with pytest.raises(ParameterError, match="becomes a file name"):
+        register_diagnostic(name, plain_plot, "No.")
+
+
+@pytest.mark.parametrize("name", ["registration", "Registration"])
+def test_names_are_unique_whatever_their_case(name: str) -> None:
+    with pytest.raises(ParameterError, match="exists; choose another name"):
+        register_diagnostic(name, plain_plot, "Again.")
+
+
+def test_function_must_be_callable() -> None:
+    with pytest.raises(ParameterError, match="needs a function that draws it"):
+        register_diagnostic("no_function", "plot", "No.")  # type: ignore[arg-type]
+
+
+def test_function_receives_what_it_names_and_nothing_else() -> None:
+    received: dict[str, Any] = {}
+
+    def plot(post_im: Any, pre_im: Any, scale: float, *, dye: str = "") -> Figure:
+        received.update(scale=scale, dye=dye)
+        return Figure()
+
+    def greedy(post_im: Any, pre_im: Any, **rest: Any) -> Figure:
+        received.update(rest)
+        return Figure()
+
+    context = {"scale": 1.5, "offset": 3.0}
+    one = Diagnostic("one", plot, "One.")
+    draw_diagnostic(one, IMAGE, IMAGE, context, sample="S", dye="D")
+    assert received == {"scale": 1.5, "dye": "D"}
+    received.clear()
+    draw_diagnostic(Diagnostic("two", greedy, "Two."), IMAGE, IMAGE, context, dye="D")
+    assert received == {"sample": "", "dye": "D", "save_path": None}
+
+
+def test_figure_that_its_function_did_not_write_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "lazy.png"
+    path.write_bytes(b"of an earlier run")
+
+    def plot(post_im: Any, pre_im: Any) -> Figure:
+        return Figure(figsize=(2, 1), dpi=100)
+
+    draw_diagnostic(Diagnostic("lazy", plot, "L."), IMAGE, IMAGE, {}, save_path=path)
+    with Image.open(path) as picture:
+        assert picture.size == (200, 100)
+
+
+def test_red_note_is_added_to_pictures_that_lack_it(
+    registered: Diagnostic, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.png"
+    context = {"verdicts": {3: Verdict("failed", "nothing supports it")}}
+    draw_diagnostic(registered, IMAGE, IMAGE, context, save_path=path)
+    with Image.open(path) as picture:
+        assert picture.width == 300
+        head = np.asarray(picture.convert("RGB"))[: picture.height - 200].astype(int)
+    red = (head[..., 0] > 180) & (head[..., 1] < 60)
+    assert red.sum() > 50
+    fine = {"verdicts": {3: Verdict("ok")}}
+    draw_diagnostic(registered, IMAGE, IMAGE, fine, save_path=path)
+    with Image.open(path) as picture:
+        assert picture.size == (300, 200)
+
+
+def test_pyplot_figures_are_closed(tmp_path: Path) -> None:
+    pyplot = importlib.import_module("matplotlib.pyplot")
+    pyplot.switch_backend("agg")
+
+    def plot(post_im: Any, pre_im: Any, save_path: Any = None) -> Figure:
+        figure, axes = pyplot.subplots()
+        axes.imshow(post_im)
+        figure.savefig(save_path)
+        return figure
+
+    draw_diagnostic(
+        Diagnostic("open", plot, "O."), IMAGE, IMAGE, {}, save_path=tmp_path / "a.png"
+    )
+    assert pyplot.get_fignums() == []
+
+
+def test_failing_functions_are_named() -> None:
+    def broken(post_im: Any, pre_im: Any) -> Figure:
+        raise KeyError("oops")
+
+    def nothing(post_im: Any, pre_im: Any) -> None:
+        return None
+
+    with pytest.raises(OutputError, match=r"'bad' could not be drawn \(KeyError"):
+        draw_diagnostic(Diagnostic("bad", broken, "B."), IMAGE, IMAGE, {})
+    with pytest.raises(OutputError, match="should return a matplotlib Figure"):
+        draw_diagnostic(Diagnostic("none", nothing, "N."), IMAGE, IMAGE, {})
+
+
+def test_own_errors_pass_unchanged(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot make the folder"):
+        draw_diagnostic(
+            "registration", IMAGE, IMAGE, {}, save_path=tmp_path / "file" / "a.png"
+        )
+
+
+class Entry:
+    """An entry point of an installed package."""
+
+    value = "somebody.plots:plot"
+
+    def __init__(self, name: str, found: Any) -> None:
+        self.name, self._found = name, found
+
+    def load(self) -> Any:
+        if isinstance(self._found, Exception):
+            raise self._found
+        return self._found
+
+
+def test_plugins_are_found_on_first_use_and_broken_ones_only_logged(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked: list[str] = []
+
+    def entry_points(*, group: str) -> list[Entry]:
+        asked.append(group)
+        return [
+            Entry("theirs", plain_plot),
+            Entry("broken", ImportError("no module")),
+            Entry("taken", Diagnostic("theirs", plain_plot, "Again.")),
+            Entry("whole", Diagnostic("whole", plain_plot, "Whole.", "Good.", "Bad.")),
+        ]
+
+    monkeypatch.setattr(diagnostics, "entry_points", entry_points)
+    registry = diagnostics._Registry()
+    assert asked == []
+    with caplog.at_level(logging.WARNING):
+        assert list(registry) == ["theirs", "whole"]
+    assert asked == ["napari_exo2micro.diagnostics"]
+    assert registry["theirs"].caption.startswith("Draw as the developer page asks")
+    assert [r.args[0] for r in caplog.records if r.args] == ["broken", "taken"]
+    assert len(registry) == 2
+    assert asked == ["napari_exo2micro.diagnostics"]
