@@ -36,6 +36,8 @@ __all__ = ["Differencing"]
 
 logger = logging.getLogger(__name__)
 
+_NOTABLE_SPREAD = 0.03
+
 
 class Differencing:
     """Stage 4 of one sample and dye.
@@ -241,6 +243,7 @@ class Differencing:
             name,
             scale={**_scale_fields(scale), "main": main},
             verdicts={"4": scale.verdict} if main else {},
+            notes=_notes(scale),
         )
         shape = (post.image.shape[0], post.image.shape[1])
         parts = difference_bands(
@@ -330,6 +333,23 @@ class Differencing:
             drawn = [*(n for n in drawn if n != name), name]
         if drawn != record["plots"] or not self._record_path.is_file() or force:
             self._write_record({**record, "plots": drawn})
+
+
+def _notes(scale: ScaleEstimate) -> tuple[str, ...]:
+    """Return what a careful reader of the difference wants to know."""
+    spread = scale.verdict.numbers.get("local_spread", 0.0)
+    notes = []
+    if spread > _NOTABLE_SPREAD:
+        notes.append(
+            "the light or the glow differs from place to place by "
+            f"{spread:.0%} of the minerals' brightness: one scale leaves that much "
+            "background"
+        )
+    if scale.offset:
+        notes.append(
+            f"a constant offset of {scale.offset:.2f} grey levels was taken off post"
+        )
+    return tuple(notes)
 
 
 def _scale_fields(estimate: ScaleEstimate) -> dict[str, Any]:

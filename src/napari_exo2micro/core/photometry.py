@@ -43,6 +43,8 @@ _PULL = 0.15
 _LEAST_OFFSET = 0.2
 _UNCERTAIN = 0.05
 _NO_PEAK = 0.3
+# What one scale leaves of the minerals then equals a faint microbe.
+_UNEVEN = 0.1
 _ONE_BRIGHTNESS = 0.02
 
 
@@ -258,6 +260,12 @@ def _judged(
         )
     elif relative > _UNCERTAIN:
         reason = f"the scale is uncertain by {100 * relative:.0f} %"
+    elif numbers["local_spread"] > _UNEVEN:
+        reason = (
+            "the light or the glow differs from place to place, by "
+            f"{numbers['local_spread']:.0%} of the minerals' brightness: one scale "
+            "leaves background in the difference; correct the shading of both images"
+        )
     elif high <= low * (1 + _ONE_BRIGHTNESS):
         reason = (
             "the section has one brightness only, so an offset cannot be told from "
