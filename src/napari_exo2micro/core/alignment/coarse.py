@@ -43,6 +43,8 @@ logger = logging.getLogger(__name__)
 
 _BASE_SIDE = 1600
 _RECOVERED_PX = 0.3
+_BEYOND = 1.14
+_SAME_CORRELATION = 1e-3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,8 +59,8 @@ class BoundaryAlignment:
         The same after the coarse search alone, before ICP.
     verdict : Verdict
         Whether the interior vouches for `transform`, and the figures.
-    method : {'boundary', 'features', 'full circle', 'none'}
-        Which search it comes from.
+    method : {'boundary', 'features', 'full circle'}
+        Which search `transform` comes from.
     post_contour, pre_contour : ndarray, shape (N, 2), float64
         Outlines (x, y), each in px of its own canvas; may be empty.
     icp_transform : Transform or None
@@ -208,13 +210,17 @@ def register_highorder(
             result.overlap.score,
         )
         results += _from_features(pair, monitor.part(0.5, 0.7))
-        if not any(r.vouched for r in results):
+        if not any(r.vouched and not r.broken for r in results):
             results += _from_full_circle(pair, search.scales, monitor.part(0.7, 0.85))
-    # A result within its limits goes before one that broke them.
-    best = max(results, key=lambda r: (r.vouched, not r.broken, r.rank))
+    best = max(results, key=lambda r: r.rank)
+    if not best.vouched:
+        # Nothing is known to be right; an outline match is the better guess.
+        best = result
     ecc_note = ""
     proposed = None
-    if fine_ecc:
+    if fine_ecc and (best.broken or not best.vouched):
+        ecc_note = "fine_ecc was not tried on it"
+    elif fine_ecc:
         monitor.report(0.85, "maximising the correlation")
         ecc_note, proposed = _fine_ecc(pair, best, stopit=stopit, stopdelta=stopdelta)
     monitor.report(1.0, "sections aligned")
@@ -222,7 +228,7 @@ def register_highorder(
         transform=best.transform,
         coarse_transform=best.coarse,
         verdict=_verdict(pair, best, result, orientation_search, ecc_note),
-        method=best.method if best.vouched or best is result else "none",
+        method=best.method,
         post_contour=_full_contour(pair.post_section),
         pre_contour=_full_contour(pair.pre_section),
         icp_transform=best.icp,
@@ -246,11 +252,16 @@ def _from_features(pair: SectionPair, monitor: Monitor) -> list[Result]:
 def _from_full_circle(
     pair: SectionPair, scales: list[float], monitor: Monitor
 ) -> list[Result]:
-    low, high = scales[0], scales[-1]
-    count = max(1, round(np.log(high / low) / 0.04) + 1) if high > low else 1
+    low, high, count = scales[0], scales[-1], 1
+    if high > low:
+        # Outlines bear a step beyond the range; so does this.
+        low, high = low / _BEYOND, high * _BEYOND
+        count = round(np.log(high / low) / 0.05) + 1
     nodes = [float(s) for s in np.geomspace(low, high, count)]
+    both = (pair.post_section, pair.pre_section)
+    post, pre = (section if section.trusted else None for section in both)
     candidates = search_full_circle(
-        pair.post_small, pair.pre_small, scales=nodes, monitor=monitor
+        pair.post, pair.pre, sections=(post, pre), scales=nodes, monitor=monitor
     )
     scored = [(pair.score(c.transform), c) for c in candidates]
     scored.sort(key=lambda entry: -entry[0].score)
@@ -269,8 +280,8 @@ def _fine_ecc(
 ) -> tuple[str, Transform | None]:
     """Try the ECC pass on a result; return why it was not kept, if so."""
     found = refine_ecc(
-        pair.post_small,
-        pair.pre_small,
+        pair.post_texture,
+        pair.pre_texture,
         best.transform,
         stopit=stopit,
         stopdelta=stopdelta,
@@ -282,7 +293,9 @@ def _fine_ecc(
     moved = found.transform(pair.centre[None]) - best.transform(pair.centre[None])
     shift = float(np.linalg.norm(moved))
     best.numbers["ecc_shift_px"] = shift
-    if not found.after > found.before:
+    if found.after <= found.before:
+        if found.after > found.before - _SAME_CORRELATION:
+            return "", found.transform
         return (
             f"fine_ecc lowered the correlation from {found.before:.3f} to "
             f"{found.after:.3f}: the result before it stands"
@@ -298,6 +311,9 @@ def _verdict(
     parts = best.transform.decompose()
     centre = pair.centre[None]
     agreement = best.agreement
+    accuracy = -1.0
+    if agreement is not None and best.vouched:
+        accuracy = agreement.accuracy + best.numbers.get("coarse_off_px", 0.0)
     numbers = {
         **first.numbers,
         **best.numbers,
@@ -314,7 +330,8 @@ def _verdict(
         "pre_area_fraction": pair.pre_section.area_fraction,
         "patches": float(agreement.n_patches) if agreement else 0.0,
         "patches_agreeing": float(agreement.n_agreeing) if agreement else 0.0,
-        "accuracy_px": agreement.accuracy if agreement and best.vouched else -1.0,
+        "patch_residual_px": agreement.residual if agreement else -1.0,
+        "accuracy_px": accuracy,
     }
     state: State = "ok"
     reasons = []

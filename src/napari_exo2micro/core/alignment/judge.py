@@ -36,7 +36,7 @@ _SCORE_SIDE = 512
 SCORE_NEEDED = 12.0
 #: Patches that must agree on one map, as a number and as a part of all.
 PATCHES_NEEDED = 8
-SHARE_NEEDED = 0.35
+SHARE_NEEDED = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +72,15 @@ class SectionPair:
             return self.post.centre
         middle = np.array([[x.mean(), y.mean()]])
         return self.post_section.view.to_full(middle).reshape(2)
+
+    @property
+    def corners(self) -> NDArray[np.float64]:
+        """Corners of the section's bounding box, full-resolution px, (4, 2)."""
+        y, x = np.nonzero(self.post_section.mask)
+        if not len(y):
+            y, x = np.nonzero(self.post_section.view.valid)
+        box = [(a, b) for a in (x.min(), x.max()) for b in (y.min(), y.max())]
+        return self.post_section.view.to_full(np.array(box, dtype=np.float64))
 
     def score(self, transform: Transform) -> Overlap:
         """Return the score of the interiors under a transform."""
@@ -120,10 +129,10 @@ class Result:
         )
 
     @property
-    def rank(self) -> tuple[bool, float]:
-        """Order of results: vouched for first, then by the number in agreement."""
-        count = 0 if self.agreement is None else self.agreement.n_agreeing
-        return self.vouched, count + self.overlap.score
+    def rank(self) -> tuple[bool, bool, float]:
+        """Order: vouched for, within the limits of ICP, how well it agrees."""
+        share = 0.0 if self.agreement is None else self.agreement.share
+        return self.vouched, not self.broken, share + self.overlap.score
 
 
 def prepare_pair(post: View, pre: View) -> SectionPair:
@@ -158,5 +167,10 @@ def settle(pair: SectionPair, result: Result) -> None:
     result.agreement, result.overlap = found, pair.score(found.transform)
     if not result.vouched:
         result.overlap = before
-    elif not result.broken:
+    elif result.broken:
+        # The coarse result is to stand as it is; how far it is off is known.
+        off = found.transform(pair.corners) - result.transform(pair.corners)
+        result.numbers["coarse_off_px"] = float(np.hypot(*off.T).max())
+        result.numbers["coarse_overlap_score"] = before.score
+    else:
         result.transform = found.transform

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from napari_exo2micro.core.alignment.boundary import Section
 from napari_exo2micro.core.alignment.correlation import (
     Candidate,
     Pattern,
@@ -19,7 +20,7 @@ from napari_exo2micro.core.alignment.features import (
     match_features,
     stretch_for_features,
 )
-from napari_exo2micro.core.alignment.overlap import Texture
+from napari_exo2micro.core.alignment.overlap import interior_texture
 from napari_exo2micro.core.alignment.views import View
 from napari_exo2micro.core.monitor import Monitor
 from napari_exo2micro.core.transforms import Transform
@@ -131,9 +132,10 @@ def _match(fixed: Features, moving: Features, mirrored: bool) -> FeatureMatch | 
 
 
 def search_full_circle(
-    post: Texture,
-    pre: Texture,
+    post: View,
+    pre: View,
     *,
+    sections: tuple[Section | None, Section | None] = (None, None),
     scales: list[float],
     keep: int = 6,
     monitor: Monitor | None = None,
@@ -142,8 +144,10 @@ def search_full_circle(
 
     Parameters
     ----------
-    post, pre : Texture
+    post, pre : View
         Of the fixed and the moving image; reduced here.
+    sections : tuple of Section or None
+        Where to look in either; None: everywhere.
     scales : list of float
         Magnifications to try.
     keep : int
@@ -156,8 +160,13 @@ def search_full_circle(
     list of Candidate
         Refined between the nodes; empty when there is no texture.
     """
-    fixed = Pattern(post.view, post.values).reduced(_FULL_CIRCLE_SIDE)
-    moving = Pattern(pre.view, pre.values).reduced(_FULL_CIRCLE_SIDE)
+    patterns = []
+    for view, section in zip((post, pre), sections, strict=True):
+        small = view.reduced(_FULL_CIRCLE_SIDE)
+        # Structures of a few px: they bear the step of the search.
+        texture = interior_texture(small, section, fine=1.8, coarse=6.0)
+        patterns.append(Pattern(small, texture.values))
+    fixed, moving = patterns
     angles = [float(a) for a in np.arange(-180.0, 180.0, _FULL_CIRCLE_STEP)]
     found = search_grid(
         fixed,
