@@ -153,7 +153,7 @@ def test_headers_carry_the_whole_provenance(done, pair):
     assert header["parameters"] == task.params
     assert header["raw"]["loader"] == "tiff"
     assert len(header["raw"]["post"]["sha256"]) == 64
-    assert set(header["software"]) >= {"napari-exo2micro", "numpy", "opencv-python"}
+    assert set(header["software"]) >= {"napari-exo2micro", "numpy", "scipy", "opencv"}
     stored = Transform.from_dict(header["transform"])
     assert np.median(registration_error(pair.truth, stored, PAD)) < 0.1
     assert header["verdicts"]["3"]["state"] == "ok"

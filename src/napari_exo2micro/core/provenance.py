@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
+
+import cv2
 
 from napari_exo2micro.core.alignment.quality import Verdict
 from napari_exo2micro.core.defaults import ABBREVIATIONS, non_default_params
@@ -24,7 +27,7 @@ __all__ = ["SCHEMA", "Provenance", "creation_time", "digest", "software_versions
 SCHEMA = 1
 
 _KIND = "napari-exo2micro checkpoint"
-_PACKAGES = ("napari-exo2micro", "numpy", "scipy", "opencv-python")
+_PACKAGES = ("napari-exo2micro", "numpy", "scipy")
 
 
 def creation_time() -> str:
@@ -46,6 +49,8 @@ def software_versions() -> dict[str, str]:
             versions[package] = version(package)
         except PackageNotFoundError:
             versions[package] = "unknown"
+    # Several distributions provide this one module.
+    versions["opencv"] = cv2.__version__
     return versions
 
 
@@ -198,10 +203,13 @@ class Provenance:
             cards.append((key, "none" if value is None else value, name))
         cards += self._alignment_cards()
         cards += self._scale_cards()
-        for key, value in self.extra.items():
-            if not isinstance(value, (str, int, float, bool)):
-                value = json.dumps(value)
-            cards.append((key.upper()[:8], value, "added by a script"))
+        taken = {key for key, _, _ in cards}
+        for name, value in self.extra.items():
+            key = re.sub("[^A-Z0-9_-]", "_", name.upper())[:8]
+            if key in taken:
+                key = f"X_{key}"[:8]
+            plain = isinstance(value, (str, int, float, bool))
+            cards.append((key, value if plain else json.dumps(value), name))
         return cards
 
     def _alignment_cards(self) -> list[Card]:
