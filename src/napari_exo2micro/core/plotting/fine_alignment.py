@@ -48,7 +48,7 @@ __all__ = ["plot_fine_alignment"]
 _SIDE: Final = 440
 _DETAIL: Final = 220
 _NARROWEST: Final = 3.2
-_LEFT, _GAP, _RIGHT, _TOP, _MIDDLE, _BOTTOM = 0.8, 0.35, 0.25, 0.6, 1.35, 0.95
+_LEFT, _GAP, _RIGHT, _TOP, _MIDDLE, _BOTTOM = 0.8, 0.35, 0.25, 0.6, 1.42, 0.95
 
 
 def plot_fine_alignment(
@@ -231,7 +231,7 @@ def _warp_close(raw_pre: ImageLike, transform: Transform, close: Picture) -> Pic
         close.y0 + rows,
         close.x0,
         close.x0 + columns,
-        "linear",
+        "cubic",
     )
     return close.with_pixels(np.asarray(window, dtype=np.float32))
 
@@ -270,8 +270,9 @@ def _draw_tiles(axes: Axes, tiles: Any, panel: float) -> str:
         headaxislength=3.5,
     )
     return (
-        f"Arrows: what {len(x)} tiles still miss, enlarged {plain_number(enlarged)}"
-        f" times\n(median {np.median(left):.2g} px, 95 % below {most:.2g} px)"
+        f"Arrows: what {len(x)} tiles still miss,\n"
+        f"enlarged {plain_number(enlarged)} times\n"
+        f"(median {np.median(left):.2g} px, 95 % below {most:.2g} px)"
     )
 
 

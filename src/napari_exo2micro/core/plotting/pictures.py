@@ -270,6 +270,9 @@ def brightness_limits(
     if not seen.any():
         return 0.0, 1.0
     low, high = np.percentile(pixels[seen], [1.0, 99.7])
+    if high > 0:
+        # What a cubic warp undershoots is no darker than dark.
+        low = max(low, 0.0)
     return float(low), float(max(high, low + 1e-6 * max(abs(low), 1e-6)))
 
 
