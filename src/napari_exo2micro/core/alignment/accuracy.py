@@ -28,7 +28,9 @@ __all__ = [
 
 _FOLDS = 10
 _NEIGHBOURS = 9
+_APART = 5
 _CLIP = 3.0
+_FEWEST = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,23 +227,25 @@ def coherent_misfit(
     """
     count = len(points)
     if count < 2 * _NEIGHBOURS:
-        return 0.0, 0.0
+        # Too few to tell noise from misfit: all of it may be misfit.
+        typical = float(np.median(np.linalg.norm(residuals, axis=1)))
+        return typical, 2.0 * typical
     distance, near = cKDTree(points).query(points, k=min(4 * _NEIGHBOURS, count))
     # The nearest of those that share nothing with the tile.
     rank = np.where(distance >= max(apart, 1e-9), 0, 1)
-    order = np.argsort(rank, axis=1, kind="stable")[:, :_NEIGHBOURS]
+    order = np.argsort(rank, axis=1, kind="stable")[:, :_APART]
     others = np.take_along_axis(near, order, axis=1)
     around = np.median(residuals[others], axis=1)
     step = residuals - around
     scale = 1.4826 * np.median(np.abs(step), axis=0)
     inlying = (np.abs(step) <= 4.0 * np.maximum(scale, 1e-9)).all(axis=1)
     shared = float((residuals * around).sum(axis=1)[inlying].mean())
-    # The local mean square has noise in it; its mean excess over the shared
-    # part is that noise.
+    # What the local mean square exceeds the shared part by is noise; the 95th
+    # percentile of such noise is ln(20) times its mean.
     local = np.median(residuals[near[:, :_NEIGHBOURS]], axis=1)
     squared = (local**2).sum(axis=1)
     noise = max(float(squared[inlying].mean()) - max(shared, 0.0), 0.0)
-    p95 = float(np.percentile(squared, 95)) - noise
+    p95 = float(np.percentile(squared, 95)) - np.log(20.0) * noise
     return float(np.sqrt(max(shared, 0.0))), float(np.sqrt(max(p95, 0.0)))
 
 
@@ -292,7 +296,7 @@ def assess_accuracy(
     known = np.isfinite(residuals).all(axis=1)
     used = known & (fit.weights > 0.0)
     lengths = np.linalg.norm(residuals[used], axis=1)
-    if len(lengths) < 4 or len(fits) < 3:
+    if len(lengths) < _FEWEST or len(fits) < 3:
         nothing = float("inf")
         return Accuracy(nothing, nothing, nothing, nothing, nothing, nothing)
     mapped = np.stack([other.transform(section) for _, other in fits])

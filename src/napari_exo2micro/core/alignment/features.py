@@ -339,4 +339,6 @@ def fit_matches(
     inliers = residuals <= threshold
     if np.count_nonzero(inliers) < needed or not np.isfinite(residuals).all():
         return None
+    if mirrored is not None and transform.mirrored != mirrored:
+        return None
     return MatchFit(transform, inliers, residuals)

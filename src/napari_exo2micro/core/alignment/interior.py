@@ -27,6 +27,7 @@ from napari_exo2micro.core.rasters import ImageLike
 from napari_exo2micro.core.transforms import Transform
 
 __all__ = [
+    "MAX_ERROR",
     "MAX_MISFIT",
     "FeatureMatches",
     "InteriorAlignment",
@@ -37,9 +38,13 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-#: Misfit shared by neighbouring tiles (95th percentile over the section) and
-#: estimated error, px, beyond which an alignment is not called `ok`.
-MAX_MISFIT = 1.0
+#: Misfit shared by neighbouring tiles, 95th percentile over the section, px, from
+#: which a section counts as deformed. A smooth bend of 2 px leaves about this
+#: much when a homography has followed it as far as it can.
+MAX_MISFIT = 0.4
+
+#: Estimated error, px, beyond which an alignment is not called `ok`.
+MAX_ERROR = 1.0
 
 #: Features and tiles must agree within this many px of the reduced images.
 _MAX_DISAGREEMENT = 6.0
@@ -173,7 +178,8 @@ def refine_interior_sift(
     matched at full resolution by their correlation coefficient, refine it in a
     robust fit. Its freedom is chosen by cross-validation. The tiles alone
     decide whether the result is `ok`: enough of them must agree, and what
-    neighbouring tiles share beyond the fit must stay below `MAX_MISFIT`. A
+    neighbouring tiles share beyond the fit must stay below `MAX_MISFIT`, the
+    estimated error below `MAX_ERROR`. A
     result that features did not support but tiles do is `ok`, too; the reason
     then says so.
 
@@ -224,7 +230,8 @@ def refine_interior_sift(
     if tiles.fit is not None and tiles.used.any():
         places = tiles.measured.centres[tiles.used]
         correction = largest_distance(tiles.fit.transform, initial, places)
-        apart = largest_distance(tiles.fit.transform, start, places)
+        gap = tiles.fit.transform(places) - start(places)
+        apart = float(np.median(np.linalg.norm(gap, axis=1)))
         limit = _MAX_DISAGREEMENT * pair.factor
         if trusted and not tiles.problem and apart > limit:
             tiles = replace(
@@ -294,17 +301,19 @@ def _decide(
         assert accuracy is not None
         transform, error, model = fit.transform, accuracy.total, fit.model
         method, state, reason = "tiles", "ok", ""
-        if accuracy.coherent_p95 > MAX_MISFIT:
+        # The percentile has noise in it, the root mean square has not.
+        bent = accuracy.coherent > MAX_MISFIT / 3
+        if accuracy.coherent_p95 > MAX_MISFIT and bent:
             state = "fell_back"
             reason = (
                 f"the section is deformed: residual {accuracy.coherent_p95:.1f} px in "
                 f"places, wanted {MAX_MISFIT:g} px at most; a {fit.model} cannot "
                 "follow"
             )
-        elif accuracy.total > MAX_MISFIT:
+        elif accuracy.total > MAX_ERROR:
             state = "fell_back"
             reason = (
-                f"wanted an estimated error of {MAX_MISFIT:g} px at most, found "
+                f"wanted an estimated error of {MAX_ERROR:g} px at most, found "
                 f"{accuracy.total:.1f} px"
             )
         elif features.problem:

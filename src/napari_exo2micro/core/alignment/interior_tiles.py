@@ -327,6 +327,6 @@ def _final_fit(
     if len(section) == 0:
         section = source
     accuracy = assess_accuracy(
-        fit, source, target, information, section, apart=float(shape.core)
+        fit, source, target, information, section, apart=0.75 * shape.core
     )
     return TileRefinement(fit, problem, accuracy, measured, used, weights, residuals)
