@@ -44,7 +44,7 @@ _LEAST_OFFSET = 0.2
 _UNCERTAIN = 0.05
 _NO_PEAK = 0.3
 # What one scale leaves of the minerals then equals a faint microbe.
-_UNEVEN = 0.1
+_UNEVEN = 0.25
 _ONE_BRIGHTNESS = 0.02
 
 
