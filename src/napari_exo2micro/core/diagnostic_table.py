@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
+from napari_exo2micro.core.errors import ParameterError
 from napari_exo2micro.core.plotting import (
     plot_difference_histogram,
     plot_difference_image,
@@ -18,6 +20,8 @@ from napari_exo2micro.core.plotting import (
 )
 
 __all__ = ["BUILT_IN_DIAGNOSTICS", "Diagnostic"]
+
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import logging
-import re
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -33,8 +32,6 @@ logger = logging.getLogger(__name__)
 
 ENTRY_POINT_GROUP: Final = "napari_exo2micro.diagnostics"
 """Other packages offer plots here: a name, and a `Diagnostic` or a function."""
-
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
 class _Registry(Mapping[str, Diagnostic]):
