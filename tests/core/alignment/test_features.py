@@ -23,6 +23,12 @@ def turned():
     return simulate_section((520, 600), seed=11, angle_deg=77.0, frame_filling=True)
 
 
+@pytest.fixture(scope="module")
+def matches(turned):
+    """Return the matched points of that pair: post, pre."""
+    return matched(turned.post, turned.pre)
+
+
 def matched(post, pre):
     first = detect_features(stretch_for_features(post))
     second = detect_features(stretch_for_features(pre))
@@ -31,8 +37,10 @@ def matched(post, pre):
 
 
 @pytest.mark.parametrize("model", ["similarity", "affine", "homography"])
-def test_features_recover_a_large_turn_to_a_twentieth_of_a_pixel(turned, model):
-    post_xy, pre_xy = matched(turned.post, turned.pre)
+def test_features_recover_a_large_turn_to_a_twentieth_of_a_pixel(
+    turned, matches, model
+):
+    post_xy, pre_xy = matches
     fit = fit_matches(post_xy, pre_xy, model=model)
     points = turned.truth.points
     off = np.linalg.norm(fit.transform(points) - turned.truth(points), axis=1)
@@ -42,8 +50,8 @@ def test_features_recover_a_large_turn_to_a_twentieth_of_a_pixel(turned, model):
 
 
 @pytest.mark.parametrize("model", ["similarity", "affine", "homography"])
-def test_a_mirrored_pair_is_fitted_in_original_coordinates(turned, model):
-    post_xy, pre_xy = matched(turned.post, turned.pre)
+def test_a_mirrored_pair_is_fitted_in_original_coordinates(turned, matches, model):
+    post_xy, pre_xy = matches
     width = turned.pre.shape[1]
     flipped = np.column_stack([width - 1 - pre_xy[:, 0], pre_xy[:, 1]])
     fit = fit_matches(post_xy, flipped, model=model)
