@@ -53,8 +53,8 @@ class Section:
         """Whether there is enough outline to be compared."""
         return (
             len(self.contour) >= 50
-            and self.cut_fraction < 0.5
-            and 0.005 < self.area_fraction < 0.97
+            and self.cut_fraction < 0.25
+            and 0.005 < self.area_fraction < 0.9
         )
 
 
@@ -83,7 +83,7 @@ def find_section(view: View) -> Section:
        IEEE Trans. SMC 9, 1979. :doi:`10.1109/TSMC.1979.4310076`
     """
     valid = view.valid
-    smooth = _masked_blur(view.image, valid, 2.0)
+    smooth = _masked_blur(view.image, valid, 1.5)
     texture = _texture_energy(view.image, valid)
     mask = _threshold(_evidence(smooth, texture, valid, None), valid)
     # A second look, over the background that the first one left.
@@ -184,7 +184,7 @@ def _texture_energy(
     spread = float(np.median(np.abs(fine[valid]))) + 1e-12
     limit = 12.0 * spread
     fine = np.clip(fine, -limit, limit)
-    return np.asarray(np.sqrt(_masked_blur(fine * fine, valid, 4.0)), np.float32)
+    return np.asarray(np.sqrt(_masked_blur(fine * fine, valid, 3.0)), np.float32)
 
 
 def _evidence(
@@ -294,6 +294,8 @@ def _tidy(mask: NDArray[np.bool_], valid: NDArray[np.bool_]) -> NDArray[np.bool_
     closed = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, disc)
     small = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * (radius // 3) + 1,) * 2)
     closed = cv2.morphologyEx(closed, cv2.MORPH_OPEN, small)
+    # Brightness and texture were measured over windows that reach so far out.
+    closed = cv2.erode(closed, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (7, 7)))
     filled = np.asarray(
         ndimage.binary_fill_holes(closed[pad:-pad, pad:-pad] > 0) & valid
     )
@@ -338,10 +340,17 @@ def _signed_distance(
         )
         seen = mask[tuple(nearest)]
     extended = np.pad(seen, 1, mode="edge").astype(np.uint8)
-    inner = cv2.distanceTransform(extended, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    outer = cv2.distanceTransform(1 - extended, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    inner, outer = _distance(extended), _distance(1 - extended)
     signed = np.where(extended > 0, inner - 0.5, 0.5 - outer)[1:-1, 1:-1]
     return np.clip(signed, -far, far).astype(np.float32), cut
+
+
+def _distance(image: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Return the distance to the nearest zero, px."""
+    found = cv2.distanceTransform(image, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    # Its last bits depend on the number of threads; squares are whole numbers.
+    exact: NDArray[np.float64] = np.sqrt(np.rint(np.square(found, dtype=np.float64)))
+    return exact
 
 
 def _contour(mask: NDArray[np.bool_], valid: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -30,7 +30,8 @@ from napari_exo2micro.core.transforms import Transform
 __all__ = ["IcpLimits", "OutlineSearch", "align_outlines"]
 
 _GRID_SIDE = 160
-_COARSE_SIDES = (192, 512)
+_LARGEST_COARSE_SIDE = 512
+_SMALLEST_COARSE_SIDE = 96
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,12 +146,15 @@ def _coarse_candidates(
         for view in (pair.post, pair.pre)
         for side in view.image.shape
     )
-    side = int(np.clip(round(nominal * full_side), *_COARSE_SIDES))
+    # A small image at the coarse scale would be a few dozen px: it is seen at
+    # more, still in step with the coarse scale.
+    least = max(nominal * full_side, 640.0 * search.down_scale, _SMALLEST_COARSE_SIDE)
+    side = int(min(round(least), _LARGEST_COARSE_SIDE))
     patterns = []
     for section in (pair.post_section, pair.pre_section):
         view = section.view.reduced(side)
         # A very large image is seen at less than the coarse scale: the ring
-        # keeps its thickness on the section. A small one is seen at more.
+        # keeps its thickness on the section.
         ratio = min(1.0, 1.0 / (nominal * view.factor))
         smooth = search.boundary_smooth * ratio
         if search.use_edges:

@@ -164,7 +164,8 @@ def score_overlap(post: Texture, pre: Texture, transform: Transform) -> Overlap:
     """
     warped, inside = pre.warped_to(post, transform)
     both = post.mask & inside
-    smaller = min(float(post.mask.sum()), float(inside.sum()), float(both.size))
+    zoom = post.view.factor * transform.decompose()["scale"] / pre.view.factor
+    smaller = min(float(post.mask.sum()), float(pre.mask.sum()) / zoom**2)
     count = int(np.count_nonzero(both))
     if count < 400 or count < 0.1 * smaller:
         return Overlap(0.0, 0.0, (0.0, 0.0), count / max(smaller, 1.0))
