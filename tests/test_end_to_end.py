@@ -13,6 +13,8 @@ from napari_exo2micro.core.simulate import (
 )
 from napari_exo2micro.core.transforms import Transform
 
+pytestmark = pytest.mark.slow
+
 PAD = 200
 SHAPE = (1000, 1120)
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "real"

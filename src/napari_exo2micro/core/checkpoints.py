@@ -337,6 +337,8 @@ class CheckpointStore:
         """
         params = provenance.parameters
         paths = self.paths(provenance.stage, provenance.name, params)
+        for path in paths:
+            self._opened.pop(path, None)  # Windows replaces no file that is mapped
         write_raster(
             paths,
             shape,
@@ -347,8 +349,6 @@ class CheckpointStore:
             monitor=monitor,
         )
         self.written += paths
-        for path in paths:
-            self._opened.pop(path, None)
         return paths
 
 
