@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from napari_exo2micro.core.alignment.views import View, between
+from napari_exo2micro.core.alignment.views import View
 from napari_exo2micro.core.errors import ParameterError
 from napari_exo2micro.core.monitor import Monitor
 from napari_exo2micro.core.transforms import Transform
@@ -110,7 +110,9 @@ class _Correlator:
     """Correlates one post pattern with turned and magnified pre patterns."""
 
     def __init__(self, post: Pattern, pre: Pattern, smallest_scale: float) -> None:
-        self._post, self._pre = post, pre
+        self._pre = pre
+        self._from_post = post.view.to_full.matrix
+        self._into_pre = pre.view.to_full.inverse().matrix
         post_middle, post_half, _ = post.extent()
         pre_middle, _, pre_radius = pre.extent()
         # The origin of both patterns; a whole pixel, so that post is not
@@ -147,15 +149,14 @@ class _Correlator:
                 float(self._pre_centre[1] - self._post_centre[1]),
             ),
         )
-        small = between(self._post.view, self._pre.view, turned)
+        small = self._into_pre @ turned.matrix @ self._from_post
         half = min(self._reach, (self._side - 1) // 2)
         size = 2 * half + 1
-        place = Transform.similarity(
-            translation=(float(self._origin[0] - half), float(self._origin[1] - half))
-        )
+        left, top = self._origin - half
+        place = np.array([[1.0, 0, left], [0, 1.0, top], [0, 0, 1.0]])
         warped = cv2.warpAffine(
             self._pre.values,
-            (small @ place).matrix[:2],
+            (small @ place)[:2],
             (size, size),
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         )
@@ -177,11 +178,9 @@ class _Correlator:
         row, column = np.unravel_index(int(np.argmax(near)), near.shape)
         dy, dx = _parabola_peak(near, int(row), int(column))
         # post(p + d) looks like the turned pre at p.
-        shift = np.array([dx - limit, dy - limit])
-        moved = between(self._post.view, self._pre.view, turned) @ (
-            Transform.similarity(translation=(-float(shift[0]), -float(shift[1])))
-        )
-        full = self._pre.view.to_full @ moved @ self._post.view.to_full.inverse()
+        back = np.array([[1.0, 0, limit - dx], [0, 1.0, limit - dy], [0, 0, 1.0]])
+        post_px = self._from_post
+        full = Transform(turned.matrix @ post_px @ back @ np.linalg.inv(post_px))
         score = float(near[row, column]) / norm
         return Candidate(angle_deg, scale, mirrored, score, full)
 
