@@ -13,13 +13,11 @@ from napari_exo2micro.core.alignment.correlation import grid_nodes
 from napari_exo2micro.core.alignment.ecc import refine_ecc
 from napari_exo2micro.core.alignment.interior import refine_interior_sift
 from napari_exo2micro.core.alignment.judge import (
-    PATCHES_NEEDED,
-    SCORE_NEEDED,
-    SHARE_NEEDED,
     Result,
     SectionPair,
     prepare_pair,
     settle,
+    verdict_of,
 )
 from napari_exo2micro.core.alignment.orientation import (
     search_features,
@@ -30,7 +28,7 @@ from napari_exo2micro.core.alignment.outline import (
     OutlineSearch,
     align_outlines,
 )
-from napari_exo2micro.core.alignment.quality import State, Verdict
+from napari_exo2micro.core.alignment.quality import Verdict
 from napari_exo2micro.core.alignment.views import Frame, open_view
 from napari_exo2micro.core.errors import ParameterError, RegistrationError
 from napari_exo2micro.core.monitor import Monitor
@@ -227,7 +225,7 @@ def register_highorder(
     return BoundaryAlignment(
         transform=best.transform,
         coarse_transform=best.coarse,
-        verdict=_verdict(pair, best, result, orientation_search, ecc_note),
+        verdict=verdict_of(pair, best, result, orientation_search, ecc_note),
         method=best.method,
         post_contour=_full_contour(pair.post_section),
         pre_contour=_full_contour(pair.pre_section),
@@ -303,57 +301,6 @@ def _fine_ecc(
     best.transform = found.transform
     best.overlap = pair.score(found.transform)
     return "", found.transform
-
-
-def _verdict(
-    pair: SectionPair, best: Result, first: Result, searched: bool, ecc_note: str
-) -> Verdict:
-    parts = best.transform.decompose()
-    centre = pair.centre[None]
-    agreement = best.agreement
-    accuracy = -1.0
-    if agreement is not None and best.vouched:
-        accuracy = agreement.accuracy + best.numbers.get("coarse_off_px", 0.0)
-    numbers = {
-        **first.numbers,
-        **best.numbers,
-        "overlap_score": best.overlap.score,
-        "overlap_correlation": best.overlap.correlation,
-        "overlap_share": best.overlap.share,
-        "angle_deg": parts["angle_deg"],
-        "scale": parts["scale"],
-        "mirrored": parts["mirrored"],
-        "shift_px": float(np.linalg.norm(best.transform(centre) - centre)),
-        "post_cut_fraction": pair.post_section.cut_fraction,
-        "pre_cut_fraction": pair.pre_section.cut_fraction,
-        "post_area_fraction": pair.post_section.area_fraction,
-        "pre_area_fraction": pair.pre_section.area_fraction,
-        "patches": float(agreement.n_patches) if agreement else 0.0,
-        "patches_agreeing": float(agreement.n_agreeing) if agreement else 0.0,
-        "patch_residual_px": agreement.residual if agreement else -1.0,
-        "accuracy_px": accuracy,
-    }
-    state: State = "ok"
-    reasons = []
-    if best.broken:
-        state = "fell_back"
-        reasons.append(f"ICP {best.broken}; the coarse result stands")
-    if not best.vouched:
-        state = "failed"
-        agreeing = int(numbers["patches_agreeing"])
-        reasons.append(
-            f"the interiors do not agree: overlap score {best.overlap.score:.1f} "
-            f"({SCORE_NEEDED:g} needed), {agreeing} of {int(numbers['patches'])} "
-            f"patches on one map ({PATCHES_NEEDED} and "
-            f"{100 * SHARE_NEEDED:g} % needed)"
-        )
-        if not searched:
-            reasons.append("turn orientation_search on to try any turn and both hands")
-    if ecc_note:
-        state = "fell_back" if state == "ok" else state
-        reasons.append(ecc_note)
-    numbers = {key: float(v) for key, v in numbers.items() if np.isfinite(v)}
-    return Verdict(state, "; ".join(reasons), numbers)
 
 
 def _full_contour(section: Section) -> NDArray[np.float64]:

@@ -15,6 +15,7 @@ from napari_exo2micro.core.alignment.overlap import (
     score_overlap,
 )
 from napari_exo2micro.core.alignment.patches import Agreement, agree_on_patches
+from napari_exo2micro.core.alignment.quality import State, Verdict
 from napari_exo2micro.core.alignment.views import View
 from napari_exo2micro.core.transforms import Transform
 
@@ -26,6 +27,7 @@ __all__ = [
     "SectionPair",
     "prepare_pair",
     "settle",
+    "verdict_of",
 ]
 
 _CONTOUR_SIDE = 1024
@@ -174,3 +176,72 @@ def settle(pair: SectionPair, result: Result) -> None:
         result.numbers["coarse_overlap_score"] = before.score
     else:
         result.transform = found.transform
+
+
+def verdict_of(
+    pair: SectionPair, best: Result, first: Result, searched: bool, ecc_note: str
+) -> Verdict:
+    """Say what a result is worth, with the figures.
+
+    Parameters
+    ----------
+    pair : SectionPair
+        The two images.
+    best, first : Result
+        The result that is returned, and that of the outlines.
+    searched : bool
+        Whether other turns and hands were allowed.
+    ecc_note : str
+        Why the ECC pass was not kept; empty when it was or was not asked for.
+
+    Returns
+    -------
+    Verdict
+        'ok' only when the interior vouches for the result.
+    """
+    parts = best.transform.decompose()
+    centre = pair.centre[None]
+    agreement = best.agreement
+    accuracy = -1.0
+    if agreement is not None and best.vouched:
+        accuracy = agreement.accuracy + best.numbers.get("coarse_off_px", 0.0)
+    numbers = {
+        **first.numbers,
+        **best.numbers,
+        "overlap_score": best.overlap.score,
+        "overlap_correlation": best.overlap.correlation,
+        "overlap_share": best.overlap.share,
+        "angle_deg": parts["angle_deg"],
+        "scale": parts["scale"],
+        "mirrored": parts["mirrored"],
+        "shift_px": float(np.linalg.norm(best.transform(centre) - centre)),
+        "post_cut_fraction": pair.post_section.cut_fraction,
+        "pre_cut_fraction": pair.pre_section.cut_fraction,
+        "post_area_fraction": pair.post_section.area_fraction,
+        "pre_area_fraction": pair.pre_section.area_fraction,
+        "patches": float(agreement.n_patches) if agreement else 0.0,
+        "patches_agreeing": float(agreement.n_agreeing) if agreement else 0.0,
+        "patch_residual_px": agreement.residual if agreement else -1.0,
+        "accuracy_px": accuracy,
+    }
+    state: State = "ok"
+    reasons = []
+    if best.broken:
+        state = "fell_back"
+        reasons.append(f"ICP {best.broken}; the coarse result stands")
+    if not best.vouched:
+        state = "failed"
+        agreeing = int(numbers["patches_agreeing"])
+        reasons.append(
+            f"the interiors do not agree: overlap score {best.overlap.score:.1f} "
+            f"({SCORE_NEEDED:g} needed), {agreeing} of {int(numbers['patches'])} "
+            f"patches on one map ({PATCHES_NEEDED} and "
+            f"{100 * SHARE_NEEDED:g} % needed)"
+        )
+        if not searched:
+            reasons.append("turn orientation_search on to try any turn and both hands")
+    if ecc_note:
+        state = "fell_back" if state == "ok" else state
+        reasons.append(ecc_note)
+    numbers = {key: float(v) for key, v in numbers.items() if np.isfinite(v)}
+    return Verdict(state, "; ".join(reasons), numbers)
