@@ -312,6 +312,49 @@ def test_a_truncated_checkpoint_is_noticed_named_and_redone(finished, stage, cap
         np.testing.assert_array_equal(np.asarray(image), pixels)
 
 
+@pytest.mark.parametrize("kind", ["tiff", "fits"])
+@pytest.mark.parametrize(("stage", "name"), [(2, "pre"), (4, "difference")])
+def test_one_damaged_format_is_enough_to_redo(finished, kind, stage, name):
+    path = getattr(finished, f"_{kind}_path")(stage, name)
+    whole = path.stat().st_size
+    with path.open("r+b") as file:
+        file.truncate(whole // 2)
+    assert states(finished)[stage, name] == "stale"
+    assert finished.run()["status"] == "complete"
+    assert path.stat().st_size == pytest.approx(whole, abs=5000)
+    assert set(states(finished).values()) == {"valid"}
+
+
+def test_statistics_of_another_alignment_are_not_used(finished, tmp_path):
+    """Left behind by a run that was stopped between statistics and record."""
+    other = simulate_section((760, 840), seed=6, gain=0.7)
+    write_pair(other, tmp_path / "raw2", "Rock", "DAPI")
+    strange = task_for(tmp_path / "raw2", tmp_path / "out2")
+    strange.run()
+    name = f"04_difference_statistics_pad{PAD}.npz"
+    folder = finished.output_dir / "Rock" / "DAPI" / "pipeline_output"
+    shutil.copy(next((tmp_path / "out2").rglob(name)), folder / name)
+    finished._tiff_path(4, "difference").unlink()
+    assert finished.run()["scale_estimate"] == pytest.approx(1.25, rel=0.01)
+
+
+def test_raw_files_that_were_copied_are_read_once_to_compare(
+    finished, raw_dir, monkeypatch
+):
+    from napari_exo2micro.core.raw.fingerprint import RawFingerprint
+
+    for path in raw_dir.rglob("*.tif*"):
+        os.utime(path, (1, 1))
+    read = []
+    of = RawFingerprint.of
+    monkeypatch.setattr(
+        RawFingerprint, "of", lambda path, *more: read.append(path) or of(path, *more)
+    )
+    assert finished.run()["status"] == "complete"
+    finished.status()
+    assert len(read) == 2
+
+
 def test_a_damaged_header_is_noticed(finished):
     path = finished._tiff_path(2, "pre")
     data = path.read_bytes()
@@ -441,6 +484,23 @@ def test_a_comparison_can_be_thrown_away(finished):
     assert files_of(finished.output_dir) == before
 
 
+def test_a_value_that_fails_does_not_take_the_others_with_it(finished, monkeypatch):
+    run = SampleDye.run
+
+    def failing(self, *args, **kwargs):
+        if self.params["manual_scale"] == 1.2:
+            raise OutputError("the disk is full")
+        return run(self, *args, **kwargs)
+
+    monkeypatch.setattr(SampleDye, "run", failing)
+    results = finished.compare("manual_scale", [1.1, 1.2, 1.3])
+    assert [r["status"] for r in results] == [
+        "complete",
+        "error: the disk is full",
+        "complete",
+    ]
+
+
 def test_a_comparison_with_a_wrong_value_runs_nothing(finished):
     before = files_of(finished.output_dir)
     with pytest.raises(ParameterError, match="manual_scale"):
@@ -487,6 +547,32 @@ def test_an_old_image_of_another_shape_is_not_used(old_folder, raw_dir):
     assert "60 x 50" in line.reason
 
 
+def test_every_parameter_reaches_the_work_that_it_tunes(raw_dir, tmp_path, monkeypatch):
+    from napari_exo2micro.core import pipeline
+    from napari_exo2micro.core.defaults import PARAMETER_REGISTRY
+
+    changed = {}
+    for name, (default, _, stage, _) in PARAMETER_REGISTRY.items():
+        if stage in (2, 3) and name != "interpolation":
+            half = default is not None and not isinstance(default, bool)
+            changed[name] = type(default)(default / 2) if half else not default
+    changed["interior_ecc"] = True
+    seen = {}
+    for function in ("register_highorder", "refine_interior_sift"):
+        original = getattr(pipeline, function)
+
+        def spy(*args, original=original, **kwargs):
+            seen.update(kwargs)
+            return original(*args)
+
+        monkeypatch.setattr(pipeline, function, spy)
+    task_for(raw_dir, tmp_path / "out", **changed).run(to_stage=3)
+    here = {"save_all_intermediates", "interior_ecc"}
+    assert {n: seen[n] for n in changed if n not in here} == {
+        name: value for name, value in changed.items() if name not in here
+    }
+
+
 # One's own loaders, stages, parameters and plots ------------------------------
 
 
@@ -501,6 +587,105 @@ def test_a_loader_of_ones_own_replaces_the_file_rules(shared_raw_dir, tmp_path):
     task.set_params(pad=PAD)
     assert task.run()["status"] == "complete"
     assert calls == [("Elsewhere", "Any")]
+
+
+def test_a_loader_without_files_is_compared_by_its_pixels(shared_raw_dir, tmp_path):
+    post, pre, _, _ = load_image_pair("Rock", "DAPI", shared_raw_dir)
+    source = {"post": post}
+
+    def loader(sample, dye, raw_dir="raw"):
+        return source["post"], pre, None, None
+
+    def fresh():
+        task = SampleDye("A", "B", tmp_path / "out", tmp_path, "tiff", loader)
+        task.set_params(pad=PAD)
+        return task
+
+    assert fresh().run()["scale_estimate"] == pytest.approx(1.25, rel=0.01)
+    assert set(states(fresh()).values()) == {"valid"}
+    source["post"] = (post * 0.8).astype(post.dtype)
+    assert fresh().run()["scale_estimate"] == pytest.approx(1.0, rel=0.02)
+
+
+def test_an_overridden_stage_1_may_use_another_canvas(raw_dir, tmp_path, pair):
+    class Cropped(SampleDye):
+        def _run_stage_1_padding(self, force=False):
+            if not force and self._has_checkpoint(1, "post"):
+                return
+            for name in ("post", "pre"):
+                self._save_image(np.pad(getattr(pair, name)[8:-8, 8:-8], 30), 1, name)
+
+    task = Cropped("Rock", "DAPI", tmp_path / "out", raw_dir, "tiff")
+    assert task.run(to_stage=3)["status"] == "complete"
+
+
+def test_what_a_script_saves_is_known_by_its_pixels(finished):
+    aligned = np.array(finished._load_image(3, "pre"))
+    transform = finished.transform(3)
+    finished._save_image(aligned, 3, "pre", transform=transform)
+    first = finished._find(3, "pre").identity
+    aligned[300, 300] += 1
+    finished._save_image(aligned, 3, "pre", transform=transform)
+    assert finished._find(3, "pre").identity != first
+    assert finished.transform(3) == transform
+    finished._save_image(aligned, 3, "pre")
+    with pytest.raises(CheckpointError, match="does not tell its transform"):
+        finished.transform(3)
+    result = finished.run()
+    assert "stage 3 interior alignment: its result was not made" in result["status"]
+
+
+@pytest.mark.parametrize(
+    "dtype", ["bool", "int8", "uint8", "int32", "int64", "uint32", "float16", "float64"]
+)
+def test_arrays_of_any_common_type_can_be_saved(finished, dtype):
+    shape = finished._load_image(1, "post").shape
+    image = (np.indices(shape).sum(axis=0) % 2).astype(dtype)
+    finished._save_image(image, 2, "mine")
+    np.testing.assert_array_equal(finished._load_image(2, "mine"), image)
+    with fits.open(finished._fits_path(2, "mine")) as hdus:
+        np.testing.assert_array_equal(hdus[0].data, image)
+
+
+def test_what_cannot_be_saved_is_refused_before_anything_is_written(finished):
+    shape = finished._load_image(1, "post").shape
+    before = files_of(finished.output_dir)
+    for image, extra, message in (
+        (np.zeros((3, 4, 5)), {}, "2-D"),
+        (np.zeros(shape, complex), {}, "complex"),
+        (np.zeros((5, 5)), {}, "shape of the canvas"),
+        (np.zeros(shape), {"X": float("nan")}, "finite"),
+    ):
+        with pytest.raises(ParameterError, match=message):
+            finished._save_image(image, 2, "mine", extra)
+    assert files_of(finished.output_dir) == before
+
+
+def test_header_entries_of_ones_own_do_no_harm(finished):
+    shape = finished._load_image(1, "post").shape
+    image = np.ones(shape, np.uint8)
+    entries = {
+        "NAXIS": 3,
+        "BZERO": 5,
+        "END": 1,
+        "GAIN": (1.5, "of the camera"),
+        "count": np.int64(7),
+        "where": Path("here"),
+        "temperature_a": 1.0,
+        "temperature_b": 2.0,
+    }
+    finished._save_image(image, 2, "mine", entries)
+    with fits.open(finished._fits_path(2, "mine")) as hdus:
+        np.testing.assert_array_equal(hdus[0].data, image)
+        header = hdus[0].header
+        assert header["NAXIS"] == 2
+        assert header["GAIN"] == 1.5
+        assert header["COUNT"] == 7
+        assert header["TEMPERAT"] == 1.0
+        assert header["X_TEMPER"] == 2.0
+    stored = open_raster(finished._tiff_path(2, "mine")).header["extra"]
+    assert stored["NAXIS"] == 3
+    assert stored["where"] == "here"
 
 
 def test_stage_1_can_be_overridden(shared_raw_dir, tmp_path, pair):
@@ -553,6 +738,19 @@ def test_a_parameter_of_ones_own_reaches_names_and_headers(raw_dir, tmp_path):
         assert "zpeck" not in task._fits_path(2, "pre").name
     finally:
         unregister_parameter("speckle")
+
+
+def test_a_plot_that_fails_keeps_the_others(finished):
+    def plot_broken(post_im, pre_im, save_path=None):
+        raise ZeroDivisionError("mine")
+
+    register_diagnostic("broken", plot_broken, "Fails.")
+    try:
+        with pytest.raises(OutputError, match="broken"):
+            finished.run()
+    finally:
+        unregister_diagnostic("broken")
+    assert {line.state for line in finished.status()} == {"valid"}
 
 
 def test_a_plot_of_ones_own_is_drawn_and_listed(finished):

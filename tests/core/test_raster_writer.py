@@ -19,7 +19,7 @@ from napari_exo2micro.core.raster_files import open_raster
 from napari_exo2micro.core.raster_writer import replace_file, write_raster
 from napari_exo2micro.core.rasters import bands, reduce_image
 
-DTYPES = ("uint8", "uint16", "int16", "float32", "float64")
+DTYPES = ("uint8", "uint16", "int16", "int32", "int64", "float32", "float64")
 HEADER = {"answer": 42, "größe": "ü", "nested": {"list": [1.5, None]}}
 
 
@@ -206,14 +206,17 @@ def test_a_file_in_the_place_of_a_folder_is_told(tmp_path):
 
 def test_what_a_killed_process_left_is_removed_and_a_living_ones_is_not(tmp_path):
     path = tmp_path / "a.tiff"
-    dead = tmp_path / ".a.tiff.999999999.abcd.part"
-    living = tmp_path / f".a.tiff.{os.getpid()}.abcd.part"
-    other = tmp_path / ".b.tiff.999999999.abcd.part"
-    for leftover in (dead, living, other):
+    host = raster_writer._HOST
+    far = tmp_path / ".a.tiff.elsewhere.999999999.abcd.part"
+    dead = tmp_path / f".a.tiff.{host}.999999999.abcd.part"
+    living = tmp_path / f".a.tiff.{host}.{os.getpid()}.abcd.part"
+    other = tmp_path / f".b.tiff.{host}.999999999.abcd.part"
+    for leftover in (far, dead, living, other):
         leftover.write_bytes(b"half")
     write([path], image_of((9, 9), "uint8"))
     assert not dead.exists()
     assert living.exists()
+    assert far.exists()
     assert other.exists()
 
 

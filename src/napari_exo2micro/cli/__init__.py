@@ -7,7 +7,9 @@ so that ``exo2micro --help`` answers at once.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 
 __all__ = ["main"]
 
@@ -28,4 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     from napari_exo2micro.cli.commands import app
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            # A console or a file that knows no such letter must not end the work.
+            stream.reconfigure(errors="backslashreplace")
     app(arguments, prog_name="exo2micro")

@@ -79,7 +79,7 @@ def jsonable(value: Any) -> Any:
 
 def print_json(value: Any) -> None:
     """Write one JSON object, and nothing else, to the standard output."""
-    text = json.dumps(jsonable(value), indent=2, allow_nan=False, ensure_ascii=False)
+    text = json.dumps(jsonable(value), indent=2, allow_nan=False)
     sys.stdout.write(text + "\n")
 
 

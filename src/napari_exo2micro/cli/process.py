@@ -91,16 +91,21 @@ def status(
     )
     with notes_for_warnings():
         entries = list(task.status())
+        verdict = task.result()["status"]
+    if any(entry.state != "valid" for entry in entries):
+        verdict = "incomplete"
+    code = COMPLETE if verdict == "complete" else DEGRADED
     if as_json:
         print_json(
             {
                 "sample": sample,
                 "dye": dye,
-                "complete": all(entry.state == "valid" for entry in entries),
+                "status": verdict,
+                "complete": code == COMPLETE,
                 "files": entries,
             }
         )
-        return COMPLETE
+        return code
     out = console()
     out.print(f"files in {output_dir / sample / dye}")
     made = table("stage", "name", "kind", "state", "why")
@@ -108,7 +113,8 @@ def status(
         kind = "picture" if entry.kind == "plot" else entry.kind
         made.add_row(str(entry.stage), entry.name, kind, entry.state, entry.reason)
     out.print(made)
-    return COMPLETE
+    out.print(f"status  {verdict}")
+    return code
 
 
 def compare(

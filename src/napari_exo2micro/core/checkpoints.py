@@ -124,7 +124,8 @@ class CheckpointStore:
         self.written: list[Path] = []
         self._told: set[tuple[Path, str]] = set()
         self._opened: dict[
-            Path, tuple[tuple[int, int, int], Raster, Provenance | None]
+            Path,
+            tuple[tuple[int, int, int], Raster | CheckpointError, Provenance | None],
         ] = {}
 
     # Names -------------------------------------------------------------------
@@ -163,14 +164,16 @@ class CheckpointStore:
         self, stage: int, name: str, params: Mapping[str, ParameterValue]
     ) -> list[Path]:
         """Return the files that a checkpoint is written to."""
-        both = self.format == "both" or (
-            stage == 4 and name.partition("_")[0] == "difference"
-        )
+        both = self.format == "both" or self.all_needed(stage, name)
         tiff = self.tiff_path(stage, name, params)
         fits = self.fits_path(stage, name, params)
         if both:
             return [tiff, fits]
         return [tiff] if self.format == "tiff" else [fits]
+
+    def all_needed(self, stage: int, name: str) -> bool:
+        """Return whether a checkpoint must exist in each of its formats."""
+        return stage == 4 and name.partition("_")[0] == "difference"
 
     # Reading -----------------------------------------------------------------
 
@@ -221,20 +224,33 @@ class CheckpointStore:
         inputs: str | None,
         shape: tuple[int, ...] | None = None,
     ) -> CheckpointStatus:
-        """Return whether a checkpoint is valid, stale or missing, and why."""
-        reasons = []
-        for path in self._candidates(stage, name, params):
+        """Return whether a checkpoint is valid, stale or missing, and why.
+
+        Each file that exists in a format asked for must be valid, and a difference
+        must exist in both.
+        """
+        reasons, good = [], []
+        candidates = self._candidates(stage, name, params)
+        for path in candidates:
             try:
-                found = self._open(path, stage, name, params, inputs, shape)
+                self._open(path, stage, name, params, inputs, shape)
             except CheckpointError as error:
                 reasons.append(f"{path.name}: {error}")
             else:
-                note = "" if found.provenance else "no header: provenance unknown"
-                return CheckpointStatus(stage, name, "checkpoint", "valid", note, path)
-        path = self.paths(stage, name, params)[0]
-        state: Literal["stale", "missing"] = "stale" if reasons else "missing"
-        reason = "; ".join(reasons)
-        return CheckpointStatus(stage, name, "checkpoint", state, reason, path)
+                good.append(path)
+        wanted = self.paths(stage, name, params)
+        if good and self.all_needed(stage, name):
+            reasons += [f"{p.name} is missing" for p in wanted if not p.is_file()]
+        broken = [p for p in wanted if p.is_file() and p not in good]
+        state: Literal["valid", "stale", "missing"]
+        if good and not broken and not (reasons and self.all_needed(stage, name)):
+            known = self._read(good[0])[1]
+            note = "" if known else "no header: provenance unknown"
+            return CheckpointStatus(stage, name, "checkpoint", "valid", note, good[0])
+        state = "stale" if candidates else "missing"
+        return CheckpointStatus(
+            stage, name, "checkpoint", state, "; ".join(reasons), wanted[0]
+        )
 
     def _candidates(
         self, stage: int, name: str, params: Mapping[str, ParameterValue]
@@ -286,11 +302,16 @@ class CheckpointStore:
         stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
         known = self._opened.get(path)
         if known is None or known[0] != stamp:
-            image = open_raster(path)
-            provenance = (
-                None if image.is_foreign else Provenance.from_header(image.header)
-            )
+            try:
+                image = open_raster(path)
+                own = not image.is_foreign
+                provenance = Provenance.from_header(image.header) if own else None
+            except CheckpointError as error:
+                self._opened[path] = (stamp, error, None)
+                raise
             self._opened[path] = known = (stamp, image, provenance)
+        if isinstance(known[1], CheckpointError):
+            raise known[1]
         return known[1], known[2]
 
     @staticmethod
@@ -316,6 +337,7 @@ class CheckpointStore:
     def remove_new(self, before: frozenset[Path]) -> None:
         """Remove the files that this store has written and that were not there."""
         for path in set(self.written) - before:
+            self._opened.pop(path, None)
             path.unlink(missing_ok=True)
 
     # Writing -----------------------------------------------------------------

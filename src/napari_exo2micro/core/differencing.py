@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_exo2micro.core.checkpoints import Checkpoint, CheckpointStatus
+from napari_exo2micro.core.defaults import format_value
 from napari_exo2micro.core.diagnostics import DIAGNOSTICS, draw_diagnostic
 from napari_exo2micro.core.difference import difference_bands, mapped_frame
 from napari_exo2micro.core.errors import CheckpointError
@@ -56,7 +58,9 @@ class Differencing:
         self._names = {"moffat": "difference"}
         percentile, manual = params["scale_percentile"], params["manual_scale"]
         if isinstance(percentile, float):
-            self._names["percentile"] = f"difference_percentile_p{percentile:g}"
+            self._names["percentile"] = (
+                f"difference_percentile_p{format_value(percentile)}"
+            )
         if isinstance(manual, float):
             self._names["manual"] = "difference_manual"
 
@@ -71,10 +75,7 @@ class Differencing:
 
     def _is_complete(self, name: str) -> bool:
         """Return whether a difference image is valid in each of its formats."""
-        paths = self._task._store.paths(4, name, self._params)
-        return all(path.is_file() for path in paths) and self._task._has_checkpoint(
-            4, name
-        )
+        return self._task._is_valid(4, name)
 
     # Plots -------------------------------------------------------------------
 
@@ -139,7 +140,11 @@ class Differencing:
         raw_pre = task._need(1, "pre")
         record = {} if force else self._record()
         statistics = self._statistics(
-            post, pre, raw_pre, monitor.part(0.0, 0.15), fresh=not record
+            post,
+            pre,
+            raw_pre,
+            monitor.part(0.0, 0.15),
+            known=record.get("statistics", ""),
         )
         scales = self._scales(statistics)
         self._remember(scales)
@@ -156,8 +161,10 @@ class Differencing:
         record = {
             "inputs": task._inputs(4),
             "scales": self._compared(statistics, scales),
+            "statistics": _file_digest(self._statistics_path),
             "plots": record.get("plots", []),
         }
+        self._write_record(record)
         context = self._context(statistics, scales, post, raw_pre)
         self._draw(record, context, post, pre, monitor.part(0.6, 1.0), force=force)
 
@@ -168,10 +175,10 @@ class Differencing:
         raw_pre: Checkpoint,
         monitor: Monitor,
         *,
-        fresh: bool,
+        known: str,
     ) -> PairStatistics:
         path = self._statistics_path
-        if not fresh and path.is_file():
+        if known and path.is_file() and _file_digest(path) == known:
             try:
                 return load_statistics(path)
             except CheckpointError as error:
@@ -192,11 +199,15 @@ class Differencing:
 
     def _quad(self, raw_pre: Checkpoint) -> Any:
         """Return where on the canvas the aligned pre image has data."""
-        frame = raw_pre.frames["pre"]
-        return None if frame is None else mapped_frame(self._transform(), frame)
+        frame, transform = raw_pre.frames["pre"], self._transform()
+        if frame is None or transform is None:
+            return None
+        return mapped_frame(transform, frame)
 
-    def _transform(self) -> Transform:
-        return self._task.transform(3)
+    def _transform(self) -> Transform | None:
+        """Return stage 3's transform; None when a script aligned and told none."""
+        provenance = self._task._need(3, "pre").provenance
+        return provenance.transform if provenance else None
 
     def _scales(self, statistics: PairStatistics) -> dict[str, ScaleEstimate]:
         correct = bool(self._params["offset_correction"])
@@ -223,8 +234,12 @@ class Differencing:
         """Return every scale that can be had, for comparison with old results."""
         estimates = dict(scales)
         for name in SCALE_METHODS:
-            if name not in estimates:
+            if name in estimates:
+                continue
+            try:
                 estimates[name] = estimate_scale(statistics, name)
+            except Exception:  # another package's method must not end the run
+                logger.exception("the scale method '%s' failed", name)
         return [_scale_fields(estimate) for estimate in estimates.values()]
 
     def _write_difference(
@@ -331,14 +346,21 @@ class Differencing:
             )
             task._store.written.append(path)
             drawn = [*(n for n in drawn if n != name), name]
-        if drawn != record["plots"] or not self._record_path.is_file() or force:
+            # Each picture counts from now on, whatever becomes of the next one.
             self._write_record({**record, "plots": drawn})
+
+
+def _file_digest(path: Path) -> str:
+    """Return the digest of a small file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _notes(scale: ScaleEstimate) -> tuple[str, ...]:
     """Return what a careful reader of the difference wants to know."""
     spread = scale.verdict.numbers.get("local_spread", 0.0)
     notes = []
+    if scale.method != "moffat" and scale.verdict.state != "ok":
+        notes.append(f"the {scale.kind} scale: {scale.verdict.reason}")
     if spread > _NOTABLE_SPREAD:
         notes.append(
             "the light or the glow differs from place to place by "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,21 +15,43 @@ from napari_exo2micro.core.stages import STAGES
 if TYPE_CHECKING:
     from napari_exo2micro.core.pipeline import SampleDye
 
-__all__ = ["interior_details", "run_status", "summarise"]
+__all__ = ["failed", "interior_details", "run_status", "summarise"]
 
 
-def run_status(verdicts: dict[str, Verdict]) -> str:
+def run_status(verdicts: Mapping[str, Verdict], last: int = 0) -> str:
     """Return ``'complete'``, or ``'degraded: '`` with each stage and its reason.
 
     A run is complete when every verdict is `ok` or the stage was asked to be
-    skipped.
+    skipped, and stages 3 and 4 have one where the run went up to stage `last`.
     """
+    known = dict(verdicts)
+    for number in (3, 4):
+        if number <= last and str(number) not in known:
+            known[str(number)] = Verdict(
+                "failed", "its result was not made by this package: no verdict"
+            )
     reasons = [
         f"stage {number} {STAGES[int(number)].title}: {verdict.reason}"
-        for number, verdict in sorted(verdicts.items())
+        for number, verdict in sorted(known.items())
         if verdict.state not in ("ok", "skipped")
     ]
     return "degraded: " + "; ".join(reasons) if reasons else "complete"
+
+
+def failed(task: SampleDye, error: Exception) -> dict[str, Any]:
+    """Return the result of a run that ended with an error."""
+    return {
+        "sample": task.sample,
+        "dye": task.dye,
+        "status": f"error: {error}",
+        "scale_estimate": None,
+        "scale_percentile_value": None,
+        "manual_scale": task.params["manual_scale"],
+        "scale": None,
+        "registration": {},
+        "warnings": [],
+        "outputs": [],
+    }
 
 
 def summarise(task: SampleDye, last: int) -> dict[str, Any]:
@@ -40,9 +63,11 @@ def summarise(task: SampleDye, last: int) -> dict[str, Any]:
     for line in task.status():
         if line.stage > last or line.state != "valid":
             continue
-        outputs.append(line.path)
         if line.kind == "plot":
+            outputs.append(line.path)
             continue
+        paths = task._store.paths(line.stage, line.name, task.params)
+        outputs += dict.fromkeys([line.path, *(p for p in paths if p.is_file())])
         found = task._find(line.stage, line.name)
         provenance = found.provenance if found else None
         if provenance is None:
@@ -59,7 +84,7 @@ def summarise(task: SampleDye, last: int) -> dict[str, Any]:
     return {
         "sample": task.sample,
         "dye": task.dye,
-        "status": run_status(verdicts),
+        "status": run_status(verdicts, last),
         "scale_estimate": main["value"] if main else None,
         "scale_percentile_value": percentile["value"] if percentile else None,
         "manual_scale": task.params["manual_scale"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,6 +57,14 @@ class Parameter:
     exclusive_minimum: bool = False
     choices: tuple[str, ...] = ()
     unit: str = ""
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield default, abbreviation, stage and description."""
+        return iter((self.default, self.abbreviation, self.stage, self.description))
+
+    def __getitem__(self, index: int) -> Any:
+        """Return default, abbreviation, stage or description by its place."""
+        return tuple(self)[index]
 
     def check(self, value: Any) -> ParameterValue:
         """Return `value` as this parameter's type.

@@ -202,6 +202,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         3,
         "Largest movement that the interior may add to stage 2.",
         minimum=0,
+        exclusive_minimum=True,
         maximum=20000,
         unit="px",
     ),

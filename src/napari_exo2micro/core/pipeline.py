@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,13 +20,17 @@ from napari_exo2micro.core.alignment.interior import refine_interior_sift
 from napari_exo2micro.core.alignment.quality import Verdict
 from napari_exo2micro.core.checkpoints import Checkpoint, CheckpointStatus
 from napari_exo2micro.core.differencing import Differencing
-from napari_exo2micro.core.errors import ParameterError
+from napari_exo2micro.core.errors import (
+    CancelledError,
+    Exo2MicroError,
+    ParameterError,
+)
 from napari_exo2micro.core.monitor import Monitor
 from napari_exo2micro.core.padding import canvas_shape, frame, padded_bands
 from napari_exo2micro.core.parameter import ParameterValue
 from napari_exo2micro.core.parameter_table import PARAMETERS
 from napari_exo2micro.core.provenance import digest
-from napari_exo2micro.core.raw import get_loader, loader_name, open_image_pair
+from napari_exo2micro.core.raw import open_image_pair
 from napari_exo2micro.core.sample_files import SampleFiles
 from napari_exo2micro.core.stages import STAGE_NAMES, STAGES
 from napari_exo2micro.core.transforms import Transform
@@ -114,6 +119,10 @@ class SampleDye(SampleFiles):
         self._results.update(result)
         return result
 
+    def result(self) -> dict[str, Any]:
+        """Return what `run` returned, from what is valid on disk."""
+        return outcome.summarise(self, max(STAGES))
+
     def status(self) -> list[CheckpointStatus]:
         """Return for every checkpoint and plot whether it is valid, and why not."""
         lines = [
@@ -151,7 +160,8 @@ class SampleDye(SampleFiles):
         Returns
         -------
         list of dict
-            The results of `run`, each with its `value`.
+            The results of `run`, each with its `value`; where one failed, its
+            `status` is ``'error: ...'``.
 
         Raises
         ------
@@ -159,10 +169,9 @@ class SampleDye(SampleFiles):
             When the name is unknown or a value does not fit; then nothing runs.
         """
         tasks = []
-        for value in values:
+        for value in [values] if isinstance(values, str) else values:
             task = copy.copy(self)
             task._params = dict(self._params)
-            task._results = {}
             task._store = copy.copy(self._store)
             task._store.written = []
             task.set_params(**{name: value})
@@ -175,9 +184,15 @@ class SampleDye(SampleFiles):
             )
             try:
                 result = task.run(to_stage=to_stage, monitor=part)
+            except CancelledError:
+                raise
+            except Exo2MicroError as error:
+                result = outcome.failed(task, error)
             finally:
                 if not keep:
                     task._store.remove_new(before)
+            if not keep:
+                result["outputs"] = [p for p in result["outputs"] if Path(p).is_file()]
             results.append({**result, "value": value})
         return results
 
@@ -199,12 +214,13 @@ class SampleDye(SampleFiles):
         sides = {"post": pair.post, "pre": pair.pre}
         raw: dict[str, Any] = {
             side: {
-                "file": str(image.path or ""),
+                "file": str(image.path.resolve()) if image.path else "",
                 **image.fingerprint().to_dict(),
             }
             for side, image in sides.items()
         }
-        raw["loader"] = loader_name(get_loader(self._loader))
+        raw["loader"] = self._source.loader_name
+        self._source.remember(pair.post.fingerprint(), pair.pre.fingerprint())
         canvas = {
             "post_frame": frame(pair.post.shape, pad),
             "pre_frame": frame(pair.pre.shape, pad),
@@ -259,6 +275,10 @@ class SampleDye(SampleFiles):
         self._write_aligned(
             2, "pre", pre, found.transform, verdicts=verdicts, details=details
         )
+
+    def _pads_otherwise(self) -> bool:
+        """Return whether a subclass pads in its own way."""
+        return type(self)._run_stage_1_padding is not SampleDye._run_stage_1_padding
 
     def _has_intermediates(self) -> bool:
         wanted = self.params["save_all_intermediates"]

@@ -15,13 +15,24 @@ from typing import Any
 import cv2
 
 from napari_exo2micro.core.alignment.quality import Verdict
-from napari_exo2micro.core.defaults import ABBREVIATIONS, non_default_params
-from napari_exo2micro.core.errors import CheckpointError
+from napari_exo2micro.core.defaults import (
+    ABBREVIATIONS,
+    RESERVED_KEYS,
+    non_default_params,
+)
+from napari_exo2micro.core.errors import CheckpointError, ParameterError
 from napari_exo2micro.core.parameter import ParameterValue
 from napari_exo2micro.core.raster_writer import Card
 from napari_exo2micro.core.transforms import Transform
 
-__all__ = ["SCHEMA", "Provenance", "creation_time", "digest", "software_versions"]
+__all__ = [
+    "SCHEMA",
+    "Provenance",
+    "creation_time",
+    "digest",
+    "plain_entries",
+    "software_versions",
+]
 
 #: Raised when a checkpoint of an earlier version must not be used any more.
 SCHEMA = 1
@@ -60,6 +71,45 @@ def digest(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def plain_entries(entries: Mapping[str, Any]) -> dict[str, Any]:
+    """Return header entries of one's own as JSON-ready built-in types.
+
+    Parameters
+    ----------
+    entries : mapping
+        Values may be numbers, text, paths, numpy scalars and arrays, lists, or
+        (value, comment) as astropy takes them; the comment is left out.
+
+    Raises
+    ------
+    ParameterError
+        When a value has no such form or is not finite.
+    """
+    plain = {}
+    for name, value in entries.items():
+        if isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], str):
+            value = value[0]
+        if hasattr(value, "tolist"):
+            value = value.tolist()
+        try:
+            json.dumps(value, allow_nan=False)
+        except TypeError:
+            value = str(value)
+        except ValueError as error:
+            raise ParameterError(
+                f"the header entry '{name}' takes a finite value, found {value!r}"
+            ) from error
+        plain[str(name)] = value
+    return plain
+
+
+def _free_key(name: str, taken: frozenset[str]) -> str:
+    """Return a FITS key for an entry, unlike those that are taken."""
+    wanted = re.sub("[^A-Z0-9_-]", "_", name.upper())[:8] or "X"
+    tries = [wanted, f"X_{wanted}"[:8], *(f"{wanted[:5]}_{n}" for n in range(2, 100))]
+    return next(key for key in tries if key not in taken)
+
+
 @dataclass(frozen=True, slots=True)
 class Provenance:
     """Where a checkpoint comes from: everything that its header tells.
@@ -90,8 +140,11 @@ class Provenance:
         What pictures need: contours, matches, tiles.
     notes : tuple of str
         Things that a careful reader wants to know.
+    content : str
+        Digest of the pixels of an image that a script saved; empty where they
+        follow from the rest.
     extra : mapping
-        Header entries of one's own.
+        Header entries of one's own, see `plain_entries`.
     created : str
         Time of writing, UTC.
     software : mapping
@@ -111,6 +164,7 @@ class Provenance:
     scale: Mapping[str, Any] = field(default_factory=dict)
     details: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    content: str = ""
     extra: Mapping[str, Any] = field(default_factory=dict)
     created: str = field(default_factory=creation_time)
     software: Mapping[str, str] = field(default_factory=software_versions)
@@ -128,6 +182,7 @@ class Provenance:
                 self.inputs,
                 non_default_params(self.parameters, self.stage),
                 self.transform.matrix.tolist() if self.transform else None,
+                self.content,
                 dict(self.extra),
             ]
         )
@@ -151,6 +206,7 @@ class Provenance:
             "scale": dict(self.scale),
             "details": dict(self.details),
             "notes": list(self.notes),
+            "content": self.content,
             "extra": dict(self.extra),
             "software": dict(self.software),
         }
@@ -203,11 +259,10 @@ class Provenance:
             cards.append((key, "none" if value is None else value, name))
         cards += self._alignment_cards()
         cards += self._scale_cards()
-        taken = {key for key, _, _ in cards}
+        taken = RESERVED_KEYS | {key for key, _, _ in cards}
         for name, value in self.extra.items():
-            key = re.sub("[^A-Z0-9_-]", "_", name.upper())[:8]
-            if key in taken:
-                key = f"X_{key}"[:8]
+            key = _free_key(name, taken)
+            taken |= {key}
             plain = isinstance(value, (str, int, float, bool))
             cards.append((key, value if plain else json.dumps(value), name))
         return cards

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from napari_exo2micro.core.errors import CheckpointError
 from napari_exo2micro.core.rasters import Raster
+from napari_exo2micro.core.raw.guard import quiet_tifffile
 
 __all__ = ["FITS_EXTENSION", "WRITER", "open_raster"]
 
@@ -43,7 +44,8 @@ def open_raster(path: Path) -> Raster:
         When the file is missing, truncated or no such image.
     """
     try:
-        return _open_fits(path) if path.suffix == ".fits" else _open_tiff(path)
+        with quiet_tifffile(path):
+            return _open_fits(path) if path.suffix == ".fits" else _open_tiff(path)
     except CheckpointError:
         raise
     except Exception as error:
@@ -88,7 +90,14 @@ def _open_fits(path: Path) -> Raster:
                 "run its stage again"
             )
         shape = (header["NAXIS2"], header["NAXIS1"])
-        codes = {8: "u1", 16: ">i2", -32: ">f4", -64: ">f8"}
+        codes = {
+            8: "u1",
+            16: ">i2",
+            32: ">i4",
+            64: ">i8",
+            -32: ">f4",
+            -64: ">f8",
+        }
         dtype = np.dtype(codes[header["BITPIX"]])
         bzero = int(header.get("BZERO", 0))
         if info["datLoc"] + math.prod(shape) * dtype.itemsize > size:

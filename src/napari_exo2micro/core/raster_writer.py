@@ -6,6 +6,8 @@ import errno
 import json
 import math
 import os
+import platform
+import re
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -33,8 +35,11 @@ __all__ = ["Card", "replace_file", "write_raster"]
 Card = tuple[str, str | int | float | bool, str]
 
 _SMALLEST_LEVEL = 512
+# Process numbers mean something on one's own machine only.
+_HOST = re.sub("[^A-Za-z0-9-]", "", platform.node())[:20] or "host"
 _FITS_BLOCK = 2880
-_BITPIX = {"u1": 8, "i2": 16, "u2": 16, "f4": -32, "f8": -64}
+_LONG_PATH = 240  # from here on Windows may not find it
+_BITPIX = {"u1": 8, "i2": 16, "u2": 16, "i4": 32, "i8": 64, "f4": -32, "f8": -64}
 
 
 def write_raster(
@@ -60,7 +65,7 @@ def write_raster(
     shape : tuple of int
         Rows and columns.
     dtype : data-type
-        uint8, uint16, int16, float32 or float64.
+        uint8, uint16, int16, int32, int64, float32 or float64.
     bands : iterable of (int, ndarray)
         First row and pixels (h, columns) from top to bottom; a first row is a
         multiple of `rasters.BAND_ROWS`, and what is left out is zero. Arrays must
@@ -263,6 +268,9 @@ def _halved(band: NDArray[Any]) -> NDArray[Any]:
     step = CV2_MAX_SIDE // 2
     for x0 in range(0, columns, step):
         part = band[:, 2 * x0 : 2 * (x0 + step)]
+        if part.dtype.kind == "i" and part.dtype.itemsize > 2:
+            half[:, x0 : x0 + step] = part[::2, ::2]  # labels have no mean
+            continue
         half[:, x0 : x0 + step] = cv2.resize(
             part, (part.shape[1] // 2, rows), interpolation=cv2.INTER_AREA
         )
@@ -312,12 +320,12 @@ def _replacing_all(paths: Sequence[Path]) -> Iterator[list[Path]]:
 
 
 def _temporary_name(path: Path) -> str:
-    return f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.part"
+    return f".{path.name}.{_HOST}.{os.getpid()}.{secrets.token_hex(4)}.part"
 
 
 def _remove_leftovers(path: Path) -> None:
     """Remove what a process that was killed while writing `path` left behind."""
-    for part in path.parent.glob(f".{_escaped(path.name)}.*.part"):
+    for part in path.parent.glob(f".{_escaped(path.name)}.{_HOST}.*.part"):
         pid = part.name.removesuffix(".part").split(".")[-2]
         if not pid.isdigit() or not psutil.pid_exists(int(pid)):
             with suppress(OSError):
@@ -370,5 +378,7 @@ def _output_error(path: Path, error: OSError) -> OutputError:
         errno.EEXIST: "a part of the path is a file; choose another output folder",
         errno.ENAMETOOLONG: "that name is too long; choose a shorter output folder",
     }
+    if error.errno in (errno.ENOENT, errno.EINVAL) and len(str(path)) > _LONG_PATH:
+        error = OSError(errno.ENAMETOOLONG, "")
     reason = reasons.get(error.errno or 0, f"{error.strerror or error}; run again")
     return OutputError(f"cannot write {path}: {reason}")

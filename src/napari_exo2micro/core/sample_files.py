@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -22,21 +23,14 @@ from napari_exo2micro.core.defaults import (
     default_params,
     non_default_params,
 )
-from napari_exo2micro.core.errors import CheckpointError, ParameterError, RawDataError
+from napari_exo2micro.core.errors import CheckpointError, ParameterError
 from napari_exo2micro.core.monitor import Monitor
 from napari_exo2micro.core.padding import canvas_shape
 from napari_exo2micro.core.parameter import ParameterValue
-from napari_exo2micro.core.provenance import Provenance
+from napari_exo2micro.core.provenance import Provenance, plain_entries
 from napari_exo2micro.core.rasters import bands
-from napari_exo2micro.core.raw import (
-    Loader,
-    check_name,
-    find_pair,
-    get_loader,
-    loader_name,
-)
-from napari_exo2micro.core.raw.fingerprint import RawFingerprint
-from napari_exo2micro.core.raw.tiff import open_tiff
+from napari_exo2micro.core.raw import Loader, check_name, get_loader
+from napari_exo2micro.core.raw_source import RawSource
 from napari_exo2micro.core.stages import STAGE_NAMES, STAGES
 from napari_exo2micro.core.transforms import Transform
 
@@ -86,6 +80,7 @@ class SampleFiles:
         self._params = default_params()
         self._results: dict[str, Any] = {}
         self._monitor = Monitor()
+        self._source = RawSource(self.sample, self.dye, self.raw_dir, self._loader)
 
     # Parameters --------------------------------------------------------------
 
@@ -137,6 +132,10 @@ class SampleFiles:
 
     def _find(self, stage: int, name: str) -> Checkpoint | None:
         """Return a checkpoint that is valid now, or None."""
+        if stage not in STAGES:
+            raise ParameterError(
+                f"stage takes a number from 1 to {max(STAGES)}, found {stage!r}"
+            )
         try:
             found = self._store.find(
                 stage,
@@ -147,9 +146,10 @@ class SampleFiles:
             )
         except CheckpointError:
             return None  # a stage before it is missing or stale
-        reason = self._raw_reason(found) if found and stage == 1 else ""
+        reason = self._source.mismatch(found.provenance) if found and stage == 1 else ""
         if reason and found:
-            self._store.tell(found.image.path, reason)
+            path = found.image.path
+            self._store.tell(path, f"{path.name} is not used: {reason}")
             return None
         return found
 
@@ -186,45 +186,18 @@ class SampleFiles:
         """Return the canvas, where it can be known without reading pixels."""
         if stage > 1:
             return self._need(1, "post").image.shape
-        if self._loader is not None:
+        if self._loader is not None or self._pads_otherwise():
             return None
-        try:
-            pair = find_pair(self.sample, self.dye, self.raw_dir)[:2]
-            shapes = [open_tiff(path).shape for path in pair]
-        except RawDataError:
+        shapes = self._source.shapes()
+        if shapes is None:
             return None  # results can be looked at without their raw files
         pad = self.params["pad"]
         assert isinstance(pad, int)
-        return canvas_shape(shapes[0], shapes[1], pad)
+        return canvas_shape(*shapes, pad)
 
-    def _raw_reason(self, found: Checkpoint) -> str:
-        """Return why a stage-1 image does not belong to the present raw files."""
-        raw = found.provenance.raw if found.provenance else {}
-        if not raw:
-            return ""
-        loader = loader_name(get_loader(self._loader))
-        if raw["loader"] != loader:
-            return (
-                f"{found.image.path.name} is not used: the loader '{raw['loader']}' "
-                f"made it, now '{loader}' is asked for"
-            )
-        paths = {side: Path(raw[side]["file"]) for side in ("post", "pre")}
-        if self._loader is None:
-            try:
-                pair = find_pair(self.sample, self.dye, self.raw_dir)[:2]
-            except RawDataError as error:
-                self._store.tell(
-                    self.raw_dir, f"the raw files could not be compared: {error}"
-                )
-                return ""
-            paths = dict(zip(("post", "pre"), pair, strict=True))
-        for side, path in paths.items():
-            if path.name and not RawFingerprint.from_dict(raw[side]).matches(path):
-                return (
-                    f"{found.image.path.name} is not used: {path.name} is not the "
-                    "file that it was made from"
-                )
-        return ""
+    def _pads_otherwise(self) -> bool:
+        """Return whether stage 1 is a script's own; overridden by `SampleDye`."""
+        return False
 
     def _load_image(self, stage: int, name: str) -> NDArray[Any] | None:
         """Return a checkpoint's pixels, None when there is no valid one.
@@ -239,8 +212,17 @@ class SampleFiles:
         return self._find(stage, name) is not None
 
     def _is_done(self, stage: int) -> bool:
-        """Return whether all checkpoints of a stage are valid."""
-        return all(self._has_checkpoint(stage, n) for n in STAGES[stage].checkpoints)
+        """Return whether all checkpoints of a stage are valid in their formats."""
+        return all(self._is_valid(stage, name) for name in STAGES[stage].checkpoints)
+
+    def _is_valid(self, stage: int, name: str) -> bool:
+        """Return whether a checkpoint is valid, and tell why one is not used."""
+        line = self._status_of(stage, name)
+        if line.state == "stale":
+            self._store.tell(
+                line.path, f"{line.path.name} is made again: {line.reason}"
+            )
+        return line.state == "valid"
 
     def transform(self, stage: int) -> Transform:
         """Return the map from post (fixed) to pre (moving) that a stage found.
@@ -322,31 +304,50 @@ class SampleFiles:
         stage: int,
         name: str,
         extra_headers: Mapping[str, Any] | None = None,
+        *,
+        transform: Transform | None = None,
     ) -> list[Path]:
         """Write an array as a checkpoint with the usual header.
 
         Parameters
         ----------
         image : ndarray, shape (rows, columns)
-            bool becomes uint8; other types as `raster_writer.write_raster` takes.
+            bool becomes uint8, and other types the next larger one that
+            `raster_writer.write_raster` takes.
         stage, name : int, str
             Which checkpoint it is.
         extra_headers : mapping, optional
             Entries of one's own; in FITS under their first 8 letters.
+        transform : Transform, optional
+            Post to pre, of an image that a script aligned itself (stages 2, 3).
 
         Returns
         -------
         list of Path
             The files.
+
+        Raises
+        ------
+        ParameterError
+            When the image is not 2-D, of a type without numbers, or of another
+            shape than the canvas.
         """
-        pixels = np.asarray(image)
-        if pixels.ndim != 2:
-            raise ParameterError(
-                f"a checkpoint needs a 2-D image, found {pixels.ndim} axes"
-            )
-        if pixels.dtype == bool:
-            pixels = pixels.astype(np.uint8)
-        provenance = self._provenance(stage, name, extra=dict(extra_headers or {}))
+        pixels = _storable(np.asarray(image))
+        if stage > 1:
+            canvas = self._need(1, "post").image.shape
+            if pixels.shape != canvas:
+                raise ParameterError(
+                    f"an image of stage {stage} has the shape of the canvas, "
+                    f"{canvas}, found {pixels.shape}"
+                )
+        own: dict[str, Any] = {} if stage > 3 else {"transform": transform}
+        provenance = self._provenance(
+            stage,
+            name,
+            content=hashlib.sha256(pixels.tobytes()).hexdigest()[:16],
+            extra=plain_entries(extra_headers or {}),
+            **own,
+        )
         parts = ((y0, pixels[y0:y1]) for y0, y1 in bands(pixels.shape))
         shape = (pixels.shape[0], pixels.shape[1])
         return self._write(provenance, shape, pixels.dtype, parts)
@@ -369,9 +370,27 @@ class SampleFiles:
         found = self._store.state(stage, name, self.params, inputs=inputs, shape=shape)
         if stage == 1 and found.state == "valid":
             checkpoint = self._store.find(1, name, self.params, inputs=None)
-            reason = self._raw_reason(checkpoint) if checkpoint else ""
+            reason = self._source.mismatch(checkpoint.provenance) if checkpoint else ""
             if reason:
                 return CheckpointStatus(
                     stage, name, "checkpoint", "stale", reason, found.path
                 )
         return found
+
+
+def _storable(pixels: NDArray[Any]) -> NDArray[Any]:
+    """Return an image in a type that both file formats hold."""
+    if pixels.ndim != 2:
+        raise ParameterError(
+            f"a checkpoint needs a 2-D image, found {pixels.ndim} axes"
+        )
+    larger = {"b1": "u1", "i1": "i2", "u4": "i8", "f2": "f4"}
+    code = pixels.dtype.str[1:]
+    if code in larger:
+        return pixels.astype(larger[code])
+    if code not in ("u1", "u2", "i2", "i4", "i8", "f4", "f8"):
+        raise ParameterError(
+            f"a checkpoint holds integers up to 64 bit signed or floats, found "
+            f"{pixels.dtype}; convert the image first"
+        )
+    return pixels

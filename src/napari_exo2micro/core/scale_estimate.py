@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from napari_exo2micro.core.alignment.quality import Verdict
+from napari_exo2micro.core.defaults import format_value
 from napari_exo2micro.core.moffat import MoffatFit
 
 __all__ = ["ScaleEstimate"]
@@ -51,7 +52,7 @@ class ScaleEstimate:
     def kind(self) -> str:
         """The text of the header card SCALEK, such as ``percentile_p99.1``."""
         if self.percentile is not None:
-            return f"percentile_p{self.percentile:g}"
+            return f"percentile_p{format_value(self.percentile)}"
         return self.method
 
     def to_dict(self) -> dict[str, Any]:

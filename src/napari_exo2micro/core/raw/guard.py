@@ -12,7 +12,7 @@ import psutil
 
 from napari_exo2micro.core.errors import Exo2MicroError, RawDataError
 
-__all__ = ["AGAIN", "require_memory", "tiff_errors"]
+__all__ = ["AGAIN", "quiet_tifffile", "require_memory", "tiff_errors"]
 
 LOGGER = logging.getLogger(__name__)
 
@@ -24,8 +24,7 @@ def tiff_errors(path: Path, what: str) -> Iterator[None]:
     """Turn whatever a TIFF library raises into one `RawDataError`.
 
     A damaged file makes decoders raise anything (struct.error, KeyError,
-    zlib.error, IndexError, ...), so every `Exception` is taken; messages that
-    tifffile logs in the same thread only repeat ours and go to the debug log.
+    zlib.error, IndexError, ...), so every `Exception` is taken.
 
     Parameters
     ----------
@@ -34,6 +33,24 @@ def tiff_errors(path: Path, what: str) -> Iterator[None]:
     what : str
         What is wrong when something is raised.
     """
+    try:
+        with quiet_tifffile(path):
+            yield
+    except Exo2MicroError:
+        raise
+    except MemoryError as error:
+        raise RawDataError(
+            f"{path}: does not fit in memory; close other programs or save it as an "
+            "uncompressed or tiled TIFF"
+        ) from error
+    except Exception as error:
+        detail = " ".join(str(error).split())[:120] or type(error).__name__
+        raise RawDataError(f"{path}: {what} ({detail}); {AGAIN}") from error
+
+
+@contextmanager
+def quiet_tifffile(path: Path) -> Iterator[None]:
+    """Send what tifffile logs in this thread to the debug log; our error tells it."""
     thread = threading.get_ident()
 
     def not_ours(record: logging.LogRecord) -> bool:
@@ -46,16 +63,6 @@ def tiff_errors(path: Path, what: str) -> Iterator[None]:
     logger.addFilter(not_ours)
     try:
         yield
-    except Exo2MicroError:
-        raise
-    except MemoryError as error:
-        raise RawDataError(
-            f"{path}: does not fit in memory; close other programs or save it as an "
-            "uncompressed or tiled TIFF"
-        ) from error
-    except Exception as error:
-        detail = " ".join(str(error).split())[:120] or type(error).__name__
-        raise RawDataError(f"{path}: {what} ({detail}); {AGAIN}") from error
     finally:
         logger.removeFilter(not_ours)
 

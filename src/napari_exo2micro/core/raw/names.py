@@ -129,6 +129,10 @@ def _why_refused(name: object) -> str | None:
         return "is empty"
     if "/" in name or "\\" in name:
         return "contains a path separator"
+    if any(letter in '<>:"|?*' for letter in name):
+        return "contains a character that Windows allows in no name"
+    if name[-1] in ". ":
+        return "ends in a dot or a space, which Windows drops"
     if ".." in name:
         return "contains '..'"
     if name.startswith("."):
