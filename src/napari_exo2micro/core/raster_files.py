@@ -82,7 +82,7 @@ def _map_page(path: Path, page: Any, byteorder: str, size: int) -> NDArray[Any]:
 
 def _open_fits(path: Path) -> Raster:
     size = path.stat().st_size
-    with fits.open(path, memmap=True, do_not_scale_image_data=True) as hdus:
+    with fits.open(path, memmap=False, do_not_scale_image_data=True) as hdus:
         header, info = hdus[0].header, hdus[0].fileinfo()
         if header["NAXIS"] != 2:
             raise CheckpointError(
