@@ -249,8 +249,8 @@ PARAMETERS: tuple[Parameter, ...] = (
         "cubic",
         "interp",
         3,
-        "How the pre-stain image is resampled, once: linear is smoothest, cubic places "
-        "structures to 0.05 px, lanczos to 0.02 px and takes longest.",
+        "How the pre-stain image is resampled, once: linear is smoothest and fastest, "
+        "cubic (Keys) keeps structures where they are, lanczos keeps most detail.",
         choices=("linear", "cubic", "lanczos"),
     ),
     parameter(

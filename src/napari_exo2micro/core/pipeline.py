@@ -339,7 +339,7 @@ class SampleDye(SampleFiles):
         pre: Checkpoint,
         transform: Transform,
         *,
-        interpolation: str = "cubic",
+        interpolation: str = "linear",  # to look at: stage 3 warps the original again
         **provenance: Any,
     ) -> None:
         shape = (pre.image.shape[0], pre.image.shape[1])

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_exo2micro.core.cubic import warp_cubic
 from napari_exo2micro.core.transforms import Transform
 
 __all__ = [
@@ -32,11 +33,7 @@ CV2_MAX_SIDE = 32767
 BAND_ROWS = 1024
 
 Interpolation = Literal["linear", "cubic", "lanczos"]
-INTERPOLATIONS: dict[str, int] = {
-    "linear": cv2.INTER_LINEAR,
-    "cubic": cv2.INTER_CUBIC,
-    "lanczos": cv2.INTER_LANCZOS4,
-}
+INTERPOLATIONS = ("linear", "cubic", "lanczos")
 
 
 class ImageLike(Protocol):
@@ -257,7 +254,6 @@ def warp_window(
     x0: int,
     x1: int,
     interpolation: str = "cubic",
-    border: float = 0,
 ) -> NDArray[Any]:
     """Return one window of ``warped[y, x] = image[transform((x, y))]``.
 
@@ -270,9 +266,8 @@ def warp_window(
     y0, y1, x0, x1 : int
         Rows and columns of the window in the warped image.
     interpolation : {'linear', 'cubic', 'lanczos'}
-        Resampling kernel. OpenCV places samples to 1/32 px.
-    border : float
-        Value outside `image`.
+        Resampling kernel; outside of `image` is 0. Linear and cubic sample at the
+        exact position, lanczos at the nearest 1/32 px.
 
     Returns
     -------
@@ -290,23 +285,27 @@ def warp_window(
     left, top = max(left, 0), max(top, 0)
     right, bottom = min(right, image.shape[1]), min(bottom, image.shape[0])
     if right <= left or bottom <= top:
-        return np.full(shape, border, image.dtype)
+        return np.zeros(shape, image.dtype)
     if max(right - left, bottom - top) > 4 * max(*shape, 256):
-        return _warp_in_halves(
-            image, transform, (y0, y1, x0, x1), interpolation, border
-        )
+        return _warp_in_halves(image, transform, (y0, y1, x0, x1), interpolation)
     source = np.ascontiguousarray(image[top:bottom, left:right])
     into = Transform.similarity(translation=(-float(left), -float(top)))
     start = Transform.similarity(translation=(float(x0), float(y0)))
+    matrix = (into @ transform @ start).matrix
+    if interpolation == "cubic":
+        return warp_cubic(source, matrix, shape)
+    if source.dtype == np.float64:
+        source = source.astype(np.float32)  # which OpenCV samples where it is asked to
+    kernel = {"linear": cv2.INTER_LINEAR, "lanczos": cv2.INTER_LANCZOS4}[interpolation]
     warped: NDArray[Any] = cv2.warpPerspective(
         source,
-        (into @ transform @ start).matrix,
+        matrix,
         (shape[1], shape[0]),
-        flags=INTERPOLATIONS[interpolation] | cv2.WARP_INVERSE_MAP,
+        flags=kernel | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_CONSTANT,
-        borderValue=border,
+        borderValue=0,
     )
-    return warped
+    return warped.astype(image.dtype, copy=False)
 
 
 def _warp_in_halves(
@@ -314,7 +313,6 @@ def _warp_in_halves(
     transform: Transform,
     window: tuple[int, int, int, int],
     interpolation: str,
-    border: float,
 ) -> NDArray[Any]:
     """Warp a strongly magnified window in two parts, to bound what is read."""
     y0, y1, x0, x1 = window
@@ -325,6 +323,6 @@ def _warp_in_halves(
         middle, axis = (x0 + x1) // 2, 1
         parts = ((y0, y1, x0, middle), (y0, y1, middle, x1))
     return np.concatenate(
-        [warp_window(image, transform, *p, interpolation, border) for p in parts],
+        [warp_window(image, transform, *p, interpolation) for p in parts],
         axis=axis,
     )

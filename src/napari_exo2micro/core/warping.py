@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ __all__ = ["warped_bands"]
 
 _COLUMNS = 2048
 _KERNEL = 4
+_THREADS = min(4, os.cpu_count() or 1)
 
 
 def warped_bands(
@@ -50,19 +53,24 @@ def warped_bands(
     x0, y0, width, height = frame or (0, 0, image.shape[1], image.shape[0])
     low = np.array([x0, y0]) - _KERNEL
     high = np.array([x0 + width, y0 + height]) + _KERNEL
-    for top, bottom in bands(shape, BAND_ROWS):
-        band: NDArray[Any] | None = None
-        for left in range(0, shape[1], _COLUMNS):
-            right = min(left + _COLUMNS, shape[1])
-            corners = transform(
-                [(left, top), (right, top), (left, bottom), (right, bottom)]
-            )
-            if (corners.max(axis=0) < low).any() or (corners.min(axis=0) > high).any():
+
+    def filled(window: tuple[int, int, int, int]) -> NDArray[Any]:
+        return warp_window(image, transform, *window, interpolation)
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for top, bottom in bands(shape, BAND_ROWS):
+            seen = []
+            for left in range(0, shape[1], _COLUMNS):
+                right = min(left + _COLUMNS, shape[1])
+                corners = transform(
+                    [(left, top), (right, top), (left, bottom), (right, bottom)]
+                )
+                outside = (corners.max(axis=0) < low) | (corners.min(axis=0) > high)
+                if not outside.any():
+                    seen.append((top, bottom, left, right))
+            if not seen:
                 continue
-            if band is None:
-                band = np.zeros((bottom - top, shape[1]), image.dtype)
-            band[:, left:right] = warp_window(
-                image, transform, top, bottom, left, right, interpolation
-            )
-        if band is not None:
+            band = np.zeros((bottom - top, shape[1]), image.dtype)
+            for window, pixels in zip(seen, pool.map(filled, seen), strict=True):
+                band[:, window[2] : window[3]] = pixels
             yield top, band
