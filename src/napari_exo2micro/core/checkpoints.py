@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from napari_exo2micro.core.alignment.quality import Verdict
+from napari_exo2micro.core.checkpoint import Checkpoint, CheckpointStatus
 from napari_exo2micro.core.defaults import PARAMETER_REGISTRY, build_suffix
 from napari_exo2micro.core.errors import CheckpointError, ParameterError
 from napari_exo2micro.core.monitor import Monitor
@@ -37,63 +37,6 @@ _LONGEST_EXTENSION = len(".tiff")
 #: A stage-3 image without a transform says nothing about the alignment, and what
 #: follows it rests on it.
 _LAST_STAGE_WITHOUT_HEADER = 2
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Checkpoint:
-    """A valid image of a stage.
-
-    Attributes
-    ----------
-    image : Raster
-        The pixels.
-    provenance : Provenance or None
-        None when the file carries no header (the reference system's do not).
-    identity : str
-        Digest of what the pixels depend on.
-    """
-
-    image: Raster
-    provenance: Provenance | None
-    identity: str
-
-    @property
-    def frames(self) -> Mapping[str, tuple[int, int, int, int] | None]:
-        """Frames of the data, `post` and `pre`, where they are known."""
-        canvas = self.provenance.canvas if self.provenance else {}
-        frames = {}
-        for side in ("post", "pre"):
-            stored = canvas.get(f"{side}_frame")
-            frames[side] = tuple(stored) if stored else None
-        return frames
-
-
-@dataclass(frozen=True, slots=True)
-class CheckpointStatus:
-    """One line of a status list.
-
-    Attributes
-    ----------
-    stage : int
-        Number of the stage.
-    name : str
-        Of the checkpoint or the plot.
-    kind : {'checkpoint', 'plot'}
-        What it is.
-    state : {'valid', 'stale', 'missing'}
-        A stale one exists and is not used.
-    reason : str
-        Why it is stale, or what is worth knowing of a valid one.
-    path : Path
-        The file.
-    """
-
-    stage: int
-    name: str
-    kind: Literal["checkpoint", "plot"]
-    state: Literal["valid", "stale", "missing"]
-    reason: str
-    path: Path
 
 
 class CheckpointStore:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,12 +17,9 @@ from napari_exo2micro.core.alignment.coarse import (
 from napari_exo2micro.core.alignment.interior import refine_interior_sift
 from napari_exo2micro.core.alignment.quality import Verdict
 from napari_exo2micro.core.checkpoints import Checkpoint, CheckpointStatus
+from napari_exo2micro.core.comparison import compare_values
 from napari_exo2micro.core.differencing import Differencing
-from napari_exo2micro.core.errors import (
-    CancelledError,
-    Exo2MicroError,
-    ParameterError,
-)
+from napari_exo2micro.core.errors import ParameterError
 from napari_exo2micro.core.monitor import Monitor
 from napari_exo2micro.core.padding import canvas_shape, frame, padded_bands
 from napari_exo2micro.core.parameter import ParameterValue
@@ -168,33 +163,9 @@ class SampleDye(SampleFiles):
         ParameterError
             When the name is unknown or a value does not fit; then nothing runs.
         """
-        tasks = []
-        for value in [values] if isinstance(values, str) else values:
-            task = copy.copy(self)
-            task._params = dict(self._params)
-            task._store = copy.copy(self._store)
-            task._store.written = []
-            task.set_params(**{name: value})
-            tasks.append((task, task.params[name]))
-        results = []
-        for index, (task, value) in enumerate(tasks):
-            before = task._store.existing()
-            part = (monitor or Monitor()).part(
-                index / len(tasks), (index + 1) / len(tasks)
-            )
-            try:
-                result = task.run(to_stage=to_stage, monitor=part)
-            except CancelledError:
-                raise
-            except Exo2MicroError as error:
-                result = outcome.failed(task, error)
-            finally:
-                if not keep:
-                    task._store.remove_new(before)
-            if not keep:
-                result["outputs"] = [p for p in result["outputs"] if Path(p).is_file()]
-            results.append({**result, "value": value})
-        return results
+        return compare_values(
+            self, name, values, keep=keep, to_stage=to_stage, monitor=monitor
+        )
 
     # Stages ------------------------------------------------------------------
 

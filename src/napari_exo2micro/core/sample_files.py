@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_exo2micro.core.checkpoint import storable_pixels
 from napari_exo2micro.core.checkpoints import (
     Checkpoint,
     CheckpointStatus,
@@ -113,6 +115,15 @@ class SampleFiles:
     def non_default_params(self, stage: int | None = None) -> dict[str, ParameterValue]:
         """Return the parameters of stages 1..`stage` that differ from defaults."""
         return non_default_params(self.params, stage)
+
+    def copy(self) -> Self:
+        """Return another object for the same files with parameters of its own."""
+        other = copy.copy(self)
+        other._params = dict(self._params)
+        other._results = {}
+        other._store = copy.copy(self._store)
+        other._store.written = []
+        return other
 
     # Names -------------------------------------------------------------------
 
@@ -332,7 +343,7 @@ class SampleFiles:
             When the image is not 2-D, of a type without numbers, or of another
             shape than the canvas.
         """
-        pixels = _storable(np.asarray(image))
+        pixels = storable_pixels(np.asarray(image))
         if stage > 1:
             canvas = self._need(1, "post").image.shape
             if pixels.shape != canvas:
@@ -376,21 +387,3 @@ class SampleFiles:
                     stage, name, "checkpoint", "stale", reason, found.path
                 )
         return found
-
-
-def _storable(pixels: NDArray[Any]) -> NDArray[Any]:
-    """Return an image in a type that both file formats hold."""
-    if pixels.ndim != 2:
-        raise ParameterError(
-            f"a checkpoint needs a 2-D image, found {pixels.ndim} axes"
-        )
-    larger = {"b1": "u1", "i1": "i2", "u4": "i8", "f2": "f4"}
-    code = pixels.dtype.str[1:]
-    if code in larger:
-        return pixels.astype(larger[code])
-    if code not in ("u1", "u2", "i2", "i4", "i8", "f4", "f8"):
-        raise ParameterError(
-            f"a checkpoint holds integers up to 64 bit signed or floats, found "
-            f"{pixels.dtype}; convert the image first"
-        )
-    return pixels
