@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from napari_exo2micro.core.coverage import valid_mask_window
 from napari_exo2micro.core.difference import (
     difference_bands,
     difference_histogram,
@@ -16,7 +17,6 @@ from napari_exo2micro.core.difference import (
 )
 from napari_exo2micro.core.errors import CancelledError
 from napari_exo2micro.core.monitor import Monitor
-from napari_exo2micro.core.overlap import valid_mask_window
 from napari_exo2micro.core.statistics import accumulate_statistics
 
 SHAPE = (120, 170)

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from napari_exo2micro.core.coverage import mapped_frame
 from napari_exo2micro.core.errors import ParameterError
 from napari_exo2micro.core.minerals import mineral_blocks, otsu_threshold
 from napari_exo2micro.core.moffat import find_peak, fit_moffat, moffat_profile
-from napari_exo2micro.core.overlap import mapped_frame
 from napari_exo2micro.core.photometry import (
     SCALE_METHODS,
     ScaleEstimate,

@@ -12,17 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_exo2micro.core import level_scan
+from napari_exo2micro.core.coverage import (
+    mapped_frame,
+    valid_mask_window,
+    valid_spans,
+)
 from napari_exo2micro.core.errors import (
     CancelledError,
     CheckpointError,
     RegistrationError,
 )
 from napari_exo2micro.core.monitor import Monitor
-from napari_exo2micro.core.overlap import (
-    mapped_frame,
-    valid_mask_window,
-    valid_spans,
-)
 from napari_exo2micro.core.statistics import (
     PairStatistics,
     accumulate_statistics,

@@ -10,15 +10,14 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from napari_exo2micro.core.monitor import Monitor
-from napari_exo2micro.core.overlap import (
-    Frame,
+from napari_exo2micro.core.coverage import (
     mapped_frame,
     spans_to_mask,
     valid_mask_window,
     valid_spans,
 )
-from napari_exo2micro.core.rasters import ImageLike
+from napari_exo2micro.core.monitor import Monitor
+from napari_exo2micro.core.rasters import Frame, ImageLike
 from napari_exo2micro.core.statistics import LevelHistogram, PairStatistics
 
 __all__ = [

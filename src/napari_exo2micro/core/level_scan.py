@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from napari_exo2micro.core.cells import LEVEL_BINS, LevelHistogram, count_levels
 from napari_exo2micro.core.errors import RegistrationError
 from napari_exo2micro.core.monitor import Monitor
-from napari_exo2micro.core.overlap import Frame
-from napari_exo2micro.core.rasters import ImageLike
+from napari_exo2micro.core.rasters import Frame, ImageLike
 
 __all__ = ["GROUPS", "LevelRange", "above", "float_levels", "prepared", "scan", "tiles"]
 

@@ -9,12 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_exo2micro.core.errors import ParameterError
-from napari_exo2micro.core.rasters import BAND_ROWS, bands
+from napari_exo2micro.core.rasters import BAND_ROWS, Frame, bands
 
 __all__ = ["canvas_shape", "frame", "pad_images", "padded_bands"]
-
-#: (x0, y0, width, height) of an image's data on the canvas, px.
-Frame = tuple[int, int, int, int]
 
 
 def canvas_shape(

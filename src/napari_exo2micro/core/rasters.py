@@ -17,6 +17,7 @@ from napari_exo2micro.core.transforms import Transform
 __all__ = [
     "CV2_MAX_SIDE",
     "INTERPOLATIONS",
+    "Frame",
     "ImageLike",
     "Interpolation",
     "Raster",
@@ -31,6 +32,9 @@ CV2_MAX_SIDE = 32767
 
 #: Rows of a band: a multiple of the coarsest pyramid level's pixel.
 BAND_ROWS = 1024
+
+#: Where an image has data on a canvas: (x0, y0, width, height), px.
+Frame = tuple[int, int, int, int]
 
 Interpolation = Literal["linear", "cubic", "lanczos"]
 INTERPOLATIONS = ("linear", "cubic", "lanczos")

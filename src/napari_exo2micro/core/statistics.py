@@ -21,6 +21,7 @@ from napari_exo2micro.core.cells import (
     Mask,
     count_levels,
 )
+from napari_exo2micro.core.coverage import spans_to_mask, valid_spans
 from napari_exo2micro.core.errors import RegistrationError
 from napari_exo2micro.core.level_scan import (
     GROUPS,
@@ -32,14 +33,13 @@ from napari_exo2micro.core.level_scan import (
     tiles,
 )
 from napari_exo2micro.core.monitor import Monitor
-from napari_exo2micro.core.overlap import Frame, spans_to_mask, valid_spans
 from napari_exo2micro.core.pair_statistics import (
     BlockMeans,
     PairStatistics,
     load_statistics,
     save_statistics,
 )
-from napari_exo2micro.core.rasters import ImageLike
+from napari_exo2micro.core.rasters import Frame, ImageLike
 
 __all__ = [
     "BlockMeans",
@@ -80,7 +80,7 @@ def accumulate_statistics(
         the whole image when not given.
     pre_quad : array_like, shape (4, 2), optional
         Corners of the aligned pre image's data on the canvas, (x, y) in px, as
-        `overlap.mapped_frame` returns them; everywhere when not given.
+        `coverage.mapped_frame` returns them; everywhere when not given.
     monitor : Monitor, optional
         Is told the progress and may stop the work.
 

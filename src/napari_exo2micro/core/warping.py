@@ -10,8 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_exo2micro.core.padding import Frame
-from napari_exo2micro.core.rasters import BAND_ROWS, ImageLike, bands, warp_window
+from napari_exo2micro.core.rasters import (
+    BAND_ROWS,
+    Frame,
+    ImageLike,
+    bands,
+    warp_window,
+)
 from napari_exo2micro.core.transforms import Transform
 
 __all__ = ["warped_bands"]

@@ -10,7 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from napari_exo2micro.core.overlap import mapped_frame
+from napari_exo2micro.core.coverage import mapped_frame
 from napari_exo2micro.core.photometry import (
     ScaleEstimate,
     estimate_scale,

@@ -29,10 +29,10 @@ from napari_exo2micro.core.alignment.outline import (
     align_outlines,
 )
 from napari_exo2micro.core.alignment.quality import Verdict
-from napari_exo2micro.core.alignment.views import Frame, open_view
+from napari_exo2micro.core.alignment.views import open_view
 from napari_exo2micro.core.errors import ParameterError, RegistrationError
 from napari_exo2micro.core.monitor import Monitor
-from napari_exo2micro.core.rasters import ImageLike, warp_window
+from napari_exo2micro.core.rasters import Frame, ImageLike, warp_window
 from napari_exo2micro.core.transforms import Transform
 
 __all__ = ["BoundaryAlignment", "recover_transform", "register_highorder"]

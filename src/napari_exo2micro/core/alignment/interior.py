@@ -15,7 +15,7 @@ from napari_exo2micro.core.alignment.interior_features import (
     find_feature_start,
     largest_distance,
 )
-from napari_exo2micro.core.alignment.interior_pair import Frame, prepare_pair
+from napari_exo2micro.core.alignment.interior_pair import prepare_pair
 from napari_exo2micro.core.alignment.interior_tiles import (
     TileRefinement,
     refine_on_tiles,
@@ -23,7 +23,7 @@ from napari_exo2micro.core.alignment.interior_tiles import (
 from napari_exo2micro.core.alignment.quality import State, Verdict
 from napari_exo2micro.core.errors import ParameterError
 from napari_exo2micro.core.monitor import Monitor
-from napari_exo2micro.core.rasters import ImageLike
+from napari_exo2micro.core.rasters import Frame, ImageLike
 from napari_exo2micro.core.transforms import Transform
 
 __all__ = [

@@ -11,13 +11,11 @@ from numpy.typing import NDArray
 
 from napari_exo2micro.core.alignment.fit import FloatArray
 from napari_exo2micro.core.errors import RegistrationError
-from napari_exo2micro.core.rasters import ImageLike, Raster, bands, reduce_image
+from napari_exo2micro.core.rasters import Frame, ImageLike, Raster, bands, reduce_image
 from napari_exo2micro.core.transforms import Transform
 
 __all__ = ["Frame", "InteriorPair", "non_zero_frame", "prepare_pair"]
 
-#: x0, y0, width, height of the real data on a canvas, px.
-Frame = tuple[int, int, int, int]
 
 #: Longest side of the images that features are sought in.
 _WORK_SIDE = 2400

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_exo2micro.core.errors import RegistrationError
-from napari_exo2micro.core.rasters import ImageLike, bands, reduce_image
+from napari_exo2micro.core.rasters import Frame, ImageLike, bands, reduce_image
 from napari_exo2micro.core.transforms import Transform
 
 __all__ = ["Frame", "View", "between", "find_frame", "open_view"]
 
-#: (x0, y0, width, height) of the real data inside a padded canvas, px.
-Frame: TypeAlias = tuple[int, int, int, int]
 
 #: A frame with a shorter side than this holds nothing that could be compared.
 SMALLEST_SIDE = 16

@@ -11,7 +11,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
 from napari_exo2micro.core.alignment.quality import Verdict
-from napari_exo2micro.core.overlap import Frame, mapped_frame
+from napari_exo2micro.core.coverage import mapped_frame
 from napari_exo2micro.core.photometry import ScaleEstimate
 from napari_exo2micro.core.plotting.figures import (
     Sheet,
@@ -39,7 +39,7 @@ from napari_exo2micro.core.plotting.style import (
     formula,
     method_words,
 )
-from napari_exo2micro.core.rasters import ImageLike
+from napari_exo2micro.core.rasters import Frame, ImageLike
 from napari_exo2micro.core.statistics import PairStatistics
 from napari_exo2micro.core.transforms import Transform
 

@@ -15,7 +15,6 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from napari_exo2micro.core.alignment.quality import Verdict
-from napari_exo2micro.core.overlap import Frame
 from napari_exo2micro.core.plotting.figures import (
     Sheet,
     add_message,
@@ -40,7 +39,7 @@ from napari_exo2micro.core.plotting.pictures import (
 from napari_exo2micro.core.plotting.registration import colour_key
 from napari_exo2micro.core.plotting.saving import finish_figure
 from napari_exo2micro.core.plotting.style import DPI, match_words, plain_number
-from napari_exo2micro.core.rasters import ImageLike, warp_window
+from napari_exo2micro.core.rasters import Frame, ImageLike, warp_window
 from napari_exo2micro.core.transforms import Transform
 
 __all__ = ["plot_fine_alignment"]

@@ -13,7 +13,6 @@ from matplotlib.ticker import LogLocator, NullLocator
 from numpy.typing import NDArray
 
 from napari_exo2micro.core.alignment.quality import Verdict
-from napari_exo2micro.core.overlap import Frame
 from napari_exo2micro.core.photometry import ScaleEstimate
 from napari_exo2micro.core.plotting.counts import difference_counts, difference_range
 from napari_exo2micro.core.plotting.figures import (
@@ -46,7 +45,7 @@ from napari_exo2micro.core.plotting.style import (
     formula,
     short_count,
 )
-from napari_exo2micro.core.rasters import ImageLike
+from napari_exo2micro.core.rasters import Frame, ImageLike
 from napari_exo2micro.core.statistics import PairStatistics
 from napari_exo2micro.core.transforms import Transform
 

@@ -8,9 +8,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_exo2micro.core.overlap import Frame, mapped_frame
+from napari_exo2micro.core.coverage import mapped_frame
 from napari_exo2micro.core.photometry import ScaleEstimate, estimate_scale
-from napari_exo2micro.core.rasters import ImageLike
+from napari_exo2micro.core.rasters import Frame, ImageLike
 from napari_exo2micro.core.statistics import PairStatistics, accumulate_statistics
 from napari_exo2micro.core.transforms import Transform
 

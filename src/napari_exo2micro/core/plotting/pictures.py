@@ -14,9 +14,9 @@ from matplotlib.colors import AsinhNorm
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
-from napari_exo2micro.core.overlap import Frame, spans_to_mask, valid_spans
+from napari_exo2micro.core.coverage import spans_to_mask, valid_spans
 from napari_exo2micro.core.plotting.style import DIFFERENCE_COLOURS
-from napari_exo2micro.core.rasters import ImageLike, Raster, reduce_image
+from napari_exo2micro.core.rasters import Frame, ImageLike, Raster, reduce_image
 from napari_exo2micro.core.transforms import Transform
 
 __all__ = [

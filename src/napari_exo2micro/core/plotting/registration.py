@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import KDTree
 
 from napari_exo2micro.core.alignment.quality import Verdict
-from napari_exo2micro.core.overlap import Frame, mapped_frame
+from napari_exo2micro.core.coverage import mapped_frame
 from napari_exo2micro.core.photometry import ScaleEstimate
 from napari_exo2micro.core.plotting.figures import (
     Sheet,
@@ -44,7 +44,7 @@ from napari_exo2micro.core.plotting.pictures import (
 )
 from napari_exo2micro.core.plotting.saving import finish_figure
 from napari_exo2micro.core.plotting.style import DIFFERENCE_COLOURS, match_words
-from napari_exo2micro.core.rasters import ImageLike
+from napari_exo2micro.core.rasters import Frame, ImageLike
 from napari_exo2micro.core.statistics import PairStatistics
 from napari_exo2micro.core.transforms import Transform
 

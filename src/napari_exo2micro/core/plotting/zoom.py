@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from napari_exo2micro.core.alignment.quality import Verdict
 from napari_exo2micro.core.errors import ParameterError
-from napari_exo2micro.core.overlap import Frame
 from napari_exo2micro.core.photometry import ScaleEstimate
 from napari_exo2micro.core.plotting.figures import (
     Sheet,
@@ -47,7 +46,7 @@ from napari_exo2micro.core.plotting.style import (
     formula,
     plain_number,
 )
-from napari_exo2micro.core.rasters import ImageLike
+from napari_exo2micro.core.rasters import Frame, ImageLike
 from napari_exo2micro.core.statistics import PairStatistics
 
 __all__ = ["plot_zoom", "plot_zoom_multi"]

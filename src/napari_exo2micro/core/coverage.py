@@ -6,12 +6,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from napari_exo2micro.core.errors import RegistrationError
+from napari_exo2micro.core.rasters import Frame
 from napari_exo2micro.core.transforms import Transform
 
 __all__ = ["mapped_frame", "valid_mask_window", "valid_spans"]
 
-Frame = tuple[int, int, int, int]
-"""Real data on a canvas: (x0, y0, width, height) in px."""
 
 COLUMN_LIMIT = 2**31 - 1
 
