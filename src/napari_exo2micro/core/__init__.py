@@ -80,6 +80,7 @@ _MODULES = {
         "plot_zoom",
         "plot_zoom_multi",
     ),
+    "presets": ("load_preset", "save_preset"),
     "raster_files": ("open_raster",),
     "rasters": ("Raster", "reduce_image", "warp_window"),
     "raw": (
@@ -90,6 +91,7 @@ _MODULES = {
         "register_loader",
         "survey_raw_channels",
     ),
+    "recipes": ("as_command_line", "as_python"),
     "simulate": ("read_truth", "simulate_section", "write_pair"),
     "stages": ("STAGES", "Stage", "register_stage", "unregister_stage"),
     "statistics": ("accumulate_statistics",),

@@ -76,13 +76,17 @@ class Parameter:
         """
         if value is None and self.optional:
             return None
-        number = _as_kind(value, self.kind)
+        try:
+            number = _as_kind(value, self.kind)
+            fits = number is not None and self._in_range(number)
+        except OverflowError:  # whole numbers of hundreds of digits
+            number, fits = 0, False
         if number is None:
             raise ParameterError(
                 f"parameter '{self.name}' takes {self.wanted()}, found {value!r} "
                 f"({type(value).__name__})"
             )
-        if not self._in_range(number):
+        if not fits:
             raise ParameterError(
                 f"parameter '{self.name}' takes {self.wanted()}, found {value!r}"
             )

@@ -371,11 +371,11 @@ def _output_error(path: Path, error: OSError) -> OutputError:
     reasons = {
         errno.ENOSPC: "the disk is full; free some space and run again",
         errno.EDQUOT: "your disk quota is used up; free some space and run again",
-        errno.EACCES: "writing there is not permitted; choose another output folder",
-        errno.EPERM: "writing there is not permitted; choose another output folder",
-        errno.EROFS: "that disk is read-only; choose another output folder",
-        errno.ENOTDIR: "a part of the path is a file; choose another output folder",
-        errno.EEXIST: "a part of the path is a file; choose another output folder",
+        errno.EACCES: "writing there is not permitted; choose another folder",
+        errno.EPERM: "writing there is not permitted; choose another folder",
+        errno.EROFS: "that disk is read-only; choose another folder",
+        errno.ENOTDIR: "a part of the path is a file; choose another folder",
+        errno.EEXIST: "a part of the path is a file; choose another folder",
         errno.ENAMETOOLONG: "that name is too long; choose a shorter output folder",
     }
     if error.errno in (errno.ENOENT, errno.EINVAL) and len(str(path)) > _LONG_PATH:

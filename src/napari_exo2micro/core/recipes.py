@@ -1,0 +1,184 @@
+"""Recipes: the present settings as Python code or as one command line."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from napari_exo2micro.core.defaults import check_parameters, non_default_params
+from napari_exo2micro.core.parameter import ParameterValue
+
+__all__ = ["as_command_line", "as_python"]
+
+
+def as_python(
+    sample: str,
+    dye: str,
+    *,
+    raw_dir: str | Path = "raw",
+    output_dir: str | Path = "processed",
+    checkpoint_format: str = "both",
+    loader: str | None = None,
+    params: Mapping[str, Any] | None = None,
+    from_stage: int | None = None,
+    to_stage: int | None = None,
+    force: bool = False,
+) -> str:
+    """Return a Python program that does a run with these settings.
+
+    Parameters
+    ----------
+    sample, dye, raw_dir, output_dir, checkpoint_format, loader
+        As `SampleDye` takes them; `loader` by its registered name. Relative
+        folders stay relative: they are meant from where the program is started.
+    params : mapping, optional
+        Parameter name -> value; those at their defaults are left out.
+    from_stage, to_stage, force
+        As `SampleDye.run` takes them.
+
+    Returns
+    -------
+    str
+        Lines of Python that can be pasted into a script, a notebook or the
+        viewer's console.
+
+    Raises
+    ------
+    ParameterError
+        When a parameter is unknown or its value does not fit.
+
+    Examples
+    --------
+    >>> print(as_python("CD070", "DAPI", params={"boundary_width": 20}, to_stage=2))
+    from napari_exo2micro import core as e2m
+    <BLANKLINE>
+    task = e2m.SampleDye(
+        "CD070",
+        "DAPI",
+        raw_dir="raw",
+        output_dir="processed",
+    )
+    task.set_params(
+        boundary_width=20,
+    )
+    result = task.run(to_stage=2)
+    print(result["status"])
+    """
+    lines = [
+        "from napari_exo2micro import core as e2m",
+        "",
+        "task = e2m.SampleDye(",
+        f"    {_literal(sample)},",
+        f"    {_literal(dye)},",
+        f"    raw_dir={_literal(str(raw_dir))},",
+        f"    output_dir={_literal(str(output_dir))},",
+    ]
+    if checkpoint_format != "both":
+        lines.append(f"    checkpoint_format={_literal(checkpoint_format)},")
+    if loader is not None:
+        lines.append(f"    loader={_literal(loader)},")
+    lines.append(")")
+    changed = _changed(params)
+    if changed:
+        lines.append("task.set_params(")
+        lines += [f"    {name}={_literal(value)}," for name, value in changed.items()]
+        lines.append(")")
+    asked = {"from_stage": from_stage, "to_stage": to_stage, "force": force or None}
+    words = (f"{name}={value}" for name, value in asked.items() if value is not None)
+    lines.append(f"result = task.run({', '.join(words)})")
+    lines.append('print(result["status"])')
+    return "\n".join(lines)
+
+
+def as_command_line(
+    sample: str,
+    dye: str,
+    *,
+    raw_dir: str | Path = "raw",
+    output_dir: str | Path = "processed",
+    checkpoint_format: str = "both",
+    loader: str | None = None,
+    params: Mapping[str, Any] | None = None,
+    from_stage: int | None = None,
+    to_stage: int | None = None,
+    force: bool = False,
+) -> str:
+    """Return the command line that does a run with these settings.
+
+    Parameters
+    ----------
+    sample, dye, raw_dir, output_dir, checkpoint_format, loader
+        As `SampleDye` takes them; `loader` by its registered name. Relative
+        folders stay relative: they are meant from where the command is given.
+    params : mapping, optional
+        Parameter name -> value; those at their defaults are left out.
+    from_stage, to_stage, force
+        As `SampleDye.run` takes them.
+
+    Returns
+    -------
+    str
+        One line, quoted for the system's shell: POSIX, or the one of Windows.
+
+    Raises
+    ------
+    ParameterError
+        When a parameter is unknown or its value does not fit.
+
+    Examples
+    --------
+    >>> as_command_line("CD070", "DAPI", params={"fine_ecc": True}, to_stage=2)
+    'exo2micro run CD070 DAPI --raw-dir raw --output-dir processed --to-stage 2 --fine-ecc'
+    """  # noqa: E501 - one line is the point
+    options: dict[str, ParameterValue] = {
+        "raw_dir": str(raw_dir),
+        "output_dir": str(output_dir),
+    }
+    if checkpoint_format != "both":
+        options["checkpoint_format"] = checkpoint_format
+    if loader is not None:
+        options["loader"] = loader
+    if from_stage is not None:
+        options["from_stage"] = from_stage
+    if to_stage is not None:
+        options["to_stage"] = to_stage
+    if force:
+        options["force"] = True
+    options.update(_changed(params))
+    given = [word for name, value in options.items() for word in _option(name, value)]
+    names = [sample, dye]
+    if any(name.startswith("-") for name in names):
+        # Else a name would be taken for an option.
+        words = ["exo2micro", "run", *given, "--", *names]
+    else:
+        words = ["exo2micro", "run", *names, *given]
+    return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
+
+
+def _changed(params: Mapping[str, Any] | None) -> dict[str, ParameterValue]:
+    return non_default_params(check_parameters(params or {}))
+
+
+def _option(name: str, value: ParameterValue) -> Iterator[str]:
+    """Yield the words that set one option."""
+    words = name.replace("_", "-")
+    if isinstance(value, bool):
+        yield f"--{words}" if value else f"--no-{words}"
+        return
+    text = "none" if value is None else str(value)
+    if text.startswith("-"):
+        yield f"--{words}={text}"
+    else:
+        yield from (f"--{words}", text)
+
+
+def _literal(value: ParameterValue) -> str:
+    """Return a value as Python spells it; text in double quotes where it may be."""
+    if not isinstance(value, str) or '"' in value:
+        return repr(value)
+    # Text with one kind of quotes in it is written with the other kind around it.
+    return '"' + repr("'" + value)[2:]
