@@ -15,6 +15,7 @@ from napari_exo2micro.cli.commands import app
 from napari_exo2micro.core import pipeline
 from napari_exo2micro.core.errors import ParameterError
 from napari_exo2micro.core.pipeline import SampleDye
+from napari_exo2micro.core.raw import load_image_pair
 from napari_exo2micro.core.recipes import as_command_line, as_python
 from napari_exo2micro.core.simulate import write_pair
 
@@ -47,6 +48,7 @@ def calls(monkeypatch):
                 "raw_dir": self.raw_dir,
                 "output_dir": self.output_dir,
                 "checkpoint_format": self.checkpoint_format,
+                "loader": self._loader,
                 "params": self.non_default_params(),
                 "from_stage": from_stage,
                 "to_stage": to_stage,
@@ -77,11 +79,12 @@ def run_command_line(text):
         {},
         {"params": CHANGED},
         {"from_stage": 2, "to_stage": 3, "force": True, "checkpoint_format": "tiff"},
+        {"loader": "tiff"},
         {"raw_dir": "/a b/it's", "output_dir": Path('new "results" $HOME `x` \\n')},
         {"raw_dir": "-raw", "output_dir": "--out", "params": {"manual_scale": 1e-5}},
         {"params": {"boundary_width": 15, "manual_scale": None}},
     ],
-    ids=["plain", "parameters", "stages", "quotes", "dashes", "defaults"],
+    ids=["plain", "parameters", "stages", "loader", "quotes", "dashes", "defaults"],
 )
 @pytest.mark.parametrize(
     "names",
@@ -106,6 +109,7 @@ def test_both_ask_for_the_run_that_was_meant(calls, settings, names):
         "raw_dir": Path(settings.get("raw_dir", "raw")),
         "output_dir": Path(settings.get("output_dir", "processed")),
         "checkpoint_format": settings.get("checkpoint_format", "both"),
+        "loader": load_image_pair if "loader" in settings else None,
         "params": task.non_default_params(),
         "from_stage": settings.get("from_stage"),
         "to_stage": settings.get("to_stage"),

@@ -24,6 +24,7 @@ __all__ = [
     "FromStage",
     "Loader",
     "OutputDir",
+    "Preset",
     "RawDir",
     "Sample",
     "ToStage",
@@ -33,6 +34,8 @@ __all__ = [
     "stage_number",
 ]
 
+# What ``--scale-percentile none`` gives; None stands for an option left out.
+_NOT_WANTED = object()
 _FILES = "Files"
 _RUN = "What to run"
 _STAGE_HELP = "as a number or a name (" + ", ".join(
@@ -75,6 +78,14 @@ Loader = Annotated[
         metavar="NAME",
         help="A registered loader of raw images instead of the built-in one.",
         rich_help_panel=_FILES,
+    ),
+]
+Preset = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Parameters from a file that was saved as a preset; options win over it.",
+        rich_help_panel=_RUN,
     ),
 ]
 FromStage = Annotated[
@@ -171,7 +182,8 @@ def as_command(
         Takes keyword arguments only, returns the exit code.
     parameters : bool
         Whether the command has an option for each parameter of the registry.
-        `function` then takes `parameters`: a dict of those that were given.
+        `function` then takes `parameters`: a dict of those that were given, None
+        for an optional one that is not wanted.
 
     Returns
     -------
@@ -192,8 +204,11 @@ def as_command(
     def command(*, debug: bool, **arguments: Any) -> int:
         if parameters:
             given = {entry.name: arguments.pop(entry.name) for entry in entries}
-            chosen = {name: value for name, value in given.items() if value is not None}
-            arguments["parameters"] = chosen
+            arguments["parameters"] = {
+                name: None if value is _NOT_WANTED else value
+                for name, value in given.items()
+                if value is not None
+            }
         return run_guarded(function, arguments, debug=debug)
 
     # What typer reads to make the options.
@@ -213,9 +228,10 @@ def _option(entry: Parameter) -> inspect.Parameter:
     more: dict[str, Any] = {"metavar": metavar}
     if entry.optional:
 
-        def parse(text: str) -> ParameterValue:
+        def parse(text: str) -> Any:
             try:
-                return parse_value(entry, text)
+                value = parse_value(entry, text)
+                return _NOT_WANTED if value is None else value
             except ParameterError as error:
                 raise typer.BadParameter(str(error)) from None
 

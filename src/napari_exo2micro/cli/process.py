@@ -17,6 +17,7 @@ from napari_exo2micro.cli.options import (
     FromStage,
     Loader,
     OutputDir,
+    Preset,
     RawDir,
     Sample,
     ToStage,
@@ -46,6 +47,7 @@ def run(
     output_dir: OutputDir = Path("processed"),
     checkpoint_format: CheckpointFormat = "both",
     loader: Loader = None,
+    preset: Preset = None,
     from_stage: FromStage = None,
     to_stage: ToStage = None,
     force: Force = False,
@@ -56,6 +58,7 @@ def run(
 
     Stages whose valid checkpoints exist are not made again.
     """
+    parameters = _with_preset(preset, parameters)
     task = _task(
         sample, dye, raw_dir, output_dir, checkpoint_format, loader, parameters
     )
@@ -79,6 +82,7 @@ def status(
     output_dir: OutputDir = Path("processed"),
     checkpoint_format: CheckpointFormat = "both",
     loader: Loader = None,
+    preset: Preset = None,
     as_json: AsJson = False,
     parameters: Mapping[str, Any],
 ) -> int:
@@ -86,6 +90,7 @@ def status(
 
     Give the same parameter options as for the run that is meant.
     """
+    parameters = _with_preset(preset, parameters)
     task = _task(
         sample, dye, raw_dir, output_dir, checkpoint_format, loader, parameters
     )
@@ -132,6 +137,7 @@ def compare(
     output_dir: OutputDir = Path("processed"),
     checkpoint_format: CheckpointFormat = "both",
     loader: Loader = None,
+    preset: Preset = None,
     keep: Annotated[
         bool,
         typer.Option(
@@ -150,6 +156,7 @@ def compare(
     if parameter not in PARAMETER_REGISTRY:
         check_parameters({parameter: None})  # says which names there are
     chosen = [parse_value(PARAMETER_REGISTRY[parameter], value) for value in values]
+    parameters = _with_preset(preset, parameters)
     task = _task(
         sample, dye, raw_dir, output_dir, checkpoint_format, loader, parameters
     )
@@ -164,6 +171,15 @@ def compare(
 
         show_comparison(parameter, results)
     return max(_exit_code(result) for result in results)
+
+
+def _with_preset(preset: Path | None, given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the parameters of a preset, with those that were given instead."""
+    if preset is None:
+        return given
+    from napari_exo2micro.core.presets import load_preset
+
+    return {**load_preset(preset), **given}
 
 
 def _task(
