@@ -21,6 +21,7 @@ from napari_exo2micro.core.plotting import (
 
 __all__ = ["BUILT_IN_DIAGNOSTICS", "Diagnostic"]
 
+_STAGES: Final = (2, 3, 4)
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
@@ -40,6 +41,12 @@ class Diagnostic:
         One sentence: what the plot shows.
     good, bad : str
         One sentence each: what it looks like when all is well, and when not.
+    title : str
+        Two to five words for a list of plots; the name in words by default.
+    stage : int
+        The first stage after which it can be drawn, 2 to 4: stage 4 knows
+        statistics, scales and the difference, the stages before only the images
+        and their alignment.
     """
 
     name: str
@@ -47,6 +54,8 @@ class Diagnostic:
     caption: str
     good: str = ""
     bad: str = ""
+    title: str = ""
+    stage: int = 4
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(str(self.name)):
@@ -59,6 +68,14 @@ class Diagnostic:
                 f"the diagnostic '{self.name}' needs a function that draws it, found "
                 f"{self.function!r}; give a callable"
             )
+        if self.stage not in _STAGES:
+            raise ParameterError(
+                f"the diagnostic '{self.name}' needs a stage from {_STAGES[0]} to "
+                f"{_STAGES[-1]} after which it is drawn, found {self.stage!r}"
+            )
+        if not self.title:
+            words = self.name.replace("_", " ").strip()
+            object.__setattr__(self, "title", words[:1].upper() + words[1:])
 
 
 #: In the order in which stage 4 draws them.
@@ -72,6 +89,7 @@ BUILT_IN_DIAGNOSTICS: tuple[Diagnostic, ...] = (
         "minerals; microbes are a faint cloud above it.",
         bad="A wide cloud or two separate streaks: the images are not aligned, or the "
         "light changed across the section.",
+        title="Grey levels before and after",
     ),
     Diagnostic(
         "excess_heatmap",
@@ -82,6 +100,7 @@ BUILT_IN_DIAGNOSTICS: tuple[Diagnostic, ...] = (
         "microbes lie above it.",
         bad="The line runs beside the ridge, or there is no ridge: minerals will "
         "remain in the difference, or microbes will be lost.",
+        title="Brighter after staining",
     ),
     Diagnostic(
         "pre_post_histograms",
@@ -92,6 +111,7 @@ BUILT_IN_DIAGNOSTICS: tuple[Diagnostic, ...] = (
         "the same shape, stretched to the right.",
         bad="The aligned pre-stain curve differs from the photographed one, a curve "
         "is cut off at its bright end, or post-stain has a shape of its own.",
+        title="Histograms of the images",
     ),
     Diagnostic(
         "difference_histogram",
@@ -102,6 +122,7 @@ BUILT_IN_DIAGNOSTICS: tuple[Diagnostic, ...] = (
         "right, the microbes.",
         bad="The peak lies beside zero or is wide on both sides: the scale is wrong or "
         "the images are not aligned.",
+        title="Histogram of the difference",
     ),
     Diagnostic(
         "ratio_histogram",
@@ -111,6 +132,7 @@ BUILT_IN_DIAGNOSTICS: tuple[Diagnostic, ...] = (
         good="One narrow peak that the profile follows, with the Moffat line at its "
         "top.",
         bad="A wide or double peak, or a line beside it: the scale is uncertain.",
+        title="Ratio and scale",
     ),
     Diagnostic(
         "difference_image",
@@ -120,6 +142,7 @@ BUILT_IN_DIAGNOSTICS: tuple[Diagnostic, ...] = (
         good="Black where there is only rock, with orange spots: the microbes.",
         bad="Orange and blue edges side by side along grains and cracks: the images "
         "are not aligned; one colour all over: the scale is wrong.",
+        title="Difference image",
     ),
     Diagnostic(
         "registration",
@@ -130,6 +153,8 @@ BUILT_IN_DIAGNOSTICS: tuple[Diagnostic, ...] = (
         "coincide.",
         bad="Green and magenta fringes, or outlines that run apart or do not follow "
         "the rock.",
+        title="Before and after alignment",
+        stage=2,
     ),
     Diagnostic(
         "fine_alignment",
@@ -140,5 +165,7 @@ BUILT_IN_DIAGNOSTICS: tuple[Diagnostic, ...] = (
         "arrows are short and point anywhere.",
         bad="The last detail still has coloured edges, or neighbouring arrows point "
         "the same way: the section is bent, or the alignment failed.",
+        title="Alignment step by step",
+        stage=2,
     ),
 )

@@ -108,6 +108,8 @@ def register_diagnostic(
     *,
     good: str = "",
     bad: str = "",
+    title: str = "",
+    stage: int = 4,
 ) -> Diagnostic:
     """Add a plot: every later run draws it, `status` and the viewer show it.
 
@@ -119,6 +121,10 @@ def register_diagnostic(
         See `Diagnostic`.
     caption, good, bad : str
         Sentences for the reader of the plot.
+    title : str
+        A few words for a list of plots; the name in words by default.
+    stage : int
+        The first stage (2 to 4) after which the viewer can draw it.
 
     Returns
     -------
@@ -128,7 +134,7 @@ def register_diagnostic(
     Raises
     ------
     ParameterError
-        If the name is no safe file name or is taken.
+        If the name is no safe file name or is taken, or there is no such stage.
 
     Examples
     --------
@@ -142,7 +148,7 @@ def register_diagnostic(
     'nothing'
     >>> unregister_diagnostic("nothing")
     """
-    diagnostic = Diagnostic(name, function, caption, good, bad)
+    diagnostic = Diagnostic(name, function, caption, good, bad, title, stage)
     _registry.add(diagnostic)
     return diagnostic
 

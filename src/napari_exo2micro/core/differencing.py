@@ -5,13 +5,23 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_exo2micro.core.checkpoints import Checkpoint, CheckpointStatus
+from napari_exo2micro.core.checkpoints import CheckpointStatus
 from napari_exo2micro.core.defaults import format_value
-from napari_exo2micro.core.diagnostics import DIAGNOSTICS, draw_diagnostic
-from napari_exo2micro.core.difference import difference_bands, mapped_frame
+from napari_exo2micro.core.diagnostic_context import (
+    AlignedPair,
+    difference_context,
+    find_aligned_pair,
+)
+from napari_exo2micro.core.diagnostics import (
+    DIAGNOSTICS,
+    Diagnostic,
+    draw_diagnostic,
+)
+from napari_exo2micro.core.difference import difference_bands
 from napari_exo2micro.core.errors import CheckpointError
 from napari_exo2micro.core.monitor import Monitor
 from napari_exo2micro.core.pair_statistics import (
@@ -29,16 +39,34 @@ from napari_exo2micro.core.photometry import (
 from napari_exo2micro.core.raster_writer import replace_file
 from napari_exo2micro.core.rasters import BAND_ROWS
 from napari_exo2micro.core.statistics import accumulate_statistics
-from napari_exo2micro.core.transforms import Transform
 
 if TYPE_CHECKING:
     from napari_exo2micro.core.pipeline import SampleDye
 
-__all__ = ["Differencing"]
+__all__ = ["Differencing", "Plot"]
 
 logger = logging.getLogger(__name__)
 
 _NOTABLE_SPREAD = 0.03
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """A picture of stage 4.
+
+    Attributes
+    ----------
+    name : str
+        Stem of its file.
+    diagnostic : Diagnostic
+        What draws it.
+    image : str
+        The difference image that it shows.
+    """
+
+    name: str
+    diagnostic: Diagnostic
+    image: str = "difference"
 
 
 class Differencing:
@@ -79,20 +107,21 @@ class Differencing:
 
     # Plots -------------------------------------------------------------------
 
-    def _plots(self) -> dict[str, tuple[str, str]]:
-        """Return for each plot its diagnostic and the scale it shows."""
-        plots = {name: (name, "moffat") for name in DIAGNOSTICS}
-        for method, image in self._names.items():
-            if method != "moffat" and "difference_image" in DIAGNOSTICS:
+    def plots(self) -> list[Plot]:
+        """Return every plot that the parameters ask for, in the order of drawing."""
+        plots = [Plot(name, found) for name, found in DIAGNOSTICS.items()]
+        pictures = DIAGNOSTICS.get("difference_image")
+        for image in self._names.values():
+            if image != "difference" and pictures is not None:
                 kind = image.removeprefix("difference_")
-                plots[f"difference_image_{kind}"] = ("difference_image", method)
+                plots.append(Plot(f"difference_image_{kind}", pictures, image))
         return plots
 
     def plot_status(self) -> list[CheckpointStatus]:
         """Return for every plot whether it shows the present results."""
         drawn = self._record().get("plots", [])
         lines = []
-        for name in self._plots():
+        for name in (plot.name for plot in self.plots()):
             path = self._task._check_path(name)
             if not path.is_file():
                 lines.append(CheckpointStatus(4, name, "plot", "missing", "", path))
@@ -136,16 +165,12 @@ class Differencing:
     def run(self, monitor: Monitor, *, force: bool) -> None:
         """Make what is missing: statistics, scales, images, plots."""
         task = self._task
-        post, pre = task._need(1, "post"), task._need(3, "pre")
-        raw_pre = task._need(1, "pre")
+        task._need(3, "pre")
+        pair = find_aligned_pair(task)
         record = {} if force else self._record()
-        statistics = self._statistics(
-            post,
-            pre,
-            raw_pre,
-            monitor.part(0.0, 0.15),
-            known=record.get("statistics", ""),
-        )
+        statistics = self._known_statistics(record)
+        if statistics is None:
+            statistics = self._count(pair, monitor.part(0.0, 0.15))
         scales = self._scales(statistics)
         self._remember(scales)
         todo = [n for n in self._names.values() if force or not self._is_complete(n)]
@@ -156,7 +181,7 @@ class Differencing:
                     0.15 + 0.45 * (index + 1) / len(scales),
                 )
                 self._write_difference(
-                    name, scales[method], post, pre, part, main=method == "moffat"
+                    name, scales[method], pair, part, main=method == "moffat"
                 )
         record = {
             "inputs": task._inputs(4),
@@ -165,49 +190,48 @@ class Differencing:
             "plots": record.get("plots", []),
         }
         self._write_record(record)
-        context = self._context(statistics, scales, post, raw_pre)
-        self._draw(record, context, post, pre, monitor.part(0.6, 1.0), force=force)
+        shown = list(scales.values())
+        drawn = [] if force else record["plots"]
+        self._draw(record, pair, statistics, shown, drawn, monitor.part(0.6, 1.0))
 
-    def _statistics(
-        self,
-        post: Checkpoint,
-        pre: Checkpoint,
-        raw_pre: Checkpoint,
-        monitor: Monitor,
-        *,
-        known: str,
-    ) -> PairStatistics:
-        path = self._statistics_path
+    def stored_results(self) -> tuple[PairStatistics, list[ScaleEstimate]] | None:
+        """Return the statistics of the last run and its scales, the default first.
+
+        None when there is no valid run, or when its statistics are lost.
+        """
+        if not self._is_complete("difference"):
+            return None
+        statistics = self._known_statistics(self._record())
+        if statistics is None:
+            return None
+        return statistics, list(self._scales(statistics).values())
+
+    def _known_statistics(self, record: dict[str, Any]) -> PairStatistics | None:
+        """Return the statistics that belong to a record, None when they are lost."""
+        known, path = record.get("statistics", ""), self._statistics_path
         if known and path.is_file() and _file_digest(path) == known:
             try:
                 return load_statistics(path)
             except CheckpointError as error:
-                logger.warning("%s is made again: %s", path.name, error)
+                logger.warning("%s is not used: %s", path.name, error)
+        return None
+
+    def _count(self, pair: AlignedPair, monitor: Monitor) -> PairStatistics:
+        """Count the pixels of the pair and store the statistics."""
         statistics = accumulate_statistics(
-            post.image,
-            pre.image,
-            raw_pre=raw_pre.image,
-            raw_pre_frame=raw_pre.frames["pre"],
-            post_frame=post.frames["post"],
-            pre_quad=self._quad(raw_pre),
+            pair.post.image,
+            pair.pre.image,
+            raw_pre=pair.raw_pre.image,
+            raw_pre_frame=pair.raw_pre.frames["pre"],
+            post_frame=pair.post.frames["post"],
+            pre_quad=pair.quad,
             monitor=monitor,
         )
+        path = self._statistics_path
         with replace_file(path) as part:
             save_statistics(part, statistics)
         self._task._store.written.append(path)
         return statistics
-
-    def _quad(self, raw_pre: Checkpoint) -> Any:
-        """Return where on the canvas the aligned pre image has data."""
-        frame, transform = raw_pre.frames["pre"], self._transform()
-        if frame is None or transform is None:
-            return None
-        return mapped_frame(transform, frame)
-
-    def _transform(self) -> Transform | None:
-        """Return stage 3's transform; None when a script aligned and told none."""
-        provenance = self._task._need(3, "pre").provenance
-        return provenance.transform if provenance else None
 
     def _scales(self, statistics: PairStatistics) -> dict[str, ScaleEstimate]:
         correct = bool(self._params["offset_correction"])
@@ -246,8 +270,7 @@ class Differencing:
         self,
         name: str,
         scale: ScaleEstimate,
-        post: Checkpoint,
-        pre: Checkpoint,
+        pair: AlignedPair,
         monitor: Monitor,
         *,
         main: bool,
@@ -260,92 +283,45 @@ class Differencing:
             verdicts={"4": scale.verdict} if main else {},
             notes=_notes(scale),
         )
-        shape = (post.image.shape[0], post.image.shape[1])
+        shape = (pair.post.image.shape[0], pair.post.image.shape[1])
         parts = difference_bands(
-            post.image,
-            pre.image,
+            pair.post.image,
+            pair.pre.image,
             scale=scale.scale,
             offset=scale.offset,
-            post_frame=post.frames["post"],
-            pre_quad=self._quad(task._need(1, "pre")),
+            post_frame=pair.post.frames["post"],
+            pre_quad=pair.quad,
             max_rows=BAND_ROWS,
         )
         task._write(provenance, shape, "float32", parts, monitor)
 
-    def _context(
-        self,
-        statistics: PairStatistics,
-        scales: dict[str, ScaleEstimate],
-        post: Checkpoint,
-        raw_pre: Checkpoint,
-    ) -> dict[str, Any]:
-        """Return what diagnostics may ask for by the name of an argument."""
-        aligned, difference = (
-            self._task._need(3, "pre"),
-            self._task._need(4, "difference"),
-        )
-        stage_2 = self._task._need(2, "pre").provenance
-        boundary = dict(stage_2.details) if stage_2 else {}
-        coarse = boundary.get("coarse_matrix")
-        interior = dict(aligned.provenance.details) if aligned.provenance else {}
-        verdicts = difference.provenance.verdicts if difference.provenance else {}
-        return {
-            "statistics": statistics,
-            "scales": list(scales.values()),
-            "scale": scales["moffat"].scale,
-            "offset": scales["moffat"].offset,
-            "difference": difference.image,
-            "raw_pre": raw_pre.image,
-            "post_frame": post.frames["post"],
-            "pre_frame": raw_pre.frames["pre"],
-            "coarse_transform": Transform(coarse) if coarse else None,
-            "icp_transform": stage_2.transform if stage_2 else None,
-            "final_transform": self._transform(),
-            "post_contour": boundary.get("post_contour"),
-            "pre_contour": boundary.get("pre_contour"),
-            "matches": interior.get("matches"),
-            "tiles": interior.get("tiles"),
-            "down_scale": self._params["down_scale"],
-            "verdicts": {int(number): v for number, v in verdicts.items()},
-        }
-
     def _draw(
         self,
         record: dict[str, Any],
-        context: dict[str, Any],
-        post: Checkpoint,
-        pre: Checkpoint,
+        pair: AlignedPair,
+        statistics: PairStatistics,
+        scales: list[ScaleEstimate],
+        drawn: list[str],
         monitor: Monitor,
-        *,
-        force: bool,
     ) -> None:
-        task, plots = self._task, self._plots()
-        drawn = [] if force else list(record["plots"])
-        for index, (name, (diagnostic, method)) in enumerate(plots.items()):
-            path = task._check_path(name)
-            if name in drawn and path.is_file():
+        """Draw the plots that are missing or not among those drawn already."""
+        task, plots = self._task, self.plots()
+        for index, plot in enumerate(plots):
+            path = task._check_path(plot.name)
+            if plot.name in drawn and path.is_file():
                 continue
-            monitor.report(index / len(plots), f"drawing {name}")
-            shown = dict(context)
-            if method != "moffat":
-                image = task._need(4, self._names[method])
-                stored = image.provenance.scale if image.provenance else {}
-                shown.update(
-                    difference=image.image,
-                    scale=stored["value"],
-                    offset=stored["offset"],
-                )
+            monitor.report(index / len(plots), f"drawing {plot.name}")
             draw_diagnostic(
-                DIAGNOSTICS[diagnostic],
-                post.image,
-                pre.image,
-                shown,
+                plot.diagnostic,
+                pair.post.image,
+                pair.pre.image,
+                difference_context(task, pair, statistics, scales, plot.image),
                 sample=task.sample,
                 dye=task.dye,
                 save_path=path,
             )
             task._store.written.append(path)
-            drawn = [*(n for n in drawn if n != name), name]
+            drawn = [*(n for n in drawn if n != plot.name), plot.name]
             # Each picture counts from now on, whatever becomes of the next one.
             self._write_record({**record, "plots": drawn})
 

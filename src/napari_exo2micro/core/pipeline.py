@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -72,6 +72,7 @@ class SampleDye(SampleFiles):
         to_stage: int | None = None,
         force: bool = False,
         monitor: Monitor | None = None,
+        on_stage: Callable[[int], None] | None = None,
     ) -> dict[str, Any]:
         """Run the stages and return what came out.
 
@@ -84,6 +85,8 @@ class SampleDye(SampleFiles):
             Run the stages even where a valid result exists.
         monitor : Monitor, optional
             Told the fraction done; may stop the run.
+        on_stage : callable, optional
+            Called with the number of each stage when its results are valid.
 
         Returns
         -------
@@ -108,6 +111,8 @@ class SampleDye(SampleFiles):
             self._monitor = whole.part(index / len(numbers), (index + 1) / len(numbers))
             self._monitor.report(0.0, f"stage {number}: {stage.title}")
             getattr(self, stage.method)(force)
+            if on_stage is not None:
+                on_stage(number)
         self._monitor = Monitor()
         whole.report(1.0, "done")
         result = outcome.summarise(self, last)

@@ -141,6 +141,21 @@ class SampleFiles:
 
     # Reading -----------------------------------------------------------------
 
+    def checkpoint(self, stage: int, name: str) -> Checkpoint | None:
+        """Return a checkpoint's image and header, None when there is no valid one.
+
+        Parameters
+        ----------
+        stage, name : int, str
+            For example 1 and ``'post'``.
+
+        Raises
+        ------
+        ParameterError
+            When there is no such stage.
+        """
+        return self._find(stage, name)
+
     def _find(self, stage: int, name: str) -> Checkpoint | None:
         """Return a checkpoint that is valid now, or None."""
         if stage not in STAGES:

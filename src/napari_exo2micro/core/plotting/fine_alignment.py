@@ -60,6 +60,7 @@ def plot_fine_alignment(
     coarse_transform: Transform | None = None,
     icp_transform: Transform | None = None,
     tiles: Any = None,
+    aligned_stage: int = 3,
     down_scale: float | None = None,
     verdicts: Mapping[Any, Verdict] | None = None,
     sample: str = "",
@@ -82,6 +83,8 @@ def plot_fine_alignment(
         With `x`, `y` (places on the canvas, px), `dx`, `dy` (what the alignment
         leaves there, px) and `used` (whether a tile agrees with the fit), each of
         shape (N,): drawn as arrows.
+    aligned_stage : int
+        The stage that `pre_im` is of; with 2, the interior has not been aligned.
     down_scale : float, optional
         Scale of the pictures; they are never finer than their panels.
     verdicts : mapping, optional
@@ -129,9 +132,12 @@ def plot_fine_alignment(
         else:
             whole = warp_picture(original, transform, post)
             steps.append(_Step(name, whole, _warp_close(raw_pre, transform, close)))
-    steps.append(
-        _Step("3  Interior", final, take_picture(pre_im, detail, max(detail[2:])))
-    )
+    if aligned_stage >= 3:
+        last = take_picture(pre_im, detail, max(detail[2:]))
+        steps.append(_Step("3  Interior", final, last))
+    else:
+        reason = "Stage 3 has no result yet; run it to see the last step."
+        steps.append(_Step("3  Interior", None, None, reason))
 
     width, height = panel_size(post.pixels.shape, _SIDE, 480)
     pitch = max(width, _NARROWEST) + _GAP
@@ -160,7 +166,7 @@ def plot_fine_alignment(
             label_axes(axes, "x (px)", "y (px)" if i == 0 else "")
             number_axes(axes)
             axes.tick_params(labelleft=i == 0)
-        if i == 2:
+        if i == 2 and step.whole is not None:
             words = _draw_tiles(upper, tiles, width * DPI)
             sheet.text(
                 left, _TOP + height + 0.45, words, color="#555555", linespacing=1.15

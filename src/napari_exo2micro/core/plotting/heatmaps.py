@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,8 +28,12 @@ from napari_exo2micro.core.plotting.figures import (
 from napari_exo2micro.core.plotting.inputs import (
     pair_scales,
     pair_statistics,
-    rebinning_matrix,
-    upper_level,
+)
+from napari_exo2micro.core.plotting.level_grid import (
+    LevelGrid,
+    attach_grid,
+    scale_at,
+    scale_line,
 )
 from napari_exo2micro.core.plotting.notes import scale_notes, verdict_notes
 from napari_exo2micro.core.plotting.saving import finish_figure
@@ -38,10 +41,14 @@ from napari_exo2micro.core.plotting.style import plain_number, scale_colour, sca
 from napari_exo2micro.core.rasters import ImageLike
 from napari_exo2micro.core.statistics import PairStatistics
 
-__all__ = ["plot_excess_heatmap", "plot_pre_post_heatmap"]
+__all__ = [
+    "plot_excess_heatmap",
+    "plot_pre_post_heatmap",
+    "scale_at",
+    "scale_line",
+]
 
 _SIDE, _LEFT, _BOTTOM = 5.6, 0.85, 0.65
-_BINS: Final = 360
 _NOTHING: Final = "#f2f2f2"
 
 
@@ -90,7 +97,7 @@ def plot_pre_post_heatmap(
         verdict_notes(verdicts),
         statistics,
     )
-    grid = _Grid.of(statistics)
+    grid = LevelGrid.of(statistics)
     axes = _panel(sheet, grid)
     density = grid.density(statistics)
     norm = _draw(axes, grid, density, np.ones_like(density, dtype=bool))
@@ -165,7 +172,7 @@ def plot_excess_heatmap(
         verdict_notes(verdicts) + scale_notes(estimates, verdicts),
         statistics,
     )
-    grid = _Grid.of(statistics)
+    grid = LevelGrid.of(statistics)
     axes = _panel(sheet, grid)
     density = grid.density(statistics)
     excess = density - density.T
@@ -194,60 +201,6 @@ def plot_excess_heatmap(
     return finish_figure(sheet.figure, save_path)
 
 
-@dataclass(frozen=True, slots=True)
-class _Grid:
-    """Even cells of the display; square-root steps when most levels are low.
-
-    A straight line through the origin stays straight in either case.
-    """
-
-    edges: NDArray[np.float64]
-    root: bool
-    top: float
-
-    @classmethod
-    def of(cls, statistics: PairStatistics) -> _Grid:
-        """Return the grid that suits the levels of a pair."""
-        top = upper_level(statistics)
-        levels = statistics.post.centres[1:]
-        counts = np.cumsum(statistics.post.counts[1:], dtype=np.float64)
-        middle = top
-        if len(counts) and counts[-1] > 0:
-            middle = float(levels[int(np.searchsorted(counts, counts[-1] / 2))])
-        root = middle < 0.08 * top and statistics.dtype != "uint8"
-        if root:
-            return cls(np.linspace(0.0, np.sqrt(top), _BINS + 1), True, top)
-        if not statistics.integer:
-            return cls(np.linspace(0.0, top, _BINS + 1), False, top)
-        # Whole levels in each cell, or the grid would beat with the levels.
-        step = max(1, int(np.ceil(top / _BINS)))
-        cells = int(np.ceil((top + 0.5) / step))
-        edges = np.arange(cells + 1, dtype=np.float64) * step - 0.5
-        return cls(edges, False, top)
-
-    def place(self, level: Any) -> NDArray[np.float64]:
-        """Return where grey levels lie along an axis."""
-        values = np.asarray(level, dtype=np.float64)
-        if not self.root:
-            return values
-        rooted: NDArray[np.float64] = np.sqrt(np.maximum(values, 0.0))
-        return rooted
-
-    def density(self, statistics: PairStatistics) -> NDArray[np.float64]:
-        """Return the pixels in each cell, axes [post, pre]."""
-        matrix = rebinning_matrix(self.place(statistics.edges), self.edges)
-        result: NDArray[np.float64] = matrix @ statistics.joint @ matrix.T
-        return result
-
-    def line(
-        self, slope: float, offset: float
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return ``post = offset + slope * pre`` in the units of the axes."""
-        reach = min(self.top, max((self.top - offset) / max(slope, 1e-12), 0.0))
-        x = np.linspace(0.0, reach, 200 if self.root else 2)
-        return self.place(x), self.place(offset + slope * x)
-
-
 def _sheet(
     title: str,
     sample: str,
@@ -266,37 +219,27 @@ def _sheet(
     )
 
 
-def _panel(sheet: Sheet, grid: _Grid) -> Axes:
+def _panel(sheet: Sheet, grid: LevelGrid) -> Axes:
     axes = sheet.axes(_LEFT, 0.1, _SIDE, _SIDE)
     unit = "grey level, square-root axis" if grid.root else "grey level"
     label_axes(axes, f"Pre-stain, aligned ({unit})", f"Post-stain ({unit})")
     low, high = grid.edges[0], grid.edges[-1]
     axes.set_xlim(low, high)
     axes.set_ylim(low, high)
+    attach_grid(axes, grid)
     if not grid.root:
         number_axes(axes)
         return axes
     for axis in (axes.xaxis, axes.yaxis):
-        ticks = grid.place(_root_ticks(grid.top))
+        ticks = grid.place(grid.root_ticks())
         axis.set_major_locator(FixedLocator(ticks.tolist()))
         axis.set_major_formatter(FuncFormatter(lambda v, _: plain_number(v * v)))
     return axes
 
 
-def _root_ticks(top: float) -> list[float]:
-    """Return round levels whose places on a square-root axis lie well apart."""
-    size = 10.0 ** np.floor(np.log10(top))
-    chosen: list[float] = []
-    for level in [m * size / d for d in (1, 10, 100) for m in (9, 8, 6, 5, 4, 3, 2, 1)]:
-        gap = np.sqrt(chosen[-1] / top) if chosen else 1.1
-        if level <= top and gap - np.sqrt(level / top) >= 0.09:
-            chosen.append(level)
-    return [0.0, *reversed(chosen)]
-
-
 def _draw(
     axes: Axes,
-    grid: _Grid,
+    grid: LevelGrid,
     values: NDArray[np.float64],
     shown: NDArray[np.bool_],
 ) -> ScalarMappable | None:

@@ -70,6 +70,7 @@ def plot_registration(
     scales: Sequence[ScaleEstimate] | None = None,
     scale: float | None = None,
     offset: float | None = None,
+    aligned_stage: int = 3,
     down_scale: float | None = None,
     verdicts: Mapping[Any, Verdict] | None = None,
     sample: str = "",
@@ -92,6 +93,8 @@ def plot_registration(
         Points (x, y) on the outlines, each on its own canvas, px.
     statistics, scales, scale, offset
         As for `plot_difference_image`.
+    aligned_stage : int
+        The stage that `pre_im` is of; named where it is not the last one.
     down_scale : float, optional
         Scale of the pictures; they are never finer than their panels.
     verdicts : mapping, optional
@@ -150,8 +153,9 @@ def plot_registration(
     elif final_transform is None:
         moved = None
     score = match(post.pixels, aligned.pixels, valid)
+    after = "After" if aligned_stage >= 3 else "After the boundary alignment"
     _draw_pair(
-        panels[1], post, aligned, "After", [outlines[0], moved], match_words(score)
+        panels[1], post, aligned, after, [outlines[0], moved], match_words(score)
     )
     difference = post.pixels - np.float32(offset) - np.float32(scale) * aligned.pixels
     norm = difference_norm(difference[valid])

@@ -1,0 +1,1 @@
+"""What napari shows: the only place with Qt; everything is computed by the core."""

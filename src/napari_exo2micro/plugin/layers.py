@@ -1,0 +1,223 @@
+"""Layers of ours: what they are called, how they look, found again by metadata.
+
+World coordinates of the viewer are (row, column) pixels of the raw post-stain
+image. Layers on the padded canvas are moved by its frame, so that raw and padded
+images, and what a person drew on them, lie on one another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Image, Layer
+
+from napari_exo2micro.core.display import brightness_range, symmetric_range
+from napari_exo2micro.core.lazy_images import LazyImage
+
+__all__ = [
+    "KEY",
+    "LayerSpec",
+    "about",
+    "find_layers",
+    "image_spec",
+    "place_layers",
+    "remove_layers",
+]
+
+#: Where `layer.metadata` holds what we know of a layer.
+KEY = "exo2micro"
+
+_LOOKS: dict[str, dict[str, Any]] = {
+    "post": {"colormap": "green", "blending": "additive"},
+    "pre": {"colormap": "magenta", "blending": "additive"},
+    "aligned": {"colormap": "magenta", "blending": "additive"},
+    "scaled": {"colormap": "magenta", "blending": "additive"},
+    # Blue below zero, black at zero, red above: microbes are warm.
+    "difference": {"blending": "translucent_no_depth"},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LayerSpec:
+    """A layer to be: data, options and type, as napari's plugins hand them over.
+
+    Attributes
+    ----------
+    data : object
+        What the layer type takes.
+    options : dict
+        Keyword arguments of the layer type, `metadata` among them.
+    kind : {'image', 'points', 'shapes', 'vectors', 'labels'}
+        The layer type.
+    """
+
+    data: Any
+    options: dict[str, Any] = field(default_factory=dict)
+    kind: str = "image"
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What we know of it."""
+        known: dict[str, Any] = self.options.get("metadata", {}).get(KEY, {})
+        return known
+
+    def as_tuple(self) -> tuple[Any, dict[str, Any], str]:
+        """Return napari's layer data tuple."""
+        return self.data, self.options, self.kind
+
+
+def about(layer: Layer) -> dict[str, Any]:
+    """Return what we know of a layer; empty for a layer that is not ours."""
+    known = layer.metadata.get(KEY, {})
+    return dict(known) if isinstance(known, Mapping) else {}
+
+
+def image_spec(
+    levels: Sequence[LazyImage],
+    role: str,
+    *,
+    name: str,
+    known: Mapping[str, Any],
+    offset: tuple[float, float] = (0.0, 0.0),
+    visible: bool = True,
+) -> LayerSpec:
+    """Return an image layer as it looks for its role.
+
+    Parameters
+    ----------
+    levels : sequence of LazyImage
+        Full resolution first; more than one makes a multiscale layer.
+    role : str
+        Begins with post, pre, aligned, scaled or difference.
+    name : str
+        For the layer list.
+    known : mapping
+        For the metadata: sample, dye, stage, parameters, paths and more.
+    offset : tuple of float
+        (row, column) in the world of the image's first pixel.
+    visible : bool
+        Whether it is shown at first.
+    """
+    look = role.split()[0]
+    options: dict[str, Any] = {
+        "name": name,
+        "translate": offset,
+        "visible": visible,
+        "multiscale": len(levels) > 1,
+        "interpolation2d": "nearest",
+        **_LOOKS.get(look, {}),
+    }
+    if look == "difference":
+        limits = symmetric_range(levels)
+        options["colormap"] = _diverging()
+    else:
+        limits = brightness_range(levels)
+    options["contrast_limits"] = limits
+    options["metadata"] = {KEY: {**known, "role": role, "first_limits": limits}}
+    data = list(levels) if len(levels) > 1 else levels[0]
+    return LayerSpec(data, options)
+
+
+def _diverging() -> Any:
+    from napari.utils.colormaps import Colormap
+
+    from napari_exo2micro.core.plotting.style import DIFFERENCE_COLOURS
+
+    return Colormap(
+        DIFFERENCE_COLOURS(np.linspace(0, 1, 256)), name="exo2micro difference"
+    )
+
+
+def find_layers(
+    viewer: ViewerModel,
+    role: str | None = None,
+    sample: str | None = None,
+    dye: str | None = None,
+) -> list[Layer]:
+    """Return our layers, bottom first; those asked for by their metadata.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+        The viewer.
+    role, sample, dye : str, optional
+        Only layers that say so. A role that ends in a blank is a beginning:
+        ``'preview '`` finds all previews.
+    """
+    found = []
+    for layer in viewer.layers:
+        known = about(layer)
+        if not known:
+            continue
+        its_role = str(known.get("role", ""))
+        if role is not None:
+            fits = its_role.startswith(role) if role.endswith(" ") else its_role == role
+            if not fits:
+                continue
+        if sample is not None and known.get("sample") != sample:
+            continue
+        if dye is not None and known.get("dye") != dye:
+            continue
+        found.append(layer)
+    return found
+
+
+def remove_layers(
+    viewer: ViewerModel,
+    role: str | None = None,
+    sample: str | None = None,
+    dye: str | None = None,
+) -> None:
+    """Remove our layers that `find_layers` finds."""
+    for layer in find_layers(viewer, role, sample, dye):
+        viewer.layers.remove(layer)
+
+
+def place_layers(viewer: ViewerModel, specs: Iterable[LayerSpec]) -> list[Layer]:
+    """Add layers; one of the same role, sample and dye is replaced in its place.
+
+    A replaced layer keeps what a person chose for it: whether it is shown, its
+    opacity, its blending, its colours, and its contrast where that was changed.
+
+    Returns
+    -------
+    list of Layer
+        The new layers.
+    """
+    placed = []
+    for spec in specs:
+        known = spec.about
+        old = find_layers(
+            viewer, known.get("role"), known.get("sample"), known.get("dye")
+        )
+        layer = Layer.create(*spec.as_tuple())
+        if not old:
+            viewer.add_layer(layer)
+        else:
+            _keep_choices(old[-1], layer)
+            index = viewer.layers.index(old[-1])
+            active = viewer.layers.selection.active in old
+            for one in old[:-1]:
+                viewer.layers.remove(one)
+                index = viewer.layers.index(old[-1])
+            viewer.layers.remove(old[-1])
+            viewer.layers.insert(index, layer)
+            if active:
+                viewer.layers.selection.active = layer
+        placed.append(layer)
+    return placed
+
+
+def _keep_choices(old: Layer, new: Layer) -> None:
+    """Hand over what a person chose."""
+    new.visible, new.opacity, new.blending = old.visible, old.opacity, old.blending
+    if not (isinstance(old, Image) and isinstance(new, Image)):
+        return
+    new.colormap, new.gamma = old.colormap, old.gamma
+    first = about(old).get("first_limits")
+    if first is not None and not np.allclose(old.contrast_limits, first):
+        new.contrast_limits = old.contrast_limits

@@ -1,0 +1,365 @@
+"""What the docks of one viewer share: the sample, its parameters, what runs."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from napari.components import ViewerModel
+from qtpy.QtCore import QCoreApplication, QEvent, QObject, Signal
+from qtpy.QtWidgets import QWidget
+
+from napari_exo2micro.core.defaults import (
+    PARAMETER_REGISTRY,
+    build_suffix,
+    check_parameters,
+    default_params,
+    non_default_params,
+)
+from napari_exo2micro.core.errors import ParameterError
+from napari_exo2micro.core.monitor import Monitor
+from napari_exo2micro.core.parameter import ParameterValue
+from napari_exo2micro.core.pipeline import SampleDye
+from napari_exo2micro.core.stages import STAGES
+from napari_exo2micro.plugin.jobs import Job, Jobs
+from napari_exo2micro.plugin.layers import LayerSpec, place_layers
+from napari_exo2micro.plugin.stage_layers import stage_specs
+
+__all__ = ["Session"]
+
+_SESSIONS: dict[int, Session] = {}
+
+
+class Session(QObject):
+    """What the docks of one viewer share; get it with `Session.of`.
+
+    Attributes
+    ----------
+    source_changed : Signal()
+        Another sample, dye, folder or checkpoint format.
+    params_changed : Signal(object)
+        Names of the parameters that changed, a tuple.
+    status_changed : Signal(object)
+        The check-list was read anew: a list of `CheckpointStatus`.
+    results_changed : Signal(int)
+        A stage's results were made or loaded; its number, 0 for all.
+    run_ended : Signal(object)
+        The result of a run, as `SampleDye.run` returns it.
+    stage_shown : Signal(int)
+        The form of this stage is the one in front.
+    """
+
+    source_changed = Signal()
+    params_changed = Signal(object)
+    status_changed = Signal(object)
+    results_changed = Signal(int)
+    run_ended = Signal(object)
+    stage_shown = Signal(int)
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        super().__init__()
+        self._viewer = weakref.ref(viewer)
+        self.jobs = Jobs()
+        self.raw_dir: Path | None = None
+        self.output_dir = Path("processed")
+        self.sample = ""
+        self.dye = ""
+        self.checkpoint_format = "both"
+        self.last_result: dict[str, Any] | None = None
+        self._params = default_params()
+        self._shown_stage = 1
+        self._window: QObject | None = None
+        application = QCoreApplication.instance()
+        if application is not None:
+            application.aboutToQuit.connect(self.close)
+
+    @classmethod
+    def of(cls, viewer: ViewerModel, widget: QWidget | None = None) -> Session:
+        """Return the session of a viewer, made when it is first asked for.
+
+        Parameters
+        ----------
+        viewer : ViewerModel
+            As napari hands it to a widget.
+        widget : QWidget, optional
+            A dock's widget: the session ends with the window that it is shown in.
+        """
+        model = getattr(viewer, "__wrapped__", viewer)
+        key = id(model)
+        session = _SESSIONS.get(key)
+        if session is None:
+            session = _SESSIONS[key] = cls(model)
+            weakref.finalize(model, _end, key)
+        if widget is not None:
+            widget.installEventFilter(session)
+        return session
+
+    @property
+    def viewer(self) -> ViewerModel:
+        """The viewer.
+
+        Raises
+        ------
+        RuntimeError
+            When it was closed.
+        """
+        viewer = self._viewer()
+        if viewer is None:
+            raise RuntimeError("the viewer was closed")
+        return viewer
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Learn which window the docks are in; the session ends with it."""
+        shown = event is not None and event.type() == QEvent.Type.Show
+        if shown and self._window is None and isinstance(watched, QWidget):
+            window = watched.window()
+            if window is not None and window is not watched:
+                self._window = window
+                window.destroyed.connect(self.close)
+        return False
+
+    def close(self) -> None:
+        """Stop all work; nothing is delivered to widgets any more."""
+        self.jobs.close()
+        for key, session in list(_SESSIONS.items()):
+            if session is self:
+                del _SESSIONS[key]
+
+    # What is worked on ---------------------------------------------------------
+
+    def set_source(
+        self,
+        *,
+        raw_dir: Path | str | None = None,
+        output_dir: Path | str | None = None,
+        sample: str | None = None,
+        dye: str | None = None,
+        checkpoint_format: str | None = None,
+    ) -> None:
+        """Choose what is worked on; what is left out stays as it is."""
+        before = self._source()
+        if raw_dir is not None:
+            self.raw_dir = Path(raw_dir)
+        if output_dir is not None:
+            self.output_dir = Path(output_dir)
+        if sample is not None:
+            self.sample = sample
+        if dye is not None:
+            self.dye = dye
+        if checkpoint_format is not None:
+            self.checkpoint_format = checkpoint_format
+        if self._source() != before:
+            self.last_result = None
+            self.source_changed.emit()
+            self.refresh_status()
+
+    def _source(self) -> tuple[Any, ...]:
+        folders = (self.raw_dir, self.output_dir)
+        return (*folders, self.sample, self.dye, self.checkpoint_format)
+
+    @property
+    def has_source(self) -> bool:
+        """Whether a raw folder, a sample and a dye are chosen."""
+        return bool(self.raw_dir and self.sample and self.dye)
+
+    def task(self) -> SampleDye:
+        """Return the sample and dye with the present parameters.
+
+        Raises
+        ------
+        ParameterError
+            When none is chosen yet, or a name cannot be used.
+        """
+        if not (self.sample and self.dye):
+            raise ParameterError(
+                "no sample is chosen yet; choose the raw folder, the sample and the "
+                "dye at the top of the workbench"
+            )
+        task = SampleDye(
+            self.sample,
+            self.dye,
+            output_dir=self.output_dir,
+            raw_dir=self.raw_dir or Path("raw"),
+            checkpoint_format=self.checkpoint_format,
+        )
+        task.set_params(**self._params)
+        return task
+
+    # Parameters ----------------------------------------------------------------
+
+    @property
+    def params(self) -> dict[str, ParameterValue]:
+        """All parameters, a copy in the order of the registry."""
+        known = default_params()
+        return {name: self._params.get(name, value) for name, value in known.items()}
+
+    def set_params(self, **values: Any) -> None:
+        """Change parameters by name.
+
+        Raises
+        ------
+        ParameterError
+            When a name is unknown or a value does not fit; nothing is changed.
+        """
+        checked = check_parameters(values)
+        check_parameters({**self.params, **checked})
+        old = self.params
+        changed = tuple(name for name in checked if checked[name] != old[name])
+        if changed:
+            self._params.update(checked)
+            self.params_changed.emit(changed)
+            self.refresh_status()
+
+    def reset_params(self, *names: str) -> None:
+        """Set parameters back to their defaults; all of them when none is named."""
+        chosen = names or tuple(PARAMETER_REGISTRY)
+        self.set_params(**{name: PARAMETER_REGISTRY[name].default for name in chosen})
+
+    def non_default_params(self, stage: int | None = None) -> dict[str, ParameterValue]:
+        """Return the parameters of stages 1..`stage` that differ from defaults."""
+        return non_default_params(self.params, stage)
+
+    def suffix(self, stage: int | None = None) -> str:
+        """Return what the names of a stage's files will end in."""
+        return build_suffix(self.params, stage)
+
+    # Which form is in front ------------------------------------------------------
+
+    @property
+    def shown_stage(self) -> int:
+        """The stage whose form is in front."""
+        return self._shown_stage
+
+    def show_stage(self, number: int) -> None:
+        """Say that the form of a stage came to the front."""
+        if number != self._shown_stage:
+            self._shown_stage = number
+            self.stage_shown.emit(number)
+
+    # Work ------------------------------------------------------------------------
+
+    def refresh_status(self) -> None:
+        """Read in the background what is valid, stale or missing."""
+        if not (self.sample and self.dye):
+            self.status_changed.emit([])
+            return
+        try:
+            task = self.task()
+        except ParameterError:
+            self.status_changed.emit([])
+            return
+        self.jobs.start(
+            _read_status,
+            title="reading the state of the files",
+            on_result=self.status_changed.emit,
+            newest="status",
+            show_progress=False,
+            task=task,
+        )
+
+    def run(
+        self,
+        from_stage: int,
+        to_stage: int,
+        *,
+        force: bool = False,
+        on_error: Callable[[str], None] | None = None,
+        on_progress: Callable[[float, str], None] | None = None,
+    ) -> Job:
+        """Run stages in the background; their layers appear as each one ends.
+
+        Raises
+        ------
+        ParameterError
+            When no sample is chosen yet.
+        RuntimeError
+            When a run goes on already.
+        """
+        task = self.task()
+        numbers = f"stage {from_stage}"
+        if to_stage != from_stage:
+            numbers = f"stages {from_stage} to {to_stage}"
+        return self.jobs.start(
+            _run_stages,
+            title=f"{task.sample} {task.dye}, {numbers}",
+            on_sent=self._on_stage,
+            on_result=self._on_run,
+            on_error=on_error,
+            on_progress=on_progress,
+            on_finished=self.refresh_status,
+            exclusive=True,
+            task=task,
+            from_stage=from_stage,
+            to_stage=to_stage,
+            force=force,
+        )
+
+    def show_results(
+        self,
+        *,
+        on_error: Callable[[str], None] | None = None,
+    ) -> Job:
+        """Show the layers of all stages that have valid results.
+
+        Raises
+        ------
+        ParameterError
+            When no sample is chosen yet.
+        """
+        return self.jobs.start(
+            _all_specs,
+            title="opening the results",
+            on_sent=self._on_stage,
+            on_error=on_error,
+            newest="show results",
+            task=self.task(),
+        )
+
+    def _on_stage(self, sent: tuple[int, list[LayerSpec]]) -> None:
+        number, specs = sent
+        place_layers(self.viewer, specs)
+        if specs:
+            self.results_changed.emit(number)
+
+    def _on_run(self, result: dict[str, Any]) -> None:
+        self.last_result = result
+        self.run_ended.emit(result)
+
+
+def _end(key: int) -> None:
+    session = _SESSIONS.pop(key, None)
+    if session is not None:
+        session.jobs.close()
+
+
+def _read_status(task: SampleDye, monitor: Monitor) -> Any:
+    monitor.check()
+    return task.status()
+
+
+def _run_stages(
+    task: SampleDye,
+    from_stage: int,
+    to_stage: int,
+    force: bool,
+    monitor: Monitor,
+    send: Callable[[Any], None],
+) -> dict[str, Any]:
+    """Run stages and send the layers of each one that has ended."""
+
+    def ended(number: int) -> None:
+        send((number, stage_specs(task, number)))
+
+    return task.run(from_stage, to_stage, force, monitor, ended)
+
+
+def _all_specs(
+    task: SampleDye, monitor: Monitor, send: Callable[[Any], None]
+) -> dict[str, Any]:
+    """Send the layers of every stage, then return the result that is on disk."""
+    for number in sorted(STAGES):
+        monitor.check()
+        send((number, stage_specs(task, number)))
+    return task.result()

@@ -1,0 +1,92 @@
+"""A viewer without a window, its session, and results made once for all tests."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from napari.components import ViewerModel
+
+from napari_exo2micro.core.pipeline import SampleDye
+from napari_exo2micro.core.simulate import SimulatedPair, simulate_section, write_pair
+from napari_exo2micro.plugin.session import Session
+
+SHAPE = (760, 840)
+PAD = 60
+
+
+@pytest.fixture(scope="session")
+def pair() -> SimulatedPair:
+    """A small section with a turn, a shift, a gain and microbes."""
+    return simulate_section(
+        SHAPE, seed=5, angle_deg=4.0, scale=1.03, shift=(12.0, -9.0), gain=1.25
+    )
+
+
+@pytest.fixture(scope="session")
+def shared_raw_dir(
+    tmp_path_factory: pytest.TempPathFactory, pair: SimulatedPair
+) -> Path:
+    """A raw folder with one pair, Rock / DAPI; not to be changed by tests."""
+    folder = tmp_path_factory.mktemp("raw")
+    write_pair(pair, folder, "Rock", "DAPI")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shared_results(
+    tmp_path_factory: pytest.TempPathFactory, shared_raw_dir: Path
+) -> Path:
+    """An output folder with all stages of Rock / DAPI, pad 60; not to be changed."""
+    folder = tmp_path_factory.mktemp("processed")
+    task = SampleDye("Rock", "DAPI", output_dir=folder, raw_dir=shared_raw_dir)
+    task.set_params(pad=PAD)
+    task.run()
+    return folder
+
+
+@pytest.fixture
+def raw_dir(tmp_path: Path, shared_raw_dir: Path) -> Path:
+    """A raw folder of the test's own."""
+    return Path(shutil.copytree(shared_raw_dir, tmp_path / "raw"))
+
+
+@pytest.fixture
+def results(tmp_path: Path, shared_results: Path) -> Path:
+    """An output folder of the test's own, made from `shared_raw_dir`."""
+    return Path(shutil.copytree(shared_results, tmp_path / "processed"))
+
+
+@pytest.fixture
+def viewer(qtbot) -> Iterator[ViewerModel]:
+    """A viewer without a window; its session ends with the test."""
+    model = ViewerModel()
+    yield model
+    Session.of(model).close()
+
+
+@pytest.fixture
+def session(viewer: ViewerModel, tmp_path: Path, shared_raw_dir: Path) -> Session:
+    """The session of `viewer`: Rock / DAPI, nothing run yet, pad 60."""
+    session = Session.of(viewer)
+    session.set_params(pad=PAD)
+    session.set_source(
+        raw_dir=shared_raw_dir,
+        output_dir=tmp_path / "processed",
+        sample="Rock",
+        dye="DAPI",
+    )
+    return session
+
+
+@pytest.fixture
+def finished(viewer: ViewerModel, results: Path, shared_raw_dir: Path) -> Session:
+    """The session of `viewer` on a sample whose stages have all run."""
+    session = Session.of(viewer)
+    session.set_params(pad=PAD)
+    session.set_source(
+        raw_dir=shared_raw_dir, output_dir=results, sample="Rock", dye="DAPI"
+    )
+    return session

@@ -1,0 +1,129 @@
+"""The session: what is worked on, parameters, runs in the background, layers."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+
+from napari_exo2micro.core.errors import ParameterError
+from napari_exo2micro.plugin.layers import about, find_layers
+from napari_exo2micro.plugin.session import Session
+
+LONG = 60_000
+
+
+def test_one_session_for_each_viewer(viewer, qtbot):
+    from napari.components import ViewerModel
+
+    other = ViewerModel()
+    assert Session.of(viewer) is Session.of(viewer)
+    assert Session.of(viewer) is not Session.of(other)
+    Session.of(other).close()
+
+
+def test_params_are_checked_and_told(session, qtbot):
+    with qtbot.waitSignal(session.params_changed, timeout=LONG) as told:
+        session.set_params(boundary_width=20, angle_range=20.0)
+    assert told.args == [("boundary_width",)]
+    assert session.suffix(2) == "_pad60_bw20"
+    with pytest.raises(ParameterError, match="boundary_width"):
+        session.set_params(boundary_width=-1, boundary_smooth=3)
+    assert session.params["boundary_smooth"] == 10
+    session.reset_params("boundary_width")
+    assert session.suffix() == "_pad60"
+
+
+def test_a_task_needs_a_sample(viewer):
+    with pytest.raises(ParameterError, match="choose the raw folder"):
+        Session.of(viewer).task()
+
+
+def test_run_makes_the_layers_of_every_stage_and_again_replaces_them(
+    session, viewer, qtbot, pair
+):
+    for _ in range(2):
+        with qtbot.waitSignal(session.run_ended, timeout=LONG):
+            session.run(1, 4)
+        qtbot.waitUntil(lambda: not session.jobs.is_busy, timeout=LONG)
+    roles = [about(layer)["role"] for layer in viewer.layers]
+    assert roles == list(dict.fromkeys(roles))
+    assert {
+        "post",
+        "pre",
+        "ring post",
+        "ring pre",
+        "aligned 2",
+        "aligned 3",
+        "matches inlier",
+        "scaled moffat",
+        "difference",
+    } <= set(roles)
+    (difference,) = find_layers(viewer, "difference", "Rock", "DAPI")
+    truth = session.task().checkpoint(4, "difference")
+    data = difference.data[0] if difference.multiscale else difference.data
+    np.testing.assert_array_equal(np.asarray(data), truth.image.level(0))
+    low, high = difference.contrast_limits
+    assert low == -high
+    post = find_layers(viewer, "post")[0]
+    assert tuple(post.translate) == (-60.0, -60.0)
+
+
+def test_an_error_in_a_run_is_told_once(session, qtbot, tmp_path):
+    session.set_source(raw_dir=tmp_path / "nothing")
+    said: list[str] = []
+    job = session.run(1, 1, on_error=said.append)
+    with qtbot.waitSignal(job.finished, timeout=LONG):
+        pass
+    assert len(said) == 1
+    assert "nothing" in said[0]
+    assert not session.jobs.is_busy
+
+
+def test_newest_wins_and_its_result_only(session, qtbot):
+    results: list[int] = []
+    release = threading.Event()
+
+    def work(number, monitor):
+        release.wait(30)
+        monitor.check()
+        return number
+
+    for number in range(3):
+        job = session.jobs.start(
+            work,
+            title="work",
+            number=number,
+            newest="w",
+            on_result=results.append,
+            show_progress=False,
+        )
+    with qtbot.waitSignal(job.finished, timeout=LONG):
+        release.set()
+    qtbot.wait(50)
+    assert results == [2]
+
+
+def test_a_second_run_is_refused_while_one_goes_on(session, qtbot):
+    job = session.run(1, 2)
+    with pytest.raises(RuntimeError, match="has not ended"):
+        session.run(1, 1)
+    with qtbot.waitSignal(job.finished, timeout=LONG):
+        job.cancel()
+    assert not session.jobs.is_busy
+
+
+def test_closing_ends_the_work(session, qtbot):
+    stopped = threading.Event()
+
+    def work(monitor):
+        try:
+            while True:
+                monitor.check()
+        finally:
+            stopped.set()
+
+    session.jobs.start(work, title="endless", show_progress=False)
+    session.close()
+    assert stopped.wait(30)
