@@ -1,0 +1,93 @@
+"""Layers of ours: found by metadata, replaced in place, a person's choices kept."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from napari_exo2micro.core.lazy_images import LazyImage
+from napari_exo2micro.plugin.layers import (
+    KEY,
+    LayerSpec,
+    about,
+    find_layers,
+    image_spec,
+    place_layers,
+    remove_layers,
+)
+
+
+def spec(role="post", sample="Rock", dye="DAPI", value=50, side=64):
+    pixels = np.full((side, side), value, np.float32)
+    pixels[0] = 0
+    levels = [LazyImage(pixels.shape, pixels.dtype, lambda window: pixels[window])]
+    known = {"sample": sample, "dye": dye, "stage": 1, "paths": ["x.tif"]}
+    return image_spec(levels, role, name=f"{sample} {role}", known=known)
+
+
+def test_pairs_are_additive_in_complementary_colours(viewer):
+    pre, post = place_layers(viewer, [spec("pre"), spec("post")])
+    assert (pre.colormap.name, post.colormap.name) == ("magenta", "green")
+    assert pre.blending == post.blending == "additive"
+
+
+def test_a_difference_is_centred_on_zero_and_black_there(viewer):
+    (layer,) = place_layers(viewer, [spec("difference", value=-7)])
+    low, high = layer.contrast_limits
+    assert low == -high
+    middle = layer.colormap.map(np.array([0.5]))[0]
+    assert middle[:3].max() < 0.02
+    ends = layer.colormap.map(np.array([0.0, 1.0]))
+    assert np.abs(ends[0] - ends[1]).max() > 0.3
+
+
+def test_a_renamed_layer_is_found_and_replaced_where_it_was(viewer):
+    place_layers(viewer, [spec("pre"), spec("post"), spec("difference")])
+    viewer.layers[1].name = "my favourite"
+    viewer.layers.selection.active = viewer.layers[1]
+    (new,) = place_layers(viewer, [spec("post", value=90)])
+    assert len(viewer.layers) == 3
+    assert viewer.layers[1] is new
+    assert viewer.layers.selection.active is new
+    assert float(np.asarray(new.data).max()) == 90
+
+
+def test_another_sample_stands_beside(viewer):
+    place_layers(viewer, [spec(), spec(sample="Other"), spec(dye="SybrGld")])
+    assert len(viewer.layers) == 3
+    assert len(find_layers(viewer, "post", sample="Rock")) == 2
+    remove_layers(viewer, sample="Rock", dye="DAPI")
+    assert [about(layer)["sample"] for layer in viewer.layers] == ["Other", "Rock"]
+
+
+def test_what_a_person_chose_stays(viewer):
+    (old,) = place_layers(viewer, [spec()])
+    old.visible, old.opacity, old.colormap = False, 0.4, "cyan"
+    (new,) = place_layers(viewer, [spec(value=200)])
+    assert (new.visible, new.opacity, new.colormap.name) == (False, 0.4, "cyan")
+    assert new.contrast_limits[1] == pytest.approx(200)
+    new.contrast_limits = (10, 30)
+    (newer,) = place_layers(viewer, [spec(value=90)])
+    assert tuple(newer.contrast_limits) == (10, 30)
+
+
+def test_layers_of_others_are_left_alone(viewer):
+    mine = viewer.add_points(np.zeros((1, 2)), metadata={KEY: "not a mapping"})
+    viewer.add_image(np.zeros((8, 8)), name="Rock post")
+    place_layers(viewer, [spec()])
+    remove_layers(viewer)
+    assert [layer.name for layer in viewer.layers] == ["Points", "Rock post"]
+    assert about(mine) == {}
+
+
+def test_drawings_are_layers_too(viewer):
+    drawing = LayerSpec(
+        np.zeros((1, 2)),
+        {"metadata": {KEY: {"role": "preview matches", "sample": "a", "dye": "b"}}},
+        "points",
+    )
+    place_layers(viewer, [drawing])
+    place_layers(viewer, [drawing])
+    assert len(find_layers(viewer, "preview ")) == 1
+    remove_layers(viewer, "preview ")
+    assert not viewer.layers
