@@ -2,79 +2,31 @@
 
 from __future__ import annotations
 
-import logging
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_exo2micro.core.alignment.boundary import Section
-from napari_exo2micro.core.alignment.correlation import grid_nodes
-from napari_exo2micro.core.alignment.ecc import refine_ecc
 from napari_exo2micro.core.alignment.interior import refine_interior_sift
-from napari_exo2micro.core.alignment.judge import (
-    Result,
-    SectionPair,
-    prepare_pair,
-    settle,
-    verdict_of,
-)
-from napari_exo2micro.core.alignment.orientation import (
-    search_features,
-    search_full_circle,
-)
-from napari_exo2micro.core.alignment.outline import (
-    IcpLimits,
-    OutlineSearch,
-    align_outlines,
-)
-from napari_exo2micro.core.alignment.quality import Verdict
+from napari_exo2micro.core.alignment.judge import prepare_pair
+from napari_exo2micro.core.alignment.outline import IcpLimits
+from napari_exo2micro.core.alignment.searches import OutlineSearch, PairSearches
+from napari_exo2micro.core.alignment.sections import BoundaryAlignment, align_sections
 from napari_exo2micro.core.alignment.views import open_view
-from napari_exo2micro.core.errors import ParameterError, RegistrationError
+from napari_exo2micro.core.errors import RegistrationError
 from napari_exo2micro.core.monitor import Monitor
 from napari_exo2micro.core.rasters import Frame, ImageLike, warp_window
 from napari_exo2micro.core.transforms import Transform
 
-__all__ = ["BoundaryAlignment", "recover_transform", "register_highorder"]
+__all__ = [
+    "BASE_SIDE",
+    "BoundaryAlignment",
+    "recover_transform",
+    "register_highorder",
+]
 
-logger = logging.getLogger(__name__)
+#: Longer side of the images that stage 2 looks at, about, px.
+BASE_SIDE = 1600
 
-_BASE_SIDE = 1600
 _RECOVERED_PX = 0.3
-_BEYOND = 1.14
-_SAME_CORRELATION = 1e-3
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class BoundaryAlignment:
-    """What stage 2 found.
-
-    Attributes
-    ----------
-    transform : Transform
-        Post (fixed) to pre (moving), full-resolution px of the canvas.
-    coarse_transform : Transform
-        The same after the coarse search alone, before ICP.
-    verdict : Verdict
-        Whether the interior vouches for `transform`, and the figures.
-    method : {'boundary', 'features', 'full circle'}
-        Which search `transform` comes from.
-    post_contour, pre_contour : ndarray, shape (N, 2), float64
-        Outlines (x, y), each in px of its own canvas; may be empty.
-    icp_transform : Transform or None
-        What ICP proposed, accepted or not.
-    ecc_transform : Transform or None
-        What the ECC pass proposed, kept or not.
-    """
-
-    transform: Transform
-    coarse_transform: Transform
-    verdict: Verdict
-    method: str
-    post_contour: NDArray[np.float64]
-    pre_contour: NDArray[np.float64]
-    icp_transform: Transform | None = None
-    ecc_transform: Transform | None = None
 
 
 def register_highorder(
@@ -174,139 +126,36 @@ def register_highorder(
     what little error the outlines left.
     """
     monitor = monitor or Monitor()
-    if not 0.0 < down_scale <= 1.0:
-        raise ParameterError(
-            f"down_scale must be above 0 and at most 1, not {down_scale:g}"
-        )
-    turn = abs(angle_range) if rotation_search else 0.0
-    # From the middle outwards, so that no turn at all is always tried.
-    half = grid_nodes(0.0, turn, angle_step)
-    search = OutlineSearch(
+    search = OutlineSearch.over_ranges(
         use_edges=use_edges,
         boundary_width=boundary_width,
         boundary_smooth=boundary_smooth,
-        angles=sorted({-a for a in half} | set(half)),
-        angle_step=angle_step if rotation_search else 0.0,
-        scales=grid_nodes(scale_min, scale_max, scale_step) if scale_search else [1.0],
-        scale_step=scale_step if scale_search else 0.0,
+        rotation_search=rotation_search,
+        angle_range=angle_range,
+        angle_step=angle_step,
+        scale_search=scale_search,
+        scale_min=scale_min,
+        scale_max=scale_max,
+        scale_step=scale_step,
         multiscale=multiscale,
         down_scale=down_scale,
     )
     limits = IcpLimits(max_translation, max_rotation, max_scale_delta, max_scale_diff)
     monitor.report(0.0, "reading the images at reduced size")
     pair = prepare_pair(
-        open_view(post_im, post_frame, _BASE_SIDE, name="post"),
-        open_view(pre_im, pre_frame, _BASE_SIDE, name="pre"),
+        open_view(post_im, post_frame, BASE_SIDE, name="post"),
+        open_view(pre_im, pre_frame, BASE_SIDE, name="pre"),
     )
-    monitor.report(0.2, "comparing the outlines")
-    result = align_outlines(pair, search, limits, monitor.part(0.2, 0.5))
-    results = [result]
-    if orientation_search and (not result.vouched or result.broken):
-        logger.info(
-            "the outlines could not decide (interior score %.1f); searching features "
-            "over any turn and both hands",
-            result.overlap.score,
-        )
-        results += _from_features(pair, monitor.part(0.5, 0.7))
-        if not any(r.vouched and not r.broken for r in results):
-            results += _from_full_circle(pair, search.scales, monitor.part(0.7, 0.85))
-    best = max(results, key=lambda r: r.rank)
-    if not best.vouched:
-        # Nothing is known to be right; an outline match is the better guess.
-        best = result
-    ecc_note = ""
-    proposed = None
-    if fine_ecc and (best.broken or not best.vouched):
-        ecc_note = "fine_ecc was not tried on it"
-    elif fine_ecc:
-        monitor.report(0.85, "maximising the correlation")
-        ecc_note, proposed = _fine_ecc(pair, best, stopit=stopit, stopdelta=stopdelta)
-    monitor.report(1.0, "sections aligned")
-    return BoundaryAlignment(
-        transform=best.transform,
-        coarse_transform=best.coarse,
-        verdict=verdict_of(pair, best, result, orientation_search, ecc_note),
-        method=best.method,
-        post_contour=_full_contour(pair.post_section),
-        pre_contour=_full_contour(pair.pre_section),
-        icp_transform=best.icp,
-        ecc_transform=proposed,
-    )
-
-
-def _from_features(pair: SectionPair, monitor: Monitor) -> list[Result]:
-    results = []
-    for match in search_features(pair.post, pair.pre, monitor=monitor):
-        result = Result(
-            "features", match.transform, match.transform, pair.score(match.transform)
-        )
-        result.numbers["feature_inliers"] = float(match.n_inliers)
-        result.numbers["feature_matches"] = float(match.n_matches)
-        settle(pair, result)
-        results.append(result)
-    return results
-
-
-def _from_full_circle(
-    pair: SectionPair, scales: list[float], monitor: Monitor
-) -> list[Result]:
-    low, high, count = scales[0], scales[-1], 1
-    if high > low:
-        # Outlines bear a step beyond the range; so does this.
-        low, high = low / _BEYOND, high * _BEYOND
-        count = round(np.log(high / low) / 0.05) + 1
-    nodes = [float(s) for s in np.geomspace(low, high, count)]
-    both = (pair.post_section, pair.pre_section)
-    post, pre = (section if section.trusted else None for section in both)
-    candidates = search_full_circle(
-        pair.post, pair.pre, sections=(post, pre), scales=nodes, monitor=monitor
-    )
-    scored = [(pair.score(c.transform), c) for c in candidates]
-    scored.sort(key=lambda entry: -entry[0].score)
-    results = []
-    for overlap, candidate in scored[:2]:
-        result = Result(
-            "full circle", candidate.transform, candidate.transform, overlap
-        )
-        settle(pair, result)
-        results.append(result)
-    return results
-
-
-def _fine_ecc(
-    pair: SectionPair, best: Result, *, stopit: int, stopdelta: float
-) -> tuple[str, Transform | None]:
-    """Try the ECC pass on a result; return why it was not kept, if so."""
-    found = refine_ecc(
-        pair.post_texture,
-        pair.pre_texture,
-        best.transform,
+    return align_sections(
+        PairSearches(pair),
+        search,
+        limits,
+        fine_ecc=fine_ecc,
         stopit=stopit,
         stopdelta=stopdelta,
+        orientation_search=orientation_search,
+        monitor=monitor.part(0.2, 1.0),
     )
-    if found is None:
-        return "fine_ecc did not converge: the result before it stands", None
-    best.numbers["ecc_before"] = found.before
-    best.numbers["ecc_after"] = found.after
-    moved = found.transform(pair.centre[None]) - best.transform(pair.centre[None])
-    shift = float(np.linalg.norm(moved))
-    best.numbers["ecc_shift_px"] = shift
-    if found.after <= found.before:
-        if found.after > found.before - _SAME_CORRELATION:
-            return "", found.transform
-        return (
-            f"fine_ecc lowered the correlation from {found.before:.3f} to "
-            f"{found.after:.3f}: the result before it stands"
-        ), found.transform
-    best.transform = found.transform
-    best.overlap = pair.score(found.transform)
-    return "", found.transform
-
-
-def _full_contour(section: Section) -> NDArray[np.float64]:
-    if not len(section.contour):
-        return np.empty((0, 2))
-    return section.view.to_full(section.contour)
 
 
 def recover_transform(warped: ImageLike, original: ImageLike) -> Transform | None:

@@ -243,9 +243,10 @@ def search_grid(
             if monitor is not None:
                 done = (hands.index(hand) * len(scales) + i) / len(scales) / len(hands)
                 monitor.report(done, "searching turns and magnifications")
-            found.extend(
-                (i, j, correlate(angle, scale, hand)) for j, angle in enumerate(angles)
-            )
+            for j, angle in enumerate(angles):
+                if monitor is not None:
+                    monitor.check()
+                found.append((i, j, correlate(angle, scale, hand)))
     found.sort(key=lambda entry: (-entry[2].score, entry[0], entry[1]))
     kept: list[tuple[int, int, Candidate]] = []
     for i, j, candidate in found:

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_exo2micro.core.alignment.features import (
+    Features,
+    MatchFit,
     detect_features,
     fit_matches,
     match_features,
@@ -18,7 +20,16 @@ from napari_exo2micro.core.alignment.fit import FloatArray
 from napari_exo2micro.core.alignment.interior_pair import InteriorPair
 from napari_exo2micro.core.transforms import Transform
 
-__all__ = ["MIN_INLIERS", "FeatureStart", "find_feature_start", "largest_distance"]
+__all__ = [
+    "MIN_INLIERS",
+    "FeatureMatching",
+    "FeatureStart",
+    "detect_in_post",
+    "find_feature_start",
+    "judge_matching",
+    "largest_distance",
+    "match_interiors",
+]
 
 #: Fewer features than this that agree prove nothing.
 MIN_INLIERS = 15
@@ -64,6 +75,24 @@ class FeatureStart:
     def inlier_ratio(self) -> float:
         """Part of the matches that agree, 0 to 1."""
         return float(np.count_nonzero(self.inliers)) / max(len(self.inliers), 1)
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureMatching:
+    """Matched features and what they agree on, before any limit is asked.
+
+    Attributes
+    ----------
+    post_xy, pre_xy : ndarray, shape (N, 2), float64
+        The matches, canvas px.
+    fit : MatchFit or None
+        Homography of the canvas from post to the pre image as the start warps
+        it, full-resolution px; None when too few agree.
+    """
+
+    post_xy: FloatArray
+    pre_xy: FloatArray
+    fit: MatchFit | None
 
 
 def largest_distance(one: Transform, other: Transform, points: FloatArray) -> float:
@@ -115,23 +144,63 @@ def find_feature_start(
     -------
     FeatureStart
     """
+    post = detect_in_post(pair, blur_base)
+    matching = match_interiors(pair, initial, post, blur_base)
+    return judge_matching(pair, initial, matching, max_correction, min_inlier_ratio)
+
+
+def detect_in_post(
+    pair: InteriorPair, blur_base: float, *, max_features: int = _MAX_FEATURES
+) -> Features:
+    """Find the features of the reduced post image, in its own px.
+
+    Parameters
+    ----------
+    pair : InteriorPair
+        The images.
+    blur_base : float
+        As in `refine_interior_sift`.
+    max_features : int
+        The strongest are kept.
+    """
     blur = pair.blur_at_work(blur_base)
+    return detect_features(
+        stretch_for_features(pair.post_small, blur=blur), max_features=max_features
+    )
+
+
+def match_interiors(
+    pair: InteriorPair,
+    initial: Transform,
+    post: Features,
+    blur_base: float,
+    *,
+    max_features: int = _MAX_FEATURES,
+) -> FeatureMatching:
+    """Find the features of the warped pre image and match them.
+
+    Parameters
+    ----------
+    pair : InteriorPair
+        The images.
+    initial : Transform
+        The start, post to pre.
+    post : Features
+        From `detect_in_post`.
+    blur_base, max_features
+        As there.
+    """
     warped, inside = pair.warp_small(pair.pre_small, initial)
     inner = cv2.erode(inside.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
-    post = detect_features(
-        stretch_for_features(pair.post_small, blur=blur), max_features=_MAX_FEATURES
-    )
     pre = detect_features(
-        stretch_for_features(warped, mask=inside, blur=blur),
+        stretch_for_features(warped, mask=inside, blur=pair.blur_at_work(blur_base)),
         mask=inner,
-        max_features=_MAX_FEATURES,
+        max_features=max_features,
     )
     pairs = match_features(post, pre, ratio=_RATIO)
     from_small = pair.post_to_small.inverse()
     post_xy = from_small(post.points[pairs[:, 0]])
     aligned_xy = from_small(pre.points[pairs[:, 1]])
-    pre_xy = initial(aligned_xy)
-    none = np.zeros(len(pairs), bool)
     # Fitted on the warped image: there the map is near the identity.
     fit = fit_matches(
         post_xy,
@@ -140,11 +209,32 @@ def find_feature_start(
         threshold=_THRESHOLD * pair.factor,
         mirrored=False,
     )
+    return FeatureMatching(post_xy, initial(aligned_xy), fit)
+
+
+def judge_matching(
+    pair: InteriorPair,
+    initial: Transform,
+    matching: FeatureMatching,
+    max_correction: float,
+    min_inlier_ratio: float,
+) -> FeatureStart:
+    """Say whether matched features can be trusted, within the limits.
+
+    Parameters
+    ----------
+    pair, initial, matching
+        As given to and returned by `match_interiors`.
+    max_correction, min_inlier_ratio : float
+        As in `refine_interior_sift`.
+    """
+    post_xy, pre_xy, fit = matching.post_xy, matching.pre_xy, matching.fit
     if fit is None:
         problem = (
             f"wanted {MIN_INLIERS} features that agree, found no homography for "
-            f"{len(pairs)} matches"
+            f"{len(post_xy)} matches"
         )
+        none = np.zeros(len(post_xy), bool)
         return FeatureStart(None, problem, False, post_xy, pre_xy, none, 0.0)
     transform = initial @ fit.transform
     correction = largest_distance(transform, initial, post_xy[fit.inliers])
@@ -153,12 +243,12 @@ def find_feature_start(
     if fit.n_inliers < MIN_INLIERS:
         problem = (
             f"wanted {MIN_INLIERS} features that agree, found {fit.n_inliers} of "
-            f"{len(pairs)} matches"
+            f"{len(post_xy)} matches"
         )
     elif fit.inlier_ratio < min_inlier_ratio:
         problem = (
             f"wanted an inlier ratio of {min_inlier_ratio:g} or more, found "
-            f"{fit.inlier_ratio:.2f} ({fit.n_inliers} of {len(pairs)} matches)"
+            f"{fit.inlier_ratio:.2f} ({fit.n_inliers} of {len(post_xy)} matches)"
         )
     elif cells < _MIN_CELLS:
         problem = (

@@ -153,8 +153,9 @@ class InteriorPair:
         return result
 
 
-def _work_factor(longest: int) -> int:
-    wanted = max(min(2.0, longest / _SMALL_SIDE), longest / _WORK_SIDE, 1.0)
+def _work_factor(longest: int, work_side: int) -> int:
+    small_side = _SMALL_SIDE * min(1.0, work_side / _WORK_SIDE)
+    wanted = max(min(2.0, longest / small_side), longest / work_side, 1.0)
     factor = math.floor(wanted) if wanted <= 2.0 else math.ceil(wanted)
     # Multiples of the pyramid's levels are read from them.
     step = 8 if factor > 8 else 4 if factor > 4 else 1
@@ -188,6 +189,8 @@ def prepare_pair(
     pre_im: ImageLike,
     post_frame: Frame | None = None,
     pre_frame: Frame | None = None,
+    *,
+    work_side: int = _WORK_SIDE,
 ) -> InteriorPair:
     """Find the frames and reduce both images to work resolution.
 
@@ -197,6 +200,8 @@ def prepare_pair(
         Padded canvases.
     post_frame, pre_frame : tuple of int, optional
         x0, y0, width, height of the data; by default what is not zero.
+    work_side : int
+        Longest side of the reduced images, about, px.
 
     Returns
     -------
@@ -226,7 +231,7 @@ def prepare_pair(
                 f"the canvas of {cols} x {rows} px; give the frame of stage 1"
             )
         frames.append((x0, y0, width, height))
-    factor = _work_factor(max(*frames[0][2:], *frames[1][2:]))
+    factor = _work_factor(max(*frames[0][2:], *frames[1][2:]), work_side)
     post_small, post_to_small = _reduce_frame(post_im, frames[0], factor)
     pre_small, pre_to_small = _reduce_frame(pre_im, frames[1], factor)
     return InteriorPair(

@@ -31,7 +31,13 @@ from napari_exo2micro.core.alignment.tiles import (
 from napari_exo2micro.core.monitor import Monitor
 from napari_exo2micro.core.transforms import Transform
 
-__all__ = ["MIN_TILES", "MIN_TILE_SHARE", "TileRefinement", "refine_on_tiles"]
+__all__ = [
+    "MIN_TILES",
+    "MIN_TILE_SHARE",
+    "TileRefinement",
+    "align_reduced_tiles",
+    "refine_on_tiles",
+]
 
 #: Fewer tiles than this that agree prove nothing.
 MIN_TILES = 12
@@ -102,8 +108,22 @@ def _targets(
     return source, transform(place), np.linalg.inv(covariance)
 
 
-def _coarse_rounds(pair: InteriorPair, start: Transform) -> Transform | None:
-    """Return the transform after tiles on the reduced images, None without any."""
+def align_reduced_tiles(pair: InteriorPair, start: Transform) -> Transform | None:
+    """Refine a transform on tiles of the reduced images.
+
+    Parameters
+    ----------
+    pair : InteriorPair
+        The images.
+    start : Transform
+        Right within about 20 px of the reduced images.
+
+    Returns
+    -------
+    Transform or None
+        A similarity, to a few hundredths of a px of the reduced images; None when
+        too few tiles agree.
+    """
     small = pair.small_transform(start)
     frames = [(0, 0, s.shape[1], s.shape[0]) for s in (pair.post_small, pair.pre_small)]
     shape = (
@@ -170,7 +190,7 @@ def refine_on_tiles(
     monitor = monitor or Monitor()
     transform = start
     if not trusted:
-        transform = _coarse_rounds(pair, start) or start
+        transform = align_reduced_tiles(pair, start) or start
     shape = _tile_shape(min(*pair.post_frame[2:], *pair.pre_frame[2:]))
     texture, valid = pair.warp_small(pair.pre_small, transform)
     centres = choose_tiles(

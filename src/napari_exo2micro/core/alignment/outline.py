@@ -6,16 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from napari_exo2micro.core.alignment.boundary import (
-    boundary_ring,
-    masked_brightness,
-)
-from napari_exo2micro.core.alignment.correlation import (
-    Candidate,
-    Pattern,
-    refine_candidate,
-    search_grid,
-)
 from napari_exo2micro.core.alignment.icp import correction_of, match_contours
 from napari_exo2micro.core.alignment.judge import (
     SCORE_NEEDED,
@@ -23,15 +13,12 @@ from napari_exo2micro.core.alignment.judge import (
     SectionPair,
     settle,
 )
+from napari_exo2micro.core.alignment.searches import OutlineSearch, PairSearches
 from napari_exo2micro.core.alignment.views import between
 from napari_exo2micro.core.monitor import Monitor
 from napari_exo2micro.core.transforms import Transform
 
-__all__ = ["IcpLimits", "OutlineSearch", "align_outlines"]
-
-_GRID_SIDE = 160
-_LARGEST_COARSE_SIDE = 512
-_SMALLEST_COARSE_SIDE = 96
+__all__ = ["IcpLimits", "align_outlines"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,46 +41,15 @@ class IcpLimits:
     max_scale_diff: float
 
 
-@dataclass(frozen=True, slots=True)
-class OutlineSearch:
-    """What the coarse search covers and looks at.
-
-    Attributes
-    ----------
-    use_edges : bool
-        Rings along the outlines, or the brightness inside them.
-    boundary_width, boundary_smooth : float
-        Of the ring, px at coarse scale.
-    angles, scales : list of float
-        Nodes, ascending: degrees, factors.
-    angle_step, scale_step : float
-        Between them; 0 when there is one node.
-    multiscale : bool
-        Whether there is a coarse search at all.
-    down_scale : float
-        Four times the coarse scale.
-    """
-
-    use_edges: bool
-    boundary_width: float
-    boundary_smooth: float
-    angles: list[float]
-    angle_step: float
-    scales: list[float]
-    scale_step: float
-    multiscale: bool
-    down_scale: float
-
-
 def align_outlines(
-    pair: SectionPair, search: OutlineSearch, limits: IcpLimits, monitor: Monitor
+    searches: PairSearches, search: OutlineSearch, limits: IcpLimits, monitor: Monitor
 ) -> Result:
     """Lay one outline on the other, and ask the interior about it.
 
     Parameters
     ----------
-    pair : SectionPair
-        The two images.
+    searches : PairSearches
+        The two images and what is sought in them.
     search : OutlineSearch
         What the coarse search covers.
     limits : IcpLimits
@@ -106,10 +62,11 @@ def align_outlines(
     Result
         Vouched for by the interior or not.
     """
+    pair = searches.pair
     numbers: dict[str, float] = {}
     coarse = Transform.identity()
     if search.multiscale:
-        candidates = _coarse_candidates(pair, search, monitor.part(0.0, 0.6))
+        candidates = searches.coarse(search, monitor.part(0.0, 0.6))
         if candidates:
             scored = [(pair.score(c.transform).score, c) for c in candidates]
             # The interior chooses where it can tell, otherwise the outline.
@@ -134,57 +91,6 @@ def align_outlines(
         if plain.vouched:
             return plain
     return result
-
-
-def _coarse_candidates(
-    pair: SectionPair, search: OutlineSearch, monitor: Monitor
-) -> list[Candidate]:
-    """Return the best of the coarse search, refined between the nodes."""
-    nominal = 0.25 * search.down_scale
-    full_side = max(
-        side * view.factor
-        for view in (pair.post, pair.pre)
-        for side in view.image.shape
-    )
-    # A small image at the coarse scale would be a few dozen px: it is seen at
-    # more, still in step with the coarse scale.
-    least = max(nominal * full_side, 640.0 * search.down_scale, _SMALLEST_COARSE_SIDE)
-    side = int(min(round(least), _LARGEST_COARSE_SIDE))
-    patterns = []
-    for section in (pair.post_section, pair.pre_section):
-        view = section.view.reduced(side)
-        # A very large image is seen at less than the coarse scale: the ring
-        # keeps its thickness on the section.
-        ratio = min(1.0, 1.0 / (nominal * view.factor))
-        smooth = search.boundary_smooth * ratio
-        if search.use_edges:
-            values = boundary_ring(
-                section, view, width=search.boundary_width * ratio, smooth=smooth
-            )
-        else:
-            values = masked_brightness(section, view, smooth=smooth)
-        patterns.append(Pattern(view, values))
-    post, pre = patterns
-    found = search_grid(
-        post.reduced(_GRID_SIDE),
-        pre.reduced(_GRID_SIDE),
-        angles=search.angles,
-        scales=search.scales,
-        monitor=monitor,
-    )
-    refined = [
-        refine_candidate(
-            post,
-            pre,
-            candidate,
-            angle_step=search.angle_step,
-            scale_step=search.scale_step,
-            angle_limits=(search.angles[0], search.angles[-1]),
-            scale_limits=(search.scales[0], search.scales[-1]),
-        )
-        for candidate in found
-    ]
-    return sorted(refined, key=lambda candidate: -candidate.score)
 
 
 def _icp(
