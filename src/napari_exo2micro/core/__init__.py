@@ -40,6 +40,7 @@ _MODULES = {
         "register_parameter",
         "unregister_parameter",
     ),
+    "diagnostic_figures": ("FigureEntry", "available_figures", "draw_figure"),
     "diagnostics": (
         "DIAGNOSTICS",
         "Diagnostic",
@@ -80,6 +81,7 @@ _MODULES = {
         "plot_zoom",
         "plot_zoom_multi",
     ),
+    "plotting.level_grid": ("scale_at",),
     "presets": ("load_preset", "save_preset"),
     "raster_files": ("open_raster",),
     "rasters": ("Raster", "reduce_image", "warp_window"),

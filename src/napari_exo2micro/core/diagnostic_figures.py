@@ -71,7 +71,9 @@ def available_figures(task: SampleDye) -> list[FigureEntry]:
     """
     work = Differencing(task)
     lines = {stage: task._status_of(stage, "pre") for stage in (2, 3)}
-    reached = max([stage for stage, line in lines.items() if line.state == "valid"] + [1])
+    reached = max(
+        [stage for stage, line in lines.items() if line.state == "valid"] + [1]
+    )
     images = {name: task._status_of(4, name) for name in work.checkpoint_names()}
     counted = work.stored_results() is not None
     entries = []
@@ -165,8 +167,8 @@ def _entry(
     diagnostic = plot.diagnostic
     title = diagnostic.title
     if plot.image != "difference":
-        kind = plot.image.removeprefix("difference_")
-        title += f", {kind.replace('_p', ' ').replace('_', ' ')} scale"
+        kind = plot.image.removeprefix("difference_").replace("percentile_p", "")
+        title += ", manual scale" if kind == "manual" else f", percentile {kind}"
     return FigureEntry(
         name=plot.name,
         title=title,
@@ -182,7 +184,9 @@ def _entry(
 def _what_to_run(stage: int, line: CheckpointStatus) -> str:
     name = f"stage {stage} ({STAGES[stage].title})"
     if line.state == "missing":
-        return f"{name} has no result for the present settings: run it first.".capitalize()
+        return (
+            f"{name} has no result for the present settings: run it first.".capitalize()
+        )
     return f"The result of {name} is not valid any more ({line.reason}): run it again."
 
 

@@ -194,13 +194,14 @@ def draw_diagnostic(
         What else is known of the pair. A function receives those entries that
         it has a parameter of the same name for. Stage 4 offers `statistics`
         (`PairStatistics`), `scales` (list of `ScaleEstimate`, the default one
-        first), `scale` and `offset` (float), `difference` (ImageLike, float32),
+        first) and `difference` (ImageLike, float32). Every stage from 2 on offers
+        `scale` and `offset` (float; before stage 4 from reduced images),
         `raw_pre` (ImageLike: the padded original pre-stain image), `post_frame`
         and `pre_frame` ((x0, y0, width, height) of the real data, px),
         `coarse_transform`, `icp_transform`, `final_transform` (`Transform`, post
         to pre), `post_contour`, `pre_contour` ((N, 2) points x, y, px),
-        `matches`, `tiles`, `down_scale` (float) and `verdicts` (stage to
-        `Verdict`).
+        `matches`, `tiles`, `aligned_stage` (int: the stage that `pre` is of, 2
+        or 3), `down_scale` (float) and `verdicts` (stage to `Verdict`).
     sample, dye : str
         For the title line.
     save_path : str or Path, optional

@@ -29,24 +29,14 @@ from napari_exo2micro.core.plotting.inputs import (
     pair_scales,
     pair_statistics,
 )
-from napari_exo2micro.core.plotting.level_grid import (
-    LevelGrid,
-    attach_grid,
-    scale_at,
-    scale_line,
-)
+from napari_exo2micro.core.plotting.level_grid import LevelGrid, attach_grid
 from napari_exo2micro.core.plotting.notes import scale_notes, verdict_notes
 from napari_exo2micro.core.plotting.saving import finish_figure
 from napari_exo2micro.core.plotting.style import plain_number, scale_colour, scale_words
 from napari_exo2micro.core.rasters import ImageLike
 from napari_exo2micro.core.statistics import PairStatistics
 
-__all__ = [
-    "plot_excess_heatmap",
-    "plot_pre_post_heatmap",
-    "scale_at",
-    "scale_line",
-]
+__all__ = ["plot_excess_heatmap", "plot_pre_post_heatmap"]
 
 _SIDE, _LEFT, _BOTTOM = 5.6, 0.85, 0.65
 _NOTHING: Final = "#f2f2f2"
