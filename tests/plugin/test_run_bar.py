@@ -1,0 +1,171 @@
+"""The bar that runs stages: same files as the core, Abort, errors, disabled buttons."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from qtpy.QtWidgets import QCheckBox, QLabel, QProgressBar, QPushButton
+
+from napari_exo2micro.core.pipeline import SampleDye
+from napari_exo2micro.core.stages import STAGES
+from napari_exo2micro.plugin.run_bar import RunBar
+
+LONG = 60_000
+
+
+@pytest.fixture
+def errors() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def bar(session, qtbot, errors) -> RunBar:
+    """A bar for stage 2 of a sample that has no results yet."""
+    bar = RunBar(session, 2, message=errors.append)
+    qtbot.addWidget(bar)
+    return bar
+
+
+def button(widget, name) -> QPushButton:
+    return widget.findChild(QPushButton, name)
+
+
+def words(bar) -> str:
+    return bar.findChild(QLabel, "progress_text").text()
+
+
+def files(folder):
+    return {
+        path.relative_to(folder): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and not path.name.startswith(".")
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "stage", "last"), [("run_stage", 2, 2), ("run_all", None, 4)]
+)
+def test_a_run_by_button_leaves_the_files_of_the_core(
+    name, stage, last, bar, session, qtbot, errors, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    bar.set_stage(stage)
+    with qtbot.waitSignals([bar.started, session.run_ended], timeout=LONG):
+        button(bar, name).click()
+    qtbot.waitUntil(button(bar, name).isEnabled, timeout=LONG)
+    alone = SampleDye(
+        "Rock", "DAPI", output_dir=tmp_path / "core", raw_dir=session.raw_dir
+    )
+    alone.set_params(**session.params)
+    alone.run(1, last)
+    made, wanted = files(session.output_dir), files(tmp_path / "core")
+    assert set(made) == set(wanted)
+    assert [path for path in wanted if made[path] != wanted[path]] == []
+    assert errors == []
+    assert words(bar).startswith("Done")
+    assert bar.findChild(QProgressBar, "progress").value() == 1000
+
+
+def test_run_to_here_runs_the_stages_up_to_this_one(bar, session, qtbot):
+    seen: list[int] = []
+    session.results_changed.connect(seen.append)
+    with qtbot.waitSignal(session.run_ended, timeout=LONG):
+        button(bar, "run_to_here").click()
+    assert seen == [1, 2]
+
+
+def test_force_runs_a_valid_stage_again(finished, qtbot):
+    bar = RunBar(finished, 1)
+    qtbot.addWidget(bar)
+    path = finished.task()._tiff_path(1, "post")
+    before = path.stat().st_mtime_ns
+    for force in (False, True):
+        bar.findChild(QCheckBox, "force").setChecked(force)
+        with qtbot.waitSignal(finished.run_ended, timeout=LONG):
+            button(bar, "run_stage").click()
+        qtbot.waitUntil(button(bar, "run_stage").isEnabled, timeout=LONG)
+        assert (path.stat().st_mtime_ns != before) is force
+
+
+def test_abort_leaves_valid_checkpoints_only_and_an_enabled_button(
+    bar, session, qtbot, errors
+):
+    ended: list[object] = []
+    session.run_ended.connect(ended.append)
+
+    def stop_after_the_first(number: int) -> None:
+        button(bar, "abort").click()
+
+    session.results_changed.connect(stop_after_the_first)
+    button(bar, "run_all").click()
+    assert not button(bar, "run_all").isEnabled()
+    assert button(bar, "abort").isEnabled()
+    qtbot.waitUntil(button(bar, "run_all").isEnabled, timeout=LONG)
+    assert ended == []
+    assert errors == []
+    assert "Stopped" in words(bar)
+    assert not button(bar, "abort").isEnabled()
+    states = {line.state for line in session.task().status()}
+    assert states == {"valid", "missing"}
+    left = session.output_dir / "Rock" / "DAPI"
+    known = {line.path for line in session.task().status() if line.state == "valid"}
+    assert {p for p in left.rglob("*.tiff") if not p.name.startswith(".")} <= known
+    session.results_changed.disconnect(stop_after_the_first)
+    with qtbot.waitSignal(session.run_ended, timeout=LONG):
+        button(bar, "run_stage").click()
+
+
+def test_an_error_is_told_once(bar, session, qtbot, errors, tmp_path):
+    session.set_source(raw_dir=tmp_path / "nothing")
+    button(bar, "run_stage").click()
+    qtbot.waitUntil(button(bar, "run_stage").isEnabled, timeout=LONG)
+    assert len(errors) == 1
+    assert "nothing" in errors[0]
+    assert words(bar).startswith("Not finished")
+
+
+def test_without_a_sample_the_buttons_say_what_is_needed(session, qtbot):
+    session.set_source(sample="", dye="")
+    bar = RunBar(session, 1)
+    qtbot.addWidget(bar)
+    for name in ("run_stage", "run_to_here", "run_all"):
+        assert not button(bar, name).isEnabled()
+        assert "Choose the raw folder" in button(bar, name).toolTip()
+    session.set_source(sample="Rock", dye="DAPI")
+    assert button(bar, "run_all").isEnabled()
+
+
+def test_without_a_stage_only_run_all_can_be_pressed(session, qtbot):
+    bar = RunBar(session)
+    qtbot.addWidget(bar)
+    assert button(bar, "run_all").isEnabled()
+    assert not button(bar, "run_stage").isEnabled()
+    bar.set_stage(3)
+    assert button(bar, "run_stage").isEnabled()
+    assert STAGES[3].title in button(bar, "run_stage").toolTip()
+
+
+def test_every_bar_follows_what_runs_and_can_stop_it(bar, session, qtbot):
+    release = threading.Event()
+
+    def work(monitor):
+        monitor.report(0.25, "half of the half")
+        release.wait(30)
+        monitor.check()
+
+    job = session.jobs.start(work, title="comparing", exclusive=True)
+    late = RunBar(session, 1)  # opened while something runs
+    qtbot.addWidget(late)
+    for each in (bar, late):
+        assert not button(each, "run_stage").isEnabled()
+        assert "comparing" in button(each, "run_stage").toolTip()
+    qtbot.waitUntil(lambda: "half of the half" in words(late), timeout=LONG)
+    assert late.findChild(QProgressBar, "progress").value() == 250
+    button(late, "abort").click()
+    assert job.is_cancelled
+    assert not button(late, "abort").isEnabled()
+    release.set()
+    for each in (bar, late):
+        qtbot.waitUntil(button(each, "run_stage").isEnabled, timeout=LONG)
+        assert "Stopped" in words(each)
