@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from napari_exo2micro.core.checkpoint import CheckpointStatus
 from napari_exo2micro.core.diagnostic_context import (
+    AlignedPair,
     alignment_context,
     difference_context,
     find_aligned_pair,
@@ -75,7 +76,7 @@ def available_figures(task: SampleDye) -> list[FigureEntry]:
         [stage for stage, line in lines.items() if line.state == "valid"] + [1]
     )
     images = {name: task._status_of(4, name) for name in work.checkpoint_names()}
-    counted = work.stored_results() is not None
+    counted = work.has_stored_results()
     entries = []
     for plot in work.plots():
         stage = plot.diagnostic.stage
@@ -135,7 +136,7 @@ def draw_figure(
         raise CheckpointError(f"'{entries[name].title}': {entries[name].note}")
     plot = next(plot for plot in Differencing(task).plots() if plot.name == name)
     pair = find_aligned_pair(task)
-    context = _context(task, plot)
+    context = _context(task, plot, pair)
     monitor.report(0.5, "drawing")
     return draw_diagnostic(
         plot.diagnostic,
@@ -147,12 +148,11 @@ def draw_figure(
     )
 
 
-def _context(task: SampleDye, plot: Plot) -> dict[str, Any]:
+def _context(task: SampleDye, plot: Plot, pair: AlignedPair) -> dict[str, Any]:
     """Return all that is known, from stage 4 where it is valid."""
-    pair = find_aligned_pair(task)
-    stored = Differencing(task).stored_results() if pair.stage == 3 else None
-    if stored is not None:
-        return difference_context(task, pair, *stored, plot.image)
+    work = Differencing(task)
+    if pair.stage == 3 and work.has_stored_results():
+        return difference_context(task, pair, *work.stored_results(), plot.image)
     scale = provisional_scale(pair)
     return {
         **alignment_context(task, pair),

@@ -48,6 +48,10 @@ __all__ = ["Differencing", "Plot"]
 logger = logging.getLogger(__name__)
 
 _NOTABLE_SPREAD = 0.03
+_MORE_SCALES = ("scale_percentile", "manual_scale")
+
+#: The statistics that were read last, with what they were read for.
+_kept: dict[str, tuple[Any, PairStatistics, list[ScaleEstimate]]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +177,16 @@ class Differencing:
             statistics = self._count(pair, monitor.part(0.0, 0.15))
         scales = self._scales(statistics)
         self._remember(scales)
+        for scale in scales.values():
+            logger.info(
+                "scale, %s: %.6g ± %.2g, offset %.3g ± %.2g grey levels; %s",
+                scale.kind,
+                scale.scale,
+                scale.uncertainty,
+                scale.offset,
+                scale.offset_uncertainty,
+                scale.verdict.reason or scale.verdict.state.replace("_", " "),
+            )
         todo = [n for n in self._names.values() if force or not self._is_complete(n)]
         for index, (method, name) in enumerate(self._names.items()):
             if name in todo:
@@ -186,7 +200,7 @@ class Differencing:
         record = {
             "inputs": task._inputs(4),
             "scales": self._compared(statistics, scales),
-            "statistics": _file_digest(self._statistics_path),
+            "statistics": self._statistics_digest(),
             "plots": record.get("plots", []),
         }
         self._write_record(record)
@@ -194,26 +208,43 @@ class Differencing:
         drawn = [] if force else record["plots"]
         self._draw(record, pair, statistics, shown, drawn, monitor.part(0.6, 1.0))
 
-    def stored_results(self) -> tuple[PairStatistics, list[ScaleEstimate]] | None:
+    def has_stored_results(self) -> bool:
+        """Return whether `stored_results` has something to return, without reading."""
+        known = self._is_complete("difference") and self._record().get("statistics")
+        return bool(known) and self._statistics_digest() == known
+
+    def stored_results(self) -> tuple[PairStatistics, list[ScaleEstimate]]:
         """Return the statistics of the last run and its scales, the default first.
 
-        None when there is no valid run, or when its statistics are lost.
+        Raises
+        ------
+        CheckpointError
+            When there is no valid run, or when its statistics are lost.
         """
-        if not self._is_complete("difference"):
-            return None
-        statistics = self._known_statistics(self._record())
-        if statistics is None:
-            return None
-        return statistics, list(self._scales(statistics).values())
+        if not self.has_stored_results():
+            raise CheckpointError("the statistics of stage 4 are lost; run it again")
+        chosen = [self._params[n] for n in ("offset_correction", *_MORE_SCALES)]
+        key = (self._statistics_digest(), *chosen)
+        # One plot is looked at after the other: they share the last statistics.
+        kept = _kept.get("results")
+        if kept is None or kept[0] != key:
+            statistics = load_statistics(self._statistics_path)
+            scales = list(self._scales(statistics).values())
+            kept = _kept["results"] = (key, statistics, scales)
+        return kept[1], list(kept[2])
+
+    def _statistics_digest(self) -> str:
+        path = self._statistics_path
+        return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
     def _known_statistics(self, record: dict[str, Any]) -> PairStatistics | None:
         """Return the statistics that belong to a record, None when they are lost."""
         known, path = record.get("statistics", ""), self._statistics_path
-        if known and path.is_file() and _file_digest(path) == known:
+        if known and self._statistics_digest() == known:
             try:
                 return load_statistics(path)
             except CheckpointError as error:
-                logger.warning("%s is not used: %s", path.name, error)
+                logger.warning("%s is made again: %s", path.name, error)
         return None
 
     def _count(self, pair: AlignedPair, monitor: Monitor) -> PairStatistics:
@@ -321,14 +352,10 @@ class Differencing:
                 save_path=path,
             )
             task._store.written.append(path)
+            logger.info("drawn: %s", path.name)
             drawn = [*(n for n in drawn if n != plot.name), plot.name]
             # Each picture counts from now on, whatever becomes of the next one.
             self._write_record({**record, "plots": drawn})
-
-
-def _file_digest(path: Path) -> str:
-    """Return the digest of a small file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _notes(scale: ScaleEstimate) -> tuple[str, ...]:
