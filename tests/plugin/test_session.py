@@ -115,9 +115,10 @@ def test_a_second_run_is_refused_while_one_goes_on(session, qtbot):
 
 
 def test_closing_ends_the_work(session, qtbot):
-    stopped = threading.Event()
+    begun, stopped = threading.Event(), threading.Event()
 
     def work(monitor):
+        begun.set()
         try:
             while True:
                 monitor.check()
@@ -125,5 +126,41 @@ def test_closing_ends_the_work(session, qtbot):
             stopped.set()
 
     session.jobs.start(work, title="endless", show_progress=False)
+    assert begun.wait(30)
     session.close()
     assert stopped.wait(30)
+
+
+def test_a_run_into_a_folder_that_cannot_be_used_is_refused(session, raw_dir):
+    session.set_source(raw_dir=raw_dir, output_dir=raw_dir / "processed")
+    with pytest.raises(ParameterError, match="lies in the raw folder"):
+        session.run(1, 1)
+    assert not session.jobs.is_busy
+    assert not (raw_dir / "processed").exists()
+
+
+def test_the_state_comes_with_what_the_results_say(finished, qtbot):
+    qtbot.waitUntil(lambda: bool(finished.status), timeout=LONG)
+    assert {line.state for line in finished.status} == {"valid"}
+    assert finished.stored_result["scale"]["kind"] == "moffat"
+    # Nothing is stored for a canvas that was never made.
+    with qtbot.waitSignal(finished.status_changed, timeout=LONG):
+        finished.set_params(pad=61)
+    assert finished.stored_result is None
+
+
+def test_raw_files_with_another_time_are_read_once(finished, qtbot, monkeypatch):
+    """A copy has other times; its content is compared once, not at every change."""
+    from napari_exo2micro.core.raw.fingerprint import RawFingerprint
+
+    qtbot.waitUntil(lambda: bool(finished.status), timeout=LONG)
+    asked: list[object] = []
+    kept = RawFingerprint.matches
+    monkeypatch.setattr(
+        RawFingerprint, "matches", lambda *a: asked.append(a) or kept(*a)
+    )
+    for width in (16, 17):
+        with qtbot.waitSignal(finished.status_changed, timeout=LONG):
+            finished.set_params(boundary_width=width)
+    assert finished.status[0].state == "valid"
+    assert asked == []

@@ -200,14 +200,14 @@ def place_layers(viewer: ViewerModel, specs: Iterable[LayerSpec]) -> list[Layer]
         else:
             _keep_choices(old[-1], layer)
             index = viewer.layers.index(old[-1])
-            active = viewer.layers.selection.active in old
+            chosen = viewer.layers.selection.active
             for one in old[:-1]:
                 viewer.layers.remove(one)
                 index = viewer.layers.index(old[-1])
             viewer.layers.remove(old[-1])
             viewer.layers.insert(index, layer)
-            if active:
-                viewer.layers.selection.active = layer
+            # napari chooses what was added last.
+            viewer.layers.selection.active = layer if chosen in old else chosen
         placed.append(layer)
     return placed
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from napari.components import ViewerModel
 from qtpy.QtCore import QCoreApplication, QEvent, QObject, Signal
@@ -19,13 +19,21 @@ from napari_exo2micro.core.defaults import (
     non_default_params,
 )
 from napari_exo2micro.core.errors import ParameterError
-from napari_exo2micro.core.monitor import Monitor
+from napari_exo2micro.core.folders import output_problem
 from napari_exo2micro.core.parameter import ParameterValue
-from napari_exo2micro.core.pipeline import SampleDye
-from napari_exo2micro.core.stages import STAGES
+from napari_exo2micro.plugin.front_layers import place_stage
 from napari_exo2micro.plugin.jobs import Job, Jobs
-from napari_exo2micro.plugin.layers import LayerSpec, place_layers
-from napari_exo2micro.plugin.stage_layers import stage_specs
+from napari_exo2micro.plugin.task_source import (
+    TaskSource,
+    read_status,
+    run_stages,
+    stored_layers,
+)
+
+if TYPE_CHECKING:
+    from napari_exo2micro.core.checkpoint import CheckpointStatus
+    from napari_exo2micro.core.pipeline import SampleDye
+    from napari_exo2micro.plugin.layers import LayerSpec
 
 __all__ = ["Session"]
 
@@ -67,8 +75,13 @@ class Session(QObject):
         self.sample = ""
         self.dye = ""
         self.checkpoint_format = "both"
+        #: What the last run returned, None before one and after another choice.
         self.last_result: dict[str, Any] | None = None
+        #: What the valid results on disk say, as a run returns it; None without any.
+        self.stored_result: dict[str, Any] | None = None
+        self._status: list[CheckpointStatus] = []
         self._params = default_params()
+        self._task_source: TaskSource | None = None
         self._shown_stage = 1
         self._window: QObject | None = None
         application = QCoreApplication.instance()
@@ -152,6 +165,7 @@ class Session(QObject):
             self.checkpoint_format = checkpoint_format
         if self._source() != before:
             self.last_result = None
+            self._task_source = None
             self.source_changed.emit()
             self.refresh_status()
 
@@ -172,20 +186,23 @@ class Session(QObject):
         ParameterError
             When none is chosen yet, or a name cannot be used.
         """
+        return self._tasks().task(self._params)
+
+    def _tasks(self) -> TaskSource:
         if not (self.sample and self.dye):
             raise ParameterError(
                 "no sample is chosen yet; choose the raw folder, the sample and the "
                 "dye at the top of the workbench"
             )
-        task = SampleDye(
-            self.sample,
-            self.dye,
-            output_dir=self.output_dir,
-            raw_dir=self.raw_dir or Path("raw"),
-            checkpoint_format=self.checkpoint_format,
-        )
-        task.set_params(**self._params)
-        return task
+        if self._task_source is None:
+            self._task_source = TaskSource(
+                self.sample,
+                self.dye,
+                self.output_dir,
+                self.raw_dir or Path("raw"),
+                self.checkpoint_format,
+            )
+        return self._task_source
 
     # Parameters ----------------------------------------------------------------
 
@@ -243,21 +260,33 @@ class Session(QObject):
     def refresh_status(self) -> None:
         """Read in the background what is valid, stale or missing."""
         if not (self.sample and self.dye):
-            self.status_changed.emit([])
-            return
-        try:
-            task = self.task()
-        except ParameterError:
-            self.status_changed.emit([])
+            self._on_status(([], None))
             return
         self.jobs.start(
-            _read_status,
+            read_status,
             title="reading the state of the files",
-            on_result=self.status_changed.emit,
+            on_result=self._on_status,
+            on_error=self._on_no_status,
             newest="status",
             show_progress=False,
-            task=task,
+            source=self._tasks(),
+            params=dict(self._params),
         )
+
+    @property
+    def status(self) -> list[CheckpointStatus]:
+        """The check-list as it was read last; see `status_changed`."""
+        return list(self._status)
+
+    def _on_status(
+        self, read: tuple[list[CheckpointStatus], dict[str, Any] | None]
+    ) -> None:
+        self._status, self.stored_result = read
+        self.status_changed.emit(self.status)
+
+    def _on_no_status(self, _error: str) -> None:
+        # A name that cannot be used: what asks for a run is told so.
+        self._on_status(([], None))
 
     def run(
         self,
@@ -273,24 +302,28 @@ class Session(QObject):
         Raises
         ------
         ParameterError
-            When no sample is chosen yet.
+            When no sample is chosen yet, or the results folder cannot be used.
         RuntimeError
             When a run goes on already.
         """
-        task = self.task()
+        tasks = self._tasks()
+        problem = output_problem(self.output_dir, self.raw_dir)
+        if problem:
+            raise ParameterError(problem)
         numbers = f"stage {from_stage}"
         if to_stage != from_stage:
             numbers = f"stages {from_stage} to {to_stage}"
         return self.jobs.start(
-            _run_stages,
-            title=f"{task.sample} {task.dye}, {numbers}",
+            run_stages,
+            title=f"{self.sample} {self.dye}, {numbers}",
             on_sent=self._on_stage,
             on_result=self._on_run,
             on_error=on_error,
             on_progress=on_progress,
             on_finished=self.refresh_status,
             exclusive=True,
-            task=task,
+            source=tasks,
+            params=dict(self._params),
             from_stage=from_stage,
             to_stage=to_stage,
             force=force,
@@ -300,8 +333,16 @@ class Session(QObject):
         self,
         *,
         on_error: Callable[[str], None] | None = None,
+        on_result: Callable[[int], None] | None = None,
     ) -> Job:
         """Show the layers of all stages that have valid results.
+
+        Parameters
+        ----------
+        on_error : callable, optional
+            Takes the error's text.
+        on_result : callable, optional
+            Takes the number of layers that are shown when all are.
 
         Raises
         ------
@@ -309,19 +350,23 @@ class Session(QObject):
             When no sample is chosen yet.
         """
         return self.jobs.start(
-            _all_specs,
+            stored_layers,
             title="opening the results",
             on_sent=self._on_stage,
+            on_result=on_result,
             on_error=on_error,
             newest="show results",
-            task=self.task(),
+            source=self._tasks(),
+            params=dict(self._params),
         )
 
     def _on_stage(self, sent: tuple[int, list[LayerSpec]]) -> None:
         number, specs = sent
-        place_layers(self.viewer, specs)
+        place_stage(self.viewer, number, specs)
         if specs:
             self.results_changed.emit(number)
+        if self.jobs.is_busy:
+            self.refresh_status()
 
     def _on_run(self, result: dict[str, Any]) -> None:
         self.last_result = result
@@ -332,34 +377,3 @@ def _end(key: int) -> None:
     session = _SESSIONS.pop(key, None)
     if session is not None:
         session.jobs.close()
-
-
-def _read_status(task: SampleDye, monitor: Monitor) -> Any:
-    monitor.check()
-    return task.status()
-
-
-def _run_stages(
-    task: SampleDye,
-    from_stage: int,
-    to_stage: int,
-    force: bool,
-    monitor: Monitor,
-    send: Callable[[Any], None],
-) -> dict[str, Any]:
-    """Run stages and send the layers of each one that has ended."""
-
-    def ended(number: int) -> None:
-        send((number, stage_specs(task, number)))
-
-    return task.run(from_stage, to_stage, force, monitor, ended)
-
-
-def _all_specs(
-    task: SampleDye, monitor: Monitor, send: Callable[[Any], None]
-) -> dict[str, Any]:
-    """Send the layers of every stage, then return the result that is on disk."""
-    for number in sorted(STAGES):
-        monitor.check()
-        send((number, stage_specs(task, number)))
-    return task.result()

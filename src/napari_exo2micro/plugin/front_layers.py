@@ -1,0 +1,94 @@
+"""Which layers are in front after a stage: those that a person waited for.
+
+Only layers that are new decide. When a stage runs again its layers are replaced in
+their places, and what a person shows or hides stays as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from napari.components import ViewerModel
+from napari.layers import Layer
+
+from napari_exo2micro.plugin.layers import (
+    LayerSpec,
+    about,
+    find_layers,
+    place_layers,
+)
+
+__all__ = ["place_stage"]
+
+# Roles that are shown together once the last of them has come, the best last: the
+# overlay of the pair as it is aligned so far, and at the end the difference alone.
+_PICTURES: tuple[tuple[str, ...], ...] = (
+    ("pre", "post"),
+    ("aligned 2", "post", "ring pre", "ring post"),
+    ("aligned 3", "post"),
+    ("difference",),
+)
+
+
+def place_stage(
+    viewer: ViewerModel, number: int, specs: Sequence[LayerSpec]
+) -> list[Layer]:
+    """Add or replace the layers of a stage and bring what is new to the front.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+        The viewer.
+    number : int
+        The stage; of a stage after the fourth its new layers are shown, no other
+        is hidden.
+    specs : sequence of LayerSpec
+        Its layers, of one sample and dye, bottom first.
+
+    Returns
+    -------
+    list of Layer
+        The layers, new or replaced.
+    """
+    if not specs:
+        return []
+    sample, dye = (str(specs[0].about.get(name, "")) for name in ("sample", "dye"))
+    own = find_layers(viewer, sample=sample, dye=dye)
+    before = {str(about(layer).get("role")) for layer in own}
+    placed = place_layers(viewer, specs)
+    if not before:
+        _hide_others(viewer, sample, dye)
+        viewer.reset_view()
+    if number <= len(_PICTURES):
+        _bring_forward(viewer, sample, dye, _PICTURES[number - 1], before)
+    return placed
+
+
+def _bring_forward(
+    viewer: ViewerModel,
+    sample: str,
+    dye: str,
+    picture: tuple[str, ...],
+    before: set[str],
+) -> None:
+    """Show the layers of a picture and hide other images, if its main one is new."""
+    if picture[0] in before:
+        return
+    own = find_layers(viewer, sample=sample, dye=dye)
+    roles = [str(about(layer).get("role")) for layer in own]
+    if picture[0] not in roles:
+        return
+    for layer, role in zip(own, roles, strict=True):
+        if role in picture:
+            layer.visible = True
+        elif role in before:
+            layer.visible = False
+    viewer.layers.selection.active = own[roles.index(picture[0])]
+
+
+def _hide_others(viewer: ViewerModel, sample: str, dye: str) -> None:
+    """Hide what is ours and of another sample or dye: pictures would mix."""
+    for layer in find_layers(viewer):
+        known = about(layer)
+        if (known.get("sample"), known.get("dye")) != (sample, dye):
+            layer.visible = False

@@ -1,0 +1,76 @@
+"""Which layers are in front after a stage; a person's own choices stay."""
+
+from __future__ import annotations
+
+import pytest
+
+from napari_exo2micro.plugin.front_layers import place_stage
+from napari_exo2micro.plugin.layers import about, find_layers
+from napari_exo2micro.plugin.stage_layers import stage_specs
+
+
+@pytest.fixture
+def stages(finished):
+    task = finished.task()
+    return {number: stage_specs(task, number) for number in (1, 2, 3, 4)}
+
+
+def shown(viewer, sample="Rock"):
+    return {
+        about(layer)["role"]
+        for layer in find_layers(viewer, sample=sample)
+        if layer.visible
+    }
+
+
+def test_each_stage_brings_its_picture_to_the_front(viewer, stages):
+    wanted = {
+        1: ({"pre", "post"}, "pre"),
+        2: ({"aligned 2", "post", "ring pre", "ring post"}, "aligned 2"),
+        3: ({"aligned 3", "post"}, "aligned 3"),
+        4: ({"difference"}, "difference"),
+    }
+    for number, (roles, active) in wanted.items():
+        place_stage(viewer, number, stages[number])
+        assert shown(viewer) == roles
+        assert about(viewer.layers.selection.active)["role"] == active
+    (post,) = find_layers(viewer, "post")
+    (pre,) = find_layers(viewer, "aligned 3")
+    assert post.blending == pre.blending == "additive"
+
+
+def test_a_stage_that_runs_again_changes_nothing_of_what_is_shown(viewer, stages):
+    for number in stages:
+        place_stage(viewer, number, stages[number])
+    (post,) = find_layers(viewer, "post")
+    (difference,) = find_layers(viewer, "difference")
+    post.visible, difference.visible = True, False
+    viewer.layers.selection.active = post
+    before = shown(viewer)
+    camera = getattr(viewer, "scene", viewer).camera  # napari from 0.9 on
+    camera.zoom, camera.center = 3.0, (0.0, 10.0, 20.0)
+    for number in stages:
+        place_stage(viewer, number, stages[number])
+    assert shown(viewer) == before
+    assert about(viewer.layers.selection.active)["role"] == "post"
+    assert camera.zoom == 3.0
+    assert tuple(camera.center)[-2:] == (10.0, 20.0)
+
+
+def test_another_sample_comes_without_the_first_one_behind_it(viewer, stages, finished):
+    for number in stages:
+        place_stage(viewer, number, stages[number])
+    viewer.add_points([[1.0, 2.0]], name="a person's own")
+    specs = stage_specs(finished.task(), 1)
+    for spec in specs:
+        spec.about["sample"] = "Other"
+    place_stage(viewer, 1, specs)
+    assert shown(viewer) == set()
+    assert shown(viewer, "Other") == {"pre", "post"}
+    assert viewer.layers["a person's own"].visible
+
+
+def test_nothing_is_fitted_or_hidden_without_layers(viewer):
+    viewer.add_points([[1.0, 2.0]])
+    assert place_stage(viewer, 1, []) == []
+    assert viewer.layers[0].visible
