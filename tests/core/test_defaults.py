@@ -19,6 +19,7 @@ from napari_exo2micro.core.defaults import (
     unregister_parameter,
 )
 from napari_exo2micro.core.errors import ParameterError
+from napari_exo2micro.core.parameter import parameter
 from napari_exo2micro.core.stages import Stage, register_stage, unregister_stage
 
 # The table of the reference system: names, order, defaults and abbreviations.
@@ -234,3 +235,40 @@ def test_a_new_stage_extends_names_and_the_last_number():
     assert defaults.MAX_STAGE == 4
     with pytest.raises(ParameterError, match="number 5"):
         register_stage(Stage(7, "07_x", "x", "_run", ()))
+
+
+def test_every_parameter_has_a_label_of_its_own_and_a_group():
+    for stage in STAGE_NAMES:
+        own = [p for p in PARAMETER_REGISTRY.values() if p.stage == stage]
+        assert len({p.title for p in own}) == len(own)
+        assert all(p.label and p.group for p in own)
+
+
+def test_a_parameter_without_label_is_called_by_its_name_in_words():
+    entry = register_parameter("grain_size", 3, "grain", 4, "Size.", minimum=1)
+    try:
+        assert entry.title == "grain size"
+        assert entry.group == ""
+    finally:
+        unregister_parameter("grain_size")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("boundary_width", "1 to 200 px at coarse scale"),
+        ("stopdelta", "above 0 to 1"),
+        ("interpolation", "linear, cubic, lanczos"),
+        ("use_edges", ""),
+    ],
+)
+def test_limits_in_words(name, words):
+    assert PARAMETER_REGISTRY[name].limits() == words
+
+
+def test_limits_with_one_side_only():
+    limits = {"minimum": 1, "unit": "px"}
+    assert parameter("a", 2, "a", 4, "A.", **limits).limits() == "from 1 px"
+    limits["exclusive_minimum"] = True
+    assert parameter("a", 2, "a", 4, "A.", **limits).limits() == "above 1 px"
+    assert parameter("a", 2, "a", 4, "A.", maximum=9).limits() == "to 9"

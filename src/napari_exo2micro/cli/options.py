@@ -253,16 +253,7 @@ def _option(entry: Parameter) -> inspect.Parameter:
 
 def default_and_limits(entry: Parameter) -> str:
     """Return what stands in brackets: ``15; 1 to 200 px``."""
-    limits = ""
-    if entry.minimum is not None and entry.maximum is not None:
-        low = f"above {entry.minimum:g}" if entry.exclusive_minimum else entry.minimum
-        low = low if isinstance(low, str) else f"{low:g}"
-        limits = f"{low} to {entry.maximum:g}"
-    elif entry.minimum is not None:
-        limits = f"{'above' if entry.exclusive_minimum else 'from'} {entry.minimum:g}"
-    words = f"{limits} {entry.unit}".strip()
-    if entry.choices:
-        words = ", ".join(entry.choices)
+    words = entry.limits()
     return _words(entry.default) + (f"; {words}" if words else "")
 
 

@@ -43,6 +43,12 @@ class Parameter:
         The values that a string can take.
     unit : str
         For people, for example "px" or "deg".
+    label : str
+        What a form calls it, in plain words; `title` when empty.
+    group : str
+        Heading under which a form shows it, within its stage.
+    rare : bool
+        Seldom needs a change: a form folds a group away that holds nothing else.
     """
 
     name: str
@@ -57,6 +63,9 @@ class Parameter:
     exclusive_minimum: bool = False
     choices: tuple[str, ...] = ()
     unit: str = ""
+    label: str = ""
+    group: str = ""
+    rare: bool = False
 
     def __iter__(self) -> Iterator[Any]:
         """Yield default, abbreviation, stage and description."""
@@ -65,6 +74,11 @@ class Parameter:
     def __getitem__(self, index: int) -> Any:
         """Return default, abbreviation, stage or description by its place."""
         return tuple(self)[index]
+
+    @property
+    def title(self) -> str:
+        """What a person reads: the label, else the name in words."""
+        return self.label or self.name.replace("_", " ")
 
     def check(self, value: Any) -> ParameterValue:
         """Return `value` as this parameter's type.
@@ -103,6 +117,22 @@ class Parameter:
             value > self.minimum if self.exclusive_minimum else value >= self.minimum
         )
         return above and (self.maximum is None or value <= self.maximum)
+
+    def limits(self) -> str:
+        """Return the range or the choices with the unit: ``1 to 200 px``.
+
+        Empty when there is no limit.
+        """
+        if self.choices:
+            return ", ".join(self.choices)
+        words = ""
+        if self.minimum is not None:
+            words = f"{'above ' if self.exclusive_minimum else ''}{self.minimum:g}"
+            if self.maximum is None and not self.exclusive_minimum:
+                words = f"from {words}"
+        if self.maximum is not None:
+            words = f"{words} to {self.maximum:g}" if words else f"to {self.maximum:g}"
+        return f"{words} {self.unit}".strip()
 
     def wanted(self) -> str:
         """Return in words what values the parameter takes."""

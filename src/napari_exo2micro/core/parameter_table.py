@@ -17,6 +17,8 @@ PARAMETERS: tuple[Parameter, ...] = (
         minimum=0,
         maximum=20000,
         unit="px",
+        label="empty margin",
+        group="Canvas",
     ),
     parameter(
         "use_edges",
@@ -24,6 +26,8 @@ PARAMETERS: tuple[Parameter, ...] = (
         "ue",
         2,
         "The coarse search compares the section's outline; off: its brightness.",
+        label="compare outlines",
+        group="Outline rings",
     ),
     parameter(
         "boundary_width",
@@ -34,6 +38,8 @@ PARAMETERS: tuple[Parameter, ...] = (
         minimum=1,
         maximum=200,
         unit="px at coarse scale",
+        label="ring thickness",
+        group="Outline rings",
     ),
     parameter(
         "boundary_smooth",
@@ -44,8 +50,18 @@ PARAMETERS: tuple[Parameter, ...] = (
         minimum=0,
         maximum=200,
         unit="px at coarse scale",
+        label="ring softness",
+        group="Outline rings",
     ),
-    parameter("rotation_search", True, "rs", 2, "Search over turns."),
+    parameter(
+        "rotation_search",
+        True,
+        "rs",
+        2,
+        "Search over turns.",
+        label="search turns",
+        group="Coarse search",
+    ),
     parameter(
         "angle_range",
         20.0,
@@ -55,6 +71,8 @@ PARAMETERS: tuple[Parameter, ...] = (
         minimum=0,
         maximum=180,
         unit="deg",
+        label="turns up to ±",
+        group="Coarse search",
     ),
     parameter(
         "angle_step",
@@ -65,8 +83,18 @@ PARAMETERS: tuple[Parameter, ...] = (
         minimum=0.05,
         maximum=45,
         unit="deg",
+        label="step of turns",
+        group="Coarse search",
     ),
-    parameter("scale_search", True, "ss", 2, "Search over magnifications."),
+    parameter(
+        "scale_search",
+        True,
+        "ss",
+        2,
+        "Search over magnifications.",
+        label="search magnifications",
+        group="Coarse search",
+    ),
     parameter(
         "scale_min",
         0.85,
@@ -75,6 +103,8 @@ PARAMETERS: tuple[Parameter, ...] = (
         "Smallest magnification tried.",
         minimum=0.2,
         maximum=5,
+        label="smallest magnification",
+        group="Coarse search",
     ),
     parameter(
         "scale_max",
@@ -84,6 +114,8 @@ PARAMETERS: tuple[Parameter, ...] = (
         "Largest magnification tried.",
         minimum=0.2,
         maximum=5,
+        label="largest magnification",
+        group="Coarse search",
     ),
     parameter(
         "scale_step",
@@ -93,6 +125,8 @@ PARAMETERS: tuple[Parameter, ...] = (
         "Step of the search over magnifications.",
         minimum=0.001,
         maximum=1,
+        label="step of magnifications",
+        group="Coarse search",
     ),
     parameter(
         "multiscale",
@@ -101,6 +135,8 @@ PARAMETERS: tuple[Parameter, ...] = (
         2,
         "Run the coarse search before ICP; off: ICP starts from the images as "
         "they lie.",
+        label="do the coarse search",
+        group="Coarse search",
     ),
     parameter(
         "down_scale",
@@ -110,6 +146,8 @@ PARAMETERS: tuple[Parameter, ...] = (
         "Sets the coarse scale (a quarter of it) and that of the alignment pictures.",
         minimum=0.01,
         maximum=1,
+        label="working resolution",
+        group="Coarse search",
     ),
     parameter(
         "max_translation",
@@ -120,6 +158,9 @@ PARAMETERS: tuple[Parameter, ...] = (
         minimum=0,
         maximum=20000,
         unit="px",
+        label="extra shift up to",
+        group="Limits of the outline fit (ICP)",
+        rare=True,
     ),
     parameter(
         "max_rotation",
@@ -130,6 +171,9 @@ PARAMETERS: tuple[Parameter, ...] = (
         minimum=0,
         maximum=180,
         unit="deg",
+        label="extra turn up to",
+        group="Limits of the outline fit (ICP)",
+        rare=True,
     ),
     parameter(
         "max_scale_delta",
@@ -139,6 +183,9 @@ PARAMETERS: tuple[Parameter, ...] = (
         "Largest deviation of either ICP magnification from 1.",
         minimum=0,
         maximum=1,
+        label="change of magnification up to",
+        group="Limits of the outline fit (ICP)",
+        rare=True,
     ),
     parameter(
         "max_scale_diff",
@@ -148,6 +195,9 @@ PARAMETERS: tuple[Parameter, ...] = (
         "Largest difference between the two ICP magnifications.",
         minimum=0,
         maximum=1,
+        label="stretch up to",
+        group="Limits of the outline fit (ICP)",
+        rare=True,
     ),
     parameter(
         "save_all_intermediates",
@@ -155,6 +205,9 @@ PARAMETERS: tuple[Parameter, ...] = (
         "sai",
         2,
         "Also keep the image as the coarse search alone would align it.",
+        label="also keep the coarse result",
+        group="Extra files",
+        rare=True,
     ),
     parameter(
         "fine_ecc",
@@ -162,9 +215,21 @@ PARAMETERS: tuple[Parameter, ...] = (
         "fecc",
         2,
         "Maximise the correlation (ECC, homography) after ICP: 'stage 2.5'.",
+        label="maximise the correlation",
+        group="Fine alignment (ECC)",
+        rare=True,
     ),
     parameter(
-        "stopit", 500, "sit", 2, "Iterations of the ECC.", minimum=1, maximum=100000
+        "stopit",
+        500,
+        "sit",
+        2,
+        "Iterations of the ECC.",
+        minimum=1,
+        maximum=100000,
+        label="iterations at most",
+        group="Fine alignment (ECC)",
+        rare=True,
     ),
     parameter(
         "stopdelta",
@@ -175,6 +240,9 @@ PARAMETERS: tuple[Parameter, ...] = (
         minimum=0,
         maximum=1,
         exclusive_minimum=True,
+        label="stop at a gain below",
+        group="Fine alignment (ECC)",
+        rare=True,
     ),
     parameter(
         "interior_ecc",
@@ -183,6 +251,8 @@ PARAMETERS: tuple[Parameter, ...] = (
         3,
         "Refine the alignment on the section's interior (the name is historical: "
         "features and tiles are matched); off: stage 2 stands.",
+        label="refine on the interior",
+        group="Matching",
     ),
     parameter(
         "interior_blur_base",
@@ -194,6 +264,8 @@ PARAMETERS: tuple[Parameter, ...] = (
         minimum=0,
         maximum=200,
         unit="px",
+        label="blur before matching",
+        group="Matching",
     ),
     parameter(
         "interior_max_correction",
@@ -205,6 +277,8 @@ PARAMETERS: tuple[Parameter, ...] = (
         exclusive_minimum=True,
         maximum=20000,
         unit="px",
+        label="largest correction",
+        group="Limits",
     ),
     parameter(
         "interior_min_inlier_ratio",
@@ -214,6 +288,8 @@ PARAMETERS: tuple[Parameter, ...] = (
         "Smallest share of the matches that must agree on one homography.",
         minimum=0,
         maximum=1,
+        label="smallest share that agrees",
+        group="Limits",
     ),
     parameter(
         "scale_percentile",
@@ -224,6 +300,8 @@ PARAMETERS: tuple[Parameter, ...] = (
         minimum=0,
         maximum=100,
         unit="%",
+        label="scale from a percentile",
+        group="Further scales",
     ),
     parameter(
         "manual_scale",
@@ -234,6 +312,8 @@ PARAMETERS: tuple[Parameter, ...] = (
         minimum=0,
         maximum=1000,
         exclusive_minimum=True,
+        label="scale by hand",
+        group="Further scales",
     ),
     # Beyond the reference system's table, so after it: old suffixes stay as they are.
     parameter(
@@ -243,6 +323,8 @@ PARAMETERS: tuple[Parameter, ...] = (
         2,
         "When the outline cannot decide, search on features for any turn and for "
         "mirror images.",
+        label="try any turn and mirror images",
+        group="Coarse search",
     ),
     parameter(
         "interpolation",
@@ -252,6 +334,8 @@ PARAMETERS: tuple[Parameter, ...] = (
         "How the pre-stain image is resampled, once: linear is smoothest and fastest, "
         "cubic (Keys) keeps structures where they are, lanczos keeps most detail.",
         choices=("linear", "cubic", "lanczos"),
+        label="resampling",
+        group="Resampling",
     ),
     parameter(
         "offset_correction",
@@ -260,5 +344,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         4,
         "Estimate a constant offset between the images and take it off when it is "
         "significant.",
+        label="take off a constant offset",
+        group="Offset",
     ),
 )

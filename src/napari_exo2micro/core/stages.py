@@ -25,6 +25,8 @@ class Stage:
         The method of `SampleDye` that does the work; takes ``force=False``.
     checkpoints : tuple of str
         The images that the stage always leaves.
+    purpose : str
+        What it does and when its parameters need a change, for a form.
     """
 
     number: int
@@ -32,19 +34,30 @@ class Stage:
     title: str
     method: str
     checkpoints: tuple[str, ...]
+    purpose: str = ""
 
 
 #: number -> `Stage`, in the order of the run.
 STAGES: dict[int, Stage] = {
     stage.number: stage
     for stage in (
-        Stage(1, "01_padded", "padding", "_run_stage_1_padding", ("post", "pre")),
+        Stage(
+            1,
+            "01_padded",
+            "padding",
+            "_run_stage_1_padding",
+            ("post", "pre"),
+            "Puts both images on one larger canvas. Widen the margin when the sections "
+            "lie so far apart that a part of one would be cut off.",
+        ),
         Stage(
             2,
             "02_icp_aligned",
             "boundary alignment",
             "_run_stage_2_boundary",
             ("pre",),
+            "Lays the outline of the pre-stain section on that of the post-stain one. "
+            "Change something when the two outlines do not lie on each other.",
         ),
         Stage(
             3,
@@ -52,6 +65,8 @@ STAGES: dict[int, Stage] = {
             "interior alignment",
             "_run_stage_3_interior",
             ("pre",),
+            "Finds the same grains in both images and lays them on each other to a "
+            "fraction of a pixel. Change something when grains show coloured edges.",
         ),
         Stage(
             4,
@@ -59,6 +74,9 @@ STAGES: dict[int, Stage] = {
             "scale and difference",
             "_run_stage_4_diagnostics",
             ("difference",),
+            "Scales the pre-stain image to the brightness of the minerals after "
+            "staining and subtracts it: what remains is stain. Set a scale by hand "
+            "when minerals remain visible in the difference.",
         ),
     )
 }
