@@ -164,3 +164,17 @@ def test_raw_files_with_another_time_are_read_once(finished, qtbot, monkeypatch)
             finished.set_params(boundary_width=width)
     assert finished.status[0].state == "valid"
     assert asked == []
+
+
+def test_a_form_is_asked_before_a_run_as_long_as_it_lives(session):
+    class Form:
+        def refusal(self):
+            return "the ring is no number"
+
+    form = Form()
+    session.add_check(form.refusal)
+    with pytest.raises(ParameterError, match="the ring is no number"):
+        session.run(1, 1)
+    assert not session.jobs.is_busy
+    del form
+    session.run(1, 1).cancel()

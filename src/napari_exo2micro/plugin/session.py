@@ -84,6 +84,7 @@ class Session(QObject):
         self._task_source: TaskSource | None = None
         self._shown_stage = 1
         self._window: QObject | None = None
+        self._checks: list[weakref.WeakMethod[Callable[[], str]]] = []
         application = QCoreApplication.instance()
         if application is not None:
             application.aboutToQuit.connect(self.close)
@@ -288,6 +289,23 @@ class Session(QObject):
         # A name that cannot be used: what asks for a run is told so.
         self._on_status(([], None))
 
+    def add_check(self, check: Callable[[], str]) -> None:
+        """Have a form asked before each run; it is forgotten with its form.
+
+        Parameters
+        ----------
+        check : bound method
+            Returns why nothing can be run, for example that something typed is not
+            a value; empty when it can.
+        """
+        self._checks.append(weakref.WeakMethod(check))
+
+    def _why_not(self) -> str:
+        living = [(check, check()) for check in self._checks]
+        self._checks = [check for check, method in living if method is not None]
+        reasons = (method() for _, method in living if method is not None)
+        return next(filter(None, reasons), "")
+
     def run(
         self,
         from_stage: int,
@@ -302,12 +320,13 @@ class Session(QObject):
         Raises
         ------
         ParameterError
-            When no sample is chosen yet, or the results folder cannot be used.
+            When no sample is chosen yet, the results folder cannot be used, or a
+            form shows what is no value.
         RuntimeError
             When a run goes on already.
         """
         tasks = self._tasks()
-        problem = output_problem(self.output_dir, self.raw_dir)
+        problem = self._why_not() or output_problem(self.output_dir, self.raw_dir)
         if problem:
             raise ParameterError(problem)
         numbers = f"stage {from_stage}"
