@@ -7,11 +7,13 @@ __all__ = [
     "CheckpointError",
     "DataWarning",
     "Exo2MicroError",
+    "LockedError",
     "OutputError",
     "ParameterError",
     "RawDataError",
     "RawFileNotFoundError",
     "RegistrationError",
+    "ResourceError",
 ]
 
 
@@ -48,6 +50,14 @@ class OutputError(Exo2MicroError, OSError):
     def __str__(self) -> str:
         """Return the message alone, without the errno form of `OSError`."""
         return str(self.args[0]) if self.args else ""
+
+
+class LockedError(OutputError):
+    """Another run works on the same sample and dye in the same output folder."""
+
+
+class ResourceError(Exo2MicroError, RuntimeError):
+    """Memory, disk or time are not enough for what was asked."""
 
 
 class RegistrationError(Exo2MicroError):
