@@ -47,6 +47,14 @@ def shared_results(
     return folder
 
 
+@pytest.fixture(autouse=True)
+def own_recent_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests leave the lists of recent folders and presets of a person alone."""
+    from napari_exo2micro.plugin import recent
+
+    monkeypatch.setattr(recent, "recent_file", lambda: tmp_path / "recent.json")
+
+
 @pytest.fixture
 def raw_dir(tmp_path: Path, shared_raw_dir: Path) -> Path:
     """A raw folder of the test's own."""

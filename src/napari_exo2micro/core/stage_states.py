@@ -1,0 +1,92 @@
+"""The state of each stage in one word: from the check-list and the verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from napari_exo2micro.core.checkpoint import CheckpointStatus
+from napari_exo2micro.core.stages import STAGES
+
+__all__ = ["StageState", "stage_states"]
+
+
+@dataclass(frozen=True, slots=True)
+class StageState:
+    """What a stage's results are worth now.
+
+    Attributes
+    ----------
+    number : int
+        Of the stage.
+    state : str
+        ``'missing'``: it has not run with these parameters. ``'stale'``: results
+        exist and are not used. ``'valid'``: they are used. ``'fell_back'``,
+        ``'failed'``, ``'skipped'``: they are valid, and the stage says so of its
+        own work.
+    reason : str
+        Why, in words; empty when there is nothing to say.
+    """
+
+    number: int
+    state: Literal["valid", "stale", "missing", "fell_back", "failed", "skipped"]
+    reason: str = ""
+
+
+def stage_states(
+    lines: Iterable[CheckpointStatus], result: Mapping[str, Any] | None = None
+) -> dict[int, StageState]:
+    """Return the state of each stage.
+
+    Parameters
+    ----------
+    lines : iterable of CheckpointStatus
+        As `SampleDye.status` returns them.
+    result : mapping, optional
+        As `SampleDye.result` returns it, for the verdicts.
+
+    Returns
+    -------
+    dict
+        Number -> state, for every stage that there is.
+    """
+    known = list(lines)
+    verdicts = _verdicts(result or {})
+    return {
+        number: _state(
+            number,
+            [line for line in known if line.stage == number],
+            verdicts.get(number, {}),
+        )
+        for number in sorted(STAGES)
+    }
+
+
+def _verdicts(result: Mapping[str, Any]) -> dict[int, Mapping[str, Any]]:
+    found = {int(number): one for number, one in result.get("registration", {}).items()}
+    of_scale = (result.get("scale") or {}).get("verdict")
+    return {**found, 4: of_scale} if of_scale else found
+
+
+def _state(
+    number: int, lines: list[CheckpointStatus], verdict: Mapping[str, Any]
+) -> StageState:
+    images = [line for line in lines if line.kind == "checkpoint"]
+    if not images or all(line.state == "missing" for line in images):
+        return StageState(number, "missing")
+    for line in images:
+        if line.state == "stale":
+            return StageState(number, "stale", line.reason)
+    for line in images:
+        if line.state == "missing":
+            return StageState(number, "missing", f"{line.path.name} is missing")
+    for line in lines:
+        if line.state != "valid":
+            why = line.reason or "it is missing"
+            return StageState(number, "stale", f"the plot {line.path.name}: {why}")
+    state = verdict.get("state", "ok")
+    if state == "ok":
+        notes = (line.reason for line in images if line.reason)
+        return StageState(number, "valid", next(notes, ""))
+    return StageState(number, state, str(verdict.get("reason", "")))

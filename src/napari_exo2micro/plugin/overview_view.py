@@ -1,0 +1,95 @@
+"""What a raw folder holds, in words, with a list of what was left out and why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QLabel, QPlainTextEdit, QToolButton, QVBoxLayout, QWidget
+
+from napari_exo2micro.plugin.raw_overview import RawOverview
+
+__all__ = ["TROUBLE", "OverviewView", "words_label"]
+
+#: The style of words that deserve care; readable on dark and light themes.
+TROUBLE = "QLabel { background: #7a5a00; color: white; padding: 4px; }"
+
+
+def words_label(name: str, parent: QWidget, style: str = "") -> QLabel:
+    """Return a label for sentences: wrapped, selectable, hidden while empty."""
+    label = QLabel(parent)
+    label.setObjectName(name)
+    label.setWordWrap(True)
+    label.setTextFormat(Qt.TextFormat.PlainText)
+    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    label.setStyleSheet(style)
+    label.hide()
+    return label
+
+
+class OverviewView(QWidget):
+    """Shows a `RawOverview`.
+
+    Parameters
+    ----------
+    parent : QWidget, optional
+        As for any widget.
+    """
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("raw_overview")
+        self._words = words_label("raw_words", self)
+        self._why = QToolButton(self)
+        self._why.setObjectName("show_left_out")
+        self._why.setCheckable(True)
+        self._why.setToolTip("Show what cannot be used, and why.")
+        self._why.toggled.connect(lambda shown: self._details.setVisible(shown))
+        self._details = QPlainTextEdit(self)
+        self._details.setObjectName("left_out")
+        self._details.setReadOnly(True)
+        self._details.setMaximumHeight(130)
+        self._details.hide()
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._words)
+        layout.addWidget(self._why)
+        layout.addWidget(self._details)
+        self.say(None)
+
+    @property
+    def text(self) -> str:
+        """What it says of the folder."""
+        return self._words.text()
+
+    def say_looking(self, folder: Path) -> None:
+        """Say that a folder is being looked at."""
+        self._say(f"Looking into {folder} …", is_trouble=False)
+
+    def say(self, found: RawOverview | None, sample: str = "", dye: str = "") -> None:
+        """Show what a folder holds.
+
+        Parameters
+        ----------
+        found : RawOverview or None
+            None: no folder was chosen.
+        sample, dye : str
+            What is worked on; told when it is not in the folder.
+        """
+        text = found.in_words() if found else ""
+        missing = bool(found and found.pairs and sample)
+        missing = missing and found is not None and (sample, dye) not in found.pairs
+        if missing:
+            text += f"; {sample} / {dye} is not among them"
+        self._say(text, is_trouble=missing or bool(found and found.problem))
+        troubles = found.troubles if found else ()
+        self._why.setText(f"{len(troubles)} left out or odd: why?")
+        self._why.setVisible(bool(troubles))
+        self._details.setPlainText("\n\n".join(troubles))
+        if not troubles:
+            self._why.setChecked(False)
+
+    def _say(self, text: str, *, is_trouble: bool) -> None:
+        self._words.setText(text)
+        self._words.setStyleSheet(TROUBLE if is_trouble else "")
+        self._words.setVisible(bool(text))
