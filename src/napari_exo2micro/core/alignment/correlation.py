@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import product
 
 import cv2
 import numpy as np
@@ -19,6 +22,8 @@ from napari_exo2micro.core.transforms import Transform
 __all__ = ["Candidate", "Pattern", "grid_nodes", "refine_candidate", "search_grid"]
 
 FloatImage = NDArray[np.float32]
+
+_THREADS = min(4, os.cpu_count() or 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +140,6 @@ class _Correlator:
         np.add.at(grid, (yy, xx), post.values)
         self._spectrum = fft.rfft2(grid)
         self._norm = float(np.linalg.norm(grid))
-        self._scratch = np.zeros((self._side, self._side), np.float32)
 
     def __call__(self, angle_deg: float, scale: float, mirrored: bool) -> Candidate:
         """Return the best shift for one turn, magnification and hand."""
@@ -163,8 +167,7 @@ class _Correlator:
         norm = float(np.linalg.norm(warped)) * self._norm
         if norm <= 0.0:
             return Candidate(angle_deg, scale, mirrored, 0.0, turned)
-        grid = self._scratch
-        grid[:] = 0.0
+        grid = np.zeros((self._side, self._side), np.float32)
         grid[: half + 1, : half + 1] = warped[half:, half:]
         grid[: half + 1, self._side - half :] = warped[half:, :half]
         grid[self._side - half :, : half + 1] = warped[:half, half:]
@@ -237,16 +240,21 @@ def search_grid(
     if not post.values.any() or not pre.values.any():
         return []
     correlate = _Correlator(post, pre, scales[0])
+    monitor = monitor or Monitor()
     found: list[tuple[int, int, Candidate]] = []
-    for hand in hands:
-        for i, scale in enumerate(scales):
-            if monitor is not None:
-                done = (hands.index(hand) * len(scales) + i) / len(scales) / len(hands)
-                monitor.report(done, "searching turns and magnifications")
-            for j, angle in enumerate(angles):
-                if monitor is not None:
-                    monitor.check()
-                found.append((i, j, correlate(angle, scale, hand)))
+    total = len(hands) * len(scales)
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for done, (hand, (i, scale)) in enumerate(product(hands, enumerate(scales))):
+            monitor.report(done / total, "searching turns and magnifications")
+
+            def look(
+                angle: float, scale: float = scale, hand: bool = hand
+            ) -> Candidate:
+                monitor.check()
+                return correlate(angle, scale, hand)
+
+            # Threads change the time alone: the order is that of the angles.
+            found.extend((i, j, c) for j, c in enumerate(pool.map(look, angles)))
     found.sort(key=lambda entry: (-entry[2].score, entry[0], entry[1]))
     kept: list[tuple[int, int, Candidate]] = []
     for i, j, candidate in found:

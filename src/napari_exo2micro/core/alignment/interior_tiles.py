@@ -34,6 +34,7 @@ from napari_exo2micro.core.transforms import Transform
 __all__ = [
     "MIN_TILES",
     "MIN_TILE_SHARE",
+    "ReducedTiles",
     "TileRefinement",
     "align_reduced_tiles",
     "refine_on_tiles",
@@ -108,7 +109,42 @@ def _targets(
     return source, transform(place), np.linalg.inv(covariance)
 
 
-def align_reduced_tiles(pair: InteriorPair, start: Transform) -> Transform | None:
+@dataclass(frozen=True, slots=True)
+class ReducedTiles:
+    """What tiles of the reduced images say.
+
+    Attributes
+    ----------
+    transform : Transform
+        Post to pre on the canvas: a similarity, to a few hundredths of a px of the
+        reduced images.
+    n_agreeing, n_found, n_tried : int
+        Tiles that agree on it, that match anywhere, and all.
+    """
+
+    transform: Transform
+    n_agreeing: int
+    n_found: int
+    n_tried: int
+
+    @property
+    def problem(self) -> str:
+        """Why it cannot be trusted; empty when it can."""
+        wanted = _tiles_wanted(self.n_tried, self.n_found, trusted=False)
+        if self.n_agreeing >= wanted:
+            return ""
+        return (
+            f"wanted {wanted} of {self.n_tried} tiles to agree, found {self.n_agreeing}"
+        )
+
+
+def _tiles_wanted(tried: int, found: int, *, trusted: bool) -> int:
+    """Return how many tiles must agree to prove something."""
+    share = 0 if trusted else int(np.ceil(MIN_TILE_SHARE * tried))
+    return max(MIN_TILES, share, found // 2)
+
+
+def align_reduced_tiles(pair: InteriorPair, start: Transform) -> ReducedTiles | None:
     """Refine a transform on tiles of the reduced images.
 
     Parameters
@@ -120,9 +156,8 @@ def align_reduced_tiles(pair: InteriorPair, start: Transform) -> Transform | Non
 
     Returns
     -------
-    Transform or None
-        A similarity, to a few hundredths of a px of the reduced images; None when
-        too few tiles agree.
+    ReducedTiles or None
+        None when too few tiles agree for any transform.
     """
     small = pair.small_transform(start)
     frames = [(0, 0, s.shape[1], s.shape[0]) for s in (pair.post_small, pair.pre_small)]
@@ -156,10 +191,13 @@ def align_reduced_tiles(pair: InteriorPair, start: Transform) -> Transform | Non
             )
         except ValueError:
             return None
-        if np.count_nonzero(fit.weights > _AGREE) < MIN_TILES:
+        agreeing = int(np.count_nonzero(fit.weights > _AGREE))
+        if agreeing < MIN_TILES:
             return None
         small = fit.transform
-    return pair.canvas_transform(small)
+    found = int(np.count_nonzero(measured.found))
+    canvas = pair.canvas_transform(small)
+    return ReducedTiles(canvas, agreeing, found, len(centres))
 
 
 def refine_on_tiles(
@@ -190,7 +228,8 @@ def refine_on_tiles(
     monitor = monitor or Monitor()
     transform = start
     if not trusted:
-        transform = align_reduced_tiles(pair, start) or start
+        reduced = align_reduced_tiles(pair, start)
+        transform = start if reduced is None else reduced.transform
     shape = _tile_shape(min(*pair.post_frame[2:], *pair.pre_frame[2:]))
     texture, valid = pair.warp_small(pair.pre_small, transform)
     centres = choose_tiles(
@@ -295,8 +334,7 @@ def _final_fit(
     trusted: bool,
 ) -> TileRefinement:
     tried, n_found = len(measured.found), int(np.count_nonzero(measured.found))
-    share = 0 if trusted else int(np.ceil(MIN_TILE_SHARE * tried))
-    wanted = max(MIN_TILES, share, n_found // 2)
+    wanted = _tiles_wanted(tried, n_found, trusted=trusted)
     if n_found < MIN_TILES:
         return _nothing(
             measured,

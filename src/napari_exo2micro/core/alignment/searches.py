@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Self
 
@@ -33,6 +35,7 @@ _GRID_SIDE = 160
 _LARGEST_COARSE_SIDE = 512
 _SMALLEST_COARSE_SIDE = 96
 _BEYOND = 1.14
+_THREADS = min(4, os.cpu_count() or 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,20 +213,21 @@ def _search_coarse(
         scales=search.scales,
         monitor=monitor,
     )
-    refined = []
-    for candidate in found:
+
+    def refine(candidate: Candidate) -> Candidate:
         monitor.check()
-        refined.append(
-            refine_candidate(
-                post,
-                pre,
-                candidate,
-                angle_step=search.angle_step,
-                scale_step=search.scale_step,
-                angle_limits=(search.angles[0], search.angles[-1]),
-                scale_limits=(search.scales[0], search.scales[-1]),
-            )
+        return refine_candidate(
+            post,
+            pre,
+            candidate,
+            angle_step=search.angle_step,
+            scale_step=search.scale_step,
+            angle_limits=(search.angles[0], search.angles[-1]),
+            scale_limits=(search.scales[0], search.scales[-1]),
         )
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        refined = list(pool.map(refine, found))
     return sorted(refined, key=lambda candidate: -candidate.score)
 
 

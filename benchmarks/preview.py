@@ -1,0 +1,169 @@
+"""How fast the previews of stages 2 to 4 follow a parameter, and how close they are.
+
+    python benchmarks/preview.py                                 # the sample pair
+    python benchmarks/preview.py --raw-dir raw --output-dir processed Rock DAPI
+    python benchmarks/preview.py --viewer                        # in a real window
+
+Without names a pair as large as the viewer's sample is simulated and stages 1 to 3
+are run in a temporary folder. With names the checkpoints of stages 1 to 3 must be
+there; where a simulated pair's truth lies beside the raw files, it is compared.
+`first` is the first preview of a fresh source, `changed` the median of several
+previews, each with another value of one parameter. Distances are the median over the
+section, in full-resolution px.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_exo2micro.core.pipeline import SampleDye
+from napari_exo2micro.core.preview import (
+    PreviewSource,
+    open_source,
+    preview_boundary,
+    preview_interior,
+    preview_scale,
+    stored_statistics,
+)
+from napari_exo2micro.core.simulate import (
+    Truth,
+    read_truth,
+    registration_error,
+    simulate_section,
+    write_pair,
+)
+from napari_exo2micro.core.transforms import Transform
+
+SHAPE = (1400, 1600)
+SETTINGS = {"seed": 1, "angle_deg": 6.0, "scale": 1.02, "shift": (40.0, -25.0)}
+
+#: What is changed, and the values that it takes.
+CHANGES: dict[int, list[tuple[str, list[Any]]]] = {
+    2: [
+        ("boundary_width", [10, 12, 14, 16, 18, 20, 22]),
+        ("angle_range", [10.0, 12.0, 14.0, 16.0, 18.0]),
+        ("max_translation", [150.0, 170.0, 190.0, 210.0, 230.0]),
+    ],
+    3: [
+        ("interior_blur_base", [4.0, 5.0, 6.0, 7.0, 9.0, 10.0, 11.0]),
+        ("interior_min_inlier_ratio", [0.2, 0.3, 0.5, 0.6, 0.7]),
+    ],
+    4: [
+        ("manual_scale", [1.1, 1.15, 1.2, 1.25, 1.3, 1.35, 1.4]),
+        ("scale_percentile", [40.0, 50.0, 60.0, 70.0, 80.0]),
+        ("offset_correction", [True, False]),
+    ],
+}
+
+
+def timed(work: Callable[[], Any]) -> tuple[Any, float]:
+    """Return a result and the seconds that it took."""
+    start = time.perf_counter()
+    result = work()
+    return result, time.perf_counter() - start
+
+
+def line(cells: Iterable[str]) -> None:
+    """Print a row of the table."""
+    widths = (7, 28, 9, 9, 40)
+    print(" ".join(f"{c:<{w}}" for c, w in zip(cells, widths, strict=True)).rstrip())
+
+
+def measure(task: SampleDye, truth: Truth | None) -> None:
+    """Print the table of one pair."""
+    pad = int(str(task.params["pad"]))
+    source, opened = timed(lambda: open_source(task))
+    shape = source.post_image.shape
+    print(f"{task.sample} {task.dye}, canvas {shape[1]} x {shape[0]} px; ", end="")
+    print(f"opened in {opened:.2f} s")
+    line(("stage", "parameter", "first s", "changed s", "result"))
+    start, refined = task.transform(2), task.transform(3)
+    gain = truth.gain if truth else None
+    counted = stored_statistics(task, source)
+    works: list[tuple[int, str, Callable[..., Any]]] = [
+        (2, "", lambda s, p: preview_boundary(s, p)),
+        (3, "", lambda s, p: preview_interior(s, start, p)),
+        (4, "sample", lambda s, p: preview_scale(s, refined, p)),
+    ]
+    if counted is not None:
+        works.append(
+            (4, "stored", lambda s, p: preview_scale(s, refined, p, statistics=counted))
+        )
+    for stage, basis, work in works:
+        fresh = open_source(task)
+        shown, first = timed(lambda work=work, fresh=fresh: work(fresh, {}))
+        if stage == 4:
+            words = f"{basis}: {shown.scales['moffat'].scale:.4f}"
+            words += (
+                f" ({shown.scales['moffat'].scale / gain - 1:+.2%})" if gain else ""
+            )
+        else:
+            words = f"{shown.verdict.state}, {describe(shown.transform, truth, pad)}"
+            other = start if stage == 2 else refined
+            words += f"; {apart(shown.transform, other, fresh):.2f} px from the stage"
+        for name, values in CHANGES[stage]:
+            seconds = [
+                timed(lambda v=value, n=name, w=work, f=fresh: w(f, {n: v}))[1]
+                for value in values
+            ]
+            middle = statistics.median(seconds)
+            line((str(stage), name, f"{first:.2f}", f"{middle:.3f}", words))
+
+
+def describe(transform: Transform, truth: Truth | None, pad: int) -> str:
+    """Return how far a transform is from the truth, in words."""
+    if truth is None:
+        return "no truth"
+    return f"{np.median(registration_error(truth, transform, pad)):.2f} px off"
+
+
+def apart(one: Transform, other: Transform, source: PreviewSource) -> float:
+    """Return the median distance of two transforms over the frame, px."""
+    x0, y0, width, height = source.post_frame
+    steps = np.linspace(0.1, 0.9, 9)
+    points = [
+        (x0 + u * width, y0 + v * height) for u, v in itertools.product(steps, steps)
+    ]
+    gap = one(points) - other(points)
+    return float(np.median(np.linalg.norm(gap, axis=1)))
+
+
+def simulated(folder: Path) -> tuple[SampleDye, Truth]:
+    """Return the sample pair with stages 1 to 3 run."""
+    pair = simulate_section(SHAPE, **SETTINGS)
+    write_pair(pair, folder / "raw", "Sample", "SybrGld", channels="rgb")
+    task = SampleDye("Sample", "SybrGld", folder / "processed", folder / "raw", "tiff")
+    task.run(to_stage=3)
+    return task, pair.truth
+
+
+def main() -> int:
+    """Measure the pair that was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", help="sample and dye")
+    parser.add_argument("--raw-dir", default="raw")
+    parser.add_argument("--output-dir", default="processed")
+    arguments = parser.parse_args()
+    if arguments.names:
+        sample, dye = arguments.names
+        task = SampleDye(sample, dye, arguments.output_dir, arguments.raw_dir, "tiff")
+        path = Path(arguments.raw_dir) / sample / f"{sample}_{dye}_truth.json"
+        measure(task, read_truth(path) if path.is_file() else None)
+        return 0
+    with tempfile.TemporaryDirectory(prefix="exo2micro-") as folder:
+        measure(*simulated(Path(folder)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,42 @@
+"""Previews: what a stage would find with other parameters, without running it.
+
+A `PreviewSource` holds one pair at reduced size and what has been sought in it;
+`preview_boundary`, `preview_interior` and `preview_scale` are the previews of stages
+2, 3 and 4. Nothing is written and no full-resolution image is made.
+
+Examples
+--------
+>>> from napari_exo2micro.core.preview import PreviewSource, preview_boundary
+>>> from napari_exo2micro.core.simulate import simulate_section
+>>> pair = simulate_section((500, 600), seed=1, shift=(4.0, -3.0))
+>>> found = preview_boundary(PreviewSource(pair.post, pair.pre), {})
+>>> found.verdict.state
+'ok'
+>>> [round(float(v)) for v in (found.transform([[300, 250]]) - [[300, 250]])[0]]
+[4, -3]
+"""
+
+from __future__ import annotations
+
+from napari_exo2micro.core.preview.boundary import BoundaryPreview, preview_boundary
+from napari_exo2micro.core.preview.interior import InteriorPreview, preview_interior
+from napari_exo2micro.core.preview.reduced import ReducedImage
+from napari_exo2micro.core.preview.scale import (
+    ScalePreview,
+    preview_scale,
+    stored_statistics,
+)
+from napari_exo2micro.core.preview.source import PreviewSource, open_source
+
+__all__ = [
+    "BoundaryPreview",
+    "InteriorPreview",
+    "PreviewSource",
+    "ReducedImage",
+    "ScalePreview",
+    "open_source",
+    "preview_boundary",
+    "preview_interior",
+    "preview_scale",
+    "stored_statistics",
+]

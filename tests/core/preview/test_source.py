@@ -1,0 +1,112 @@
+"""Where previews read from: checkpoints, their small levels, or small raw files."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from napari_exo2micro.core.errors import CheckpointError, RawFileNotFoundError
+from napari_exo2micro.core.pipeline import SampleDye
+from napari_exo2micro.core.preview import (
+    PreviewSource,
+    open_source,
+    preview_boundary,
+    preview_interior,
+    preview_scale,
+)
+from napari_exo2micro.core.raster_files import open_raster
+from napari_exo2micro.core.raster_writer import write_raster
+from napari_exo2micro.core.rasters import Raster
+from napari_exo2micro.core.simulate import simulate_section
+from napari_exo2micro.core.transforms import Transform
+
+PAD = 60
+
+
+@pytest.fixture
+def task(tmp_path, shared_raw_dir):
+    task = SampleDye("Rock", "DAPI", tmp_path / "out", shared_raw_dir, "tiff")
+    task.set_params(pad=PAD)
+    return task
+
+
+def test_raw_files_will_do_before_stage_1(task, source):
+    opened = open_source(task)
+    np.testing.assert_array_equal(opened.post_image, source.post_image)
+    np.testing.assert_array_equal(opened.pre_image, source.pre_image)
+    assert opened.post_frame == source.post_frame
+    assert open_source(task, opened) is opened
+    assert not (task.output_dir / "Rock").exists()
+
+
+def test_checkpoints_once_they_are_there(task):
+    raw = open_source(task)
+    task.run(to_stage=1)
+    opened = open_source(task, raw)
+    assert isinstance(opened.post_image, Raster)
+    assert open_source(task, opened) is opened
+    found = preview_boundary(opened, {})
+    assert found.transform == preview_boundary(raw, {}).transform
+    wider = task.copy()
+    wider.set_params(pad=PAD + 10)
+    assert open_source(wider, opened) is not opened
+
+
+def test_images_too_large_for_memory_need_stage_1(task):
+    task.set_params(pad=20_000)
+    with pytest.raises(CheckpointError, match=r"run stage 1 \(padding\) first"):
+        open_source(task)
+
+
+def test_a_loader_of_ones_own_needs_stage_1(tmp_path, shared_raw_dir, pair):
+    def loader(sample, dye, raw_dir="raw"):
+        return pair.post, pair.pre, None, None
+
+    task = SampleDye("Rock", "DAPI", tmp_path, shared_raw_dir, loader=loader)
+    with pytest.raises(CheckpointError, match="run stage 1"):
+        open_source(task)
+
+
+def test_missing_raw_files_are_told(tmp_path):
+    task = SampleDye("Rock", "DAPI", tmp_path / "out", tmp_path / "raw")
+    with pytest.raises(RawFileNotFoundError):
+        open_source(task)
+
+
+class CountingRaster(Raster):
+    """Counts the pixels that are read at each level."""
+
+    def __init__(self, original: Raster) -> None:
+        super().__init__(original._levels, original.header, original.path)
+        self.pixels = dict.fromkeys(range(self.n_levels), 0)
+
+    def read(self, key, level=0):
+        found = super().read(key, level)
+        self.pixels[level] += found.size
+        return found
+
+
+def test_only_small_levels_of_a_large_image_are_read(tmp_path):
+    # A large frame of few, large structures: a small section magnified.
+    pair = simulate_section((375, 450), seed=2, angle_deg=3.0)
+    rasters = []
+    for name, small in (("post", pair.post), ("pre", pair.pre)):
+        large = np.kron(small, np.ones((28, 28), np.uint8))
+        path = tmp_path / f"{name}.tiff"
+        parts = ((y, large[y : y + 1024]) for y in range(0, large.shape[0], 1024))
+        write_raster([path], large.shape, "uint8", parts, header={})
+        rasters.append(CountingRaster(open_raster(path)))
+    rows, columns = rasters[0].shape
+    whole = (0, 0, columns, rows)
+    source = PreviewSource(*rasters, post_frame=whole, pre_frame=whole)
+    start = preview_boundary(source, {}).transform
+    preview_interior(source, start, {})
+    for raster in rasters:
+        assert raster.pixels[0] == 0
+        assert sum(raster.pixels.values()) < 0.1 * rows * columns
+    preview_scale(source, Transform.identity(), {})
+    assert 0 < rasters[0].pixels[0] < 0.05 * rows * columns
+    before = dict(rasters[0].pixels)
+    preview_boundary(source, {"boundary_width": 20})
+    preview_scale(source, Transform.identity(), {"manual_scale": 1.2})
+    assert rasters[0].pixels == before
