@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from napari_exo2micro.core.checkpoint import CheckpointStatus
 from napari_exo2micro.core.stages import STAGES
+
+if TYPE_CHECKING:
+    from napari_exo2micro.core.checkpoint import CheckpointStatus
 
 __all__ = ["StageState", "stage_states"]
 

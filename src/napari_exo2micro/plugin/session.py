@@ -187,9 +187,16 @@ class Session(QObject):
         ParameterError
             When none is chosen yet, or a name cannot be used.
         """
-        return self._tasks().task(self._params)
+        return self.task_source().task(self._params)
 
-    def _tasks(self) -> TaskSource:
+    def task_source(self) -> TaskSource:
+        """Return what makes `task`, for work in another thread.
+
+        Raises
+        ------
+        ParameterError
+            When no sample is chosen yet.
+        """
         if not (self.sample and self.dye):
             raise ParameterError(
                 "no sample is chosen yet; choose the raw folder, the sample and the "
@@ -270,7 +277,7 @@ class Session(QObject):
             on_error=self._on_no_status,
             newest="status",
             show_progress=False,
-            source=self._tasks(),
+            source=self.task_source(),
             params=dict(self._params),
         )
 
@@ -325,7 +332,7 @@ class Session(QObject):
         RuntimeError
             When a run goes on already.
         """
-        tasks = self._tasks()
+        tasks = self.task_source()
         problem = self._why_not() or output_problem(self.output_dir, self.raw_dir)
         if problem:
             raise ParameterError(problem)
@@ -375,7 +382,7 @@ class Session(QObject):
             on_result=on_result,
             on_error=on_error,
             newest="show results",
-            source=self._tasks(),
+            source=self.task_source(),
             params=dict(self._params),
         )
 

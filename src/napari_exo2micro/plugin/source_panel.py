@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QSignalBlocker, Qt
 from qtpy.QtWidgets import (
@@ -18,7 +18,6 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_exo2micro.core.checkpoint import CheckpointStatus
 from napari_exo2micro.core.folders import output_problem
 from napari_exo2micro.core.monitor import Monitor
 from napari_exo2micro.plugin.channel_survey import ChannelSurveyWindow
@@ -29,6 +28,9 @@ from napari_exo2micro.plugin.layers import LayerSpec
 from napari_exo2micro.plugin.overview_view import TROUBLE, OverviewView, words_label
 from napari_exo2micro.plugin.raw_overview import RawOverview, look_into
 from napari_exo2micro.plugin.session import Session
+
+if TYPE_CHECKING:
+    from napari_exo2micro.core.checkpoint import CheckpointStatus
 
 __all__ = ["SourcePanel"]
 

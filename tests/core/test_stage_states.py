@@ -1,0 +1,73 @@
+"""The state of each stage in one word."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from napari_exo2micro.core.checkpoint import CheckpointStatus
+from napari_exo2micro.core.stage_states import stage_states
+from napari_exo2micro.core.stages import STAGES, Stage, register_stage, unregister_stage
+
+
+def line(stage, name, state="valid", reason="", kind="checkpoint"):
+    path = Path(f"{stage}_{name}")
+    return CheckpointStatus(stage, name, kind, state, reason, path)
+
+
+def test_without_results_every_stage_is_missing():
+    assert {one.state for one in stage_states([]).values()} == {"missing"}
+    assert list(stage_states([])) == sorted(STAGES)
+    lines = [line(1, "post", "missing"), line(1, "pre", "missing")]
+    assert stage_states(lines)[1].reason == ""
+
+
+def test_the_worst_image_speaks_for_its_stage():
+    lines = [line(1, "post"), line(1, "pre", "stale", "made from others")]
+    assert (stage_states(lines)[1].state, stage_states(lines)[1].reason) == (
+        "stale",
+        "made from others",
+    )
+    lines = [line(1, "post"), line(1, "pre", "missing")]
+    assert stage_states(lines)[1].state == "missing"
+    assert "1_pre" in stage_states(lines)[1].reason
+
+
+def test_a_plot_that_shows_other_results_makes_its_stage_stale():
+    lines = [line(4, "difference"), line(4, "heat", "stale", "drawn before", "plot")]
+    found = stage_states(lines)[4]
+    assert found.state == "stale"
+    assert "heat: drawn before" in found.reason
+    lines = [line(4, "difference"), line(4, "heat", "missing", "", "plot")]
+    assert "heat: it is missing" in stage_states(lines)[4].reason
+
+
+@pytest.mark.parametrize("state", ["fell_back", "failed", "skipped"])
+def test_a_valid_stage_says_what_it_says_of_its_own_work(state):
+    verdict = {"state": state, "reason": "few matches", "numbers": {}}
+    lines = [line(3, "pre"), line(4, "difference")]
+    result = {"registration": {3: verdict}, "scale": {"verdict": verdict}}
+    found = stage_states(lines, result)
+    assert (found[3].state, found[3].reason) == (state, "few matches")
+    assert found[4].state == state
+
+
+def test_a_valid_stage_without_a_doubt_is_valid():
+    ok = {"state": "ok", "reason": "", "numbers": {}}
+    found = stage_states(
+        [line(2, "pre", reason="no header: provenance unknown")],
+        {"registration": {2: ok}, "scale": None},
+    )
+    assert (found[2].state, found[2].reason) == (
+        "valid",
+        "no header: provenance unknown",
+    )
+
+
+def test_a_stage_of_somebody_else_is_among_them():
+    register_stage(Stage(5, "05_counts", "counts", "_run_stage_5", ("counts",)))
+    try:
+        assert stage_states([line(5, "counts")])[5].state == "valid"
+    finally:
+        unregister_stage(5)
