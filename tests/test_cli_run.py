@@ -146,7 +146,7 @@ def test_stages_can_be_chosen_by_name(place: Place, tmp_path: Path) -> None:
     words = ("--to-stage", "padded", "--checkpoint-format", "tiff")
     ended = place.call("run", *words, out=tmp_path)
     assert ended.code == 0
-    made = sorted(path.name for path in tmp_path.rglob("*.*") if path.is_file())
+    made = sorted(p.name for p in (tmp_path / "CD070").rglob("*.*") if p.is_file())
     assert made == ["01_padded_post_pad200.tiff", "01_padded_pre_pad200.tiff"]
 
 

@@ -7,38 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from napari_exo2micro.cli.output import console, note, table
+from napari_exo2micro.core.alignment.quality import Verdict, number_words
 from napari_exo2micro.core.stages import STAGES
 
 __all__ = ["number_words", "show_comparison", "show_result"]
 
 _LABELS = {"ok": "ok", "fell_back": "fell back", "failed": "failed"}
 _STYLES = {"ok": "green", "fell_back": "yellow", "failed": "red"}
-# What a person asks for first; other figures are shown by --json.
-_FIRST = (
-    "accuracy_px",
-    "residual_median_px",
-    "residual_p95_px",
-    "n_inliers",
-    "n_tiles",
-    "correction_px",
-)
-_MOST_NUMBERS = 5
-
-
-def number_words(name: str, value: float) -> str:
-    """Return a figure for a person: ``accuracy_px, 0.0312`` is `accuracy 0.031 px`."""
-    words = name.removeprefix("n_").replace("_", " ").strip()
-    unit = ""
-    for ending, written in ((" px", " px"), (" deg", " deg"), (" percent", " %")):
-        if words.endswith(ending):
-            words, unit = words.removesuffix(ending), written
-    return f"{words} {_short(value)}{unit}"
-
-
-def _short(value: float) -> str:
-    if float(value).is_integer() and abs(value) < 1e7:
-        return str(int(value))
-    return f"{value:.3g}"
 
 
 def show_result(
@@ -54,7 +29,7 @@ def show_result(
     for key, verdict in sorted(verdicts.items(), key=_as_number):
         number = int(key)
         state = verdict["state"]
-        words = [_figures(verdict["numbers"])]
+        words = [Verdict.from_dict(verdict).figures()]
         if verdict["reason"]:
             words.insert(0, verdict["reason"])
         made.add_row(
@@ -82,12 +57,6 @@ def _styled(text: str, style: str) -> Any:
     from rich.text import Text
 
     return Text(text, style=style)
-
-
-def _figures(numbers: Mapping[str, float]) -> str:
-    names = [name for name in _FIRST if name in numbers]
-    names += [name for name in numbers if name not in _FIRST]
-    return ", ".join(number_words(n, numbers[n]) for n in names[:_MOST_NUMBERS])
 
 
 def _scale_lines(result: Mapping[str, Any]) -> Iterable[str]:

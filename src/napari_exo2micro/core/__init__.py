@@ -96,6 +96,7 @@ _MODULES = {
         "survey_raw_channels",
     ),
     "recipes": ("as_command_line", "as_python"),
+    "runlog": ("list_logs", "log_path", "read_log_tail", "run_log"),
     "simulate": ("read_truth", "simulate_section", "write_pair"),
     "stages": ("STAGES", "Stage", "register_stage", "unregister_stage"),
     "statistics": ("accumulate_statistics",),

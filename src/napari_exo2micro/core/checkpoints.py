@@ -314,6 +314,7 @@ class CheckpointStore:
             monitor=monitor,
         )
         self.written += paths
+        logger.info("written: %s", ", ".join(path.name for path in paths))
         return paths
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +18,9 @@ from napari_exo2micro.core.stages import STAGES
 if TYPE_CHECKING:
     from napari_exo2micro.core.pipeline import SampleDye
 
-__all__ = ["failed", "interior_details", "run_status", "summarise"]
+__all__ = ["failed", "interior_details", "logged_stage", "run_status", "summarise"]
+
+logger = logging.getLogger(__name__)
 
 
 def run_status(verdicts: Mapping[str, Verdict], last: int = 0) -> str:
@@ -36,6 +41,26 @@ def run_status(verdicts: Mapping[str, Verdict], last: int = 0) -> str:
         if verdict.state not in ("ok", "skipped")
     ]
     return "degraded: " + "; ".join(reasons) if reasons else "complete"
+
+
+@contextmanager
+def logged_stage(task: SampleDye, number: int) -> Iterator[None]:
+    """Log when a stage begins and ends, its time and what it says of its work."""
+    stage = STAGES[number]
+    title = f"stage {number}, {stage.title}"
+    written, start = len(task._store.written), time.perf_counter()
+    logger.info("%s: begins", title)
+    yield
+    seconds = time.perf_counter() - start
+    if len(task._store.written) == written:
+        logger.info("%s: valid results exist and are kept", title)
+        return
+    found = task.checkpoint(number, stage.checkpoints[0]) if stage.checkpoints else None
+    verdicts = found.provenance.verdicts if found and found.provenance else {}
+    verdict = verdicts.get(str(number), Verdict("ok"))
+    words = (verdict.state.replace("_", " "), verdict.reason, verdict.figures())
+    said = "; ".join(word for word in words if word)
+    logger.info("%s: ended after %.1f s: %s", title, seconds, said)
 
 
 def failed(task: SampleDye, error: Exception) -> dict[str, Any]:

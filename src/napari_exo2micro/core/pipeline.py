@@ -26,6 +26,7 @@ from napari_exo2micro.core.parameter import ParameterValue
 from napari_exo2micro.core.parameter_table import PARAMETERS
 from napari_exo2micro.core.provenance import digest
 from napari_exo2micro.core.raw import open_image_pair
+from napari_exo2micro.core.runlog import run_log
 from napari_exo2micro.core.sample_files import SampleFiles
 from napari_exo2micro.core.stages import STAGE_NAMES, STAGES
 from napari_exo2micro.core.transforms import Transform
@@ -106,18 +107,27 @@ class SampleDye(SampleFiles):
         self._results = {}
         whole = monitor or Monitor()
         numbers = [number for number in sorted(STAGES) if first <= number <= last]
-        for index, number in enumerate(numbers):
-            stage = STAGES[number]
-            self._monitor = whole.part(index / len(numbers), (index + 1) / len(numbers))
-            self._monitor.report(0.0, f"stage {number}: {stage.title}")
-            getattr(self, stage.method)(force)
-            if on_stage is not None:
-                on_stage(number)
-        self._monitor = Monitor()
-        whole.report(1.0, "done")
-        result = outcome.summarise(self, last)
+        title = f"{self.sample} {self.dye}, stages {first} to {last}"
+        title += ", by force" if force else ""
+        with run_log(self.output_dir, title=title, task=self) as log:
+            for index, number in enumerate(numbers):
+                self._monitor = whole.part(
+                    index / len(numbers), (index + 1) / len(numbers)
+                )
+                self._monitor.report(0.0, f"stage {number}: {STAGES[number].title}")
+                self._do_stage(number, force)
+                if on_stage is not None:
+                    on_stage(number)
+            self._monitor = Monitor()
+            whole.report(1.0, "done")
+            result = outcome.summarise(self, last)
+            log.conclude(result["status"], result["warnings"])
         self._results.update(result)
         return result
+
+    def _do_stage(self, number: int, force: bool = False) -> None:
+        with outcome.logged_stage(self, number):
+            getattr(self, STAGES[number].method)(force)
 
     def result(self) -> dict[str, Any]:
         """Return what `run` returned, from what is valid on disk."""
@@ -346,7 +356,7 @@ class SampleDye(SampleFiles):
         for number in range(1, stage):
             if not self._is_done(number):
                 logger.info("stage %d is needed first", number)
-                getattr(self, STAGES[number].method)()
+                self._do_stage(number)
 
     def _tuning(self, stage: int, without: Iterable[str] = ()) -> Mapping[str, Any]:
         """Return a stage's own parameters as keyword arguments."""

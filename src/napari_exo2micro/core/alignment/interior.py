@@ -246,7 +246,7 @@ def refine_interior_sift(
         "interior alignment: %s, %d matches, %d tiles, accuracy %.3f px %s",
         result.verdict.state,
         len(features.inliers),
-        np.count_nonzero(tiles.used),
+        int(np.count_nonzero(tiles.used)),
         result.accuracy_px,
         result.verdict.reason,
     )

@@ -6,9 +6,36 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-__all__ = ["State", "Verdict"]
+__all__ = ["State", "Verdict", "number_words"]
 
 State = Literal["ok", "fell_back", "failed", "skipped"]
+
+
+# What a person asks for first.
+_FIRST = (
+    "accuracy_px",
+    "residual_median_px",
+    "residual_p95_px",
+    "n_inliers",
+    "n_tiles",
+    "correction_px",
+)
+
+
+def number_words(name: str, value: float) -> str:
+    """Return a figure for a person: ``accuracy_px, 0.0312`` is `accuracy 0.031 px`."""
+    words = name.removeprefix("n_").replace("_", " ").strip()
+    unit = ""
+    for ending, written in ((" px", " px"), (" deg", " deg"), (" percent", " %")):
+        if words.endswith(ending):
+            words, unit = words.removesuffix(ending), written
+    return f"{words} {_short(value)}{unit}"
+
+
+def _short(value: float) -> str:
+    if float(value).is_integer() and abs(value) < 1e7:
+        return str(int(value))
+    return f"{value:.3g}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +56,12 @@ class Verdict:
     state: State
     reason: str = ""
     numbers: Mapping[str, float] = field(default_factory=dict)
+
+    def figures(self, most: int = 5) -> str:
+        """Return the most telling numbers in words."""
+        names = [name for name in _FIRST if name in self.numbers]
+        names += [name for name in self.numbers if name not in _FIRST]
+        return ", ".join(number_words(n, self.numbers[n]) for n in names[:most])
 
     def to_dict(self) -> dict[str, Any]:
         """Return the verdict as JSON-ready built-in types."""

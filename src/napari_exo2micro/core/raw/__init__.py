@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,8 @@ __all__ = [
     "survey_raw_channels",
 ]
 
+logger = logging.getLogger(__name__)
+
 
 def open_image_pair(
     sample: str,
@@ -131,6 +134,15 @@ def open_image_pair(
         pair = RawPair.from_arrays(
             *call_loader(function, sample, dye, raw_dir),
             loader=f"loader '{loader_name(function)}'",
+        )
+    for side, image in (("post", pair.post), ("pre", pair.pre)):
+        logger.info(
+            "%s-stain image: %s, %d x %d px, %s",
+            side,
+            image.path or "an array without a file",
+            image.shape[1],
+            image.shape[0],
+            image.dtype,
         )
     _warn(pair)
     return pair
