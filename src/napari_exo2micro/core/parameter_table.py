@@ -159,7 +159,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         maximum=20000,
         unit="px",
         label="extra shift up to",
-        group="Limits of the outline fit (ICP)",
+        group="Limits of the fit (ICP)",
         rare=True,
     ),
     parameter(
@@ -172,7 +172,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         maximum=180,
         unit="deg",
         label="extra turn up to",
-        group="Limits of the outline fit (ICP)",
+        group="Limits of the fit (ICP)",
         rare=True,
     ),
     parameter(
@@ -184,7 +184,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         minimum=0,
         maximum=1,
         label="change of magnification up to",
-        group="Limits of the outline fit (ICP)",
+        group="Limits of the fit (ICP)",
         rare=True,
     ),
     parameter(
@@ -196,7 +196,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         minimum=0,
         maximum=1,
         label="stretch up to",
-        group="Limits of the outline fit (ICP)",
+        group="Limits of the fit (ICP)",
         rare=True,
     ),
     parameter(

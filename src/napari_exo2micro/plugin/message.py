@@ -5,10 +5,11 @@ from __future__ import annotations
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QToolButton, QWidget
 
-__all__ = ["MessageStrip"]
+__all__ = ["STYLES", "MessageStrip"]
 
 # Readable on napari's dark and light themes alike: each brings its background.
-_STYLES = {
+#: level -> style of a label.
+STYLES = {
     "error": "background: #7a1f1f; color: white;",
     "warning": "background: #7a5a00; color: white;",
     "note": "background: #1f4d7a; color: white;",
@@ -74,7 +75,7 @@ class MessageStrip(QWidget):
 
     def _show(self, level: str, text: str) -> None:
         self.level = level
-        style = f"QLabel {{ {_STYLES[level]} padding: 5px; border-radius: 3px; }}"
+        style = f"QLabel {{ {STYLES[level]} padding: 5px; border-radius: 3px; }}"
         self._label.setStyleSheet(style)
         self._label.setText(text)
         self.show()

@@ -97,6 +97,7 @@ class RunBar(QWidget):
         self._text = QLabel(self)
         self._text.setObjectName("progress_text")
         self._text.setWordWrap(True)
+        self._text.hide()
         self._text.setSizePolicy(
             QSizePolicy.Policy.Ignored, QSizePolicy.Policy.MinimumExpanding
         )
@@ -135,7 +136,7 @@ class RunBar(QWidget):
         """Ask what runs to stop; results of finished stages stay."""
         if self._job is not None:
             self._job.cancel()
-            self._text.setText("Stopping …")
+            self._say("Stopping …")
             self._update()
 
     def _start(self, first: int, last: int) -> None:
@@ -155,14 +156,14 @@ class RunBar(QWidget):
         if busy and job is not None and job is not self._job:
             self._job = job
             self._bar.setValue(0)
-            self._text.setText(f"{job.title} …")
+            self._say(f"{job.title} …")
             job.progressed.connect(self._on_progress)
             job.returned.connect(self._on_returned)
             job.failed.connect(self._on_failed)
         elif not busy:
             if self._job is not None and self._job.is_cancelled:
                 self._bar.setValue(0)
-                self._text.setText("Stopped. What was finished is kept.")
+                self._say("Stopped. What was finished is kept.")
             self._job = None
         self._update()
 
@@ -170,16 +171,20 @@ class RunBar(QWidget):
         self._bar.setValue(round(1000 * fraction))
         job = self._job
         if job is not None and not job.is_cancelled:
-            self._text.setText(f"{job.title}: {text}" if text else f"{job.title} …")
+            self._say(f"{job.title}: {text}" if text else f"{job.title} …")
 
     def _on_returned(self, result: Any) -> None:
         status = result.get("status", "") if isinstance(result, dict) else ""
         self._bar.setValue(self._bar.maximum())
-        self._text.setText(_ended(status))
+        self._say(_ended(status))
 
     def _on_failed(self, _error: object) -> None:
         self._bar.setValue(0)
-        self._text.setText("Not finished: something went wrong.")
+        self._say("Not finished: something went wrong.")
+
+    def _say(self, text: str) -> None:
+        self._text.setText(text)
+        self._text.show()
 
     # How it looks ----------------------------------------------------------------
 
