@@ -93,7 +93,11 @@ def available_figures(task: SampleDye) -> list[FigureEntry]:
 
 
 def draw_figure(
-    task: SampleDye, name: str, *, monitor: Monitor | None = None
+    task: SampleDye,
+    name: str,
+    *,
+    narrow: bool = False,
+    monitor: Monitor | None = None,
 ) -> Figure:
     """Draw one plot from the results on disk; nothing is run and nothing written.
 
@@ -106,6 +110,8 @@ def draw_figure(
         Its parameters choose the results.
     name : str
         One of `available_figures`.
+    narrow : bool
+        A layout for a narrow place, where a plot has one.
     monitor : Monitor, optional
         Asked whether to stop, between reading and drawing.
 
@@ -136,7 +142,7 @@ def draw_figure(
         raise CheckpointError(f"'{entries[name].title}': {entries[name].note}")
     plot = next(plot for plot in Differencing(task).plots() if plot.name == name)
     pair = find_aligned_pair(task)
-    context = _context(task, plot, pair)
+    context = {**_context(task, plot, pair), "narrow": narrow}
     monitor.report(0.5, "drawing")
     return draw_diagnostic(
         plot.diagnostic,

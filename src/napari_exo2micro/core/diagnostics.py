@@ -201,7 +201,8 @@ def draw_diagnostic(
         `coarse_transform`, `icp_transform`, `final_transform` (`Transform`, post
         to pre), `post_contour`, `pre_contour` ((N, 2) points x, y, px),
         `matches`, `tiles`, `aligned_stage` (int: the stage that `pre` is of, 2
-        or 3), `down_scale` (float) and `verdicts` (stage to `Verdict`).
+        or 3), `down_scale` (float) and `verdicts` (stage to `Verdict`). A narrow
+        place offers `narrow` (bool: a layout for it is wanted).
     sample, dye : str
         For the title line.
     save_path : str or Path, optional

@@ -58,6 +58,30 @@ def assert_all_inside(figure: Any) -> None:
         assert box.y1 <= figure.bbox.height + 1
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        n
+        for n in NAMES
+        if "narrow" in inspect.signature(getattr(plotting, n)).parameters
+    ],
+)
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_narrow_layout_keeps_every_word_inside_and_apart(
+    name: str, dtype: str, pairs: dict[str, Any]
+) -> None:
+    names = {"sample": "CD070_core_12_upper", "dye": "SybrGold"}
+    figure = draw(name, pairs[dtype], **names, narrow=True)
+    wide = draw(name, pairs[dtype], **names)
+    assert figure.bbox.width < 0.8 * wide.bbox.width
+    assert_all_inside(figure)
+    boxes = [t.get_window_extent() for t in figure.texts if t.get_text()]
+    boxes += [legend.get_window_extent() for legend in figure.legends]
+    panels = [axes.get_tightbbox() for axes in figure.axes]
+    for i, box in enumerate(boxes):
+        assert not any(box.overlaps(other) for other in [*boxes[:i], *panels])
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_stage_that_fell_back_is_said_in_red(name: str, pair: Any) -> None:
     def red(figure: Any) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from matplotlib.cm import ScalarMappable
@@ -46,7 +46,8 @@ from napari_exo2micro.core.transforms import Transform
 __all__ = ["plot_difference_image"]
 
 _LEFT, _RIGHT, _BOTTOM = 0.85, 1.35, 0.6
-_SIDE: Final = 960
+_SIDE, _NARROW_SIDE = 960, 520
+_LEAST_WIDTH, _NARROW_LEAST_WIDTH = 7.4, 5.6
 
 
 def plot_difference_image(
@@ -61,6 +62,7 @@ def plot_difference_image(
     post_frame: Frame | None = None,
     pre_frame: Frame | None = None,
     final_transform: Transform | None = None,
+    narrow: bool = False,
     verdicts: Mapping[Any, Verdict] | None = None,
     sample: str = "",
     dye: str = "",
@@ -85,6 +87,8 @@ def plot_difference_image(
         px. Without them, zeros that reach the edge count as no data.
     final_transform : Transform, optional
         Post to pre, with which `pre_im` was made.
+    narrow : bool
+        Smaller panels with the legend below, for a narrow place.
     verdicts : mapping, optional
         Stage to `Verdict`; what fell back or failed is said in red.
     sample, dye : str
@@ -114,11 +118,12 @@ def plot_difference_image(
     if pre_frame is not None and final_transform is not None:
         quad = mapped_frame(final_transform, pre_frame)
     known = post_frame is not None and quad is not None
+    side = _NARROW_SIDE if narrow else _SIDE
     if difference is None or not known:
-        post = take_picture(post_im, frame, _SIDE)
-        pre = take_picture(pre_im, frame, _SIDE)
+        post = take_picture(post_im, frame, side)
+        pre = take_picture(pre_im, frame, side)
     if difference is not None:
-        picture = take_picture(difference, frame, _SIDE)
+        picture = take_picture(difference, frame, side)
     else:
         picture = post.with_pixels(post.pixels - offset - scale * pre.pixels)
     valid = valid_pixels(picture, post_frame, quad)
@@ -127,7 +132,7 @@ def plot_difference_image(
 
     notes = verdict_notes(verdicts)
     notes += scale_notes([estimate] if estimate else [], verdicts)
-    width, height = panel_size(picture.pixels.shape, _SIDE, 840)
+    width, height = panel_size(picture.pixels.shape, side, 840)
     block = f"one picture pixel = mean of {picture.factor} × {picture.factor} px"
     remark = block if picture.factor > 1 else ""
     if estimate is not None:
@@ -135,7 +140,9 @@ def plot_difference_image(
         remark = f"scale: {words}   {remark}"
     sheet = Sheet(
         f"Difference: {formula(scale, offset)}",
-        width=max(_LEFT + width + _RIGHT, 7.4),
+        width=max(
+            _LEFT + width + _RIGHT, _NARROW_LEAST_WIDTH if narrow else _LEAST_WIDTH
+        ),
         height=0.1 + max(height, SHORTEST_BAR) + _BOTTOM,
         sample=sample,
         dye=dye,

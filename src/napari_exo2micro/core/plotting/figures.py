@@ -39,6 +39,7 @@ __all__ = [
 
 _TITLE_LINE: Final = 0.30
 _NAME_LINE: Final = 0.22
+_NAME_CHARACTER: Final = 0.083
 
 
 class Sheet:
@@ -75,8 +76,10 @@ class Sheet:
             for kind, name in (("sample", sample), ("dye", dye))
             if name
         )
-        under = "   ".join(text for text in (names, remark) if text)
-        head = EDGE + _TITLE_LINE + (_NAME_LINE if under else 0.0)
+        under = [text for text in (names, remark) if text]
+        if sum(map(len, under)) * _NAME_CHARACTER < width - 2 * EDGE:
+            under = ["   ".join(under)] if under else []
+        head = EDGE + _TITLE_LINE + _NAME_LINE * len(under)
         head += NOTE_LINE * len(lines) + 0.08
         self.width, self.height = width, height + head
         self._head = head
@@ -86,8 +89,8 @@ class Sheet:
         FigureCanvasAgg(self.figure)
         y = EDGE
         y = self._line(title, y, _TITLE_LINE, TITLE, weight="bold")
-        if under:
-            y = self._line(under, y, _NAME_LINE, LABEL, color=MUTED)
+        for line in under:
+            y = self._line(line, y, _NAME_LINE, LABEL, color=MUTED)
         for line in lines:
             y = self._line(line, y, NOTE_LINE, SMALL, color=WARNING_COLOUR)
 

@@ -48,6 +48,7 @@ _SIDE: Final = 440
 _DETAIL: Final = 220
 _NARROWEST: Final = 3.2
 _LEFT, _GAP, _RIGHT, _TOP, _MIDDLE, _BOTTOM = 0.8, 0.35, 0.25, 0.6, 1.42, 0.95
+_BESIDE, _BETWEEN, _WORDS = 0.75, 1.15, 0.5
 
 
 def plot_fine_alignment(
@@ -62,6 +63,7 @@ def plot_fine_alignment(
     tiles: Any = None,
     aligned_stage: int = 3,
     down_scale: float | None = None,
+    narrow: bool = False,
     verdicts: Mapping[Any, Verdict] | None = None,
     sample: str = "",
     dye: str = "",
@@ -87,6 +89,8 @@ def plot_fine_alignment(
         The stage that `pre_im` is of; with 2, the interior has not been aligned.
     down_scale : float, optional
         Scale of the pictures; they are never finer than their panels.
+    narrow : bool
+        The steps under one another, for a narrow place.
     verdicts : mapping, optional
         Stage to `Verdict`; what fell back or failed is said in red.
     sample, dye : str
@@ -143,18 +147,27 @@ def plot_fine_alignment(
     pitch = max(width, _NARROWEST) + _GAP
     detail_width = max(width, 2.4)
     detail_height = detail_width * close.pixels.shape[0] / close.pixels.shape[1]
+    row = max(height, detail_height) + _BETWEEN
+    if narrow:
+        places = [(0.0, i * row) for i in range(3)]
+        beside, under = width + _BESIDE, 0.0
+        size = _LEFT + beside + detail_width, _TOP + 3 * row - _BETWEEN + _WORDS
+    else:
+        places = [(i * pitch, 0.0) for i in range(3)]
+        beside, under = 0.0, height + _MIDDLE
+        size = _LEFT + 3 * pitch - _GAP, _TOP + under + detail_height
     sheet = Sheet(
         "Alignment step by step",
-        width=_LEFT + 3 * pitch - _GAP + _RIGHT,
-        height=_TOP + height + _MIDDLE + detail_height + _BOTTOM,
+        width=size[0] + _RIGHT,
+        height=size[1] + _BOTTOM,
         sample=sample,
         dye=dye,
         notes=verdict_notes(verdicts),
     )
     for i, step in enumerate(steps):
-        left = _LEFT + i * pitch
-        upper = sheet.axes(left, _TOP, width, height)
-        lower = sheet.axes(left, _TOP + height + _MIDDLE, detail_width, detail_height)
+        left, top = _LEFT + places[i][0], _TOP + places[i][1]
+        upper = sheet.axes(left, top, width, height)
+        lower = sheet.axes(left + beside, top + under, detail_width, detail_height)
         _draw(upper, post, step.whole, step.name, step.missing)
         _draw(lower, close, step.detail, "Detail", step.missing)
         if step.whole is not None:
@@ -163,16 +176,16 @@ def plot_fine_alignment(
                 Rectangle(box, detail[2], detail[3], fill=False, ec="#ffe14d", lw=1.2)
             )
         for axes in (upper, lower):
-            label_axes(axes, "x (px)", "y (px)" if i == 0 else "")
+            named = axes is upper if narrow else i == 0
+            label_axes(axes, "x (px)", "y (px)" if named else "")
             number_axes(axes)
-            axes.tick_params(labelleft=i == 0)
+            axes.tick_params(labelleft=narrow or i == 0)
         if i == 2 and step.whole is not None:
             words = _draw_tiles(upper, tiles, width * DPI)
             sheet.text(
-                left, _TOP + height + 0.45, words, color="#555555", linespacing=1.15
+                left, top + height + 0.45, words, color="#555555", linespacing=1.15
             )
-    key = _TOP + height + _MIDDLE + detail_height + 0.6
-    colour_key(sheet, _LEFT, key)
+    colour_key(sheet, _LEFT, size[1] + (0.35 if narrow else 0.6))
     return finish_figure(sheet.figure, save_path)
 
 

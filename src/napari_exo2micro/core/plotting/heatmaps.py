@@ -39,6 +39,7 @@ from napari_exo2micro.core.statistics import PairStatistics
 __all__ = ["plot_excess_heatmap", "plot_pre_post_heatmap"]
 
 _SIDE, _LEFT, _BOTTOM = 5.6, 0.85, 0.65
+_NARROW_SIDE, _BAR_WIDTH, _LEGEND_WIDTH, _LEGEND_HEIGHT = 4.1, 1.2, 2.15, 1.15
 _NOTHING: Final = "#f2f2f2"
 
 
@@ -47,6 +48,7 @@ def plot_pre_post_heatmap(
     pre_im: ImageLike,
     *,
     statistics: PairStatistics | None = None,
+    narrow: bool = False,
     verdicts: Mapping[Any, Verdict] | None = None,
     sample: str = "",
     dye: str = "",
@@ -60,6 +62,8 @@ def plot_pre_post_heatmap(
         Post-stain image and aligned pre-stain image on one canvas.
     statistics : PairStatistics, optional
         Of this pair; counted from the images when not given.
+    narrow : bool
+        Smaller panels with the legend below, for a narrow place.
     verdicts : mapping, optional
         Stage to `Verdict`; what fell back or failed is said in red.
     sample, dye : str
@@ -86,16 +90,18 @@ def plot_pre_post_heatmap(
         dye,
         verdict_notes(verdicts),
         statistics,
+        narrow=narrow,
     )
     grid = LevelGrid.of(statistics)
-    axes = _panel(sheet, grid)
+    side = _NARROW_SIDE if narrow else _SIDE
+    axes = _panel(sheet, grid, side)
     density = grid.density(statistics)
     norm = _draw(axes, grid, density, np.ones_like(density, dtype=bool))
     if norm is None:
         add_message(axes, "No pixel has data in both images.")
     else:
         sheet.colour_bar(
-            sheet.axes(_LEFT + _SIDE + 0.2, 0.1, 0.2, 3.0),
+            sheet.axes(_LEFT + side + 0.2, 0.1, 0.2, 3.0),
             norm,
             "Pixels per cell of the grid",
             counts=True,
@@ -108,7 +114,7 @@ def plot_pre_post_heatmap(
         path_effects=[withStroke(linewidth=3.0, foreground="white")],
         label="Equally bright\n(post = pre)",
     )
-    sheet.legend(axes, _LEFT + _SIDE + 0.2, 3.5)
+    _legend(sheet, axes, 3.5, narrow=narrow)
     return finish_figure(sheet.figure, save_path)
 
 
@@ -118,6 +124,7 @@ def plot_excess_heatmap(
     *,
     statistics: PairStatistics | None = None,
     scales: Sequence[ScaleEstimate] | None = None,
+    narrow: bool = False,
     verdicts: Mapping[Any, Verdict] | None = None,
     sample: str = "",
     dye: str = "",
@@ -133,6 +140,8 @@ def plot_excess_heatmap(
         Of this pair; counted from the images when not given.
     scales : sequence of ScaleEstimate, optional
         A line is drawn for each; the default estimate when not given.
+    narrow : bool
+        Smaller panels with the legend below, for a narrow place.
     verdicts : mapping, optional
         Stage to `Verdict`; what fell back or failed is said in red.
     sample, dye : str
@@ -161,9 +170,11 @@ def plot_excess_heatmap(
         dye,
         verdict_notes(verdicts) + scale_notes(estimates, verdicts),
         statistics,
+        narrow=narrow,
     )
     grid = LevelGrid.of(statistics)
-    axes = _panel(sheet, grid)
+    side = _NARROW_SIDE if narrow else _SIDE
+    axes = _panel(sheet, grid, side)
     density = grid.density(statistics)
     excess = density - density.T
     upper = np.tril(np.ones_like(excess, dtype=bool), -1)
@@ -172,7 +183,7 @@ def plot_excess_heatmap(
         add_message(axes, "Nowhere are there more pixels above the line than below.")
     else:
         sheet.colour_bar(
-            sheet.axes(_LEFT + _SIDE + 0.2, 0.1, 0.2, 2.6),
+            sheet.axes(_LEFT + side + 0.2, 0.1, 0.2, 2.6),
             norm,
             "Excess of pixels per cell of the grid",
             counts=True,
@@ -187,7 +198,7 @@ def plot_excess_heatmap(
             label=scale_words(estimate),
             gid=f"scale-{estimate.kind}",
         )
-    sheet.legend(axes, _LEFT + _SIDE + 0.2, 3.0)
+    _legend(sheet, axes, 3.0, narrow=narrow)
     return finish_figure(sheet.figure, save_path)
 
 
@@ -197,11 +208,14 @@ def _sheet(
     dye: str,
     notes: Sequence[str],
     statistics: PairStatistics,
+    *,
+    narrow: bool,
 ) -> Sheet:
+    side = _NARROW_SIDE if narrow else _SIDE
     return Sheet(
         title,
-        width=_LEFT + _SIDE + 2.15,
-        height=0.1 + _SIDE + _BOTTOM,
+        width=_LEFT + side + (_BAR_WIDTH if narrow else _LEGEND_WIDTH),
+        height=0.1 + side + _BOTTOM + (_LEGEND_HEIGHT if narrow else 0.0),
         sample=sample,
         dye=dye,
         notes=notes,
@@ -209,8 +223,16 @@ def _sheet(
     )
 
 
-def _panel(sheet: Sheet, grid: LevelGrid) -> Axes:
-    axes = sheet.axes(_LEFT, 0.1, _SIDE, _SIDE)
+def _legend(sheet: Sheet, axes: Axes, top: float, *, narrow: bool) -> None:
+    """Draw the legend below the panel where it is narrow, else beside it."""
+    if narrow:
+        sheet.legend(axes, _LEFT - 0.3, 0.1 + _NARROW_SIDE + _BOTTOM, ncols=2)
+    else:
+        sheet.legend(axes, _LEFT + _SIDE + 0.2, top)
+
+
+def _panel(sheet: Sheet, grid: LevelGrid, side: float) -> Axes:
+    axes = sheet.axes(_LEFT, 0.1, side, side)
     unit = "grey level, square-root axis" if grid.root else "grey level"
     label_axes(axes, f"Pre-stain, aligned ({unit})", f"Post-stain ({unit})")
     low, high = grid.edges[0], grid.edges[-1]

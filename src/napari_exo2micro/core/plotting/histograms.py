@@ -27,13 +27,7 @@ from napari_exo2micro.core.plotting.inputs import (
     rebin,
     upper_level,
 )
-from napari_exo2micro.core.plotting.layout import (
-    CHART_HEIGHT,
-    CHART_LEFT,
-    CHART_TOP,
-    CHART_WIDTH,
-    chart_sheet,
-)
+from napari_exo2micro.core.plotting.layout import chart_layout, chart_sheet
 from napari_exo2micro.core.plotting.notes import scale_notes, verdict_notes
 from napari_exo2micro.core.plotting.saving import finish_figure
 from napari_exo2micro.core.plotting.style import (
@@ -67,6 +61,7 @@ def plot_pre_post_histograms(
     post_frame: Frame | None = None,
     pre_frame: Frame | None = None,
     final_transform: Transform | None = None,
+    narrow: bool = False,
     verdicts: Mapping[Any, Verdict] | None = None,
     sample: str = "",
     dye: str = "",
@@ -86,6 +81,8 @@ def plot_pre_post_histograms(
         (x0, y0, width, height) of the real data of `post_im` and `raw_pre`, px.
     final_transform : Transform, optional
         Post to pre, with which `pre_im` was made.
+    narrow : bool
+        Smaller panels with the legend below, for a narrow place.
     verdicts : mapping, optional
         Stage to `Verdict`; what fell back or failed is said in red.
     sample, dye : str
@@ -115,10 +112,11 @@ def plot_pre_post_histograms(
         pre_frame=pre_frame,
         transform=final_transform,
     )
-    sheet = chart_sheet(
-        "Grey levels of each image", sample, dye, verdict_notes(verdicts), statistics
-    )
-    axes = sheet.axes(CHART_LEFT, CHART_TOP, CHART_WIDTH, CHART_HEIGHT)
+    layout = chart_layout(narrow=narrow)
+    notes = verdict_notes(verdicts)
+    title = "Grey levels of each image"
+    sheet = chart_sheet(title, sample, dye, notes, statistics, layout)
+    axes = sheet.axes(*layout.panel)
     label_axes(axes, "Grey level", "Pixels per bin", grid=True)
     edges = _level_edges(statistics)
     curves = []
@@ -144,12 +142,14 @@ def plot_pre_post_histograms(
         format_counts(axes.yaxis)
     axes.set_xlim(edges[0], edges[-1])
     number_axes(axes, y=False)
-    sheet.legend(axes, CHART_LEFT + CHART_WIDTH + 0.2, 0.1)
+    sheet.legend(axes, *layout.legend, ncols=layout.columns)
     if statistics.n_saturated:
         part = 100 * statistics.n_saturated / max(statistics.n_both, 1)
         many = short_count(statistics.n_saturated)
         words = f"{many} pixels\n({part:.2g} %) are\nsaturated"
-        sheet.text(CHART_LEFT + CHART_WIDTH + 0.2, 2.2, words, color=MUTED)
+        if narrow:
+            words = words.replace("\n", " ")
+        sheet.text(*layout.remark, words, color=MUTED)
     return finish_figure(sheet.figure, save_path)
 
 
@@ -161,6 +161,7 @@ def plot_difference_histogram(
     scales: Sequence[ScaleEstimate] | None = None,
     scale: float | None = None,
     offset: float | None = None,
+    narrow: bool = False,
     verdicts: Mapping[Any, Verdict] | None = None,
     sample: str = "",
     dye: str = "",
@@ -178,6 +179,8 @@ def plot_difference_histogram(
         The first one is used when `scale` is not given.
     scale, offset : float, optional
         ``difference = post - offset - scale * pre``, grey levels.
+    narrow : bool
+        Smaller panels with the legend below, for a narrow place.
     verdicts : mapping, optional
         Stage to `Verdict`; what fell back or failed is said in red.
     sample, dye : str
@@ -205,10 +208,11 @@ def plot_difference_histogram(
     )
     notes = verdict_notes(verdicts)
     notes += scale_notes([estimate] if estimate else [], verdicts)
+    layout = chart_layout(narrow=narrow)
     sheet = chart_sheet(
-        f"Difference: {formula(scale, offset)}", sample, dye, notes, statistics
+        f"Difference: {formula(scale, offset)}", sample, dye, notes, statistics, layout
     )
-    axes = sheet.axes(CHART_LEFT, CHART_TOP, CHART_WIDTH, CHART_HEIGHT)
+    axes = sheet.axes(*layout.panel)
     label_axes(
         axes, "Difference (grey levels)", "Pixels per bin (logarithmic)", grid=True
     )
@@ -228,15 +232,13 @@ def plot_difference_histogram(
         _log_counts(axes, [counts["all"]])
         beyond = max(statistics.n_both - float(counts["all"].sum()), 0.0)
         if beyond >= 1:
-            sheet.text(
-                CHART_LEFT + CHART_WIDTH + 0.2,
-                2.4,
-                f"{short_count(round(beyond))} pixels lie\nbeyond the axis",
-                color=MUTED,
-            )
+            words = f"{short_count(round(beyond))} pixels lie\nbeyond the axis"
+            if narrow:
+                words = words.replace("\n", " ")
+            sheet.text(*layout.remark, words, color=MUTED)
     axes.set_xlim(low, high)
     number_axes(axes, y=False)
-    sheet.legend(axes, CHART_LEFT + CHART_WIDTH + 0.2, 0.1)
+    sheet.legend(axes, *layout.legend, ncols=layout.columns)
     return finish_figure(sheet.figure, save_path)
 
 

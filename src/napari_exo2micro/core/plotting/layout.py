@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from napari_exo2micro.core.plotting.figures import Sheet, count_words
@@ -10,18 +11,17 @@ from napari_exo2micro.core.plotting.style import DPI
 from napari_exo2micro.core.statistics import PairStatistics
 
 __all__ = [
-    "CHART_HEIGHT",
-    "CHART_LEFT",
-    "CHART_TOP",
-    "CHART_WIDTH",
     "SHORTEST_BAR",
+    "ChartLayout",
     "bar_height",
+    "chart_layout",
     "chart_sheet",
     "panel_size",
 ]
 
-CHART_LEFT, CHART_TOP, CHART_WIDTH, CHART_HEIGHT = 0.95, 0.1, 5.9, 4.1
-_CHART_RIGHT, _CHART_BOTTOM = 2.2, 0.65
+_LEFT, _TOP, _WIDTH, _HEIGHT, _BOTTOM = 0.95, 0.1, 5.9, 4.1, 0.65
+_LEGEND_WIDTH: Final = 2.2
+_NARROW_WIDTH, _NARROW_HEIGHT, _LEGEND_HEIGHT, _REMARK_HEIGHT = 4.4, 3.4, 1.05, 0.6
 
 SHORTEST_BAR: Final = 2.1
 """Shortest colour bar whose numbers and name have room, inches."""
@@ -59,20 +59,73 @@ def panel_size(
     return width / DPI, height / DPI
 
 
+@dataclass(frozen=True, slots=True)
+class ChartLayout:
+    """Where the parts of a chart are, inches from the corner under the title.
+
+    Attributes
+    ----------
+    panel : tuple of float
+        Left, top, width and height.
+    legend, remark : tuple of float
+        Left and top of the legend and of what is said beside it.
+    columns : int
+        Of the legend.
+    size : tuple of float
+        Width and height of everything under the title.
+    """
+
+    panel: tuple[float, float, float, float]
+    legend: tuple[float, float]
+    remark: tuple[float, float]
+    columns: int
+    size: tuple[float, float]
+
+
+def chart_layout(*, narrow: bool = False, above: float = 0.0) -> ChartLayout:
+    """Return the layout of a chart: its legend at its right, or below it.
+
+    Parameters
+    ----------
+    narrow : bool
+        Below it, with a smaller panel: for a narrow place.
+    above : float
+        Room for an axis along the upper edge, inches.
+    """
+    top = _TOP + above
+    if narrow:
+        below = top + _NARROW_HEIGHT + _BOTTOM
+        end = below + _LEGEND_HEIGHT
+        return ChartLayout(
+            panel=(_LEFT, top, _NARROW_WIDTH, _NARROW_HEIGHT),
+            legend=(_LEFT - 0.4, below),
+            remark=(_LEFT - 0.4, end),
+            columns=2,
+            size=(_LEFT + _NARROW_WIDTH + 0.3, end + _REMARK_HEIGHT),
+        )
+    beside = _LEFT + _WIDTH + 0.2
+    return ChartLayout(
+        panel=(_LEFT, top, _WIDTH, _HEIGHT),
+        legend=(beside, top),
+        remark=(beside, top + 2.3),
+        columns=1,
+        size=(_LEFT + _WIDTH + _LEGEND_WIDTH, top + _HEIGHT + _BOTTOM),
+    )
+
+
 def chart_sheet(
     title: str,
     sample: str,
     dye: str,
     notes: Sequence[str],
     statistics: PairStatistics,
-    *,
-    top: float = CHART_TOP,
+    layout: ChartLayout,
 ) -> Sheet:
-    """Return the sheet of a chart of a pair, with room for a legend at its right."""
+    """Return the sheet of a chart of a pair."""
     return Sheet(
         title,
-        width=CHART_LEFT + CHART_WIDTH + _CHART_RIGHT,
-        height=top + CHART_HEIGHT + _CHART_BOTTOM,
+        width=layout.size[0],
+        height=layout.size[1],
         sample=sample,
         dye=dye,
         notes=notes,

@@ -8,14 +8,24 @@ from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from napari_exo2micro.core.plotting.inputs import rebinning_matrix, upper_level
+from napari_exo2micro.core.plotting.style import SCALE_COLOURS
 from napari_exo2micro.core.statistics import PairStatistics
 
-__all__ = ["LevelGrid", "attach_grid", "heatmap_axes", "scale_at", "scale_line"]
+__all__ = [
+    "LevelGrid",
+    "attach_grid",
+    "heatmap_axes",
+    "mark_scale",
+    "scale_at",
+    "scale_line",
+]
 
 _BINS: Final = 360
 
@@ -170,3 +180,34 @@ def scale_line(
     """
     axes = heatmap_axes(drawn)
     return None if axes is None else _GRIDS[axes].line(scale, offset)
+
+
+def mark_scale(drawn: Figure | Axes, scale: float) -> list[Artist]:
+    """Draw the line of a manual scale that somebody thinks about.
+
+    Parameters
+    ----------
+    drawn : Figure or Axes
+        As for `scale_at`.
+    scale : float
+        ``post = scale * pre``.
+
+    Returns
+    -------
+    list of Artist
+        What was drawn, to be removed again; empty for a figure that is no heat map.
+    """
+    axes, line = heatmap_axes(drawn), scale_line(drawn, scale)
+    if axes is None or line is None:
+        return []
+    return [
+        *axes.plot(
+            *line,
+            color=SCALE_COLOURS["manual"],
+            linewidth=2.0,
+            linestyle=(0, (4, 2)),
+            path_effects=[withStroke(linewidth=4.0, foreground="white")],
+            zorder=5,
+            gid="scale-proposed",
+        )
+    ]

@@ -21,13 +21,7 @@ from napari_exo2micro.core.plotting.figures import (
     number_axes,
 )
 from napari_exo2micro.core.plotting.inputs import pair_scales, pair_statistics
-from napari_exo2micro.core.plotting.layout import (
-    CHART_HEIGHT,
-    CHART_LEFT,
-    CHART_TOP,
-    CHART_WIDTH,
-    chart_sheet,
-)
+from napari_exo2micro.core.plotting.layout import chart_layout, chart_sheet
 from napari_exo2micro.core.plotting.notes import scale_notes, verdict_notes
 from napari_exo2micro.core.plotting.saving import finish_figure
 from napari_exo2micro.core.plotting.style import plain_number, scale_colour, scale_words
@@ -45,6 +39,7 @@ def plot_ratio_histogram(
     *,
     statistics: PairStatistics | None = None,
     scales: Sequence[ScaleEstimate] | None = None,
+    narrow: bool = False,
     verdicts: Mapping[Any, Verdict] | None = None,
     sample: str = "",
     dye: str = "",
@@ -61,6 +56,8 @@ def plot_ratio_histogram(
     scales : sequence of ScaleEstimate, optional
         The first with a Moffat fit is drawn with its profile and bins, the others
         as lines; the default estimate when not given.
+    narrow : bool
+        Smaller panels with the legend below, for a narrow place.
     verdicts : mapping, optional
         Stage to `Verdict`; what fell back or failed is said in red.
     sample, dye : str
@@ -83,10 +80,10 @@ def plot_ratio_histogram(
     statistics = pair_statistics(post_im, pre_im, statistics)
     estimates = pair_scales(statistics, scales)
     notes = verdict_notes(verdicts) + scale_notes(estimates, verdicts)
-    sheet = chart_sheet(
-        "Ratio of post-stain to pre-stain", sample, dye, notes, statistics, top=0.55
-    )
-    axes = sheet.axes(CHART_LEFT, CHART_TOP + 0.45, CHART_WIDTH, CHART_HEIGHT)
+    layout = chart_layout(narrow=narrow, above=0.45)
+    title = "Ratio of post-stain to pre-stain"
+    sheet = chart_sheet(title, sample, dye, notes, statistics, layout)
+    axes = sheet.axes(*layout.panel)
     fitted = next((e for e in estimates if e.fit is not None), None)
     low, high = _ratio_range(statistics, estimates)
     edges = np.linspace(low, high, _BINS + 1)
@@ -123,7 +120,7 @@ def plot_ratio_histogram(
     number_axes(axes, y=False)
     format_counts(axes.yaxis)
     _ratio_axis(axes, low, high)
-    sheet.legend(axes, CHART_LEFT + CHART_WIDTH + 0.2, 0.5)
+    sheet.legend(axes, *layout.legend, ncols=layout.columns)
     return finish_figure(sheet.figure, save_path)
 
 

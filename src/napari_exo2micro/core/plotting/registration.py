@@ -53,6 +53,7 @@ __all__ = ["plot_registration"]
 _SIDE: Final = 500
 _NARROWEST: Final = 3.4
 _LEFT, _GAP, _RIGHT, _TOP, _BOTTOM = 0.8, 0.35, 1.35, 0.6, 0.95
+_BETWEEN, _LINE = 1.15, 0.2
 _POST_LINE, _PRE_LINE = "#7dffb0", "#ff86e8"
 
 
@@ -72,6 +73,7 @@ def plot_registration(
     offset: float | None = None,
     aligned_stage: int = 3,
     down_scale: float | None = None,
+    narrow: bool = False,
     verdicts: Mapping[Any, Verdict] | None = None,
     sample: str = "",
     dye: str = "",
@@ -97,6 +99,8 @@ def plot_registration(
         The stage that `pre_im` is of; named where it is not the last one.
     down_scale : float, optional
         Scale of the pictures; they are never finer than their panels.
+    narrow : bool
+        Panels under one another, for a narrow place.
     verdicts : mapping, optional
         Stage to `Verdict`; what fell back or failed is said in red.
     sample, dye : str
@@ -136,15 +140,18 @@ def plot_registration(
 
     width, height = panel_size(post.pixels.shape, _SIDE, 560)
     pitch = max(width, _NARROWEST) + _GAP
+    row = max(height, SHORTEST_BAR) + _BETWEEN
+    across, down = (1, 3) if narrow else (3, 1)
     sheet = Sheet(
         "Alignment of the two images",
-        width=_LEFT + 3 * pitch - _GAP + _RIGHT,
-        height=_TOP + max(height, SHORTEST_BAR) + _BOTTOM,
+        width=_LEFT + across * pitch - _GAP + _RIGHT,
+        height=_TOP + down * row - _BETWEEN + _BOTTOM + (_LINE if narrow else 0.0),
         sample=sample,
         dye=dye,
         notes=verdict_notes(verdicts),
     )
-    panels = [sheet.axes(_LEFT + i * pitch, _TOP, width, height) for i in range(3)]
+    places = [(i % across * pitch, i // across * row) for i in range(3)]
+    panels = [sheet.axes(_LEFT + x, _TOP + y, width, height) for x, y in places]
     outlines = [_points(post_contour), _points(pre_contour)]
     _draw_before(panels[0], post, raw_pre, frame, side, outlines)
     moved = outlines[1]
@@ -164,27 +171,33 @@ def plot_registration(
     if not valid.any():
         add_message(panels[2], "Nowhere do both images have data.")
     for i, axes in enumerate(panels):
-        label_axes(axes, "x (px)", "y (px)" if i == 0 else "")
+        outer = narrow or i == 0
+        label_axes(axes, "x (px)", "y (px)" if outer else "")
         number_axes(axes)
         axes.set_xlim(*post.extent[:2])
         axes.set_ylim(*post.extent[2:])
-        if i:
-            axes.tick_params(labelleft=False)
+        axes.tick_params(labelleft=outer)
+    x, y = _LEFT + places[2][0], _TOP + places[2][1]
     sheet.colour_bar(
-        sheet.axes(_LEFT + 2 * pitch + width + 0.15, _TOP, 0.16, bar_height(height)),
+        sheet.axes(x + width + 0.15, y, 0.16, bar_height(height)),
         ScalarMappable(norm, DIFFERENCE_COLOURS),
         "Grey levels (white: no data)",
         ticks=asinh_ticks(norm),
     )
-    colour_key(sheet, _LEFT, _TOP + height + 0.6, lines=outlines[0] is not None)
+    colour_key(
+        sheet, _LEFT, y + height + 0.6, lines=outlines[0] is not None, wrap=narrow
+    )
     return finish_figure(sheet.figure, save_path)
 
 
-def colour_key(sheet: Sheet, left: float, top: float, *, lines: bool = False) -> None:
+def colour_key(
+    sheet: Sheet, left: float, top: float, *, lines: bool = False, wrap: bool = False
+) -> None:
     """Say what green, magenta and white mean."""
     words = "Green: post-stain.   Magenta: pre-stain.   White and grey: both alike."
     if lines:
-        words += "   Lines: the outlines that were found."
+        words += "\n" if wrap else "   "
+        words += "Lines: the outlines that were found."
     sheet.text(left, top, words, color="#333333")
 
 
