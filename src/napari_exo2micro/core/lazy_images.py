@@ -13,10 +13,19 @@ from napari_exo2micro.core.coverage import spans_to_mask, valid_spans
 from napari_exo2micro.core.difference import difference_window
 from napari_exo2micro.core.rasters import Frame, Raster
 
-__all__ = ["LazyImage", "difference_pyramid", "pyramid", "scaled_pyramid"]
+__all__ = [
+    "LazyImage",
+    "difference_pyramid",
+    "every_pixel",
+    "pyramid",
+    "scaled_pyramid",
+]
 
 #: A pyramid ends with a level whose longest side is at most this.
 TOP_SIDE = 1024
+
+#: Levels that no file holds stay in memory when their sides are at most this.
+_HELD_SIDE = 2560
 
 Window = tuple[slice, slice]
 
@@ -119,24 +128,50 @@ def pyramid(image: Raster) -> list[LazyImage]:
         return LazyImage(shape, image.dtype, lambda window: image.read(window, number))
 
     levels = [level(number) for number in range(image.n_levels)]
-    last, step = levels[-1], 1
+    base, step = levels[-1], 1
     while max(levels[-1].shape) > TOP_SIDE:
+        if step > 1 and max(levels[-1].shape) <= _HELD_SIDE:
+            base, step = levels[-1], 1  # which is read once
         step *= 2
-        levels.append(_every(last, step))
+        levels.append(every_pixel(base, step, release=image.release))
     return levels
 
 
-def _every(image: LazyImage, step: int) -> LazyImage:
-    """Return every `step`-th pixel of an image."""
+def every_pixel(
+    image: LazyImage, step: int, *, release: Callable[[], None] | None = None
+) -> LazyImage:
+    """Return every `step`-th pixel of every `step`-th row of an image.
+
+    Parameters
+    ----------
+    image : LazyImage
+        The image; a small result is read once and stays in memory.
+    step : int
+        Distance of the pixels, px.
+    release : callable, optional
+        Called after a whole level was read.
+    """
+    shape = tuple(-(-side // step) for side in image.shape)
+    held: list[NDArray[Any]] = []
 
     def read(window: Window) -> NDArray[Any]:
+        if held:
+            return held[0][window]
+        if max(shape[:2]) > _HELD_SIDE:
+            return sample(window)
+        whole = sample((slice(0, shape[0]), slice(0, shape[1])))
+        held.append(whole)
+        if release is not None:
+            release()
+        return whole[window]
+
+    def sample(window: Window) -> NDArray[Any]:
         rows, columns = (slice(p.start * step, p.stop * step, step) for p in window)
         # Row by row where they lie far apart: a window would read all in between.
         chosen = range(image.shape[0])[rows]
         lines = [image[row, columns] for row in chosen]
         return np.stack(lines)
 
-    shape = tuple(-(-side // step) for side in image.shape)
     return LazyImage(shape, image.dtype, read)
 
 

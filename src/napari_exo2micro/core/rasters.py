@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import mmap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -141,6 +142,13 @@ class Raster:
     def level(self, level: int) -> NDArray[Any]:
         """Return a whole pyramid level: a map where possible, otherwise a copy."""
         return self.read((slice(None), slice(None)), level)
+
+    def release(self) -> None:
+        """Let go of the file's pages in memory; reading brings them back."""
+        for level in self._levels:
+            pages = getattr(level, "_mmap", None)
+            if isinstance(pages, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+                pages.madvise(mmap.MADV_DONTNEED)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         """Return the whole image, a copy when its type must change."""

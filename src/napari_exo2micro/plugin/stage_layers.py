@@ -7,7 +7,6 @@ background thread: it makes specifications, not layers.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,8 +14,8 @@ import numpy as np
 from napari_exo2micro.core.checkpoint import Checkpoint
 from napari_exo2micro.core.coverage import mapped_frame
 from napari_exo2micro.core.lazy_images import pyramid, scaled_pyramid
-from napari_exo2micro.core.pipeline import SampleDye
 from napari_exo2micro.core.provenance import Provenance
+from napari_exo2micro.core.result_sets import StageResults
 from napari_exo2micro.core.stages import STAGES
 from napari_exo2micro.core.transforms import Transform
 from napari_exo2micro.plugin.layers import KEY, LayerSpec, image_spec
@@ -37,14 +36,14 @@ def world_offset(provenance: Provenance | None) -> tuple[float, float]:
     return (-float(frame[1]), -float(frame[0])) if frame else (0.0, 0.0)
 
 
-def facts(found: Checkpoint, task: SampleDye | None = None) -> dict[str, Any]:
+def facts(found: Checkpoint, task: StageResults | None = None) -> dict[str, Any]:
     """Return what the metadata of a checkpoint's layer says.
 
     Parameters
     ----------
     found : Checkpoint
         The image and its header.
-    task : SampleDye, optional
+    task : SampleDye or ResultSet, optional
         Whose it is; without it only the header is asked.
     """
     header = found.provenance
@@ -65,9 +64,9 @@ def facts(found: Checkpoint, task: SampleDye | None = None) -> dict[str, Any]:
         known |= {
             "sample": task.sample,
             "dye": task.dye,
-            "raw_dir": str(task.raw_dir),
-            "output_dir": str(task.output_dir),
         }
+        folders = {"raw_dir": task.raw_dir, "output_dir": task.output_dir}
+        known |= {name: str(path) for name, path in folders.items() if path}
     return known
 
 
@@ -84,7 +83,7 @@ def checkpoint_spec(
     stage: int,
     name: str,
     *,
-    task: SampleDye | None = None,
+    task: StageResults | None = None,
     visible: bool = True,
 ) -> LayerSpec:
     """Return the layer of one checkpoint.
@@ -95,7 +94,7 @@ def checkpoint_spec(
         The image and its header.
     stage, name : int, str
         Which one it is.
-    task : SampleDye, optional
+    task : SampleDye or ResultSet, optional
         Whose it is.
     visible : bool
         Whether it is shown at first.
@@ -114,12 +113,12 @@ def checkpoint_spec(
     )
 
 
-def stage_specs(task: SampleDye, stage: int) -> list[LayerSpec]:
+def stage_specs(task: StageResults, stage: int) -> list[LayerSpec]:
     """Return the layers of a stage's valid results, bottom first.
 
     Parameters
     ----------
-    task : SampleDye
+    task : SampleDye or ResultSet
         With the parameters of the run.
     stage : int
         1: the padded pair; 2: rings and the aligned pre; 3: the aligned pre,
@@ -150,7 +149,7 @@ def stage_specs(task: SampleDye, stage: int) -> list[LayerSpec]:
 
 
 def _drawing(
-    role: str, title: str, found: Checkpoint, task: SampleDye, **options: Any
+    role: str, title: str, found: Checkpoint, task: StageResults, **options: Any
 ) -> dict[str, Any]:
     known = facts(found, task) | {"role": role}
     return {
@@ -166,7 +165,7 @@ def rows_columns(points: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
     return np.asarray(points, dtype=np.float64).reshape(-1, 2)[:, ::-1]
 
 
-def _ring_specs(found: Checkpoint, task: SampleDye) -> list[LayerSpec]:
+def _ring_specs(found: Checkpoint, task: StageResults) -> list[LayerSpec]:
     """Return the outlines of the sections: post's, and pre's where it was put."""
     header = found.provenance
     details: Mapping[str, Any] = header.details if header else {}
@@ -193,7 +192,7 @@ def _ring_specs(found: Checkpoint, task: SampleDye) -> list[LayerSpec]:
     return specs
 
 
-def _match_specs(found: Checkpoint, task: SampleDye) -> list[LayerSpec]:
+def _match_specs(found: Checkpoint, task: StageResults) -> list[LayerSpec]:
     """Return the matches as vectors: from where pre was to where post has it."""
     header = found.provenance
     matches = header.details.get("matches") if header else None
@@ -235,7 +234,7 @@ def _movements(
     return np.stack([begin, rows_columns(post) - begin], axis=1)
 
 
-def _difference_specs(task: SampleDye) -> list[LayerSpec]:
+def _difference_specs(task: StageResults) -> list[LayerSpec]:
     """Return the scaled pre and the difference of each scale that is active."""
     aligned = task.checkpoint(3, "pre")
     specs: list[LayerSpec] = []
@@ -265,7 +264,7 @@ def _difference_specs(task: SampleDye) -> list[LayerSpec]:
     return specs
 
 
-def difference_names(task: SampleDye) -> Sequence[str]:
+def difference_names(task: StageResults) -> Sequence[str]:
     """Return the difference images that the parameters ask for, the main one first."""
     return [
         line.name
@@ -274,15 +273,10 @@ def difference_names(task: SampleDye) -> Sequence[str]:
     ]
 
 
-def pre_quad(task: SampleDye) -> Any:
+def pre_quad(task: StageResults) -> Any:
     """Return the corners of the aligned pre's data on the canvas, None if unknown."""
     first, aligned = task.checkpoint(1, "pre"), task.checkpoint(3, "pre")
     if first is None or aligned is None or aligned.provenance is None:
         return None
     frame, transform = first.frames["pre"], aligned.provenance.transform
     return mapped_frame(transform, frame) if frame and transform else None
-
-
-def result_folder(task: SampleDye) -> Path:
-    """Return the folder of a task's results."""
-    return task.output_dir / task.sample / task.dye

@@ -81,7 +81,7 @@ class RawPair:
             If a file cannot be used, or the two do not fit together.
         """
         post, pre = open_tiff(post_path), open_tiff(pre_path)
-        _check_fit(
+        check_fit(
             str(post_path),
             post.shape,
             post.sample_dtype,
@@ -151,7 +151,7 @@ class RawPair:
             check_array(array, name)
             for array, name in zip((post, pre), names, strict=True)
         )
-        _check_fit(names[0], post.shape, post.dtype, names[1], pre.shape, pre.dtype)
+        check_fit(names[0], post.shape, post.dtype, names[1], pre.shape, pre.dtype)
         dtype = choose_dtype(np.dtype(post.dtype), max(most_post, most_pre))
         return cls(
             array_image(post, post_path, dtype),
@@ -202,7 +202,7 @@ def _widening(
     return (f"{what} exceed {limit}; both images are widened to {dtype}{note}",)
 
 
-def _check_fit(
+def check_fit(
     post_name: str,
     post_shape: tuple[int, ...],
     post_dtype: np.dtype[Any],

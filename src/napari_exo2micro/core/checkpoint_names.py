@@ -1,0 +1,71 @@
+"""What the name of a checkpoint's file says: stage, image and parameters."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from napari_exo2micro.core.stages import STAGES
+
+__all__ = ["CheckpointName", "parse_checkpoint_name"]
+
+_MORE_NAMES = {2: ("coarse_pre",)}
+_DIFFERENCE = re.compile(r"difference(?:_manual|_percentile_p\d+(?:\.\d+)?)?(?=_|$)")
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointName:
+    """What the name of a checkpoint's file says.
+
+    Attributes
+    ----------
+    stage, name : int, str
+        Which checkpoint it is, for example 3 and ``'pre'``.
+    suffix : str
+        What `defaults.build_suffix` made of the parameters.
+    """
+
+    stage: int
+    name: str
+    suffix: str
+
+
+def parse_checkpoint_name(path: Path | str) -> CheckpointName | None:
+    """Return what a file's name says; None when it is no checkpoint's.
+
+    The reference system names its files in the same way.
+
+    Parameters
+    ----------
+    path : Path or str
+        Only its last part is looked at.
+
+    Examples
+    --------
+    >>> parse_checkpoint_name("02_icp_aligned_pre_bw20.tiff")
+    CheckpointName(stage=2, name='pre', suffix='_bw20')
+    >>> parse_checkpoint_name("cells.tiff") is None
+    True
+    """
+    path = Path(path)
+    if path.suffix.lower() not in (".tiff", ".tif", ".fits"):
+        return None
+    for number, stage in STAGES.items():
+        rest = path.stem.removeprefix(f"{stage.name}_")
+        if rest == path.stem:
+            continue
+        name = _beginning(rest, number)
+        if name:
+            return CheckpointName(number, name, rest.removeprefix(name))
+    return None
+
+
+def _beginning(rest: str, stage: int) -> str:
+    """Return the image's name that the rest of a file's name begins with."""
+    if stage == 4:
+        found = _DIFFERENCE.match(rest)
+        return found.group() if found else ""
+    names = (*STAGES[stage].checkpoints, *_MORE_NAMES.get(stage, ()))
+    fitting = [n for n in names if rest == n or rest.startswith(f"{n}_")]
+    return max(fitting, key=len, default="")

@@ -1,0 +1,93 @@
+"""Finding checkpoints in folders by their names; nothing is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from napari_exo2micro.core.checkpoint_names import parse_checkpoint_name
+
+__all__ = ["FORMATS", "checkpoint_files", "find_result_folders", "may_be_checkpoint"]
+
+#: The folders of a sample and dye, which are the formats of the files in them.
+FORMATS = ("tiff", "fits")
+
+_MOST_ENTRIES = 2000
+_HEAD = 1 << 16
+_MARK = b"napari-exo2micro"
+
+
+def find_result_folders(path: Path | str) -> tuple[Path, ...]:
+    """Return the ``<sample>/<dye>`` folders with checkpoints, in and below a folder.
+
+    Parameters
+    ----------
+    path : Path or str
+        Such a folder, one of the folders in it, the folder of a sample, or the
+        output folder. Of large folders the first 2000 entries are looked at.
+    """
+    path = Path(path).absolute()
+    if path.name in (*FORMATS, "pipeline_output") and _has_results(path.parent):
+        return (path.parent,)
+    if _has_results(path):
+        return (path,)
+    samples = _folders([path])
+    found = [folder for folder in samples if _has_results(folder)]
+    rest = [folder for folder in samples if folder not in found]
+    found += [folder for folder in _folders(rest) if _has_results(folder)]
+    return tuple(sorted(found))
+
+
+def checkpoint_files(folder: Path) -> Iterator[Path]:
+    """Yield the checkpoints of a sample and dye, TIFFs first, each kind by name.
+
+    Parameters
+    ----------
+    folder : Path
+        ``<output_dir>/<sample>/<dye>``.
+    """
+    for kind in FORMATS:
+        try:
+            paths = sorted((folder / kind).iterdir())
+        except OSError:
+            continue
+        for path in paths:
+            if path.suffix == f".{kind}" and parse_checkpoint_name(path) is not None:
+                yield path
+
+
+def may_be_checkpoint(path: Path | str) -> bool:
+    """Tell whether a file is one of ours by its name or its first bytes.
+
+    Parameters
+    ----------
+    path : Path or str
+        A file; one that cannot be opened is none of ours.
+    """
+    path = Path(path)
+    if parse_checkpoint_name(path) is not None:
+        return True
+    try:
+        with path.open("rb") as file:
+            return _MARK in file.read(_HEAD)
+    except OSError:
+        return False
+
+
+def _has_results(folder: Path) -> bool:
+    return next(checkpoint_files(folder), None) is not None
+
+
+def _folders(parents: Iterable[Path]) -> list[Path]:
+    """Return the visible folders in some folders."""
+    found: list[Path] = []
+    for parent in parents:
+        try:
+            for index, entry in enumerate(parent.iterdir()):
+                if index >= _MOST_ENTRIES or len(found) >= _MOST_ENTRIES:
+                    break
+                if not entry.name.startswith(".") and entry.is_dir():
+                    found.append(entry)
+        except OSError:
+            continue
+    return found
