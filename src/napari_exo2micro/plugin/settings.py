@@ -1,0 +1,77 @@
+"""What a person has set in napari's Preferences for this plugin."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Defaults", "default_source", "read_defaults"]
+
+
+_PLUGIN = "napari-exo2micro"
+_FORMATS = ("tiff", "fits", "both")
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What the workbench begins with.
+
+    Attributes
+    ----------
+    raw_dir : Path or None
+        The raw folder; None when none is set.
+    output_dir : Path or None
+        Where results go; None when none is set, see `output_dir_for`.
+    workers : int
+        How many pairs a batch works on at the same time, at least 1.
+    checkpoint_format : {'tiff', 'fits', 'both'}
+        What stages store.
+    """
+
+    raw_dir: Path | None = None
+    output_dir: Path | None = None
+    workers: int = 2
+    checkpoint_format: str = "both"
+
+    def output_dir_for(self, raw_dir: Path | str) -> Path:
+        """Return where results of a raw folder go: as set, or beside that folder."""
+        return self.output_dir or Path(raw_dir).absolute().parent / "processed"
+
+
+def read_defaults() -> Defaults:
+    """Return what is set; what is not set, or cannot be read, is as in `Defaults`."""
+    try:
+        from napari.settings import get_plugin_settings
+
+        stored: Any = get_plugin_settings(_PLUGIN)
+    except KeyError:  # napari does not know the plugin: a script, or it is disabled
+        return Defaults()
+    found = stored.defaults
+    return Defaults(
+        raw_dir=_folder(found.raw_folder),
+        output_dir=_folder(found.output_folder),
+        workers=max(1, int(found.workers)),
+        checkpoint_format=(
+            found.checkpoint_format if found.checkpoint_format in _FORMATS else "both"
+        ),
+    )
+
+
+def default_source() -> dict[str, Any]:
+    """Return the set folders and format as `Session.set_source` takes them.
+
+    Folders that are not set are left out.
+    """
+    defaults = read_defaults()
+    source: dict[str, Any] = {"checkpoint_format": defaults.checkpoint_format}
+    if defaults.raw_dir is not None:
+        source["raw_dir"] = defaults.raw_dir
+        source["output_dir"] = defaults.output_dir_for(defaults.raw_dir)
+    elif defaults.output_dir is not None:
+        source["output_dir"] = defaults.output_dir
+    return source
+
+
+def _folder(text: str) -> Path | None:
+    return Path(text.strip()).expanduser() if text.strip() else None
