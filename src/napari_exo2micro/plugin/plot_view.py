@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["PlotView"]
 
 #: Below this its numbers cannot be read: scroll bars appear instead.
-_SMALLEST_DPI = 55.0
+_SMALLEST_DPI = 50.0
 _READABLE_DPI = 90.0
 _LARGEST_DPI = 240.0
 _LEFT_BUTTON = 1
