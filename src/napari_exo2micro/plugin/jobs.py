@@ -67,6 +67,8 @@ class Job(QObject):
         self._closed = False
         self._last_fraction = -1.0
         self._last_text = ""
+        self._is_showing = False
+        self._shown = title
         self._bar = (
             cancelable_progress(total=100, desc=title) if show_progress else None
         )
@@ -99,7 +101,8 @@ class Job(QObject):
                 raise CancelledError("stopped before it began")
             result = function(**arguments)
         except CancelledError:
-            logger.info("%s: stopped", self.title)
+            if self._bar is not None:  # what nobody sees is stopped all the time
+                logger.info("%s: stopped", self.title)
             self._post("finished", None)
         except Exception as error:
             if isinstance(error, Exo2MicroError):
@@ -148,10 +151,24 @@ class Job(QObject):
             self.finished.emit()
 
     def _show(self, fraction: float, text: str) -> None:
-        if self._bar is not None:
-            if text:
-                self._bar.set_description(f"{self.title}: {text}")
-            self._bar.update(int(fraction * 100) - self._bar.n)
+        """Show the progress in the activity dock.
+
+        napari handles all waiting events while it draws its bar, other progress of
+        this job among them: that is left out, or each would be drawn in the last.
+        """
+        if self._bar is None or self._is_showing:
+            return
+        self._is_showing = True
+        try:
+            words = f"{self.title}: {text}" if text else self.title
+            if words != self._shown:
+                self._shown = words
+                self._bar.set_description(words)
+            step = int(fraction * 100) - self._bar.n
+            if step and self.is_running:
+                self._bar.update(step)
+        finally:
+            self._is_showing = False
 
 
 class Jobs(QObject):
