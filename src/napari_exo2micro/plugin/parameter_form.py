@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Callable, Iterable
+from itertools import pairwise
 from typing import Any
 
 from magicgui.widgets import Container
@@ -20,6 +20,7 @@ from napari_exo2micro.plugin.parameter_row import (
     ParameterRow,
     parameter_widget,
     value_words,
+    with_titles,
 )
 from napari_exo2micro.plugin.session import Session
 
@@ -81,6 +82,7 @@ class ParameterForm(QWidget):
         layout.addWidget(self._suffix)
         layout.addWidget(self._reset_all, 0, Qt.AlignmentFlag.AlignRight)
         self._reset_all.setVisible(bool(self._rows))
+        self._order_tabs()
         for name, row in self._rows.items():
             row.valueChanged.connect(self._slot(self._on_edit, name))
             row.settled.connect(self._slot(self._on_settled, name))
@@ -171,7 +173,9 @@ class ParameterForm(QWidget):
         except ParameterError as error:
             if len(names) == 1:
                 shown = value_words(values[names[0]])
-                self._refuse(names[0], f"{shown} is not used: {_in_words(error)}.")
+                self._refuse(
+                    names[0], f"{shown} is not used: {with_titles(str(error))}."
+                )
                 return
             for name in names:
                 self._set([name])
@@ -260,9 +264,20 @@ class ParameterForm(QWidget):
             rare = all(entry.rare for entry in entries)
             heading = GroupHeading(title, rows, folded=rare, parent=native)
             layout.insertWidget(layout.indexOf(rows[0]), heading)
-            QWidget.setTabOrder(heading, rows[0].field)
             made.append((heading, {entry.name for entry in entries}))
         return made
+
+    def _order_tabs(self) -> None:
+        """Let the tab key go from heading to row, not in the order of making."""
+        above = {
+            min(names, key=list(self._rows).index): h for h, names in self._headings
+        }
+        stops: list[QWidget] = []
+        for name, row in self._rows.items():
+            stops += [above[name]] if name in above else []
+            stops += row.tab_stops()
+        for one, following in pairwise([*stops, self._reset_all]):
+            QWidget.setTabOrder(one, following)
 
 
 def _groups(entries: Iterable[Parameter]) -> dict[str, list[Parameter]]:
@@ -271,9 +286,3 @@ def _groups(entries: Iterable[Parameter]) -> dict[str, list[Parameter]]:
     for entry in sorted(entries, key=lambda entry: not entry.group):
         groups.setdefault(entry.group or _WITHOUT_GROUP, []).append(entry)
     return groups
-
-
-def _in_words(error: ParameterError) -> str:
-    """Return a message of the registry with labels in place of names."""
-    titles = {entry.name: entry.title for entry in PARAMETER_REGISTRY.values()}
-    return re.sub(r"\w+", lambda word: titles.get(word[0], word[0]), str(error))

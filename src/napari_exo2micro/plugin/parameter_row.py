@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from typing import Any, cast
 
 from magicgui.backends._qtpy.widgets import QBaseValueWidget
@@ -10,12 +11,23 @@ from magicgui.widgets.bases import ValueWidget
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtWidgets import QGridLayout, QLabel, QSizePolicy, QToolButton, QWidget
 
-from napari_exo2micro.core.defaults import format_value
+from napari_exo2micro.core.defaults import PARAMETER_REGISTRY, format_value
 from napari_exo2micro.core.parameter import Parameter, ParameterValue
 from napari_exo2micro.plugin.message import STYLES
-from napari_exo2micro.plugin.value_editors import Editor, editor_for, unit_words
+from napari_exo2micro.plugin.value_editors import (
+    Editor,
+    OptionalEditor,
+    editor_for,
+    unit_words,
+)
 
-__all__ = ["ParameterRow", "capitalised", "parameter_widget", "value_words"]
+__all__ = [
+    "ParameterRow",
+    "capitalised",
+    "parameter_widget",
+    "value_words",
+    "with_titles",
+]
 
 _FIELD_WIDTH = 118
 _MARK_WIDTH = 12
@@ -33,6 +45,23 @@ def value_words(value: ParameterValue) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
     return "not set" if value is None else format_value(value)
+
+
+def with_titles(text: str) -> str:
+    """Return a message of the core with labels in place of the names for scripts.
+
+    Examples
+    --------
+    >>> with_titles("scale_min must not exceed scale_max")
+    "'smallest magnification' must not exceed 'largest magnification'"
+    """
+
+    def title(word: re.Match[str]) -> str:
+        entry = PARAMETER_REGISTRY.get(word[0])
+        # A name without an underscore may be a word like any other.
+        return f"'{entry.title}'" if entry and "_" in entry.name else word[0]
+
+    return re.sub(r"\w+", title, text)
 
 
 class ParameterRow(QWidget):
@@ -118,6 +147,7 @@ class ParameterRow(QWidget):
     def setValue(self, value: ParameterValue) -> None:
         """Put a value into the field as if it had been typed."""
         self.editor.put(value)
+        self.settled.emit()
 
     def show_value(self, value: ParameterValue) -> None:
         """Show a value that is known elsewhere; nothing is told of it."""
@@ -152,6 +182,14 @@ class ParameterRow(QWidget):
     def add_below(self, widget: QWidget) -> None:
         """Add a widget of the row's whole width below the field."""
         self._grid.addWidget(widget, 1, 1, 1, 3)
+
+    def tab_stops(self) -> list[QWidget]:
+        """Return what the tab key goes through, in this order."""
+        if isinstance(self.editor, OptionalEditor):
+            stops = [self.editor.tick, cast(QWidget, self.editor.field)]
+        else:
+            stops = [self.field]
+        return [*stops, self._reset]
 
     def _on_change(self) -> None:
         self.valueChanged.emit(self.value())

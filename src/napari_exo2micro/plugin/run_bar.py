@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
 from napari_exo2micro.core.errors import Exo2MicroError
 from napari_exo2micro.core.stages import STAGES
 from napari_exo2micro.plugin.jobs import Job
+from napari_exo2micro.plugin.parameter_row import with_titles
 from napari_exo2micro.plugin.session import Session
 
 __all__ = ["BUTTONS", "RunBar"]
@@ -176,7 +177,7 @@ class RunBar(QWidget):
     def _on_returned(self, result: Any) -> None:
         status = result.get("status", "") if isinstance(result, dict) else ""
         self._bar.setValue(self._bar.maximum())
-        self._say(_ended(status))
+        self._say(with_titles(_ended(status)))
 
     def _on_failed(self, _error: object) -> None:
         self._bar.setValue(0)

@@ -53,6 +53,7 @@ class ScaleSlider(QWidget):
         layout.addWidget(self._slider)
         layout.addWidget(self._caption)
         row.add_below(self)
+        QWidget.setTabOrder(row.tab_stops()[1], self._slider)
         self._slider.valueChanged.connect(self._on_slide)
         self._editor.changed.connect(self._follow)
         self.set_measured(None)

@@ -13,7 +13,7 @@ from napari_exo2micro.core.stages import STAGES
 from napari_exo2micro.plugin.marks import state_icon
 from napari_exo2micro.plugin.message import STYLES
 from napari_exo2micro.plugin.parameter_form import ParameterForm
-from napari_exo2micro.plugin.parameter_row import capitalised
+from napari_exo2micro.plugin.parameter_row import capitalised, with_titles
 from napari_exo2micro.plugin.scale_slider import ScaleSlider
 from napari_exo2micro.plugin.session import Session
 
@@ -135,7 +135,7 @@ def _text(parent: QWidget, name: str) -> QLabel:
 
 def _state_words(state: StageState) -> str:
     """Return in words how the results of a stage stand."""
-    reason = f": {state.reason}" if state.reason else ""
+    reason = f": {with_titles(state.reason)}" if state.reason else ""
     return {
         "valid": f"Valid result{reason}",
         "missing": f"No result with these settings yet{reason}",
@@ -153,9 +153,9 @@ def _result_words(stage: int, result: Mapping[str, Any]) -> tuple[str, str]:
         from napari_exo2micro.core.alignment.quality import Verdict
 
         accuracy = float(verdict["numbers"].get("accuracy_px", -1.0))
-        figures = capitalised(Verdict.from_dict(verdict).figures(most=20))
         if accuracy < 0:
-            return "", figures
+            return "", ""
+        figures = capitalised(Verdict.from_dict(verdict).figures(most=20))
         return f"Expected accuracy: {accuracy:.2g} px", f"<p>{figures}</p>"
     scale = result.get("scale")
     if stage != 4 or not scale:

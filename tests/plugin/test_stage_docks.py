@@ -1,0 +1,250 @@
+"""The docks of the stages: state, result, slider, run, abort, error."""
+
+from __future__ import annotations
+
+import pytest
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QScrollArea,
+    QWidget,
+)
+from superqt import QDoubleSlider
+
+from napari_exo2micro.core.pipeline import SampleDye
+from napari_exo2micro.plugin.message import MessageStrip
+from napari_exo2micro.plugin.number_box import NumberBox
+from napari_exo2micro.plugin.stage_docks import (
+    BoundaryDock,
+    DifferenceDock,
+    InteriorDock,
+    PaddingDock,
+)
+from napari_exo2micro.plugin.stage_form import StageForm
+
+LONG = 60_000
+DOCKS = {1: PaddingDock, 2: BoundaryDock, 3: InteriorDock, 4: DifferenceDock}
+
+
+@pytest.fixture
+def open_dock(viewer, qtbot):
+    """Return a function that opens the dock of a stage and waits for its state."""
+
+    def open_dock(stage: int, session) -> QWidget:
+        dock = DOCKS[stage](viewer)
+        qtbot.addWidget(dock)
+        dock.show()
+        with qtbot.waitSignal(session.status_changed, timeout=LONG):
+            session.refresh_status()
+        return dock
+
+    return open_dock
+
+
+def words(dock, name) -> str:
+    return dock.findChild(QLabel, name).text()
+
+
+def button(dock, name) -> QPushButton:
+    return dock.findChild(QPushButton, name)
+
+
+def files(folder):
+    return {
+        path.relative_to(folder): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and not path.name.startswith(".")
+    }
+
+
+@pytest.mark.parametrize("stage", DOCKS)
+def test_a_dock_shows_source_purpose_parameters_and_run(open_dock, finished, stage):
+    dock = open_dock(stage, finished)
+    assert dock.findChild(QComboBox, "sample").currentText() == "Rock"
+    assert dock.findChild(QComboBox, "dye").currentText() == "DAPI"
+    assert len(words(dock, "purpose")) > 40
+    assert button(dock, "run_stage").isEnabled()
+    assert not button(dock, "abort").isEnabled()
+    assert dock.findChild(QScrollArea) is not None
+    assert dock.minimumSizeHint().width() <= 320
+    assert finished.shown_stage == stage
+    assert words(dock, "state") == "Valid result."
+
+
+def test_the_result_is_told_in_words_and_figures(open_dock, finished):
+    for stage in (2, 3):
+        dock = open_dock(stage, finished)
+        assert words(dock, "result").startswith("Expected accuracy: 0.")
+        assert words(dock, "result").endswith(" px")
+        assert "ccuracy" in dock.findChild(QLabel, "result").toolTip()
+    dock = open_dock(4, finished)
+    estimate = finished.stored_result["scale"]
+    assert words(dock, "result").startswith(
+        f"Scale: {estimate['value']:.5g} ± {estimate['uncertainty']:.1g} (Moffat fit)"
+    )
+
+
+def test_the_state_follows_what_is_typed(open_dock, finished, qtbot):
+    dock = open_dock(2, finished)
+    dock.form.parameters.row("boundary_width").setValue(20)
+    qtbot.waitUntil(
+        lambda: "No result with these" in words(dock, "state"), timeout=LONG
+    )
+    assert not dock.findChild(QLabel, "result").isVisible()
+    dock.form.parameters.reset("boundary_width")
+    qtbot.waitUntil(lambda: words(dock, "state") == "Valid result.", timeout=LONG)
+    assert dock.findChild(QLabel, "result").isVisible()
+
+
+def test_a_damaged_result_and_what_follows_it_are_called_out_of_date(
+    open_dock, finished
+):
+    task = finished.task()
+    task._tiff_path(1, "post").write_bytes(b"no longer a TIFF")
+    task._fits_path(1, "post").unlink()
+    for stage in (1, 2):
+        dock = open_dock(stage, finished)
+        assert words(dock, "state").startswith("Out of date: ")
+        assert words(dock, "state").endswith("Run this stage again.")
+
+
+@pytest.mark.parametrize(
+    ("stage", "limit", "state", "start"),
+    [
+        (
+            2,
+            {"max_translation": 0.0, "orientation_search": False},
+            "fell_back",
+            "A lesser result stands in: ",
+        ),
+        (3, {"interior_max_correction": 0.001}, "failed", "No trustworthy result: "),
+    ],
+)
+def test_a_stage_that_could_not_do_its_work_says_so_with_its_reason(
+    open_dock, finished, qtbot, stage, limit, state, start
+):
+    finished.set_params(**limit)  # less than there is to do
+    dock = open_dock(stage, finished)
+    with qtbot.waitSignal(finished.run_ended, timeout=LONG) as ended:
+        button(dock, "run_stage").click()
+    verdict = ended.args[0]["registration"][stage]
+    assert verdict["state"] == state
+    qtbot.waitUntil(lambda: words(dock, "state").startswith(start), timeout=LONG)
+    reason = words(dock, "state").removeprefix(start)
+    assert reason.split()[:3] == verdict["reason"].split()[:3]
+    assert "_" not in reason  # labels, not the names that scripts use
+    assert "background" in dock.findChild(QLabel, "state").styleSheet()
+    assert words(dock, "progress_text").startswith("Done, but look at the result")
+
+
+def test_without_a_sample_the_dock_says_what_to_do(viewer, qtbot):
+    dock = PaddingDock(viewer)
+    qtbot.addWidget(dock)
+    dock.show()
+    assert words(dock, "state") == "No sample is chosen yet."
+    assert not button(dock, "run_stage").isEnabled()
+    assert "Choose the raw folder" in button(dock, "run_stage").toolTip()
+
+
+def test_a_run_from_a_dock_leaves_the_files_of_the_core(
+    open_dock, session, qtbot, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    dock = open_dock(3, session)
+    with qtbot.waitSignal(session.run_ended, timeout=LONG):
+        button(dock, "run_stage").click()
+    qtbot.waitUntil(button(dock, "run_stage").isEnabled, timeout=LONG)
+    alone = SampleDye(
+        "Rock", "DAPI", output_dir=tmp_path / "core", raw_dir=session.raw_dir
+    )
+    alone.set_params(**session.params)
+    alone.run(3, 3)
+    made, wanted = files(session.output_dir), files(tmp_path / "core")
+    assert set(made) == set(wanted)
+    assert [path for path in wanted if made[path] != wanted[path]] == []
+    assert dock.findChild(MessageStrip).text == ""
+    qtbot.waitUntil(lambda: words(dock, "state") == "Valid result.", timeout=LONG)
+
+
+def test_abort_in_a_dock_leaves_valid_checkpoints_and_an_enabled_button(
+    open_dock, session, qtbot
+):
+    dock = open_dock(4, session)
+    bar = dock.findChild(QProgressBar, "progress")
+    stop = button(dock, "abort")
+    bar.valueChanged.connect(lambda value: stop.click() if value > 100 else None)
+    button(dock, "run_stage").click()
+    qtbot.waitUntil(button(dock, "run_stage").isEnabled, timeout=LONG)
+    assert "Stopped" in words(dock, "progress_text")
+    assert dock.findChild(MessageStrip).text == ""
+    assert {line.state for line in session.task().status()} <= {"valid", "missing"}
+
+
+def test_an_error_appears_once_in_the_dock_and_goes_with_the_next_run(
+    open_dock, session, qtbot, tmp_path
+):
+    good = session.raw_dir
+    dock, other = open_dock(1, session), open_dock(2, session)
+    session.set_source(raw_dir=tmp_path / "nothing")
+    button(dock, "run_stage").click()
+    strip = dock.findChild(MessageStrip)
+    qtbot.waitUntil(lambda: bool(strip.text), timeout=LONG)
+    assert strip.level == "error"
+    assert "nothing" in strip.text
+    assert other.findChild(MessageStrip).text == ""
+    qtbot.waitUntil(button(dock, "run_stage").isEnabled, timeout=LONG)
+    session.set_source(raw_dir=good)
+    with qtbot.waitSignal(session.run_ended, timeout=LONG):
+        button(dock, "run_stage").click()
+    assert strip.text == ""
+
+
+def test_what_is_refused_keeps_a_run_from_starting(open_dock, session, qtbot):
+    dock = open_dock(2, session)
+    dock.form.parameters.row("boundary_width").setValue(300)
+    button(dock, "run_stage").click()
+    assert "ring thickness: 300 is not used" in dock.findChild(MessageStrip).text
+    assert not session.jobs.is_busy
+
+
+def test_the_slider_for_the_scale_by_hand(open_dock, finished, qtbot):
+    dock = open_dock(4, finished)
+    measured = finished.stored_result["scale_estimate"]
+    slider = dock.findChild(QDoubleSlider, "slider_manual_scale")
+    tick = dock.findChild(QCheckBox, "use_manual_scale")
+    number = dock.findChild(NumberBox, "manual_scale")
+    assert slider.minimum() < measured < slider.maximum()
+    assert f"{measured:.4g}" in words(dock, "slider_range_manual_scale")
+    assert not slider.isEnabled()
+    assert finished.params["manual_scale"] is None
+    tick.click()
+    assert slider.isEnabled()
+    assert finished.params["manual_scale"] == round(measured, 3)
+    slider.setValue(measured * 1.1)
+    assert finished.params["manual_scale"] == round(measured * 1.1, 3)
+    assert number.value() == finished.params["manual_scale"]
+    number.setValue(7.0)  # beyond the slider's end, and yet what counts
+    assert finished.params["manual_scale"] == 7.0
+    assert slider.value() == slider.maximum()
+    # The range stays while no result belongs to these settings.
+    qtbot.waitUntil(lambda: "No result" in words(dock, "state"), timeout=LONG)
+    assert slider.minimum() < measured < slider.maximum()
+    finished.set_params(manual_scale=1.1)  # as the heat map proposes it
+    assert slider.value() == pytest.approx(1.1)
+    tick.click()
+    assert finished.params["manual_scale"] is None
+    assert not slider.isEnabled()
+
+
+def test_a_header_widget_stands_above_the_parameters(session, qtbot):
+    form = StageForm(session, 2)
+    qtbot.addWidget(form)
+    tick = QCheckBox("Live preview")
+    form.add_header_widget(tick)
+    form.resize(400, 900)
+    form.show()
+    assert tick.isVisible()
+    assert tick.geometry().bottom() <= form.parameters.geometry().top()
