@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -325,9 +326,14 @@ def test_a_pair_that_deserves_care_is_told_with_its_warnings(tmp_path, raw_dir):
 
 
 def test_two_runs_at_once_in_one_folder(shared_raw_dir, tmp_path):
+    for path in shared_raw_dir.rglob("*_DAPI.tif*"):
+        for dye in ("DAPI", "Cy5"):  # one run for each sample and dye at a time
+            name = path.name.replace("_DAPI", f"_{dye}")
+            (tmp_path / "raw" / "Rock").mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, tmp_path / "raw" / "Rock" / name)
     tasks = []
-    for pad in (60, 70):
-        one = SampleDye("Rock", "DAPI", tmp_path / "out", shared_raw_dir, "tiff")
+    for dye, pad in (("DAPI", 60), ("Cy5", 70)):
+        one = SampleDye("Rock", dye, tmp_path / "out", tmp_path / "raw", "tiff")
         one.set_params(pad=pad)
         tasks.append(one)
     threads = [

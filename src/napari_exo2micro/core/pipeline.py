@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from napari_exo2micro.core import outcome
+from napari_exo2micro.core import outcome, shared_geometry
 from napari_exo2micro.core.alignment.coarse import (
     recover_transform,
     register_highorder,
@@ -20,12 +21,13 @@ from napari_exo2micro.core.checkpoints import Checkpoint, CheckpointStatus
 from napari_exo2micro.core.comparison import compare_values
 from napari_exo2micro.core.differencing import Differencing
 from napari_exo2micro.core.errors import ParameterError
+from napari_exo2micro.core.locks import sample_lock
 from napari_exo2micro.core.monitor import Monitor
 from napari_exo2micro.core.padding import canvas_shape, frame, padded_bands
 from napari_exo2micro.core.parameter import ParameterValue
 from napari_exo2micro.core.parameter_table import PARAMETERS
 from napari_exo2micro.core.provenance import digest
-from napari_exo2micro.core.raw import open_image_pair
+from napari_exo2micro.core.raw import find_pair, open_image_pair
 from napari_exo2micro.core.runlog import run_log
 from napari_exo2micro.core.sample_files import SampleFiles
 from napari_exo2micro.core.stages import STAGE_NAMES, STAGES
@@ -57,6 +59,11 @@ class SampleDye(SampleFiles):
     loader : callable or str, optional
         Reads a pair instead of `load_image_pair`; same signature, or the name of
         a registered one.
+    register_on : str, optional
+        Another dye of the sample that was imaged in the same session: stages 2 and
+        3 take its transform instead of searching their own. It must have been run
+        before. Results made so are valid for an object without `register_on`, too;
+        with the name of its own dye they are not.
 
     Examples
     --------
@@ -74,6 +81,7 @@ class SampleDye(SampleFiles):
         force: bool = False,
         monitor: Monitor | None = None,
         on_stage: Callable[[int], None] | None = None,
+        wait_for_lock: float = 0.0,
     ) -> dict[str, Any]:
         """Run the stages and return what came out.
 
@@ -88,6 +96,8 @@ class SampleDye(SampleFiles):
             Told the fraction done; may stop the run.
         on_stage : callable, optional
             Called with the number of each stage when its results are valid.
+        wait_for_lock : float
+            Seconds to wait for another run of the same sample and dye to end.
 
         Returns
         -------
@@ -101,7 +111,8 @@ class SampleDye(SampleFiles):
         Raises
         ------
         Exo2MicroError
-            A subclass says what went wrong; valid results are untouched.
+            A subclass says what went wrong; valid results are untouched. A
+            `LockedError` tells who else works on this sample and dye.
         """
         first, last = _stage_range(from_stage, to_stage)
         self._results = {}
@@ -109,7 +120,10 @@ class SampleDye(SampleFiles):
         numbers = [number for number in sorted(STAGES) if first <= number <= last]
         title = f"{self.sample} {self.dye}, stages {first} to {last}"
         title += ", by force" if force else ""
-        with run_log(self.output_dir, title=title, task=self) as log:
+        with (
+            run_log(self.output_dir, title=title, task=self) as log,
+            self._locked(wait_for_lock, whole),
+        ):
             for index, number in enumerate(numbers):
                 self._monitor = whole.part(
                     index / len(numbers), (index + 1) / len(numbers)
@@ -124,6 +138,15 @@ class SampleDye(SampleFiles):
             log.conclude(result["status"], result["warnings"])
         self._results.update(result)
         return result
+
+    def _locked(self, wait: float, monitor: Monitor) -> AbstractContextManager[None]:
+        """Keep other runs away; without raw files no folder is made."""
+        built_in = self._loader is None and not self._pads_otherwise()
+        if built_in and not self._store.folder.is_dir():
+            find_pair(self.sample, self.dye, self.raw_dir)
+        return sample_lock(
+            self.output_dir, self.sample, self.dye, wait=wait, monitor=monitor
+        )
 
     def _do_stage(self, number: int, force: bool = False) -> None:
         with outcome.logged_stage(self, number):
@@ -150,6 +173,7 @@ class SampleDye(SampleFiles):
         keep: bool = True,
         to_stage: int | None = None,
         monitor: Monitor | None = None,
+        on_result: Callable[[dict[str, Any]], None] | None = None,
     ) -> list[dict[str, Any]]:
         """Run once for each value of one parameter.
 
@@ -166,12 +190,14 @@ class SampleDye(SampleFiles):
             Last stage of each run.
         monitor : Monitor, optional
             Told the fraction done; may stop.
+        on_result : callable, optional
+            Called with the result of each value as soon as it is there.
 
         Returns
         -------
         list of dict
-            The results of `run`, each with its `value`; where one failed, its
-            `status` is ``'error: ...'``.
+            The results of `run`, each with its `value` and the `seconds` that it
+            took; where one failed, its `status` is ``'error: ...'``.
 
         Raises
         ------
@@ -179,7 +205,13 @@ class SampleDye(SampleFiles):
             When the name is unknown or a value does not fit; then nothing runs.
         """
         return compare_values(
-            self, name, values, keep=keep, to_stage=to_stage, monitor=monitor
+            self,
+            name,
+            values,
+            keep=keep,
+            to_stage=to_stage,
+            monitor=monitor,
+            on_result=on_result,
         )
 
     # Stages ------------------------------------------------------------------
@@ -236,6 +268,9 @@ class SampleDye(SampleFiles):
         if not force and self._is_done(2) and self._has_intermediates():
             return
         self._check_upstream(2)
+        if shared_geometry.is_asked_for(self):
+            shared_geometry.take_over(self, 2)
+            return
         post, pre = self._need(1, "post"), self._need(1, "pre")
         found = register_highorder(
             post.image,
@@ -275,6 +310,9 @@ class SampleDye(SampleFiles):
         if not force and self._is_done(3):
             return
         self._check_upstream(3)
+        if shared_geometry.is_asked_for(self):
+            shared_geometry.take_over(self, 3)
+            return
         post, pre = self._need(1, "post"), self._need(1, "pre")
         initial, notes = self._initial_transform(pre)
         details: dict[str, Any] = {}

@@ -136,6 +136,8 @@ class Provenance:
         Of this stage and those before it, under their numbers.
     scale : mapping
         On a difference: `kind`, `value`, `uncertainty`, `offset`, ...
+    registered_on : str
+        The dye whose transform was taken over; empty for one of its own.
     details : mapping
         What pictures need: contours, matches, tiles.
     notes : tuple of str
@@ -162,6 +164,7 @@ class Provenance:
     transform: Transform | None = None
     verdicts: Mapping[str, Verdict] = field(default_factory=dict)
     scale: Mapping[str, Any] = field(default_factory=dict)
+    registered_on: str = ""
     details: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     content: str = ""
@@ -204,6 +207,7 @@ class Provenance:
             "transform": self.transform.to_dict() if self.transform else None,
             "verdicts": {k: v.to_dict() for k, v in self.verdicts.items()},
             "scale": dict(self.scale),
+            "registered_on": self.registered_on,
             "details": dict(self.details),
             "notes": list(self.notes),
             "content": self.content,
@@ -269,6 +273,8 @@ class Provenance:
 
     def _alignment_cards(self) -> list[Card]:
         cards: list[Card] = []
+        if self.registered_on:
+            cards.append(("REGON", self.registered_on, "the dye that was registered"))
         own = self.verdicts.get(str(self.stage))
         if own is not None:
             cards.append(("VERDICT", own.state, "of this stage"))

@@ -6,12 +6,14 @@ import copy
 import hashlib
 import logging
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_exo2micro.core import shared_geometry
 from napari_exo2micro.core.checkpoint import storable_pixels
 from napari_exo2micro.core.checkpoints import (
     Checkpoint,
@@ -29,7 +31,7 @@ from napari_exo2micro.core.errors import CheckpointError, ParameterError
 from napari_exo2micro.core.monitor import Monitor
 from napari_exo2micro.core.padding import canvas_shape
 from napari_exo2micro.core.parameter import ParameterValue
-from napari_exo2micro.core.provenance import Provenance, plain_entries
+from napari_exo2micro.core.provenance import Provenance, digest, plain_entries
 from napari_exo2micro.core.rasters import bands
 from napari_exo2micro.core.raw import Loader, check_name, get_loader
 from napari_exo2micro.core.raw_source import RawSource
@@ -55,6 +57,8 @@ class SampleFiles:
     loader : callable or str, optional
         Reads a pair instead of `load_image_pair`; same signature, or the name of
         a registered one.
+    register_on : str, optional
+        See `SampleDye`.
 
     Raises
     ------
@@ -71,11 +75,13 @@ class SampleFiles:
         raw_dir: str | Path = "raw",
         checkpoint_format: str = "both",
         loader: Loader | str | None = None,
+        register_on: str | None = None,
     ) -> None:
         self.sample = check_name("sample", sample)
         self.dye = check_name("dye", dye)
         self.output_dir = Path(output_dir)
         self.raw_dir = Path(raw_dir)
+        self.register_on = register_on and check_name("dye", register_on)
         self._loader = None if loader is None else get_loader(loader)
         folder = self.output_dir / self.sample / self.dye
         self._store = CheckpointStore(folder, sample, dye, checkpoint_format)
@@ -83,6 +89,7 @@ class SampleFiles:
         self._results: dict[str, Any] = {}
         self._monitor = Monitor()
         self._source = RawSource(self.sample, self.dye, self.raw_dir, self._loader)
+        self._references: dict[str, Self] = {}
 
     # Parameters --------------------------------------------------------------
 
@@ -123,7 +130,22 @@ class SampleFiles:
         other._results = {}
         other._store = copy.copy(self._store)
         other._store.written = []
+        other._references = {}
         return other
+
+    def _of_dye(self, dye: str) -> Self:
+        """Return the same sample with another dye, registered by itself."""
+        if dye not in self._references:
+            other = self.copy()
+            other.dye = other.register_on = dye
+            folder = self.output_dir / self.sample / dye
+            other._store = CheckpointStore(
+                folder, self.sample, dye, self.checkpoint_format
+            )
+            other._source = RawSource(self.sample, dye, self.raw_dir, self._loader)
+            self._references[dye] = other
+        self._references[dye]._params = dict(self._params)
+        return self._references[dye]
 
     # Names -------------------------------------------------------------------
 
@@ -199,14 +221,23 @@ class SampleFiles:
         """Return the digest of what a stage is made from, None for raw files."""
         if stage == 1:
             return None
+        return self._made_from(stage, *shared_geometry.expected(self, stage))
+
+    def _made_from(
+        self, stage: int, dye: str = "", transform: Transform | None = None
+    ) -> str:
+        """Return the digest of the stage before, and of a transform taken over."""
         before = STAGES[stage - 1]
-        return stage_inputs(
+        own = stage_inputs(
             stage,
             {
                 (before.number, name): self._need(before.number, name).identity
                 for name in before.checkpoints
             },
         )
+        if transform is None:
+            return own
+        return digest([own, dye, transform.matrix.tolist()])
 
     def _expected_shape(self, stage: int) -> tuple[int, ...] | None:
         """Return the canvas, where it can be known without reading pixels."""
@@ -298,16 +329,23 @@ class SampleFiles:
             more.setdefault("raw", first.provenance.raw)
             more.setdefault("canvas", first.provenance.canvas)
         earlier = before.provenance if before else None
+        taken_over = more.pop("taken_over", None)
         if earlier is not None:
+            if stage > max(shared_geometry.STAGES_TAKEN_OVER):
+                more.setdefault("registered_on", earlier.registered_on)
             more.setdefault("transform", earlier.transform)
             more["notes"] = (*earlier.notes, *more.get("notes", ()))
+        made_from = ""
+        if stage > 1:
+            dye = more.get("registered_on", "")
+            made_from = self._made_from(stage, dye, taken_over)
         return Provenance(
             sample=self.sample,
             dye=self.dye,
             stage=stage,
             name=name,
             parameters=self.params,
-            inputs=more.pop("inputs", None) or self._inputs(stage) or "",
+            inputs=more.pop("inputs", "") or made_from,
             verdicts={**verdicts_of(earlier), **own},
             **more,
         )
@@ -385,15 +423,15 @@ class SampleFiles:
         except CheckpointError:
             paths = self._store.paths(stage, name, self.params)
             exists = any(path.is_file() for path in paths)
-            return CheckpointStatus(
-                stage,
-                name,
-                "checkpoint",
-                "stale" if exists else "missing",
-                f"stage {stage - 1} is not valid" if exists else "",
-                paths[0],
-            )
+            why = shared_geometry.why_stale(self, stage) if exists else ""
+            if exists and not why:
+                why = f"stage {stage - 1} is not valid"
+            state: Literal["stale", "missing"] = "stale" if exists else "missing"
+            return CheckpointStatus(stage, name, "checkpoint", state, why, paths[0])
         found = self._store.state(stage, name, self.params, inputs=inputs, shape=shape)
+        if found.state == "stale":
+            why = shared_geometry.why_stale(self, stage)
+            return replace(found, reason=why) if why else found
         if stage == 1 and found.state == "valid":
             checkpoint = self._store.find(1, name, self.params, inputs=None)
             reason = self._source.mismatch(checkpoint.provenance) if checkpoint else ""
