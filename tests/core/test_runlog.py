@@ -35,7 +35,7 @@ def rows(folder):
     return [match.groups()[1:] for match in found]
 
 
-def texts(folder, kind="info"):
+def texts(folder, kind="note"):
     return [text for _, one, text in rows(folder) if one == kind]
 
 
@@ -58,7 +58,7 @@ def test_a_run_is_told_from_begin_to_end(tmp_path):
     kinds = [(kind, text) for _, kind, text in rows(tmp_path) if kind]
     assert kinds[0] == ("begin", "a batch")
     assert kinds[1:-1] == [
-        ("info", "1 of 3"),
+        ("note", "1 of 3"),
         ("warning", "dim"),
         ("error", "broken"),
         ("warning", "look at it"),
@@ -149,7 +149,7 @@ def test_threads_with_one_folder_log_each_their_own(tmp_path):
     assert sorted(found) == names
     for name, tag in found.items():
         own = [
-            text for one, kind, text in rows(tmp_path) if (one, kind) == (tag, "info")
+            text for one, kind, text in rows(tmp_path) if (one, kind) == (tag, "note")
         ]
         assert own == [f"{name}, step {number}" for number in range(30)]
         (end,) = (
@@ -255,8 +255,8 @@ def test_where_nothing_was_made_nothing_is_left(tmp_path):
         LOGGER.info("late")
     assert [kind for _, kind, _ in rows(folder) if kind] == [
         "begin",
-        "info",
-        "info",
+        "note",
+        "note",
         "end",
     ]
 

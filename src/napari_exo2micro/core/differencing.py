@@ -337,6 +337,7 @@ class Differencing:
     ) -> None:
         """Draw the plots that are missing or not among those drawn already."""
         task, plots = self._task, self.plots()
+        new: list[Path] = []
         for index, plot in enumerate(plots):
             path = task._check_path(plot.name)
             if plot.name in drawn and path.is_file():
@@ -352,10 +353,12 @@ class Differencing:
                 save_path=path,
             )
             task._store.written.append(path)
-            logger.info("drawn: %s", path.name)
+            new.append(path)
             drawn = [*(n for n in drawn if n != plot.name), plot.name]
             # Each picture counts from now on, whatever becomes of the next one.
             self._write_record({**record, "plots": drawn})
+        if new:
+            logger.info("drawn: %d pictures in %s", len(new), new[0].parent.name)
 
 
 def _notes(scale: ScaleEstimate) -> tuple[str, ...]:

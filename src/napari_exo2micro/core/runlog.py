@@ -1,10 +1,10 @@
 """The run log: what every run in an output folder did, from its begin to its end.
 
 One file for an output folder, ``.exo2micro_run_log.txt``. A line has the time, six
-letters that stand for the run, what kind of line it is (`begin`, `info`, `warning`,
+letters that stand for the run, what kind of line it is (`begin`, `note`, `warning`,
 `error`, `end`) and the text, so that runs that go on at once can be told apart::
 
-    2026-11-22 14:05:31 4be2f0 info    stage 2, boundary alignment: begins
+    2026-11-22 14:05:31 4be2f0 note    stage 2, boundary alignment: begins
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class RunLog:
 
         Parameters
         ----------
-        kind : {'begin', 'info', 'warning', 'error', 'end'}
+        kind : {'begin', 'note', 'warning', 'error', 'end'}
             What kind of line it is. A warning that was written is not repeated.
         text : str
             May have several lines; each gets the time and the letters of the run.
@@ -242,7 +242,7 @@ def _computer() -> str:
         words.append(
             f"{memory.available / 1e9:.1f} of {memory.total / 1e9:.1f} GB memory free"
         )
-    words.append(f"process {os.getpid()}, {threading.current_thread().name}")
+    words.append(f"process {os.getpid()}")
     return ", ".join(words)
 
 
@@ -293,7 +293,7 @@ class _RunHandler(logging.Handler):
             text = record.getMessage()
             if record.exc_info and record.exc_info[0] is not None:
                 text += "\n" + "".join(traceback.format_exception(*record.exc_info))
-            kind = "info"
+            kind = "note"
             if record.levelno >= logging.WARNING:
                 kind = "error" if record.levelno >= logging.ERROR else "warning"
             self._log.write(kind, text.rstrip())

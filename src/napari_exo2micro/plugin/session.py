@@ -23,6 +23,7 @@ from napari_exo2micro.core.folders import output_problem
 from napari_exo2micro.core.parameter import ParameterValue
 from napari_exo2micro.plugin.front_layers import place_stage
 from napari_exo2micro.plugin.jobs import Job, Jobs
+from napari_exo2micro.plugin.kept_records import KeptRecords
 from napari_exo2micro.plugin.task_source import (
     TaskSource,
     read_status,
@@ -70,6 +71,8 @@ class Session(QObject):
         super().__init__()
         self._viewer = weakref.ref(viewer)
         self.jobs = Jobs()
+        #: What the package logged since this session began.
+        self.records = KeptRecords(self)
         self.raw_dir: Path | None = None
         self.output_dir = Path("processed")
         self.sample = ""
@@ -137,6 +140,7 @@ class Session(QObject):
     def close(self) -> None:
         """Stop all work; nothing is delivered to widgets any more."""
         self.jobs.close()
+        self.records.close()
         for key, session in list(_SESSIONS.items()):
             if session is self:
                 del _SESSIONS[key]
@@ -403,3 +407,4 @@ def _end(key: int) -> None:
     session = _SESSIONS.pop(key, None)
     if session is not None:
         session.jobs.close()
+        session.records.close()

@@ -1,0 +1,395 @@
+"""The log panel: records as they come, of any thread, and the run log of a folder."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from napari.components import ViewerModel
+from qtpy.QtGui import QGuiApplication
+from qtpy.QtWidgets import (
+    QComboBox,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QSpinBox,
+    QTabWidget,
+    QTextEdit,
+    QToolButton,
+    QWidget,
+)
+
+from napari_exo2micro.core import listening
+from napari_exo2micro.core.runlog import log_path, run_log
+from napari_exo2micro.plugin import kept_records, log_panel
+from napari_exo2micro.plugin.kept_records import KeptRecords
+from napari_exo2micro.plugin.log_panel import LogPanel, shortened
+from napari_exo2micro.plugin.log_view import LogView
+from napari_exo2micro.plugin.session import Session
+
+LOGGER = logging.getLogger("napari_exo2micro.core.anything")
+
+
+class Page:
+    """One of the two pages, by the names of what is on it."""
+
+    def __init__(self, panel: LogPanel, name: str, view: str) -> None:
+        self.widget = panel.findChild(QWidget, name)
+        self.view = panel.findChild(LogView, view)
+
+    def child(self, kind: Any, name: str) -> Any:
+        found = self.widget.findChild(kind, name)
+        assert found is not None
+        return found
+
+    def press(self, name: str) -> None:
+        self.child(QPushButton, name).click()
+
+    @property
+    def lines(self) -> list[str]:
+        return self.view.text.split("\n") if self.view.text else []
+
+    @property
+    def texts(self) -> list[str]:
+        """The lines without clock and kind."""
+        return [line[17:] for line in self.lines]
+
+
+@pytest.fixture
+def panel(qtbot, viewer: ViewerModel, session: Session) -> LogPanel:
+    made = LogPanel(viewer)
+    qtbot.addWidget(made)
+    return made
+
+
+@pytest.fixture
+def now(panel: LogPanel) -> Page:
+    return Page(panel, "this_session", "session_lines")
+
+
+@pytest.fixture
+def earlier(qtbot, panel: LogPanel) -> Page:
+    panel.show()
+    panel.findChild(QTabWidget, "log_tabs").setCurrentIndex(1)
+    return Page(panel, "earlier_runs", "log_lines")
+
+
+# This session ----------------------------------------------------------------
+
+
+def test_records_of_every_thread_appear_in_order(qtbot, now: Page) -> None:
+    LOGGER.debug("too fine")
+    LOGGER.info("%d matches", 12)
+
+    def work() -> None:
+        for number in range(50):
+            LOGGER.info("step %d", number)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    LOGGER.warning("dim")
+    wanted = ["12 matches", *(f"step {number}" for number in range(50)), "dim"]
+    qtbot.waitUntil(lambda: now.texts == wanted, timeout=20_000)
+    assert now.lines[0][8:] == " note    12 matches"
+    assert now.lines[-1][8:] == " warning dim"
+
+
+def test_what_was_logged_before_the_panel_was_opened_is_there(
+    qtbot, viewer: ViewerModel, session: Session
+) -> None:
+    LOGGER.info("early")
+    panel = LogPanel(viewer)
+    qtbot.addWidget(panel)
+    assert Page(panel, "this_session", "session_lines").texts == ["early"]
+
+
+def test_a_traceback_stands_below_its_line(qtbot, now: Page) -> None:
+    try:
+        raise ZeroDivisionError("mine")
+    except ZeroDivisionError:
+        LOGGER.exception("a plot failed")
+    qtbot.waitUntil(lambda: bool(now.lines), timeout=20_000)
+    assert now.lines[0][8:] == " error   a plot failed"
+    assert now.lines[-1] == " " * 17 + "ZeroDivisionError: mine"
+
+
+def test_lines_are_filtered_and_come_back(qtbot, now: Page) -> None:
+    level = now.child(QComboBox, "level")
+    LOGGER.info("a")
+    LOGGER.warning("b")
+    LOGGER.error("c")
+    qtbot.waitUntil(lambda: len(now.lines) == 3, timeout=20_000)
+    level.setCurrentText("warnings and errors")
+    assert now.texts == ["b", "c"]
+    LOGGER.info("d")
+    LOGGER.error("e")
+    qtbot.waitUntil(lambda: now.texts == ["b", "c", "e"], timeout=20_000)
+    level.setCurrentText("errors only")
+    assert now.texts == ["c", "e"]
+    level.setCurrentText("everything")
+    assert now.texts == ["a", "b", "c", "d", "e"]
+
+
+def test_cleared_lines_stay_away(qtbot, now: Page) -> None:
+    LOGGER.info("old")
+    qtbot.waitUntil(lambda: bool(now.lines), timeout=20_000)
+    now.press("clear")
+    assert now.lines == []
+    LOGGER.info("new")
+    qtbot.waitUntil(lambda: now.texts == ["new"], timeout=20_000)
+    now.child(QComboBox, "level").setCurrentText("errors only")
+    now.child(QComboBox, "level").setCurrentText("everything")
+    assert now.texts == ["new"]
+
+
+def test_a_flood_stays_bounded(qtbot, now: Page, monkeypatch) -> None:
+    for number in range(5000):
+        LOGGER.info("%d", number)
+    qtbot.waitUntil(lambda: now.texts[-1:] == ["4999"], timeout=60_000)
+    assert now.texts == [str(number) for number in range(3000, 5000)]
+
+
+def test_whoever_reads_further_up_is_left_there(qtbot, panel, now: Page) -> None:
+    panel.resize(400, 300)
+    panel.show()
+    bar = now.child(QTextEdit, "lines").verticalScrollBar()
+    for number in range(200):
+        LOGGER.info("line %d of some words that need more than one row", number)
+    qtbot.waitUntil(lambda: len(now.lines) == 200, timeout=20_000)
+    qtbot.waitUntil(lambda: bar.value() == bar.maximum() > 0, timeout=20_000)
+    panel.resize(250, 300)  # more rows
+    qtbot.waitUntil(lambda: bar.value() == bar.maximum() > 0, timeout=20_000)
+    bar.setValue(10)
+    LOGGER.info("last")
+    qtbot.waitUntil(lambda: now.texts[-1] == "last", timeout=20_000)
+    assert bar.value() == 10
+    bar.setValue(bar.maximum())
+    LOGGER.info("very last")
+    qtbot.waitUntil(lambda: now.texts[-1] == "very last", timeout=20_000)
+    qtbot.waitUntil(lambda: bar.value() == bar.maximum(), timeout=20_000)
+
+
+def test_copying_takes_the_marked_or_all(qtbot, now: Page) -> None:
+    LOGGER.info("one <b>bold</b>")
+    LOGGER.info("two")
+    qtbot.waitUntil(lambda: len(now.lines) == 2, timeout=20_000)
+    clipboard = QGuiApplication.clipboard()
+    now.press("copy")
+    assert clipboard.text() == now.view.text
+    assert "one <b>bold</b>" in clipboard.text()
+    cursor = now.child(QTextEdit, "lines").textCursor()
+    cursor.setPosition(len(now.view.text) - 3)
+    cursor.movePosition(cursor.MoveOperation.End, cursor.MoveMode.KeepAnchor)
+    now.child(QTextEdit, "lines").setTextCursor(cursor)
+    now.press("copy")
+    assert clipboard.text() == "two"
+
+
+def test_a_record_that_cannot_be_formatted_does_no_harm(
+    qtbot, now: Page, monkeypatch
+) -> None:
+    monkeypatch.setattr(logging, "raiseExceptions", False)
+    LOGGER.info("%d", "no number")
+    LOGGER.info("next")
+    qtbot.waitUntil(lambda: now.texts == ["next"], timeout=20_000)
+
+
+# Search ----------------------------------------------------------------------
+
+
+def test_text_is_found_and_stepped_through(qtbot, now: Page) -> None:
+    for text in ("Stage one", "stage two", "else", "stage three"):
+        LOGGER.info("%s", text)
+    qtbot.waitUntil(lambda: len(now.lines) == 4, timeout=20_000)
+    wanted, lines = now.child(QLineEdit, "find"), now.child(QTextEdit, "lines")
+    found = now.child(QLabel, "found")
+
+    def row() -> int:
+        cursor = lines.textCursor()
+        assert cursor.selectedText().lower() == "stage"
+        return int(cursor.blockNumber())
+
+    wanted.setText("STAGE")
+    assert found.text() == "3 found"
+    assert len(lines.extraSelections()) == 3
+    assert row() == 3  # the newest one first
+    rows = []
+    for name in ("find_previous", "find_previous", "find_previous", "find_next"):
+        now.child(QToolButton, name).click()
+        rows.append(row())
+    assert rows == [1, 0, 3, 0]
+    LOGGER.info("stage four")
+    qtbot.waitUntil(lambda: found.text() == "4 found", timeout=20_000)
+    wanted.setText("nothing like it")
+    assert found.text() == "not found"
+    wanted.clear()
+    assert found.text() == ""
+    assert lines.extraSelections() == []
+
+
+# The handler -----------------------------------------------------------------
+
+
+def test_nothing_is_heard_once_the_session_is_closed(viewer: ViewerModel) -> None:
+    before = listening._TAP.listeners
+    session = Session.of(viewer)
+    assert len(listening._TAP.listeners) == len(before) + 1
+    session.close()
+    assert listening._TAP.listeners == before
+    LOGGER.error("of no interest")
+    assert session.records.since() == []
+
+
+def test_a_panel_that_is_gone_hears_nothing(
+    qtbot, viewer: ViewerModel, session: Session
+) -> None:
+    panel = LogPanel(viewer)
+    with qtbot.waitSignal(panel.destroyed, timeout=20_000):
+        panel.deleteLater()
+    with qtbot.waitSignal(session.records.added, timeout=20_000):
+        LOGGER.error("after")
+
+
+def test_forgotten_records_take_their_handler_along() -> None:
+    before = listening._TAP.listeners
+    records = KeptRecords()
+    LOGGER.info("kept")
+    assert [record.text for record in records.since()] == ["kept"]
+    del records
+    gc.collect()
+    LOGGER.info("nobody there")
+    assert listening._TAP.listeners == before
+
+
+def test_levels_have_plain_words() -> None:
+    assert list(kept_records.KINDS) == ["note", "warning", "error"]
+    kinds = {kind for shown in log_panel.FILTERS.values() for kind in shown}
+    assert kinds == set(kept_records.KINDS)
+
+
+# Earlier runs ----------------------------------------------------------------
+
+
+def write_runs(folder: Path, *titles: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for title in titles:
+        with run_log(folder, title=title) as log:
+            LOGGER.warning("of %s", title)
+            log.conclude("complete")
+
+
+def test_the_run_log_of_the_results_folder_is_shown(
+    qtbot, earlier: Page, session: Session
+) -> None:
+    qtbot.waitUntil(lambda: str(log_path(session.output_dir)) in path(earlier))
+    assert earlier.lines == []
+    assert (
+        "No run has been logged" in earlier.child(QTextEdit, "lines").placeholderText()
+    )
+    write_runs(session.output_dir, "Rock DAPI")
+    earlier.press("refresh")
+    qtbot.waitUntil(lambda: "of Rock DAPI" in earlier.texts, timeout=20_000)
+    begin = next(line for line in earlier.lines if "begin" in line)
+    assert begin.endswith(" begin   Rock DAPI")
+    assert earlier.lines[-1][8:].startswith(" end     after")
+    assert "complete" in earlier.lines[-1]
+
+
+def path(page: Page) -> str:
+    return str(page.child(QLabel, "log_path").text())
+
+
+def test_it_follows_the_results_folder(
+    qtbot, earlier: Page, session: Session, tmp_path: Path
+) -> None:
+    write_runs(tmp_path / "other", "the other one")
+    session.set_source(output_dir=tmp_path / "other")
+    qtbot.waitUntil(lambda: "of the other one" in earlier.texts, timeout=20_000)
+    assert path(earlier) == str(log_path(tmp_path / "other"))
+    session.set_source(output_dir=tmp_path / "third")
+    qtbot.waitUntil(lambda: earlier.lines == [], timeout=20_000)
+
+
+def test_a_run_appears_when_it_has_ended(
+    qtbot, earlier: Page, session: Session
+) -> None:
+    with qtbot.waitSignal(session.run_ended, timeout=60_000):
+        session.run(1, 1)
+    ended = "stage 1, padding: ended"
+    qtbot.waitUntil(lambda: ended in earlier.view.text, timeout=20_000)
+    qtbot.waitUntil(lambda: "complete" in earlier.lines[-1], timeout=20_000)
+
+
+def test_the_number_of_lines_can_be_chosen(
+    qtbot, earlier: Page, session: Session
+) -> None:
+    write_runs(session.output_dir, *(f"run {number}" for number in range(9)))
+    earlier.press("refresh")
+    qtbot.waitUntil(lambda: "of run 0" in earlier.texts, timeout=20_000)
+    earlier.child(QSpinBox, "line_count").setValue(10)
+    qtbot.waitUntil(lambda: len(earlier.lines) == 10, timeout=20_000)
+    assert "of run 8" in earlier.texts
+
+
+def test_a_log_that_cannot_be_read_is_told_in_the_panel(
+    qtbot, earlier: Page, session: Session, monkeypatch
+) -> None:
+    write_runs(session.output_dir, "a")
+
+    def refuse(self: Path, *args: Any, **kwargs: Any) -> Any:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("napari_exo2micro.core.log_file.Path.open", refuse)
+        earlier.press("refresh")
+        message = earlier.child(QLabel, "message")
+        qtbot.waitUntil(lambda: "Permission denied" in message.text(), timeout=20_000)
+    earlier.press("refresh")
+    qtbot.waitUntil(lambda: "of a" in earlier.texts, timeout=20_000)
+    assert message.text() == ""
+
+
+def test_lines_are_shortened_for_the_dock() -> None:
+    lines = [
+        "2026-11-22 14:05:30 aaaaaa end     after 1.0 s: complete",
+        "",
+        "2026-11-22 14:05:31 bbbbbb begin   Rock DAPI, stages 1 to 4",
+        "2026-11-22 14:05:31 bbbbbb           parameters   pad=60",
+        "2026-11-22 14:05:32 bbbbbb note    stage 1, padding: begins",
+        "half a li",
+    ]
+    assert shortened(lines) == [
+        "14:05:30 end     after 1.0 s: complete",
+        "",
+        "2026-11-22 14:05:31 begin   Rock DAPI, stages 1 to 4",
+        "                   parameters   pad=60",
+        "14:05:32 note    stage 1, padding: begins",
+        "half a li",
+    ]
+
+
+def test_runs_at_once_keep_the_letters_that_tell_them_apart() -> None:
+    lines = [
+        "2026-11-22 14:05:31 aaaaaa begin   Rock DAPI",
+        "2026-11-22 14:05:31 bbbbbb begin   Rock Cy5",
+        "2026-11-22 14:05:32 aaaaaa note    stage 1, padding: begins",
+        "2026-11-22 14:05:32 bbbbbb           more",
+    ]
+    assert shortened(lines) == [
+        "2026-11-22 14:05:31 aaaaaa begin   Rock DAPI",
+        "2026-11-22 14:05:31 bbbbbb begin   Rock Cy5",
+        "14:05:32 aaaaaa note    stage 1, padding: begins",
+        "                          more",
+    ]
+
+
+def test_everything_has_a_tooltip(panel: LogPanel) -> None:
+    for kind in (QPushButton, QSpinBox, QComboBox):
+        for widget in panel.findChildren(kind):
+            assert widget.toolTip()
+            assert widget.objectName()
