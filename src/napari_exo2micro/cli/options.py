@@ -14,6 +14,7 @@ from napari_exo2micro.core.defaults import PARAMETER_REGISTRY
 from napari_exo2micro.core.errors import ParameterError
 from napari_exo2micro.core.parameter import Parameter, ParameterValue
 from napari_exo2micro.core.stages import STAGES
+from napari_exo2micro.core.value_text import parse_value
 
 __all__ = [
     "AsJson",
@@ -136,39 +137,6 @@ def stage_number(text: str | None) -> int | None:
         if wanted in (str(stage.number), f"{stage.number:02d}", stage.name, short):
             return stage.number
     raise ParameterError(f"there is no stage '{text}'; give it {_STAGE_HELP})")
-
-
-def parse_value(entry: Parameter, text: str) -> ParameterValue:
-    """Return the value that `text` writes for a parameter.
-
-    Parameters
-    ----------
-    entry : Parameter
-        The parameter.
-    text : str
-        As typed: ``none`` for an optional one, and for a flag any of on, off,
-        true, false, yes, no, 1, 0.
-
-    Raises
-    ------
-    ParameterError
-        When it is of another type or out of range.
-    """
-    word = text.strip().lower()
-    if entry.optional and word == "none":
-        return None
-    value: Any = text
-    if entry.kind is bool:
-        value = {
-            **dict.fromkeys(("on", "true", "yes", "1"), True),
-            **dict.fromkeys(("off", "false", "no", "0"), False),
-        }.get(word, text)
-    elif entry.kind in (int, float):
-        try:
-            value = entry.kind(text)
-        except ValueError:
-            value = text
-    return entry.check(value)
 
 
 def as_command(

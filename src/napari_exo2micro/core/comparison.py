@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ def compare_values(
     keep: bool,
     to_stage: int | None,
     monitor: Monitor | None,
+    on_result: Callable[[dict[str, Any]], None] | None = None,
 ) -> list[dict[str, Any]]:
     """Do the work of `SampleDye.compare`; `task` itself stays as it is."""
     tasks = []
@@ -35,6 +37,7 @@ def compare_values(
     for index, (one, value) in enumerate(tasks):
         before = one._store.existing()
         part = (monitor or Monitor()).part(index / len(tasks), (index + 1) / len(tasks))
+        start = time.monotonic()
         try:
             result = one.run(to_stage=to_stage, monitor=part)
         except CancelledError:
@@ -44,7 +47,10 @@ def compare_values(
         finally:
             if not keep:
                 one._store.remove_new(before)
+        seconds = time.monotonic() - start
         if not keep:
             result["outputs"] = [p for p in result["outputs"] if Path(p).is_file()]
-        results.append({**result, "value": value})
+        results.append({**result, "value": value, "seconds": seconds})
+        if on_result is not None:
+            on_result(results[-1])
     return results
