@@ -11,7 +11,9 @@ from napari.components import ViewerModel
 
 from napari_exo2micro.core.pipeline import SampleDye
 from napari_exo2micro.core.simulate import SimulatedPair, simulate_section, write_pair
+from napari_exo2micro.plugin.layers import LayerSpec, place_layers
 from napari_exo2micro.plugin.session import Session
+from napari_exo2micro.plugin.stage_layers import stage_specs
 
 SHAPE = (760, 840)
 PAD = 60
@@ -97,4 +99,30 @@ def finished(viewer: ViewerModel, results: Path, shared_raw_dir: Path) -> Sessio
     session.set_source(
         raw_dir=shared_raw_dir, output_dir=results, sample="Rock", dye="DAPI"
     )
+    return session
+
+
+@pytest.fixture(scope="session")
+def all_specs(shared_results: Path, shared_raw_dir: Path) -> dict[int, list[LayerSpec]]:
+    """The layers to be of each stage, made once for all tests."""
+    task = SampleDye("Rock", "DAPI", output_dir=shared_results, raw_dir=shared_raw_dir)
+    task.set_params(pad=PAD)
+    return {stage: stage_specs(task, stage) for stage in (1, 2, 3, 4)}
+
+
+@pytest.fixture
+def shown(
+    viewer: ViewerModel,
+    shared_results: Path,
+    shared_raw_dir: Path,
+    all_specs: dict[int, list[LayerSpec]],
+) -> Session:
+    """The session of `viewer` with the layers of all stages; only to be looked at."""
+    session = Session.of(viewer)
+    session.set_params(pad=PAD)
+    session.set_source(
+        raw_dir=shared_raw_dir, output_dir=shared_results, sample="Rock", dye="DAPI"
+    )
+    for specs in all_specs.values():
+        place_layers(viewer, specs)
     return session
