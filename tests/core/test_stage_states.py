@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from napari_exo2micro.core.checkpoint import CheckpointStatus
-from napari_exo2micro.core.stage_states import stage_states
+from napari_exo2micro.core.stage_states import stage_states, stages_done
 from napari_exo2micro.core.stages import STAGES, Stage, register_stage, unregister_stage
 
 
@@ -63,6 +63,14 @@ def test_a_valid_stage_without_a_doubt_is_valid():
         "valid",
         "no header: provenance unknown",
     )
+
+
+def test_stages_are_done_in_a_row():
+    lines = [line(1, "post"), line(2, "pre"), line(3, "pre", "stale"), line(4, "d")]
+    assert stages_done(lines) == 2
+    assert stages_done([*lines[:2], line(4, "heat", "missing", "", "plot")]) == 2
+    assert stages_done([line(1, "post"), line(1, "pre", "missing")]) == 0
+    assert stages_done([]) == 0
 
 
 def test_a_stage_of_somebody_else_is_among_them():

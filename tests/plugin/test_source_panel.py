@@ -215,12 +215,12 @@ def test_folders_are_browsed_and_remembered(fresh, raw_dir, qtbot, monkeypatch):
     monkeypatch.setattr(
         QFileDialog, "getExistingDirectory", lambda *arguments: str(raw_dir)
     )
-    part(panel, QToolButton, "raw_dir_browse").click()
+    part(panel, QPushButton, "raw_dir_browse").click()
     qtbot.waitUntil(lambda: fresh.has_source, timeout=LONG)
     assert recent.recent("raw folder") == [str(raw_dir)]
     assert names(part(panel, QComboBox, "raw_dir_line")) == [str(raw_dir)]
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *arguments: "")
-    part(panel, QToolButton, "raw_dir_browse").click()
+    part(panel, QPushButton, "raw_dir_browse").click()
     assert fresh.raw_dir == raw_dir
 
 
@@ -284,3 +284,52 @@ def test_recent_ones_have_an_end_and_survive_a_damaged_list(tmp_path):
     assert recent.recent("raw folder") == []
     recent.recent_file().write_text(json.dumps({"raw folder": [3, "x"], "y": 1}))
     assert recent.recent("raw folder") == ["x"]
+
+
+def test_a_simulated_section_is_shown_and_worked_on(fresh, qtbot, monkeypatch):
+    from napari_exo2micro.plugin import sample_data
+
+    monkeypatch.setattr(sample_data, "_SHAPE", (300, 320))
+    monkeypatch.setattr(sample_data, "_made_once", sample_data._made_once.__wrapped__)
+    panel = panel_of(fresh, qtbot)
+    part(panel, QPushButton, "try_simulated").click()
+    qtbot.waitUntil(lambda: len(fresh.viewer.layers) == 3, timeout=LONG)
+    assert fresh.has_source
+    assert fresh.output_dir.parent == fresh.raw_dir.parent
+    assert fresh.non_default_params() == {"pad": 400}
+    qtbot.waitUntil(lambda: panel.overview is not None, timeout=LONG)
+    assert not part(panel, QWidget, "raw_dir").isVisible()
+
+
+def test_two_panels_of_a_viewer_say_the_same(fresh, many, qtbot):
+    first, second = panel_of(fresh, qtbot), panel_of(fresh, qtbot)
+    first.choose_raw_dir(many)
+    qtbot.waitUntil(lambda: fresh.has_source, timeout=LONG)
+    for panel in (first, second):
+        assert words(panel).text() == "2 samples, 3 pairs of images"
+        assert names(part(panel, QComboBox, "sample")) == ["A", "B"]
+    part(second, QComboBox, "sample").setCurrentText("B")
+    assert part(first, QComboBox, "sample").currentText() == "B"
+
+
+def test_a_pair_that_nobody_chose_gives_way_to_one_that_is_opened(fresh, many, qtbot):
+    panel_of(fresh, qtbot).choose_raw_dir(many)
+    qtbot.waitUntil(lambda: fresh.has_source, timeout=LONG)
+    known = {"role": "post", "raw_dir": str(many), "sample": "B", "dye": "DAPI"}
+    fresh.viewer.add_image(np.zeros((4, 4)), metadata={KEY: known})
+    assert fresh.sample == "B"
+    fresh.viewer.add_image(
+        np.zeros((4, 4)), metadata={KEY: known | {"sample": "A", "role": "pre"}}
+    )
+    assert fresh.sample == "B"
+
+
+def test_it_begins_with_what_the_preferences_say(fresh, raw_dir, qtbot, monkeypatch):
+    from napari_exo2micro.plugin import raw_folder
+
+    source = {"raw_dir": raw_dir, "output_dir": raw_dir.parent / "out"}
+    monkeypatch.setattr(raw_folder, "default_source", lambda: source)
+    panel_of(fresh, qtbot)
+    qtbot.waitUntil(lambda: fresh.has_source, timeout=LONG)
+    assert (fresh.raw_dir, fresh.sample) == (raw_dir, "Rock")
+    assert fresh.output_dir == raw_dir.parent / "out"

@@ -11,7 +11,7 @@ from napari_exo2micro.core.stages import STAGES
 if TYPE_CHECKING:
     from napari_exo2micro.core.checkpoint import CheckpointStatus
 
-__all__ = ["StageState", "stage_states"]
+__all__ = ["StageState", "stage_states", "stages_done"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,17 @@ def stage_states(
         )
         for number in sorted(STAGES)
     }
+
+
+def stages_done(lines: Iterable[CheckpointStatus]) -> int:
+    """Return the last stage in a row whose images are all valid; 0 without any."""
+    images = [line for line in lines if line.kind == "checkpoint"]
+    done = 0
+    for number in sorted({line.stage for line in images}):
+        if any(one.state != "valid" for one in images if one.stage == number):
+            break
+        done = number
+    return done
 
 
 def _verdicts(result: Mapping[str, Any]) -> dict[int, Mapping[str, Any]]:

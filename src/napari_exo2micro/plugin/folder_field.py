@@ -9,14 +9,16 @@ from qtpy.QtWidgets import (
     QComboBox,
     QFileDialog,
     QHBoxLayout,
+    QPushButton,
     QSizePolicy,
-    QToolButton,
     QWidget,
 )
 
 from napari_exo2micro.plugin.recent import recent, remember
 
 __all__ = ["FolderField", "as_path"]
+
+_BROWSE = 30
 
 
 def as_path(text: str) -> Path | None:
@@ -61,6 +63,7 @@ class FolderField(QWidget):
         self._line.setEditable(True)
         self._line.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
         self._line.setToolTip(tooltip)
+        self._purpose = tooltip
         self._line.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self._line.setMinimumContentsLength(8)
         edit = self._line.lineEdit()
@@ -68,11 +71,12 @@ class FolderField(QWidget):
         self._edit = edit
         edit.editingFinished.connect(self._take)
         self._line.activated.connect(self._take)
-        browse = QToolButton(self)
+        browse = QPushButton(self)
         browse.setObjectName(f"{name}_browse")
         browse.setText("…")
         browse.setToolTip(f"Choose the {kind} in a dialog.")
-        browse.clicked.connect(self.browse)
+        browse.setFixedWidth(_BROWSE)
+        browse.clicked.connect(lambda: self.browse())
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._line, 1)
@@ -89,7 +93,9 @@ class FolderField(QWidget):
         if folder != self._folder or as_path(self._edit.text()) != folder:
             self._folder = folder
             self._edit.setText("" if folder is None else str(folder))
-            self._edit.setCursorPosition(0)
+        # The end of a path tells more than its beginning.
+        self._edit.setCursorPosition(len(self._edit.text()))
+        self._line.setToolTip(f"{self._purpose}\n{folder or ''}".strip())
 
     def choose(self, folder: Path) -> None:
         """Take a folder as if it had been typed."""

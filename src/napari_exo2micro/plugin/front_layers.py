@@ -28,6 +28,8 @@ _PICTURES: tuple[tuple[str, ...], ...] = (
     ("aligned 3", "post"),
     ("difference",),
 )
+# The others are hidden at first or a person's own affair.
+_MANAGED = frozenset(role for picture in _PICTURES for role in picture)
 
 
 def place_stage(
@@ -71,7 +73,7 @@ def _bring_forward(
     picture: tuple[str, ...],
     before: set[str],
 ) -> None:
-    """Show the layers of a picture and hide other images, if its main one is new."""
+    """Show the layers of a picture and hide the others, if its main one is new."""
     if picture[0] in before:
         return
     own = find_layers(viewer, sample=sample, dye=dye)
@@ -81,7 +83,7 @@ def _bring_forward(
     for layer, role in zip(own, roles, strict=True):
         if role in picture:
             layer.visible = True
-        elif role in before:
+        elif role in before and role in _MANAGED:
             layer.visible = False
     viewer.layers.selection.active = own[roles.index(picture[0])]
 

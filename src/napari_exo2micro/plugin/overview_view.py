@@ -4,27 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QLabel, QPlainTextEdit, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QPlainTextEdit, QToolButton, QVBoxLayout, QWidget
 
+from napari_exo2micro.plugin.message import STYLES
 from napari_exo2micro.plugin.raw_overview import RawOverview
+from napari_exo2micro.plugin.words_label import WordsLabel
 
-__all__ = ["TROUBLE", "OverviewView", "words_label"]
+__all__ = ["TROUBLE", "OverviewView"]
 
-#: The style of words that deserve care; readable on dark and light themes.
-TROUBLE = "QLabel { background: #7a5a00; color: white; padding: 4px; }"
-
-
-def words_label(name: str, parent: QWidget, style: str = "") -> QLabel:
-    """Return a label for sentences: wrapped, selectable, hidden while empty."""
-    label = QLabel(parent)
-    label.setObjectName(name)
-    label.setWordWrap(True)
-    label.setTextFormat(Qt.TextFormat.PlainText)
-    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-    label.setStyleSheet(style)
-    label.hide()
-    return label
+#: The style of words that deserve care.
+TROUBLE = f"QLabel {{ {STYLES['warning']} padding: 4px; border-radius: 3px; }}"
 
 
 class OverviewView(QWidget):
@@ -39,7 +28,7 @@ class OverviewView(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setObjectName("raw_overview")
-        self._words = words_label("raw_words", self)
+        self._words = WordsLabel("raw_words", self)
         self._why = QToolButton(self)
         self._why.setObjectName("show_left_out")
         self._why.setCheckable(True)
@@ -90,6 +79,4 @@ class OverviewView(QWidget):
             self._why.setChecked(False)
 
     def _say(self, text: str, *, is_trouble: bool) -> None:
-        self._words.setText(text)
-        self._words.setStyleSheet(TROUBLE if is_trouble else "")
-        self._words.setVisible(bool(text))
+        self._words.say(text, TROUBLE if is_trouble else "")

@@ -17,7 +17,7 @@ from napari_exo2micro.plugin.layers import KEY, LayerSpec, remove_layers
 from napari_exo2micro.plugin.raw_layers import open_pair
 from napari_exo2micro.plugin.reader import asking_viewer
 
-__all__ = ["DYE", "SAMPLE", "simulated_section", "truth_spec"]
+__all__ = ["DYE", "SAMPLE", "section_specs", "simulated_section", "truth_spec"]
 
 SAMPLE, DYE = "Simulated", "SybrGld"
 _SHAPE = (1400, 1600)
@@ -34,11 +34,17 @@ def simulated_section() -> list[tuple[Any, ...]]:
     list of tuple
         Data, options and kind of three layers: both images and the true microbes.
     """
-    folder, truth = _made_once()
+    specs = section_specs()
     viewer = asking_viewer()
     if viewer is not None:
         for role in ("pre", "post", "truth"):
             remove_layers(viewer, role, SAMPLE, DYE)
+    return [spec.as_tuple() for spec in specs]
+
+
+def section_specs() -> list[LayerSpec]:
+    """Return the layers of the simulated pair; may be called in any thread."""
+    folder, truth = _made_once()
     own = folder / "raw" / SAMPLE
     files = PairFiles(
         SAMPLE,
@@ -49,7 +55,7 @@ def simulated_section() -> list[tuple[Any, ...]]:
     _, specs = open_pair(files)
     for spec in specs:
         spec.about["output_dir"] = str(folder / "processed")
-    return [spec.as_tuple() for spec in (*specs, truth_spec(truth, files))]
+    return [*specs, truth_spec(truth, files)]
 
 
 @functools.cache

@@ -13,7 +13,6 @@ from qtpy.QtWidgets import (
     QAbstractItemView,
     QHBoxLayout,
     QHeaderView,
-    QLabel,
     QPushButton,
     QTreeWidget,
     QTreeWidgetItem,
@@ -30,6 +29,7 @@ from napari_exo2micro.plugin.marks import WORDS, state_icon
 from napari_exo2micro.plugin.picture_window import PictureWindow
 from napari_exo2micro.plugin.session import Session
 from napari_exo2micro.plugin.task_source import TaskSource
+from napari_exo2micro.plugin.words_label import WordsLabel
 
 if TYPE_CHECKING:
     from napari_exo2micro.core.checkpoint import CheckpointStatus
@@ -95,12 +95,7 @@ class StatusList(QWidget):
             header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
             header.setSectionResizeMode(1, QHeaderView.ResizeMode.ResizeToContents)
         self._tree.itemActivated.connect(lambda item: self.open(item))
-        self._why = QLabel(self)
-        self._why.setObjectName("why")
-        self._why.setWordWrap(True)
-        self._why.setTextFormat(Qt.TextFormat.PlainText)
-        self._why.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self._why.hide()
+        self._why = WordsLabel("why", self)
         self._tree.currentItemChanged.connect(lambda *_items: self._explain())
         self._folder = QPushButton("Open the folder", self)
         self._folder.setObjectName("open_folder")
@@ -248,8 +243,7 @@ class StatusList(QWidget):
         item = self._tree.currentItem()
         line = item.data(0, _LINE) if item is not None else None
         why = str(item.data(1, _LINE) or "") if item is not None else ""
-        self._why.setText(why)
-        self._why.setVisible(bool(why))
+        self._why.say(why)
         self._open.setEnabled(line is not None and line.state != "missing")
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_exo2micro.core.monitor import Monitor
 from napari_exo2micro.core.parameter import ParameterValue
+from napari_exo2micro.core.stage_states import stages_done
 from napari_exo2micro.core.stages import STAGES
 
 if TYPE_CHECKING:
@@ -85,12 +86,7 @@ def read_status(
 
     lines = task.status()
     monitor.check()
-    done = 0
-    for number in sorted({line.stage for line in lines}):
-        own = [line for line in lines if line.stage == number]
-        if any(line.state != "valid" for line in own if line.kind == "checkpoint"):
-            break
-        done = number
+    done = stages_done(lines)
     return lines, summarise(task, done) if done else None
 
 
