@@ -257,7 +257,7 @@ def test_a_parameter_without_label_is_called_by_its_name_in_words():
     ("name", "words"),
     [
         ("boundary_width", "1 to 200 px at coarse scale"),
-        ("stopdelta", "above 0 to 1"),
+        ("stopdelta", "above 0 up to 1"),
         ("interpolation", "linear, cubic, lanczos"),
         ("use_edges", ""),
     ],
@@ -271,4 +271,4 @@ def test_limits_with_one_side_only():
     assert parameter("a", 2, "a", 4, "A.", **limits).limits() == "from 1 px"
     limits["exclusive_minimum"] = True
     assert parameter("a", 2, "a", 4, "A.", **limits).limits() == "above 1 px"
-    assert parameter("a", 2, "a", 4, "A.", maximum=9).limits() == "to 9"
+    assert parameter("a", 2, "a", 4, "A.", maximum=9).limits() == "up to 9"

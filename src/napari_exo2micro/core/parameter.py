@@ -131,7 +131,8 @@ class Parameter:
             if self.maximum is None and not self.exclusive_minimum:
                 words = f"from {words}"
         if self.maximum is not None:
-            words = f"{words} to {self.maximum:g}" if words else f"to {self.maximum:g}"
+            up = "up to" if self.exclusive_minimum or not words else "to"
+            words = f"{words} {up} {self.maximum:g}".strip()
         return f"{words} {self.unit}".strip()
 
     def wanted(self) -> str:

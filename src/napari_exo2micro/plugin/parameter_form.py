@@ -9,7 +9,14 @@ from typing import Any
 
 from magicgui.widgets import Container
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_exo2micro.core.defaults import PARAMETER_REGISTRY
 from napari_exo2micro.core.errors import ParameterError
@@ -27,6 +34,7 @@ from napari_exo2micro.plugin.session import Session
 __all__ = ["ParameterForm"]
 
 _WITHOUT_GROUP = "Others"
+_WIDEST = 460  # beyond it a field stands too far from its label
 
 
 class ParameterForm(QWidget):
@@ -76,7 +84,13 @@ class ParameterForm(QWidget):
         self._reset_all = QPushButton("Reset this stage", self)
         self._reset_all.setObjectName("reset_stage")
         self._reset_all.clicked.connect(lambda _: self.reset())
-        layout = QVBoxLayout(self)
+        column = QWidget(self)
+        column.setMaximumWidth(_WIDEST)
+        whole = QHBoxLayout(self)
+        whole.setContentsMargins(0, 0, 0, 0)
+        whole.addWidget(column, 1)
+        whole.addStretch(0)
+        layout = QVBoxLayout(column)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.container.native)
         layout.addWidget(self._suffix)
@@ -158,9 +172,9 @@ class ParameterForm(QWidget):
             row.entry.check(row.value())
         except ParameterError:
             shown = value_words(row.value())
-            limits = row.entry.limits() or row.entry.wanted()
+            words = row.entry.limits() or row.entry.wanted()
             whole = "a whole number, " if row.entry.kind is int else ""
-            self._refuse(name, f"{shown} is not used: take {whole}{limits}.")
+            self._refuse(name, f"{shown} is not used: it must be {whole}{words}.")
             return False
         row.accept()
         return True

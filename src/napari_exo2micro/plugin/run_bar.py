@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,7 +22,6 @@ from qtpy.QtWidgets import (
 from napari_exo2micro.core.errors import Exo2MicroError
 from napari_exo2micro.core.stages import STAGES
 from napari_exo2micro.plugin.jobs import Job
-from napari_exo2micro.plugin.parameter_row import with_titles
 from napari_exo2micro.plugin.session import Session
 
 __all__ = ["BUTTONS", "RunBar"]
@@ -177,7 +177,7 @@ class RunBar(QWidget):
     def _on_returned(self, result: Any) -> None:
         status = result.get("status", "") if isinstance(result, dict) else ""
         self._bar.setValue(self._bar.maximum())
-        self._say(with_titles(_ended(status)))
+        self._say(_ended(status))
 
     def _on_failed(self, _error: object) -> None:
         self._bar.setValue(0)
@@ -262,7 +262,7 @@ def _purpose(name: str, stage: int | None) -> str:
 
 def _ended(status: str) -> str:
     """Return in words how a run ended that came to its end."""
-    degraded = status.removeprefix("degraded: ")
-    if degraded != status:
-        return f"Done, but look at the result: {degraded}"
+    numbers = re.findall(r"(?:^degraded: |; )stage (\d+) ", status)
+    if numbers:
+        return f"Done, but look at the result of stage {' and '.join(numbers)}."
     return "Done."

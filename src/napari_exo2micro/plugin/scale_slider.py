@@ -78,7 +78,7 @@ class ScaleSlider(QWidget):
         if value is None:
             words = "not measured yet"
         else:
-            words = f"measured: {value:.4g}"
+            words = f"measured: {value:.5g}"
         self._caption.setText(f"{low:g} to {high:g}; {words}")
         self._follow()
 

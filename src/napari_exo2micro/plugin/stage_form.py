@@ -52,6 +52,7 @@ class StageForm(QWidget):
         self.setObjectName(f"stage_form_{stage}")
         self._session = session
         self._stage = stage
+        self._level = ""
         purpose = _text(self, "purpose")
         purpose.setText(STAGES[stage].purpose)
         purpose.setVisible(bool(purpose.text()))
@@ -103,16 +104,19 @@ class StageForm(QWidget):
 
         result = self._session.stored_result
         state = stage_states(lines, result)[self._stage]
-        chosen = self._session.has_source
+        chosen = bool(self._session.sample and self._session.dye)
         words = _state_words(state) if chosen else "No sample is chosen yet."
         self._icon.setPixmap(state_icon(state.state).pixmap(_ICON, _ICON))
         self._state.setText(words)
         level = _ALARMS.get(state.state, "") if chosen else ""
-        self._state.setStyleSheet(
-            f"QLabel {{ {STYLES[level]} padding: 4px; border-radius: 3px; }}"
-            if level
-            else ""
-        )
+        if level != self._level:  # a style is not set for nothing
+            self._level = level
+            style = STYLES.get(level, "")
+            self._state.setStyleSheet(
+                f"QLabel {{ {style} padding: 4px; border-radius: 3px; }}"
+                if style
+                else ""
+            )
         known = result if state.state not in ("missing", "stale") else None
         words, more = _result_words(self._stage, known or {})
         self._result.setText(words)
