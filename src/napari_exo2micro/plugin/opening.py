@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from napari.components import ViewerModel
 from napari.layers import Layer
 from napari.utils.notifications import show_error, show_warning
+from qtpy.QtCore import QTimer
 
 from napari_exo2micro.core.errors import (
     CancelledError,
@@ -28,7 +30,7 @@ from napari_exo2micro.core.result_sets import (
     read_result_sets,
     read_stored_image,
 )
-from napari_exo2micro.plugin.layers import LayerSpec, about
+from napari_exo2micro.plugin.layers import LayerSpec, about, find_layers
 from napari_exo2micro.plugin.pair_chooser import Choice, choose
 from napari_exo2micro.plugin.raw_layers import open_pair
 from napari_exo2micro.plugin.result_layers import image_layer, result_specs
@@ -171,7 +173,17 @@ def _open_results(
             logger.warning("%s", problem)
         more = f" And {len(problems) - 3} more, see the log." if problems[3:] else ""
         show_warning("; ".join(problems[:3]) + "." + more)
+    if viewer is not None and not viewer.layers and main_window() is not None:
+        # The canvas is mostly margin; this runs when the layers are there.
+        QTimer.singleShot(0, partial(_look_at_section, viewer))
     return _new_ones(specs, viewer)
+
+
+def _look_at_section(viewer: ViewerModel) -> None:
+    """Fill the view with the section instead of the canvas around it."""
+    outlines = find_layers(viewer, "ring post")
+    if outlines:
+        viewer.fit_to_view(layers=outlines, margin=0.15)
 
 
 def _specs_of(found: ResultSet, monitor: Monitor) -> list[LayerSpec]:

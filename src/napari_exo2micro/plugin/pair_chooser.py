@@ -76,7 +76,6 @@ class ChooserDialog(QDialog):
         self._list.setObjectName("choices")
         self._list.setToolTip("Choose a line, then press Open; or double-click it")
         self._list.setRootIsDecorated(False)
-        self._list.setAlternatingRowColors(True)
         self._list.setHeaderLabels(list(headings))
         for choice in choices:
             item = QTreeWidgetItem(list(choice.columns))
@@ -102,7 +101,7 @@ class ChooserDialog(QDialog):
         layout.addWidget(label)
         layout.addWidget(self._list)
         layout.addWidget(buttons)
-        self.resize(640, 360)
+        self.resize(640, min(170 + 20 * len(choices), 480))
 
     @property
     def chosen(self) -> int:

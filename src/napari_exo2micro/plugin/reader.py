@@ -74,10 +74,12 @@ def read_paths(path: PathLike | Sequence[PathLike]) -> list[LayerTuple]:
     Raises
     ------
     Exo2MicroError
-        In words for a person: which file cannot be used and what to do.
+        In words for a person: which file cannot be used and what to do. Where there
+        is a window, it shows these words, once, and nothing is raised.
     """
-    from napari_exo2micro.core.errors import CancelledError
+    from napari_exo2micro.core.errors import CancelledError, Exo2MicroError
     from napari_exo2micro.plugin.opening import open_path
+    from napari_exo2micro.plugin.waiting import main_window
 
     viewer = asking_viewer()
     opened: dict[tuple[str, ...], LayerTuple] = {}
@@ -85,6 +87,11 @@ def read_paths(path: PathLike | Sequence[PathLike]) -> list[LayerTuple]:
         try:
             specs = open_path(Path(one), viewer)
         except CancelledError:
+            break
+        except Exo2MicroError as error:
+            if main_window() is None:
+                raise
+            _show(error, Path(one))
             break
         for spec in specs:
             known = spec.about
@@ -110,6 +117,15 @@ def asking_viewer() -> ViewerModel | None:
         frame = frame.f_back
     viewer: ViewerModel | None = napari.current_viewer()
     return viewer
+
+
+def _show(error: Exception, path: Path) -> None:
+    """Show an error in the window; its first line, seen at once, names the file."""
+    from napari.utils.notifications import show_error
+
+    logger.error("%s", error)
+    folder = path.absolute().parent
+    show_error(f"{str(error).replace(f'{folder}{os.sep}', '')} (in {folder})")
 
 
 def _listed(path: PathLike | Sequence[PathLike]) -> list[str]:

@@ -20,7 +20,7 @@ from napari_exo2micro.core.stages import STAGES
 from napari_exo2micro.core.transforms import Transform
 from napari_exo2micro.plugin.layers import KEY, LayerSpec, image_spec
 
-__all__ = ["checkpoint_spec", "facts", "stage_specs", "world_offset"]
+__all__ = ["checkpoint_spec", "facts", "role_of", "stage_specs", "world_offset"]
 
 _NAMES = {
     "post": "post-stain",
@@ -70,7 +70,8 @@ def facts(found: Checkpoint, task: StageResults | None = None) -> dict[str, Any]
     return known
 
 
-def _role(stage: int, name: str) -> str:
+def role_of(stage: int, name: str) -> str:
+    """Return the role of a checkpoint's layer."""
     if stage == 1:
         return name
     if stage in (2, 3):
@@ -101,7 +102,7 @@ def checkpoint_spec(
     """
     known = facts(found, task)
     known |= {"stage": stage, "checkpoint": name}
-    role = _role(stage, name)
+    role = role_of(stage, name)
     title = _NAMES.get(role, role)
     return image_spec(
         pyramid(found.image),

@@ -82,14 +82,17 @@ def wait_for(
     box.setWindowModality(Qt.WindowModality.ApplicationModal)
     box.setMinimumDuration(_SHOWN_AFTER_MS)
     box.setAutoReset(False)
+
+    def work(monitor: Monitor) -> Result:
+        return function(monitor=monitor, **arguments)
+
     job = jobs.start(
-        function,
+        work,
         title=title,
         on_result=lambda result: done.update(result=result),
         on_error=_leave,
         on_progress=lambda fraction, text: _show(box, title, fraction, text),
         on_finished=loop.quit,
-        **arguments,
     )
     job.failed.connect(lambda error: done.update(error=error))
     box.canceled.connect(job.cancel)
