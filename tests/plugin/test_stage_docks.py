@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 from qtpy.QtWidgets import (
     QCheckBox,
@@ -248,3 +251,30 @@ def test_a_header_widget_stands_above_the_parameters(session, qtbot):
     form.show()
     assert tick.isVisible()
     assert tick.geometry().bottom() <= form.parameters.geometry().top()
+
+
+@pytest.mark.parametrize("stage", DOCKS)
+def test_a_closed_dock_is_gone_and_follows_nothing(viewer, session, qtbot, stage):
+    dock = DOCKS[stage](viewer)
+    dock.show()
+    gone = weakref.ref(dock)
+    form = weakref.ref(dock.form.parameters)
+    dock.close()
+    del dock
+    session.set_params(boundary_width=20)
+
+    def is_gone() -> bool:
+        gc.collect()
+        return gone() is None and form() is None
+
+    qtbot.waitUntil(is_gone, timeout=LONG)
+
+
+def test_a_message_goes_when_what_it_was_about_is_corrected(open_dock, session, qtbot):
+    dock = open_dock(2, session)
+    row = dock.form.parameters.row("boundary_width")
+    row.setValue(300)
+    button(dock, "run_stage").click()
+    assert "300 is not used" in dock.findChild(MessageStrip).text
+    row.setValue(30)
+    assert dock.findChild(MessageStrip).text == ""

@@ -52,6 +52,7 @@ class StageDock(QWidget):
         )
         self.run_bar.started.connect(self.message.clear)
         session.source_changed.connect(self.message.clear)
+        session.params_changed.connect(self._on_params)
         page = QWidget(self)
         inside = QVBoxLayout(page)
         inside.setContentsMargins(0, 0, 4, 0)
@@ -73,6 +74,10 @@ class StageDock(QWidget):
         """Say that this stage's form came to the front."""
         super().showEvent(a0)
         self._session.show_stage(self.stage)
+
+    def _on_params(self, _names: object) -> None:
+        # What was wrong was said of the settings before.
+        self.message.clear()
 
 
 class PaddingDock(StageDock):
