@@ -20,6 +20,11 @@ from __future__ import annotations
 
 from napari_exo2micro.core.preview.boundary import BoundaryPreview, preview_boundary
 from napari_exo2micro.core.preview.interior import InteriorPreview, preview_interior
+from napari_exo2micro.core.preview.levels import (
+    canvas_pyramid,
+    cropped_pyramid,
+    warped_pyramid,
+)
 from napari_exo2micro.core.preview.reduced import ReducedImage
 from napari_exo2micro.core.preview.scale import (
     ScalePreview,
@@ -34,9 +39,12 @@ __all__ = [
     "PreviewSource",
     "ReducedImage",
     "ScalePreview",
+    "canvas_pyramid",
+    "cropped_pyramid",
     "open_source",
     "preview_boundary",
     "preview_interior",
     "preview_scale",
     "stored_statistics",
+    "warped_pyramid",
 ]

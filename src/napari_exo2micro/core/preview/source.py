@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Hashable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from napari_exo2micro.core.alignment.coarse import BASE_SIDE
 from napari_exo2micro.core.alignment.features import Features
@@ -29,11 +29,13 @@ from napari_exo2micro.core.alignment.judge import prepare_pair
 from napari_exo2micro.core.alignment.searches import PairSearches
 from napari_exo2micro.core.alignment.views import View, find_frame, open_view
 from napari_exo2micro.core.errors import CheckpointError
+from napari_exo2micro.core.lazy_images import LazyImage
 from napari_exo2micro.core.monitor import Monitor
 from napari_exo2micro.core.padding import canvas_shape, pad_images
 from napari_exo2micro.core.padding import frame as padded_frame
 from napari_exo2micro.core.pair_statistics import PairStatistics
 from napari_exo2micro.core.photometry import ScaleEstimate, estimate_scale
+from napari_exo2micro.core.preview.levels import canvas_pyramid
 from napari_exo2micro.core.preview.reduced import ReducedImage
 from napari_exo2micro.core.preview.sampling import sample_statistics
 from napari_exo2micro.core.rasters import Frame, ImageLike
@@ -90,7 +92,7 @@ class PreviewSource:
         self.identity = identity
         self._frames = {"post": post_frame, "pre": pre_frame}
         self._kept: dict[str, list[tuple[Any, Any]]] = {}
-        self._locks: dict[str, threading.Lock] = {}
+        self._locks: dict[str, threading.RLock] = {}
 
     def keep(self, name: str, key: Any, make: Callable[[], T]) -> T:
         """Return what was made under a name and a key; the last few are kept.
@@ -104,7 +106,7 @@ class PreviewSource:
         make : callable
             Makes it when it is not known.
         """
-        with self._locks.setdefault(name, threading.Lock()):  # setdefault is atomic
+        with self._locks.setdefault(name, threading.RLock()):  # setdefault is atomic
             kept = self._kept.setdefault(name, [])
             for index, (known, value) in enumerate(kept):
                 if known == key:
@@ -164,6 +166,11 @@ class PreviewSource:
         """Return the post image, cut to its frame, at about 1500 px."""
         view = self._view("post")
         return ReducedImage(view.image, view.to_full)
+
+    def levels(self, side: Literal["post", "pre"]) -> list[LazyImage]:
+        """Return a canvas and its smaller levels, to be looked at at any zoom."""
+        image = self.post_image if side == "post" else self.pre_image
+        return self.keep(f"levels {side}", None, lambda: canvas_pyramid(image))
 
     # What depends on a transform or a parameter ------------------------------------
 

@@ -1,0 +1,242 @@
+"""The live preview: a parameter moves, and what its stage would find is shown.
+
+Nothing is computed in the thread of the window. A new value takes the place of the
+one that is being worked on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+from napari.components import ViewerModel
+from qtpy.QtCore import QObject, QTimer, Signal
+
+from napari_exo2micro.core.defaults import PARAMETER_REGISTRY
+from napari_exo2micro.core.monitor import Monitor
+from napari_exo2micro.plugin.jobs import Job
+from napari_exo2micro.plugin.layers import about, find_layers, remove_layers
+from napari_exo2micro.plugin.session import Session
+
+if TYPE_CHECKING:
+    from napari_exo2micro.core.preview import PreviewSource
+    from napari_exo2micro.plugin.preview_work import StagePreview
+
+__all__ = ["PREVIEWED", "LivePreview"]
+
+#: Stages that have a preview.
+PREVIEWED = (2, 3, 4)
+_IDLE = "Change a parameter to see here what the stage would find."
+#: Waiting for the next value of a series, ms: stage 4 answers at once.
+_PAUSE = {2: 80, 3: 80, 4: 20}
+#: Whose difference a person looks at who changes a parameter of stage 4.
+_SCALES = {
+    "manual_scale": "manual",
+    "scale_percentile": "percentile",
+    "offset_correction": "moffat",
+}
+
+
+class LivePreview(QObject):
+    """Shows what the stage in front would find; get it with `LivePreview.of`.
+
+    Parameters
+    ----------
+    session : Session
+        Whose parameters are followed.
+
+    Attributes
+    ----------
+    switched : Signal(bool)
+        The preview was switched on or off.
+    told : Signal(int, str, str)
+        Stage, what its preview says, and the level: empty, ``'warning'`` or
+        ``'error'``.
+    shown : Signal(object)
+        A `StagePreview` whose layers are in the viewer now.
+    """
+
+    switched = Signal(bool)
+    told = Signal(int, str, str)
+    shown = Signal(object)
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
+        self._session = session
+        self._is_on = True
+        self._stage = 0
+        self._number = 0
+        self._job: Job | None = None
+        self._source: PreviewSource | None = None
+        self._scale = ""
+        self._pair = ("", "")
+        self._hidden: set[str] = set()
+        self._post_was_hidden = False
+        self._words = dict.fromkeys(PREVIEWED, (_IDLE, ""))
+        self._pause = QTimer(self)
+        self._pause.setSingleShot(True)
+        self._pause.timeout.connect(self._start)
+        session.params_changed.connect(self._on_params)
+        session.stage_shown.connect(self._on_stage)
+        session.source_changed.connect(self._on_source)
+        session.jobs.busy_changed.connect(self._on_busy)
+
+    @classmethod
+    def of(cls, session: Session) -> LivePreview:
+        """Return the preview of a session, made when it is first asked for."""
+        found = session.findChild(cls)
+        return found if isinstance(found, cls) else cls(session)
+
+    @property
+    def is_on(self) -> bool:
+        """Whether parameters are followed."""
+        return self._is_on
+
+    @property
+    def stage(self) -> int:
+        """The stage whose preview is shown; 0 when none is."""
+        return self._stage
+
+    def words(self, stage: int) -> tuple[str, str]:
+        """Return what was told of a stage last: text and level."""
+        return self._words.get(stage, ("", ""))
+
+    def switch(self, on: bool) -> None:
+        """Follow parameters, or stop it and take the preview away."""
+        if on == self._is_on:
+            return
+        self._is_on = on
+        self.switched.emit(on)
+        if on:
+            self.refresh()
+        else:
+            self.clear()
+
+    def refresh(self) -> None:
+        """Preview the stage in front with the present parameters."""
+        stage = self._session.shown_stage
+        if self._is_on and stage in PREVIEWED and not self._session.jobs.is_busy:
+            self._pause.start(_PAUSE[stage])
+
+    def clear(self) -> None:
+        """Take the preview away, and show again what it had hidden."""
+        self._pause.stop()
+        self._cancel()
+        self._stage = 0
+        for stage in PREVIEWED:
+            self._tell(stage, _IDLE if self._is_on else "", "")
+        with contextlib.suppress(RuntimeError):  # the viewer was closed
+            viewer = self._session.viewer
+            remove_layers(viewer, "preview ")
+            self._bring_back(viewer)
+
+    # What happens in the session ---------------------------------------------------
+
+    def _on_params(self, names: tuple[str, ...]) -> None:
+        stage = self._session.shown_stage
+        self._scale = next((_SCALES[n] for n in names if n in _SCALES), self._scale)
+        # A stage rests on those before it.
+        known = [PARAMETER_REGISTRY[n] for n in names if n in PARAMETER_REGISTRY]
+        if any(parameter.stage <= stage for parameter in known):
+            self.refresh()
+
+    def _on_stage(self, number: int) -> None:
+        if self._stage and number in PREVIEWED:
+            self.refresh()
+
+    def _on_source(self) -> None:
+        self._source = None
+        self.clear()
+
+    def _on_busy(self, busy: bool) -> None:
+        # The run shows its own layers; the preview would be of files that change.
+        if busy:
+            self.clear()
+
+    # Work ----------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        session, stage = self._session, self._session.shown_stage
+        if not (self._is_on and session.has_source) or session.jobs.is_busy:
+            return
+        if stage not in PREVIEWED:
+            return
+        self._number += 1
+        number = self._number
+        with contextlib.suppress(RuntimeError):  # everything was closed meanwhile
+            self._job = session.jobs.start(
+                _work,
+                title=f"preview of stage {stage}",
+                on_result=self._show,
+                on_error=lambda text: self._tell(stage, text, "error"),
+                on_progress=lambda _, text: self._on_progress(number, stage, text),
+                newest="preview",
+                show_progress=False,
+                tasks=session.task_source(),
+                params=session.params,
+                stage=stage,
+                known=self._source,
+                scale=self._scale,
+            )
+
+    def _cancel(self) -> None:
+        self._number += 1
+        if self._job is not None:
+            self._job.cancel()
+            self._job = None
+
+    def _on_progress(self, number: int, stage: int, text: str) -> None:
+        if number == self._number:  # not of one that was cancelled
+            self._tell(stage, f"Preview: {text} …", "")
+
+    def _show(self, preview: StagePreview) -> None:
+        from napari_exo2micro.plugin.preview_layers import place_previews
+        from napari_exo2micro.plugin.preview_words import preview_words
+
+        self._source = preview.source
+        viewer = self._session.viewer
+        if not self._stage:
+            self._pair = (preview.sample, preview.dye)
+            self._make_room(viewer, with_post=preview.stage != 4)
+        self._stage = preview.stage
+        empty = not viewer.layers
+        place_previews(viewer, preview.specs, preview.sample, preview.dye)
+        if empty:
+            viewer.reset_view()
+            viewer.layers.selection.active = viewer.layers[-1]
+        self._tell(preview.stage, *preview_words(preview.found))
+        self.shown.emit(preview)
+
+    def _tell(self, stage: int, text: str, level: str) -> None:
+        self._words[stage] = (text, level)
+        self.told.emit(stage, text, level)
+
+    # What else is in the viewer ------------------------------------------------------
+
+    def _make_room(self, viewer: ViewerModel, *, with_post: bool) -> None:
+        """Hide this pair's other layers, but for post: pictures would mix."""
+        for layer in find_layers(viewer, None, *self._pair):
+            role = str(about(layer).get("role"))
+            if role == "post" and with_post:
+                self._post_was_hidden = not layer.visible
+                layer.visible = True
+            elif layer.visible and not role.startswith("preview"):
+                self._hidden.add(role)
+                layer.visible = False
+
+    def _bring_back(self, viewer: ViewerModel) -> None:
+        for layer in find_layers(viewer, None, *self._pair):
+            role = str(about(layer).get("role"))
+            if role in self._hidden:
+                layer.visible = True
+            elif role == "post" and self._post_was_hidden:
+                layer.visible = False
+        self._hidden.clear()
+        self._post_was_hidden = False
+
+
+def _work(monitor: Monitor, **arguments: Any) -> StagePreview:
+    """Make a preview; the first one loads the core, here and not in the window."""
+    from napari_exo2micro.plugin.preview_work import make_preview
+
+    return make_preview(monitor=monitor, **arguments)

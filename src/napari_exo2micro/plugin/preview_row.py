@@ -1,0 +1,88 @@
+"""The line of a stage's form that switches its live preview and says what it shows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QCheckBox, QLabel, QSizePolicy, QVBoxLayout, QWidget
+
+from napari_exo2micro.plugin.live_preview import LivePreview
+from napari_exo2micro.plugin.message import STYLES
+from napari_exo2micro.plugin.scale_line import ScaleLinePlot
+from napari_exo2micro.plugin.session import Session
+
+if TYPE_CHECKING:
+    from napari_exo2micro.plugin.preview_work import StagePreview
+
+__all__ = ["PreviewRow"]
+
+
+class PreviewRow(QWidget):
+    """Switches the live preview; stage 4 also draws the ratio with its scales.
+
+    Parameters
+    ----------
+    session : Session
+        Whose preview it is; all rows of a session switch together.
+    stage : {2, 3, 4}
+        Whose words are shown.
+    parent : QWidget, optional
+        As for any widget.
+    """
+
+    def __init__(
+        self, session: Session, stage: int, parent: QWidget | None = None
+    ) -> None:
+        super().__init__(parent)
+        self.setObjectName(f"preview_row_{stage}")
+        self._stage = stage
+        self._preview = LivePreview.of(session)
+        self._box = QCheckBox("Live preview", self)
+        self._box.setObjectName("live_preview")
+        self._box.setToolTip(
+            "Show what this stage would find while its parameters change. Nothing is "
+            "written: run the stage to keep the result."
+        )
+        self._box.setChecked(self._preview.is_on)
+        self._words = QLabel(self)
+        self._words.setObjectName("preview_words")
+        self._words.setWordWrap(True)
+        self._words.setTextFormat(Qt.TextFormat.PlainText)
+        self._words.setTextInteractionFlags(
+            Qt.TextInteractionFlag.TextSelectableByMouse
+        )
+        self._words.setSizePolicy(
+            QSizePolicy.Policy.Ignored, QSizePolicy.Policy.MinimumExpanding
+        )
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(2)
+        layout.addWidget(self._box)
+        layout.addWidget(self._words)
+        self._plot: ScaleLinePlot | None = None
+        if stage == 4:
+            self._plot = ScaleLinePlot(self)
+            self._plot.set_curve(None)
+            layout.addWidget(self._plot)
+        self._box.toggled.connect(self._preview.switch)
+        self._preview.switched.connect(self._box.setChecked)
+        self._preview.told.connect(self._on_told)
+        self._preview.shown.connect(self._on_shown)
+        self._on_told(stage, *self._preview.words(stage))
+
+    def _on_told(self, stage: int, text: str, level: str) -> None:
+        if stage != self._stage:
+            return
+        self._words.setText(text)
+        self._words.setVisible(bool(text))
+        style = STYLES.get(level, "")
+        self._words.setStyleSheet(
+            f"QLabel {{ {style} padding: 4px; border-radius: 3px; }}" if style else ""
+        )
+        if self._plot is not None and self._preview.stage != self._stage:
+            self._plot.set_curve(None)
+
+    def _on_shown(self, preview: StagePreview) -> None:
+        if self._plot is not None and preview.stage == self._stage:
+            self._plot.set_curve(preview.curve)
