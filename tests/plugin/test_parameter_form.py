@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
+from qtpy.QtGui import QFocusEvent, QWheelEvent
 from qtpy.QtWidgets import (
+    QApplication,
     QCheckBox,
     QComboBox,
     QLabel,
@@ -418,10 +420,6 @@ def test_an_edit_brings_its_stage_to_the_front(make_form, session):
 
 
 def test_the_mouse_wheel_scrolls_the_form_and_changes_nothing(form, session, qtbot):
-    from qtpy.QtCore import QPoint, QPointF
-    from qtpy.QtGui import QWheelEvent
-    from qtpy.QtWidgets import QApplication
-
     box = field(form, "angle_range")
     box.clearFocus()
     wheel = QWheelEvent(
@@ -436,6 +434,20 @@ def test_the_mouse_wheel_scrolls_the_form_and_changes_nothing(form, session, qtb
     )
     QApplication.sendEvent(box, wheel)
     assert session.params["angle_range"] == 20.0
+
+
+def test_the_label_of_the_field_in_use_is_underlined(form, session, qtbot):
+    def style():
+        return form.findChild(QLabel, "label_angle_range").styleSheet()
+
+    session.set_params(angle_range=25.0)
+    assert style() == "font-weight: bold;"
+    # As they come in an active window; without a window manager there is none.
+    box = field(form, "angle_range")
+    QApplication.sendEvent(box, QFocusEvent(QEvent.Type.FocusIn))
+    assert style() == "font-weight: bold;text-decoration: underline;"
+    QApplication.sendEvent(box, QFocusEvent(QEvent.Type.FocusOut))
+    assert style() == "font-weight: bold;"
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from magicgui.backends._qtpy.widgets import QBaseValueWidget
 from magicgui.widgets.bases import ValueWidget
-from qtpy.QtCore import QSignalBlocker, Qt, Signal
+from qtpy.QtCore import QEvent, QObject, QSignalBlocker, Qt, Signal
 from qtpy.QtWidgets import QGridLayout, QLabel, QSizePolicy, QToolButton, QWidget
 
 from napari_exo2micro.core.defaults import PARAMETER_REGISTRY, format_value
@@ -131,6 +131,9 @@ class ParameterRow(QWidget):
         )
         self._refusal.hide()
         self._grid = self._arrange()
+        self._has_focus = False
+        for stop in self.tab_stops():
+            stop.installEventFilter(self)
         self.editor.changed.connect(self._on_change)
         self.editor.settled.connect(self.settled)
         self.set_changed(False)
@@ -163,7 +166,7 @@ class ParameterRow(QWidget):
             self._mark.setToolTip(
                 f"Changed; the default is {default}." if changed else ""
             )
-            self._label.setStyleSheet("font-weight: bold;" if changed else "")
+            self._write_label()
         self._update_reset(changed or bool(self.refusal))
 
     def refuse(self, text: str) -> None:
@@ -190,6 +193,18 @@ class ParameterRow(QWidget):
         else:
             stops = [self.field]
         return [*stops, self._reset]
+
+    def eventFilter(self, a0: QObject | None, a1: QEvent | None) -> bool:
+        """Underline the label while its field has the focus; some hardly show it."""
+        if a1 is not None and a1.type() in (QEvent.Type.FocusIn, QEvent.Type.FocusOut):
+            self._has_focus = a1.type() == QEvent.Type.FocusIn
+            self._write_label()
+        return super().eventFilter(a0, a1)
+
+    def _write_label(self) -> None:
+        bold = "font-weight: bold;" if self._mark.text() else ""
+        line = "text-decoration: underline;" if self._has_focus else ""
+        self._label.setStyleSheet(bold + line)
 
     def _on_change(self) -> None:
         self.valueChanged.emit(self.value())
