@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["PlotView"]
 
-#: Below this its numbers cannot be read: scroll bars appear instead.
-_SMALLEST_DPI = 50.0
-_READABLE_DPI = 90.0
+#: A plot that has to be smaller to be seen as a whole fills the width instead; its
+#: numbers can be read down to the smallest resolution, then scroll bars appear.
+_WHOLE_DPI, _SMALLEST_DPI, _READABLE_DPI = 62.0, 50.0, 90.0
 _LARGEST_DPI = 240.0
 _LEFT_BUTTON = 1
 _ENDLESS = 1_000_000
@@ -136,7 +136,7 @@ class PlotView(QScrollArea):
             return
         room = self.maximumViewportSize()
         dpi = canvas.dpi_within(room)
-        if dpi < _SMALLEST_DPI:
+        if dpi < _WHOLE_DPI:
             # Scrolling in one direction is enough where the width allows that.
             bar = max((bar.sizeHint().width() for bar in self._bars()[1:]), default=0)
             across = canvas.dpi_within(QSize(room.width() - bar, _ENDLESS))
