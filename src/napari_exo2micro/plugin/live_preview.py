@@ -16,6 +16,7 @@ from napari_exo2micro.core.defaults import PARAMETER_REGISTRY
 from napari_exo2micro.core.monitor import Monitor
 from napari_exo2micro.plugin.jobs import Job
 from napari_exo2micro.plugin.layers import about, find_layers, remove_layers
+from napari_exo2micro.plugin.parameter_row import with_titles
 from napari_exo2micro.plugin.session import Session
 
 if TYPE_CHECKING:
@@ -168,7 +169,7 @@ class LivePreview(QObject):
                 _work,
                 title=f"preview of stage {stage}",
                 on_result=self._show,
-                on_error=lambda text: self._tell(stage, text, "error"),
+                on_error=lambda text: self._tell(stage, with_titles(text), "error"),
                 on_progress=lambda _, text: self._on_progress(number, stage, text),
                 newest="preview",
                 show_progress=False,
@@ -204,7 +205,8 @@ class LivePreview(QObject):
         if empty:
             viewer.reset_view()
             viewer.layers.selection.active = viewer.layers[-1]
-        self._tell(preview.stage, *preview_words(preview.found))
+        text, level = preview_words(preview.found)
+        self._tell(preview.stage, with_titles(text), level)
         self.shown.emit(preview)
 
     def _tell(self, stage: int, text: str, level: str) -> None:

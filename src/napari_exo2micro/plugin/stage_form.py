@@ -10,10 +10,12 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidge
 
 from napari_exo2micro.core.defaults import PARAMETER_REGISTRY
 from napari_exo2micro.core.stages import STAGES
+from napari_exo2micro.plugin.live_preview import PREVIEWED
 from napari_exo2micro.plugin.marks import state_icon
 from napari_exo2micro.plugin.message import STYLES
 from napari_exo2micro.plugin.parameter_form import ParameterForm
 from napari_exo2micro.plugin.parameter_row import capitalised, with_titles
+from napari_exo2micro.plugin.preview_row import PreviewRow
 from napari_exo2micro.plugin.scale_slider import ScaleSlider
 from napari_exo2micro.plugin.session import Session
 
@@ -70,6 +72,8 @@ class StageForm(QWidget):
         state.addWidget(self._icon, 0, Qt.AlignmentFlag.AlignTop)
         state.addWidget(self._state, 1)
         self._header = QVBoxLayout()
+        if stage in PREVIEWED:
+            self.add_header_widget(PreviewRow(session, stage, self))
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(purpose)
