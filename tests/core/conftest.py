@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -35,3 +37,18 @@ def raw_dir(tmp_path: Path, pair: SimulatedPair) -> Path:
     """A raw folder of the test's own."""
     write_pair(pair, tmp_path / "raw", "Rock", "DAPI")
     return tmp_path / "raw"
+
+
+@pytest.fixture
+def batch_loader(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Callable[..., object]:
+    """A loader whose samples misbehave as their names say, see its module.
+
+    Worker processes can import it. It counts its calls in files of `tmp_path`.
+    """
+    folder = str(Path(__file__).parent.parent / "data")
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.setenv("PYTHONPATH", folder)
+    load: Callable[..., object] = import_module("batch_loader").load
+    return load

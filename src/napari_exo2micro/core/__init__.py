@@ -27,6 +27,7 @@ _MODULES = {
         "refine_interior_sift",
     ),
     "alignment.quality": ("Verdict",),
+    "batch": ("plan_batch", "run_batch", "summarise_batch"),
     "checkpoints": ("Checkpoint", "CheckpointStatus"),
     "defaults": (
         "ABBREVIATIONS",
@@ -61,6 +62,7 @@ _MODULES = {
         "RegistrationError",
         "ResourceError",
     ),
+    "locks": ("lock_holder",),
     "monitor": ("Monitor",),
     "padding": ("pad_images",),
     "photometry": (
@@ -100,6 +102,7 @@ _MODULES = {
     "simulate": ("read_truth", "simulate_section", "write_pair"),
     "stages": ("STAGES", "Stage", "register_stage", "unregister_stage"),
     "statistics": ("accumulate_statistics",),
+    "tasks": ("Task", "TaskEvent", "TaskState"),
     "transforms": ("Transform",),
 }
 

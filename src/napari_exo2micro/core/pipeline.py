@@ -20,7 +20,6 @@ from napari_exo2micro.core.alignment.quality import Verdict
 from napari_exo2micro.core.checkpoints import Checkpoint, CheckpointStatus
 from napari_exo2micro.core.comparison import compare_values
 from napari_exo2micro.core.differencing import Differencing
-from napari_exo2micro.core.errors import ParameterError
 from napari_exo2micro.core.locks import sample_lock
 from napari_exo2micro.core.monitor import Monitor
 from napari_exo2micro.core.padding import canvas_shape, frame, padded_bands
@@ -30,7 +29,7 @@ from napari_exo2micro.core.provenance import digest
 from napari_exo2micro.core.raw import find_pair, open_image_pair
 from napari_exo2micro.core.runlog import run_log
 from napari_exo2micro.core.sample_files import SampleFiles
-from napari_exo2micro.core.stages import STAGE_NAMES, STAGES
+from napari_exo2micro.core.stages import STAGES, stage_range
 from napari_exo2micro.core.transforms import Transform
 from napari_exo2micro.core.warping import warped_bands
 
@@ -114,7 +113,7 @@ class SampleDye(SampleFiles):
             A subclass says what went wrong; valid results are untouched. A
             `LockedError` tells who else works on this sample and dye.
         """
-        first, last = _stage_range(from_stage, to_stage)
+        first, last = stage_range(from_stage, to_stage)
         self._results = {}
         whole = monitor or Monitor()
         numbers = [number for number in sorted(STAGES) if first <= number <= last]
@@ -410,18 +409,6 @@ class SampleDye(SampleFiles):
         if number == 4:
             return tuple(Differencing(self).checkpoint_names())
         return always
-
-
-def _stage_range(from_stage: int | None, to_stage: int | None) -> tuple[int, int]:
-    first = min(STAGES) if from_stage is None else from_stage
-    last = max(STAGES) if to_stage is None else to_stage
-    if first not in STAGES or last not in STAGES or first > last:
-        names = ", ".join(f"{number} ({name})" for number, name in STAGE_NAMES.items())
-        raise ParameterError(
-            f"from_stage and to_stage take rising numbers of {names}; found {first!r} "
-            f"and {last!r}"
-        )
-    return first, last
 
 
 def _int(value: ParameterValue) -> int:

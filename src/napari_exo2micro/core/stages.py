@@ -6,7 +6,14 @@ from dataclasses import dataclass
 
 from napari_exo2micro.core.errors import ParameterError
 
-__all__ = ["STAGES", "STAGE_NAMES", "Stage", "register_stage", "unregister_stage"]
+__all__ = [
+    "STAGES",
+    "STAGE_NAMES",
+    "Stage",
+    "register_stage",
+    "stage_range",
+    "unregister_stage",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +92,25 @@ STAGES: dict[int, Stage] = {
 STAGE_NAMES: dict[int, str] = {stage.number: stage.name for stage in STAGES.values()}
 
 _BUILT_IN = frozenset(STAGES)
+
+
+def stage_range(from_stage: int | None, to_stage: int | None) -> tuple[int, int]:
+    """Return the first and the last stage of a run, None standing for either end.
+
+    Raises
+    ------
+    ParameterError
+        When there is no such stage, or the last one comes before the first one.
+    """
+    first = min(STAGES) if from_stage is None else from_stage
+    last = max(STAGES) if to_stage is None else to_stage
+    if first not in STAGES or last not in STAGES or first > last:
+        names = ", ".join(f"{number} ({name})" for number, name in STAGE_NAMES.items())
+        raise ParameterError(
+            f"from_stage and to_stage take rising numbers of {names}; found {first!r} "
+            f"and {last!r}"
+        )
+    return first, last
 
 
 def register_stage(stage: Stage) -> None:

@@ -14,7 +14,7 @@ from napari_exo2micro.core.errors import RegistrationError
 from napari_exo2micro.core.rasters import Frame, ImageLike, Raster, bands, reduce_image
 from napari_exo2micro.core.transforms import Transform
 
-__all__ = ["Frame", "InteriorPair", "non_zero_frame", "prepare_pair"]
+__all__ = ["Frame", "InteriorPair", "non_zero_frame", "prepare_pair", "work_factor"]
 
 
 #: Longest side of the images that features are sought in.
@@ -153,7 +153,8 @@ class InteriorPair:
         return result
 
 
-def _work_factor(longest: int, work_side: int) -> int:
+def work_factor(longest: int, work_side: int = _WORK_SIDE) -> int:
+    """Return by how much images are reduced whose longest side is so many px."""
     small_side = _SMALL_SIDE * min(1.0, work_side / _WORK_SIDE)
     wanted = max(min(2.0, longest / small_side), longest / work_side, 1.0)
     factor = math.floor(wanted) if wanted <= 2.0 else math.ceil(wanted)
@@ -231,7 +232,7 @@ def prepare_pair(
                 f"the canvas of {cols} x {rows} px; give the frame of stage 1"
             )
         frames.append((x0, y0, width, height))
-    factor = _work_factor(max(*frames[0][2:], *frames[1][2:]), work_side)
+    factor = work_factor(max(*frames[0][2:], *frames[1][2:]), work_side)
     post_small, post_to_small = _reduce_frame(post_im, frames[0], factor)
     pre_small, pre_to_small = _reduce_frame(pre_im, frames[1], factor)
     return InteriorPair(
