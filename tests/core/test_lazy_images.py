@@ -15,6 +15,7 @@ from napari_exo2micro.core.display import brightness_range, symmetric_range
 from napari_exo2micro.core.lazy_images import (
     LazyImage,
     difference_pyramid,
+    every_pixel,
     pyramid,
     scaled_pyramid,
 )
@@ -140,3 +141,21 @@ def test_ranges_for_showing():
     assert 196 < high <= 200
     assert brightness_range([lazy(np.zeros((4, 4)))]) == (0.0, 1.0)
     assert symmetric_range([lazy(np.full((4, 4), np.nan))]) == (-1.0, 1.0)
+
+
+def test_a_small_level_that_no_file_holds_is_read_once():
+    windows = []
+
+    def read(window):
+        windows.append(window)
+        return DATA[window]
+
+    released = []
+    level = every_pixel(
+        LazyImage(DATA.shape, DATA.dtype, read), 2, release=lambda: released.append(1)
+    )
+    np.testing.assert_array_equal(level[3:9, 5:8], DATA[::2, ::2][3:9, 5:8])
+    count = len(windows)
+    np.testing.assert_array_equal(np.asarray(level), DATA[::2, ::2])
+    assert len(windows) == count
+    assert released == [1]
