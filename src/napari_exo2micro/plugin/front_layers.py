@@ -60,9 +60,12 @@ def place_stage(
     placed = place_layers(viewer, specs)
     if not before:
         _hide_others(viewer, sample, dye)
-        viewer.reset_view()
+        _fit(viewer, specs[0])
     if number <= len(_PICTURES):
         _bring_forward(viewer, sample, dye, _PICTURES[number - 1], before)
+    for truth in find_layers(viewer, "truth", sample, dye):
+        if viewer.layers[-1] is not truth:
+            viewer.layers.move(viewer.layers.index(truth), -1)
     return placed
 
 
@@ -82,10 +85,26 @@ def _bring_forward(
         return
     for layer, role in zip(own, roles, strict=True):
         if role in picture:
-            layer.visible = True
+            _set_visible(layer, True)
         elif role in before and role in _MANAGED:
-            layer.visible = False
+            _set_visible(layer, False)
     viewer.layers.selection.active = own[roles.index(picture[0])]
+
+
+def _fit(viewer: ViewerModel, spec: LayerSpec) -> None:
+    """Fill the view with the section; a canvas is mostly margin."""
+    viewer.reset_view()
+    canvas = spec.about.get("header", {}).get("canvas", {})
+    inner = canvas.get("post_frame")
+    levels = spec.data if isinstance(spec.data, list) else [spec.data]
+    if inner is None or not hasattr(levels[0], "shape"):
+        return
+    columns, rows = float(inner[2]), float(inner[3])
+    height, width = levels[0].shape[:2]
+    camera = getattr(viewer, "scene", viewer).camera  # napari from 0.9 on
+    # The raw post-stain image begins at the world's origin.
+    camera.center = (*camera.center[:-2], rows / 2, columns / 2)
+    camera.zoom *= min(height / rows, width / columns)
 
 
 def _hide_others(viewer: ViewerModel, sample: str, dye: str) -> None:
@@ -93,4 +112,10 @@ def _hide_others(viewer: ViewerModel, sample: str, dye: str) -> None:
     for layer in find_layers(viewer):
         known = about(layer)
         if (known.get("sample"), known.get("dye")) != (sample, dye):
-            layer.visible = False
+            _set_visible(layer, False)
+
+
+def _set_visible(layer: Layer, visible: bool) -> None:
+    # napari draws everything anew even when nothing changes.
+    if layer.visible != visible:
+        layer.visible = visible

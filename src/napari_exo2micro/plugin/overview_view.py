@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QPlainTextEdit, QToolButton, QVBoxLayout, QWidget
 
 from napari_exo2micro.plugin.message import STYLES
@@ -33,7 +34,9 @@ class OverviewView(QWidget):
         self._why.setObjectName("show_left_out")
         self._why.setCheckable(True)
         self._why.setToolTip("Show what cannot be used, and why.")
-        self._why.toggled.connect(lambda shown: self._details.setVisible(shown))
+        self._why.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        self._why.setArrowType(Qt.ArrowType.RightArrow)
+        self._why.toggled.connect(self._show_details)
         self._details = QPlainTextEdit(self)
         self._details.setObjectName("left_out")
         self._details.setReadOnly(True)
@@ -77,6 +80,12 @@ class OverviewView(QWidget):
         self._details.setPlainText("\n\n".join(troubles))
         if not troubles:
             self._why.setChecked(False)
+
+    def _show_details(self, shown: bool) -> None:
+        self._details.setVisible(shown)
+        self._why.setArrowType(
+            Qt.ArrowType.DownArrow if shown else Qt.ArrowType.RightArrow
+        )
 
     def _say(self, text: str, *, is_trouble: bool) -> None:
         self._words.say(text, TROUBLE if is_trouble else "")

@@ -109,6 +109,7 @@ class SourceFields(QWidget):
         pair.addWidget(self.dye, 2)
         head = QHBoxLayout()
         head.addWidget(self.pair, 1)
+        head.addStretch()
         head.addWidget(self.toggle)
         buttons = QHBoxLayout()
         buttons.addWidget(self.again)

@@ -132,6 +132,7 @@ class SourcePanel(QWidget):
             problem = output_problem(session.output_dir, session.raw_dir)
         fields.output_note.say(problem, TROUBLE)
         fields.start_hint.say("" if session.has_source else _START)
+        fields.toggle.setVisible(session.has_source)
         self._say_overview()
         if problem or not session.has_source:
             self.set_folded(False)

@@ -34,7 +34,7 @@ from napari_exo2micro.plugin.words_label import WordsLabel
 if TYPE_CHECKING:
     from napari_exo2micro.core.checkpoint import CheckpointStatus
 
-__all__ = ["StatusList", "result_name"]
+__all__ = ["StatusList", "is_stored_image", "result_name"]
 
 _LINE = Qt.ItemDataRole.UserRole
 _NAMES = {
@@ -56,6 +56,14 @@ def result_name(line: CheckpointStatus) -> str:
         title = known.title if known else ""
         return title or line.name.replace("_", " ")
     return _NAMES.get((line.stage, line.name), line.name.replace("_", " "))
+
+
+def is_stored_image(layer: Layer) -> bool:
+    """Return whether a layer of ours is an image on disk, as it is."""
+    role = str(about(layer).get("role", ""))
+    return role.startswith(("post", "pre", "aligned", "difference")) and (
+        not role.startswith("preview")
+    )
 
 
 class StatusList(QWidget):
@@ -184,8 +192,7 @@ class StatusList(QWidget):
         ):
             known = about(layer)
             which = (known.get("stage"), known.get("checkpoint"))
-            is_image = str(known.get("role", "")).startswith(_IMAGES)
-            if is_image and which == (line.stage, line.name):
+            if is_stored_image(layer) and which == (line.stage, line.name):
                 return layer
         return None
 
@@ -246,8 +253,6 @@ class StatusList(QWidget):
         self._why.say(why)
         self._open.setEnabled(line is not None and line.state != "missing")
 
-
-_IMAGES = ("post", "pre", "aligned", "difference")
 
 _Row = tuple[tuple[int, str, str], str, str, str, "CheckpointStatus | None"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QLabel, QSizePolicy, QWidget
 
@@ -30,7 +30,7 @@ class WordsLabel(QLabel):
         self.setTextFormat(Qt.TextFormat.PlainText)
         self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         # Words give way to the width of a dock; they do not widen it.
-        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.hide()
 
     def say(self, text: str, style: str = "") -> None:
@@ -47,14 +47,21 @@ class WordsLabel(QLabel):
             self.setStyleSheet(style)
         self.setText(text)
         self.setVisible(bool(text))
-        self._fit()
+
+    def hasHeightForWidth(self) -> bool:
+        """Return false: the height is told as the least one, which layouts heed."""
+        return False
+
+    def sizeHint(self) -> QSize:
+        """Return the width as it is and the height that the lines need there."""
+        return QSize(self.width(), self.heightForWidth(max(self.width(), 1)))
+
+    def minimumSizeHint(self) -> QSize:
+        """Return no width and the height that the lines need at the width as it is."""
+        return QSize(0, self.sizeHint().height())
 
     def resizeEvent(self, a0: QResizeEvent | None) -> None:
-        """Ask for the height that the lines need at the new width."""
+        """Ask for another height when the width changes."""
         super().resizeEvent(a0)
-        self._fit()
-
-    def _fit(self) -> None:
-        height = self.heightForWidth(self.width())
-        if height > 0 and height != self.minimumHeight():
-            self.setMinimumHeight(height)
+        if a0 is None or a0.size().width() != a0.oldSize().width():
+            self.updateGeometry()
