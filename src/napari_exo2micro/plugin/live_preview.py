@@ -7,6 +7,7 @@ one that is being worked on.
 from __future__ import annotations
 
 import contextlib
+import functools
 from typing import TYPE_CHECKING, Any
 
 from napari.components import ViewerModel
@@ -21,6 +22,7 @@ from napari_exo2micro.plugin.session import Session
 
 if TYPE_CHECKING:
     from napari_exo2micro.core.preview import PreviewSource
+    from napari_exo2micro.plugin.layers import LayerSpec
     from napari_exo2micro.plugin.preview_work import StagePreview
 
 __all__ = ["PREVIEWED", "LivePreview"]
@@ -74,6 +76,11 @@ class LivePreview(QObject):
         self._hidden: set[str] = set()
         self._post_was_hidden = False
         self._words = dict.fromkeys(PREVIEWED, (_IDLE, ""))
+        self._latest: StagePreview | None = None
+        self._waiting: list[LayerSpec] = []
+        self._turn = QTimer(self)
+        self._turn.setSingleShot(True)
+        self._turn.timeout.connect(self._place)
         self._pause = QTimer(self)
         self._pause.setSingleShot(True)
         self._pause.timeout.connect(self._start)
@@ -122,8 +129,10 @@ class LivePreview(QObject):
     def clear(self) -> None:
         """Take the preview away, and show again what it had hidden."""
         self._pause.stop()
+        self._turn.stop()
         self._cancel()
-        self._stage = 0
+        self._waiting.clear()
+        self._latest, self._stage = None, 0
         for stage in PREVIEWED:
             self._tell(stage, _IDLE if self._is_on else "", "")
         with contextlib.suppress(RuntimeError):  # the viewer was closed
@@ -191,20 +200,35 @@ class LivePreview(QObject):
             self._tell(stage, f"Preview: {text} …", "")
 
     def _show(self, preview: StagePreview) -> None:
-        from napari_exo2micro.plugin.preview_layers import place_previews
-        from napari_exo2micro.plugin.preview_words import preview_words
+        from napari_exo2micro.plugin.preview_layers import keep_fitting
 
         self._source = preview.source
-        viewer = self._session.viewer
+        viewer, pair = self._session.viewer, (preview.sample, preview.dye)
         if not self._stage:
-            self._pair = (preview.sample, preview.dye)
+            self._pair = pair
             self._make_room(viewer, with_post=preview.stage != 4)
         self._stage = preview.stage
-        empty = not viewer.layers
-        place_previews(viewer, preview.specs, preview.sample, preview.dye)
-        if empty:
-            viewer.reset_view()
-            viewer.layers.selection.active = viewer.layers[-1]
+        self._latest = preview
+        self._waiting = keep_fitting(viewer, preview.specs, *pair)
+        self._place()
+
+    def _place(self) -> None:
+        """Place the layers that wait; after a new one the window has its turn."""
+        from napari_exo2micro.plugin.preview_layers import place_preview
+        from napari_exo2micro.plugin.preview_words import preview_words
+
+        preview, viewer = self._latest, self._session.viewer
+        if preview is None:
+            return
+        while self._waiting:
+            is_first = not viewer.layers
+            added = place_preview(viewer, self._waiting.pop(0))
+            if is_first:
+                viewer.reset_view()
+                viewer.layers.selection.active = viewer.layers[0]
+            if added and self._waiting:
+                self._turn.start(0)
+                return
         text, level = preview_words(preview.found)
         self._tell(preview.stage, with_titles(text), level)
         self.shown.emit(preview)
@@ -241,4 +265,15 @@ def _work(monitor: Monitor, **arguments: Any) -> StagePreview:
     """Make a preview; the first one loads the core, here and not in the window."""
     from napari_exo2micro.plugin.preview_work import make_preview
 
-    return make_preview(monitor=monitor, **arguments)
+    found = make_preview(monitor=monitor, **arguments)
+    _warm_up()
+    return found
+
+
+@functools.cache
+def _warm_up() -> None:
+    """Have napari load here what its first lines on a picture need."""
+    import numpy as np
+    from napari.layers import Vectors
+
+    Vectors(np.zeros((1, 2, 2)))

@@ -26,17 +26,27 @@ from napari_exo2micro.core.preview import (
     warped_pyramid,
 )
 from napari_exo2micro.core.transforms import Transform
-from napari_exo2micro.plugin.layers import KEY, LayerSpec, find_layers, image_spec
+from napari_exo2micro.plugin.layers import (
+    KEY,
+    LayerSpec,
+    about,
+    find_layers,
+    image_spec,
+)
 
 __all__ = [
     "boundary_specs",
     "interior_specs",
-    "place_previews",
+    "keep_fitting",
+    "place_preview",
     "scale_specs",
 ]
 
 _POST, _PRE = "#66ff66", "#ff66ff"
 _USED, _UNUSED = "#33ddff", "#ff5533"
+#: More lines say no more and take napari longer.
+_MOST_SEGMENTS = 500
+_MOST_MATCHES = 500
 #: Moves of matches are drawn so long that a typical one is this part of the frame,
 #: unless they are noise.
 _VISIBLE = 0.02
@@ -126,7 +136,9 @@ def interior_specs(
     matches = found.matches
     if not len(matches.inliers):
         return specs
-    order = np.argsort(matches.inliers, kind="stable")  # those used on top
+    step = -(-len(matches.inliers) // _MOST_MATCHES)
+    # Those used come last: on top.
+    order = np.argsort(matches.inliers, kind="stable")[::-1][::step][::-1]
     used = matches.inliers[order]
     post = matches.post_xy[order]
     way = post - initial.inverse()(matches.pre_xy[order])
@@ -187,15 +199,15 @@ def scale_specs(
         post_frame=source.post_frame,
         pre_quad=mapped_frame(found.transform, source.pre_frame),
     )
+    part = cropped_pyramid(levels, source.post_frame)
     words = f"preview: difference, scale {scale.scale:.4g}"
-    spec = _image(source, levels, "difference", words, known)
-    return [_as_preview(spec, "preview difference")]
+    return [_image(source, part, "difference", words, known)]
 
 
-def place_previews(
+def keep_fitting(
     viewer: ViewerModel, specs: Sequence[LayerSpec], sample: str, dye: str
-) -> list[Layer]:
-    """Show the layers of a preview; those of an earlier one get the new data.
+) -> list[LayerSpec]:
+    """Remove previews that a new one does not renew; return what it has to place.
 
     Parameters
     ----------
@@ -204,35 +216,43 @@ def place_previews(
     specs : sequence of LayerSpec
         Of one preview, bottom first.
     sample, dye : str
-        Whose they are: previews of others, and what the new one has not, go away.
+        Whose they are: previews of others go away.
 
     Returns
     -------
-    list of Layer
-        The layers of the preview; without a post of its own where the pair's post
-        is among the layers already.
+    list of LayerSpec
+        Without a post of its own where the pair's post is among the layers.
     """
     if find_layers(viewer, "post", sample, dye):
         specs = [spec for spec in specs if spec.about["role"] != "preview post"]
     roles = [spec.about["role"] for spec in specs]
     for layer in find_layers(viewer, "preview "):
-        about = layer.metadata[KEY]
-        own = (about["sample"], about["dye"]) == (sample, dye)
-        if not own or about["role"] not in roles:
+        known = about(layer)
+        own = (known.get("sample"), known.get("dye")) == (sample, dye)
+        if not own or known["role"] not in roles:
             viewer.layers.remove(layer)
-    placed = []
-    for spec, role in zip(specs, roles, strict=True):
-        old = find_layers(viewer, role, sample, dye)
-        if old and _takes(old[-1], spec):
-            _renew(old[-1], spec)
-            placed.append(old[-1])
-        else:
-            for layer in old:
-                viewer.layers.remove(layer)
-            active = viewer.layers.selection.active
-            placed.append(viewer.add_layer(Layer.create(*spec.as_tuple())))
-            viewer.layers.selection.active = active
-    return placed
+    return list(specs)
+
+
+def place_preview(viewer: ViewerModel, spec: LayerSpec) -> bool:
+    """Show a layer of a preview; the layer of an earlier one gets the new data.
+
+    Returns
+    -------
+    bool
+        Whether a layer was added, which takes napari a tenth of a second.
+    """
+    known = spec.about
+    old = find_layers(viewer, known["role"], known["sample"], known["dye"])
+    if old and _takes(old[-1], spec):
+        _renew(old[-1], spec)
+        return False
+    for layer in old:
+        viewer.layers.remove(layer)
+    active = viewer.layers.selection.active
+    viewer.add_layer(Layer.create(*spec.as_tuple()))
+    viewer.layers.selection.active = active
+    return True
 
 
 def _takes(layer: Layer, spec: LayerSpec) -> bool:
@@ -245,53 +265,63 @@ def _takes(layer: Layer, spec: LayerSpec) -> bool:
 
 def _renew(layer: Layer, spec: LayerSpec) -> None:
     """Give a layer new data; how a person has set it stays."""
-    layer.data = spec.data
+    if not _holds(layer, spec.data):
+        layer.data = spec.data
     layer.name = spec.options["name"]
     layer.metadata = spec.options["metadata"]
-    for name in ("scale", "translate"):
-        if name in spec.options and not np.array_equal(
-            getattr(layer, name), spec.options[name]
-        ):
-            setattr(layer, name, spec.options[name])
-    if isinstance(layer, Vectors):
-        layer.edge_color = spec.options["edge_color"]
-        layer.edge_width = spec.options["edge_width"]
+    # Each of these draws the layer anew.
+    for name in ("scale", "translate", "edge_color", "edge_width"):
+        value = spec.options.get(name)
+        if value is not None and not np.array_equal(getattr(layer, name), value):
+            setattr(layer, name, value)
+
+
+def _holds(layer: Layer, data: Any) -> bool:
+    """Return whether a layer shows this very data already."""
+    if isinstance(data, list):
+        return all(old is new for old, new in zip(layer.data, data, strict=False))
+    return layer.data is data
 
 
 def _overlay(
     source: PreviewSource, transform: Transform, known: Mapping[str, Any]
 ) -> list[LayerSpec]:
     """Return post and the pre image on it as `transform` lays it."""
-    aligned = warped_pyramid(source.levels("pre"), transform)
-    known_transform = {**known, "transform": transform.to_dict()}
+    post = source.keep(
+        "shown post",
+        None,
+        lambda: cropped_pyramid(source.levels("post"), source.post_frame),
+    )
+    aligned = cropped_pyramid(
+        warped_pyramid(source.levels("pre"), transform), source.post_frame
+    )
+    with_transform = {**known, "transform": transform.to_dict()}
     return [
-        _as_preview(
-            _image(source, source.levels("post"), "post", "preview: post", known),
-            "preview post",
-        ),
-        _as_preview(
-            _image(source, aligned, "aligned", "preview: aligned pre", known_transform),
-            "preview aligned",
-        ),
+        _image(source, post, "post", "preview: post", known),
+        _image(source, aligned, "aligned", "preview: aligned pre", with_transform),
     ]
 
 
 def _image(
     source: PreviewSource,
-    levels: Sequence[LazyImage],
+    levels: tuple[list[LazyImage], tuple[int, int]],
     look: str,
     name: str,
     known: Mapping[str, Any],
 ) -> LayerSpec:
-    """Return an image of the canvas, cut to post's frame."""
-    part, (x, y) = cropped_pyramid(levels, source.post_frame)
+    """Return an image as its role looks; its contrast is measured once."""
+    part, (x, y) = levels
+    first = source.keep(
+        f"look {look}", None, lambda: image_spec(part, look, name=name, known={})
+    )
     row, column = _offset(source)
-    return image_spec(part, look, name=name, known=known, offset=(row + y, column + x))
-
-
-def _as_preview(spec: LayerSpec, role: str) -> LayerSpec:
-    options = {**spec.options, "metadata": _metadata(spec.about, role)}
-    return LayerSpec(spec.data, options, spec.kind)
+    options = {
+        **first.options,
+        "name": name,
+        "translate": (row + y, column + x),
+        "metadata": _metadata({**first.about, **known}, f"preview {look}"),
+    }
+    return LayerSpec(part if len(part) > 1 else part[0], options)
 
 
 def _metadata(known: Mapping[str, Any], role: str) -> dict[str, Any]:
@@ -313,8 +343,11 @@ def _segments(
 ) -> NDArray[np.float64]:
     """Return lines (x, y) as vectors (N, 2, 2) from point to point, (row, column)."""
     parts = [np.empty((0, 2, 2))]
+    total = sum(len(line) for line in lines)
+    step = max(1, -(-total // _MOST_SEGMENTS))
     for line in lines:
-        points = line[:, ::-1] + offset
+        # The last point closes the outline.
+        points = np.vstack([line[:-1:step], line[-1:]])[:, ::-1] + offset
         parts.append(np.stack([points[:-1], np.diff(points, axis=0)], axis=1))
     return np.concatenate(parts)
 

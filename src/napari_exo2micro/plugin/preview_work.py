@@ -123,7 +123,7 @@ def make_preview(
             monitor=monitor.part(0.6, 1.0),
         )
         specs = scale_specs(source, found, _shown_scale(found, scale), aligned, about)
-        curve = ratio_curve(found)
+        curve = ratio_curve(source, found)
     monitor.report(1.0, "preview ready")
     return StagePreview(stage, source, found, specs, task.sample, task.dye, curve)
 

@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 
 from napari_exo2micro.core.pair_statistics import PairStatistics
 from napari_exo2micro.core.preview.scale import ScalePreview
+from napari_exo2micro.core.preview.source import PreviewSource, Same
 from napari_exo2micro.core.scale_estimate import ScaleEstimate
 
 __all__ = ["RatioCurve", "ScaleLine", "ratio_curve"]
 
-_BINS = 240
-_REACH = 2.0
-_FINE_BINS = 800
+_BINS = 120
+#: log10 of a hundredth to a hundred.
+_EDGES = np.linspace(-2.0, 2.0, 2001)
 _LOWEST, _HIGHEST = 0.01, 0.97
 _ROOM = 0.15
 _ORDER = ("moffat", "percentile", "manual")
@@ -63,11 +64,13 @@ class RatioCurve:
     lines: tuple[ScaleLine, ...]
 
 
-def ratio_curve(found: ScalePreview) -> RatioCurve | None:
+def ratio_curve(source: PreviewSource, found: ScalePreview) -> RatioCurve | None:
     """Return the distribution of post/pre with the scales of a preview.
 
     Parameters
     ----------
+    source : PreviewSource
+        The pair; it keeps the counts for the next time.
     found : ScalePreview
         What stage 4 would find.
 
@@ -77,23 +80,27 @@ def ratio_curve(found: ScalePreview) -> RatioCurve | None:
         Over the range of nearly all pixels and all scales. None when nothing was
         counted.
     """
-    if found.statistics is None:
+    statistics = found.statistics
+    if statistics is None:
         return None
-    from napari_exo2micro.core.plotting.counts import log_ratio_counts
     from napari_exo2micro.core.plotting.style import scale_colour
 
+    counted = source.keep("ratio", Same(statistics), lambda: _count(statistics))
     lines = tuple(
         ScaleLine(method, scale.scale, scale_colour(method), _words(scale))
         for method, scale in sorted(
             found.scales.items(), key=lambda item: _ORDER.index(item[0])
         )
     )
-    low, high = _range(found.statistics)
+    fine, low, high = counted
     places = [math.log10(line.scale) for line in lines]
     low, high = min([low, *places]), max([high, *places])
     room = max(_ROOM * (high - low), 0.02)
-    edges = np.linspace(low - room, high + room, _BINS + 1)
-    return RatioCurve(edges, log_ratio_counts(found.statistics, edges), lines)
+    first, end = np.searchsorted(_EDGES, (low - room, high + room))
+    step = max(1, (end - first) // _BINS)
+    end = first + (end - first) // step * step
+    counts = fine[first:end].reshape(-1, step).sum(axis=1)
+    return RatioCurve(_EDGES[first : end + 1 : step], counts, lines)
 
 
 def _words(scale: ScaleEstimate) -> str:
@@ -102,13 +109,13 @@ def _words(scale: ScaleEstimate) -> str:
     return "by hand" if scale.method == "manual" else "Moffat"
 
 
-def _range(statistics: PairStatistics) -> tuple[float, float]:
-    """Return the log10 ratios between which nearly all pixels lie."""
+def _count(statistics: PairStatistics) -> tuple[NDArray[np.float64], float, float]:
+    """Return counts in fine bins, and the ends between which nearly all lie."""
     from napari_exo2micro.core.plotting.counts import log_ratio_counts
 
-    edges = np.linspace(-_REACH, _REACH, _FINE_BINS + 1)
-    total = np.cumsum(log_ratio_counts(statistics, edges))
+    fine = log_ratio_counts(statistics, _EDGES)
+    total = np.cumsum(fine)
     if not total[-1] > 0:
-        return -0.3, 0.3
-    ends = np.searchsorted(total / total[-1], (_LOWEST, _HIGHEST))
-    return float(edges[ends[0]]), float(edges[min(ends[1] + 1, _FINE_BINS)])
+        return fine, -0.3, 0.3
+    first, last = np.searchsorted(total / total[-1], (_LOWEST, _HIGHEST))
+    return fine, float(_EDGES[first]), float(_EDGES[min(last + 1, len(_EDGES) - 1)])

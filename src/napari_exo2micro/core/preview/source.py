@@ -46,7 +46,7 @@ from napari_exo2micro.core.transforms import Transform
 if TYPE_CHECKING:
     from napari_exo2micro.core.sample_files import SampleFiles
 
-__all__ = ["PreviewSource", "open_source"]
+__all__ = ["PreviewSource", "Same", "open_source"]
 
 #: Longer side of the images that features are sought in, about, px.
 FEATURE_SIDE = 1000
@@ -260,7 +260,7 @@ class PreviewSource:
         """Return the Moffat scale of statistics, estimated once."""
         return self.keep(
             "moffat",
-            (_Same(statistics), offset_correction),
+            (Same(statistics), offset_correction),
             lambda: estimate_scale(statistics, offset_correction=offset_correction),
         )
 
@@ -282,14 +282,14 @@ class PreviewSource:
         )
 
 
-class _Same:
-    """Equal to another one around the very same object."""
+class Same:
+    """A key of `PreviewSource.keep`: equal to another one around the same object."""
 
     def __init__(self, value: object) -> None:
         self.value = value
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and self.value is other.value
+        return isinstance(other, Same) and self.value is other.value
 
     def __hash__(self) -> int:
         return id(self.value)
