@@ -86,7 +86,7 @@ class Session(QObject):
         self._params = default_params()
         self._task_source: TaskSource | None = None
         self._shown_stage = 1
-        self._window: QObject | None = None
+        self._has_window = False  # not the window itself: that would keep it alive
         self._checks: list[weakref.WeakMethod[Callable[[], str]]] = []
         application = QCoreApplication.instance()
         if application is not None:
@@ -130,10 +130,10 @@ class Session(QObject):
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
         """Learn which window the docks are in; the session ends with it."""
         shown = event is not None and event.type() == QEvent.Type.Show
-        if shown and self._window is None and isinstance(watched, QWidget):
+        if shown and not self._has_window and isinstance(watched, QWidget):
             window = watched.window()
             if window is not None and window is not watched:
-                self._window = window
+                self._has_window = True
                 window.destroyed.connect(self.close)
         return False
 
