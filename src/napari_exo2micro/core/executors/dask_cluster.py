@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
+import pickle
 import queue
 import time
 import uuid
@@ -49,8 +51,8 @@ _MISSING = (
 class DaskExecutor:
     """Runs tasks on the workers of a scheduler, see `Executor`.
 
-    A task whose worker dies is run on another one; the scheduler gives it up after
-    a number of workers that it has been told (`allowed-failures`).
+    A task whose worker dies is run on another one, as often as the scheduler has
+    been told (`distributed.scheduler.allowed-failures`), and once more alone.
 
     Parameters
     ----------
@@ -81,8 +83,8 @@ class DaskExecutor:
             import dask
 
             settings = {
-                # The first death may be an accident, the second one is the task's.
-                "distributed.scheduler.allowed-failures": 1,
+                # Once more, alone, is what `_Run` sees to.
+                "distributed.scheduler.allowed-failures": 0,
             }
             with dask.config.set(settings):
                 self._cluster = distributed.LocalCluster(
@@ -109,46 +111,11 @@ class DaskExecutor:
         should_stop: Callable[[], bool],
     ) -> list[dict[str, Any]]:
         """Run tasks and return their results in the same order."""
-        from distributed import Event
-
-        name = f"exo2micro-{uuid.uuid4().hex}"
-        stop = Event(f"{name}-stop", client=self._client)
-        heard: queue.SimpleQueue[TaskEvent] = queue.SimpleQueue()
-        self._client.subscribe_topic(name, lambda event: heard.put(_unpacked(event[1])))
-        futures = {
-            self._client.submit(
-                _run_on_worker, task, name, key=f"{name}-{task.number}", pure=False
-            ): task
-            for task in tasks
-        }
-        results: dict[int, dict[str, Any]] = {}
-        give_up_at: float | None = None
+        run = _Run(self._client, tasks, on_event)
         try:
-            while len(results) < len(tasks):
-                while True:
-                    try:
-                        event = heard.get(timeout=_TICK)
-                    except queue.Empty:
-                        break
-                    if event.number not in results:
-                        on_event(event)
-                for future, task in futures.items():
-                    if task.number in results:
-                        continue
-                    result = self._result(future, task, give_up_at)
-                    if result is not None:
-                        results[task.number] = result
-                        on_event(TaskEvent.ended(task.number, result))
-                if give_up_at is None and should_stop():
-                    give_up_at = time.monotonic() + _GRACE
-                    stop.set()
-                    waiting = [f for f, t in futures.items() if t.number not in results]
-                    self._client.cancel(self._not_begun(waiting))
+            return run.until_done(should_stop)
         finally:
-            with suppress(Exception):  # the scheduler may be gone
-                self._client.unsubscribe_topic(name)
-                self._client.cancel(list(futures))
-        return [results[task.number] for task in tasks]
+            run.end()
 
     def close(self) -> None:
         """Close what was opened here."""
@@ -157,36 +124,140 @@ class DaskExecutor:
         if self._cluster is not None:
             self._cluster.close()
 
-    def _result(
-        self, future: Any, task: Task, give_up_at: float | None
-    ) -> dict[str, Any] | None:
-        """Return a task's result, None when it has not ended."""
-        status = None
-        if future.status == "finished":
-            try:
-                found: dict[str, Any] = future.result(timeout=60)
-            except Exception as error:  # noqa: BLE001 - lost on the way
-                status = f"error: its result was lost ({error}); run it again"
-            else:
-                return found
-        elif future.status in ("cancelled", "lost"):
-            status = STOPPED
-            if give_up_at is None:
-                status = "error: the scheduler has cancelled it or is gone; run again"
-        elif future.status == "error":
-            status = _failure(future)
-        elif give_up_at is not None and time.monotonic() > give_up_at:
-            status = STOPPED
-        if status is None:
-            return None
-        return result_without_run(task.sample, task.dye, status)
 
-    def _not_begun(self, futures: Sequence[Any]) -> list[Any]:
-        """Return the futures whose tasks no worker has begun."""
+class _Run:
+    """One call of `DaskExecutor.run`.
+
+    Results come as messages as well: one that only a worker keeps is lost with it.
+    A task whose workers have died is run once more when all others have ended: dask
+    blames all tasks of a dead worker, and alone it can only blame the right one.
+    """
+
+    def __init__(self, client: Client, tasks: Sequence[Task], tell: OnEvent) -> None:
+        from distributed import Event
+
+        self._client = client
+        self._tasks = tasks
+        self._tell = tell
+        self._topic = f"exo2micro-{uuid.uuid4().hex}"
+        self._stop = Event(f"{self._topic}-stop", client=client)
+        self._heard: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        self._futures: dict[int, Any] = {}
+        self._results: dict[int, dict[str, Any]] = {}
+        self._again: list[Task] = []
+        self._tried_again: set[int] = set()
+        self._give_up_at = math.inf
+        client.subscribe_topic(self._topic, lambda event: self._heard.put(event[1]))
+
+    def until_done(self, should_stop: Callable[[], bool]) -> list[dict[str, Any]]:
+        """Work until each task has a result."""
+        for task in self._tasks:
+            self._submit(task)
+        while len(self._results) < len(self._tasks):
+            self._listen()
+            self._look()
+            if self._give_up_at == math.inf and should_stop():
+                self._ask_to_stop()
+            if self._again and len(self._futures) == 0:
+                self._submit(self._again.pop(0))
+        return [self._results[task.number] for task in self._tasks]
+
+    def end(self) -> None:
+        """Leave nothing behind on the scheduler."""
+        with suppress(Exception):  # it may be gone
+            self._client.unsubscribe_topic(self._topic)
+            self._client.cancel(list(self._futures.values()))
+
+    def _submit(self, task: Task) -> None:
+        key = f"{self._topic}-{task.number}-{len(self._tried_again)}"
+        self._futures[task.number] = self._client.submit(
+            _run_on_worker, task, self._topic, key=key, pure=False
+        )
+
+    def _listen(self) -> None:
+        """Take what workers have said, and wait a moment for more."""
+        wait = _TICK
+        while True:
+            try:
+                message = self._heard.get(timeout=wait)
+            except queue.Empty:
+                return
+            wait = 0.0
+            if "event" in message:
+                event = _unpacked(message["event"])
+                if event.number in self._futures:
+                    self._tell(event)
+            elif message["number"] in self._futures:
+                self._finish(message["number"], pickle.loads(message["result"]))
+
+    def _look(self) -> None:
+        """Look at what has become of each task that has not answered."""
+        for task in self._tasks:
+            future = self._futures.get(task.number)
+            if future is None:
+                continue
+            if future.status == "finished":
+                with suppress(Exception):  # lost on the way: dask runs it again
+                    self._finish(task.number, future.result(timeout=5))
+                continue
+            status = None
+            if future.status == "error":
+                status = self._failure(future, task)
+            elif future.status in ("cancelled", "lost"):
+                status = STOPPED
+                if self._give_up_at == math.inf:
+                    status = "error: the scheduler is gone or has cancelled it"
+            elif time.monotonic() > self._give_up_at:
+                status = STOPPED
+            if status is not None:
+                result = result_without_run(task.sample, task.dye, status)
+                self._finish(task.number, result)
+
+    def _failure(self, future: Any, task: Task) -> str | None:
+        """Return the status of a task that no worker has finished.
+
+        None when it is to be tried again.
+        """
+        from distributed import KilledWorker
+
+        error = future.exception(timeout=60)
+        if not isinstance(error, KilledWorker):
+            return f"error: {type(error).__name__} on the worker: {error}"
+        if self._give_up_at != math.inf:
+            return STOPPED
+        if task.number in self._tried_again:
+            return f"error: {_DEATH}; {_ADVICE}"
+        self._tried_again.add(task.number)
+        del self._futures[task.number]
+        self._again.append(task)
+        self._tell(TaskEvent.queued(task, f"{_DEATH}; it is tried once more, alone"))
+        return None
+
+    def _ask_to_stop(self) -> None:
+        """Cancel what no worker has begun, and ask the others to end."""
+        self._give_up_at = time.monotonic() + _GRACE
+        self._stop.set()
+        for task in self._again:
+            self._futures[task.number] = None
+            result = result_without_run(task.sample, task.dye, STOPPED)
+            self._finish(task.number, result)
+        self._again = []
         begun = {
-            key for keys in self._client.processing().values() for key in map(str, keys)
+            str(key) for keys in self._client.processing().values() for key in keys
         }
-        return [future for future in futures if str(future.key) not in begun]
+        waiting = [f for f in self._futures.values() if str(f.key) not in begun]
+        self._client.cancel(waiting)
+
+    def _finish(self, number: int, result: dict[str, Any]) -> None:
+        future = self._futures.pop(number)
+        if future is not None:
+            future.release()
+        self._results[number] = result
+        self._tell(TaskEvent.ended(number, result))
+
+
+_DEATH = "the workers that ran it died, most likely because memory ran out"
+_ADVICE = "run fewer tasks at once, then run again: finished stages are kept"
 
 
 def _connect(scheduler: Any) -> Client:
@@ -201,19 +272,6 @@ def _connect(scheduler: Any) -> Client:
             "'dask scheduler' and give the address that it shows, as in "
             "tcp://192.168.1.2:8786"
         ) from error
-
-
-def _failure(future: Any) -> str:
-    """Return the status of a task that no worker has finished."""
-    from distributed import KilledWorker
-
-    error = future.exception(timeout=60)
-    if isinstance(error, KilledWorker):
-        return (
-            "error: the workers that ran it died, most likely because memory ran out; "
-            "use fewer tasks at once, then run again: finished stages are kept"
-        )
-    return f"error: {type(error).__name__} on the worker: {error}"
 
 
 def _run_on_worker(task: Task, topic: str) -> dict[str, Any]:
@@ -236,16 +294,19 @@ def _run_on_worker(task: Task, topic: str) -> dict[str, Any]:
     def tell(event: TaskEvent) -> None:
         worker.log_event(topic, _packed(event))
 
-    return run_task(task, tell, should_stop)
+    result = run_task(task, tell, should_stop)
+    answer = {"number": task.number, "result": pickle.dumps(result)}
+    worker.log_event(topic, answer)
+    return result
 
 
 def _packed(event: TaskEvent) -> dict[str, Any]:
     """Return an event of a running task as dask's messages can hold it."""
     names = [field.name for field in dataclasses.fields(event)]
     fields = {name: getattr(event, name) for name in names}
+    # dask adds entries of its own beside this one
     return {"event": {**fields, "state": str(event.state)}}
 
 
-def _unpacked(message: dict[str, Any]) -> TaskEvent:
-    fields = message["event"]  # dask adds entries of its own beside it
+def _unpacked(fields: dict[str, Any]) -> TaskEvent:
     return TaskEvent(**{**fields, "state": TaskState(fields["state"])})
