@@ -11,9 +11,7 @@ from magicgui.widgets import Container
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QHBoxLayout,
-    QLabel,
     QPushButton,
-    QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
@@ -30,6 +28,7 @@ from napari_exo2micro.plugin.parameter_row import (
     with_titles,
 )
 from napari_exo2micro.plugin.session import Session
+from napari_exo2micro.plugin.words_label import WordsLabel
 
 __all__ = ["ParameterForm"]
 
@@ -238,9 +237,9 @@ class ParameterForm(QWidget):
         if suffix:
             # Lines may break before each part; nothing else breaks a long name.
             shown = suffix.replace("_", "\u200b_")
-            self._suffix.setText(f"Files of this stage end in: {shown}")
+            self._suffix.say(f"Files of this stage end in: {shown}")
         else:
-            self._suffix.setText("All at their defaults: the files have no ending.")
+            self._suffix.say("All at their defaults: the files have no ending.")
 
     # How it is made ----------------------------------------------------------------
 
@@ -248,14 +247,8 @@ class ParameterForm(QWidget):
         # What a signal brings is dropped: the row is asked.
         return lambda *_: method(name)
 
-    def _make_suffix(self) -> QLabel:
-        label = QLabel(self)
-        label.setObjectName("suffix")
-        label.setTextFormat(Qt.TextFormat.PlainText)
-        label.setWordWrap(True)
-        label.setSizePolicy(
-            QSizePolicy.Policy.Ignored, QSizePolicy.Policy.MinimumExpanding
-        )
+    def _make_suffix(self) -> WordsLabel:
+        label = WordsLabel("suffix", self)
         label.setToolTip(
             "Settings that differ from the defaults become part of the file names, "
             "so results with other settings are kept beside these."

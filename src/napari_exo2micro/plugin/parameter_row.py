@@ -9,7 +9,7 @@ from typing import Any, cast
 from magicgui.backends._qtpy.widgets import QBaseValueWidget
 from magicgui.widgets.bases import ValueWidget
 from qtpy.QtCore import QEvent, QObject, QSignalBlocker, Qt, Signal
-from qtpy.QtWidgets import QGridLayout, QLabel, QSizePolicy, QToolButton, QWidget
+from qtpy.QtWidgets import QGridLayout, QLabel, QToolButton, QWidget
 
 from napari_exo2micro.core.defaults import PARAMETER_REGISTRY, format_value
 from napari_exo2micro.core.parameter import Parameter, ParameterValue
@@ -20,6 +20,7 @@ from napari_exo2micro.plugin.value_editors import (
     editor_for,
     unit_words,
 )
+from napari_exo2micro.plugin.words_label import WordsLabel
 
 __all__ = [
     "ParameterRow",
@@ -33,6 +34,7 @@ _FIELD_WIDTH = 118
 _MARK_WIDTH = 12
 # A middle tone: it stands out on napari's dark and light themes alike.
 _CHANGED = "color: #d06a00; font-weight: bold; padding: 0px; margin: 0px;"
+_REFUSED = f"QLabel {{ {STYLES['error']} padding: 4px; border-radius: 3px; }}"
 
 
 def capitalised(text: str) -> str:
@@ -103,10 +105,9 @@ class ParameterRow(QWidget):
         self._mark.setObjectName(f"mark_{entry.name}")
         self._mark.setFixedWidth(_MARK_WIDTH)
         self._mark.setStyleSheet(_CHANGED)
-        self._label = QLabel(f"{title} ({in_label})" if in_label else title, self)
-        self._label.setObjectName(f"label_{entry.name}")
-        self._label.setTextFormat(Qt.TextFormat.PlainText)
-        self._label.setWordWrap(True)
+        self._label = WordsLabel(f"label_{entry.name}", self)
+        self._label.setTextInteractionFlags(Qt.TextInteractionFlag.NoTextInteraction)
+        self._label.say(f"{title} ({in_label})" if in_label else title)
         self._label.setToolTip(tooltip)
         self._label.setMinimumWidth(60)
         self._label.setBuddy(self.field)
@@ -119,17 +120,7 @@ class ParameterRow(QWidget):
         self._reset.setText("↺")
         self._reset.setAccessibleName(f"Reset {entry.title}")
         self._reset.clicked.connect(lambda _: self.reset.emit())
-        self._refusal = QLabel(self)
-        self._refusal.setObjectName(f"refusal_{entry.name}")
-        self._refusal.setTextFormat(Qt.TextFormat.PlainText)
-        self._refusal.setWordWrap(True)
-        self._refusal.setSizePolicy(
-            QSizePolicy.Policy.Ignored, QSizePolicy.Policy.MinimumExpanding
-        )
-        self._refusal.setStyleSheet(
-            f"QLabel {{ {STYLES['error']} padding: 4px; border-radius: 3px; }}"
-        )
-        self._refusal.hide()
+        self._refusal = WordsLabel(f"refusal_{entry.name}", self)
         self._grid = self._arrange()
         self._has_focus = False
         for stop in self.tab_stops():
@@ -172,15 +163,13 @@ class ParameterRow(QWidget):
     def refuse(self, text: str) -> None:
         """Say below the field why what it shows is not taken."""
         self.refusal = text
-        self._refusal.setText(text)
-        self._refusal.show()
+        self._refusal.say(text, _REFUSED)
         self._update_reset(True)
 
     def accept(self) -> None:
         """Take the message of `refuse` away."""
         self.refusal = ""
-        self._refusal.clear()
-        self._refusal.hide()
+        self._refusal.say("")
 
     def add_below(self, widget: QWidget) -> None:
         """Add a widget of the row's whole width below the field."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QCheckBox, QLabel, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QVBoxLayout, QWidget
 
 from napari_exo2micro.plugin.live_preview import LivePreview
 from napari_exo2micro.plugin.message import STYLES
 from napari_exo2micro.plugin.scale_line import ScaleLinePlot
 from napari_exo2micro.plugin.session import Session
+from napari_exo2micro.plugin.words_label import WordsLabel
 
 if TYPE_CHECKING:
     from napari_exo2micro.plugin.preview_work import StagePreview
@@ -45,16 +45,7 @@ class PreviewRow(QWidget):
             "written: run the stage to keep the result."
         )
         self._box.setChecked(self._preview.is_on)
-        self._words = QLabel(self)
-        self._words.setObjectName("preview_words")
-        self._words.setWordWrap(True)
-        self._words.setTextFormat(Qt.TextFormat.PlainText)
-        self._words.setTextInteractionFlags(
-            Qt.TextInteractionFlag.TextSelectableByMouse
-        )
-        self._words.setSizePolicy(
-            QSizePolicy.Policy.Ignored, QSizePolicy.Policy.MinimumExpanding
-        )
+        self._words = WordsLabel("preview_words", self)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(2)
@@ -74,12 +65,9 @@ class PreviewRow(QWidget):
     def _on_told(self, stage: int, text: str, level: str) -> None:
         if stage != self._stage:
             return
-        self._words.setText(text)
-        self._words.setVisible(bool(text))
         style = STYLES.get(level, "")
-        self._words.setStyleSheet(
-            f"QLabel {{ {style} padding: 4px; border-radius: 3px; }}" if style else ""
-        )
+        box = f"QLabel {{ {style} padding: 4px; border-radius: 3px; }}"
+        self._words.say(text, box if style else "")
         if self._plot is not None and self._preview.stage != self._stage:
             self._plot.set_curve(None)
 

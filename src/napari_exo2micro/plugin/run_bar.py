@@ -11,10 +11,8 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
     QCheckBox,
     QHBoxLayout,
-    QLabel,
     QProgressBar,
     QPushButton,
-    QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
@@ -23,6 +21,7 @@ from napari_exo2micro.core.errors import Exo2MicroError
 from napari_exo2micro.core.stages import STAGES
 from napari_exo2micro.plugin.jobs import Job
 from napari_exo2micro.plugin.session import Session
+from napari_exo2micro.plugin.words_label import WordsLabel
 
 __all__ = ["BUTTONS", "RunBar"]
 
@@ -95,13 +94,7 @@ class RunBar(QWidget):
         self._bar.setRange(0, 1000)
         self._bar.setFormat("%p %")
         self._bar.setToolTip("How much of the run is done.")
-        self._text = QLabel(self)
-        self._text.setObjectName("progress_text")
-        self._text.setWordWrap(True)
-        self._text.hide()
-        self._text.setSizePolicy(
-            QSizePolicy.Policy.Ignored, QSizePolicy.Policy.MinimumExpanding
-        )
+        self._text = WordsLabel("progress_text", self)
         self._arrange()
         session.jobs.busy_changed.connect(self._on_busy)
         session.source_changed.connect(self._update)
@@ -137,7 +130,7 @@ class RunBar(QWidget):
         """Ask what runs to stop; results of finished stages stay."""
         if self._job is not None:
             self._job.cancel()
-            self._say("Stopping …")
+            self._text.say("Stopping …")
             self._update()
 
     def _start(self, first: int, last: int) -> None:
@@ -157,14 +150,14 @@ class RunBar(QWidget):
         if busy and job is not None and job is not self._job:
             self._job = job
             self._bar.setValue(0)
-            self._say(f"{job.title} …")
+            self._text.say(f"{job.title} …")
             job.progressed.connect(self._on_progress)
             job.returned.connect(self._on_returned)
             job.failed.connect(self._on_failed)
         elif not busy:
             if self._job is not None and self._job.is_cancelled:
                 self._bar.setValue(0)
-                self._say("Stopped. What was finished is kept.")
+                self._text.say("Stopped. What was finished is kept.")
             self._job = None
         self._update()
 
@@ -172,20 +165,16 @@ class RunBar(QWidget):
         self._bar.setValue(round(1000 * fraction))
         job = self._job
         if job is not None and not job.is_cancelled:
-            self._say(f"{job.title}: {text}" if text else f"{job.title} …")
+            self._text.say(f"{job.title}: {text}" if text else f"{job.title} …")
 
     def _on_returned(self, result: Any) -> None:
         status = result.get("status", "") if isinstance(result, dict) else ""
         self._bar.setValue(self._bar.maximum())
-        self._say(_ended(status))
+        self._text.say(_ended(status))
 
     def _on_failed(self, _error: object) -> None:
         self._bar.setValue(0)
-        self._say("Not finished: something went wrong.")
-
-    def _say(self, text: str) -> None:
-        self._text.setText(text)
-        self._text.show()
+        self._text.say("Not finished: something went wrong.")
 
     # How it looks ----------------------------------------------------------------
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from qtpy.QtCore import QSignalBlocker, Qt
-from qtpy.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 from superqt import QDoubleSlider
 
 from napari_exo2micro.plugin.parameter_row import ParameterRow
 from napari_exo2micro.plugin.value_editors import OptionalEditor
+from napari_exo2micro.plugin.words_label import WordsLabel
 
 __all__ = ["ScaleSlider"]
 
@@ -41,12 +42,7 @@ class ScaleSlider(QWidget):
         )
         self._slider.setObjectName(f"slider_{row.entry.name}")
         self._slider.setAccessibleName(f"{row.entry.title}, slider")
-        self._caption = QLabel(self)
-        self._caption.setObjectName(f"slider_range_{row.entry.name}")
-        self._caption.setWordWrap(True)
-        self._caption.setSizePolicy(
-            QSizePolicy.Policy.Ignored, QSizePolicy.Policy.MinimumExpanding
-        )
+        self._caption = WordsLabel(f"slider_range_{row.entry.name}", self)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 2)
         layout.setSpacing(1)
@@ -79,7 +75,7 @@ class ScaleSlider(QWidget):
             words = "not measured yet"
         else:
             words = f"measured: {value:.5g}"
-        self._caption.setText(f"{low:g} to {high:g}; {words}")
+        self._caption.say(f"{low:g} to {high:g}; {words}")
         self._follow()
 
     def _on_slide(self, value: float) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from napari_exo2micro.core.defaults import PARAMETER_REGISTRY
 from napari_exo2micro.core.stages import STAGES
@@ -18,6 +18,7 @@ from napari_exo2micro.plugin.parameter_row import capitalised, with_titles
 from napari_exo2micro.plugin.preview_row import PreviewRow
 from napari_exo2micro.plugin.scale_slider import ScaleSlider
 from napari_exo2micro.plugin.session import Session
+from napari_exo2micro.plugin.words_label import WordsLabel
 
 if TYPE_CHECKING:
     from napari_exo2micro.core.stage_states import StageState
@@ -54,15 +55,13 @@ class StageForm(QWidget):
         self.setObjectName(f"stage_form_{stage}")
         self._session = session
         self._stage = stage
-        self._level = ""
-        purpose = _text(self, "purpose")
-        purpose.setText(STAGES[stage].purpose)
-        purpose.setVisible(bool(purpose.text()))
+        purpose = WordsLabel("purpose", self)
+        purpose.say(STAGES[stage].purpose)
         self._icon = QLabel(self)
         self._icon.setObjectName("state_icon")
         self._icon.setFixedWidth(_ICON)
-        self._state = _text(self, "state")
-        self._result = _text(self, "result")
+        self._state = WordsLabel("state", self)
+        self._result = WordsLabel("result", self)
         self.parameters = ParameterForm(session, stage, self)
         self._slider: ScaleSlider | None = None
         entry = PARAMETER_REGISTRY.get("manual_scale")
@@ -111,34 +110,18 @@ class StageForm(QWidget):
         chosen = bool(self._session.sample and self._session.dye)
         words = _state_words(state) if chosen else "No sample is chosen yet."
         self._icon.setPixmap(state_icon(state.state).pixmap(_ICON, _ICON))
-        self._state.setText(words)
         level = _ALARMS.get(state.state, "") if chosen else ""
-        if level != self._level:  # a style is not set for nothing
-            self._level = level
-            style = STYLES.get(level, "")
-            self._state.setStyleSheet(
-                f"QLabel {{ {style} padding: 4px; border-radius: 3px; }}"
-                if style
-                else ""
-            )
+        style = STYLES.get(level, "")
+        box = f"QLabel {{ {style} padding: 4px; border-radius: 3px; }}"
+        self._state.say(words, box if style else "")
         known = result if state.state not in ("missing", "stale") else None
         words, more = _result_words(self._stage, known or {})
-        self._result.setText(words)
+        self._result.say(words)
         self._result.setToolTip(more)
-        self._result.setVisible(bool(words))
         if self._slider is not None:
             scale = (known or {}).get("scale_estimate")
             if scale is not None and scale != self._slider.measured:
                 self._slider.set_measured(scale)
-
-
-def _text(parent: QWidget, name: str) -> QLabel:
-    label = QLabel(parent)
-    label.setObjectName(name)
-    label.setTextFormat(Qt.TextFormat.PlainText)
-    label.setWordWrap(True)
-    label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.MinimumExpanding)
-    return label
 
 
 def _state_words(state: StageState) -> str:
