@@ -17,6 +17,7 @@ from napari.layers import Image, Layer
 
 from napari_exo2micro.core.display import brightness_range, symmetric_range
 from napari_exo2micro.core.lazy_images import LazyImage
+from napari_exo2micro.plugin.removal import swift_removal
 
 __all__ = [
     "KEY",
@@ -173,8 +174,9 @@ def remove_layers(
     dye: str | None = None,
 ) -> None:
     """Remove our layers that `find_layers` finds."""
-    for layer in find_layers(viewer, role, sample, dye):
-        viewer.layers.remove(layer)
+    with swift_removal():
+        for layer in find_layers(viewer, role, sample, dye):
+            viewer.layers.remove(layer)
 
 
 def place_layers(viewer: ViewerModel, specs: Iterable[LayerSpec]) -> list[Layer]:
@@ -199,12 +201,12 @@ def place_layers(viewer: ViewerModel, specs: Iterable[LayerSpec]) -> list[Layer]
             viewer.add_layer(layer)
         else:
             _keep_choices(old[-1], layer)
-            index = viewer.layers.index(old[-1])
             chosen = viewer.layers.selection.active
-            for one in old[:-1]:
-                viewer.layers.remove(one)
+            with swift_removal():
+                for one in old[:-1]:
+                    viewer.layers.remove(one)
                 index = viewer.layers.index(old[-1])
-            viewer.layers.remove(old[-1])
+                viewer.layers.remove(old[-1])
             viewer.layers.insert(index, layer)
             # napari chooses what was added last.
             viewer.layers.selection.active = layer if chosen in old else chosen

@@ -33,6 +33,7 @@ from napari_exo2micro.plugin.layers import (
     find_layers,
     image_spec,
 )
+from napari_exo2micro.plugin.removal import swift_removal
 
 __all__ = [
     "boundary_specs",
@@ -226,11 +227,12 @@ def keep_fitting(
     if find_layers(viewer, "post", sample, dye):
         specs = [spec for spec in specs if spec.about["role"] != "preview post"]
     roles = [spec.about["role"] for spec in specs]
-    for layer in find_layers(viewer, "preview "):
-        known = about(layer)
-        own = (known.get("sample"), known.get("dye")) == (sample, dye)
-        if not own or known["role"] not in roles:
-            viewer.layers.remove(layer)
+    with swift_removal():
+        for layer in find_layers(viewer, "preview "):
+            known = about(layer)
+            own = (known.get("sample"), known.get("dye")) == (sample, dye)
+            if not own or known["role"] not in roles:
+                viewer.layers.remove(layer)
     return list(specs)
 
 
@@ -247,8 +249,9 @@ def place_preview(viewer: ViewerModel, spec: LayerSpec) -> bool:
     if old and _takes(old[-1], spec):
         _renew(old[-1], spec)
         return False
-    for layer in old:
-        viewer.layers.remove(layer)
+    with swift_removal():
+        for layer in old:
+            viewer.layers.remove(layer)
     active = viewer.layers.selection.active
     viewer.add_layer(Layer.create(*spec.as_tuple()))
     viewer.layers.selection.active = active
