@@ -62,6 +62,14 @@ def test_colours_and_an_ellipsis():
     np.testing.assert_array_equal(np.asarray(image), pixels)
 
 
+@pytest.mark.parametrize(
+    ("shape", "pieces"),
+    [((3000, 100), (256, 100)), ((500, 600, 3), (256, 256, 3)), ((7, 9), (7, 9))],
+)
+def test_pieces_have_as_many_axes_as_the_image(shape, pieces):
+    assert LazyImage(shape, np.uint8, lambda window: np.zeros(shape)).chunks == pieces
+
+
 def test_an_index_outside_is_refused():
     with pytest.raises(IndexError):
         lazy(DATA)[5000, 3]

@@ -27,6 +27,9 @@ TOP_SIDE = 1024
 #: Levels that no file holds stay in memory when their sides are at most this.
 _HELD_SIDE = 2560
 
+#: Side of the pieces that a viewer reads as a whole.
+_PIECE_SIDE = 256
+
 Window = tuple[slice, slice]
 
 
@@ -57,6 +60,16 @@ class LazyImage:
         self.shape = shape
         self.dtype = np.dtype(dtype)
         self._read = read
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        """Shape of the pieces that a viewer had better read as a whole.
+
+        napari then reads a little more than is on screen, and nothing at all while
+        somebody moves the picture by less than that: half the time, measured.
+        """
+        rows, columns, *rest = self.shape
+        return min(rows, _PIECE_SIDE), min(columns, _PIECE_SIDE), *rest
 
     @property
     def ndim(self) -> int:
