@@ -47,6 +47,14 @@ class PlotCanvas(FigureCanvasQTAgg):
         self.figure.set_dpi(max(pixels / self._inches[0], 1.0))
         super().resizeEvent(event)  # type: ignore[no-untyped-call]
 
+    def draw(self) -> None:
+        """Draw the figure; a canvas that goes away meanwhile needs no update."""
+        try:
+            super().draw()  # type: ignore[no-untyped-call]
+        except RuntimeError as error:
+            if "deleted" not in str(error):
+                raise
+
     def wheelEvent(self, event: QWheelEvent) -> None:
         """Leave the wheel to the scroll bars."""
         event.ignore()
