@@ -17,6 +17,8 @@ from napari_exo2micro.core.transforms import Transform
 
 __all__ = ["Alignment", "Direction"]
 
+_LAST_ALIGNING = 3
+
 #: Onto which of the two images something is moved.
 Direction = Literal["onto post", "onto pre"]
 
@@ -92,7 +94,8 @@ class Alignment:
             _frame(canvas.get("pre_frame")),
             str(stored.get("sample", "")),
             str(stored.get("dye", "")),
-            stage if isinstance(stage, int) else 0,
+            # What comes after stage 3 keeps its alignment.
+            min(stage, _LAST_ALIGNING) if isinstance(stage, int) else 0,
         )
 
     def save(self, path: Path | str) -> None:

@@ -63,8 +63,7 @@ def alignments_in(viewer: ViewerModel) -> list[AlignmentChoice]:
 
 
 def _title(one: Alignment) -> str:
-    stage = min(one.stage, 3)
-    what = STAGES[stage].title if stage in STAGES else "alignment"
+    what = STAGES[one.stage].title if one.stage in STAGES else "alignment"
     return f"{one.sample} {one.dye}: {what}".strip(": ")
 
 
