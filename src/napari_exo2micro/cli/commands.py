@@ -9,6 +9,7 @@ import typer
 
 from napari_exo2micro.cli import demonstrate, header, inspect, process
 from napari_exo2micro.cli.application import Application
+from napari_exo2micro.cli.batch import batch
 from napari_exo2micro.cli.help import Command
 from napari_exo2micro.cli.options import as_command
 
@@ -49,6 +50,7 @@ def exo2micro(
 
 for _function, _takes_parameters in (
     (process.run, True),
+    (batch, True),
     (process.status, True),
     (process.compare, True),
     (inspect.survey, False),

@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -29,6 +29,7 @@ __all__ = [
     "notes_for_warnings",
     "print_json",
     "progress",
+    "stop_on_ctrl_c",
     "table",
 ]
 
@@ -159,10 +160,8 @@ def progress(title: str) -> Iterator[Monitor]:
 
     stopping = False
 
-    def ask_to_stop(_signum: int, _frame: FrameType | None) -> None:
+    def ask_to_stop() -> None:
         nonlocal stopping
-        if stopping:
-            raise KeyboardInterrupt
         stopping = True
         bar.update(task, text="stopping ...")
 
@@ -195,10 +194,31 @@ def progress(title: str) -> Iterator[Monitor]:
             words = ", ".join(part for part in (stage, text) if part)
             bar.update(task, completed=fraction, text=words)
 
+    with stop_on_ctrl_c(ask_to_stop), bar:
+        yield Monitor(report, lambda: stopping)
+
+
+@contextmanager
+def stop_on_ctrl_c(on_first: Callable[[], None]) -> Iterator[None]:
+    """Let the first Ctrl-C ask for a stop; the second one interrupts at once.
+
+    Parameters
+    ----------
+    on_first : callable
+        Called on the first one.
+    """
+    stopping = False
+
+    def ask_to_stop(_signum: int, _frame: FrameType | None) -> None:
+        nonlocal stopping
+        if stopping:
+            raise KeyboardInterrupt
+        stopping = True
+        on_first()
+
     before = _set_handler(ask_to_stop)
     try:
-        with bar:
-            yield Monitor(report, lambda: stopping)
+        yield
     finally:
         if before is not None:
             signal.signal(signal.SIGINT, before)

@@ -36,7 +36,7 @@ from napari_exo2micro.core.defaults import PARAMETER_REGISTRY, check_parameters
 if TYPE_CHECKING:
     from napari_exo2micro.core.pipeline import SampleDye
 
-__all__ = ["compare", "run", "status"]
+__all__ = ["compare", "run", "status", "with_preset"]
 
 
 def run(
@@ -58,7 +58,7 @@ def run(
 
     Stages whose valid checkpoints exist are not made again.
     """
-    parameters = _with_preset(preset, parameters)
+    parameters = with_preset(preset, parameters)
     task = _task(
         sample, dye, raw_dir, output_dir, checkpoint_format, loader, parameters
     )
@@ -90,7 +90,7 @@ def status(
 
     Give the same parameter options as for the run that is meant.
     """
-    parameters = _with_preset(preset, parameters)
+    parameters = with_preset(preset, parameters)
     task = _task(
         sample, dye, raw_dir, output_dir, checkpoint_format, loader, parameters
     )
@@ -156,7 +156,7 @@ def compare(
     if parameter not in PARAMETER_REGISTRY:
         check_parameters({parameter: None})  # says which names there are
     chosen = [parse_value(PARAMETER_REGISTRY[parameter], value) for value in values]
-    parameters = _with_preset(preset, parameters)
+    parameters = with_preset(preset, parameters)
     task = _task(
         sample, dye, raw_dir, output_dir, checkpoint_format, loader, parameters
     )
@@ -173,7 +173,7 @@ def compare(
     return max(_exit_code(result) for result in results)
 
 
-def _with_preset(preset: Path | None, given: Mapping[str, Any]) -> Mapping[str, Any]:
+def with_preset(preset: Path | None, given: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the parameters of a preset, with those that were given instead."""
     if preset is None:
         return given

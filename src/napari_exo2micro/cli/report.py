@@ -10,7 +10,7 @@ from napari_exo2micro.cli.output import console, note, table
 from napari_exo2micro.core.alignment.quality import Verdict, number_words
 from napari_exo2micro.core.stages import STAGES
 
-__all__ = ["number_words", "show_comparison", "show_result"]
+__all__ = ["accuracy_words", "number_words", "show_comparison", "show_result"]
 
 _LABELS = {"ok": "ok", "fell_back": "fell back", "failed": "failed"}
 _STYLES = {"ok": "green", "fell_back": "yellow", "failed": "red"}
@@ -108,13 +108,14 @@ def show_comparison(parameter: str, results: Sequence[Mapping[str, Any]]) -> Non
         made.add_row(
             str(result["value"]),
             str(result["status"]),
-            _accuracy(result),
+            accuracy_words(result),
             "" if scale is None else f"{scale:.5g}",
         )
     console().print(made)
 
 
-def _accuracy(result: Mapping[str, Any]) -> str:
+def accuracy_words(result: Mapping[str, Any]) -> str:
+    """Return the estimated accuracy of the last alignment, px; empty when unknown."""
     for verdict in reversed(list(result["registration"].values())):
         for name, value in verdict["numbers"].items():
             if name.startswith("accuracy"):

@@ -1,0 +1,343 @@
+"""`exo2micro batch`: many samples and dyes in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from napari_exo2micro.cli.application import (
+    COMPLETE,
+    DEGRADED,
+    INTERRUPTED,
+    USAGE,
+)
+from napari_exo2micro.cli.options import (
+    AsJson,
+    CheckpointFormat,
+    Force,
+    FromStage,
+    Loader,
+    Preset,
+    ToStage,
+    stage_number,
+)
+from napari_exo2micro.cli.output import (
+    console,
+    note,
+    notes_for_warnings,
+    print_json,
+    table,
+)
+from napari_exo2micro.cli.process import with_preset
+from napari_exo2micro.core.errors import RawFileNotFoundError
+
+if TYPE_CHECKING:
+    from napari_exo2micro.core.batch_plan import BatchPlan
+    from napari_exo2micro.core.batch_summary import BatchSummary
+    from napari_exo2micro.core.executors import Executor
+    from napari_exo2micro.core.resources import Preflight
+    from napari_exo2micro.core.tasks import Task
+
+__all__ = ["batch"]
+
+_WHERE = "Where it runs"
+_WHAT = "What to run"
+_MOST_WORKERS = 4
+
+
+def batch(
+    *,
+    raw: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RAW", help="Folder with one folder of raw TIFFs for each sample."
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Argument(metavar="OUT", help="Folder for checkpoints and pictures.")
+    ],
+    sample: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--sample",
+            "-s",
+            metavar="NAME",
+            help="A sample; may be given several times. All that are found, if none.",
+            rich_help_panel=_WHAT,
+        ),
+    ] = None,
+    dye: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--dye",
+            "-d",
+            metavar="NAME",
+            help="A dye; may be given several times. All of each sample, if none.",
+            rich_help_panel=_WHAT,
+        ),
+    ] = None,
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict/--lenient",
+            help="Pairs without files: run nothing and list them, or run the rest.",
+            rich_help_panel=_WHAT,
+        ),
+    ] = True,
+    register_on: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DYE",
+            help="Register this dye only; the sample's other dyes, imaged in the same "
+            "session, take its transform.",
+            rich_help_panel=_WHAT,
+        ),
+    ] = None,
+    checkpoint_format: CheckpointFormat = "both",
+    loader: Loader = None,
+    preset: Preset = None,
+    from_stage: FromStage = None,
+    to_stage: ToStage = None,
+    force: Force = False,
+    executor: Annotated[
+        Literal["serial", "pool", "subprocess", "dask"],
+        typer.Option(
+            metavar="KIND",
+            help="serial: one after the other. pool: worker processes. subprocess: a "
+            "new process for each task. dask: the workers of a scheduler.",
+            rich_help_panel=_WHERE,
+        ),
+    ] = "pool",
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            metavar="NUMBER",
+            min=1,
+            help="How many tasks run at once.",
+            show_default=f"the processors, at most {_MOST_WORKERS}",
+            rich_help_panel=_WHERE,
+        ),
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Scheduler of dask, for example tcp://192.168.1.2:8786. Without it "
+            "--executor dask starts workers on this computer.",
+            rich_help_panel=_WHERE,
+        ),
+    ] = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            help="End a task that takes longer.",
+            rich_help_panel=_WHERE,
+        ),
+    ] = None,
+    wait: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            min=0,
+            help="How long to wait for a pair that another run works on.",
+            rich_help_panel=_WHERE,
+        ),
+    ] = 600.0,
+    force_run: Annotated[
+        bool,
+        typer.Option(
+            "--force-run",
+            help="Run even when memory or disk look too small.",
+            rich_help_panel=_WHERE,
+        ),
+    ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Say what would run and what it needs, and run nothing.",
+        ),
+    ] = False,
+    as_json: AsJson = False,
+    parameters: Mapping[str, Any],
+) -> int:
+    """Process many samples and dyes: all that are found, or those that are named.
+
+    A failed one stops no other; what is valid already is not made again. Exit code:
+    0 all complete, 1 some degraded or skipped, 2 some failed, 130 stopped.
+    """
+    from napari_exo2micro.core.batch import plan_batch, run_plan, summarise_batch
+    from napari_exo2micro.core.executors import make_executor
+
+    kind = "dask" if scheduler else executor
+    n_workers = 1 if kind == "serial" else workers or _usual_workers()
+    plan = plan_batch(
+        sample or None,
+        dye or None,
+        params=with_preset(preset, parameters),
+        output_dir=out,
+        raw_dir=raw,
+        from_stage=stage_number(from_stage),
+        to_stage=stage_number(to_stage),
+        force=force,
+        checkpoint_format=checkpoint_format,
+        strict_dyes=strict and as_json,  # else they are listed here, one a line
+        register_on=register_on,
+        loader=loader,
+        timeout_per_task=timeout,
+        wait_for_lock=wait,
+    )
+    if strict and plan.skipped:
+        _refuse(plan)
+    for text in plan.warnings:
+        note(f"warning: {text}")
+    if dry_run:
+        return _dry_run(plan, n_workers, as_json, here=not scheduler)
+    where: Executor = make_executor(
+        kind, n_workers=n_workers, timeout_per_task=timeout, scheduler=scheduler
+    )
+    results = _run(plan, where, force_run, run_plan)
+    summary = summarise_batch(results)
+    if as_json:
+        print_json({"results": results, "summary": summary})
+    else:
+        _show(results, summary)
+    return _exit_code(summary)
+
+
+def _usual_workers() -> int:
+    import os
+
+    return min(os.cpu_count() or 1, _MOST_WORKERS)
+
+
+def _refuse(plan: BatchPlan) -> None:
+    """Say which pairs cannot run, and run nothing."""
+    for task in plan.skipped:
+        note(f"cannot run: {task.sample} / {task.dye or 'any dye'}: {task.reason}")
+    total = len(plan.skipped) + len(plan.tasks)
+    raise RawFileNotFoundError(
+        f"{len(plan.skipped)} of {total} pairs cannot run, nothing was started; put "
+        "these right, or run the rest with --lenient"
+    )
+
+
+def _run(plan: BatchPlan, where: Executor, force_run: bool, run_plan: Any) -> Any:
+    from napari_exo2micro.cli.task_board import watched_batch
+
+    with notes_for_warnings(), watched_batch() as watching:
+        return run_plan(plan, where, force_run=force_run, **watching)
+
+
+def _exit_code(summary: BatchSummary) -> int:
+    counts = summary.counts
+    if counts["stopped"]:
+        return INTERRUPTED
+    if counts["failed"]:
+        return USAGE
+    return COMPLETE if summary.is_complete else DEGRADED
+
+
+# In the end ------------------------------------------------------------------
+
+
+def _show(results: Sequence[Mapping[str, Any]], summary: BatchSummary) -> None:
+    """Print the summary table, the problems and what is worth knowing."""
+    from napari_exo2micro.cli.report import accuracy_words
+
+    out = console()
+    kinds = {(p.sample, p.dye): p.kind for p in summary.problems}
+    made = table(
+        "sample", "dye", "result", "accuracy px", "scale", "time", numbers=(3, 4, 5)
+    )
+    for result in results:
+        scale, seconds = result["scale_estimate"], result.get("seconds")
+        made.add_row(
+            str(result["sample"]),
+            str(result["dye"]),
+            kinds.get((result["sample"], result["dye"]), "complete"),
+            accuracy_words(result),
+            "" if scale is None else f"{scale:.5g}",
+            f"{seconds:.1f} s" if seconds else "",
+        )
+    out.print(made)
+    if summary.problems:
+        out.print("problems")
+    for problem in summary.problems:
+        out.print(
+            f"  {problem.sample} / {problem.dye or 'any dye'}: {problem.kind}: "
+            f"{problem.reason}"
+        )
+    for line in _warnings(results):
+        out.print(f"  {line}")
+    out.print(summary.sentence())
+
+
+def _warnings(results: Iterable[Mapping[str, Any]]) -> list[str]:
+    return [
+        f"{result['sample']} / {result['dye']}: warning: {text}"
+        for result in results
+        for text in result["warnings"]
+    ]
+
+
+# Before ----------------------------------------------------------------------
+
+
+def _dry_run(plan: BatchPlan, n_workers: int, as_json: bool, *, here: bool) -> int:
+    """Say what would run and what it needs."""
+    from napari_exo2micro.core.resources import check_resources
+
+    found = check_resources(plan.tasks, n_workers, here=here)
+    rows = [(task, _stages_to_run(task)) for task in plan.tasks]
+    if as_json:
+        print_json(
+            {
+                "tasks": [
+                    {"sample": task.sample, "dye": task.dye, "stages": stages}
+                    for task, stages in rows
+                ],
+                "skipped": plan.skipped,
+                "warnings": plan.warnings,
+                "needs": found,
+            }
+        )
+    else:
+        _show_plan(plan, rows, found)
+    refused = found.level == "too little"
+    return DEGRADED if refused or plan.skipped else COMPLETE
+
+
+def _show_plan(
+    plan: BatchPlan, rows: Sequence[tuple[Task, list[int]]], found: Preflight
+) -> None:
+    out = console()
+    made = table("sample", "dye", "stages to run")
+    for task, stages in rows:
+        words = ", ".join(str(stage) for stage in stages) or "none: all are valid"
+        made.add_row(task.sample, task.dye, words)
+    out.print(made)
+    for pair in plan.skipped:
+        out.print(f"skipped  {pair.sample} / {pair.dye or 'any dye'}: {pair.reason}")
+    for text in found.not_estimated:
+        out.print(f"not estimated  {text}")
+    out.print(f"needs    {found.summary()}")
+    if found.message:
+        out.print(f"{found.level:<8} {found.message}")
+
+
+def _stages_to_run(task: Task) -> list[int]:
+    """Return the stages that a task would run now."""
+    from napari_exo2micro.core.stages import stage_range
+
+    first, last = stage_range(task.from_stage, task.to_stage)
+    invalid = {line.stage for line in task.open().status() if line.state != "valid"}
+    return [
+        stage
+        for stage in range(1, last + 1)
+        if stage in invalid or (task.force and stage >= first)
+    ]

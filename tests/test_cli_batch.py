@@ -1,0 +1,225 @@
+"""`exo2micro batch`: options, tables, JSON, exit codes, Ctrl-C."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from rich.console import Console
+from typer.testing import CliRunner
+
+from napari_exo2micro.cli.commands import app
+from napari_exo2micro.cli.task_board import TaskBoard
+from napari_exo2micro.core.tasks import TaskEvent, TaskState, result_without_run
+
+
+@dataclass
+class Ended:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        found = json.loads(self.out)
+        assert isinstance(found, dict)
+        return found
+
+
+def call(*words: object) -> Ended:
+    runner = CliRunner(env={"COLUMNS": "160"})
+    result = runner.invoke(app, ["batch", *(str(word) for word in words)])
+    return Ended(result.exit_code, result.stdout, result.stderr)
+
+
+def write_files(raw: Path, sample: str, dye: str, *sides: str) -> None:
+    folder = raw / sample
+    folder.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(1).integers(1, 200, (40, 48), np.uint8)
+    for side in sides or ("PreStain", "PostStain"):
+        tifffile.imwrite(folder / f"{sample}_{side}_{dye}.tif", pixels)
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> Path:
+    for sample in ("CD070", "CD071"):
+        for dye in ("DAPI", "SybrGld"):
+            write_files(tmp_path / "raw", sample, dye)
+    return tmp_path / "raw"
+
+
+QUICK = ("--to-stage", "padded", "--pad", "8", "--checkpoint-format", "tiff")
+HERE = (*QUICK, "--executor", "serial")
+
+
+def test_all_that_is_found_runs_and_a_table_ends_it(raw: Path, tmp_path: Path) -> None:
+    ended = call(raw, tmp_path / "out", *HERE)
+    assert ended.code == 0, ended.err
+    assert ended.out.count("complete") == 5
+    assert ended.out.rstrip().endswith("4 tasks: 4 complete")
+    assert "problems" not in ended.out
+    assert ended.err.count("complete") == 4  # a line as each one ends
+    made = {path.parent.parent.name for path in (tmp_path / "out").rglob("*.tiff")}
+    assert made == {"DAPI", "SybrGld"}
+
+
+def test_samples_and_dyes_by_name(raw: Path, tmp_path: Path) -> None:
+    ended = call(raw, tmp_path / "out", "-s", "CD071", "--dye", "DAPI", *HERE, "--json")
+    assert ended.code == 0
+    (result,) = ended.json["results"]
+    assert (result["sample"], result["dye"]) == ("CD071", "DAPI")
+    assert result["status"] == "complete"
+    assert ended.json["summary"]["counts"]["complete"] == 1
+
+
+def test_missing_pairs_are_listed_and_nothing_runs(raw: Path, tmp_path: Path) -> None:
+    words = ("-s", "CD070", "-s", "CD099", "-d", "DAPI", "-d", "Cy5")
+    ended = call(raw, tmp_path / "out", *words, *HERE)
+    assert ended.code == 2
+    lines = ended.err.splitlines()
+    assert [line.partition(": ")[2].partition(":")[0] for line in lines[:3]] == [
+        "CD070 / Cy5",
+        "CD099 / DAPI",
+        "CD099 / Cy5",
+    ]
+    assert lines[3].startswith("error: 3 of 4 pairs cannot run")
+    assert not (tmp_path / "out").exists()
+    as_json = call(raw, tmp_path / "out", *words, *HERE, "--json")
+    assert as_json.code == 2
+    assert "CD099 / Cy5" in as_json.json["error"]
+
+
+def test_lenient_runs_the_rest_and_ends_with_1(raw: Path, tmp_path: Path) -> None:
+    words = ("-s", "CD070", "-d", "DAPI", "-d", "Cy5", "--lenient")
+    ended = call(raw, tmp_path / "out", *words, *HERE)
+    assert ended.code == 1
+    assert "problems" in ended.out
+    assert "CD070 / Cy5: skipped: " in ended.out
+    assert "2 tasks: 1 complete, 1 skipped" in ended.out
+
+
+def test_a_failed_task_stops_no_other_and_ends_with_2(
+    raw: Path, tmp_path: Path
+) -> None:
+    path = raw / "CD070" / "CD070_PreStain_DAPI.tif"
+    path.write_bytes(path.read_bytes()[:60])
+    ended = call(raw, tmp_path / "out", *HERE)
+    assert ended.code == 2
+    assert f"CD070 / DAPI: failed: {path}" in ended.out
+    assert "4 tasks: 3 complete, 1 failed" in ended.out
+
+
+def test_a_dry_run_says_what_would_run_and_what_it_needs(
+    raw: Path, tmp_path: Path
+) -> None:
+    ended = call(raw, tmp_path / "out", "--dry-run", "--workers", "2")
+    assert ended.code == 0
+    assert ended.out.count("1, 2, 3, 4") == 4
+    assert "needs    memory" in ended.out
+    assert "2 at once" in ended.out
+    assert not (tmp_path / "out").exists()
+    call(raw, tmp_path / "out", "-d", "DAPI", *HERE)
+    again = call(raw, tmp_path / "out", *HERE, "--dry-run", "--json")
+    assert [task["stages"] for task in again.json["tasks"]] == [[], [1], [], [1]]
+    assert again.json["needs"]["level"] == "enough"
+    assert again.json["needs"]["disk_needed"] > 0
+    forced = call(raw, tmp_path / "out", *HERE, "--dry-run", "--json", "--force")
+    assert [task["stages"] for task in forced.json["tasks"]] == [[1]] * 4
+
+
+def test_parameters_come_from_a_preset_and_from_options(
+    raw: Path, tmp_path: Path
+) -> None:
+    from napari_exo2micro.core.presets import save_preset
+
+    save_preset(tmp_path / "mine.json", {"pad": 12})
+    words = ("-s", "CD070", "-d", "DAPI", "--preset", tmp_path / "mine.json")
+    more = ("--to-stage", "1", "--executor", "serial", "--checkpoint-format", "tiff")
+    assert call(raw, tmp_path / "out", *words, *more).code == 0
+    assert call(raw, tmp_path / "out", *words, *more, "--pad", "9").code == 0
+    names = {path.stem for path in (tmp_path / "out").rglob("01_padded_post*")}
+    assert names == {"01_padded_post_pad12", "01_padded_post_pad9"}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--executor", "threads"), "threads"),
+        (("--workers", "0"), "workers"),
+        (("--timeout", "-1"), "timeout"),
+        (("--to-stage", "9"), "there is no stage '9'"),
+        (("--register-on", "../x"), "dye"),
+    ],
+)
+def test_wrong_options_end_with_2_and_one_line(
+    raw: Path, tmp_path: Path, words: tuple[str, ...], said: str
+) -> None:
+    ended = call(raw, tmp_path / "out", *words)
+    assert ended.code == 2
+    assert said in ended.err
+    assert len(ended.err.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs SIGINT for one process")
+def test_ctrl_c_ends_it_and_keeps_what_is_finished(raw: Path, tmp_path: Path) -> None:
+    for number in range(40):
+        write_files(raw, f"More{number}", "DAPI")
+    command = [sys.executable, "-m", "napari_exo2micro", "batch", raw, tmp_path / "out"]
+    process = subprocess.Popen(
+        [*map(str, command), *QUICK, "--workers", "1", "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    assert "complete" in process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 130, err
+    found = json.loads(out)
+    counts = found["summary"]["counts"]
+    assert counts["complete"] >= 1
+    assert counts["stopped"] >= 1
+    assert counts["complete"] + counts["stopped"] == 44
+    assert not list((tmp_path / "out").rglob("*.part"))
+    assert "Traceback" not in err
+
+
+def test_the_live_table_fits_its_window_and_shows_what_matters() -> None:
+    board = TaskBoard()
+
+    def tell(number: int, state: TaskState, **more: Any) -> None:
+        board.take(TaskEvent(number, f"S{number:02d}", "DAPI", state, **more))
+
+    for number in range(30):
+        tell(number, TaskState.QUEUED)
+    for number in range(20):
+        done = result_without_run(f"S{number:02d}", "DAPI", "complete")
+        board.take(TaskEvent.ended(number, done))
+    broken = result_without_run("S03", "DAPI", "error: the disk is full")
+    board.take(TaskEvent.ended(3, broken))
+    tell(25, TaskState.RUNNING, stage=3, fraction=0.5, text="matching")
+    file = io.StringIO()
+    out = Console(
+        file=file, width=100, height=12, force_terminal=True, color_system=None
+    )
+    out.print(board, height=12)
+    text = file.getvalue()
+    assert len(text.splitlines()) <= 14
+    assert "S25" in text
+    assert "50%" in text
+    assert "3 interior alignment, matching" in text
+    assert "the disk is full" in text
+    assert "9 queued, 1 running, 19 done, 1 failed" in text
+    assert "more rows do not fit" in text
