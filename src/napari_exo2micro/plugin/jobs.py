@@ -117,6 +117,10 @@ class Job(QObject):
         """Deliver nothing any more: the window is gone."""
         self._closed = True
         self.cancel()
+        if self._bar is not None:
+            # napari keeps a list of bars; its own part may be gone already.
+            with contextlib.suppress(RuntimeError):
+                self._bar.close()
 
     def _post(self, what: str, value: Any) -> None:
         # The object may be gone when the window was closed meanwhile.
@@ -135,8 +139,9 @@ class Job(QObject):
         if self._closed:
             return
         if what == "progressed":
-            self._show(*value)
+            # First, for what waits may be delivered while napari draws its bar.
             self.progressed.emit(*value)
+            self._show(*value)
         elif what == "sent":
             if not self.is_cancelled:
                 self.sent.emit(value)
@@ -194,6 +199,11 @@ class Jobs(QObject):
     def is_busy(self) -> bool:
         """Whether an exclusive job runs."""
         return self._exclusive is not None
+
+    @property
+    def is_working(self) -> bool:
+        """Whether any job runs, also one that only reads or draws."""
+        return bool(self._running)
 
     @property
     def exclusive(self) -> Job | None:

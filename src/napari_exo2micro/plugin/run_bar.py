@@ -94,6 +94,7 @@ class RunBar(QWidget):
         self._bar.setRange(0, 1000)
         self._bar.setFormat("%p %")
         self._bar.setToolTip("How much of the run is done.")
+        self._bar.hide()
         self._text = WordsLabel("progress_text", self)
         self._arrange()
         session.jobs.busy_changed.connect(self._on_busy)
@@ -149,6 +150,7 @@ class RunBar(QWidget):
         job = self._session.jobs.exclusive
         if busy and job is not None and job is not self._job:
             self._job = job
+            self._bar.show()
             self._bar.setValue(0)
             self._text.say(f"{job.title} …")
             job.progressed.connect(self._on_progress)

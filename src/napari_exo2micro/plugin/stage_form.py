@@ -99,8 +99,9 @@ class StageForm(QWidget):
     def _on_source(self) -> None:
         if self._slider is not None:
             self._slider.set_measured(None)
-        if not self._session.has_source:
-            self._on_status([])
+        self._on_status([])
+        if self._session.sample and self._session.dye:
+            self._state.say("Looking for results …")
 
     def _on_status(self, lines: list[Any]) -> None:
         from napari_exo2micro.core.stage_states import stage_states

@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 __all__ = ["StageTabs", "scrolled"]
 
 _ICON = 14
-_STYLE = "QTabBar::tab { padding: 3px 2px; }"
+# Round corners show what lies behind a tab in another colour.
+_STYLE = (
+    "QTabBar { border-radius: 0px; }"
+    "QTabBar::tab { padding: 3px 2px; border-radius: 0px; }"
+)
 _AROUND = 12  # px beside mark and name: borders, padding and the space between
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from napari.components import ViewerModel
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QSplitter, QVBoxLayout, QWidget
 
@@ -21,7 +21,8 @@ from napari_exo2micro.plugin.task_source import load_core
 
 __all__ = ["Workbench"]
 
-_WIDTH = 340
+_LEAST_WIDTH = 320
+_WIDTH = 385
 _LEAST_FORM = 170
 
 
@@ -50,7 +51,7 @@ class Workbench(QWidget):
     def __init__(self, napari_viewer: ViewerModel) -> None:
         super().__init__()
         self.setObjectName("workbench")
-        self.setMinimumWidth(_WIDTH)
+        self.setMinimumWidth(_LEAST_WIDTH)
         self._session = session = Session.of(napari_viewer, widget=self)
         self._is_ready = False
         self.message = MessageStrip(self)
@@ -69,6 +70,10 @@ class Workbench(QWidget):
         session.source_changed.connect(self._on_source)
         session.stage_shown.connect(self.run_bar.set_stage)
         self._on_source()
+
+    def sizeHint(self) -> QSize:
+        """Return a width at which the tabs carry their numbers."""
+        return QSize(_WIDTH, super().sizeHint().height())
 
     def showEvent(self, a0: QShowEvent | None) -> None:
         """Get ready in the background what the first run needs."""
