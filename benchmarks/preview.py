@@ -9,7 +9,9 @@ are run in a temporary folder. With names the checkpoints of stages 1 to 3 must 
 there; where a simulated pair's truth lies beside the raw files, it is compared.
 `first` is the first preview of a fresh source, `changed` the median of several
 previews, each with another value of one parameter. Distances are the median over the
-section, in full-resolution px.
+section, in full-resolution px. With `--viewer` the times are those from setting a
+parameter to the layers drawn with its result, and the longest time for which the
+window did not answer meanwhile.
 """
 
 from __future__ import annotations
@@ -61,7 +63,7 @@ CHANGES: dict[int, list[tuple[str, list[Any]]]] = {
     4: [
         ("manual_scale", [1.1, 1.15, 1.2, 1.25, 1.3, 1.35, 1.4]),
         ("scale_percentile", [40.0, 50.0, 60.0, 70.0, 80.0]),
-        ("offset_correction", [True, False]),
+        ("offset_correction", [False, True, False, True]),
     ],
 }
 
@@ -147,21 +149,105 @@ def simulated(folder: Path) -> tuple[SampleDye, Truth]:
     return task, pair.truth
 
 
+class Beat:
+    """Tells for how long the window did not answer."""
+
+    def __init__(self, timer: Any) -> None:
+        self._last, self._worst = time.perf_counter(), 0.0
+        timer.timeout.connect(self._tick)
+        timer.start(2)
+
+    def _tick(self) -> None:
+        now = time.perf_counter()
+        self._last, self._worst = now, max(self._worst, now - self._last)
+
+    def take(self) -> float:
+        """Return the longest pause since this was asked last, seconds."""
+        worst, self._worst = self._worst, 0.0
+        return worst
+
+
+def measure_viewer(task: SampleDye) -> None:
+    """Print the response times of a window."""
+    import napari
+    from qtpy.QtCore import QTimer
+    from qtpy.QtWidgets import QApplication
+
+    from napari_exo2micro.plugin.live_preview import LivePreview
+    from napari_exo2micro.plugin.session import Session
+    from napari_exo2micro.plugin.stage_form import StageForm
+
+    viewer = napari.Viewer(show=True)
+    viewer.window.resize(1500, 950)
+    session = Session.of(viewer)
+    session.set_source(
+        raw_dir=task.raw_dir,
+        output_dir=task.output_dir,
+        sample=task.sample,
+        dye=task.dye,
+        checkpoint_format=task.checkpoint_format,
+    )
+    timer = QTimer()
+    beat, shown = Beat(timer), []
+    LivePreview.of(session).shown.connect(shown.append)
+
+    def turn(until: Callable[[], bool], limit: float = 120.0) -> float:
+        start = time.perf_counter()
+        while not until():
+            QApplication.processEvents()
+            if time.perf_counter() - start > limit:
+                raise SystemExit("the window did not answer")
+        QApplication.processEvents()  # draws it
+        return time.perf_counter() - start
+
+    def change(name: str, value: Any) -> tuple[float, float]:
+        shown.clear()
+        beat.take()
+        session.set_params(**{name: value})
+        return turn(lambda: bool(shown)), beat.take()
+
+    job = session.show_results()
+    turn(lambda: not job.is_running)
+    print(f"{task.sample} {task.dye} in a window of 1500 x 950 px")
+    line(("stage", "parameter", "first s", "changed s", "longest pause of the window"))
+    for stage, changes in CHANGES.items():
+        form = StageForm(session, stage)
+        dock = viewer.window.add_dock_widget(form, area="right")
+        session.show_stage(stage)
+        for name, values in changes:
+            first, *times = [change(name, value) for value in values]
+            seconds = statistics.median(s for s, _ in times)
+            words = f"{1000 * max(p for _, p in times):.0f} ms"
+            words += f", at the first {1000 * first[1]:.0f} ms"
+            line((str(stage), name, f"{first[0]:.2f}", f"{seconds:.3f}", words))
+        viewer.window.remove_dock_widget(dock)
+    session.close()
+    viewer.close()
+
+
 def main() -> int:
     """Measure the pair that was asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", help="sample and dye")
     parser.add_argument("--raw-dir", default="raw")
     parser.add_argument("--output-dir", default="processed")
+    parser.add_argument("--viewer", action="store_true", help="in a real window")
     arguments = parser.parse_args()
     if arguments.names:
         sample, dye = arguments.names
         task = SampleDye(sample, dye, arguments.output_dir, arguments.raw_dir, "tiff")
         path = Path(arguments.raw_dir) / sample / f"{sample}_{dye}_truth.json"
-        measure(task, read_truth(path) if path.is_file() else None)
+        if arguments.viewer:
+            measure_viewer(task)
+        else:
+            measure(task, read_truth(path) if path.is_file() else None)
         return 0
     with tempfile.TemporaryDirectory(prefix="exo2micro-") as folder:
-        measure(*simulated(Path(folder)))
+        task, truth = simulated(Path(folder))
+        if arguments.viewer:
+            measure_viewer(task)
+        else:
+            measure(task, truth)
     return 0
 
 

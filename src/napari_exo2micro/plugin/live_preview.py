@@ -31,7 +31,7 @@ __all__ = ["PREVIEWED", "LivePreview"]
 PREVIEWED = (2, 3, 4)
 _IDLE = "Change a parameter to see here what the stage would find."
 #: Waiting for the next value of a series, ms: stage 4 answers at once.
-_PAUSE = {2: 80, 3: 80, 4: 20}
+_PAUSE = {2: 60, 3: 60, 4: 15}
 #: Whose difference a person looks at who changes a parameter of stage 4.
 _SCALES = {
     "manual_scale": "manual",
