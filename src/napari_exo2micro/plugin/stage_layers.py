@@ -178,6 +178,7 @@ def _ring_specs(found: Checkpoint, task: StageResults) -> list[LayerSpec]:
         contour = np.asarray(points, dtype=np.float64)
         if side == "pre" and header is not None and header.transform is not None:
             contour = header.transform.inverse()(contour)
+        contour = np.vstack([contour, contour[:1]])
         options = _drawing(
             f"ring {side}",
             f"{side}-stain outline",
@@ -186,7 +187,8 @@ def _ring_specs(found: Checkpoint, task: StageResults) -> list[LayerSpec]:
             edge_color=colour,
             face_color="transparent",
             edge_width=max(found.image.shape) / 800,
-            shape_type="polygon",
+            # A closed path: napari fills a polygon for a second, even with nothing.
+            shape_type="path",
             opacity=0.9,
         )
         specs.append(LayerSpec([rows_columns(contour)], options, "shapes"))
