@@ -1,4 +1,4 @@
-"""Brightness ranges for showing an image, from its smallest level."""
+"""How an image is shown: brightness from its smallest level, and colours."""
 
 from __future__ import annotations
 
@@ -9,7 +9,18 @@ from numpy.typing import NDArray
 
 from napari_exo2micro.core.lazy_images import LazyImage
 
-__all__ = ["brightness_range", "symmetric_range"]
+__all__ = ["DIFFERENCE_STOPS", "brightness_range", "symmetric_range"]
+
+#: Colours of a difference from the lowest to the highest value, black at zero.
+DIFFERENCE_STOPS = (
+    (0.0, "#c8ecff"),
+    (0.2, "#3fa7e8"),
+    (0.36, "#1b4f9c"),
+    (0.5, "#000000"),
+    (0.64, "#a33a06"),
+    (0.8, "#f39b1d"),
+    (1.0, "#fff3b0"),
+)
 
 _SIDE = 2048
 _BRIGHTEST = 99.8

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import tifffile
-from astropy.io import fits
 from numpy.typing import NDArray
 
 from napari_exo2micro.core.errors import CheckpointError
@@ -81,6 +80,8 @@ def _map_page(path: Path, page: Any, byteorder: str, size: int) -> NDArray[Any]:
 
 
 def _open_fits(path: Path) -> Raster:
+    from astropy.io import fits  # half a second that a TIFF need not wait for
+
     size = path.stat().st_size
     with fits.open(path, memmap=False, do_not_scale_image_data=True) as hdus:
         header, info = hdus[0].header, hdus[0].fileinfo()

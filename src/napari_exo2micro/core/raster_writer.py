@@ -15,19 +15,21 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from io import BufferedRandom
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import cv2
 import numpy as np
 import psutil
 import tifffile
-from astropy.io import fits
 from numpy.typing import NDArray
 
 from napari_exo2micro.core.errors import OutputError
 from napari_exo2micro.core.monitor import Monitor
 from napari_exo2micro.core.raster_files import FITS_EXTENSION, WRITER
 from napari_exo2micro.core.rasters import BAND_ROWS, CV2_MAX_SIDE
+
+if TYPE_CHECKING:
+    from astropy.io import fits
 
 __all__ = ["Card", "replace_file", "write_raster"]
 
@@ -197,6 +199,8 @@ class _FitsTarget:
         header: Mapping[str, Any],
         cards: Sequence[Card],
     ) -> None:
+        from astropy.io import fits  # half a second that a TIFF need not wait for
+
         self._unsigned = dtype == np.uint16
         self._dtype = np.dtype(">i2") if self._unsigned else dtype.newbyteorder(">")
         primary = fits.Header(

@@ -15,7 +15,11 @@ import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image, Layer
 
-from napari_exo2micro.core.display import brightness_range, symmetric_range
+from napari_exo2micro.core.display import (
+    DIFFERENCE_STOPS,
+    brightness_range,
+    symmetric_range,
+)
 from napari_exo2micro.core.lazy_images import LazyImage
 from napari_exo2micro.plugin.removal import swift_removal
 
@@ -126,11 +130,8 @@ def image_spec(
 def _diverging() -> Any:
     from napari.utils.colormaps import Colormap
 
-    from napari_exo2micro.core.plotting.style import DIFFERENCE_COLOURS
-
-    return Colormap(
-        DIFFERENCE_COLOURS(np.linspace(0, 1, 256)), name="exo2micro difference"
-    )
+    places, colours = zip(*DIFFERENCE_STOPS, strict=True)
+    return Colormap(list(colours), controls=places, name="exo2micro difference")
 
 
 def find_layers(

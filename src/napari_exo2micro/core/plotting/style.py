@@ -9,6 +9,7 @@ from typing import Final
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.font_manager import FontProperties, findfont, get_font
 
+from napari_exo2micro.core.display import DIFFERENCE_STOPS
 from napari_exo2micro.core.photometry import ScaleEstimate
 
 __all__ = [
@@ -64,15 +65,7 @@ _OTHER_SCALES: Final = ("#3366ff", "#9955cc", "#008b9a", "#886622")
 
 DIFFERENCE_COLOURS: Final = LinearSegmentedColormap.from_list(
     "difference",
-    [
-        (0.0, "#c8ecff"),
-        (0.2, "#3fa7e8"),
-        (0.36, "#1b4f9c"),
-        (0.5, "#000000"),
-        (0.64, "#a33a06"),
-        (0.8, "#f39b1d"),
-        (1.0, "#fff3b0"),
-    ],
+    list(DIFFERENCE_STOPS),
     # An odd number of colours: one of them is that of zero, pure black.
     N=511,
 ).with_extremes(bad=NO_DATA_COLOUR)
