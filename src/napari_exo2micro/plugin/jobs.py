@@ -6,6 +6,7 @@ import contextlib
 import inspect
 import logging
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -22,6 +23,7 @@ __all__ = ["Job", "Jobs", "error_text"]
 logger = logging.getLogger(__name__)
 
 _WAIT_AT_THE_END = 5.0
+_BETWEEN_PICTURES = 0.2  # s, of the bar in the activity dock
 
 
 def error_text(error: BaseException) -> str:
@@ -68,7 +70,7 @@ class Job(QObject):
         self._last_fraction = -1.0
         self._last_text = ""
         self._is_showing = False
-        self._shown = title
+        self._shown, self._shown_at = title, 0.0
         self._bar = (
             cancelable_progress(total=100, desc=title) if show_progress else None
         )
@@ -161,11 +163,13 @@ class Job(QObject):
         napari handles all waiting events while it draws its bar, other progress of
         this job among them: that is left out, or each would be drawn in the last.
         """
-        if self._bar is None or self._is_showing:
+        words = f"{self.title}: {text}" if text else self.title
+        now = time.monotonic()
+        is_news = words != self._shown or now - self._shown_at >= _BETWEEN_PICTURES
+        if self._bar is None or self._is_showing or not is_news:
             return
-        self._is_showing = True
+        self._is_showing, self._shown_at = True, now
         try:
-            words = f"{self.title}: {text}" if text else self.title
             if words != self._shown:
                 self._shown = words
                 self._bar.set_description(words)
