@@ -70,6 +70,14 @@ def test_every_pixel_of_a_large_box_is_in_the_picture(look, images):
     assert np.corrcoef(panel.ravel(), truth.ravel())[0, 1] > 0.99
 
 
+def test_a_coarser_picture_leaves_the_figure_as_it_is(look):
+    figure = draw_close_look(look, 350, 450, 600)
+    whole = figure_pixels(figure)
+    coarse = figure_pixels(figure, 1000)
+    assert abs(coarse.shape[1] - 1000) <= 1
+    np.testing.assert_array_equal(figure_pixels(figure), whole)
+
+
 def test_a_provisional_scale_is_that_of_the_images(look):
     without = CloseLook(look.post, look.pre, SHAPE)
     scale, _ = level_scale(without)

@@ -11,7 +11,7 @@ from napari_exo2micro.plugin.arrow_key import ArrowKey
 from napari_exo2micro.plugin.inspection_dock import InspectionDock
 from napari_exo2micro.plugin.layers import find_layers, place_layers
 from napari_exo2micro.plugin.section_layers import stored_header
-from napari_exo2micro.plugin.view import move_camera, scale_bar
+from napari_exo2micro.plugin.view import camera, move_camera, scale_bar
 
 
 @pytest.fixture
@@ -90,6 +90,23 @@ def test_the_figures_are_told_in_words(dock, viewer, truth):
     length, x, y = truth.largest
     assert f"{length:.3f} px" in words
     assert f"row {y - 60:.0f}, column {x - 60:.0f}" in words
+
+
+def test_it_goes_to_the_largest_one(dock, viewer, truth):
+    press(dock)
+    dock.findChild(QPushButton, "residuals_largest").click()
+    _, x, y = truth.largest
+    np.testing.assert_allclose(camera(viewer).center[-2:], (y - 60, x - 60))
+
+
+def test_lines_are_as_thick_on_the_screen_at_any_zoom(dock, viewer, qtbot):
+    press(dock)
+    move_camera(viewer, 0.0, 0.0, 0.25)
+    qtbot.waitUntil(lambda: arrows(viewer).edge_width == 12, timeout=60_000)
+    arrows(viewer).edge_width = 5  # by hand
+    move_camera(viewer, 0.0, 0.0, 2.0)
+    qtbot.wait(50)
+    assert arrows(viewer).edge_width == 5
 
 
 def test_the_scale_bar_is_shown_and_restored(dock, viewer):

@@ -109,12 +109,14 @@ def test_it_looks_at_the_images_in_posts_own_coordinates(shown, viewer, pair):
 
 
 def test_the_picture_is_drawn_and_saved_with_every_pixel(dock, qtbot, tmp_path):
-    number(dock, "zoom_size").setValue(600)
-    dock.zoom.set_place(380, 420)
+    dock.zoom.set_place(380, 420, 700)
     window = draw(dock, qtbot)
+    assert window.picture_size[1] > 2 * 700
+    with qtbot.waitSignal(dock.zoom.drawn, timeout=LONG):
+        window.findChild(QCheckBox, "zoom_fit").setChecked(False)
     rows, columns = window.picture_size
-    assert rows > 600  # one pixel for each, and the axes around them
-    assert columns > 3 * 600
+    assert rows > 700  # one pixel for each, and the axes around them
+    assert columns > 3 * 700
     path = tmp_path / "zoom.png"
     dock.zoom.save_picture(path)
     qtbot.waitUntil(lambda: dock.message.level == "note", timeout=LONG)

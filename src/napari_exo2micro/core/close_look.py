@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from napari_exo2micro.core.alignment.quality import Verdict
 from napari_exo2micro.core.errors import ParameterError
 from napari_exo2micro.core.lazy_images import LazyImage, Window
 from napari_exo2micro.core.monitor import Monitor
-from napari_exo2micro.core.photometry import estimate_scale
 from napari_exo2micro.core.rasters import ImageLike
-from napari_exo2micro.core.statistics import accumulate_statistics
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = [
     "LARGEST_BOX",
@@ -133,6 +133,10 @@ def level_scale(look: CloseLook) -> tuple[float, float]:
     RegistrationError
         When the two images cannot be compared.
     """
+    # Slow to import, and seldom wanted here.
+    from napari_exo2micro.core.photometry import estimate_scale
+    from napari_exo2micro.core.statistics import accumulate_statistics
+
     number = 0
     last = min(len(look.post.levels), len(look.pre.levels)) - 1
     while number < last and max(look.post.levels[number].shape) > _SCALE_SIDE:
@@ -217,15 +221,35 @@ def draw_close_look(
     return figure
 
 
-def figure_pixels(figure: Figure) -> NDArray[np.uint8]:
-    """Return a figure as a picture, shape (rows, columns, 4), red first."""
+def figure_pixels(figure: Figure, most_columns: int | None = None) -> NDArray[np.uint8]:
+    """Return a figure as a picture.
+
+    Parameters
+    ----------
+    figure : Figure
+        It keeps its resolution.
+    most_columns : int, optional
+        Draw it coarser where the picture would be wider than that.
+
+    Returns
+    -------
+    ndarray, shape (rows, columns, 4), uint8
+        Red, green, blue, alpha.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     canvas = figure.canvas
     if not isinstance(canvas, FigureCanvasAgg):
         canvas = FigureCanvasAgg(figure)
-    canvas.draw()  # type: ignore[no-untyped-call]
-    pixels = np.array(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
+    dpi = figure.dpi
+    columns = figure.get_figwidth() * dpi
+    try:
+        if most_columns is not None and columns > most_columns:
+            figure.set_dpi(dpi * most_columns / columns)
+        canvas.draw()  # type: ignore[no-untyped-call]
+        pixels = np.array(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
+    finally:
+        figure.set_dpi(dpi)
     return pixels
 
 

@@ -18,8 +18,8 @@ __all__ = ["Residuals", "amplification", "residuals_from_details", "round_figure
 
 _FIX: Final = "run stage 3 with 'interior_ecc' on"
 
-#: An amplified arrow of the 95th percentile is this part of the tiles' distance.
-_REACH: Final = 1.2
+#: An amplified arrow of the 95th percentile is so many times the tiles' distance.
+_REACH: Final = 2.0
 
 _Array = NDArray[np.float64]
 
@@ -179,7 +179,7 @@ def round_figure(value: float) -> float:
 def amplification(residuals: Residuals) -> float:
     """Return how many times longer to draw arrows so that they can be seen.
 
-    The long ones about reach the next tile: longer ones would be a tangle. A round
-    figure, at least 1.
+    Most reach the next tile, the longest ones the one after: longer ones would be a
+    tangle. A round figure, at least 1.
     """
     return max(round_figure(_REACH * residuals.spacing / max(residuals.p95, 1e-9)), 1.0)

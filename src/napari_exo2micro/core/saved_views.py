@@ -11,7 +11,6 @@ from typing import Any
 
 from napari_exo2micro import __version__
 from napari_exo2micro.core.errors import OutputError, ParameterError
-from napari_exo2micro.core.raster_writer import replace_file
 
 __all__ = ["VIEWS_FILE", "VIEWS_FORMAT", "SavedView", "load_views", "save_views"]
 
@@ -71,6 +70,8 @@ def save_views(path: str | Path, views: Iterable[SavedView]) -> Path:
     OutputError
         When the file cannot be written.
     """
+    from napari_exo2micro.core.raster_writer import replace_file  # slow to import
+
     path = Path(path)
     if path.is_dir():
         raise OutputError(

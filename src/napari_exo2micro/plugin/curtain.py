@@ -15,7 +15,7 @@ from napari_exo2micro.plugin.image_side import (
     layer_look,
     layer_side,
 )
-from napari_exo2micro.plugin.layers import KEY, about
+from napari_exo2micro.plugin.layers import KEY, about, remove_layers
 from napari_exo2micro.plugin.remembered import Remembered
 
 __all__ = ["COLOURS", "Curtain"]
@@ -116,8 +116,10 @@ class Curtain(QObject):
         for layer in self._pair:
             for emitter in self._emitters(layer):
                 emitter.connect(self._follow_look)
-        old = self._layer
         active = self._viewer.layers.selection.active
+        # First away with the old one, or napari would number the name.
+        self._layer = None
+        remove_layers(self._viewer, "curtain")
         known = about(first)
         self._layer = Image(
             self._composite.levels,
@@ -135,8 +137,6 @@ class Curtain(QObject):
             },
         )
         self._viewer.add_layer(self._layer)
-        if old is not None and old in self._viewer.layers:
-            self._viewer.layers.remove(old)
         for layer in self._viewer.layers:
             if isinstance(layer, (Image, Labels)) and layer is not self._layer:
                 self._remembered.set(layer, visible=False)

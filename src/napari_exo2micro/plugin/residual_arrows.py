@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image, Vectors
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_exo2micro.core.errors import RegistrationError
 from napari_exo2micro.core.residuals import Residuals, residuals_from_details
-from napari_exo2micro.plugin.layers import KEY, about, find_layers
+from napari_exo2micro.plugin.layers import KEY, about, remove_layers
 from napari_exo2micro.plugin.section_layers import stored_header
 from napari_exo2micro.plugin.view import camera, scale_bar
 
@@ -19,7 +19,7 @@ __all__ = ["ResidualArrows", "layer_residuals"]
 
 _USED, _LEFT_OUT = "#33ddff", "#ff8844"
 
-#: Width of a line on the screen, px, when the arrows are made.
+#: Width of a line on the screen, px.
 _LINE = 3.0
 
 
@@ -63,7 +63,14 @@ class ResidualArrows(QObject):
         self._viewer = viewer
         self._layer: Vectors | None = None
         self._bar_before: bool | None = None
+        self._width = 0.0
+        # A wheel turns in many small steps.
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(0)
+        self._timer.timeout.connect(self._follow_zoom)
         viewer.layers.events.removed.connect(self._on_removed)
+        camera(viewer).events.zoom.connect(self._on_zoom)
 
     @property
     def layer(self) -> Vectors | None:
@@ -101,7 +108,7 @@ class ResidualArrows(QObject):
             "translate": source.translate,
             "features": features,
             "edge_color": list(colours),
-            "edge_width": _LINE / max(camera(self._viewer).zoom, 1e-6),
+            "edge_width": self._line_width(),
             "vector_style": "arrow",
             "opacity": 1.0,
             "metadata": {
@@ -115,16 +122,14 @@ class ResidualArrows(QObject):
         }
         old = self._layer
         if old is not None and old in self._viewer.layers:
-            options["edge_width"] = old.edge_width
             options["opacity"], options["visible"] = old.opacity, old.visible
         active = self._viewer.layers.selection.active
+        # First away with the old ones, or napari would number the name.
+        self._layer = None
+        remove_layers(self._viewer, "residuals")
         self._layer = Vectors(vectors, **options)
+        self._width = self._layer.edge_width
         self._viewer.add_layer(self._layer)
-        if old is not None and old in self._viewer.layers:
-            self._viewer.layers.remove(old)
-        for stray in find_layers(self._viewer, "residuals"):
-            if stray is not self._layer:
-                self._viewer.layers.remove(stray)
         if active is not None and active in self._viewer.layers:
             self._viewer.layers.selection.active = active
 
@@ -147,7 +152,22 @@ class ResidualArrows(QObject):
     def close_down(self) -> None:
         """Stop, and follow the viewer no more."""
         self.stop()
+        self._timer.stop()
         self._viewer.layers.events.removed.disconnect(self._on_removed)
+        camera(self._viewer).events.zoom.disconnect(self._on_zoom)
+
+    def _line_width(self) -> float:
+        return float(_LINE / max(camera(self._viewer).zoom, 1e-6))
+
+    def _on_zoom(self, _event: object = None) -> None:
+        if self._layer is not None:
+            self._timer.start()
+
+    def _follow_zoom(self) -> None:
+        """Keep the lines as thick on the screen, unless a person chose another."""
+        if self._layer is not None and self._layer.edge_width == self._width:
+            self._layer.edge_width = self._line_width()
+            self._width = self._layer.edge_width
 
     def _on_removed(self, event: Any) -> None:
         if self._layer is not None and event.value is self._layer:

@@ -22,7 +22,7 @@ from napari_exo2micro.plugin.message import MessageStrip
 from napari_exo2micro.plugin.residual_arrows import ResidualArrows, layer_residuals
 from napari_exo2micro.plugin.section_layers import find_section, stored_header
 from napari_exo2micro.plugin.session import Session
-from napari_exo2micro.plugin.view import camera
+from napari_exo2micro.plugin.view import camera, move_camera
 
 __all__ = ["ResidualsBox", "residual_words"]
 
@@ -89,7 +89,7 @@ class ResidualsBox(QGroupBox):
         self._auto = QCheckBox("chosen automatically", self)
         self._auto.setObjectName("residuals_auto")
         self._auto.setChecked(True)
-        self._auto.setToolTip("So that the long arrows about reach the next one")
+        self._auto.setToolTip("So that most arrows about reach the next one")
         self._factor = QDoubleSpinBox(self)
         self._factor.setObjectName("residuals_factor")
         self._factor.setRange(1, 1_000_000)
@@ -114,10 +114,14 @@ class ResidualsBox(QGroupBox):
         self._words = QLabel(self)
         self._words.setObjectName("residuals_words")
         self._words.setWordWrap(True)
+        self._go = QPushButton("Go to the largest", self)
+        self._go.setObjectName("residuals_largest")
+        self._go.setToolTip("Look at the tile whose displacement is the largest")
         self._help = QLabel(_HELP, self)
         self._help.setWordWrap(True)
         self._arrange()
         self._start.clicked.connect(self.toggle)
+        self._go.clicked.connect(self.go_to_largest)
         self._auto.toggled.connect(self._on_auto)
         self._factor.valueChanged.connect(self._redraw)
         self._every.toggled.connect(self._redraw)
@@ -140,6 +144,7 @@ class ResidualsBox(QGroupBox):
         layout.addWidget(self._key)
         layout.addWidget(self._key_words)
         layout.addWidget(self._words)
+        layout.addWidget(self._go)
         layout.addWidget(self._help)
 
     @property
@@ -180,6 +185,13 @@ class ResidualsBox(QGroupBox):
         self._draw()
         self.arrows.show_bar(self._bar.isChecked())
         self._show_state()
+
+    def go_to_largest(self) -> None:
+        """Look at the tile whose displacement is the largest."""
+        if self._residuals is not None and self._source is not None:
+            _, x, y = self._residuals.largest
+            row, column = self._source.data_to_world((y, x))
+            move_camera(self._viewer, float(row), float(column))
 
     def stop(self) -> None:
         """Take the arrows away; the scale bar is as it was before."""
@@ -243,7 +255,7 @@ class ResidualsBox(QGroupBox):
         active = self.is_active
         self._start.setChecked(active)
         self._start.setText("Hide arrows" if active else "Show arrows")
-        for widget in (self._key, self._key_words, self._words):
+        for widget in (self._key, self._key_words, self._words, self._go):
             widget.setVisible(active)
         if active and self._residuals is not None and self._source is not None:
             self._words.setText(residual_words(self._residuals, self._source))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.components import ViewerModel
@@ -11,10 +11,12 @@ from napari.layers import Image
 
 from napari_exo2micro.core.close_look import CloseLook, PlacedImage
 from napari_exo2micro.core.errors import CheckpointError, ParameterError
-from napari_exo2micro.core.provenance import Provenance
 from napari_exo2micro.plugin.image_side import image_problem
 from napari_exo2micro.plugin.layers import about, find_layers
 from napari_exo2micro.plugin.session import Session
+
+if TYPE_CHECKING:
+    from napari_exo2micro.core.provenance import Provenance
 
 __all__ = ["SectionLayers", "find_section", "stored_header"]
 
@@ -24,6 +26,8 @@ def stored_header(layer: Image) -> Provenance | None:
     header = about(layer).get("header")
     if not header:
         return None
+    from napari_exo2micro.core.provenance import Provenance  # slow to import
+
     try:
         return Provenance.from_header(header)
     except (CheckpointError, TypeError, KeyError):

@@ -30,6 +30,9 @@ __all__ = ["SideBySide", "SideBySideBox"]
 
 _ROW_HEIGHT = 22
 
+#: Points; a field is narrow, and names are long.
+_NAME_SIZE = 8
+
 
 class SideBySide(QObject):
     """Turns napari's grid on for some layers, and back to what it was.
@@ -81,9 +84,7 @@ class SideBySide(QObject):
         place = camera_place(self._viewer)
         for layer in self._viewer.layers:
             self._remembered.set(layer, visible=layer in layers)
-            overlay = getattr(layer, "name_overlay", None)
-            if overlay is not None:
-                overlay.visible = layer in layers
+            self._name(layer, layer in layers)
         order = [self._viewer.layers.index(layer) for layer in layers]
         self._working = True
         model.shape = (1, -1) if len(layers) <= 3 else (-1, -1)
@@ -101,9 +102,7 @@ class SideBySide(QObject):
         place = camera_place(self._viewer)
         model = grid(self._viewer)
         for layer in self._viewer.layers:
-            overlay = getattr(layer, "name_overlay", None)
-            if overlay is not None:
-                overlay.visible = False
+            self._name(layer, False)
         self._remembered.restore()
         model.shape, model.stride = before["shape"], before["stride"]
         model.enabled = before["enabled"]
@@ -114,6 +113,14 @@ class SideBySide(QObject):
         """Stop, and follow the viewer no more."""
         self.stop()
         grid(self._viewer).events.enabled.disconnect(self._on_enabled)
+
+    @staticmethod
+    def _name(layer: Layer, shown: bool) -> None:
+        """Write a layer's name into its field; older napari cannot."""
+        overlay = getattr(layer, "name_overlay", None)
+        if overlay is not None:
+            overlay.font_size = _NAME_SIZE
+            overlay.visible = shown
 
     def _on_enabled(self, _event: object = None) -> None:
         if not self._working and self.is_active and not grid(self._viewer).enabled:

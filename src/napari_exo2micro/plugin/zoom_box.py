@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from matplotlib.figure import Figure
 from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import (
     QCheckBox,
@@ -40,9 +39,15 @@ from napari_exo2micro.plugin.view import camera_place
 from napari_exo2micro.plugin.zoom_frame import ZoomFrame
 from napari_exo2micro.plugin.zoom_window import ZoomWindow
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 __all__ = ["ZoomBox"]
 
 _FARTHEST = 10_000_000
+
+#: Columns of a picture that is scaled to the window: sharp on any screen.
+_ON_SCREEN = 3840
 
 
 class ZoomBox(QGroupBox):
@@ -220,7 +225,11 @@ class ZoomBox(QGroupBox):
             column=column,
             size=size,
             blur=blur,
+            most_columns=_ON_SCREEN if self._fits() else None,
         )
+
+    def _fits(self) -> bool:
+        return self._window is None or self._window.fits
 
     def close_down(self) -> None:
         """Close the window, take the outline away, follow the viewer no more."""
@@ -269,6 +278,7 @@ class ZoomBox(QGroupBox):
             self._window = ZoomWindow(self.window())
             self._window.save_asked.connect(self._ask_where)
             self._window.closed.connect(self.frame.hide)
+            self._window.fit_changed.connect(self._on_changed)
         self._window.show_picture(pixels, note)
         if not self._window.isVisible():
             self._window.show()
@@ -322,11 +332,17 @@ def _sentence(error: Exception) -> str:
 
 
 def _draw(
-    look: CloseLook, row: int, column: int, size: int, blur: float, monitor: Monitor
+    look: CloseLook,
+    row: int,
+    column: int,
+    size: int,
+    blur: float,
+    most_columns: int | None,
+    monitor: Monitor,
 ) -> tuple[Figure, Any, str]:
     """Return the figure, its pixels and what to say of them."""
     figure = draw_close_look(look, row, column, size, blur, monitor=monitor)
-    pixels = figure_pixels(figure)
+    pixels = figure_pixels(figure, most_columns)
     note = ""
     if look.difference is None:
         note = "The scale is provisional: stage 4 has not run for this picture."

@@ -35,9 +35,12 @@ class ZoomWindow(QWidget):
         The button to save the picture was pressed.
     closed : Signal()
         The window was closed.
+    fit_changed : Signal(bool)
+        Whether the picture is scaled to the window.
     """
 
     save_asked = Signal()
+    fit_changed = Signal(bool)
     closed = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -71,6 +74,7 @@ class ZoomWindow(QWidget):
         layout.addWidget(self._area, 1)
         layout.addLayout(row)
         self._fit.toggled.connect(self._arrange)
+        self._fit.toggled.connect(self.fit_changed)
         save.clicked.connect(self.save_asked)
         self.resize(_FIRST_SIZE)
 
@@ -91,6 +95,11 @@ class ZoomWindow(QWidget):
         self._pixmap = QPixmap.fromImage(image)
         self._note.setText(note)
         self._arrange()
+
+    @property
+    def fits(self) -> bool:
+        """Whether the picture is scaled to the window."""
+        return self._fit.isChecked()
 
     @property
     def picture_size(self) -> tuple[int, int]:
