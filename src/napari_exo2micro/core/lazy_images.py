@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ _HELD_SIDE = 2560
 _PIECE_SIDE = 256
 
 Window = tuple[slice, slice]
+Expect = Callable[[range, slice], None]
 
 
 class LazyImage:
@@ -142,16 +144,21 @@ def pyramid(image: Raster) -> list[LazyImage]:
 
     levels = [level(number) for number in range(image.n_levels)]
     base, step = levels[-1], 1
+    expect: Expect | None = partial(image.expect, level=image.n_levels - 1)
     while max(levels[-1].shape) > TOP_SIDE:
         if step > 1 and max(levels[-1].shape) <= _HELD_SIDE:
-            base, step = levels[-1], 1  # which is read once
+            base, step, expect = levels[-1], 1, None  # which is read once
         step *= 2
-        levels.append(every_pixel(base, step, release=image.release))
+        levels.append(every_pixel(base, step, release=image.release, expect=expect))
     return levels
 
 
 def every_pixel(
-    image: LazyImage, step: int, *, release: Callable[[], None] | None = None
+    image: LazyImage,
+    step: int,
+    *,
+    release: Callable[[], None] | None = None,
+    expect: Expect | None = None,
 ) -> LazyImage:
     """Return every `step`-th pixel of every `step`-th row of an image.
 
@@ -163,6 +170,8 @@ def every_pixel(
         Distance of the pixels, px.
     release : callable, optional
         Called after a whole level was read.
+    expect : callable, optional
+        Takes the rows and the columns that are read next, a range and a slice.
     """
     shape = tuple(-(-side // step) for side in image.shape)
     held: list[NDArray[Any]] = []
@@ -180,9 +189,13 @@ def every_pixel(
 
     def sample(window: Window) -> NDArray[Any]:
         rows, columns = (slice(p.start * step, p.stop * step, step) for p in window)
-        # Row by row where they lie far apart: a window would read all in between.
+        # Row by row where they lie far apart: a window would read all in between, and
+        # a view would keep the whole row in memory.
         chosen = range(image.shape[0])[rows]
-        lines = [image[row, columns] for row in chosen]
+        if expect is not None:
+            end = min(columns.stop, image.shape[1])
+            expect(chosen, slice(columns.start, end))
+        lines = [np.array(image[row, columns]) for row in chosen]
         return np.stack(lines)
 
     return LazyImage(shape, image.dtype, read)

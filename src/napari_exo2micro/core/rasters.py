@@ -143,6 +143,32 @@ class Raster:
         """Return a whole pyramid level: a map where possible, otherwise a copy."""
         return self.read((slice(None), slice(None)), level)
 
+    def expect(self, rows: range, columns: slice, level: int = 0) -> None:
+        """Have parts of rows read from the disk soon, all of them at once.
+
+        Rows that lie far apart would otherwise be waited for one by one.
+
+        Parameters
+        ----------
+        rows : range
+            Which rows of that level.
+        columns : slice
+            Which part of each; both ends are whole numbers.
+        level : int
+            0 is the full resolution.
+        """
+        stored = self._levels[level]
+        pages = getattr(stored, "_mmap", None)
+        if not isinstance(pages, mmap.mmap) or not hasattr(mmap, "MADV_WILLNEED"):
+            return
+        size, row_bytes = stored.dtype.itemsize, stored.strides[0]
+        begin = getattr(stored, "offset", 0) % mmap.ALLOCATIONGRANULARITY
+        for row in rows:
+            first = begin + row * row_bytes + columns.start * size
+            end = begin + row * row_bytes + columns.stop * size
+            start = first // mmap.PAGESIZE * mmap.PAGESIZE
+            pages.madvise(mmap.MADV_WILLNEED, start, min(end, len(pages)) - start)
+
     def release(self) -> None:
         """Let go of the file's pages in memory; reading brings them back."""
         for level in self._levels:

@@ -191,6 +191,29 @@ class BlockReader:
             index = np.minimum(data[..., 0], len(image.table) - 1)
             return Block(y0, image.table[index], (0, 1, 2))
 
+    def expect(self, rows: range, x0: int, x1: int) -> None:
+        """Have parts of rows of a plain file read from the disk soon, all at once.
+
+        Rows that lie far apart would otherwise be waited for one by one.
+
+        Parameters
+        ----------
+        rows : range
+            Rows, px.
+        x0, x1 : int
+            Columns, px, the end not included.
+        """
+        image = self._image
+        if image.contiguous is None or not hasattr(os, "posix_fadvise"):
+            return
+        pixel = image.dtype.itemsize * (1 if image.planar else image.samples)
+        for plane in self._stored if image.planar else (0,):
+            start = image.contiguous + plane * image.height * image.width * pixel
+            for row in rows:
+                offset = start + (row * image.width + x0) * pixel
+                size, soon = (x1 - x0) * pixel, os.POSIX_FADV_WILLNEED
+                os.posix_fadvise(self._file.fileno(), offset, size, soon)
+
     def _array(self, rows: int, columns: int) -> NDArray[Any]:
         """Return room for a window, (rows, columns, n) as the file stores it."""
         image, count = self._image, len(self._stored)

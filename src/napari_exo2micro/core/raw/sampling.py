@@ -73,6 +73,8 @@ def read_samples(
 
     def read_all(bands: Sequence[tuple[int, int]], *, tells: bool = True) -> None:
         with BlockReader(image, image.stored(tuple(samples))) as reader:
+            if step > 1:
+                reader.expect(range(y0, y1, step), x0, x1)
             for done, (top, bottom) in enumerate(bands):
                 monitor.check()
                 if tells and done % _TOLD_EVERY == 0:
