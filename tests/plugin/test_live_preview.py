@@ -185,6 +185,20 @@ def test_after_stage_3_its_image_and_after_stage_4_its_counts_are_used(
     np.testing.assert_allclose(part[seen], (expected - offset)[seen], atol=1e-3)
 
 
+def test_the_pair_is_read_before_it_is_asked_for_and_nothing_is_shown(
+    live, session, qtbot, viewer
+):
+    assert not live.is_ready
+    session.show_stage(2)
+    qtbot.waitUntil(lambda: live.is_ready, timeout=LONG)
+    qtbot.waitUntil(lambda: not session.jobs.is_working, timeout=LONG)
+    assert len(viewer.layers) == 0
+    assert live.stage == 0
+    assert live.words(2)[0].startswith("Change a parameter")
+    session.set_source(sample="Other")
+    assert not live.is_ready
+
+
 def test_the_newest_value_wins(live, session, qtbot, viewer):
     session.show_stage(4)
     shown = []
@@ -252,6 +266,19 @@ def test_a_run_takes_the_preview_away(live, session, viewer, qtbot, follows):
     assert find_layers(viewer, "preview ") == []
     assert live.stage == 0
     assert find_layers(viewer, "aligned 2")
+
+
+def test_results_that_are_opened_take_the_preview_away(
+    finished, viewer, qtbot, follows
+):
+    live = LivePreview.of(finished)
+    finished.show_stage(2)
+    follows(live, finished, boundary_width=20)
+    with qtbot.waitSignal(finished.results_changed, timeout=LONG):
+        finished.show_results()
+    assert find_layers(viewer, "preview ") == []
+    assert [about(layer)["role"] for layer in viewer.layers] == ["pre", "post"]
+    assert all(layer.visible for layer in viewer.layers)
 
 
 def test_another_sample_takes_the_preview_away(live, session, viewer, follows):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from napari.components import ViewerModel
@@ -32,6 +33,8 @@ PREVIEWED = (2, 3, 4)
 _IDLE = "Change a parameter to see here what the stage would find."
 #: Waiting for the next value of a series, ms: stage 4 answers at once.
 _PAUSE = {2: 60, 3: 60, 4: 15}
+#: Before reading what nobody has asked for yet, ms.
+_BEFOREHAND = 400
 #: Whose difference a person looks at who changes a parameter of stage 4.
 _SCALES = {
     "manual_scale": "manual",
@@ -69,6 +72,7 @@ class LivePreview(QObject):
         self._is_on = True
         self._stage = 0
         self._number = 0
+        self._shows = False
         self._job: Job | None = None
         self._source: PreviewSource | None = None
         self._scale = ""
@@ -87,6 +91,7 @@ class LivePreview(QObject):
         session.params_changed.connect(self._on_params)
         session.stage_shown.connect(self._on_stage)
         session.source_changed.connect(self._on_source)
+        session.results_changed.connect(self._on_results)
         session.jobs.busy_changed.connect(self._on_busy)
 
     @classmethod
@@ -104,6 +109,11 @@ class LivePreview(QObject):
     def stage(self) -> int:
         """The stage whose preview is shown; 0 when none is."""
         return self._stage
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the pair is opened, so that a preview need not wait for it."""
+        return self._source is not None
 
     def words(self, stage: int) -> tuple[str, str]:
         """Return what was told of a stage last: text and level."""
@@ -124,7 +134,15 @@ class LivePreview(QObject):
         """Preview the stage in front with the present parameters."""
         stage = self._session.shown_stage
         if self._is_on and stage in PREVIEWED and not self._session.jobs.is_busy:
+            self._shows = True
             self._pause.start(_PAUSE[stage])
+
+    def prepare(self) -> None:
+        """Read in the background what the first preview needs, and show nothing."""
+        stage = self._session.shown_stage
+        if self._is_on and not self._stage and stage in PREVIEWED:
+            self._shows = False
+            self._pause.start(_BEFOREHAND)
 
     def clear(self) -> None:
         """Take the preview away, and show again what it had hidden."""
@@ -153,14 +171,23 @@ class LivePreview(QObject):
     def _on_stage(self, number: int) -> None:
         if self._stage and number in PREVIEWED:
             self.refresh()
+        else:
+            self.prepare()
 
     def _on_source(self) -> None:
         self._source = None
         self.clear()
+        self.prepare()
 
     def _on_busy(self, busy: bool) -> None:
         # The run shows its own layers; the preview would be of files that change.
         if busy:
+            self.clear()
+        else:
+            self.prepare()
+
+    def _on_results(self, _stage: int) -> None:
+        if self._stage:
             self.clear()
 
     # Work ----------------------------------------------------------------------------
@@ -172,13 +199,14 @@ class LivePreview(QObject):
         if stage not in PREVIEWED:
             return
         self._number += 1
-        number = self._number
+        number, shows = self._number, self._shows
         with contextlib.suppress(RuntimeError):  # everything was closed meanwhile
             self._job = session.jobs.start(
                 _work,
                 title=f"preview of stage {stage}",
-                on_result=self._show,
-                on_error=lambda text: self._tell(stage, with_titles(text), "error"),
+                on_sent=self._keep,
+                on_result=self._show if shows else None,
+                on_error=lambda text: self._on_error(number, stage, text),
                 on_progress=lambda _, text: self._on_progress(number, stage, text),
                 newest="preview",
                 show_progress=False,
@@ -196,13 +224,20 @@ class LivePreview(QObject):
             self._job = None
 
     def _on_progress(self, number: int, stage: int, text: str) -> None:
-        if number == self._number:  # not of one that was cancelled
+        if self._shows and number == self._number:  # not of one that was cancelled
             self._tell(stage, f"Preview: {text} …", "")
 
-    def _show(self, preview: StagePreview) -> None:
-        from napari_exo2micro.plugin.preview_layers import keep_fitting
+    def _on_error(self, number: int, stage: int, text: str) -> None:
+        if self._shows and number == self._number:
+            self._tell(stage, with_titles(text), "error")
 
-        self._source = preview.source
+    def _keep(self, source: PreviewSource) -> None:
+        # Also of a preview that is cancelled later: what it has read is kept.
+        self._source = source
+
+    def _show(self, preview: StagePreview) -> None:
+        from napari_exo2micro.plugin.preview_placing import keep_fitting
+
         viewer, pair = self._session.viewer, (preview.sample, preview.dye)
         if not self._stage:
             self._pair = pair
@@ -214,11 +249,15 @@ class LivePreview(QObject):
 
     def _place(self) -> None:
         """Place the layers that wait; after a new one the window has its turn."""
-        from napari_exo2micro.plugin.preview_layers import place_preview
+        from napari_exo2micro.plugin.preview_placing import place_preview
         from napari_exo2micro.plugin.preview_words import preview_words
 
-        preview, viewer = self._latest, self._session.viewer
+        preview = self._latest
         if preview is None:
+            return
+        try:
+            viewer = self._session.viewer
+        except RuntimeError:  # it was closed
             return
         while self._waiting:
             is_first = not viewer.layers
@@ -261,11 +300,13 @@ class LivePreview(QObject):
         self._post_was_hidden = False
 
 
-def _work(monitor: Monitor, **arguments: Any) -> StagePreview:
+def _work(
+    monitor: Monitor, send: Callable[[Any], None], **arguments: Any
+) -> StagePreview:
     """Make a preview; the first one loads the core, here and not in the window."""
     from napari_exo2micro.plugin.preview_work import make_preview
 
-    found = make_preview(monitor=monitor, **arguments)
+    found = make_preview(monitor=monitor, opened=send, **arguments)
     _warm_up()
     return found
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +47,7 @@ class StagePreview:
     stage : int
         Whose preview it is.
     source : PreviewSource
-        The pair, for the next preview.
+        The pair.
     found : BoundaryPreview, InteriorPreview or ScalePreview
         What the stage would find.
     specs : list of LayerSpec
@@ -74,6 +74,7 @@ def make_preview(
     known: PreviewSource | None,
     scale: str,
     monitor: Monitor,
+    opened: Callable[[PreviewSource], None] | None = None,
 ) -> StagePreview:
     """Return what a stage would find and the layers that show it.
 
@@ -94,10 +95,14 @@ def make_preview(
         The scale whose difference is shown, where there is such a one.
     monitor : Monitor
         Told the fraction done; may stop the work.
+    opened : callable, optional
+        Takes the pair as soon as it is opened.
     """
     monitor.report(0.0, "opening the images")
     task = tasks.task(params)
     source = open_source(task, known)
+    if opened is not None:
+        opened(source)
     about = {
         "sample": task.sample,
         "dye": task.dye,

@@ -98,6 +98,15 @@ def test_stage_4_has_counted_already(task, pair):
     assert found.statistics is counted
     assert found.scales["moffat"].scale == task.copy().run()["scale_estimate"]
     assert stored_statistics(task, source) is counted
+    # Stage 4 has estimated with the offset taken off, not without.
+    assert found.scales["moffat"].fit is None
+    plain = preview_scale(
+        source,
+        task.transform(3),
+        {**task.params, "offset_correction": False},
+        statistics=counted,
+    )
+    assert plain.scales["moffat"].fit is not None
 
 
 def test_statistics_of_another_alignment_are_not_used(task):

@@ -25,13 +25,14 @@ from napari_exo2micro.core.preview.levels import (
     cropped_pyramid,
     warped_pyramid,
 )
+from napari_exo2micro.core.preview.opening import open_source
 from napari_exo2micro.core.preview.reduced import ReducedImage
 from napari_exo2micro.core.preview.scale import (
     ScalePreview,
     preview_scale,
     stored_statistics,
 )
-from napari_exo2micro.core.preview.source import PreviewSource, open_source
+from napari_exo2micro.core.preview.source import PreviewSource
 
 __all__ = [
     "BoundaryPreview",

@@ -16,6 +16,7 @@ from napari_exo2micro.core.alignment.sections import align_sections
 from napari_exo2micro.core.defaults import default_params
 from napari_exo2micro.core.errors import ParameterError, RegistrationError
 from napari_exo2micro.core.monitor import Monitor
+from napari_exo2micro.core.preview.overlay import OverlayPreview
 from napari_exo2micro.core.preview.reduced import ReducedImage
 from napari_exo2micro.core.preview.source import PreviewSource
 from napari_exo2micro.core.transforms import Transform
@@ -42,17 +43,12 @@ _LIMITS = ("max_translation", "max_rotation", "max_scale_delta", "max_scale_diff
 _FINE = ("fine_ecc", "stopit", "stopdelta", "orientation_search")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class BoundaryPreview:
-    """What stage 2 would find.
+@dataclass(frozen=True, eq=False)
+class BoundaryPreview(OverlayPreview):
+    """What stage 2 would find; the transform is the identity when it finds nothing.
 
     Attributes
     ----------
-    verdict : Verdict
-        As stage 2 would give it; `failed` with the reason when nothing was found.
-    transform : Transform
-        Post (fixed) to pre (moving), full-resolution px of the canvas; the identity
-        when nothing was found.
     method : str
         Which search it comes from; empty when nothing was found.
     reduction : float
@@ -65,20 +61,14 @@ class BoundaryPreview:
         What the coarse search compares, 0 to 1: soft rings, or the brightness when
         `use_edges` is off; pre's as `transform` lays it. None when nothing was
         found.
-    post, aligned_pre : ReducedImage or None
-        The images, one on the other; None when they cannot be read.
     """
 
-    verdict: Verdict
-    transform: Transform
     method: str = ""
     reduction: float = 1.0
     post_outline: list[Line] | None = None
     pre_outline: list[Line] | None = None
     post_ring: ReducedImage | None = None
     pre_ring: ReducedImage | None = None
-    post: ReducedImage | None = None
-    aligned_pre: ReducedImage | None = None
 
 
 def preview_boundary(
@@ -115,7 +105,8 @@ def preview_boundary(
         search = OutlineSearch.over_ranges(**{name: chosen[name] for name in _SEARCH})
         searches = source.searches(monitor.part(0.0, 0.4))
     except (RegistrationError, ParameterError) as error:
-        return BoundaryPreview(Verdict("failed", str(error)), Transform.identity())
+        verdict = Verdict("failed", str(error))
+        return BoundaryPreview(source, verdict, Transform.identity())
     pair = searches.pair
     found = align_sections(
         searches,
@@ -131,6 +122,7 @@ def preview_boundary(
     into_post = found.transform.inverse()
     section, moving = pair.post_section, pair.pre_section
     return BoundaryPreview(
+        source=source,
         verdict=found.verdict,
         transform=found.transform,
         method=found.method,
@@ -142,8 +134,6 @@ def preview_boundary(
         ],
         post_ring=rings[0],
         pre_ring=rings[1].warped_onto(rings[0], found.transform),
-        post=source.post(),
-        aligned_pre=source.aligned_pre(found.transform),
     )
 
 

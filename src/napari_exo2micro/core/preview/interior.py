@@ -20,7 +20,7 @@ from napari_exo2micro.core.alignment.quality import Verdict
 from napari_exo2micro.core.defaults import default_params
 from napari_exo2micro.core.errors import RegistrationError
 from napari_exo2micro.core.monitor import Monitor
-from napari_exo2micro.core.preview.reduced import ReducedImage
+from napari_exo2micro.core.preview.overlay import OverlayPreview
 from napari_exo2micro.core.preview.source import PreviewSource
 from napari_exo2micro.core.transforms import Transform
 
@@ -34,18 +34,17 @@ def _no_matches() -> FeatureMatches:
     return FeatureMatches(none, none, np.zeros(0, bool))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class InteriorPreview:
+@dataclass(frozen=True, eq=False)
+class InteriorPreview(OverlayPreview):
     """What stage 3 would find, as far as reduced images tell.
+
+    Its verdict is `ok` when features vouch for the transform; `fell_back` when tiles
+    of the reduced images stand in, or nothing but the start; `failed` when the
+    interior speaks against the start, or nothing could be compared; `skipped` when
+    it was not asked for.
 
     Attributes
     ----------
-    verdict : Verdict
-        `ok`: features vouch for the transform. `fell_back`: tiles of the reduced
-        images stand in, or nothing but the start. `failed`: the interior speaks
-        against the start, or nothing could be compared. `skipped`: not asked for.
-    transform : Transform
-        Post (fixed) to pre (moving), full-resolution px of the canvas.
     method : {'features', 'tiles', 'initial'}
         What it rests on.
     reduction : float
@@ -53,17 +52,11 @@ class InteriorPreview:
         refines the result on tiles at full resolution.
     matches : FeatureMatches
         The features, full-resolution px on the two canvases.
-    post, aligned_pre : ReducedImage or None
-        The images, one on the other; None when they cannot be read.
     """
 
-    verdict: Verdict
-    transform: Transform
     method: Method = "initial"
     reduction: float = 1.0
     matches: FeatureMatches = field(default_factory=_no_matches)
-    post: ReducedImage | None = None
-    aligned_pre: ReducedImage | None = None
 
 
 def preview_interior(
@@ -98,24 +91,21 @@ def preview_interior(
     """
     monitor = monitor or Monitor()
     chosen = {**default_params(), **params}
+    if not chosen["interior_ecc"]:
+        skipped = Verdict("skipped", "interior_ecc is off: stage 2 stands")
+        return InteriorPreview(source, skipped, initial)
     try:
-        post = source.post()
-        if not chosen["interior_ecc"]:
-            skipped = Verdict("skipped", "interior_ecc is off: stage 2 stands")
-            return InteriorPreview(
-                skipped, initial, post=post, aligned_pre=source.aligned_pre(initial)
-            )
         pair = source.interior()
         matching = source.matching(
             initial, float(chosen["interior_blur_base"]), monitor.part(0.0, 0.7)
         )
     except RegistrationError as error:
-        return InteriorPreview(Verdict("failed", str(error)), initial)
+        return InteriorPreview(source, Verdict("failed", str(error)), initial)
     most = float(chosen["interior_max_correction"])
     features = judge_matching(
         pair, initial, matching, most, float(chosen["interior_min_inlier_ratio"])
     )
-    monitor.report(0.8, "laying one image on the other")
+    monitor.check()
     if features.transform is not None and not features.problem:
         method: Method = "features"
         transform, verdict = features.transform, Verdict("ok", "", _numbers(features))
@@ -126,13 +116,12 @@ def preview_interior(
             pair, initial, features, tiles, most
         )
     return InteriorPreview(
+        source=source,
         verdict=verdict,
         transform=transform,
         method=method,
         reduction=float(pair.factor),
         matches=FeatureMatches(features.post_xy, features.pre_xy, features.inliers),
-        post=post,
-        aligned_pre=source.aligned_pre(transform),
     )
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from napari_exo2micro.core.alignment.quality import Verdict
 from napari_exo2micro.core.coverage import mapped_frame, valid_mask_window
-from napari_exo2micro.core.defaults import default_params
+from napari_exo2micro.core.defaults import default_params, params_from_suffix
 from napari_exo2micro.core.difference import difference_window
 from napari_exo2micro.core.errors import (
     CheckpointError,
@@ -29,9 +29,10 @@ from napari_exo2micro.core.photometry import (
     manual_scale,
     scale_at_percentile,
 )
+from napari_exo2micro.core.preview.overlay import OverlayPreview
 from napari_exo2micro.core.preview.reduced import ReducedImage
 from napari_exo2micro.core.preview.sampling import WHOLE_PIXELS
-from napari_exo2micro.core.preview.source import PreviewSource
+from napari_exo2micro.core.preview.source import PreviewSource, Same
 from napari_exo2micro.core.transforms import Transform
 
 if TYPE_CHECKING:
@@ -42,16 +43,12 @@ __all__ = ["ScalePreview", "preview_scale", "stored_statistics"]
 Basis = Literal["stage 4", "every pixel", "sample", "nothing"]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ScalePreview:
-    """What stage 4 would find.
+@dataclass(frozen=True, eq=False)
+class ScalePreview(OverlayPreview):
+    """What stage 4 would find; its verdict is that of the Moffat scale.
 
     Attributes
     ----------
-    verdict : Verdict
-        Of the Moffat scale; `failed` with the reason when there is none.
-    transform : Transform
-        Post (fixed) to pre (moving), full-resolution px of the canvas.
     basis : {'stage 4', 'every pixel', 'sample', 'nothing'}
         What the scales are counted on: the stored statistics of stage 4, all pixels
         of a small pair, or windows at full resolution from all over a large one.
@@ -60,20 +57,24 @@ class ScalePreview:
         ``'manual'``.
     statistics : PairStatistics or None
         What they were estimated from.
-    post, aligned_pre : ReducedImage or None
-        The images, one on the other; None when they cannot be read.
-    valid : ndarray of bool or None
-        Where on the grid of `post` both images have data.
     """
 
-    verdict: Verdict
-    transform: Transform
     basis: Basis = "nothing"
     scales: Mapping[str, ScaleEstimate] = field(default_factory=dict)
     statistics: PairStatistics | None = None
-    post: ReducedImage | None = None
-    aligned_pre: ReducedImage | None = None
-    valid: NDArray[np.bool_] | None = None
+
+    @property
+    def valid(self) -> NDArray[np.bool_] | None:
+        """Where on the grid of `post` both images have data."""
+        post = self.post
+        if post is None:
+            return None
+        margin = max(post.step)
+        quad = mapped_frame(self.transform, self.source.pre_frame, margin=margin)
+        rows, columns = post.values.shape
+        small = post.to_full.inverse()(quad)
+        mask = valid_mask_window(small, 0, rows, 0, columns)
+        return np.ones((rows, columns), bool) if mask is None else mask > 0
 
     def difference(self, method: str = "moffat") -> ReducedImage | None:
         """Return the difference at reduced resolution, grey levels of post.
@@ -88,17 +89,13 @@ class ScalePreview:
         ReducedImage or None
             0 where an image has no data. None without images or that scale.
         """
-        scale = self.scales.get(method)
-        if scale is None or self.post is None or self.aligned_pre is None:
+        scale, post, pre = self.scales.get(method), self.post, self.aligned_pre
+        if scale is None or post is None or pre is None:
             return None
         values = difference_window(
-            self.post.values,
-            self.aligned_pre.values,
-            scale.scale,
-            scale.offset,
-            self.valid,
+            post.values, pre.values, scale.scale, scale.offset, self.valid
         )
-        return self.post.with_values(values)
+        return post.with_values(values)
 
 
 def preview_scale(
@@ -141,13 +138,9 @@ def preview_scale(
     scales: dict[str, ScaleEstimate] = {}
     problem = "the images hardly overlap: no scale can be had; check the registration"
     basis: Basis = "stage 4"
-    post = aligned = valid = None
     try:
         if isinstance(chosen["manual_scale"], float):
             scales["manual"] = manual_scale(chosen["manual_scale"])
-        post, aligned = source.post(), source.aligned_pre(transform)
-        valid = _valid(post, source, transform)
-        monitor.check()
         if statistics is None:
             width, height = source.post_frame[2:]
             basis = "every pixel" if width * height <= WHOLE_PIXELS else "sample"
@@ -168,28 +161,13 @@ def preview_scale(
     monitor.check()
     moffat = scales.get("moffat")
     return ScalePreview(
+        source=source,
         verdict=Verdict("failed", problem) if moffat is None else moffat.verdict,
         transform=transform,
         basis="nothing" if statistics is None else basis,
         scales=scales,
         statistics=statistics,
-        post=post,
-        aligned_pre=aligned,
-        valid=valid,
     )
-
-
-def _valid(
-    post: ReducedImage,
-    source: PreviewSource,
-    transform: Transform,
-) -> NDArray[np.bool_]:
-    """Return where on the grid of `post` the aligned pre image has data."""
-    quad = mapped_frame(transform, source.pre_frame, margin=max(post.step))
-    small = post.to_full.inverse()(quad)
-    rows, columns = post.values.shape
-    mask = valid_mask_window(small, 0, rows, 0, columns)
-    return np.ones((rows, columns), bool) if mask is None else mask > 0
 
 
 def stored_statistics(task: SampleDye, source: PreviewSource) -> PairStatistics | None:
@@ -227,8 +205,33 @@ def stored_statistics(task: SampleDye, source: PreviewSource) -> PairStatistics 
         )
         found = source.keep("stored", digest, partial(_load, file, digest))
         if found is not None:
+            _keep_estimate(source, found, path.stem, record)
             return found
     return None
+
+
+def _keep_estimate(
+    source: PreviewSource,
+    statistics: PairStatistics,
+    name: str,
+    record: Mapping[str, Any],
+) -> None:
+    """Have the source know the Moffat scale that stage 4 has estimated."""
+    try:
+        chosen = params_from_suffix(name.removeprefix("04_difference_record"))
+        (stored,) = (s for s in record["scales"] if s["kind"] == "moffat")
+        estimate = ScaleEstimate(
+            method="moffat",
+            scale=float(stored["value"]),
+            uncertainty=float(stored["uncertainty"]),
+            offset=float(stored["offset"]),
+            offset_uncertainty=float(stored["offset_uncertainty"]),
+            verdict=Verdict.from_dict(stored["verdict"]),
+        )
+    except (ParameterError, KeyError, TypeError, ValueError):
+        return  # it is estimated again
+    correct = {**default_params(), **chosen}["offset_correction"]
+    source.keep("moffat", (Same(statistics), bool(correct)), lambda: estimate)
 
 
 def _load(path: Path, digest: Any) -> PairStatistics | None:

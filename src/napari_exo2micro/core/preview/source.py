@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Hashable
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from napari_exo2micro.core.alignment.coarse import BASE_SIDE
 from napari_exo2micro.core.alignment.features import Features
@@ -28,32 +28,22 @@ from napari_exo2micro.core.alignment.interior_tiles import (
 from napari_exo2micro.core.alignment.judge import prepare_pair
 from napari_exo2micro.core.alignment.searches import PairSearches
 from napari_exo2micro.core.alignment.views import View, find_frame, open_view
-from napari_exo2micro.core.errors import CheckpointError
 from napari_exo2micro.core.lazy_images import LazyImage
 from napari_exo2micro.core.monitor import Monitor
-from napari_exo2micro.core.padding import canvas_shape, pad_images
-from napari_exo2micro.core.padding import frame as padded_frame
 from napari_exo2micro.core.pair_statistics import PairStatistics
 from napari_exo2micro.core.photometry import ScaleEstimate, estimate_scale
 from napari_exo2micro.core.preview.levels import canvas_pyramid
 from napari_exo2micro.core.preview.reduced import ReducedImage
 from napari_exo2micro.core.preview.sampling import sample_statistics
 from napari_exo2micro.core.rasters import Frame, ImageLike
-from napari_exo2micro.core.raw import RawPair, find_pair
-from napari_exo2micro.core.raw.tiff import open_tiff
 from napari_exo2micro.core.transforms import Transform
 
-if TYPE_CHECKING:
-    from napari_exo2micro.core.sample_files import SampleFiles
-
-__all__ = ["PreviewSource", "Same", "open_source"]
+__all__ = ["PreviewSource", "Same"]
 
 #: Longer side of the images that features are sought in, about, px.
 FEATURE_SIDE = 1000
 #: Features of each image; the stage takes twice as many.
 MOST_FEATURES = 2000
-#: Larger canvases are not made in memory for a preview.
-_LARGEST_CANVAS = 64_000_000
 _KEPT = 4
 
 T = TypeVar("T")
@@ -75,7 +65,7 @@ class PreviewSource:
         (x0, y0, width, height) of the real data, px; by default the bounding box of
         what is not zero.
     identity : hashable
-        Tells whether two sources hold the same images; see `open_source`.
+        Tells whether two sources hold the same images; see `opening.open_source`.
     """
 
     def __init__(
@@ -293,66 +283,3 @@ class Same:
 
     def __hash__(self) -> int:
         return id(self.value)
-
-
-def open_source(task: SampleFiles, known: PreviewSource | None = None) -> PreviewSource:
-    """Return the pair of a sample and dye, to preview stages on.
-
-    Parameters
-    ----------
-    task : SampleFiles
-        Whose pair it is. The checkpoints of stage 1 are used where they are valid;
-        otherwise small raw images are read and padded in memory.
-    known : PreviewSource, optional
-        Returned when it holds the same images.
-
-    Raises
-    ------
-    CheckpointError
-        When stage 1 has not run and the raw images are too large.
-    RawDataError
-        When the raw images cannot be read.
-    """
-    post, pre = task.checkpoint(1, "post"), task.checkpoint(1, "pre")
-    if post is not None and pre is not None:
-        identity: Hashable = (post.image.path, post.identity, pre.identity)
-        if known is not None and known.identity == identity:
-            return known
-        return PreviewSource(
-            post.image,
-            pre.image,
-            post_frame=post.frames["post"],
-            pre_frame=pre.frames["pre"],
-            identity=identity,
-        )
-    return _open_raw(task, known)
-
-
-def _open_raw(task: SampleFiles, known: PreviewSource | None) -> PreviewSource:
-    run_first = (
-        f"the preview needs the padded images of {task.sample} / {task.dye}; run "
-        "stage 1 (padding) first"
-    )
-    if task._loader is not None:
-        raise CheckpointError(run_first)
-    paths = find_pair(task.sample, task.dye, task.raw_dir)[:2]
-    shapes = [open_tiff(path).shape for path in paths]
-    pad = task.params["pad"]
-    assert isinstance(pad, int)
-    rows, columns = canvas_shape(shapes[0], shapes[1], pad)
-    if rows * columns > _LARGEST_CANVAS:
-        raise CheckpointError(run_first)
-    stamps = [(path, path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
-    identity = (*stamps, pad)
-    if known is not None and known.identity == identity:
-        return known
-    # Not `load_image_pair`: its warnings belong to stage 1.
-    pair = RawPair.from_files(*paths, background=False)
-    post, pre = pad_images(pair.post.read(), pair.pre.read(), pad)
-    return PreviewSource(
-        post,
-        pre,
-        post_frame=padded_frame(pair.post.shape, pad),
-        pre_frame=padded_frame(pair.pre.shape, pad),
-        identity=identity,
-    )
