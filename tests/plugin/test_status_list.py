@@ -94,7 +94,9 @@ def test_what_a_stage_says_of_its_own_work_is_its_state(finished, list_of, qtbot
         lambda: states(widget)["3 interior alignment"] == "skipped", timeout=LONG
     )
     assert states(widget)["pre-stain, interior aligned"] == "valid"
-    assert "interior_ecc is off" in rows(widget)["3 interior alignment"].toolTip(0)
+    assert "'refine on the interior' is off" in rows(widget)[
+        "3 interior alignment"
+    ].toolTip(0)
 
 
 def test_folded_rows_stay_folded_when_the_state_is_read_anew(finished, list_of, qtbot):

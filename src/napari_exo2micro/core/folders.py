@@ -30,12 +30,12 @@ def output_problem(output_dir: Path | str, raw_dir: Path | str | None = None) ->
         raw, real = Path(raw_dir).resolve(), output.resolve()
         if real == raw:
             return (
-                f"results cannot go to {output}: it is the raw folder; choose "
+                f"Results cannot go to {output}: it is the raw folder; choose "
                 "another folder, best beside it"
             )
         if raw in real.parents:
             return (
-                f"results cannot go to {output}: it lies in the raw folder; choose a "
+                f"Results cannot go to {output}: it lies in the raw folder; choose a "
                 "folder outside of it"
             )
     there = output
@@ -43,10 +43,10 @@ def output_problem(output_dir: Path | str, raw_dir: Path | str | None = None) ->
         there = there.parent
     if not there.is_dir():
         what = "is a file" if there.exists() else "leads nowhere"
-        return f"results cannot go to {output}: {there} {what}; choose another folder"
+        return f"Results cannot go to {output}: {there} {what}; choose another folder"
     if not os.access(there, os.W_OK | os.X_OK):
         return (
-            f"results cannot go to {output}: writing in {there} is not permitted; "
+            f"Results cannot go to {output}: writing in {there} is not permitted; "
             "choose another folder"
         )
     return ""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from qtpy.QtCore import Qt
+from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QPlainTextEdit, QToolButton, QVBoxLayout, QWidget
 
 from napari_exo2micro.plugin.message import STYLES
@@ -12,6 +14,8 @@ from napari_exo2micro.plugin.raw_overview import RawOverview
 from napari_exo2micro.plugin.words_label import WordsLabel
 
 __all__ = ["TROUBLE", "OverviewView"]
+
+_MOST_DETAILS = 130  # px
 
 #: The style of words that deserve care.
 TROUBLE = f"QLabel {{ {STYLES['warning']} padding: 4px; border-radius: 3px; }}"
@@ -40,7 +44,6 @@ class OverviewView(QWidget):
         self._details = QPlainTextEdit(self)
         self._details.setObjectName("left_out")
         self._details.setReadOnly(True)
-        self._details.setMaximumHeight(130)
         self._details.hide()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -78,11 +81,25 @@ class OverviewView(QWidget):
         self._why.setText(f"{len(troubles)} left out or odd: why?")
         self._why.setVisible(bool(troubles))
         self._details.setPlainText("\n\n".join(troubles))
+        self._fit()
         if not troubles:
             self._why.setChecked(False)
 
+    def resizeEvent(self, a0: QResizeEvent | None) -> None:
+        """Give the list of what was left out the height of its lines."""
+        super().resizeEvent(a0)
+        self._fit()
+
+    def _fit(self) -> None:
+        document = self._details.document()
+        if document is not None:
+            lines = math.ceil(document.size().height())
+            height = (lines + 1) * self._details.fontMetrics().lineSpacing()
+            self._details.setFixedHeight(min(height, _MOST_DETAILS))
+
     def _show_details(self, shown: bool) -> None:
         self._details.setVisible(shown)
+        self._fit()
         self._why.setArrowType(
             Qt.ArrowType.DownArrow if shown else Qt.ArrowType.RightArrow
         )

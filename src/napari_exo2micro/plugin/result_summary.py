@@ -16,6 +16,7 @@ from napari_exo2micro.plugin.front_layers import place_stage
 from napari_exo2micro.plugin.layers import LayerSpec, about, find_layers
 from napari_exo2micro.plugin.message import MessageStrip
 from napari_exo2micro.plugin.overview_view import TROUBLE
+from napari_exo2micro.plugin.parameter_row import with_titles
 from napari_exo2micro.plugin.session import Session
 from napari_exo2micro.plugin.status_list import is_stored_image
 from napari_exo2micro.plugin.words_label import WordsLabel
@@ -40,7 +41,7 @@ def summary_words(result: Mapping[str, Any] | None, done: int) -> str:
     status = str(result["status"])
     reasons = status.removeprefix("degraded: ")
     if reasons != status:
-        first = f"Done, but look at the result: {reasons}."
+        first = f"Done, but look at the result: {with_titles(reasons)}."
     elif done == max(STAGES):
         first = "Complete: every stage vouches for its result."
     else:

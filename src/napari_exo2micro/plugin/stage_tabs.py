@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QFrame, QScrollArea, QTabBar, QTabWidget, QWidget
 from napari_exo2micro.core.stage_states import stage_states
 from napari_exo2micro.core.stages import STAGES
 from napari_exo2micro.plugin.marks import WORDS, state_icon
+from napari_exo2micro.plugin.parameter_row import with_titles
 from napari_exo2micro.plugin.session import Session
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ class StageTabs(QTabWidget):
             state = states.get(number)
             if state is None:
                 continue
-            reason = f": {state.reason}" if state.reason else ""
+            reason = f": {with_titles(state.reason)}" if state.reason else ""
             self.setTabIcon(index, state_icon(state.state))
             self.setTabToolTip(
                 index,

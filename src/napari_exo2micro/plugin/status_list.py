@@ -26,6 +26,7 @@ from napari_exo2micro.core.stage_states import StageState, stage_states
 from napari_exo2micro.core.stages import STAGES
 from napari_exo2micro.plugin.layers import LayerSpec, about, find_layers, place_layers
 from napari_exo2micro.plugin.marks import WORDS, state_icon
+from napari_exo2micro.plugin.parameter_row import with_titles
 from napari_exo2micro.plugin.picture_window import PictureWindow
 from napari_exo2micro.plugin.session import Session
 from napari_exo2micro.plugin.task_source import TaskSource
@@ -264,7 +265,8 @@ def _rows(
     rows: list[_Row] = []
     for number, stage in states.items():
         title = f"{number} {STAGES[number].title}"
-        rows.append(((number, "stage", ""), title, stage.state, stage.reason, None))
+        why = with_titles(stage.reason)
+        rows.append(((number, "stage", ""), title, stage.state, why, None))
         own = [line for line in lines if line.stage == number]
         plots = [line for line in own if line.kind == "plot"]
         for line in own:
