@@ -263,6 +263,17 @@ def test_curtain_has_the_colours_of_its_layers(dock, viewer, pair):
     assert visible(viewer) == before
 
 
+def test_curtain_hangs_in_the_middle_of_the_view_at_first(dock, viewer):
+    move_camera(viewer, 300.0, 500.0, 0.1)
+    press(dock, "curtain_start")
+    place = dock.findChild(QSpinBox, "curtain_place")
+    assert place.value() == 500
+    place.setValue(650)
+    press(dock, "curtain_start")
+    press(dock, "curtain_start")
+    assert place.value() == 650
+
+
 def test_curtain_follows_colours_range_and_slider(dock, viewer, qtbot):
     press(dock, "curtain_start")
     post, pre = dock.pair.layers

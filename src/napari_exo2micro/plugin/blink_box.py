@@ -223,9 +223,7 @@ class BlinkBox(QGroupBox):
         self._start.setText("Stop blinking" if active else "Start blinking")
         shown = self.blink.shown
         if shown is None:
-            self._shown.setText(
-                f"Keys in the viewer: {BLINK_KEY} blinks, {NEXT_KEY} shows the next"
-            )
+            self._shown.setText(f"Keys: {BLINK_KEY} blinks, {NEXT_KEY} shows the next")
             return
         name = short_names([shown])[0]
         width = max(self._shown.width() - 4, 100)

@@ -79,6 +79,7 @@ class CurtainBox(QGroupBox):
         self.setObjectName("curtain_box")
         self._pair, self._viewer, self._message = pair, viewer, message
         self.curtain = Curtain(viewer, self)
+        self._is_placed = False
         self._start = QPushButton("Show curtain", self)
         self._start.setObjectName("curtain_start")
         self._start.setCheckable(True)
@@ -231,8 +232,9 @@ class CurtainBox(QGroupBox):
         first, second = self._pair.layers
         assert isinstance(first, Image)
         assert isinstance(second, Image)
-        if not self._is_on_screen():
+        if not (self._is_placed and self._is_on_screen()):
             self.centre()
+        self._is_placed = True
         self._apply()
         self.curtain.start(first, second)
         self._show_state()
@@ -269,12 +271,14 @@ class CurtainBox(QGroupBox):
 
     def _on_slider(self, value: int) -> None:
         low, high = self._span()
+        self._is_placed = True
         self._place.blockSignals(True)
         self._place.setValue(round(low + (high - low) * value / _STEPS))
         self._place.blockSignals(False)
         self._apply()
 
     def _on_place(self) -> None:
+        self._is_placed = True
         self._on_camera()
         self._apply()
 
