@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 from qtpy.QtCore import Qt
-from qtpy.QtGui import QResizeEvent
-from qtpy.QtWidgets import QPlainTextEdit, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QToolButton, QVBoxLayout, QWidget
 
 from napari_exo2micro.plugin.message import STYLES
 from napari_exo2micro.plugin.raw_overview import RawOverview
@@ -15,7 +13,7 @@ from napari_exo2micro.plugin.words_label import WordsLabel
 
 __all__ = ["TROUBLE", "OverviewView"]
 
-_MOST_DETAILS = 130  # px
+_MOST = 12
 
 #: The style of words that deserve care.
 TROUBLE = f"QLabel {{ {STYLES['warning']} padding: 4px; border-radius: 3px; }}"
@@ -33,6 +31,7 @@ class OverviewView(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setObjectName("raw_overview")
+        self._lines = ""
         self._words = WordsLabel("raw_words", self)
         self._why = QToolButton(self)
         self._why.setObjectName("show_left_out")
@@ -41,10 +40,7 @@ class OverviewView(QWidget):
         self._why.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
         self._why.setArrowType(Qt.ArrowType.RightArrow)
         self._why.toggled.connect(self._show_details)
-        self._details = QPlainTextEdit(self)
-        self._details.setObjectName("left_out")
-        self._details.setReadOnly(True)
-        self._details.hide()
+        self._details = WordsLabel("left_out", self)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._words)
@@ -80,26 +76,15 @@ class OverviewView(QWidget):
         troubles = found.troubles if found else ()
         self._why.setText(f"{len(troubles)} left out or odd: why?")
         self._why.setVisible(bool(troubles))
-        self._details.setPlainText("\n\n".join(troubles))
-        self._fit()
+        more = len(troubles) - _MOST
+        shown = (*troubles[:_MOST], *([f"and {more} more"] if more > 0 else []))
+        self._lines = "\n\n".join(shown)
+        self._show_details(self._why.isChecked())
         if not troubles:
             self._why.setChecked(False)
 
-    def resizeEvent(self, a0: QResizeEvent | None) -> None:
-        """Give the list of what was left out the height of its lines."""
-        super().resizeEvent(a0)
-        self._fit()
-
-    def _fit(self) -> None:
-        document = self._details.document()
-        if document is not None:
-            lines = math.ceil(document.size().height())
-            height = (lines + 1) * self._details.fontMetrics().lineSpacing()
-            self._details.setFixedHeight(min(height, _MOST_DETAILS))
-
     def _show_details(self, shown: bool) -> None:
-        self._details.setVisible(shown)
-        self._fit()
+        self._details.say(self._lines if shown else "")
         self._why.setArrowType(
             Qt.ArrowType.DownArrow if shown else Qt.ArrowType.RightArrow
         )
