@@ -1,8 +1,8 @@
 """Statistics of an aligned pair from windows at full resolution.
 
 Reduced images have less noise than the pixels that stage 4 counts, so their ratios
-spread less. A few hundred windows of the real pixels, evenly laid over the section,
-tell the same as all of them to a few parts in ten thousand.
+spread less. Some hundred and fifty windows of the real pixels, evenly laid over the
+section, tell the same as all of them to a few parts in ten thousand.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ WHOLE_PIXELS = 3_000_000
 #: Side of a window of larger ones, px: whole blocks of the statistics.
 WINDOW = 128
 
-_WINDOWS = 240
+_WINDOWS = 180
 _FEWEST = 12
 _THREADS = min(4, os.cpu_count() or 1)
 
@@ -89,7 +89,7 @@ def sample_statistics(
         monitor.check()
         top, bottom, left, right = place
         moved = warp_window(pre, transform, *place, interpolation)
-        return np.asarray(post[top:bottom, left:right]), moved
+        return np.array(post[top:bottom, left:right]), moved
 
     monitor.report(0.0, "reading windows at full resolution")
     with ThreadPoolExecutor(_THREADS) as pool:
