@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from napari_exo2micro.plugin.front_layers import place_stage
-from napari_exo2micro.plugin.layers import about, find_layers
+from napari_exo2micro.plugin.front_layers import leave_outdated, place_stage
+from napari_exo2micro.plugin.layers import KEY, LayerSpec, about, find_layers
 from napari_exo2micro.plugin.stage_layers import stage_specs
 
 
@@ -74,3 +74,35 @@ def test_nothing_is_fitted_or_hidden_without_layers(viewer):
     viewer.add_points([[1.0, 2.0]])
     assert place_stage(viewer, 1, []) == []
     assert viewer.layers[0].visible
+
+
+def test_a_later_result_that_no_longer_belongs_to_the_run_leaves_the_front(
+    viewer, stages
+):
+    for number in stages:
+        place_stage(viewer, number, stages[number])
+    leave_outdated(viewer, "Rock", "DAPI", 2)  # run again with the same settings
+    assert shown(viewer) == {"difference"}
+    for spec in stages[2]:
+        spec.about["parameters"]["boundary_width"] = 25
+    place_stage(viewer, 2, stages[2])
+    leave_outdated(viewer, "Rock", "DAPI", 2)
+    assert shown(viewer) == {"aligned 2", "post", "ring pre", "ring post"}
+    for layer in find_layers(viewer):
+        layer.visible = about(layer)["role"] == "post"
+    leave_outdated(viewer, "Rock", "DAPI", 2)  # a person's choice that is not outdated
+    assert shown(viewer) == {"post"}
+
+
+def test_the_difference_of_a_scale_that_is_new_is_in_front(viewer, stages):
+    for number in stages:
+        place_stage(viewer, number, stages[number])
+    (difference,) = (s for s in stages[4] if s.about["role"] == "difference")
+    known = {**difference.about, "role": "difference manual"}
+    options = {**difference.options, "metadata": {KEY: known}, "visible": False}
+    manual = LayerSpec(difference.data, options)
+    place_stage(viewer, 4, [*stages[4], manual])
+    assert shown(viewer) == {"difference manual"}
+    viewer.layers.clear()
+    place_stage(viewer, 4, [*stages[4], manual])
+    assert shown(viewer) == {"difference"}

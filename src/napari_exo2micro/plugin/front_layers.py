@@ -1,7 +1,8 @@
 """Which layers are in front after a stage: those that a person waited for.
 
 Only layers that are new decide. When a stage runs again its layers are replaced in
-their places, and what a person shows or hides stays as it is.
+their places, and what a person shows or hides stays as it is, unless that is a later
+result which no longer belongs to what was run.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 from napari.components import ViewerModel
 from napari.layers import Layer
 
+from napari_exo2micro.core.defaults import build_suffix
 from napari_exo2micro.plugin.layers import (
     LayerSpec,
     about,
@@ -18,7 +20,7 @@ from napari_exo2micro.plugin.layers import (
     place_layers,
 )
 
-__all__ = ["place_stage"]
+__all__ = ["leave_outdated", "place_stage"]
 
 # Roles that are shown together once the last of them has come, the best last: the
 # overlay of the pair as it is aligned so far, and at the end the difference alone.
@@ -28,7 +30,6 @@ _PICTURES: tuple[tuple[str, ...], ...] = (
     ("aligned 3", "post"),
     ("difference",),
 )
-# The others are hidden at first or a person's own affair.
 _MANAGED = frozenset(role for picture in _PICTURES for role in picture)
 
 
@@ -61,32 +62,71 @@ def place_stage(
     if not before:
         _hide_others(viewer, sample, dye)
         _fit(viewer, specs[0])
-    if number <= len(_PICTURES):
-        _bring_forward(viewer, sample, dye, _PICTURES[number - 1], before)
+    roles = [str(about(layer).get("role")) for layer in placed]
+    new = [role for role in roles if role not in before]
+    if number < len(_PICTURES):
+        picture = _PICTURES[number - 1]
+        if picture[0] in new:
+            _bring_forward(viewer, sample, dye, picture)
+    elif number == len(_PICTURES):
+        # Without a new main difference that of a further scale is the news.
+        differences = [role for role in new if role.startswith("difference")]
+        if differences:
+            main = "difference" if "difference" in differences else differences[-1]
+            _bring_forward(viewer, sample, dye, (main,))
     for truth in find_layers(viewer, "truth", sample, dye):
         if viewer.layers[-1] is not truth:
             viewer.layers.move(viewer.layers.index(truth), -1)
     return placed
 
 
-def _bring_forward(
-    viewer: ViewerModel,
-    sample: str,
-    dye: str,
-    picture: tuple[str, ...],
-    before: set[str],
-) -> None:
-    """Show the layers of a picture and hide the others, if its main one is new."""
-    if picture[0] in before:
+def leave_outdated(viewer: ViewerModel, sample: str, dye: str, last: int) -> None:
+    """Show what a run ended with, if a later result in front does not belong to it.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+        The viewer.
+    sample, dye : str
+        What was run.
+    last : int
+        The last stage of the run.
+    """
+    if last >= len(_PICTURES):
         return
+    picture = _PICTURES[last - 1]
+    found = find_layers(viewer, picture[0], sample, dye)
+    if not found:
+        return
+    now = _suffix(found[-1], last)
+    for layer in find_layers(viewer, sample=sample, dye=dye):
+        known = about(layer)
+        is_later = _is_managed(str(known.get("role"))) and known.get("stage", 0) > last
+        if layer.visible and is_later and _suffix(layer, last) != now:
+            _bring_forward(viewer, sample, dye, picture)
+            return
+
+
+def _suffix(layer: Layer, stage: int) -> str:
+    """Return what names the parameters of stages 1..`stage` that made a layer."""
+    return build_suffix(about(layer).get("parameters", {}), stage)
+
+
+def _is_managed(role: str) -> bool:
+    """Return whether a role is part of a picture; others are a person's affair."""
+    return role in _MANAGED or role.startswith("difference")
+
+
+def _bring_forward(
+    viewer: ViewerModel, sample: str, dye: str, picture: tuple[str, ...]
+) -> None:
+    """Show the layers of a picture and hide those of the others."""
     own = find_layers(viewer, sample=sample, dye=dye)
     roles = [str(about(layer).get("role")) for layer in own]
-    if picture[0] not in roles:
-        return
     for layer, role in zip(own, roles, strict=True):
         if role in picture:
             _set_visible(layer, True)
-        elif role in before and role in _MANAGED:
+        elif _is_managed(role):
             _set_visible(layer, False)
     viewer.layers.selection.active = own[roles.index(picture[0])]
 

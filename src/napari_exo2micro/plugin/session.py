@@ -21,7 +21,7 @@ from napari_exo2micro.core.defaults import (
 from napari_exo2micro.core.errors import ParameterError
 from napari_exo2micro.core.folders import output_problem
 from napari_exo2micro.core.parameter import ParameterValue
-from napari_exo2micro.plugin.front_layers import place_stage
+from napari_exo2micro.plugin.front_layers import leave_outdated, place_stage
 from napari_exo2micro.plugin.jobs import Job, Jobs
 from napari_exo2micro.plugin.kept_records import KeptRecords
 from napari_exo2micro.plugin.task_source import (
@@ -86,6 +86,7 @@ class Session(QObject):
         self._params = default_params()
         self._task_source: TaskSource | None = None
         self._shown_stage = 1
+        self._run_to = 0
         self._has_window = False  # not the window itself: that would keep it alive
         self._checks: list[weakref.WeakMethod[Callable[[], str]]] = []
         application = QCoreApplication.instance()
@@ -340,6 +341,7 @@ class Session(QObject):
         problem = self._why_not() or output_problem(self.output_dir, self.raw_dir)
         if problem:
             raise ParameterError(problem)
+        self._run_to = to_stage
         numbers = f"stage {from_stage}"
         if to_stage != from_stage:
             numbers = f"stages {from_stage} to {to_stage}"
@@ -400,6 +402,7 @@ class Session(QObject):
 
     def _on_run(self, result: dict[str, Any]) -> None:
         self.last_result = result
+        leave_outdated(self.viewer, result["sample"], result["dye"], self._run_to)
         self.run_ended.emit(result)
 
 
