@@ -208,3 +208,25 @@ def test_two_images_that_do_not_fit_are_refused(tmp_path):
     post, pre = write_pair(tmp_path, small, small.astype(np.uint16))
     with pytest.raises(RawDataError, match="same settings"):
         open_lazy_pair(post, pre)
+
+
+def test_a_quick_look_decodes_a_part_until_it_is_prepared(large, monkeypatch):
+    monkeypatch.setattr("napari_exo2micro.core.raw.lazy._QUICK_BYTES", 20_000_000)
+    post, pre, signal = large
+    found = open_lazy_pair(post, pre, quick=True)
+    assert found.is_partial
+    assert found.channels == (2,)
+    top = found.post.levels()[-1]
+    step = 1 << (len(found.post.levels()) - 1)
+    small, wanted = np.asarray(top), signal[::step, ::step]
+    read = (small == wanted).all(axis=1)
+    assert 0.1 < read.mean() < 0.7
+    assert not small[~read].any()
+    # Full resolution shows everything at once.
+    full = found.post.levels()[0]
+    np.testing.assert_array_equal(full[2000:2100, 0:80], signal[2000:2100, 0:80])
+    found.post.prepare()
+    for number, level in enumerate(found.post.levels()):
+        step = 1 << number
+        np.testing.assert_array_equal(np.asarray(level), signal[::step, ::step])
+    assert not open_lazy_pair(post, pre).is_partial

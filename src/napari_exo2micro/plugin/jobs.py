@@ -107,7 +107,9 @@ class Job(QObject):
                 logger.info("%s: stopped", self.title)
             self._post("finished", None)
         except Exception as error:
-            if isinstance(error, Exo2MicroError):
+            if self._cancel.is_set():  # what breaks on the way out is no news
+                logger.debug("%s: stopped", self.title, exc_info=True)
+            elif isinstance(error, Exo2MicroError):
                 logger.error("%s: %s", self.title, error)
             else:
                 logger.exception("%s failed", self.title)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from napari.components import ViewerModel
 from napari.layers import Layer
-from napari.utils.notifications import show_error, show_warning
+from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtCore import QTimer
 
 from napari_exo2micro.core.errors import (
@@ -93,8 +94,9 @@ def _open_raw(path: Path, viewer: ViewerModel | None) -> list[LayerSpec]:
         viewer=viewer,
         files=files,
         on_error=_tell,
+        quick=viewer is not None and main_window() is not None,
     )
-    _prepare(pair, viewer)
+    _prepare(files, pair, viewer)
     return specs
 
 
@@ -127,20 +129,34 @@ def _tell(error: RawDataError) -> None:
     show_error(f"{error}; what cannot be read is shown black")
 
 
-def _prepare(pair: LazyPair, viewer: ViewerModel | None) -> None:
+def _prepare(files: PairFiles, pair: LazyPair, viewer: ViewerModel | None) -> None:
     """Make middle levels of compressed files while a person looks at the pair."""
     slow = [levels for levels in (pair.post, pair.pre) if levels.is_slow]
     if not slow or viewer is None or main_window() is None:
         return
+    if pair.is_partial:
+        show_info(
+            f"{files.sample} {files.dye}: a part of the picture is shown until the "
+            "compressed files are read; zoom in to see any place at once"
+        )
 
-    def prepare(monitor: Monitor) -> None:
+    def prepare(monitor: Monitor, send: Callable[[Any], None]) -> None:
         for index, levels in enumerate(slow):
             part = monitor.part(index / len(slow), (index + 1) / len(slow))
             levels.prepare(part)
+            send(str(levels.image.path))
 
     Session.of(viewer).jobs.start(
-        prepare, title="making overviews", on_error=logger.error
+        prepare,
+        title=f"reading {files.sample} {files.dye}",
+        on_sent=partial(_show_again, viewer),
+        on_error=logger.error,
     )
+
+
+def _show_again(viewer: ViewerModel, path: str) -> None:
+    for layer in _layers_of(viewer, [path]):
+        layer.refresh()
 
 
 # Results -------------------------------------------------------------------------

@@ -22,15 +22,25 @@ def open_pair(
     files: PairFiles,
     monitor: Monitor | None = None,
     on_error: Callable[[RawDataError], None] | None = None,
+    quick: bool = False,
 ) -> tuple[LazyPair, list[LayerSpec]]:
     """Open a pair and return it with its layers; may run in any thread.
+
+    Parameters
+    ----------
+    files : PairFiles
+        Which pair it is.
+    monitor, on_error, quick
+        As `open_lazy_pair` takes them.
 
     Raises
     ------
     RawDataError
         When a file cannot be read or the two do not fit together.
     """
-    pair = open_lazy_pair(files.post, files.pre, on_error=on_error, monitor=monitor)
+    pair = open_lazy_pair(
+        files.post, files.pre, on_error=on_error, monitor=monitor, quick=quick
+    )
     return pair, raw_specs(files, pair)
 
 

@@ -18,7 +18,13 @@ from napari_exo2micro.core.monitor import Monitor
 from napari_exo2micro.core.raw.channels import ChannelMeans, decide_channels
 from napari_exo2micro.core.raw.guard import require_memory
 from napari_exo2micro.core.raw.pair import check_fit
-from napari_exo2micro.core.raw.sampling import Area, read_samples, segment_bytes
+from napari_exo2micro.core.raw.sampling import (
+    Area,
+    decoded_bytes,
+    read_samples,
+    rows_read,
+    segment_bytes,
+)
 from napari_exo2micro.core.raw.signal import choose_dtype
 from napari_exo2micro.core.raw.tiff import TiffImage, open_tiff
 
@@ -30,6 +36,8 @@ _SMALL_SIDE = 2048
 _HELD_BYTES = 100_000_000
 #: A compressed strip or tile of more bytes is not decoded for every look.
 _LARGE_SEGMENT = 64_000_000
+#: A quick look decodes about so many bytes.
+_QUICK_BYTES = 200_000_000
 #: Channels of images of up to so many pixels are chosen from all of them.
 _MEASURED_WHOLE = 1 << 24
 #: No sum of samples exceeds it as far as `choose_dtype` is concerned.
@@ -67,7 +75,7 @@ class RawLevels:
         self.samples = samples
         self.dtype = dtype
         self._on_error = on_error
-        self._told = False
+        self._told = self._is_partial = False
         self._lock = threading.Lock()
         # step -> every step-th pixel of every step-th row of the whole image
         self._held: dict[int, NDArray[Any]] = {}
@@ -116,12 +124,30 @@ class RawLevels:
         steps = [
             s for s in self.steps if math.prod(self._shape(s)) * pixel <= _HELD_BYTES
         ]
-        if self.is_slow and steps and self._find_held(steps[0]) is None:
+        if not (self.is_slow and steps):
+            return
+        if self._is_partial or min(self._held, default=steps[0] + 1) > steps[0]:
             self.hold(steps[0], self._sampled(self._whole(1), steps[0], monitor))
 
-    def hold(self, step: int, pixels: NDArray[Any]) -> None:
-        """Keep every `step`-th pixel of the whole image in memory."""
+    def hold(
+        self, step: int, pixels: NDArray[Any], *, is_partial: bool = False
+    ) -> None:
+        """Keep every `step`-th pixel of the whole image in memory.
+
+        Parameters
+        ----------
+        step : int
+            Distance of the pixels, px.
+        pixels : ndarray
+            The level.
+        is_partial : bool
+            Whether some of its rows are not read yet.
+        """
         with self._lock:
+            self._is_partial = is_partial
+            coarser = [known for known in self._held if known % step == 0]
+            for known in coarser:
+                del self._held[known]
             self._held[step] = pixels
 
     def _shape(self, step: int) -> tuple[int, int]:
@@ -196,6 +222,9 @@ class LazyPair:
     is_estimate : bool
         Whether the channels were chosen from a part of the pixels; stage 1 looks at
         all of them.
+    is_partial : bool
+        Whether small levels are black where nothing was decoded yet, until
+        `RawLevels.prepare` was called for both images.
     warnings : tuple of str
         What a careful reader would not expect.
     """
@@ -204,6 +233,7 @@ class LazyPair:
     pre: RawLevels
     channels: tuple[int, ...] | None
     is_estimate: bool
+    is_partial: bool = False
     warnings: tuple[str, ...] = ()
 
 
@@ -213,6 +243,7 @@ def open_lazy_pair(
     *,
     on_error: Callable[[RawDataError], None] | None = None,
     monitor: Monitor | None = None,
+    quick: bool = False,
 ) -> LazyPair:
     """Open two raw files to look at.
 
@@ -228,6 +259,9 @@ def open_lazy_pair(
         See `RawLevels`.
     monitor : Monitor, optional
         Told the progress, and asked whether to stop.
+    quick : bool
+        Decode a part only of a compressed file that would take long, see
+        `LazyPair.is_partial`.
 
     Returns
     -------
@@ -251,7 +285,10 @@ def open_lazy_pair(
         pre.shape,
         pre.sample_dtype,
     )
-    looks = (_Look(post, monitor.part(0.0, 0.5)), _Look(pre, monitor.part(0.5, 1.0)))
+    looks = (
+        _Look(post, monitor.part(0.0, 0.5), quick),
+        _Look(pre, monitor.part(0.5, 1.0), quick),
+    )
     decision = decide_channels(looks[0].means, looks[1].means)
     chosen = (decision.post, decision.pre)
     largest = max(look.largest(own) for look, own in zip(looks, chosen, strict=True))
@@ -259,13 +296,15 @@ def open_lazy_pair(
     sides = []
     for look, samples in zip(looks, chosen, strict=True):
         levels = RawLevels(look.image, samples, dtype, on_error)
-        levels.hold(look.step, look.signal(samples, dtype))
+        signal = look.signal(samples, dtype)
+        levels.hold(look.step, signal, is_partial=look.every > 1)
         sides.append(levels)
     return LazyPair(
         sides[0],
         sides[1],
         decision.channels,
         decision.channels is not None and any(look.step > 1 for look in looks),
+        any(look.every > 1 for look in looks),
         (*post.warnings, *pre.warnings, *decision.warnings),
     )
 
@@ -273,19 +312,24 @@ def open_lazy_pair(
 class _Look:
     """Every n-th pixel of a file, all of them for a small one, with its colours."""
 
-    def __init__(self, image: TiffImage, monitor: Monitor) -> None:
+    def __init__(self, image: TiffImage, monitor: Monitor, quick: bool) -> None:
         self.image = image
-        self.step = 1
+        self.step = self.every = 1
         if image.height * image.width > _MEASURED_WHOLE:
             while max(image.shape) > self.step * _SMALL_SIDE:
                 self.step *= 2
         area = (0, image.height, 0, image.width)
-        self._found = read_samples(image, image.colour, area, self.step, monitor)
+        if quick:
+            self.every += decoded_bytes(image, area, self.step) // _QUICK_BYTES
+        self._found = read_samples(
+            image, image.colour, area, self.step, monitor, every=self.every
+        )
+        self._rows = rows_read(image, area, self.step, self.every)
 
     @property
     def means(self) -> ChannelMeans:
         """The mean of each colour."""
-        found = np.nanmean(self._found, axis=(0, 1), dtype=np.float64)
+        found = np.nanmean(self._found[self._rows], axis=(0, 1), dtype=np.float64)
         means = tuple(float(mean) for mean in np.atleast_1d(found))
         return ChannelMeans(self.image.path.name, self.image.colour, means)
 

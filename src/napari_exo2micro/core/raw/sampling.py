@@ -14,7 +14,7 @@ from napari_exo2micro.core.monitor import Monitor
 from napari_exo2micro.core.raw.blocks import Block, BlockReader
 from napari_exo2micro.core.raw.tiff import TiffImage
 
-__all__ = ["Area", "read_samples", "segment_bytes"]
+__all__ = ["Area", "decoded_bytes", "read_samples", "rows_read", "segment_bytes"]
 
 #: First row, end of rows, first column, end of columns, px of the file.
 Area = tuple[int, int, int, int]
@@ -30,6 +30,8 @@ def read_samples(
     area: Area,
     step: int = 1,
     monitor: Monitor | None = None,
+    *,
+    every: int = 1,
 ) -> NDArray[Any]:
     """Read every `step`-th pixel of every `step`-th row of a window.
 
@@ -48,6 +50,9 @@ def read_samples(
         Distance of the pixels, px; the first one is at (y0, x0).
     monitor : Monitor, optional
         Told the progress, and asked whether to stop.
+    every : int
+        Of a compressed file decode only each `every`-th band of strips or tiles;
+        the rows of the others are 0, see `rows_read`.
 
     Returns
     -------
@@ -62,7 +67,7 @@ def read_samples(
     y0, y1, x0, x1 = area
     monitor = monitor or Monitor()
     shape = (-(-(y1 - y0) // step), -(-(x1 - x0) // step), len(samples))
-    out = np.empty(shape, image.sample_dtype)
+    out = (np.zeros if every > 1 else np.empty)(shape, image.sample_dtype)
 
     def place(block: Block) -> None:
         first = -(-(block.y0 - y0) // step)
@@ -81,7 +86,7 @@ def read_samples(
                     monitor.report(done / len(bands), f"reading {image.path.name}")
                 place(reader.read(top, bottom, x0, x1))
 
-    bands = list(_bands(image, area, step))
+    bands = list(_bands(image, area, step))[::every]
     if image.contiguous is not None or image.across > 1:
         read_all(bands)  # several threads decode the tiles of a band
         return out
@@ -91,6 +96,33 @@ def read_samples(
         for job in jobs:
             job.result()
     return out
+
+
+def rows_read(image: TiffImage, area: Area, step: int, every: int) -> NDArray[np.bool_]:
+    """Return which rows of the result `read_samples` fills.
+
+    Parameters
+    ----------
+    image, area, step, every
+        As `read_samples` takes them.
+
+    Returns
+    -------
+    numpy.ndarray, shape (rows,), bool
+    """
+    y0, y1 = area[:2]
+    rows = np.zeros(-(-(y1 - y0) // step), bool)
+    for top, bottom in list(_bands(image, area, step))[::every]:
+        rows[(top - y0) // step : -(-(bottom - y0) // step)] = True
+    return rows
+
+
+def decoded_bytes(image: TiffImage, area: Area, step: int) -> int:
+    """Return how many bytes `read_samples` decodes; 0 for an uncompressed file."""
+    x0, x1 = area[2:]
+    columns = -(-(x1 - x0) // image.segment_columns) + 1
+    columns = min(columns, image.across)
+    return len(list(_bands(image, area, step))) * columns * segment_bytes(image)
 
 
 def segment_bytes(image: TiffImage) -> int:
