@@ -11,19 +11,12 @@ from napari.components import ViewerModel
 from qtpy.QtCore import QCoreApplication, QEvent, QObject, Signal
 from qtpy.QtWidgets import QWidget
 
-from napari_exo2micro.core.defaults import (
-    PARAMETER_REGISTRY,
-    build_suffix,
-    check_parameters,
-    default_params,
-    non_default_params,
-)
 from napari_exo2micro.core.errors import ParameterError
 from napari_exo2micro.core.folders import output_problem
-from napari_exo2micro.core.parameter import ParameterValue
 from napari_exo2micro.plugin.front_layers import leave_outdated, place_stage
 from napari_exo2micro.plugin.jobs import Job, Jobs
 from napari_exo2micro.plugin.kept_records import KeptRecords
+from napari_exo2micro.plugin.session_params import SessionParams
 from napari_exo2micro.plugin.task_source import (
     TaskSource,
     read_status,
@@ -41,7 +34,7 @@ __all__ = ["Session"]
 _SESSIONS: dict[int, Session] = {}
 
 
-class Session(QObject):
+class Session(SessionParams):
     """What the docks of one viewer share; get it with `Session.of`.
 
     Attributes
@@ -61,7 +54,6 @@ class Session(QObject):
     """
 
     source_changed = Signal()
-    params_changed = Signal(object)
     status_changed = Signal(object)
     results_changed = Signal(int)
     run_ended = Signal(object)
@@ -83,12 +75,12 @@ class Session(QObject):
         #: What the valid results on disk say, as a run returns it; None without any.
         self.stored_result: dict[str, Any] | None = None
         self._status: list[CheckpointStatus] = []
-        self._params = default_params()
         self._task_source: TaskSource | None = None
         self._shown_stage = 1
         self._run_to = 0
         self._has_window = False  # not the window itself: that would keep it alive
         self._checks: list[weakref.WeakMethod[Callable[[], str]]] = []
+        self.params_changed.connect(self.refresh_status)
         application = QCoreApplication.instance()
         if application is not None:
             application.aboutToQuit.connect(self.close)
@@ -217,44 +209,6 @@ class Session(QObject):
             )
         return self._task_source
 
-    # Parameters ----------------------------------------------------------------
-
-    @property
-    def params(self) -> dict[str, ParameterValue]:
-        """All parameters, a copy in the order of the registry."""
-        known = default_params()
-        return {name: self._params.get(name, value) for name, value in known.items()}
-
-    def set_params(self, **values: Any) -> None:
-        """Change parameters by name.
-
-        Raises
-        ------
-        ParameterError
-            When a name is unknown or a value does not fit; nothing is changed.
-        """
-        checked = check_parameters(values)
-        check_parameters({**self.params, **checked})
-        old = self.params
-        changed = tuple(name for name in checked if checked[name] != old[name])
-        if changed:
-            self._params.update(checked)
-            self.params_changed.emit(changed)
-            self.refresh_status()
-
-    def reset_params(self, *names: str) -> None:
-        """Set parameters back to their defaults; all of them when none is named."""
-        chosen = names or tuple(PARAMETER_REGISTRY)
-        self.set_params(**{name: PARAMETER_REGISTRY[name].default for name in chosen})
-
-    def non_default_params(self, stage: int | None = None) -> dict[str, ParameterValue]:
-        """Return the parameters of stages 1..`stage` that differ from defaults."""
-        return non_default_params(self.params, stage)
-
-    def suffix(self, stage: int | None = None) -> str:
-        """Return what the names of a stage's files will end in."""
-        return build_suffix(self.params, stage)
-
     # Which form is in front ------------------------------------------------------
 
     @property
@@ -270,7 +224,7 @@ class Session(QObject):
 
     # Work ------------------------------------------------------------------------
 
-    def refresh_status(self) -> None:
+    def refresh_status(self, _changed: object = None) -> None:
         """Read in the background what is valid, stale or missing."""
         if not (self.sample and self.dye):
             self._on_status(([], None))
