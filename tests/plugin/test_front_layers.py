@@ -88,6 +88,9 @@ def test_a_later_result_that_no_longer_belongs_to_the_run_leaves_the_front(
     place_stage(viewer, 2, stages[2])
     leave_outdated(viewer, "Rock", "DAPI", 2)
     assert shown(viewer) == {"aligned 2", "post", "ring pre", "ring post"}
+    # It comes back as soon as it belongs to the settings again.
+    place_stage(viewer, 4, stages[4])
+    assert shown(viewer) == {"difference"}
     for layer in find_layers(viewer):
         layer.visible = about(layer)["role"] == "post"
     leave_outdated(viewer, "Rock", "DAPI", 2)  # a person's choice that is not outdated

@@ -14,6 +14,7 @@ from napari.layers import Layer
 
 from napari_exo2micro.core.defaults import build_suffix
 from napari_exo2micro.plugin.layers import (
+    KEY,
     LayerSpec,
     about,
     find_layers,
@@ -30,6 +31,7 @@ _PICTURES: tuple[tuple[str, ...], ...] = (
     ("aligned 3", "post"),
     ("difference",),
 )
+_GAVE_WAY = "gave_way"
 _MANAGED = frozenset(role for picture in _PICTURES for role in picture)
 
 
@@ -57,9 +59,14 @@ def place_stage(
         return []
     sample, dye = (str(specs[0].about.get(name, "")) for name in ("sample", "dye"))
     own = find_layers(viewer, sample=sample, dye=dye)
-    before = {str(about(layer).get("role")) for layer in own}
+    # What had to leave the front comes back with its new result.
+    before = {
+        str(about(layer).get("role"))
+        for layer in own
+        if not about(layer).get(_GAVE_WAY, False)
+    }
     placed = place_layers(viewer, specs)
-    if not before:
+    if not own:
         _hide_others(viewer, sample, dye)
         _fit(viewer, specs[0])
     roles = [str(about(layer).get("role")) for layer in placed]
@@ -103,6 +110,7 @@ def leave_outdated(viewer: ViewerModel, sample: str, dye: str, last: int) -> Non
         known = about(layer)
         is_later = _is_managed(str(known.get("role"))) and known.get("stage", 0) > last
         if layer.visible and is_later and _suffix(layer, last) != now:
+            layer.metadata[KEY] = {**known, _GAVE_WAY: True}
             _bring_forward(viewer, sample, dye, picture)
             return
 
