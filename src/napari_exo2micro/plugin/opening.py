@@ -38,7 +38,7 @@ from napari_exo2micro.plugin.result_layers import image_layer, result_specs
 from napari_exo2micro.plugin.session import Session
 from napari_exo2micro.plugin.waiting import main_window, wait_for
 
-__all__ = ["open_path"]
+__all__ = ["open_path", "prepare_levels"]
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +96,7 @@ def _open_raw(path: Path, viewer: ViewerModel | None) -> list[LayerSpec]:
         on_error=_tell,
         quick=viewer is not None and main_window() is not None,
     )
-    _prepare(files, pair, viewer)
+    prepare_levels(files, pair, viewer)
     return specs
 
 
@@ -129,7 +129,9 @@ def _tell(error: RawDataError) -> None:
     show_error(f"{error}; what cannot be read is shown black")
 
 
-def _prepare(files: PairFiles, pair: LazyPair, viewer: ViewerModel | None) -> None:
+def prepare_levels(
+    files: PairFiles, pair: LazyPair, viewer: ViewerModel | None
+) -> None:
     """Make middle levels of compressed files while a person looks at the pair."""
     slow = [levels for levels in (pair.post, pair.pre) if levels.is_slow]
     if not slow or viewer is None or main_window() is None:

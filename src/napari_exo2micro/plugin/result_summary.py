@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
@@ -20,6 +20,10 @@ from napari_exo2micro.plugin.parameter_row import with_titles
 from napari_exo2micro.plugin.session import Session
 from napari_exo2micro.plugin.status_list import is_stored_image
 from napari_exo2micro.plugin.words_label import WordsLabel
+
+if TYPE_CHECKING:
+    from napari_exo2micro.core.raw.lazy import LazyPair
+    from napari_exo2micro.core.raw.pairs import PairFiles
 
 __all__ = ["ResultSummary", "summary_words"]
 
@@ -146,8 +150,12 @@ class ResultSummary(QWidget):
                 "There are no valid results with these settings; press Run all."
             )
 
-    def _on_raw(self, specs: Sequence[LayerSpec]) -> None:
+    def _on_raw(self, opened: tuple[PairFiles, LazyPair, list[LayerSpec]]) -> None:
+        from napari_exo2micro.plugin.opening import prepare_levels
+
+        files, pair, specs = opened
         place_stage(self._session.viewer, 1, specs)
+        prepare_levels(files, pair, self._session.viewer)
 
     def _on_status(self, _lines: object = None) -> None:
         result = self._session.stored_result
@@ -174,11 +182,12 @@ class ResultSummary(QWidget):
 
 def _raw_pair(
     sample: str, dye: str, raw_dir: Path, monitor: Monitor
-) -> Sequence[LayerSpec]:
-    """Return the layers of a raw pair."""
+) -> tuple[PairFiles, LazyPair, list[LayerSpec]]:
+    """Return a raw pair, opened, and its layers."""
     from napari_exo2micro.core.raw import find_pair
     from napari_exo2micro.core.raw.pairs import PairFiles
     from napari_exo2micro.plugin.raw_layers import open_pair
 
     post, pre, _ = find_pair(sample, dye, raw_dir)
-    return open_pair(PairFiles(sample, dye, post, pre), monitor)[1]
+    files = PairFiles(sample, dye, post, pre)
+    return files, *open_pair(files, monitor)
