@@ -140,7 +140,13 @@ def pyramid(image: Raster) -> list[LazyImage]:
 
     def level(number: int) -> LazyImage:
         shape = tuple(-(-side // (1 << number)) for side in image.shape)
-        return LazyImage(shape, image.dtype, lambda window: image.read(window, number))
+
+        def read(window: Window) -> NDArray[Any]:
+            rows, columns = window
+            image.expect(range(rows.start, rows.stop), columns, number)
+            return image.read(window, number)
+
+        return LazyImage(shape, image.dtype, read)
 
     levels = [level(number) for number in range(image.n_levels)]
     base, step = levels[-1], 1

@@ -78,7 +78,7 @@ def read_samples(
 
     def read_all(bands: Sequence[tuple[int, int]], *, tells: bool = True) -> None:
         with BlockReader(image, image.stored(tuple(samples))) as reader:
-            if step > 1:
+            if step > 1 or x1 - x0 < image.width:
                 reader.expect(range(y0, y1, step), x0, x1)
             for done, (top, bottom) in enumerate(bands):
                 monitor.check()
