@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -125,6 +127,23 @@ def test_a_process_of_its_own_serves_one_task(bench: Bench) -> None:
     assert [result["status"] for result in results] == ["complete"] * 2
     pids = bench.pids("A") + bench.pids("DiesOnce")
     assert len(set(pids)) == len(pids) == 3
+
+
+def test_a_script_needs_no_guard_against_its_own_workers(
+    bench: Bench, tmp_path: Path
+) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from batch_loader import load\n"
+        "from napari_exo2micro.core import run_batch\n"
+        "found = run_batch(['A'], ['DAPI'], parallel=True, loader=load, to_stage=1,\n"
+        "    params={'pad': 8}, raw_dir='.', output_dir='out')\n"
+        "print(found[0]['status'])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, script], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert (done.stdout, done.returncode) == ("complete\n", 0), done.stderr
 
 
 def test_a_task_that_hangs_is_ended(

@@ -70,8 +70,7 @@ def run_batch(
     parallel : bool or {'pool', 'subprocess', 'dask'}
         False: one after the other in this process. True or ``'pool'``: in worker
         processes. ``'subprocess'``: in a new process for each task. ``'dask'``:
-        see `scheduler`. A script that uses processes calls this function under
-        ``if __name__ == "__main__":``.
+        see `scheduler`.
     n_workers : int
         How many tasks run at once.
     params : mapping, optional

@@ -33,6 +33,9 @@ __all__ = ["BatchPlan", "plan_batch"]
 #: The last stage whose transform other dyes take over.
 _LAST_SHARED_STAGE = 3
 
+# Tasks that run at once must not all stop when memory runs out: one is the first.
+_MEMORY_STEPS, _MEMORY_STEP = 8, 40_000_000
+
 
 @dataclass(frozen=True, slots=True)
 class BatchPlan:
@@ -119,11 +122,16 @@ def plan_batch(
         register_on=register_on,
         wait_for_lock=wait_for_lock,
         time_limit=timeout_per_task,
-        least_memory=LEAST_MEMORY,
         memory_debug=memory_debug,
     )
     tasks = [
-        replace(common, number=number, sample=sample, dye=dye)
+        replace(
+            common,
+            number=number,
+            sample=sample,
+            dye=dye,
+            least_memory=LEAST_MEMORY + number % _MEMORY_STEPS * _MEMORY_STEP,
+        )
         for number, (sample, dye) in enumerate(present)
     ]
     asked = {dyes} if isinstance(dyes, str) else set(dyes or ())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import re
 import threading
@@ -252,6 +251,8 @@ def run_task(
         `before`, `peak`, `after`) when that was asked for. Whatever goes wrong
         becomes the status: ``'error: ...'``, or ``'stopped: ...'``.
     """
+    from napari_exo2micro.core.free_resources import release_memory
+
     start = time.perf_counter()
     watch = _MemoryDiary() if task.memory_debug else None
     with _collected_warnings() as notes:
@@ -273,6 +274,7 @@ def run_task(
             )
     known = list(result["warnings"])
     result["warnings"] = known + [text for text in notes if text not in known]
+    release_memory()
     result["seconds"] = round(time.perf_counter() - start, 3)
     if watch is not None:
         result["memory"] = watch.close()
@@ -345,7 +347,6 @@ class _MemoryDiary:
         from napari_exo2micro.core.free_resources import private_memory
 
         self._measure = private_memory
-        gc.collect()
         self.before = self.peak = private_memory()
 
     def look(self) -> None:
@@ -354,7 +355,6 @@ class _MemoryDiary:
 
     def close(self) -> dict[str, int]:
         """Return the bytes of all three."""
-        gc.collect()
         after = self._measure()
         return {
             "before": self.before,

@@ -11,10 +11,12 @@ import multiprocessing
 import os
 import pickle
 import signal
+import sys
+import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from multiprocessing.connection import wait
 from typing import Any
@@ -85,13 +87,14 @@ class ProcessExecutor:
 class _Worker:
     """A process and the task that it works on."""
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, *, with_main: bool) -> None:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.process = context.Process(
             target=work, args=(theirs, threads), name="exo2micro worker", daemon=True
         )
-        self.process.start()
+        with nullcontext() if with_main else _without_main():
+            self.process.start()
         theirs.close()  # so that this end notices when the process is gone
         self.task: Task | None = None
         self.has_spoken = False
@@ -141,6 +144,7 @@ class _Run:
         self._leaving: list[_Worker] = []
         self._kill_at = math.inf
         n = min(executor.n_workers, len(tasks)) or 1
+        self._with_main = any(_comes_from_main(task) for task in tasks)
         self._threads = max(1, (os.cpu_count() or 1) // n)
 
     def until_done(self, should_stop: Callable[[], bool]) -> list[dict[str, Any]]:
@@ -187,7 +191,7 @@ class _Run:
             if worker is None:
                 if len(self._workers) >= self._executor.n_workers:
                     return
-                worker = _Worker(self._threads)
+                worker = _Worker(self._threads, with_main=self._with_main)
                 self._workers.append(worker)
             task = self._waiting.popleft()
             self._tries[task.number] = self._tries.get(task.number, 0) + 1
@@ -241,10 +245,12 @@ class _Run:
         if self._kill_at != math.inf:
             status = STOPPED
         elif not worker.has_spoken:
-            status = (
-                f"error: {how} before it began; a script that runs a batch in "
-                "processes has to call it under \"if __name__ == '__main__':\""
-            )
+            status = f"error: {how} before it began"
+            if self._with_main:
+                status += (
+                    "; a script whose own loader runs in processes has to call the "
+                    "batch under \"if __name__ == '__main__':\""
+                )
         elif self._tries[task.number] < _MOST_TRIES:
             self._waiting.append(task)
             self._on_event(TaskEvent.queued(task, f"{how}; it is tried once more"))
@@ -301,6 +307,35 @@ def how_it_ended(code: int | None, times: str = "") -> str:
     if name == "SIGKILL":
         return f"its process was killed{times}, most likely because memory ran out"
     return f"its process was ended{times} by the signal {name}"
+
+
+def _comes_from_main(task: Task) -> bool:
+    """Return whether a worker must import the script that was started."""
+    return getattr(task.loader_function, "__module__", "") == "__main__"
+
+
+_MAIN_LOCK = threading.Lock()
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Start processes that do not import the program that was started.
+
+    It may be a viewer with all that belongs to it, or a script that would begin its
+    work again.
+    """
+    main = sys.modules["__main__"].__dict__
+    with _MAIN_LOCK:
+        kept: dict[str, Any] = {
+            name: main[name] for name in ("__spec__", "__file__") if name in main
+        }
+        main.update(__spec__=None, __file__=None)
+        try:
+            yield
+        finally:
+            for name in ("__spec__", "__file__"):
+                main.pop(name)
+            main.update(kept)
 
 
 def _check_that_tasks_travel(tasks: Sequence[Task]) -> None:

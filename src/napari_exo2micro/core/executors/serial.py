@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -37,7 +36,6 @@ class SerialExecutor:
                 result = result_without_run(task.sample, task.dye, STOPPED)
             else:
                 result = run_task(task, on_event, should_stop)
-                gc.collect()  # maps of the last task's files
             results.append(result)
             on_event(TaskEvent.ended(task.number, result))
         return results

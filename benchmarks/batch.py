@@ -1,0 +1,111 @@
+"""Batches: speed with several workers, cost of an executor, growth of memory.
+
+    python benchmarks/batch.py                        # eight 5000 x 6000 pairs
+    python benchmarks/batch.py 2400x2800 --workers 2
+
+The same eight pairs are run one after the other in this process, by worker processes,
+by a new process for each task, and by dask's workers, each into a folder of its own.
+The table shows the wall time, how much faster than one after the other, what the
+executor costs for each task (worker time beyond the tasks' own, start included), and
+how much private memory grew from the second task to the last one where one process
+runs all. Pairs and results are removed afterwards.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from napari_exo2micro.core.batch import run_batch, summarise_batch
+from napari_exo2micro.core.simulate import write_large_pair
+
+N_TASKS = 8
+KINDS: dict[str, Any] = {
+    "serial": False,
+    "pool": True,
+    "subprocess": "subprocess",
+    "dask": "dask",
+}
+
+
+def make_pairs(folder: Path, shape: tuple[int, int]) -> None:
+    """Make one pair and link it under the names of eight samples."""
+    paths = write_large_pair(
+        folder,
+        "S0",
+        "DAPI",
+        shape,
+        channels="rgb",
+        seed=3,
+        angle_deg=6.0,
+        scale=1.02,
+        shift=(80.0, -50.0),
+    )[:2]
+    for number in range(1, N_TASKS):
+        sample = folder / f"S{number}"
+        sample.mkdir()
+        for path in paths:
+            os.link(path, sample / path.name.replace("S0", sample.name))
+
+
+def measure(kind: str, folder: Path, workers: int) -> tuple[float, str]:
+    """Run the batch in one way; seconds, and a line of the table."""
+    out = folder / f"out-{kind}"
+    start = time.perf_counter()
+    results = run_batch(
+        parallel=KINDS[kind],
+        n_workers=workers,
+        raw_dir=folder / "raw",
+        output_dir=out,
+        checkpoint_format="tiff",
+        memory_debug=True,
+    )
+    seconds = time.perf_counter() - start
+    shutil.rmtree(out)
+    at_once = 1 if kind == "serial" else workers
+    own = sum(result["seconds"] for result in results)
+    cost = (seconds * at_once - own) / len(results)
+    grown = ""
+    if kind == "serial":
+        after = [result["memory"]["after"] for result in results]
+        grown = f"{(after[-1] - after[1]) / 1e6:+.0f} MB"
+    words = summarise_batch(results).sentence()
+    return seconds, f"{own / len(results):8.1f} {cost:9.2f} {grown:>10}   {words}"
+
+
+def main() -> int:
+    """Measure every way that was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("size", nargs="?", default="5000x6000")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--kinds", nargs="*", default=list(KINDS), choices=list(KINDS))
+    arguments = parser.parse_args()
+    rows, columns = (int(part) for part in arguments.size.split("x"))
+    folder = Path(tempfile.mkdtemp(prefix="exo2micro-"))
+    first: float | None = None
+    try:
+        make_pairs(folder / "raw", (rows, columns))
+        print(f"{N_TASKS} pairs of {rows} x {columns}, {arguments.workers} workers")
+        print(
+            "      way  seconds  faster  a task, s  cost, s  memory grew   result",
+            flush=True,
+        )
+        for kind in arguments.kinds:
+            seconds, line = measure(kind, folder, arguments.workers)
+            first = first or seconds
+            print(
+                f"{kind:>10} {seconds:7.1f} {first / seconds:7.2f} {line}", flush=True
+            )
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
