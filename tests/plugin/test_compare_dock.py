@@ -7,16 +7,26 @@ from pathlib import Path
 
 import pytest
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QLineEdit, QPushButton
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QDockWidget,
+    QLabel,
+    QLineEdit,
+    QMainWindow,
+    QPushButton,
+)
 
 from napari_exo2micro.core.defaults import PARAMETER_REGISTRY
 from napari_exo2micro.core.errors import CancelledError, OutputError
 from napari_exo2micro.core.pipeline import SampleDye
 from napari_exo2micro.plugin.compare_dock import CompareDock
 from napari_exo2micro.plugin.compare_table import CompareTable
+from napari_exo2micro.plugin.inspection_dock import InspectionDock
 from napari_exo2micro.plugin.layers import about, find_layers
 from napari_exo2micro.plugin.message import MessageStrip
 from napari_exo2micro.plugin.session import Session
+from napari_exo2micro.plugin.task_source import TaskSource
 from napari_exo2micro.plugin.view import grid
 
 LONG = 60_000
@@ -419,3 +429,182 @@ def test_the_cancelled_error_is_no_message(session, open_dock, monkeypatch):
     dock.choose("boundary_width", "10, 15")
     dock.run()
     assert dock.message.text == ""
+
+
+def test_a_comparison_makes_nothing_in_the_thread_of_the_window(
+    session, open_dock, told, monkeypatch
+):
+    threads = []
+    make = TaskSource.task
+
+    def task(self, params):
+        threads.append(threading.current_thread())
+        return make(self, params)
+
+    monkeypatch.setattr(TaskSource, "task", task)
+    dock = open_dock()
+    dock.choose("boundary_width", "10, 15")
+    dock.run()
+    assert threads
+    assert threading.main_thread() not in threads
+
+
+# Coming and going ----------------------------------------------------------------
+
+
+def docked(widget, qtbot):
+    """Put a widget into a dock; return what closes it as napari does."""
+    window, place = QMainWindow(), QDockWidget()
+    qtbot.addWidget(window)
+    place.setWidget(widget)
+    window.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, place)
+    window.show()
+
+    def close():
+        widget.setParent(None)
+        window.removeDockWidget(place)
+
+    return close
+
+
+def test_a_dock_that_is_closed_takes_its_pictures_away(compared, viewer, qtbot):
+    close = docked(compared.dock, qtbot)
+    with qtbot.waitSignal(Session.of(viewer).results_changed, timeout=LONG):
+        Session.of(viewer).show_results()
+    compared.wait(lambda: find_layers(viewer, "difference"))
+    before = shown(viewer)
+    compared.press("show_side_by_side")
+    compared.wait(lambda: grid(viewer).enabled)
+    close()
+    assert not grid(viewer).enabled
+    assert find_layers(viewer, "compare ") == []
+    assert shown(viewer) == before
+
+
+def test_pictures_on_their_way_to_a_closed_dock_are_dropped(compared, viewer, qtbot):
+    close = docked(compared.dock, qtbot)
+    compared.press("show_side_by_side")
+    close()
+    compared.wait(lambda: not Session.of(viewer).jobs.is_working)
+    assert not grid(viewer).enabled
+    assert find_layers(viewer, "compare ") == []
+
+
+def test_a_hidden_dock_takes_its_pictures_away(compared, viewer):
+    compared.press("show_side_by_side")
+    compared.wait(lambda: grid(viewer).enabled)
+    compared.dock.hide()
+    compared.dock.show()
+    assert grid(viewer).enabled, "it was hidden for a moment only"
+    compared.dock.hide()
+    compared.wait(lambda: not grid(viewer).enabled)
+    assert find_layers(viewer, "compare ") == []
+
+
+def test_a_closed_dock_ends_its_runs(session, open_dock, monkeypatch, qtbot):
+    reached = threading.Event()
+
+    def compare(self, name, values, *, monitor, **_):
+        reached.set()
+        while True:
+            monitor.check()
+            threading.Event().wait(0.01)
+
+    monkeypatch.setattr(SampleDye, "compare", compare)
+    dock = open_dock()
+    close = docked(dock.dock, qtbot)
+    dock.choose("boundary_width", "10, 15")
+    dock.press("run_comparison")
+    dock.wait(reached.is_set)
+    job = session.jobs.exclusive
+    close()
+    assert job.is_cancelled
+    again = open_dock()
+    again.wait(again.button("run_comparison").isEnabled)
+
+
+# One grid ------------------------------------------------------------------------
+
+
+def test_inspection_and_comparison_share_the_grid(compared, viewer, qtbot):
+    session = Session.of(viewer)
+    with qtbot.waitSignal(session.results_changed, timeout=LONG):
+        session.show_results()
+    compared.wait(lambda: not session.jobs.is_working)
+    before = shown(viewer)
+    inspection = InspectionDock(viewer)
+    qtbot.addWidget(inspection)
+    side_by_side = inspection.side_by_side
+    side_by_side.toggle()
+    compared.press("show_side_by_side")
+    compared.wait(lambda: find_layers(viewer, "compare "))
+    assert grid(viewer).enabled
+    assert not side_by_side.is_active
+    side_by_side.stop()
+    assert grid(viewer).enabled, "it is the comparison's by now"
+    side_by_side.toggle()
+    assert side_by_side.is_active
+    assert find_layers(viewer, "compare ") == []
+    assert compared.button("show_side_by_side").text() == "Show side by side"
+    side_by_side.toggle()
+    assert not grid(viewer).enabled
+    assert shown(viewer) == before
+    inspection.close_down()
+
+
+def test_naparis_own_grid_button_takes_the_pictures_away(compared, viewer):
+    compared.press("show_side_by_side")
+    compared.wait(lambda: grid(viewer).enabled)
+    grid(viewer).enabled = False
+    assert find_layers(viewer, "compare ") == []
+    assert not compared.button("show_side_by_side").isChecked()
+
+
+# A value is used -----------------------------------------------------------------
+
+
+def test_a_value_of_another_sample_cannot_be_used(compared, viewer):
+    compared.table.selectRow(1)
+    use = compared.button("use_value")
+    assert use.isEnabled()
+    Session.of(viewer).set_source(sample="Other")
+    assert not use.isEnabled()
+    assert "made of Rock DAPI" in use.toolTip()
+    Session.of(viewer).set_source(sample="Rock")
+    assert use.isEnabled()
+
+
+def test_a_value_of_another_folder_cannot_be_used(compared, viewer, tmp_path):
+    compared.table.selectRow(1)
+    Session.of(viewer).set_source(output_dir=tmp_path / "elsewhere")
+    assert not compared.button("use_value").isEnabled()
+    assert "other folders" in compared.button("use_value").toolTip()
+
+
+def test_a_value_found_with_other_parameters_cannot_be_used(compared, viewer):
+    session, use = Session.of(viewer), compared.button("use_value")
+    compared.table.selectRow(1)
+    session.set_params(scale_percentile=70.0)
+    assert use.isEnabled(), "this is the parameter that was compared"
+    session.set_params(boundary_width=40)
+    assert not use.isEnabled()
+    assert PARAMETER_REGISTRY["boundary_width"].title in use.toolTip()
+    session.reset_params("boundary_width")
+    assert use.isEnabled()
+
+
+def test_what_is_said_of_a_used_value_is_what_is_shown(compared, viewer):
+    session = Session.of(viewer)
+    compared.table.selectRow(1)
+    compared.press("use_value")
+    compared.wait(lambda: "Its results are shown" in compared.message.text)
+    for path in (session.output_dir / "Rock" / "DAPI").rglob("04_*"):
+        path.unlink()
+    compared.table.selectRow(0)
+    compared.press("use_value")
+    compared.wait(lambda: "results" in compared.message.text)
+    assert "is now 40" in compared.message.text
+    assert "up to stage 3 are shown" in compared.message.text
+    shutil.rmtree(session.output_dir)
+    compared.press("use_value")
+    compared.wait(lambda: "It has no results yet" in compared.message.text)

@@ -421,3 +421,17 @@ def test_naparis_own_grid_button_ends_it(dock, viewer):
     grid(viewer).enabled = False
     assert not dock.side_by_side.is_active
     assert visible(viewer) == before
+
+
+def test_names_in_the_fields_go_back_to_what_they_were(dock, viewer):
+    post, pre = dock.pair.layers
+    other = next(one for one in viewer.layers if one not in dock.pair.layers)
+    for one, size in ((post, 20), (other, 30)):
+        one.name_overlay.visible, one.name_overlay.font_size = True, size
+    press(dock, "side_by_side_start")
+    assert pre.name_overlay.visible
+    assert pre.name_overlay.font_size == post.name_overlay.font_size < 20
+    press(dock, "side_by_side_start")
+    assert (post.name_overlay.visible, post.name_overlay.font_size) == (True, 20)
+    assert (other.name_overlay.visible, other.name_overlay.font_size) == (True, 30)
+    assert not pre.name_overlay.visible

@@ -7,16 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from napari.components import ViewerModel
+from qtpy.QtCore import QEvent, QTimer
+from qtpy.QtGui import QHideEvent, QShowEvent
 from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
 from napari_exo2micro.core.errors import Exo2MicroError
 from napari_exo2micro.core.monitor import Monitor
 from napari_exo2micro.plugin.compare_form import CompareForm, words_label
-from napari_exo2micro.plugin.compare_results import (
-    Compared,
-    CompareResults,
-    enable,
-)
+from napari_exo2micro.plugin.compare_request import Compared
+from napari_exo2micro.plugin.compare_results import CompareResults, enable
 from napari_exo2micro.plugin.jobs import Job
 from napari_exo2micro.plugin.message import MessageStrip
 from napari_exo2micro.plugin.session import Session
@@ -50,7 +49,9 @@ class CompareDock(QWidget):
         self._run.setObjectName("run_comparison")
         self._abort = QPushButton("Abort", self)
         self._abort.setObjectName("abort")
-        self._abort.setToolTip("Stop; the rows that are there already stay.")
+        self._abort.setToolTip(
+            "Stop; the rows that are there already stay. Closing this dock stops, too."
+        )
         self._bar = QProgressBar(self)
         self._bar.setObjectName("progress")
         self._bar.setRange(0, 1000)
@@ -73,6 +74,11 @@ class CompareDock(QWidget):
         self._form.changed.connect(self._update)
         self._run.clicked.connect(self.run)
         self._abort.clicked.connect(self._stop)
+        self._is_closed = self._was_docked = False
+        self._hidden = QTimer(self)
+        self._hidden.setSingleShot(True)
+        self._hidden.setInterval(0)
+        self._hidden.timeout.connect(self._on_hidden)
         self._update()
 
     def run(self) -> None:
@@ -81,7 +87,15 @@ class CompareDock(QWidget):
         session, form = self._session, self._form
         try:
             compared = Compared(
-                session.task(), form.entry, form.values, form.to_stage, form.keep
+                source=session.task_source(),
+                sample=session.sample,
+                dye=session.dye,
+                folders=(session.raw_dir, session.output_dir),
+                params=session.params,
+                entry=form.entry,
+                values=form.values,
+                to_stage=form.to_stage,
+                keep=form.keep,
             )
             job = session.jobs.start(
                 _compare,
@@ -105,6 +119,44 @@ class CompareDock(QWidget):
     def save_table(self, path: Path) -> None:
         """Write the table as a CSV file; what goes wrong is said in the dock."""
         self._results.save_table(path)
+
+    # Coming and going -------------------------------------------------------------
+
+    def close_down(self) -> None:
+        """Stop, take the pictures away and follow the viewer no more."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._hidden.stop()
+        self._stop()
+        self._results.close_down()
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Stay when the dock was hidden for a moment only."""
+        super().showEvent(event)
+        self._hidden.stop()
+
+    def hideEvent(self, event: QHideEvent | None) -> None:
+        """Take the pictures away when the dock stays hidden; the runs go on."""
+        super().hideEvent(event)
+        if event is not None and not event.spontaneous() and not self._is_closed:
+            # A dock that is torn off is hidden for a moment, too.
+            self._hidden.start()
+
+    def _on_hidden(self) -> None:
+        if not self.isVisible() and not self._is_closed:
+            self._results.stop()
+
+    def event(self, event: QEvent | None) -> bool:
+        """Learn that the dock was closed: napari takes the widget out of it."""
+        if event is not None and event.type() == QEvent.Type.ParentChange:
+            if self.parent() is not None:
+                self._was_docked = True
+            elif self._was_docked:
+                self.close_down()
+        return super().event(event)
+
+    # How a comparison goes on -----------------------------------------------------
 
     def _stop(self) -> None:
         if self._job is not None:
@@ -143,7 +195,7 @@ class CompareDock(QWidget):
 
 def _compare(compared: Compared, monitor: Monitor, send: Callable[[Any], None]) -> None:
     """Run the comparison; send the result of each value."""
-    compared.task.compare(
+    compared.source.task(compared.params).compare(
         compared.entry.name,
         compared.values,
         keep=compared.keep,

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from napari.components import ViewerModel
 from napari.layers import Image, Layer
-from qtpy.QtCore import QObject
+from qtpy.QtCore import QObject, Signal
 
 from napari_exo2micro.core.defaults import PARAMETER_REGISTRY
 from napari_exo2micro.core.monitor import Monitor
@@ -21,6 +20,7 @@ from napari_exo2micro.plugin.layers import (
     find_layers,
     remove_layers,
 )
+from napari_exo2micro.plugin.session import Session
 from napari_exo2micro.plugin.side_by_side import SideBySide
 from napari_exo2micro.plugin.view import canvas_size, grid, move_camera
 
@@ -125,16 +125,30 @@ class ComparePictures(QObject):
 
     Parameters
     ----------
-    viewer : ViewerModel
-        Whose layers they are.
+    session : Session
+        In whose viewer they are shown.
     parent : QObject, optional
         As for any object.
+
+    Attributes
+    ----------
+    changed : Signal()
+        They were shown, or taken away.
     """
 
-    def __init__(self, viewer: ViewerModel, parent: QObject | None = None) -> None:
+    changed = Signal()
+
+    def __init__(self, session: Session, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self._viewer = viewer
-        self.grid = SideBySide(viewer, self)
+        self._viewer = session.viewer
+        self._grid = SideBySide.of(session)
+        self._is_shown = False
+        self._grid.changed.connect(self._on_grid)
+
+    @property
+    def is_active(self) -> bool:
+        """Whether pictures are shown."""
+        return self._grid.is_used_by(self)
 
     def show(self, specs: Sequence[Sequence[LayerSpec]]) -> list[Layer]:
         """Show each value's layers in a field of its own; others are hidden.
@@ -153,12 +167,10 @@ class ComparePictures(QObject):
         # At the bottom: napari's grid counts the layers from there, hidden ones too.
         for place, layer in enumerate(layers):
             self._viewer.layers.insert(place, layer)
-        self.grid.start(layers)
+        self._start(layers)
         grid(self._viewer).stride = len(filled[0])
         for layer in layers:
-            overlay = getattr(layer, "name_overlay", None)
-            if overlay is not None:
-                overlay.visible = not self._is_below(layer)
+            self._grid.name(layer, not self._is_below(layer))
         if empty:
             self._look_at(filled[0][0])
         return layers
@@ -174,23 +186,31 @@ class ComparePictures(QObject):
         own = find_layers(self._viewer, f"{_ROLE}{number} ")
         if not own:
             return False
-        self.grid.start(own)
+        self._start(own)
         grid(self._viewer).stride = len(self._viewer.layers)
-        return True
-
-    def show_all(self) -> bool:
-        """Show the pictures of all values again; False when there are none."""
-        layers = find_layers(self._viewer, _ROLE)
-        if not layers:
-            return False
-        self.grid.start(layers)
-        grid(self._viewer).stride = 2 if any(map(self._is_below, layers)) else 1
         return True
 
     def close(self) -> None:
         """Remove the pictures, and show what was shown before."""
-        self.grid.stop()
+        self._is_shown = False
+        self._grid.stop(self)
         remove_layers(self._viewer, _ROLE)
+
+    def close_down(self) -> None:
+        """Remove the pictures, and follow the viewer no more."""
+        self.close()
+        self._grid.changed.disconnect(self._on_grid)
+
+    def _start(self, layers: list[Layer]) -> None:
+        self._grid.start(layers, self)
+        self._is_shown = True
+
+    def _on_grid(self) -> None:
+        """Leave nothing behind when another comparison or napari's button ends it."""
+        if self._is_shown and not self.is_active:
+            self._is_shown = False
+            remove_layers(self._viewer, _ROLE)
+        self.changed.emit()
 
     def _look_at(self, spec: LayerSpec) -> None:
         """Let the section fill each field, without the padding around it."""

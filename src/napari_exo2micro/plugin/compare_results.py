@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from qtpy.QtWidgets import (
     QComboBox,
@@ -16,9 +14,9 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_exo2micro.core.errors import Exo2MicroError
+from napari_exo2micro.core.errors import Exo2MicroError, ParameterError
 from napari_exo2micro.core.monitor import Monitor
-from napari_exo2micro.core.parameter import Parameter, ParameterValue
+from napari_exo2micro.core.value_text import value_words
 from napari_exo2micro.plugin.compare_form import words_label
 from napari_exo2micro.plugin.compare_pictures import (
     DIFFERENCE,
@@ -26,15 +24,14 @@ from napari_exo2micro.plugin.compare_pictures import (
     ComparePictures,
     picture_specs,
 )
+from napari_exo2micro.plugin.compare_request import Compared
 from napari_exo2micro.plugin.compare_table import CompareTable
+from napari_exo2micro.plugin.jobs import Job
 from napari_exo2micro.plugin.layers import LayerSpec
 from napari_exo2micro.plugin.message import MessageStrip
 from napari_exo2micro.plugin.session import Session
 
-if TYPE_CHECKING:
-    from napari_exo2micro.core.pipeline import SampleDye
-
-__all__ = ["CompareResults", "Compared", "enable"]
+__all__ = ["CompareResults", "enable"]
 
 _NOTHING = "Run a comparison first."
 _NO_FILES = (
@@ -42,31 +39,6 @@ _NO_FILES = (
     "and run it again to see its pictures."
 )
 _NO_ROW = "Click on a row of the table first."
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Compared:
-    """What a comparison was made of.
-
-    Attributes
-    ----------
-    task : SampleDye
-        With the other parameters.
-    entry : Parameter
-        The parameter that was given several values.
-    values : sequence
-        Its values.
-    to_stage : int
-        The last stage of each run.
-    keep : bool
-        Whether the files of each value stay.
-    """
-
-    task: SampleDye
-    entry: Parameter
-    values: Sequence[ParameterValue]
-    to_stage: int
-    keep: bool
 
 
 class CompareResults(QWidget):
@@ -90,7 +62,10 @@ class CompareResults(QWidget):
         self._session, self._message = session, message
         self._compared: Compared | None = None
         self._folder: Path | None = None
-        self._pictures = ComparePictures(session.viewer, self)
+        self._loading: Job | None = None
+        self._used = ""
+        self._stages: set[int] = set()
+        self._pictures = ComparePictures(session, self)
         self._title = words_label("compared")
         self._table = CompareTable(self)
         self._note = words_label("note")
@@ -105,11 +80,12 @@ class CompareResults(QWidget):
         self._save = _button("save_table", "Save table …")
         self._arrange()
         session.source_changed.connect(self._on_source)
+        session.params_changed.connect(self._update)
         self._table.itemSelectionChanged.connect(self._update)
         self._table.opened.connect(self._open)
         self._show.clicked.connect(self._toggle)
         self._what.activated.connect(self._on_what)
-        self._pictures.grid.changed.connect(self._update)
+        self._pictures.changed.connect(self._update)
         self._use.clicked.connect(self._use_value)
         self._save.clicked.connect(self._ask_where_to_save)
         self._update()
@@ -141,10 +117,11 @@ class CompareResults(QWidget):
         """Show the values that wait for their runs."""
         self._pictures.close()
         self._compared = compared
-        task, entry = compared.task, compared.entry
+        entry = compared.entry
         self._table.begin(entry, compared.values, self._session.params[entry.name])
         self._title.setText(
-            f"{task.sample} {task.dye}: {entry.title}, up to stage {compared.to_stage}"
+            f"{compared.sample} {compared.dye}: {entry.title}, "
+            f"up to stage {compared.to_stage}"
         )
         difference = compared.to_stage >= 4
         self._what.setEnabled(difference)
@@ -166,15 +143,25 @@ class CompareResults(QWidget):
 
     # Pictures --------------------------------------------------------------------
 
+    def stop(self) -> None:
+        """Take the pictures away, also those that are on their way."""
+        if self._loading is not None:
+            self._loading.cancel()
+        self._pictures.close()
+
+    def close_down(self) -> None:
+        """Stop, and follow the viewer no more."""
+        self.stop()
+        self._pictures.close_down()
+
     def _toggle(self) -> None:
-        if self._pictures.grid.is_active:
+        if self._pictures.is_active:
             self._pictures.close()
-            self._update()
         else:
             self._load_pictures(-1)
 
     def _on_what(self, _index: int = 0) -> None:
-        if self._pictures.grid.is_active:
+        if self._pictures.is_active:
             self._load_pictures(-1)
 
     def _open(self, number: int) -> None:
@@ -183,14 +170,14 @@ class CompareResults(QWidget):
             return
         if not self._compared.keep:
             self._message.note(_NO_FILES)
-        elif not (self._pictures.grid.is_active and self._pictures.show_one(number)):
+        elif not (self._pictures.is_active and self._pictures.show_one(number)):
             self._load_pictures(number)
 
     def _load_pictures(self, number: int) -> None:
         if self._compared is None:
             return
         self._message.clear()
-        self._session.jobs.start(
+        self._loading = self._session.jobs.start(
             _load,
             title="opening the pictures",
             on_result=self._on_pictures,
@@ -226,21 +213,50 @@ class CompareResults(QWidget):
         compared = self._compared
         if row is None or compared is None:
             return
-        self._session.set_params(**{compared.entry.name: row.value})
-        known = compared.keep and row.state != "failed"
-        self._message.note(
-            f"The parameter '{compared.entry.title}' now has this value. "
-            + ("Its results are shown." if known else "Run the stages to see more.")
-        )
-        self._pictures.close()
-        if known:
-            self._session.show_results(on_error=self._message.error)
+        if problem := compared.differs_from(self._session):
+            self._message.error(problem)
+            return
+        entry = compared.entry
+        try:
+            self._session.set_params(**{entry.name: row.value})
+            self.stop()
+            job = self._session.show_results(
+                on_error=self._message.error, on_result=self._on_shown
+            )
+        except ParameterError as error:
+            self._message.error(str(error))
+            return
+        # What it sends arrives after this: it is delivered to this thread later.
+        job.sent.connect(self._on_stage_shown)
+        words = f"The parameter '{entry.title}' is now {value_words(row.value)}."
+        self._used, self._stages = words, set()
+        self._message.note(words)
+
+    def _on_stage_shown(self, sent: tuple[int, list[LayerSpec]]) -> None:
+        number, specs = sent
+        if specs:
+            self._stages.add(number)
+
+    def _on_shown(self, _count: int) -> None:
+        """Say what is shown of the value that is used now."""
+        wanted = 0 if self._compared is None else self._compared.to_stage
+        missing = [n for n in range(1, wanted + 1) if n not in self._stages]
+        if not missing:
+            shown = "Its results are shown."
+        elif missing[0] == 1:
+            shown = "It has no results yet: run the stages to see them."
+        else:
+            shown = (
+                f"Its results up to stage {missing[0] - 1} are shown: run the stages "
+                "from there on to see more."
+            )
+        self._message.note(f"{self._used} {shown}")
 
     def _ask_where_to_save(self) -> None:
         compared = self._compared
         if compared is None:
             return
-        name = f"{compared.task.sample}_{compared.task.dye}_{compared.entry.name}.csv"
+        name = f"{compared.sample}_{compared.dye}_{compared.entry.name}.csv"
         start = (self._folder or Path.home()) / name
         chosen, _ = QFileDialog.getSaveFileName(
             self, "Save table", str(start), "Tables (*.csv)"
@@ -261,8 +277,8 @@ class CompareResults(QWidget):
                 path,
                 compared.entry.name,
                 self._table.rows,
-                sample=compared.task.sample,
-                dye=compared.task.dye,
+                sample=compared.sample,
+                dye=compared.dye,
                 to_stage=compared.to_stage,
             )
         except Exo2MicroError as error:
@@ -274,11 +290,11 @@ class CompareResults(QWidget):
     # What can be pressed -------------------------------------------------------------
 
     def _on_source(self) -> None:
-        self._pictures.close()
+        self.stop()
         self._update()
 
     def _update(self, *_: object) -> None:
-        compared, active = self._compared, self._pictures.grid.is_active
+        compared, active = self._compared, self._pictures.is_active
         row = self._table.row_at(self._table.currentRow())
         why = "" if self.done else _NOTHING
         lost = "" if compared is None or compared.keep else _NO_FILES
@@ -292,7 +308,9 @@ class CompareResults(QWidget):
         self._show.setText("Stop side by side" if active else "Show side by side")
         enable(
             self._use,
-            why or ("" if row is not None else _NO_ROW),
+            why
+            or (compared.differs_from(self._session) if compared else "")
+            or ("" if row is not None else _NO_ROW),
             "Give the parameter the value of the row that is marked.",
         )
         enable(self._save, why, "Save the table as a CSV file.")
@@ -305,7 +323,7 @@ def _load(
     compared: Compared, count: int, picture: str, number: int, monitor: Monitor
 ) -> tuple[Compared, int, list[list[LayerSpec]]]:
     """Return the layers of the values that have run."""
-    task, name = compared.task, compared.entry.name
+    task, name = compared.source.task(compared.params), compared.entry.name
     values = compared.values[:count]
     return compared, number, picture_specs(task, name, values, picture, monitor)
 
