@@ -9,7 +9,8 @@ the size above. Each line is measured in a process of its own, in a window that 
 already there: seconds until the picture is drawn, the modules that are imported
 included ("first": files dropped from the system's cache before; "again": layers
 removed and opened once more), the processor's time of "first", which a busy machine
-changes less, the growth of private memory (RssAnon) and of resident memory (which counts pages of mapped files that the system may drop).
+changes less, the growth of private memory (RssAnon) and of resident memory (which
+counts pages of mapped files that the system may drop).
 `viewer_blink.py` measures looking around.
 """
 
