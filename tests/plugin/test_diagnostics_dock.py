@@ -2,12 +2,14 @@
 
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 from qtpy.QtCore import QPoint, QPointF, Qt
-from qtpy.QtWidgets import QLabel, QPushButton, QScrollArea, QWidget
+from qtpy.QtWidgets import QFileDialog, QLabel, QPushButton, QScrollArea, QWidget
 
 from napari_exo2micro.core.defaults import PARAMETER_REGISTRY
 from napari_exo2micro.core.diagnostics import (
@@ -20,6 +22,7 @@ from napari_exo2micro.plugin.message import MessageStrip
 from napari_exo2micro.plugin.plot_list import PlotList
 from napari_exo2micro.plugin.plot_view import PlotView
 from napari_exo2micro.plugin.session import Session
+from napari_exo2micro.plugin.task_source import TaskSource
 
 LONG = 60_000
 
@@ -255,12 +258,15 @@ def test_saved_pictures_have_the_size_of_the_files_of_a_run(
     dock.choose("ratio_histogram")
     shown = dock.view.widget().size()
     dock.dock.save_picture(tmp_path / "mine")
+    assert not dock.button("save_picture").isEnabled()
+    dock.wait(dock.button("save_picture").isEnabled)
     assert dock.message.text == f"Saved as {tmp_path / 'mine.png'}"
     written = finished.task()._check_path("ratio_histogram")
     with Image.open(written) as expected, Image.open(tmp_path / "mine.png") as found:
         assert np.array_equal(np.asarray(expected), np.asarray(found))
     assert dock.view.widget().size() == shown
     dock.dock.save_picture(tmp_path / "mine.docx")
+    dock.wait(dock.button("save_picture").isEnabled)
     assert dock.message.level == "error"
     assert "must end in .png, .pdf or .svg" in dock.message.text
 
@@ -269,11 +275,92 @@ def test_full_size_opens_a_window(finished, open_dock):
     dock = open_dock()
     dock.wait(lambda: dock.view.figure is not None)
     dock.qtbot.mouseClick(dock.button("full_size"), Qt.MouseButton.LeftButton)
+    dock.wait(lambda: dock.dock.findChild(QScrollArea, "full_size_window"))
     window = dock.dock.findChild(QScrollArea, "full_size_window")
     assert window.isVisible()
     assert window.windowTitle() == "Before and after alignment"
     assert window.widget().pixmap().width() > 600
     window.close()
+
+
+@pytest.mark.parametrize("button", ["save_picture", "full_size"])
+def test_the_window_goes_on_while_a_plot_is_drawn_at_full_size(
+    finished, open_dock, tmp_path, monkeypatch, button
+):
+    dock = open_dock()
+    dock.wait(lambda: dock.list.entries)
+    dock.choose("excess_heatmap")
+    figure, canvas = dock.view.figure, dock.view.widget()
+    dock.wait(lambda: not dock.view._settled.isActive())
+    resolution = figure.dpi
+    began, goes_on, threads = threading.Event(), threading.Event(), []
+    draw = Figure.draw
+
+    def slow_draw(self, renderer):
+        threads.append(threading.current_thread())
+        began.set()
+        assert goes_on.wait(LONG / 1000)
+        draw(self, renderer)
+
+    monkeypatch.setattr(Figure, "draw", slow_draw)
+    path = tmp_path / "plot.png"
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(path), ""))
+    dock.qtbot.mouseClick(dock.button(button), Qt.MouseButton.LeftButton)
+    dock.wait(began.is_set)
+    # What would draw the same figure meanwhile waits.
+    dock.view.redraw()
+    dock.dock.resize(dock.dock.width() - 60, dock.dock.height())
+    dock.qtbot.wait(150)
+    assert not dock.button("save_picture").isEnabled()
+    assert not dock.button("full_size").isEnabled()
+    assert threading.main_thread() not in threads
+    goes_on.set()
+    dock.wait(dock.button(button).isEnabled)
+    if button == "save_picture":
+        dock.wait(path.is_file)
+    else:
+        dock.wait(lambda: dock.dock.findChild(QScrollArea, "full_size_window"))
+    monkeypatch.undo()
+    assert figure.canvas is canvas
+    assert figure.dpi < resolution, "it fits the narrower dock"
+    dock.click_at(40.0, 56.0)
+    assert dock.button("use_scale").isEnabled()
+
+
+def test_a_plot_that_goes_while_it_is_saved_is_saved(finished, open_dock, tmp_path):
+    dock = open_dock()
+    dock.wait(lambda: dock.view.figure is not None)
+    dock.dock.save_picture(tmp_path / "plot.pdf")
+    finished.set_source(output_dir=tmp_path / "elsewhere")
+    dock.wait(lambda: dock.view.figure is None)
+    dock.wait(lambda: not finished.jobs.is_working)
+    assert (tmp_path / "plot.pdf").is_file()
+    assert not dock.button("save_picture").isEnabled()
+
+
+def test_the_plots_are_looked_for_outside_the_thread_of_the_window(
+    finished, open_dock, monkeypatch
+):
+    threads = []
+    make = TaskSource.task
+
+    def task(self, params):
+        threads.append(threading.current_thread())
+        return make(self, params)
+
+    monkeypatch.setattr(TaskSource, "task", task)
+    dock = open_dock()
+    dock.wait(lambda: dock.view.figure is not None)
+    assert threads
+    assert threading.main_thread() not in threads
+
+
+def test_words_instead_of_a_plot_are_shown_as_they_are(qtbot):
+    view = PlotView()
+    qtbot.addWidget(view)
+    view.show_note("run <b>stage 2</b>")
+    label = view.findChild(QLabel, "plot_missing")
+    assert label.textFormat() == Qt.TextFormat.PlainText
 
 
 @pytest.mark.parametrize("width", [350, 500, 700, 900])

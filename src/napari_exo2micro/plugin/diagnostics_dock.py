@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari.components import ViewerModel
 from qtpy.QtCore import QSize, Qt, QTimer
-from qtpy.QtGui import QResizeEvent, QShowEvent
+from qtpy.QtGui import QImage, QPixmap, QResizeEvent, QShowEvent
 from qtpy.QtWidgets import (
     QFileDialog,
     QHBoxLayout,
@@ -33,7 +35,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from napari_exo2micro.core.diagnostic_figures import FigureEntry
-    from napari_exo2micro.core.pipeline import SampleDye
+    from napari_exo2micro.core.parameter import ParameterValue
+    from napari_exo2micro.plugin.task_source import TaskSource
 
 __all__ = ["DiagnosticsDock"]
 
@@ -74,6 +77,7 @@ class DiagnosticsDock(QWidget):
         self._wanted = ""
         self._shown: tuple[Any, str] | None = None
         self._folder: Path | None = None
+        self._full_title = ""
         self._due = True
         self._narrow = False
         self._message = MessageStrip(self)
@@ -189,7 +193,7 @@ class DiagnosticsDock(QWidget):
         self._due = False
         session = self._session
         try:
-            task = session.task()
+            source = session.task_source()
         except Exo2MicroError:
             self._list.set_entries(())
             self._show_nothing(_NOTHING_CHOSEN)
@@ -203,7 +207,8 @@ class DiagnosticsDock(QWidget):
             on_error=self._on_error,
             newest=f"diagnostics {id(self)}",
             show_progress=False,
-            task=task,
+            source=source,
+            params=session.params,
             name=self._wanted,
             narrow=self._is_narrow(),
         )
@@ -234,8 +239,7 @@ class DiagnosticsDock(QWidget):
             self._show_nothing(entry.note)
             self._run.setVisible(True)
         self._caption.set_texts(entry.caption, entry.good, entry.bad)
-        for button in (self._save, self._enlarge):
-            button.setEnabled(self._view.figure is not None)
+        self._update_buttons()
 
     def _on_error(self, text: str) -> None:
         self._state.clear()
@@ -249,8 +253,11 @@ class DiagnosticsDock(QWidget):
         self._caption.set_texts("", "", "")
         self._tell("")
         self._run.hide()
+        self._update_buttons()
+
+    def _update_buttons(self) -> None:
         for button in (self._save, self._enlarge):
-            button.setEnabled(False)
+            button.setEnabled(self._view.can_lend)
 
     def _tell(self, text: str, level: str = "note") -> None:
         if not text:
@@ -306,25 +313,59 @@ class DiagnosticsDock(QWidget):
             self.save_picture(Path(chosen))
 
     def save_picture(self, path: Path) -> None:
-        """Write the plot that is shown; what goes wrong is said in the dock."""
-        if not path.suffix:
-            path = path.with_suffix(".png")
-        try:
-            self._view.save(path)
-        except Exo2MicroError as error:
-            self._message.error(str(error))
-        else:
-            self._folder = path.parent
-            self._message.note(f"Saved as {path}")
+        """Write the plot that is shown; how it went is said in the dock."""
+        if not self._view.can_lend:
+            return
+        loan, take_back = self._view.lend()
+        self._lend(
+            loan.save,
+            take_back,
+            title="saving a plot",
+            on_result=self._on_saved,
+            path=path if path.suffix else path.with_suffix(".png"),
+        )
+
+    def _on_saved(self, path: Path) -> None:
+        self._folder = path.parent
+        self._message.note(f"Saved as {path}")
 
     def _open_full_size(self) -> None:
+        loan, take_back = self._view.lend()
+        self._full_title = self._list.current_title
+        self._lend(
+            loan.image,
+            take_back,
+            title="drawing a plot at full size",
+            on_result=self._show_full_size,
+        )
+
+    def _lend(
+        self, work: Callable[..., Any], take_back: Callable[[], None], **how: Any
+    ) -> None:
+        """Work with the figure in the background; it goes back afterwards."""
+
+        def ended() -> None:
+            take_back()
+            with contextlib.suppress(RuntimeError):  # the dock was closed
+                self._update_buttons()
+
+        self._session.jobs.start(
+            work,
+            on_error=self._message.error,
+            on_finished=ended,
+            show_progress=False,
+            **how,
+        )
+        self._update_buttons()
+
+    def _show_full_size(self, image: QImage) -> None:
         window = QScrollArea(self)
         window.setObjectName("full_size_window")
         window.setWindowFlag(Qt.WindowType.Window)
         window.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        window.setWindowTitle(self._list.current_title)
+        window.setWindowTitle(self._full_title)
         picture = QLabel()
-        picture.setPixmap(self._view.picture())
+        picture.setPixmap(QPixmap.fromImage(image))
         window.setWidget(picture)
         screen = self.screen()
         room = screen.availableSize() if screen is not None else self.size()
@@ -332,10 +373,17 @@ class DiagnosticsDock(QWidget):
         window.show()
 
 
-def _draw(task: SampleDye, name: str, narrow: bool, monitor: Monitor) -> _Drawn:
+def _draw(
+    source: TaskSource,
+    params: Mapping[str, ParameterValue],
+    name: str,
+    narrow: bool,
+    monitor: Monitor,
+) -> _Drawn:
     """Return the plots there are and the one asked for, or else the first one."""
     from napari_exo2micro.core.diagnostic_figures import available_figures, draw_figure
 
+    task = source.task(params)
     entries = tuple(available_figures(task))
     monitor.check()
     named = [entry for entry in entries if entry.name == name]

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import io
-from pathlib import Path
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QSize, Qt, QTimer, Signal
-from qtpy.QtGui import QPixmap, QResizeEvent
+from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QFrame, QLabel, QScrollArea, QScrollBar, QWidget
 
 if TYPE_CHECKING:
     from matplotlib.backend_bases import MouseEvent
     from matplotlib.figure import Figure
 
-    from napari_exo2micro.plugin.plot_canvas import PlotCanvas
+    from napari_exo2micro.plugin.plot_canvas import Loan, PlotCanvas
 
 __all__ = ["PlotView"]
 
@@ -90,6 +89,7 @@ class PlotView(QScrollArea):
         self._canvas = None
         label = QLabel(text)
         label.setObjectName("plot_missing")
+        label.setTextFormat(Qt.TextFormat.PlainText)
         label.setWordWrap(True)
         label.setAlignment(Qt.AlignmentFlag.AlignCenter)
         label.setMargin(16)
@@ -101,25 +101,23 @@ class PlotView(QScrollArea):
         if self._canvas is not None:
             self._canvas.draw_idle()  # type: ignore[no-untyped-call]
 
-    def save(self, path: Path) -> None:
-        """Write the figure; see `core.plotting.saving.save_figure`.
+    @property
+    def can_lend(self) -> bool:
+        """Whether there is a figure that nobody else works with."""
+        return self._canvas is not None and not self._canvas.is_lent
+
+    def lend(self) -> tuple[Loan, Callable[[], None]]:
+        """Return the figure for work in another thread, and what takes it back.
 
         Raises
         ------
-        OutputError
-            If the format is unknown or the file cannot be written.
+        RuntimeError
+            When there is none, or it is lent already: ask `can_lend`.
         """
-        if self._canvas is not None:
-            self._canvas.print_to(path)
-
-    def picture(self) -> QPixmap:
-        """Return the figure at full size; empty without one."""
-        pixmap = QPixmap()
-        if self._canvas is not None:
-            memory = io.BytesIO()
-            self._canvas.print_to(memory)
-            pixmap.loadFromData(memory.getvalue(), "PNG")
-        return pixmap
+        canvas = self._canvas
+        if canvas is None or canvas.is_lent:
+            raise RuntimeError("there is no figure to lend")
+        return canvas.lend(), canvas.take_back
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:
         """Fit the figure when the size has settled: drawing takes its time."""
