@@ -123,6 +123,16 @@ def test_lenient_runs_the_rest_and_tells_the_reasons(pad_all) -> None:
     assert missing[0].text == results[1]["status"]
 
 
+def test_nothing_to_run_leaves_nothing(
+    pad_all, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = set(tmp_path.rglob("*"))
+    results = pad_all("CD070", "Cy5", strict_dyes=False)
+    assert [result["status"].partition(":")[0] for result in results] == ["skipped"]
+    assert set(tmp_path.rglob("*")) == before
+
+
 def test_one_name_will_do(pad_all) -> None:
     assert pairs(pad_all("CD071", "DAPI")) == [("CD071", "DAPI")]
 
@@ -222,7 +232,7 @@ def test_the_run_log_has_a_header_for_the_batch_and_its_problems(
 ) -> None:
     pad_all(["CD070"], ["DAPI", "Cy5"], strict_dyes=False)
     text = "\n".join(read_log_tail(tmp_path / "out"))
-    assert "batch of 1 tasks" in text
+    assert "batch, tasks: 1" in text
     assert "CD070 / Cy5: skipped: " in text
     assert "2 tasks: 1 complete, 1 skipped" in text
 

@@ -198,10 +198,13 @@ def run_plan(
     board = _Board(plan, monitor or Monitor(), on_event)
     try:
         _check(plan, executor, force_run)
-        output_dir = plan.tasks[0].output_dir if plan.tasks else "."
-        title = f"batch of {len(plan.tasks)} tasks"
-        details = _details(plan, executor)
-        with run_log(output_dir, title=title, details=details) as log:
+        if not plan.tasks:
+            return board.run(executor)
+        with run_log(
+            plan.tasks[0].output_dir,
+            title=f"batch, tasks: {len(plan.tasks)}",
+            details=_details(plan, executor),
+        ) as log:
             results = board.run(executor)
             summary = summarise_batch(results)
             for problem in summary.problems:
@@ -231,8 +234,6 @@ def _check(plan: BatchPlan, executor: Executor, force_run: bool) -> None:
 
 def _details(plan: BatchPlan, executor: Executor) -> dict[str, object]:
     """Return what the run log's header tells of a batch."""
-    if not plan.tasks:
-        return {}
     first = plan.tasks[0]
     tasks = ", ".join(f"{task.sample} / {task.dye}" for task in plan.tasks)
     return {
