@@ -19,6 +19,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from multiprocessing.connection import wait
+from multiprocessing.context import BaseContext
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 from napari_exo2micro.core.errors import ParameterError
@@ -38,6 +40,7 @@ _TICK = 0.1  # s between two looks at time limits and the wish to stop
 GRACE = 15.0  # s that a stopped task has to come to its next window
 PATIENCE = 5.0  # s beyond its time limit that a task has for the same
 _MOST_TRIES = 2
+_PRELOADED = "napari_exo2micro.core.pipeline"
 
 
 class ProcessExecutor:
@@ -87,10 +90,9 @@ class ProcessExecutor:
 class _Worker:
     """A process and the task that it works on."""
 
-    def __init__(self, threads: int, *, with_main: bool) -> None:
-        context = multiprocessing.get_context("spawn")
+    def __init__(self, context: BaseContext, threads: int, *, with_main: bool) -> None:
         self.connection, theirs = context.Pipe()
-        self.process = context.Process(
+        self.process: BaseProcess = context.Process(  # type: ignore[attr-defined]
             target=work, args=(theirs, threads), name="exo2micro worker", daemon=True
         )
         with nullcontext() if with_main else _without_main():
@@ -145,6 +147,7 @@ class _Run:
         self._kill_at = math.inf
         n = min(executor.n_workers, len(tasks)) or 1
         self._with_main = any(_comes_from_main(task) for task in tasks)
+        self._context = _context(executor._tasks_per_worker)
         self._threads = max(1, (os.cpu_count() or 1) // n)
 
     def until_done(self, should_stop: Callable[[], bool]) -> list[dict[str, Any]]:
@@ -191,7 +194,9 @@ class _Run:
             if worker is None:
                 if len(self._workers) >= self._executor.n_workers:
                     return
-                worker = _Worker(self._threads, with_main=self._with_main)
+                worker = _Worker(
+                    self._context, self._threads, with_main=self._with_main
+                )
                 self._workers.append(worker)
             task = self._waiting.popleft()
             self._tries[task.number] = self._tries.get(task.number, 0) + 1
@@ -307,6 +312,20 @@ def how_it_ended(code: int | None, times: str = "") -> str:
     if name == "SIGKILL":
         return f"its process was killed{times}, most likely because memory ran out"
     return f"its process was ended{times} by the signal {name}"
+
+
+def _context(tasks_per_worker: int) -> BaseContext:
+    """Return how processes are started.
+
+    A process for each task would load the libraries each time, which takes longer
+    than a second. Where it can be done safely, processes are copies of one that has
+    loaded them and never does anything else.
+    """
+    if tasks_per_worker > 1 or sys.platform != "linux":
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([_PRELOADED])
+    return context
 
 
 def _comes_from_main(task: Task) -> bool:
