@@ -449,6 +449,38 @@ def test_a_comparison_makes_nothing_in_the_thread_of_the_window(
     assert threading.main_thread() not in threads
 
 
+# What may not be run -----------------------------------------------------------------
+
+
+class Form:
+    """A form that shows what is no value."""
+
+    def check(self):
+        return "boundary width: -5 is no value"
+
+
+def test_what_a_form_refuses_is_not_compared(session, open_dock, told):
+    form = Form()
+    session.add_check(form.check)
+    dock = open_dock()
+    dock.choose("boundary_width", "10, 15")
+    dock.press("run_comparison")
+    assert not session.jobs.is_busy
+    assert dock.message.level == "error"
+    assert dock.message.text == form.check()
+    assert dock.table.rowCount() == 0
+
+
+def test_a_folder_that_takes_no_results_is_not_compared_into(session, open_dock, told):
+    session.set_source(output_dir=session.raw_dir / "processed")
+    dock = open_dock()
+    dock.choose("boundary_width", "10, 15")
+    dock.press("run_comparison")
+    assert not session.jobs.is_busy
+    assert dock.message.level == "error"
+    assert "lies in the raw folder" in dock.message.text
+
+
 # Coming and going ----------------------------------------------------------------
 
 
@@ -597,14 +629,14 @@ def test_what_is_said_of_a_used_value_is_what_is_shown(compared, viewer):
     session = Session.of(viewer)
     compared.table.selectRow(1)
     compared.press("use_value")
-    compared.wait(lambda: "Its results are shown" in compared.message.text)
+    compared.wait(lambda: "Its results are in the layer list" in compared.message.text)
     for path in (session.output_dir / "Rock" / "DAPI").rglob("04_*"):
         path.unlink()
     compared.table.selectRow(0)
     compared.press("use_value")
     compared.wait(lambda: "results" in compared.message.text)
     assert "is now 40" in compared.message.text
-    assert "up to stage 3 are shown" in compared.message.text
+    assert "up to stage 3 are in the layer list" in compared.message.text
     shutil.rmtree(session.output_dir)
     compared.press("use_value")
     compared.wait(lambda: "It has no results yet" in compared.message.text)

@@ -109,3 +109,20 @@ def test_the_difference_of_a_scale_that_is_new_is_in_front(viewer, stages):
     viewer.layers.clear()
     place_stage(viewer, 4, [*stages[4], manual])
     assert shown(viewer) == {"difference"}
+
+
+def test_what_a_stage_no_longer_leaves_goes_away(viewer, finished, qtbot):
+    """A manual scale that is switched off takes its difference with it."""
+
+    def run() -> list[str]:
+        job = finished.run(4, 4)
+        with qtbot.waitSignal(job.finished, timeout=120_000):
+            pass
+        return [about(layer)["role"] for layer in viewer.layers]
+
+    finished.set_params(manual_scale=1.5)
+    assert {"difference", "difference manual", "scaled manual"} <= set(run())
+    finished.set_params(manual_scale=None)
+    roles = run()
+    assert "difference" in roles
+    assert not [role for role in roles if "manual" in role]

@@ -19,7 +19,12 @@ from qtpy.QtWidgets import (
 
 from napari_exo2micro.plugin.blink_box import BLINK_KEY, NEXT_KEY
 from napari_exo2micro.plugin.inspection_dock import InspectionDock
-from napari_exo2micro.plugin.layers import about, find_layers, place_layers
+from napari_exo2micro.plugin.layers import (
+    LayerSpec,
+    about,
+    find_layers,
+    place_layers,
+)
 from napari_exo2micro.plugin.view import camera, canvas_size, grid, move_camera
 
 LONG = 60_000
@@ -79,7 +84,10 @@ def test_without_stage_3_the_boundary_aligned_pre_is_chosen(dock, viewer, qtbot)
 def test_a_layer_that_is_made_anew_stays_chosen(dock, viewer, all_specs, qtbot):
     choose(dock, "second_layer", "pre-stain, boundary aligned")
     old = dock.pair.layers[1]
-    place_layers(viewer, all_specs[2])
+    # Large enough for smaller levels, which a layer without them cannot take.
+    spec = next(s for s in all_specs[2] if s.about["role"] == "aligned 2")
+    options = {**spec.options, "multiscale": True}
+    place_layers(viewer, [LayerSpec([spec.data, spec.data[::2, ::2]], options)])
     new = layer(viewer, "aligned 2")
     assert new is not old
     qtbot.waitUntil(lambda: dock.pair.layers[1] is new, timeout=LONG)

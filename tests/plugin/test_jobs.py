@@ -126,3 +126,16 @@ def test_one_exclusive_job_at_a_time(jobs, qtbot):
         release.set()
     assert told == [True, False]
     assert not jobs.is_busy
+
+
+def test_nothing_starts_after_the_end(qtbot):
+    jobs = Jobs()
+    jobs.close()
+    began = []
+    job = jobs.start(
+        lambda monitor: began.append(1), title="late", exclusive=True, newest="x"
+    )
+    assert not job.is_running
+    assert not jobs.is_busy
+    qtbot.wait(20)
+    assert not began

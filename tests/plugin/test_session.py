@@ -178,3 +178,21 @@ def test_a_form_is_asked_before_a_run_as_long_as_it_lives(session):
     assert not session.jobs.is_busy
     del form
     session.run(1, 1).cancel()
+
+
+def test_results_of_a_sample_that_was_left_do_not_appear(finished, viewer, qtbot):
+    job = finished.show_results()
+    finished.set_source(sample="Other")
+    with qtbot.waitSignal(job.finished, timeout=LONG):
+        pass
+    qtbot.waitUntil(lambda: not finished.jobs.is_working, timeout=LONG)
+    assert not find_layers(viewer, sample="Rock")
+    assert all(line.state != "valid" for line in finished.status)
+
+
+def test_leaving_a_sample_while_its_state_is_read(finished, qtbot):
+    finished.refresh_status()
+    finished.set_source(sample="", dye="")
+    qtbot.waitUntil(lambda: not finished.jobs.is_working, timeout=LONG)
+    assert finished.status == []
+    assert finished.stored_result is None

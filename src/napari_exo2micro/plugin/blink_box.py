@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+from app_model.types import KeyBinding
 from napari.components import ViewerModel
 from napari.layers import Image, Layer
 from qtpy.QtCore import Qt, Signal
@@ -64,6 +66,8 @@ class BlinkBox(QGroupBox):
         self.setObjectName("blink_box")
         self._pair, self._viewer, self._message = pair, viewer, message
         self.blink = Blink(viewer, self)
+        self._our_keys: dict[str, Callable[..., Any]] = {}
+        self._their_keys: dict[str, Any] = {}
         self._start = QPushButton("Start blinking", self)
         self._start.setObjectName("blink_start")
         self._start.setCheckable(True)
@@ -156,13 +160,18 @@ class BlinkBox(QGroupBox):
         def step(_viewer: Any) -> None:
             self.step()
 
-        self._viewer.bind_key(BLINK_KEY, toggle, overwrite=True)
-        self._viewer.bind_key(NEXT_KEY, step, overwrite=True)
+        for key, action in ((BLINK_KEY, toggle), (NEXT_KEY, step)):
+            binding = KeyBinding.from_str(key)
+            self._their_keys[key] = self._viewer.keymap.get(binding)
+            self._viewer.bind_key(key, action, overwrite=True)
+            self._our_keys[key] = action
 
     def free_keys(self) -> None:
-        """Let the keys do nothing any more."""
-        for key in (BLINK_KEY, NEXT_KEY):
-            self._viewer.bind_key(key, None)
+        """Give the keys back to whom they belonged before."""
+        for key, action in self._our_keys.items():
+            if self._viewer.keymap.get(KeyBinding.from_str(key)) is action:
+                self._viewer.bind_key(key, self._their_keys[key], overwrite=True)
+        self._our_keys.clear()
 
     def _begin(self, *, run: bool) -> None:
         problem = self._pair.problem()

@@ -85,6 +85,9 @@ class CompareDock(QWidget):
         """Run once for each value; rows appear as the runs end."""
         self._message.clear()
         session, form = self._session, self._form
+        if problem := session.refusal():
+            self._message.error(problem)
+            return
         try:
             compared = Compared(
                 source=session.task_source(),

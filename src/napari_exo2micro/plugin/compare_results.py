@@ -242,12 +242,12 @@ class CompareResults(QWidget):
         wanted = 0 if self._compared is None else self._compared.to_stage
         missing = [n for n in range(1, wanted + 1) if n not in self._stages]
         if not missing:
-            shown = "Its results are shown."
+            shown = "Its results are in the layer list."
         elif missing[0] == 1:
             shown = "It has no results yet: run the stages to see them."
         else:
             shown = (
-                f"Its results up to stage {missing[0] - 1} are shown: run the stages "
+                f"Its results up to stage {missing[0] - 1} are in the layer list: run the stages "
                 "from there on to see more."
             )
         self._message.note(f"{self._used} {shown}")

@@ -32,6 +32,8 @@ _PICTURES: tuple[tuple[str, ...], ...] = (
     ("difference",),
 )
 _GAVE_WAY = "gave_way"
+# How the roles begin that only a stage's results have.
+_RESULTS = ("aligned ", "ring ", "matches ", "scaled ", "difference")
 _MANAGED = frozenset(role for picture in _PICTURES for role in picture)
 
 
@@ -66,6 +68,7 @@ def place_stage(
         if not about(layer).get(_GAVE_WAY, False)
     }
     placed = place_layers(viewer, specs)
+    _take_away_vanished(viewer, number, placed, own)
     if not own:
         _hide_others(viewer, sample, dye)
         _fit(viewer, specs[0])
@@ -85,6 +88,19 @@ def place_stage(
         if viewer.layers[-1] is not truth:
             viewer.layers.move(viewer.layers.index(truth), -1)
     return placed
+
+
+def _take_away_vanished(
+    viewer: ViewerModel, number: int, placed: Sequence[Layer], before: Sequence[Layer]
+) -> None:
+    """Remove what this stage left earlier and has not left now."""
+    roles = {about(layer).get("role") for layer in placed}
+    for layer in before:
+        known = about(layer)
+        role = str(known.get("role"))
+        is_result = role.startswith(_RESULTS) and known.get("stage") == number
+        if is_result and role not in roles and layer in viewer.layers:
+            viewer.layers.remove(layer)
 
 
 def leave_outdated(viewer: ViewerModel, sample: str, dye: str, last: int) -> None:

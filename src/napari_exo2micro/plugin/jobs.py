@@ -189,9 +189,12 @@ class Jobs(QObject):
     ----------
     busy_changed : Signal(bool)
         Whether an exclusive job runs: one that writes results.
+    closed : Signal()
+        The window is gone: no job delivers anything any more.
     """
 
     busy_changed = Signal(bool)
+    closed = Signal()
 
     def __init__(self) -> None:
         super().__init__()
@@ -264,6 +267,12 @@ class Jobs(QObject):
             When it is exclusive and another exclusive one runs: widgets disable
             their buttons meanwhile (`busy_changed`).
         """
+        if self._closed:
+            # The window is gone: nothing is started and nothing is told.
+            ended = Job(title, show_progress=False)
+            ended.close()
+            ended.is_running = False
+            return ended
         if exclusive and self._exclusive is not None:
             raise RuntimeError(f"'{self._exclusive.title}' has not ended yet")
         job = Job(title, show_progress=show_progress)
@@ -291,6 +300,12 @@ class Jobs(QObject):
         self._pool.submit(job.run, function, {**arguments, "monitor": job.monitor()})
         return job
 
+    def cancel(self, *words: str) -> None:
+        """Ask the newest jobs of these words to stop; their results are dropped."""
+        for word in words:
+            if word in self._newest:
+                self._newest[word].cancel()
+
     def cancel_all(self) -> None:
         """Ask every job to stop."""
         for job in self._running:
@@ -301,6 +316,8 @@ class Jobs(QObject):
         self._closed = True
         for job in self._running:
             job.close()
+        self._exclusive = None
+        self.closed.emit()
         self._pool.shutdown(wait=False, cancel_futures=True)
         limit = _WAIT_AT_THE_END / max(len(self._pool._threads), 1)
         for thread in list(self._pool._threads):

@@ -77,7 +77,7 @@ def boundary_specs(
                     "name": "preview: rings",
                     "rgb": True,
                     "blending": "additive",
-                    "opacity": 0.35,
+                    "opacity": 0.25,
                     "interpolation2d": "linear",
                     "scale": (step_y, step_x),
                     "translate": (offset[0] + y, offset[1] + x),

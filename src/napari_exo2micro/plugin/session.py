@@ -164,6 +164,8 @@ class Session(SessionParams):
         if self._source() != before:
             self.last_result = None
             self._task_source = None
+            # What still reads the results of the one before would show them now.
+            self.jobs.cancel("status", "show results", "open a result")
             self.source_changed.emit()
             self.refresh_status()
 
@@ -266,7 +268,16 @@ class Session(SessionParams):
         """
         self._checks.append(weakref.WeakMethod(check))
 
-    def _why_not(self) -> str:
+    def refusal(self) -> str:
+        """Return why nothing that writes results may start; empty when it may.
+
+        A form shows what is no value, or the results folder cannot be used.
+        """
+        return self._refused_by_a_form() or output_problem(
+            self.output_dir, self.raw_dir
+        )
+
+    def _refused_by_a_form(self) -> str:
         living = [(check, check()) for check in self._checks]
         self._checks = [check for check, method in living if method is not None]
         reasons = (method() for _, method in living if method is not None)
@@ -292,7 +303,7 @@ class Session(SessionParams):
             When a run goes on already.
         """
         tasks = self.task_source()
-        problem = self._why_not() or output_problem(self.output_dir, self.raw_dir)
+        problem = self.refusal()
         if problem:
             raise ParameterError(problem)
         self._run_to = to_stage

@@ -53,6 +53,7 @@ class SourcePanel(QWidget):
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
+        self._simulated_in: Path | None = None
         self.setObjectName("source_panel")
         self._session = session
         self._message = message
@@ -112,6 +113,7 @@ class SourcePanel(QWidget):
                 break
         if not session.non_default_params():
             session.set_params(pad=_MARGIN)
+            self._simulated_in = session.raw_dir
         place_stage(session.viewer, 1, specs)
 
     # What others say -------------------------------------------------------------
@@ -119,6 +121,11 @@ class SourcePanel(QWidget):
     def _follow(self) -> None:
         """Show what the session works on."""
         session, fields = self._session, self._fields
+        if self._simulated_in not in (None, session.raw_dir):
+            # The narrow margin was for the simulated section only.
+            self._simulated_in = None
+            if session.params["pad"] == _MARGIN:
+                session.reset_params("pad")
         fields.raw.show_folder(session.raw_dir)
         fields.output.show_folder(session.output_dir)
         with QSignalBlocker(fields.format):

@@ -178,20 +178,20 @@ def _ring_specs(found: Checkpoint, task: StageResults) -> list[LayerSpec]:
         contour = np.asarray(points, dtype=np.float64)
         if side == "pre" and header is not None and header.transform is not None:
             contour = header.transform.inverse()(contour)
-        contour = np.vstack([contour, contour[:1]])
         options = _drawing(
             f"ring {side}",
             f"{side}-stain outline",
             found,
             task,
             edge_color=colour,
-            face_color="transparent",
             edge_width=max(found.image.shape) / 800,
-            # A closed path: napari fills a polygon for a second, even with nothing.
-            shape_type="path",
+            vector_style="line",
             opacity=0.9,
         )
-        specs.append(LayerSpec([rows_columns(contour)], options, "shapes"))
+        # Lines from point to point, not a shape: napari renews lines in place.
+        corners = rows_columns(contour)
+        lines = np.stack([corners, np.roll(corners, -1, axis=0) - corners], axis=1)
+        specs.append(LayerSpec(lines, options, "vectors"))
     return specs
 
 

@@ -192,8 +192,8 @@ class StatusList(QWidget):
             session.viewer, sample=session.sample, dye=session.dye
         ):
             known = about(layer)
-            which = (known.get("stage"), known.get("checkpoint"))
-            if is_stored_image(layer) and which == (line.stage, line.name):
+            # The same image made with other parameters has another file.
+            if is_stored_image(layer) and str(line.path) in known.get("paths", ()):
                 return layer
         return None
 

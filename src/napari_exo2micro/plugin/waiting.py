@@ -96,7 +96,10 @@ def wait_for(
     )
     job.failed.connect(lambda error: done.update(error=error))
     box.canceled.connect(job.cancel)
-    loop.exec()
+    jobs.closed.connect(loop.quit)
+    if job.is_running:
+        loop.exec()
+    jobs.closed.disconnect(loop.quit)
     box.canceled.disconnect(job.cancel)
     box.close()
     box.deleteLater()

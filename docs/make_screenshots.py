@@ -1,0 +1,173 @@
+"""Make the pictures of the window: ``python docs/make_screenshots.py [FOLDER]``.
+
+It uses the plugin as a person does: opens the panels from their menu entries,
+presses the buttons, waits, and photographs the window. Without a screen run it
+under ``xvfb-run -a -s "-screen 0 1600x1000x24"``. FOLDER is ``docs/images`` unless
+another one is given.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import napari
+from PIL import Image
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QAbstractButton,
+    QApplication,
+    QListWidget,
+    QTabWidget,
+    QWidget,
+)
+
+from napari_exo2micro.plugin.session import Session
+
+IMAGES = Path(__file__).parent / "images"
+PLUGIN = "napari-exo2micro"
+SIZE = (1500, 940)
+PATIENCE = 180.0
+
+
+class Photographer:
+    """A window of napari, driven like a person would, and a camera.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the pictures go.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.viewer = napari.Viewer(show=True)
+        self.viewer.theme = "dark"
+        self.viewer.window.resize(*SIZE)
+        self.session = Session.of(self.viewer)
+        self._docks: list[Any] = []
+
+    def open(self, panel: str) -> QWidget:
+        """Open a panel by its name in the Plugins menu; close the ones before."""
+        for dock in self._docks:
+            self.viewer.window.remove_dock_widget(dock)
+        dock, widget = self.viewer.window.add_plugin_dock_widget(PLUGIN, panel)
+        self._docks = [dock]
+        self.rest()
+        return widget
+
+    def press(self, widget: QWidget, name: str) -> None:
+        """Press a button by its name."""
+        button = widget.findChild(QAbstractButton, name)
+        if button is None:
+            raise LookupError(f"{widget.objectName()} has no button '{name}'")
+        self.wait(button.isEnabled, f"'{name}' can be pressed")
+        button.click()
+        self.rest()
+
+    def tick(self, widget: QWidget, name: str, on: bool) -> None:
+        """Set a tick box by its name."""
+        button = widget.findChild(QAbstractButton, name)
+        if button is None:
+            raise LookupError(f"{widget.objectName()} has no tick box '{name}'")
+        if button.isChecked() != on:
+            self.press(widget, name)
+
+    def wait(self, ready: Callable[[], bool], what: str) -> None:
+        """Let the window live until something is true."""
+        end = time.monotonic() + PATIENCE
+        while not ready():
+            if time.monotonic() > end:
+                raise TimeoutError(f"waited in vain until {what}")
+            QApplication.processEvents()
+            time.sleep(0.01)
+
+    def rest(self, seconds: float = 0.6) -> None:
+        """Let the window draw what has changed."""
+        end = time.monotonic() + seconds
+        self.wait(lambda: time.monotonic() > end, "the window rests")
+
+    def idle(self) -> None:
+        """Wait until nothing is worked on."""
+        self.wait(lambda: not self.session.jobs.is_working, "the work has ended")
+        self.rest(1.0)
+
+    def take(self, name: str) -> None:
+        """Photograph the window."""
+        self.rest(1.0)
+        picture = self.viewer.screenshot(canvas_only=False, flash=False)
+        path = self.folder / f"{name}.png"
+        # 128 colours of its own: a third of the size, no difference to the eye.
+        image = Image.fromarray(picture[..., :3])
+        image.quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
+
+    def look_at(self, zoom: float) -> None:
+        """Look at the middle of the section, this many screen px for one of its."""
+        self.viewer.camera.zoom = zoom
+        self.rest()
+
+
+def main(folder: Path = IMAGES) -> None:
+    """Take all pictures, in the order of a first session."""
+    camera = Photographer(folder)
+    workbench = camera.open("Exo2Micro workbench")
+    camera.take("workbench-start")
+    camera.press(workbench, "try_simulated")
+    camera.wait(lambda: camera.session.has_source, "the sample is chosen")
+    camera.idle()
+    camera.take("sample")
+    camera.press(workbench, "run_all")
+    camera.wait(lambda: camera.session.last_result is not None, "the run has ended")
+    camera.idle()
+    camera.take("workbench")
+
+    stage = camera.open("Stage 2: boundary alignment")
+    camera.tick(stage, "live_preview", True)
+    camera.session.set_params(boundary_width=25)
+    camera.idle()
+    camera.take("live-preview")
+    camera.session.reset_params("boundary_width")
+    camera.tick(stage, "live_preview", False)
+    camera.idle()
+
+    inspection = camera.open("Inspect an alignment")
+    tabs = inspection.findChild(QTabWidget, "inspection_tabs")
+    camera.press(inspection, "curtain_start")
+    camera.take("inspection-curtain")
+    camera.press(inspection, "curtain_start")
+    tabs.setCurrentIndex(1)
+    camera.press(inspection, "zoom_show")
+    camera.idle()
+    camera.take("inspection-zoom")
+    tabs.setCurrentIndex(2)
+    camera.press(inspection, "residuals_start")
+    camera.idle()
+    camera.take("inspection-displacement")
+    camera.press(inspection, "residuals_start")
+
+    diagnostics = camera.open("Diagnostic plots")
+    plots = diagnostics.findChild(QListWidget, "plots")
+    wanted = plots.findItems("Brighter after staining", Qt.MatchFlag.MatchStartsWith)
+    plots.setCurrentItem(wanted[0])
+    camera.idle()
+    camera.take("diagnostics")
+
+    compare = camera.open("Compare values of a parameter")
+    camera.press(compare, "run_comparison")
+    camera.wait(lambda: not camera.session.jobs.is_busy, "the comparison has ended")
+    camera.idle()
+    camera.take("compare")
+
+    camera.open("Apply this alignment to a layer")
+    camera.take("apply")
+    camera.open("Exo2Micro log")
+    camera.take("log")
+    camera.viewer.close()
+
+
+if __name__ == "__main__":
+    main(*(Path(argument) for argument in sys.argv[1:2]))
