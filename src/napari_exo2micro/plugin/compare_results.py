@@ -247,8 +247,8 @@ class CompareResults(QWidget):
             shown = "It has no results yet: run the stages to see them."
         else:
             shown = (
-                f"Its results up to stage {missing[0] - 1} are in the layer list: run the stages "
-                "from there on to see more."
+                f"Its results up to stage {missing[0] - 1} are in the layer list: run "
+                "the stages from there on to see more."
             )
         self._message.note(f"{self._used} {shown}")
 
