@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from napari.layers import Image, Vectors
-from qtpy.QtWidgets import QCheckBox, QLabel
+from qtpy.QtWidgets import QCheckBox, QLabel, QWidget
 
 from napari_exo2micro.core.simulate import registration_error
 from napari_exo2micro.core.transforms import Transform
@@ -358,3 +358,39 @@ def test_closing_the_session_ends_it(live, session, qtbot):
     live.refresh()
     qtbot.wait(300)
     assert live.stage == 0
+
+
+def test_closing_the_dock_takes_the_preview_away_and_brings_back_what_it_hid(
+    finished, viewer, qtbot, follows
+):
+    job = finished.show_results()
+    with qtbot.waitSignal(job.finished, timeout=LONG):
+        pass
+    window = QWidget()
+    qtbot.addWidget(window)
+    row = PreviewRow(finished, 2, window)
+    window.show()
+    live = LivePreview.of(finished)
+    before = {layer.name for layer in viewer.layers if layer.visible}
+    finished.show_stage(2)
+    follows(live, finished, boundary_width=20)
+    assert find_layers(viewer, "preview ")
+    # A tab in front of the form is no end, the closed window is.
+    row.hide()
+    qtbot.wait(20)
+    assert find_layers(viewer, "preview ")
+    row.show()
+    window.hide()
+    qtbot.waitUntil(lambda: not find_layers(viewer, "preview "), timeout=LONG)
+    assert {layer.name for layer in viewer.layers if layer.visible} == before
+    finished.set_params(boundary_width=22)
+    qtbot.waitUntil(lambda: not finished.jobs.is_working, timeout=LONG)
+    qtbot.wait(200)
+    assert not find_layers(viewer, "preview ")
+
+
+def test_a_stage_without_a_preview_takes_it_away(live, session, viewer, follows):
+    session.show_stage(4)
+    follows(live, session, manual_scale=1.2)
+    session.show_stage(1)
+    assert not find_layers(viewer, "preview ")

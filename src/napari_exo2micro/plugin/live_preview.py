@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from napari.components import ViewerModel
 from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtWidgets import QWidget
 
 from napari_exo2micro.core.defaults import PARAMETER_REGISTRY
 from napari_exo2micro.core.monitor import Monitor
@@ -77,6 +79,8 @@ class LivePreview(QObject):
         self._source: PreviewSource | None = None
         self._scale = ""
         self._pair = ("", "")
+        self._rows: weakref.WeakSet[QWidget] = weakref.WeakSet()
+        self._has_form = True
         self._hidden: set[str] = set()
         self._post_was_hidden = False
         self._words = dict.fromkeys(PREVIEWED, (_IDLE, ""))
@@ -119,6 +123,23 @@ class LivePreview(QObject):
         """Return what was told of a stage last: text and level."""
         return self._words.get(stage, ("", ""))
 
+    def add_row(self, row: QWidget) -> None:
+        """Have the preview end when the last of the rows with its tick box is gone.
+
+        Parameters
+        ----------
+        row : QWidget
+            Calls `look_for_rows` when it is hidden.
+        """
+        self._rows.add(row)
+        self._has_form = True
+
+    def look_for_rows(self) -> None:
+        """Take the preview away when no row is in a window any more."""
+        self._has_form = any(_is_in_a_window(row) for row in list(self._rows))
+        if not self._has_form:
+            self.clear()
+
     def switch(self, on: bool) -> None:
         """Follow parameters, or stop it and take the preview away."""
         if on == self._is_on:
@@ -132,14 +153,16 @@ class LivePreview(QObject):
 
     def refresh(self) -> None:
         """Preview the stage in front with the present parameters."""
-        stage = self._session.shown_stage
-        if self._is_on and stage in PREVIEWED and not self._session.jobs.is_busy:
+        stage, is_busy = self._session.shown_stage, self._session.jobs.is_busy
+        if self._is_on and self._has_form and stage in PREVIEWED and not is_busy:
             self._shows = True
             self._pause.start(_PAUSE[stage])
 
     def prepare(self) -> None:
         """Read in the background what the first preview needs, and show nothing."""
         stage = self._session.shown_stage
+        if self._shows and (self._pause.isActive() or self._is_working):
+            return  # one that is to be shown is on its way
         if self._is_on and not self._stage and stage in PREVIEWED:
             self._shows = False
             self._pause.start(_BEFOREHAND)
@@ -171,6 +194,8 @@ class LivePreview(QObject):
     def _on_stage(self, number: int) -> None:
         if self._stage and number in PREVIEWED:
             self.refresh()
+        elif self._stage:
+            self.clear()  # the form in front has no preview
         else:
             self.prepare()
 
@@ -206,8 +231,14 @@ class LivePreview(QObject):
                 title=f"preview of stage {stage}",
                 on_sent=self._keep,
                 on_result=self._show if shows else None,
-                on_error=lambda text: self._on_error(number, stage, text),
-                on_progress=lambda _, text: self._on_progress(number, stage, text),
+                on_error=(
+                    lambda text: self._on_error(number, stage, text) if shows else None
+                ),
+                on_progress=(
+                    lambda _, text: (
+                        self._on_progress(number, stage, text) if shows else None
+                    )
+                ),
                 newest="preview",
                 show_progress=False,
                 tasks=session.task_source(),
@@ -217,6 +248,10 @@ class LivePreview(QObject):
                 scale=self._scale,
             )
 
+    @property
+    def _is_working(self) -> bool:
+        return self._job is not None and self._job.is_running
+
     def _cancel(self) -> None:
         self._number += 1
         if self._job is not None:
@@ -224,11 +259,11 @@ class LivePreview(QObject):
             self._job = None
 
     def _on_progress(self, number: int, stage: int, text: str) -> None:
-        if self._shows and number == self._number:  # not of one that was cancelled
+        if number == self._number:  # not of one that was cancelled
             self._tell(stage, f"Preview: {text} …", "")
 
     def _on_error(self, number: int, stage: int, text: str) -> None:
-        if self._shows and number == self._number:
+        if number == self._number:
             self._tell(stage, with_titles(text), "error")
 
     def _keep(self, source: PreviewSource) -> None:
@@ -298,6 +333,15 @@ class LivePreview(QObject):
                 layer.visible = False
         self._hidden.clear()
         self._post_was_hidden = False
+
+
+def _is_in_a_window(row: QWidget) -> bool:
+    """Return whether a row is part of a window that a person sees."""
+    try:
+        window = row.window()
+        return window is not None and window.isVisible()
+    except RuntimeError:  # Qt has deleted it
+        return False
 
 
 def _work(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qtpy.QtCore import QTimer
+from qtpy.QtGui import QHideEvent, QShowEvent
 from qtpy.QtWidgets import QCheckBox, QVBoxLayout, QWidget
 
 from napari_exo2micro.plugin.live_preview import LivePreview
@@ -61,6 +63,17 @@ class PreviewRow(QWidget):
         self._preview.told.connect(self._on_told)
         self._preview.shown.connect(self._on_shown)
         self._on_told(stage, *self._preview.words(stage))
+
+    def showEvent(self, a0: QShowEvent | None) -> None:
+        """Let parameters be followed while there is a form."""
+        super().showEvent(a0)
+        self._preview.add_row(self)
+
+    def hideEvent(self, a0: QHideEvent | None) -> None:
+        """Let the preview end with the dock; another tab in front is no end."""
+        super().hideEvent(a0)
+        # Only afterwards is it known whether the dock was closed.
+        QTimer.singleShot(0, self._preview.look_for_rows)
 
     def _on_told(self, stage: int, text: str, level: str) -> None:
         if stage != self._stage:
