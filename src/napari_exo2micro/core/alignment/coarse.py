@@ -145,6 +145,7 @@ def register_highorder(
     pair = prepare_pair(
         open_view(post_im, post_frame, BASE_SIDE, name="post"),
         open_view(pre_im, pre_frame, BASE_SIDE, name="pre"),
+        monitor=monitor,
     )
     return align_sections(
         PairSearches(pair),

@@ -17,14 +17,18 @@ from napari_exo2micro.core.alignment.overlap import (
 from napari_exo2micro.core.alignment.patches import Agreement, agree_on_patches
 from napari_exo2micro.core.alignment.quality import State, Verdict
 from napari_exo2micro.core.alignment.views import View
+from napari_exo2micro.core.monitor import Monitor
 from napari_exo2micro.core.transforms import Transform
 
 __all__ = [
     "PATCHES_NEEDED",
     "SCORE_NEEDED",
     "SHARE_NEEDED",
+    "Look",
     "Result",
     "SectionPair",
+    "look_at",
+    "pair_of",
     "prepare_pair",
     "settle",
     "verdict_of",
@@ -137,18 +141,59 @@ class Result:
         return self.vouched, not self.broken, share + self.overlap.score
 
 
-def prepare_pair(post: View, pre: View) -> SectionPair:
-    """Find the sections of two views, and their textures."""
-    (a, a_large, a_small), (b, b_large, b_small) = _look_at(post), _look_at(pre)
-    return SectionPair(post, pre, a, b, a_large, b_large, a_small, b_small)
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What is seen of one image, at the largest size that stage 2 looks at.
+
+    Attributes
+    ----------
+    view : View
+        The image.
+    section : Section
+        Its outline.
+    texture, small : Texture
+        Its interior, for patches and for the overlap score.
+    """
+
+    view: View
+    section: Section
+    texture: Texture
+    small: Texture
 
 
-def _look_at(view: View) -> tuple[Section, Texture, Texture]:
+def look_at(view: View, monitor: Monitor | None = None) -> Look:
+    """Find the section of a view, and its textures."""
+    monitor = monitor or Monitor()
     large = view.reduced(_CONTOUR_SIDE)
     section = find_section(large)
+    monitor.check()
     inside = section if section.trusted else None
     small = interior_texture(view.reduced(_SCORE_SIDE), inside)
-    return section, interior_texture(large, inside), small
+    return Look(view, section, interior_texture(large, inside), small)
+
+
+def pair_of(post: Look, pre: Look) -> SectionPair:
+    """Return the pair of two images that were looked at."""
+    return SectionPair(
+        post.view,
+        pre.view,
+        post.section,
+        pre.section,
+        post.texture,
+        pre.texture,
+        post.small,
+        pre.small,
+    )
+
+
+def prepare_pair(
+    post: View, pre: View, *, monitor: Monitor | None = None
+) -> SectionPair:
+    """Find the sections of two views, and their textures."""
+    monitor = monitor or Monitor()
+    first = look_at(post, monitor)
+    monitor.check()
+    return pair_of(first, look_at(pre, monitor))
 
 
 def settle(pair: SectionPair, result: Result) -> None:

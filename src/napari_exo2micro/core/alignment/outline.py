@@ -68,7 +68,10 @@ def align_outlines(
     if search.multiscale:
         candidates = searches.coarse(search, monitor.part(0.0, 0.6))
         if candidates:
-            scored = [(pair.score(c.transform).score, c) for c in candidates]
+            scored = []
+            for candidate in candidates:
+                monitor.check()
+                scored.append((pair.score(candidate.transform).score, candidate))
             # The interior chooses where it can tell, otherwise the outline.
             telling = max(scored, key=lambda entry: entry[0])
             chosen = telling[1] if telling[0] >= SCORE_NEEDED else scored[0][1]
@@ -77,12 +80,14 @@ def align_outlines(
     monitor.report(0.6, "matching the outlines point by point")
     transform, icp, broken, found = _icp(pair, coarse, limits)
     numbers.update(found)
+    monitor.check()
     overlap = pair.score(transform)
     result = Result(
         "boundary", transform, coarse, overlap, broken=broken, icp=icp, numbers=numbers
     )
     settle(pair, result)
     if not result.vouched and icp is not None and not broken:
+        monitor.check()
         # ICP may have slid along an outline that is not the same in both.
         plain = Result(
             "boundary", coarse, coarse, pair.score(coarse), icp=icp, numbers=numbers

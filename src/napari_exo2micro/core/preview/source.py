@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Hashable
+from functools import partial
 from typing import Any, Literal, TypeVar
 
 from napari_exo2micro.core.alignment.coarse import BASE_SIDE
@@ -25,7 +26,7 @@ from napari_exo2micro.core.alignment.interior_tiles import (
     ReducedTiles,
     align_reduced_tiles,
 )
-from napari_exo2micro.core.alignment.judge import prepare_pair
+from napari_exo2micro.core.alignment.judge import look_at, pair_of
 from napari_exo2micro.core.alignment.searches import PairSearches
 from napari_exo2micro.core.alignment.views import View, find_frame, open_view
 from napari_exo2micro.core.lazy_images import LazyImage
@@ -130,13 +131,18 @@ class PreviewSource:
         """
         monitor = monitor or Monitor()
         monitor.report(0.0, "reading the images at reduced size")
-        post = self._view("post")
-        monitor.check()
-        pre = self._view("pre")
+        views = []
+        for side in ("post", "pre"):
+            views.append(self._view(side))
+            monitor.check()
         monitor.report(0.3, "finding the sections")
-        return self.keep(
-            "searches", None, lambda: PairSearches(prepare_pair(post, pre))
-        )
+        looks = []
+        for side, view in zip(("post", "pre"), views, strict=True):
+            looks.append(
+                self.keep(f"look {side}", None, partial(look_at, view, monitor))
+            )
+            monitor.check()
+        return self.keep("searches", None, lambda: PairSearches(pair_of(*looks)))
 
     def interior(self) -> InteriorPair:
         """Return both images as features are sought in them."""
