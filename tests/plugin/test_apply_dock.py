@@ -245,7 +245,7 @@ def test_an_alignment_is_saved_and_opened_in_another_viewer(
     second = ApplyDock(other)
     qtbot.addWidget(second)
     second.load(path)
-    assert second.alignment.currentText() == "file mine.json"
+    assert second.alignment.currentText() == f"file {tmp_path.name}/mine.json"
     assert second.findChild(QSpinBox, "pad").isHidden()
     post = pair.truth.section_points(20)
     points = other.add_points(pair.truth(post)[:, ::-1], name="cells")
@@ -340,3 +340,15 @@ def test_every_field_has_a_tooltip_and_a_name(dock):
     for widget in (dock.alignment, dock.layer, dock.resampling, dock.pad):
         assert widget.objectName()
         assert widget.toolTip()
+
+
+def test_files_of_one_name_are_told_apart(dock, opened, tmp_path, pair):
+    transform = pair.truth.canvas_transform(PAD)
+    for name, one in (("a", transform), ("b", transform.inverse())):
+        folder = tmp_path / name / "results"
+        folder.mkdir(parents=True)
+        one.save(folder / "alignment.json")
+        dock.load(folder / "alignment.json")
+    assert dock.alignment.currentText() == "file results/alignment.json (2)"
+    chosen = dock.alignment.choice.alignment
+    np.testing.assert_allclose(chosen.transform.matrix, transform.inverse().matrix)

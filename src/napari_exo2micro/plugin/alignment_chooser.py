@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from napari.components import ViewerModel
@@ -118,7 +119,8 @@ class AlignmentChooser(QComboBox):
         path = Path(path)
         self._files[path] = Alignment.load(path)
         self.refresh()
-        self.setCurrentIndex(self.findText(_file_title(path)))
+        first = self.count() - len(self._files)  # files stand last
+        self.setCurrentIndex(first + list(self._files).index(path))
 
     def refresh(self) -> None:
         """List anew."""
@@ -131,6 +133,7 @@ class AlignmentChooser(QComboBox):
         self._choices += [
             AlignmentChoice(_file_title(path), one) for path, one in self._files.items()
         ]
+        self._choices = _told_apart(self._choices)
         self.blockSignals(True)
         self.clear()
         self.addItems([choice.title for choice in self._choices])
@@ -140,7 +143,19 @@ class AlignmentChooser(QComboBox):
 
 
 def _file_title(path: Path) -> str:
-    return f"file {path.name}"
+    return f"file {path.parent.name}/{path.name}"
+
+
+def _told_apart(choices: list[AlignmentChoice]) -> list[AlignmentChoice]:
+    """Return choices whose titles differ: those of equal ones are numbered."""
+    seen: Counter[str] = Counter()
+    named = []
+    for choice in choices:
+        seen[choice.title] += 1
+        count = seen[choice.title]
+        title = choice.title if count == 1 else f"{choice.title} ({count})"
+        named.append(replace(choice, title=title))
+    return named
 
 
 def _reader(session: Session) -> Callable[[], Alignment]:

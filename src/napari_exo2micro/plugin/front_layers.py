@@ -175,6 +175,8 @@ def _hide_others(viewer: ViewerModel, sample: str, dye: str) -> None:
     """Hide what is ours and of another sample or dye: pictures would mix."""
     for layer in find_layers(viewer):
         known = about(layer)
+        if "sample" not in known:
+            continue  # a frame or a curtain of the inspection, which ends it itself
         if (known.get("sample"), known.get("dye")) != (sample, dye):
             _set_visible(layer, False)
 

@@ -234,6 +234,7 @@ class ZoomBox(QGroupBox):
     def close_down(self) -> None:
         """Close the window, take the outline away, follow the viewer no more."""
         self._timer.stop()
+        self._session.jobs.cancel("zoom box")
         self.pick.stop()
         self.frame.close_down()
         if self._window is not None:
