@@ -443,3 +443,21 @@ def test_names_in_the_fields_go_back_to_what_they_were(dock, viewer):
     assert (post.name_overlay.visible, post.name_overlay.font_size) == (True, 20)
     assert (other.name_overlay.visible, other.name_overlay.font_size) == (True, 30)
     assert not pre.name_overlay.visible
+
+
+def test_a_key_of_somebody_else_is_given_back(viewer, qtbot):
+    def theirs(_viewer):
+        """Do something of theirs."""
+
+    viewer.bind_key(BLINK_KEY, theirs)
+    dock = InspectionDock(viewer)
+    qtbot.addWidget(dock)
+    dock.show()
+
+    def bound():
+        return {str(key): action for key, action in viewer.keymap.items()}
+
+    qtbot.waitUntil(lambda: bound()[BLINK_KEY] is not theirs, timeout=LONG)
+    dock.hide()
+    qtbot.waitUntil(lambda: bound()[BLINK_KEY] is theirs, timeout=LONG)
+    assert NEXT_KEY not in bound()

@@ -394,3 +394,12 @@ def test_a_stage_without_a_preview_takes_it_away(live, session, viewer, follows)
     follows(live, session, manual_scale=1.2)
     session.show_stage(1)
     assert not find_layers(viewer, "preview ")
+
+
+def test_stages_may_be_previewed_in_any_order(live, session, viewer, follows):
+    session.show_stage(3)
+    follows(live, session, interior_blur_base=7.0)
+    session.show_stage(2)
+    preview = follows(live, session, boundary_width=21)
+    assert preview.stage == 2
+    assert {"preview ring", "preview aligned"} <= set(roles(viewer))

@@ -44,7 +44,9 @@ class _Tap(logging.Handler):
             if record.levelno >= listener.level:
                 listener.handle(record)
         above = PACKAGE_LOGGER.parent
-        if self.propagated and above is not None:
+        # Somebody may have let the logger propagate by itself again meanwhile.
+        stands_in = self.propagated and not PACKAGE_LOGGER.propagate
+        if stands_in and above is not None:
             threshold = self.level_before or above.getEffectiveLevel()
             if record.levelno >= threshold:
                 above.callHandlers(record)

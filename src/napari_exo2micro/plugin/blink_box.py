@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from app_model.types import KeyBinding
 from napari.components import ViewerModel
 from napari.layers import Image, Layer
 from qtpy.QtCore import Qt, Signal
@@ -161,17 +160,21 @@ class BlinkBox(QGroupBox):
             self.step()
 
         for key, action in ((BLINK_KEY, toggle), (NEXT_KEY, step)):
-            binding = KeyBinding.from_str(key)
-            self._their_keys[key] = self._viewer.keymap.get(binding)
+            self._their_keys[key] = self._bound_to(key)
             self._viewer.bind_key(key, action, overwrite=True)
             self._our_keys[key] = action
 
     def free_keys(self) -> None:
         """Give the keys back to whom they belonged before."""
         for key, action in self._our_keys.items():
-            if self._viewer.keymap.get(KeyBinding.from_str(key)) is action:
+            if self._bound_to(key) is action:
                 self._viewer.bind_key(key, self._their_keys[key], overwrite=True)
         self._our_keys.clear()
+
+    def _bound_to(self, key: str) -> Any:
+        """Return what a key does in the viewer; None when it does nothing."""
+        keymap = self._viewer.keymap.items()
+        return next((action for bound, action in keymap if str(bound) == key), None)
 
     def _begin(self, *, run: bool) -> None:
         problem = self._pair.problem()

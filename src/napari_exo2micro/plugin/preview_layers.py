@@ -227,7 +227,7 @@ def _image(
     """Return an image as its role looks; its contrast is measured once."""
     part, (x, y) = levels
     first = source.keep(
-        f"look {look}", None, lambda: image_spec(part, look, name=name, known={})
+        f"layer of {look}", None, lambda: image_spec(part, look, name=name, known={})
     )
     row, column = _offset(source)
     options = {
