@@ -26,10 +26,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import napari  # noqa: TID251
+import napari
 import numpy as np
-from qtpy.QtCore import QEventLoop, Qt, QTimer  # noqa: TID251
-from qtpy.QtWidgets import QComboBox, QSlider  # noqa: TID251
+from qtpy.QtCore import QEventLoop, Qt, QTimer
+from qtpy.QtWidgets import QComboBox, QSlider
 
 from napari_exo2micro.core.lazy_images import LazyImage
 from napari_exo2micro.core.result_sets import read_result_sets
