@@ -17,7 +17,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_exo2micro.plugin.blink_box import BLINK_KEY, NEXT_KEY
+from napari_exo2micro.plugin.blink_box import BLINK_KEY, NEXT_KEY, BlinkBox
 from napari_exo2micro.plugin.inspection_dock import InspectionDock
 from napari_exo2micro.plugin.layers import (
     LayerSpec,
@@ -461,3 +461,13 @@ def test_a_key_of_somebody_else_is_given_back(viewer, qtbot):
     dock.hide()
     qtbot.waitUntil(lambda: bound()[BLINK_KEY] is theirs, timeout=LONG)
     assert NEXT_KEY not in bound()
+
+
+def test_a_blink_that_was_stepped_stands_still_with_another_layer(dock, viewer):
+    box = dock.findChild(BlinkBox)
+    dock.findChild(QPushButton, "blink_next").click()
+    assert box.blink.is_active
+    assert not box.blink.is_running
+    choose(dock, "second_layer", "pre-stain, boundary aligned")
+    assert box.blink.is_active
+    assert not box.blink.is_running

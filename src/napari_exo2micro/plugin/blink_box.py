@@ -81,6 +81,7 @@ class BlinkBox(QGroupBox):
         )
         self._shown = QLabel(self)
         self._shown.setObjectName("blink_shown")
+        self._shown.setTextFormat(Qt.TextFormat.PlainText)
         self._shown.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self._slider = QSlider(Qt.Orientation.Horizontal, self)
         self._slider.setObjectName("blink_rate")
@@ -202,9 +203,10 @@ class BlinkBox(QGroupBox):
         first, second = self._pair.layers
         assert first is not None
         assert second is not None
+        runs = self.blink.is_running  # one that was stepped by hand stands still
         self._colours.restore()
         self._set_grey(self._grey.isChecked(), (first, second))
-        self.blink.start(first, second)
+        self.blink.start(first, second, run=runs)
 
     def _set_rate(self, value: float) -> None:
         self.blink.rate = value

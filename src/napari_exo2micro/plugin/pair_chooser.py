@@ -71,6 +71,7 @@ class ChooserDialog(QDialog):
         self.setWindowTitle("Exo2Micro: choose what to open")
         label = QLabel(question, self)
         label.setObjectName("question")
+        label.setTextFormat(Qt.TextFormat.PlainText)
         label.setWordWrap(True)
         self._list = QTreeWidget(self)
         self._list.setObjectName("choices")

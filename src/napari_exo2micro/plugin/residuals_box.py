@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from napari.layers import Image
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QCheckBox,
     QDoubleSpinBox,
@@ -113,6 +114,7 @@ class ResidualsBox(QGroupBox):
         self._key_words.setWordWrap(True)
         self._words = QLabel(self)
         self._words.setObjectName("residuals_words")
+        self._words.setTextFormat(Qt.TextFormat.PlainText)
         self._words.setWordWrap(True)
         self._go = QPushButton("Go to the largest", self)
         self._go.setObjectName("residuals_largest")
