@@ -173,12 +173,12 @@ class Beat:
 def measure_viewer(task: SampleDye) -> None:
     """Print the response times of a window."""
     import napari
-    from qtpy.QtCore import QTimer
+    from qtpy.QtCore import QEventLoop, QTimer
     from qtpy.QtWidgets import QApplication
 
-    from napari_exo2micro.plugin.live_preview import LivePreview
+    from napari_exo2micro.plugin.forms.stage_form import StageForm
+    from napari_exo2micro.plugin.preview.live_preview import LivePreview
     from napari_exo2micro.plugin.session import Session
-    from napari_exo2micro.plugin.stage_form import StageForm
 
     viewer = napari.Viewer(show=True)
     viewer.window.resize(1500, 950)
@@ -191,32 +191,38 @@ def measure_viewer(task: SampleDye) -> None:
         checkpoint_format=task.checkpoint_format,
     )
     timer = QTimer()
-    beat, shown = Beat(timer), []
-    LivePreview.of(session).shown.connect(shown.append)
+    beat, live = Beat(timer), LivePreview.of(session)
 
-    def turn(until: Callable[[], bool], limit: float = 120.0) -> float:
-        start = time.perf_counter()
-        while not until():
-            QApplication.processEvents()
-            if time.perf_counter() - start > limit:
-                raise SystemExit("the window did not answer")
-        QApplication.processEvents()  # draws it
+    def wait(signal: Any, limit: float = 60.0) -> float:
+        """Let the window live until a signal comes and is drawn."""
+        start, loop = time.perf_counter(), QEventLoop()
+        signal.connect(loop.quit)
+        QTimer.singleShot(int(1000 * limit), loop.quit)
+        loop.exec()
+        signal.disconnect(loop.quit)
+        seconds = time.perf_counter() - start
+        if seconds > limit:
+            raise SystemExit(f"nothing came: {live.words(session.shown_stage)}")
+        QApplication.processEvents()
         return time.perf_counter() - start
 
     def change(name: str, value: Any) -> tuple[float, float]:
-        shown.clear()
         beat.take()
         session.set_params(**{name: value})
-        return turn(lambda: bool(shown)), beat.take()
+        return wait(live.shown), beat.take()
 
     job = session.show_results()
-    turn(lambda: not job.is_running)
+    wait(job.finished)
     print(f"{task.sample} {task.dye} in a window of 1500 x 950 px")
     line(("stage", "parameter", "first s", "changed s", "longest pause of the window"))
     for stage, changes in CHANGES.items():
         form = StageForm(session, stage)
         dock = viewer.window.add_dock_widget(form, area="right")
         session.show_stage(stage)
+        # As long as a person takes to look at it.
+        pause = QEventLoop()
+        QTimer.singleShot(3000, pause.quit)
+        pause.exec()
         for name, values in changes:
             first, *times = [change(name, value) for value in values]
             seconds = statistics.median(s for s, _ in times)

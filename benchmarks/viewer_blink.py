@@ -33,9 +33,9 @@ from qtpy.QtWidgets import QComboBox, QSlider
 
 from napari_exo2micro.core.lazy_images import LazyImage
 from napari_exo2micro.core.result_sets import read_result_sets
-from napari_exo2micro.plugin.inspection_dock import InspectionDock
+from napari_exo2micro.plugin.files.result_layers import result_specs
+from napari_exo2micro.plugin.inspection.inspection_dock import InspectionDock
 from napari_exo2micro.plugin.layers import find_layers, place_layers
-from napari_exo2micro.plugin.result_layers import result_specs
 from napari_exo2micro.plugin.view import move_camera, seen_window
 
 TARGET_MS = 100.0

@@ -52,7 +52,7 @@ def shared_results(
 @pytest.fixture(autouse=True)
 def own_recent_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests leave the lists of recent folders and presets of a person alone."""
-    from napari_exo2micro.plugin import recent
+    from napari_exo2micro.plugin.workbench import recent
 
     monkeypatch.setattr(recent, "recent_file", lambda: tmp_path / "recent.json")
 

@@ -7,7 +7,7 @@ import pytest
 from qtpy.QtWidgets import QLabel, QPushButton, QRadioButton, QSpinBox
 
 from napari_exo2micro.core.alignments import Alignment
-from napari_exo2micro.plugin.apply_dock import ApplyDock
+from napari_exo2micro.plugin.apply.apply_dock import ApplyDock
 from napari_exo2micro.plugin.layers import about, find_layers
 
 OURS = "napari-exo2micro"
@@ -161,7 +161,8 @@ def test_applying_again_replaces_the_moved_layer(dock, opened, qtbot, pair):
 def test_a_large_image_is_moved_when_it_is_looked_at(
     dock, opened, qtbot, pair, monkeypatch
 ):
-    monkeypatch.setattr("napari_exo2micro.plugin.moved_layers._MADE_AT_ONCE", 1000)
+    threshold = "napari_exo2micro.plugin.apply.moved_layers._MADE_AT_ONCE"
+    monkeypatch.setattr(threshold, 1000)
     opened.add_image(pair.pre, name="photo")
     moved = apply_to(dock, qtbot, opened.layers["photo"])
     assert not isinstance(moved.data, np.ndarray)
@@ -307,7 +308,7 @@ def test_a_volume_is_refused_with_the_fix(dock, opened, qtbot):
 def test_stopping_adds_nothing(dock, opened, qtbot, pair, monkeypatch):
     import threading
 
-    from napari_exo2micro.plugin import moved_layers
+    from napari_exo2micro.plugin.apply import moved_layers
 
     reached, go_on = threading.Event(), threading.Event()
     original = moved_layers.moved_image

@@ -20,9 +20,9 @@ from qtpy.QtWidgets import (
 from napari_exo2micro.core.defaults import PARAMETER_REGISTRY
 from napari_exo2micro.core.errors import CancelledError, OutputError
 from napari_exo2micro.core.pipeline import SampleDye
-from napari_exo2micro.plugin.compare_dock import CompareDock
-from napari_exo2micro.plugin.compare_table import CompareTable
-from napari_exo2micro.plugin.inspection_dock import InspectionDock
+from napari_exo2micro.plugin.compare.compare_dock import CompareDock
+from napari_exo2micro.plugin.compare.compare_table import CompareTable
+from napari_exo2micro.plugin.inspection.inspection_dock import InspectionDock
 from napari_exo2micro.plugin.layers import about, find_layers
 from napari_exo2micro.plugin.message import MessageStrip
 from napari_exo2micro.plugin.session import Session

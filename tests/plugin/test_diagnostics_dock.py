@@ -17,10 +17,10 @@ from napari_exo2micro.core.diagnostics import (
     register_diagnostic,
     unregister_diagnostic,
 )
-from napari_exo2micro.plugin.diagnostics_dock import DiagnosticsDock
+from napari_exo2micro.plugin.diagnostics.diagnostics_dock import DiagnosticsDock
+from napari_exo2micro.plugin.diagnostics.plot_list import PlotList
+from napari_exo2micro.plugin.diagnostics.plot_view import PlotView
 from napari_exo2micro.plugin.message import MessageStrip
-from napari_exo2micro.plugin.plot_list import PlotList
-from napari_exo2micro.plugin.plot_view import PlotView
 from napari_exo2micro.plugin.session import Session
 from napari_exo2micro.plugin.task_source import TaskSource
 
@@ -390,7 +390,7 @@ def test_neither_pyplot_nor_another_backend_is_loaded():
     code = (
         "import sys, matplotlib\n"
         "before = dict.__getitem__(matplotlib.rcParams, 'backend')\n"
-        "import napari_exo2micro.plugin.plot_canvas\n"
+        "import napari_exo2micro.plugin.diagnostics.plot_canvas\n"
         "assert 'matplotlib.pyplot' not in sys.modules\n"
         "assert dict.__getitem__(matplotlib.rcParams, 'backend') == before\n"
     )

@@ -17,8 +17,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_exo2micro.plugin.blink_box import BLINK_KEY, NEXT_KEY, BlinkBox
-from napari_exo2micro.plugin.inspection_dock import InspectionDock
+from napari_exo2micro.plugin.inspection.blink_box import BLINK_KEY, NEXT_KEY, BlinkBox
+from napari_exo2micro.plugin.inspection.inspection_dock import InspectionDock
 from napari_exo2micro.plugin.layers import (
     LayerSpec,
     about,

@@ -7,10 +7,10 @@ import pytest
 from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QLabel, QPushButton
 
 from napari_exo2micro.core.residuals import residuals_from_details
-from napari_exo2micro.plugin.arrow_key import ArrowKey
-from napari_exo2micro.plugin.inspection_dock import InspectionDock
+from napari_exo2micro.plugin.inspection.arrow_key import ArrowKey
+from napari_exo2micro.plugin.inspection.inspection_dock import InspectionDock
+from napari_exo2micro.plugin.inspection.section_layers import stored_header
 from napari_exo2micro.plugin.layers import find_layers, place_layers
-from napari_exo2micro.plugin.section_layers import stored_header
 from napari_exo2micro.plugin.view import camera, move_camera, scale_bar
 
 

@@ -17,9 +17,9 @@ from qtpy.QtWidgets import (
 )
 
 from napari_exo2micro.core.saved_views import VIEWS_FILE, load_views
-from napari_exo2micro.plugin.inspection_dock import InspectionDock
+from napari_exo2micro.plugin.inspection.inspection_dock import InspectionDock
+from napari_exo2micro.plugin.inspection.section_layers import find_section
 from napari_exo2micro.plugin.layers import find_layers
-from napari_exo2micro.plugin.section_layers import find_section
 from napari_exo2micro.plugin.view import camera, move_camera
 
 LONG = 60_000

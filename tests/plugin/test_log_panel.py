@@ -25,10 +25,10 @@ from qtpy.QtWidgets import (
 
 from napari_exo2micro.core import listening
 from napari_exo2micro.core.runlog import log_path, run_log
-from napari_exo2micro.plugin import kept_records, log_panel
-from napari_exo2micro.plugin.kept_records import KeptRecords
-from napari_exo2micro.plugin.log_panel import LogPanel, shortened
-from napari_exo2micro.plugin.log_view import LogView
+from napari_exo2micro.plugin.log import kept_records, log_panel
+from napari_exo2micro.plugin.log.kept_records import KeptRecords
+from napari_exo2micro.plugin.log.log_panel import LogPanel, shortened
+from napari_exo2micro.plugin.log.log_view import LogView
 from napari_exo2micro.plugin.session import Session
 
 LOGGER = logging.getLogger("napari_exo2micro.core.anything")

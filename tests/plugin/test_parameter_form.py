@@ -23,9 +23,9 @@ from napari_exo2micro.core.defaults import (
 )
 from napari_exo2micro.core.errors import ParameterError
 from napari_exo2micro.core.stages import STAGES
-from napari_exo2micro.plugin.number_box import NumberBox
-from napari_exo2micro.plugin.parameter_form import ParameterForm
-from napari_exo2micro.plugin.parameter_group import GroupHeading
+from napari_exo2micro.plugin.forms.number_box import NumberBox
+from napari_exo2micro.plugin.forms.parameter_form import ParameterForm
+from napari_exo2micro.plugin.forms.parameter_group import GroupHeading
 from napari_exo2micro.plugin.session import Session
 
 OPTIONAL = [entry.name for entry in PARAMETER_REGISTRY.values() if entry.optional]

@@ -11,8 +11,8 @@ from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton
 
 from napari_exo2micro import core as e2m
 from napari_exo2micro.plugin.message import MessageStrip
-from napari_exo2micro.plugin.presets_menu import PresetsMenu
 from napari_exo2micro.plugin.session import Session
+from napari_exo2micro.plugin.workbench.presets_menu import PresetsMenu
 
 
 @pytest.fixture

@@ -16,9 +16,9 @@ from napari_exo2micro.core.errors import CheckpointError, RawDataError
 from napari_exo2micro.core.pipeline import SampleDye
 from napari_exo2micro.core.raw import open_image_pair
 from napari_exo2micro.core.transforms import Transform
+from napari_exo2micro.plugin.files.pair_chooser import set_chooser
+from napari_exo2micro.plugin.files.reader import get_reader
 from napari_exo2micro.plugin.layers import about
-from napari_exo2micro.plugin.pair_chooser import set_chooser
-from napari_exo2micro.plugin.reader import get_reader
 
 OURS = "napari-exo2micro"
 LONG = 60_000
@@ -204,7 +204,7 @@ def test_a_file_that_breaks_while_it_is_looked_at_is_told_once(
     viewer, raw_dir, monkeypatch
 ):
     said = []
-    monkeypatch.setattr("napari_exo2micro.plugin.opening.show_error", said.append)
+    monkeypatch.setattr("napari_exo2micro.plugin.files.opening.show_error", said.append)
     image = np.full((4200, 4100), 9, np.uint8)
     for path in files_of(raw_dir):
         tifffile.imwrite(path, image)
@@ -357,7 +357,8 @@ def test_results_of_the_reference_system_open_where_they_belong(viewer, tmp_path
 
 def test_a_damaged_checkpoint_is_left_out_and_told(viewer, results, monkeypatch):
     said = []
-    monkeypatch.setattr("napari_exo2micro.plugin.opening.show_warning", said.append)
+    warn = "napari_exo2micro.plugin.files.opening.show_warning"
+    monkeypatch.setattr(warn, said.append)
     for kind in ("tiff", "fits"):
         path = results / "Rock" / "DAPI" / kind / f"02_icp_aligned_pre_pad60.{kind}"
         path.write_bytes(path.read_bytes()[:4000])

@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QCheckBox, QLabel, QProgressBar, QPushButton
 
 from napari_exo2micro.core.pipeline import SampleDye
 from napari_exo2micro.core.stages import STAGES
-from napari_exo2micro.plugin.run_bar import RunBar
+from napari_exo2micro.plugin.forms.run_bar import RunBar
 
 LONG = 60_000
 

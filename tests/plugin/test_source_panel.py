@@ -19,10 +19,10 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_exo2micro.plugin import recent
 from napari_exo2micro.plugin.layers import KEY
 from napari_exo2micro.plugin.session import Session
-from napari_exo2micro.plugin.source_panel import SourcePanel
+from napari_exo2micro.plugin.workbench import recent
+from napari_exo2micro.plugin.workbench.source_panel import SourcePanel
 
 LONG = 60_000
 
@@ -286,7 +286,7 @@ def test_recent_ones_have_an_end_and_survive_a_damaged_list(tmp_path):
 
 
 def test_a_simulated_section_is_shown_and_worked_on(fresh, qtbot, monkeypatch):
-    from napari_exo2micro.plugin import sample_data
+    from napari_exo2micro.plugin.files import sample_data
 
     monkeypatch.setattr(sample_data, "_SHAPE", (300, 320))
     monkeypatch.setattr(sample_data, "_made_once", sample_data._made_once.__wrapped__)
@@ -324,7 +324,7 @@ def test_a_pair_that_nobody_chose_gives_way_to_one_that_is_opened(fresh, many, q
 
 
 def test_it_begins_with_what_the_preferences_say(fresh, raw_dir, qtbot, monkeypatch):
-    from napari_exo2micro.plugin import raw_folder
+    from napari_exo2micro.plugin.workbench import raw_folder
 
     source = {"raw_dir": raw_dir, "output_dir": raw_dir.parent / "out"}
     monkeypatch.setattr(raw_folder, "default_source", lambda: source)

@@ -8,7 +8,7 @@ from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QDialog, QLabel, QPushButton, QTreeWidget
 
 from napari_exo2micro.plugin.layers import about, find_layers
-from napari_exo2micro.plugin.status_list import StatusList
+from napari_exo2micro.plugin.workbench.status_list import StatusList
 
 LONG = 60_000
 

@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QApplication, QMenu, QProgressBar, QPushButton
 from napari_exo2micro.core.pipeline import SampleDye
 from napari_exo2micro.plugin.layers import find_layers
 from napari_exo2micro.plugin.session import Session
-from napari_exo2micro.plugin.workbench import Workbench
+from napari_exo2micro.plugin.workbench.workbench import Workbench
 
 pytestmark = pytest.mark.display
 

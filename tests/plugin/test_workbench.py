@@ -12,9 +12,9 @@ from qtpy.QtWidgets import QApplication, QLabel, QPushButton, QTreeWidget, QWidg
 from napari_exo2micro.core.stages import STAGES, Stage, register_stage, unregister_stage
 from napari_exo2micro.plugin.layers import about, find_layers
 from napari_exo2micro.plugin.message import MessageStrip
-from napari_exo2micro.plugin.result_summary import summary_words
 from napari_exo2micro.plugin.session import Session
-from napari_exo2micro.plugin.workbench import Workbench
+from napari_exo2micro.plugin.workbench.result_summary import summary_words
+from napari_exo2micro.plugin.workbench.workbench import Workbench
 
 LONG = 60_000
 
@@ -61,7 +61,7 @@ def test_two_clicks_lead_from_there_to_a_difference(
     open_workbench, viewer, qtbot, monkeypatch
 ):
     """Two more open the workbench from the menu: four, five are allowed."""
-    from napari_exo2micro.plugin import sample_data
+    from napari_exo2micro.plugin.files import sample_data
 
     made_once = sample_data._made_once.__wrapped__
     monkeypatch.setattr(sample_data, "_SHAPE", (500, 560))

@@ -12,8 +12,8 @@ from napari_exo2micro.core.errors import OutputError
 from napari_exo2micro.core.raster_files import open_raster
 from napari_exo2micro.core.result_sets import read_stored_image
 from napari_exo2micro.core.transforms import Transform
+from napari_exo2micro.plugin.files.writer import write_image
 from napari_exo2micro.plugin.layers import about, find_layers
-from napari_exo2micro.plugin.writer import write_image
 
 OURS = "napari-exo2micro"
 
@@ -151,7 +151,7 @@ def test_saving_can_be_cancelled_in_a_window(
     from qtpy.QtWidgets import QApplication, QProgressDialog, QPushButton
 
     from napari_exo2micro.core.lazy_images import LazyImage
-    from napari_exo2micro.plugin import waiting
+    from napari_exo2micro.plugin.files import waiting
     from napari_exo2micro.plugin.layers import KEY
 
     make_napari_viewer_proxy(show=True)

@@ -14,7 +14,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_exo2micro.plugin.recent import recent, remember
+from napari_exo2micro.plugin.workbench.recent import recent, remember
 
 __all__ = ["FolderField", "as_path"]
 

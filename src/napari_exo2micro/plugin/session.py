@@ -15,7 +15,7 @@ from napari_exo2micro.core.errors import ParameterError
 from napari_exo2micro.core.folders import output_problem
 from napari_exo2micro.plugin.front_layers import leave_outdated, place_stage
 from napari_exo2micro.plugin.jobs import Job, Jobs
-from napari_exo2micro.plugin.kept_records import KeptRecords
+from napari_exo2micro.plugin.log.kept_records import KeptRecords
 from napari_exo2micro.plugin.session_params import SessionParams
 from napari_exo2micro.plugin.task_source import (
     TaskSource,

@@ -1,0 +1,1 @@
+"""Moving another layer by an alignment."""

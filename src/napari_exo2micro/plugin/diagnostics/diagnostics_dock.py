@@ -1,0 +1,402 @@
+"""The diagnostic plots of a pair, with words on what a good one looks like."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari.components import ViewerModel
+from qtpy.QtCore import QSize, Qt, QTimer
+from qtpy.QtGui import QImage, QPixmap, QResizeEvent, QShowEvent
+from qtpy.QtWidgets import (
+    QFileDialog,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QScrollArea,
+    QSplitter,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_exo2micro.core.errors import Exo2MicroError
+from napari_exo2micro.core.monitor import Monitor
+from napari_exo2micro.plugin.diagnostics.plot_caption import PlotCaption
+from napari_exo2micro.plugin.diagnostics.plot_list import PlotList
+from napari_exo2micro.plugin.diagnostics.plot_view import PlotView
+from napari_exo2micro.plugin.diagnostics.scale_proposal import ScaleProposal
+from napari_exo2micro.plugin.message import MessageStrip
+from napari_exo2micro.plugin.session import Session
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from napari_exo2micro.core.diagnostic_figures import FigureEntry
+    from napari_exo2micro.core.parameter import ParameterValue
+    from napari_exo2micro.plugin.task_source import TaskSource
+
+__all__ = ["DiagnosticsDock"]
+
+#: Up to this width of a plot its panels are put under one another, px.
+_NARROW = 850
+#: A window that is being resized is drawn when it stays for so long, ms.
+_SETTLED = 100
+#: From this width on the list stands beside the plot, px.
+_WIDE = 640
+_NOTHING_CHOSEN = (
+    "Choose the raw folder, the sample and the dye in the workbench. The plots appear "
+    "here as soon as the stage that they show has run."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """What the work in the background found."""
+
+    entries: tuple[FigureEntry, ...]
+    entry: FigureEntry | None
+    figure: Figure | None
+
+
+class DiagnosticsDock(QWidget):
+    """A list of plots, the chosen one, and what a good and a bad one look like.
+
+    Parameters
+    ----------
+    napari_viewer : ViewerModel
+        The viewer whose session it shows.
+    """
+
+    def __init__(self, napari_viewer: ViewerModel) -> None:
+        super().__init__()
+        self.setObjectName("diagnostics_dock")
+        self._session = Session.of(napari_viewer, self)
+        self._wanted = ""
+        self._shown: tuple[Any, str] | None = None
+        self._folder: Path | None = None
+        self._full_title = ""
+        self._due = True
+        self._narrow = False
+        self._message = MessageStrip(self)
+        self._list = PlotList(self)
+        self._note = MessageStrip(self)
+        self._note.setObjectName("plot_note")
+        self._view = PlotView(self)
+        self._proposal = ScaleProposal(self)
+        self._caption = PlotCaption(self)
+        self._state = QLabel(self)
+        self._state.setObjectName("drawing")
+        self._run = _button(
+            "run_stage", "", "Run the stage that makes what this plot shows."
+        )
+        self._save = _button(
+            "save_picture", "Save picture …", "Save this plot as PNG, PDF or SVG."
+        )
+        self._enlarge = _button(
+            "full_size", "Full size …", "Open this plot in a window of its own."
+        )
+        self._later = QTimer(self)
+        self._later.setSingleShot(True)
+        self._later.timeout.connect(self._refresh)
+        self._arrange()
+        self._connect()
+        self._show_nothing(_NOTHING_CHOSEN)
+
+    def _arrange(self) -> None:
+        buttons = QHBoxLayout()
+        for widget in (self._run, self._save, self._enlarge):
+            buttons.addWidget(widget)
+        buttons.addStretch(1)
+        buttons.addWidget(self._state)
+        right = QWidget(self)
+        below = QVBoxLayout(right)
+        below.setContentsMargins(0, 0, 0, 0)
+        below.addWidget(self._note)
+        below.addWidget(self._view, 1)
+        below.addWidget(self._proposal)
+        below.addWidget(self._caption)
+        below.addLayout(buttons)
+        self._splitter = QSplitter(Qt.Orientation.Vertical, self)
+        self._splitter.setObjectName("plots_and_plot")
+        self._splitter.setChildrenCollapsible(False)
+        self._splitter.addWidget(self._list)
+        self._splitter.addWidget(right)
+        self._splitter.setStretchFactor(0, 0)
+        self._splitter.setStretchFactor(1, 1)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(6, 6, 6, 6)
+        layout.addWidget(self._message)
+        layout.addWidget(self._splitter, 1)
+        self.setMinimumSize(280, 240)
+
+    def _connect(self) -> None:
+        session = self._session
+        for signal in (
+            session.source_changed,
+            session.params_changed,
+            session.results_changed,
+            session.run_ended,
+        ):
+            signal.connect(self._ask)
+        session.jobs.busy_changed.connect(self._on_busy)
+        self._list.chosen.connect(self._on_chosen)
+        self._view.pressed.connect(self._on_pressed)
+        self._proposal.accepted.connect(self._use_scale)
+        self._run.clicked.connect(self._run_stage)
+        self._save.clicked.connect(self._ask_where_to_save)
+        self._enlarge.clicked.connect(self._open_full_size)
+        self._on_busy(session.jobs.is_busy)
+
+    # What is shown -----------------------------------------------------------------
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Draw what has changed while nobody looked."""
+        super().showEvent(event)
+        if self._due:
+            self._ask()
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:
+        """Put the list beside the plot where there is room, above it elsewhere."""
+        super().resizeEvent(event)
+        wanted = (
+            Qt.Orientation.Horizontal
+            if self.width() >= _WIDE
+            else Qt.Orientation.Vertical
+        )
+        if self._splitter.orientation() != wanted:
+            self._splitter.setOrientation(wanted)
+            self._size_list()
+        if self._shown is not None and self._is_narrow() != self._narrow:
+            self._later.start(_SETTLED)
+
+    def _is_narrow(self) -> bool:
+        return self._view.width() < _NARROW
+
+    def _size_list(self) -> None:
+        if self._splitter.orientation() == Qt.Orientation.Horizontal:
+            self._splitter.setSizes([220, max(self.width() - 220, 200)])
+        else:
+            high = min(self._list.content_height(), self.height() // 4)
+            self._splitter.setSizes([high, max(self.height() - high, 200)])
+
+    def _ask(self, *_: object) -> None:
+        """Draw soon: several changes at once are one."""
+        self._due = True
+        self._later.start(0)
+
+    def _refresh(self) -> None:
+        if not self.isVisible():
+            return
+        self._due = False
+        session = self._session
+        try:
+            source = session.task_source()
+        except Exo2MicroError:
+            self._list.set_entries(())
+            self._show_nothing(_NOTHING_CHOSEN)
+            return
+        self._state.setText("drawing …")
+        self._narrow = self._is_narrow()
+        session.jobs.start(
+            _draw,
+            title="drawing a plot",
+            on_result=self._on_drawn,
+            on_error=self._on_error,
+            newest=f"diagnostics {id(self)}",
+            show_progress=False,
+            source=source,
+            params=session.params,
+            name=self._wanted,
+            narrow=self._is_narrow(),
+        )
+
+    def _on_drawn(self, drawn: _Drawn) -> None:
+        self._state.clear()
+        entry = drawn.entry
+        first = not self._list.entries
+        self._list.set_entries(drawn.entries, entry.name if entry else "")
+        if first:
+            self._size_list()
+        if entry is None:
+            self._show_nothing("There are no plots.")
+            return
+        key = (self._source(), entry.name)
+        ready = drawn.figure is not None
+        self._run.setVisible(not ready)
+        self._run.setText(f"Run stage {entry.stage} now")
+        if drawn.figure is not None:
+            self._message.clear()
+            self._view.show_figure(drawn.figure)
+            self._proposal.set_figure(drawn.figure)
+            self._shown = key
+            self._tell(entry.note)
+        elif self._shown == key and self._view.figure is not None:
+            self._tell(f"This plot shows earlier settings. {entry.note}", "warning")
+        else:
+            self._show_nothing(entry.note)
+            self._run.setVisible(True)
+        self._caption.set_texts(entry.caption, entry.good, entry.bad)
+        self._update_buttons()
+
+    def _on_error(self, text: str) -> None:
+        self._state.clear()
+        self._show_nothing("This plot cannot be drawn.")
+        self._message.error(text)
+
+    def _show_nothing(self, text: str) -> None:
+        self._shown = None
+        self._view.show_note(text)
+        self._proposal.set_figure(None)
+        self._caption.set_texts("", "", "")
+        self._tell("")
+        self._run.hide()
+        self._update_buttons()
+
+    def _update_buttons(self) -> None:
+        for button in (self._save, self._enlarge):
+            button.setEnabled(self._view.can_lend)
+
+    def _tell(self, text: str, level: str = "note") -> None:
+        if not text:
+            self._note.clear()
+        elif level == "warning":
+            self._note.warning(text)
+        else:
+            self._note.note(text)
+
+    def _source(self) -> tuple[object, ...]:
+        session = self._session
+        return session.raw_dir, session.output_dir, session.sample, session.dye
+
+    # What a person does --------------------------------------------------------------
+
+    def _on_chosen(self, name: str) -> None:
+        self._wanted = name
+        self._refresh()
+
+    def _on_pressed(self, x: float | None, y: float | None) -> None:
+        if self._proposal.propose(x, y):
+            self._view.redraw()
+
+    def _use_scale(self, scale: float) -> None:
+        self._session.set_params(manual_scale=scale)
+
+    def _run_stage(self) -> None:
+        stage = next(
+            (e.stage for e in self._list.entries if e.name == self._list.current_name),
+            4,
+        )
+        self._message.clear()
+        try:
+            self._session.run(stage, stage, on_error=self._message.error)
+        except (Exo2MicroError, RuntimeError) as error:
+            self._message.error(str(error))
+
+    def _on_busy(self, busy: bool) -> None:
+        self._run.setEnabled(not busy)
+        self._run.setToolTip(
+            "Something runs already; wait for it or stop it."
+            if busy
+            else "Run the stage that makes what this plot shows."
+        )
+
+    def _ask_where_to_save(self) -> None:
+        name = f"{self._list.current_name}{self._session.suffix()}.png"
+        start = (self._folder or Path.home()) / name
+        chosen, _ = QFileDialog.getSaveFileName(
+            self, "Save picture", str(start), "Pictures (*.png *.pdf *.svg)"
+        )
+        if chosen:
+            self.save_picture(Path(chosen))
+
+    def save_picture(self, path: Path) -> None:
+        """Write the plot that is shown; how it went is said in the dock."""
+        if not self._view.can_lend:
+            return
+        loan, take_back = self._view.lend()
+        self._lend(
+            loan.save,
+            take_back,
+            title="saving a plot",
+            on_result=self._on_saved,
+            path=path if path.suffix else path.with_suffix(".png"),
+        )
+
+    def _on_saved(self, path: Path) -> None:
+        self._folder = path.parent
+        self._message.note(f"Saved as {path}")
+
+    def _open_full_size(self) -> None:
+        loan, take_back = self._view.lend()
+        self._full_title = self._list.current_title
+        self._lend(
+            loan.image,
+            take_back,
+            title="drawing a plot at full size",
+            on_result=self._show_full_size,
+        )
+
+    def _lend(
+        self, work: Callable[..., Any], take_back: Callable[[], None], **how: Any
+    ) -> None:
+        """Work with the figure in the background; it goes back afterwards."""
+
+        def ended() -> None:
+            take_back()
+            with contextlib.suppress(RuntimeError):  # the dock was closed
+                self._update_buttons()
+
+        self._session.jobs.start(
+            work,
+            on_error=self._message.error,
+            on_finished=ended,
+            show_progress=False,
+            **how,
+        )
+        self._update_buttons()
+
+    def _show_full_size(self, image: QImage) -> None:
+        window = QScrollArea(self)
+        window.setObjectName("full_size_window")
+        window.setWindowFlag(Qt.WindowType.Window)
+        window.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        window.setWindowTitle(self._full_title)
+        picture = QLabel()
+        picture.setPixmap(QPixmap.fromImage(image))
+        window.setWidget(picture)
+        screen = self.screen()
+        room = screen.availableSize() if screen is not None else self.size()
+        window.resize((picture.sizeHint() + QSize(4, 4)).boundedTo(room * 0.9))
+        window.show()
+
+
+def _draw(
+    source: TaskSource,
+    params: Mapping[str, ParameterValue],
+    name: str,
+    narrow: bool,
+    monitor: Monitor,
+) -> _Drawn:
+    """Return the plots there are and the one asked for, or else the first one."""
+    from napari_exo2micro.core.diagnostic_figures import available_figures, draw_figure
+
+    task = source.task(params)
+    entries = tuple(available_figures(task))
+    monitor.check()
+    named = [entry for entry in entries if entry.name == name]
+    ready = [entry for entry in entries if entry.state == "ready"]
+    entry = next(iter([*named, *ready, *entries]), None)
+    if entry is None or entry.state != "ready":
+        return _Drawn(entries, entry, None)
+    figure = draw_figure(task, entry.name, narrow=narrow, monitor=monitor)
+    return _Drawn(entries, entry, figure)
+
+
+def _button(name: str, text: str, tip: str) -> QPushButton:
+    button = QPushButton(text)
+    button.setObjectName(name)
+    button.setToolTip(tip)
+    return button

@@ -1,0 +1,1 @@
+"""Opening and saving: the reader, the sample data and the writers."""

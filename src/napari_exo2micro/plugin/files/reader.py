@@ -1,0 +1,160 @@
+"""Opening pairs and results by drag and drop or by napari's File menu.
+
+napari asks `get_reader` of every TIFF, FITS and folder, so nothing heavy is imported
+here before it is known that the file is for us.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+__all__ = ["asking_viewer", "get_reader", "read_paths"]
+
+logger = logging.getLogger(__name__)
+
+PathLike = str | os.PathLike[str]
+LayerTuple = tuple[Any, ...]
+Reader = Callable[[PathLike | Sequence[PathLike]], list[LayerTuple]]
+
+#: What a reader returns that has done its work without a new layer.
+_NO_LAYERS: list[LayerTuple] = [(None,)]
+
+
+def get_reader(path: PathLike | Sequence[PathLike]) -> Reader | None:
+    """Return the function that opens a file or folder, or None if it is not for us.
+
+    For us are: a file of a pair, the folder of a sample, the raw folder, an output
+    folder, the folder of its results for a sample and dye, and any image that this
+    package wrote.
+
+    Parameters
+    ----------
+    path : str, Path or a sequence of them
+        What was dropped or chosen; several if they were to be opened as a stack.
+
+    Returns
+    -------
+    callable or None
+        Takes the same paths and returns napari's layer data tuples.
+    """
+    try:
+        paths = _listed(path)
+        return read_paths if paths and all(map(_is_ours, paths)) else None
+    except (OSError, ValueError, TypeError):
+        logger.debug("not opened: %s", path, exc_info=True)
+        return None
+
+
+def read_paths(path: PathLike | Sequence[PathLike]) -> list[LayerTuple]:
+    """Return the layers of a file or folder, as napari takes them.
+
+    What the viewer that asks shows already is not opened again, so that dropping
+    both files of a pair gives one pair of layers.
+
+    Parameters
+    ----------
+    path : str, Path or a sequence of them
+        As `get_reader` takes them.
+
+    Returns
+    -------
+    list of tuple
+        Data, options and kind of each layer, bottom first; ``[(None,)]`` when
+        nothing is to be added.
+
+    Raises
+    ------
+    Exo2MicroError
+        In words for a person: which file cannot be used and what to do. Where there
+        is a window, it shows these words, once, and nothing is raised.
+    """
+    from napari_exo2micro.core.errors import CancelledError, Exo2MicroError
+    from napari_exo2micro.plugin.files.opening import open_path
+    from napari_exo2micro.plugin.files.waiting import main_window
+
+    viewer = asking_viewer()
+    opened: dict[tuple[str, ...], LayerTuple] = {}
+    for one in _listed(path):
+        try:
+            specs = open_path(Path(one), viewer)
+        except CancelledError:
+            break
+        except Exo2MicroError as error:
+            if main_window() is None:
+                raise
+            _show(error, Path(one))
+            break
+        for spec in specs:
+            known = spec.about
+            key = (str(known.get("role")), *known.get("paths", ()))
+            opened.setdefault(key, spec.as_tuple())
+    return list(opened.values()) or _NO_LAYERS
+
+
+def asking_viewer() -> ViewerModel | None:
+    """Return the viewer that called a reader or a sample; None if none did.
+
+    napari does not hand it over, and the window in front need not be the one that a
+    file was dropped on, so it is looked for among the callers.
+    """
+    import napari
+    from napari.components import ViewerModel
+
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        caller = frame.f_locals.get("self")
+        if isinstance(caller, ViewerModel):
+            return caller
+        frame = frame.f_back
+    viewer: ViewerModel | None = napari.current_viewer()
+    return viewer
+
+
+def _show(error: Exception, path: Path) -> None:
+    """Show an error in the window; its first line, seen at once, names the file."""
+    from napari.utils.notifications import show_error
+
+    logger.error("%s", error)
+    folder = path.absolute().parent
+    show_error(f"{str(error).replace(f'{folder}{os.sep}', '')} (in {folder})")
+
+
+def _listed(path: PathLike | Sequence[PathLike]) -> list[str]:
+    if isinstance(path, (str, os.PathLike)):
+        return [os.fspath(path)]
+    return [os.fspath(one) for one in path]
+
+
+def _is_ours(path: str) -> bool:
+    from napari_exo2micro.core.result_folders import (
+        find_result_folders,
+        may_be_checkpoint,
+    )
+
+    place = Path(path)
+    if place.is_dir():
+        if find_result_folders(place):
+            return True
+    elif not place.is_file():
+        return False
+    elif may_be_checkpoint(place):
+        return True
+    elif not _has_marker(place.name):
+        return False
+    from napari_exo2micro.core.raw.pairs import may_be_raw
+
+    return may_be_raw(place)
+
+
+def _has_marker(name: str) -> bool:
+    lowered = name.lower()
+    return "_" in name and ("pre" in lowered or "post" in lowered)

@@ -1,0 +1,123 @@
+"""Saving a layer of ours with its header, and an alignment by itself."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from napari_exo2micro.core.errors import CancelledError, OutputError, ParameterError
+from napari_exo2micro.plugin.layers import KEY
+
+__all__ = ["write_alignment", "write_image"]
+
+_ENDINGS_OF_NAPARI = (".tif", ".tiff")
+
+
+def write_image(path: str, data: Any, meta: Mapping[str, Any]) -> list[str]:
+    """Save an image layer as TIFF or FITS, with the header of what it shows.
+
+    It is written window by window, whole or not at all; a large one in the
+    background, while a box shows the progress. A layer of others is handed to
+    napari's own writer.
+
+    Parameters
+    ----------
+    path : str
+        Ends in `.tiff`, `.tif` or `.fits`.
+    data : array_like or sequence of array_like
+        The layer's data, of a multiscale layer all levels.
+    meta : mapping
+        The layer's attributes, as napari hands them over.
+
+    Returns
+    -------
+    list of str
+        The file; empty when the person asked to stop.
+
+    Raises
+    ------
+    OutputError
+        When it cannot be written, also for a layer of others where the ending is none
+        that napari writes. (napari takes a `ValueError` as "another writer, please"
+        and says nothing of it.)
+    """
+    known = _known(meta)
+    image = data[0] if meta.get("multiscale") else data
+    if not known:
+        return _write_foreign(path, image, meta)
+    from napari_exo2micro.core.image_export import export_image, provenance_of
+    from napari_exo2micro.plugin.files.waiting import wait_for
+    from napari_exo2micro.plugin.stage_layers import role_of
+
+    role, header = str(known.get("role", "image")), known.get("header") or {}
+    stored = role_of(int(header.get("stage", -1)), str(header.get("name", "")))
+    provenance = provenance_of(known, role.replace(" ", "_"), as_stored=role == stored)
+    try:
+        written = wait_for(
+            export_image,
+            title=f"Saving {Path(path).name}",
+            path=path,
+            image=image,
+            provenance=provenance,
+        )
+    except CancelledError:
+        return []
+    except ParameterError as error:
+        raise OutputError(str(error)) from error
+    return [str(written)]
+
+
+def write_alignment(path: str, data: Any, meta: Mapping[str, Any]) -> list[str]:
+    """Save the alignment of a layer as a JSON file.
+
+    Parameters
+    ----------
+    path : str
+        Ends in `.json`.
+    data : array_like
+        The layer's data; not looked at.
+    meta : mapping
+        The layer's attributes, as napari hands them over.
+
+    Returns
+    -------
+    list of str
+        The file.
+
+    Raises
+    ------
+    OutputError
+        When the layer has no alignment, or the file cannot be written.
+    """
+    del data
+    from napari_exo2micro.core.alignments import Alignment
+
+    found = Alignment.from_header(_known(meta).get("header") or _known(meta))
+    if found is None:
+        raise OutputError(
+            f"the layer '{meta.get('name', '')}' has no alignment; choose an aligned "
+            "pre-stain image or a difference, run stage 2 or 3 if there is none"
+        )
+    found.save(path)
+    return [os.fspath(path)]
+
+
+def _known(meta: Mapping[str, Any]) -> dict[str, Any]:
+    known = (meta.get("metadata") or {}).get(KEY)
+    return dict(known) if isinstance(known, Mapping) else {}
+
+
+def _write_foreign(path: str, image: Any, meta: Mapping[str, Any]) -> list[str]:
+    ending = Path(path).suffix.lower()
+    if ending not in _ENDINGS_OF_NAPARI:
+        raise OutputError(
+            f"the layer '{meta.get('name', '')}' was not made by this plugin, so there "
+            f"is no header to save; save it as {' or '.join(_ENDINGS_OF_NAPARI)}"
+        )
+    from npe2 import PluginManager
+
+    commands = PluginManager.instance().commands
+    written = commands.execute("napari.write_image", (os.fspath(path), image, meta))
+    return [str(written)] if written else []

@@ -1,0 +1,1 @@
+"""Forms made from the parameter registry, and a dock for each stage."""

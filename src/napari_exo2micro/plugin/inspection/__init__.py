@@ -1,0 +1,1 @@
+"""Looking closely at an alignment: blink, curtain, zoom box, displacement."""

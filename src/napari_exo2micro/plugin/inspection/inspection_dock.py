@@ -1,0 +1,138 @@
+"""The inspection dock: to see how good an alignment is, here and there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qtpy.QtCore import QEvent, QSize, Qt, QTimer
+from qtpy.QtGui import QHideEvent, QShowEvent
+from qtpy.QtWidgets import (
+    QFrame,
+    QScrollArea,
+    QTabWidget,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_exo2micro.plugin.inspection.blink_box import BlinkBox
+from napari_exo2micro.plugin.inspection.curtain_box import CurtainBox
+from napari_exo2micro.plugin.inspection.layer_pair import LayerPair
+from napari_exo2micro.plugin.inspection.residuals_box import ResidualsBox
+from napari_exo2micro.plugin.inspection.saved_views_box import SavedViewsBox
+from napari_exo2micro.plugin.inspection.side_by_side import SideBySideBox
+from napari_exo2micro.plugin.inspection.zoom_box import ZoomBox
+from napari_exo2micro.plugin.message import MessageStrip
+from napari_exo2micro.plugin.session import Session
+
+__all__ = ["InspectionDock"]
+
+
+class InspectionDock(QWidget):
+    """Blink, curtain, side by side; a close look; what the alignment leaves.
+
+    Parameters
+    ----------
+    napari_viewer : ViewerModel
+        The viewer.
+    """
+
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__()
+        self.setObjectName("inspection_dock")
+        self.session = Session.of(napari_viewer, widget=self)
+        viewer = self.session.viewer
+        self.message = MessageStrip(self)
+        self.pair = LayerPair(self.session, self)
+        self.blink = BlinkBox(self.pair, viewer, self.message, self)
+        self.curtain = CurtainBox(self.pair, viewer, self.message, self)
+        self.side_by_side = SideBySideBox(self.pair, viewer, self.message, self)
+        self._comparisons = (self.blink, self.curtain, self.side_by_side)
+        for box in self._comparisons:
+            box.began.connect(self._end_others)
+        self.zoom = ZoomBox(self.session, self.message, self)
+        self.views = SavedViewsBox(self.session, self.zoom, self.message, self)
+        self.residuals = ResidualsBox(self.session, self.message, self)
+        tabs = QTabWidget(self)
+        tabs.setObjectName("inspection_tabs")
+        tabs.addTab(_page(self.pair, *self._comparisons), "Compare")
+        tabs.addTab(_page(self.zoom, self.views), "Zoom box")
+        tabs.addTab(_page(self.residuals), "Displacement")
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(4, 4, 4, 4)
+        layout.addWidget(self.message)
+        layout.addWidget(tabs, 1)
+        self.setMinimumWidth(300)
+        self._is_closed = self._was_docked = False
+        self._hidden = QTimer(self)
+        self._hidden.setSingleShot(True)
+        self._hidden.setInterval(0)
+        self._hidden.timeout.connect(self._on_hidden)
+
+    def stop(self) -> None:
+        """End what is shown: all layers are as they were before."""
+        for box in (*self._comparisons, self.zoom, self.residuals):
+            box.stop()
+
+    def close_down(self) -> None:
+        """Stop, free the keys and follow the viewer no more."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._hidden.stop()
+        self.stop()
+        self.blink.free_keys()
+        for part in (self.curtain, self.side_by_side, self.zoom, self.residuals):
+            part.close_down()
+        self.pair.close_down()
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Let the keys work while the dock is there."""
+        super().showEvent(event)
+        self._hidden.stop()
+        if not self._is_closed:
+            self.blink.bind_keys()
+
+    def hideEvent(self, event: QHideEvent | None) -> None:
+        """Stop when the dock stays hidden: nobody could any more."""
+        super().hideEvent(event)
+        if event is not None and not event.spontaneous() and not self._is_closed:
+            # A dock that is torn off is hidden for a moment, too.
+            self._hidden.start()
+
+    def _on_hidden(self) -> None:
+        if not self.isVisible() and not self._is_closed:
+            self.stop()
+            self.blink.free_keys()
+
+    def event(self, event: QEvent | None) -> bool:
+        """Learn that the dock was closed: napari takes the widget out of it."""
+        if event is not None and event.type() == QEvent.Type.ParentChange:
+            if self.parent() is not None:
+                self._was_docked = True
+            elif self._was_docked:
+                self.close_down()
+        return super().event(event)
+
+    def sizeHint(self) -> QSize:
+        """Leave the room to the picture."""
+        return QSize(370, 720)
+
+    def _end_others(self) -> None:
+        for box in self._comparisons:
+            if box is not self.sender():
+                box.stop()
+
+
+def _page(*boxes: QWidget) -> QScrollArea:
+    """Return a page of the tabs, which scrolls when the window is low."""
+    content = QWidget()
+    column = QVBoxLayout(content)
+    for box in boxes:
+        column.addWidget(box)
+    column.addStretch(1)
+    area = QScrollArea()
+    area.setWidgetResizable(True)
+    area.setFrameShape(QFrame.Shape.NoFrame)
+    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    area.setWidget(content)
+    return area

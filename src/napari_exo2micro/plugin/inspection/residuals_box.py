@@ -1,0 +1,270 @@
+"""What the alignment leaves: its arrows, their key, and the figures in words."""
+
+from __future__ import annotations
+
+from napari.layers import Image
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QDoubleSpinBox,
+    QGroupBox,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_exo2micro.core.errors import RegistrationError
+from napari_exo2micro.core.residuals import Residuals, amplification
+from napari_exo2micro.plugin.inspection.arrow_key import ArrowKey
+from napari_exo2micro.plugin.inspection.residual_arrows import (
+    ResidualArrows,
+    layer_residuals,
+)
+from napari_exo2micro.plugin.inspection.section_layers import (
+    find_section,
+    stored_header,
+)
+from napari_exo2micro.plugin.layers import about
+from napari_exo2micro.plugin.message import MessageStrip
+from napari_exo2micro.plugin.session import Session
+from napari_exo2micro.plugin.view import camera, move_camera
+
+__all__ = ["ResidualsBox", "residual_words"]
+
+_HELP = (
+    "Each arrow leads from a grain in post-stain to where aligned pre-stain shows it, "
+    "drawn many times longer. Arrows that point every way are noise of the measuring; "
+    "neighbours that point the same way are displacement that remains."
+)
+
+
+def residual_words(residuals: Residuals, layer: Image) -> str:
+    """Return the figures of the residuals in words."""
+    header = stored_header(layer)
+    frame = header.canvas.get("post_frame") if header else None
+    length, x, y = residuals.largest
+    row, column = layer.data_to_world((y, x))
+    used, left_out = int(residuals.used.sum()), int((~residuals.used).sum())
+    words = [
+        f"Half of the {used} tiles lie within {residuals.median:.3f} px, 95 % within "
+        f"{residuals.p95:.3f} px.",
+        f"The largest, {length:.3f} px, is "
+        f"{residuals.where(tuple(frame) if frame else None)}: row {row:.0f}, column "
+        f"{column:.0f}.",
+    ]
+    verdict = header.verdicts.get("3") if header else None
+    accuracy = verdict.numbers.get("accuracy_px", -1.0) if verdict else -1.0
+    if accuracy >= 0:
+        words.append(f"The alignment as a whole is good to about {accuracy:.3f} px.")
+    if left_out:
+        words.append(
+            f"{left_out} more {'tile was' if left_out == 1 else 'tiles were'} measured "
+            "and not used."
+        )
+    return "\n".join(words)
+
+
+class ResidualsBox(QGroupBox):
+    """Button, amplification and key of the arrows.
+
+    Parameters
+    ----------
+    session : Session
+        Whose sample is shown.
+    message : MessageStrip
+        Where problems are told.
+    parent : QWidget, optional
+        As for any widget.
+    """
+
+    def __init__(
+        self, session: Session, message: MessageStrip, parent: QWidget | None = None
+    ) -> None:
+        super().__init__("Remaining displacement", parent)
+        self.setObjectName("residuals_box")
+        self._session, self._message = session, message
+        self._viewer = session.viewer
+        self.arrows = ResidualArrows(self._viewer, self)
+        self._source: Image | None = None
+        self._residuals: Residuals | None = None
+        self._start = QPushButton("Show arrows", self)
+        self._start.setObjectName("residuals_start")
+        self._start.setCheckable(True)
+        self._start.setToolTip(_HELP)
+        self._auto = QCheckBox("chosen automatically", self)
+        self._auto.setObjectName("residuals_auto")
+        self._auto.setChecked(True)
+        self._auto.setToolTip("So that most arrows about reach the next one")
+        self._factor = QDoubleSpinBox(self)
+        self._factor.setObjectName("residuals_factor")
+        self._factor.setRange(1, 1_000_000)
+        self._factor.setDecimals(0)
+        self._factor.setSuffix(" times longer")
+        self._factor.setKeyboardTracking(False)
+        self._factor.setToolTip("How many times longer the arrows are drawn")
+        self._every = QCheckBox("also tiles that were not used (orange)", self)
+        self._every.setObjectName("residuals_every")
+        self._every.setToolTip(
+            "Tiles that disagree with the alignment: a bubble, a change by the stain, "
+            "or a place that really moved"
+        )
+        self._bar = QCheckBox("scale bar of the image", self)
+        self._bar.setObjectName("residuals_bar")
+        self._bar.setChecked(True)
+        self._bar.setToolTip("napari's scale bar, in px of post-stain")
+        self._key = ArrowKey(self)
+        self._key_words = QLabel(self)
+        self._key_words.setObjectName("residuals_key")
+        self._key_words.setWordWrap(True)
+        self._words = QLabel(self)
+        self._words.setObjectName("residuals_words")
+        self._words.setTextFormat(Qt.TextFormat.PlainText)
+        self._words.setWordWrap(True)
+        self._go = QPushButton("Go to the largest", self)
+        self._go.setObjectName("residuals_largest")
+        self._go.setToolTip("Look at the tile whose displacement is the largest")
+        self._help = QLabel(_HELP, self)
+        self._help.setWordWrap(True)
+        self._arrange()
+        self._start.clicked.connect(self.toggle)
+        self._go.clicked.connect(self.go_to_largest)
+        self._auto.toggled.connect(self._on_auto)
+        self._factor.valueChanged.connect(self._redraw)
+        self._every.toggled.connect(self._redraw)
+        self._bar.toggled.connect(self._on_bar)
+        self.arrows.ended.connect(self._on_ended)
+        session.results_changed.connect(self._on_results)
+        camera(self._viewer).events.zoom.connect(self._on_zoom)
+        self._show_state()
+
+    def _arrange(self) -> None:
+        row = QHBoxLayout()
+        row.addWidget(QLabel("Drawn", self))
+        row.addWidget(self._factor, 1)
+        layout = QVBoxLayout(self)
+        layout.addWidget(self._start)
+        layout.addLayout(row)
+        layout.addWidget(self._auto)
+        layout.addWidget(self._every)
+        layout.addWidget(self._bar)
+        layout.addWidget(self._key)
+        layout.addWidget(self._key_words)
+        layout.addWidget(self._words)
+        layout.addWidget(self._go)
+        layout.addWidget(self._help)
+
+    @property
+    def is_active(self) -> bool:
+        """Whether the arrows are shown."""
+        return self.arrows.layer is not None
+
+    def toggle(self) -> None:
+        """Show the arrows, or take them away."""
+        if self.is_active:
+            self.stop()
+        else:
+            self.start()
+
+    def start(self) -> None:
+        """Show the arrows of the sample's interior-aligned image."""
+        layer = find_section(self._session).aligned
+        if layer is None or about(layer).get("role") != "aligned 3":
+            found = f"'{layer.name}'" if layer is not None else "no aligned image"
+            self._refuse(
+                "The remaining displacement is measured in stage 3; there is "
+                f"{found} and no interior-aligned pre-stain: run stage 3 in the "
+                "workbench, or open the results folder of the sample."
+            )
+            return
+        try:
+            self._residuals = layer_residuals(layer)
+        except RegistrationError as error:
+            text = str(error)
+            self._refuse(f"{text[0].upper()}{text[1:]}.")
+            return
+        self._source = layer
+        self._message.clear()
+        if self._auto.isChecked():
+            self._factor.blockSignals(True)
+            self._factor.setValue(amplification(self._residuals))
+            self._factor.blockSignals(False)
+        self._draw()
+        self.arrows.show_bar(self._bar.isChecked())
+        self._show_state()
+
+    def go_to_largest(self) -> None:
+        """Look at the tile whose displacement is the largest."""
+        if self._residuals is not None and self._source is not None:
+            _, x, y = self._residuals.largest
+            row, column = self._source.data_to_world((y, x))
+            move_camera(self._viewer, float(row), float(column))
+
+    def stop(self) -> None:
+        """Take the arrows away; the scale bar is as it was before."""
+        self.arrows.stop()
+        self._show_state()
+
+    def close_down(self) -> None:
+        """Stop, and follow the viewer no more."""
+        self.arrows.close_down()
+        camera(self._viewer).events.zoom.disconnect(self._on_zoom)
+
+    def _refuse(self, text: str) -> None:
+        self.stop()
+        self._message.error(text)
+
+    def _draw(self) -> None:
+        assert self._source is not None
+        assert self._residuals is not None
+        self.arrows.show_arrows(
+            self._source,
+            self._residuals,
+            self._factor.value(),
+            every=self._every.isChecked(),
+        )
+
+    def _redraw(self) -> None:
+        if self.sender() is self._factor:
+            self._auto.blockSignals(True)
+            self._auto.setChecked(False)
+            self._auto.blockSignals(False)
+        if self.is_active:
+            self._draw()
+            self._show_state()
+
+    def _on_auto(self, automatic: bool) -> None:
+        if automatic and self.is_active:
+            self.start()
+
+    def _on_bar(self, shown: bool) -> None:
+        if self.is_active:
+            self.arrows.show_bar(shown)
+
+    def _on_ended(self) -> None:
+        self._show_state()
+
+    def _on_results(self, stage: int) -> None:
+        """Stage 3 has run again: its arrows are drawn anew."""
+        if self.is_active and stage in (0, 3):
+            self.start()
+
+    def _on_zoom(self, _event: object = None) -> None:
+        if not self.is_active:
+            return
+        self._key.set_scale(self._factor.value() * camera(self._viewer).zoom)
+        self._key_words.setText(
+            f"This arrow stands for {self._key.text}. A displacement of 1 px would be "
+            f"an arrow of {self._factor.value():g} px on the image."
+        )
+
+    def _show_state(self) -> None:
+        active = self.is_active
+        self._start.setChecked(active)
+        self._start.setText("Hide arrows" if active else "Show arrows")
+        for widget in (self._key, self._key_words, self._words, self._go):
+            widget.setVisible(active)
+        if active and self._residuals is not None and self._source is not None:
+            self._words.setText(residual_words(self._residuals, self._source))
+            self._on_zoom()

@@ -1,0 +1,1 @@
+"""What the package does as it happens, and the log of earlier runs."""

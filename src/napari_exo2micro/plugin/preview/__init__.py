@@ -1,0 +1,1 @@
+"""What a stage would find, while its parameters move."""

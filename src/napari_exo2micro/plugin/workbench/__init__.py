@@ -1,0 +1,1 @@
+"""What a person works on, the stages in their order, and how far they are."""
