@@ -6,9 +6,9 @@ the test has prepared. What cannot run says why, in the line above the block::
 
     % not run: needs a cluster
 
-A block below ``% file: mine.json`` is written to that file instead. Commands end with
-exit code 0, or with that of ``% exit code: 1`` above their block. Where MyST's comments would be
-shown (the README), ``<!-- not run: ... -->`` says the same.
+A block below ``% file: mine.json`` is written to that file instead. Commands end
+with exit code 0, or with that of ``% exit code: 1`` above their block. Where MyST's
+comments would be shown (the README), ``<!-- not run: ... -->`` says the same.
 """
 
 from __future__ import annotations
