@@ -22,6 +22,7 @@ extensions = [
     "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
     "sphinx_design",
+    "parameter_table",
 ]
 exclude_patterns = ["_build", "site"]
 # While pages are being written, one may not be listed in its index yet.
