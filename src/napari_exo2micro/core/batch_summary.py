@@ -71,6 +71,21 @@ def summarise_batch(results: Iterable[Mapping[str, Any]]) -> BatchSummary:
     ----------
     results : iterable of mapping
         As `run_batch` returns them.
+
+    Returns
+    -------
+    BatchSummary
+        Counts, and all that is not complete with its reason.
+
+    Examples
+    --------
+    >>> one = {"sample": "CD070", "dye": "DAPI", "status": "complete"}
+    >>> two = {**one, "dye": "SybrGld", "status": "error: no such file"}
+    >>> summary = summarise_batch([one, two])
+    >>> summary.sentence()
+    '2 tasks: 1 complete, 1 failed'
+    >>> summary.problems[0].dye, summary.problems[0].reason
+    ('SybrGld', 'no such file')
     """
     results = list(results)
     kinds = [_kind(result) for result in results]

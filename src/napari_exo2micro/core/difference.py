@@ -82,6 +82,11 @@ def difference_window(
     ndarray, shape (rows, columns), float32
         Grey levels of post.
 
+    Raises
+    ------
+    ValueError
+        If the windows differ in shape.
+
     Examples
     --------
     >>> post, pre = np.full((1, 2), 90, np.uint8), np.full((1, 2), 40, np.uint8)

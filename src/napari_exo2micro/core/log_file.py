@@ -31,12 +31,34 @@ for _flag in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY", "O_CLOEXEC"):
 
 
 def log_path(output_dir: str | Path) -> Path:
-    """Return the path of an output folder's run log."""
+    """Return the path of an output folder's run log.
+
+    Parameters
+    ----------
+    output_dir : str or Path
+        The folder that results are written to.
+
+    Returns
+    -------
+    Path
+        Whether or not it exists.
+    """
     return Path(output_dir) / f"{_NAME}.txt"
 
 
 def list_logs(output_dir: str | Path) -> list[Path]:
-    """Return the run log and its older parts, those that exist, newest first."""
+    """Return the run log and its older parts, those that exist, newest first.
+
+    Parameters
+    ----------
+    output_dir : str or Path
+        The folder that results are written to.
+
+    Returns
+    -------
+    list of Path
+        Empty when nothing was run.
+    """
     folder = Path(output_dir)
     return [path for path in _names(folder) if path.is_file()]
 

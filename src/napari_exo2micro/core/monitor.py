@@ -72,7 +72,18 @@ class Monitor:
             )
 
     def part(self, start: float, end: float) -> Monitor:
-        """Return a monitor whose 0..1 is `start`..`end` of this one."""
+        """Return a monitor whose 0..1 is `start`..`end` of this one.
+
+        Parameters
+        ----------
+        start, end : float
+            Where the part begins and ends, 0..1.
+
+        Returns
+        -------
+        Monitor
+            To hand on; it stops when this one does.
+        """
         child = Monitor(self._on_progress, self._should_stop)
         child._start = self._start + self._span * start
         child._span = self._span * (end - start)

@@ -50,6 +50,12 @@ def pad_images(
     ------
     ParameterError
         When `pad` is negative or an image is not 2-D.
+
+    Examples
+    --------
+    >>> post, pre = pad_images(np.ones((3, 4)), np.ones((2, 5)), pad=1)
+    >>> post.shape, pre.shape
+    ((5, 7), (5, 7))
     """
     if pad < 0 or post_im.ndim != 2 or pre_im.ndim != 2:
         raise ParameterError(

@@ -145,6 +145,20 @@ def estimate_scale(
     ------
     ParameterError
         If there is no such method.
+
+    References
+    ----------
+    A. F. J. Moffat, Astronomy & Astrophysics 3 (1969) 455: the profile of the
+    method ``'moffat'``.
+
+    Examples
+    --------
+    >>> from napari_exo2micro.core.simulate import simulate_section
+    >>> from napari_exo2micro.core.statistics import accumulate_statistics
+    >>> pair = simulate_section((600, 700), seed=1, gain=1.4)
+    >>> found = estimate_scale(accumulate_statistics(pair.post, pair.pre))
+    >>> found.verdict.state, abs(found.scale / 1.4 - 1) < 0.01
+    ('ok', True)
     """
     if method not in SCALE_METHODS:
         known = ", ".join(sorted(SCALE_METHODS))

@@ -140,7 +140,18 @@ class Raster:
         return stored
 
     def level(self, level: int) -> NDArray[Any]:
-        """Return a whole pyramid level: a map where possible, otherwise a copy."""
+        """Return a whole pyramid level: a map where possible, otherwise a copy.
+
+        Parameters
+        ----------
+        level : int
+            0 is the full resolution.
+
+        Returns
+        -------
+        ndarray, shape (rows, columns) of that level
+            A view of the file where its byte order allows.
+        """
         return self.read((slice(None), slice(None)), level)
 
     def expect(self, rows: range, columns: slice, level: int = 0) -> None:
@@ -223,6 +234,17 @@ def reduce_image(
         Blocks at the lower and right edge are means over what they have.
     factor : int
         Block size in px.
+
+    Raises
+    ------
+    ValueError
+        When neither `max_side` nor `factor` is given.
+
+    Examples
+    --------
+    >>> small, factor = reduce_image(np.full((100, 80), 7, np.uint8), max_side=25)
+    >>> small.shape, factor, float(small[0, 0])
+    ((25, 20), 4, 7.0)
     """
     if factor is None:
         if max_side is None:
@@ -311,6 +333,18 @@ def warp_window(
     -------
     ndarray, shape (y1 - y0, x1 - x0), dtype of `image`
         Integers are rounded and clipped to the type.
+
+    References
+    ----------
+    R. G. Keys, "Cubic convolution interpolation for digital image processing", IEEE
+    Trans. ASSP 29 (1981) 1153, doi:10.1109/TASSP.1981.1163711 (cubic, a = -1/2).
+
+    Examples
+    --------
+    >>> image = np.arange(20, dtype=np.float32).reshape(4, 5)
+    >>> right = Transform.similarity(translation=(1.0, 0.0))
+    >>> warp_window(image, right, 0, 2, 0, 3, "linear").tolist()
+    [[1.0, 2.0, 3.0], [6.0, 7.0, 8.0]]
     """
     shape = (y1 - y0, x1 - x0)
     corners = np.array(

@@ -5,14 +5,21 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from napari_exo2micro.core.defaults import check_parameters, non_default_params
 from napari_exo2micro.core.parameter import ParameterValue
 
-__all__ = ["as_command_line", "as_python"]
+__all__ = [
+    "as_command_line",
+    "as_python",
+    "changed_params",
+    "literal",
+    "option_words",
+    "shell_line",
+]
 
 
 def as_python(
@@ -32,13 +39,21 @@ def as_python(
 
     Parameters
     ----------
-    sample, dye, raw_dir, output_dir, checkpoint_format, loader
-        As `SampleDye` takes them; `loader` by its registered name. Relative
-        folders stay relative: they are meant from where the program is started.
+    sample, dye : str
+        Names as in the raw folder.
+    raw_dir, output_dir : str or Path
+        Relative folders stay relative: they are meant from where the
+        program is started.
+    checkpoint_format : {'tiff', 'fits', 'both'}
+        What checkpoints are written as.
+    loader : str, optional
+        Registered name of a loader.
     params : mapping, optional
         Parameter name -> value; those at their defaults are left out.
-    from_stage, to_stage, force
-        As `SampleDye.run` takes them.
+    from_stage, to_stage : int, optional
+        First and last stage.
+    force : bool
+        Run the stages even where a valid result exists.
 
     Returns
     -------
@@ -72,20 +87,20 @@ def as_python(
         "from napari_exo2micro import core as e2m",
         "",
         "task = e2m.SampleDye(",
-        f"    {_literal(sample)},",
-        f"    {_literal(dye)},",
-        f"    raw_dir={_literal(str(raw_dir))},",
-        f"    output_dir={_literal(str(output_dir))},",
+        f"    {literal(sample)},",
+        f"    {literal(dye)},",
+        f"    raw_dir={literal(str(raw_dir))},",
+        f"    output_dir={literal(str(output_dir))},",
     ]
     if checkpoint_format != "both":
-        lines.append(f"    checkpoint_format={_literal(checkpoint_format)},")
+        lines.append(f"    checkpoint_format={literal(checkpoint_format)},")
     if loader is not None:
-        lines.append(f"    loader={_literal(loader)},")
+        lines.append(f"    loader={literal(loader)},")
     lines.append(")")
-    changed = _changed(params)
+    changed = changed_params(params)
     if changed:
         lines.append("task.set_params(")
-        lines += [f"    {name}={_literal(value)}," for name, value in changed.items()]
+        lines += [f"    {name}={literal(value)}," for name, value in changed.items()]
         lines.append(")")
     asked = {"from_stage": from_stage, "to_stage": to_stage, "force": force or None}
     words = (f"{name}={value}" for name, value in asked.items() if value is not None)
@@ -111,13 +126,21 @@ def as_command_line(
 
     Parameters
     ----------
-    sample, dye, raw_dir, output_dir, checkpoint_format, loader
-        As `SampleDye` takes them; `loader` by its registered name. Relative
-        folders stay relative: they are meant from where the command is given.
+    sample, dye : str
+        Names as in the raw folder.
+    raw_dir, output_dir : str or Path
+        Relative folders stay relative: they are meant from where the
+        command is given.
+    checkpoint_format : {'tiff', 'fits', 'both'}
+        What checkpoints are written as.
+    loader : str, optional
+        Registered name of a loader.
     params : mapping, optional
         Parameter name -> value; those at their defaults are left out.
-    from_stage, to_stage, force
-        As `SampleDye.run` takes them.
+    from_stage, to_stage : int, optional
+        First and last stage.
+    force : bool
+        Run the stages even where a valid result exists.
 
     Returns
     -------
@@ -148,22 +171,30 @@ def as_command_line(
         options["to_stage"] = to_stage
     if force:
         options["force"] = True
-    options.update(_changed(params))
-    given = [word for name, value in options.items() for word in _option(name, value)]
+    options.update(changed_params(params))
+    given = [
+        word for name, value in options.items() for word in option_words(name, value)
+    ]
     names = [sample, dye]
     if any(name.startswith("-") for name in names):
         # Else a name would be taken for an option.
         words = ["exo2micro", "run", *given, "--", *names]
     else:
         words = ["exo2micro", "run", *names, *given]
+    return shell_line(words)
+
+
+def shell_line(words: Sequence[str]) -> str:
+    """Return words as one line, quoted for the system's shell."""
     return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
 
 
-def _changed(params: Mapping[str, Any] | None) -> dict[str, ParameterValue]:
+def changed_params(params: Mapping[str, Any] | None) -> dict[str, ParameterValue]:
+    """Return the parameters that differ from their defaults, checked."""
     return non_default_params(check_parameters(params or {}))
 
 
-def _option(name: str, value: ParameterValue) -> Iterator[str]:
+def option_words(name: str, value: ParameterValue) -> Iterator[str]:
     """Yield the words that set one option."""
     words = name.replace("_", "-")
     if isinstance(value, bool):
@@ -176,7 +207,7 @@ def _option(name: str, value: ParameterValue) -> Iterator[str]:
         yield from (f"--{words}", text)
 
 
-def _literal(value: ParameterValue) -> str:
+def literal(value: ParameterValue) -> str:
     """Return a value as Python spells it; text in double quotes where it may be."""
     if not isinstance(value, str) or '"' in value:
         return repr(value)

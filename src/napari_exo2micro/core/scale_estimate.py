@@ -56,7 +56,13 @@ class ScaleEstimate:
         return self.method
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the estimate as JSON-ready built-in types."""
+        """Return the estimate as JSON-ready built-in types.
+
+        Returns
+        -------
+        dict
+            Every attribute under its name.
+        """
         return {
             "method": self.method,
             "scale": self.scale,
@@ -70,7 +76,18 @@ class ScaleEstimate:
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> ScaleEstimate:
-        """Return the estimate that `to_dict` stored."""
+        """Return the estimate that `to_dict` stored.
+
+        Parameters
+        ----------
+        stored : mapping
+            As `to_dict` returned it.
+
+        Returns
+        -------
+        ScaleEstimate
+            An equal one.
+        """
         fit = stored["fit"]
         return cls(
             method=stored["method"],

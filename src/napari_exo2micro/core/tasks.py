@@ -106,6 +106,11 @@ class Task:
     def open(self) -> SampleDye:
         """Return the sample and dye with the task's parameters set.
 
+        Returns
+        -------
+        SampleDye
+            Nothing has run yet.
+
         Raises
         ------
         ParameterError
@@ -129,7 +134,18 @@ class Task:
         return made
 
     def all_params(self) -> dict[str, ParameterValue]:
-        """Return every parameter, those that are not set at their defaults."""
+        """Return every parameter, those that are not set at their defaults.
+
+        Returns
+        -------
+        dict
+            Parameter name -> value.
+
+        Raises
+        ------
+        ParameterError
+            When a parameter does not fit.
+        """
         from napari_exo2micro.core.defaults import check_parameters, default_params
 
         return {**default_params(), **check_parameters(self.params)}
@@ -168,12 +184,38 @@ class TaskEvent:
 
     @classmethod
     def queued(cls, task: Task, text: str = "") -> TaskEvent:
-        """Return the event of a task that waits for its turn."""
+        """Return the event of a task that waits for its turn.
+
+        Parameters
+        ----------
+        task : Task
+            Which one.
+        text : str
+            What it waits for, in words.
+
+        Returns
+        -------
+        TaskEvent
+            Its state is `queued`.
+        """
         return cls(task.number, task.sample, task.dye, TaskState.QUEUED, text=text)
 
     @classmethod
     def ended(cls, number: int, result: dict[str, Any]) -> TaskEvent:
-        """Return the last event of a task."""
+        """Return the last event of a task.
+
+        Parameters
+        ----------
+        number : int
+            The task's place in the batch.
+        result : dict
+            As `run_batch` returns it.
+
+        Returns
+        -------
+        TaskEvent
+            Its state follows from the result's status.
+        """
         state = state_of(result)
         return cls(
             number,

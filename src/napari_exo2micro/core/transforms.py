@@ -74,6 +74,11 @@ class Transform:
         -------
         ndarray, shape (N, 2), float64
             The same points in the pre-stain image, (x, y) in px.
+
+        Raises
+        ------
+        ValueError
+            If the points have another shape.
         """
         xy = np.asarray(points, dtype=np.float64)
         if xy.ndim != 2 or xy.shape[1] != 2:
@@ -97,7 +102,13 @@ class Transform:
         return hash(self.matrix.tobytes())
 
     def inverse(self) -> Transform:
-        """Return the map from pre-stain (moving) to post-stain (fixed) points."""
+        """Return the map from pre-stain (moving) to post-stain (fixed) points.
+
+        Returns
+        -------
+        Transform
+            Takes each point back to where it came from.
+        """
         return Transform(np.linalg.inv(self.matrix))
 
     @property
@@ -107,7 +118,13 @@ class Transform:
 
     @classmethod
     def identity(cls) -> Transform:
-        """Return the map that leaves every point in its place."""
+        """Return the map that leaves every point in its place.
+
+        Returns
+        -------
+        Transform
+            Its matrix is the identity.
+        """
         return cls(np.eye(3))
 
     @classmethod
@@ -134,6 +151,17 @@ class Transform:
             The point (x, y) that turn and magnification leave in place.
         mirrored : bool
             Whether x is reversed about the centre before the turn.
+
+        Returns
+        -------
+        Transform
+            Post to pre, when the arguments say how pre lies relative to post.
+
+        Examples
+        --------
+        >>> turn = Transform.similarity(angle_deg=90, centre=(100, 100))
+        >>> turn([[110, 100]]).round(6).tolist()
+        [[100.0, 110.0]]
         """
         cos = scale * math.cos(math.radians(angle_deg))
         sin = scale * math.sin(math.radians(angle_deg))
@@ -152,7 +180,21 @@ class Transform:
         ----------
         scale, shift : float, tuple of float
             A point p of the present grid lies at ``scale * p + shift`` on the
-            other one, for both images alike.
+            other one, for both images alike; `shift` is (x, y) in px.
+
+        Returns
+        -------
+        Transform
+            Post to pre, px of the other grid.
+
+        Examples
+        --------
+        From the padded canvas to the raw images, which lie at (400, 400) on it:
+
+        >>> canvas = Transform.similarity(angle_deg=5, centre=(1000, 900))
+        >>> raw = canvas.conjugated(scale=1.0, shift=(-400.0, -400.0))
+        >>> raw([[600, 500]]).round(6).tolist()
+        [[600.0, 500.0]]
         """
         change = np.array([[scale, 0, shift[0]], [0, scale, shift[1]], [0, 0, 1.0]])
         return Transform(change @ self.matrix @ np.linalg.inv(change))
@@ -180,7 +222,13 @@ class Transform:
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the transform as JSON-ready built-in types."""
+        """Return the transform as JSON-ready built-in types.
+
+        Returns
+        -------
+        dict
+            `kind`, `version`, `direction` in words and `matrix`, nested lists.
+        """
         return {
             "kind": _KIND,
             "version": 1,
@@ -191,6 +239,16 @@ class Transform:
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Transform:
         """Return the transform that `to_dict` stored.
+
+        Parameters
+        ----------
+        stored : mapping
+            As `to_dict` returned it.
+
+        Returns
+        -------
+        Transform
+            Post to pre.
 
         Raises
         ------
@@ -211,13 +269,29 @@ class Transform:
             ) from error
 
     def save(self, path: str | Path) -> None:
-        """Write the transform as a JSON file."""
+        """Write the transform as a JSON file.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file; replaced when it exists.
+        """
         text = json.dumps(self.to_dict(), indent=2)
         Path(path).write_text(text + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, path: str | Path) -> Transform:
         """Read a transform that `save` wrote.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file.
+
+        Returns
+        -------
+        Transform
+            Post to pre.
 
         Raises
         ------

@@ -75,10 +75,12 @@ def register_highorder(
     boundary_smooth : float
         Sigma of the Gaussian that softens ring or brightness, px at coarse
         scale.
-    rotation_search, scale_search : bool
-        Whether turns and isotropic magnifications are searched.
+    rotation_search : bool
+        Whether turns are searched.
     angle_range, angle_step : float
         The turns: up to this on either side, and the step, degrees.
+    scale_search : bool
+        Whether isotropic magnifications are searched.
     scale_min, scale_max, scale_step : float
         The magnifications (from post to pre).
     multiscale : bool
@@ -124,6 +126,26 @@ def register_highorder(
     Outlines say where a section lies, seldom which way round; so the winner is
     checked on what lies inside. Patches of the interior that agree also remove
     what little error the outlines left.
+
+    References
+    ----------
+    Y. Chen and G. Medioni, "Object modelling by registration of multiple range
+    images", Image and Vision Computing 10, 1992 (closest points, to lines).
+
+    G. Evangelidis and E. Psarakis, "Parametric image alignment using enhanced
+    correlation coefficient maximization", IEEE TPAMI 30, 2008,
+    doi:10.1109/TPAMI.2008.113 (`fine_ecc`).
+
+    Examples
+    --------
+    >>> from napari_exo2micro.core.simulate import simulate_section
+    >>> pair = simulate_section((600, 700), seed=1, angle_deg=4.0, shift=(9.0, -5.0))
+    >>> post, pre = (np.pad(image, 60) for image in (pair.post, pair.pre))
+    >>> found = register_highorder(post, pre)
+    >>> found.verdict.state
+    'ok'
+    >>> round(found.transform.decompose()["angle_deg"], 1)
+    4.0
     """
     monitor = monitor or Monitor()
     search = OutlineSearch.over_ranges(

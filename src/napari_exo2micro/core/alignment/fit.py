@@ -260,11 +260,13 @@ def fit_plane_robust(
 
     Parameters
     ----------
-    model, source, target, information, mirrored
+    model, source, target, information
         As for `fit_plane`.
     start : Transform, optional
         Where residuals are first judged; by default the median-like fit of
         all pairs.
+    mirrored : bool, optional
+        As for `fit_plane`.
     floor : float
         The scale of the residuals is never taken to be below this, px.
     rounds : int

@@ -164,6 +164,7 @@ def refine_interior_sift(
     Returns
     -------
     InteriorAlignment
+        Its verdict is 'ok' only when the tiles vouch for the transform.
 
     Raises
     ------
@@ -182,6 +183,14 @@ def refine_interior_sift(
     estimated error below `MAX_ERROR`. A
     result that features did not support but tiles do is `ok`, too; the reason
     then says so.
+
+    References
+    ----------
+    D. G. Lowe, "Distinctive image features from scale-invariant keypoints", IJCV 60,
+    2004, doi:10.1023/B:VISI.0000029664.99615.94 (the features).
+
+    D. Barath et al., "MAGSAC++, a fast, reliable and accurate robust estimator",
+    CVPR 2020, doi:10.1109/CVPR42600.2020.00138 (which matches agree).
 
     Examples
     --------

@@ -51,6 +51,11 @@ class Verdict:
         Why, in words for a person; empty only when `ok`.
     numbers : mapping of str to float
         The figures behind it, finite, lengths in full-resolution px.
+
+    Examples
+    --------
+    >>> Verdict("ok", numbers={"accuracy_px": 0.0312, "n_inliers": 412}).figures()
+    'accuracy 0.0312 px, inliers 412'
     """
 
     state: State
@@ -58,13 +63,30 @@ class Verdict:
     numbers: Mapping[str, float] = field(default_factory=dict)
 
     def figures(self, most: int = 5) -> str:
-        """Return the most telling numbers in words."""
+        """Return the most telling numbers in words.
+
+        Parameters
+        ----------
+        most : int
+            How many at most.
+
+        Returns
+        -------
+        str
+            Such as ``accuracy 0.0312 px, inliers 412``; empty without numbers.
+        """
         names = [name for name in _FIRST if name in self.numbers]
         names += [name for name in self.numbers if name not in _FIRST]
         return ", ".join(number_words(n, self.numbers[n]) for n in names[:most])
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the verdict as JSON-ready built-in types."""
+        """Return the verdict as JSON-ready built-in types.
+
+        Returns
+        -------
+        dict
+            `state`, `reason` and `numbers`.
+        """
         return {
             "state": self.state,
             "reason": self.reason,
@@ -73,5 +95,16 @@ class Verdict:
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Verdict:
-        """Return the verdict that `to_dict` stored."""
+        """Return the verdict that `to_dict` stored.
+
+        Parameters
+        ----------
+        stored : mapping
+            As `to_dict` returned it.
+
+        Returns
+        -------
+        Verdict
+            An equal one.
+        """
         return cls(stored["state"], stored["reason"], dict(stored["numbers"]))

@@ -93,8 +93,12 @@ def plot_registration(
         Post to pre, with which `pre_im` was made.
     post_contour, pre_contour : array_like, shape (N, 2), optional
         Points (x, y) on the outlines, each on its own canvas, px.
-    statistics, scales, scale, offset
-        As for `plot_difference_image`.
+    statistics : PairStatistics, optional
+        Of the two images; accumulated when they are needed and not given.
+    scales : sequence of ScaleEstimate, optional
+        Estimates; the first one is used when `scale` is not given.
+    scale, offset : float, optional
+        The difference is ``post - offset - scale * pre``.
     aligned_stage : int
         The stage that `pre_im` is of; named where it is not the last one.
     down_scale : float, optional

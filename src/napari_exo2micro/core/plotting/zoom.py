@@ -90,14 +90,25 @@ def plot_zoom(
         read at full resolution, a larger one is reduced.
     blur : float
         Sigma of a Gaussian blur, full-resolution px; 0 for none.
-    difference, statistics, scales, scale, offset
-        As for `plot_difference_image`.
+    difference : ImageLike, shape (rows, columns), optional
+        The difference image, as stage 4 leaves it; subtracted here when not given.
+    statistics : PairStatistics, optional
+        Of the two images; accumulated when they are needed and not given.
+    scales : sequence of ScaleEstimate, optional
+        Estimates; the first one is used when `scale` is not given.
+    scale, offset : float, optional
+        The difference is ``post - offset - scale * pre``.
     verdicts : mapping, optional
         Stage to `Verdict`; what fell back or failed is said in red.
     sample, dye : str
         For the title line.
     save_path : str or Path, optional
         Where to write the figure.
+
+    Returns
+    -------
+    Figure
+        One panel with a grey or colour bar.
 
     Raises
     ------
@@ -171,10 +182,20 @@ def plot_zoom_multi(
     ----------
     post_im, pre_im : ImageLike, shape (rows, columns)
         Post-stain image and aligned pre-stain image on one canvas.
-    row, column, size, blur
-        As for `plot_zoom`.
-    difference, statistics, scales, scale, offset
-        As for `plot_difference_image`.
+    row, column : int, optional
+        Middle of the crop, full-resolution px; that of the image when not given.
+    size : int or tuple of int
+        Side of the crop, or its rows and columns, px.
+    blur : float
+        Sigma of a Gaussian blur, full-resolution px; 0 for none.
+    difference : ImageLike, shape (rows, columns), optional
+        The difference image, as stage 4 leaves it; subtracted here when not given.
+    statistics : PairStatistics, optional
+        Of the two images; accumulated when they are needed and not given.
+    scales : sequence of ScaleEstimate, optional
+        Estimates; the first one is used when `scale` is not given.
+    scale, offset : float, optional
+        The difference is ``post - offset - scale * pre``.
     verdicts : mapping, optional
         Stage to `Verdict`; what fell back or failed is said in red.
     sample, dye : str

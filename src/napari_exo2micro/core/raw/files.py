@@ -55,7 +55,13 @@ class DyeFiles:
         return len(self.post) > 1 or len(self.pre) > 1
 
     def problem(self) -> str:
-        """Return what is wrong with its fix, in one line; empty when complete."""
+        """Return what is wrong with its fix, in one line; empty when complete.
+
+        Returns
+        -------
+        str
+            What was wanted, what was found, and what to do.
+        """
         for side, files in (("post", self.post), ("pre", self.pre)):
             if len(files) > 1:
                 names = ", ".join(path.name for path in files)
@@ -150,6 +156,11 @@ def list_samples(raw_dir: Path | str = "raw") -> tuple[str, ...]:
     raw_dir : pathlib.Path or str
         The raw folder.
 
+    Returns
+    -------
+    tuple of str
+        Names of folders; whether they hold pairs is not looked at.
+
     Raises
     ------
     RawFileNotFoundError
@@ -175,6 +186,11 @@ def list_dyes(
         The raw folder.
     complete_only : bool
         Leave out dyes without exactly one post and one pre file.
+
+    Returns
+    -------
+    tuple of str
+        In alphabetical order.
 
     Raises
     ------

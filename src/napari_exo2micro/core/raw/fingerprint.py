@@ -45,6 +45,11 @@ class RawFingerprint:
         stop : threading.Event, optional
             Ends the reading early; the digest is then worthless.
 
+        Returns
+        -------
+        RawFingerprint
+            Of the file as it is now.
+
         Raises
         ------
         RawFileNotFoundError
@@ -68,12 +73,28 @@ class RawFingerprint:
         return cls(status.st_size, status.st_mtime_ns, digest.hexdigest())
 
     def to_dict(self) -> dict[str, int | str]:
-        """Return the three fields for JSON."""
+        """Return the three fields for JSON.
+
+        Returns
+        -------
+        dict
+            `size`, `mtime_ns` and `sha256`.
+        """
         return asdict(self)
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> RawFingerprint:
         """Return the fingerprint that `to_dict` wrote.
+
+        Parameters
+        ----------
+        fields : mapping
+            As `to_dict` returned it.
+
+        Returns
+        -------
+        RawFingerprint
+            An equal one.
 
         Raises
         ------
@@ -96,7 +117,18 @@ class RawFingerprint:
             ) from error
 
     def same_content(self, other: RawFingerprint) -> bool:
-        """Tell whether both stand for the same bytes, whatever their times."""
+        """Tell whether both stand for the same bytes, whatever their times.
+
+        Parameters
+        ----------
+        other : RawFingerprint
+            Of another file, or of this one at another time.
+
+        Returns
+        -------
+        bool
+            Whether size and digest are equal.
+        """
         return self.size == other.size and self.sha256 == other.sha256
 
     def matches(self, path: Path | str) -> bool:
@@ -109,6 +141,11 @@ class RawFingerprint:
         ----------
         path : pathlib.Path or str
             The file; one that is gone does not match.
+
+        Returns
+        -------
+        bool
+            Whether it matches.
         """
         path = Path(path)
         try:

@@ -60,6 +60,8 @@ class RawImage:
         ------
         RawDataError
             If the file is damaged, or changes while it is read.
+        ValueError
+            If `max_rows` is less than 1.
         """
         if max_rows < 1:
             raise ValueError(f"a band needs at least one row, not {max_rows}")
@@ -69,6 +71,11 @@ class RawImage:
 
     def read(self) -> NDArray[Any]:
         """Return the whole image.
+
+        Returns
+        -------
+        numpy.ndarray, shape (rows, columns)
+            The signal, native byte order.
 
         Raises
         ------
@@ -84,6 +91,11 @@ class RawImage:
 
     def fingerprint(self) -> RawFingerprint:
         """Return which bytes this image was made from; waits for them if needed.
+
+        Returns
+        -------
+        RawFingerprint
+            Of the file, or of the array's pixels.
 
         Raises
         ------

@@ -75,7 +75,15 @@ class LayoutDiagnosis:
 
 @dataclass(frozen=True, slots=True)
 class SkippedTask:
-    """A pair that cannot run, and why."""
+    """A pair that cannot run, and why.
+
+    Attributes
+    ----------
+    sample, dye : str
+        What was asked for; `dye` is empty where any was.
+    reason : str
+        Why it cannot run, with the fix.
+    """
 
     sample: str
     dye: str

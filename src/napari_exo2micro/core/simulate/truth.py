@@ -52,7 +52,18 @@ class Deformation:
     waves: NDArray[np.float64]
 
     def __call__(self, points: ArrayLike) -> NDArray[np.float64]:
-        """Return the displacement (dx, dy), px, at points (x, y)."""
+        """Return the displacement at points.
+
+        Parameters
+        ----------
+        points : array_like, shape (..., 2)
+            Points (x, y), raw px of the post-stain image.
+
+        Returns
+        -------
+        ndarray, shape (..., 2), float64
+            Displacement (dx, dy), px.
+        """
         xy = np.asarray(points, dtype=np.float64)
         moved = np.zeros_like(xy)
         for ax, ay, kx, ky, phase in self.waves:
@@ -62,7 +73,18 @@ class Deformation:
         return moved
 
     def undo(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the points p for which ``p + self(p)`` is the given point."""
+        """Return the points p for which ``p + self(p)`` is the given point.
+
+        Parameters
+        ----------
+        points : ndarray, shape (..., 2)
+            Displaced points (x, y), px.
+
+        Returns
+        -------
+        ndarray, shape (..., 2), float64
+            Where they were before, px.
+        """
         # The slope is a few percent, so each round gains more than a digit.
         original = points - self(points)
         for _ in range(5):
@@ -73,7 +95,22 @@ class Deformation:
     def random(
         cls, shape: tuple[int, int], peak: float, rng: np.random.Generator
     ) -> Deformation:
-        """Return a displacement whose longest vector in the image is `peak` px."""
+        """Return a displacement by chance, of a given strength.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            Rows and columns of the image, px.
+        peak : float
+            Longest displacement in the image, px.
+        rng : numpy.random.Generator
+            The chance.
+
+        Returns
+        -------
+        Deformation
+            Five waves, each about as long as the image.
+        """
         waves = np.zeros((5, 5))
         side = max(shape)
         for wave in waves:
@@ -166,6 +203,11 @@ class Truth:
         ----------
         pad : int
             Where the first pixel of both images lies, (pad, pad), px.
+
+        Returns
+        -------
+        Transform
+            Post to pre, px of the canvas.
         """
         return self.transform.conjugated(scale=1.0, shift=(float(pad), float(pad)))
 
@@ -185,7 +227,13 @@ class Truth:
         return self.points[:count].copy()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the truth as JSON-ready built-in types."""
+        """Return the truth as JSON-ready built-in types.
+
+        Returns
+        -------
+        dict
+            Every attribute under its name; arrays as nested lists.
+        """
         names = MICROBE_DTYPE.names or ()
         return {
             "kind": _KIND,
@@ -208,6 +256,16 @@ class Truth:
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Truth:
         """Return the truth that `to_dict` stored.
+
+        Parameters
+        ----------
+        stored : mapping
+            As `to_dict` returned it.
+
+        Returns
+        -------
+        Truth
+            An equal one.
 
         Raises
         ------
@@ -253,6 +311,11 @@ def read_truth(path: str | Path) -> Truth:
     ----------
     path : str or Path
         The file ``<sample>_<dye>_truth.json``.
+
+    Returns
+    -------
+    Truth
+        Transform, gain and microbes as they were simulated.
 
     Raises
     ------
