@@ -291,9 +291,10 @@ def _warnings(results: Iterable[Mapping[str, Any]]) -> list[str]:
 def _dry_run(plan: BatchPlan, n_workers: int, as_json: bool, *, here: bool) -> int:
     """Say what would run and what it needs."""
     from napari_exo2micro.core.resources import check_resources
+    from napari_exo2micro.core.stored_state import stages_to_run
 
     found = check_resources(plan.tasks, n_workers, here=here)
-    rows = [(task, _stages_to_run(task)) for task in plan.tasks]
+    rows = [(task, list(stages_to_run(task))) for task in plan.tasks]
     if as_json:
         print_json(
             {
@@ -328,16 +329,3 @@ def _show_plan(
     out.print(f"needs    {found.summary()}")
     if found.message:
         out.print(f"{found.level:<8} {found.message}")
-
-
-def _stages_to_run(task: Task) -> list[int]:
-    """Return the stages that a task would run now."""
-    from napari_exo2micro.core.stages import stage_range
-
-    first, last = stage_range(task.from_stage, task.to_stage)
-    invalid = {line.stage for line in task.open().status() if line.state != "valid"}
-    return [
-        stage
-        for stage in range(1, last + 1)
-        if stage in invalid or (task.force and stage >= first)
-    ]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from napari_exo2micro.cli.output import console, note, stop_on_ctrl_c, table
+from napari_exo2micro.core.batch_board import BatchBoard, BoardRow, clock_words
 from napari_exo2micro.core.monitor import Monitor
-from napari_exo2micro.core.stages import STAGES
 from napari_exo2micro.core.tasks import TaskEvent, TaskState
 
 if TYPE_CHECKING:
@@ -40,40 +39,20 @@ _BAR = 12
 _OTHER_LINES = 5
 
 
-class TaskBoard:
+class TaskBoard(BatchBoard):
     """What is known of each task, as rich draws it."""
 
-    def __init__(self) -> None:
-        self.is_stopping = False
-        self._last: dict[int, TaskEvent] = {}
-        self._begun: dict[int, float] = {}
-        self._took: dict[int, float] = {}
-        self._start = time.monotonic()
-
-    def take(self, event: TaskEvent) -> None:
-        """Remember an event."""
-        now = time.monotonic()
-        if event.state is TaskState.RUNNING:
-            self._begun.setdefault(event.number, now)
-        elif event.result is not None:
-            begun = self._begun.get(event.number, now)
-            self._took[event.number] = now - begun
-        else:
-            self._begun.pop(event.number, None)
-        self._last[event.number] = event
+    is_stopping = False
 
     def __rich_console__(self, out: Console, options: ConsoleOptions) -> RenderResult:
         """Draw the counts and as many rows as there is room for."""
         room = max((options.max_height or out.height) - _OTHER_LINES, 3)
-        rows = sorted(
-            self._last.values(),
-            key=lambda event: (_ORDER.index(event.state), event.number),
-        )
-        shown = sorted(rows[:room], key=lambda event: event.number)
+        rows = sorted(self.rows, key=lambda row: (_ORDER.index(row.state), row.number))
+        shown = sorted(rows[:room], key=lambda row: row.number)
         yield self._table(shown)
         yield self._counts(len(rows) - len(shown))
 
-    def _table(self, events: Sequence[TaskEvent]) -> Table:
+    def _table(self, rows: Sequence[BoardRow]) -> Table:
         from rich.text import Text
 
         made = table("sample", "dye", "state", "done", "time", "what", numbers=(4,))
@@ -82,54 +61,37 @@ class TaskBoard:
             column.no_wrap = True
         made.columns[-1].overflow = "ellipsis"
         made.columns[-1].ratio = 1
-        for event in events:
+        for row in rows:
             made.add_row(
-                event.sample,
-                event.dye,
-                Text(str(event.state), style=_STYLES[event.state]),
-                _bar(event),
-                self._time(event.number),
-                _what(event),
+                row.sample,
+                row.dye,
+                Text(row.word, style=_style(row)),
+                _bar(row),
+                "" if row.seconds is None else clock_words(row.seconds),
+                row.step,
             )
         return made
 
     def _counts(self, n_hidden: int) -> Text:
         from rich.text import Text
 
-        states = [event.state for event in self._last.values()]
-        parts = [f"{states.count(s)} {s}" for s in TaskState if s in states]
-        words = f"{', '.join(parts)}; {_clock(time.monotonic() - self._start)}"
+        words = f"{self.counts_in_words()}; {clock_words(self.elapsed)}"
         if n_hidden:
             words += f"; {n_hidden} more rows do not fit"
         if self.is_stopping:
             words += "; stopping, Ctrl-C again ends it at once"
         return Text(words, style="bold")
 
-    def _time(self, number: int) -> str:
-        if number in self._took:
-            return _clock(self._took[number])
-        begun = self._begun.get(number)
-        return "" if begun is None else _clock(time.monotonic() - begun)
+
+def _style(row: BoardRow) -> str:
+    return "yellow" if row.word == "degraded" else _STYLES[row.state]
 
 
-def _bar(event: TaskEvent) -> str:
-    if event.state is not TaskState.RUNNING:
+def _bar(row: BoardRow) -> str:
+    if row.state is not TaskState.RUNNING:
         return ""
-    full = round(event.fraction * _BAR)
-    return "━" * full + "╌" * (_BAR - full) + f" {event.fraction:4.0%}"
-
-
-def _what(event: TaskEvent) -> str:
-    if event.state is TaskState.RUNNING and event.stage:
-        title = f"{event.stage} {STAGES[event.stage].title}"
-        return title if event.text.startswith("stage ") else f"{title}, {event.text}"
-    return event.text
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+    full = round(row.fraction * _BAR)
+    return "━" * full + "╌" * (_BAR - full) + f" {row.fraction:4.0%}"
 
 
 @contextmanager

@@ -53,6 +53,7 @@ def run_batch(
     timeout_per_task: float | None = None,
     force_run: bool = False,
     *,
+    pairs: Sequence[tuple[str, str]] | None = None,
     scheduler: Any = None,
     register_on: str | None = None,
     loader: Loader | str | None = None,
@@ -75,8 +76,14 @@ def run_batch(
         How many tasks run at once.
     params : mapping, optional
         Parameters that differ from their defaults.
-    output_dir, raw_dir, from_stage, to_stage, force, checkpoint_format, loader
-        As for `SampleDye` and its `run`.
+    output_dir, raw_dir : str or Path
+        Results go to ``<output_dir>/<sample>/<dye>``; where raw files are.
+    from_stage, to_stage : int, optional
+        First and last stage; all of them by default.
+    force : bool
+        Run the stages even where a valid result exists.
+    checkpoint_format : {'tiff', 'fits', 'both'}
+        What checkpoints are written as.
     strict_dyes : bool
         Any pair that cannot run is an error that lists them all, before anything
         runs; otherwise such pairs are skipped, with reasons.
@@ -86,11 +93,17 @@ def run_batch(
         Seconds after which a task is ended.
     force_run : bool
         Run even when memory or disk look too small.
+    pairs : sequence of (str, str), optional
+        Samples with dyes, in place of `samples` and `dyes`, where not every
+        combination is wanted.
     scheduler : str, distributed.Client or cluster, optional
         Run on the workers of dask: ``'tcp://...'``, an existing client or cluster
         (one of dask-jobqueue for SLURM, for example), or ``'local'``.
     register_on : str, optional
         Register this dye only: the other dyes of a sample take its transform.
+    loader : callable or str, optional
+        Reads a pair instead of `load_image_pair`; samples and dyes must then be
+        named.
     wait_for_lock : float
         Seconds to wait where another program works on the same sample and dye.
     monitor : Monitor, optional
@@ -117,13 +130,14 @@ def run_batch(
 
     Examples
     --------
-    >>> results = run_batch(["CD070"], ["SybrGld", "DAPI"], parallel=True)
+    >>> results = run_batch(["CD070"], ["SybrGld", "DAPI"], params={"pad": 60})
     >>> print(summarise_batch(results).sentence())
     2 tasks: 2 complete
     """
     plan = plan_batch(
         samples,
         dyes,
+        pairs=pairs,
         params=params,
         output_dir=output_dir,
         raw_dir=raw_dir,

@@ -66,6 +66,7 @@ def plan_batch(
     samples: Sequence[str] | None = None,
     dyes: Sequence[str] | None = None,
     *,
+    pairs: Sequence[tuple[str, str]] | None = None,
     params: Mapping[str, Any] | None = None,
     output_dir: str | Path = "processed",
     raw_dir: str | Path = "raw",
@@ -82,7 +83,42 @@ def plan_batch(
 ) -> BatchPlan:
     """Return what a batch will run; nothing runs yet.
 
-    The arguments are those of `run_batch`.
+    Parameters
+    ----------
+    samples, dyes : sequence of str, optional
+        Names as in the raw folder. All samples, and for each sample all of its
+        dyes, when left out.
+    pairs : sequence of (str, str), optional
+        Samples with dyes, in place of `samples` and `dyes`.
+    params : mapping, optional
+        Parameters that differ from their defaults.
+    output_dir, raw_dir : str or Path
+        Where results go and where raw files are.
+    from_stage, to_stage : int, optional
+        First and last stage.
+    force : bool
+        Run the stages even where a valid result exists.
+    checkpoint_format : {'tiff', 'fits', 'both'}
+        What checkpoints are written as.
+    strict_dyes : bool
+        Any pair that cannot run is an error that lists them all; otherwise such
+        pairs are in `BatchPlan.skipped`, with reasons.
+    register_on : str, optional
+        Register this dye only: the other dyes of a sample take its transform.
+    loader : callable or str, optional
+        Reads a pair instead of `load_image_pair`; samples and dyes must then be
+        named.
+    timeout_per_task : float, optional
+        Seconds after which a task is ended.
+    wait_for_lock : float
+        Seconds to wait where another program works on the same sample and dye.
+    memory_debug : bool
+        Each result tells the memory of its process.
+
+    Returns
+    -------
+    BatchPlan
+        The tasks in their order, and the pairs that cannot run.
 
     Raises
     ------
@@ -99,7 +135,7 @@ def plan_batch(
         )
     if register_on is not None:
         check_name("dye", register_on)
-    present, skipped, warnings = _pairs(samples, dyes, raw_dir, loader)
+    present, skipped, warnings = _pairs(samples, dyes, pairs, raw_dir, loader)
     if register_on is not None:
         present, more = _with_references(present, register_on, raw_dir, loader)
         skipped = (*skipped, *more)
@@ -134,27 +170,43 @@ def plan_batch(
         )
         for number, (sample, dye) in enumerate(present)
     ]
-    asked = {dyes} if isinstance(dyes, str) else set(dyes or ())
-    if register_on is not None and dyes is not None and register_on not in asked:
+    if register_on is not None:
         # Only its transform was asked for, not its difference.
         last = min(to_stage or _LAST_SHARED_STAGE, _LAST_SHARED_STAGE)
         first = None if from_stage is None else min(from_stage, last)
         tasks = [
-            replace(task, from_stage=first, to_stage=last)
-            if task.dye == register_on
-            else task
+            task
+            if task.dye != register_on or _was_asked_for(task, dyes, pairs)
+            else replace(task, from_stage=first, to_stage=last)
             for task in tasks
         ]
     return BatchPlan(tuple(tasks), tuple(skipped), tuple(warnings))
 
 
+def _was_asked_for(
+    task: Task,
+    dyes: Sequence[str] | None,
+    pairs: Sequence[tuple[str, str]] | None,
+) -> bool:
+    if pairs is not None:
+        return (task.sample, task.dye) in pairs
+    return dyes is None or task.dye in ([dyes] if isinstance(dyes, str) else dyes)
+
+
 def _pairs(
     samples: Sequence[str] | None,
     dyes: Sequence[str] | None,
+    pairs: Sequence[tuple[str, str]] | None,
     raw_dir: str | Path,
     loader: Loader | str | None,
 ) -> tuple[list[tuple[str, str]], tuple[SkippedTask, ...], tuple[str, ...]]:
     """Return the pairs that can run, those that cannot, and warnings."""
+    if pairs is not None:
+        if samples is not None or dyes is not None:
+            raise ParameterError(
+                "either samples and dyes are named, or pairs of them; found both"
+            )
+        return _named_pairs([(s, d) for s, d in pairs], raw_dir, loader)
     if _is_built_in(loader):
         found = discover_tasks(samples, dyes, raw_dir)
         return list(found.present), found.skipped, found.warnings
@@ -164,8 +216,27 @@ def _pairs(
             "knows where they are"
         )
     lists = [[names] if isinstance(names, str) else names for names in (samples, dyes)]
-    pairs = [(sample, dye) for sample in lists[0] for dye in lists[1]]
-    return list(dict.fromkeys(pairs)), (), ()
+    product = [(sample, dye) for sample in lists[0] for dye in lists[1]]
+    return list(dict.fromkeys(product)), (), ()
+
+
+def _named_pairs(
+    pairs: Sequence[tuple[str, str]], raw_dir: str | Path, loader: Loader | str | None
+) -> tuple[list[tuple[str, str]], tuple[SkippedTask, ...], tuple[str, ...]]:
+    wanted = list(dict.fromkeys(pairs))
+    if not _is_built_in(loader) or not wanted:
+        return wanted, (), ()
+    found = discover_tasks(
+        list(dict.fromkeys(sample for sample, _ in wanted)),
+        list(dict.fromkeys(dye for _, dye in wanted)),
+        raw_dir,
+    )
+    present = set(found.present)
+    return (
+        [pair for pair in wanted if pair in present],
+        tuple(task for task in found.skipped if (task.sample, task.dye) in wanted),
+        found.warnings,
+    )
 
 
 def _with_references(
