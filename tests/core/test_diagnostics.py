@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from napari_exo2micro.core import diagnostics
 from napari_exo2micro.core.alignment.quality import Verdict
 from napari_exo2micro.core.diagnostics import (
     DIAGNOSTICS,
@@ -202,48 +200,9 @@ def test_own_errors_pass_unchanged(tmp_path: Path) -> None:
         )
 
 
-class Entry:
-    """An entry point of an installed package."""
-
-    value = "somebody.plots:plot"
-
-    def __init__(self, name: str, found: Any) -> None:
-        self.name, self._found = name, found
-
-    def load(self) -> Any:
-        if isinstance(self._found, Exception):
-            raise self._found
-        return self._found
-
-
-def test_plugins_are_found_on_first_use_and_broken_ones_only_logged(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    asked: list[str] = []
-    logged: list[Any] = []
-
-    class Collect(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            logged.append(record.args)
-
-    # At the source: what is above it depends on what other tests have left there.
-    monkeypatch.setattr(diagnostics.logger, "handlers", [Collect(logging.WARNING)])
-
-    def entry_points(*, group: str) -> list[Entry]:
-        asked.append(group)
-        return [
-            Entry("theirs", plain_plot),
-            Entry("broken", ImportError("no module")),
-            Entry("taken", Diagnostic("theirs", plain_plot, "Again.")),
-            Entry("whole", Diagnostic("whole", plain_plot, "Whole.", "Good.", "Bad.")),
-        ]
-
-    monkeypatch.setattr(diagnostics, "entry_points", entry_points)
-    registry = diagnostics._Registry()
-    assert asked == []
-    assert list(registry) == ["theirs", "whole"]
-    assert asked == ["napari_exo2micro.diagnostics"]
-    assert registry["theirs"].caption.startswith("Draw as the developer page asks")
-    assert [names[0] for names in logged] == ["broken", "taken"]
-    assert len(registry) == 2
-    assert asked == ["napari_exo2micro.diagnostics"]
+def test_a_package_offers_a_function_or_a_whole_diagnostic() -> None:
+    made = DIAGNOSTICS.entry_of("theirs", plain_plot)
+    assert (made.name, made.function) == ("theirs", plain_plot)
+    assert made.caption.startswith("Draw as the developer page asks")
+    whole = Diagnostic("whole", plain_plot, "Whole.", "Good.", "Bad.")
+    assert DIAGNOSTICS.entry_of("any", whole) is whole

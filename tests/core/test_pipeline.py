@@ -552,7 +552,7 @@ def test_an_old_image_of_another_shape_is_not_used(old_folder, raw_dir):
 
 
 def test_every_parameter_reaches_the_work_that_it_tunes(raw_dir, tmp_path, monkeypatch):
-    from napari_exo2micro.core import pipeline
+    from napari_exo2micro.core import stage_methods
     from napari_exo2micro.core.defaults import PARAMETER_REGISTRY
 
     changed = {}
@@ -563,13 +563,13 @@ def test_every_parameter_reaches_the_work_that_it_tunes(raw_dir, tmp_path, monke
     changed["interior_ecc"] = True
     seen = {}
     for function in ("register_highorder", "refine_interior_sift"):
-        original = getattr(pipeline, function)
+        original = getattr(stage_methods, function)
 
         def spy(*args, original=original, **kwargs):
             seen.update(kwargs)
             return original(*args)
 
-        monkeypatch.setattr(pipeline, function, spy)
+        monkeypatch.setattr(stage_methods, function, spy)
     task_for(raw_dir, tmp_path / "out", **changed).run(to_stage=3)
     here = {"save_all_intermediates", "interior_ecc"}
     assert {n: seen[n] for n in changed if n not in here} == {

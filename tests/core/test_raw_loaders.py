@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from napari_exo2micro.core import registries
 from napari_exo2micro.core.errors import (
     DataWarning,
     ParameterError,
@@ -24,9 +26,7 @@ from napari_exo2micro.core.raw import (
     register_loader,
     survey_raw_channels,
 )
-from napari_exo2micro.core.raw import (
-    loaders as raw_loaders,
-)
+from napari_exo2micro.core.raw.loaders import LOADERS, unregister_loader
 
 
 def ramp_loader(sample: str, dye: str, raw_dir: Path | str = "raw") -> Any:
@@ -35,16 +35,22 @@ def ramp_loader(sample: str, dye: str, raw_dir: Path | str = "raw") -> Any:
 
 
 @pytest.fixture(autouse=True)
-def _own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Without what tests of other files have registered in this process.
-    built_in = {n: f for n, f in raw_loaders._LOADERS.items() if n == "tiff"}
-    monkeypatch.setattr(raw_loaders, "_LOADERS", built_in)
+def _own_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Without what tests of other files have registered, and looked up anew."""
+    for name in LOADERS.of_script:
+        unregister_loader(name)
+    LOADERS.look_again()
+    yield
+    for name in LOADERS.of_script:
+        unregister_loader(name)
+    monkeypatch.undo()
+    LOADERS.look_again()
 
 
 def offer(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
-    point = EntryPoint(name, value, raw_loaders.ENTRY_POINT_GROUP)
+    point = EntryPoint(name, value, "napari_exo2micro.loaders")
     monkeypatch.setattr(
-        raw_loaders,
+        registries,
         "entry_points",
         lambda group: [point] if group == "napari_exo2micro.loaders" else [],
     )

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from napari_exo2micro.core.errors import ParameterError
 from napari_exo2micro.core.parameter import Parameter, ParameterValue, parameter
 from napari_exo2micro.core.parameter_table import PARAMETERS
+from napari_exo2micro.core.registries import Registry
 from napari_exo2micro.core.stages import STAGE_NAMES
 
 __all__ = [
     "ABBREVIATIONS",
+    "ENTRY_POINT_GROUP",
     "MAX_STAGE",  # noqa: F822 (given by __getattr__)
     "PARAMETER_REGISTRY",
     "STAGE_NAMES",
@@ -31,6 +33,9 @@ __all__ = [
     "unregister_parameter",
 ]
 
+ENTRY_POINT_GROUP: Final = "napari_exo2micro.parameters"
+"""Other packages offer parameters here: a name, and a `Parameter` or several."""
+
 _ABBREVIATION = re.compile(r"[a-z]{1,8}")
 # FITS keys that a checkpoint's header uses for something else.
 RESERVED_KEYS = frozenset(
@@ -42,14 +47,6 @@ RESERVED_KEYS = frozenset(
         "CONTINUE HIERARCH LONGSTRN INHERIT NAXIS3 DATAMIN DATAMAX"
     ).split()
 )
-
-#: name -> `Parameter`, in the order of a suffix.
-PARAMETER_REGISTRY: dict[str, Parameter] = {entry.name: entry for entry in PARAMETERS}
-
-#: name -> abbreviation, in the order of a suffix.
-ABBREVIATIONS: dict[str, str] = {
-    entry.name: entry.abbreviation for entry in PARAMETER_REGISTRY.values()
-}
 
 
 def register_parameter(
@@ -87,32 +84,33 @@ def register_parameter(
     'a whole number of at least 1'
     >>> unregister_parameter("despeckle")
     """
-    if not name.isidentifier() or name in PARAMETER_REGISTRY:
-        raise ParameterError(
-            f"parameter name '{name}' is taken or not a Python name; choose another"
-        )
-    if stage not in STAGE_NAMES:
-        raise ParameterError(
-            f"parameter '{name}' needs a stage from 1 to {max(STAGE_NAMES)}, "
-            f"found {stage!r}"
-        )
-    entry = parameter(name, default, abbreviation, stage, description, **more)
-    _refuse_ambiguous(entry)
-    if default is not None:
-        entry.check(default)
-    PARAMETER_REGISTRY[name] = entry
-    ABBREVIATIONS[name] = abbreviation
-    return entry
+    return PARAMETER_REGISTRY.add(
+        parameter(name, default, abbreviation, stage, description, **more)
+    )
 
 
 def unregister_parameter(name: str) -> None:
     """Remove a parameter that `register_parameter` added."""
-    if name not in PARAMETER_REGISTRY or name in _BUILT_IN:
+    if name not in PARAMETER_REGISTRY or PARAMETER_REGISTRY.is_built_in(name):
         raise ParameterError(f"'{name}' is not a parameter of yours; nothing removed")
-    del PARAMETER_REGISTRY[name], ABBREVIATIONS[name]
+    PARAMETER_REGISTRY.remove(name)
 
 
-_BUILT_IN = frozenset(PARAMETER_REGISTRY)
+def _check(entry: Parameter) -> None:
+    """Raise when a parameter cannot be taken."""
+    name = entry.name
+    if not name.isidentifier() or name in PARAMETER_REGISTRY:
+        raise ParameterError(
+            f"parameter name '{name}' is taken or not a Python name; choose another"
+        )
+    if entry.stage not in STAGE_NAMES:
+        raise ParameterError(
+            f"parameter '{name}' needs a stage from 1 to {max(STAGE_NAMES)}, "
+            f"found {entry.stage!r}"
+        )
+    _refuse_ambiguous(entry)
+    if entry.default is not None:
+        entry.check(entry.default)
 
 
 def _refuse_ambiguous(entry: Parameter) -> None:
@@ -140,6 +138,21 @@ def _refuse_ambiguous(entry: Parameter) -> None:
                 f"'{other.abbreviation}' of '{other.name}' begin alike, so a file "
                 "name could be misread; choose another"
             )
+
+
+#: name -> `Parameter`, in the order of a suffix.
+PARAMETER_REGISTRY: Registry[str, Parameter] = Registry(
+    "parameter",
+    ENTRY_POINT_GROUP,
+    key=lambda entry: entry.name,
+    built_in=PARAMETERS,
+    check=_check,
+)
+
+#: name -> abbreviation, in the order of a suffix.
+ABBREVIATIONS: Mapping[str, str] = PARAMETER_REGISTRY.view(
+    lambda entry: entry.abbreviation
+)
 
 
 def default_params() -> dict[str, ParameterValue]:

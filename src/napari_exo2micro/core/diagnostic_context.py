@@ -102,6 +102,7 @@ def alignment_context(task: SampleFiles, pair: AlignedPair) -> dict[str, Any]:
         "tiles": interior.get("tiles"),
         "aligned_stage": pair.stage,
         "down_scale": task.params["down_scale"],
+        "params": task.params,
         "verdicts": {int(number): verdict for number, verdict in verdicts.items()},
     }
 

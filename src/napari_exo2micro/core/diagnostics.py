@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import inspect
-import logging
 import sys
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from importlib.metadata import entry_points
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +15,7 @@ from napari_exo2micro.core.errors import Exo2MicroError, OutputError, ParameterE
 from napari_exo2micro.core.plotting.notes import verdict_notes
 from napari_exo2micro.core.plotting.saving import save_figure, stamp_png
 from napari_exo2micro.core.rasters import ImageLike
+from napari_exo2micro.core.registries import Registry
 
 __all__ = [
     "DIAGNOSTICS",
@@ -28,72 +26,35 @@ __all__ = [
     "unregister_diagnostic",
 ]
 
-logger = logging.getLogger(__name__)
-
 ENTRY_POINT_GROUP: Final = "napari_exo2micro.diagnostics"
 """Other packages offer plots here: a name, and a `Diagnostic` or a function."""
 
 
-class _Registry(Mapping[str, Diagnostic]):
-    """Plots by name, in the order of drawing; plugins are found on first use."""
-
-    def __init__(self) -> None:
-        self._known: dict[str, Diagnostic] = {}
-        self._lock = threading.RLock()
-        self._plugins_loaded = False
-
-    def __getitem__(self, name: str) -> Diagnostic:
-        return self._all()[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(list(self._all()))
-
-    def __len__(self) -> int:
-        return len(self._all())
-
-    def _all(self) -> dict[str, Diagnostic]:
-        with self._lock:
-            if not self._plugins_loaded:
-                self._plugins_loaded = True
-                self._load_plugins()
-        return self._known
-
-    def add(self, diagnostic: Diagnostic) -> None:
-        """Put a plot last; its name must be new."""
-        with self._lock:
-            if diagnostic.name.lower() in {name.lower() for name in self._known}:
-                raise ParameterError(
-                    f"a diagnostic called {diagnostic.name!r} exists; choose another "
-                    "name or unregister that one first"
-                )
-            self._known[diagnostic.name] = diagnostic
-
-    def remove(self, name: str) -> None:
-        """Take a plot out."""
-        with self._lock:
-            del self._known[name]
-
-    def _load_plugins(self) -> None:
-        for entry in entry_points(group=ENTRY_POINT_GROUP):
-            try:
-                found = entry.load()
-                if not isinstance(found, Diagnostic):
-                    about = (inspect.getdoc(found) or entry.name).splitlines()[0]
-                    found = Diagnostic(entry.name, found, about)
-                self.add(found)
-            except Exception:
-                # Whatever a stranger's module does, the run goes on without it.
-                logger.warning(
-                    "the diagnostic plot %r of %r cannot be loaded and is left out",
-                    entry.name,
-                    entry.value,
-                    exc_info=True,
-                )
+def _check(diagnostic: Diagnostic) -> None:
+    """Raise when a plot's name is taken, upper and lower case being the same."""
+    if diagnostic.name.lower() in {name.lower() for name in DIAGNOSTICS}:
+        raise ParameterError(
+            f"a diagnostic called {diagnostic.name!r} exists; choose another name or "
+            "unregister that one first"
+        )
 
 
-_registry = _Registry()
+def _offered(name: str, found: Any) -> Diagnostic:
+    """Return what a package offers: a `Diagnostic`, or a function that draws."""
+    if isinstance(found, Diagnostic):
+        return found
+    about = (inspect.getdoc(found) or name).splitlines()[0]
+    return Diagnostic(name, found, about)
 
-DIAGNOSTICS: Mapping[str, Diagnostic] = _registry
+
+DIAGNOSTICS: Registry[str, Diagnostic] = Registry(
+    "diagnostic plot",
+    ENTRY_POINT_GROUP,
+    key=lambda diagnostic: diagnostic.name,
+    built_in=BUILT_IN_DIAGNOSTICS,
+    check=_check,
+    offered=_offered,
+)
 """Name to `Diagnostic`, in the order of drawing.
 
 Plots that other packages offer are found on first use; one that cannot be loaded
@@ -148,9 +109,7 @@ def register_diagnostic(
     'nothing'
     >>> unregister_diagnostic("nothing")
     """
-    diagnostic = Diagnostic(name, function, caption, good, bad, title, stage)
-    _registry.add(diagnostic)
-    return diagnostic
+    return DIAGNOSTICS.add(Diagnostic(name, function, caption, good, bad, title, stage))
 
 
 def unregister_diagnostic(name: str) -> None:
@@ -163,7 +122,7 @@ def unregister_diagnostic(name: str) -> None:
     """
     if name not in DIAGNOSTICS:
         raise _unknown(name)
-    _registry.remove(name)
+    DIAGNOSTICS.remove(name)
 
 
 def _unknown(name: str) -> ParameterError:
@@ -290,8 +249,3 @@ def _release(figure: Figure) -> None:
     pyplot = sys.modules.get("matplotlib.pyplot")
     if pyplot is not None:
         pyplot.close(figure)
-
-
-for _diagnostic in BUILT_IN_DIAGNOSTICS:
-    _registry.add(_diagnostic)
-del _diagnostic

@@ -41,7 +41,7 @@ from napari_exo2micro.core.rasters import BAND_ROWS
 from napari_exo2micro.core.statistics import accumulate_statistics
 
 if TYPE_CHECKING:
-    from napari_exo2micro.core.pipeline import SampleDye
+    from napari_exo2micro.core.sample_files import SampleFiles
 
 __all__ = ["Differencing", "Plot"]
 
@@ -82,7 +82,7 @@ class Differencing:
         Whose stage it is.
     """
 
-    def __init__(self, task: SampleDye) -> None:
+    def __init__(self, task: SampleFiles) -> None:
         self._task = task
         params = task.params
         self._params = params

@@ -17,6 +17,7 @@ from napari_exo2micro.core.stages import STAGES
 
 if TYPE_CHECKING:
     from napari_exo2micro.core.pipeline import SampleDye
+    from napari_exo2micro.core.sample_files import SampleFiles
 
 __all__ = ["failed", "interior_details", "logged_stage", "run_status", "summarise"]
 
@@ -44,7 +45,7 @@ def run_status(verdicts: Mapping[str, Verdict], last: int = 0) -> str:
 
 
 @contextmanager
-def logged_stage(task: SampleDye, number: int) -> Iterator[None]:
+def logged_stage(task: SampleFiles, number: int) -> Iterator[None]:
     """Log when a stage begins and ends, its time and what it says of its work."""
     stage = STAGES[number]
     title = f"stage {number}, {stage.title}"

@@ -1,14 +1,12 @@
-"""The parameters and checkpoints of one sample and dye."""
+"""The checkpoints of one sample and dye: their names, reading and writing them."""
 
 from __future__ import annotations
 
-import copy
 import hashlib
-import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,134 +16,23 @@ from napari_exo2micro.core.checkpoint import storable_pixels
 from napari_exo2micro.core.checkpoints import (
     Checkpoint,
     CheckpointStatus,
-    CheckpointStore,
     stage_inputs,
     verdicts_of,
-)
-from napari_exo2micro.core.defaults import (
-    check_parameters,
-    default_params,
-    non_default_params,
 )
 from napari_exo2micro.core.errors import CheckpointError, ParameterError
 from napari_exo2micro.core.monitor import Monitor
 from napari_exo2micro.core.padding import canvas_shape
-from napari_exo2micro.core.parameter import ParameterValue
 from napari_exo2micro.core.provenance import Provenance, digest, plain_entries
 from napari_exo2micro.core.rasters import bands
-from napari_exo2micro.core.raw import Loader, check_name, get_loader
-from napari_exo2micro.core.raw_source import RawSource
+from napari_exo2micro.core.sample_settings import SampleSettings
 from napari_exo2micro.core.stages import STAGE_NAMES, STAGES
 from napari_exo2micro.core.transforms import Transform
 
 __all__ = ["SampleFiles"]
 
-logger = logging.getLogger(__name__)
 
-
-class SampleFiles:
-    """The parameters and the checkpoints of one sample and dye.
-
-    Parameters
-    ----------
-    sample, dye : str
-        Names as in the raw folder.
-    output_dir, raw_dir : str or Path
-        Results go to ``<output_dir>/<sample>/<dye>``.
-    checkpoint_format : {'tiff', 'fits', 'both'}
-        What checkpoints are written as; the difference is always both.
-    loader : callable or str, optional
-        Reads a pair instead of `load_image_pair`; same signature, or the name of
-        a registered one.
-    register_on : str, optional
-        See `SampleDye`.
-
-    Raises
-    ------
-    ParameterError
-        When a name could leave the output folder, or the format or the loader is
-        not known.
-    """
-
-    def __init__(
-        self,
-        sample: str,
-        dye: str,
-        output_dir: str | Path = "processed",
-        raw_dir: str | Path = "raw",
-        checkpoint_format: str = "both",
-        loader: Loader | str | None = None,
-        register_on: str | None = None,
-    ) -> None:
-        self.sample = check_name("sample", sample)
-        self.dye = check_name("dye", dye)
-        self.output_dir = Path(output_dir)
-        self.raw_dir = Path(raw_dir)
-        self.register_on = register_on and check_name("dye", register_on)
-        self._loader = None if loader is None else get_loader(loader)
-        folder = self.output_dir / self.sample / self.dye
-        self._store = CheckpointStore(folder, sample, dye, checkpoint_format)
-        self._params = default_params()
-        self._results: dict[str, Any] = {}
-        self._monitor = Monitor()
-        self._source = RawSource(self.sample, self.dye, self.raw_dir, self._loader)
-        self._references: dict[str, Self] = {}
-
-    # Parameters --------------------------------------------------------------
-
-    @property
-    def checkpoint_format(self) -> str:
-        """What checkpoints are written as."""
-        return self._store.format
-
-    @property
-    def params(self) -> dict[str, ParameterValue]:
-        """All parameters, a copy in registry order."""
-        return {name: self._params.get(name, d) for name, d in default_params().items()}
-
-    def set_params(self, **values: Any) -> None:
-        """Change parameters by name.
-
-        Raises
-        ------
-        ParameterError
-            When a name is unknown or a value does not fit; nothing is changed.
-        """
-        checked = check_parameters(values)
-        check_parameters({**self.params, **checked})
-        self._params.update(checked)
-
-    def reset_params(self) -> None:
-        """Set all parameters back to their defaults."""
-        self._params = default_params()
-
-    def non_default_params(self, stage: int | None = None) -> dict[str, ParameterValue]:
-        """Return the parameters of stages 1..`stage` that differ from defaults."""
-        return non_default_params(self.params, stage)
-
-    def copy(self) -> Self:
-        """Return another object for the same files with parameters of its own."""
-        other = copy.copy(self)
-        other._params = dict(self._params)
-        other._results = {}
-        other._store = copy.copy(self._store)
-        other._store.written = []
-        other._references = {}
-        return other
-
-    def _of_dye(self, dye: str) -> Self:
-        """Return the same sample with another dye, registered by itself."""
-        if dye not in self._references:
-            other = self.copy()
-            other.dye = other.register_on = dye
-            folder = self.output_dir / self.sample / dye
-            other._store = CheckpointStore(
-                folder, self.sample, dye, self.checkpoint_format
-            )
-            other._source = RawSource(self.sample, dye, self.raw_dir, self._loader)
-            self._references[dye] = other
-        self._references[dye]._params = dict(self._params)
-        return self._references[dye]
+class SampleFiles(SampleSettings):
+    """The checkpoints of one sample and dye."""
 
     # Names -------------------------------------------------------------------
 

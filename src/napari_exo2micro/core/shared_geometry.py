@@ -14,9 +14,9 @@ from napari_exo2micro.core.errors import CheckpointError, RegistrationError
 from napari_exo2micro.core.transforms import Transform
 
 if TYPE_CHECKING:
-    from napari_exo2micro.core.pipeline import SampleDye
     from napari_exo2micro.core.provenance import Provenance
     from napari_exo2micro.core.sample_files import SampleFiles
+    from napari_exo2micro.core.stage_methods import StageMethods
 
 __all__ = ["STAGES_TAKEN_OVER", "expected", "is_asked_for", "take_over", "why_stale"]
 
@@ -81,7 +81,7 @@ def why_stale(task: SampleFiles, stage: int) -> str:
     return ""
 
 
-def take_over(task: SampleDye, stage: int) -> None:
+def take_over(task: StageMethods, stage: int) -> None:
     """Do the work of stage 2 or 3 with the transform of `task.register_on`.
 
     Raises

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 from napari_exo2micro.core.errors import ParameterError
+from napari_exo2micro.core.registries import Registry
+
+if TYPE_CHECKING:
+    from napari_exo2micro.core.stage_methods import StageMethods
 
 __all__ = [
+    "ENTRY_POINT_GROUP",
+    "LAST_BUILT_IN",
     "STAGES",
     "STAGE_NAMES",
     "Stage",
+    "do_stage",
     "register_stage",
     "stage_range",
     "unregister_stage",
 ]
+
+
+ENTRY_POINT_GROUP: Final = "napari_exo2micro.stages"
+"""Other packages offer stages here: a name, and a `Stage` or several."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,26 +42,68 @@ class Stage:
         Begins with the number in two digits; the start of the stage's file names.
     title : str
         In words, for people.
-    method : str
-        The method of `SampleDye` that does the work; takes ``force=False``.
+    method : callable or str
+        Does the work. A function is called with the `SampleDye` and `force` (bool);
+        a name is that of a method of it, which is called with `force`.
     checkpoints : tuple of str
-        The images that the stage always leaves.
+        The images that the stage always leaves, one at least: what the stage after
+        it is made from.
     purpose : str
         What it does and when its parameters need a change, for a form.
+    labels : tuple of str
+        Those of the images whose pixels are numbers of objects: a viewer shows
+        them in colours.
     """
 
     number: int
     name: str
     title: str
-    method: str
+    method: str | Callable[..., None]
     checkpoints: tuple[str, ...]
     purpose: str = ""
+    labels: tuple[str, ...] = ()
 
+
+def _check(stage: Stage) -> None:
+    """Raise when a stage cannot be the next one."""
+    wanted = max(STAGES) + 1
+    if stage.number in STAGES:
+        raise ParameterError(
+            f"there is a stage {stage.number} already, "
+            f"'{STAGES[stage.number].name}'; give '{stage.name}' the number {wanted} "
+            f"and a name that begins with '{wanted:02d}_'"
+        )
+    named = _NAME.fullmatch(stage.name) and stage.name.startswith(f"{wanted:02d}_")
+    if stage.number != wanted or not named:
+        raise ParameterError(
+            f"a new stage must have the number {wanted} and a name that begins with "
+            f"'{wanted:02d}_' (small letters, digits and '_' follow), found "
+            f"{stage.number} and '{stage.name}'"
+        )
+    names = stage.checkpoints
+    if not names or not all(_WORD.fullmatch(name) for name in names):
+        raise ParameterError(
+            f"stage '{stage.name}' must leave at least one image, named in letters, "
+            f"digits and '_' (checkpoints=('labels',)), found {names!r}"
+        )
+    if not set(stage.labels) <= set(names):
+        raise ParameterError(
+            f"the labels of stage '{stage.name}' must be among its checkpoints "
+            f"{', '.join(names)}, found {', '.join(stage.labels)}"
+        )
+
+
+_WORD = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
+_NAME = re.compile(r"\d\d_[a-z][a-z0-9_]{0,39}")
 
 #: number -> `Stage`, in the order of the run.
-STAGES: dict[int, Stage] = {
-    stage.number: stage
-    for stage in (
+STAGES: Registry[int, Stage] = Registry(
+    "stage",
+    ENTRY_POINT_GROUP,
+    key=lambda stage: stage.number,
+    check=_check,
+    order=lambda stage: stage.number,
+    built_in=(
         Stage(
             1,
             "01_padded",
@@ -85,13 +141,14 @@ STAGES: dict[int, Stage] = {
             "staining and subtracts it: what remains is stain. Set a scale by hand "
             "when minerals remain visible in the difference.",
         ),
-    )
-}
+    ),
+)
 
 #: number -> name, kept in step with `STAGES`.
-STAGE_NAMES: dict[int, str] = {stage.number: stage.name for stage in STAGES.values()}
+STAGE_NAMES: Mapping[int, str] = STAGES.view(lambda stage: stage.name)
 
-_BUILT_IN = frozenset(STAGES)
+#: The stage that makes the difference and draws the plots.
+LAST_BUILT_IN: Final = 4
 
 
 def stage_range(from_stage: int | None, to_stage: int | None) -> tuple[int, int]:
@@ -119,20 +176,45 @@ def register_stage(stage: Stage) -> None:
     Raises
     ------
     ParameterError
-        When the number is not the next one or the name does not begin with it.
+        When the number is not the next one, the name does not begin with it, or the
+        stage leaves no image.
+
+    Examples
+    --------
+    >>> def find_cells(task, force=False):
+    ...     ...
+    >>> register_stage(Stage(5, "05_cells", "cells", find_cells, ("labels",)))
+    >>> STAGE_NAMES[5]
+    '05_cells'
+    >>> unregister_stage(5)
     """
-    wanted = max(STAGES) + 1
-    if stage.number != wanted or not stage.name.startswith(f"{wanted:02d}_"):
-        raise ParameterError(
-            f"a new stage must have the number {wanted} and a name that begins with "
-            f"'{wanted:02d}_', found {stage.number} and '{stage.name}'"
-        )
-    STAGES[stage.number] = stage
-    STAGE_NAMES[stage.number] = stage.name
+    STAGES.add(stage)
 
 
 def unregister_stage(number: int) -> None:
     """Remove a stage that `register_stage` added last."""
-    if number in _BUILT_IN or number != max(STAGES):
+    if STAGES.is_built_in(number) or number != max(STAGES):
         raise ParameterError(f"stage {number} is not the last one of yours")
-    del STAGES[number], STAGE_NAMES[number]
+    STAGES.remove(number)
+
+
+def do_stage(task: StageMethods, number: int, force: bool) -> None:
+    """Do the work of a stage.
+
+    Raises
+    ------
+    ParameterError
+        When the stage's method is neither a function nor one of `task`.
+    """
+    method = STAGES[number].method
+    if callable(method):
+        method(task, force)
+        return
+    own = getattr(task, method, None)
+    if own is None:
+        raise ParameterError(
+            f"stage {number} ('{STAGES[number].name}') names the method '{method}', "
+            f"which {type(task).__name__} does not have; register the stage with a "
+            "function instead, or run it with the subclass that has the method"
+        )
+    own(force)

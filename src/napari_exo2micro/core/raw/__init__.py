@@ -31,12 +31,15 @@ from napari_exo2micro.core.raw.layout import (
 )
 from napari_exo2micro.core.raw.loaders import (
     DEFAULT_LOADER,
+    LOADERS,
     Loader,
+    NamedLoader,
     call_loader,
     get_loader,
     loader_name,
     loader_names,
     register_loader,
+    unregister_loader,
 )
 from napari_exo2micro.core.raw.names import NameProblem, ParsedName, check_name
 from napari_exo2micro.core.raw.pair import RawPair
@@ -75,6 +78,7 @@ __all__ = [
     "open_image_pair",
     "register_loader",
     "survey_raw_channels",
+    "unregister_loader",
 ]
 
 logger = logging.getLogger(__name__)
@@ -207,4 +211,4 @@ def _warn(pair: RawPair) -> None:
         warnings.warn(text, DataWarning, stacklevel=3)
 
 
-register_loader(DEFAULT_LOADER, load_image_pair)
+LOADERS.add_built_in(NamedLoader(DEFAULT_LOADER, load_image_pair))

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 from napari_exo2micro.core.errors import (
     Exo2MicroError,
@@ -13,21 +12,69 @@ from napari_exo2micro.core.errors import (
     RawDataError,
     RawFileNotFoundError,
 )
+from napari_exo2micro.core.registries import Registry
 
 __all__ = [
+    "ENTRY_POINT_GROUP",
+    "LOADERS",
     "Loader",
+    "NamedLoader",
     "call_loader",
     "get_loader",
     "loader_name",
     "loader_names",
     "register_loader",
+    "unregister_loader",
 ]
 
 Loader = Callable[..., tuple[Any, Any, Path | str | None, Path | str | None]]
 
-ENTRY_POINT_GROUP = "napari_exo2micro.loaders"
+ENTRY_POINT_GROUP: Final = "napari_exo2micro.loaders"
+"""Other packages offer loaders here: a name, and a function."""
+
 DEFAULT_LOADER = "tiff"
-_LOADERS: dict[str, Loader] = {}
+
+
+class NamedLoader(NamedTuple):
+    """A loader and what it is asked for with.
+
+    Attributes
+    ----------
+    name : str
+        What it is asked for with.
+    function : callable
+        The loader.
+    """
+
+    name: str
+    function: Loader
+
+
+def _check(entry: NamedLoader) -> None:
+    """Raise when a loader cannot be taken."""
+    name, function = entry
+    if not str(name).strip():
+        raise ParameterError(f"a loader needs a name, found {name!r}; choose a word")
+    if not callable(function):
+        raise ParameterError(
+            f"loader '{name}' must be a function with the signature of "
+            f"load_image_pair, found {type(function).__name__}"
+        )
+    if name in LOADERS:
+        raise ParameterError(
+            f"the name '{name}' belongs to another loader; choose a name that is "
+            f"none of {', '.join(loader_names())}"
+        )
+
+
+#: name -> loader and its name; `get_loader` returns the loader.
+LOADERS: Registry[str, NamedLoader] = Registry(
+    "loader",
+    ENTRY_POINT_GROUP,
+    key=lambda entry: entry.name,
+    check=_check,
+    offered=NamedLoader,
+)
 
 
 def register_loader(name: str, function: Loader) -> Loader:
@@ -63,26 +110,30 @@ def register_loader(name: str, function: Loader) -> Loader:
     >>> _ = register_loader("scan", load_scan)
     >>> get_loader("scan") is load_scan
     True
+    >>> unregister_loader("scan")
     """
-    if not str(name).strip():
-        raise ParameterError(f"a loader needs a name, found {name!r}; choose a word")
-    if not callable(function):
-        raise ParameterError(
-            f"loader '{name}' must be a function with the signature of "
-            f"load_image_pair, found {type(function).__name__}"
-        )
-    if _LOADERS.get(name, function) is not function:
-        raise ParameterError(
-            f"the name '{name}' belongs to another loader; choose a name that is "
-            f"none of {', '.join(loader_names())}"
-        )
-    _LOADERS[name] = function
+    known = LOADERS.get(name)
+    if known is None or known.function is not function:
+        LOADERS.add(NamedLoader(name, function))
     return function
+
+
+def unregister_loader(name: str) -> None:
+    """Forget a loader that `register_loader` made known.
+
+    Raises
+    ------
+    ParameterError
+        If there is none of this name, or it is the built-in one.
+    """
+    if name not in LOADERS or LOADERS.is_built_in(name):
+        raise ParameterError(f"'{name}' is not a loader of yours; nothing removed")
+    LOADERS.remove(name)
 
 
 def loader_names() -> tuple[str, ...]:
     """Return the names of all loaders, those of installed packages included."""
-    return tuple(sorted(_LOADERS.keys() | _entry_points().keys()))
+    return tuple(sorted(LOADERS))
 
 
 def get_loader(loader: str | Loader | None = None) -> Loader:
@@ -101,7 +152,7 @@ def get_loader(loader: str | Loader | None = None) -> Loader:
     Raises
     ------
     ParameterError
-        If the name is unknown, or the package that offers it cannot be imported.
+        If the name is unknown, or what a package offers under it cannot be used.
     """
     if loader is None:
         loader = DEFAULT_LOADER
@@ -112,26 +163,23 @@ def get_loader(loader: str | Loader | None = None) -> Loader:
             "a loader is a name or a function with the signature of "
             f"load_image_pair, found {type(loader).__name__}"
         )
-    if loader in _LOADERS:
-        return _LOADERS[loader]
-    offered = _entry_points().get(loader)
-    if offered is None:
+    known = LOADERS.get(loader)
+    if known is not None:
+        return known.function
+    problem = LOADERS.problems.get(loader)
+    if problem is not None:
         raise ParameterError(
-            f"there is no loader '{loader}'; choose one of {', '.join(loader_names())}"
+            f"loader '{loader}' ({problem}) cannot be used; repair or uninstall the "
+            "package that offers it"
         )
-    try:
-        function = offered.load()
-    except Exception as error:
-        raise ParameterError(
-            f"loader '{loader}' ({offered.value}) cannot be imported ({error}); "
-            "repair or uninstall the package that offers it"
-        ) from error
-    return register_loader(loader, function)
+    raise ParameterError(
+        f"there is no loader '{loader}'; choose one of {', '.join(loader_names())}"
+    )
 
 
 def loader_name(loader: Loader) -> str:
     """Return the name a loader is registered under, or that of the function."""
-    for name, function in _LOADERS.items():
+    for name, function in LOADERS.values():
         if function is loader:
             return name
     return str(getattr(loader, "__name__", type(loader).__name__))
@@ -181,7 +229,3 @@ def call_loader(
         )
     post, pre, post_path, pre_path = result
     return post, pre, post_path, pre_path
-
-
-def _entry_points() -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
