@@ -58,7 +58,7 @@ class RawSource:
         try:
             post, pre, _ = find_pair(*self._pair)
             return self._shape(post), self._shape(pre)
-        except RawDataError:
+        except (RawDataError, OSError):  # none at all, or a link to nowhere
             return None
 
     def mismatch(self, provenance: Provenance | None) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from napari_exo2micro.core.errors import RawDataError, RawFileNotFoundError
 from napari_exo2micro.core.raw.guard import tiff_errors
+from napari_exo2micro.core.raw.streams import check_stream_size
 from napari_exo2micro.core.raw.tiff import TiffImage
 
 __all__ = ["Block", "BlockReader"]
@@ -310,8 +310,8 @@ class BlockReader:
     ) -> None:
         """Decode one strip or tile into its place in a window."""
         image = self._image
-        if data is not None and image.is_jpeg:
-            _check_jpeg_size(data, image)
+        if data is not None and image.holds_streams:
+            check_stream_size(data, image.segment_rows, image.segment_columns)
         decoded, (_, _, top, left, _), shape = image.decode(data, index)
         rows = slice(max(y0 - top, 0), min(y0 + out.shape[0] - top, shape[1]))
         columns = slice(max(x0 - left, 0), min(x0 + out.shape[1] - left, shape[2]))
@@ -325,22 +325,3 @@ class BlockReader:
         if decoded.dtype != image.dtype and decoded.dtype.kind != "b":
             raise ValueError(f"{decoded.dtype} pixels where {image.dtype} are declared")
         target[...] = decoded[0, rows, columns]
-
-
-def _check_jpeg_size(data: bytes, image: TiffImage) -> None:
-    """Refuse a JPEG stream whose own size is not that of its strip or tile.
-
-    The decoder would allocate what the stream claims.
-    """
-    stream = io.BytesIO(data)
-    stream.seek(2)
-    while len(head := stream.read(4)) == 4 and head[0] == 0xFF:
-        length = int.from_bytes(head[2:], "big")
-        if 0xC0 <= head[1] <= 0xCF and head[1] not in (0xC4, 0xC8, 0xCC):
-            size = stream.read(5)
-            rows = int.from_bytes(size[1:3], "big")
-            columns = int.from_bytes(size[3:5], "big")
-            if rows > image.segment_rows + 16 or columns > image.segment_columns + 16:
-                raise ValueError(f"a JPEG stream of {columns} x {rows} px")
-            return
-        stream.seek(length - 2, io.SEEK_CUR)

@@ -29,6 +29,8 @@ MAX_SAMPLES = 64
 # best ratio of a codec on constant data, so that a header may not claim an
 # image that its bytes cannot hold; zstd reaches 128 KiB from 4 bytes
 _MAX_EXPANSION = 1 << 15
+_EXPANSIONS = {1: 1, 5: 1 << 12, 8: 1 << 11, 32773: 1 << 7, 32946: 1 << 11}
+_SMALLEST_HEADER = 8
 _JPEG = frozenset({6, 7, 33007, 34892})
 _PHOTOMETRIC = {0: "white is zero", 1: "black is zero", 2: "RGB", 3: "palette"}
 _YCBCR = 6
@@ -70,8 +72,8 @@ class TiffImage:
         The colours of a palette image.
     decode : callable
         ``decode(data, index)`` -> (samples, position, shape) of a segment.
-    is_jpeg : bool
-        Segments are JPEG streams, which repeat their own size.
+    holds_streams : bool
+        Segments are images themselves (JPEG, ...), which tell a size of their own.
     warnings : tuple of str
         What a careful reader would not expect.
     """
@@ -95,7 +97,7 @@ class TiffImage:
     white: int | None
     table: NDArray[np.generic] | None
     decode: Callable[[bytes | None, int], tuple[Any, tuple[int, ...], Any]]
-    is_jpeg: bool
+    holds_streams: bool
     warnings: tuple[str, ...] = field(default=())
 
     @property
@@ -242,7 +244,7 @@ def _describe(
         white=white,
         table=table,
         decode=_decoder(page),
-        is_jpeg=page.compression in _JPEG,
+        holds_streams=page.compression in tifffile.TIFF.IMAGE_COMPRESSIONS,
         warnings=tuple(f"{path.name}: {text}" for text in [*warnings, *notes, *more]),
     )
     missing = _check_segments(image, page, tiled)
@@ -302,6 +304,11 @@ def _check_segments(image: TiffImage, page: tifffile.TiffPage, tiled: bool) -> i
         raise RawDataError(f"{path}: its {kind}s have no size; {AGAIN}")
     if image.contiguous is not None:
         _check_range(image, image.contiguous, image.height * image.row_bytes, "pixels")
+        if image.contiguous < _SMALLEST_HEADER:
+            raise RawDataError(
+                f"{path}: is damaged: its first {kind} should begin at byte "
+                f"{image.contiguous}, in the file's own header; {AGAIN}"
+            )
         return 0
     planes = image.samples if image.planar else 1
     wanted = image.down * image.across * planes
@@ -317,8 +324,8 @@ def _check_segments(image: TiffImage, page: tifffile.TiffPage, tiled: bool) -> i
     contiguous_samples = 1 if image.planar else image.samples
     row_bytes = math.ceil(columns * contiguous_samples * bits / 8)
     most = rows * row_bytes
-    expansion = 1 if page.compression == 1 else _MAX_EXPANSION
-    missing = 0
+    expansion = _EXPANSIONS.get(int(page.compression), _MAX_EXPANSION)
+    missing = stored = 0
     for index in range(wanted):
         offset, count = image.offsets[index], image.byte_counts[index]
         if offset == 0 or count == 0:
@@ -329,11 +336,17 @@ def _check_segments(image: TiffImage, page: tifffile.TiffPage, tiled: bool) -> i
         if not tiled:
             first = index % image.down * rows
             least = min(rows, image.height - first) * row_bytes
+        stored += least
         if count * expansion < least and (page.compression == 1 or least > 1 << 20):
             raise RawDataError(
                 f"{path}: {kind} {index} has {count} bytes, which cannot hold its "
                 f"{least} bytes of pixels; {AGAIN}"
             )
+    if stored > max(image.size * expansion, 1 << 28):  # each in the same place
+        raise RawDataError(
+            f"{path}: its {image.size} bytes cannot hold the {stored} bytes of pixels "
+            f"that its {kind}s claim; {AGAIN}"
+        )
     if missing and not tiled:
         raise RawDataError(
             f"{path}: {missing} of {wanted} strips are missing, as after a write "
