@@ -223,3 +223,11 @@ def test_the_live_table_fits_its_window_and_shows_what_matters() -> None:
     assert "the disk is full" in text
     assert "9 queued, 1 running, 19 done, 1 failed" in text
     assert "more rows do not fit" in text
+
+
+def test_results_do_not_go_into_the_raw_folder(raw: Path) -> None:
+    before = sorted(raw.rglob("*"))
+    ended = call(raw, raw / "processed", *HERE)
+    assert ended.code == 2
+    assert "it lies in the raw folder; choose a folder outside" in ended.err
+    assert sorted(raw.rglob("*")) == before

@@ -200,3 +200,13 @@ def test_control_c_stops_with_130_and_one_line(place: Place, tmp_path: Path) -> 
         "stopped on request; finished stages are kept, run again to go on"
     ]
     assert not list(tmp_path.rglob("*difference*.tiff"))
+
+
+@pytest.mark.parametrize("verb", ["run", "compare"])
+def test_results_do_not_go_into_the_raw_folder(place: Place, verb: str) -> None:
+    before = sorted(place.raw.rglob("*"))
+    words = ("boundary_width", "10", "20") if verb == "compare" else ()
+    ended = place.call(verb, *words, out=place.raw / "CD070" / "processed")
+    assert ended.code == 2
+    assert "it lies in the raw folder; choose a folder outside" in ended.err
+    assert sorted(place.raw.rglob("*")) == before

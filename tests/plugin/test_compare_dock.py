@@ -471,14 +471,17 @@ def test_what_a_form_refuses_is_not_compared(session, open_dock, told):
     assert dock.table.rowCount() == 0
 
 
-def test_a_folder_that_takes_no_results_is_not_compared_into(session, open_dock, told):
+def test_a_folder_that_takes_no_results_is_not_compared_into(
+    session, open_dock, told, qtbot
+):
     session.set_source(output_dir=session.raw_dir / "processed")
     dock = open_dock()
     dock.choose("boundary_width", "10, 15")
     dock.press("run_comparison")
-    assert not session.jobs.is_busy
+    qtbot.waitUntil(lambda: not session.jobs.is_busy, timeout=LONG)
     assert dock.message.level == "error"
     assert "lies in the raw folder" in dock.message.text
+    assert not (session.raw_dir / "processed").exists()
 
 
 # Coming and going ----------------------------------------------------------------

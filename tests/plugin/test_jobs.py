@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import errno
+import gc
+import os
 import threading
+import weakref
 
 import pytest
 from napari.utils.notifications import notification_manager
 from napari.utils.progress import progress
 
 from napari_exo2micro.core.errors import RawDataError
-from napari_exo2micro.plugin.jobs import Jobs, error_text
+from napari_exo2micro.plugin.error_words import error_text
+from napari_exo2micro.plugin.jobs import Jobs
 
 LONG = 60_000
 
@@ -139,3 +144,142 @@ def test_nothing_starts_after_the_end(qtbot):
     assert not jobs.is_busy
     qtbot.wait(20)
     assert not began
+
+
+def test_a_run_does_not_wait_behind_reads_that_hang(jobs, qtbot):
+    release = threading.Event()
+    hanging = [
+        jobs.start(lambda monitor: release.wait(30), title=f"read {number}")
+        for number in range(12)
+    ]
+    done = []
+    try:
+        run(jobs, qtbot, lambda monitor: 7, exclusive=True, on_result=done.append)
+        assert done == [7]
+        assert all(job.is_running for job in hanging)
+    finally:
+        release.set()
+    qtbot.waitUntil(lambda: not jobs.is_working, timeout=LONG)
+
+
+def test_the_newest_begins_when_the_one_before_has_ended(jobs, qtbot):
+    at_once, most, lock = [0], [0], threading.Lock()
+    done, shown = [], []
+
+    def work(number, monitor):
+        with lock:
+            at_once[0] += 1
+            most[0] = max(most[0], at_once[0])
+        try:
+            done.append(number)
+            while number < 9:
+                monitor.check()
+        finally:
+            with lock:
+                at_once[0] -= 1
+        return number
+
+    for number in range(10):
+        last = jobs.start(
+            work,
+            title=f"preview {number}",
+            newest="preview",
+            on_result=shown.append,
+            show_progress=False,
+            number=number,
+        )
+    with qtbot.waitSignal(last.finished, timeout=LONG):
+        pass
+    qtbot.waitUntil(lambda: not jobs.is_working, timeout=LONG)
+    assert shown == [9]
+    assert most == [1]
+    assert set(done) <= {0, 9}  # those between were never begun
+
+
+def test_the_newest_leaves_one_behind_that_hangs(jobs, qtbot):
+    release = threading.Event()
+    seen = []
+    jobs.start(lambda monitor: release.wait(30), title="hangs", newest="folder")
+    try:
+        run(jobs, qtbot, lambda monitor: 1, newest="folder", on_result=seen.append)
+        assert seen == [1]
+        assert not release.is_set()
+    finally:
+        release.set()
+    qtbot.waitUntil(lambda: not jobs.is_working, timeout=LONG)
+
+
+def test_closing_waits_for_what_ends_and_leaves_what_hangs(qtbot, monkeypatch):
+    monkeypatch.setattr("napari_exo2micro.plugin.jobs._WAIT_AT_THE_END", 0.2)
+    jobs = Jobs()
+    release, left = threading.Event(), []
+
+    def work(monitor):
+        try:
+            while True:
+                monitor.check()
+        finally:
+            left.append(threading.current_thread())
+
+    jobs.start(lambda monitor: release.wait(30), title="hangs")
+    jobs.start(work, title="a run", exclusive=True)
+    jobs.close()
+    jobs.close()
+    try:
+        (thread,) = left
+        thread.join(30)
+        assert not thread.is_alive()
+        assert not jobs.is_busy
+        # Nothing that hangs keeps Python from ending.
+        ours = [t for t in threading.enumerate() if t.name.startswith("exo2micro")]
+        assert [t.daemon for t in ours] == [True]
+    finally:
+        release.set()
+    for thread in ours:
+        thread.join(30)
+
+
+def test_a_job_may_close_its_own_window(qtbot):
+    jobs = Jobs()
+    ended = threading.Event()
+
+    def work(monitor):
+        jobs.close()  # as when the last reference to a viewer goes in this thread
+        ended.set()
+
+    jobs.start(work, title="the last one", show_progress=False)
+    assert ended.wait(30)
+
+
+def test_a_job_that_has_ended_holds_nothing(jobs, qtbot):
+    class Held:
+        """Something large."""
+
+    held = Held()
+    gone = weakref.ref(held)
+    run(jobs, qtbot, lambda held, monitor: held, held=held, on_result=lambda _: None)
+    del held
+    gc.collect()
+    assert gone() is None
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.EACCES, "may not be read or written by you"),
+        (errno.ENOSPC, "free some space"),
+        (errno.ENOENT, "check the name"),
+        (errno.ELOOP, "check the file and its drive"),
+    ],
+)
+def test_what_the_system_says_is_put_into_words(jobs, qtbot, number, words):
+    told = []
+
+    def work(monitor):
+        raise OSError(number, os.strerror(number), "/data/results.csv")
+
+    run(jobs, qtbot, work, on_error=told.append)
+    (text,) = told
+    assert text.startswith("work: /data/results.csv ")
+    assert words in text
+    assert "Errno" not in text

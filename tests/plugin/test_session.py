@@ -131,12 +131,79 @@ def test_closing_ends_the_work(session, qtbot):
     assert stopped.wait(30)
 
 
-def test_a_run_into_a_folder_that_cannot_be_used_is_refused(session, raw_dir):
+def test_a_run_into_a_folder_that_cannot_be_used_is_refused(session, raw_dir, qtbot):
     session.set_source(raw_dir=raw_dir, output_dir=raw_dir / "processed")
-    with pytest.raises(ParameterError, match="lies in the raw folder"):
-        session.run(1, 1)
-    assert not session.jobs.is_busy
+    told = []
+    job = session.run(1, 1, on_error=told.append)
+    with qtbot.waitSignal(job.finished, timeout=LONG):
+        pass
+    (text,) = told
+    assert "lies in the raw folder; choose a folder outside of it" in text
     assert not (raw_dir / "processed").exists()
+
+
+def test_a_folder_on_a_slow_drive_is_looked_at_in_the_background(
+    session, tmp_path, qtbot, monkeypatch
+):
+    release, looked, told = threading.Event(), [], []
+
+    def look(output_dir, raw_dir=None):
+        looked.append((output_dir.name, threading.current_thread()))
+        if output_dir.name == "slow":
+            release.wait(30)
+        return f"{output_dir.name} is full" if output_dir.name != "good" else ""
+
+    monkeypatch.setattr("napari_exo2micro.plugin.session_source.output_problem", look)
+    session.output_checked.connect(told.append)
+    session.set_source(output_dir=tmp_path / "slow")
+    with qtbot.waitSignal(session.output_checked, timeout=LONG):
+        session.set_source(output_dir=tmp_path / "full")
+    release.set()
+    qtbot.waitUntil(lambda: not session.jobs.is_working, timeout=LONG)
+    assert told == ["full is full"]  # not what the slow one said afterwards
+    assert session.output_problem == "full is full"
+    assert threading.main_thread() not in [thread for _, thread in looked]
+    with qtbot.waitSignal(session.output_checked, timeout=LONG):
+        session.set_source(output_dir=tmp_path / "good")
+    assert session.output_problem == ""
+
+
+def test_what_was_wrong_with_a_folder_goes_with_the_next_run(
+    session, tmp_path, raw_dir, qtbot
+):
+    blocked = tmp_path / "notes.txt"
+    blocked.write_text("a file")
+    with qtbot.waitSignal(session.output_checked, timeout=LONG):
+        session.set_source(output_dir=blocked)
+    assert "is a file" in session.output_problem
+    blocked.unlink()
+    with qtbot.waitSignal(session.output_checked, timeout=LONG) as told:
+        session.run(1, 1)
+    assert told.args == [""]
+    assert (blocked / "Rock").is_dir()
+
+
+def test_a_viewer_whose_last_holder_is_a_worker_ends_its_session(qtbot):
+    import gc
+
+    from napari.components import ViewerModel
+
+    gc.collect()  # what others left is not for the worker to take apart
+    model = ViewerModel()
+    session = Session.of(model)
+    held, here = [model], []
+    session.jobs.closed.connect(lambda: here.append(threading.current_thread()))
+    del model
+
+    def work(monitor):
+        held.clear()
+        gc.collect()
+
+    job = session.jobs.start(work, title="the last holder", show_progress=False)
+    qtbot.waitUntil(lambda: bool(here), timeout=LONG)
+    assert here == [threading.main_thread()]
+    assert not job.is_running or job.wait(30)
+    assert not session.jobs.start(work, title="late").is_running
 
 
 def test_the_state_comes_with_what_the_results_say(finished, qtbot):

@@ -203,7 +203,7 @@ def test_a_results_folder_that_cannot_be_used_is_told_before_a_run(
     assert not note.isVisible()
     inside = session.raw_dir / "processed"
     type_folder(panel, "output_dir", inside, qtbot)
-    assert note.isVisible()
+    qtbot.waitUntil(note.isVisible, timeout=LONG)
     assert f"{inside}: it lies in the raw folder" in note.text()
     type_folder(panel, "output_dir", raw_dir.parent / "elsewhere", qtbot)
     assert not note.isVisible()

@@ -200,12 +200,13 @@ def test_a_results_folder_that_cannot_be_written_is_told_before_the_run(
     session.set_source(output_dir=tmp_path / "locked" / "processed")
     bench = open_workbench()
     note = bench.findChild(QLabel, "output_note")
-    assert note.isVisible()
+    qtbot.waitUntil(note.isVisible, timeout=LONG)
     assert str(tmp_path / "locked") in note.text()
     button(bench, "run_all").click()
-    assert bench.message.level == "error"
+    qtbot.waitUntil(lambda: bench.message.level == "error", timeout=LONG)
     assert "not permitted; choose another folder" in said(bench)
-    assert not session.jobs.is_busy
+    qtbot.waitUntil(button(bench, "run_all").isEnabled, timeout=LONG)
+    assert not (tmp_path / "locked" / "processed").exists()
 
 
 def test_results_of_other_raw_files_are_told_and_not_shown_as_valid(

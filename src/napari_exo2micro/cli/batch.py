@@ -33,6 +33,7 @@ from napari_exo2micro.cli.output import (
 )
 from napari_exo2micro.cli.process import with_preset
 from napari_exo2micro.core.errors import RawFileNotFoundError
+from napari_exo2micro.core.folders import check_output
 
 if TYPE_CHECKING:
     from napari_exo2micro.core.batch_plan import BatchPlan
@@ -173,6 +174,7 @@ def batch(
     from napari_exo2micro.core.batch import plan_batch, run_plan, summarise_batch
     from napari_exo2micro.core.executors import make_executor
 
+    check_output(out, raw)
     kind = "dask" if scheduler else executor
     n_workers = 1 if kind == "serial" else workers or _usual_workers()
     plan = plan_batch(

@@ -32,6 +32,7 @@ from napari_exo2micro.cli.output import (
     table,
 )
 from napari_exo2micro.core.defaults import PARAMETER_REGISTRY, check_parameters
+from napari_exo2micro.core.folders import check_output
 
 if TYPE_CHECKING:
     from napari_exo2micro.core.pipeline import SampleDye
@@ -62,6 +63,7 @@ def run(
     task = _task(
         sample, dye, raw_dir, output_dir, checkpoint_format, loader, parameters
     )
+    check_output(output_dir, raw_dir)
     first, last = stage_number(from_stage), stage_number(to_stage)
     with notes_for_warnings() as shown, progress(f"{sample} {dye}") as monitor:
         result = task.run(from_stage=first, to_stage=last, force=force, monitor=monitor)
@@ -160,6 +162,7 @@ def compare(
     task = _task(
         sample, dye, raw_dir, output_dir, checkpoint_format, loader, parameters
     )
+    check_output(output_dir, raw_dir)
     with notes_for_warnings(), progress(f"{sample} {dye}") as monitor:
         results = task.compare(parameter, chosen, keep=keep, monitor=monitor)
     if as_json:

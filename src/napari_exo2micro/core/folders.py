@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-__all__ = ["output_problem"]
+from napari_exo2micro.core.errors import OutputError
+
+__all__ = ["check_output", "output_problem"]
 
 
 def output_problem(output_dir: Path | str, raw_dir: Path | str | None = None) -> str:
@@ -50,3 +52,28 @@ def output_problem(output_dir: Path | str, raw_dir: Path | str | None = None) ->
             "choose another folder"
         )
     return ""
+
+
+def check_output(output_dir: Path | str, raw_dir: Path | str | None = None) -> None:
+    """Stop before any work when results cannot go to a folder.
+
+    Parameters
+    ----------
+    output_dir, raw_dir
+        As `output_problem` takes them.
+
+    Raises
+    ------
+    OutputError
+        With the reason and the fix.
+
+    Examples
+    --------
+    >>> check_output("raw/processed", "raw")
+    Traceback (most recent call last):
+        ...
+    napari_exo2micro.core.errors.OutputError: Results cannot go to ...
+    """
+    problem = output_problem(output_dir, raw_dir)
+    if problem:
+        raise OutputError(problem)

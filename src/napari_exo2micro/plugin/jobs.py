@@ -3,41 +3,40 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 import logging
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from napari.utils.notifications import show_error
 from napari.utils.progress import cancelable_progress
-from qtpy.QtCore import QObject, Qt, Signal
+from qtpy.QtCore import QObject, Qt, QTimer, Signal
 
 from napari_exo2micro.core.errors import CancelledError, Exo2MicroError
 from napari_exo2micro.core.monitor import Monitor
+from napari_exo2micro.plugin.error_words import error_text
 
-__all__ = ["Job", "Jobs", "error_text"]
+__all__ = ["Job", "Jobs"]
 
 logger = logging.getLogger(__name__)
 
-_WAIT_AT_THE_END = 5.0
+_WAIT_AT_THE_END = 4.0  # s, for all jobs together
 _BETWEEN_PICTURES = 0.2  # s, of the bar in the activity dock
-
-
-def error_text(error: BaseException) -> str:
-    """Return what a person is told of an error."""
-    if isinstance(error, (Exo2MicroError, OSError)) and str(error):
-        return str(error)
-    return (
-        f"Something unexpected happened ({type(error).__name__}: {error}). Nothing "
-        "that was finished is lost; the log has the details."
-    )
+#: How long the newest job of a word waits for the one that it replaces, ms. What
+#: hangs, in a file on a network drive, is left behind then.
+_PATIENCE = 250
+#: Jobs that had not ended when their window was closed: they may not be taken apart
+#: in a thread of their own.
+_LEFT_BEHIND: list[Job] = []
 
 
 class Job(QObject):
     """One piece of work in the background; its signals arrive in the GUI thread.
+
+    Made by `Jobs.start`.
 
     Attributes
     ----------
@@ -61,10 +60,23 @@ class Job(QObject):
 
     _message = Signal(str, object)
 
-    def __init__(self, title: str, *, show_progress: bool) -> None:
+    def __init__(
+        self,
+        title: str,
+        function: Callable[..., Any],
+        arguments: dict[str, Any],
+        *,
+        show_progress: bool,
+        on_error: Callable[[str], None] | None = None,
+        on_end: Callable[[Job], None] | None = None,
+    ) -> None:
         super().__init__()
         self.title = title
         self.is_running = True
+        #: The job that it replaces, while it waits for its end.
+        self.waits_for: Job | None = None
+        self._on_error, self._on_end = on_error, on_end
+        self._thread: threading.Thread | None = None
         self._cancel = threading.Event()
         self._closed = False
         self._last_fraction = -1.0
@@ -74,6 +86,11 @@ class Job(QObject):
         self._bar = (
             cancelable_progress(total=100, desc=title) if show_progress else None
         )
+        more: dict[str, Any] = {"monitor": self.monitor()}
+        if "send" in inspect.signature(function).parameters:
+            more["send"] = self.send
+        self._work: Callable[[], Any] | None
+        self._work = functools.partial(function, **arguments, **more)
         # Queued: whatever thread it comes from, it arrives in this object's.
         self._message.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
 
@@ -96,12 +113,34 @@ class Job(QObject):
         """Hand something to `sent` from within the work."""
         self._message.emit("sent", value)
 
-    def run(self, function: Callable[..., Any], arguments: dict[str, Any]) -> None:
-        """Do the work in the thread that calls this; never raises."""
+    def begin(self) -> None:
+        """Do the work in a thread of its own; nothing when it has begun or ended."""
+        if self._thread is None and self.is_running and not self._closed:
+            # A daemon: a read that hangs keeps neither window nor program from ending.
+            name = f"exo2micro {self.title}"
+            self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+            self._thread.start()
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether its work was started."""
+        return self._thread is not None
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for so long at most; return whether the work's thread has ended."""
+        if self._thread is None:
+            return True
+        if self._thread is not threading.current_thread():  # none waits for itself
+            self._thread.join(max(seconds, 0.0))
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        """Do the work; never raises."""
+        work, self._work = self._work, None
         try:
-            if self._cancel.is_set():
+            if self._cancel.is_set() or work is None:
                 raise CancelledError("stopped before it began")
-            result = function(**arguments)
+            result = work()
         except CancelledError:
             if self._bar is not None:  # what nobody sees is stopped all the time
                 logger.info("%s: stopped", self.title)
@@ -120,6 +159,7 @@ class Job(QObject):
     def close(self) -> None:
         """Deliver nothing any more: the window is gone."""
         self._closed = True
+        self._on_end = self._on_error = None
         self.cancel()
         if self._bar is not None:
             # napari keeps a list of bars; its own part may be gone already.
@@ -151,13 +191,24 @@ class Job(QObject):
                 self.sent.emit(value)
         else:
             self.is_running = False
+            self.wait(1.0)  # this was its last word: now it lets go of this object
             if self._bar is not None:
                 self._bar.close()
             if what == "returned" and not self.is_cancelled:
                 self.returned.emit(value)
             elif what == "failed":
                 self.failed.emit(value)
+                self._tell(value)
             self.finished.emit()
+            if self._on_end is not None:
+                self._on_end(self)
+            # Nothing that a callback holds is kept alive by a job that has ended.
+            self._on_end = self._on_error = None
+
+    def _tell(self, error: Exception) -> None:
+        if not self.is_cancelled:
+            tell = show_error if self._on_error is None else self._on_error
+            tell(error_text(error, wanted=self.title))
 
     def _show(self, fraction: float, text: str) -> None:
         """Show the progress in the activity dock.
@@ -185,6 +236,9 @@ class Job(QObject):
 class Jobs(QObject):
     """Starts jobs for one viewer and ends them with it.
 
+    Each one has a thread of its own: a run never waits behind previews, nor anything
+    behind a file that cannot be read for minutes.
+
     Attributes
     ----------
     busy_changed : Signal(bool)
@@ -198,7 +252,6 @@ class Jobs(QObject):
 
     def __init__(self) -> None:
         super().__init__()
-        self._pool = ThreadPoolExecutor(4, thread_name_prefix="exo2micro")
         self._running: list[Job] = []
         self._newest: dict[str, Job] = {}
         self._exclusive: Job | None = None
@@ -255,7 +308,8 @@ class Jobs(QObject):
             See `Job`.
         newest : str
             Jobs of the same word replace each other: the one that runs is cancelled
-            and its result is dropped.
+            and its result is dropped. The new one begins when that has ended, or
+            after a quarter of a second.
         exclusive : bool
             It writes results; a second one is refused while it runs.
         show_progress : bool
@@ -269,36 +323,51 @@ class Jobs(QObject):
         """
         if self._closed:
             # The window is gone: nothing is started and nothing is told.
-            ended = Job(title, show_progress=False)
+            ended = Job(title, function, arguments, show_progress=False)
             ended.close()
             ended.is_running = False
             return ended
         if exclusive and self._exclusive is not None:
             raise RuntimeError(f"'{self._exclusive.title}' has not ended yet")
-        job = Job(title, show_progress=show_progress)
-        if newest:
-            older = self._newest.get(newest)
-            if older is not None:
-                older.cancel()
-            self._newest[newest] = job
-        if "send" in inspect.signature(function).parameters:
-            arguments["send"] = job.send
-        if on_result is not None:
-            job.returned.connect(on_result)
-        if on_sent is not None:
-            job.sent.connect(on_sent)
-        if on_progress is not None:
-            job.progressed.connect(on_progress)
-        job.failed.connect(lambda error: _tell(job, error, on_error))
-        if on_finished is not None:
-            job.finished.connect(on_finished)
-        job.finished.connect(lambda: self._forget(job))
+        job = Job(
+            title,
+            function,
+            arguments,
+            show_progress=show_progress,
+            on_error=on_error,
+            on_end=self._forget,
+        )
+        for signal, slot in (
+            (job.returned, on_result),
+            (job.sent, on_sent),
+            (job.progressed, on_progress),
+            (job.finished, on_finished),
+        ):
+            if slot is not None:
+                signal.connect(slot)
+        older = self._newest.get(newest) if newest else None
         self._running.append(job)
+        if newest:
+            self._newest[newest] = job
         if exclusive:
             self._exclusive = job
             self.busy_changed.emit(True)
-        self._pool.submit(job.run, function, {**arguments, "monitor": job.monitor()})
+        if older is None:
+            job.begin()
+        else:
+            self._replace(older, job)
         return job
+
+    def _replace(self, older: Job, job: Job) -> None:
+        """Cancel a job and begin another one when it has ended, or soon."""
+        older.cancel()
+        job.waits_for = older if older.has_begun else older.waits_for
+        if not older.has_begun:
+            older.begin()  # its work is not done: it was cancelled
+        if job.waits_for is None or not job.waits_for.is_running:
+            job.begin()
+        else:
+            QTimer.singleShot(_PATIENCE, job.begin)
 
     def cancel(self, *words: str) -> None:
         """Ask the newest jobs of these words to stop; their results are dropped."""
@@ -318,10 +387,12 @@ class Jobs(QObject):
             job.close()
         self._exclusive = None
         self.closed.emit()
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        limit = _WAIT_AT_THE_END / max(len(self._pool._threads), 1)
-        for thread in list(self._pool._threads):
-            thread.join(limit)
+        end = time.monotonic() + _WAIT_AT_THE_END
+        for job in self._running:
+            if not job.wait(end - time.monotonic()):
+                _LEFT_BEHIND.append(job)
+        self._running.clear()
+        self._newest.clear()
 
     def _forget(self, job: Job) -> None:
         if job in self._running:
@@ -329,15 +400,10 @@ class Jobs(QObject):
         for word, newest in list(self._newest.items()):
             if newest is job:
                 del self._newest[word]
+        for other in self._running:
+            if other.waits_for is job:
+                other.waits_for = None
+                other.begin()
         if job is self._exclusive:
             self._exclusive = None
             self.busy_changed.emit(False)
-
-
-def _tell(job: Job, error: Exception, on_error: Callable[[str], None] | None) -> None:
-    if job.is_cancelled:
-        return
-    if on_error is not None:
-        on_error(error_text(error))
-    else:
-        show_error(error_text(error))

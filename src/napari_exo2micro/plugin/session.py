@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 import weakref
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari.components import ViewerModel
-from qtpy.QtCore import QCoreApplication, QEvent, QObject, Signal
+from qtpy.QtCore import QCoreApplication, QEvent, QObject, Qt, Signal
 from qtpy.QtWidgets import QWidget
 
 from napari_exo2micro.core.errors import ParameterError
-from napari_exo2micro.core.folders import output_problem
 from napari_exo2micro.plugin.front_layers import leave_outdated, place_stage
-from napari_exo2micro.plugin.jobs import Job, Jobs
+from napari_exo2micro.plugin.jobs import Job
 from napari_exo2micro.plugin.log.kept_records import KeptRecords
-from napari_exo2micro.plugin.session_params import SessionParams
+from napari_exo2micro.plugin.session_source import SessionSource
 from napari_exo2micro.plugin.task_source import (
-    TaskSource,
     read_status,
     run_stages,
     stored_layers,
@@ -26,23 +25,20 @@ from napari_exo2micro.plugin.task_source import (
 
 if TYPE_CHECKING:
     from napari_exo2micro.core.checkpoint import CheckpointStatus
-    from napari_exo2micro.core.pipeline import SampleDye
     from napari_exo2micro.plugin.layers import LayerSpec
 
 __all__ = ["Session"]
 
 _SESSIONS: dict[int, Session] = {}
+#: Sessions whose viewer went away in another thread, until they are closed.
+_ENDING: list[Session] = []
 
 
-class Session(SessionParams):
+class Session(SessionSource):
     """What the docks of one viewer share; get it with `Session.of`.
 
     Attributes
     ----------
-    source_changed : Signal()
-        Another sample, dye, folder or checkpoint format.
-    params_changed : Signal(object)
-        Names of the parameters that changed, a tuple.
     status_changed : Signal(object)
         The check-list was read anew: a list of `CheckpointStatus`.
     results_changed : Signal(int)
@@ -53,34 +49,28 @@ class Session(SessionParams):
         The form of this stage is the one in front.
     """
 
-    source_changed = Signal()
     status_changed = Signal(object)
     results_changed = Signal(int)
     run_ended = Signal(object)
     stage_shown = Signal(int)
 
+    _viewer_gone = Signal()
+
     def __init__(self, viewer: ViewerModel) -> None:
         super().__init__()
         self._viewer = weakref.ref(viewer)
-        self.jobs = Jobs()
+        self._thread = threading.get_ident()
         #: What the package logged since this session began.
         self.records = KeptRecords(self)
-        self.raw_dir: Path | None = None
-        self.output_dir = Path("processed")
-        self.sample = ""
-        self.dye = ""
-        self.checkpoint_format = "both"
-        #: What the last run returned, None before one and after another choice.
-        self.last_result: dict[str, Any] | None = None
         #: What the valid results on disk say, as a run returns it; None without any.
         self.stored_result: dict[str, Any] | None = None
         self._status: list[CheckpointStatus] = []
-        self._task_source: TaskSource | None = None
         self._shown_stage = 1
         self._run_to = 0
         self._has_window = False  # not the window itself: that would keep it alive
         self._checks: list[weakref.WeakMethod[Callable[[], str]]] = []
         self.params_changed.connect(self.refresh_status)
+        self._viewer_gone.connect(self.close, Qt.ConnectionType.QueuedConnection)
         application = QCoreApplication.instance()
         if application is not None:
             application.aboutToQuit.connect(self.close)
@@ -137,79 +127,8 @@ class Session(SessionParams):
         for key, session in list(_SESSIONS.items()):
             if session is self:
                 del _SESSIONS[key]
-
-    # What is worked on ---------------------------------------------------------
-
-    def set_source(
-        self,
-        *,
-        raw_dir: Path | str | None = None,
-        output_dir: Path | str | None = None,
-        sample: str | None = None,
-        dye: str | None = None,
-        checkpoint_format: str | None = None,
-    ) -> None:
-        """Choose what is worked on; what is left out stays as it is."""
-        before = self._source()
-        if raw_dir is not None:
-            self.raw_dir = Path(raw_dir)
-        if output_dir is not None:
-            self.output_dir = Path(output_dir)
-        if sample is not None:
-            self.sample = sample
-        if dye is not None:
-            self.dye = dye
-        if checkpoint_format is not None:
-            self.checkpoint_format = checkpoint_format
-        if self._source() != before:
-            self.last_result = None
-            self._task_source = None
-            # What still reads the results of the one before would show them now.
-            self.jobs.cancel("status", "show results", "open a result")
-            self.source_changed.emit()
-            self.refresh_status()
-
-    def _source(self) -> tuple[Any, ...]:
-        folders = (self.raw_dir, self.output_dir)
-        return (*folders, self.sample, self.dye, self.checkpoint_format)
-
-    @property
-    def has_source(self) -> bool:
-        """Whether a raw folder, a sample and a dye are chosen."""
-        return bool(self.raw_dir and self.sample and self.dye)
-
-    def task(self) -> SampleDye:
-        """Return the sample and dye with the present parameters.
-
-        Raises
-        ------
-        ParameterError
-            When none is chosen yet, or a name cannot be used.
-        """
-        return self.task_source().task(self._params)
-
-    def task_source(self) -> TaskSource:
-        """Return what makes `task`, for work in another thread.
-
-        Raises
-        ------
-        ParameterError
-            When no sample is chosen yet.
-        """
-        if not (self.sample and self.dye):
-            raise ParameterError(
-                "no sample is chosen yet; choose the raw folder, the sample and the "
-                "dye at the top of the workbench"
-            )
-        if self._task_source is None:
-            self._task_source = TaskSource(
-                self.sample,
-                self.dye,
-                self.output_dir,
-                self.raw_dir or Path("raw"),
-                self.checkpoint_format,
-            )
-        return self._task_source
+        if self in _ENDING:
+            _ENDING.remove(self)
 
     # Which form is in front ------------------------------------------------------
 
@@ -225,6 +144,9 @@ class Session(SessionParams):
             self.stage_shown.emit(number)
 
     # Work ------------------------------------------------------------------------
+
+    def _on_new_source(self) -> None:
+        self.refresh_status()
 
     def refresh_status(self, _changed: object = None) -> None:
         """Read in the background what is valid, stale or missing."""
@@ -269,15 +191,11 @@ class Session(SessionParams):
         self._checks.append(weakref.WeakMethod(check))
 
     def refusal(self) -> str:
-        """Return why nothing that writes results may start; empty when it may.
+        """Return why nothing may be run: a form shows what is no value; else empty.
 
-        A form shows what is no value, or the results folder cannot be used.
+        Whether the results folder can be used is asked where the work is done, in
+        another thread: see `core.folders.check_output`.
         """
-        return self._refused_by_a_form() or output_problem(
-            self.output_dir, self.raw_dir
-        )
-
-    def _refused_by_a_form(self) -> str:
         living = [(check, check()) for check in self._checks]
         self._checks = [check for check, method in living if method is not None]
         reasons = (method() for _, method in living if method is not None)
@@ -297,8 +215,7 @@ class Session(SessionParams):
         Raises
         ------
         ParameterError
-            When no sample is chosen yet, the results folder cannot be used, or a
-            form shows what is no value.
+            When no sample is chosen yet, or a form shows what is no value.
         RuntimeError
             When a run goes on already.
         """
@@ -317,7 +234,7 @@ class Session(SessionParams):
             on_result=self._on_run,
             on_error=on_error,
             on_progress=on_progress,
-            on_finished=self.refresh_status,
+            on_finished=self._on_run_finished,
             exclusive=True,
             source=tasks,
             params=dict(self._params),
@@ -365,6 +282,10 @@ class Session(SessionParams):
         if self.jobs.is_busy:
             self.refresh_status()
 
+    def _on_run_finished(self) -> None:
+        self.refresh_status()
+        self.look_at_output()  # the run made it, or something is wrong with it
+
     def _on_run(self, result: dict[str, Any]) -> None:
         self.last_result = result
         leave_outdated(self.viewer, result["sample"], result["dye"], self._run_to)
@@ -372,7 +293,15 @@ class Session(SessionParams):
 
 
 def _end(key: int) -> None:
+    """Close the session of a viewer that is gone, in the thread of its window."""
     session = _SESSIONS.pop(key, None)
-    if session is not None:
-        session.jobs.close()
-        session.records.close()
+    if session is None:
+        return
+    if threading.get_ident() == session._thread:
+        session.close()
+        return
+    # The last that held the viewer was a worker: it cannot wait for itself.
+    _ENDING.append(session)
+    session.jobs.cancel_all()
+    with contextlib.suppress(RuntimeError):  # Qt is gone already
+        session._viewer_gone.emit()

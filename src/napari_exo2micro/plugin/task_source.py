@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_exo2micro.core.folders import check_output
 from napari_exo2micro.core.monitor import Monitor
 from napari_exo2micro.core.parameter import ParameterValue
 from napari_exo2micro.core.stage_states import stages_done
@@ -39,6 +40,7 @@ class TaskSource:
         raw_dir: Path,
         checkpoint_format: str,
     ) -> None:
+        self._folders = output_dir, raw_dir
         self._arguments = {
             "sample": sample,
             "dye": dye,
@@ -48,6 +50,16 @@ class TaskSource:
         }
         self._first: SampleDye | None = None
         self._lock = threading.Lock()
+
+    def check_output(self) -> None:
+        """Stop when results cannot go to their folder; slow on a slow drive.
+
+        Raises
+        ------
+        OutputError
+            With the reason and the fix.
+        """
+        check_output(*self._folders)
 
     def task(self, params: Mapping[str, ParameterValue]) -> SampleDye:
         """Return an object of one's own with these parameters.
@@ -99,9 +111,16 @@ def run_stages(
     monitor: Monitor,
     send: Callable[[Any], None],
 ) -> dict[str, Any]:
-    """Run stages; send number and layers of each one that has ended."""
+    """Run stages; send number and layers of each one that has ended.
+
+    Raises
+    ------
+    OutputError
+        When results cannot go to their folder.
+    """
     from napari_exo2micro.plugin.stage_layers import stage_specs
 
+    source.check_output()
     task = source.task(params)
 
     def ended(number: int) -> None:

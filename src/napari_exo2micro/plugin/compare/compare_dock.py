@@ -198,6 +198,7 @@ class CompareDock(QWidget):
 
 def _compare(compared: Compared, monitor: Monitor, send: Callable[[Any], None]) -> None:
     """Run the comparison; send the result of each value."""
+    compared.source.check_output()
     compared.source.task(compared.params).compare(
         compared.entry.name,
         compared.values,

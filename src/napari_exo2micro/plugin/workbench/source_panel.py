@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QSignalBlocker
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
-from napari_exo2micro.core.folders import output_problem
 from napari_exo2micro.core.monitor import Monitor
 from napari_exo2micro.plugin.front_layers import place_stage
 from napari_exo2micro.plugin.layers import LayerSpec
@@ -134,14 +133,17 @@ class SourcePanel(QWidget):
             )
         has_folder = session.raw_dir is not None or bool(session.sample)
         fields.further.setVisible(has_folder)
-        problem = ""
-        if has_folder:
-            problem = output_problem(session.output_dir, session.raw_dir)
-        fields.output_note.say(problem, TROUBLE)
+        self._on_output(session.output_problem)
         fields.start_hint.say("" if session.has_source else _START)
         fields.toggle.setVisible(session.has_source)
         self._say_overview()
-        if problem or not session.has_source:
+        if not session.has_source:
+            self.set_folded(False)
+
+    def _on_output(self, problem: str) -> None:
+        """Say why results cannot go to their folder, where that is so."""
+        self._fields.output_note.say(problem, TROUBLE)
+        if problem:
             self.set_folded(False)
 
     def _on_look(self) -> None:
@@ -151,8 +153,8 @@ class SourcePanel(QWidget):
         if found is not None and found.pairs:
             self._fields.raw.keep()
         if self._folder.looking is None:
-            has_problem = found is not None and bool(found.problem)
-            self.set_folded(self._session.has_source and not has_problem)
+            problem = self._session.output_problem or (found and found.problem)
+            self.set_folded(self._session.has_source and not problem)
 
     def _say_overview(self) -> None:
         """Offer the samples and dyes; what is chosen elsewhere is among them."""
@@ -213,6 +215,7 @@ class SourcePanel(QWidget):
         fields.simulated.clicked.connect(lambda: self.try_simulated())
         self._folder.changed.connect(self._on_look)
         session.source_changed.connect(self._follow)
+        session.output_checked.connect(self._on_output)
         session.status_changed.connect(self._on_status)
         session.jobs.busy_changed.connect(self._on_busy)
 
