@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QLabel, QPushButton
@@ -10,7 +12,7 @@ from napari_exo2micro.core.residuals import residuals_from_details
 from napari_exo2micro.plugin.inspection.arrow_key import ArrowKey
 from napari_exo2micro.plugin.inspection.inspection_dock import InspectionDock
 from napari_exo2micro.plugin.inspection.section_layers import stored_header
-from napari_exo2micro.plugin.layers import find_layers, place_layers
+from napari_exo2micro.plugin.layers import LayerSpec, find_layers, place_layers
 from napari_exo2micro.plugin.view import camera, move_camera, scale_bar
 
 
@@ -130,10 +132,38 @@ def test_arrows_removed_by_hand_end_it(dock, viewer):
 
 def test_stage_3_that_runs_again_draws_them_anew(dock, viewer, shown, all_specs):
     press(dock)
-    old = arrows(viewer)
+    drawn = []
+    arrows(viewer).events.data.connect(lambda: drawn.append(1))
     place_layers(viewer, all_specs[3])
     shown.results_changed.emit(3)
-    assert arrows(viewer) is not old
+    assert drawn
+
+
+def test_arrows_of_the_sample_before_go_away(dock, viewer, shown):
+    press(dock)
+    shown.set_source(checkpoint_format="tiff")
+    assert arrows(viewer).visible
+    shown.set_source(sample="Other")
+    assert not find_layers(viewer, "residuals")
+    assert not dock.findChild(QPushButton, "residuals_start").isChecked()
+    assert not scale_bar(viewer).visible
+
+
+def test_arrows_of_an_outdated_alignment_are_not_drawn(dock, viewer, all_specs):
+    specs = copy.deepcopy([spec.options for spec in all_specs[2]])
+    for options in specs:
+        options["metadata"]["exo2micro"]["parameters"]["boundary_width"] = 25
+    place_layers(
+        viewer,
+        [
+            LayerSpec(spec.data, options, spec.kind)
+            for spec, options in zip(all_specs[2], specs, strict=True)
+        ],
+    )
+    press(dock)
+    assert not find_layers(viewer, "residuals")
+    assert "made with other settings" in dock.message.text
+    assert "run stage 3" in dock.message.text
 
 
 def test_without_stage_3_the_fix_is_told(dock, viewer):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import json
 
 import numpy as np
 import pytest
+from napari.components import ViewerModel
 from PIL import Image as Pillow
 from qtpy.QtWidgets import (
     QCheckBox,
     QDoubleSpinBox,
+    QLabel,
     QLineEdit,
     QListWidget,
     QPushButton,
@@ -19,7 +22,7 @@ from qtpy.QtWidgets import (
 from napari_exo2micro.core.saved_views import VIEWS_FILE, load_views
 from napari_exo2micro.plugin.inspection.inspection_dock import InspectionDock
 from napari_exo2micro.plugin.inspection.section_layers import find_section
-from napari_exo2micro.plugin.layers import find_layers
+from napari_exo2micro.plugin.layers import LayerSpec, find_layers, place_layers
 from napari_exo2micro.plugin.view import camera, move_camera
 
 LONG = 60_000
@@ -139,7 +142,7 @@ def test_the_outline_shows_where_it_is(dock, viewer, qtbot):
     dock.zoom.set_place(300, 400, 100)
     draw(dock, qtbot)
     (frame,) = find_layers(viewer, "zoom frame")
-    corners = np.asarray(frame.data[0])
+    corners = np.asarray(frame.data[:, 0])
     np.testing.assert_allclose(corners.min(axis=0), [249.5, 349.5])
     np.testing.assert_allclose(corners.max(axis=0), [349.5, 449.5])
     dock.findChild(QCheckBox, "zoom_outline").setChecked(False)
@@ -169,6 +172,29 @@ def test_without_stage_4_the_scale_is_provisional(shown, viewer):
     look = find_section(shown).close_look()
     assert look.difference is None
     assert look.scale is None
+
+
+def run_again_with_another_width(viewer, all_specs):
+    """Stand in for a run of stage 2 with another boundary width."""
+    specs = [
+        LayerSpec(spec.data, copy.deepcopy(spec.options), spec.kind)
+        for spec in all_specs[2]
+    ]
+    for spec in specs:
+        spec.about["parameters"]["boundary_width"] = 25
+    place_layers(viewer, specs)
+
+
+def test_later_layers_that_were_made_with_other_settings_are_left_out(
+    dock, viewer, all_specs, qtbot
+):
+    run_again_with_another_width(viewer, all_specs)
+    section = find_section(dock.session)
+    assert section.aligned is find_layers(viewer, "aligned 2")[0]
+    assert section.close_look().difference is None
+    note = draw(dock, qtbot).findChild(QLabel, "zoom_note").text()
+    assert "made with other settings" in note
+    assert "run stages 3 and 4 again" in note
 
 
 def test_a_layer_that_was_turned_is_named(dock, viewer):
@@ -211,13 +237,64 @@ def test_views_are_written_and_found_again(dock, viewer, qtbot, tmp_path):
     assert str(path) in dock.message.text
     assert load_views(path) == dock.views.views
     assert load_views(path)[0].sample == "Rock"
-    other = InspectionDock(viewer)
+    other_viewer = ViewerModel()
+    other = InspectionDock(other_viewer)
     qtbot.addWidget(other)
     assert other.views.views == []
     # Next to the results of the sample: read by itself.
-    other.session.set_source(output_dir=tmp_path)
+    other.session.set_source(output_dir=tmp_path, sample="Rock", dye="DAPI")
     assert other.views.views == load_views(path)
     other.close_down()
+    other.session.close()
+
+
+def listed(dock):
+    rows = dock.findChild(QListWidget, "view_list")
+    return [rows.item(i).text() for i in range(rows.count())]
+
+
+def test_each_sample_has_its_own_list_and_what_was_removed_stays_away(
+    dock, viewer, tmp_path, qtbot
+):
+    session = dock.session
+    session.set_source(output_dir=tmp_path)
+    keep(dock, "a crack")
+    keep(dock, "a pore")
+    dock.views.write(tmp_path / "Rock" / "DAPI" / VIEWS_FILE)
+    session.set_source(sample="Other")
+    assert listed(dock) == []
+    keep(dock, "of the other")
+    session.set_source(sample="Rock")
+    assert listed(dock) == ["a crack", "a pore"]
+    dock.findChild(QListWidget, "view_list").setCurrentRow(0)
+    press(dock, "view_remove")
+    dock.views.write(tmp_path / "elsewhere.json")
+    session.results_changed.emit(2)
+    session.set_source(sample="Other")
+    assert listed(dock) == ["of the other"]
+    session.set_source(sample="Rock")
+    assert listed(dock) == ["a pore"]
+    # A dock that is opened anew goes on with the list of the one before.
+    dock.close_down()
+    again = InspectionDock(viewer)
+    qtbot.addWidget(again)
+    assert listed(again) == ["a pore"]
+    again.close_down()
+
+
+def test_views_that_were_kept_before_a_sample_was_chosen_go_with_it(
+    viewer, all_specs, qtbot
+):
+    for specs in all_specs.values():
+        place_layers(viewer, specs)
+    dock = InspectionDock(viewer)
+    qtbot.addWidget(dock)
+    keep(dock, "early")
+    dock.session.set_source(sample="Other", dye="DAPI")
+    assert listed(dock) == []
+    dock.session.set_source(sample="Rock", dye="DAPI")
+    assert listed(dock) == ["early"]
+    dock.close_down()
 
 
 def test_a_same_name_replaces_a_view(dock, viewer):

@@ -6,8 +6,15 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from napari_exo2micro.core.checkpoint_names import parse_checkpoint_name
+from napari_exo2micro.core.monitor import Monitor
 
-__all__ = ["FORMATS", "checkpoint_files", "find_result_folders", "may_be_checkpoint"]
+__all__ = [
+    "FORMATS",
+    "checkpoint_files",
+    "find_result_folders",
+    "holds_results",
+    "may_be_checkpoint",
+]
 
 #: The folders of a sample and dye, which are the formats of the files in them.
 FORMATS = ("tiff", "fits")
@@ -17,7 +24,9 @@ _HEAD = 1 << 16
 _MARK = b"napari-exo2micro"
 
 
-def find_result_folders(path: Path | str) -> tuple[Path, ...]:
+def find_result_folders(
+    path: Path | str, monitor: Monitor | None = None
+) -> tuple[Path, ...]:
     """Return the ``<sample>/<dye>`` folders with checkpoints, in and below a folder.
 
     Parameters
@@ -25,17 +34,43 @@ def find_result_folders(path: Path | str) -> tuple[Path, ...]:
     path : Path or str
         Such a folder, one of the folders in it, the folder of a sample, or the
         output folder. Of large folders the first 2000 entries are looked at.
+    monitor : Monitor, optional
+        Asked between the folders whether to stop.
     """
-    path = Path(path).absolute()
+    return tuple(sorted(_result_folders(Path(path).absolute(), monitor or Monitor())))
+
+
+def holds_results(path: Path | str, monitor: Monitor | None = None) -> bool:
+    """Tell whether `find_result_folders` finds any; looks no further than the first.
+
+    Parameters
+    ----------
+    path : Path or str
+        A folder.
+    monitor : Monitor, optional
+        Asked between the folders whether to stop.
+    """
+    found = _result_folders(Path(path).absolute(), monitor or Monitor())
+    return next(found, None) is not None
+
+
+def _result_folders(path: Path, monitor: Monitor) -> Iterator[Path]:
     if path.name in (*FORMATS, "pipeline_output") and _has_results(path.parent):
-        return (path.parent,)
-    if _has_results(path):
-        return (path,)
-    samples = _folders([path])
-    found = [folder for folder in samples if _has_results(folder)]
-    rest = [folder for folder in samples if folder not in found]
-    found += [folder for folder in _folders(rest) if _has_results(folder)]
-    return tuple(sorted(found))
+        yield path.parent
+    elif _has_results(path):
+        yield path
+    else:
+        rest = []
+        for sample in _folders([path]):
+            monitor.check()
+            if _has_results(sample):
+                yield sample
+            else:
+                rest.append(sample)
+        for folder in _folders(rest):
+            monitor.check()
+            if _has_results(folder):
+                yield folder
 
 
 def checkpoint_files(folder: Path) -> Iterator[Path]:

@@ -18,6 +18,7 @@ from napari_exo2micro.core.defaults import (
     params_from_suffix,
 )
 from napari_exo2micro.core.errors import CheckpointError, ParameterError
+from napari_exo2micro.core.monitor import Monitor
 from napari_exo2micro.core.parameter import ParameterValue
 from napari_exo2micro.core.provenance import Provenance, digest
 from napari_exo2micro.core.raster_files import open_raster
@@ -242,7 +243,7 @@ class _Draft:
 
 
 def read_result_sets(
-    folder: Path | str,
+    folder: Path | str, monitor: Monitor | None = None
 ) -> tuple[tuple[ResultSet, ...], tuple[str, ...]]:
     """Read the headers of all checkpoints of one sample and dye.
 
@@ -252,6 +253,8 @@ def read_result_sets(
     ----------
     folder : Path or str
         ``<output_dir>/<sample>/<dye>``.
+    monitor : Monitor, optional
+        Told the progress, and asked between the files whether to stop.
 
     Returns
     -------
@@ -262,7 +265,7 @@ def read_result_sets(
         Why files are left out, one line each.
     """
     folder = Path(folder)
-    images, problems = _read_images(folder)
+    images, problems = _read_images(folder, monitor or Monitor())
     drafts: list[_Draft] = []
     for image in sorted(images, key=lambda one: -one.stage):
         fitting = [draft for draft in drafts if draft.covers(image)]
@@ -280,10 +283,14 @@ def read_result_sets(
     return tuple(sets), tuple(dict.fromkeys(problems))
 
 
-def _read_images(folder: Path) -> tuple[list[StoredImage], list[str]]:
+def _read_images(
+    folder: Path, monitor: Monitor
+) -> tuple[list[StoredImage], list[str]]:
     images: dict[str, StoredImage] = {}
     problems: dict[str, str] = {}
-    for path in checkpoint_files(folder):
+    paths = list(checkpoint_files(folder))
+    for index, path in enumerate(paths):
+        monitor.report(index / len(paths), path.name)
         if path.stem in images:
             continue  # the TIFF is there
         try:

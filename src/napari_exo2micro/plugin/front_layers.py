@@ -2,7 +2,8 @@
 
 Only layers that are new decide. When a stage runs again its layers are replaced in
 their places, and what a person shows or hides stays as it is, unless that is a later
-result which no longer belongs to what was run.
+result which no longer belongs to what was run, or another set of results (see
+`layer_sets`): that is hidden, so that the run's own picture is seen.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Sequence
 from napari.components import ViewerModel
 from napari.layers import Layer
 
-from napari_exo2micro.core.defaults import build_suffix
+from napari_exo2micro.plugin.layer_sets import hide_apart, made_with
 from napari_exo2micro.plugin.layers import (
     KEY,
     LayerSpec,
@@ -61,6 +62,9 @@ def place_stage(
         return []
     sample, dye = (str(specs[0].about.get(name, "")) for name in ("sample", "dye"))
     own = find_layers(viewer, sample=sample, dye=dye)
+    if hide_apart(viewer, sample, dye):
+        for layer in own:
+            layer.metadata[KEY] = {**about(layer), _GAVE_WAY: True}
     # What had to leave the front comes back with its new result.
     before = {
         str(about(layer).get("role"))
@@ -121,19 +125,14 @@ def leave_outdated(viewer: ViewerModel, sample: str, dye: str, last: int) -> Non
     found = find_layers(viewer, picture[0], sample, dye)
     if not found:
         return
-    now = _suffix(found[-1], last)
+    now = made_with(about(found[-1]), last)
     for layer in find_layers(viewer, sample=sample, dye=dye):
         known = about(layer)
         is_later = _is_managed(str(known.get("role"))) and known.get("stage", 0) > last
-        if layer.visible and is_later and _suffix(layer, last) != now:
+        if layer.visible and is_later and made_with(known, last) != now:
             layer.metadata[KEY] = {**known, _GAVE_WAY: True}
             _bring_forward(viewer, sample, dye, picture)
             return
-
-
-def _suffix(layer: Layer, stage: int) -> str:
-    """Return what names the parameters of stages 1..`stage` that made a layer."""
-    return build_suffix(about(layer).get("parameters", {}), stage)
 
 
 def _is_managed(role: str) -> bool:
@@ -173,7 +172,7 @@ def _fit(viewer: ViewerModel, spec: LayerSpec) -> None:
 
 def _hide_others(viewer: ViewerModel, sample: str, dye: str) -> None:
     """Hide what is ours and of another sample or dye: pictures would mix."""
-    for layer in find_layers(viewer):
+    for layer in find_layers(viewer, apart=None):
         known = about(layer)
         if "sample" not in known:
             continue  # a frame or a curtain of the inspection, which ends it itself

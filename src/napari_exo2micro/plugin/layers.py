@@ -157,6 +157,7 @@ def find_layers(
     role: str | None = None,
     sample: str | None = None,
     dye: str | None = None,
+    apart: str | None = "",
 ) -> list[Layer]:
     """Return our layers, bottom first; those asked for by their metadata.
 
@@ -167,6 +168,9 @@ def find_layers(
     role, sample, dye : str, optional
         Only layers that say so. A role that ends in a blank is a beginning:
         ``'preview '`` finds all previews.
+    apart : str, optional
+        Which set of results they belong to, see `layer_sets`: the one that is worked
+        on, one that was set apart under this name, or with None any.
     """
     found = []
     for layer in viewer.layers:
@@ -181,6 +185,8 @@ def find_layers(
         if sample is not None and known.get("sample") != sample:
             continue
         if dye is not None and known.get("dye") != dye:
+            continue
+        if apart is not None and known.get("apart", "") != apart:
             continue
         found.append(layer)
     return found
@@ -202,7 +208,8 @@ def place_layers(viewer: ViewerModel, specs: Iterable[LayerSpec]) -> list[Layer]
 
     Such a layer keeps what a person chose for it: its place, whether it is shown,
     its opacity, its blending, its colours, a name of their own, and its contrast
-    where that was changed.
+    where that was changed. Copies that a person made of it, and sets of results that
+    stand apart, are left alone.
 
     Returns
     -------
@@ -212,27 +219,36 @@ def place_layers(viewer: ViewerModel, specs: Iterable[LayerSpec]) -> list[Layer]
     placed = []
     for spec in specs:
         known = spec.about
-        old = find_layers(
-            viewer, known.get("role"), known.get("sample"), known.get("dye")
+        old = _original(
+            find_layers(
+                viewer, known.get("role"), known.get("sample"), known.get("dye")
+            )
         )
-        for one in old[:-1]:
-            viewer.layers.remove(one)
-        if old and renew_layer(old[-1], spec):
-            placed.append(old[-1])
+        if old is not None and renew_layer(old, spec):
+            placed.append(old)
             continue
         layer = spec.create()
-        if not old:
+        if old is None:
             viewer.add_layer(layer)
         else:
-            _keep_choices(old[-1], layer)
+            _keep_choices(old, layer)
             chosen = viewer.layers.selection.active
-            index = viewer.layers.index(old[-1])
-            viewer.layers.remove(old[-1])
+            index = viewer.layers.index(old)
+            viewer.layers.remove(old)
             viewer.layers.insert(index, layer)
             # napari chooses what was added last.
-            viewer.layers.selection.active = layer if chosen is old[-1] else chosen
+            viewer.layers.selection.active = layer if chosen is old else chosen
         placed.append(layer)
     return placed
+
+
+def _original(layers: Sequence[Layer]) -> Layer | None:
+    """Return the layer of some of one role that was not copied from another one.
+
+    napari's "duplicate layer" copies the metadata, and names the copy anew.
+    """
+    named = [one for one in layers if one.name == about(one).get("title")]
+    return next(reversed(named or list(layers)), None)
 
 
 def renew_layer(layer: Layer, spec: LayerSpec) -> bool:

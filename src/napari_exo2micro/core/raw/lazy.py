@@ -129,6 +129,20 @@ class RawLevels:
         if self._is_partial or min(self._held, default=steps[0] + 1) > steps[0]:
             self.hold(steps[0], self._sampled(self._whole(1), steps[0], monitor))
 
+    def tell(self, error: RawDataError) -> None:
+        """Hand an error of reading to `on_error`, the first one only.
+
+        Parameters
+        ----------
+        error : RawDataError
+            Raised where there is no `on_error`.
+        """
+        if self._on_error is None:
+            raise error
+        if not self._told:
+            self._told = True
+            self._on_error(error)
+
     def hold(
         self, step: int, pixels: NDArray[Any], *, is_partial: bool = False
     ) -> None:
@@ -176,11 +190,7 @@ class RawLevels:
             )
             return self._sampled(area, step)
         except RawDataError as error:
-            if self._on_error is None:
-                raise
-            if not self._told:
-                self._told = True
-                self._on_error(error)
+            self.tell(error)
             shape = tuple(part.stop - part.start for part in window)
             return np.zeros(shape, self.dtype)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from napari_exo2micro.core.errors import RawDataError
+from napari_exo2micro.core.monitor import Monitor
 from napari_exo2micro.core.raw.files import DyeFiles, RawFiles, classify_raw_files
 from napari_exo2micro.core.raw.names import is_tiff_name, parse_raw_name
 
@@ -56,7 +57,7 @@ class FoundPairs:
     problems: tuple[str, ...] = ()
 
 
-def may_be_raw(path: Path | str) -> bool:
+def may_be_raw(path: Path | str, monitor: Monitor | None = None) -> bool:
     """Tell from names alone whether a file or a folder is for us.
 
     A file is when its name and that of another one beside it make a pair, or when
@@ -67,22 +68,32 @@ def may_be_raw(path: Path | str) -> bool:
     ----------
     path : pathlib.Path or str
         What a person chose; it may not exist.
+    monitor : Monitor, optional
+        Asked between the folders whether to stop.
     """
-    path = _absolute(path)
+    path, monitor = _absolute(path), monitor or Monitor()
     if path.is_dir():
-        return any(_holds_raw(folder) for folder in (path, *_folders(path)))
+        if _holds_raw(path):
+            return True
+        for folder in _folders(path):
+            monitor.check()
+            if _holds_raw(folder):
+                return True
+        return False
     if not is_tiff_name(path.name) or parse_raw_name(path).dye is None:
         return False
     return _is_sure(path) or _both_sides(_own_dye(path))
 
 
-def find_pairs(path: Path | str) -> FoundPairs:
+def find_pairs(path: Path | str, monitor: Monitor | None = None) -> FoundPairs:
     """Find the pairs that a file or a folder stands for.
 
     Parameters
     ----------
     path : pathlib.Path or str
         One file of a pair, the folder of a sample, or the raw folder.
+    monitor : Monitor, optional
+        Told the progress, and asked between the folders whether to stop.
 
     Returns
     -------
@@ -100,7 +111,11 @@ def find_pairs(path: Path | str) -> FoundPairs:
     own = classify_raw_files(path)
     if own.dyes:
         return _in_folder(own)
-    found = [_in_folder(classify_raw_files(folder)) for folder in _folders(path)]
+    folders, monitor = _folders(path), monitor or Monitor()
+    found = []
+    for index, folder in enumerate(folders):
+        monitor.report(index / len(folders), folder.name)
+        found.append(_in_folder(classify_raw_files(folder)))
     return FoundPairs(
         tuple(pair for one in found for pair in one.pairs),
         tuple(text for one in found for text in one.problems),

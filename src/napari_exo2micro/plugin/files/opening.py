@@ -1,4 +1,8 @@
-"""From what a person opened to the layers of it."""
+"""From what a person opened to the layers of it.
+
+Folders are listed and headers are read in a thread, with a box that shows the progress
+and can be cancelled: a folder on a slow network drive must not freeze the window.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +32,7 @@ from napari_exo2micro.core.result_folders import (
 )
 from napari_exo2micro.core.result_sets import (
     ResultSet,
+    StoredImage,
     read_result_sets,
     read_stored_image,
 )
@@ -35,6 +40,7 @@ from napari_exo2micro.plugin.files.pair_chooser import Choice, choose
 from napari_exo2micro.plugin.files.raw_layers import open_pair
 from napari_exo2micro.plugin.files.result_layers import image_layer, result_specs
 from napari_exo2micro.plugin.files.waiting import main_window, wait_for
+from napari_exo2micro.plugin.layer_sets import fit_into_sets, layer_key, show_set
 from napari_exo2micro.plugin.layers import LayerSpec, about, find_layers
 from napari_exo2micro.plugin.session import Session
 
@@ -45,6 +51,9 @@ logger = logging.getLogger(__name__)
 
 def open_path(path: Path, viewer: ViewerModel | None = None) -> list[LayerSpec]:
     """Return the layers that a file or a folder stands for and that are not there.
+
+    They are shown, and what else is ours is hidden; `layer_sets` says what becomes of
+    layers of the same pair that the viewer has already.
 
     Parameters
     ----------
@@ -66,24 +75,39 @@ def open_path(path: Path, viewer: ViewerModel | None = None) -> list[LayerSpec]:
     CancelledError
         When the person closed the dialog or asked to stop.
     """
+    found = wait_for(
+        _look_into, title=f"Looking into {path.name}", viewer=viewer, path=path
+    )
+    if isinstance(found, StoredImage):
+        return _placed([image_layer(found)], viewer)
+    if isinstance(found, FoundPairs):
+        return _open_raw(path, found, viewer)
+    return _open_results(found, viewer)
+
+
+def _look_into(
+    path: Path, monitor: Monitor
+) -> tuple[Path, ...] | StoredImage | FoundPairs:
+    """Return what a path stands for: folders of results, an image, or raw pairs."""
     if path.is_dir():
-        folders = find_result_folders(path)
-        return _open_results(folders, viewer) if folders else _open_raw(path, viewer)
-    if may_be_checkpoint(path):
-        image = read_stored_image(path)
-        if image is None:
-            raise CheckpointError(
-                f"{path} is no image of this package; open it with napari's own reader"
-            )
-        return _new_ones([image_layer(image)], viewer)
-    return _open_raw(path, viewer)
+        return find_result_folders(path, monitor) or find_pairs(path, monitor)
+    if not may_be_checkpoint(path):
+        return find_pairs(path, monitor)
+    image = read_stored_image(path)
+    if image is None:
+        raise CheckpointError(
+            f"{path} is no image of this package; open it with napari's own reader"
+        )
+    return image
 
 
 # Raw files -----------------------------------------------------------------------
 
 
-def _open_raw(path: Path, viewer: ViewerModel | None) -> list[LayerSpec]:
-    files = _choose_pair(path, find_pairs(path))
+def _open_raw(
+    path: Path, found: FoundPairs, viewer: ViewerModel | None
+) -> list[LayerSpec]:
+    files = _choose_pair(path, found)
     shown = _layers_of(viewer, [str(files.post), str(files.pre)])
     if len(shown) == 2:
         _choose(viewer, shown)
@@ -97,7 +121,7 @@ def _open_raw(path: Path, viewer: ViewerModel | None) -> list[LayerSpec]:
         quick=viewer is not None and main_window() is not None,
     )
     prepare_levels(files, pair, viewer)
-    return specs
+    return _placed(specs, viewer)
 
 
 def _choose_pair(path: Path, found: FoundPairs) -> PairFiles:
@@ -132,7 +156,17 @@ def _tell(error: RawDataError) -> None:
 def prepare_levels(
     files: PairFiles, pair: LazyPair, viewer: ViewerModel | None
 ) -> None:
-    """Make middle levels of compressed files while a person looks at the pair."""
+    """Make middle levels of compressed files while a person looks at the pair.
+
+    Parameters
+    ----------
+    files : PairFiles
+        Which pair it is.
+    pair : LazyPair
+        Its opened files.
+    viewer : ViewerModel or None
+        Which one shows them; without a window nothing is done.
+    """
     slow = [levels for levels in (pair.post, pair.pre) if levels.is_slow]
     if not slow or viewer is None or main_window() is None:
         return
@@ -145,14 +179,16 @@ def prepare_levels(
     def prepare(monitor: Monitor, send: Callable[[Any], None]) -> None:
         for index, levels in enumerate(slow):
             part = monitor.part(index / len(slow), (index + 1) / len(slow))
-            levels.prepare(part)
+            try:
+                levels.prepare(part)
+            except RawDataError as error:
+                levels.tell(error)  # once, whoever met it first
             send(str(levels.image.path))
 
     Session.of(viewer).jobs.start(
         prepare,
         title=f"reading {files.sample} {files.dye}",
         on_sent=partial(_show_again, viewer),
-        on_error=logger.error,
     )
 
 
@@ -175,7 +211,12 @@ def _open_results(
     if number is None:
         raise CancelledError("no results were chosen")
     folder = folders[number]
-    sets, problems = read_result_sets(folder)
+    sets, problems = wait_for(
+        _read_sets,
+        title=f"Reading the headers in {folder}",
+        viewer=viewer,
+        folder=folder,
+    )
     if not sets:
         reason = "; ".join(problems[:3]) or "no file in it can be read"
         raise CheckpointError(f"{folder} cannot be opened: {reason}")
@@ -194,7 +235,13 @@ def _open_results(
     if viewer is not None and not viewer.layers and main_window() is not None:
         # The canvas is mostly margin; this runs when the layers are there.
         QTimer.singleShot(0, partial(_look_at_section, viewer))
-    return _new_ones(specs, viewer)
+    return _placed(specs, viewer)
+
+
+def _read_sets(
+    folder: Path, monitor: Monitor
+) -> tuple[tuple[ResultSet, ...], tuple[str, ...]]:
+    return read_result_sets(folder, monitor)
 
 
 def _look_at_section(viewer: ViewerModel) -> None:
@@ -238,23 +285,26 @@ def _layers_of(viewer: ViewerModel | None, paths: Sequence[str]) -> list[Layer]:
     ]
 
 
-def _new_ones(
-    specs: Sequence[LayerSpec], viewer: ViewerModel | None
-) -> list[LayerSpec]:
-    """Leave out what the viewer shows already; if that is all, choose it there."""
-    layers = list(viewer.layers) if viewer is not None else []
-    there = {
-        (known.get("role"), *known.get("paths", ())): layer
-        for layer in layers
-        if (known := about(layer))
-    }
-    keys = [(spec.about.get("role"), *spec.about.get("paths", ())) for spec in specs]
-    new = [spec for spec, key in zip(specs, keys, strict=True) if key not in there]
+def _placed(specs: Sequence[LayerSpec], viewer: ViewerModel | None) -> list[LayerSpec]:
+    """Leave out what the viewer has already, and hide what is not of this set."""
+    if viewer is None:
+        return list(specs)
+    new, apart = fit_into_sets(viewer, specs)
+    known = specs[0].about
+    sample, dye = str(known.get("sample", "")), str(known.get("dye", ""))
+    best = show_set(viewer, sample, dye, apart, specs)
+    for spec in new:
+        spec.options["visible"] = spec.about.get("role") in best
     if not new:
-        _choose(viewer, [there[key] for key in keys])
+        keys = [layer_key(spec.about) for spec in specs]
+        own = find_layers(viewer, None, sample, dye, apart)
+        viewer.layers.selection = {x for x in own if layer_key(about(x)) in keys}
     return new
 
 
 def _choose(viewer: ViewerModel | None, layers: Sequence[Layer]) -> None:
+    """Select layers that the viewer has already, and show their set."""
     if viewer is not None:
+        known = about(layers[0])
+        show_set(viewer, known["sample"], known["dye"], known.get("apart", ""))
         viewer.layers.selection = set(layers)

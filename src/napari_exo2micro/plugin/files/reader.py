@@ -2,6 +2,12 @@
 
 napari asks `get_reader` of every TIFF, FITS and folder, so nothing heavy is imported
 here before it is known that the file is for us.
+
+napari calls readers in the thread of its window and wants the answer at once. So all
+that may take long (listing folders, reading headers and pixels) is done in a thread
+that is waited for, while the window lives; after a moment a box shows the progress and
+offers to cancel. What stays in the window's thread is bounded: for a single file one
+look at its folder's names and at its first 64 kB.
 """
 
 from __future__ import annotations
@@ -16,6 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
+
+    from napari_exo2micro.core.monitor import Monitor
 
 __all__ = ["asking_viewer", "get_reader", "read_paths"]
 
@@ -46,9 +54,13 @@ def get_reader(path: PathLike | Sequence[PathLike]) -> Reader | None:
     callable or None
         Takes the same paths and returns napari's layer data tuples.
     """
+    from napari_exo2micro.core.errors import CancelledError
+
     try:
         paths = _listed(path)
         return read_paths if paths and all(map(_is_ours, paths)) else None
+    except CancelledError:
+        return _read_nothing  # no other reader is wanted either
     except (OSError, ValueError, TypeError):
         logger.debug("not opened: %s", path, exc_info=True)
         return None
@@ -134,25 +146,40 @@ def _listed(path: PathLike | Sequence[PathLike]) -> list[str]:
     return [os.fspath(one) for one in path]
 
 
-def _is_ours(path: str) -> bool:
-    from napari_exo2micro.core.result_folders import (
-        find_result_folders,
-        may_be_checkpoint,
-    )
+def _read_nothing(_path: PathLike | Sequence[PathLike]) -> list[LayerTuple]:
+    return _NO_LAYERS
 
+
+def _is_ours(path: str) -> bool:
     place = Path(path)
     if place.is_dir():
-        if find_result_folders(place):
-            return True
-    elif not place.is_file():
+        from napari_exo2micro.plugin.files.waiting import wait_for
+
+        return wait_for(
+            _folder_is_ours,
+            title=f"Looking into {place.name or place}",
+            viewer=asking_viewer(),
+            folder=place,
+        )
+    if not place.is_file():
         return False
-    elif may_be_checkpoint(place):
+    from napari_exo2micro.core.result_folders import may_be_checkpoint
+
+    if may_be_checkpoint(place):
         return True
-    elif not _has_marker(place.name):
+    if not _has_marker(place.name):
         return False
     from napari_exo2micro.core.raw.pairs import may_be_raw
 
     return may_be_raw(place)
+
+
+def _folder_is_ours(folder: Path, monitor: Monitor) -> bool:
+    """Tell from names alone, up to the first one that is for us."""
+    from napari_exo2micro.core.raw.pairs import may_be_raw
+    from napari_exo2micro.core.result_folders import holds_results
+
+    return holds_results(folder, monitor) or may_be_raw(folder, monitor)
 
 
 def _has_marker(name: str) -> bool:

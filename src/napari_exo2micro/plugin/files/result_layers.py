@@ -7,13 +7,11 @@ from collections.abc import Iterable, Sequence
 from napari_exo2micro.core.monitor import Monitor
 from napari_exo2micro.core.result_sets import ResultSet, StoredImage
 from napari_exo2micro.core.stages import STAGES
+from napari_exo2micro.plugin.layer_sets import best_roles
 from napari_exo2micro.plugin.layers import KEY, LayerSpec
 from napari_exo2micro.plugin.stage_layers import checkpoint_spec, stage_specs
 
 __all__ = ["image_layer", "result_specs"]
-
-# The best picture that there is: the difference covers the overlay of the pair.
-_SHOWN = (("difference",), ("aligned 3", "aligned 2", "pre"), ("post",))
 
 
 def result_specs(found: ResultSet, monitor: Monitor | None = None) -> list[LayerSpec]:
@@ -77,6 +75,6 @@ def _completed(spec: LayerSpec, images: dict[str, StoredImage]) -> LayerSpec:
 def _show_the_best(specs: Sequence[LayerSpec]) -> None:
     """Show one picture and hide the other images."""
     roles = [str(spec.about.get("role")) for spec in specs]
-    shown = {next((r for r in choice if r in roles), "") for choice in _SHOWN}
+    shown = best_roles(roles)
     for spec, role in zip(specs, roles, strict=True):
         spec.options["visible"] = role in shown

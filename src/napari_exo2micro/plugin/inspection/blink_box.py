@@ -7,14 +7,12 @@ from typing import Any
 
 from napari.components import ViewerModel
 from napari.layers import Image, Layer
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QCheckBox,
     QDoubleSpinBox,
-    QGroupBox,
     QHBoxLayout,
     QLabel,
-    QPushButton,
     QSizePolicy,
     QSlider,
     QVBoxLayout,
@@ -27,6 +25,7 @@ from napari_exo2micro.plugin.inspection.blink import (
     SLOWEST,
     Blink,
 )
+from napari_exo2micro.plugin.inspection.inspection_box import ComparisonBox
 from napari_exo2micro.plugin.inspection.layer_pair import LayerPair, short_names
 from napari_exo2micro.plugin.message import MessageStrip
 from napari_exo2micro.plugin.workbench.remembered import Remembered
@@ -37,7 +36,7 @@ __all__ = ["BLINK_KEY", "NEXT_KEY", "BlinkBox"]
 BLINK_KEY, NEXT_KEY = "K", "N"
 
 
-class BlinkBox(QGroupBox):
+class BlinkBox(ComparisonBox):
     """Buttons and rate of the blink, with its keys in the viewer.
 
     Parameters
@@ -50,14 +49,7 @@ class BlinkBox(QGroupBox):
         Where problems are told.
     parent : QWidget, optional
         As for any widget.
-
-    Attributes
-    ----------
-    began : Signal()
-        It is going to change what is visible; other comparisons end before.
     """
-
-    began = Signal()
 
     def __init__(
         self,
@@ -66,23 +58,24 @@ class BlinkBox(QGroupBox):
         message: MessageStrip,
         parent: QWidget | None = None,
     ) -> None:
-        super().__init__("Blink", parent)
-        self.setObjectName("blink_box")
-        self._pair, self._viewer, self._message = pair, viewer, message
+        super().__init__(
+            "Blink",
+            "blink_box",
+            ("Start blinking", "Stop blinking"),
+            "Show the first and the second layer in turn, at the same place: what is "
+            f"not aligned jumps.\nKey: {BLINK_KEY}, in the viewer",
+            pair,
+            viewer,
+            message,
+            parent,
+        )
         self.blink = Blink(viewer, self)
         self._our_keys: dict[str, Callable[..., Any]] = {}
         self._their_keys: dict[str, Any] = {}
-        self._start = QPushButton("Start blinking", self)
-        self._start.setObjectName("blink_start")
-        self._start.setCheckable(True)
-        self._start.setToolTip(
-            "Show the first and the second layer in turn, at the same place: what is "
-            f"not aligned jumps.\nKey: {BLINK_KEY}, in the viewer"
-        )
-        self._next = QPushButton("Next", self)
-        self._next.setObjectName("blink_next")
-        self._next.setToolTip(
-            f"Show the other layer and stay there.\nKey: {NEXT_KEY}, in the viewer"
+        self._next = self._button(
+            "Next",
+            "blink_next",
+            f"Show the other layer and stay there.\nKey: {NEXT_KEY}, in the viewer",
         )
         self._shown = QLabel(self)
         self._shown.setObjectName("blink_shown")
@@ -106,13 +99,12 @@ class BlinkBox(QGroupBox):
             "moves, not the change of colour"
         )
         self._arrange()
-        self._start.clicked.connect(self.toggle)
         self._next.clicked.connect(self.step)
         self._slider.valueChanged.connect(lambda tenths: self._set_rate(tenths / 10))
         self._rate.valueChanged.connect(self._set_rate)
         self._grey.toggled.connect(self._set_grey)
         self.blink.changed.connect(self._show_state)
-        pair.changed.connect(self._follow)
+        self._connections.add(pair.changed, self._follow)
         self._colours = Remembered(viewer)
         self._set_rate(DEFAULT_RATE)
         self._show_state()
@@ -136,24 +128,22 @@ class BlinkBox(QGroupBox):
         """Whether the blink determines what is visible."""
         return self.blink.is_active
 
-    def toggle(self) -> None:
-        """Start, or stop and restore."""
-        if self.blink.is_active:
-            self.stop()
-        else:
-            self._begin(run=True)
-
     def step(self) -> None:
         """Show the other layer and stay there."""
         if self.blink.is_active:
             self.blink.step()
-        else:
+        elif self._may_begin():
             self._begin(run=False)
 
     def stop(self) -> None:
         """End it and restore what was visible."""
         self.blink.stop()
         self._colours.restore()
+
+    def close_down(self) -> None:
+        """Stop, give the keys back and listen to nothing any more."""
+        super().close_down()
+        self.free_keys()
 
     def bind_keys(self) -> None:
         """Let the keys work in the viewer."""
@@ -182,14 +172,7 @@ class BlinkBox(QGroupBox):
         keymap = self._viewer.keymap.items()
         return next((action for bound, action in keymap if str(bound) == key), None)
 
-    def _begin(self, *, run: bool) -> None:
-        problem = self._pair.problem()
-        if problem:
-            self._show_state()
-            self._message.error(problem)
-            return
-        self._message.clear()
-        self.began.emit()
+    def _begin(self, *, run: bool = True) -> None:
         first, second = self._pair.layers
         assert first is not None
         assert second is not None
@@ -237,9 +220,7 @@ class BlinkBox(QGroupBox):
                 self._colours.set(layer, colormap="gray")
 
     def _show_state(self) -> None:
-        active = self.blink.is_active
-        self._start.setChecked(active)
-        self._start.setText("Stop blinking" if active else "Start blinking")
+        super()._show_state()
         shown = self.blink.shown
         if shown is None:
             self._shown.setText(f"Keys: {BLINK_KEY} blinks, {NEXT_KEY} shows the next")

@@ -6,14 +6,12 @@ from typing import Literal
 
 from napari.components import ViewerModel
 from napari.layers import Image
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QComboBox,
     QFormLayout,
-    QGroupBox,
     QHBoxLayout,
     QLabel,
-    QPushButton,
     QSizePolicy,
     QSlider,
     QSpinBox,
@@ -25,6 +23,7 @@ from qtpy.QtWidgets import (
 from napari_exo2micro.core.compositing import Split
 from napari_exo2micro.core.residuals import round_figure
 from napari_exo2micro.plugin.inspection.curtain import COLOURS, Curtain
+from napari_exo2micro.plugin.inspection.inspection_box import ComparisonBox
 from napari_exo2micro.plugin.inspection.layer_pair import LayerPair
 from napari_exo2micro.plugin.message import MessageStrip
 from napari_exo2micro.plugin.view import camera, seen_window
@@ -43,7 +42,7 @@ _STEPS = 1000
 _FARTHEST = 1_000_000
 
 
-class CurtainBox(QGroupBox):
+class CurtainBox(ComparisonBox):
     """Buttons, position and square size of the curtain.
 
     The slider goes from one edge of what is on screen to the other, at any zoom;
@@ -59,14 +58,7 @@ class CurtainBox(QGroupBox):
         Where problems are told.
     parent : QWidget, optional
         As for any widget.
-
-    Attributes
-    ----------
-    began : Signal()
-        It is going to change what is visible; other comparisons end before.
     """
-
-    began = Signal()
 
     def __init__(
         self,
@@ -75,18 +67,19 @@ class CurtainBox(QGroupBox):
         message: MessageStrip,
         parent: QWidget | None = None,
     ) -> None:
-        super().__init__("Curtain and checkerboard", parent)
-        self.setObjectName("curtain_box")
-        self._pair, self._viewer, self._message = pair, viewer, message
+        super().__init__(
+            "Curtain and checkerboard",
+            "curtain_box",
+            ("Show curtain", "Hide curtain"),
+            "Draw both layers in one picture: lines that run on across the edge are "
+            "aligned, lines that break are not",
+            pair,
+            viewer,
+            message,
+            parent,
+        )
         self.curtain = Curtain(viewer, self)
         self._is_placed = False
-        self._start = QPushButton("Show curtain", self)
-        self._start.setObjectName("curtain_start")
-        self._start.setCheckable(True)
-        self._start.setToolTip(
-            "Draw both layers in one picture: lines that run on across the edge are "
-            "aligned, lines that break are not"
-        )
         self._kind = QComboBox(self)
         self._kind.setObjectName("curtain_kind")
         self._kind.addItems(list(_KINDS.values()))
@@ -116,14 +109,13 @@ class CurtainBox(QGroupBox):
         layout.addWidget(self._start)
         layout.addLayout(form)
         layout.addWidget(self._parts)
-        self._start.clicked.connect(self.toggle)
         self._kind.currentIndexChanged.connect(self._on_kind)
         self._colours.currentIndexChanged.connect(self._on_colours)
-        pair.changed.connect(self._follow)
-        viewer.layers.events.removed.connect(self._on_removed)
+        self._connections.add(pair.changed, self._follow)
+        self._connections.add(viewer.layers.events.removed, self._on_removed)
         eye = camera(viewer)
-        eye.events.zoom.connect(self._on_camera)
-        eye.events.center.connect(self._on_camera)
+        self._connections.add(eye.events.zoom, self._on_camera)
+        self._connections.add(eye.events.center, self._on_camera)
         self._on_camera()
 
     def _curtain_part(self) -> QWidget:
@@ -162,9 +154,9 @@ class CurtainBox(QGroupBox):
         self._square.setSuffix(" px")
         self._square.setKeyboardTracking(False)
         self._square.setToolTip("Side of a square, px of post-stain")
-        fit = QPushButton("Fit", part)
-        fit.setObjectName("curtain_fit")
-        fit.setToolTip("Choose squares of about a sixth of what is on screen")
+        fit = self._button(
+            "Fit", "curtain_fit", "Choose squares of about a sixth of what is on screen"
+        )
         row = QHBoxLayout(part)
         row.setContentsMargins(0, 0, 0, 0)
         row.addWidget(QLabel("Squares of", part))
@@ -185,32 +177,15 @@ class CurtainBox(QGroupBox):
         """How the picture is divided."""
         return list(_KINDS)[self._kind.currentIndex()]
 
-    def toggle(self) -> None:
-        """Show the curtain, or take it away."""
-        if self.is_active:
-            self.stop()
-            return
-        problem = self._problem()
-        if problem:
-            self._show_state()
-            self._message.error(problem)
-            return
-        self._message.clear()
-        self.began.emit()
-        self._begin()
-
     def stop(self) -> None:
         """Take the curtain away and restore what was visible."""
         self.curtain.stop()
         self._show_state()
 
     def close_down(self) -> None:
-        """Stop, and follow the viewer no more."""
+        """Stop, and listen to nothing any more."""
+        super().close_down()
         self.curtain.close_down()
-        self._viewer.layers.events.removed.disconnect(self._on_removed)
-        eye = camera(self._viewer)
-        eye.events.zoom.disconnect(self._on_camera)
-        eye.events.center.disconnect(self._on_camera)
 
     def centre(self) -> None:
         """Hang the curtain in the middle of what is on screen."""
@@ -298,7 +273,3 @@ class CurtainBox(QGroupBox):
         self.curtain.split = Split(
             self.kind, float(self._place.value()), self._square.value()
         )
-
-    def _show_state(self) -> None:
-        self._start.setChecked(self.is_active)
-        self._start.setText("Hide curtain" if self.is_active else "Show curtain")

@@ -79,11 +79,9 @@ class InspectionDock(QWidget):
             return
         self._is_closed = True
         self._hidden.stop()
-        self.stop()
-        self.blink.free_keys()
-        for part in (self.curtain, self.side_by_side, self.zoom, self.residuals):
+        boxes = (*self._comparisons, self.zoom, self.views, self.residuals)
+        for part in (*boxes, self.pair):
             part.close_down()
-        self.pair.close_down()
 
     def showEvent(self, event: QShowEvent | None) -> None:
         """Let the keys work while the dock is there."""

@@ -16,7 +16,9 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_exo2micro.plugin.layers import about, find_layers
+from napari_exo2micro.plugin.connections import Connections
+from napari_exo2micro.plugin.inspection.section_layers import find_section
+from napari_exo2micro.plugin.layers import about
 from napari_exo2micro.plugin.session import Session
 from napari_exo2micro.plugin.workbench.remembered import same_layer
 
@@ -31,8 +33,6 @@ __all__ = [
 
 #: Roles of layers that the inspection makes itself: nobody compares them.
 TEMPORARY = ("curtain", "zoom frame", "residuals")
-
-_BEST = ("aligned 3", "aligned 2", "pre")
 
 
 def comparable_layers(viewer: ViewerModel) -> list[Layer]:
@@ -54,20 +54,12 @@ def short_names(layers: Sequence[Layer]) -> list[str]:
     return [layer.name.removeprefix(start) for layer in layers]
 
 
-def best_pair(
-    viewer: ViewerModel, sample: str = "", dye: str = ""
-) -> tuple[Layer | None, Layer | None]:
-    """Return post and the best aligned pre: of a sample, or of the topmost one."""
-    posts = find_layers(viewer, "post", sample or None, dye or None)
-    posts = posts or find_layers(viewer, "post")
-    if not posts:
-        return None, None
-    known = about(posts[-1])
-    for role in _BEST:
-        found = find_layers(viewer, role, known.get("sample"), known.get("dye"))
-        if found:
-            return posts[-1], found[-1]
-    return posts[-1], None
+def best_pair(session: Session) -> tuple[Layer | None, Layer | None]:
+    """Return post and the best aligned pre: of the session's sample or the topmost."""
+    section = find_section(session)
+    if section.aligned is not None or section.post is None:
+        return section.post, section.aligned
+    return section.post, section.pre
 
 
 class LayerChooser(QComboBox):
@@ -181,11 +173,11 @@ class LayerPair(QWidget):
         self._timer.timeout.connect(self.refresh)
         for chooser in (self.first, self.second):
             chooser.activated.connect(self._on_hand)
+        self._connections = Connections()
         events = self._viewer.layers.events
-        events.inserted.connect(self._later)
-        events.removed.connect(self._later)
-        events.reordered.connect(self._later)
-        session.source_changed.connect(self._on_source)
+        for emitter in (events.inserted, events.removed, events.reordered):
+            self._connections.add(emitter, self._later)
+        self._connections.add(session.source_changed, self._on_source)
         self._renamed: list[Layer] = []
         self.refresh()
 
@@ -213,10 +205,8 @@ class LayerPair(QWidget):
         return ""
 
     def close_down(self) -> None:
-        """Follow the viewer no more."""
-        events = self._viewer.layers.events
-        for emitter in (events.inserted, events.removed, events.reordered):
-            emitter.disconnect(self._later)
+        """Listen to nothing any more."""
+        self._connections.close()
         for layer in self._renamed:
             layer.events.name.disconnect(self._later)
         self._renamed = []
@@ -235,7 +225,7 @@ class LayerPair(QWidget):
         if not self._by_hand:
             self._choose_best()
         elif None in self.layers:
-            best = best_pair(self._viewer, self._session.sample, self._session.dye)
+            best = best_pair(self._session)
             for chooser, layer in zip((self.first, self.second), best, strict=True):
                 if chooser.layer is None and layer not in self.layers:
                     chooser.choose(layer)
@@ -243,7 +233,7 @@ class LayerPair(QWidget):
         self._tell()
 
     def _choose_best(self) -> None:
-        best = best_pair(self._viewer, self._session.sample, self._session.dye)
+        best = best_pair(self._session)
         self.first.choose(best[0] or self.first.layer)
         self.second.choose(best[1] or self.second.layer)
 

@@ -12,7 +12,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from napari_exo2micro.core.errors import RegistrationError
 from napari_exo2micro.core.residuals import Residuals, residuals_from_details
 from napari_exo2micro.plugin.inspection.section_layers import stored_header
-from napari_exo2micro.plugin.layers import KEY, about, remove_layers
+from napari_exo2micro.plugin.layers import KEY, about
 from napari_exo2micro.plugin.view import camera, scale_bar
 
 __all__ = ["ResidualArrows", "layer_residuals"]
@@ -120,13 +120,19 @@ class ResidualArrows(QObject):
                 }
             },
         }
-        old = self._layer
-        if old is not None and old in self._viewer.layers:
-            options["opacity"], options["visible"] = old.opacity, old.visible
+        layer = self._layer
+        if layer is not None and layer in self._viewer.layers:
+            chosen_width = layer.edge_width != self._width
+            layer.data = vectors
+            options.pop("vector_style"), options.pop("opacity")
+            if chosen_width:
+                options.pop("edge_width")
+            for name, value in options.items():
+                setattr(layer, name, value)
+            if not chosen_width:
+                self._width = layer.edge_width
+            return
         active = self._viewer.layers.selection.active
-        # First away with the old ones, or napari would number the name.
-        self._layer = None
-        remove_layers(self._viewer, "residuals")
         self._layer = Vectors(vectors, **options)
         self._width = self._layer.edge_width
         self._viewer.add_layer(self._layer)

@@ -7,10 +7,8 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QCheckBox,
     QDoubleSpinBox,
-    QGroupBox,
     QHBoxLayout,
     QLabel,
-    QPushButton,
     QVBoxLayout,
     QWidget,
 )
@@ -18,6 +16,7 @@ from qtpy.QtWidgets import (
 from napari_exo2micro.core.errors import RegistrationError
 from napari_exo2micro.core.residuals import Residuals, amplification
 from napari_exo2micro.plugin.inspection.arrow_key import ArrowKey
+from napari_exo2micro.plugin.inspection.inspection_box import InspectionBox
 from napari_exo2micro.plugin.inspection.residual_arrows import (
     ResidualArrows,
     layer_residuals,
@@ -66,7 +65,7 @@ def residual_words(residuals: Residuals, layer: Image) -> str:
     return "\n".join(words)
 
 
-class ResidualsBox(QGroupBox):
+class ResidualsBox(InspectionBox):
     """Button, amplification and key of the arrows.
 
     Parameters
@@ -82,17 +81,16 @@ class ResidualsBox(QGroupBox):
     def __init__(
         self, session: Session, message: MessageStrip, parent: QWidget | None = None
     ) -> None:
-        super().__init__("Remaining displacement", parent)
-        self.setObjectName("residuals_box")
-        self._session, self._message = session, message
-        self._viewer = session.viewer
+        super().__init__(
+            "Remaining displacement", "residuals_box", session.viewer, message, parent
+        )
+        self._session = session
         self.arrows = ResidualArrows(self._viewer, self)
         self._source: Image | None = None
         self._residuals: Residuals | None = None
-        self._start = QPushButton("Show arrows", self)
-        self._start.setObjectName("residuals_start")
-        self._start.setCheckable(True)
-        self._start.setToolTip(_HELP)
+        self._start = self._button(
+            "Show arrows", "residuals_start", _HELP, checkable=True
+        )
         self._auto = QCheckBox("chosen automatically", self)
         self._auto.setObjectName("residuals_auto")
         self._auto.setChecked(True)
@@ -122,9 +120,11 @@ class ResidualsBox(QGroupBox):
         self._words.setObjectName("residuals_words")
         self._words.setTextFormat(Qt.TextFormat.PlainText)
         self._words.setWordWrap(True)
-        self._go = QPushButton("Go to the largest", self)
-        self._go.setObjectName("residuals_largest")
-        self._go.setToolTip("Look at the tile whose displacement is the largest")
+        self._go = self._button(
+            "Go to the largest",
+            "residuals_largest",
+            "Look at the tile whose displacement is the largest",
+        )
         self._help = QLabel(_HELP, self)
         self._help.setWordWrap(True)
         self._arrange()
@@ -135,8 +135,9 @@ class ResidualsBox(QGroupBox):
         self._every.toggled.connect(self._redraw)
         self._bar.toggled.connect(self._on_bar)
         self.arrows.ended.connect(self._on_ended)
-        session.results_changed.connect(self._on_results)
-        camera(self._viewer).events.zoom.connect(self._on_zoom)
+        self._connections.add(session.results_changed, self._on_results)
+        self._connections.add(session.source_changed, self._on_source)
+        self._connections.add(camera(self._viewer).events.zoom, self._on_zoom)
         self._show_state()
 
     def _arrange(self) -> None:
@@ -169,13 +170,15 @@ class ResidualsBox(QGroupBox):
 
     def start(self) -> None:
         """Show the arrows of the sample's interior-aligned image."""
-        layer = find_section(self._session).aligned
+        section = find_section(self._session)
+        layer = section.aligned
         if layer is None or about(layer).get("role") != "aligned 3":
             found = f"'{layer.name}'" if layer is not None else "no aligned image"
             self._refuse(
                 "The remaining displacement is measured in stage 3; there is "
                 f"{found} and no interior-aligned pre-stain: run stage 3 in the "
                 "workbench, or open the results folder of the sample."
+                + (f" {section.left_out}" if section.left_out else "")
             )
             return
         try:
@@ -207,9 +210,9 @@ class ResidualsBox(QGroupBox):
         self._show_state()
 
     def close_down(self) -> None:
-        """Stop, and follow the viewer no more."""
+        """Stop, and listen to nothing any more."""
+        super().close_down()
         self.arrows.close_down()
-        camera(self._viewer).events.zoom.disconnect(self._on_zoom)
 
     def _refuse(self, text: str) -> None:
         self.stop()
@@ -249,6 +252,14 @@ class ResidualsBox(QGroupBox):
         """Stage 3 has run again: its arrows are drawn anew."""
         if self.is_active and stage in (0, 3):
             self.start()
+
+    def _on_source(self) -> None:
+        """Another sample: arrows of the one before would lie on its picture."""
+        if self._source is not None and self.is_active:
+            known = about(self._source)
+            session = self._session
+            if (known.get("sample"), known.get("dye")) != (session.sample, session.dye):
+                self.stop()
 
     def _on_zoom(self, _event: object = None) -> None:
         if not self.is_active:

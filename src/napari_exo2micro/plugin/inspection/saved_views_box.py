@@ -7,12 +7,10 @@ from pathlib import Path
 from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import (
     QFileDialog,
-    QGroupBox,
     QHBoxLayout,
     QLineEdit,
     QListWidget,
     QListWidgetItem,
-    QPushButton,
     QVBoxLayout,
     QWidget,
 )
@@ -24,7 +22,9 @@ from napari_exo2micro.core.saved_views import (
     load_views,
     save_views,
 )
+from napari_exo2micro.plugin.inspection.inspection_box import InspectionBox
 from napari_exo2micro.plugin.inspection.section_layers import find_section
+from napari_exo2micro.plugin.inspection.view_lists import ViewLists
 from napari_exo2micro.plugin.inspection.zoom_box import ZoomBox
 from napari_exo2micro.plugin.message import MessageStrip
 from napari_exo2micro.plugin.session import Session
@@ -35,10 +35,11 @@ __all__ = ["SavedViewsBox"]
 _FILTER = "Saved views (*.json)"
 
 
-class SavedViewsBox(QGroupBox):
+class SavedViewsBox(InspectionBox):
     """A list of views; each holds the camera and the zoom box.
 
-    The list that lies next to a sample's results is read when the sample is chosen.
+    Each sample and dye has a list of its own, see `ViewLists`; the one that lies next
+    to the results is read when the sample is chosen.
 
     Parameters
     ----------
@@ -59,11 +60,12 @@ class SavedViewsBox(QGroupBox):
         message: MessageStrip,
         parent: QWidget | None = None,
     ) -> None:
-        super().__init__("Saved views", parent)
-        self.setObjectName("saved_views_box")
-        self._session, self._zoom, self._message = session, zoom, message
-        self._views: list[SavedView] = []
-        self._read_from: Path | None = None
+        super().__init__(
+            "Saved views", "saved_views_box", session.viewer, message, parent
+        )
+        self._session, self._zoom = session, zoom
+        self._lists = ViewLists.of(session)
+        self._shown: list[SavedView] = []
         self._name = QLineEdit(self)
         self._name.setObjectName("view_name")
         self._name.setPlaceholderText("name of this view")
@@ -100,20 +102,14 @@ class SavedViewsBox(QGroupBox):
         self._list.itemDoubleClicked.connect(lambda _: self.go())
         write.clicked.connect(self._ask_write)
         read.clicked.connect(self._ask_read)
-        session.source_changed.connect(self._read_stored)
-        session.results_changed.connect(self._read_stored)
-        self._read_stored()
-
-    def _button(self, text: str, name: str, tip: str) -> QPushButton:
-        button = QPushButton(text, self)
-        button.setObjectName(name)
-        button.setToolTip(tip)
-        return button
+        self._connections.add(session.source_changed, self._show_present)
+        self._connections.add(session.results_changed, self._on_results)
+        self._show_present()
 
     @property
     def views(self) -> list[SavedView]:
         """The views on the list."""
-        return list(self._views)
+        return list(self._lists.views)
 
     def keep(self) -> None:
         """Keep the camera and the zoom box under the name; a same name is replaced."""
@@ -177,8 +173,8 @@ class SavedViewsBox(QGroupBox):
         except (Exo2MicroError, OSError) as error:
             self._message.error(str(error))
             return
-        self._read_from = written
-        self._message.note(f"{_count(self._views)} written to {written}.")
+        self._lists.was_written(written)
+        self._message.note(f"{_count(len(self._views))} written to {written}.")
 
     def read(self, path: str | Path) -> None:
         """Open a list; views of the same names are replaced."""
@@ -188,23 +184,24 @@ class SavedViewsBox(QGroupBox):
             self._message.error(str(error))
             return
         names = {view.name for view in found}
-        self._views = [view for view in self._views if view.name not in names] + found
-        self._message.note(f"{_count(found)} read from {path}.")
+        self._views[:] = [one for one in self._views if one.name not in names] + found
+        self._message.note(f"{_count(len(found))} read from {path}.")
         self._show()
 
-    def _read_stored(self, _stage: int = 0) -> None:
-        """Read the list next to the results, once for each sample."""
-        path = self._stored_path()
-        if path is None or path == self._read_from or not path.is_file():
-            return
-        self._read_from = path
-        self.read(path)
+    def _on_results(self, _stage: int) -> None:
+        self._show_present()
 
-    def _stored_path(self) -> Path | None:
-        session = self._session
-        if not (session.sample and session.dye):
-            return None
-        return session.output_dir / session.sample / session.dye / VIEWS_FILE
+    def _show_present(self) -> None:
+        """Show the list of the present sample; its file is read the first time."""
+        try:
+            count = self._lists.read_file()
+        except (Exo2MicroError, OSError) as error:
+            self._message.error(str(error))
+        else:
+            if count:
+                self._message.note(f"{_count(count)} read from {self._lists.path}.")
+        if self._shown != self._lists.views:
+            self._show()
 
     def _chosen(self) -> SavedView | None:
         row = self._list.currentRow()
@@ -217,7 +214,12 @@ class SavedViewsBox(QGroupBox):
         )
         return None
 
+    @property
+    def _views(self) -> list[SavedView]:
+        return self._lists.views
+
     def _show(self, name: str = "") -> None:
+        self._shown = self.views
         self._list.clear()
         for view in self._views:
             item = QListWidgetItem(view.name, self._list)
@@ -235,7 +237,7 @@ class SavedViewsBox(QGroupBox):
         if not self._views:
             self._chosen()
             return
-        start = self._stored_path() or Path.cwd() / VIEWS_FILE
+        start = self._lists.path or Path.cwd() / VIEWS_FILE
         path, _ = QFileDialog.getSaveFileName(
             self, "Write the saved views", str(start), _FILTER
         )
@@ -243,7 +245,7 @@ class SavedViewsBox(QGroupBox):
             self.write(path if Path(path).suffix else f"{path}.json")
 
     def _ask_read(self) -> None:
-        start = self._stored_path() or Path.cwd()
+        start = self._lists.path or Path.cwd()
         path, _ = QFileDialog.getOpenFileName(
             self, "Read saved views", str(start.parent), _FILTER
         )
@@ -255,5 +257,5 @@ def _words(view: SavedView) -> str:
     return f"{view.sample}, {view.dye}" if view.sample else "no sample of ours"
 
 
-def _count(views: list[SavedView]) -> str:
-    return "1 view" if len(views) == 1 else f"{len(views)} views"
+def _count(number: int) -> str:
+    return "1 view" if number == 1 else f"{number} views"

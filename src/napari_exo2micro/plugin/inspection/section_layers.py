@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from napari.components import ViewerModel
 from napari.layers import Image
 
 from napari_exo2micro.core.close_look import CloseLook, PlacedImage
 from napari_exo2micro.core.errors import CheckpointError, ParameterError
 from napari_exo2micro.plugin.inspection.image_side import image_problem
+from napari_exo2micro.plugin.layer_sets import fitting_layers, set_in_front
 from napari_exo2micro.plugin.layers import about, find_layers
 from napari_exo2micro.plugin.session import Session
 
@@ -36,14 +36,17 @@ def stored_header(layer: Image) -> Provenance | None:
 
 @dataclass(frozen=True)
 class SectionLayers:
-    """Post, the best aligned pre and the difference of one sample and dye.
+    """Post, the best aligned pre and the difference of one run of one sample and dye.
 
     Attributes
     ----------
     sample, dye : str
         Whose layers they are; empty when there are none.
-    post, aligned, difference : Image, optional
-        The layers.
+    post, aligned, difference, pre : Image, optional
+        The layers; `pre` is the one that is not aligned.
+    outdated : tuple of Image
+        Layers that do not fit to these: a stage before theirs was run with other
+        settings since.
     """
 
     sample: str = ""
@@ -51,6 +54,23 @@ class SectionLayers:
     post: Image | None = None
     aligned: Image | None = None
     difference: Image | None = None
+    outdated: tuple[Image, ...] = ()
+    pre: Image | None = None
+
+    @property
+    def left_out(self) -> str:
+        """What was left out and how to get it, in a sentence; empty for nothing."""
+        if not self.outdated:
+            return ""
+        stages = sorted({int(about(one)["stage"]) for one in self.outdated})
+        names = " and ".join(f"'{one.name}'" for one in self.outdated)
+        one = len(self.outdated) == 1
+        return (
+            f"{names} {'was' if one else 'were'} made with other settings and "
+            f"{'is' if one else 'are'} left out: run "
+            f"{'stage' if len(stages) == 1 else 'stages'} "
+            f"{' and '.join(map(str, stages))} again."
+        )
 
     @property
     def words(self) -> str:
@@ -84,6 +104,7 @@ class SectionLayers:
                 "the zoom box shows post-stain and aligned pre-stain of one sample, "
                 f"there is no {missing} layer: run stage 2 or 3 in the workbench, or "
                 "open the results folder of the sample"
+                + (f". {self.left_out}" if self.left_out else "")
             )
         for layer in (self.post, self.aligned, self.difference):
             problem = image_problem(layer, "The zoom box") if layer is not None else ""
@@ -114,32 +135,33 @@ class SectionLayers:
 
 
 def find_section(session: Session) -> SectionLayers:
-    """Return the layers of the session's sample and dye, otherwise of the topmost."""
+    """Return the layers of the session's sample and dye, otherwise of the topmost.
+
+    Of several sets of results it is the one that a person looks at, and in it only
+    what belongs together; see `layer_sets`.
+    """
     viewer = session.viewer
-    if find_layers(viewer, sample=session.sample, dye=session.dye) and session.sample:
-        return _section(viewer, session.sample, session.dye)
-    for role in ("post", "aligned 3", "aligned 2"):
-        found = find_layers(viewer, role)
-        if found:
-            known = about(found[-1])
-            return _section(viewer, known.get("sample", ""), known.get("dye", ""))
-    return SectionLayers()
-
-
-def _section(viewer: ViewerModel, sample: str, dye: str) -> SectionLayers:
-    def topmost(*roles: str) -> Image | None:
-        for role in roles:
-            for layer in reversed(find_layers(viewer, role, sample, dye)):
-                if isinstance(layer, Image):
-                    return layer
-        return None
-
+    sample, dye = session.sample, session.dye
+    if not (sample and find_layers(viewer, None, sample, dye, apart=None)):
+        for role in ("post", "aligned 3", "aligned 2"):
+            found = find_layers(viewer, role, apart=None)
+            if found:
+                known = about(found[-1])
+                sample, dye = known.get("sample", ""), known.get("dye", "")
+                break
+        else:
+            return SectionLayers()
+    apart = set_in_front(viewer, sample, dye)
+    fitting, outdated = fitting_layers(viewer, sample, dye, apart)
+    wanted = ("aligned 2", "aligned 3", "difference")
     return SectionLayers(
         sample,
         dye,
-        topmost("post"),
-        topmost("aligned 3", "aligned 2"),
-        topmost("difference"),
+        fitting.get("post"),
+        fitting.get("aligned 3") or fitting.get("aligned 2"),
+        fitting.get("difference"),
+        tuple(outdated[role] for role in wanted if role in outdated),
+        fitting.get("pre"),
     )
 
 

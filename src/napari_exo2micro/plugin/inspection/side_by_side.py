@@ -11,15 +11,14 @@ from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer
 from qtpy.QtCore import QObject, QSize, Qt, Signal
 from qtpy.QtWidgets import (
-    QGroupBox,
     QLabel,
     QListWidget,
     QListWidgetItem,
-    QPushButton,
     QVBoxLayout,
     QWidget,
 )
 
+from napari_exo2micro.plugin.inspection.inspection_box import ComparisonBox
 from napari_exo2micro.plugin.inspection.layer_pair import (
     LayerPair,
     comparable_layers,
@@ -182,7 +181,7 @@ class _Name:
             self.overlay.font_size = self.font_size
 
 
-class SideBySideBox(QGroupBox):
+class SideBySideBox(ComparisonBox):
     """A list of layers with tick marks, and the button.
 
     Parameters
@@ -195,14 +194,7 @@ class SideBySideBox(QGroupBox):
         Where problems are told.
     parent : QWidget, optional
         As for any widget.
-
-    Attributes
-    ----------
-    began : Signal()
-        It is going to change what is visible; other comparisons end before.
     """
-
-    began = Signal()
 
     def __init__(
         self,
@@ -211,17 +203,18 @@ class SideBySideBox(QGroupBox):
         message: MessageStrip,
         parent: QWidget | None = None,
     ) -> None:
-        super().__init__("Side by side", parent)
-        self.setObjectName("side_by_side_box")
-        self._pair, self._viewer, self._message = pair, viewer, message
-        self.grid = SideBySide.of(Session.of(viewer))
-        self._start = QPushButton("Show side by side", self)
-        self._start.setObjectName("side_by_side_start")
-        self._start.setCheckable(True)
-        self._start.setToolTip(
+        super().__init__(
+            "Side by side",
+            "side_by_side_box",
+            ("Show side by side", "Stop side by side"),
             "Draw each ticked layer in a field of its own; moving and zooming in one "
-            "of them moves all"
+            "of them moves all",
+            pair,
+            viewer,
+            message,
+            parent,
         )
+        self.grid = SideBySide.of(Session.of(viewer))
         self._list = QListWidget(self)
         self._list.setObjectName("side_by_side_layers")
         self._list.setToolTip("Tick two layers or more")
@@ -232,11 +225,10 @@ class SideBySideBox(QGroupBox):
         layout.addWidget(self._start)
         layout.addWidget(QLabel("Layers to show", self))
         layout.addWidget(self._list)
-        self._start.clicked.connect(self.toggle)
         self._list.itemChanged.connect(self._on_ticked)
-        self.grid.changed.connect(self._show_state)
-        pair.changed.connect(self._on_pair)
-        pair.listed.connect(self.refresh)
+        self._connections.add(self.grid.changed, self._show_state)
+        self._connections.add(pair.changed, self._on_pair)
+        self._connections.add(pair.listed, self.refresh)
         self.refresh()
         self._on_pair()
 
@@ -256,22 +248,17 @@ class SideBySideBox(QGroupBox):
         first = [layer for layer in self._pair.layers if layer in chosen]
         return first + [layer for layer in chosen if layer not in first]
 
-    def toggle(self) -> None:
-        """Show the layers side by side, or stop and restore."""
-        if self.is_active:
-            self.stop()
-            return
-        layers = self.ticked
-        if len(layers) < 2:
-            self._show_state()
-            self._message.error(
-                f"Side by side takes two layers or more, {len(layers)} "
-                f"{'is' if len(layers) == 1 else 'are'} ticked: tick more in the list."
-            )
-            return
-        self._message.clear()
-        self.began.emit()
-        self.grid.start(layers, self)
+    def _problem(self) -> str:
+        count = len(self.ticked)
+        if count >= 2:
+            return ""
+        return (
+            f"Side by side takes two layers or more, {count} "
+            f"{'is' if count == 1 else 'are'} ticked: tick more in the list."
+        )
+
+    def _begin(self) -> None:
+        self.grid.start(self.ticked, self)
         if not self.is_active:
             self._message.note(
                 "The pictures of the comparison are gone: tick other layers."
@@ -280,11 +267,6 @@ class SideBySideBox(QGroupBox):
     def stop(self) -> None:
         """Switch the grid off and restore what was visible."""
         self.grid.stop(self)
-
-    def close_down(self) -> None:
-        """Stop, and follow the grid no more."""
-        self.stop()
-        self.grid.changed.disconnect(self._show_state)
 
     def refresh(self) -> None:
         """List the layers anew; what was ticked stays so."""
@@ -338,9 +320,3 @@ class SideBySideBox(QGroupBox):
         else:
             self.stop()
             self._message.note("Side by side has ended: it takes two ticked layers.")
-
-    def _show_state(self) -> None:
-        self._start.setChecked(self.is_active)
-        self._start.setText(
-            "Stop side by side" if self.is_active else "Show side by side"
-        )

@@ -12,10 +12,8 @@ from qtpy.QtWidgets import (
     QDoubleSpinBox,
     QFileDialog,
     QFormLayout,
-    QGroupBox,
     QHBoxLayout,
     QLabel,
-    QPushButton,
     QSizePolicy,
     QSpinBox,
     QVBoxLayout,
@@ -31,6 +29,7 @@ from napari_exo2micro.core.close_look import (
 )
 from napari_exo2micro.core.errors import ParameterError
 from napari_exo2micro.core.monitor import Monitor
+from napari_exo2micro.plugin.inspection.inspection_box import InspectionBox
 from napari_exo2micro.plugin.inspection.section_layers import find_section
 from napari_exo2micro.plugin.inspection.zoom_frame import ZoomFrame
 from napari_exo2micro.plugin.inspection.zoom_window import ZoomWindow
@@ -50,7 +49,7 @@ _FARTHEST = 10_000_000
 _ON_SCREEN = 3840
 
 
-class ZoomBox(QGroupBox):
+class ZoomBox(InspectionBox):
     """Row, column, size and blur of the box, and the window that shows it.
 
     Parameters
@@ -73,10 +72,8 @@ class ZoomBox(QGroupBox):
     def __init__(
         self, session: Session, message: MessageStrip, parent: QWidget | None = None
     ) -> None:
-        super().__init__("Zoom box", parent)
-        self.setObjectName("zoom_box")
-        self._session, self._message = session, message
-        self._viewer = session.viewer
+        super().__init__("Zoom box", "zoom_box", session.viewer, message, parent)
+        self._session = session
         self.frame = ZoomFrame(self._viewer, self)
         self.pick = PickPlace(self._viewer, self)
         self._figure: Figure | None = None
@@ -132,24 +129,26 @@ class ZoomBox(QGroupBox):
         form.addRow("Column", self._column)
         form.addRow("Size", self._size)
         form.addRow("Blur", self._blur)
-        centre = QPushButton("From viewer's centre", self)
-        centre.setObjectName("zoom_centre")
-        centre.setToolTip("Take the place in the middle of what is on screen")
-        self._pick = QPushButton("Pick by click", self)
-        self._pick.setObjectName("zoom_pick")
-        self._pick.setCheckable(True)
-        self._pick.setToolTip(
-            "Then click on the place in the viewer; dragging still moves the picture"
+        centre = self._button(
+            "From viewer's centre",
+            "zoom_centre",
+            "Take the place in the middle of what is on screen",
+        )
+        self._pick = self._button(
+            "Pick by click",
+            "zoom_pick",
+            "Then click on the place in the viewer; dragging still moves the picture",
+            checkable=True,
         )
         self._outline = QCheckBox("Outline in the viewer", self)
         self._outline.setObjectName("zoom_outline")
         self._outline.setChecked(True)
         self._outline.setToolTip("A yellow square shows where the box is")
-        self._show = QPushButton("Show zoom box", self)
-        self._show.setObjectName("zoom_show")
-        self._show.setToolTip(
+        self._show = self._button(
+            "Show zoom box",
+            "zoom_show",
             "Draw post, aligned pre and their difference at this place with every "
-            "pixel, in a window of its own"
+            "pixel, in a window of its own",
         )
         self._state = QLabel(self)
         self._state.setObjectName("zoom_state")
@@ -203,8 +202,9 @@ class ZoomBox(QGroupBox):
 
     def show_picture(self) -> None:
         """Draw the box in the background and show it in its window."""
+        section = find_section(self._session)
         try:
-            look = find_section(self._session).close_look()
+            look = section.close_look()
         except ParameterError as error:
             self._message.error(_sentence(error))
             return
@@ -221,6 +221,7 @@ class ZoomBox(QGroupBox):
             newest="zoom box",
             show_progress=False,
             look=look,
+            left_out=section.left_out,
             row=row,
             column=column,
             size=size,
@@ -232,7 +233,8 @@ class ZoomBox(QGroupBox):
         return self._window is None or self._window.fits
 
     def close_down(self) -> None:
-        """Close the window, take the outline away, follow the viewer no more."""
+        """Close the window, take the outline away, listen to nothing any more."""
+        super().close_down()
         self._timer.stop()
         self._session.jobs.cancel("zoom box")
         self.pick.stop()
@@ -334,6 +336,7 @@ def _sentence(error: Exception) -> str:
 
 def _draw(
     look: CloseLook,
+    left_out: str,
     row: int,
     column: int,
     size: int,
@@ -344,7 +347,8 @@ def _draw(
     """Return the figure, its pixels and what to say of them."""
     figure = draw_close_look(look, row, column, size, blur, monitor=monitor)
     pixels = figure_pixels(figure, most_columns)
-    note = ""
+    note = left_out
     if look.difference is None:
-        note = "The scale is provisional: stage 4 has not run for this picture."
+        words = "The scale is provisional: stage 4 has not run for this picture."
+        note = f"{words} {note}".strip()
     return figure, pixels, note

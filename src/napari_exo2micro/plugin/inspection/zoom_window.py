@@ -63,6 +63,7 @@ class ZoomWindow(QWidget):
         self._note = QLabel(self)
         self._note.setObjectName("zoom_note")
         self._note.setTextFormat(Qt.TextFormat.PlainText)
+        self._note.setWordWrap(True)
         save = QPushButton("Save picture…", self)
         save.setObjectName("zoom_save")
         save.setToolTip("Write the picture with every pixel of the box: PNG, PDF, SVG")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from napari.components import ViewerModel
@@ -18,8 +18,10 @@ from qtpy.QtWidgets import QWidget
 
 from napari_exo2micro.core.defaults import PARAMETER_REGISTRY
 from napari_exo2micro.core.monitor import Monitor
+from napari_exo2micro.core.scale_methods import DEFAULT_SCALE, SCALE_METHODS
 from napari_exo2micro.plugin.forms.parameter_row import with_titles
 from napari_exo2micro.plugin.jobs import Job
+from napari_exo2micro.plugin.layer_sets import hide_apart
 from napari_exo2micro.plugin.layers import about, find_layers, remove_layers
 from napari_exo2micro.plugin.session import Session
 
@@ -37,12 +39,14 @@ _IDLE = "Change a parameter to see here what the stage would find."
 _PAUSE = {2: 60, 3: 60, 4: 15}
 #: Before reading what nobody has asked for yet, ms.
 _BEFOREHAND = 400
-#: Whose difference a person looks at who changes a parameter of stage 4.
-_SCALES = {
-    "manual_scale": "manual",
-    "scale_percentile": "percentile",
-    "offset_correction": "moffat",
-}
+
+
+def _scale_of(name: str) -> str:
+    """Return whose difference a person looks at who changes this parameter."""
+    if name == "offset_correction":
+        return DEFAULT_SCALE
+    of = (m.name for m in SCALE_METHODS.values() if m.parameter == name)
+    return next(of, "")
 
 
 class LivePreview(QObject):
@@ -81,6 +85,7 @@ class LivePreview(QObject):
         self._pair = ("", "")
         self._rows: weakref.WeakSet[QWidget] = weakref.WeakSet()
         self._has_form = True
+        self._run_with: dict[str, Any] = {}
         self._hidden: set[str] = set()
         self._post_was_hidden = False
         self._words = dict.fromkeys(PREVIEWED, (_IDLE, ""))
@@ -184,12 +189,15 @@ class LivePreview(QObject):
     # What happens in the session ---------------------------------------------------
 
     def _on_params(self, names: tuple[str, ...]) -> None:
-        stage = self._session.shown_stage
-        self._scale = next((_SCALES[n] for n in names if n in _SCALES), self._scale)
-        # A stage rests on those before it.
-        known = [PARAMETER_REGISTRY[n] for n in names if n in PARAMETER_REGISTRY]
-        if any(parameter.stage <= stage for parameter in known):
+        self._scale = next(filter(None, map(_scale_of, names)), self._scale)
+        if self._matter(names):
             self.refresh()
+
+    def _matter(self, names: Iterable[str]) -> bool:
+        """Return whether the stage in front rests on one of these parameters."""
+        stage = self._session.shown_stage
+        known = [PARAMETER_REGISTRY[n] for n in names if n in PARAMETER_REGISTRY]
+        return any(parameter.stage <= stage for parameter in known)
 
     def _on_stage(self, number: int) -> None:
         if self._stage and number in PREVIEWED:
@@ -206,8 +214,15 @@ class LivePreview(QObject):
 
     def _on_busy(self, busy: bool) -> None:
         # The run shows its own layers; the preview would be of files that change.
+        params = self._session.params
         if busy:
+            self._run_with = params
             self.clear()
+            return
+        old = self._run_with
+        changed = [name for name in params if params[name] != old.get(name)]
+        if self._matter(changed):
+            self.refresh()  # the run does not show what was chosen meanwhile
         else:
             self.prepare()
 
@@ -315,6 +330,7 @@ class LivePreview(QObject):
 
     def _make_room(self, viewer: ViewerModel, *, with_post: bool) -> None:
         """Hide this pair's other layers, but for post: pictures would mix."""
+        hide_apart(viewer, *self._pair)
         for layer in find_layers(viewer, None, *self._pair):
             role = str(about(layer).get("role"))
             if role == "post" and with_post:
