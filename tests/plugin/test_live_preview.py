@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 from napari.layers import Image, Vectors
@@ -266,6 +268,32 @@ def test_a_run_takes_the_preview_away(live, session, viewer, qtbot, follows):
     assert find_layers(viewer, "preview ") == []
     assert live.stage == 0
     assert find_layers(viewer, "aligned 2")
+
+
+def test_a_parameter_that_changed_during_a_run_is_previewed_after_it(
+    live, session, viewer, qtbot
+):
+    session.show_stage(2)
+    release, begun = threading.Event(), threading.Event()
+
+    def work(monitor):
+        begun.set()
+        release.wait(30)
+
+    session.jobs.start(work, title="a run", exclusive=True)
+    assert begun.wait(30)
+    session.set_params(boundary_width=20)
+    with qtbot.waitSignal(live.shown, timeout=LONG) as told:
+        release.set()
+    assert told.args[0].stage == 2
+    assert about(role(viewer, "ring"))["parameters"]["boundary_width"] == 20
+    # Nothing was changed during the next one: what it shows stays in front.
+    release.clear()
+    again = session.jobs.start(lambda monitor: None, title="again", exclusive=True)
+    with qtbot.waitSignal(again.finished, timeout=LONG):
+        pass
+    qtbot.waitUntil(lambda: not session.jobs.is_working, timeout=LONG)
+    assert find_layers(viewer, "preview ") == []
 
 
 def test_results_that_are_opened_take_the_preview_away(

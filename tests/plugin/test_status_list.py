@@ -122,22 +122,27 @@ def test_a_valid_image_is_opened_once_as_a_layer(finished, list_of, qtbot, viewe
     assert about(viewer.layers.selection.active)["role"] == "aligned 2"
 
 
-def test_a_plot_is_opened_as_a_picture(finished, list_of, said):
+def test_a_plot_is_opened_as_a_picture(finished, list_of, said, qtbot):
     widget = list_of(finished)
     plots = [name for name, item in rows(widget).items() if item.parent() is not None]
     press_open(widget, plots[-1])
+    qtbot.waitUntil(
+        lambda: widget.findChild(QDialog, "picture_window") is not None, timeout=LONG
+    )
     picture = widget.findChild(QDialog, "picture_window")
     assert picture.isVisible()
     assert picture.windowTitle().endswith(".png")
     assert said == []
 
 
-def test_a_damaged_picture_is_told(finished, list_of, said):
+def test_a_damaged_picture_is_told(finished, list_of, said, qtbot):
     widget = list_of(finished)
     for path in (finished.output_dir / "Rock" / "DAPI").rglob("*.png"):
         path.write_bytes(b"")
     plots = [name for name, item in rows(widget).items() if item.parent() is not None]
     press_open(widget, plots[-1])
+    qtbot.waitUntil(lambda: bool(said), timeout=LONG)
+    assert widget.findChild(QDialog, "picture_window") is None
     assert "cannot be read as a picture; run stage 4 again" in said[0]
 
 
@@ -148,7 +153,7 @@ def test_what_is_not_there_is_told(session, list_of, said):
     assert said == ["pre-stain, boundary aligned does not exist yet; run stage 2 first"]
 
 
-def test_the_folder_is_opened_or_named(finished, list_of, said, monkeypatch):
+def test_the_folder_is_opened_or_named(finished, list_of, said, monkeypatch, qtbot):
     widget = list_of(finished)
     opened = []
     monkeypatch.setattr(
@@ -156,7 +161,9 @@ def test_the_folder_is_opened_or_named(finished, list_of, said, monkeypatch):
     )
     folder = finished.output_dir / "Rock" / "DAPI"
     widget.findChild(QPushButton, "open_folder").click()
+    qtbot.waitUntil(lambda: bool(opened), timeout=LONG)
     assert opened[0].toLocalFile() == str(folder)
     monkeypatch.setattr(QDesktopServices, "openUrl", lambda url: False)
     widget.findChild(QPushButton, "open_folder").click()
+    qtbot.waitUntil(lambda: bool(said), timeout=LONG)
     assert str(folder) in said[0]

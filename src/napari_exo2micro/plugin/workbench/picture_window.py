@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from qtpy.QtCore import QSize, Qt
-from qtpy.QtGui import QGuiApplication, QPainter, QPaintEvent, QPixmap
+from qtpy.QtGui import QGuiApplication, QImage, QPainter, QPaintEvent, QPixmap
 from qtpy.QtWidgets import QDialog, QVBoxLayout, QWidget
 
 __all__ = ["PictureWindow"]
@@ -43,29 +43,31 @@ class _Picture(QWidget):
 
 
 class PictureWindow(QDialog):
-    """Shows an image file; it is closed with Escape.
+    """Shows an image; it is closed with Escape.
 
     Parameters
     ----------
     path : Path
-        The file.
+        Its file, which is the title.
+    image : QImage
+        Its pixels, as another thread has read them.
     parent : QWidget, optional
         As for any widget.
     """
 
-    def __init__(self, path: Path, parent: QWidget | None = None) -> None:
+    def __init__(
+        self, path: Path, image: QImage, parent: QWidget | None = None
+    ) -> None:
         super().__init__(parent)
         self.setObjectName("picture_window")
         self.setWindowTitle(path.name)
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        pixmap = QPixmap(str(path))
-        #: Whether the file could be read.
-        self.is_readable = not pixmap.isNull()
+        pixmap = QPixmap.fromImage(image)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(_Picture(pixmap, self), 1)
         screen = QGuiApplication.primaryScreen()
-        if screen is not None and self.is_readable:
+        if screen is not None:
             most = screen.availableSize() * _SHARE_OF_SCREEN
             keep = Qt.AspectRatioMode.KeepAspectRatio
             size = pixmap.size()

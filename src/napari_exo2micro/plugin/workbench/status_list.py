@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Layer
 from napari.utils.notifications import show_error
 from qtpy.QtCore import Qt, QUrl
-from qtpy.QtGui import QDesktopServices
+from qtpy.QtGui import QDesktopServices, QImage
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QHBoxLayout,
@@ -20,6 +21,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_exo2micro.core.errors import CheckpointError
 from napari_exo2micro.core.monitor import Monitor
 from napari_exo2micro.core.parameter import ParameterValue
 from napari_exo2micro.core.stage_states import StageState, stage_states
@@ -132,12 +134,19 @@ class StatusList(QWidget):
         line: CheckpointStatus | None = None if item is None else item.data(0, _LINE)
         if line is None:
             return
-        if not line.path.is_file():
+        if line.state == "missing":
             self._message(
                 f"{result_name(line)} does not exist yet; run stage {line.stage} first"
             )
         elif line.kind == "plot":
-            self._open_picture(line)
+            self._session.jobs.start(
+                _read_picture,
+                title=f"opening {line.path.name}",
+                on_result=self._show_picture,
+                on_error=self._message,
+                newest="open a result",
+                line=line,
+            )
         elif line.state != "valid":
             self._message(
                 f"{line.path.name} is not used: {line.reason}; run stage "
@@ -149,22 +158,22 @@ class StatusList(QWidget):
     def open_folder(self) -> None:
         """Show the folder of the results in the system's file manager."""
         session = self._session
-        folder = session.output_dir / session.sample / session.dye
-        if not folder.is_dir():
-            self._message(f"{folder} does not exist yet; a run makes it")
-        elif not QDesktopServices.openUrl(QUrl.fromLocalFile(str(folder.absolute()))):
+        self._session.jobs.start(
+            _find_folder,
+            title="looking for the folder of the results",
+            on_result=self._show_folder,
+            on_error=self._message,
+            newest="open the folder",
+            show_progress=False,
+            folder=session.output_dir / session.sample / session.dye,
+        )
+
+    def _show_folder(self, folder: Path) -> None:
+        if not QDesktopServices.openUrl(QUrl.fromLocalFile(str(folder.absolute()))):
             self._message(f"no file manager was found here; the folder is {folder}")
 
-    def _open_picture(self, line: CheckpointStatus) -> None:
-        window = PictureWindow(line.path, self)
-        if window.is_readable:
-            window.show()
-        else:
-            window.deleteLater()
-            self._message(
-                f"{line.path} cannot be read as a picture; run stage {line.stage} "
-                "again with Force"
-            )
+    def _show_picture(self, read: tuple[Path, QImage]) -> None:
+        PictureWindow(*read, self).show()
 
     def _open_layer(self, line: CheckpointStatus) -> None:
         session = self._session
@@ -294,10 +303,41 @@ def _one_layer(
     name: str,
     monitor: Monitor,
 ) -> list[Any]:
-    """Return the layer of one checkpoint; none when it is gone meanwhile."""
+    """Return the layer of one checkpoint.
+
+    Raises
+    ------
+    CheckpointError
+        When it is gone meanwhile.
+    """
     from napari_exo2micro.plugin.stage_layers import checkpoint_spec
 
     monitor.check()
     task = source.task(params)
     found = task.checkpoint(stage, name)
-    return [] if found is None else [checkpoint_spec(found, stage, name, task=task)]
+    if found is None:
+        raise CheckpointError(
+            f"the image '{name}' of stage {stage} is gone or was changed; run stage "
+            f"{stage} again"
+        )
+    return [checkpoint_spec(found, stage, name, task=task)]
+
+
+def _read_picture(line: CheckpointStatus, monitor: Monitor) -> tuple[Path, QImage]:
+    """Return a plot's file and its pixels."""
+    monitor.check()
+    image = QImage(str(line.path))
+    if image.isNull():
+        raise CheckpointError(
+            f"{line.path} cannot be read as a picture; run stage {line.stage} again "
+            "with Force"
+        )
+    return line.path, image
+
+
+def _find_folder(folder: Path, monitor: Monitor) -> Path:
+    """Return a folder that exists."""
+    monitor.check()
+    if not folder.is_dir():
+        raise CheckpointError(f"{folder} does not exist yet; a run makes it")
+    return folder
