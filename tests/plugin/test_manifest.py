@@ -58,7 +58,7 @@ def test_every_command_is_used():
 def test_the_docks_are_in_the_menus():
     titles = [one.display_name for one in MANIFEST.contributions.widgets]
     assert titles[0] == "Exo2Micro workbench"
-    assert len(titles) == len(set(titles)) == 10
+    assert len(titles) == len(set(titles)) == 11
     assert "napari/layers/register" in MANIFEST.contributions.menus
 
 

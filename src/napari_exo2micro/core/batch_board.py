@@ -182,7 +182,8 @@ class BatchBoard:
     def fraction(self) -> float:
         """Done of the whole batch, 0..1; tasks that cannot run do not count."""
         rows = [row for row in self.rows if row.state is not TaskState.NO_FILES]
-        done = (1.0 if row.result is not None else row.fraction for row in rows)
+        over = (TaskState.DONE, TaskState.FAILED)
+        done = (1.0 if row.state in over else row.fraction for row in rows)
         return sum(done) / len(rows) if rows else 1.0
 
     @property

@@ -1,0 +1,1 @@
+"""The batch dock: many samples and dyes in one go."""

@@ -1,0 +1,380 @@
+"""The batch dock: many samples and dyes run in one go, each seen in a table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from napari.components import ViewerModel
+from qtpy.QtCore import QEvent, QSize, QTimer
+
+from napari_exo2micro.core.batch_board import clock_words
+from napari_exo2micro.core.errors import Exo2MicroError
+from napari_exo2micro.core.folders import output_problem
+from napari_exo2micro.core.stored_state import StoredState
+from napari_exo2micro.plugin.batch.batch_layout import BatchLayout
+from napari_exo2micro.plugin.batch.batch_request import (
+    BatchRequest,
+    FolderPairs,
+    Pair,
+    check_request,
+    look_over,
+    read_states,
+)
+from napari_exo2micro.plugin.batch.batch_run import BatchRun
+from napari_exo2micro.plugin.message import STYLES
+from napari_exo2micro.plugin.session import Session
+from napari_exo2micro.plugin.workbench.raw_folder import RawFolder
+
+__all__ = ["BatchDock"]
+
+_PAUSE = 150  # ms after a change before disk is looked at
+_WIDTH = 450
+_TIGHT = f"QLabel {{ {STYLES['warning']} padding: 3px; border-radius: 3px; }}"
+
+
+class BatchDock(BatchLayout):
+    """Runs many samples and dyes in one go.
+
+    Parameters
+    ----------
+    napari_viewer : ViewerModel
+        As napari hands it over; docks of one viewer share folders and parameters.
+    """
+
+    def __init__(self, napari_viewer: ViewerModel) -> None:
+        session = Session.of(napari_viewer)
+        super().__init__(session)
+        Session.of(napari_viewer, widget=self)
+        self._folder = RawFolder.of(session)
+        self._run = BatchRun(session, self)
+        self._seen: BatchRequest | None = None
+        self._needed: BatchRequest | None = None
+        self._is_closed = self._was_docked = False
+        self._pause = QTimer(self)
+        self._pause.setSingleShot(True)
+        self._pause.setInterval(_PAUSE)
+        self._pause.timeout.connect(self._look_at_disk)
+        self._connect()
+        self._follow_source()
+        self._on_folder()
+        self._update()
+
+    def sizeHint(self) -> QSize:
+        """Return a width at which three dyes stand side by side."""
+        return QSize(_WIDTH, super().sizeHint().height())
+
+    # What a person does ----------------------------------------------------------
+
+    def run(self) -> None:
+        """Run the chosen pairs; a question comes first where that is needed."""
+        self.message.clear()
+        self.question.clear()
+        self.outcome.clear()
+        problem = self._why_not()
+        if problem:
+            self.message.error(problem)
+            return
+        self._run.start(self._request(self.model.chosen), self.model.states)
+
+    def open_result(self, pair: Pair | None) -> None:
+        """Show the layers of a pair, which becomes the workbench's source."""
+        if pair is None:
+            return
+        session, name = self._session, " / ".join(pair)
+        view = self.model.view_of(pair)
+        if not view.can_open:
+            self.message.warning(f"{name} has no results to open yet: {view.word}.")
+            return
+        if session.jobs.is_busy and not self._run.is_running:
+            self.message.warning(
+                "Something else runs; open the results when it has ended."
+            )
+            return
+        request = self._request(())
+        if self._run.is_running and self._run.request is not None:
+            request = self._run.request
+        try:
+            session.set_params(**request.params)
+        except Exo2MicroError as error:
+            self.message.error(str(error))
+            return
+        session.set_source(
+            raw_dir=request.raw_dir,
+            output_dir=request.output_dir,
+            checkpoint_format=request.checkpoint_format,
+            sample=pair[0],
+            dye=pair[1],
+        )
+        session.show_results(on_error=self.message.error)
+        self.message.note(f"{name} is open, and chosen in the workbench.")
+
+    def copy_python(self) -> None:
+        """Put Python that runs the batch on the clipboard."""
+        from napari_exo2micro.core.batch_recipes import batch_as_python
+
+        self._copy(batch_as_python, "Copied: Python for {}.")
+
+    def copy_command_line(self) -> None:
+        """Put the command line that runs the batch on the clipboard."""
+        from napari_exo2micro.core.batch_recipes import batch_as_command_line
+
+        self._copy(batch_as_command_line, "Copied: the command line for {}.")
+
+    def _copy(self, make: Any, said: str) -> None:
+        chosen = self.model.chosen
+        if not chosen or self._session.raw_dir is None:
+            self.message.error("Nothing to copy: no pair is chosen.")
+            return
+        strict = set(chosen) <= set(self.model.present)
+        self.to_clipboard(self._request(chosen).recipe(make, strict=strict))
+        self.message.note(said.format(_count(len(chosen))))
+
+    def _choose_undone(self) -> None:
+        model = self.model
+        model.choose_only(p for p in model.pairs if not model.view_of(p).is_done)
+
+    # What is asked for -------------------------------------------------------
+
+    def _request(self, pairs: tuple[Pair, ...]) -> BatchRequest:
+        session = self._session
+        return BatchRequest(
+            pairs=pairs,
+            raw_dir=session.raw_dir or Path("raw"),
+            output_dir=session.output_dir,
+            checkpoint_format=session.checkpoint_format,
+            **self.form.settings,
+        )
+
+    def _why_not(self) -> str:
+        """Return why nothing can be run now; empty when it can."""
+        session, found = self._session, self._found
+        if self._run.is_active:
+            return "The batch runs; wait for it, or press Abort."
+        if session.jobs.exclusive is not None:
+            return (
+                f"'{session.jobs.exclusive.title}' runs; wait for it, or stop it in "
+                "the workbench."
+            )
+        if session.raw_dir is None:
+            return "Choose the raw folder first."
+        if found is None:
+            return "The raw folder is being looked at."
+        if found.problem or not found.pairs:
+            return found.problem or f"{found.raw_dir} holds no pairs of images."
+        if not self.model.chosen:
+            return "No pair is chosen: tick some in the table, or press All."
+        if self.form.problem:
+            return self.form.problem
+        if self.form.uses_workbench:
+            return session.refusal()
+        return output_problem(session.output_dir, session.raw_dir)
+
+    # What is on disk ---------------------------------------------------------
+
+    def _on_folder(self) -> None:
+        """Look over the folder when others have chosen or looked at one."""
+        if self._session.raw_dir is None or self._folder.looking is not None:
+            return
+        self._session.jobs.start(
+            look_over,
+            title=f"looking over {self._session.raw_dir}",
+            on_result=self._on_looked,
+            on_error=self.message.error,
+            newest="batch folder",
+            show_progress=False,
+            raw_dir=self._session.raw_dir,
+        )
+
+    def _on_looked(self, found: FolderPairs) -> None:
+        if self._run.is_running or found.raw_dir != self._session.raw_dir:
+            return
+        self._found = found
+        self.model.show_folder(found)
+        self.form.offer_dyes(found.dyes)
+        if found.pairs:
+            self.raw.keep()
+        self._seen = None
+        self._ask_disk()
+
+    def _ask_disk(self) -> None:
+        """Look at results and room on disk a moment after the last change."""
+        self._needed = None
+        self._pause.start()
+        self._update()
+
+    def _look_at_disk(self) -> None:
+        if self._run.is_active or not self.model.present:
+            return
+        about = self._request(()).about_results()
+        if about != self._seen:
+            self._seen = about
+            self.model.forget_states()
+            self._read_states()
+        request = self._request(self.model.chosen)
+        if request.pairs and not self.form.problem:
+            self._needed = request
+            self._session.jobs.start(
+                check_request,
+                title="estimating memory and disk",
+                on_result=self._on_needs,
+                on_error=lambda text: self.say_needs(text, _TIGHT),
+                newest="batch needs",
+                show_progress=False,
+                request=request,
+            )
+        else:
+            self._session.jobs.cancel("batch needs")
+            self.say_needs("")
+
+    def _read_states(self) -> None:
+        self._session.jobs.start(
+            read_states,
+            title="looking at the results on disk",
+            on_sent=self._on_state,
+            on_error=self.message.error,
+            newest="batch states",
+            show_progress=False,
+            request=self._request(self.model.present),
+        )
+
+    def _on_state(self, sent: tuple[Pair, StoredState]) -> None:
+        self.model.set_state(*sent)
+        if sent[0] == self.table.current:
+            self.explain()
+
+    def _on_needs(self, found: Any) -> None:
+        plan, needs = found
+        words = [f"Needs {needs.summary()}."] if needs.memory_needed else []
+        if needs.level != "enough":
+            words.append(f"{needs.message}.")
+        unknown = needs.not_estimated
+        if unknown:
+            of = "It" if len(plan.tasks) == 1 else f"{len(unknown)} of the pairs"
+            words.append(f"{of} cannot be estimated: {unknown[0]}.")
+        is_fine = needs.level == "enough" and not unknown
+        self.say_needs(" ".join(words), "" if is_fine else _TIGHT)
+
+    def _on_run_elsewhere(self, result: dict[str, Any]) -> None:
+        """Look anew at the files when the workbench has run a pair."""
+        self.model.forget_row((result["sample"], result["dye"]))
+        self._read_states()
+
+    # How a batch goes on -----------------------------------------------------
+
+    def _on_run(self) -> None:
+        """Show how far the batch is."""
+        run, board = self._run, self._run.board
+        if run.is_running and board is not None:
+            self.model.set_rows(board.rows)
+            left = board.seconds_left
+            words = [board.counts_in_words(), clock_words(board.elapsed)]
+            if run.is_stopping:
+                words.append("stopping: what runs ends at its next step")
+            elif left is None:
+                words.append("the time left is known when a pair is done")
+            else:
+                words.append(f"about {_rounded(left)} left")
+            self.show_progress(board.fraction, "; ".join(filter(None, words)))
+            self.explain()
+            self.say_needs("")
+        elif run.is_active:
+            self.show_progress(0.0, "Checking files, memory and disk …")
+        else:
+            self.hide_progress()
+        self._update()
+
+    def _on_ended(self) -> None:
+        board = self._run.board
+        if board is not None:
+            self.model.end_rows(board.rows)
+            self.outcome.show_results(
+                board.results, board.elapsed, stopped=self._run.was_stopped
+            )
+        self._session.refresh_status()
+        self._read_states()
+        self._ask_disk()
+
+    # Coming and going --------------------------------------------------------
+
+    def close_down(self) -> None:
+        """Stop the batch; its worker processes end."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._pause.stop()
+            self._run.stop()
+
+    def event(self, event: QEvent | None) -> bool:
+        """Learn that the dock was closed: napari takes the widget out of it."""
+        if event is not None and event.type() == QEvent.Type.ParentChange:
+            if self.parent() is not None:
+                self._was_docked = True
+            elif self._was_docked:
+                self.close_down()
+        return super().event(event)
+
+    def _connect(self) -> None:
+        session = self._session
+        session.source_changed.connect(self._follow_source)
+        session.run_ended.connect(self._on_run_elsewhere)
+        session.jobs.busy_changed.connect(self._update)
+        self._folder.changed.connect(self._on_folder)
+        self.raw.chosen.connect(self._folder.choose)
+        self.output.chosen.connect(self._folder.choose_output)
+        self.again.clicked.connect(lambda: self._folder.look_again())
+        self.every.clicked.connect(lambda: self.model.choose(self.model.pairs))
+        self.none.clicked.connect(lambda: self.model.choose(self.model.pairs, False))
+        self.undone.clicked.connect(lambda: self._choose_undone())
+        self.model.chosen_changed.connect(self._ask_disk)
+        self.form.changed.connect(self._ask_disk)
+        self.table.current_changed.connect(self.explain)
+        self.table.opened.connect(self.open_result)
+        self.opens.clicked.connect(lambda: self.open_result(self.table.current))
+        self.outcome.chosen.connect(self.table.go_to)
+        self.question.accepted.connect(self._run.go_on)
+        self.start.clicked.connect(lambda: self.run())
+        self.abort.clicked.connect(lambda: self._run.stop())
+        self._run.changed.connect(self._on_run)
+        self._run.asked.connect(self.question.ask)
+        self._run.refused.connect(self.message.error)
+        self._run.ended.connect(self._on_ended)
+        self.add_copies(self.copy_python, self.copy_command_line)
+
+    def _follow_source(self) -> None:
+        """Show the folders that the session works on."""
+        session = self._session
+        self.raw.show_folder(session.raw_dir)
+        self.output.show_folder(session.output_dir)
+        if self._found is not None and self._found.raw_dir != session.raw_dir:
+            self._found = None
+            self.model.show_folder(FolderPairs(session.raw_dir or Path()))
+        self._ask_disk()
+
+    def _update(self, *_: object) -> None:
+        """Enable what can be done now, and say why where it cannot."""
+        run, jobs = self._run, self._session.jobs
+        self.set_busy(jobs.is_busy or run.is_active, fixed=run.is_active)
+        problem = self._why_not()
+        count = _count(len(self.model.chosen))
+        self.start.setText(f"Run {count}" if self.model.chosen else "Run")
+        self.start.setEnabled(not problem)
+        self.start.setToolTip(
+            problem or f"Run {count}; what is valid already is not made again."
+        )
+        self.abort.setEnabled(run.is_active and not run.is_stopping)
+        self.say_chosen(problem if not run.is_active else "")
+        if run.is_active:
+            self.question.clear()
+
+
+def _rounded(seconds: float) -> str:
+    """Return a time that is not known to the second."""
+    if seconds < 50:
+        return f"{max(round(seconds / 10), 1) * 10} s"
+    if seconds < 5400:
+        return f"{max(round(seconds / 60), 1)} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def _count(number: int) -> str:
+    return "1 pair" if number == 1 else f"{number} pairs"
