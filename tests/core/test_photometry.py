@@ -21,7 +21,6 @@ from napari_exo2micro.core.photometry import (
     ScaleEstimate,
     estimate_scale,
     manual_scale,
-    register_scale_method,
     scale_at_percentile,
 )
 from napari_exo2micro.core.rasters import warp_window
@@ -267,8 +266,9 @@ def test_hopeless_pairs_end_in_words(name: str) -> None:
     found = estimate_scale(statistics)
     assert found.verdict.state == state
     assert reason in found.verdict.reason
+    values = {"percentile": 99.0, "manual": 1.4}
     for method in SCALE_METHODS:
-        estimate = estimate_scale(statistics, method)
+        estimate = estimate_scale(statistics, method, value=values.get(method))
         numbers = [
             estimate.scale,
             estimate.uncertainty,
@@ -278,7 +278,6 @@ def test_hopeless_pairs_end_in_words(name: str) -> None:
         ]
         assert np.isfinite(numbers).all()
         assert estimate.scale > 0
-    assert np.isfinite(scale_at_percentile(statistics, 99).scale)
 
 
 def test_no_overlap_ends_in_words() -> None:
@@ -352,26 +351,7 @@ def test_percentiles_manual_scales_and_names_are_checked() -> None:
     assert manual_scale(1.42).kind == "manual"
     with pytest.raises(ParameterError, match="moffat"):
         estimate_scale(statistics, "guess")
-
-
-def test_methods_can_be_added(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, method in dict(SCALE_METHODS).items():
-        monkeypatch.setitem(SCALE_METHODS, name, method)
-
-    def twice(statistics: PairStatistics) -> ScaleEstimate:
-        return manual_scale(2.0 + 0 * statistics.n_both)
-
-    monkeypatch.delitem(SCALE_METHODS, "twice", raising=False)
-    register_scale_method("twice", twice, caption="Always two.")
-    try:
-        statistics, _, _ = simulated(seed=11)
-        assert estimate_scale(statistics, "twice").scale == 2.0
-        for taken in ("twice", "moffat", "manual", "percentile"):
-            with pytest.raises(ParameterError, match="exists already"):
-                register_scale_method(taken, twice, caption="")
-        with pytest.raises(ParameterError, match="needs a name"):
-            register_scale_method("two words", twice, caption="")
-        register_scale_method("twice", twice, caption="Still two.", replace=True)
-        assert SCALE_METHODS["twice"].caption == "Still two."
-    finally:
-        SCALE_METHODS.pop("twice", None)
+    with pytest.raises(ParameterError, match="needs the value of 'scale_percentile'"):
+        estimate_scale(statistics, "percentile")
+    at = estimate_scale(statistics, "percentile", value=60.0)
+    assert at.scale == scale_at_percentile(statistics, 60.0).scale

@@ -39,9 +39,13 @@ __all__ = [
 _NOT_WANTED = object()
 _FILES = "Files"
 _RUN = "What to run"
-_STAGE_HELP = "as a number or a name (" + ", ".join(
-    f"{stage.number} or {stage.name.partition('_')[2]}" for stage in STAGES.values()
-)
+
+
+def _stage_words() -> str:
+    """Return how a stage is given: ``as a number or a name (1 or padded, ...)``."""
+    words = (f"{s.number} or {s.name.partition('_')[2]}" for s in STAGES.values())
+    return f"as a number or a name ({', '.join(words)})"
+
 
 Sample = Annotated[
     str, typer.Argument(help="Name of the sample: its folder in the raw folder.")
@@ -93,7 +97,7 @@ FromStage = Annotated[
     str | None,
     typer.Option(
         metavar="STAGE",
-        help=f"First stage, {_STAGE_HELP}).",
+        help=f"First stage, {_stage_words()}.",
         rich_help_panel=_RUN,
     ),
 ]
@@ -136,7 +140,7 @@ def stage_number(text: str | None) -> int | None:
         short = stage.name.partition("_")[2]
         if wanted in (str(stage.number), f"{stage.number:02d}", stage.name, short):
             return stage.number
-    raise ParameterError(f"there is no stage '{text}'; give it {_STAGE_HELP})")
+    raise ParameterError(f"there is no stage '{text}'; give it {_stage_words()}")
 
 
 def as_command(

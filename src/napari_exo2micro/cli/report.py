@@ -8,7 +8,8 @@ from typing import Any
 
 from napari_exo2micro.cli.output import console, note, table
 from napari_exo2micro.core.alignment.quality import Verdict, number_words
-from napari_exo2micro.core.stages import STAGES
+from napari_exo2micro.core.scale_methods import further_scales
+from napari_exo2micro.core.stages import LAST_BUILT_IN, STAGES
 
 __all__ = ["accuracy_words", "number_words", "show_comparison", "show_result"]
 
@@ -26,6 +27,9 @@ def show_result(
     of_scale = (result.get("scale") or {}).get("verdict")
     if of_scale:
         verdicts[4] = {**of_scale, "numbers": {}}
+    for key, verdict in result.get("verdicts", {}).items():
+        if int(key) > LAST_BUILT_IN:
+            verdicts[int(key)] = verdict
     for key, verdict in sorted(verdicts.items(), key=_as_number):
         number = int(key)
         state = verdict["state"]
@@ -75,6 +79,9 @@ def _scale_lines(result: Mapping[str, Any]) -> Iterable[str]:
         yield f"{'':<12}{result['scale_percentile_value']:.5g} at the percentile"
     if result.get("manual_scale") is not None:
         yield f"{'':<12}{result['manual_scale']:.5g} by hand"
+    for title, value, error in further_scales(result):
+        words = f"{value:.5g}" + (f" ± {error:.1g}" if error else "")
+        yield f"{'':<12}{words} ({title})"
 
 
 def _output_lines(result: Mapping[str, Any]) -> Iterable[str]:

@@ -6,12 +6,13 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from napari_exo2micro.core.stages import STAGES
+from napari_exo2micro.core.scale_methods import SCALE_METHODS
+from napari_exo2micro.core.stages import LAST_BUILT_IN, STAGES
 
 __all__ = ["CheckpointName", "parse_checkpoint_name"]
 
 _MORE_NAMES = {2: ("coarse_pre",)}
-_DIFFERENCE = re.compile(r"difference(?:_manual|_percentile_p\d+(?:\.\d+)?)?(?=_|$)")
+_VALUE = r"\d+(?:\.\d+)?(?:e[-+]?\d+)?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +64,19 @@ def parse_checkpoint_name(path: Path | str) -> CheckpointName | None:
 
 def _beginning(rest: str, stage: int) -> str:
     """Return the image's name that the rest of a file's name begins with."""
-    if stage == 4:
-        found = _DIFFERENCE.match(rest)
-        return found.group() if found else ""
+    if stage == LAST_BUILT_IN:
+        return _difference(rest)
     names = (*STAGES[stage].checkpoints, *_MORE_NAMES.get(stage, ()))
     fitting = [n for n in names if rest == n or rest.startswith(f"{n}_")]
     return max(fitting, key=len, default="")
+
+
+def _difference(rest: str) -> str:
+    """Return the name of a difference image: of the longest method that fits."""
+    kinds = [
+        re.escape(name) + (f"_{method.value_mark}{_VALUE}" if method.value_mark else "")
+        for name, method in sorted(SCALE_METHODS.items(), key=lambda one: -len(one[0]))
+        if method.parameter
+    ]
+    found = re.match(f"difference(?:_(?:{'|'.join(kinds)}))?(?=_|$)", rest)
+    return found.group() if found else ""

@@ -18,7 +18,7 @@ from napari_exo2micro.core.provenance import Provenance, digest
 from napari_exo2micro.core.raster_files import open_raster
 from napari_exo2micro.core.raster_writer import write_raster
 from napari_exo2micro.core.rasters import Raster
-from napari_exo2micro.core.stages import STAGE_NAMES, STAGES
+from napari_exo2micro.core.stages import LAST_BUILT_IN, STAGE_NAMES, STAGES
 
 __all__ = [
     "FORMATS",
@@ -88,16 +88,19 @@ class CheckpointStore:
         return self.folder / "fits" / f"{stem}.fits"
 
     def output_path(
-        self, name: str, params: Mapping[str, ParameterValue], extension: str = ".png"
+        self,
+        name: str,
+        params: Mapping[str, ParameterValue],
+        extension: str = ".png",
+        *,
+        stage: int = LAST_BUILT_IN,
     ) -> Path:
-        """Return the path of a plot or record; it carries all stages' suffix."""
-        stem = self._stem(name, None, params)
+        """Return the path of a plot or record; it carries the suffix of its stage."""
+        stem = self._stem(name, stage, params)
         return self.folder / "pipeline_output" / f"{stem}{extension}"
 
     @staticmethod
-    def _stem(
-        start: str, stage: int | None, params: Mapping[str, ParameterValue]
-    ) -> str:
+    def _stem(start: str, stage: int, params: Mapping[str, ParameterValue]) -> str:
         suffix = build_suffix(params, stage)
         if len(start) + len(suffix) + _LONGEST_EXTENSION > _LONGEST_NAME:
             suffix = f"_x{hashlib.sha256(suffix.encode()).hexdigest()[:10]}"
@@ -334,11 +337,14 @@ def stage_inputs(stage: int, identities: Mapping[tuple[int, str], str]) -> str:
 
 def _known(parameters: Mapping[str, Any]) -> dict[str, ParameterValue]:
     """Return the parameters as read from JSON, where a float may look like an int."""
-    return {
-        name: PARAMETER_REGISTRY[name].check(value)
-        for name, value in parameters.items()
-        if name in PARAMETER_REGISTRY
-    }
+    try:
+        return {
+            name: PARAMETER_REGISTRY[name].check(value)
+            for name, value in parameters.items()
+            if name in PARAMETER_REGISTRY
+        }
+    except ParameterError as error:
+        raise CheckpointError(f"its header cannot be read: {error}") from error
 
 
 def verdicts_of(provenance: Provenance | None) -> dict[str, Verdict]:

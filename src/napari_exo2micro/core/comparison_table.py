@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from napari_exo2micro.core.parameter import ParameterValue
 from napari_exo2micro.core.raster_writer import replace_file
+from napari_exo2micro.core.scale_methods import SCALE_METHODS
 from napari_exo2micro.core.stages import STAGES
 from napari_exo2micro.core.value_text import value_words
 
@@ -94,6 +95,10 @@ def _scale(name: str, result: Mapping[str, Any]) -> tuple[float | None, float | 
         return None, None
     if name in own and result.get(own[name]) is not None:
         return float(result[own[name]]), None
+    asked = {method.parameter: method.name for method in SCALE_METHODS.values()}
+    of_method = result.get("scales", {}).get(asked.get(name, ""))
+    if name in asked and of_method:
+        return float(of_method["value"]), float(of_method["uncertainty"]) or None
     uncertainty = (result.get("scale") or {}).get("uncertainty")
     return float(value), None if uncertainty is None else float(uncertainty)
 

@@ -19,6 +19,7 @@ from napari_exo2micro.core.diagnostics import draw_diagnostic
 from napari_exo2micro.core.differencing import Differencing, Plot
 from napari_exo2micro.core.errors import CheckpointError, ParameterError
 from napari_exo2micro.core.monitor import Monitor
+from napari_exo2micro.core.scale_methods import SCALE_METHODS
 from napari_exo2micro.core.stages import STAGES
 
 if TYPE_CHECKING:
@@ -173,8 +174,7 @@ def _entry(
     diagnostic = plot.diagnostic
     title = diagnostic.title
     if plot.image != "difference":
-        kind = plot.image.removeprefix("difference_").replace("percentile_p", "")
-        title += ", manual scale" if kind == "manual" else f", percentile {kind}"
+        title += f", {_scale_title(plot.image)}"
     return FigureEntry(
         name=plot.name,
         title=title,
@@ -185,6 +185,19 @@ def _entry(
         state=state,
         note=note,
     )
+
+
+def _scale_title(image: str) -> str:
+    """Return what sets a further difference image apart: ``percentile 99``."""
+    kind = image.removeprefix("difference_")
+    method = max(
+        (m for m in SCALE_METHODS.values() if kind.startswith(m.name)),
+        key=lambda m: len(m.name),
+    )
+    if method.name == "manual":
+        return "manual scale"
+    value = kind.removeprefix(f"{method.name}_{method.value_mark}")
+    return f"{method.title} {value}" if method.value_mark else method.title
 
 
 def _what_to_run(stage: int, line: CheckpointStatus) -> str:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_exo2micro.core.checkpoints import CheckpointStatus
-from napari_exo2micro.core.defaults import format_value
 from napari_exo2micro.core.diagnostic_context import (
     AlignedPair,
     difference_context,
@@ -22,22 +21,22 @@ from napari_exo2micro.core.diagnostics import (
     draw_diagnostic,
 )
 from napari_exo2micro.core.difference import difference_bands
-from napari_exo2micro.core.errors import CheckpointError
+from napari_exo2micro.core.errors import CheckpointError, Exo2MicroError
+from napari_exo2micro.core.json_files import read_json
 from napari_exo2micro.core.monitor import Monitor
 from napari_exo2micro.core.pair_statistics import (
     PairStatistics,
     load_statistics,
     save_statistics,
 )
-from napari_exo2micro.core.photometry import (
-    SCALE_METHODS,
-    ScaleEstimate,
-    estimate_scale,
-    manual_scale,
-    scale_at_percentile,
-)
 from napari_exo2micro.core.raster_writer import replace_file
 from napari_exo2micro.core.rasters import BAND_ROWS
+from napari_exo2micro.core.scale_estimate import ScaleEstimate
+from napari_exo2micro.core.scale_methods import (
+    DEFAULT_SCALE,
+    SCALE_METHODS,
+    scales_asked_for,
+)
 from napari_exo2micro.core.statistics import accumulate_statistics
 
 if TYPE_CHECKING:
@@ -48,7 +47,6 @@ __all__ = ["Differencing", "Plot"]
 logger = logging.getLogger(__name__)
 
 _NOTABLE_SPREAD = 0.03
-_MORE_SCALES = ("scale_percentile", "manual_scale")
 
 #: The statistics that were read last, with what they were read for.
 _kept: dict[str, tuple[Any, PairStatistics, list[ScaleEstimate]]] = {}
@@ -86,15 +84,11 @@ class Differencing:
         self._task = task
         params = task.params
         self._params = params
+        self._methods = scales_asked_for(params)
         # Names of the difference images: the main one and those asked for.
-        self._names = {"moffat": "difference"}
-        percentile, manual = params["scale_percentile"], params["manual_scale"]
-        if isinstance(percentile, float):
-            self._names["percentile"] = (
-                f"difference_percentile_p{format_value(percentile)}"
-            )
-        if isinstance(manual, float):
-            self._names["manual"] = "difference_manual"
+        self._names = {
+            name: method.image_name(params) for name, method in self._methods.items()
+        }
 
     def checkpoint_names(self) -> list[str]:
         """Return the difference images that the parameters ask for."""
@@ -152,7 +146,7 @@ class Differencing:
         """Return the record of the last run on these inputs, or nothing."""
         try:
             inputs = self._task._inputs(4)
-            stored = json.loads(self._record_path.read_text(encoding="utf-8"))
+            stored = read_json(self._record_path)
         except (OSError, ValueError, CheckpointError):
             return {}
         if not isinstance(stored, dict) or stored.get("inputs") != inputs:
@@ -195,7 +189,7 @@ class Differencing:
                     0.15 + 0.45 * (index + 1) / len(scales),
                 )
                 self._write_difference(
-                    name, scales[method], pair, part, main=method == "moffat"
+                    name, scales[method], pair, part, main=method == DEFAULT_SCALE
                 )
         record = {
             "inputs": task._inputs(4),
@@ -223,8 +217,8 @@ class Differencing:
         """
         if not self.has_stored_results():
             raise CheckpointError("the statistics of stage 4 are lost; run it again")
-        chosen = [self._params[n] for n in ("offset_correction", *_MORE_SCALES)]
-        key = (self._statistics_digest(), *chosen)
+        chosen = [(m, self._params.get(m.parameter)) for m in self._methods.values()]
+        key = (self._statistics_digest(), self._params["offset_correction"], *chosen)
         # One plot is looked at after the other: they share the last statistics.
         kept = _kept.get("results")
         if kept is None or kept[0] != key:
@@ -266,20 +260,18 @@ class Differencing:
 
     def _scales(self, statistics: PairStatistics) -> dict[str, ScaleEstimate]:
         correct = bool(self._params["offset_correction"])
-        scales = {"moffat": estimate_scale(statistics, offset_correction=correct)}
-        percentile, manual = (
-            self._params["scale_percentile"],
-            self._params["manual_scale"],
-        )
-        if isinstance(percentile, float):
-            scales["percentile"] = scale_at_percentile(statistics, percentile)
-        if isinstance(manual, float):
-            scales["manual"] = manual_scale(manual)
-        return scales
+        return {
+            name: method.estimate(
+                statistics,
+                self._params.get(method.parameter),
+                offset_correction=correct,
+            )
+            for name, method in self._methods.items()
+        }
 
     def _remember(self, scales: dict[str, ScaleEstimate]) -> None:
         results = self._task._results
-        results["scale_estimate"] = scales["moffat"].scale
+        results["scale_estimate"] = scales[DEFAULT_SCALE].scale
         if "percentile" in scales:
             results["scale_percentile_value"] = scales["percentile"].scale
 
@@ -288,13 +280,13 @@ class Differencing:
     ) -> list[dict[str, Any]]:
         """Return every scale that can be had, for comparison with old results."""
         estimates = dict(scales)
-        for name in SCALE_METHODS:
-            if name in estimates:
+        for name, method in SCALE_METHODS.items():
+            if name in estimates or method.needs_value:
                 continue
             try:
-                estimates[name] = estimate_scale(statistics, name)
-            except Exception:  # another package's method must not end the run
-                logger.exception("the scale method '%s' failed", name)
+                estimates[name] = method.estimate(statistics)
+            except Exo2MicroError as error:  # nobody has asked for this one
+                logger.warning("%s", error)
         return [_scale_fields(estimate) for estimate in estimates.values()]
 
     def _write_difference(
@@ -365,7 +357,7 @@ def _notes(scale: ScaleEstimate) -> tuple[str, ...]:
     """Return what a careful reader of the difference wants to know."""
     spread = scale.verdict.numbers.get("local_spread", 0.0)
     notes = []
-    if scale.method != "moffat" and scale.verdict.state != "ok":
+    if scale.method != DEFAULT_SCALE and scale.verdict.state != "ok":
         notes.append(f"the {scale.kind} scale: {scale.verdict.reason}")
     if spread > _NOTABLE_SPREAD:
         notes.append(

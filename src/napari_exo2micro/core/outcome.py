@@ -38,7 +38,7 @@ def run_status(verdicts: Mapping[str, Verdict], last: int = 0) -> str:
             )
     reasons = [
         f"stage {number} {STAGES[int(number)].title}: {verdict.reason}"
-        for number, verdict in sorted(known.items())
+        for number, verdict in sorted(known.items(), key=lambda item: int(item[0]))
         if verdict.state not in ("ok", "skipped")
     ]
     return "degraded: " + "; ".join(reasons) if reasons else "complete"
@@ -74,7 +74,9 @@ def failed(task: SampleDye, error: Exception) -> dict[str, Any]:
         "scale_percentile_value": None,
         "manual_scale": task.params["manual_scale"],
         "scale": None,
+        "scales": {},
         "registration": {},
+        "verdicts": {},
         "warnings": [],
         "outputs": [],
     }
@@ -115,10 +117,15 @@ def summarise(task: SampleDye, last: int) -> dict[str, Any]:
         "scale_percentile_value": percentile["value"] if percentile else None,
         "manual_scale": task.params["manual_scale"],
         "scale": main,
+        "scales": scales,
         "registration": {
             int(number): verdict.to_dict()
             for number, verdict in sorted(verdicts.items())
             if number in ("2", "3")
+        },
+        "verdicts": {
+            int(number): verdict.to_dict()
+            for number, verdict in sorted(verdicts.items())
         },
         "warnings": list(notes),
         "outputs": [str(path) for path in outputs],

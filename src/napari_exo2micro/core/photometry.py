@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,12 +13,15 @@ from napari_exo2micro.core.minerals import MineralBlocks, mineral_blocks
 from napari_exo2micro.core.moffat import MoffatFit, RatioPeak, find_peak, fit_moffat
 from napari_exo2micro.core.pair_statistics import PairStatistics
 from napari_exo2micro.core.pixel_ratios import (
-    least_squares_scale,
     median_ratio_scale,
-    robust_percentile_scale,
     scale_at_percentile,
 )
 from napari_exo2micro.core.scale_estimate import ScaleEstimate
+from napari_exo2micro.core.scale_methods import (
+    SCALE_METHODS,
+    ScaleMethod,
+    register_scale_method,
+)
 
 __all__ = [
     "SCALE_METHODS",
@@ -48,81 +49,11 @@ _UNEVEN = 0.25
 _ONE_BRIGHTNESS = 0.02
 
 
-@dataclass(frozen=True, slots=True)
-class ScaleMethod:
-    """A way to estimate the scale.
-
-    Attributes
-    ----------
-    name : str
-        As it stands in headers.
-    function : callable
-        Takes `PairStatistics`, returns a `ScaleEstimate`.
-    caption : str
-        One sentence for a person.
-    reference : str
-        Where the method is described.
-    finds_offset : bool
-        Whether `function` also takes the keyword `offset_correction`.
-    """
-
-    name: str
-    function: Callable[..., ScaleEstimate]
-    caption: str
-    reference: str = ""
-    finds_offset: bool = False
-
-
-SCALE_METHODS: dict[str, ScaleMethod] = {}
-"""The known methods by name."""
-
-
-def register_scale_method(
-    name: str,
-    function: Callable[..., ScaleEstimate],
-    *,
-    caption: str,
-    reference: str = "",
-    finds_offset: bool = False,
-    replace: bool = False,
-) -> None:
-    """Make a scale method known under a name.
-
-    Parameters
-    ----------
-    name : str
-        An identifier; ``percentile`` and ``manual`` are taken.
-    function : callable
-        Takes `PairStatistics`, returns a `ScaleEstimate`.
-    caption : str
-        One sentence for a person.
-    reference : str
-        Where the method is described.
-    finds_offset : bool
-        Whether `function` also takes the keyword `offset_correction`.
-    replace : bool
-        Whether a method of that name may be replaced.
-
-    Raises
-    ------
-    ParameterError
-        If the name is no identifier or is taken.
-    """
-    if not name.isidentifier():
-        raise ParameterError(
-            f"a scale method needs a name like 'my_method', found {name!r}; rename it"
-        )
-    if name in ("percentile", "manual") or (name in SCALE_METHODS and not replace):
-        raise ParameterError(
-            f"a scale method named {name!r} exists already; choose another name"
-        )
-    SCALE_METHODS[name] = ScaleMethod(name, function, caption, reference, finds_offset)
-
-
 def estimate_scale(
     statistics: PairStatistics,
     method: str = "moffat",
     *,
+    value: float | None = None,
     offset_correction: bool = True,
 ) -> ScaleEstimate:
     """Return the scale by a registered method.
@@ -133,6 +64,8 @@ def estimate_scale(
         Of the aligned pair.
     method : str
         A name in `SCALE_METHODS`.
+    value : float, optional
+        Of the parameter that the method is asked for with, where it is a number.
     offset_correction : bool
         Whether a method that finds an offset of post takes it off.
 
@@ -144,7 +77,9 @@ def estimate_scale(
     Raises
     ------
     ParameterError
-        If there is no such method.
+        If there is no such method, or it needs a value.
+    RegistrationError
+        If another package's method fails.
 
     References
     ----------
@@ -166,9 +101,12 @@ def estimate_scale(
             f"the scale method must be one of {known}, found {method!r}; choose one"
         )
     chosen = SCALE_METHODS[method]
-    if chosen.finds_offset:
-        return chosen.function(statistics, offset_correction=offset_correction)
-    return chosen.function(statistics)
+    if chosen.needs_value and value is None:
+        raise ParameterError(
+            f"the scale method '{method}' needs the value of '{chosen.parameter}', "
+            "found None; give value=..."
+        )
+    return chosen.estimate(statistics, value, offset_correction=offset_correction)
 
 
 def moffat_scale(
@@ -309,22 +247,3 @@ def manual_scale(scale: float) -> ScaleEstimate:
             f"a manual scale must be a number above 0, found {scale!r}; choose one"
         )
     return ScaleEstimate("manual", scale, 0.0, 0.0, 0.0, Verdict("ok"))
-
-
-register_scale_method(
-    "moffat",
-    moffat_scale,
-    caption="Peak of the minerals' ratio distribution, offset taken off.",
-    reference="A. F. J. Moffat, Astronomy & Astrophysics 3 (1969) 455",
-    finds_offset=True,
-)
-register_scale_method(
-    "least_squares",
-    least_squares_scale,
-    caption="Least squares over all pixels; too high where microbes are bright.",
-)
-register_scale_method(
-    "robust_percentile",
-    robust_percentile_scale,
-    caption="90th percentile of the ratio; too high where images are well aligned.",
-)

@@ -83,8 +83,10 @@ class SampleDye(StageMethods):
             `sample`, `dye`; `status` (``'complete'``, or ``'degraded: ...'`` with
             the stage and the reason when one fell back or could not vouch for its
             result); `scale_estimate`, `scale_percentile_value`, `manual_scale`
-            (None where not asked for); `registration` (for each stage its verdict
-            and numbers); `warnings`; `outputs` (paths).
+            (None where not asked for); `scales` (each scale that was used, by its
+            kind); `registration` (for stages 2 and 3 the verdict and its numbers),
+            `verdicts` (the same for every stage that has one); `warnings`;
+            `outputs` (paths).
 
         Raises
         ------

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
@@ -273,6 +274,9 @@ def refuse_unknown_here(wanted: Mapping[str, Iterable[Any]]) -> None:
     ParameterError
         The message names what is missing and how a worker process gets it.
     """
+    # Each registers itself when it is imported.
+    for module in ("diagnostics", "scale_methods") if wanted else ():
+        import_module(f"napari_exo2micro.core.{module}")
     missing = [
         f"the {kind} '{key}'"
         for kind, keys in wanted.items()

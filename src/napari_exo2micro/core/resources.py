@@ -12,7 +12,6 @@ import numpy as np
 
 from napari_exo2micro.core.alignment.interior_pair import work_factor
 from napari_exo2micro.core.checkpoints import CheckpointStore
-from napari_exo2micro.core.defaults import format_value
 from napari_exo2micro.core.errors import Exo2MicroError
 from napari_exo2micro.core.free_resources import (
     LEAST_MEMORY,
@@ -24,7 +23,8 @@ from napari_exo2micro.core.padding import canvas_shape
 from napari_exo2micro.core.rasters import BAND_ROWS
 from napari_exo2micro.core.raw import find_pair
 from napari_exo2micro.core.raw.tiff import open_tiff
-from napari_exo2micro.core.stages import STAGES
+from napari_exo2micro.core.scale_methods import scales_asked_for
+from napari_exo2micro.core.stages import LAST_BUILT_IN, STAGES
 from napari_exo2micro.core.tasks import Task
 
 __all__ = ["Preflight", "TaskNeeds", "check_resources", "estimate_task"]
@@ -253,12 +253,11 @@ def _disk(
     ]
     if params["save_all_intermediates"]:
         images.append((2, "coarse_pre", turned, itemsize))
-    percentile = params["scale_percentile"]
-    if isinstance(percentile, float):
-        name = f"difference_percentile_p{format_value(percentile)}"
-        images.append((4, name, rows["post"], 4))
-    if params["manual_scale"] is not None:
-        images.append((4, "difference_manual", rows["post"], 4))
+    images += [
+        (4, method.image_name(params), rows["post"], 4)
+        for method in scales_asked_for(params).values()
+        if method.parameter
+    ]
     total, largest = 0, 0
     for stage, name, height, size in images:
         if stage > last:
@@ -270,7 +269,7 @@ def _disk(
             total += max(wanted - there, 0)
             if there:  # the old file goes when the new one is whole
                 largest = max(largest, wanted)
-    return total + largest + (_PLOT_DISK if last >= max(STAGES) else 0)
+    return total + largest + (_PLOT_DISK if last >= LAST_BUILT_IN else 0)
 
 
 def _stored_rows(pad: int, height: int, canvas: int) -> int:

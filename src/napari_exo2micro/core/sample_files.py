@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_exo2micro.core import shared_geometry
+from napari_exo2micro.core.alignment.quality import Verdict
 from napari_exo2micro.core.checkpoint import storable_pixels
 from napari_exo2micro.core.checkpoints import (
     Checkpoint,
@@ -25,7 +26,7 @@ from napari_exo2micro.core.padding import canvas_shape
 from napari_exo2micro.core.provenance import Provenance, digest, plain_entries
 from napari_exo2micro.core.rasters import bands
 from napari_exo2micro.core.sample_settings import SampleSettings
-from napari_exo2micro.core.stages import STAGE_NAMES, STAGES
+from napari_exo2micro.core.stages import LAST_BUILT_IN, STAGE_NAMES, STAGES
 from napari_exo2micro.core.transforms import Transform
 
 __all__ = ["SampleFiles"]
@@ -44,9 +45,18 @@ class SampleFiles(SampleSettings):
         """Return the path of a checkpoint as FITS."""
         return self._store.fits_path(stage, name, self.params)
 
-    def _check_path(self, name: str) -> Path:
-        """Return the path of a check plot."""
-        return self._store.output_path(name, self.params)
+    def _check_path(self, name: str, stage: int = LAST_BUILT_IN) -> Path:
+        """Return the path of a check plot.
+
+        Parameters
+        ----------
+        name : str
+            Stem of its name.
+        stage : int
+            Whose plot it is: the parameters of the stages up to it are in the name.
+            That of the diagnostic plots by default.
+        """
+        return self._store.output_path(name, self.params, stage=stage)
 
     # Reading -----------------------------------------------------------------
 
@@ -257,6 +267,7 @@ class SampleFiles(SampleSettings):
         extra_headers: Mapping[str, Any] | None = None,
         *,
         transform: Transform | None = None,
+        verdict: Verdict | None = None,
     ) -> list[Path]:
         """Write an array as a checkpoint with the usual header.
 
@@ -271,6 +282,9 @@ class SampleFiles(SampleSettings):
             Entries of one's own; in FITS under their first 8 letters.
         transform : Transform, optional
             Post to pre, of an image that a script aligned itself (stages 2, 3).
+        verdict : Verdict, optional
+            What the stage says of its own work; the run's status repeats it. ``ok``
+            for a stage after the built-in ones.
 
         Returns
         -------
@@ -292,6 +306,10 @@ class SampleFiles(SampleSettings):
                     f"{canvas}, found {pixels.shape}"
                 )
         own: dict[str, Any] = {} if stage > 3 else {"transform": transform}
+        if verdict is None and stage > LAST_BUILT_IN:
+            verdict = Verdict("ok")
+        if verdict is not None:
+            own["verdicts"] = {str(stage): verdict}
         provenance = self._provenance(
             stage,
             name,

@@ -20,7 +20,7 @@ class ScaleEstimate:
     Attributes
     ----------
     method : str
-        Name in `SCALE_METHODS`, or ``'percentile'`` or ``'manual'``.
+        Name in `SCALE_METHODS`.
     scale : float
         Brightness of the minerals in post divided by that in pre; finite, > 0.
     uncertainty : float

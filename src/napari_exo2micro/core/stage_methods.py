@@ -18,13 +18,14 @@ from napari_exo2micro.core.alignment.interior import refine_interior_sift
 from napari_exo2micro.core.alignment.quality import Verdict
 from napari_exo2micro.core.checkpoint import Checkpoint
 from napari_exo2micro.core.differencing import Differencing
+from napari_exo2micro.core.errors import CheckpointError
 from napari_exo2micro.core.padding import canvas_shape, frame, padded_bands
 from napari_exo2micro.core.parameter import ParameterValue
 from napari_exo2micro.core.parameter_table import PARAMETERS
 from napari_exo2micro.core.provenance import digest
 from napari_exo2micro.core.raw import open_image_pair
 from napari_exo2micro.core.sample_files import SampleFiles
-from napari_exo2micro.core.stages import do_stage
+from napari_exo2micro.core.stages import LAST_BUILT_IN, STAGES, do_stage
 from napari_exo2micro.core.transforms import Transform
 from napari_exo2micro.core.warping import warped_bands
 
@@ -42,6 +43,18 @@ class StageMethods(SampleFiles):
     def _do_stage(self, number: int, force: bool = False) -> None:
         with outcome.logged_stage(self, number):
             do_stage(self, number, force)
+            if number > LAST_BUILT_IN:
+                for name in STAGES[number].checkpoints:
+                    self._need_left(number, name)
+
+    def _need_left(self, stage: int, name: str) -> None:
+        """Raise when another package's stage has not left what it should."""
+        if not self._has_checkpoint(stage, name):
+            raise CheckpointError(
+                f"stage {stage} ({STAGES[stage].title}) ended without its image "
+                f"'{name}'; correct the stage's function: it has to call "
+                f"_save_image(..., {stage}, '{name}')"
+            )
 
     def _run_stage_1_padding(self, force: bool = False) -> None:
         """Put both raw images on one canvas."""

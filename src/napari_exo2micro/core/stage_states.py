@@ -79,7 +79,10 @@ def stages_done(lines: Iterable[CheckpointStatus]) -> int:
 def _verdicts(result: Mapping[str, Any]) -> dict[int, Mapping[str, Any]]:
     found = {int(number): one for number, one in result.get("registration", {}).items()}
     of_scale = (result.get("scale") or {}).get("verdict")
-    return {**found, 4: of_scale} if of_scale else found
+    if of_scale:
+        found[4] = of_scale
+    later = {int(number): one for number, one in result.get("verdicts", {}).items()}
+    return later | found
 
 
 def _state(

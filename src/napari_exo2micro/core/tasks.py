@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_exo2micro.core.errors import CancelledError, Exo2MicroError
 from napari_exo2micro.core.monitor import Monitor
+from napari_exo2micro.core.registries import refuse_unknown_here, registered_here
 
 if TYPE_CHECKING:
     from napari_exo2micro.core.parameter import ParameterValue
@@ -83,6 +84,9 @@ class Task:
         Bytes of free memory below which it stops; 0 for never.
     memory_debug : bool
         Tell the memory of the process before, during and after.
+    registered : mapping
+        What the process that made the task has registered (stages, parameters, plots,
+        scale methods): a worker that does not know it refuses the task.
     """
 
     number: int
@@ -102,6 +106,7 @@ class Task:
     time_limit: float | None = None
     least_memory: int = 0
     memory_debug: bool = False
+    registered: Mapping[str, tuple[Any, ...]] = field(default_factory=registered_here)
 
     def open(self) -> SampleDye:
         """Return the sample and dye with the task's parameters set.
@@ -114,11 +119,13 @@ class Task:
         Raises
         ------
         ParameterError
-            When a name, the loader or a parameter does not fit.
+            When a name, the loader or a parameter does not fit, or when this
+            process does not know what the batch's own process has registered.
         """
         from napari_exo2micro.core.pipeline import SampleDye
         from napari_exo2micro.core.raw import register_loader
 
+        refuse_unknown_here(self.registered)
         if self.loader is not None and self.loader_function is not None:
             register_loader(self.loader, self.loader_function)
         made = SampleDye(
@@ -263,7 +270,9 @@ def result_without_run(
         "scale_percentile_value": None,
         "manual_scale": manual_scale,
         "scale": None,
+        "scales": {},
         "registration": {},
+        "verdicts": {},
         "warnings": [],
         "outputs": [],
         "seconds": 0.0,

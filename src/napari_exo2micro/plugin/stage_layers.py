@@ -16,12 +16,13 @@ from napari_exo2micro.core.coverage import mapped_frame
 from napari_exo2micro.core.lazy_images import pyramid, scaled_pyramid
 from napari_exo2micro.core.provenance import Provenance
 from napari_exo2micro.core.result_sets import StageResults
-from napari_exo2micro.core.stages import STAGES
+from napari_exo2micro.core.stages import LAST_BUILT_IN, STAGES
 from napari_exo2micro.core.transforms import Transform
 from napari_exo2micro.plugin.layers import KEY, LayerSpec, image_spec
 
 __all__ = ["checkpoint_spec", "facts", "role_of", "stage_specs", "world_offset"]
 
+_TOP_SIDE = 2048  # px, of the smallest level of labels
 _NAMES = {
     "post": "post-stain",
     "pre": "pre-stain",
@@ -76,7 +77,8 @@ def role_of(stage: int, name: str) -> str:
         return name
     if stage in (2, 3):
         return f"aligned {stage}" if name == "pre" else f"aligned {stage} {name}"
-    return name.replace("_", " ")
+    words = name.replace("_", " ")
+    return words if stage <= LAST_BUILT_IN else f"stage {stage} {words}"
 
 
 def checkpoint_spec(
@@ -104,6 +106,10 @@ def checkpoint_spec(
     known |= {"stage": stage, "checkpoint": name}
     role = role_of(stage, name)
     title = _NAMES.get(role, role)
+    if stage > LAST_BUILT_IN and stage in STAGES:
+        title = f"{STAGES[stage].title}, {name.replace('_', ' ')}"
+        if name in STAGES[stage].labels:
+            return _labels_spec(found, role, title, known, visible=visible)
     return image_spec(
         pyramid(found.image),
         role,
@@ -112,6 +118,24 @@ def checkpoint_spec(
         offset=world_offset(found.provenance),
         visible=visible,
     )
+
+
+def _labels_spec(
+    found: Checkpoint, role: str, title: str, known: Mapping[str, Any], *, visible: bool
+) -> LayerSpec:
+    """Return numbers of objects in colours; smaller levels are every n-th pixel."""
+    full = np.asanyarray(found.image.level(0))
+    levels = [full]
+    while max(levels[-1].shape) > _TOP_SIDE:
+        levels.append(levels[-1][::2, ::2])
+    options: dict[str, Any] = {
+        "name": f"{known['sample']} {known['dye']}: {title}",
+        "translate": world_offset(found.provenance),
+        "visible": visible,
+        "multiscale": len(levels) > 1,
+        "metadata": {KEY: {**known, "role": role}},
+    }
+    return LayerSpec(levels if len(levels) > 1 else full, options, "labels")
 
 
 def stage_specs(task: StageResults, stage: int) -> list[LayerSpec]:

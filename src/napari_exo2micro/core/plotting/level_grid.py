@@ -15,7 +15,7 @@ from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from napari_exo2micro.core.plotting.inputs import rebinning_matrix, upper_level
-from napari_exo2micro.core.plotting.style import SCALE_COLOURS
+from napari_exo2micro.core.plotting.style import scale_colour
 from napari_exo2micro.core.statistics import PairStatistics
 
 __all__ = [
@@ -203,7 +203,7 @@ def mark_scale(drawn: Figure | Axes, scale: float) -> list[Artist]:
     return [
         *axes.plot(
             *line,
-            color=SCALE_COLOURS["manual"],
+            color=scale_colour("manual"),
             linewidth=2.0,
             linestyle=(0, (4, 2)),
             path_effects=[withStroke(linewidth=4.0, foreground="white")],

@@ -10,7 +10,8 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.font_manager import FontProperties, findfont, get_font
 
 from napari_exo2micro.core.display import DIFFERENCE_STOPS
-from napari_exo2micro.core.photometry import ScaleEstimate
+from napari_exo2micro.core.scale_estimate import ScaleEstimate
+from napari_exo2micro.core.scale_methods import SCALE_METHODS
 
 __all__ = [
     "ALL_COLOUR",
@@ -24,7 +25,6 @@ __all__ = [
     "POST_COLOUR",
     "PRE_COLOUR",
     "RAW_PRE_COLOUR",
-    "SCALE_COLOURS",
     "SMALL",
     "TITLE",
     "WARNING_COLOUR",
@@ -54,13 +54,6 @@ MUTED: Final = "#555555"
 GRID_COLOUR: Final = "#dddddd"
 NO_DATA_COLOUR: Final = "#ffffff"
 
-SCALE_COLOURS: Final[dict[str, str]] = {
-    "moffat": "#00cc88",
-    "percentile": "#ff9933",
-    "manual": "#ff3366",
-}
-"""Colour of the line of each scale, by method."""
-
 _OTHER_SCALES: Final = ("#3366ff", "#9955cc", "#008b9a", "#886622")
 
 DIFFERENCE_COLOURS: Final = LinearSegmentedColormap.from_list(
@@ -75,14 +68,17 @@ _FONT: Final = FontProperties(family="DejaVu Sans")
 
 def scale_colour(method: str, index: int = 0) -> str:
     """Return the colour of a scale's line; `index` tells other methods apart."""
-    return SCALE_COLOURS.get(method, _OTHER_SCALES[index % len(_OTHER_SCALES)])
+    known = SCALE_METHODS.get(method)
+    own = known.colour if known else ""
+    return own or _OTHER_SCALES[index % len(_OTHER_SCALES)]
 
 
 def method_words(method: str, percentile: float | None = None) -> str:
     """Return a scale method in words for a legend."""
     if percentile is not None:
         return f"Percentile {percentile:g}"
-    return "By hand" if method == "manual" else method.replace("_", " ").capitalize()
+    known = SCALE_METHODS.get(method)
+    return known.legend if known else method.replace("_", " ").capitalize()
 
 
 def scale_words(estimate: ScaleEstimate) -> str:

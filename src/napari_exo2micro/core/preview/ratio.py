@@ -12,6 +12,7 @@ from napari_exo2micro.core.pair_statistics import PairStatistics
 from napari_exo2micro.core.preview.scale import ScalePreview
 from napari_exo2micro.core.preview.source import PreviewSource, Same
 from napari_exo2micro.core.scale_estimate import ScaleEstimate
+from napari_exo2micro.core.scale_methods import DEFAULT_SCALE, SCALE_METHODS
 
 __all__ = ["RatioCurve", "ScaleLine", "ratio_curve"]
 
@@ -20,7 +21,6 @@ _BINS = 120
 _EDGES = np.linspace(-2.0, 2.0, 2001)
 _LOWEST, _HIGHEST = 0.01, 0.97
 _ROOM = 0.15
-_ORDER = ("moffat", "percentile", "manual")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class ScaleLine:
     Attributes
     ----------
     method : str
-        ``'moffat'``, ``'percentile'`` or ``'manual'``.
+        A name in `SCALE_METHODS`.
     scale : float
         Its value.
     colour : str
@@ -85,11 +85,12 @@ def ratio_curve(source: PreviewSource, found: ScalePreview) -> RatioCurve | None
         return None
     from napari_exo2micro.core.plotting.style import scale_colour
 
+    order = list(SCALE_METHODS)
     counted = source.keep("ratio", Same(statistics), lambda: _count(statistics))
     lines = tuple(
         ScaleLine(method, scale.scale, scale_colour(method), _words(scale))
         for method, scale in sorted(
-            found.scales.items(), key=lambda item: _ORDER.index(item[0])
+            found.scales.items(), key=lambda item: order.index(item[0])
         )
     )
     fine, low, high = counted
@@ -106,7 +107,8 @@ def ratio_curve(source: PreviewSource, found: ScalePreview) -> RatioCurve | None
 def _words(scale: ScaleEstimate) -> str:
     if scale.percentile is not None:
         return f"{scale.percentile:g} %"
-    return "by hand" if scale.method == "manual" else "Moffat"
+    method = SCALE_METHODS[scale.method]
+    return "Moffat" if method.name == DEFAULT_SCALE else method.title
 
 
 def _count(statistics: PairStatistics) -> tuple[NDArray[np.float64], float, float]:

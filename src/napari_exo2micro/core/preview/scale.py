@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,17 +21,19 @@ from napari_exo2micro.core.errors import (
     ParameterError,
     RegistrationError,
 )
+from napari_exo2micro.core.json_files import read_json
 from napari_exo2micro.core.monitor import Monitor
 from napari_exo2micro.core.pair_statistics import PairStatistics, load_statistics
-from napari_exo2micro.core.photometry import (
-    ScaleEstimate,
-    manual_scale,
-    scale_at_percentile,
-)
 from napari_exo2micro.core.preview.overlay import OverlayPreview
 from napari_exo2micro.core.preview.reduced import ReducedImage
 from napari_exo2micro.core.preview.sampling import WHOLE_PIXELS
 from napari_exo2micro.core.preview.source import PreviewSource, Same
+from napari_exo2micro.core.scale_estimate import ScaleEstimate
+from napari_exo2micro.core.scale_methods import (
+    DEFAULT_SCALE,
+    SCALE_METHODS,
+    scales_asked_for,
+)
 from napari_exo2micro.core.transforms import Transform
 
 if TYPE_CHECKING:
@@ -53,8 +54,8 @@ class ScalePreview(OverlayPreview):
         What the scales are counted on: the stored statistics of stage 4, all pixels
         of a small pair, or windows at full resolution from all over a large one.
     scales : dict of ScaleEstimate
-        Under ``'moffat'`` and, where they were asked for, ``'percentile'`` and
-        ``'manual'``.
+        Under ``'moffat'`` and, where they were asked for, under the names of the
+        other methods.
     statistics : PairStatistics or None
         What they were estimated from.
     """
@@ -139,8 +140,10 @@ def preview_scale(
     problem = "the images hardly overlap: no scale can be had; check the registration"
     basis: Basis = "stage 4"
     try:
-        if isinstance(chosen["manual_scale"], float):
-            scales["manual"] = manual_scale(chosen["manual_scale"])
+        methods = scales_asked_for(chosen)
+        if "manual" in methods:  # it needs nothing that can fail
+            value = chosen[methods.pop("manual").parameter]
+            scales["manual"] = SCALE_METHODS["manual"].estimate(None, value)
         if statistics is None:
             width, height = source.post_frame[2:]
             basis = "every pixel" if width * height <= WHOLE_PIXELS else "sample"
@@ -149,11 +152,11 @@ def preview_scale(
             )
         monitor.report(0.6, "estimating the scale")
         if statistics is not None:
-            if chosen["scale_percentile"] is not None:
-                scales["percentile"] = scale_at_percentile(
-                    statistics, chosen["scale_percentile"]
-                )
-            scales["moffat"] = source.moffat(
+            for name, method in methods.items():
+                if name != DEFAULT_SCALE:
+                    value = chosen.get(method.parameter)
+                    scales[name] = method.estimate(statistics, value)
+            scales[DEFAULT_SCALE] = source.moffat(
                 statistics, offset_correction=bool(chosen["offset_correction"])
             )
     except (RegistrationError, ParameterError) as error:
@@ -193,7 +196,7 @@ def stored_statistics(task: SampleDye, source: PreviewSource) -> PairStatistics 
     folder = task._check_path("04_difference_record").parent
     for path in sorted(folder.glob("04_difference_record*.json")):
         try:
-            record = json.loads(path.read_text(encoding="utf-8"))
+            record = read_json(path)
         except (OSError, ValueError):
             continue
         if not isinstance(record, dict) or record.get("inputs") != inputs:

@@ -12,6 +12,8 @@ from qtpy.QtCore import QObject, Signal
 from napari_exo2micro.core.defaults import PARAMETER_REGISTRY
 from napari_exo2micro.core.monitor import Monitor
 from napari_exo2micro.core.parameter import ParameterValue
+from napari_exo2micro.core.scale_methods import scales_asked_for
+from napari_exo2micro.core.stages import LAST_BUILT_IN, STAGES
 from napari_exo2micro.core.value_text import value_words
 from napari_exo2micro.plugin.inspection.side_by_side import SideBySide
 from napari_exo2micro.plugin.layers import (
@@ -35,7 +37,6 @@ OVERLAY: Final = "overlay"
 _ROLE: Final = "compare "
 #: How much of a field of the grid the post-stain image takes.
 _FILLED: Final = 0.95
-_KINDS: Final = {"manual_scale": "manual", "scale_percentile": "percentile"}
 
 
 def picture_specs(
@@ -74,11 +75,16 @@ def picture_specs(
 def _difference(task: SampleDye, name: str) -> list[LayerSpec]:
     from napari_exo2micro.plugin.stage_layers import checkpoint_spec, difference_names
 
-    names = difference_names(task)
-    kind = _KINDS.get(name, "")
-    own = [one for one in names if kind and kind in one] or list(names)
-    found = task.checkpoint(4, own[0]) if own else None
-    return [] if found is None else [checkpoint_spec(found, 4, own[0], task=task)]
+    stage = PARAMETER_REGISTRY[name].stage
+    if stage > LAST_BUILT_IN:  # the difference is the same for all values
+        wanted = STAGES[stage].checkpoints[0]
+    else:
+        stage, names = LAST_BUILT_IN, difference_names(task)
+        asked = scales_asked_for(task.params).values()
+        own = (m.image_name(task.params) for m in asked if m.parameter == name)
+        wanted = next((one for one in own if one in names), next(iter(names), ""))
+    found = task.checkpoint(stage, wanted) if wanted else None
+    return [] if found is None else [checkpoint_spec(found, stage, wanted, task=task)]
 
 
 def _overlay(task: SampleDye) -> list[LayerSpec]:

@@ -9,6 +9,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from napari_exo2micro.core.defaults import PARAMETER_REGISTRY
+from napari_exo2micro.core.scale_methods import further_scales, scale_title
 from napari_exo2micro.core.stages import STAGES
 from napari_exo2micro.plugin.forms.parameter_form import ParameterForm
 from napari_exo2micro.plugin.forms.parameter_row import capitalised, with_titles
@@ -27,7 +28,6 @@ __all__ = ["StageForm"]
 
 _ICON = 16
 _ALARMS = {"fell_back": "warning", "failed": "error", "stale": "warning"}
-_KINDS = {"moffat": "Moffat fit", "manual": "by hand"}
 
 
 class StageForm(QWidget):
@@ -152,7 +152,7 @@ def _result_words(stage: int, result: Mapping[str, Any]) -> tuple[str, str]:
     scale = result.get("scale")
     if stage != 4 or not scale:
         return "", ""
-    kind = _KINDS.get(str(scale["kind"]), str(scale["kind"]))
+    kind = scale_title(str(scale["kind"]))
     error = f" ± {scale['uncertainty']:.1g}" if scale.get("uncertainty") else ""
     lines = [f"Scale: {scale['value']:.5g}{error} ({kind})"]
     if scale.get("offset"):
@@ -161,4 +161,5 @@ def _result_words(stage: int, result: Mapping[str, Any]) -> tuple[str, str]:
         lines.append(f"{result['scale_percentile_value']:.5g} at the percentile")
     if result.get("manual_scale") is not None:
         lines.append(f"{result['manual_scale']:.5g} by hand")
+    lines += [f"{value:.5g}: {title}" for title, value, _ in further_scales(result)]
     return "; ".join(lines), ""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from napari_exo2micro.core.preview import (
     BoundaryPreview,
     InteriorPreview,
     ScalePreview,
 )
 from napari_exo2micro.core.scale_estimate import ScaleEstimate
+from napari_exo2micro.core.scale_methods import DEFAULT_SCALE, SCALE_METHODS
 
 __all__ = ["preview_words"]
 
@@ -83,7 +82,7 @@ def _interior(found: InteriorPreview) -> str:
 
 def _scale(found: ScalePreview) -> str:
     scales = found.scales
-    words = [_one(scales[m]) for m in ("moffat", "percentile", "manual") if m in scales]
+    words = [_one(scales[method]) for method in SCALE_METHODS if method in scales]
     text = ", ".join(words)
     if found.verdict.state != "ok":
         start = "No scale" if found.verdict.state == "failed" else "A lesser scale"
@@ -94,9 +93,9 @@ def _scale(found: ScalePreview) -> str:
 
 def _one(scale: ScaleEstimate) -> str:
     """Return one scale with its error: ``Scale 1.3001 ± 0.0004 (Moffat fit)``."""
-    name: Any = {"moffat": "Moffat fit", "manual": "by hand"}.get(scale.method)
+    name = SCALE_METHODS[scale.method].title
     if scale.percentile is not None:
-        name = f"percentile {scale.percentile:g}"
+        name += f" {scale.percentile:g}"
     error = f" ± {scale.uncertainty:.1g}" if scale.uncertainty else ""
-    words = f"{scale.scale:.5g}{error} ({name or scale.method})"
-    return f"Scale {words}" if scale.method == "moffat" else words
+    words = f"{scale.scale:.5g}{error} ({name})"
+    return f"Scale {words}" if scale.method == DEFAULT_SCALE else words

@@ -23,6 +23,7 @@ from napari_exo2micro.core.preview import (
     stored_statistics,
 )
 from napari_exo2micro.core.preview.ratio import RatioCurve, ratio_curve
+from napari_exo2micro.core.scale_methods import DEFAULT_SCALE, SCALE_METHODS
 from napari_exo2micro.core.transforms import Transform
 from napari_exo2micro.plugin.layers import LayerSpec
 from napari_exo2micro.plugin.preview.preview_layers import (
@@ -135,8 +136,8 @@ def make_preview(
 
 def _shown_scale(found: ScalePreview, wanted: str) -> str:
     """Return whose difference is shown: by hand before percentile before Moffat."""
-    known = (name for name in (wanted, "manual", "percentile") if name in found.scales)
-    return next(known, "moffat")
+    order = (wanted, "manual", "percentile", *reversed(list(SCALE_METHODS)))
+    return next((n for n in order if n in found.scales), DEFAULT_SCALE)
 
 
 def _boundary_transform(

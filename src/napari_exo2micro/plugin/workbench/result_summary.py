@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 from napari_exo2micro.core.errors import Exo2MicroError
 from napari_exo2micro.core.monitor import Monitor
+from napari_exo2micro.core.scale_methods import further_scales, scale_title
 from napari_exo2micro.core.stage_states import stages_done
 from napari_exo2micro.core.stages import STAGES
 from napari_exo2micro.plugin.forms.parameter_row import with_titles
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from napari_exo2micro.core.raw.pairs import PairFiles
 
 __all__ = ["ResultSummary", "summary_words"]
-
-_SCALES = {"moffat": "Moffat fit", "manual": "by hand"}
 
 
 def summary_words(result: Mapping[str, Any] | None, done: int) -> str:
@@ -65,9 +64,11 @@ def _figures(result: Mapping[str, Any]) -> Iterator[str]:
         kind = str(scale.get("kind", ""))
         words = f"scale {result['scale_estimate']:.5g}"
         words += f" ± {error:.1g}" if error else ""
-        yield f"{words} ({_SCALES.get(kind, kind)})"
+        yield f"{words} ({scale_title(kind)})"
     if result.get("manual_scale") is not None:
         yield f"by hand {result['manual_scale']:.5g}"
+    for title, value, _ in further_scales(result):
+        yield f"{title} {value:.5g}"
     registration = result.get("registration", {})
     for number in sorted(registration, reverse=True):
         accuracy = registration[number]["numbers"].get("accuracy_px")
