@@ -22,6 +22,7 @@ extensions = [
     "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
     "sphinx_design",
+    "diagnostic_examples",
     "parameter_table",
 ]
 exclude_patterns = ["_build", "site"]
@@ -36,6 +37,9 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "none"
 napoleon_google_docstring = False
 napoleon_use_rtype = False
+napoleon_use_ivar = True
+# `Name` in a docstring links to what it names.
+default_role = "py:obj"
 
 html_theme = "pydata_sphinx_theme"
 html_title = "napari-exo2micro"
