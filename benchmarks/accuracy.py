@@ -3,6 +3,7 @@
     python benchmarks/accuracy.py                 # 24 + 40 + 6 pairs, tables
     python benchmarks/accuracy.py range           # the documented range only
     python benchmarks/accuracy.py difficult deformed
+    python benchmarks/accuracy.py --save          # and keeps them in results
 
 Errors are distances in px between the true and the found position of points on
 the section, over every pair. 'off but ok' counts pairs that are off by more than
@@ -11,7 +12,6 @@ the section, over every pair. 'off but ok' counts pairs that are off by more tha
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
 import time
@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 from pairs import PairSpec, deformed_pairs, difficult_pairs, documented_range_pairs
+from tables import Table, parser_of, save
 
 from napari_exo2micro.core.errors import DataWarning, Exo2MicroError
 from napari_exo2micro.core.pipeline import SampleDye
@@ -32,6 +33,22 @@ FAMILIES = {
     "difficult": difficult_pairs,
     "deformed": deformed_pairs,
 }
+
+
+TITLES = {
+    "range": "documented range (20 degrees, 0.85-1.15, 170 px)",
+    "difficult": "one difficulty each",
+    "deformed": "bent by 2-5 px (not corrected)",
+}
+COLUMNS = (
+    "pairs",
+    "right (below 1 px)",
+    "median",
+    "worst pair, 95th percentile",
+    "stage 2 alone, worst pair",
+    "scale: median, worst error",
+    "off by > 2 px but `ok`",
+)
 
 
 @dataclass(frozen=True)
@@ -145,14 +162,34 @@ def summarise(family: str, rows: list[Row]) -> bool:
     return held
 
 
+def cells_of(family: str, rows: list[Row]) -> list[str]:
+    """Return the row of a family in the table that is kept."""
+    median = np.array([row.median for row in rows])
+    scale = np.abs([row.scale_error for row in rows])
+    lying = sum(row.median > 2 and row.status == "complete" for row in rows)
+    degraded = sum(row.status != "complete" for row in rows)
+    bent = family == "deformed"
+    middle = f"{np.median(median):.3f}"
+    return [
+        f"{len(rows)}, {TITLES[family]}",
+        "-" if bent else str(int((median < 1).sum())),
+        f"{median.min():.1f}-{median.max():.1f}" if bent else middle,
+        f"{max(row.p95 for row in rows):.3f}",
+        "-" if bent else f"{max(row.stage_2 for row in rows):.2f}",
+        "-" if bent else f"{np.median(scale):.3f} %, {scale.max():.3f} %",
+        f"{lying}: all `degraded`" if degraded == len(rows) else str(lying),
+    ]
+
+
 def main() -> int:
     """Measure the families that were asked for."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = parser_of(__doc__)
     parser.add_argument("families", nargs="*", choices=[*FAMILIES, []], default=[])
     parser.add_argument("--only", help="part of a pair's name")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore", DataWarning)
     held = True
+    kept: list[list[str]] = []
     for family in arguments.families or FAMILIES:
         rows = []
         for spec in FAMILIES[family]():
@@ -163,6 +200,13 @@ def main() -> int:
             print_rows(rows[-1:], heading=len(rows) == 1)
         if rows:
             held &= summarise(family, rows)
+            kept.append(cells_of(family, rows))
+    print()
+    table = Table(*COLUMNS)
+    for cells in kept:
+        table.add(*cells)
+    if arguments.save:
+        save("accuracy", table, "Distances in px.")
     return 0 if held else 1
 
 

@@ -13,7 +13,6 @@ runs all. Pairs and results are removed afterwards.
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import sys
@@ -21,6 +20,8 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+from tables import Table, parser_of, save
 
 from napari_exo2micro.core.batch import run_batch, summarise_batch
 from napari_exo2micro.core.simulate import write_large_pair
@@ -54,8 +55,8 @@ def make_pairs(folder: Path, shape: tuple[int, int]) -> None:
             os.link(path, sample / path.name.replace("S0", sample.name))
 
 
-def measure(kind: str, folder: Path, workers: int) -> tuple[float, str]:
-    """Run the batch in one way; seconds, and a line of the table."""
+def measure(kind: str, folder: Path, workers: int) -> tuple[float, list[str]]:
+    """Run the batch in one way; seconds, and the rest of a row of the table."""
     out = folder / f"out-{kind}"
     start = time.perf_counter()
     results = run_batch(
@@ -76,12 +77,12 @@ def measure(kind: str, folder: Path, workers: int) -> tuple[float, str]:
         after = [result["memory"]["after"] for result in results]
         grown = f"{(after[-1] - after[1]) / 1e6:+.0f} MB"
     words = summarise_batch(results).sentence()
-    return seconds, f"{own / len(results):8.1f} {cost:9.2f} {grown:>10}   {words}"
+    return seconds, [f"{own / len(results):.1f}", f"{cost:.3f}", grown, words]
 
 
 def main() -> int:
     """Measure every way that was asked for."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = parser_of(__doc__)
     parser.add_argument("size", nargs="?", default="5000x6000")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--kinds", nargs="*", default=list(KINDS), choices=list(KINDS))
@@ -92,15 +93,24 @@ def main() -> int:
     try:
         make_pairs(folder / "raw", (rows, columns))
         print(f"{N_TASKS} pairs of {rows} x {columns}, {arguments.workers} workers")
-        print(
-            "      way  seconds  faster  a task, s  cost, s  memory grew   result",
-            flush=True,
+        table = Table(
+            "way",
+            "seconds",
+            "times faster",
+            "a task, s",
+            "cost of starting one, s",
+            "memory grew",
+            "result",
         )
         for kind in arguments.kinds:
-            seconds, line = measure(kind, folder, arguments.workers)
+            seconds, cells = measure(kind, folder, arguments.workers)
             first = first or seconds
-            print(
-                f"{kind:>10} {seconds:7.1f} {first / seconds:7.2f} {line}", flush=True
+            table.add(kind, f"{seconds:.1f}", f"{first / seconds:.2f}", *cells)
+        if arguments.save:
+            save(
+                "batch",
+                table,
+                f"{N_TASKS} pairs of {rows} x {columns}, {arguments.workers} workers.",
             )
     finally:
         shutil.rmtree(folder, ignore_errors=True)

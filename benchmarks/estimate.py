@@ -11,7 +11,6 @@ are removed afterwards.
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import subprocess
 import sys
@@ -20,7 +19,9 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 from size import private_memory
+from tables import Table, parser_of, save
 
 from napari_exo2micro.core.resources import estimate_task
 from napari_exo2micro.core.simulate import write_large_pair
@@ -60,9 +61,14 @@ def on_disk(folder: Path) -> int:
 
 
 def compare(
-    shape: tuple[int, int], dtype: str, channels: str | None, form: str, pad: int
+    table: Table,
+    shape: tuple[int, int],
+    dtype: str,
+    channels: str | None,
+    form: str,
+    pad: int,
 ) -> float:
-    """Run one pair, print a line and return the larger of both factors."""
+    """Run one pair, add it to the table and return the larger of both factors."""
     folder = Path(tempfile.mkdtemp(prefix="exo2micro-"))
     try:
         write_large_pair(
@@ -102,32 +108,39 @@ def compare(
         max(a, b) / max(min(a, b), 1)
         for a, b in ((estimate.memory, memory), (estimate.disk, disk))
     ]
-    size = f"{shape[0]} x {shape[1]}"
-    print(
-        f"{size:>14} {dtype:>7} {form:>5} {pad:>5} | "
-        f"{estimate.memory / 1e6:6.0f} {memory / 1e6:6.0f} {factors[0]:5.2f} | "
-        f"{estimate.disk / 1e6:6.0f} {disk / 1e6:6.0f} {factors[1]:5.2f}",
-        flush=True,
+    pixels = f"{8 * np.dtype(dtype).itemsize} bit{' RGB' if channels else ''}"
+    table.add(
+        f"{shape[0]} x {shape[1]}",
+        f"{pixels}, {'TIFF' if form == 'tiff' else form}, {pad}",
+        f"{estimate.memory / 1e6:.0f}, {memory / 1e6:.0f}",
+        f"{factors[0]:.2f}",
+        f"{estimate.disk / 1e6:.0f}, {disk / 1e6:.0f}",
+        f"{factors[1]:.2f}",
     )
     return max(factors)
 
 
 def main() -> int:
     """Compare the sizes that were asked for; 1 when one is off by too much."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = parser_of(__doc__)
     parser.add_argument("sizes", nargs="*", default=SIZES)
     arguments = parser.parse_args()
-    print("                                    | memory, MB          | disk, MB")
-    print(
-        "          size  pixels files   pad | needed   took  factor | needed  took "
-        "factor"
+    table = Table(
+        "pair",
+        "pixels, files, `pad`",
+        "memory: needed, took, MB",
+        "factor",
+        "disk: needed, took, MB",
+        "factor",
     )
     worst = 0.0
     for size in arguments.sizes:
         rows, columns = (int(part) for part in size.split("x"))
         for kind in KINDS:
-            worst = max(worst, compare((rows, columns), *kind))
+            worst = max(worst, compare(table, (rows, columns), *kind))
     print(f"off by a factor of {worst:.2f} at most; {LARGEST_FACTOR} is allowed")
+    if arguments.save:
+        save("estimate", table)
     return int(worst > LARGEST_FACTOR)
 
 

@@ -12,7 +12,6 @@ error that says so. A table tells how often each of this held.
 
 from __future__ import annotations
 
-import argparse
 import os
 import random
 import shutil
@@ -22,6 +21,8 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
+
+from tables import Table, parser_of, save
 
 from napari_exo2micro.core.pipeline import SampleDye
 from napari_exo2micro.core.simulate import simulate_section, write_pair
@@ -138,12 +139,12 @@ def may_mount(folder: Path) -> bool:
     return True
 
 
-def report(title: str, found: list[tuple[str, list[str]]]) -> int:
-    """Print a line of the table and what did not hold; return how often."""
+def report(table: Table, title: str, found: list[tuple[str, list[str]]]) -> int:
+    """Add a line of the table and what did not hold; return how often."""
     failed = [wrong for _, wrong in found if wrong]
     places = Counter(where for where, _ in found)
     words = ", ".join(f"{n} {where}" for where, n in sorted(places.items()))
-    print(f"{title:<12} {len(found):5} {len(found) - len(failed):6}   {words}")
+    table.add(title, str(len(found)), str(len(found) - len(failed)), words)
     for wrong in failed:
         print(f"  {wrong}")
     return len(failed)
@@ -151,7 +152,7 @@ def report(title: str, found: list[tuple[str, list[str]]]) -> int:
 
 def main() -> int:
     """Do what was asked for; 1 when something did not hold."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = parser_of(__doc__)
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--disks", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
@@ -171,13 +172,13 @@ def main() -> int:
         expected = files_of(folder / "straight")
         size = sum(len(content) for content in expected.values())
         print(f"a run takes {whole:.1f} s and {size / 1e6:.0f} MB")
-        print(f"{'fault':<12} {'times':>5} {'held':>6}   where it struck", flush=True)
+        table = Table("fault", "times", "held", "where it struck")
         if arguments.kills:
             kills = [
                 kill_once(folder, chance.uniform(0.0, whole), expected)
                 for _ in range(arguments.kills)
             ]
-            n_failed += report("killed", kills)
+            n_failed += report(table, "SIGKILL", kills)
         if arguments.disks and not may_mount(folder):
             print("full disk: this program may not mount a small disk, left out")
         elif arguments.disks:
@@ -185,7 +186,9 @@ def main() -> int:
                 fill_once(folder, round(size * chance.uniform(0.05, 0.95)), expected)
                 for _ in range(arguments.disks)
             ]
-            n_failed += report("full disk", fills)
+            n_failed += report(table, "disk full", fills)
+        if arguments.save:
+            save("faults", table)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return int(n_failed > 0)

@@ -16,17 +16,18 @@ window did not answer meanwhile.
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tables import Table, parser_of, save
 
 from napari_exo2micro.core.pipeline import SampleDye
 from napari_exo2micro.core.preview import (
@@ -75,20 +76,14 @@ def timed(work: Callable[[], Any]) -> tuple[Any, float]:
     return result, time.perf_counter() - start
 
 
-def line(cells: Iterable[str]) -> None:
-    """Print a row of the table."""
-    widths = (7, 28, 9, 9, 40)
-    print(" ".join(f"{c:<{w}}" for c, w in zip(cells, widths, strict=True)).rstrip())
-
-
-def measure(task: SampleDye, truth: Truth | None) -> None:
+def measure(task: SampleDye, truth: Truth | None) -> Table:
     """Print the table of one pair."""
     pad = int(str(task.params["pad"]))
     source, opened = timed(lambda: open_source(task))
     shape = source.post_image.shape
     print(f"{task.sample} {task.dye}, canvas {shape[1]} x {shape[0]} px; ", end="")
     print(f"opened in {opened:.2f} s")
-    line(("stage", "parameter", "first s", "changed s", "result"))
+    table = Table("stage", "parameter", "first, s", "changed, s", "result")
     start, refined = task.transform(2), task.transform(3)
     gain = truth.gain if truth else None
     has_counted = stored_statistics(task, source) is not None
@@ -122,7 +117,8 @@ def measure(task: SampleDye, truth: Truth | None) -> None:
                 for value in values
             ]
             middle = max(seconds) if len(seconds) < 3 else statistics.median(seconds)
-            line((str(stage), name, f"{first:.2f}", f"{middle:.3f}", words))
+            table.add(str(stage), name, f"{first:.2f}", f"{middle:.3f}", words)
+    return table
 
 
 def describe(transform: Transform, truth: Truth | None, pad: int) -> str:
@@ -170,7 +166,7 @@ class Beat:
         return worst
 
 
-def measure_viewer(task: SampleDye) -> None:
+def measure_viewer(task: SampleDye) -> Table:
     """Print the response times of a window."""
     import napari
     from qtpy.QtCore import QEventLoop, QTimer
@@ -214,7 +210,7 @@ def measure_viewer(task: SampleDye) -> None:
     job = session.show_results()
     wait(job.finished)
     print(f"{task.sample} {task.dye} in a window of 1500 x 950 px")
-    line(("stage", "parameter", "first s", "changed s", "longest pause of the window"))
+    table = Table("stage", "parameter", "first, s", "changed, s", "longest pause")
     for stage, changes in CHANGES.items():
         form = StageForm(session, stage)
         dock = viewer.window.add_dock_widget(form, area="right")
@@ -228,15 +224,22 @@ def measure_viewer(task: SampleDye) -> None:
             seconds = statistics.median(s for s, _ in times)
             words = f"{1000 * max(p for _, p in times):.0f} ms"
             words += f", at the first {1000 * first[1]:.0f} ms"
-            line((str(stage), name, f"{first[0]:.2f}", f"{seconds:.3f}", words))
+            table.add(str(stage), name, f"{first[0]:.2f}", f"{seconds:.3f}", words)
         viewer.window.remove_dock_widget(dock)
     session.close()
     viewer.close()
+    return table
+
+
+def keep(arguments: Namespace, table: Table) -> None:
+    """Keep a table when that was asked for."""
+    if arguments.save:
+        save("preview_viewer" if arguments.viewer else "preview", table)
 
 
 def main() -> int:
     """Measure the pair that was asked for."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = parser_of(__doc__)
     parser.add_argument("names", nargs="*", help="sample and dye")
     parser.add_argument("--raw-dir", default="raw")
     parser.add_argument("--output-dir", default="processed")
@@ -246,17 +249,18 @@ def main() -> int:
         sample, dye = arguments.names
         task = SampleDye(sample, dye, arguments.output_dir, arguments.raw_dir, "tiff")
         path = Path(arguments.raw_dir) / sample / f"{sample}_{dye}_truth.json"
-        if arguments.viewer:
-            measure_viewer(task)
-        else:
-            measure(task, read_truth(path) if path.is_file() else None)
+        truth = read_truth(path) if path.is_file() else None
+        keep(
+            arguments,
+            measure_viewer(task) if arguments.viewer else measure(task, truth),
+        )
         return 0
     with tempfile.TemporaryDirectory(prefix="exo2micro-") as folder:
         task, truth = simulated(Path(folder))
-        if arguments.viewer:
-            measure_viewer(task)
-        else:
-            measure(task, truth)
+        keep(
+            arguments,
+            measure_viewer(task) if arguments.viewer else measure(task, truth),
+        )
     return 0
 
 

@@ -8,12 +8,12 @@ The measured transforms come from features and tile-wise phase correlation
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
 import warnings
 
 import numpy as np
+from tables import Table, parser_of, save
 
 from napari_exo2micro.core.errors import DataWarning
 from napari_exo2micro.core.pipeline import SampleDye
@@ -29,9 +29,18 @@ MEASURED = {
 
 def main() -> int:
     """Measure both pairs."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = parser_of(__doc__)
     parser.add_argument("folder", help="the folder with the two samples")
-    raw_dir = parser.parse_args().folder
+    arguments = parser.parse_args()
+    raw_dir = arguments.folder
+    table = Table(
+        "pair",
+        "corners off the measured transform by",
+        "estimated accuracy",
+        "tiles",
+        "their residual",
+        "status",
+    )
     warnings.simplefilter("ignore", DataWarning)
     worst = 0.0
     for (sample, dye), matrix in MEASURED.items():
@@ -46,12 +55,17 @@ def main() -> int:
         errors = np.linalg.norm(found(corners) - measured(corners), axis=1)
         worst = max(worst, float(errors.max()))
         third = result["registration"][3]
-        print(
-            f"{sample:12} corners off by {np.round(errors, 2).tolist()} px; "
-            f"estimated accuracy {third['numbers'].get('accuracy_px', -1):.2f} px; "
-            f"{third['numbers']['n_tiles']:.0f} tiles, residual "
-            f"{third['numbers']['residual_median_px']:.2f} px; {result['status']}"
+        numbers = third["numbers"]
+        table.add(
+            f"{sample} / {dye}",
+            f"{errors.min():.2f}-{errors.max():.2f} px",
+            f"{numbers.get('accuracy_px', -1):.2f} px",
+            f"{numbers['n_tiles']:.0f}",
+            f"{numbers['residual_median_px']:.2f} px",
+            result["status"],
         )
+    if arguments.save:
+        save("real_pairs", table)
     return 0 if worst <= 1 else 1
 
 

@@ -12,7 +12,6 @@ the peak of private memory. Pairs and results are removed afterwards.
 
 from __future__ import annotations
 
-import argparse
 import json
 import resource
 import shutil
@@ -24,6 +23,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from tables import Table, parser_of, save
 
 from napari_exo2micro.core.simulate import (
     read_truth,
@@ -73,8 +73,8 @@ def run_limited(command: list[str]) -> tuple[float, float, float, str]:
     return seconds, resident / 1e9, peak / 1e9, output
 
 
-def measure(shape: tuple[int, int], folder: Path) -> None:
-    """Make a pair, run it and print a line."""
+def measure(shape: tuple[int, int], folder: Path) -> list[str]:
+    """Make a pair, run it, say how well it went and return a row of the table."""
     start = time.perf_counter()
     truth_path = write_large_pair(
         folder / "raw", "Rock", "DAPI", shape, channels="rgb", **SETTINGS
@@ -98,12 +98,15 @@ def measure(shape: tuple[int, int], folder: Path) -> None:
     except (ValueError, KeyError, OSError) as problem:
         words = f"failed: {problem!r} {output[-200:]}"
     megapixels = shape[0] * shape[1] / 1e6
-    print(
-        f"{shape[0]} x {shape[1]}: {seconds:7.1f} s, {seconds / megapixels:.3f} s/Mpx, "
-        f"peak {resident:.2f} GB of which private {private:.2f} GB; {words} "
-        f"(pair made in {made:.0f} s)",
-        flush=True,
-    )
+    size = f"{shape[0]} x {shape[1]}"
+    print(f"{size}: {words} (pair made in {made:.0f} s)", flush=True)
+    return [
+        size,
+        f"{seconds:.1f} s",
+        f"{seconds / megapixels:.3f} s",
+        f"{resident:.2f} GB",
+        f"{private:.2f} GB",
+    ]
 
 
 def transform_file(folder: Path) -> Path:
@@ -117,17 +120,23 @@ def transform_file(folder: Path) -> Path:
 
 def main() -> int:
     """Measure the sizes that were asked for."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = parser_of(__doc__)
     parser.add_argument("sizes", nargs="*", default=["5000x6000"])
     parser.add_argument("--folder", help="where the pairs are made; must not exist")
     arguments = parser.parse_args()
+    found = []
     for size in arguments.sizes:
         rows, columns = (int(part) for part in size.split("x"))
         folder = Path(arguments.folder or tempfile.mkdtemp(prefix="exo2micro-"))
         try:
-            measure((rows, columns), folder)
+            found.append(measure((rows, columns), folder))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+    table = Table("pair", "time", "a megapixel", "peak resident", "of which private")
+    for cells in found:
+        table.add(*cells)
+    if arguments.save:
+        save("size", table)
     return 0
 
 

@@ -132,7 +132,10 @@ def run_case(case: str, folder: Path) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """Read the command line and measure."""
+    from tables import Table, parser_of, save  # not in the time of the first case
+
+    parser = parser_of(__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--make", metavar="ROWSxCOLUMNS", help="make the pair first")
     parser.add_argument("--case", choices=CASES, help=argparse.SUPPRESS)
@@ -143,22 +146,29 @@ def main() -> None:
     if options.make:
         rows, columns = (int(side) for side in options.make.split("x"))
         make(options.folder, (rows, columns))
-    print("| opened | first | of which computing | again | private | resident |")
-    print("|---|---|---|---|---|---|")
+    table = Table(
+        "opened", "first", "of which computing", "again", "private", "resident"
+    )
     for case, title in CASES.items():
         command = [sys.executable, __file__, str(options.folder), "--case", case]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         lines = done.stdout.strip().splitlines()
         if done.returncode or not lines:
-            print(f"| {title} | failed: {done.stderr.strip()[-200:]} |||||")
+            table.add(title, "failed", "", "", "", "")
+            print(done.stderr.strip()[-200:])
             continue
         found = json.loads(lines[-1])
         again = f"{found['again']:.2f} s" if "again" in found else "-"
-        print(
-            f"| {title} | {found['first']:.2f} s | {found['busy']:.2f} s | {again} "
-            f"| {found['private']:+.0f} MB | {found['resident']:+.0f} MB |",
-            flush=True,
+        table.add(
+            title,
+            f"{found['first']:.2f} s",
+            f"{found['busy']:.2f} s",
+            again,
+            f"{found['private']:.0f} MB",
+            f"{found['resident']:.0f} MB",
         )
+    if options.save:
+        save("viewer", table)
 
 
 if __name__ == "__main__":

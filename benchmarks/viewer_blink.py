@@ -16,7 +16,6 @@ With `--cold` the files are put out of the system's memory before each zoom.
 
 from __future__ import annotations
 
-import argparse
 import gc
 import os
 import time
@@ -30,6 +29,7 @@ import napari
 import numpy as np
 from qtpy.QtCore import QEventLoop, Qt, QTimer
 from qtpy.QtWidgets import QComboBox, QSlider
+from tables import Table, parser_of, save
 
 from napari_exo2micro.core.lazy_images import LazyImage
 from napari_exo2micro.core.result_sets import read_result_sets
@@ -216,12 +216,16 @@ def drag_steps(dock: InspectionDock, n: int = 60) -> list[Callable[[], object]]:
     return [lambda v=v: slider.setValue(round(v * slider.maximum())) for v in way]
 
 
-def measure(viewer: napari.Viewer, dock: InspectionDock, cold: bool) -> bool:
-    """Print the table; return whether no pause was as long as the target."""
+def measure(
+    viewer: napari.Viewer, dock: InspectionDock, cold: bool
+) -> tuple[bool, dict[str, list[Pause]]]:
+    """Print the table; whether no pause was as long as the target, and the pauses."""
     watch = Watch(viewer)
     worst = 0.0
-    print("| what | zoom | longest pause, ms | busy | drawing | reading | clean-up |")
-    print("|---|---|---|---|---|---|---|")
+    pauses: dict[str, list[Pause]] = {}
+    table = Table(
+        "what", "zoom", "longest pause, ms", "busy", "drawing", "reading", "clean-up"
+    )
 
     def run(what: str, zoom: float | None, action: Callable[[], None]) -> None:
         nonlocal worst
@@ -232,11 +236,9 @@ def measure(viewer: napari.Viewer, dock: InspectionDock, cold: bool) -> bool:
         pause = watch.longest
         worst = max(worst, pause.total - pause.cleaning)
         shown = "all" if zoom is None else f"{zoom:.3g}"
-        print(
-            f"| {what} | {shown} | {pause.total:.0f} | {pause.busy:.0f} | "
-            f"{pause.drawing:.0f} | {pause.reading:.0f} | {pause.cleaning:.0f} |",
-            flush=True,
-        )
+        pauses.setdefault(what, []).append(pause)
+        parts = (pause.busy, pause.drawing, pause.reading, pause.cleaning)
+        table.add(what, shown, *(f"{one:.0f}" for one in (pause.total, *parts)))
 
     middle = viewer.scene.camera.center[-2:]
     for zoom in zooms(viewer):
@@ -265,17 +267,30 @@ def measure(viewer: napari.Viewer, dock: InspectionDock, cold: bool) -> bool:
     print(
         f"\nlongest without clean-up: {worst:.0f} ms, wanted below {TARGET_MS:.0f} ms"
     )
-    return worst < TARGET_MS
+    return worst < TARGET_MS, pauses
+
+
+def summary(pauses: dict[str, list[Pause]]) -> Table:
+    """Return the table over all zooms, without Python's memory clean-up."""
+    table = Table("what", "longest pause, by zoom, ms", "of it busy, ms")
+    for what, found in pauses.items():
+        totals = [pause.total - pause.cleaning for pause in found]
+        busy = [pause.busy for pause in found]
+        table.add(what, *(f"{min(v):.0f}-{max(v):.0f}" for v in (totals, busy)))
+    return table
 
 
 def main() -> None:
     """Read the command line and measure."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = parser_of(__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="results of one sample and dye")
     parser.add_argument("--cold", action="store_true", help="read from the disk")
     choice = parser.parse_args()
     viewer, dock = open_results(choice.folder)
-    good = measure(viewer, dock, choice.cold)
+    good, pauses = measure(viewer, dock, choice.cold)
+    table = summary(pauses)
+    if choice.save:
+        save("viewer_blink", table)
     dock.close_down()
     viewer.close()
     raise SystemExit(0 if good else 1)
