@@ -49,7 +49,6 @@ class BatchDock(BatchLayout):
         self._folder = RawFolder.of(session)
         self._run = BatchRun(session, self)
         self._seen: BatchRequest | None = None
-        self._needed: BatchRequest | None = None
         self._is_closed = self._was_docked = False
         self._pause = QTimer(self)
         self._pause.setSingleShot(True)
@@ -75,6 +74,9 @@ class BatchDock(BatchLayout):
         if problem:
             self.message.error(problem)
             return
+        if self._pause.isActive():  # something was changed just now
+            self._pause.stop()
+            self._look_at_disk()
         self._run.start(self._request(self.model.chosen), self.model.states)
 
     def open_result(self, pair: Pair | None) -> None:
@@ -187,7 +189,7 @@ class BatchDock(BatchLayout):
         )
 
     def _on_looked(self, found: FolderPairs) -> None:
-        if self._run.is_running or found.raw_dir != self._session.raw_dir:
+        if self._run.is_active or found.raw_dir != self._session.raw_dir:
             return
         self._found = found
         self.model.show_folder(found)
@@ -199,9 +201,9 @@ class BatchDock(BatchLayout):
 
     def _ask_disk(self) -> None:
         """Look at results and room on disk a moment after the last change."""
-        self._needed = None
-        self._pause.start()
-        self._update()
+        if not self._is_closed:
+            self._pause.start()
+            self._update()
 
     def _look_at_disk(self) -> None:
         if self._run.is_active or not self.model.present:
@@ -213,12 +215,11 @@ class BatchDock(BatchLayout):
             self._read_states()
         request = self._request(self.model.chosen)
         if request.pairs and not self.form.problem:
-            self._needed = request
             self._session.jobs.start(
                 check_request,
                 title="estimating memory and disk",
                 on_result=self._on_needs,
-                on_error=lambda text: self.say_needs(text, _TIGHT),
+                on_error=self._on_no_needs,
                 newest="batch needs",
                 show_progress=False,
                 request=request,
@@ -254,6 +255,9 @@ class BatchDock(BatchLayout):
             words.append(f"{of} cannot be estimated: {unknown[0]}.")
         is_fine = needs.level == "enough" and not unknown
         self.say_needs(" ".join(words), "" if is_fine else _TIGHT)
+
+    def _on_no_needs(self, text: str) -> None:
+        self.say_needs(text, _TIGHT)
 
     def _on_run_elsewhere(self, result: dict[str, Any]) -> None:
         """Look anew at the files when the workbench has run a pair."""
@@ -302,6 +306,7 @@ class BatchDock(BatchLayout):
         if not self._is_closed:
             self._is_closed = True
             self._pause.stop()
+            self._session.jobs.cancel("batch folder", "batch states", "batch needs")
             self._run.stop()
 
     def event(self, event: QEvent | None) -> bool:

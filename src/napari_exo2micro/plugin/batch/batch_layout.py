@@ -235,7 +235,7 @@ class BatchLayout(QWidget):
         inside.addWidget(self._bar)
         inside.addWidget(self._text)
         inside.addWidget(self.outcome, 2)
-        inside.addStretch(1)
+        inside.addStretch(0)  # what is left when all have their height
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 6, 6, 6)
         layout.addWidget(self.message)

@@ -26,7 +26,7 @@ __all__ = ["OutcomeList"]
 _MARKS = {
     "failed": "failed",
     "stopped": "skipped",
-    "skipped": "failed",
+    "skipped": "stale",
     "degraded": "fell_back",
 }
 _WORDS = {"skipped": "no files", "complete": "done"}

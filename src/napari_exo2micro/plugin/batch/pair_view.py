@@ -21,7 +21,7 @@ from napari_exo2micro.plugin.marks import state_icon
 
 __all__ = ["PairView"]
 
-_LEAST_COLUMN = 124
+_LEAST_COLUMN = 102
 _MOST_HEADER = 130
 _LEAST_HEIGHT = 150
 _GAP = 4
@@ -123,7 +123,8 @@ class PairView(QTableView):
         assert rows is not None
         assert columns is not None
         assert bar is not None
-        height = rows.length() + columns.sizeHint().height() + bar.sizeHint().height()
+        height = rows.length() + columns.sizeHint().height()
+        height += bar.sizeHint().height() + 2 * self.frameWidth() + _GAP
         self.setMinimumHeight(min(height, _LEAST_HEIGHT))
         self.setMaximumHeight(height)
 
