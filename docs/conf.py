@@ -23,6 +23,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx_design",
     "diagnostic_examples",
+    "module_list",
     "parameter_table",
 ]
 exclude_patterns = ["_build", "site"]
@@ -38,6 +39,8 @@ autodoc_typehints = "none"
 napoleon_google_docstring = False
 napoleon_use_rtype = False
 napoleon_use_ivar = True
+# Types are words: `shape` is not one of our names.
+napoleon_use_param = False
 # `Name` in a docstring links to what it names.
 default_role = "py:obj"
 

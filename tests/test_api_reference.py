@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pkgutil
 import re
 from collections import Counter
 from importlib import import_module
@@ -51,6 +52,7 @@ def test_the_index_lists_every_page() -> None:
 
 @pytest.mark.parametrize("name", core.__all__)
 def test_a_public_name_is_not_hidden_by_a_module(name: str) -> None:
-    for home in set(core._HOME.values()):
-        import_module(f"{core.__name__}.{home}")
+    # A module that is imported becomes an attribute of its package.
+    for module in pkgutil.iter_modules(core.__path__, f"{core.__name__}."):
+        import_module(module.name)
     assert not isinstance(getattr(core, name), ModuleType)
