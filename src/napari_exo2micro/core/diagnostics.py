@@ -14,7 +14,7 @@ from napari_exo2micro.core.diagnostic_table import BUILT_IN_DIAGNOSTICS, Diagnos
 from napari_exo2micro.core.errors import Exo2MicroError, OutputError, ParameterError
 from napari_exo2micro.core.plotting.notes import verdict_notes
 from napari_exo2micro.core.plotting.saving import save_figure, stamp_png
-from napari_exo2micro.core.rasters import ImageLike
+from napari_exo2micro.core.rasters import ImageLike, Raster
 from napari_exo2micro.core.registries import Registry
 
 __all__ = [
@@ -160,8 +160,10 @@ def draw_diagnostic(
         `coarse_transform`, `icp_transform`, `final_transform` (`Transform`, post
         to pre), `post_contour`, `pre_contour` ((N, 2) points x, y, px),
         `matches`, `tiles`, `aligned_stage` (int: the stage that `pre` is of, 2
-        or 3), `down_scale` (float) and `verdicts` (stage to `Verdict`). A narrow
-        place offers `narrow` (bool: a layout for it is wanted).
+        or 3), `down_scale` (float), `params` (all parameters by name) and
+        `verdicts` (stage to `Verdict`). A narrow place offers `narrow` (bool: a
+        layout for it is wanted). A function of somebody else gets images on disk as
+        memory maps, ndarrays that it cannot change.
     sample, dye : str
         For the title line.
     save_path : str or Path, optional
@@ -188,6 +190,8 @@ def draw_diagnostic(
     path = None if save_path is None else Path(save_path)
     own = {"sample": sample, "dye": dye, "save_path": path}
     accepted, anything = _parameters(diagnostic.function)
+    if diagnostic not in BUILT_IN_DIAGNOSTICS:
+        post, pre, context = _as_arrays(post, pre, context)
     keywords = {name: context[name] for name in accepted if name in context}
     keywords |= {k: v for k, v in own.items() if k in accepted or anything}
     if path is not None:
@@ -216,6 +220,18 @@ def draw_diagnostic(
             stamp_png(path, notes)
         _release(figure)
     return figure
+
+
+def _as_arrays(
+    post: ImageLike, pre: ImageLike, context: Mapping[str, Any]
+) -> tuple[Any, Any, dict[str, Any]]:
+    """Return images on disk as memory maps, with which a script can calculate."""
+
+    def as_array(value: Any) -> Any:
+        return value.level(0) if isinstance(value, Raster) else value
+
+    known = {name: as_array(value) for name, value in context.items()}
+    return as_array(post), as_array(pre), known
 
 
 def _parameters(function: Callable[..., Any]) -> tuple[list[str], bool]:
