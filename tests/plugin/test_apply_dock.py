@@ -353,3 +353,50 @@ def test_files_of_one_name_are_told_apart(dock, opened, tmp_path, pair):
     assert dock.alignment.currentText() == "file results/alignment.json (2)"
     chosen = dock.alignment.choice.alignment
     np.testing.assert_allclose(chosen.transform.matrix, transform.inverse().matrix)
+
+
+# Which image a layer lies on --------------------------------------------------------
+
+
+def lies_on(dock) -> str:
+    return "pre" if dock.findChild(QRadioButton, "from_pre").isChecked() else "post"
+
+
+def test_on_which_image_a_layer_lies_is_known_by_its_metadata(dock, opened, qtbot):
+    """A name says nothing: what was moved onto pre lies on pre, whatever its name."""
+    post_cells = opened.add_points([[300.0, 300.0]], name="cells")
+    on_pre = apply_to(dock, qtbot, post_cells, drawn_on="post")
+    on_pre.name = "aligned onto post"
+    (aligned,) = find_layers(opened, "aligned 3")
+    aligned.name = "moved onto pre"
+    (padded,) = find_layers(opened, "pre")
+    padded.name = "post"
+    dock.refresh()
+    for layer, side in (
+        (on_pre, "pre"),
+        (aligned, "post"),
+        (padded, "pre"),
+        (find_layers(opened, "difference")[0], "post"),
+    ):
+        dock.layer.choose(layer)
+        assert lies_on(dock) == side, layer.name
+
+
+def test_a_layer_is_moved_by_the_alignment_of_its_own_sample(dock, opened, qtbot):
+    header = about(find_layers(opened, "aligned 3")[0])["header"]
+    other = Alignment.from_header(header)
+    known = {
+        "role": "aligned 3",
+        "sample": "Other",
+        "dye": "DAPI",
+        "stage": 3,
+        "transform": other.transform.to_dict(),
+        "header": {},
+        "canvas_offset": (-60.0, -60.0),
+    }
+    opened.add_image(np.zeros((8, 8)), name="theirs", metadata={"exo2micro": known})
+    qtbot.waitUntil(lambda: dock.layer.findText("theirs") >= 0, timeout=LONG)
+    for layer in (opened.layers["theirs"], find_layers(opened, "pre")[0]):
+        dock.layer.choose(layer)
+        owner = about(layer)["sample"], about(layer)["dye"]
+        assert dock.alignment.choice.owner == owner

@@ -31,10 +31,13 @@ class AlignmentChoice:
         In words.
     alignment : Alignment or callable
         Or a function that reads it, to be called in a thread.
+    owner : tuple of str
+        Sample and dye; empty texts where they are not known.
     """
 
     title: str
     alignment: Alignment | Callable[[], Alignment]
+    owner: tuple[str, str] = ("", "")
 
 
 def alignments_in(viewer: ViewerModel) -> list[AlignmentChoice]:
@@ -59,7 +62,8 @@ def alignments_in(viewer: ViewerModel) -> list[AlignmentChoice]:
         except (CheckpointError, KeyError, TypeError, ValueError):
             continue
         key = (one.sample, one.dye, one.transform)
-        found.setdefault(key, AlignmentChoice(_title(one), one))
+        owner = (one.sample, one.dye)
+        found.setdefault(key, AlignmentChoice(_title(one), one, owner))
     return list(found.values())
 
 
@@ -122,6 +126,21 @@ class AlignmentChooser(QComboBox):
         first = self.count() - len(self._files)  # files stand last
         self.setCurrentIndex(first + list(self._files).index(path))
 
+    def prefer(self, sample: str, dye: str) -> None:
+        """Choose an alignment of a sample and dye, if there is one, not another's.
+
+        Parameters
+        ----------
+        sample, dye : str
+            Of the layer that is to be moved; empty if nobody knows.
+        """
+        owners = [choice.owner for choice in self._choices]
+        chosen = self.choice
+        if not sample or chosen is None or chosen.owner == (sample, dye):
+            return
+        if "" not in chosen.owner and (sample, dye) in owners:
+            self.setCurrentIndex(owners.index((sample, dye)))
+
     def refresh(self) -> None:
         """List anew."""
         before = self.currentText()
@@ -129,9 +148,11 @@ class AlignmentChooser(QComboBox):
         session = self._session
         if session.sample and session.dye:
             title = f"{session.sample} {session.dye}: result in the output folder"
-            self._choices.append(AlignmentChoice(title, _reader(session)))
+            owner = (session.sample, session.dye)
+            self._choices.append(AlignmentChoice(title, _reader(session), owner))
         self._choices += [
-            AlignmentChoice(_file_title(path), one) for path, one in self._files.items()
+            AlignmentChoice(_file_title(path), one, (one.sample, one.dye))
+            for path, one in self._files.items()
         ]
         self._choices = _told_apart(self._choices)
         self.blockSignals(True)

@@ -28,7 +28,13 @@ from napari_exo2micro.core.defaults import PARAMETER_REGISTRY
 from napari_exo2micro.core.errors import Exo2MicroError
 from napari_exo2micro.core.monitor import Monitor
 from napari_exo2micro.plugin.apply.alignment_chooser import AlignmentChooser
-from napari_exo2micro.plugin.apply.moved_layers import MOVABLE, move_layer, request_for
+from napari_exo2micro.plugin.apply.moved_layers import (
+    MOVABLE,
+    move_layer,
+    request_for,
+    side_of,
+)
+from napari_exo2micro.plugin.connections import Connections
 from napari_exo2micro.plugin.inspection.layer_pair import LayerChooser
 from napari_exo2micro.plugin.jobs import Job
 from napari_exo2micro.plugin.layers import LayerSpec, about, place_layers
@@ -67,9 +73,11 @@ class ApplyDock(QWidget):
         self._timer.setSingleShot(True)
         self._timer.setInterval(0)
         self._timer.timeout.connect(self.refresh)
-        for emitter in self._emitters():
-            emitter.connect(self._later)
-        self.session.source_changed.connect(self._later)
+        self._connections = Connections()
+        events = self.session.viewer.layers.events
+        for emitter in (events.inserted, events.removed, events.reordered):
+            self._connections.add(emitter, self._later)
+        self._connections.add(self.session.source_changed, self._later)
         self.refresh()
 
     def _make_fields(self) -> None:
@@ -211,12 +219,14 @@ class ApplyDock(QWidget):
     def _on_layer(self) -> None:
         """Guess which image a layer lies on, until a person says so."""
         layer = self.layer.layer
-        role = about(layer).get("role", "") if layer is not None else ""
-        if role:
-            on_pre = role in ("pre", "ring pre")
-            (self.from_pre if on_pre else self.from_post).setChecked(True)
+        side = side_of(layer) if layer is not None else ""
+        if side:
+            (self.from_pre if side == "pre" else self.from_post).setChecked(True)
         elif not self._told_direction:
             self.from_pre.setChecked(True)
+        if layer is not None:
+            known = about(layer)
+            self.alignment.prefer(known.get("sample", ""), known.get("dye", ""))
         self._show()
 
     def _on_direction(self) -> None:
@@ -310,10 +320,6 @@ class ApplyDock(QWidget):
 
     # Coming and going -------------------------------------------------------------
 
-    def _emitters(self) -> tuple[Any, ...]:
-        events = self.session.viewer.layers.events
-        return events.inserted, events.removed, events.reordered
-
     def _follow_names(self, layers: list[Layer]) -> None:
         for layer in self._named:
             layer.events.name.disconnect(self._later)
@@ -331,8 +337,7 @@ class ApplyDock(QWidget):
         self._is_closed = True
         self._timer.stop()
         self._on_stop()
-        for emitter in self._emitters():
-            emitter.disconnect(self._later)
+        self._connections.close()
         self._follow_names([])
 
     def event(self, event: QEvent | None) -> bool:

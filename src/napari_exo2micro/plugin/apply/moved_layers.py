@@ -15,9 +15,9 @@ from napari_exo2micro.core.errors import ParameterError
 from napari_exo2micro.core.monitor import Monitor
 from napari_exo2micro.core.moving import moved_image, moved_levels, outline_of
 from napari_exo2micro.core.transforms import Transform
-from napari_exo2micro.plugin.layers import KEY, LayerSpec
+from napari_exo2micro.plugin.layers import KEY, LayerSpec, about
 
-__all__ = ["MOVABLE", "MoveRequest", "move_layer", "request_for"]
+__all__ = ["MOVABLE", "MoveRequest", "move_layer", "request_for", "side_of"]
 
 MOVABLE = (Image, Labels, Points)
 
@@ -79,6 +79,29 @@ class MoveRequest:
     options: Mapping[str, Any]
     direction: Direction
     interpolation: str
+
+
+def side_of(layer: Layer) -> str:
+    """Return on which image a layer lies, by what its metadata say of it.
+
+    Parameters
+    ----------
+    layer : Layer
+        Any layer; its name does not matter.
+
+    Returns
+    -------
+    str
+        ``'pre'`` for the pre-stain image as it was taken and what was moved onto it;
+        ``'post'`` for all else of ours, the aligned images among it; empty for a
+        layer of a person's own.
+    """
+    known = about(layer)
+    if not known.get("role"):
+        return ""
+    if "direction" in known:
+        return "pre" if known["direction"] == "onto pre" else "post"
+    return "pre" if known["role"] == "pre" else "post"
 
 
 def request_for(
