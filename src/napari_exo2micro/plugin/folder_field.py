@@ -14,6 +14,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_exo2micro.plugin.plain_text import literal
 from napari_exo2micro.plugin.workbench.recent import recent, remember
 
 __all__ = ["FolderField", "as_path"]
@@ -95,7 +96,8 @@ class FolderField(QWidget):
             self._edit.setText("" if folder is None else str(folder))
         # The end of a path tells more than its beginning.
         self._edit.setCursorPosition(len(self._edit.text()))
-        self._line.setToolTip(f"{self._purpose}\n{folder or ''}".strip())
+        known = f"{self._purpose}\n{folder or ''}".strip()
+        self._line.setToolTip(literal(known))
 
     def choose(self, folder: Path) -> None:
         """Take a folder as if it had been typed."""
@@ -134,6 +136,6 @@ class FolderField(QWidget):
             for one in recent(self._kind):
                 self._line.addItem(one)
                 index = self._line.count() - 1
-                self._line.setItemData(index, one, Qt.ItemDataRole.ToolTipRole)
+                self._line.setItemData(index, literal(one), Qt.ItemDataRole.ToolTipRole)
             self._line.setCurrentIndex(-1)
             self._edit.setText(text)

@@ -11,13 +11,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from napari.utils.notifications import show_error
 from napari.utils.progress import cancelable_progress
 from qtpy.QtCore import QObject, Qt, QTimer, Signal
 
 from napari_exo2micro.core.errors import CancelledError, Exo2MicroError
 from napari_exo2micro.core.monitor import Monitor
 from napari_exo2micro.plugin.error_words import error_text
+from napari_exo2micro.plugin.plain_text import literal, notify_error
 
 __all__ = ["Job", "Jobs"]
 
@@ -69,6 +69,7 @@ class Job(QObject):
         show_progress: bool,
         on_error: Callable[[str], None] | None = None,
         on_end: Callable[[Job], None] | None = None,
+        keep_sent: bool = False,
     ) -> None:
         super().__init__()
         self.title = title
@@ -76,15 +77,18 @@ class Job(QObject):
         #: The job that it replaces, while it waits for its end.
         self.waits_for: Job | None = None
         self._on_error, self._on_end = on_error, on_end
+        self._keep_sent = keep_sent
         self._thread: threading.Thread | None = None
         self._cancel = threading.Event()
         self._closed = False
         self._last_fraction = -1.0
         self._last_text = ""
         self._is_showing = False
-        self._shown, self._shown_at = title, 0.0
+        self._shown, self._shown_at = literal(title), 0.0
         self._bar = (
-            cancelable_progress(total=100, desc=title) if show_progress else None
+            cancelable_progress(total=100, desc=literal(title))
+            if show_progress
+            else None
         )
         more: dict[str, Any] = {"monitor": self.monitor()}
         if "send" in inspect.signature(function).parameters:
@@ -187,7 +191,7 @@ class Job(QObject):
             self.progressed.emit(*value)
             self._show(*value)
         elif what == "sent":
-            if not self.is_cancelled:
+            if self._keep_sent or not self.is_cancelled:
                 self.sent.emit(value)
         else:
             self.is_running = False
@@ -207,8 +211,9 @@ class Job(QObject):
 
     def _tell(self, error: Exception) -> None:
         if not self.is_cancelled:
-            tell = show_error if self._on_error is None else self._on_error
-            tell(error_text(error, wanted=self.title))
+            text = error_text(error, wanted=self.title)
+            tell = notify_error if self._on_error is None else self._on_error
+            tell(text)
 
     def _show(self, fraction: float, text: str) -> None:
         """Show the progress in the activity dock.
@@ -216,7 +221,7 @@ class Job(QObject):
         napari handles all waiting events while it draws its bar, other progress of
         this job among them: that is left out, or each would be drawn in the last.
         """
-        words = f"{self.title}: {text}" if text else self.title
+        words = literal(f"{self.title}: {text}" if text else self.title)
         now = time.monotonic()
         is_news = words != self._shown or now - self._shown_at >= _BETWEEN_PICTURES
         if self._bar is None or self._is_showing or not is_news:
@@ -285,6 +290,7 @@ class Jobs(QObject):
         newest: str = "",
         exclusive: bool = False,
         show_progress: bool = True,
+        keep_sent: bool = False,
         **arguments: Any,
     ) -> Job:
         """Call ``function(monitor=..., **arguments)`` in a thread of its own.
@@ -314,6 +320,9 @@ class Jobs(QObject):
             It writes results; a second one is refused while it runs.
         show_progress : bool
             Whether it appears in napari's activity dock.
+        keep_sent : bool
+            Whether what the work sends is told after `cancel`, too: results that are
+            on disk by then.
 
         Raises
         ------
@@ -336,6 +345,7 @@ class Jobs(QObject):
             show_progress=show_progress,
             on_error=on_error,
             on_end=self._forget,
+            keep_sent=keep_sent,
         )
         for signal, slot in (
             (job.returned, on_result),

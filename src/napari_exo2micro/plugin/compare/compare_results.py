@@ -29,6 +29,7 @@ from napari_exo2micro.plugin.compare_request import Compared
 from napari_exo2micro.plugin.jobs import Job
 from napari_exo2micro.plugin.layers import LayerSpec
 from napari_exo2micro.plugin.message import MessageStrip
+from napari_exo2micro.plugin.plain_text import literal
 from napari_exo2micro.plugin.session import Session
 
 __all__ = ["CompareResults", "enable"]
@@ -331,7 +332,7 @@ def _load(
 def enable(button: QPushButton, problem: str, tip: str) -> None:
     """Enable a button when there is no problem, and say in its tooltip which."""
     button.setEnabled(not problem)
-    button.setToolTip(problem or tip)
+    button.setToolTip(literal(problem) or tip)
 
 
 def _button(name: str, text: str) -> QPushButton:

@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
 
 from napari_exo2micro.core.parameter import Parameter, ParameterValue
 from napari_exo2micro.core.value_text import value_words
+from napari_exo2micro.plugin.plain_text import literal
 
 if TYPE_CHECKING:
     from napari_exo2micro.core.comparison_table import ComparisonRow
@@ -148,7 +149,7 @@ class CompareTable(QTableWidget):
 
     def _set(self, row: int, column: int, words: str, colour: str = "") -> None:
         item = QTableWidgetItem(words)
-        item.setToolTip(words if column == _NOTE else "")
+        item.setToolTip(literal(words) if column == _NOTE else "")
         if colour:
             item.setBackground(QBrush(QColor(colour)))
             item.setForeground(QBrush(QColor("white")))

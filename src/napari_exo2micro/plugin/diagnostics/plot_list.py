@@ -9,6 +9,7 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QListWidget, QListWidgetItem, QWidget
 
 from napari_exo2micro.core.stages import STAGES
+from napari_exo2micro.plugin.plain_text import literal
 
 if TYPE_CHECKING:
     from napari_exo2micro.core.diagnostic_figures import FigureEntry
@@ -72,7 +73,7 @@ class PlotList(QListWidget):
                 self._add_heading(f"Stage {stage}: {STAGES[stage].title}")
             item = QListWidgetItem(self._words(entry), self)
             item.setData(_NAME, entry.name)
-            item.setToolTip(entry.note or entry.caption)
+            item.setToolTip(literal(entry.note or entry.caption))
             if entry.name == current:
                 self.setCurrentItem(item)
         self.blockSignals(False)

@@ -15,7 +15,7 @@ from typing import Any
 
 from napari.components import ViewerModel
 from napari.layers import Layer
-from napari.utils.notifications import show_error, show_info, show_warning
+from napari.utils.notifications import show_info, show_warning
 from qtpy.QtCore import QTimer
 
 from napari_exo2micro.core.errors import (
@@ -42,6 +42,7 @@ from napari_exo2micro.plugin.files.result_layers import image_layer, result_spec
 from napari_exo2micro.plugin.files.waiting import main_window, wait_for
 from napari_exo2micro.plugin.layer_sets import fit_into_sets, layer_key, show_set
 from napari_exo2micro.plugin.layers import LayerSpec, about, find_layers
+from napari_exo2micro.plugin.plain_text import literal, notify_error
 from napari_exo2micro.plugin.session import Session
 
 __all__ = ["open_path", "prepare_levels"]
@@ -150,7 +151,7 @@ def _choose_pair(path: Path, found: FoundPairs) -> PairFiles:
 
 def _tell(error: RawDataError) -> None:
     logger.error("%s", error)
-    show_error(f"{error}; what cannot be read is shown black")
+    notify_error(f"{error}; what cannot be read is shown black")
 
 
 def prepare_levels(
@@ -231,7 +232,7 @@ def _open_results(
         for problem in problems:
             logger.warning("%s", problem)
         more = f" And {len(problems) - 3} more, see the log." if problems[3:] else ""
-        show_warning("; ".join(problems[:3]) + "." + more)
+        show_warning(literal("; ".join(problems[:3]) + "." + more))
     if viewer is not None and not viewer.layers and main_window() is not None:
         # The canvas is mostly margin; this runs when the layers are there.
         QTimer.singleShot(0, partial(_look_at_section, viewer))

@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_exo2micro.plugin.files.waiting import main_window
+from napari_exo2micro.plugin.plain_text import literal
 
 __all__ = ["Choice", "ChooserDialog", "choose", "set_chooser"]
 
@@ -81,7 +82,7 @@ class ChooserDialog(QDialog):
         for choice in choices:
             item = QTreeWidgetItem(list(choice.columns))
             for column in range(len(choice.columns)):
-                item.setToolTip(column, choice.tooltip)
+                item.setToolTip(column, literal(choice.tooltip))
             self._list.addTopLevelItem(item)
         self._list.setCurrentItem(self._list.topLevelItem(0))
         for column in range(len(headings)):

@@ -133,11 +133,11 @@ def asking_viewer() -> ViewerModel | None:
 
 def _show(error: Exception, path: Path) -> None:
     """Show an error in the window; its first line, seen at once, names the file."""
-    from napari.utils.notifications import show_error
+    from napari_exo2micro.plugin.plain_text import notify_error
 
     logger.error("%s", error)
     folder = path.absolute().parent
-    show_error(f"{str(error).replace(f'{folder}{os.sep}', '')} (in {folder})")
+    notify_error(f"{str(error).replace(f'{folder}{os.sep}', '')} (in {folder})")
 
 
 def _listed(path: PathLike | Sequence[PathLike]) -> list[str]:

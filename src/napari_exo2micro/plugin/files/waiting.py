@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from napari.components import ViewerModel
 from qtpy.QtCore import QCoreApplication, QEventLoop, Qt, QThread
-from qtpy.QtWidgets import QApplication, QMainWindow, QProgressDialog
+from qtpy.QtWidgets import QApplication, QLabel, QMainWindow, QProgressDialog
 
 from napari_exo2micro.core.errors import CancelledError
 from napari_exo2micro.core.monitor import Monitor
@@ -78,6 +78,9 @@ def wait_for(
     loop = QEventLoop()
     box = QProgressDialog(title, "Cancel", 0, 100, window)
     box.setObjectName("waiting")
+    words = QLabel(title, box)
+    words.setTextFormat(Qt.TextFormat.PlainText)
+    box.setLabel(words)
     box.setWindowTitle("Exo2Micro")
     box.setWindowModality(Qt.WindowModality.ApplicationModal)
     box.setMinimumDuration(_SHOWN_AFTER_MS)

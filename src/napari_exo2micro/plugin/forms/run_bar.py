@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from napari.utils.notifications import show_error
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
     QCheckBox,
@@ -20,6 +19,7 @@ from qtpy.QtWidgets import (
 from napari_exo2micro.core.errors import Exo2MicroError
 from napari_exo2micro.core.stages import STAGES
 from napari_exo2micro.plugin.jobs import Job
+from napari_exo2micro.plugin.plain_text import literal, notify_error
 from napari_exo2micro.plugin.session import Session
 from napari_exo2micro.plugin.words_label import WordsLabel
 
@@ -78,7 +78,7 @@ class RunBar(QWidget):
         self.setObjectName("run_bar")
         self._session = session
         self._stage = stage
-        self._message = message if message is not None else show_error
+        self._message = message if message is not None else notify_error
         self._job: Job | None = None
         self._buttons = {name: self._run_button(name) for name in buttons}
         self._force = QCheckBox("Force", self)
@@ -214,14 +214,16 @@ class RunBar(QWidget):
             without_stage = name != "run_all" and self._stage is None
             reason = why or (_NO_STAGE if without_stage else "")
             button.setEnabled(not reason)
-            button.setToolTip(reason or _purpose(name, self._stage))
+            button.setToolTip(literal(reason) or _purpose(name, self._stage))
         stopping = self._job is not None and self._job.is_cancelled
         self._abort.setEnabled(self._job is not None and not stopping)
         if stopping:
             self._abort.setToolTip("It stops at its next step.")
         elif self._job is not None:
             self._abort.setToolTip(
-                f"Stop '{self._job.title}'; results of finished stages are kept."
+                literal(
+                    f"Stop '{self._job.title}'; results of finished stages are kept."
+                )
             )
         else:
             self._abort.setToolTip("Nothing runs at the moment.")

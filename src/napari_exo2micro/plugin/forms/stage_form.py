@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -148,7 +149,7 @@ def _result_words(stage: int, result: Mapping[str, Any]) -> tuple[str, str]:
         if accuracy < 0:
             return "", ""
         figures = capitalised(Verdict.from_dict(verdict).figures(most=20))
-        return f"Expected accuracy: {accuracy:.2g} px", f"<p>{figures}</p>"
+        return f"Expected accuracy: {accuracy:.2g} px", f"<p>{html.escape(figures)}</p>"
     scale = result.get("scale")
     if stage != 4 or not scale:
         return "", ""

@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
 from napari_exo2micro.plugin.connections import Connections
 from napari_exo2micro.plugin.inspection.section_layers import find_section
 from napari_exo2micro.plugin.layers import about
+from napari_exo2micro.plugin.plain_text import literal
 from napari_exo2micro.plugin.session import Session
 from napari_exo2micro.plugin.workbench.remembered import same_layer
 
@@ -97,7 +98,8 @@ class LayerChooser(QComboBox):
         self._layer = layer
         index = self._layers.index(layer) if layer in self._layers else -1
         self.setCurrentIndex(index)
-        self.setToolTip(layer.name if layer is not None else "Choose a layer")
+        known = layer.name if layer is not None else "Choose a layer"
+        self.setToolTip(literal(known))
         if changed:
             self.chosen.emit(layer)
 

@@ -27,6 +27,7 @@ from napari_exo2micro.plugin.inspection.section_layers import find_section
 from napari_exo2micro.plugin.inspection.view_lists import ViewLists
 from napari_exo2micro.plugin.inspection.zoom_box import ZoomBox
 from napari_exo2micro.plugin.message import MessageStrip
+from napari_exo2micro.plugin.plain_text import literal
 from napari_exo2micro.plugin.session import Session
 from napari_exo2micro.plugin.view import camera_place, move_camera
 
@@ -224,11 +225,12 @@ class SavedViewsBox(InspectionBox):
         for view in self._views:
             item = QListWidgetItem(view.name, self._list)
             item.setSizeHint(QSize(0, 22))
-            item.setToolTip(
+            told = (
                 f"{view.name}: {_words(view)}\nrow {view.row:.0f}, column "
                 f"{view.column:.0f}, zoom {view.zoom:.3g}; zoom box at row "
                 f"{view.box_row}, column {view.box_column}, {view.box_size} px"
             )
+            item.setToolTip(literal(told))
             item.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable)
             if view.name == name:
                 self._list.setCurrentItem(item)

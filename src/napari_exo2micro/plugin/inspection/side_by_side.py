@@ -25,6 +25,7 @@ from napari_exo2micro.plugin.inspection.layer_pair import (
     short_names,
 )
 from napari_exo2micro.plugin.message import MessageStrip
+from napari_exo2micro.plugin.plain_text import literal
 from napari_exo2micro.plugin.session import Session
 from napari_exo2micro.plugin.view import camera_place, grid, move_camera
 from napari_exo2micro.plugin.workbench.remembered import Remembered
@@ -281,7 +282,7 @@ class SideBySideBox(ComparisonBox):
         for layer, name in zip(self._layers, short_names(self._layers), strict=True):
             item = QListWidgetItem(name, self._list)
             item.setSizeHint(QSize(0, _ROW_HEIGHT))
-            item.setToolTip(layer.name)
+            item.setToolTip(literal(layer.name))
             item.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsUserCheckable)
             item.setCheckState(
                 Qt.CheckState.Checked

@@ -20,6 +20,7 @@ from napari_exo2micro.core.defaults import PARAMETER_REGISTRY
 from napari_exo2micro.core.errors import Exo2MicroError
 from napari_exo2micro.core.recipes import as_command_line, as_python
 from napari_exo2micro.plugin.message import MessageStrip
+from napari_exo2micro.plugin.plain_text import literal
 from napari_exo2micro.plugin.session import Session
 from napari_exo2micro.plugin.workbench.recent import recent, remember
 
@@ -189,10 +190,10 @@ class PresetsMenu(QWidget):
             action = _entry(
                 self._recent,
                 "recent_preset",
-                Path(path).name,
+                Path(path).name.replace("&", "&&"),
                 functools.partial(self.load, Path(path)),
             )
-            action.setToolTip(path)
+            action.setToolTip(literal(path))
         self._recent.setEnabled(not self._recent.isEmpty())
 
     def _on_params(self, _names: object) -> None:

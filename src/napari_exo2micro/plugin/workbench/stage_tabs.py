@@ -13,6 +13,7 @@ from napari_exo2micro.core.stage_states import stage_states
 from napari_exo2micro.core.stages import STAGES
 from napari_exo2micro.plugin.forms.parameter_row import with_titles
 from napari_exo2micro.plugin.marks import WORDS, state_icon
+from napari_exo2micro.plugin.plain_text import literal
 from napari_exo2micro.plugin.session import Session
 
 if TYPE_CHECKING:
@@ -136,8 +137,10 @@ class StageTabs(QTabWidget):
             self.setTabIcon(index, state_icon(state.state))
             self.setTabToolTip(
                 index,
-                f"Stage {number}, {STAGES[number].title} – "
-                f"{WORDS[state.state]}{reason}",
+                literal(
+                    f"Stage {number}, {STAGES[number].title} – "
+                    f"{WORDS[state.state]}{reason}"
+                ),
             )
 
 

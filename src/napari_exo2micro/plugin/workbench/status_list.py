@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Layer
-from napari.utils.notifications import show_error
 from qtpy.QtCore import Qt, QUrl
 from qtpy.QtGui import QDesktopServices, QImage
 from qtpy.QtWidgets import (
@@ -29,6 +28,7 @@ from napari_exo2micro.core.stages import STAGES
 from napari_exo2micro.plugin.forms.parameter_row import with_titles
 from napari_exo2micro.plugin.layers import LayerSpec, about, find_layers, place_layers
 from napari_exo2micro.plugin.marks import WORDS, state_icon
+from napari_exo2micro.plugin.plain_text import literal, notify_error
 from napari_exo2micro.plugin.session import Session
 from napari_exo2micro.plugin.task_source import TaskSource
 from napari_exo2micro.plugin.words_label import WordsLabel
@@ -91,7 +91,7 @@ class StatusList(QWidget):
         super().__init__(parent)
         self.setObjectName("status_list")
         self._session = session
-        self._message = message if message is not None else show_error
+        self._message = message if message is not None else notify_error
         self._items: dict[tuple[int, str, str], QTreeWidgetItem] = {}
         self._tree = QTreeWidget(self)
         self._tree.setObjectName("check_list")
@@ -228,7 +228,7 @@ class StatusList(QWidget):
                 item.setIcon(1, state_icon(state))
             item.setData(0, _LINE, line)
             path = str(line.path) if line is not None else ""
-            told = "\n".join(text for text in (why, path) if text)
+            told = literal("\n".join(text for text in (why, path) if text))
             item.setToolTip(0, told)
             item.setToolTip(1, told)
             item.setData(1, _LINE, why)
