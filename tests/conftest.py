@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import os
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +15,10 @@ from hypothesis import settings
 # A test never fails for being slow: machines differ, speed lives in benchmarks.
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
+
+# Empty: napari neither reads nor writes the Preferences of whoever runs the tests, its
+# own and those of plugins. It looks once, as its settings are first imported.
+os.environ["NAPARI_CONFIG"] = ""
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

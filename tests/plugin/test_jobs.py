@@ -283,3 +283,22 @@ def test_what_the_system_says_is_put_into_words(jobs, qtbot, number, words):
     assert text.startswith("work: /data/results.csv ")
     assert words in text
     assert "Errno" not in text
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_what_was_sent_before_a_job_was_cancelled(jobs, qtbot, keep):
+    """Results that are on disk are told, whoever asked to stop meanwhile."""
+    sent, got = threading.Event(), []
+
+    def work(monitor, send):
+        send("a result")
+        sent.set()
+        while True:
+            monitor.check()
+
+    job = jobs.start(work, title="x", on_sent=got.append, keep_sent=keep)
+    assert sent.wait(LONG / 1000)  # nothing is delivered while this thread waits
+    job.cancel()
+    with qtbot.waitSignal(job.finished, timeout=LONG):
+        pass
+    assert got == (["a result"] if keep else [])

@@ -9,7 +9,9 @@ from qtpy.QtWidgets import QCheckBox, QLabel, QProgressBar, QPushButton
 
 from napari_exo2micro.core.pipeline import SampleDye
 from napari_exo2micro.core.stages import STAGES
+from napari_exo2micro.plugin import stage_layers
 from napari_exo2micro.plugin.forms.run_bar import RunBar
+from napari_exo2micro.plugin.layers import about
 
 LONG = 60_000
 
@@ -114,6 +116,28 @@ def test_abort_leaves_valid_checkpoints_only_and_an_enabled_button(
     session.results_changed.disconnect(stop_after_the_first)
     with qtbot.waitSignal(session.run_ended, timeout=LONG):
         button(bar, "run_stage").click()
+
+
+def test_a_stage_that_ended_before_the_abort_is_shown(
+    bar, session, qtbot, monkeypatch, errors
+):
+    """Its files are valid, so its layers appear."""
+    ended = threading.Event()
+    layers_of = stage_layers.stage_specs
+
+    def layers_then_tell(task, number):
+        specs = layers_of(task, number)
+        ended.set()
+        return specs
+
+    monkeypatch.setattr(stage_layers, "stage_specs", layers_then_tell)
+    button(bar, "run_all").click()
+    assert ended.wait(LONG / 1000)  # nothing is delivered while this thread waits
+    button(bar, "abort").click()
+    qtbot.waitUntil(button(bar, "run_all").isEnabled, timeout=LONG)
+    shown = [layer for layer in session.viewer.layers if layer.visible]
+    assert [about(layer)["role"] for layer in shown] == ["pre", "post"]
+    assert errors == []
 
 
 def test_an_error_is_told_once(bar, session, qtbot, errors, tmp_path):

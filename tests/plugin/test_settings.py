@@ -23,6 +23,17 @@ def stored(tmp_path, monkeypatch) -> Any:
     return found["napari-exo2micro"].defaults
 
 
+def test_the_preferences_of_whoever_runs_the_tests_are_left_alone(viewer):
+    """Neither napari's own nor those of plugins have a file."""
+    from napari.settings import get_plugin_settings, get_settings
+
+    PluginManager.instance().discover()
+    assert get_settings().config_path is None
+    files = {name: one.config_path for name, one in get_plugin_settings().items()}
+    assert files["napari-exo2micro"] is None
+    assert set(files.values()) == {None}
+
+
 def test_nothing_is_set_at_first(stored):
     assert read_defaults() == Defaults()
     assert default_source() == {"checkpoint_format": "both"}

@@ -22,6 +22,7 @@ from qtpy.QtWidgets import (
 from napari_exo2micro.plugin.layers import KEY
 from napari_exo2micro.plugin.session import Session
 from napari_exo2micro.plugin.workbench import recent
+from napari_exo2micro.plugin.workbench.channel_survey import ChannelSurveyWindow
 from napari_exo2micro.plugin.workbench.source_panel import SourcePanel
 
 LONG = 60_000
@@ -332,3 +333,18 @@ def test_it_begins_with_what_the_preferences_say(fresh, raw_dir, qtbot, monkeypa
     qtbot.waitUntil(lambda: fresh.has_source, timeout=LONG)
     assert (fresh.raw_dir, fresh.sample) == (raw_dir, "Rock")
     assert fresh.output_dir == raw_dir.parent / "out"
+
+
+def test_a_survey_that_fails_or_is_stopped_says_so(session, qtbot, tmp_path):
+    session.set_source(raw_dir=tmp_path / "not there")
+    window = ChannelSurveyWindow(session)
+    qtbot.addWidget(window)
+    words = window.findChild(QLabel, "survey_words")
+    qtbot.waitUntil(lambda: "cannot be shown" in words.text(), timeout=LONG)
+    assert str(tmp_path / "not there") in words.text()
+    first = ChannelSurveyWindow(session)
+    second = ChannelSurveyWindow(session)  # takes the place of the first one
+    for one in (first, second):
+        qtbot.addWidget(one)
+    told = first.findChild(QLabel, "survey_words")
+    qtbot.waitUntil(lambda: told.text().startswith("Stopped"), timeout=LONG)

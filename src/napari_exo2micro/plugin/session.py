@@ -66,7 +66,7 @@ class Session(SessionSource):
         self.stored_result: dict[str, Any] | None = None
         self._status: list[CheckpointStatus] = []
         self._shown_stage = 1
-        self._run_to = 0
+        self._ran: tuple[str, str, int] | None = None
         self._has_window = False  # not the window itself: that would keep it alive
         self._checks: list[weakref.WeakMethod[Callable[[], str]]] = []
         self.params_changed.connect(self.refresh_status)
@@ -223,7 +223,7 @@ class Session(SessionSource):
         problem = self.refusal()
         if problem:
             raise ParameterError(problem)
-        self._run_to = to_stage
+        self._ran = None
         numbers = f"stage {from_stage}"
         if to_stage != from_stage:
             numbers = f"stages {from_stage} to {to_stage}"
@@ -236,6 +236,7 @@ class Session(SessionSource):
             on_progress=on_progress,
             on_finished=self._on_run_finished,
             exclusive=True,
+            keep_sent=True,
             source=tasks,
             params=dict(self._params),
             from_stage=from_stage,
@@ -280,16 +281,25 @@ class Session(SessionSource):
         if specs:
             self.results_changed.emit(number)
         if self.jobs.is_busy:
+            if specs:
+                known = specs[0].about
+                self._ran = str(known["sample"]), str(known["dye"]), number
             self.refresh_status()
 
     def _on_run_finished(self) -> None:
+        self._leave_outdated()  # also of a run that was stopped or broke
         self.refresh_status()
         self.look_at_output()  # the run made it, or something is wrong with it
 
     def _on_run(self, result: dict[str, Any]) -> None:
         self.last_result = result
-        leave_outdated(self.viewer, result["sample"], result["dye"], self._run_to)
+        self._leave_outdated()
         self.run_ended.emit(result)
+
+    def _leave_outdated(self) -> None:
+        ran, self._ran = self._ran, None
+        if ran is not None:
+            leave_outdated(self.viewer, *ran)
 
 
 def _end(key: int) -> None:

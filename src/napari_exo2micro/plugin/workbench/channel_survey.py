@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt
@@ -18,6 +18,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_exo2micro.core.monitor import Monitor
+from napari_exo2micro.plugin.plain_text import literal
 from napari_exo2micro.plugin.session import Session
 
 if TYPE_CHECKING:
@@ -34,24 +35,18 @@ _NUMBERS_FROM = 4
 class ChannelSurveyWindow(QDialog):
     """A table of the raw files: size, type and brightness of each channel.
 
-    The files are read in the background, a centre of 1000 x 1000 px of each.
+    The files are read in the background, a centre of 1000 x 1000 px of each. The
+    window says itself when that fails or is stopped.
 
     Parameters
     ----------
     session : Session
         Tells the raw folder and the sample; without a sample all are looked at.
-    message : callable, optional
-        Takes the text of an error; without it napari shows a notification.
     parent : QWidget, optional
         As for any widget.
     """
 
-    def __init__(
-        self,
-        session: Session,
-        message: Callable[[str], None] | None = None,
-        parent: QWidget | None = None,
-    ) -> None:
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setObjectName("channel_survey")
         what = session.sample or "all samples"
@@ -70,24 +65,38 @@ class ChannelSurveyWindow(QDialog):
         layout = QVBoxLayout(self)
         layout.addWidget(self._words)
         layout.addWidget(self._table, 1)
+        self._is_looking = True
         self._job = session.jobs.start(
             _survey,
             title="looking at the channels of the raw files",
             on_result=self._fill,
-            on_error=message,
+            on_error=self._on_error,
+            on_finished=self._on_finished,
             newest="channel survey",
             raw_dir=session.raw_dir,
             sample=session.sample,
         )
         self.finished.connect(self._job.cancel)
 
+    def _on_error(self, text: str) -> None:
+        self._is_looking = False
+        self._words.setText(f"The channels cannot be shown: {text}")
+
+    def _on_finished(self) -> None:
+        if self._is_looking:
+            self._words.setText(
+                "Stopped before the files were read. Close this window and press "
+                "'Channels…' to look again."
+            )
+
     def _fill(self, files: Sequence[ChannelSurvey]) -> None:
+        self._is_looking = False
         rows = [row for file in files for row in _rows(file)]
         self._table.setRowCount(len(rows))
         for index, row in enumerate(rows):
             for column, text in enumerate(row):
                 item = QTableWidgetItem(text)
-                item.setToolTip(text)
+                item.setToolTip(literal(text))
                 if column >= _NUMBERS_FROM:
                     item.setTextAlignment(
                         Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter

@@ -89,7 +89,7 @@ class SourcePanel(QWidget):
     def survey_channels(self) -> None:
         """Show what the channels of the sample's raw files hold; of all without one."""
         if self._session.raw_dir is not None:
-            ChannelSurveyWindow(self._session, self._message, self).show()
+            ChannelSurveyWindow(self._session, self).show()
 
     def try_simulated(self) -> None:
         """Make a simulated section, show it and work on it."""
