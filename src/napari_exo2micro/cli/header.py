@@ -51,7 +51,11 @@ def info(
         made.add_row(name.replace("_", " "), str(value))
     if not header:
         made.add_row("header", "none: it is not known how this file was made")
-    for name, value in _rows(header):
+    try:
+        rows = list(_rows(header))
+    except (CheckpointError, AttributeError, KeyError, TypeError):
+        rows = [("header", "of another program, in a form not known here (--json)")]
+    for name, value in rows:
         made.add_row(name, value)
     console().print(made)
     return COMPLETE

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from napari_exo2micro.core.errors import CheckpointError, ParameterError
+from napari_exo2micro.core.json_files import read_json
 from napari_exo2micro.core.raster_writer import replace_file
 from napari_exo2micro.core.rasters import Frame
 from napari_exo2micro.core.transforms import Transform
@@ -79,7 +80,7 @@ class Alignment:
             When the file is none of these.
         """
         transform = Transform.load(path)  # which says what is wrong with a file
-        stored = json.loads(Path(path).read_text(encoding="utf-8"))
+        stored = read_json(path)
         return cls._from_parts(transform.to_dict(), stored)
 
     @classmethod

@@ -24,6 +24,7 @@ from typing import Self
 from filelock import FileLock, Timeout
 
 from napari_exo2micro.core.errors import LockedError, OutputError
+from napari_exo2micro.core.json_files import read_json
 from napari_exo2micro.core.monitor import Monitor
 
 __all__ = ["LockHolder", "lock_holder", "sample_lock"]
@@ -232,6 +233,6 @@ def _write_holder(path: Path, holder: LockHolder) -> None:
 
 def _read_holder(path: Path) -> LockHolder | None:
     try:
-        return LockHolder(**json.loads(path.read_text(encoding="utf-8")))
+        return LockHolder(**read_json(path))
     except (OSError, ValueError, TypeError):
         return None

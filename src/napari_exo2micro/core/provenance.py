@@ -15,6 +15,7 @@ from typing import Any
 import cv2
 
 from napari_exo2micro.core.alignment.quality import Verdict
+from napari_exo2micro.core.checkpoint_header import check_header
 from napari_exo2micro.core.defaults import (
     ABBREVIATIONS,
     RESERVED_KEYS,
@@ -225,7 +226,7 @@ class Provenance:
         Raises
         ------
         CheckpointError
-            When the header is of another kind or version, or was changed.
+            When the header is of another kind, version or form, or was changed.
         """
         stored = dict(header)
         if stored.pop("kind", None) != _KIND:
@@ -237,6 +238,7 @@ class Provenance:
             )
         if checksum != digest({"kind": _KIND, "schema": schema, **stored}):
             raise CheckpointError("its header is damaged (the checksum differs)")
+        check_header(stored)
         transform = stored.pop("transform")
         verdicts = stored.pop("verdicts")
         return cls(

@@ -12,6 +12,13 @@ import tifffile
 from numpy.typing import NDArray
 
 from napari_exo2micro.core.errors import CheckpointError
+from napari_exo2micro.core.raster_seal import (
+    FITS_CARD,
+    FITS_SEAL,
+    TIFF_SEAL,
+    TIFF_SEAL_SIZE,
+    seal_of,
+)
 from napari_exo2micro.core.rasters import Raster
 from napari_exo2micro.core.raw.guard import quiet_tifffile
 
@@ -60,7 +67,31 @@ def _open_tiff(path: Path) -> Raster:
         pages = [level.keyframe for level in tif.series[0].levels]
         maps = [_map_page(path, page, tif.byteorder, size) for page in pages]
         header = _read_json(pages[0].description)
-        return Raster(maps, header, path, is_foreign=WRITER not in pages[0].software)
+        sealed = _tiff_seal(path, size)
+        kind = str(header.get("kind", ""))
+        if not (sealed or WRITER in pages[0].software or kind.startswith(WRITER)):
+            return Raster(maps, header, path, is_foreign=True)
+    # np.memmap has the attribute, its stubs do not
+    left_out = [(getattr(level, "offset"), level.nbytes) for level in maps]  # noqa: B009
+    with path.open("rb") as file:
+        _check_seal(path, sealed, seal_of(file, left_out, size - TIFF_SEAL_SIZE))
+    return Raster(maps, header, path)
+
+
+def _tiff_seal(path: Path, size: int) -> str:
+    """Return the seal at the end of a TIFF; empty when there is none."""
+    with path.open("rb") as file:
+        file.seek(max(size - TIFF_SEAL_SIZE, 0))
+        mark = file.read()
+    if not mark.startswith(TIFF_SEAL):
+        return ""
+    return mark.removeprefix(TIFF_SEAL).decode("ascii", "replace")
+
+
+def _check_seal(path: Path, stored: str, found: str) -> None:
+    if stored != found:
+        what = "it is damaged" if stored else "its end, or its seal, is missing"
+        raise CheckpointError(f"{path} cannot be used: {what}; run its stage again")
 
 
 def _map_page(path: Path, page: Any, byteorder: str, size: int) -> NDArray[Any]:
@@ -101,13 +132,24 @@ def _open_fits(path: Path) -> Raster:
         }
         dtype = np.dtype(codes[header["BITPIX"]])
         bzero = int(header.get("BZERO", 0))
-        if info["datLoc"] + math.prod(shape) * dtype.itemsize > size:
+        pixels = (info["datLoc"], math.prod(shape) * dtype.itemsize)
+        if sum(pixels) > size:
             raise CheckpointError(f"{path} is truncated; run its stage again")
         text = ""
-        own = header.get("SOFTWARE", "").startswith(WRITER)
+        sealed = str(header.get(FITS_SEAL, ""))
+        own = str(header.get("SOFTWARE", "")).startswith(WRITER) or bool(sealed)
         if FITS_EXTENSION in hdus:
-            text = hdus[FITS_EXTENSION].data.tobytes().decode("ascii", "replace")
-    data = np.memmap(path, dtype, "r", info["datLoc"], shape)
+            extension = hdus[FITS_EXTENSION]
+            place = extension.fileinfo()
+            if place["datLoc"] + place["datSpan"] > size:
+                raise CheckpointError(f"{path} is truncated; run its stage again")
+            text = extension.data.tobytes().decode("ascii", "replace")
+    if own or text:
+        with path.open("rb") as file:
+            head = file.read(pixels[0])
+            card = (head.find(f"{FITS_SEAL:8}= ".encode()), FITS_CARD)
+            _check_seal(path, sealed, seal_of(file, [card, pixels], size))
+    data = np.memmap(path, dtype, "r", pixels[0], shape)
     return Raster(
         [data],
         _read_json(text),

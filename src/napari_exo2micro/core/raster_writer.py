@@ -26,6 +26,12 @@ from numpy.typing import NDArray
 from napari_exo2micro.core.errors import OutputError
 from napari_exo2micro.core.monitor import Monitor
 from napari_exo2micro.core.raster_files import FITS_EXTENSION, WRITER
+from napari_exo2micro.core.raster_seal import (
+    FITS_CARD,
+    FITS_SEAL,
+    TIFF_SEAL,
+    seal_of,
+)
 from napari_exo2micro.core.rasters import BAND_ROWS, CV2_MAX_SIDE
 
 if TYPE_CHECKING:
@@ -163,9 +169,14 @@ class _TiffTarget:
         self._shapes = shapes
         self._dtype = dtype.newbyteorder("<")
         self._file: BufferedRandom = path.open("r+b")
-        last = math.prod(shapes[-1]) * dtype.itemsize
+        sizes = [math.prod(shape) * dtype.itemsize for shape in shapes]
         size = os.fstat(self._file.fileno()).st_size
-        self._file.truncate(max(size, self._offsets[-1] + last))
+        end = max(size, self._offsets[-1] + sizes[-1])
+        self._file.truncate(end)
+        left_out = list(zip(self._offsets, sizes, strict=True))
+        seal = seal_of(self._file, left_out, end)
+        self._file.seek(end)
+        self._file.write(TIFF_SEAL + seal.encode())
 
     def write(self, y0: int, band: NDArray[Any]) -> None:
         """Write the rows of a band into every level; zeros stay holes."""
@@ -218,7 +229,9 @@ class _FitsTarget:
         primary.append(("SOFTWARE", WRITER, ""))
         for key, value, comment in cards:
             _add_card(primary, key, value, comment)
+        primary.append((FITS_SEAL, "0" * 64, ""), end=True)
         head = primary.tostring().encode("ascii")
+        card = head.index(f"{FITS_SEAL:8}= ".encode())
         text = np.frombuffer(json.dumps(header).encode("ascii"), np.uint8)
         extension = fits.ImageHDU(text, name=FITS_EXTENSION)
         extension.header.comments["EXTNAME"] = "JSON text, one byte a pixel"
@@ -231,6 +244,11 @@ class _FitsTarget:
         self._file.write(head)
         self._file.seek(end)
         self._file.write(tail + bytes(-len(tail) % _FITS_BLOCK))
+        pixels = shape[0] * self._row_bytes
+        left_out = [(card, FITS_CARD), (self._start, pixels)]
+        seal = seal_of(self._file, left_out, self._file.seek(0, os.SEEK_END))
+        self._file.seek(card)
+        self._file.write(fits.Card(FITS_SEAL, seal).image.encode("ascii"))
         self._zero_is_hole = not self._unsigned
 
     def write(self, y0: int, band: NDArray[Any]) -> None:

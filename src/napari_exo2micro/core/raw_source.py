@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from napari_exo2micro.core.errors import RawDataError
+from napari_exo2micro.core.errors import CheckpointError, RawDataError
 from napari_exo2micro.core.provenance import Provenance
 from napari_exo2micro.core.raw import (
     Loader,
@@ -22,6 +21,8 @@ from napari_exo2micro.core.raw.tiff import open_tiff
 __all__ = ["RawSource"]
 
 logger = logging.getLogger(__name__)
+
+_SIDES = ("post", "pre")
 
 
 class RawSource:
@@ -66,12 +67,16 @@ class RawSource:
         raw = provenance.raw if provenance else {}
         if not raw:
             return ""
-        if raw["loader"] != self.loader_name:
+        try:
+            stored = {s: RawFingerprint.from_dict(raw.get(s, {})) for s in _SIDES}
+        except CheckpointError as error:
+            return f"its header does not tell the raw files: {error}"
+        if raw.get("loader") != self.loader_name:
+            maker = raw.get("loader")
             return (
-                f"the loader '{raw['loader']}' made it, now '{self.loader_name}' is "
-                "asked for"
+                f"the loader '{maker}' made it, now '{self.loader_name}' is asked for"
             )
-        paths = {side: raw[side]["file"] for side in ("post", "pre")}
+        paths = {side: str(raw[side].get("file", "")) for side in _SIDES}
         if self._loader is None:
             try:
                 post, pre, _ = find_pair(*self._pair)
@@ -81,9 +86,15 @@ class RawSource:
             paths = {"post": str(post), "pre": str(pre)}
         for side, path in paths.items():
             if not path:
-                same, what = self._is_same_array(side, raw[side]), f"the {side} image"
+                same, what = (
+                    self._is_same_array(side, stored[side]),
+                    f"the {side} image",
+                )
             else:
-                same, what = self._is_same_file(Path(path), raw[side]), Path(path).name
+                same, what = (
+                    self._is_same_file(Path(path), stored[side]),
+                    Path(path).name,
+                )
             if not same:
                 return f"{what} is not the file that it was made from"
         return ""
@@ -99,17 +110,17 @@ class RawSource:
             self._shapes[key] = open_tiff(path).shape
         return self._shapes[key]
 
-    def _is_same_file(self, path: Path, stored: Mapping[str, Any]) -> bool:
+    def _is_same_file(self, path: Path, stored: RawFingerprint) -> bool:
         try:
             status = path.stat()
         except OSError:
             return False
-        key = (path, status.st_size, status.st_mtime_ns, stored["sha256"])
+        key = (path, status.st_size, status.st_mtime_ns, stored.sha256)
         if key not in self._same:
-            self._same[key] = RawFingerprint.from_dict(stored).matches(path)
+            self._same[key] = stored.matches(path)
         return self._same[key]
 
-    def _is_same_array(self, side: str, stored: Mapping[str, Any]) -> bool:
+    def _is_same_array(self, side: str, stored: RawFingerprint) -> bool:
         """Ask a loader that names no files for its images, once."""
         if not self._loaded:
             pair = open_image_pair(*self._pair, loader=self._loader)
@@ -117,4 +128,4 @@ class RawSource:
                 "post": pair.post.fingerprint(),
                 "pre": pair.pre.fingerprint(),
             }
-        return self._loaded[side].same_content(RawFingerprint.from_dict(stored))
+        return self._loaded[side].same_content(stored)

@@ -11,6 +11,7 @@ from typing import Any
 
 from napari_exo2micro import __version__
 from napari_exo2micro.core.errors import OutputError, ParameterError
+from napari_exo2micro.core.json_files import read_json
 
 __all__ = ["VIEWS_FILE", "VIEWS_FORMAT", "SavedView", "load_views", "save_views"]
 
@@ -100,19 +101,15 @@ def load_views(path: str | Path) -> list[SavedView]:
     """
     path = Path(path)
     try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise ParameterError(
-                f"{path} holds no saved views: it has more than "
-                f"{_MOST_BYTES // 1_000_000} MB, a list has a few kB; {_FIX}"
-            )
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = read_json(path, _MOST_BYTES)
     except OSError as error:
         raise ParameterError(
             f"the saved views {path} cannot be read: {error.strerror or error}; {_FIX}"
         ) from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise ParameterError(
-            f"{path} holds no saved views: it is not JSON text ({error}); {_FIX}"
+            f"{path} holds no saved views: it is not a list of some kB as JSON text "
+            f"({error}); {_FIX}"
         ) from error
     if not isinstance(content, dict) or content.get("format") != VIEWS_FORMAT:
         raise ParameterError(

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from napari_exo2micro.core.errors import CheckpointError
+from napari_exo2micro.core.json_files import read_json
 
 __all__ = ["Transform"]
 
@@ -255,6 +256,11 @@ class Transform:
         CheckpointError
             If this is not a stored transform of a version that is known here.
         """
+        if not isinstance(stored, Mapping):
+            raise CheckpointError(
+                f"expected a '{_KIND}', found {stored!r:.60}; save it again with this "
+                "package"
+            )
         if stored.get("kind") != _KIND or stored.get("version") != 1:
             raise CheckpointError(
                 f"expected a '{_KIND}' of version 1, found kind "
@@ -263,7 +269,7 @@ class Transform:
             )
         try:
             return cls(stored["matrix"])
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise CheckpointError(
                 f"the stored transform cannot be read ({error}); run its stage again"
             ) from error
@@ -299,7 +305,7 @@ class Transform:
             If the file is not such a JSON file.
         """
         try:
-            stored = json.loads(Path(path).read_text(encoding="utf-8"))
+            stored = read_json(path)
         except (OSError, ValueError) as error:
             raise CheckpointError(
                 f"{path} is not a saved transform ({error}); choose the JSON file "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from napari_exo2micro.core.errors import ParameterError, RawDataError
+from napari_exo2micro.core.json_files import read_json
 from napari_exo2micro.core.transforms import Transform
 
 __all__ = [
@@ -323,7 +323,7 @@ def read_truth(path: str | Path) -> Truth:
         If the file is not the truth of a simulated pair.
     """
     try:
-        stored = json.loads(Path(path).read_text(encoding="utf-8"))
+        stored = read_json(path)
     except (OSError, ValueError) as error:
         raise RawDataError(
             f"{path} is not a truth file ({error}); choose the JSON file that was "
