@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
+
 import pytest
 from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
 from qtpy.QtGui import QFocusEvent, QWheelEvent
@@ -16,6 +19,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_exo2micro.core.checkpoints import CheckpointStore
 from napari_exo2micro.core.defaults import (
     PARAMETER_REGISTRY,
     register_parameter,
@@ -376,6 +380,27 @@ def test_the_ending_of_the_files_is_shown_as_one_types(form, session, qtbot):
         assert label(form, "suffix").replace("\u200b", "").endswith(f": {ending}")
     session.set_params(pad=80, manual_scale=1.5)  # of a stage before and of one after
     assert label(form, "suffix").replace("\u200b", "").endswith(": _pad80_bw20")
+
+
+def test_a_long_ending_is_shown_as_the_files_have_it(make_form, session, tmp_path):
+    names = [p.name for p in PARAMETER_REGISTRY.values() if p.kind in (int, float)]
+    for name in names:
+        entry, low = PARAMETER_REGISTRY[name], PARAMETER_REGISTRY[name].minimum
+        value = entry.default if entry.default is not None else (low or 0) + 1.0
+        for one in (value * 0.9876543, value + 1, value / 2):
+            with contextlib.suppress(ParameterError):
+                session.set_params(**{name: entry.kind(one)})
+                break
+    form = make_form(4)
+    whole = session.suffix(4)
+    assert len(whole) > 200
+    store = CheckpointStore(tmp_path, "Rock", "DAPI", "tiff")
+    path = store.tiff_path(4, "difference_moffat", session.params)
+    shown = label(form, "suffix").replace("\u200b", "")
+    ending = re.search(r"_x[0-9a-f]{10}", shown)[0]
+    assert path.stem.endswith(ending)
+    assert whole not in shown
+    assert whole in field(form, "suffix").toolTip().replace("\u200b", "")
 
 
 # Edits elsewhere ------------------------------------------------------------------

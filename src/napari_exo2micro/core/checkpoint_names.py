@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +10,10 @@ from pathlib import Path
 from napari_exo2micro.core.scale_methods import SCALE_METHODS
 from napari_exo2micro.core.stages import LAST_BUILT_IN, STAGES
 
-__all__ = ["CheckpointName", "parse_checkpoint_name"]
+__all__ = ["CheckpointName", "name_ending", "parse_checkpoint_name"]
 
+_LONGEST_NAME = 200
+_LONGEST_EXTENSION = len(".tiff")
 _MORE_NAMES = {2: ("coarse_pre",)}
 _VALUE = r"\d+(?:\.\d+)?(?:e[-+]?\d+)?"
 
@@ -30,6 +33,28 @@ class CheckpointName:
     stage: int
     name: str
     suffix: str
+
+
+def name_ending(start: str, suffix: str) -> str:
+    """Return what the name of a file ends in: a long suffix becomes a hash.
+
+    Parameters
+    ----------
+    start : str
+        What the name begins with, for example ``02_icp_aligned_pre``.
+    suffix : str
+        As `defaults.build_suffix` makes it.
+
+    Examples
+    --------
+    >>> name_ending("02_icp_aligned_pre", "_bw20")
+    '_bw20'
+    >>> len(name_ending("02_icp_aligned_pre", 40 * "_bw20"))
+    12
+    """
+    if len(start) + len(suffix) + _LONGEST_EXTENSION <= _LONGEST_NAME:
+        return suffix
+    return f"_x{hashlib.sha256(suffix.encode()).hexdigest()[:10]}"
 
 
 def parse_checkpoint_name(path: Path | str) -> CheckpointName | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, Literal
 
 from napari_exo2micro.core.alignment.quality import Verdict
 from napari_exo2micro.core.checkpoint import Checkpoint, CheckpointStatus
+from napari_exo2micro.core.checkpoint_names import name_ending
 from napari_exo2micro.core.defaults import PARAMETER_REGISTRY, build_suffix
 from napari_exo2micro.core.errors import CheckpointError, ParameterError
 from napari_exo2micro.core.monitor import Monitor
@@ -32,8 +32,6 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 FORMATS = ("tiff", "fits", "both")
-_LONGEST_NAME = 200
-_LONGEST_EXTENSION = len(".tiff")
 #: A stage-3 image without a transform says nothing about the alignment, and what
 #: follows it rests on it.
 _LAST_STAGE_WITHOUT_HEADER = 2
@@ -101,10 +99,7 @@ class CheckpointStore:
 
     @staticmethod
     def _stem(start: str, stage: int, params: Mapping[str, ParameterValue]) -> str:
-        suffix = build_suffix(params, stage)
-        if len(start) + len(suffix) + _LONGEST_EXTENSION > _LONGEST_NAME:
-            suffix = f"_x{hashlib.sha256(suffix.encode()).hexdigest()[:10]}"
-        return start + suffix
+        return start + name_ending(start, build_suffix(params, stage))
 
     def paths(
         self, stage: int, name: str, params: Mapping[str, ParameterValue]

@@ -28,7 +28,7 @@ from napari_exo2micro.core.defaults import (
 from napari_exo2micro.core.errors import Exo2MicroError
 from napari_exo2micro.core.parameter import ParameterValue
 from napari_exo2micro.core.stages import STAGES
-from napari_exo2micro.plugin.forms.parameter_row import value_words
+from napari_exo2micro.core.value_text import value_words
 from napari_exo2micro.plugin.message import MessageStrip
 from napari_exo2micro.plugin.session import Session
 from napari_exo2micro.plugin.settings import read_defaults

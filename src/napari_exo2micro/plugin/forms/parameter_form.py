@@ -16,23 +16,25 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_exo2micro.core.checkpoint_names import name_ending
 from napari_exo2micro.core.defaults import PARAMETER_REGISTRY
 from napari_exo2micro.core.errors import ParameterError
 from napari_exo2micro.core.parameter import Parameter, ParameterValue
 from napari_exo2micro.core.stages import STAGES
+from napari_exo2micro.core.value_text import value_words
+from napari_exo2micro.plugin.forms.magic_row import parameter_widget
 from napari_exo2micro.plugin.forms.parameter_group import GroupHeading
-from napari_exo2micro.plugin.forms.parameter_row import (
-    ParameterRow,
-    parameter_widget,
-    value_words,
-    with_titles,
-)
+from napari_exo2micro.plugin.forms.parameter_row import ParameterRow, with_titles
 from napari_exo2micro.plugin.session import Session
 from napari_exo2micro.plugin.words_label import WordsLabel
 
 __all__ = ["ParameterForm"]
 
 _WITHOUT_GROUP = "Others"
+_SUFFIX_TIP = (
+    "Settings that differ from the defaults become part of the file names, so results "
+    "with other settings are kept beside these."
+)
 _WIDEST = 460  # beyond it a field stands too far from its label
 
 
@@ -79,7 +81,7 @@ class ParameterForm(QWidget):
         # What counts when something is typed that cannot be taken.
         self._settled: dict[str, ParameterValue] = {}
         self._headings = self._add_headings(grouped)
-        self._suffix = self._make_suffix()
+        self._suffix = WordsLabel("suffix", self)
         self._reset_all = QPushButton("Reset this stage", self)
         self._reset_all.setObjectName("reset_stage")
         self._reset_all.clicked.connect(lambda _: self.reset())
@@ -233,27 +235,32 @@ class ParameterForm(QWidget):
             if own
             else "All parameters of this stage are at their defaults."
         )
-        suffix = self._session.suffix(self._stage)
-        if suffix:
-            # Lines may break before each part; nothing else breaks a long name.
-            shown = suffix.replace("_", "\u200b_")
+        self._show_suffix(self._session.suffix(self._stage))
+
+    def _show_suffix(self, suffix: str) -> None:
+        """Say what the files will end in, the short form of a long one."""
+        stage = STAGES[self._stage]
+        longest = max(stage.checkpoints, key=len, default="")
+        ending = name_ending(f"{stage.name}_{longest}", suffix)
+        # Lines may break before each part; nothing else breaks a long name.
+        shown = ending.replace("_", "\u200b_")
+        if not suffix:
+            self._suffix.say("All at their defaults: the files have no ending.")
+        elif ending == suffix:
             self._suffix.say(f"Files of this stage end in: {shown}")
         else:
-            self._suffix.say("All at their defaults: the files have no ending.")
+            self._suffix.say(
+                f"Files of this stage end in: {shown}, short for many settings; the "
+                "files themselves tell all of them."
+            )
+        told = "" if ending == suffix else f"\n{shown} stands for {suffix}"
+        self._suffix.setToolTip(f"{_SUFFIX_TIP}{told}")
 
     # How it is made ----------------------------------------------------------------
 
     def _slot(self, method: Callable[..., None], name: str) -> Callable[..., None]:
         # What a signal brings is dropped: the row is asked.
         return lambda *_: method(name)
-
-    def _make_suffix(self) -> WordsLabel:
-        label = WordsLabel("suffix", self)
-        label.setToolTip(
-            "Settings that differ from the defaults become part of the file names, "
-            "so results with other settings are kept beside these."
-        )
-        return label
 
     def _add_headings(
         self, grouped: dict[str, list[Parameter]]

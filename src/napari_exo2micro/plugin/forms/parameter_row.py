@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import html
 import re
-from typing import Any, cast
+from typing import cast
 
-from magicgui.backends._qtpy.widgets import QBaseValueWidget
-from magicgui.widgets.bases import ValueWidget
 from qtpy.QtCore import QEvent, QObject, QSignalBlocker, Qt, Signal
 from qtpy.QtWidgets import QGridLayout, QLabel, QToolButton, QWidget
 
-from napari_exo2micro.core.defaults import PARAMETER_REGISTRY, format_value
+from napari_exo2micro.core.defaults import PARAMETER_REGISTRY
 from napari_exo2micro.core.parameter import Parameter, ParameterValue
+from napari_exo2micro.core.value_text import value_words
 from napari_exo2micro.plugin.forms.value_editors import (
     Editor,
     OptionalEditor,
@@ -25,8 +24,6 @@ from napari_exo2micro.plugin.words_label import WordsLabel
 __all__ = [
     "ParameterRow",
     "capitalised",
-    "parameter_widget",
-    "value_words",
     "with_titles",
 ]
 
@@ -40,13 +37,6 @@ _REFUSED = f"QLabel {{ {STYLES['error']} padding: 4px; border-radius: 3px; }}"
 def capitalised(text: str) -> str:
     """Return a text with its first letter large and the others as they are."""
     return text[:1].upper() + text[1:]
-
-
-def value_words(value: ParameterValue) -> str:
-    """Return a value as a person reads it."""
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    return "not set" if value is None else format_value(value)
 
 
 def with_titles(text: str) -> str:
@@ -219,34 +209,6 @@ class ParameterRow(QWidget):
         grid.addWidget(self._refusal, 2, 1, 1, 3)
         grid.setColumnStretch(1, 1)
         return grid
-
-
-class _RowBackend(QBaseValueWidget):
-    """Lets magicgui hold a row as one of its own widgets."""
-
-    def __init__(self, entry: Parameter, **more: Any) -> None:
-        def parameter_row(parent: QWidget | None = None) -> ParameterRow:
-            return ParameterRow(entry, parent)
-
-        # Not a class: magicgui calls it and asks for its name, no more.
-        make = cast(Any, parameter_row)
-        super().__init__(make, "value", "setValue", "valueChanged", **more)
-        self._qwidget.setObjectName(f"row_{entry.name}")
-
-
-def parameter_widget(entry: Parameter) -> ValueWidget[Any]:
-    """Return the row of a parameter as a magicgui widget of the same name.
-
-    Its `value` is what the field shows, None for an optional parameter without its
-    tick; its `native` is the `ParameterRow`.
-    """
-    return ValueWidget(
-        widget_type=_RowBackend,
-        backend_kwargs={"entry": entry},
-        name=entry.name,
-        label=entry.title,
-        nullable=entry.optional,
-    )
 
 
 def _tooltip(entry: Parameter) -> str:
