@@ -60,6 +60,16 @@ def test_no_module_of_core_or_command_line_loads_a_viewer() -> None:
     assert "matplotlib.pyplot" not in loaded
 
 
+def test_no_module_takes_the_place_of_a_public_name() -> None:
+    names = [module_name(path) for path in HEADLESS]
+    code = "\n".join(f"import {name}" for name in names)
+    modules_after(
+        f"{code}\nfrom types import ModuleType\nfrom napari_exo2micro import core\n"
+        "for name in core.__all__:\n"
+        "    assert not isinstance(getattr(core, name), ModuleType), name"
+    )
+
+
 def test_importing_the_package_loads_nothing_heavy() -> None:
     loaded = modules_after("import napari_exo2micro")
     heavy = {"numpy", "cv2", "scipy", "skimage", "matplotlib", "astropy", "tifffile"}

@@ -15,6 +15,9 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+# At once: its module, imported later by whomever, would take the function's name.
+from napari_exo2micro.core.parameter import parameter as parameter
+
 _MODULES = {
     "alignment.coarse": (
         "BoundaryAlignment",
