@@ -27,8 +27,6 @@ extensions = [
     "parameter_table",
 ]
 exclude_patterns = ["_build", "site"]
-# While pages are being written, one may not be listed in its index yet.
-suppress_warnings = ["toc.not_included"]
 
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath", "fieldlist"]
 myst_heading_anchors = 3
