@@ -132,24 +132,6 @@ def test_every_public_name_of_the_core_exists() -> None:
         assert getattr(core, name) is not None
 
 
-def test_readme_shows_only_commands_that_exist(repository: Path) -> None:
-    from napari_exo2micro.cli.commands import app
-
-    known = {command.name for command in app.registered_commands}
-    text = (repository / "README.md").read_text(encoding="utf-8")
-    shown = set(re.findall(r"^\s*(?:\$ )?exo2micro (\w+)", text, flags=re.MULTILINE))
-    assert "run" in shown
-    assert shown <= known
-
-
-def test_readme_python_is_python(repository: Path) -> None:
-    text = (repository / "README.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
-    assert blocks
-    for block in blocks:
-        ast.parse(block)
-
-
 @pytest.fixture
 def fake_dpkg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A `dpkg-query` that knows one package, alone on the search path."""
