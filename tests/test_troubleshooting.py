@@ -16,7 +16,6 @@ PAGES = (DOCS / "troubleshooting.md", *sorted((DOCS / "troubleshooting").glob("*
 
 #: What the collector finds beside messages of trouble: news, labels, parts of others.
 NEWS = (
-    " And <number> more, see the log.",
     "  (not the default)",
     "All are at their defaults.",
     "All at their defaults: the files have no ending.",
@@ -24,6 +23,7 @@ NEWS = (
     "All its results are valid. Force makes them anew.",
     "Expected accuracy: <number> px",
     "Files of this stage end in: <suffix>",
+    "Files of this stage end in: <suffix>, short for many settings; the files …",
     "It has no results yet: run the stages to see them.",
     "Its results are in the layer list.",
     "Its results up to stage <number> are in the layer list: run the stages …",
@@ -33,8 +33,10 @@ NEWS = (
     "The parameter '<name>' is now <value>.",
     "The picture was saved as <file>.",
     "'<layer>' was drawn on the <side> image. A new layer shows it …",
-    "Stopped; <number> of <number> were finished and are kept. ",
-    "aligned pre-stain",
+    "<number> of <number> pairs are chosen.",
+    "<pair> is open, and chosen in the workbench.",
+    "Stopped. <number> of <number> pairs are finished and kept, and so is every …",
+    "aligned pre-stain…",
     "all at their defaults",
     "all parameters at default",
     "derived from <what> of stage <number>",
