@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import shutil
+import threading
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import tifffile
+from napari.utils.notifications import notification_manager
 from npe2 import PluginManager
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication, QPushButton, QTreeWidget
 
+from napari_exo2micro.core import result_folders
 from napari_exo2micro.core.errors import CheckpointError, RawDataError
 from napari_exo2micro.core.pipeline import SampleDye
 from napari_exo2micro.core.raw import open_image_pair
+from napari_exo2micro.core.raw.lazy import RawLevels
 from napari_exo2micro.core.transforms import Transform
+from napari_exo2micro.plugin.files import opening
 from napari_exo2micro.plugin.files.pair_chooser import set_chooser
 from napari_exo2micro.plugin.files.reader import get_reader
 from napari_exo2micro.plugin.layers import about
+from napari_exo2micro.plugin.session import Session
 
 OURS = "napari-exo2micro"
 LONG = 60_000
@@ -61,7 +69,7 @@ def full(layer):
     return np.asarray(layer.data[0] if layer.multiscale else layer.data)
 
 
-def check_raw_pair(viewer, raw_dir: Path) -> None:
+def assert_raw_pair(viewer, raw_dir: Path) -> None:
     """Check that the viewer shows the pair, once and as it looks for both."""
     post_path, pre_path = files_of(raw_dir)
     truth = open_image_pair("Rock", "DAPI", raw_dir)
@@ -88,7 +96,7 @@ def check_raw_pair(viewer, raw_dir: Path) -> None:
 @pytest.mark.parametrize("index", [0, 1])
 def test_one_file_opens_the_pair(viewer, shared_raw_dir, index):
     viewer.open(files_of(shared_raw_dir)[index], plugin=OURS)
-    check_raw_pair(viewer, shared_raw_dir)
+    assert_raw_pair(viewer, shared_raw_dir)
 
 
 @pytest.mark.parametrize("stack", [False, True])
@@ -96,7 +104,7 @@ def test_one_file_opens_the_pair(viewer, shared_raw_dir, index):
 def test_both_files_open_the_pair_once(viewer, shared_raw_dir, stack, turned):
     files = files_of(shared_raw_dir)
     viewer.open(files[::-1] if turned else files, plugin=OURS, stack=stack)
-    check_raw_pair(viewer, shared_raw_dir)
+    assert_raw_pair(viewer, shared_raw_dir)
 
 
 def test_what_is_shown_already_is_chosen_and_not_opened_again(viewer, shared_raw_dir):
@@ -108,7 +116,7 @@ def test_what_is_shown_already_is_chosen_and_not_opened_again(viewer, shared_raw
     assert viewer.layers.selection == set(viewer.layers[:2])
     viewer.layers.clear()
     viewer.open(files_of(shared_raw_dir)[1], plugin=OURS)
-    check_raw_pair(viewer, shared_raw_dir)
+    assert_raw_pair(viewer, shared_raw_dir)
 
 
 def test_another_viewer_opens_its_own(viewer, shared_raw_dir):
@@ -117,14 +125,14 @@ def test_another_viewer_opens_its_own(viewer, shared_raw_dir):
     other = ViewerModel()
     other.open(files_of(shared_raw_dir)[0], plugin=OURS)
     viewer.open(files_of(shared_raw_dir)[1], plugin=OURS)
-    check_raw_pair(viewer, shared_raw_dir)
-    check_raw_pair(other, shared_raw_dir)
+    assert_raw_pair(viewer, shared_raw_dir)
+    assert_raw_pair(other, shared_raw_dir)
 
 
 @pytest.mark.parametrize("below", ["", "Rock"])
 def test_a_folder_with_one_pair_opens_it(viewer, shared_raw_dir, answers, below):
     viewer.open(shared_raw_dir / below, plugin=OURS)
-    check_raw_pair(viewer, shared_raw_dir)
+    assert_raw_pair(viewer, shared_raw_dir)
     assert answers == []
 
 
@@ -175,7 +183,7 @@ def test_colours_are_told_in_the_metadata(viewer, raw_dir):
         colour[..., 2] = grey
         tifffile.imwrite(path, colour, photometric="rgb")
     viewer.open(raw_dir, plugin=OURS)
-    check_raw_pair(viewer, raw_dir)
+    assert_raw_pair(viewer, raw_dir)
     assert about(viewer.layers[0])["channels"] == (2,)
     assert "shown: blue channel" in about(viewer.layers[0])["notes"]
 
@@ -204,7 +212,7 @@ def test_a_file_that_breaks_while_it_is_looked_at_is_told_once(
     viewer, raw_dir, monkeypatch
 ):
     said = []
-    monkeypatch.setattr("napari_exo2micro.plugin.files.opening.show_error", said.append)
+    monkeypatch.setattr(opening, "notify_error", said.append)
     image = np.full((4200, 4100), 9, np.uint8)
     for path in files_of(raw_dir):
         tifffile.imwrite(path, image)
@@ -420,8 +428,6 @@ def test_the_chooser_in_a_window(make_napari_viewer_proxy, several):
 def test_in_a_window_an_error_is_shown_once_and_both_files_once(
     make_napari_viewer_proxy, raw_dir
 ):
-    from napari.utils.notifications import notification_manager
-
     viewer = make_napari_viewer_proxy(show=True)
     post, pre = files_of(raw_dir)
     viewer.open([post, pre], plugin=OURS)
@@ -435,3 +441,113 @@ def test_in_a_window_an_error_is_shown_once_and_both_files_once(
     assert said[0].startswith("Rock_PreStain_DAPI.tif")
     assert "copy or export the file again" in said[0]
     assert len(viewer.layers) == 0
+
+
+def opened_while_the_window_lives(viewer, path, gate):
+    """Open a path whose slow part waits until the window has done something."""
+    QTimer.singleShot(0, gate.set)
+    viewer.open(path, plugin=OURS)
+    return gate.answers
+
+
+class Gate:
+    """Lets slow work go on once the window is seen to live."""
+
+    def __init__(self) -> None:
+        self._event, self.answers = threading.Event(), []
+        self.set = self._event.set
+
+    def before(self, function):
+        """Return a function that waits first, as on a slow network drive."""
+
+        def slow(*args, **kwargs):
+            # In the window's thread nothing could open the gate.
+            self.answers.append(self._event.wait(20))
+            return function(*args, **kwargs)
+
+        return slow
+
+
+@pytest.mark.display
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        (result_folders, "holds_results"),
+        (opening, "find_result_folders"),
+        (opening, "find_pairs"),
+    ],
+)
+def test_a_slow_raw_folder_does_not_freeze_the_window(
+    make_napari_viewer_proxy, shared_raw_dir, monkeypatch, module, name
+):
+    viewer, gate = make_napari_viewer_proxy(show=True), Gate()
+    monkeypatch.setattr(module, name, gate.before(getattr(module, name)))
+    answers = opened_while_the_window_lives(viewer, shared_raw_dir, gate)
+    assert answers
+    assert all(answers)
+    assert roles(viewer) == ["pre", "post"]
+
+
+@pytest.mark.display
+def test_slow_headers_do_not_freeze_the_window(
+    make_napari_viewer_proxy, shared_results, monkeypatch
+):
+    viewer, gate = make_napari_viewer_proxy(show=True), Gate()
+    monkeypatch.setattr(
+        opening, "read_result_sets", gate.before(opening.read_result_sets)
+    )
+    answers = opened_while_the_window_lives(viewer, shared_results, gate)
+    assert answers == [True]
+    assert "difference" in roles(viewer)
+
+
+@pytest.mark.display
+@pytest.mark.parametrize(
+    ("module", "name"), [(result_folders, "holds_results"), (opening, "find_pairs")]
+)
+def test_looking_into_a_slow_folder_can_be_cancelled(
+    make_napari_viewer_proxy, shared_raw_dir, monkeypatch, module, name
+):
+    viewer = make_napari_viewer_proxy(show=True)
+    names: list[str] = []
+
+    def endless(_path, monitor):
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            monitor.check()
+            time.sleep(0.01)
+
+    monkeypatch.setattr(module, name, endless)
+    timer = modal_steps(names, lambda box: box.findChild(QPushButton).click())
+    notification_manager.records.clear()
+    assert viewer.open(shared_raw_dir, plugin=OURS) == []
+    timer.stop()
+    assert set(names) == {"waiting"}
+    assert len(viewer.layers) == 0
+    assert [record.message for record in notification_manager.records] == []
+
+
+def test_a_compressed_file_that_breaks_is_told_and_logged_once(
+    viewer, monkeypatch, caplog, qtbot
+):
+    """Whoever meets it first: the look at it, or the reading in the background."""
+    said = []
+    monkeypatch.setattr(opening, "notify_error", said.append)
+    monkeypatch.setattr(opening, "main_window", lambda: viewer)
+
+    class Broken(RawLevels):
+        is_slow = True
+
+        def prepare(self, monitor=None):
+            raise RawDataError("post.tif is damaged")
+
+    image = SimpleNamespace(path=Path("post.tif"))
+    levels = Broken(image, (0,), np.dtype(np.uint8), opening._tell)
+    pair = SimpleNamespace(post=levels, pre=levels, is_partial=False)
+    files = SimpleNamespace(sample="Rock", dye="DAPI")
+    opening.prepare_levels(files, pair, viewer)
+    jobs = Session.of(viewer).jobs
+    qtbot.waitUntil(lambda: not jobs.is_working, timeout=LONG)
+    assert len(said) == 1
+    assert "post.tif is damaged" in said[0]
+    assert len({id(record) for record in caplog.records if record.levelno >= 40}) == 1
