@@ -197,7 +197,7 @@ def test_a_pipe_is_not_waited_for(tmp_path):
 def test_no_content_ends_in_another_error(raw, tmp_path_factory):
     path = tmp_path_factory.mktemp("presets") / "any.json"
     path.write_bytes(raw)
-    refusal(path)
+    assert refusal(path)
 
 
 def test_saving_replaces_the_file_or_leaves_it(tmp_path, monkeypatch):

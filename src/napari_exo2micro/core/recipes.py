@@ -81,7 +81,7 @@ def as_python(
         boundary_width=20,
     )
     result = task.run(to_stage=2)
-    print(result["status"])
+    ...
     """
     lines = [
         "from napari_exo2micro import core as e2m",
