@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from qtpy.QtWidgets import QApplication, QMenu, QProgressBar, QPushButton
+from qtpy.QtWidgets import QApplication, QCheckBox, QMenu, QProgressBar, QPushButton
 
 from napari_exo2micro.core.pipeline import SampleDye
-from napari_exo2micro.plugin.layers import find_layers
+from napari_exo2micro.plugin.layers import about, find_layers
 from napari_exo2micro.plugin.session import Session
 from napari_exo2micro.plugin.workbench.workbench import Workbench
 
@@ -139,3 +139,32 @@ def test_closing_the_window_ends_the_work(window, qtbot):
 
 def is_ours(thread: threading.Thread) -> bool:
     return thread.name.startswith("exo2micro")
+
+
+def test_a_forced_run_twice_through_the_buttons_renews_and_closes_cleanly(
+    window, qtbot
+):
+    bench = open_workbench(window)
+    session = Session.of(window)
+    bench.findChild(QCheckBox, "force").setChecked(True)
+    made = []
+    for _ in range(2):
+        with qtbot.waitSignal(session.run_ended, timeout=LONG):
+            button(bench, "run_all").click()
+        qtbot.waitUntil(button(bench, "run_all").isEnabled, timeout=LONG)
+        window.window._qt_window.repaint()
+        QApplication.processEvents()
+        (difference,) = find_layers(window, "difference")
+        assert difference.visible
+        roles = [about(layer).get("role") for layer in window.layers]
+        assert len(roles) == len(set(roles))
+        paths = about(difference)["paths"]
+        made.append({path: Path(path).stat().st_mtime_ns for path in paths})
+    assert made[0].keys() == made[1].keys()
+    assert all(made[1][path] > made[0][path] for path in made[0])
+    assert bench.message.text == ""
+    button(bench, "run_all").click()
+    qtbot.waitUntil(lambda: session.jobs.is_busy, timeout=LONG)
+    window.close()
+    QApplication.processEvents()
+    qtbot.waitUntil(lambda: not any(map(is_ours, threading.enumerate())), timeout=LONG)
