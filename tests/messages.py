@@ -25,7 +25,6 @@ _SHOWN_BY = {
     "_placeholder": 1,
     "_refuse": 1,
     "notify_error": 0,
-    "notify_warning": 0,
     "show_error": 0,
     "show_warning": 0,
     "tell": 1,
