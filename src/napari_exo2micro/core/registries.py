@@ -287,5 +287,5 @@ def refuse_unknown_here(wanted: Mapping[str, Iterable[Any]]) -> None:
         raise ParameterError(
             f"{', '.join(missing)} was registered where the batch was started, and "
             "this worker process does not know it; offer it from an installed package "
-            "by an entry point, or run the batch in one process (n_workers=1)"
+            "by an entry point, or run without worker processes (parallel=False)"
         )

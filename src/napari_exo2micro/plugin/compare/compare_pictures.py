@@ -118,6 +118,8 @@ def _named(spec: LayerSpec, title: str, number: int) -> LayerSpec:
 def _alike(specs: list[list[LayerSpec]]) -> list[list[LayerSpec]]:
     """Give the pictures of all values the same contrast: they are compared."""
     for layers in zip(*[own for own in specs if own], strict=True):
+        if any(spec.kind != "image" for spec in layers):
+            continue  # labels have colours, no contrast
         ranges = [spec.options["contrast_limits"] for spec in layers]
         widest = min(low for low, _ in ranges), max(high for _, high in ranges)
         for spec in layers:
