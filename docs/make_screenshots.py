@@ -9,6 +9,7 @@ another one is given.
 from __future__ import annotations
 
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +26,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_exo2micro.core.simulate import simulate_section, write_pair
+from napari_exo2micro.plugin.batch.batch_dock import BatchDock
 from napari_exo2micro.plugin.session import Session
 
 IMAGES = Path(__file__).parent / "images"
@@ -166,7 +169,51 @@ def main(folder: Path = IMAGES) -> None:
     camera.take("apply")
     camera.open("Exo2Micro log")
     camera.take("log")
+    with tempfile.TemporaryDirectory() as made:
+        take_batch(camera, Path(made))
     camera.viewer.close()
+
+
+def take_batch(camera: Photographer, folder: Path) -> None:
+    """Photograph the batch panel in the middle of a batch.
+
+    Of its nine pairs one has no pre-stain image and one has a damaged file.
+    """
+    raw = folder / "raw"
+    for number, sample in enumerate(("CD070", "CD071", "CD072")):
+        for turn, dye in enumerate(("Cy5", "DAPI", "SybrGld"), 1):
+            section = simulate_section(
+                (900, 1000), seed=3 * number + turn, angle_deg=turn, shift=(9.0, -6.0)
+            )
+            write_pair(section, raw, sample, dye)
+    (raw / "CD071" / "CD071_PreStain_SybrGld.tif").unlink()
+    damaged = raw / "CD070" / "CD070_PostStain_SybrGld.tif"
+    damaged.write_bytes(damaged.read_bytes()[:5000])
+    camera.viewer.layers.clear()
+    camera.session.reset_params()
+    camera.session.set_params(pad=100)
+    batch = camera.open("Batch of samples and dyes")
+    assert isinstance(batch, BatchDock)
+    batch.output.choose(folder / "processed")
+    batch.raw.choose(raw)
+    camera.wait(lambda: bool(batch.model.pairs), "the pairs are listed")
+    camera.idle()
+    camera.press(batch, "run_batch")
+    camera.wait(batch.question.isVisible, "it tells what is missing")
+    camera.press(batch, "question_yes")
+
+    def done() -> list[Any]:
+        pairs = batch.model.pairs
+        return [pair for pair in pairs if batch.model.view_of(pair).word == "done"]
+
+    camera.wait(lambda: bool(done()), "a pair is done")
+    batch.open_result(done()[0])
+    camera.wait(lambda: len(done()) > 2, "three pairs are done")
+    batch.table.go_to(("CD070", "SybrGld"))
+    batch.message.clear()
+    camera.take("batch")
+    camera.press(batch, "abort")
+    camera.idle()
 
 
 if __name__ == "__main__":

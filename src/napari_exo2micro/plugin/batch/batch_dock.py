@@ -292,6 +292,7 @@ class BatchDock(BatchLayout):
         board = self._run.board
         if board is not None:
             self.model.end_rows(board.rows)
+        if board is not None and board.results:
             self.outcome.show_results(
                 board.results, board.elapsed, stopped=self._run.was_stopped
             )

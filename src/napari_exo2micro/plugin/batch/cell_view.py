@@ -81,9 +81,11 @@ def of_state(state: StoredState | None) -> CellView:
         )
     done = not state.to_run
     if state.state == "done":
-        detail = _figures(state.result) if done else "runs again"
+        figures = _figures(state.result)
+        detail = f"earlier, {figures}" if figures else "earlier"
+        detail = detail if done else "runs again"
         why = "All its results are valid." + ("" if done else " Force makes them anew.")
-        return CellView("done earlier", detail, "valid", why, None, True, done)
+        return CellView("done", detail, "valid", why, None, True, done)
     if state.state == "degraded":
         detail = _short(why) if done else "runs again"
         return CellView("degraded", detail, "fell_back", why, None, True, done)

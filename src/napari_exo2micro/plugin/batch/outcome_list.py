@@ -66,7 +66,8 @@ class OutcomeList(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._sentence)
-        layout.addWidget(self._list)
+        layout.addWidget(self._list, 1)
+        layout.addStretch(0)
         self.clear()
 
     def clear(self) -> None:
