@@ -202,7 +202,8 @@ def padding(section: Section, folder: Path) -> None:
     transform = section.task.transform(3)
     rows, columns = section.post.shape
     pre = reduced(section.warped(transform, (0, 0, columns, rows)))
-    limits = brightness_limits(pre)
+    # The glass around the section is not quite dark: let it show where the image ends.
+    limits = (-1.0, 0.7 * brightness_limits(pre)[1])
     figure, axes = panels(
         1,
         2,
