@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from npe2 import PluginManager
 
+from napari_exo2micro.core.defaults import PARAMETER_REGISTRY
 from napari_exo2micro.core.pipeline import SampleDye
 from napari_exo2micro.core.transforms import Transform
 from napari_exo2micro.plugin.files.pair_chooser import set_chooser
@@ -15,7 +16,7 @@ from napari_exo2micro.plugin.layer_sets import (
     set_in_front,
     show_set,
 )
-from napari_exo2micro.plugin.layers import about, find_layers, place_layers
+from napari_exo2micro.plugin.layers import KEY, about, find_layers, place_layers
 from napari_exo2micro.plugin.stage_layers import stage_specs
 
 OURS = "napari-exo2micro"
@@ -107,6 +108,21 @@ def test_a_run_leaves_a_set_that_stands_apart_and_shows_its_own(
     assert seen(viewer) == {("post", ""), ("aligned 2", "")}
     (aligned,) = find_layers(viewer, "aligned 2")
     assert about(aligned)["parameters"]["boundary_width"] == 25
+
+
+def test_a_set_is_named_by_what_differs_from_the_last_run(viewer, two_sets):
+    """Later layers in the viewer, left by the run before, do not hide it."""
+    open_set(viewer, two_sets, "1, 2, 3, 4")
+    (aligned,) = find_layers(viewer, "aligned 2")
+    known = about(aligned)
+    known["parameters"] = {**known["parameters"], "boundary_width": 25}
+    known["paths"] = ["another.tiff"]
+    aligned.metadata = {KEY: known}
+    open_set(viewer, two_sets, "1, 2, 3, 4")
+    (label,) = {about(layer).get("apart", "") for layer in viewer.layers} - {""}
+    width = PARAMETER_REGISTRY["boundary_width"]
+    assert label == f"{width.title}: {width.default}"
+    assert seen(viewer) == {(role, label) for role, _ in WHOLE}
 
 
 def test_a_run_to_the_end_ends_with_its_difference_in_front(viewer, two_sets, finished):

@@ -146,21 +146,21 @@ def _difference(
     new: Sequence[Mapping[str, Any]], working: Sequence[Mapping[str, Any]]
 ) -> str:
     """Return in words how a set differs from the one that is worked on."""
-    last = max(new, key=_stage)
-    if not _stage(last):
+    if not any(_stage(one) for one in new):
         return _RAW
-    other = max(working, key=_stage)
-    stage = min(_stage(last), _stage(other))
-    mine, theirs = last.get("parameters", {}), other.get("parameters", {})
-    words = [
-        f"{parameter.title}: {_word(mine[name])}"
-        for name, parameter in PARAMETER_REGISTRY.items()
-        if parameter.stage <= stage and name in mine
-        if mine[name] != theirs.get(name, parameter.default)
-    ]
-    if words:
-        return ", ".join(words)
-    path = Path(str(last["paths"][0]))
+    pairs = [(one, old) for one in new for old in working if not _belong(one, old)]
+    for one, old in sorted(pairs, key=lambda pair: -min(map(_stage, pair))):
+        stage = min(_stage(one), _stage(old))
+        mine, theirs = one.get("parameters", {}), old.get("parameters", {})
+        words = [
+            f"{parameter.title}: {_word(mine.get(name, parameter.default))}"
+            for name, parameter in PARAMETER_REGISTRY.items()
+            if parameter.stage <= stage
+            if mine.get(name, parameter.default) != theirs.get(name, parameter.default)
+        ]
+        if words:
+            return ", ".join(words)
+    path = Path(str(new[-1]["paths"][0]))
     folders = {Path(str(one["paths"][0])).parent for one in working}
     return path.suffix[1:].upper() if path.parent in folders else f"in {path.parent}"
 
