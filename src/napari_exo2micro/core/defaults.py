@@ -61,9 +61,18 @@ def register_parameter(
 
     Parameters
     ----------
-    name, default, abbreviation, stage, description, **more
-        The fields of `Parameter`; `kind` and `optional` follow from `default`
-        (None means an optional number).
+    name : str
+        A Python name that is not taken.
+    default : bool, int, float, str or None
+        Its type is the parameter's; None means an optional number.
+    abbreviation : str
+        1 to 8 lower-case letters, for file names and FITS cards.
+    stage : int
+        The stage that it changes.
+    description : str
+        One sentence for a person.
+    **more : object
+        Further fields of `Parameter`, such as `minimum` or `unit`.
 
     Returns
     -------
@@ -90,7 +99,18 @@ def register_parameter(
 
 
 def unregister_parameter(name: str) -> None:
-    """Remove a parameter that `register_parameter` added."""
+    """Remove a parameter that `register_parameter` added.
+
+    Parameters
+    ----------
+    name : str
+        Its name.
+
+    Raises
+    ------
+    ParameterError
+        When there is none of this name, or it is a built-in one.
+    """
     if name not in PARAMETER_REGISTRY or PARAMETER_REGISTRY.is_built_in(name):
         raise ParameterError(f"'{name}' is not a parameter of yours; nothing removed")
     PARAMETER_REGISTRY.remove(name)
@@ -156,12 +176,28 @@ ABBREVIATIONS: Mapping[str, str] = PARAMETER_REGISTRY.view(
 
 
 def default_params() -> dict[str, ParameterValue]:
-    """Return all parameters at their defaults, in registry order."""
+    """Return all parameters at their defaults, in registry order.
+
+    Returns
+    -------
+    dict
+        Parameter name -> value.
+    """
     return {entry.name: entry.default for entry in PARAMETER_REGISTRY.values()}
 
 
 def check_parameters(values: Mapping[str, Any]) -> dict[str, ParameterValue]:
     """Return `values` with each one checked and in its parameter's type.
+
+    Parameters
+    ----------
+    values : mapping
+        Parameter name -> value.
+
+    Returns
+    -------
+    dict
+        The same names in the same order.
 
     Raises
     ------
@@ -256,6 +292,11 @@ def params_from_suffix(suffix: str) -> dict[str, ParameterValue]:
     ----------
     suffix : str
         As `build_suffix` makes it. ``_sp_none`` is read like ``_spnone``.
+
+    Returns
+    -------
+    dict
+        Parameter name -> value, those that the suffix tells.
 
     Raises
     ------

@@ -115,6 +115,11 @@ def register_diagnostic(
 def unregister_diagnostic(name: str) -> None:
     """Take a plot out of the registry; files that it drew stay.
 
+    Parameters
+    ----------
+    name : str
+        Its name.
+
     Raises
     ------
     ParameterError

@@ -83,6 +83,16 @@ class Parameter:
     def check(self, value: Any) -> ParameterValue:
         """Return `value` as this parameter's type.
 
+        Parameters
+        ----------
+        value : bool, int, float, str or None
+            What is asked for.
+
+        Returns
+        -------
+        bool, int, float, str or None
+            Of the parameter's own type; None only where it is optional.
+
         Raises
         ------
         ParameterError
@@ -121,7 +131,10 @@ class Parameter:
     def limits(self) -> str:
         """Return the range or the choices with the unit: ``1 to 200 px``.
 
-        Empty when there is no limit.
+        Returns
+        -------
+        str
+            Empty when there is no limit.
         """
         if self.choices:
             return ", ".join(self.choices)
@@ -136,7 +149,13 @@ class Parameter:
         return f"{words} {self.unit}".strip()
 
     def wanted(self) -> str:
-        """Return in words what values the parameter takes."""
+        """Return in words what values the parameter takes.
+
+        Returns
+        -------
+        str
+            Such as ``a whole number from 1 to 200 (px)``.
+        """
         if self.choices:
             words = "one of " + ", ".join(self.choices)
         else:
@@ -188,7 +207,25 @@ def parameter(
 ) -> Parameter:
     """Return a `Parameter` whose type follows from its default.
 
-    None as the default means an optional number.
+    Parameters
+    ----------
+    name : str
+        A Python name.
+    default : bool, int, float, str or None
+        None means an optional number.
+    abbreviation : str
+        1 to 8 lower-case letters, for file names and FITS cards.
+    stage : int
+        The stage that it changes.
+    description : str
+        One sentence for a person.
+    **more : object
+        Further fields of `Parameter`, such as `minimum` or `unit`.
+
+    Returns
+    -------
+    Parameter
+        Not registered yet.
     """
     more.setdefault("kind", float if default is None else type(default))
     return Parameter(

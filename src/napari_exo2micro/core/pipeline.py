@@ -129,11 +129,23 @@ class SampleDye(StageMethods):
         )
 
     def result(self) -> dict[str, Any]:
-        """Return what `run` returned, from what is valid on disk."""
+        """Return what `run` returned, from what is valid on disk.
+
+        Returns
+        -------
+        dict
+            As `run` returns it, up to the last stage with a valid result.
+        """
         return outcome.summarise(self, max(STAGES))
 
     def status(self) -> list[CheckpointStatus]:
-        """Return for every checkpoint and plot whether it is valid, and why not."""
+        """Return for every checkpoint and plot whether it is valid, and why not.
+
+        Returns
+        -------
+        list of CheckpointStatus
+            In the order of the stages; plots come last.
+        """
         lines = [
             self._status_of(number, name)
             for number, stage in sorted(STAGES.items())

@@ -65,8 +65,15 @@ class SampleFiles(SampleSettings):
 
         Parameters
         ----------
-        stage, name : int, str
-            For example 1 and ``'post'``.
+        stage : int
+            Such as 1.
+        name : str
+            Such as ``'post'``.
+
+        Returns
+        -------
+        Checkpoint or None
+            Its image is memory-mapped: nothing is read yet.
 
         Raises
         ------
@@ -196,6 +203,8 @@ class SampleFiles(SampleSettings):
         ------
         CheckpointError
             When that stage has no valid result, or one whose transform is lost.
+        ParameterError
+            When there is no such stage.
         """
         if stage not in STAGE_NAMES:
             raise ParameterError(

@@ -72,6 +72,11 @@ class SampleSettings:
     def set_params(self, **values: Any) -> None:
         """Change parameters by name.
 
+        Parameters
+        ----------
+        **values : bool, int, float, str or None
+            New values under the parameters' names.
+
         Raises
         ------
         ParameterError
@@ -86,11 +91,28 @@ class SampleSettings:
         self._params = default_params()
 
     def non_default_params(self, stage: int | None = None) -> dict[str, ParameterValue]:
-        """Return the parameters of stages 1..`stage` that differ from defaults."""
+        """Return the parameters of stages 1..`stage` that differ from defaults.
+
+        Parameters
+        ----------
+        stage : int, optional
+            The last stage that counts; all of them by default.
+
+        Returns
+        -------
+        dict
+            Parameter name -> value, in registry order.
+        """
         return non_default_params(self.params, stage)
 
     def copy(self) -> Self:
-        """Return another object for the same files with parameters of its own."""
+        """Return another object for the same files with parameters of its own.
+
+        Returns
+        -------
+        SampleDye
+            With the present parameters.
+        """
         other = copy.copy(self)
         other._params = dict(self._params)
         other._results = {}

@@ -173,6 +173,11 @@ def stage_range(from_stage: int | None, to_stage: int | None) -> tuple[int, int]
 def register_stage(stage: Stage) -> None:
     """Add a stage after the last one; run, status and file names follow.
 
+    Parameters
+    ----------
+    stage : Stage
+        Its number is the next one.
+
     Raises
     ------
     ParameterError
@@ -192,7 +197,18 @@ def register_stage(stage: Stage) -> None:
 
 
 def unregister_stage(number: int) -> None:
-    """Remove a stage that `register_stage` added last."""
+    """Remove a stage that `register_stage` added last.
+
+    Parameters
+    ----------
+    number : int
+        Its number.
+
+    Raises
+    ------
+    ParameterError
+        When it is a built-in stage or not the last one.
+    """
     if STAGES.is_built_in(number) or number != max(STAGES):
         raise ParameterError(f"stage {number} is not the last one of yours")
     STAGES.remove(number)

@@ -121,6 +121,11 @@ def register_loader(name: str, function: Loader) -> Loader:
 def unregister_loader(name: str) -> None:
     """Forget a loader that `register_loader` made known.
 
+    Parameters
+    ----------
+    name : str
+        Its name.
+
     Raises
     ------
     ParameterError
@@ -132,7 +137,13 @@ def unregister_loader(name: str) -> None:
 
 
 def loader_names() -> tuple[str, ...]:
-    """Return the names of all loaders, those of installed packages included."""
+    """Return the names of all loaders, those of installed packages included.
+
+    Returns
+    -------
+    tuple of str
+        In alphabetical order.
+    """
     return tuple(sorted(LOADERS))
 
 
@@ -178,7 +189,18 @@ def get_loader(loader: str | Loader | None = None) -> Loader:
 
 
 def loader_name(loader: Loader) -> str:
-    """Return the name a loader is registered under, or that of the function."""
+    """Return the name a loader is registered under, or that of the function.
+
+    Parameters
+    ----------
+    loader : callable
+        Registered or not.
+
+    Returns
+    -------
+    str
+        For people and headers.
+    """
     for name, function in LOADERS.values():
         if function is loader:
             return name
