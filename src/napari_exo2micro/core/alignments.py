@@ -88,6 +88,11 @@ class Alignment:
         cls, transform: Mapping[str, Any], stored: Mapping[str, Any]
     ) -> Alignment:
         canvas = stored.get("canvas") or {}
+        if not isinstance(canvas, Mapping):
+            raise CheckpointError(
+                f"the canvas of an alignment takes 'post_frame' and 'pre_frame', found "
+                f"{canvas!r:.60}; save the alignment again"
+            )
         stage = stored.get("stage")
         return cls(
             Transform.from_dict(transform),
@@ -195,7 +200,7 @@ def _frame(stored: Any) -> Frame | None:
         return None
     try:
         x0, y0, width, height = (int(value) for value in stored)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise CheckpointError(
             f"the place of an image on the canvas takes four whole numbers, found "
             f"{stored!r}; save the alignment again"

@@ -228,6 +228,7 @@ def _make(folder: Path) -> list[Path]:
 
 def _write_holder(path: Path, holder: LockHolder) -> None:
     with suppress(OSError):  # a full disk: then nobody is told who it is
+        path.unlink(missing_ok=True)  # a pipe that lies there would be waited for
         path.write_text(json.dumps(asdict(holder)), encoding="utf-8")
 
 

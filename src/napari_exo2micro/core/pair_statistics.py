@@ -23,6 +23,8 @@ _UNREADABLE = (
     KeyError,
     TypeError,
     EOFError,
+    MemoryError,
+    OverflowError,
     zipfile.BadZipFile,
 )
 

@@ -121,11 +121,14 @@ def survey_raw_channels(
     if crop < 1:
         raise ParameterError(f"crop must be at least 1 px, found {crop}")
     raw_dir = Path(raw_dir)
-    wanted = list_samples(raw_dir) if samples is None else tuple(samples)
+    if samples is None:  # whatever their names are: it only looks
+        folders = {sample: raw_dir / sample for sample in list_samples(raw_dir)}
+    else:
+        folders = {sample: sample_folder(sample, raw_dir) for sample in samples}
     files = [
         (sample, path)
-        for sample in wanted
-        for path in tiffs_in(sample_folder(sample, raw_dir))
+        for sample, folder in folders.items()
+        for path in tiffs_in(folder)
     ]
     found = []
     for index, (sample, path) in enumerate(files):
