@@ -428,6 +428,7 @@ def test_a_batch_by_buttons_leaves_the_files_of_the_core(
         "B / DAPI",
         "B / Cy5",
     ]
+    assert str(tmp_path) not in handle.cells()["B", "DAPI"]
     handle.go_to(("B", "DAPI"))
     assert str(damaged) in handle.text("cell_words")
     assert not handle.button("open_result").isVisible()

@@ -119,7 +119,7 @@ def of_row(row: BoardRow) -> CellView:
         return CellView("done", detail, "valid", f"Done: {detail}.", None, True, True)
     why = with_titles(row.reason)
     if row.state is TaskState.FAILED:
-        return CellView("failed", _without_folder(why), "failed", why)
+        return CellView("failed", _without_path(why), "failed", why)
     if row.state is TaskState.NO_FILES:
         return without_files(row.reason)
     why = f"{why[:1].upper()}{why[1:]}."
@@ -146,7 +146,7 @@ def _short(why: str) -> str:
     return why
 
 
-def _without_folder(why: str) -> str:
-    """Return a reason that begins with a path with the file's name alone."""
+def _without_path(why: str) -> str:
+    """Return a reason without the path it begins with: the cell has little room."""
     head, found, rest = why.partition(": ")
-    return f"{Path(head).name}: {rest}" if found and Path(head).is_absolute() else why
+    return rest if found and Path(head).is_absolute() else why
