@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import tifffile
