@@ -1,13 +1,29 @@
-"""Faults that a run must survive: killed at any moment, the disk full at any moment.
+"""Faults that a run must survive: the whole table, with one command.
 
-    python benchmarks/faults.py                       # 100 kills, 20 full disks
-    python benchmarks/faults.py --kills 10 --disks 0
+    python benchmarks/faults.py                       # everything
+    python benchmarks/faults.py killed --times 10     # a row of it, less often
+    python benchmarks/faults.py malformed             # each input with its outcome
 
-A run of all stages is killed (SIGKILL) after a random time, or finds its disk full at
-a random place (a small tmpfs; only where this program may mount one). Afterwards each
-checkpoint that counts as valid must have the bytes of an undisturbed run, and the
-resumed run must end with exactly its files. With a full disk the run must end with an
-error that says so. A table tells how often each of this held.
+killed, full disk
+    A run of all stages is killed (SIGKILL) after a random time, or finds its disk full
+    at a random place (a small tmpfs; only where this program may mount one).
+    Afterwards each checkpoint that counts as valid must have the bytes of an
+    undisturbed run, and the resumed run must end with exactly its files. With a full
+    disk the run must end with an error that says so.
+workers
+    A worker of a pool is killed in its task: that task is tried again, or reported;
+    the others end well. (Dask's workers are killed in `tests/core/test_dask_cluster`.)
+two runs
+    Two programs are started on one sample and dye at the same moment: both must end
+    well or say who was first, and leave the files of an undisturbed run.
+raw file
+    A raw file is replaced after a run: all must be stale, and made anew.
+checkpoint
+    A checkpoint is truncated, has one bit flipped outside of its pixels, or is swapped
+    with another sample's: it must be stale, named, and made anew.
+malformed
+    The corpus of `tests/faults`: each input ends in one of our errors or does no
+    harm, within 10 s and 1 GB, and nothing is written outside of the output folder.
 """
 
 from __future__ import annotations
@@ -18,12 +34,17 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 from tables import Table, parser_of, save
 
+from napari_exo2micro.core.batch import run_batch
 from napari_exo2micro.core.pipeline import SampleDye
 from napari_exo2micro.core.simulate import simulate_section, write_pair
 
@@ -139,6 +160,175 @@ def may_mount(folder: Path) -> bool:
     return True
 
 
+def run_all(folder: Path, raw: str, out: str, samples: list[str]) -> list[str]:
+    """Run samples by a pool of two; return the states of the tasks."""
+    results = run_batch(
+        samples,
+        ["DAPI"],
+        parallel="pool",
+        n_workers=2,
+        raw_dir=folder / raw,
+        output_dir=folder / out,
+        params={"pad": PAD},
+        to_stage=1,
+    )
+    return [result["status"] for result in results]
+
+
+def worker_once(folder: Path, chance: random.Random) -> tuple[str, list[str]]:
+    """Kill one worker of a pool, at random; what did not hold."""
+    samples = [f"S{number}" for number in range(6)]
+    for sample in samples:
+        shutil.copytree(
+            folder / "raw" / "Rock", folder / "six" / sample, dirs_exist_ok=True
+        )
+    shutil.rmtree(folder / "pool", ignore_errors=True)
+    struck: list[int] = []
+    over = threading.Event()
+
+    def strike() -> None:
+        me = psutil.Process()
+        before = {child.pid for child in me.children(recursive=True)}
+        wait = chance.uniform(0.0, 1.0)
+        while not over.wait(0.02):
+            new = [c for c in me.children(recursive=True) if c.pid not in before]
+            if new and not over.wait(wait):
+                victim = chance.choice(new)
+                with suppress(psutil.NoSuchProcess):
+                    victim.kill()
+                    struck.append(victim.pid)
+                return
+
+    thread = threading.Thread(target=strike)
+    thread.start()
+    states = run_all(folder, "six", "pool", samples)
+    over.set()
+    thread.join()
+    failed = [state for state in states if state != "complete"]
+    wrong = [] if len(failed) <= 1 else [f"{len(failed)} tasks failed: {failed}"]
+    wrong += [state for state in failed if "memory" not in state and "end" not in state]
+    if run_all(folder, "six", "pool", samples) != ["complete"] * len(samples):
+        wrong.append("the next batch does not end it")
+    return ("a worker" if struck else "nobody, all was done"), wrong
+
+
+def two_once(folder: Path, expected: dict[Path, bytes]) -> tuple[str, list[str]]:
+    """Start two runs at once; who won, and what did not hold."""
+    out = folder / "two"
+    shutil.rmtree(out, ignore_errors=True)
+    both = [start(folder, out) for _ in range(2)]
+    ends = [(process.communicate()[1], process.returncode) for process in both]
+    wrong = [
+        f"it ended with {code}: {said[-300:]!r}"
+        for said, code in ends
+        if code and "is being processed by" not in said
+    ]
+    if all(code for _, code in ends):
+        wrong.append("neither run ended well")
+    refused = sum(1 for _, code in ends if code)
+    where = "one told who was first" if refused else "one waited"
+    return where, wrong + check(folder, out, expected)
+
+
+def copied(folder: Path, name: str) -> tuple[Path, SampleDye]:
+    """Return a copy of the undisturbed run, raw files included."""
+    place = folder / name
+    shutil.rmtree(place, ignore_errors=True)
+    shutil.copytree(folder / "straight", place / "out")
+    shutil.copytree(folder / "raw", place / "raw")
+    return place, task_in(place, place / "out")
+
+
+def stale(task: SampleDye) -> dict[tuple[int, str], str]:
+    """Return the checkpoints that are not valid, and why."""
+    return {
+        (line.stage, line.name): f"{line.path.name}: {line.reason}"
+        for line in task.status()
+        if line.kind == "checkpoint" and line.state != "valid"
+    }
+
+
+def replace_once(
+    folder: Path, chance: random.Random, expected: dict[Path, bytes]
+) -> tuple[str, list[str]]:
+    """Replace a raw file after a run, keeping its size and its name."""
+    place, task = copied(folder, "replaced")
+    side = chance.choice(("Post", "Pre"))
+    path = next(path for path in (place / "raw").rglob("*.tif*") if side in path.name)
+    data = bytearray(path.read_bytes())
+    for _ in range(2000):
+        data[chance.randrange(len(data) // 2, len(data))] ^= 1
+    path.write_bytes(data)
+    found = stale(task)
+    wrong = [] if (1, "post") in found else ["nothing is stale"]
+    if task.run()["status"] != "complete" or stale(task):
+        wrong.append("it is not made anew")
+    kept = [
+        str(name)
+        for name, content in files_of(place / "out").items()
+        if name.suffix in (".tiff", ".fits") and content == expected[name]
+    ]
+    return f"{side.lower()}-stain file", wrong + [f"{name} is kept" for name in kept]
+
+
+def harm_once(
+    folder: Path, chance: random.Random, expected: dict[Path, bytes]
+) -> tuple[str, list[str]]:
+    """Truncate a checkpoint, flip a bit outside of its pixels, or swap it."""
+    place, task = copied(folder, "harmed")
+    names = [name for name in expected if name.suffix in (".tiff", ".fits")]
+    path = place / "out" / "Rock" / chance.choice(sorted(names))
+    data = bytearray(path.read_bytes())
+    kind = chance.choice(("truncated", "bit flipped", "swapped"))
+    if kind == "truncated":
+        del data[chance.randrange(len(data)) :]
+    elif kind == "bit flipped":
+        header = data.index(b'"checksum"') if path.suffix == ".tiff" else 2800
+        data[chance.randrange(header)] ^= 1 << chance.randrange(8)
+    else:
+        other = SampleDye("Other", "DAPI", place / "out", place / "raw", "both")
+        other.set_params(pad=PAD)
+        shutil.copytree(place / "raw" / "Rock", place / "raw" / "Other")
+        other.run(to_stage=2)
+        data = bytearray(other._tiff_path(1, "post").read_bytes())
+        path = task._tiff_path(1, "post")
+        shutil.rmtree(place / "out" / "Other")
+    path.write_bytes(data)
+    told = " ".join(stale(task).values())
+    wrong = [] if path.name in told else [f"{path.name} is not told: {told!r}"]
+    if not wrong and (status := task.run()["status"]) != "complete":
+        wrong.append(status)
+    found = files_of(place / "out")
+    wrong += [f"{name} differs" for name in expected if found[name] != expected[name]]
+    return kind, wrong
+
+
+def malformed(folder: Path, keep: bool) -> int:
+    """Print a line for each input of the corpus; return how many are faults."""
+    sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "faults"))
+    from malformed import CASES
+    from malformed.runner import run_cases
+
+    lines = Table("malformed input", "outcome", "s", "MB")
+    outcomes = []
+    for outcome in run_cases([case.title for case in CASES], folder / "malformed"):
+        outcomes.append(outcome)
+        figures = (f"{outcome.seconds:.2f}", f"{outcome.peak / 1e6:.0f}")
+        lines.add(outcome.title, outcome.ending, *figures)
+        if outcome.ending == "fault":
+            print(f"  {outcome.told}")
+    faults = sum(outcome.ending == "fault" for outcome in outcomes)
+    counts = Counter(outcome.ending for outcome in outcomes)
+    words = ", ".join(f"{n} {ending}" for ending, n in sorted(counts.items()))
+    slowest = max(outcome.seconds for outcome in outcomes)
+    largest = max(outcome.peak for outcome in outcomes) / 1e6
+    told = f"{len(outcomes)} inputs: {words}; {slowest:.1f} s, {largest:.0f} MB at most"
+    print(told)
+    if keep:
+        save("malformed", lines, told)
+    return faults
+
+
 def report(table: Table, title: str, found: list[tuple[str, list[str]]]) -> int:
     """Add a line of the table and what did not hold; return how often."""
     failed = [wrong for _, wrong in found if wrong]
@@ -150,48 +340,81 @@ def report(table: Table, title: str, found: list[tuple[str, list[str]]]) -> int:
     return len(failed)
 
 
+#: Rows of the table and how often each is tried.
+ROWS = {
+    "killed": 100,
+    "full disk": 20,
+    "workers": 10,
+    "two runs": 5,
+    "raw file": 5,
+    "checkpoint": 30,
+    "malformed": 1,
+}
+
+
 def main() -> int:
     """Do what was asked for; 1 when something did not hold."""
     parser = parser_of(__doc__)
-    parser.add_argument("--kills", type=int, default=100)
-    parser.add_argument("--disks", type=int, default=20)
+    parser.add_argument("rows", nargs="*", choices=[*ROWS, []], help="all by default")
+    parser.add_argument("--times", type=int, help="how often each row is tried")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     chance = random.Random(arguments.seed)
     folder = Path(tempfile.mkdtemp(prefix="exo2micro-"))
     os.environ.update(EPOCH)
     n_failed = 0
+    rows = arguments.rows or list(ROWS)
     try:
-        pair = simulate_section(
-            SHAPE, seed=5, angle_deg=4.0, scale=1.03, shift=(12.0, -9.0), gain=1.25
-        )
-        write_pair(pair, folder / "raw", "Rock", "DAPI")
-        begin = time.perf_counter()
-        start(folder, folder / "straight").communicate()
-        whole = time.perf_counter() - begin
-        expected = files_of(folder / "straight")
-        size = sum(len(content) for content in expected.values())
-        print(f"a run takes {whole:.1f} s and {size / 1e6:.0f} MB")
-        table = Table("fault", "times", "held", "where it struck")
-        if arguments.kills:
-            kills = [
-                kill_once(folder, chance.uniform(0.0, whole), expected)
-                for _ in range(arguments.kills)
-            ]
-            n_failed += report(table, "SIGKILL", kills)
-        if arguments.disks and not may_mount(folder):
-            print("full disk: this program may not mount a small disk, left out")
-        elif arguments.disks:
-            fills = [
-                fill_once(folder, round(size * chance.uniform(0.05, 0.95)), expected)
-                for _ in range(arguments.disks)
-            ]
-            n_failed += report(table, "disk full", fills)
-        if arguments.save:
-            save("faults", table)
+        if set(rows) != {"malformed"}:
+            n_failed = table(folder, rows, arguments.times, chance, arguments.save)
+        if "malformed" in rows:
+            n_failed += malformed(folder, arguments.save)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return int(n_failed > 0)
+
+
+def table(
+    folder: Path,
+    rows: list[str],
+    times: int | None,
+    chance: random.Random,
+    keep: bool,
+) -> int:
+    """Print the rows that need a run; return how often one did not hold."""
+    pair = simulate_section(
+        SHAPE, seed=5, angle_deg=4.0, scale=1.03, shift=(12.0, -9.0), gain=1.25
+    )
+    write_pair(pair, folder / "raw", "Rock", "DAPI")
+    begin = time.perf_counter()
+    start(folder, folder / "straight").communicate()
+    whole = time.perf_counter() - begin
+    expected = files_of(folder / "straight")
+    size = sum(len(content) for content in expected.values())
+    print(f"a run takes {whole:.1f} s and {size / 1e6:.0f} MB")
+    lines = Table("fault", "times", "held", "where it struck")
+    tries: dict[str, Callable[[], tuple[str, list[str]]]] = {
+        "killed": lambda: kill_once(folder, chance.uniform(0.0, whole), expected),
+        "full disk": lambda: fill_once(
+            folder, round(size * chance.uniform(0.05, 0.95)), expected
+        ),
+        "workers": lambda: worker_once(folder, chance),
+        "two runs": lambda: two_once(folder, expected),
+        "raw file": lambda: replace_once(folder, chance, expected),
+        "checkpoint": lambda: harm_once(folder, chance, expected),
+    }
+    n_failed = 0
+    for row, once in tries.items():
+        if row not in rows:
+            continue
+        if row == "full disk" and not may_mount(folder):
+            print("full disk: this program may not mount a small disk, left out")
+            continue
+        found = [once() for _ in range(times or ROWS[row])]
+        n_failed += report(lines, row, found)
+    if keep:
+        save("faults", lines)
+    return n_failed
 
 
 if __name__ == "__main__":
