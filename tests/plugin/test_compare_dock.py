@@ -1,5 +1,6 @@
 """The compare dock: what is typed, the runs, the table, pictures side by side."""
 
+import contextlib
 import csv
 import shutil
 import threading
@@ -80,14 +81,20 @@ class Handle:
 
 @pytest.fixture
 def open_dock(viewer, qtbot):
+    docks = []
+
     def make():
         dock = CompareDock(viewer)
-        qtbot.addWidget(dock)
+        docks.append(dock)
         dock.resize(560, 900)
         dock.show()
         return Handle(dock, qtbot)
 
-    return make
+    yield make
+    for dock in docks:
+        with contextlib.suppress(RuntimeError):  # it ended with the dock it was in
+            dock.close()
+            dock.deleteLater()
 
 
 def result(value, **more):

@@ -213,7 +213,12 @@ class Job(QObject):
         if not self.is_cancelled:
             text = error_text(error, wanted=self.title)
             tell = notify_error if self._on_error is None else self._on_error
-            tell(text)
+            try:
+                tell(text)
+            except RuntimeError as gone:  # the dock that asked was closed
+                if "deleted" not in str(gone):
+                    raise
+                notify_error(text)
 
     def _show(self, fraction: float, text: str) -> None:
         """Show the progress in the activity dock.

@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from napari.components import ViewerModel
-from qtpy.QtCore import QEvent, QTimer
+from qtpy.QtCore import QTimer
 from qtpy.QtGui import QHideEvent, QShowEvent
-from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QVBoxLayout
 
 from napari_exo2micro.core.errors import Exo2MicroError
 from napari_exo2micro.core.monitor import Monitor
 from napari_exo2micro.plugin.compare.compare_form import CompareForm, words_label
 from napari_exo2micro.plugin.compare.compare_results import CompareResults, enable
 from napari_exo2micro.plugin.compare_request import Compared
+from napari_exo2micro.plugin.dock import Dock
 from napari_exo2micro.plugin.jobs import Job
 from napari_exo2micro.plugin.message import MessageStrip
 from napari_exo2micro.plugin.session import Session
@@ -26,7 +27,7 @@ _NO_SOURCE = "Choose the raw folder, the sample and the dye in the workbench fir
 _BUSY = "Something runs already; wait for it or stop it."
 
 
-class CompareDock(QWidget):
+class CompareDock(Dock):
     """Runs a sample with several values of a parameter and shows what comes out.
 
     Parameters
@@ -74,7 +75,6 @@ class CompareDock(QWidget):
         self._form.changed.connect(self._update)
         self._run.clicked.connect(self.run)
         self._abort.clicked.connect(self._stop)
-        self._is_closed = self._was_docked = False
         self._hidden = QTimer(self)
         self._hidden.setSingleShot(True)
         self._hidden.setInterval(0)
@@ -129,10 +129,10 @@ class CompareDock(QWidget):
         """Stop, take the pictures away and follow the viewer no more."""
         if self._is_closed:
             return
-        self._is_closed = True
         self._hidden.stop()
         self._stop()
         self._results.close_down()
+        super().close_down()
 
     def showEvent(self, event: QShowEvent | None) -> None:
         """Stay when the dock was hidden for a moment only."""
@@ -149,15 +149,6 @@ class CompareDock(QWidget):
     def _on_hidden(self) -> None:
         if not self.isVisible() and not self._is_closed:
             self._results.stop()
-
-    def event(self, event: QEvent | None) -> bool:
-        """Learn that the dock was closed: napari takes the widget out of it."""
-        if event is not None and event.type() == QEvent.Type.ParentChange:
-            if self.parent() is not None:
-                self._was_docked = True
-            elif self._was_docked:
-                self.close_down()
-        return super().event(event)
 
     # How a comparison goes on -----------------------------------------------------
 

@@ -28,6 +28,7 @@ from napari_exo2micro.plugin.diagnostics.plot_caption import PlotCaption
 from napari_exo2micro.plugin.diagnostics.plot_list import PlotList
 from napari_exo2micro.plugin.diagnostics.plot_view import PlotView
 from napari_exo2micro.plugin.diagnostics.scale_proposal import ScaleProposal
+from napari_exo2micro.plugin.dock import Dock
 from napari_exo2micro.plugin.message import MessageStrip
 from napari_exo2micro.plugin.session import Session
 
@@ -61,7 +62,7 @@ class _Drawn:
     figure: Figure | None
 
 
-class DiagnosticsDock(QWidget):
+class DiagnosticsDock(Dock):
     """A list of plots, the chosen one, and what a good and a bad one look like.
 
     Parameters

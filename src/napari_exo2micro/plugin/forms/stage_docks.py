@@ -9,6 +9,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
+from napari_exo2micro.plugin.dock import Dock
 from napari_exo2micro.plugin.forms.run_bar import RunBar
 from napari_exo2micro.plugin.forms.stage_form import StageForm
 from napari_exo2micro.plugin.message import MessageStrip
@@ -18,7 +19,7 @@ from napari_exo2micro.plugin.workbench.source_panel import SourcePanel
 __all__ = ["BoundaryDock", "DifferenceDock", "InteriorDock", "PaddingDock", "StageDock"]
 
 
-class StageDock(QWidget):
+class StageDock(Dock):
     """One stage by itself: choose a sample, set its parameters, run it.
 
     A stage that another package registered gets a dock by a subclass with its

@@ -24,6 +24,7 @@ from qtpy.QtWidgets import (
 
 from napari_exo2micro.core.log_file import log_path, read_log_tail
 from napari_exo2micro.core.monitor import Monitor
+from napari_exo2micro.plugin.dock import Dock
 from napari_exo2micro.plugin.log.kept_records import KeptRecord
 from napari_exo2micro.plugin.log.log_view import LogView
 from napari_exo2micro.plugin.message import MessageStrip
@@ -46,7 +47,7 @@ FILTERS = {
 }
 
 
-class LogPanel(QWidget):
+class LogPanel(Dock):
     """What the package does now, and the run log of the results folder.
 
     Parameters

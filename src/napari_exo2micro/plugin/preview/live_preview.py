@@ -168,7 +168,8 @@ class LivePreview(QObject):
         stage = self._session.shown_stage
         if self._shows and (self._pause.isActive() or self._is_working):
             return  # one that is to be shown is on its way
-        if self._is_on and not self._stage and stage in PREVIEWED:
+        is_free = self._is_on and not self._stage and self._has_form
+        if is_free and stage in PREVIEWED:
             self._shows = False
             self._pause.start(_BEFOREHAND)
 

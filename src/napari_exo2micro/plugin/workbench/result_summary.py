@@ -116,9 +116,17 @@ class ResultSummary(QWidget):
         session.source_changed.connect(self._offer)
         session.status_changed.connect(self._on_status)
         session.jobs.busy_changed.connect(self._offer)
-        session.viewer.layers.events.inserted.connect(self._offer)
-        session.viewer.layers.events.removed.connect(self._offer)
+        events = session.viewer.layers.events
+        self._followed = [events.inserted, events.removed]
+        for emitter in self._followed:
+            emitter.connect(self._offer)
         self._on_status()
+
+    def close_down(self) -> None:
+        """Follow the layers no more: napari knows nothing of widgets that are gone."""
+        for emitter in self._followed:
+            emitter.disconnect(self._offer)
+        self._followed.clear()
 
     def show_results(self) -> None:
         """Open the valid results of all stages as layers."""

@@ -8,6 +8,7 @@ from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QSplitter, QVBoxLayout, QWidget
 
 from napari_exo2micro.core.stages import STAGES
+from napari_exo2micro.plugin.dock import Dock
 from napari_exo2micro.plugin.forms.run_bar import RunBar
 from napari_exo2micro.plugin.forms.stage_form import StageForm
 from napari_exo2micro.plugin.message import MessageStrip
@@ -26,7 +27,7 @@ _WIDTH = 385
 _LEAST_FORM = 170
 
 
-class Workbench(QWidget):
+class Workbench(Dock):
     """All that a sample needs, from its raw files to the difference image.
 
     Parameters
@@ -70,6 +71,11 @@ class Workbench(QWidget):
         session.source_changed.connect(self._on_source)
         session.stage_shown.connect(self.run_bar.set_stage)
         self._on_source()
+
+    def close_down(self) -> None:
+        """End with the dock."""
+        self.summary.close_down()
+        super().close_down()
 
     def sizeHint(self) -> QSize:
         """Return a width at which the tabs carry their numbers."""
