@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from napari.components import ViewerModel
 from qtpy.QtCore import QSize, Qt, QTimer
@@ -23,21 +22,14 @@ from qtpy.QtWidgets import (
 )
 
 from napari_exo2micro.core.errors import Exo2MicroError
-from napari_exo2micro.core.monitor import Monitor
 from napari_exo2micro.plugin.diagnostics.plot_caption import PlotCaption
 from napari_exo2micro.plugin.diagnostics.plot_list import PlotList
 from napari_exo2micro.plugin.diagnostics.plot_view import PlotView
+from napari_exo2micro.plugin.diagnostics.plot_work import Drawn, draw_plot
 from napari_exo2micro.plugin.diagnostics.scale_proposal import ScaleProposal
 from napari_exo2micro.plugin.dock import Dock
 from napari_exo2micro.plugin.message import MessageStrip
 from napari_exo2micro.plugin.session import Session
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from napari_exo2micro.core.diagnostic_figures import FigureEntry
-    from napari_exo2micro.core.parameter import ParameterValue
-    from napari_exo2micro.plugin.task_source import TaskSource
 
 __all__ = ["DiagnosticsDock"]
 
@@ -51,15 +43,6 @@ _NOTHING_CHOSEN = (
     "Choose the raw folder, the sample and the dye in the workbench. The plots appear "
     "here as soon as the stage that they show has run."
 )
-
-
-@dataclass(frozen=True, slots=True)
-class _Drawn:
-    """What the work in the background found."""
-
-    entries: tuple[FigureEntry, ...]
-    entry: FigureEntry | None
-    figure: Figure | None
 
 
 class DiagnosticsDock(Dock):
@@ -202,7 +185,7 @@ class DiagnosticsDock(Dock):
         self._state.setText("drawing …")
         self._narrow = self._is_narrow()
         session.jobs.start(
-            _draw,
+            draw_plot,
             title="drawing a plot",
             on_result=self._on_drawn,
             on_error=self._on_error,
@@ -214,7 +197,7 @@ class DiagnosticsDock(Dock):
             narrow=self._is_narrow(),
         )
 
-    def _on_drawn(self, drawn: _Drawn) -> None:
+    def _on_drawn(self, drawn: Drawn) -> None:
         self._state.clear()
         entry = drawn.entry
         first = not self._list.entries
@@ -372,28 +355,6 @@ class DiagnosticsDock(Dock):
         room = screen.availableSize() if screen is not None else self.size()
         window.resize((picture.sizeHint() + QSize(4, 4)).boundedTo(room * 0.9))
         window.show()
-
-
-def _draw(
-    source: TaskSource,
-    params: Mapping[str, ParameterValue],
-    name: str,
-    narrow: bool,
-    monitor: Monitor,
-) -> _Drawn:
-    """Return the plots there are and the one asked for, or else the first one."""
-    from napari_exo2micro.core.diagnostic_figures import available_figures, draw_figure
-
-    task = source.task(params)
-    entries = tuple(available_figures(task))
-    monitor.check()
-    named = [entry for entry in entries if entry.name == name]
-    ready = [entry for entry in entries if entry.state == "ready"]
-    entry = next(iter([*named, *ready, *entries]), None)
-    if entry is None or entry.state != "ready":
-        return _Drawn(entries, entry, None)
-    figure = draw_figure(task, entry.name, narrow=narrow, monitor=monitor)
-    return _Drawn(entries, entry, figure)
 
 
 def _button(name: str, text: str, tip: str) -> QPushButton:
