@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from napari.layers import Image, Labels, Points
 from qtpy.QtWidgets import QLabel, QPushButton, QRadioButton, QSpinBox
 
 from napari_exo2micro.core.alignments import Alignment
@@ -141,7 +142,7 @@ def test_labels_keep_their_values_and_lie_on_post(dock, opened, qtbot, pair):
             inside.append(number)
     layer = opened.add_labels(labels, name="cells")
     moved = apply_to(dock, qtbot, layer)
-    assert moved._type_string == "labels"
+    assert isinstance(moved, Labels)
     assert set(np.unique(moved.data)) == set(np.unique(labels))
     for number in inside:
         column, row = post[number - 1].round().astype(int)
@@ -190,9 +191,7 @@ def test_only_layers_that_can_be_moved_are_listed(dock, opened, qtbot):
     qtbot.waitUntil(lambda: dock.layer.findText("cells") >= 0, timeout=LONG)
     listed = [dock.layer.itemText(index) for index in range(dock.layer.count())]
     movable = [
-        layer
-        for layer in opened.layers
-        if layer._type_string in ("image", "labels", "points")
+        layer for layer in opened.layers if isinstance(layer, (Image, Labels, Points))
     ]
     assert len(listed) == len(movable)
     opened.layers.remove("cells")

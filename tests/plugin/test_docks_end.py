@@ -8,6 +8,8 @@ import pytest
 from qtpy.QtCore import QCoreApplication, QEvent
 from qtpy.QtWidgets import QMainWindow
 
+from napari_exo2micro.plugin.apply.apply_dock import ApplyDock
+from napari_exo2micro.plugin.batch.batch_dock import BatchDock
 from napari_exo2micro.plugin.compare.compare_dock import CompareDock
 from napari_exo2micro.plugin.diagnostics.diagnostics_dock import DiagnosticsDock
 from napari_exo2micro.plugin.forms.stage_docks import (
@@ -16,6 +18,7 @@ from napari_exo2micro.plugin.forms.stage_docks import (
     InteriorDock,
     PaddingDock,
 )
+from napari_exo2micro.plugin.inspection.inspection_dock import InspectionDock
 from napari_exo2micro.plugin.layers import place_layers
 from napari_exo2micro.plugin.log.log_panel import LogPanel
 from napari_exo2micro.plugin.workbench.workbench import Workbench
@@ -29,6 +32,9 @@ DOCKS = [
     DifferenceDock,
     DiagnosticsDock,
     CompareDock,
+    BatchDock,
+    InspectionDock,
+    ApplyDock,
     LogPanel,
 ]
 #: What a session does by itself.

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from napari.layers import Layer
-from qtpy.QtCore import QEvent, QSize, Qt, QTimer
+from napari.layers import Image, Layer
+from qtpy.QtCore import QSize, Qt, QTimer
 from qtpy.QtWidgets import (
     QButtonGroup,
     QComboBox,
@@ -35,6 +35,7 @@ from napari_exo2micro.plugin.apply.moved_layers import (
     side_of,
 )
 from napari_exo2micro.plugin.connections import Connections
+from napari_exo2micro.plugin.dock import Dock
 from napari_exo2micro.plugin.inspection.layer_pair import LayerChooser
 from napari_exo2micro.plugin.jobs import Job
 from napari_exo2micro.plugin.layers import LayerSpec, about, place_layers
@@ -49,7 +50,7 @@ _RESAMPLING["sharp (Lanczos)"] = "lanczos"
 _JSON = "Alignments (*.json)"
 
 
-class ApplyDock(QWidget):
+class ApplyDock(Dock):
     """Moves a layer from one image of a pair onto the other.
 
     Parameters
@@ -65,7 +66,7 @@ class ApplyDock(QWidget):
         self.message = MessageStrip(self)
         self._job: Job | None = None
         self._named: list[Layer] = []
-        self._told_direction = self._is_closed = self._was_docked = False
+        self._told_direction = False
         self._make_fields()
         self._lay_out()
         # Layers come and go in batches: one look when all have come.
@@ -209,12 +210,15 @@ class ApplyDock(QWidget):
             self.session.jobs.start(
                 _save,
                 title="saving the alignment",
-                on_result=lambda written: self.message.note(f"Saved: {written}"),
+                on_result=self._on_saved,
                 on_error=self.message.error,
                 show_progress=False,
                 alignment=choice.alignment,
                 path=Path(path),
             )
+
+    def _on_saved(self, path: Path) -> None:
+        self.message.note(f"Saved: {path}")
 
     def _on_layer(self) -> None:
         """Guess which image a layer lies on, until a person says so."""
@@ -239,9 +243,7 @@ class ApplyDock(QWidget):
         known = choice.alignment if choice is not None else None
         lacks_canvas = isinstance(known, Alignment) and not known.knows_its_canvas
         self._form.setRowVisible(self.pad, lacks_canvas)
-        self._form.setRowVisible(
-            self.resampling, layer is not None and layer._type_string == "image"
-        )
+        self._form.setRowVisible(self.resampling, isinstance(layer, Image))
         is_busy = self._job is not None
         ready = choice is not None and layer is not None
         self.apply_button.setEnabled(ready and not is_busy)
@@ -334,20 +336,11 @@ class ApplyDock(QWidget):
         """Stop, and follow the viewer no more."""
         if self._is_closed:
             return
-        self._is_closed = True
         self._timer.stop()
         self._on_stop()
         self._connections.close()
         self._follow_names([])
-
-    def event(self, event: QEvent | None) -> bool:
-        """Learn that the dock was closed: napari takes the widget out of it."""
-        if event is not None and event.type() == QEvent.Type.ParentChange:
-            if self.parent() is not None:
-                self._was_docked = True
-            elif self._was_docked:
-                self.close_down()
-        return super().event(event)
+        super().close_down()
 
     def sizeHint(self) -> QSize:
         """Leave the room to the picture."""

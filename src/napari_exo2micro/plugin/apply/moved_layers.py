@@ -123,7 +123,7 @@ def request_for(
     ParameterError
         When this layer cannot be moved.
     """
-    kind = str(layer._type_string)
+    _, state, kind = layer.as_layer_data_tuple()
     if not isinstance(layer, MOVABLE):
         raise ParameterError(
             f"images, labels and points can be moved, '{layer.name}' has {kind}; "
@@ -134,7 +134,6 @@ def request_for(
             f"a layer with 2 axes can be moved, '{layer.name}' has {layer.ndim}; "
             "choose another one, or make a layer of one of its planes"
         )
-    state = layer.as_layer_data_tuple()[1]
     if isinstance(layer, Points):
         data: Any = np.array(layer.data, dtype=np.float64)
     else:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from napari.components import ViewerModel
-from qtpy.QtCore import QEvent, QSize, QTimer
+from qtpy.QtCore import QSize, QTimer
 
 from napari_exo2micro.core.batch_board import clock_words
 from napari_exo2micro.core.errors import Exo2MicroError
@@ -49,7 +49,6 @@ class BatchDock(BatchLayout):
         self._folder = RawFolder.of(session)
         self._run = BatchRun(session, self)
         self._seen: BatchRequest | None = None
-        self._is_closed = self._was_docked = False
         self._pause = QTimer(self)
         self._pause.setSingleShot(True)
         self._pause.setInterval(_PAUSE)
@@ -296,7 +295,6 @@ class BatchDock(BatchLayout):
             self.outcome.show_results(
                 board.results, board.elapsed, stopped=self._run.was_stopped
             )
-        self._session.refresh_status()
         self._read_states()
         self._ask_disk()
 
@@ -305,19 +303,10 @@ class BatchDock(BatchLayout):
     def close_down(self) -> None:
         """Stop the batch; its worker processes end."""
         if not self._is_closed:
-            self._is_closed = True
             self._pause.stop()
             self._session.jobs.cancel("batch folder", "batch states", "batch needs")
             self._run.stop()
-
-    def event(self, event: QEvent | None) -> bool:
-        """Learn that the dock was closed: napari takes the widget out of it."""
-        if event is not None and event.type() == QEvent.Type.ParentChange:
-            if self.parent() is not None:
-                self._was_docked = True
-            elif self._was_docked:
-                self.close_down()
-        return super().event(event)
+            super().close_down()
 
     def _connect(self) -> None:
         session = self._session

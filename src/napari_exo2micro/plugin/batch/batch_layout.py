@@ -23,6 +23,7 @@ from napari_exo2micro.plugin.batch.outcome_list import OutcomeList
 from napari_exo2micro.plugin.batch.pair_model import PairModel
 from napari_exo2micro.plugin.batch.pair_view import PairView
 from napari_exo2micro.plugin.batch.question import Question
+from napari_exo2micro.plugin.dock import Dock
 from napari_exo2micro.plugin.folder_field import FolderField
 from napari_exo2micro.plugin.message import MessageStrip
 from napari_exo2micro.plugin.session import Session
@@ -35,19 +36,17 @@ _LABEL_WIDTH = 84
 _LEAST_WIDTH = 340
 
 
-class BatchLayout(QWidget):
+class BatchLayout(Dock):
     """What the batch dock is made of.
 
     Parameters
     ----------
     session : Session
         What the docks of a viewer share.
-    parent : QWidget, optional
-        As for any widget.
     """
 
-    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, session: Session) -> None:
+        super().__init__()
         self.setObjectName("batch_dock")
         self.setMinimumWidth(_LEAST_WIDTH)
         self._session = session

@@ -178,6 +178,8 @@ class BatchRun(QObject):
         except RuntimeError as error:
             self.refused.emit(f"{error}; wait for it or stop it, then run the batch")
             return
+        # Also when the dock was closed meanwhile: others show the state of the files.
+        self._job.finished.connect(self._session.refresh_status)
         self.board = board
         self.was_stopped = False
         self._timer.start()

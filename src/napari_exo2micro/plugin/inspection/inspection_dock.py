@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from qtpy.QtCore import QEvent, QSize, Qt, QTimer
+from qtpy.QtCore import QSize, Qt, QTimer
 from qtpy.QtGui import QHideEvent, QShowEvent
 from qtpy.QtWidgets import (
     QFrame,
@@ -14,6 +14,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_exo2micro.plugin.dock import Dock
 from napari_exo2micro.plugin.inspection.blink_box import BlinkBox
 from napari_exo2micro.plugin.inspection.curtain_box import CurtainBox
 from napari_exo2micro.plugin.inspection.layer_pair import LayerPair
@@ -27,7 +28,7 @@ from napari_exo2micro.plugin.session import Session
 __all__ = ["InspectionDock"]
 
 
-class InspectionDock(QWidget):
+class InspectionDock(Dock):
     """Blink, curtain, side by side; a close look; what the alignment leaves.
 
     Parameters
@@ -62,7 +63,6 @@ class InspectionDock(QWidget):
         layout.addWidget(self.message)
         layout.addWidget(tabs, 1)
         self.setMinimumWidth(300)
-        self._is_closed = self._was_docked = False
         self._hidden = QTimer(self)
         self._hidden.setSingleShot(True)
         self._hidden.setInterval(0)
@@ -77,11 +77,11 @@ class InspectionDock(QWidget):
         """Stop, free the keys and follow the viewer no more."""
         if self._is_closed:
             return
-        self._is_closed = True
         self._hidden.stop()
         boxes = (*self._comparisons, self.zoom, self.views, self.residuals)
         for part in (*boxes, self.pair):
             part.close_down()
+        super().close_down()
 
     def showEvent(self, event: QShowEvent | None) -> None:
         """Let the keys work while the dock is there."""
@@ -101,15 +101,6 @@ class InspectionDock(QWidget):
         if not self.isVisible() and not self._is_closed:
             self.stop()
             self.blink.free_keys()
-
-    def event(self, event: QEvent | None) -> bool:
-        """Learn that the dock was closed: napari takes the widget out of it."""
-        if event is not None and event.type() == QEvent.Type.ParentChange:
-            if self.parent() is not None:
-                self._was_docked = True
-            elif self._was_docked:
-                self.close_down()
-        return super().event(event)
 
     def sizeHint(self) -> QSize:
         """Leave the room to the picture."""
