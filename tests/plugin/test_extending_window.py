@@ -22,6 +22,7 @@ from napari_exo2micro.plugin.compare.compare_pictures import (
     DIFFERENCE,
     picture_specs,
 )
+from napari_exo2micro.plugin.layer_sets import fit_into_sets
 from napari_exo2micro.plugin.layers import place_layers
 from napari_exo2micro.plugin.session import Session
 from napari_exo2micro.plugin.stage_layers import stage_specs
@@ -65,8 +66,9 @@ def opened(session: Session, qtbot: Any) -> Callable[[SampleDye], None]:
             sample=task.sample,
             dye=task.dye,
         )
-        qtbot.waitUntil(lambda: bool(session.status), timeout=20_000)
-        qtbot.waitUntil(lambda: not session.jobs.is_busy, timeout=20_000)
+        # What was read before the stage was registered is not meant.
+        qtbot.waitUntil(lambda: not session.jobs.is_working, timeout=60_000)
+        assert session.status
 
     return choose
 
@@ -93,6 +95,15 @@ def test_a_stage_has_a_tab_lines_layers_and_is_compared(
     (again,) = place_layers(viewer, stage_specs(task, 5))
     assert again.name == layer.name
     assert sum(isinstance(one, Labels) for one in viewer.layers) == 1
+
+    # Made with another parameter it is a set of its own.
+    other = SampleDye(task.sample, task.dye, task.output_dir, raw_dir=task.raw_dir)
+    other.set_params(**{**task.non_default_params(), "cell_level": 5.0})
+    other.run(from_stage=5)
+    new, apart = fit_into_sets(viewer, stage_specs(other, 5))
+    assert apart.endswith(": 5.0")
+    assert [spec.about["apart"] for spec in new] == [apart]
+    assert fit_into_sets(viewer, stage_specs(task, 5)) == ([], "")
 
     pictures = picture_specs(task, "cell_level", [5.0, 8.0], DIFFERENCE, Monitor())
     counts = [int(spec.data.max()) for (spec,) in pictures]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from napari.layers import Image
 from npe2 import PluginManager
 
 from napari_exo2micro.core.defaults import PARAMETER_REGISTRY
@@ -57,7 +58,7 @@ def seen(viewer):
     return {
         (about(layer)["role"], about(layer).get("apart", ""))
         for layer in viewer.layers
-        if layer.visible and layer._type_string == "image"
+        if layer.visible and isinstance(layer, Image)
     }
 
 
@@ -97,12 +98,12 @@ def test_a_run_leaves_a_set_that_stands_apart_and_shows_its_own(
     open_set(viewer, two_sets, "1, 2, 3, 4")
     open_set(viewer, two_sets, "30")
     apart = [layer for layer in viewer.layers if about(layer).get("apart")]
-    before = [full(layer).copy() for layer in apart if layer._type_string == "image"]
+    before = [full(layer).copy() for layer in apart if isinstance(layer, Image)]
     finished.set_params(boundary_width=25)
     with qtbot.waitSignal(finished.run(1, 2).finished, timeout=LONG):
         pass
     assert all(layer in viewer.layers for layer in apart)
-    after = [full(layer) for layer in apart if layer._type_string == "image"]
+    after = [full(layer) for layer in apart if isinstance(layer, Image)]
     for old, new in zip(before, after, strict=True):
         np.testing.assert_array_equal(old, new)
     assert seen(viewer) == {("post", ""), ("aligned 2", "")}

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import tifffile
+from napari.layers import Image
 from napari.utils.notifications import notification_manager
 from npe2 import PluginManager
 from qtpy.QtCore import QTimer
@@ -296,7 +297,7 @@ def test_an_output_folder_opens_with_all_its_layers(
         assert known["output_dir"] == str(shared_results)
         assert known["parameters"]["pad"] == 60
         assert tuple(layer.translate) == (-60.0, -60.0)
-        if layer._type_string == "image" and known["role"] != "scaled moffat":
+        if isinstance(layer, Image) and known["role"] != "scaled moffat":
             stored = task.checkpoint(known["stage"], known["checkpoint"])
             np.testing.assert_array_equal(full(layer), stored.image.level(0))
     shown = {about(layer)["role"] for layer in viewer.layers if layer.visible}

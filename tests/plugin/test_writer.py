@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tifffile
+from napari.layers import Image
 from npe2 import PluginManager
 
 from napari_exo2micro.core.alignments import Alignment
@@ -37,7 +38,7 @@ def full(layer):
 
 @pytest.mark.parametrize("ending", [".tiff", ".fits"])
 def test_every_image_keeps_its_pixels_and_its_header(opened, tmp_path, ending):
-    images = [layer for layer in opened.layers if layer._type_string == "image"]
+    images = [layer for layer in opened.layers if isinstance(layer, Image)]
     assert len(images) == 6
     for layer in images:
         known = about(layer)

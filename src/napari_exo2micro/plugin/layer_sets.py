@@ -23,7 +23,7 @@ from napari.components import ViewerModel
 from napari.layers import Image
 
 from napari_exo2micro.core.defaults import PARAMETER_REGISTRY, build_suffix
-from napari_exo2micro.plugin.layers import KEY, LayerSpec, about, find_layers
+from napari_exo2micro.plugin.layers import KEY, LayerSpec, about, find_layers, is_stored
 
 __all__ = [
     "best_roles",
@@ -38,7 +38,6 @@ __all__ = [
 
 # The best picture that there is: the difference covers the overlay of the pair.
 _SHOWN = (("difference",), ("aligned 3", "aligned 2", "pre"), ("post",))
-_STORED = ("post", "pre", "difference")
 # What else a run leaves: made from its images, for a person to show.
 _DRAWN = ("ring ", "matches ", "scaled ")
 _RAW = "raw"
@@ -47,13 +46,6 @@ _RAW = "raw"
 def made_with(known: Mapping[str, Any], stage: int) -> str:
     """Return what names the parameters of stages 1..`stage` that made a layer."""
     return build_suffix(known.get("parameters", {}), stage)
-
-
-def _is_stored(known: Mapping[str, Any]) -> bool:
-    """Return whether a layer is an image on disk: what tells sets apart."""
-    role = str(known.get("role", ""))
-    stored = role in _STORED or role.startswith(("aligned ", "difference "))
-    return stored and bool(known.get("paths"))
 
 
 def _stage(known: Mapping[str, Any]) -> int:
@@ -91,7 +83,7 @@ def fit_into_sets(
     """
     known = [spec.about for spec in specs]
     sample, dye = (str(known[0].get(name, "")) for name in ("sample", "dye"))
-    stored = [one for one in known if _is_stored(one)]
+    stored = [one for one in known if is_stored(one)]
     keys = {layer_key(one) for one in known}
     if any(_stage(one) > 0 for one in stored):
         _set_raw_apart(viewer, sample, dye, {str(one["role"]) for one in stored})
@@ -100,13 +92,13 @@ def fit_into_sets(
     for label in labels:
         own = [about(one) for one in find_layers(viewer, None, sample, dye, label)]
         there = {layer_key(one) for one in own}
-        others = [one for one in own if _is_stored(one)]
+        others = [one for one in own if is_stored(one)]
         fits = all(_belong(new, old) for new in stored for old in others)
         if fits and (not label or there & keys):
             new = [spec for spec in specs if layer_key(spec.about) not in there]
             return [_marked(spec, label) for spec in new], label
     working = [about(one) for one in find_layers(viewer, None, sample, dye)]
-    label = _difference(stored, [one for one in working if _is_stored(one)])
+    label = _difference(stored, [one for one in working if is_stored(one)])
     number, first = 2, label
     while label in labels:
         label, number = f"{first} ({number})", number + 1
@@ -124,7 +116,7 @@ def _set_raw_apart(
 ) -> None:
     for layer in find_layers(viewer, None, sample, dye):
         known = about(layer)
-        if _is_stored(known) and not _stage(known) and known["role"] in roles:
+        if is_stored(known) and not _stage(known) and known["role"] in roles:
             layer.metadata = {**layer.metadata, KEY: {**known, "apart": _RAW}}
 
 
@@ -204,7 +196,7 @@ def show_set(
             best |= {"post"} & roles
     for layer in find_layers(viewer, apart=None):
         known = about(layer)
-        if _is_stored(known):
+        if is_stored(known):
             visible = layer in own and known["role"] in best
         elif str(known.get("role")).startswith(_DRAWN):
             visible = False
@@ -245,7 +237,7 @@ def set_in_front(viewer: ViewerModel, sample: str, dye: str) -> str:
     """
     for layer in reversed(find_layers(viewer, None, sample, dye, apart=None)):
         known = about(layer)
-        if layer.visible and isinstance(layer, Image) and _is_stored(known):
+        if layer.visible and isinstance(layer, Image) and is_stored(known):
             return str(known.get("apart", ""))
     return ""
 
@@ -269,7 +261,7 @@ def fitting_layers(
     layers = [
         layer
         for layer in find_layers(viewer, None, sample, dye, apart)
-        if isinstance(layer, Image) and _is_stored(about(layer))
+        if isinstance(layer, Image) and is_stored(about(layer))
     ]
     layers.sort(key=lambda layer: _stage(about(layer)))
     fitting: dict[str, Image] = {}

@@ -21,6 +21,7 @@ from napari_exo2micro.core.display import (
     symmetric_range,
 )
 from napari_exo2micro.core.lazy_images import LazyImage
+from napari_exo2micro.core.stages import LAST_BUILT_IN
 
 __all__ = [
     "KEY",
@@ -28,9 +29,11 @@ __all__ = [
     "about",
     "find_layers",
     "image_spec",
+    "is_stored",
     "place_layers",
     "remove_layers",
     "renew_layer",
+    "role_of",
 ]
 
 #: Where `layer.metadata` holds what we know of a layer.
@@ -150,6 +153,34 @@ def _diverging() -> Any:
 
     places, colours = zip(*DIFFERENCE_STOPS, strict=True)
     return Colormap(list(colours), controls=places, name="exo2micro difference")
+
+
+def role_of(stage: int, name: str) -> str:
+    """Return the role of a checkpoint's layer."""
+    if stage == 1:
+        return name
+    if stage in (2, 3):
+        return f"aligned {stage}" if name == "pre" else f"aligned {stage} {name}"
+    words = name.replace("_", " ")
+    return words if stage <= LAST_BUILT_IN else f"stage {stage} {words}"
+
+
+def is_stored(known: Mapping[str, Any]) -> bool:
+    """Return whether a layer is an image on disk as it is: a raw one or a result.
+
+    What is drawn from one, moved or shown beside others has another role.
+
+    Parameters
+    ----------
+    known : mapping
+        What the layer's metadata say, see `about`.
+    """
+    if not known.get("paths"):
+        return False
+    stage, role = int(known.get("stage", 0)), known.get("role")
+    if stage == 0:
+        return role in ("post", "pre")
+    return bool(role == role_of(stage, str(known.get("checkpoint", ""))))
 
 
 def find_layers(

@@ -18,9 +18,9 @@ from napari_exo2micro.core.provenance import Provenance
 from napari_exo2micro.core.result_sets import StageResults
 from napari_exo2micro.core.stages import LAST_BUILT_IN, STAGES
 from napari_exo2micro.core.transforms import Transform
-from napari_exo2micro.plugin.layers import KEY, LayerSpec, image_spec
+from napari_exo2micro.plugin.layers import KEY, LayerSpec, image_spec, role_of
 
-__all__ = ["checkpoint_spec", "facts", "role_of", "stage_specs", "world_offset"]
+__all__ = ["checkpoint_spec", "facts", "stage_specs", "world_offset"]
 
 _TOP_SIDE = 2048  # px, of the smallest level of labels
 _NAMES = {
@@ -69,16 +69,6 @@ def facts(found: Checkpoint, task: StageResults | None = None) -> dict[str, Any]
         folders = {"raw_dir": task.raw_dir, "output_dir": task.output_dir}
         known |= {name: str(path) for name, path in folders.items() if path}
     return known
-
-
-def role_of(stage: int, name: str) -> str:
-    """Return the role of a checkpoint's layer."""
-    if stage == 1:
-        return name
-    if stage in (2, 3):
-        return f"aligned {stage}" if name == "pre" else f"aligned {stage} {name}"
-    words = name.replace("_", " ")
-    return words if stage <= LAST_BUILT_IN else f"stage {stage} {words}"
 
 
 def checkpoint_spec(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_exo2micro.core.errors import CancelledError, OutputError, ParameterError
-from napari_exo2micro.plugin.layers import KEY
+from napari_exo2micro.plugin.layers import KEY, role_of
 
 __all__ = ["write_alignment", "write_image"]
 
@@ -49,7 +49,6 @@ def write_image(path: str, data: Any, meta: Mapping[str, Any]) -> list[str]:
         return _write_foreign(path, image, meta)
     from napari_exo2micro.core.image_export import export_image, provenance_of
     from napari_exo2micro.plugin.files.waiting import wait_for
-    from napari_exo2micro.plugin.stage_layers import role_of
 
     role, header = str(known.get("role", "image")), known.get("header") or {}
     stored = role_of(int(header.get("stage", -1)), str(header.get("name", "")))

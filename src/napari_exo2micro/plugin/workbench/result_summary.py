@@ -15,12 +15,11 @@ from napari_exo2micro.core.stage_states import stages_done
 from napari_exo2micro.core.stages import STAGES
 from napari_exo2micro.plugin.forms.parameter_row import with_titles
 from napari_exo2micro.plugin.front_layers import place_stage
-from napari_exo2micro.plugin.layers import LayerSpec, about, find_layers
+from napari_exo2micro.plugin.layers import LayerSpec, about, find_layers, is_stored
 from napari_exo2micro.plugin.message import MessageStrip
 from napari_exo2micro.plugin.session import Session
 from napari_exo2micro.plugin.words_label import WordsLabel
 from napari_exo2micro.plugin.workbench.overview_view import TROUBLE
-from napari_exo2micro.plugin.workbench.status_list import is_stored_image
 
 if TYPE_CHECKING:
     from napari_exo2micro.core.raw.lazy import LazyPair
@@ -177,8 +176,8 @@ class ResultSummary(QWidget):
         """Offer the results that are valid and not in the viewer, or the raw images."""
         session = self._session
         own = find_layers(session.viewer, sample=session.sample, dye=session.dye)
-        images = filter(is_stored_image, own)
-        shown = {path for layer in images for path in about(layer).get("paths", ())}
+        images = filter(is_stored, map(about, own))
+        shown = {path for known in images for path in known["paths"]}
         valid = {
             str(line.path)
             for line in session.status

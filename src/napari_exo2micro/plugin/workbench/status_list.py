@@ -26,7 +26,13 @@ from napari_exo2micro.core.parameter import ParameterValue
 from napari_exo2micro.core.stage_states import StageState, stage_states
 from napari_exo2micro.core.stages import STAGES
 from napari_exo2micro.plugin.forms.parameter_row import with_titles
-from napari_exo2micro.plugin.layers import LayerSpec, about, find_layers, place_layers
+from napari_exo2micro.plugin.layers import (
+    LayerSpec,
+    about,
+    find_layers,
+    is_stored,
+    place_layers,
+)
 from napari_exo2micro.plugin.marks import WORDS, state_icon
 from napari_exo2micro.plugin.plain_text import literal, notify_error
 from napari_exo2micro.plugin.session import Session
@@ -37,7 +43,7 @@ from napari_exo2micro.plugin.workbench.picture_window import PictureWindow
 if TYPE_CHECKING:
     from napari_exo2micro.core.checkpoint import CheckpointStatus
 
-__all__ = ["StatusList", "is_stored_image", "result_name"]
+__all__ = ["StatusList", "result_name"]
 
 _LINE = Qt.ItemDataRole.UserRole
 _NAMES = {
@@ -59,14 +65,6 @@ def result_name(line: CheckpointStatus) -> str:
         title = known.title if known else ""
         return title or line.name.replace("_", " ")
     return _NAMES.get((line.stage, line.name), line.name.replace("_", " "))
-
-
-def is_stored_image(layer: Layer) -> bool:
-    """Return whether a layer of ours is an image on disk, as it is."""
-    role = str(about(layer).get("role", ""))
-    return role.startswith(("post", "pre", "aligned", "difference")) and (
-        not role.startswith("preview")
-    )
 
 
 class StatusList(QWidget):
@@ -202,7 +200,7 @@ class StatusList(QWidget):
         ):
             known = about(layer)
             # The same image made with other parameters has another file.
-            if is_stored_image(layer) and str(line.path) in known.get("paths", ()):
+            if is_stored(known) and str(line.path) in known.get("paths", ()):
                 return layer
         return None
 
