@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 from napari_exo2micro.core.batch import run_batch
-from napari_exo2micro.core.errors import ParameterError
+from napari_exo2micro.core.errors import CancelledError, ParameterError
 from napari_exo2micro.core.executors import dask_cluster
 from napari_exo2micro.core.monitor import Monitor
 from napari_exo2micro.core.tasks import TaskEvent, TaskState
@@ -131,6 +132,23 @@ def test_a_scheduler_that_does_not_answer(
     monkeypatch.setattr(dask_cluster, "_CONNECT_TIMEOUT", 1)
     with pytest.raises(ParameterError, match="no dask scheduler answers at tcp://"):
         pad_all("A", scheduler="tcp://127.0.0.1:9")
+
+
+def test_waiting_for_a_scheduler_can_be_stopped(
+    pad_all, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dask_cluster, "_CONNECT_TIMEOUT", 20)
+    asked = []
+
+    def should_stop() -> bool:
+        asked.append(None)
+        return len(asked) > 3
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes calls, says nothing
+        address = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(CancelledError):
+            pad_all("A", scheduler=address, monitor=Monitor(should_stop=should_stop))
+    assert len(asked) == 4
 
 
 def test_without_dask_the_extra_is_named(

@@ -157,6 +157,7 @@ def run_batch(
         n_workers=n_workers,
         timeout_per_task=timeout_per_task,
         scheduler=scheduler,
+        monitor=monitor,
     )
     return run_plan(
         plan, executor, force_run=force_run, monitor=monitor, on_event=on_event

@@ -6,6 +6,7 @@ from typing import Any
 
 from napari_exo2micro.core.errors import ParameterError
 from napari_exo2micro.core.executors.seam import Executor
+from napari_exo2micro.core.monitor import Monitor
 
 __all__ = ["EXECUTORS", "Executor", "make_executor"]
 
@@ -26,6 +27,7 @@ def make_executor(
     n_workers: int = 4,
     timeout_per_task: float | None = None,
     scheduler: Any = None,
+    monitor: Monitor | None = None,
 ) -> Executor:
     """Return an executor.
 
@@ -39,9 +41,13 @@ def make_executor(
         Seconds after which a task is ended.
     scheduler : str, distributed.Client or cluster, optional
         Of dask; None starts a cluster on this computer.
+    monitor : Monitor, optional
+        Asked whether to stop while no scheduler answers yet.
 
     Raises
     ------
+    CancelledError
+        When that was asked for.
     ParameterError
         When the kind or a number is not known, or dask is not installed.
     """
@@ -61,7 +67,7 @@ def make_executor(
     if kind == "dask":
         from napari_exo2micro.core.executors.dask_cluster import DaskExecutor
 
-        return DaskExecutor(scheduler, n_workers)
+        return DaskExecutor(scheduler, n_workers, monitor)
     if kind == "serial":
         from napari_exo2micro.core.executors.serial import SerialExecutor
 

@@ -16,6 +16,7 @@ import logging
 import math
 import pickle
 import queue
+import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -23,6 +24,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from napari_exo2micro.core.errors import ParameterError
+from napari_exo2micro.core.monitor import Monitor
 from napari_exo2micro.core.tasks import (
     STOPPED,
     OnEvent,
@@ -61,14 +63,23 @@ class DaskExecutor:
         left alone in the end), or None or ``'local'`` for workers of this computer.
     n_workers : int
         Their number, when they are started here.
+    monitor : Monitor, optional
+        Asked whether to stop while nobody answers yet.
 
     Raises
     ------
+    CancelledError
+        When that was asked for.
     ParameterError
         When distributed is not installed, or nobody answers at the address.
     """
 
-    def __init__(self, scheduler: Any = None, n_workers: int = 4) -> None:
+    def __init__(
+        self,
+        scheduler: Any = None,
+        n_workers: int = 4,
+        monitor: Monitor | None = None,
+    ) -> None:
         try:
             import distributed
         except ImportError as error:
@@ -97,7 +108,7 @@ class DaskExecutor:
                 )
             self._client = distributed.Client(self._cluster)
         else:
-            self._client = _connect(scheduler)
+            self._client = _connect(scheduler, monitor or Monitor())
 
     @property
     def n_workers(self) -> int:
@@ -260,18 +271,55 @@ _DEATH = "the workers that ran it died, most likely because memory ran out"
 _ADVICE = "run fewer tasks at once, then run again: finished stages are kept"
 
 
-def _connect(scheduler: Any) -> Client:
-    """Return a client of an address or a cluster."""
+def _connect(scheduler: Any, monitor: Monitor) -> Client:
+    """Return a client of an address or a cluster.
+
+    dask waits for an answer and cannot be asked to stop: it does so in a thread,
+    which is left behind then.
+    """
     from distributed import Client
 
+    answer: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    is_left = threading.Event()
+
+    def connect() -> None:
+        try:
+            client = Client(scheduler, timeout=_CONNECT_TIMEOUT, set_as_default=False)
+        except Exception as error:  # noqa: BLE001 - raised where somebody waits
+            answer.put(error)
+        else:
+            answer.put(client)
+            if is_left.is_set():
+                client.close()
+
+    threading.Thread(target=connect, name="exo2micro dask", daemon=True).start()
     try:
-        return Client(scheduler, timeout=_CONNECT_TIMEOUT)
-    except (OSError, ValueError, TypeError) as error:
+        found = _first(answer, monitor)
+    except BaseException:
+        is_left.set()
+        with suppress(queue.Empty):  # it may have come just now
+            late = answer.get_nowait()
+            if isinstance(late, Client):
+                late.close()
+        raise
+    if isinstance(found, (OSError, ValueError, TypeError)):
         raise ParameterError(
-            f"no dask scheduler answers at {scheduler} ({error}); start one with "
+            f"no dask scheduler answers at {scheduler} ({found}); start one with "
             "'dask scheduler' and give the address that it shows, as in "
             "tcp://192.168.1.2:8786"
-        ) from error
+        ) from found
+    if isinstance(found, Exception):
+        raise found
+    client: Client = found
+    return client
+
+
+def _first(answer: queue.SimpleQueue[Any], monitor: Monitor) -> Any:
+    """Return what comes, or stop waiting for it when that was asked for."""
+    while True:
+        monitor.check()
+        with suppress(queue.Empty):
+            return answer.get(timeout=_TICK)
 
 
 def _run_on_worker(task: Task, topic: str) -> dict[str, Any]:
