@@ -33,6 +33,7 @@ from napari_exo2micro.core.presets import save_preset
 from napari_exo2micro.core.simulate import simulate_section, write_pair
 from napari_exo2micro.plugin.batch.batch_dock import BatchDock
 from napari_exo2micro.plugin.batch.pair_view import PairView
+from napari_exo2micro.plugin.forms.run_bar import RunBar
 from napari_exo2micro.plugin.layers import about
 from napari_exo2micro.plugin.message import MessageStrip
 from napari_exo2micro.plugin.session import Session
@@ -169,10 +170,13 @@ def open_dock(viewer, qtbot, tmp_path):
         session.set_source(raw_dir=raw_dir, output_dir=tmp_path / "out")
         session.set_source(checkpoint_format="tiff")
         dock = BatchDock(viewer)
-        qtbot.addWidget(dock)
-        dock.resize(450, 900)
-        dock.show()
+        window = QMainWindow()  # a dock that is closed ends, and the window stays
+        qtbot.addWidget(window)
+        window.setCentralWidget(dock)
+        window.resize(450, 900)
+        window.show()
         handle = Handle(dock, qtbot)
+        handle.window = window  # held by nobody else
         handle.wait(lambda: handle.cells() and "…" not in handle.words().values())
         return handle
 
@@ -408,6 +412,7 @@ def test_a_batch_by_buttons_leaves_the_files_of_the_core(
     damaged.write_bytes(damaged.read_bytes()[:60])
     write_files(raw, "B", "Cy5", "PostStain")
     handle = open_dock(raw)
+    bar = RunBar(handle.session, parent=handle.window)
     seen = []
     handle.table.model().dataChanged.connect(lambda *_: seen.append(handle.cells()))
     handle.begin()
@@ -428,6 +433,9 @@ def test_a_batch_by_buttons_leaves_the_files_of_the_core(
         "B / DAPI",
         "B / Cy5",
     ]
+    # The run bar of other docks does not call it done.
+    words = bar.findChild(QLabel, "progress_text").text()
+    assert words == "The batch has ended, 3 tasks: 1 complete, 1 skipped, 1 failed."
     assert str(tmp_path) not in handle.cells()["B", "DAPI"]
     handle.go_to(("B", "DAPI"))
     assert str(damaged) in handle.text("cell_words")

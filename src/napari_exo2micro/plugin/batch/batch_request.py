@@ -14,6 +14,7 @@ from napari_exo2micro.core.parameter import ParameterValue
 if TYPE_CHECKING:
     from napari_exo2micro.core.batch_board import BatchBoard
     from napari_exo2micro.core.batch_plan import BatchPlan
+    from napari_exo2micro.core.batch_summary import BatchSummary
     from napari_exo2micro.core.resources import Preflight
 
 __all__ = [
@@ -202,9 +203,9 @@ def check_request(
 
 def run_request(
     request: BatchRequest, plan: BatchPlan, board: BatchBoard, monitor: Monitor
-) -> None:
+) -> BatchSummary:
     """Run a batch; the board is told what happens to each pair."""
-    from napari_exo2micro.core.batch import run_plan
+    from napari_exo2micro.core.batch import run_plan, summarise_batch
     from napari_exo2micro.core.executors import make_executor
 
     try:
@@ -212,8 +213,12 @@ def run_request(
             request.executor,
             n_workers=request.n_workers,
             scheduler=request.scheduler or None,
+            monitor=monitor,
         )
         # Memory and disk were checked just now; a person may have overruled that.
-        run_plan(plan, executor, force_run=True, monitor=monitor, on_event=board.take)
+        results = run_plan(
+            plan, executor, force_run=True, monitor=monitor, on_event=board.take
+        )
     finally:
         board.end()
+    return summarise_batch(results)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from qtpy.QtCore import Signal
@@ -16,6 +16,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_exo2micro.core.batch_summary import BatchSummary
 from napari_exo2micro.core.errors import Exo2MicroError
 from napari_exo2micro.core.stages import STAGES
 from napari_exo2micro.plugin.jobs import Job
@@ -170,9 +171,8 @@ class RunBar(QWidget):
             self._text.say(f"{job.title}: {text}" if text else f"{job.title} …")
 
     def _on_returned(self, result: Any) -> None:
-        status = result.get("status", "") if isinstance(result, dict) else ""
         self._bar.setValue(self._bar.maximum())
-        self._text.say(_ended(status))
+        self._text.say(_ended(result))
 
     def _on_failed(self, _error: object) -> None:
         self._bar.setValue(0)
@@ -253,8 +253,16 @@ def _purpose(name: str, stage: int | None) -> str:
     )
 
 
-def _ended(status: str) -> str:
-    """Return in words how a run ended that came to its end."""
+def _ended(result: Any) -> str:
+    """Return in words how something ended that came to its end.
+
+    Empty where the dock that started it says so itself.
+    """
+    if isinstance(result, BatchSummary):
+        return f"The batch has ended, {result.sentence()}."
+    if not isinstance(result, Mapping):
+        return ""
+    status = str(result.get("status", ""))
     numbers = re.findall(r"(?:^degraded: |; )stage (\d+) ", status)
     if numbers:
         return f"Done, but look at the result of stage {' and '.join(numbers)}."
