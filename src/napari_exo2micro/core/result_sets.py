@@ -283,9 +283,7 @@ def read_result_sets(
     return tuple(sets), tuple(dict.fromkeys(problems))
 
 
-def _read_images(
-    folder: Path, monitor: Monitor
-) -> tuple[list[StoredImage], list[str]]:
+def _read_images(folder: Path, monitor: Monitor) -> tuple[list[StoredImage], list[str]]:
     images: dict[str, StoredImage] = {}
     problems: dict[str, str] = {}
     paths = list(checkpoint_files(folder))
