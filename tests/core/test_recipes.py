@@ -7,13 +7,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from napari_exo2micro.cli.commands import app
 from napari_exo2micro.core import pipeline
 from napari_exo2micro.core.errors import ParameterError
+from napari_exo2micro.core.folders import output_problem
 from napari_exo2micro.core.pipeline import SampleDye
 from napari_exo2micro.core.raw import load_image_pair
 from napari_exo2micro.core.recipes import as_command_line, as_python
@@ -131,8 +132,9 @@ FOLDERS = st.text(
 )
 
 
-@given(folder=FOLDERS, width=st.integers(1, 200), angle=st.floats(0, 180))
-def test_any_folder_and_number_survive(folder, width, angle):
+@given(raw=FOLDERS, output=FOLDERS, width=st.integers(1, 200), angle=st.floats(0, 180))
+def test_any_folder_and_number_survive(raw, output, width, angle):
+    assume(not output_problem(output, raw))
     seen = []
     params = {"boundary_width": width, "angle_range": angle}
     with pytest.MonkeyPatch.context() as patch:
@@ -142,11 +144,11 @@ def test_any_folder_and_number_survive(folder, width, angle):
             return {"status": "complete", "scale_estimate": None, "registration": {}}
 
         patch.setattr(pipeline.SampleDye, "run", run)
-        places = {"raw_dir": folder, "output_dir": folder, "params": params}
+        places = {"raw_dir": raw, "output_dir": output, "params": params}
         run_python(as_python("A", "B", **places))
         run_command_line(as_command_line("A", "B", **places))
     assert seen[0] == seen[1]
-    assert seen[0][0] == Path(folder)
+    assert seen[0][:2] == (Path(raw), Path(output))
     assert params.items() <= seen[0][2].items()
 
 
