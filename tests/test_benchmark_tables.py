@@ -62,7 +62,11 @@ def test_kept_tables_are_whole_and_shown(path: Path) -> None:
 def test_every_benchmark_can_keep_its_table() -> None:
     readme = (BENCHMARKS / "README.md").read_text(encoding="utf-8")
     commands = set(re.findall(r"python benchmarks/(\w+)\.py", readme))
-    scripts = {path.stem for path in BENCHMARKS.glob("*.py")} - {"pairs", "tables", "waiting"}
+    scripts = {path.stem for path in BENCHMARKS.glob("*.py")} - {
+        "pairs",
+        "tables",
+        "waiting",
+    }
     assert commands == scripts
     for name in scripts:
         source = (BENCHMARKS / f"{name}.py").read_text(encoding="utf-8")
