@@ -10,11 +10,22 @@ from matplotlib.text import Text
 from napari.utils.notifications import notification_manager
 from napari.utils.progress import progress
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QApplication, QLabel, QListWidget, QTabWidget, QTreeWidget
+from qtpy.QtWidgets import (
+    QApplication,
+    QComboBox,
+    QLabel,
+    QListWidget,
+    QPushButton,
+    QTabWidget,
+    QTreeWidget,
+)
 
 from napari_exo2micro.core.diagnostic_figures import available_figures, draw_figure
 from napari_exo2micro.core.errors import RawDataError
+from napari_exo2micro.core.presets import save_preset
 from napari_exo2micro.core.simulate import write_pair
+from napari_exo2micro.plugin.batch.batch_dock import BatchDock
+from napari_exo2micro.plugin.batch.pair_view import PairView
 from napari_exo2micro.plugin.log.log_panel import LogPanel
 from napari_exo2micro.plugin.plain_text import literal
 from napari_exo2micro.plugin.workbench.workbench import Workbench
@@ -114,6 +125,52 @@ def test_an_odd_sample_is_called_by_its_name(session, viewer, pair, tmp_path, qt
         named = [text for text in figure.findobj(Text) if BARE in text.get_text()]
         assert named, entry.name
         assert not any(text.get_parse_math() for text in named)
+
+
+@needs_odd_names
+def test_an_odd_sample_of_a_batch_is_called_by_its_name(
+    session, viewer, pair, tmp_path, qtbot
+):
+    raw = tmp_path / "raw <b>"
+    write_pair(pair, raw, SAMPLE, "DAPI")
+    write_pair(pair, raw, f"damaged {SAMPLE}", "DAPI")
+    for path in (raw / f"damaged {SAMPLE}").iterdir():
+        path.write_bytes(path.read_bytes()[:60])
+    session.set_params(pad=8)
+    session.set_source(raw_dir=raw, output_dir=tmp_path / "<i>results")
+    dock = BatchDock(viewer)
+    qtbot.addWidget(dock)
+    dock.form.load_preset(save_preset(tmp_path / "<b>mine.json", {"pad": 8}))
+    for name, data in (("to_stage", 1), ("executor", "serial")):
+        combo = dock.findChild(QComboBox, name)
+        combo.setCurrentIndex(combo.findData(data))
+    button = dock.findChild(QPushButton, "run_batch")
+    problems = dock.findChild(QListWidget, "problems")
+    qtbot.waitUntil(button.isEnabled, timeout=LONG)
+    dock.run()
+    qtbot.waitUntil(lambda: problems.count() > 0, timeout=LONG)
+    qtbot.waitUntil(lambda: not session.jobs.is_working, timeout=LONG)
+    model = dock.findChild(PairView, "pairs").model()
+    tip = Qt.ItemDataRole.ToolTipRole
+    texts = [
+        model.headerData(section, across, tip)
+        for across in Qt.Orientation
+        for section in range(2 if across == Qt.Orientation.Vertical else 1)
+    ]
+    texts += [model.index(row, 0).data(tip) for row in range(2)]
+    texts += [
+        combo.itemData(index, tip) or ""
+        for combo in dock.findChildren(QComboBox)
+        for index in range(combo.count())
+    ]
+    texts += tooltips(dock)
+    texts = [text for text in texts if text]
+    plain = [text.replace("\u200b", "") for text in texts]
+    for odd in (f"{SAMPLE}\n", f"{SAMPLE} / DAPI: done", "<b>mine.json", "<i>results"):
+        assert any(odd in text for text in plain), odd
+    assert any(f"damaged {SAMPLE} / DAPI: failed: " in text for text in plain)
+    assert [text for text in texts if Qt.mightBeRichText(text)] == []
+    assert all(is_plain for _, is_plain in labels(dock))
 
 
 def test_progress_and_notifications_are_literal(session, qtbot):

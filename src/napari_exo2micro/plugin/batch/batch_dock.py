@@ -23,6 +23,7 @@ from napari_exo2micro.plugin.batch.batch_request import (
 )
 from napari_exo2micro.plugin.batch.batch_run import BatchRun
 from napari_exo2micro.plugin.message import STYLES
+from napari_exo2micro.plugin.plain_text import literal
 from napari_exo2micro.plugin.session import Session
 from napari_exo2micro.plugin.workbench.raw_folder import RawFolder
 
@@ -354,7 +355,7 @@ class BatchDock(BatchLayout):
         self.start.setText(f"Run {count}" if self.model.chosen else "Run")
         self.start.setEnabled(not problem)
         self.start.setToolTip(
-            problem or f"Run {count}; what is valid already is not made again."
+            literal(problem) or f"Run {count}; what is valid already is not made again."
         )
         self.abort.setEnabled(run.is_active and not run.is_stopping)
         self.say_chosen(problem if not run.is_active else "")

@@ -30,6 +30,7 @@ from napari_exo2micro.core.parameter import ParameterValue
 from napari_exo2micro.core.stages import STAGES
 from napari_exo2micro.core.value_text import value_words
 from napari_exo2micro.plugin.message import MessageStrip
+from napari_exo2micro.plugin.plain_text import literal
 from napari_exo2micro.plugin.session import Session
 from napari_exo2micro.plugin.settings import read_defaults
 from napari_exo2micro.plugin.words_label import WordsLabel
@@ -223,7 +224,8 @@ class BatchForm(QWidget):
                 paths = [self._preset_path, *paths]
             for path in paths:
                 self._parameters.addItem(f"preset {Path(path).stem}", path)
-                self._parameters.setItemData(self._parameters.count() - 1, path, _TIP)
+                last = self._parameters.count() - 1
+                self._parameters.setItemData(last, literal(path), _TIP)
             self._parameters.addItem("another preset…", _OTHER_FILE)
             index = self._parameters.findData(self._preset_path)
             self._parameters.setCurrentIndex(max(index, 0))

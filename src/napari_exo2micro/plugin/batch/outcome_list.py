@@ -19,6 +19,7 @@ from napari_exo2micro.core.batch_board import clock_words
 from napari_exo2micro.core.batch_summary import summarise_batch
 from napari_exo2micro.plugin.forms.parameter_row import with_titles
 from napari_exo2micro.plugin.marks import state_icon
+from napari_exo2micro.plugin.plain_text import literal
 from napari_exo2micro.plugin.words_label import WordsLabel
 
 __all__ = ["OutcomeList"]
@@ -111,7 +112,7 @@ class OutcomeList(QWidget):
             name = f"{problem.sample} / {problem.dye or 'any dye'}"
             text = f"{name}: {word}: {with_titles(problem.reason)}"
             item = QListWidgetItem(state_icon(_MARKS[problem.kind]), text)
-            item.setToolTip(text)
+            item.setToolTip(literal(text))
             item.setData(Qt.ItemDataRole.UserRole, (problem.sample, problem.dye))
             self._list.addItem(item)
         warnings = [
@@ -122,7 +123,7 @@ class OutcomeList(QWidget):
         for sample, dye, text in warnings:
             words = f"{sample} / {dye}: {with_titles(text)}"
             item = QListWidgetItem(state_icon("stale"), words)
-            item.setToolTip(words)
+            item.setToolTip(literal(words))
             item.setData(Qt.ItemDataRole.UserRole, (sample, dye))
             self._list.addItem(item)
         self._list.setVisible(self._list.count() > 0)

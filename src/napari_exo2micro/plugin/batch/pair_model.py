@@ -17,6 +17,7 @@ from napari_exo2micro.plugin.batch.cell_view import (
     of_state,
     without_files,
 )
+from napari_exo2micro.plugin.plain_text import literal
 
 __all__ = ["CELL", "PairModel"]
 
@@ -212,7 +213,7 @@ class PairModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.DisplayRole and section < len(names):
             return names[section]
         if role == Qt.ItemDataRole.ToolTipRole and section < len(names):
-            return f"{names[section]}\n{_HINT}"
+            return literal(f"{names[section]}\n{_HINT}")
         return None
 
     def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
@@ -232,7 +233,8 @@ class PairModel(QAbstractTableModel):
             return "\n".join(text for text in (view.word, view.detail) if text)
         if role == Qt.ItemDataRole.ToolTipRole:
             hint = "\nDouble-click opens the results." if view.can_open else ""
-            return f"{pair[0]} / {pair[1]}: {view.word}\n{view.why}{hint}"
+            text = f"{pair[0]} / {pair[1]}: {view.word}\n{view.why}{hint}"
+            return literal(text)
         return None
 
     def setData(

@@ -6,6 +6,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from napari_exo2micro.plugin.message import STYLES
+from napari_exo2micro.plugin.plain_text import literal
 from napari_exo2micro.plugin.words_label import WordsLabel
 
 __all__ = ["Question"]
@@ -62,7 +63,7 @@ class Question(QWidget):
         style = f"QLabel {{ {STYLES['warning']} padding: 5px; border-radius: 3px; }}"
         self._words.say(text, style)
         self._yes.setText(answer)
-        self._yes.setToolTip(tooltip)
+        self._yes.setToolTip(literal(tooltip))
         self.show()
 
     def clear(self) -> None:
