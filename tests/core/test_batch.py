@@ -104,6 +104,15 @@ def test_strict_names_every_missing_pair_and_runs_nothing(
     assert not (tmp_path / "out").exists()
 
 
+def test_names_that_fill_a_page_are_cut_in_messages(raw: Path) -> None:
+    with pytest.raises(RawFileNotFoundError) as caught:
+        plan_batch(["CD070", "x" * 10_000], ["DAPI", "y" * 10_000], raw_dir=raw)
+    text = str(caught.value)
+    assert f"{'x' * 57}... / DAPI: " in text
+    assert "x" * 58 not in text
+    assert "y" * 58 not in text
+
+
 def test_lenient_runs_the_rest_and_tells_the_reasons(pad_all) -> None:
     events: list[TaskEvent] = []
     results = pad_all(

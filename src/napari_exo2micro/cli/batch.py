@@ -220,7 +220,7 @@ def _usual_workers() -> int:
 def _refuse(plan: BatchPlan) -> None:
     """Say which pairs cannot run, and run nothing."""
     for task in plan.skipped:
-        note(f"cannot run: {task.sample} / {task.dye or 'any dye'}: {task.reason}")
+        note(f"cannot run: {task.sentence()}")
     total = len(plan.skipped) + len(plan.tasks)
     raise RawFileNotFoundError(
         f"{len(plan.skipped)} of {total} pairs cannot run, nothing was started; put "
@@ -325,7 +325,7 @@ def _show_plan(
         made.add_row(task.sample, task.dye, words)
     out.print(made)
     for pair in plan.skipped:
-        out.print(f"skipped  {pair.sample} / {pair.dye or 'any dye'}: {pair.reason}")
+        out.print(f"skipped  {pair.sentence()}")
     for text in found.not_estimated:
         out.print(f"not estimated  {text}")
     out.print(f"needs    {found.summary()}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -63,10 +63,10 @@ class BatchPlan:
 
 
 def plan_batch(
-    samples: Sequence[str] | None = None,
-    dyes: Sequence[str] | None = None,
+    samples: Iterable[str] | None = None,
+    dyes: Iterable[str] | None = None,
     *,
-    pairs: Sequence[tuple[str, str]] | None = None,
+    pairs: Iterable[tuple[str, str]] | None = None,
     params: Mapping[str, Any] | None = None,
     output_dir: str | Path = "processed",
     raw_dir: str | Path = "raw",
@@ -85,10 +85,10 @@ def plan_batch(
 
     Parameters
     ----------
-    samples, dyes : sequence of str, optional
+    samples, dyes : iterable of str, optional
         Names as in the raw folder. All samples, and for each sample all of its
         dyes, when left out.
-    pairs : sequence of (str, str), optional
+    pairs : iterable of (str, str), optional
         Samples with dyes, in place of `samples` and `dyes`.
     params : mapping, optional
         Parameters that differ from their defaults.
@@ -135,6 +135,9 @@ def plan_batch(
         )
     if register_on is not None:
         check_name("dye", register_on)
+    # Each is read more than once, which an iterator does not bear.
+    samples, dyes = _listed(samples), _listed(dyes)
+    pairs = None if pairs is None else [(sample, dye) for sample, dye in pairs]
     present, skipped, warnings = _pairs(samples, dyes, pairs, raw_dir, loader)
     if register_on is not None:
         present, more = _with_references(present, register_on, raw_dir, loader)
@@ -190,7 +193,14 @@ def _was_asked_for(
 ) -> bool:
     if pairs is not None:
         return (task.sample, task.dye) in pairs
-    return dyes is None or task.dye in ([dyes] if isinstance(dyes, str) else dyes)
+    return dyes is None or task.dye in dyes
+
+
+def _listed(names: Iterable[str] | None) -> list[str] | None:
+    """Return names as a list; one name may stand for itself."""
+    if names is None:
+        return None
+    return [names] if isinstance(names, str) else list(names)
 
 
 def _pairs(
@@ -206,7 +216,7 @@ def _pairs(
             raise ParameterError(
                 "either samples and dyes are named, or pairs of them; found both"
             )
-        return _named_pairs([(s, d) for s, d in pairs], raw_dir, loader)
+        return _named_pairs(pairs, raw_dir, loader)
     if _is_built_in(loader):
         found = discover_tasks(samples, dyes, raw_dir)
         return list(found.present), found.skipped, found.warnings
@@ -215,8 +225,7 @@ def _pairs(
             "with a loader of one's own the samples and dyes must be named: only it "
             "knows where they are"
         )
-    lists = [[names] if isinstance(names, str) else names for names in (samples, dyes)]
-    product = [(sample, dye) for sample in lists[0] for dye in lists[1]]
+    product = [(sample, dye) for sample in samples for dye in dyes]
     return list(dict.fromkeys(product)), (), ()
 
 
@@ -278,9 +287,7 @@ def _problem_of(sample: str, dye: str, raw_dir: str | Path) -> str:
 
 def _all_missing(skipped: Sequence[SkippedTask], n_present: int) -> str:
     """Return one line that names every pair that cannot run."""
-    listed = " | ".join(
-        f"{task.sample} / {task.dye or 'any dye'}: {task.reason}" for task in skipped
-    )
+    listed = " | ".join(task.sentence() for task in skipped)
     return (
         f"{len(skipped)} of {len(skipped) + n_present} pairs cannot run, nothing was "
         f"started: {listed} | put these right, or run the rest without them "

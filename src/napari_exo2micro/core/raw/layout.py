@@ -17,7 +17,7 @@ from napari_exo2micro.core.raw.files import (
     some,
     tiffs_in,
 )
-from napari_exo2micro.core.raw.names import normalise, parse_raw_name
+from napari_exo2micro.core.raw.names import normalise, parse_raw_name, shortened
 
 __all__ = [
     "LayoutDiagnosis",
@@ -88,6 +88,11 @@ class SkippedTask:
     sample: str
     dye: str
     reason: str
+
+    def sentence(self) -> str:
+        """Return sample, dye and reason in one line."""
+        names = f"{shortened(self.sample)} / {shortened(self.dye or 'any dye')}"
+        return f"{names}: {self.reason}"
 
 
 @dataclass(frozen=True, slots=True)

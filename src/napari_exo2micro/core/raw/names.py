@@ -18,11 +18,13 @@ __all__ = [
     "is_tiff_name",
     "normalise",
     "parse_raw_name",
+    "shortened",
 ]
 
 Stain = Literal["pre", "post"]
 
 MAX_NAME_BYTES = 200
+_MOST_SHOWN = 60
 _TIFF_EXTENSIONS = (".tif", ".tiff")
 _RESERVED = frozenset(
     {"con", "prn", "aux", "nul"}
@@ -113,13 +115,16 @@ def check_name(kind: str, name: str) -> str:
     reason = _why_refused(name)
     if reason is None:
         return name
-    shown = repr(name)
-    if len(shown) > 60:
-        shown = f"{shown[:57]}..."
+    shown = shortened(repr(name))
     raise ParameterError(
         f"a {kind} name must be usable as a folder name, but {shown} {reason}; "
         f"rename the {kind} with letters, digits, '-' and spaces"
     )
+
+
+def shortened(name: str) -> str:
+    """Return a name for a message: one that fills a page is cut."""
+    return name if len(name) <= _MOST_SHOWN else f"{name[: _MOST_SHOWN - 3]}..."
 
 
 def _why_refused(name: object) -> str | None:

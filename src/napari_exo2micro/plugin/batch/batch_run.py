@@ -15,7 +15,7 @@ from napari_exo2micro.plugin.batch.batch_request import (
     check_request,
     run_request,
 )
-from napari_exo2micro.plugin.jobs import Job
+from napari_exo2micro.plugin.job import Job
 from napari_exo2micro.plugin.session import Session
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ class BatchRun(QObject):
     def _on_checked(self, found: tuple[BatchPlan, Preflight]) -> None:
         plan, needs = found
         if not plan.tasks:
-            reasons = [f"{t.sample} / {t.dye}: {t.reason}" for t in plan.skipped]
+            reasons = [task.sentence() for task in plan.skipped]
             self.refused.emit("No pair can be run. " + " ".join(reasons[:3]))
         elif plan.skipped and "files" not in self._answers:
             self._question = "files"
@@ -197,7 +197,7 @@ def _missing(plan: BatchPlan) -> str:
     """Return which pairs have no files, one a line."""
     total = len(plan.skipped) + len(plan.tasks)
     lines = [f"{len(plan.skipped)} of {_count(total)} cannot run:"]
-    lines += [f"{t.sample} / {t.dye}: {t.reason}" for t in plan.skipped[:_MOST_LISTED]]
+    lines += [task.sentence() for task in plan.skipped[:_MOST_LISTED]]
     more = len(plan.skipped) - _MOST_LISTED
     if more > 0:
         lines.append(f"and {more} more")
