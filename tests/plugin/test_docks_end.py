@@ -90,7 +90,7 @@ def test_an_error_for_a_dock_that_was_closed_is_still_told(
     finished, viewer, qtbot, monkeypatch
 ):
     told = []
-    monkeypatch.setattr("napari_exo2micro.plugin.jobs.notify_error", told.append)
+    monkeypatch.setattr("napari_exo2micro.plugin.job.notify_error", told.append)
     dock = PaddingDock(viewer)
 
     def work(monitor):

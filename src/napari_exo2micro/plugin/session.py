@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QWidget
 
 from napari_exo2micro.core.errors import ParameterError
 from napari_exo2micro.plugin.front_layers import leave_outdated, place_stage
-from napari_exo2micro.plugin.jobs import Job
+from napari_exo2micro.plugin.job import Job
 from napari_exo2micro.plugin.log.kept_records import KeptRecords
 from napari_exo2micro.plugin.session_source import SessionSource
 from napari_exo2micro.plugin.task_source import (

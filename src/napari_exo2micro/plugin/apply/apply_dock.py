@@ -37,7 +37,7 @@ from napari_exo2micro.plugin.apply.moved_layers import (
 from napari_exo2micro.plugin.connections import Connections
 from napari_exo2micro.plugin.dock import Dock
 from napari_exo2micro.plugin.inspection.layer_pair import LayerChooser
-from napari_exo2micro.plugin.jobs import Job
+from napari_exo2micro.plugin.job import Job
 from napari_exo2micro.plugin.layers import LayerSpec, about, place_layers
 from napari_exo2micro.plugin.message import MessageStrip
 from napari_exo2micro.plugin.session import Session

@@ -17,7 +17,7 @@ from napari_exo2micro.plugin.compare.compare_form import CompareForm, words_labe
 from napari_exo2micro.plugin.compare.compare_results import CompareResults, enable
 from napari_exo2micro.plugin.compare_request import Compared
 from napari_exo2micro.plugin.dock import Dock
-from napari_exo2micro.plugin.jobs import Job
+from napari_exo2micro.plugin.job import Job
 from napari_exo2micro.plugin.message import MessageStrip
 from napari_exo2micro.plugin.session import Session
 

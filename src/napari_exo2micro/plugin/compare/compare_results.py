@@ -26,7 +26,7 @@ from napari_exo2micro.plugin.compare.compare_pictures import (
 )
 from napari_exo2micro.plugin.compare.compare_table import CompareTable
 from napari_exo2micro.plugin.compare_request import Compared
-from napari_exo2micro.plugin.jobs import Job
+from napari_exo2micro.plugin.job import Job
 from napari_exo2micro.plugin.layers import LayerSpec
 from napari_exo2micro.plugin.message import MessageStrip
 from napari_exo2micro.plugin.plain_text import literal

@@ -20,7 +20,7 @@ from napari_exo2micro.core.defaults import PARAMETER_REGISTRY
 from napari_exo2micro.core.monitor import Monitor
 from napari_exo2micro.core.scale_methods import DEFAULT_SCALE, SCALE_METHODS
 from napari_exo2micro.plugin.forms.parameter_row import with_titles
-from napari_exo2micro.plugin.jobs import Job
+from napari_exo2micro.plugin.job import Job
 from napari_exo2micro.plugin.layer_sets import hide_apart
 from napari_exo2micro.plugin.layers import about, find_layers, remove_layers
 from napari_exo2micro.plugin.session import Session
