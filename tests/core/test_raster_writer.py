@@ -12,12 +12,13 @@ from astropy.io import fits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_exo2micro.core import raster_writer
+from napari_exo2micro.core import raster_writer, whole_files
 from napari_exo2micro.core.errors import CancelledError, CheckpointError, OutputError
 from napari_exo2micro.core.monitor import Monitor
 from napari_exo2micro.core.raster_files import open_raster
-from napari_exo2micro.core.raster_writer import replace_file, write_raster
+from napari_exo2micro.core.raster_writer import write_raster
 from napari_exo2micro.core.rasters import bands, reduce_image
+from napari_exo2micro.core.whole_files import replace_file
 
 DTYPES = ("uint8", "uint16", "int16", "int32", "int64", "float32", "float64")
 HEADER = {"answer": 42, "größe": "ü", "nested": {"list": [1.5, None]}}
@@ -206,7 +207,7 @@ def test_a_file_in_the_place_of_a_folder_is_told(tmp_path):
 
 def test_what_a_killed_process_left_is_removed_and_a_living_ones_is_not(tmp_path):
     path = tmp_path / "a.tiff"
-    host = raster_writer._HOST
+    host = whole_files._HOST
     far = tmp_path / ".a.tiff.elsewhere.999999999.abcd.part"
     dead = tmp_path / f".a.tiff.{host}.999999999.abcd.part"
     living = tmp_path / f".a.tiff.{host}.{os.getpid()}.abcd.part"

@@ -12,9 +12,9 @@ import numpy as np
 
 from napari_exo2micro.core.errors import CheckpointError, ParameterError
 from napari_exo2micro.core.json_files import read_json
-from napari_exo2micro.core.raster_writer import replace_file
 from napari_exo2micro.core.rasters import Frame
 from napari_exo2micro.core.transforms import Transform
+from napari_exo2micro.core.whole_files import replace_file
 
 __all__ = ["Alignment", "Direction"]
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from napari_exo2micro.core.parameter import ParameterValue
-from napari_exo2micro.core.raster_writer import replace_file
 from napari_exo2micro.core.scale_methods import SCALE_METHODS
 from napari_exo2micro.core.stages import STAGES
 from napari_exo2micro.core.value_text import value_words
+from napari_exo2micro.core.whole_files import replace_file
 
 __all__ = ["ComparisonRow", "comparison_row", "save_comparison"]
 

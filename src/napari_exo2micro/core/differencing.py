@@ -29,7 +29,6 @@ from napari_exo2micro.core.pair_statistics import (
     load_statistics,
     save_statistics,
 )
-from napari_exo2micro.core.raster_writer import replace_file
 from napari_exo2micro.core.rasters import BAND_ROWS
 from napari_exo2micro.core.scale_estimate import ScaleEstimate
 from napari_exo2micro.core.scale_methods import (
@@ -38,6 +37,7 @@ from napari_exo2micro.core.scale_methods import (
     scales_asked_for,
 )
 from napari_exo2micro.core.statistics import accumulate_statistics
+from napari_exo2micro.core.whole_files import replace_file
 
 if TYPE_CHECKING:
     from napari_exo2micro.core.sample_files import SampleFiles

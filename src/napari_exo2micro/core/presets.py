@@ -17,7 +17,7 @@ from napari_exo2micro.core.defaults import (
 )
 from napari_exo2micro.core.errors import OutputError, ParameterError
 from napari_exo2micro.core.parameter import ParameterValue
-from napari_exo2micro.core.raster_writer import replace_file
+from napari_exo2micro.core.whole_files import replace_file
 
 __all__ = ["PRESET_FORMAT", "PRESET_VERSION", "load_preset", "save_preset"]
 

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import math
 import os
-import platform
-import re
-import secrets
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
 from io import BufferedRandom
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import cv2
 import numpy as np
-import psutil
 import tifffile
 from numpy.typing import NDArray
 
@@ -33,20 +27,18 @@ from napari_exo2micro.core.raster_seal import (
     seal_of,
 )
 from napari_exo2micro.core.rasters import BAND_ROWS, CV2_MAX_SIDE
+from napari_exo2micro.core.whole_files import output_error, replace_files
 
 if TYPE_CHECKING:
     from astropy.io import fits
 
-__all__ = ["Card", "replace_file", "write_raster"]
+__all__ = ["Card", "write_raster"]
 
 #: A FITS header card: key of at most 8 characters, value, comment.
 Card = tuple[str, str | int | float | bool, str]
 
 _SMALLEST_LEVEL = 512
-# Process numbers mean something on one's own machine only.
-_HOST = re.sub("[^A-Za-z0-9-]", "", platform.node())[:20] or "host"
 _FITS_BLOCK = 2880
-_LONG_PATH = 240  # from here on Windows may not find it
 _BITPIX = {"u1": 8, "i2": 16, "u2": 16, "i4": 32, "i8": 64, "f4": -32, "f8": -64}
 
 
@@ -95,7 +87,7 @@ def write_raster(
     """
     dtype = np.dtype(dtype).newbyteorder("=")
     _check_space(paths, shape, dtype)
-    with _replacing_all(paths) as temporary:
+    with replace_files(paths) as temporary:
         targets: list[_Target] = []
         try:
             for path, part in zip(paths, temporary, strict=True):
@@ -304,70 +296,6 @@ def _sync(file: BufferedRandom) -> None:
     os.fsync(file.fileno())
 
 
-@contextmanager
-def replace_file(path: Path) -> Iterator[Path]:
-    """Give a temporary name in the folder of `path`; it becomes `path` at the end.
-
-    On any error the temporary file is removed and `path` stays as it was.
-
-    Raises
-    ------
-    OutputError
-        When the folder or the file cannot be written.
-    """
-    with _replacing_all([path]) as (part,):
-        yield part
-
-
-@contextmanager
-def _replacing_all(paths: Sequence[Path]) -> Iterator[list[Path]]:
-    parts: list[Path] = []
-    try:
-        for path in paths:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _remove_leftovers(path)
-            parts.append(path.with_name(_temporary_name(path)))
-        yield parts
-        for path, part in zip(paths, parts, strict=True):
-            part.replace(path)
-            _sync_folder(path.parent)
-    except OSError as error:
-        if isinstance(error, OutputError):
-            raise
-        raise _output_error(paths[0], error) from error
-    finally:
-        for part in parts:
-            with suppress(OSError):
-                part.unlink(missing_ok=True)
-
-
-def _temporary_name(path: Path) -> str:
-    return f".{path.name}.{_HOST}.{os.getpid()}.{secrets.token_hex(4)}.part"
-
-
-def _remove_leftovers(path: Path) -> None:
-    """Remove what a process that was killed while writing `path` left behind."""
-    for part in path.parent.glob(f".{_escaped(path.name)}.{_HOST}.*.part"):
-        pid = part.name.removesuffix(".part").split(".")[-2]
-        if not pid.isdigit() or not psutil.pid_exists(int(pid)):
-            with suppress(OSError):
-                part.unlink()
-
-
-def _escaped(name: str) -> str:
-    return "".join(f"[{c}]" if c in "*?[" else c for c in name)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename last through a power cut, where the system can."""
-    with suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
 def _check_space(
     paths: Sequence[Path], shape: tuple[int, int], dtype: np.dtype[Any]
 ) -> None:
@@ -378,7 +306,7 @@ def _check_space(
     try:
         free = shutil.disk_usage(folder).free
     except OSError as error:
-        raise _output_error(paths[0], error) from error
+        raise output_error(paths[0], error) from error
     # Padding is not stored, so that only a part of this may be needed.
     least = len(paths) * math.prod(shape) * dtype.itemsize // 4
     if least > free:
@@ -387,20 +315,3 @@ def _check_space(
             f"{free / 1e9:.2f} GB free; free some space or choose another output "
             "folder, then run again"
         )
-
-
-def _output_error(path: Path, error: OSError) -> OutputError:
-    reasons = {
-        errno.ENOSPC: "the disk is full; free some space and run again",
-        errno.EDQUOT: "your disk quota is used up; free some space and run again",
-        errno.EACCES: "writing there is not permitted; choose another folder",
-        errno.EPERM: "writing there is not permitted; choose another folder",
-        errno.EROFS: "that disk is read-only; choose another folder",
-        errno.ENOTDIR: "a part of the path is a file; choose another folder",
-        errno.EEXIST: "a part of the path is a file; choose another folder",
-        errno.ENAMETOOLONG: "that name is too long; choose a shorter output folder",
-    }
-    if error.errno in (errno.ENOENT, errno.EINVAL) and len(str(path)) > _LONG_PATH:
-        error = OSError(errno.ENAMETOOLONG, "")
-    reason = reasons.get(error.errno or 0, f"{error.strerror or error}; run again")
-    return OutputError(f"cannot write {path}: {reason}")

@@ -12,6 +12,7 @@ from typing import Any
 from napari_exo2micro import __version__
 from napari_exo2micro.core.errors import OutputError, ParameterError
 from napari_exo2micro.core.json_files import read_json
+from napari_exo2micro.core.whole_files import replace_file
 
 __all__ = ["VIEWS_FILE", "VIEWS_FORMAT", "SavedView", "load_views", "save_views"]
 
@@ -71,8 +72,6 @@ def save_views(path: str | Path, views: Iterable[SavedView]) -> Path:
     OutputError
         When the file cannot be written.
     """
-    from napari_exo2micro.core.raster_writer import replace_file  # slow to import
-
     path = Path(path)
     if path.is_dir():
         raise OutputError(

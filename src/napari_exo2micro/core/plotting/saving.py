@@ -21,7 +21,7 @@ from napari_exo2micro.core.plotting.style import (
     WARNING_COLOUR,
     printable,
 )
-from napari_exo2micro.core.raster_writer import replace_file
+from napari_exo2micro.core.whole_files import replace_file
 
 __all__ = ["finish_figure", "save_figure", "stamp_png"]
 
