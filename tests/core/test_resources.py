@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -56,8 +57,16 @@ def test_the_disk_is_estimated_within_a_factor_of_one_and_a_half(
     assert run_task(task)["status"] == "complete"
     real = taken(tmp_path / "out" / "Rock")
     assert real / 1.5 < estimate < real * 1.5
-    # what is there is not needed again, but for one old file beside its new one
-    assert estimate_task(task).disk < 0.5 * estimate
+    # What is valid is not made again; with force it needs one file beside the old one.
+    assert estimate_task(task).disk == 0
+    assert estimate_task(task).memory < 200_000_000
+    again = estimate_task(replace(task, force=True)).disk
+    assert 0 < again < 0.5 * estimate
+    for path in (tmp_path / "out").rglob("04_difference*"):
+        path.unlink()
+    part = estimate_task(task).disk
+    missing = real - taken(tmp_path / "out" / "Rock")
+    assert missing / 1.5 < part < missing * 1.5
 
 
 def test_more_pixels_formats_and_stages_need_more(task: Task, tmp_path: Path) -> None:

@@ -24,7 +24,8 @@ from napari_exo2micro.core.rasters import BAND_ROWS
 from napari_exo2micro.core.raw import find_pair
 from napari_exo2micro.core.raw.tiff import open_tiff
 from napari_exo2micro.core.scale_methods import scales_asked_for
-from napari_exo2micro.core.stages import LAST_BUILT_IN, STAGES
+from napari_exo2micro.core.stages import LAST_BUILT_IN
+from napari_exo2micro.core.stored_state import stages_to_run
 from napari_exo2micro.core.tasks import Task
 
 __all__ = ["Preflight", "TaskNeeds", "check_resources", "estimate_task"]
@@ -179,6 +180,8 @@ def check_resources(
 def estimate_task(task: Task) -> TaskNeeds:
     """Return what a task will need, from the headers of its two files.
 
+    Stages whose results are valid are not made again, and need nothing.
+
     Parameters
     ----------
     task : Task
@@ -199,28 +202,31 @@ def estimate_task(task: Task) -> TaskNeeds:
     pad = params["pad"]
     assert isinstance(pad, int)
     canvas = canvas_shape(shapes[0], shapes[1], pad)
+    to_run = stages_to_run(task)
     return TaskNeeds(
-        _memory(task, shapes, canvas, itemsize),
-        _disk(task, shapes, canvas, itemsize),
+        _memory(task, to_run, shapes, canvas, itemsize),
+        _disk(task, to_run, shapes, canvas, itemsize),
     )
 
 
 def _memory(
     task: Task,
+    to_run: Sequence[int],
     shapes: Sequence[tuple[int, int]],
     canvas: tuple[int, int],
     itemsize: int,
 ) -> int:
     """Return the peak of private memory: that of the most demanding stage."""
-    last = task.to_stage or max(STAGES)
+    if not to_run:
+        return _BASE_MEMORY
     band = min(BAND_ROWS, canvas[0]) * canvas[1] * (itemsize + _BAND_BYTES)
     peaks = [band]
-    if last >= 2:
+    if 2 in to_run:
         side = max(max(shape) for shape in shapes)
         factor = max(1.0, side / _BOUNDARY_SIDE)
         pixels = max(math.prod(shape) for shape in shapes) / factor**2
         peaks.append(round(pixels * _BOUNDARY_BYTES))
-    if last >= 3 and task.all_params()["interior_ecc"]:
+    if 3 in to_run and task.all_params()["interior_ecc"]:
         factor = work_factor(max(max(shape) for shape in shapes))
         pixels = max(math.prod(shape) for shape in shapes) / factor**2
         peaks.append(round(pixels * _FEATURE_BYTES))
@@ -229,12 +235,13 @@ def _memory(
 
 def _disk(
     task: Task,
+    to_run: Sequence[int],
     shapes: Sequence[tuple[int, int]],
     canvas: tuple[int, int],
     itemsize: int,
 ) -> int:
     """Return the bytes that new files take; bands without data take none."""
-    params, last = task.all_params(), task.to_stage or max(STAGES)
+    params = task.all_params()
     folder = Path(task.output_dir) / task.sample / task.dye
     store = CheckpointStore(folder, task.sample, task.dye, task.checkpoint_format)
     pad = params["pad"]
@@ -260,7 +267,7 @@ def _disk(
     ]
     total, largest = 0, 0
     for stage, name, height, size in images:
-        if stage > last:
+        if stage not in to_run:
             continue
         plain = height * canvas[1] * size
         for path in store.paths(stage, name, params):
@@ -269,7 +276,7 @@ def _disk(
             total += max(wanted - there, 0)
             if there:  # the old file goes when the new one is whole
                 largest = max(largest, wanted)
-    return total + largest + (_PLOT_DISK if last >= LAST_BUILT_IN else 0)
+    return total + largest + (_PLOT_DISK if LAST_BUILT_IN in to_run else 0)
 
 
 def _stored_rows(pad: int, height: int, canvas: int) -> int:
