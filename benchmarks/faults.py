@@ -230,13 +230,13 @@ def two_once(folder: Path, expected: dict[Path, bytes]) -> tuple[str, list[str]]
     return where, wrong + check(folder, out, expected)
 
 
-def copied(folder: Path, name: str) -> tuple[Path, SampleDye]:
-    """Return a copy of the undisturbed run, raw files included."""
+def copied(folder: Path, name: str) -> Path:
+    """Return a folder with a copy of the undisturbed run and of its raw files."""
     place = folder / name
     shutil.rmtree(place, ignore_errors=True)
     shutil.copytree(folder / "straight", place / "out")
     shutil.copytree(folder / "raw", place / "raw")
-    return place, task_in(place, place / "out")
+    return place
 
 
 def stale(task: SampleDye) -> dict[tuple[int, str], str]:
@@ -252,7 +252,8 @@ def replace_once(
     folder: Path, chance: random.Random, expected: dict[Path, bytes]
 ) -> tuple[str, list[str]]:
     """Replace a raw file after a run, keeping its size and its name."""
-    place, task = copied(folder, "replaced")
+    place = copied(folder, "replaced")
+    task = task_in(place, place / "out")
     side = chance.choice(("Post", "Pre"))
     path = next(path for path in (place / "raw").rglob("*.tif*") if side in path.name)
     data = bytearray(path.read_bytes())
@@ -275,7 +276,9 @@ def harm_once(
     folder: Path, chance: random.Random, expected: dict[Path, bytes]
 ) -> tuple[str, list[str]]:
     """Truncate a checkpoint, flip a bit outside of its pixels, or swap it."""
-    place, task = copied(folder, "harmed")
+    place = copied(folder, "harmed")
+    # a result tells where its raw files lie: those of the undisturbed run
+    task = task_in(folder, place / "out")
     names = [name for name in expected if name.suffix in (".tiff", ".fits")]
     path = place / "out" / "Rock" / chance.choice(sorted(names))
     data = bytearray(path.read_bytes())

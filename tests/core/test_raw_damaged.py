@@ -10,9 +10,11 @@ import subprocess
 import sys
 import textwrap
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
@@ -23,6 +25,7 @@ from numpy.typing import NDArray
 from napari_exo2micro.core.errors import RawDataError, RawFileNotFoundError
 from napari_exo2micro.core.raw import RawPair
 from napari_exo2micro.core.raw.blocks import BlockReader
+from napari_exo2micro.core.raw.streams import check_stream_size
 from napari_exo2micro.core.raw.tiff import TiffImage, open_tiff
 
 resource = pytest.importorskip("resource")
@@ -99,6 +102,16 @@ BAD_HEADERS = {
         "truncated or damaged",
     ),
     "no strip": (hand_made(20, 20, count=0, compression=5), "strips are missing"),
+    "sparse strips": (
+        hand_made(20, 20, offset=0, count=0, compression=5),
+        "as after a write that was cut off, or the file was written as sparse; copy "
+        "or export the file again, without SPARSE_OK",
+    ),
+    "a terapixel of LERC": (
+        hand_made(MILLION, MILLION, compression=34887),
+        "cannot hold the 1000000000000 bytes",
+    ),
+    "much of LERC": (hand_made(15000, 15000, compression=34887), "memory|cannot be"),
     "complex pixels": (
         hand_made(8, 8, bits=64, sample_format=6, count=400),
         "complex64 are not supported",
@@ -238,6 +251,51 @@ def test_a_jpeg_stream_may_not_claim_more_than_its_tile(tmp_path: Path) -> None:
     frame = content.index(b"\xff\xc0")
     path.write_bytes(content[: frame + 5] + b"\xff\xf0\xff\xf0" + content[frame + 9 :])
     with pytest.raises(RawDataError, match="a JPEG stream of 65520 x 65520 px"):
+        read_whole(path)
+
+
+def streams_of(shape: tuple[int, int]) -> dict[str, bytes]:
+    grey = noise("uint8", shape)
+    colour = np.repeat(grey[..., np.newaxis], 3, axis=-1)
+    with_alpha = np.repeat(grey[..., np.newaxis], 4, axis=-1)
+    boxed = imagecodecs.jpegxl_encode(grey, usecontainer=True)
+    return {
+        "PNG": imagecodecs.png_encode(grey),
+        "JPEG 2000": imagecodecs.jpeg2k_encode(grey),
+        "JPEG XL": imagecodecs.jpegxl_encode(grey),
+        "JPEG XL in boxes": boxed,
+        "WebP": imagecodecs.webp_encode(colour, lossless=False),
+        "WebP without loss": imagecodecs.webp_encode(colour, lossless=True),
+        "WebP with alpha": imagecodecs.webp_encode(with_alpha, lossless=False),
+        "LERC": imagecodecs.lerc_encode(grey),
+    }
+
+
+@pytest.mark.parametrize("shape", [(300, 700), (128, 256), (256, 256), (37, 5000)])
+@pytest.mark.parametrize("kind", streams_of((8, 8)))
+def test_the_size_that_a_stream_claims_is_known(
+    kind: str, shape: tuple[int, int]
+) -> None:
+    stream = streams_of(shape)[kind]
+    check_stream_size(stream, *shape)
+    codec = kind.split(" in ")[0].split(" with")[0]
+    told = f"a {codec} stream of {shape[1]} x {shape[0]} px"
+    for rows, columns in ((shape[0] - 17, shape[1]), (shape[0], shape[1] - 17)):
+        with pytest.raises(ValueError, match=told):
+            check_stream_size(stream, rows, columns)
+    for end in range(40):  # a stream that is cut off is for its decoder to refuse
+        with suppress(ValueError):
+            check_stream_size(stream[:end], *shape)
+
+
+def test_a_lerc_stream_may_not_claim_more_than_its_tile(tmp_path: Path) -> None:
+    path = tmp_path / "x.tif"
+    tifffile.imwrite(path, noise("uint8", (64, 64)), tile=(32, 32), compression="lerc")
+    content = bytearray(path.read_bytes())
+    frame = content.index(b"Lerc2 ")
+    content[frame + 14 : frame + 22] = struct.pack("<II", 60000, 60000)
+    path.write_bytes(content)
+    with pytest.raises(RawDataError, match="a LERC stream of 60000 x 60000 px"):
         read_whole(path)
 
 

@@ -262,3 +262,49 @@ def test_tiles_that_are_not_there_are_zero_with_a_warning(tmp_path: Path) -> Non
     image[:32, :32] = 0
     np.testing.assert_array_equal(signal, image)
     assert "1 tiles are not in the file" in pair.warnings[0]
+
+
+def test_blank_tiles_may_all_be_in_one_place(tmp_path: Path) -> None:
+    """As scanners write them: 288 MB, of which the file holds two tiles."""
+    side, across = 4096, 4
+    tile = np.full((side, side), 9, np.uint8)
+    path = tmp_path / "x.tif"
+    shape = (side * across + side // 2, side * across)
+    tiles = [tile, tile * 0] + [None] * (across * (across + 1) - 2)
+    tifffile.imwrite(
+        path,
+        (b"" if tile is None else tile.tobytes() for tile in tiles),
+        shape=shape,
+        dtype="uint8",
+        tile=(side, side),
+    )
+    with tifffile.TiffFile(path, mode="r+b") as tif:
+        for name in ("TileOffsets", "TileByteCounts"):
+            tag = tif.pages.first.tags[name]
+            first, blank, *rest = tag.value
+            tag.overwrite((first, blank, *[blank] * len(rest)))
+    assert path.stat().st_size < 3 * side**2
+    image = open_tiff(path)
+    assert image.warnings == ()
+    with BlockReader(image, (0,)) as reader:
+        total = sum(int(block.data.sum()) for block in reader.blocks())
+        corner = reader.read(side - 2, side + 2, side - 2, side + 2).data[..., 0]
+    assert total == 9 * side**2
+    assert corner.tolist() == [[9, 9, 0, 0], [9, 9, 0, 0], [0] * 4, [0] * 4]
+
+
+@pytest.mark.parametrize("codec", ["lerc", "jpegxl", "webp", "jpeg2000"])
+def test_a_constant_tile_may_take_some_bytes_only(tmp_path: Path, codec: str) -> None:
+    samples = 3 if codec == "webp" else 1
+    image = np.full((4096, 4096, samples), 7, np.uint8)
+    tifffile.imwrite(
+        tmp_path / "x.tif",
+        image if samples == 3 else image[..., 0],
+        tile=(4096, 4096),
+        compression=codec,
+        compressionargs={"lossless": True} if codec == "webp" else {},
+        photometric="rgb" if samples == 3 else "minisblack",
+    )
+    image = open_tiff(tmp_path / "x.tif")
+    with BlockReader(image, (0,)) as reader:
+        assert np.all(reader.read(1000, 1010).data == 7)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
+from collections.abc import Sequence
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +16,10 @@ from numpy.typing import NDArray
 
 from napari_exo2micro.core.errors import CheckpointError
 from napari_exo2micro.core.raster_seal import (
-    FITS_CARD,
     FITS_SEAL,
     TIFF_SEAL,
     TIFF_SEAL_SIZE,
+    fits_seal_card,
     seal_of,
 )
 from napari_exo2micro.core.rasters import Raster
@@ -50,8 +53,10 @@ def open_raster(path: Path) -> Raster:
         When the file is missing, truncated or no such image.
     """
     try:
-        with quiet_tifffile(path):
-            return _open_fits(path) if path.suffix == ".fits" else _open_tiff(path)
+        # once: a run may put another file in this place meanwhile
+        with quiet_tifffile(path), path.open("rb") as file:
+            opened = _open_fits if path.suffix == ".fits" else _open_tiff
+            return opened(path, file)
     except CheckpointError:
         raise
     except Exception as error:
@@ -61,40 +66,53 @@ def open_raster(path: Path) -> Raster:
         ) from error
 
 
-def _open_tiff(path: Path) -> Raster:
-    size = path.stat().st_size
-    with tifffile.TiffFile(path) as tif:
+def _open_tiff(path: Path, file: BufferedReader) -> Raster:
+    size = os.fstat(file.fileno()).st_size
+    with tifffile.TiffFile(file) as tif:
         pages = [level.keyframe for level in tif.series[0].levels]
-        maps = [_map_page(path, page, tif.byteorder, size) for page in pages]
+        maps = [_map_page(path, file, page, tif.byteorder, size) for page in pages]
         header = _read_json(pages[0].description)
-        sealed = _tiff_seal(path, size)
+        sealed = _tiff_seal(file, size)
         kind = str(header.get("kind", ""))
         if not (sealed or WRITER in pages[0].software or kind.startswith(WRITER)):
             return Raster(maps, header, path, is_foreign=True)
     # np.memmap has the attribute, its stubs do not
     left_out = [(getattr(level, "offset"), level.nbytes) for level in maps]  # noqa: B009
-    with path.open("rb") as file:
-        _check_seal(path, sealed, seal_of(file, left_out, size - TIFF_SEAL_SIZE))
+    _check_seal(path, file, sealed, left_out, size - TIFF_SEAL_SIZE)
     return Raster(maps, header, path)
 
 
-def _tiff_seal(path: Path, size: int) -> str:
+def _tiff_seal(file: BufferedReader, size: int) -> str:
     """Return the seal at the end of a TIFF; empty when there is none."""
-    with path.open("rb") as file:
-        file.seek(max(size - TIFF_SEAL_SIZE, 0))
-        mark = file.read()
+    file.seek(max(size - TIFF_SEAL_SIZE, 0))
+    mark = file.read()
     if not mark.startswith(TIFF_SEAL):
         return ""
     return mark.removeprefix(TIFF_SEAL).decode("ascii", "replace")
 
 
-def _check_seal(path: Path, stored: str, found: str) -> None:
-    if stored != found:
-        what = "it is damaged" if stored else "its end, or its seal, is missing"
+def _check_seal(
+    path: Path,
+    file: BufferedReader,
+    stored: str,
+    left_out: Sequence[tuple[int, int]],
+    end: int,
+) -> None:
+    what = ""
+    if not stored:
+        what = (
+            "it has no seal: an earlier version or another program wrote it, or its "
+            "end is missing"
+        )
+    elif stored != seal_of(file, left_out, end):
+        what = "it is damaged, or another program changed it"
+    if what:
         raise CheckpointError(f"{path} cannot be used: {what}; run its stage again")
 
 
-def _map_page(path: Path, page: Any, byteorder: str, size: int) -> NDArray[Any]:
+def _map_page(
+    path: Path, file: BufferedReader, page: Any, byteorder: str, size: int
+) -> NDArray[Any]:
     if page.ndim != 2 or not page.is_memmappable or page.dtype is None:
         raise CheckpointError(
             f"{path} should hold one uncompressed grey image, found shape "
@@ -107,14 +125,15 @@ def _map_page(path: Path, page: Any, byteorder: str, size: int) -> NDArray[Any]:
             "run its stage again"
         )
     dtype = page.dtype.newbyteorder(">" if byteorder == ">" else "<")
-    return np.memmap(path, dtype, "r", start, page.shape)
+    return np.memmap(file, dtype, "r", start, page.shape)
 
 
-def _open_fits(path: Path) -> Raster:
+def _open_fits(path: Path, file: BufferedReader) -> Raster:
     from astropy.io import fits  # half a second that a TIFF need not wait for
 
-    size = path.stat().st_size
-    with fits.open(path, memmap=False, do_not_scale_image_data=True) as hdus:
+    size = os.fstat(file.fileno()).st_size
+    # astropy closes the file with its list
+    with fits.open(file, memmap=False, do_not_scale_image_data=True) as hdus:
         header, info = hdus[0].header, hdus[0].fileinfo()
         if header["NAXIS"] != 2:
             raise CheckpointError(
@@ -144,12 +163,12 @@ def _open_fits(path: Path) -> Raster:
             if place["datLoc"] + place["datSpan"] > size:
                 raise CheckpointError(f"{path} is truncated; run its stage again")
             text = extension.data.tobytes().decode("ascii", "replace")
-    if own or text:
-        with path.open("rb") as file:
+        if own or text:
+            file.seek(0)
             head = file.read(pixels[0])
-            card = (head.find(f"{FITS_SEAL:8}= ".encode()), FITS_CARD)
-            _check_seal(path, sealed, seal_of(file, [card, pixels], size))
-    data = np.memmap(path, dtype, "r", pixels[0], shape)
+            card = fits_seal_card(head) if sealed else (0, 0)
+            _check_seal(path, file, sealed, [card, pixels], size)
+        data = np.memmap(file, dtype, "r", pixels[0], shape)
     return Raster(
         [data],
         _read_json(text),

@@ -10,17 +10,15 @@ import hashlib
 from collections.abc import Sequence
 from typing import BinaryIO
 
-__all__ = ["FITS_CARD", "FITS_SEAL", "TIFF_SEAL", "TIFF_SEAL_SIZE", "seal_of"]
+__all__ = ["FITS_SEAL", "TIFF_SEAL", "TIFF_SEAL_SIZE", "fits_seal_card", "seal_of"]
 
 #: The key of the FITS card that holds the seal.
 FITS_SEAL = "HEADSUM"
 
-#: Bytes of a FITS card.
-FITS_CARD = 80
-
 #: What stands before the seal at the end of a TIFF.
 TIFF_SEAL = b"\nexo2micro "
 
+_FITS_CARD = 80
 _DIGITS = 64
 TIFF_SEAL_SIZE = len(TIFF_SEAL) + _DIGITS
 _CHUNK = 1 << 20
@@ -64,3 +62,23 @@ def seal_of(file: BinaryIO, left_out: Sequence[tuple[int, int]], end: int) -> st
             left -= len(chunk)
         at = start + size
     return found.hexdigest()
+
+
+def fits_seal_card(head: bytes) -> tuple[int, int]:
+    """Return where in a FITS header the card of the seal begins, and its bytes.
+
+    Parameters
+    ----------
+    head : bytes
+        The file up to its pixels.
+
+    Raises
+    ------
+    ValueError
+        When there is no such card.
+    """
+    key = f"{FITS_SEAL:8}= ".encode()
+    for start in range(0, len(head), _FITS_CARD):  # texts may hold the key, too
+        if head.startswith(key, start):
+            return start, _FITS_CARD
+    raise ValueError("it has no seal")

@@ -21,9 +21,9 @@ from napari_exo2micro.core.errors import OutputError
 from napari_exo2micro.core.monitor import Monitor
 from napari_exo2micro.core.raster_files import FITS_EXTENSION, WRITER
 from napari_exo2micro.core.raster_seal import (
-    FITS_CARD,
     FITS_SEAL,
     TIFF_SEAL,
+    fits_seal_card,
     seal_of,
 )
 from napari_exo2micro.core.rasters import BAND_ROWS, CV2_MAX_SIDE
@@ -223,7 +223,7 @@ class _FitsTarget:
             _add_card(primary, key, value, comment)
         primary.append((FITS_SEAL, "0" * 64, ""), end=True)
         head = primary.tostring().encode("ascii")
-        card = head.index(f"{FITS_SEAL:8}= ".encode())
+        card = fits_seal_card(head)
         text = np.frombuffer(json.dumps(header).encode("ascii"), np.uint8)
         extension = fits.ImageHDU(text, name=FITS_EXTENSION)
         extension.header.comments["EXTNAME"] = "JSON text, one byte a pixel"
@@ -237,9 +237,9 @@ class _FitsTarget:
         self._file.seek(end)
         self._file.write(tail + bytes(-len(tail) % _FITS_BLOCK))
         pixels = shape[0] * self._row_bytes
-        left_out = [(card, FITS_CARD), (self._start, pixels)]
+        left_out = [card, (self._start, pixels)]
         seal = seal_of(self._file, left_out, self._file.seek(0, os.SEEK_END))
-        self._file.seek(card)
+        self._file.seek(card[0])
         self._file.write(fits.Card(FITS_SEAL, seal).image.encode("ascii"))
         self._zero_is_hole = not self._unsigned
 

@@ -21,6 +21,7 @@ from napari_exo2micro.core.raw.pages import (
     colour_table,
     read_colours,
 )
+from napari_exo2micro.core.raw.streams import STREAMS
 
 __all__ = ["TiffImage", "open_tiff"]
 
@@ -30,6 +31,13 @@ MAX_SAMPLES = 64
 # image that its bytes cannot hold; zstd reaches 128 KiB from 4 bytes
 _MAX_EXPANSION = 1 << 15
 _EXPANSIONS = {1: 1, 5: 1 << 12, 8: 1 << 11, 32773: 1 << 7, 32946: 1 << 11}
+# JPEG 2000, LERC, WebP and JPEG XL keep a constant tile of any size in some bytes
+_CONSTANT = frozenset(
+    {33003, 33004, 33005, 34712, 34887, 34927, 50001, 50002, 52546},
+)
+_CONSTANT_EXPANSION = 1 << 20
+# how often blank tiles may be one and the same
+_MAX_REPEATS = 256
 _SMALLEST_HEADER = 8
 _JPEG = frozenset({6, 7, 33007, 34892})
 _PHOTOMETRIC = {0: "white is zero", 1: "black is zero", 2: "RGB", 3: "palette"}
@@ -244,7 +252,7 @@ def _describe(
         white=white,
         table=table,
         decode=_decoder(page),
-        holds_streams=page.compression in tifffile.TIFF.IMAGE_COMPRESSIONS,
+        holds_streams=page.compression in tifffile.TIFF.IMAGE_COMPRESSIONS | STREAMS,
         warnings=tuple(f"{path.name}: {text}" for text in [*warnings, *notes, *more]),
     )
     missing = _check_segments(image, page, tiled)
@@ -324,8 +332,12 @@ def _check_segments(image: TiffImage, page: tifffile.TiffPage, tiled: bool) -> i
     contiguous_samples = 1 if image.planar else image.samples
     row_bytes = math.ceil(columns * contiguous_samples * bits / 8)
     most = rows * row_bytes
-    expansion = _EXPANSIONS.get(int(page.compression), _MAX_EXPANSION)
-    missing = stored = 0
+    codec = int(page.compression)
+    expansion = _EXPANSIONS.get(codec, _MAX_EXPANSION)
+    if codec in _CONSTANT:
+        expansion = _CONSTANT_EXPANSION
+    missing = total = 0
+    stored: dict[tuple[int, int], int] = {}
     for index in range(wanted):
         offset, count = image.offsets[index], image.byte_counts[index]
         if offset == 0 or count == 0:
@@ -336,21 +348,29 @@ def _check_segments(image: TiffImage, page: tifffile.TiffPage, tiled: bool) -> i
         if not tiled:
             first = index % image.down * rows
             least = min(rows, image.height - first) * row_bytes
-        stored += least
-        if count * expansion < least and (page.compression == 1 or least > 1 << 20):
+        total += least
+        stored[offset, count] = max(least, stored.get((offset, count), 0))
+        if codec in _CONSTANT:
+            continue
+        if count * expansion < least and (codec == 1 or least > 1 << 20):
             raise RawDataError(
                 f"{path}: {kind} {index} has {count} bytes, which cannot hold its "
                 f"{least} bytes of pixels; {AGAIN}"
             )
-    if stored > max(image.size * expansion, 1 << 28):  # each in the same place
+    # blank tiles may all be in one place, others may not
+    once = sum(stored.values())
+    if once > max(image.size * expansion, 1 << 28) or total > max(
+        once * _MAX_REPEATS, 1 << 32
+    ):
         raise RawDataError(
-            f"{path}: its {image.size} bytes cannot hold the {stored} bytes of pixels "
+            f"{path}: its {image.size} bytes cannot hold the {total} bytes of pixels "
             f"that its {kind}s claim; {AGAIN}"
         )
     if missing and not tiled:
         raise RawDataError(
             f"{path}: {missing} of {wanted} strips are missing, as after a write "
-            f"that was cut off; {AGAIN}"
+            "that was cut off, or the file was written as sparse; "
+            f"{AGAIN}, without SPARSE_OK"
         )
     decoded = rows * columns * image.across * image.samples * image.dtype.itemsize
     if decoded > 1 << 28:

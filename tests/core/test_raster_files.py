@@ -1,0 +1,100 @@
+"""Opening images that were changed, replaced or written by others."""
+
+import sys
+
+import numpy as np
+import pytest
+import tifffile
+from astropy.io import fits
+
+from napari_exo2micro.core import raster_files
+from napari_exo2micro.core.errors import CheckpointError
+from napari_exo2micro.core.raster_files import open_raster
+from napari_exo2micro.core.raster_seal import FITS_SEAL, TIFF_SEAL_SIZE
+from napari_exo2micro.core.raster_writer import write_raster
+
+KINDS = ("tiff", "fits")
+
+
+def write(path, shape, value, *, cards=()):
+    image = np.full(shape, value, np.uint8)
+    header = {"kind": "napari-exo2micro checkpoint", "text": "x" * 50 * value}
+    write_raster([path], shape, "uint8", [(0, image)], header=header, cards=cards)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it replaces no file that is open")
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "place", ["tifffile.TiffFile", "np.memmap", "seal_of", "_read_json"]
+)
+def test_a_file_that_is_replaced_meanwhile_is_the_old_or_the_new(
+    tmp_path, monkeypatch, kind, place
+):
+    path = tmp_path / f"a.{kind}"
+    write(path, (64, 60), 1)
+    owner = raster_files
+    *modules, name = place.split(".")
+    for module in modules:
+        owner = getattr(owner, module)
+    original, replaced = getattr(owner, name), []
+
+    def replacing(*args, **kwargs):
+        if not replaced:
+            replaced.append(True)
+            monkeypatch.setattr(owner, name, original)
+            write(path, (99, 80), 2)
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(owner, name, replacing)
+    raster = open_raster(path)
+    assert replaced or (kind == "fits" and modules == ["tifffile"])
+    value = len(raster.header["text"]) // 50
+    assert raster.shape == {1: (64, 60), 2: (99, 80)}[value]
+    assert np.all(np.asarray(raster) == value)
+    assert np.all(np.asarray(open_raster(path)) == (2 if replaced else 1))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_file_without_a_seal_is_told_as_such(tmp_path, kind):
+    path = tmp_path / f"a.{kind}"
+    write(path, (64, 60), 1)
+    if kind == "tiff":
+        path.write_bytes(path.read_bytes()[:-TIFF_SEAL_SIZE])
+    else:
+        fits.delval(path, FITS_SEAL)
+    with pytest.raises(CheckpointError) as caught:
+        open_raster(path)
+    assert str(caught.value) == (
+        f"{path} cannot be used: it has no seal: an earlier version or another "
+        "program wrote it, or its end is missing; run its stage again"
+    )
+
+
+def test_a_keyword_that_somebody_adds_is_told_as_such(tmp_path):
+    path = tmp_path / "a.fits"
+    write(path, (64, 60), 1)
+    fits.setval(path, "MYKEY", value=1)
+    with pytest.raises(CheckpointError, match="damaged, or another program changed it"):
+        open_raster(path)
+
+
+def test_a_tag_that_somebody_changes_is_told_as_such(tmp_path):
+    path = tmp_path / "a.tiff"
+    write(path, (64, 60), 1)
+    with tifffile.TiffFile(path, mode="r+b") as tif:
+        tif.pages.first.tags["PhotometricInterpretation"].overwrite(0)
+    with pytest.raises(CheckpointError, match="damaged, or another program changed it"):
+        open_raster(path)
+
+
+@pytest.mark.parametrize("text", ["HEADSUM = 1", "x" * 70 + "HEADSUM = 1" * 9])
+def test_the_key_of_the_seal_may_be_in_a_text(tmp_path, text):
+    path = tmp_path / "a.fits"
+    write(path, (64, 60), 1, cards=[("SAMPLE", text, f"{FITS_SEAL} = 1")])
+    assert np.all(np.asarray(open_raster(path)) == 1)
+    assert fits.getheader(path)["SAMPLE"] == text
+    data = bytearray(path.read_bytes())
+    data[data.index(b"HEADSUM = 1")] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(CheckpointError, match="it is damaged"):
+        open_raster(path)
