@@ -163,3 +163,46 @@ def test_a_broken_and_a_second_package_spoil_nothing(
     assert "SystemExit: 3" in told
     assert "ParameterError loader 'npy'" in told
     assert told.count("Traceback") == 0
+
+
+@pytest.fixture
+def registering_site(tmp_path: Path) -> Path:
+    """A package that offers a stage, and registers its parameter when imported."""
+    package = tmp_path / "package"
+    (package / "src" / "exo2micro_cells").mkdir(parents=True)
+    (package / "pyproject.toml").write_text(
+        '[project]\nname = "exo2micro-cells"\nversion = "1"\n'
+        '[project.entry-points."napari_exo2micro.stages"]\n'
+        'cells = "exo2micro_cells:STAGE"\n'
+    )
+    (package / "src" / "exo2micro_cells" / "__init__.py").write_text(
+        "from napari_exo2micro.core import register_parameter\n"
+        "from napari_exo2micro.core.stages import Stage\n"
+        "register_parameter('cell_level', 5.0, 'celllev', 4, 'How bright.')\n"
+        "def find(task, force=False): ...\n"
+        "STAGE = Stage(5, '05_cells', 'cells', find, ('labels',))\n"
+    )
+    install(package, tmp_path / "site")
+    return tmp_path / "site"
+
+
+@pytest.mark.parametrize("first", ["", "import exo2micro_cells"])
+def test_what_a_package_registers_when_imported_is_there_for_workers(
+    registering_site: Path, tmp_path: Path, first: str
+) -> None:
+    program = (
+        f"{first}\n"
+        "import pickle\n"
+        "from napari_exo2micro.core.stages import STAGES\n"
+        "from napari_exo2micro.core.tasks import Task\n"
+        "print(list(STAGES))\n"
+        "task = Task(0, 'A', 'D', 'raw', 'out', params={'cell_level': 6.0})\n"
+        "open('task', 'wb').write(pickle.dumps(task))\n"
+    )
+    told = run(["-c", program], tmp_path, registering_site)
+    assert told.splitlines() == ["[1, 2, 3, 4, 5]"]
+    program = (
+        "import pickle\n"
+        "print(pickle.load(open('task', 'rb')).open().params['cell_level'])\n"
+    )
+    assert run(["-c", program], tmp_path, registering_site).splitlines() == ["6.0"]

@@ -371,6 +371,27 @@ def test_it_is_added_up_to_its_transform_where_it_was_not_asked_for(raw: Path) -
     ]
 
 
+@pytest.mark.parametrize(
+    "given", [lambda p: [list(pair) for pair in p], lambda p: iter(p), list]
+)
+def test_pairs_are_taken_in_any_form(raw: Path, given: Any) -> None:
+    asked = [("CD070", "DAPI"), ("CD070", "SybrGld")]
+    plan = plan_batch(pairs=given(asked), raw_dir=raw, register_on="DAPI")
+    assert [(t.sample, t.dye, t.to_stage) for t in plan.tasks] == [
+        (*pair, None) for pair in asked
+    ]
+
+
+def test_names_are_taken_from_iterators(raw: Path) -> None:
+    plan = plan_batch(
+        iter(["CD070"]), iter(["SybrGld", "DAPI"]), raw_dir=raw, register_on="DAPI"
+    )
+    assert {(t.dye, t.to_stage) for t in plan.tasks} == {
+        ("DAPI", None),
+        ("SybrGld", None),
+    }
+
+
 def test_samples_without_it_cannot_run(raw: Path) -> None:
     write_files(raw, "CD072", "SybrGld")
     with pytest.raises(RawFileNotFoundError, match="CD072 / SybrGld: it is to take"):

@@ -27,6 +27,7 @@ from napari_exo2micro.core.raw import (
     survey_raw_channels,
 )
 from napari_exo2micro.core.raw.loaders import LOADERS, unregister_loader
+from napari_exo2micro.core.tasks import Task, run_task
 
 
 def ramp_loader(sample: str, dye: str, raw_dir: Path | str = "raw") -> Any:
@@ -85,6 +86,33 @@ def test_a_taken_name_or_something_else_is_refused() -> None:
         register_loader(" ", ramp_loader)
     with pytest.raises(ParameterError, match="must be a function"):
         register_loader("list", [])  # type: ignore[arg-type]
+
+
+def test_each_task_may_bring_its_own_copy_of_a_loader(tmp_path: Path) -> None:
+    def copied() -> Any:
+        def load(sample: str, dye: str, raw_dir: Path | str = "raw") -> Any:
+            return ramp_loader(sample, dye)
+
+        return load
+
+    def task(dye: str, to_stage: int = 1) -> Task:
+        return Task(
+            0,
+            "S",
+            dye,
+            str(tmp_path),
+            str(tmp_path),
+            loader="mine",
+            loader_function=copied(),
+            params={"pad": 4},
+            to_stage=to_stage,
+        )
+
+    for dye in ("D1", "D2"):
+        assert run_task(task(dye))["status"] == "complete"
+        first = task(dye).open().status()[0]
+        assert first.state == "valid", first  # made by the loader of this name
+    assert loader_names() == ("tiff",)
 
 
 def test_a_package_offers_a_loader(monkeypatch: pytest.MonkeyPatch) -> None:

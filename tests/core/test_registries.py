@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import logging
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -34,8 +38,11 @@ class Point:
 
     value = "somebody.filters:one"
 
-    def __init__(self, package: str, name: str, found: Any) -> None:
+    def __init__(
+        self, package: str, name: str, found: Any, group: str = "mine.filters"
+    ) -> None:
         self.dist, self.name, self._found = Package(package), name, found
+        self.group = group
 
     def load(self) -> Any:
         if isinstance(self._found, BaseException):
@@ -46,13 +53,15 @@ class Point:
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Point]]:
     points: list[Point] = []
+    kinds = set(registries._REGISTRIES)
 
     def entry_points(*, group: str) -> list[Point]:
-        return points if group == "mine.filters" else []
+        return [point for point in points if point.group == group]
 
     monkeypatch.setattr(registries, "entry_points", entry_points)
     yield points
-    registries._REGISTRIES.pop("filter", None)
+    for kind in set(registries._REGISTRIES) - kinds:
+        del registries._REGISTRIES[kind]
 
 
 @pytest.fixture
@@ -195,3 +204,155 @@ def test_another_process_tells_what_it_does_not_know(installed, make) -> None:
         refuse_unknown_here({"filter": ("mine",)})
     with pytest.raises(ParameterError, match=r"the mixer 'x' .* entry point"):
         refuse_unknown_here({"mixer": ("x",)})
+
+
+@pytest.fixture
+def bank(make) -> tuple[Registry[str, Filter], Registry[str, Filter]]:
+    """Filters, and banks whose names must be those of filters."""
+    filters = make()
+
+    def check(entry: Filter) -> None:
+        if entry.name not in filters:
+            raise ParameterError(f"there is no filter '{entry.name}'")
+
+    banks = Registry(
+        "bank",
+        "mine.banks",
+        key=lambda entry: entry.name,
+        check=check,
+        after=(filters,),
+    )
+    return filters, banks
+
+
+def at_once(*works: Callable[[], Any]) -> list[Any]:
+    """Return what each gives in a thread of its own; fail when they hang."""
+    found: list[Any] = [None] * len(works)
+
+    def run(number: int) -> None:
+        found[number] = works[number]()
+
+    threads = [
+        threading.Thread(target=run, args=(number,), daemon=True)
+        for number in range(len(works))
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert not any(thread.is_alive() for thread in threads), "they wait for each other"
+    return found
+
+
+def test_two_threads_that_use_two_registries_first_do_not_hang(installed, bank) -> None:
+    filters, banks = bank
+    both = [threading.Event(), threading.Event()]
+
+    def load() -> Filter:
+        both[0].set()
+        both[1].wait(1)
+        len(banks)  # as a module that looks at its parameters
+        return Filter("n")
+
+    installed += [
+        Point("p", "n", load),
+        Point("p", "n", lambda: both[1].set() or Filter("n"), "mine.banks"),
+    ]
+
+    def second() -> list[str]:
+        both[0].wait(10)
+        return list(banks)
+
+    assert at_once(lambda: list(filters), second) == [["box", "n"], ["n"]]
+    for registry in (filters, banks):
+        registry.look_again()
+    assert at_once(lambda: list(banks), lambda: list(filters)) == [["n"], ["box", "n"]]
+
+
+def test_a_module_that_another_thread_imports_does_not_hang(
+    installed, make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = "imported_by_two_threads"
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / f"{module}.py").write_text(
+        "from builtins import the_test\n"
+        "the_test.begun.set()\n"
+        "assert the_test.looks_up.wait(10)\n"
+        "seen = list(the_test.registry)\n"
+    )
+
+    class Shared:
+        begun, looks_up, registry = threading.Event(), threading.Event(), make()
+
+    monkeypatch.setattr("builtins.the_test", Shared, raising=False)
+
+    def load() -> Filter:
+        Shared.looks_up.set()
+        import_module(module)
+        return Filter("n")
+
+    installed.append(Point("p", "n", load))
+
+    def look_up() -> list[str]:
+        assert Shared.begun.wait(10)
+        return list(Shared.registry)
+
+    try:
+        seen = at_once(lambda: import_module(module).seen, look_up)
+    finally:
+        sys.modules.pop(module, None)
+    assert seen == [["box"], ["box", "n"]]
+
+
+def test_what_needs_others_entries_is_tried_again(installed, bank, told) -> None:
+    filters, banks = bank
+
+    def needs_late() -> Filter:
+        return Filter(filters["late"].name + " too")
+
+    def needs_banks() -> Filter:
+        assert list(banks)
+        return Filter("late")
+
+    installed += [
+        Point("a", "early", needs_late),
+        Point("b", "late", needs_banks),
+        Point("c", "bank", Filter("late"), "mine.banks"),
+        Point("d", "box", Filter("box", 2), "mine.banks"),
+    ]
+    assert set(filters) == {"box", "late", "late too"}
+    assert set(banks) == {"box", "late"}
+    assert not told
+
+
+def test_what_is_registered_by_an_import_is_no_scripts(installed, bank) -> None:
+    filters, banks = bank
+    installed.append(
+        Point("p", "n", lambda: banks.add(Filter("box")) and Filter("n")),
+    )
+    assert list(filters) == ["box", "n"]
+    assert list(banks) == ["box"]
+    assert filters.of_script == banks.of_script == ()
+    # A fresh process has it only when filters are looked up there.
+    wanted = registered_here()
+    assert wanted == {"bank": ("box",)}
+    banks.remove("box")
+    for registry in (filters, banks):
+        registry.look_again()
+    refuse_unknown_here(wanted)
+
+
+def test_an_interrupted_look_up_is_done_again(installed, make) -> None:
+    pressed = iter([True])
+
+    def load() -> Filter:
+        if next(pressed, False):
+            raise KeyboardInterrupt
+        return Filter("second")
+
+    installed += [Point("a", "n", lambda: Filter("n")), Point("b", "second", load)]
+    registry = make()
+    with pytest.raises(KeyboardInterrupt):
+        list(registry)
+    assert at_once(lambda: list(registry)) == [["box", "n", "second"]]
+    assert not registry.problems

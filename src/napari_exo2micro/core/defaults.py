@@ -14,7 +14,7 @@ from napari_exo2micro.core.errors import ParameterError
 from napari_exo2micro.core.parameter import Parameter, ParameterValue, parameter
 from napari_exo2micro.core.parameter_table import PARAMETERS
 from napari_exo2micro.core.registries import Registry
-from napari_exo2micro.core.stages import STAGE_NAMES
+from napari_exo2micro.core.stages import STAGE_NAMES, STAGES
 
 __all__ = [
     "ABBREVIATIONS",
@@ -167,6 +167,7 @@ PARAMETER_REGISTRY: Registry[str, Parameter] = Registry(
     key=lambda entry: entry.name,
     built_in=PARAMETERS,
     check=_check,
+    after=(STAGES,),
 )
 
 #: name -> abbreviation, in the order of a suffix.

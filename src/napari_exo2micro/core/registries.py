@@ -2,7 +2,7 @@
 
 One mechanism for diagnostics, loaders, parameters, scale methods and stages. Other
 packages offer theirs through entry points, which are looked up when a registry is
-first used for more than a built-in entry.
+first used for more than a built-in entry: all those of its kind at once.
 """
 
 from __future__ import annotations
@@ -10,11 +10,19 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
 from napari_exo2micro.core.errors import ParameterError
+from napari_exo2micro.core.look_up_turns import (
+    Failure,
+    Turn,
+    begin_turn,
+    end_turn,
+    own_turn,
+)
 
 __all__ = ["Registry", "refuse_unknown_here", "registered_here"]
 
@@ -26,13 +34,21 @@ W = TypeVar("W")
 
 _REGISTRIES: dict[str, Registry[Any, Any]] = {}
 
+# Guards the entries of all registries: the check of one reads others. Nothing is looked
+# up by a thread that holds it.
+_LOCK = threading.RLock()
+_here = threading.local()
+
 
 class Registry(Mapping[K, V], Generic[K, V]):
     """Entries by name: built-in ones first, then packages', then a script's.
 
     Entries of packages come in the order of the packages' and then the entry
     points' names, whatever order they were installed in. What cannot be imported or
-    is refused is logged in one line and left out.
+    is refused is tried again when others' entries have come, which it may need; then it
+    is logged in one line and left out.
+
+    Asking for any key that is no built-in one imports what packages offer of this kind.
 
     Parameters
     ----------
@@ -51,6 +67,8 @@ class Registry(Mapping[K, V], Generic[K, V]):
     order : callable, optional
         Takes an entry of a package, returns what packages' entries are sorted by
         before their names.
+    after : iterable of Registry, optional
+        The registries that `check` reads; their packages come first.
     """
 
     def __init__(
@@ -63,6 +81,7 @@ class Registry(Mapping[K, V], Generic[K, V]):
         check: Callable[[V], None] | None = None,
         offered: Callable[[str, Any], V] | None = None,
         order: Callable[[V], Any] | None = None,
+        after: Iterable[Registry[Any, Any]] = (),
     ) -> None:
         self.kind = kind
         self.group = group
@@ -70,15 +89,19 @@ class Registry(Mapping[K, V], Generic[K, V]):
         self._check = check
         self._offered = offered
         self._order = order
+        self._after = tuple(after)
         self._entries: dict[K, V] = {key(entry): entry for entry in built_in}
         self._built_in = frozenset(self._entries)
         self._of_script: set[K] = set()
         self._of_packages: set[K] = set()
+        # Added by a package's module while it was imported, but not offered.
+        self._of_imports: set[K] = set()
         #: Name of an entry point -> why what it offers is left out.
         self.problems: dict[str, str] = {}
-        self._lock = threading.RLock()
-        self._is_looked_up = False
-        self._is_loading = False
+        #: Whether the packages' entries are there.
+        self.is_looked_up = False
+        # Failed because its own import had not ended, and is tried again after that.
+        self._waiting: list[Failure] = []
         _REGISTRIES[kind] = self
 
     def __getitem__(self, key: K) -> V:
@@ -87,7 +110,9 @@ class Registry(Mapping[K, V], Generic[K, V]):
         return self._all()[key]
 
     def __iter__(self) -> Iterator[K]:
-        return iter(list(self._all()))
+        entries = self._all()
+        with _LOCK:
+            return iter(list(entries))
 
     def __len__(self) -> int:
         return len(self._all())
@@ -105,12 +130,13 @@ class Registry(Mapping[K, V], Generic[K, V]):
 
     def look_again(self) -> None:
         """Forget what packages offer; it is looked up when it is needed next."""
-        with self._lock:
+        with _LOCK:
             for key in self._of_packages:
                 self._entries.pop(key, None)
             self._of_packages.clear()
+            self._waiting.clear()
             self.problems.clear()
-            self._is_looked_up = False
+            self.is_looked_up = False
 
     def view(self, value: Callable[[V], W]) -> Mapping[K, W]:
         """Return a mapping of the same keys that follows this one."""
@@ -123,7 +149,15 @@ class Registry(Mapping[K, V], Generic[K, V]):
     @property
     def of_script(self) -> tuple[K, ...]:
         """Keys of what was added in this process, not by an installed package."""
-        return tuple(key for key in self._entries if key in self._of_script)
+        with _LOCK:
+            return tuple(key for key in self._entries if key in self._of_script)
+
+    @property
+    def unknown_elsewhere(self) -> tuple[K, ...]:
+        """Keys that looking up this registry alone does not give another process."""
+        with _LOCK:
+            added = self._of_script | self._of_imports
+            return tuple(key for key in self._entries if key in added)
 
     def add(self, entry: V) -> V:
         """Put an entry last.
@@ -133,62 +167,119 @@ class Registry(Mapping[K, V], Generic[K, V]):
         ParameterError
             When it cannot be taken: the message says why.
         """
-        with self._lock:
-            self._all()
-            key = self._key(entry)
-            if self._entries.get(key) is entry:
-                return entry
-            if self._check is not None:
-                self._check(entry)
-            self._entries[key] = entry
-            (self._of_packages if self._is_loading else self._of_script).add(key)
-            return entry
+        for registry in (*self._after, self):
+            registry._all()
+        in_look_up = own_turn() is not None
+        return self._put(entry, self._of_imports if in_look_up else self._of_script)
 
     def add_built_in(self, entry: V) -> V:
         """Put in an entry of this package, made after the registry was."""
-        with self._lock:
+        with _LOCK:
             self._entries[self._key(entry)] = entry
             self._built_in |= {self._key(entry)}
             return entry
 
-    def replace(self, entry: V) -> V:
-        """Put an entry in the place of the one with the same key."""
-        with self._lock:
-            self._entries[self._key(entry)] = entry
-            self._of_script.add(self._key(entry))
-            return entry
-
     def remove(self, key: K) -> V:
         """Take an entry out and return it."""
-        with self._lock:
-            self._of_script.discard(key)
-            self._all()
+        self._all()
+        with _LOCK:
+            for keys in (self._of_script, self._of_packages, self._of_imports):
+                keys.discard(key)
             return self._entries.pop(key)
 
-    def _all(self) -> dict[K, V]:
-        with self._lock:
-            if not self._is_looked_up:
-                self._is_looked_up = self._is_loading = True
+    def _put(self, entry: V, keys: set[K]) -> V:
+        with _LOCK:
+            key = self._key(entry)
+            if self._entries.get(key) is entry:
+                if key in self._of_script or key in self._of_imports:
+                    self._of_script.discard(key)
+                    self._of_imports.discard(key)
+                    keys.add(key)
+                return entry
+            if self._check is not None:
+                before = getattr(_here, "is_checking", False)
+                _here.is_checking = True
                 try:
-                    self._look_up()
+                    self._check(entry)
                 finally:
-                    self._is_loading = False
+                    _here.is_checking = before
+            self._entries[key] = entry
+            keys.add(key)
+            return entry
+
+    def _all(self) -> dict[K, V]:
+        if self._is_complete() or getattr(_here, "is_checking", False):
+            return self._entries
+        turn = own_turn()
+        if turn is not None:  # a module that is being looked up asks
+            self._look_up(turn)
+            return self._entries
+        turn = begin_turn()
+        if turn is not None:
+            try:
+                self._look_up(turn)
+                turn.try_again()
+                turn.conclude()
+            except BaseException:  # a person pressed Ctrl+C: it is looked up next time
+                for registry in turn.begun:
+                    registry.look_again()
+                raise
+            finally:
+                end_turn()
         return self._entries
 
-    def _look_up(self) -> None:
+    def _is_complete(self) -> bool:
+        return self.is_looked_up and all(
+            failure.may_come_later() for failure in self._waiting
+        )
+
+    def _look_up(self, turn: Turn) -> None:
+        if self._is_complete() or any(self is begun for begun in turn.begun):
+            return
+        turn.begun.append(self)
+        if self.is_looked_up:
+            self.is_looked_up = False
+            turn.failed += [replace(one, taken=-1) for one in self._waiting]
+            self._waiting = []
+            return
+        for registry in self._after:
+            registry._look_up(turn)
+        turn.depth += 1
         found: list[tuple[EntryPoint, V]] = []
         for point in sorted(entry_points(group=self.group), key=_place):
-            found += [(point, one) for one in self._load(point)]
+            found += [(point, one) for one in self._load(point, turn)]
         if self._order is not None:
             order = self._order
             found.sort(key=lambda pair: order(pair[1]))
         for point, entry in found:
-            try:
-                self.add(entry)
-            except Exception as error:  # noqa: BLE001 - a stranger's entry
-                self._leave_out(point, error)
+            self._take(point, entry, turn)
+        turn.depth -= 1
 
-    def _load(self, point: EntryPoint) -> list[V]:
+    def take_again(self, failure: Failure, turn: Turn) -> None:
+        """Take what failed before."""
+        turn.depth = 1
+        entries = [failure.entry]
+        if failure.entry is None:
+            entries = self._load(failure.point, turn)
+        for entry in entries:
+            self._take(failure.point, entry, turn)
+
+    def give_up(self, failure: Failure) -> None:
+        """Leave out what failed, or keep it until its import has ended."""
+        if failure.may_come_later():
+            self._waiting.append(failure)
+        else:
+            self._leave_out(failure.point, failure.error)
+
+    def _take(self, point: EntryPoint, entry: V, turn: Turn) -> None:
+        try:
+            self._put(entry, self._of_packages)
+        except Exception as error:  # noqa: BLE001 - a stranger's entry
+            turn.failed.append(Failure(self, point, entry, error, turn.taken))
+        else:
+            turn.taken += 1
+
+    def _load(self, point: EntryPoint, turn: Turn) -> list[V]:
         """Return what an entry point offers; nothing when it cannot be had."""
         try:
             loaded = point.load()
@@ -202,7 +293,8 @@ class Registry(Mapping[K, V], Generic[K, V]):
                 made.append(entry)
         except (Exception, SystemExit) as error:  # noqa: BLE001
             # Whatever a stranger's module does, work goes on without it.
-            self._leave_out(point, error)
+            taken = turn.taken if turn.depth == 1 else -1
+            turn.failed.append(Failure(self, point, None, error, taken))
             return []
         return made
 
@@ -257,12 +349,15 @@ def registered_here() -> dict[str, tuple[Any, ...]]:
         Kind of entry -> keys; only kinds that have some. Loaders travel with their
         tasks and are not among them.
     """
-    known = {kind: registry.of_script for kind, registry in _REGISTRIES.items()}
+    known = {kind: one.unknown_elsewhere for kind, one in _REGISTRIES.items()}
     return {kind: keys for kind, keys in known.items() if keys and kind != "loader"}
 
 
 def refuse_unknown_here(wanted: Mapping[str, Iterable[Any]]) -> None:
     """Raise when another process has registered what this one does not know.
+
+    Packages may register something else than they offer when they are imported: all
+    they offer is looked up before anything is refused.
 
     Parameters
     ----------
@@ -274,18 +369,28 @@ def refuse_unknown_here(wanted: Mapping[str, Iterable[Any]]) -> None:
     ParameterError
         The message names what is missing and how a worker process gets it.
     """
-    # Each registers itself when it is imported.
-    for module in ("diagnostics", "scale_methods") if wanted else ():
-        import_module(f"napari_exo2micro.core.{module}")
-    missing = [
-        f"the {kind} '{key}'"
-        for kind, keys in wanted.items()
-        for key in keys
-        if kind not in _REGISTRIES or key not in _REGISTRIES[kind]
-    ]
+    if _missing(wanted):
+        for module in _MODULES:
+            import_module(f"napari_exo2micro.core.{module}")
+        for registry in list(_REGISTRIES.values()):
+            registry._all()
+    missing = _missing(wanted)
     if missing:
         raise ParameterError(
             f"{', '.join(missing)} was registered where the batch was started, and "
             "this worker process does not know it; offer it from an installed package "
             "by an entry point, or run without worker processes (parallel=False)"
         )
+
+
+def _missing(wanted: Mapping[str, Iterable[Any]]) -> list[str]:
+    return [
+        f"the {kind} '{key}'"
+        for kind, keys in wanted.items()
+        for key in keys
+        if kind not in _REGISTRIES or key not in _REGISTRIES[kind]
+    ]
+
+
+# Each makes its registry when it is imported.
+_MODULES = ("stages", "defaults", "scale_methods", "diagnostics", "raw")

@@ -253,6 +253,7 @@ SCALE_METHODS: Registry[str, ScaleMethod] = Registry(
     ENTRY_POINT_GROUP,
     key=lambda method: method.name,
     check=_check,
+    after=(PARAMETER_REGISTRY,),
     offered=_offered,
     built_in=(
         ScaleMethod(

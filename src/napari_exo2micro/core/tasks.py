@@ -118,18 +118,20 @@ class Task:
             process does not know what the batch's own process has registered.
         """
         from napari_exo2micro.core.pipeline import SampleDye
-        from napari_exo2micro.core.raw import register_loader
+        from napari_exo2micro.core.raw.loaders import NamedLoader
 
         refuse_unknown_here(self.registered)
+        loader: str | Loader | None = self.loader
         if self.loader is not None and self.loader_function is not None:
-            register_loader(self.loader, self.loader_function)
+            # Not registered: it may be another copy of the function for every task.
+            loader = NamedLoader(self.loader, self.loader_function)
         made = SampleDye(
             self.sample,
             self.dye,
             output_dir=self.output_dir,
             raw_dir=self.raw_dir,
             checkpoint_format=self.checkpoint_format,
-            loader=self.loader,
+            loader=loader,
             register_on=self.register_on,
         )
         made.set_params(**self.params)

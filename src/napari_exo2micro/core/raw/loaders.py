@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from napari_exo2micro.core.errors import (
     Exo2MicroError,
@@ -35,8 +36,9 @@ ENTRY_POINT_GROUP: Final = "napari_exo2micro.loaders"
 DEFAULT_LOADER = "tiff"
 
 
-class NamedLoader(NamedTuple):
-    """A loader and what it is asked for with.
+@dataclass(frozen=True, slots=True)
+class NamedLoader:
+    """A loader and what it is asked for with; called, it loads as the function does.
 
     Attributes
     ----------
@@ -49,10 +51,16 @@ class NamedLoader(NamedTuple):
     name: str
     function: Loader
 
+    def __call__(
+        self, *what: Any, **more: Any
+    ) -> tuple[Any, Any, Path | str | None, Path | str | None]:
+        """Return what the function returns."""
+        return self.function(*what, **more)
+
 
 def _check(entry: NamedLoader) -> None:
     """Raise when a loader cannot be taken."""
-    name, function = entry
+    name, function = entry.name, entry.function
     if not str(name).strip():
         raise ParameterError(f"a loader needs a name, found {name!r}; choose a word")
     if not callable(function):
@@ -150,6 +158,8 @@ def loader_names() -> tuple[str, ...]:
 def get_loader(loader: str | Loader | None = None) -> Loader:
     """Return a loader by name.
 
+    Any name but that of the built-in one imports the loaders of all installed packages.
+
     Parameters
     ----------
     loader : str, callable or None
@@ -201,9 +211,11 @@ def loader_name(loader: Loader) -> str:
     str
         For people and headers.
     """
-    for name, function in LOADERS.values():
-        if function is loader:
-            return name
+    if isinstance(loader, NamedLoader):
+        return loader.name
+    for known in LOADERS.values():
+        if known.function is loader:
+            return known.name
     return str(getattr(loader, "__name__", type(loader).__name__))
 
 
