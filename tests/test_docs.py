@@ -117,6 +117,7 @@ SITE_PAGES = sorted(
         *DOCS.glob("start/*.md"),
         *DOCS.glob("concepts/*.md"),
         DOCS / "index.md",
+        DOCS / "batch.md",
         DOCS / "guide.md",
         DOCS / "parameters.md",
         DOCS / "scale_methods.md",
@@ -131,7 +132,7 @@ RUNNABLE = [
         for block in code_blocks(path)
     )
 ]
-SLOW = {"command_line.md", "parameters.md", "python.md", "verdicts.md"}
+SLOW = {"batch.md", "command_line.md", "parameters.md", "python.md", "verdicts.md"}
 
 
 def name_of(path: Path) -> str:
@@ -147,6 +148,19 @@ def raw_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def raw_samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The samples and dyes of the page on batches; the dyes differ in brightness."""
+    folder = tmp_path_factory.mktemp("samples") / "raw"
+    for seed, sample in enumerate(("CD070", "CD071"), start=5):
+        for dye, gain in (("DAPI", 1.3), ("SybrGld", 1.6)):
+            pair = simulate_section(
+                (500, 560), seed=seed, angle_deg=3.0, shift=(9, -6), gain=gain
+            )
+            write_pair(pair, folder, sample, dye)
+    return folder
+
+
 @pytest.mark.parametrize(
     "path",
     [
@@ -155,14 +169,19 @@ def raw_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
     ids=name_of,
 )
-def test_the_code_of_a_page_runs(path: Path, raw_dir: Path, tmp_path: Path) -> None:
+def test_the_code_of_a_page_runs(
+    path: Path, raw_dir: Path, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    if path.name == "batch.md":
+        raw_dir = request.getfixturevalue("raw_samples")
     shutil.copytree(raw_dir, tmp_path / "raw")
     run_page(path, tmp_path)
 
 
 def test_the_pages_with_code_are_found() -> None:
     names = {name_of(path) for path in RUNNABLE}
-    assert {"start/python.md", "start/command_line.md", "parameters.md"} <= names
+    assert {"batch.md", "start/python.md", "start/command_line.md"} <= names
+    assert "parameters.md" in names
 
 
 @pytest.mark.parametrize("path", SITE_PAGES, ids=name_of)
