@@ -8,6 +8,7 @@ another one is given.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import tempfile
 import time
@@ -169,15 +170,16 @@ def main(folder: Path = IMAGES) -> None:
     camera.take("apply")
     camera.open("Exo2Micro log")
     camera.take("log")
-    with tempfile.TemporaryDirectory() as made:
-        take_batch(camera, Path(made))
+    with tempfile.TemporaryDirectory() as made, contextlib.chdir(made):
+        take_batch(camera, Path("sections"))
     camera.viewer.close()
 
 
 def take_batch(camera: Photographer, folder: Path) -> None:
     """Photograph the batch panel in the middle of a batch.
 
-    Of its nine pairs one has no pre-stain image and one has a damaged file.
+    Of its nine pairs one has no pre-stain image and one has a damaged file. The
+    window shows `folder` as it is given here: a relative one hides where it was made.
     """
     raw = folder / "raw"
     for number, sample in enumerate(("CD070", "CD071", "CD072")):
@@ -209,7 +211,7 @@ def take_batch(camera: Photographer, folder: Path) -> None:
     camera.wait(lambda: bool(done()), "a pair is done")
     batch.open_result(done()[0])
     camera.wait(lambda: len(done()) > 2, "three pairs are done")
-    batch.table.go_to(("CD070", "SybrGld"))
+    batch.table.go_to(("CD071", "SybrGld"))
     batch.message.clear()
     camera.take("batch")
     camera.press(batch, "abort")
