@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
+from napari.utils.notifications import notification_manager
 
 from napari_exo2micro.plugin.front_layers import leave_outdated, place_stage
 from napari_exo2micro.plugin.layers import KEY, LayerSpec, about, find_layers
@@ -126,3 +130,69 @@ def test_what_a_stage_no_longer_leaves_goes_away(viewer, finished, qtbot):
     roles = run()
     assert "difference" in roles
     assert not [role for role in roles if "manual" in role]
+
+
+def other_sample(specs, every=1):
+    """The same layers of a sample Other, of every n-th px only."""
+    others = []
+    for spec in specs:
+        known = dict(spec.about, sample="Other")
+        canvas = dict(known["header"]["canvas"])
+        canvas["post_frame"] = [v // every for v in canvas["post_frame"]]
+        known["header"] = {**known["header"], "canvas": canvas}
+        options = {**spec.options, "metadata": {KEY: known}}
+        options["translate"] = tuple(v / every for v in options["translate"])
+        options["multiscale"] = False
+        full = spec.data[0] if isinstance(spec.data, list) else spec.data
+        pixels = np.asarray(full)[::every, ::every]
+        others.append(replace(spec, data=pixels, options=options))
+    return others
+
+
+def test_a_smaller_sample_fills_the_view_after_a_larger_one(viewer, stages):
+    camera = getattr(viewer, "scene", viewer).camera  # napari from 0.9 on
+    small = other_sample(stages[1], every=4)
+    place_stage(viewer, 1, small)
+    alone = camera.zoom, tuple(camera.center)
+    viewer.layers.clear()
+    place_stage(viewer, 1, stages[1])
+    assert camera.zoom < 0.5 * alone[0]
+    place_stage(viewer, 1, small)
+    assert camera.zoom == pytest.approx(alone[0])
+    assert camera.center == pytest.approx(alone[1])
+    height, width = (
+        small[0].about["header"]["canvas"]["post_frame"][i] for i in (3, 2)
+    )
+    assert camera.center[-2:] == pytest.approx((height / 2, width / 2))
+
+
+def test_one_layer_that_cannot_be_shown_is_told_once_and_the_others_are_there(
+    finished, viewer, stages, qtbot
+):
+    told: list[str] = []
+    changed: list[int] = []
+    broken = replace(stages[1][0], kind="no such type")
+    finished.results_changed.connect(changed.append)
+    ready = notification_manager.notification_ready
+    listen = ready.connect(lambda one: told.append(one.message))
+    try:
+        finished._on_stage((1, [broken, *stages[1][1:]]))
+    finally:
+        ready.disconnect(listen)
+    assert shown(viewer) == {"post"}
+    assert changed == [1]
+    assert len(told) == 1
+    assert broken.options["name"] in told[0]
+
+
+def test_results_are_told_when_the_viewer_breaks(finished, stages, monkeypatch):
+    changed: list[int] = []
+    finished.results_changed.connect(changed.append)
+
+    def breaks(*_args):
+        raise RuntimeError("no picture")
+
+    monkeypatch.setattr("napari_exo2micro.plugin.session.place_stage", breaks)
+    with pytest.raises(RuntimeError, match="no picture"):
+        finished._on_stage((1, stages[1]))
+    assert changed == [1]

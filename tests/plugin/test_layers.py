@@ -91,3 +91,56 @@ def test_drawings_are_layers_too(viewer):
     assert len(find_layers(viewer, "preview ")) == 1
     remove_layers(viewer, "preview ")
     assert not viewer.layers
+
+
+def arrows(count, colour="#33ddff", width=2.0):
+    data = np.arange(count * 4, dtype=np.float64).reshape(count, 2, 2)
+    known = {"role": "matches inlier", "sample": "Rock", "dye": "DAPI"}
+    options = {
+        "name": "matches",
+        "edge_color": colour,
+        "edge_width": width,
+        "metadata": {KEY: known},
+    }
+    return LayerSpec(data, options, "vectors")
+
+
+@pytest.mark.display
+@pytest.mark.parametrize("colour", ["#33ddff", "#ff5533"])
+def test_hidden_vectors_that_were_drawn_take_fewer(make_napari_viewer_proxy, colour):
+    viewer = make_napari_viewer_proxy(show=True).__wrapped__
+    (layer,) = place_layers(viewer, [arrows(10)])
+    viewer.window._qt_viewer.canvas.screenshot()  # it has been drawn
+    layer.visible = False
+    assert place_layers(viewer, [arrows(5, colour, 3.0)]) == [layer]
+    wanted = [int(colour[n : n + 2], 16) / 255 for n in (1, 3, 5)]
+    np.testing.assert_allclose(layer.edge_color[:, :3], [wanted] * 5, atol=1e-6)
+    np.testing.assert_array_equal(layer.data, arrows(5).data)
+    layer.edge_color = "white"  # as a person may, in napari's own controls
+    layer.visible = True
+    assert layer.edge_width == 3.0
+
+
+def test_vectors_of_the_same_colour_are_not_coloured_again(viewer):
+    (layer,) = place_layers(viewer, [arrows(10)])
+    told = []
+    layer.events.edge_color.connect(told.append)
+    place_layers(viewer, [arrows(12)])
+    assert not told
+    assert len(layer.edge_color) == 12
+    place_layers(viewer, [arrows(12, "#ff5533")])
+    assert len(told) == 1
+
+
+def test_a_layer_that_cannot_be_shown_does_not_keep_others_away(viewer):
+    broken = LayerSpec(np.zeros((3, 2, 7)), arrows(3).options, "no such type")
+    failed = []
+    placed = place_layers(
+        viewer,
+        [spec("pre"), broken, spec("post")],
+        on_error=lambda one, error: failed.append((one, type(error))),
+    )
+    assert [about(layer)["role"] for layer in placed] == ["pre", "post"]
+    assert [one for one, _ in failed] == [broken]
+    with pytest.raises(failed[0][1]):
+        place_layers(viewer, [broken])

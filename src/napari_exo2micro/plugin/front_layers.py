@@ -8,6 +8,7 @@ result which no longer belongs to what was run, or another set of results (see
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 from napari.components import ViewerModel
@@ -21,8 +22,11 @@ from napari_exo2micro.plugin.layers import (
     find_layers,
     place_layers,
 )
+from napari_exo2micro.plugin.plain_text import notify_error
 
 __all__ = ["leave_outdated", "place_stage"]
+
+logger = logging.getLogger(__name__)
 
 # Roles that are shown together once the last of them has come, the best last: the
 # overlay of the pair as it is aligned so far, and at the end the difference alone.
@@ -71,11 +75,24 @@ def place_stage(
         for layer in own
         if not about(layer).get(_GAVE_WAY, False)
     }
-    placed = place_layers(viewer, specs)
+    failed: list[str] = []
+
+    def note(spec: LayerSpec, error: Exception) -> None:
+        name = str(spec.options.get("name", spec.about.get("role", "")))
+        logger.error("layer %s cannot be shown", name, exc_info=error)
+        failed.append(f"{name} ({type(error).__name__}: {error})")
+
+    placed = place_layers(viewer, specs, on_error=note)
+    if failed:
+        notify_error(
+            f"Wanted to show {len(specs)} layers of stage {number}, could not show "
+            f"{', '.join(failed)}. The results are on disk; remove the layer from the "
+            "layer list and open the results again."
+        )
     _take_away_vanished(viewer, number, placed, own)
     if not own:
         _hide_others(viewer, sample, dye)
-        _fit(viewer, specs[0])
+        _fit(viewer, placed)
     roles = [str(about(layer).get("role")) for layer in placed]
     new = [role for role in roles if role not in before]
     if number < len(_PICTURES):
@@ -154,16 +171,19 @@ def _bring_forward(
     viewer.layers.selection.active = own[roles.index(picture[0])]
 
 
-def _fit(viewer: ViewerModel, spec: LayerSpec) -> None:
+def _fit(viewer: ViewerModel, placed: Sequence[Layer]) -> None:
     """Fill the view with the section; a canvas is mostly margin."""
-    viewer.reset_view()
-    canvas = spec.about.get("header", {}).get("canvas", {})
+    if not placed:
+        return
+    # Of these alone: a larger sample that is hidden now has no say.
+    viewer.reset_view(layers=placed)
+    canvas = about(placed[0]).get("header", {}).get("canvas", {})
     inner = canvas.get("post_frame")
-    levels = spec.data if isinstance(spec.data, list) else [spec.data]
-    if inner is None or not hasattr(levels[0], "shape"):
+    if inner is None:
         return
     columns, rows = float(inner[2]), float(inner[3])
-    height, width = levels[0].shape[:2]
+    first, last = viewer.layers.get_extent(placed).world
+    height, width = (last - first)[-2:]
     camera = getattr(viewer, "scene", viewer).camera  # napari from 0.9 on
     # The raw post-stain image begins at the world's origin.
     camera.center = (*camera.center[:-2], rows / 2, columns / 2)

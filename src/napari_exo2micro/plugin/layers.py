@@ -7,13 +7,14 @@ images, and what a person drew on them, lie on one another.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image, Layer, Vectors
+from napari.utils.colormaps.standardize_color import transform_color
 
 from napari_exo2micro.core.display import (
     DIFFERENCE_STOPS,
@@ -234,13 +235,28 @@ def remove_layers(
         viewer.layers.remove(layer)
 
 
-def place_layers(viewer: ViewerModel, specs: Iterable[LayerSpec]) -> list[Layer]:
+def place_layers(
+    viewer: ViewerModel,
+    specs: Iterable[LayerSpec],
+    *,
+    on_error: Callable[[LayerSpec, Exception], None] | None = None,
+) -> list[Layer]:
     """Add layers; one of the same role, sample and dye gets the new data instead.
 
     Such a layer keeps what a person chose for it: its place, whether it is shown,
     its opacity, its blending, its colours, a name of their own, and its contrast
     where that was changed. Copies that a person made of it, and sets of results that
     stand apart, are left alone.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+        The viewer.
+    specs : iterable of LayerSpec
+        What is to be shown, bottom first.
+    on_error : callable, optional
+        Takes a specification that could not be shown and the error; the others are
+        placed all the same. Without it the first error is raised.
 
     Returns
     -------
@@ -249,28 +265,34 @@ def place_layers(viewer: ViewerModel, specs: Iterable[LayerSpec]) -> list[Layer]
     """
     placed = []
     for spec in specs:
-        known = spec.about
-        old = _original(
-            find_layers(
-                viewer, known.get("role"), known.get("sample"), known.get("dye")
-            )
-        )
-        if old is not None and renew_layer(old, spec):
-            placed.append(old)
-            continue
-        layer = spec.create()
-        if old is None:
-            viewer.add_layer(layer)
-        else:
-            _keep_choices(old, layer)
-            chosen = viewer.layers.selection.active
-            index = viewer.layers.index(old)
-            viewer.layers.remove(old)
-            viewer.layers.insert(index, layer)
-            # napari chooses what was added last.
-            viewer.layers.selection.active = layer if chosen is old else chosen
-        placed.append(layer)
+        try:
+            placed.append(_place_layer(viewer, spec))
+        except Exception as error:
+            if on_error is None:
+                raise
+            on_error(spec, error)
     return placed
+
+
+def _place_layer(viewer: ViewerModel, spec: LayerSpec) -> Layer:
+    known = spec.about
+    old = _original(
+        find_layers(viewer, known.get("role"), known.get("sample"), known.get("dye"))
+    )
+    if old is not None and renew_layer(old, spec):
+        return old
+    layer = spec.create()
+    if old is None:
+        viewer.add_layer(layer)
+    else:
+        _keep_choices(old, layer)
+        chosen = viewer.layers.selection.active
+        index = viewer.layers.index(old)
+        viewer.layers.remove(old)
+        viewer.layers.insert(index, layer)
+        # napari chooses what was added last.
+        viewer.layers.selection.active = layer if chosen is old else chosen
+    return layer
 
 
 def _original(layers: Sequence[Layer]) -> Layer | None:
@@ -303,6 +325,10 @@ def renew_layer(layer: Layer, spec: LayerSpec) -> bool:
     before = about(layer)
     if not _holds(layer, spec.data):
         layer.data = spec.data
+        if isinstance(layer, Vectors):
+            # A hidden layer is not sliced anew, and the old slice points at vectors
+            # that may be gone: the next colour would be looked up in vain.
+            layer.set_view_slice()
     if isinstance(layer, Image):
         limits = spec.options.get("contrast_limits")
         first = before.get("first_limits")
@@ -313,9 +339,17 @@ def renew_layer(layer: Layer, spec: LayerSpec) -> bool:
     # Each of these draws the layer anew.
     for name in ("scale", "translate", "edge_color", "edge_width"):
         value = spec.options.get(name)
-        if value is not None and not np.array_equal(getattr(layer, name), value):
+        if value is not None and not _is_set(layer, name, value):
             setattr(layer, name, value)
     return True
+
+
+def _is_set(layer: Layer, name: str, value: Any) -> bool:
+    """Return whether a layer has this value; colours are compared as they look."""
+    now = getattr(layer, name)
+    if name == "edge_color":
+        return bool(np.all(np.isclose(now, transform_color(value))))
+    return np.array_equal(now, value)
 
 
 def _holds(layer: Layer, data: Any) -> bool:

@@ -40,11 +40,13 @@ class Session(SessionSource):
     Attributes
     ----------
     status_changed : Signal(object)
-        The check-list was read anew: a list of `CheckpointStatus`.
+        The check-list was read anew: a list of `CheckpointStatus`. It is empty from
+        another choice of the source until its files were looked at.
     results_changed : Signal(int)
         A stage's results were made or loaded; its number, 0 for all.
     run_ended : Signal(object)
-        The result of a run, as `SampleDye.run` returns it.
+        The result of a run, as `SampleDye.run` returns it; not of one that was
+        stopped or failed: ``jobs.busy_changed(False)`` comes after each.
     stage_shown : Signal(int)
         The form of this stage is the one in front.
     """
@@ -144,6 +146,9 @@ class Session(SessionSource):
             self.stage_shown.emit(number)
 
     # Work ------------------------------------------------------------------------
+
+    def _forget_results(self) -> None:
+        self._on_status(([], None))
 
     def _on_new_source(self) -> None:
         self.refresh_status()
@@ -277,14 +282,16 @@ class Session(SessionSource):
 
     def _on_stage(self, sent: tuple[int, list[LayerSpec]]) -> None:
         number, specs = sent
-        place_stage(self.viewer, number, specs)
-        if specs:
-            self.results_changed.emit(number)
-        if self.jobs.is_busy:
+        try:
+            place_stage(self.viewer, number, specs)
+        finally:  # the results are there, whatever the viewer made of them
             if specs:
-                known = specs[0].about
-                self._ran = str(known["sample"]), str(known["dye"]), number
-            self.refresh_status()
+                self.results_changed.emit(number)
+            if self.jobs.is_busy:
+                if specs:
+                    known = specs[0].about
+                    self._ran = str(known["sample"]), str(known["dye"]), number
+                self.refresh_status()
 
     def _on_run_finished(self) -> None:
         self._leave_outdated()  # also of a run that was stopped or broke
