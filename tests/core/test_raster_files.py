@@ -98,3 +98,16 @@ def test_the_key_of_the_seal_may_be_in_a_text(tmp_path, text):
     path.write_bytes(data)
     with pytest.raises(CheckpointError, match="it is damaged"):
         open_raster(path)
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+@pytest.mark.parametrize(("key", "value"), [("NAXIS1", -10000), ("NAXIS", 10**18)])
+def test_an_absurd_fits_header_is_refused_at_once(tmp_path, is_first, key, value):
+    path = tmp_path / "a.fits"
+    write(path, (64, 60), 1)
+    data, wanted = bytearray(path.read_bytes()), f"{key:8}=".encode()
+    card = data.index(wanted) if is_first else data.rindex(wanted)
+    data[card : card + 80] = f"{key:8}= {value:>20}".encode().ljust(80)
+    path.write_bytes(data)
+    with pytest.raises(CheckpointError, match=r"a\.fits"):
+        open_raster(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from collections.abc import Sequence
 from io import BufferedReader
 from pathlib import Path
@@ -32,6 +33,9 @@ FITS_EXTENSION = "PROVENANCE"
 
 #: What the Software tag of a TIFF and the SOFTWARE card of a FITS begin with.
 WRITER = "napari-exo2micro"
+
+_CHANGED = "it is damaged, or another program changed it"
+_AXES = re.compile(rb"NAXIS   = *\d{1,3} ")
 
 
 def open_raster(path: Path) -> Raster:
@@ -105,7 +109,7 @@ def _check_seal(
             "end is missing"
         )
     elif stored != seal_of(file, left_out, end):
-        what = "it is damaged, or another program changed it"
+        what = _CHANGED
     if what:
         raise CheckpointError(f"{path} cannot be used: {what}; run its stage again")
 
@@ -132,6 +136,7 @@ def _open_fits(path: Path, file: BufferedReader) -> Raster:
     from astropy.io import fits  # half a second that a TIFF need not wait for
 
     size = os.fstat(file.fileno()).st_size
+    _check_axes(path, file, 0)
     # astropy closes the file with its list
     with fits.open(file, memmap=False, do_not_scale_image_data=True) as hdus:
         header, info = hdus[0].header, hdus[0].fileinfo()
@@ -152,13 +157,15 @@ def _open_fits(path: Path, file: BufferedReader) -> Raster:
         dtype = np.dtype(codes[header["BITPIX"]])
         bzero = int(header.get("BZERO", 0))
         pixels = (info["datLoc"], math.prod(shape) * dtype.itemsize)
-        if sum(pixels) > size:
+        if min(shape) < 1 or sum(pixels) > size:
             raise CheckpointError(f"{path} is truncated; run its stage again")
         text = ""
         sealed = str(header.get(FITS_SEAL, ""))
         own = str(header.get("SOFTWARE", "")).startswith(WRITER) or bool(sealed)
-        if FITS_EXTENSION in hdus:
-            extension = hdus[FITS_EXTENSION]
+        # not by its name: a negative size would have astropy look for it for ever
+        _check_axes(path, file, info["datLoc"] + info["datSpan"])
+        extension = next(iter(hdus[1:2]), None)
+        if extension is not None and extension.name == FITS_EXTENSION:
             place = extension.fileinfo()
             if place["datLoc"] + place["datSpan"] > size:
                 raise CheckpointError(f"{path} is truncated; run its stage again")
@@ -176,6 +183,16 @@ def _open_fits(path: Path, file: BufferedReader) -> Raster:
         bzero=bzero,
         is_foreign=not (own or text),
     )
+
+
+def _check_axes(path: Path, file: BufferedReader, start: int) -> None:
+    """Refuse a FITS header of more axes than FITS has: astropy would count them."""
+    before = file.tell()
+    file.seek(start)
+    head = file.read(240)
+    file.seek(before)
+    if head and not _AXES.match(head, 160):
+        raise CheckpointError(f"{path} cannot be used: {_CHANGED}; run its stage again")
 
 
 def _read_json(text: str) -> dict[str, Any]:
