@@ -15,6 +15,7 @@ import tifffile
 from napari_exo2micro.core import batch
 from napari_exo2micro.core.batch import plan_batch, run_batch, summarise_batch
 from napari_exo2micro.core.errors import (
+    OutputError,
     ParameterError,
     RawFileNotFoundError,
     ResourceError,
@@ -408,3 +409,18 @@ def test_when_it_fails_the_others_say_so(pad_all, raw: Path) -> None:
     assert pairs(results) == [("CD070", "DAPI"), ("CD070", "SybrGld")]
     assert results[0]["status"].startswith("error: ")
     assert "that of DAPI, which failed: " in results[1]["status"]
+
+
+# Where results go ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("output", ["raw", "raw/processed"])
+def test_results_never_go_into_the_raw_folder(
+    pad_all, raw: Path, output: str, tmp_path: Path
+) -> None:
+    before = {path: path.read_bytes() for path in raw.rglob("*") if path.is_file()}
+    with pytest.raises(OutputError, match=r"Results cannot go to .* the raw folder"):
+        pad_all(output_dir=tmp_path / output)
+    after = {path: path.read_bytes() for path in raw.rglob("*") if path.is_file()}
+    assert after == before
+    assert sorted(path.name for path in raw.iterdir()) == ["CD070", "CD071"]

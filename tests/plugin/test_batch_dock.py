@@ -397,6 +397,46 @@ def test_what_cannot_be_run_at_all_is_told(quick, raw):
     assert not quick.session.jobs.is_busy
 
 
+def test_results_never_go_into_the_raw_folder(quick, raw, tmp_path):
+    before = sorted(raw.rglob("*"))
+    quick.session.set_source(output_dir=raw)
+    quick.wait(lambda: "it is the raw folder" in quick.text("chosen_words"))
+    assert not quick.button("run_batch").isEnabled()
+    quick.dock.form.load_preset(save_preset(tmp_path / "p.json", {"pad": 12}))
+    assert not quick.button("run_batch").isEnabled()
+    quick.wait(lambda: not quick.session.jobs.is_working)
+    assert not quick.message.text  # it is told once
+    quick.session.set_source(output_dir=tmp_path / "out")
+    quick.wait(quick.button("run_batch").isEnabled)
+    # What nobody knows yet when the button is pressed stops the batch all the same.
+    quick.session.set_source(output_dir=raw / "new")
+    quick.dock.run()
+    quick.wait(lambda: not quick.session.jobs.is_working)
+    assert sorted(raw.rglob("*")) == before
+
+
+def test_a_slow_results_folder_is_looked_at_by_no_thread_of_the_window(
+    quick, tmp_path, monkeypatch
+):
+    from napari_exo2micro.core import folders
+
+    where = []
+    real = folders.output_problem
+
+    def looked(*args):
+        where.append(threading.current_thread() is threading.main_thread())
+        return real(*args)
+
+    monkeypatch.setattr(folders, "output_problem", looked)
+    quick.dock.form.load_preset(save_preset(tmp_path / "p.json", {"pad": 12}))
+    quick.press("choose_none")
+    quick.press("choose_all")
+    quick.begin()
+    quick.finish()
+    assert where
+    assert not any(where)
+
+
 # A batch -------------------------------------------------------------------------
 
 

@@ -16,6 +16,7 @@ from napari_exo2micro.core.errors import (
     ResourceError,
 )
 from napari_exo2micro.core.executors import Executor, make_executor
+from napari_exo2micro.core.folders import check_output
 from napari_exo2micro.core.monitor import Monitor
 from napari_exo2micro.core.raw import Loader
 from napari_exo2micro.core.resources import check_resources
@@ -125,6 +126,8 @@ def run_batch(
         When there is nothing to run, or `strict_dyes` finds pairs that cannot.
     ParameterError
         When an argument does not fit.
+    OutputError
+        When results cannot go to `output_dir`; nothing is written then.
     ResourceError
         When memory or disk are too small; the message has the numbers.
 
@@ -207,6 +210,8 @@ def run_plan(
 
     Raises
     ------
+    OutputError
+        When results cannot go to their folder; nothing is written then.
     ResourceError
         When memory or disk are too small.
     """
@@ -238,6 +243,8 @@ def run_plan(
 
 def _check(plan: BatchPlan, executor: Executor, force_run: bool) -> None:
     """Refuse what does not fit, and warn where it is tight."""
+    for output_dir, raw_dir in {(one.output_dir, one.raw_dir) for one in plan.tasks}:
+        check_output(output_dir, raw_dir)
     found = check_resources(plan.tasks, executor.n_workers, here=executor.is_here)
     if found.level == "too little" and not force_run:
         raise ResourceError(

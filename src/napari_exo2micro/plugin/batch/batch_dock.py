@@ -10,7 +10,6 @@ from qtpy.QtCore import QSize, QTimer
 
 from napari_exo2micro.core.batch_board import clock_words
 from napari_exo2micro.core.errors import Exo2MicroError
-from napari_exo2micro.core.folders import output_problem
 from napari_exo2micro.core.stored_state import StoredState
 from napari_exo2micro.plugin.batch.batch_layout import BatchLayout
 from napari_exo2micro.plugin.batch.batch_request import (
@@ -168,9 +167,8 @@ class BatchDock(BatchLayout):
             return "No pair is chosen: tick some in the table, or press All."
         if self.form.problem:
             return self.form.problem
-        if self.form.uses_workbench:
-            return session.refusal()
-        return output_problem(session.output_dir, session.raw_dir)
+        typed = session.refusal() if self.form.uses_workbench else ""
+        return session.output_problem or typed
 
     # What is on disk ---------------------------------------------------------
 
@@ -214,7 +212,8 @@ class BatchDock(BatchLayout):
             self.model.forget_states()
             self._read_states()
         request = self._request(self.model.chosen)
-        if request.pairs and not self.form.problem:
+        problem = self.form.problem or self._session.output_problem
+        if request.pairs and not problem:
             self._session.jobs.start(
                 check_request,
                 title="estimating memory and disk",
@@ -257,7 +256,17 @@ class BatchDock(BatchLayout):
         self.say_needs(" ".join(words), "" if is_fine else _TIGHT)
 
     def _on_no_needs(self, text: str) -> None:
-        self.say_needs(text, _TIGHT)
+        # What is wrong with the results folder is told beside the table already.
+        self.say_needs("" if text == self._session.output_problem else text, _TIGHT)
+
+    def _on_output(self, _problem: str) -> None:
+        """Estimate anew, or nothing: the results folder was looked at."""
+        self._ask_disk()
+
+    def _look_again(self) -> None:
+        """Look anew at both folders."""
+        self._session.look_at_output()
+        self._folder.look_again()
 
     def _on_run_elsewhere(self, result: dict[str, Any]) -> None:
         """Look anew at the files when the workbench has run a pair."""
@@ -312,12 +321,13 @@ class BatchDock(BatchLayout):
     def _connect(self) -> None:
         session = self._session
         session.source_changed.connect(self._follow_source)
+        session.output_checked.connect(self._on_output)
         session.run_ended.connect(self._on_run_elsewhere)
         session.jobs.busy_changed.connect(self._update)
         self._folder.changed.connect(self._on_folder)
         self.raw.chosen.connect(self._folder.choose)
         self.output.chosen.connect(self._folder.choose_output)
-        self.again.clicked.connect(lambda: self._folder.look_again())
+        self.again.clicked.connect(lambda: self._look_again())
         self.every.clicked.connect(lambda: self.model.choose(self.model.pairs))
         self.none.clicked.connect(lambda: self.model.choose(self.model.pairs, False))
         self.undone.clicked.connect(lambda: self._choose_undone())

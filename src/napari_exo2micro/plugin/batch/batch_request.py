@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_exo2micro.core.errors import Exo2MicroError
+from napari_exo2micro.core.folders import check_output
 from napari_exo2micro.core.monitor import Monitor
 from napari_exo2micro.core.parameter import ParameterValue
 
@@ -191,9 +192,17 @@ def read_states(
 def check_request(
     request: BatchRequest, monitor: Monitor
 ) -> tuple[BatchPlan, Preflight]:
-    """Return what would run, and whether memory and disk are enough for it."""
+    """Return what would run, and whether memory and disk are enough for it.
+
+    Raises
+    ------
+    Exo2MicroError
+        When the raw folder, the results folder or a setting cannot be used.
+    """
     from napari_exo2micro.core.resources import check_resources
 
+    check_output(request.output_dir, request.raw_dir)
+    monitor.check()
     plan = request.plan()
     monitor.check()
     n_workers = 1 if request.executor == "serial" else request.n_workers
