@@ -24,6 +24,7 @@ extensions = [
     "sphinx_design",
     "diagnostic_examples",
     "module_list",
+    "parameter_role",
     "parameter_table",
 ]
 exclude_patterns = ["_build", "site"]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+from panels import save_image
 from PIL import Image
 
 from napari_exo2micro.core.demo import run_demo
 
-IMAGES = Path(__file__).parent / "images"
 WIDTH = 1300
 
 
@@ -21,7 +21,7 @@ def main() -> None:
         with Image.open(path) as picture:
             size = (WIDTH, picture.height * WIDTH // picture.width)
             small = picture.convert("RGB").resize(size, Image.Resampling.LANCZOS)
-            small.save(IMAGES / "registration.png", optimize=True)
+            save_image(small, "registration")
 
 
 if __name__ == "__main__":
