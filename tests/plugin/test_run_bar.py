@@ -7,6 +7,7 @@ import threading
 import pytest
 from qtpy.QtWidgets import QCheckBox, QLabel, QProgressBar, QPushButton
 
+from napari_exo2micro.core.batch_summary import summarise_batch
 from napari_exo2micro.core.pipeline import SampleDye
 from napari_exo2micro.core.stages import STAGES
 from napari_exo2micro.plugin import stage_layers
@@ -193,3 +194,44 @@ def test_every_bar_follows_what_runs_and_can_stop_it(bar, session, qtbot):
     for each in (bar, late):
         qtbot.waitUntil(button(each, "run_stage").isEnabled, timeout=LONG)
         assert "Stopped" in words(each)
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_how_a_run_ended_is_said_of_its_sample_only(stopped, bar, session, qtbot):
+    release = threading.Event()
+
+    def work(monitor):
+        assert release.wait(30)
+        monitor.check()
+        return {"status": "complete"}
+
+    bar.show()
+    session.jobs.start(work, title="a run", exclusive=True)
+    session.set_source(sample="Granite")  # what runs goes on and is told
+    assert words(bar) == "a run …"
+    assert bar.findChild(QProgressBar, "progress").isVisible()
+    if stopped:
+        button(bar, "abort").click()
+    release.set()
+    qtbot.waitUntil(button(bar, "run_all").isEnabled, timeout=LONG)
+    assert words(bar) == ("Stopped. What was finished is kept." if stopped else "Done.")
+    session.set_source(sample="Basalt")
+    assert words(bar) == ""
+    assert not bar.findChild(QProgressBar, "progress").isVisible()
+
+
+def test_a_batch_ends_in_the_words_of_its_table(bar, session, qtbot):
+    states = ("complete", "degraded: a", "error: b", "skipped: c", "stopped: d")
+    results = [
+        {"sample": "A", "dye": str(n), "status": s} for n, s in enumerate(states)
+    ]
+
+    def work(monitor):
+        return summarise_batch(results)
+
+    session.jobs.start(work, title="a batch", exclusive=True)
+    qtbot.waitUntil(button(bar, "run_all").isEnabled, timeout=LONG)
+    assert words(bar) == (
+        "The batch has ended, 5 pairs: 1 done, 1 degraded, 1 no files, 1 stopped, "
+        "1 failed."
+    )

@@ -81,6 +81,36 @@ def test_an_error_in_a_run_is_told_once(session, qtbot, tmp_path):
     assert not session.jobs.is_busy
 
 
+@pytest.mark.parametrize("how", ["ended", "stopped", "failed"])
+def test_every_run_tells_its_end_when_its_files_are_there(
+    how, session, qtbot, monkeypatch
+):
+    """Other docks read the files anew then."""
+    from napari_exo2micro.plugin import stage_layers
+
+    told, layers_of = [], stage_layers.stage_specs
+
+    def layers(task, number):
+        if how == "failed":
+            raise OSError("a disk went away")
+        return layers_of(task, number)
+
+    monkeypatch.setattr(stage_layers, "stage_specs", layers)
+    session.run_ended.connect(lambda _: told.append("run_ended"))
+    session.results_changed.connect(lambda number: told.append(number))
+    session.jobs.busy_changed.connect(lambda busy: told.append("busy" if busy else "-"))
+    job = session.run(1, 1 if how == "ended" else 2, on_error=told.append)
+    if how == "stopped":
+        session.results_changed.connect(lambda _: job.cancel())
+    qtbot.waitUntil(lambda: not session.jobs.is_busy, timeout=LONG)
+    assert told[0] == "busy"
+    assert told[-1] == "-"
+    assert ("run_ended" in told) is (how == "ended")
+    assert (1 in told) is (how != "failed")
+    states = {line.state for line in session.task().status() if line.stage == 1}
+    assert states == {"valid"}
+
+
 def test_newest_wins_and_its_result_only(session, qtbot):
     results: list[int] = []
     release = threading.Event()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from qtpy.QtWidgets import (
 
 from napari_exo2micro.plugin.layers import KEY
 from napari_exo2micro.plugin.session import Session
-from napari_exo2micro.plugin.workbench import recent
+from napari_exo2micro.plugin.workbench import raw_folder, recent
 from napari_exo2micro.plugin.workbench.channel_survey import ChannelSurveyWindow
 from napari_exo2micro.plugin.workbench.source_panel import SourcePanel
 
@@ -299,6 +300,58 @@ def test_a_simulated_section_is_shown_and_worked_on(fresh, qtbot, monkeypatch):
     assert fresh.non_default_params() == {"pad": 400}
     qtbot.waitUntil(lambda: panel.overview is not None, timeout=LONG)
     assert not part(panel, QWidget, "raw_dir").isVisible()
+
+
+@pytest.fixture
+def slow_section(monkeypatch):
+    """A simulated section that comes when the test releases it."""
+    from napari_exo2micro.plugin.files import sample_data
+
+    release, made = threading.Event(), sample_data.section_specs
+
+    def slow():
+        assert release.wait(30)
+        return made()
+
+    monkeypatch.setattr(sample_data, "_SHAPE", (300, 320))
+    monkeypatch.setattr(sample_data, "_made_once", sample_data._made_once.__wrapped__)
+    monkeypatch.setattr(sample_data, "section_specs", slow)
+    return release
+
+
+def test_a_sample_chosen_meanwhile_is_worked_on_and_not_the_simulated_one(
+    fresh, many, qtbot, slow_section
+):
+    panel = panel_of(fresh, qtbot)
+    panel.choose_raw_dir(many)
+    qtbot.waitUntil(lambda: fresh.has_source, timeout=LONG)
+    panel.try_simulated()
+    part(panel, QComboBox, "sample").setCurrentText("B")
+    slow_section.set()
+    qtbot.waitUntil(lambda: not fresh.jobs.is_working, timeout=LONG)
+    assert (fresh.raw_dir, fresh.sample, fresh.dye) == (many, "B", "DAPI")
+    assert list(fresh.viewer.layers) == []
+    assert part(panel, QPushButton, "try_simulated").isEnabled()
+
+
+def test_a_first_pair_that_nobody_chose_does_not_stop_the_simulated_section(
+    fresh, many, qtbot, slow_section, monkeypatch
+):
+    look, look_into = threading.Event(), raw_folder.look_into
+
+    def slow_look(raw_dir, monitor):
+        assert look.wait(30)
+        return look_into(raw_dir, monitor)
+
+    monkeypatch.setattr(raw_folder, "look_into", slow_look)
+    panel = panel_of(fresh, qtbot)
+    panel.choose_raw_dir(many)
+    panel.try_simulated()
+    look.set()
+    qtbot.waitUntil(lambda: fresh.sample == "A", timeout=LONG)
+    slow_section.set()
+    qtbot.waitUntil(lambda: fresh.sample == "Simulated", timeout=LONG)
+    assert len(fresh.viewer.layers) == 3
 
 
 def test_two_panels_of_a_viewer_say_the_same(fresh, many, qtbot):

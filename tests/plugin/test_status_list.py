@@ -108,6 +108,16 @@ def test_folded_rows_stay_folded_when_the_state_is_read_anew(finished, list_of, 
     assert rows(widget)["2 boundary alignment"].isExpanded()
 
 
+def test_folded_rows_stay_folded_with_another_sample(finished, list_of, qtbot):
+    widget = list_of(finished)
+    rows(widget)["1 padding"].setExpanded(False)
+    finished.set_source(sample="Granite")
+    assert states(widget) == {}
+    qtbot.waitUntil(lambda: bool(states(widget)), timeout=LONG)
+    assert not rows(widget)["1 padding"].isExpanded()
+    assert rows(widget)["2 boundary alignment"].isExpanded()
+
+
 def test_a_valid_image_is_opened_once_as_a_layer(finished, list_of, qtbot, viewer):
     widget = list_of(finished)
     press_open(widget, "pre-stain, boundary aligned")

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import threading
 
 import numpy as np
 import pytest
 import tifffile
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QLabel, QPushButton, QTreeWidget, QWidget
 
+from napari_exo2micro.core import raw
 from napari_exo2micro.core.stages import STAGES, Stage, register_stage, unregister_stage
+from napari_exo2micro.plugin import session as session_module
 from napari_exo2micro.plugin.layers import about, find_layers
 from napari_exo2micro.plugin.message import MessageStrip
 from napari_exo2micro.plugin.session import Session
@@ -168,6 +172,66 @@ def test_raw_images_are_offered_while_there_are_no_results(
     qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=LONG)
     assert {about(layer)["role"] for layer in viewer.layers} == {"pre", "post"}
     assert not show.isVisible()
+
+
+def test_another_sample_is_not_shown_with_the_results_of_the_one_before(
+    open_workbench, finished, qtbot, monkeypatch
+):
+    """Its state may take seconds to read, on a slow drive."""
+    bench = open_workbench()
+    qtbot.waitUntil(lambda: summary(bench).startswith("Complete"), timeout=LONG)
+    qtbot.waitUntil(button(bench, "show_results").isVisible, timeout=LONG)
+    tree = bench.findChild(QTreeWidget, "check_list")
+    everywhere = Qt.MatchFlag.MatchContains | Qt.MatchFlag.MatchRecursive
+    plots = tree.findItems("plots", everywhere)
+    tree.setCurrentItem(plots[0].child(0))
+    assert button(bench, "open_result").isEnabled()
+    release = threading.Event()
+    read_status = session_module.read_status
+
+    def slow(source, params, monitor):
+        assert release.wait(30)
+        return read_status(source, params, monitor)
+
+    monkeypatch.setattr(session_module, "read_status", slow)
+    finished.set_source(sample="Granite")
+    assert summary(bench) == ""
+    assert [text for text in tooltips(bench) if "valid" in text] == []
+    assert tree.topLevelItemCount() == 0
+    for name in ("show_results", "show_raw"):
+        assert not button(bench, name).isVisible()
+    assert not button(bench, "open_result").isEnabled()
+    states = [form.findChild(QLabel, "state").text() for form in bench.forms.values()]
+    assert set(states) == {"Looking for results …"}
+    assert finished.stored_result is None
+    release.set()
+    qtbot.waitUntil(lambda: "missing" in tooltips(bench)[0], timeout=LONG)
+    assert summary(bench) == ""
+    assert tree.topLevelItem(0).text(1) == "missing"
+    assert button(bench, "show_raw").isVisible()
+
+
+def test_raw_images_that_come_late_are_not_shown_with_another_sample(
+    open_workbench, session, viewer, qtbot, monkeypatch
+):
+    bench = open_workbench()
+    qtbot.waitUntil(button(bench, "show_raw").isVisible, timeout=LONG)
+    asked, release = threading.Event(), threading.Event()
+    find_pair = raw.find_pair
+
+    def slow(sample, dye, raw_dir):
+        asked.set()
+        assert release.wait(30)
+        return find_pair(sample, dye, raw_dir)
+
+    monkeypatch.setattr(raw, "find_pair", slow)
+    button(bench, "show_raw").click()
+    assert asked.wait(30)
+    session.set_source(sample="Granite")
+    release.set()
+    qtbot.waitUntil(lambda: not session.jobs.is_working, timeout=LONG)
+    assert list(viewer.layers) == []
+    assert said(bench) == ""
 
 
 def test_a_pair_with_an_unreadable_file_is_named_and_all_goes_on(

@@ -73,12 +73,18 @@ class SessionSource(SessionParams):
             return
         self.last_result = None
         self._task_source = None
-        # What still reads the results of the one before would show them now.
-        self.jobs.cancel("status", "show results", "open a result")
+        # What still reads files of the one before would show them now.
+        self.jobs.cancel(
+            "status", "show results", "open a result", "show the raw images"
+        )
+        self._forget_results()
         if folders != (self.raw_dir, self.output_dir):
             self.look_at_output()
         self.source_changed.emit()
         self._on_new_source()
+
+    def _forget_results(self) -> None:
+        """Drop what was read of the source before, before others hear of this one."""
 
     def _on_new_source(self) -> None:
         """Do what is due when all have heard of another source."""

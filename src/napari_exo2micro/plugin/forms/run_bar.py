@@ -20,6 +20,7 @@ from napari_exo2micro.core.batch_summary import BatchSummary
 from napari_exo2micro.core.errors import Exo2MicroError
 from napari_exo2micro.core.stages import STAGES
 from napari_exo2micro.plugin.job import Job
+from napari_exo2micro.plugin.outcome_words import pairs_sentence
 from napari_exo2micro.plugin.plain_text import literal, notify_error
 from napari_exo2micro.plugin.session import Session
 from napari_exo2micro.plugin.words_label import WordsLabel
@@ -99,7 +100,7 @@ class RunBar(QWidget):
         self._text = WordsLabel("progress_text", self)
         self._arrange()
         session.jobs.busy_changed.connect(self._on_busy)
-        session.source_changed.connect(self._update)
+        session.source_changed.connect(self._on_source)
         self._on_busy(session.jobs.is_busy)
 
     # What it does ----------------------------------------------------------------
@@ -146,6 +147,12 @@ class RunBar(QWidget):
             self.started.emit()
 
     # What runs -------------------------------------------------------------------
+
+    def _on_source(self) -> None:
+        if self._job is None:  # what was said is about another sample
+            self._bar.hide()
+            self._text.say("")
+        self._update()
 
     def _on_busy(self, busy: bool) -> None:
         job = self._session.jobs.exclusive
@@ -259,7 +266,7 @@ def _ended(result: Any) -> str:
     Empty where the dock that started it says so itself.
     """
     if isinstance(result, BatchSummary):
-        return f"The batch has ended, {result.sentence()}."
+        return f"The batch has ended, {pairs_sentence(result)}."
     if not isinstance(result, Mapping):
         return ""
     status = str(result.get("status", ""))

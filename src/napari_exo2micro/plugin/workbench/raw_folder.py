@@ -64,6 +64,11 @@ class RawFolder(QObject):
         found = session.findChild(cls)
         return found if isinstance(found, cls) else cls(session)
 
+    @property
+    def is_automatic(self) -> bool:
+        """Whether the session works on the first pair, which nobody chose."""
+        return self._source() == self._automatic
+
     def choose(self, folder: Path) -> None:
         """Take another raw folder, look for its pairs and choose the first one."""
         output = None
@@ -95,7 +100,7 @@ class RawFolder(QObject):
 
     def _follow(self) -> None:
         """Look at a folder that was chosen elsewhere."""
-        if self._source() != self._automatic:
+        if not self.is_automatic:
             self._automatic = ()
         folder = self._session.raw_dir
         seen = self.overview.raw_dir if self.overview else None
@@ -126,7 +131,7 @@ class RawFolder(QObject):
 
     def _offer(self, layer: Layer) -> bool:
         session = self._session
-        is_free = not session.has_source or self._source() == self._automatic
+        is_free = not session.has_source or self.is_automatic
         if session.jobs.is_busy or not is_free:
             return False
         return take_source(session, about(layer))

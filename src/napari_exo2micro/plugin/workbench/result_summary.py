@@ -185,7 +185,8 @@ class ResultSummary(QWidget):
         }
         idle = not session.jobs.is_busy
         self._results.setVisible(bool(valid - shown) and idle)
-        self._raw.setVisible(session.has_source and not valid and not own and idle)
+        is_known = session.has_source and bool(session.status)
+        self._raw.setVisible(is_known and not valid and not own and idle)
 
 
 def _raw_pair(

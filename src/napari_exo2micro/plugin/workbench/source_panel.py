@@ -117,6 +117,12 @@ class SourcePanel(QWidget):
 
     # What others say -------------------------------------------------------------
 
+    def _on_source(self) -> None:
+        if not self._folder.is_automatic:
+            # A person chose something else than the section that is being made.
+            self._session.jobs.cancel("simulated section")
+        self._follow()
+
     def _follow(self) -> None:
         """Show what the session works on."""
         session, fields = self._session, self._fields
@@ -214,7 +220,7 @@ class SourcePanel(QWidget):
         fields.channels.clicked.connect(lambda: self.survey_channels())
         fields.simulated.clicked.connect(lambda: self.try_simulated())
         self._folder.changed.connect(self._on_look)
-        session.source_changed.connect(self._follow)
+        session.source_changed.connect(self._on_source)
         session.output_checked.connect(self._on_output)
         session.status_changed.connect(self._on_status)
         session.jobs.busy_changed.connect(self._on_busy)

@@ -129,19 +129,17 @@ class StageTabs(QTabWidget):
 
     def _on_status(self, lines: Sequence[CheckpointStatus]) -> None:
         states = stage_states(lines, self._session.stored_result)
+        is_known = bool(lines)
         for index, number in enumerate(self._numbers):
             state = states.get(number)
             if state is None:
                 continue
-            reason = f": {with_titles(state.reason)}" if state.reason else ""
+            words = f"Stage {number}, {STAGES[number].title}"
+            if is_known:
+                words += f" – {WORDS[state.state]}"
+                words += f": {with_titles(state.reason)}" if state.reason else ""
             self.setTabIcon(index, state_icon(state.state))
-            self.setTabToolTip(
-                index,
-                literal(
-                    f"Stage {number}, {STAGES[number].title} – "
-                    f"{WORDS[state.state]}{reason}"
-                ),
-            )
+            self.setTabToolTip(index, literal(words))
 
 
 def scrolled(widget: QWidget) -> QScrollArea:

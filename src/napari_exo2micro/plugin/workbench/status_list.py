@@ -91,6 +91,8 @@ class StatusList(QWidget):
         self._session = session
         self._message = message if message is not None else notify_error
         self._items: dict[tuple[int, str, str], QTreeWidgetItem] = {}
+        #: Whether a row is unfolded, also of rows that are not there at the moment.
+        self._unfolded: dict[tuple[int, str, str], bool] = {}
         self._tree = QTreeWidget(self)
         self._tree.setObjectName("check_list")
         self._tree.setColumnCount(2)
@@ -235,6 +237,8 @@ class StatusList(QWidget):
         self._explain()
 
     def _rebuild(self, keys: Sequence[tuple[int, str, str]]) -> None:
+        for key, item in self._items.items():
+            self._unfolded[key] = item.isExpanded()
         self._tree.clear()
         self._items = {}
         for key in keys:
@@ -251,7 +255,8 @@ class StatusList(QWidget):
             else:
                 parent.addChild(item)
             self._items[key] = item
-            item.setExpanded(kind == "stage")
+        for key, item in self._items.items():
+            item.setExpanded(self._unfolded.get(key, key[1] == "stage"))
 
     def _explain(self) -> None:
         """Say why the chosen row is as it is."""
