@@ -415,6 +415,145 @@ def test_results_never_go_into_the_raw_folder(quick, raw, tmp_path):
     assert sorted(raw.rglob("*")) == before
 
 
+def test_a_question_goes_when_something_else_would_be_run(open_dock, raw, tmp_path):
+    (raw / "A" / "A_PreStain_DAPI.tif").unlink()
+    handle = open_dock(raw)
+    handle.choose("to_stage", 1)
+    handle.choose("executor", "serial")
+    changes = (
+        lambda: handle.session.set_params(pad=9),
+        lambda: handle.session.set_source(output_dir=tmp_path / "other"),
+        lambda: handle.tick(("B", "Cy5")),
+        lambda: handle.field(QCheckBox, "force").setChecked(True),
+    )
+    for change in changes:
+        handle.begin()
+        assert handle.asks
+        handle.wait(lambda: not handle.session.jobs.is_working)
+        change()
+        assert not handle.asks
+        handle.wait(handle.button("run_batch").isEnabled)
+    # Another pair in the workbench changes nothing that the batch would do.
+    handle.begin()
+    handle.session.set_source(sample="B", dye="DAPI")
+    assert handle.asks
+    handle.wait(lambda: not handle.dock._run.is_active)
+    handle.press("question_yes")
+    handle.finish()
+    assert not (tmp_path / "out").exists()
+    other = tmp_path / "other"
+    made = {path.relative_to(other).parts[:2] for path in other.rglob("*.tif*")}
+    assert made == {("A", "Cy5"), ("B", "DAPI")}
+
+
+@pytest.fixture
+def slow_check(monkeypatch):
+    """Let the check of a batch wait until it is let go."""
+    from napari_exo2micro.plugin.batch import batch_run
+
+    release, real = threading.Event(), batch_run.check_request
+
+    def check(request, monitor):
+        release.wait(60)
+        return real(request, monitor)
+
+    monkeypatch.setattr(batch_run, "check_request", check)
+    yield release
+    release.set()
+
+
+def test_a_folder_chosen_during_the_check_is_shown_and_nothing_is_run(
+    quick, tmp_path, slow_check
+):
+    write_files(tmp_path / "raw3", "Z", "FITC")
+    quick.press("run_batch")
+    quick.session.set_source(raw_dir=tmp_path / "raw3")
+    assert "press Run again" in quick.message.text
+    quick.qtbot.wait(300)  # the folder is looked at while the check still goes on
+    slow_check.set()
+    quick.wait(lambda: quick.words() == {("Z", "FITC"): "not run"})
+    quick.wait(lambda: not quick.session.jobs.is_working)
+    assert quick.ticks() == [("Z", "FITC")]
+    assert quick.button("run_batch").isEnabled()
+    assert not (tmp_path / "out").exists()
+
+
+def test_layers_of_the_open_pair_follow_a_batch(quick, raw, viewer):
+    quick.begin()
+    quick.finish()
+    quick.double_click(("A", "DAPI"))
+    quick.wait(lambda: viewer.layers)
+    quick.wait(lambda: not quick.session.jobs.is_working)
+
+    def brightest():
+        data = [one.data for one in viewer.layers if about(one).get("stage") == 1]
+        first = [one[0] if isinstance(one, list) else one for one in data]
+        return {int(np.asarray(one).max()) for one in first}
+
+    assert 250 not in brightest()
+    for path in raw.glob("A/*_DAPI.tif"):
+        tifffile.imwrite(path, np.full((40, 48), 250, np.uint8))
+    quick.press("look_again")
+    quick.wait(lambda: quick.words()["A", "DAPI"] == "stale")
+    quick.begin()
+    quick.finish()
+    quick.wait(lambda: 250 in brightest())
+
+
+def test_the_outcome_of_other_folders_is_not_shown(quick, tmp_path):
+    quick.begin()
+    quick.finish()
+    quick.double_click(("A", "DAPI"))  # another pair of the same folders
+    assert quick.text("outcome_words")
+    quick.session.set_source(output_dir=tmp_path / "other")
+    assert not quick.text("outcome_words")
+
+
+def test_a_pair_that_cannot_be_read_is_told_to_fail(quick, raw):
+    path = raw / "B" / "B_PostStain_DAPI.tif"
+    path.write_bytes(path.read_bytes()[:60])
+    quick.tick(("A", "Cy5"))
+    quick.wait(lambda: "B / DAPI will fail: " in quick.text("needs"))
+    assert str(path) in quick.text("needs")
+
+
+def test_a_run_of_the_workbench_that_broke_is_looked_at(quick, tmp_path):
+    quick.begin()
+    quick.finish()
+    session = quick.session
+    session.set_source(sample="A", dye="DAPI")
+
+    def breaks(monitor):
+        for path in (tmp_path / "out" / "A" / "DAPI").rglob("*"):
+            if path.is_file():
+                path.unlink()
+        raise ValueError("broken")
+
+    session.jobs.start(breaks, title="run", exclusive=True, on_error=lambda _: None)
+    quick.wait(lambda: quick.words()["A", "DAPI"] == "not run")
+    assert quick.words()["A", "Cy5"] == "done"
+
+
+def test_in_a_low_dock_question_buttons_and_bar_stay_in_sight(open_dock, raw, held):
+    (raw / "A" / "A_PreStain_DAPI.tif").unlink()
+    handle = open_dock(raw)
+    handle.choose("to_stage", 1)
+    handle.choose("executor", "serial")
+    handle.window.resize(400, 330)
+
+    def in_sight(name):
+        widget = handle.field(QWidget, name)
+        return widget.visibleRegion().boundingRect().height() == widget.height() > 0
+
+    handle.begin()
+    QApplication.processEvents()
+    assert all(map(in_sight, ("question_yes", "run_batch", "abort")))
+    handle.press("question_yes")
+    handle.wait(held[0].is_set)
+    QApplication.processEvents()
+    assert all(map(in_sight, ("abort", "progress", "progress_text")))
+
+
 def test_a_slow_results_folder_is_looked_at_by_no_thread_of_the_window(
     quick, tmp_path, monkeypatch
 ):
@@ -475,7 +614,7 @@ def test_a_batch_by_buttons_leaves_the_files_of_the_core(
     ]
     # The run bar of other docks does not call it done.
     words = bar.findChild(QLabel, "progress_text").text()
-    assert words == "The batch has ended, 3 tasks: 1 complete, 1 skipped, 1 failed."
+    assert words == "The batch has ended, 3 pairs: 1 done, 1 no files, 1 failed."
     assert str(tmp_path) not in handle.cells()["B", "DAPI"]
     handle.go_to(("B", "DAPI"))
     assert str(damaged) in handle.text("cell_words")
@@ -518,6 +657,15 @@ def test_results_of_a_preset_are_opened_with_its_parameters(quick, tmp_path, vie
     quick.wait(lambda: viewer.layers)
     assert quick.session.params["pad"] == 12
     assert about(viewer.layers[0])["parameters"]["pad"] == 12
+    # The workbench's own settings are not lost.
+    assert "settings now: empty margin 12 in place of 8." in quick.message.text
+    quick.press("settings_back")
+    assert quick.session.params["pad"] == 8
+    assert not quick.button("settings_back").isVisible()
+    quick.double_click(("B", "DAPI"))
+    assert quick.button("settings_back").isVisible()
+    quick.session.set_params(pad=20)  # what is set since is kept
+    assert not quick.button("settings_back").isVisible()
 
 
 def test_a_shared_registration_is_asked_for_by_the_dye(quick):

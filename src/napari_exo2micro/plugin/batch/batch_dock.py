@@ -9,7 +9,6 @@ from napari.components import ViewerModel
 from qtpy.QtCore import QSize, QTimer
 
 from napari_exo2micro.core.batch_board import clock_words
-from napari_exo2micro.core.errors import Exo2MicroError
 from napari_exo2micro.core.stored_state import StoredState
 from napari_exo2micro.plugin.batch.batch_layout import BatchLayout
 from napari_exo2micro.plugin.batch.batch_request import (
@@ -21,6 +20,12 @@ from napari_exo2micro.plugin.batch.batch_request import (
     read_states,
 )
 from napari_exo2micro.plugin.batch.batch_run import BatchRun
+from napari_exo2micro.plugin.batch.batch_words import (
+    count_words,
+    needs_words,
+    time_words,
+)
+from napari_exo2micro.plugin.batch.result_opener import ResultOpener
 from napari_exo2micro.plugin.message import STYLES
 from napari_exo2micro.plugin.plain_text import literal
 from napari_exo2micro.plugin.session import Session
@@ -48,7 +53,11 @@ class BatchDock(BatchLayout):
         Session.of(napari_viewer, widget=self)
         self._folder = RawFolder.of(session)
         self._run = BatchRun(session, self)
+        self._opener = ResultOpener(session, self.message, self)
         self._seen: BatchRequest | None = None
+        self._has_missed = False  # a look at the folder, while a batch was checked
+        self._elsewhere: Pair | None = None  # what runs, by another dock
+        self._folders = (session.raw_dir, session.output_dir)
         self._pause = QTimer(self)
         self._pause.setSingleShot(True)
         self._pause.setInterval(_PAUSE)
@@ -95,20 +104,7 @@ class BatchDock(BatchLayout):
         request = self._request(())
         if self._run.is_running and self._run.request is not None:
             request = self._run.request
-        try:
-            session.set_params(**request.params)
-        except Exo2MicroError as error:
-            self.message.error(str(error))
-            return
-        session.set_source(
-            raw_dir=request.raw_dir,
-            output_dir=request.output_dir,
-            checkpoint_format=request.checkpoint_format,
-            sample=pair[0],
-            dye=pair[1],
-        )
-        session.show_results(on_error=self.message.error)
-        self.message.note(f"{name} is open, and chosen in the workbench.")
+        self._opener.open(pair, request)
 
     def copy_python(self) -> None:
         """Put Python that runs the batch on the clipboard."""
@@ -129,7 +125,7 @@ class BatchDock(BatchLayout):
             return
         strict = set(chosen) <= set(self.model.present)
         self.to_clipboard(self._request(chosen).recipe(make, strict=strict))
-        self.message.note(said.format(_count(len(chosen))))
+        self.message.note(said.format(count_words(len(chosen))))
 
     def _choose_undone(self) -> None:
         model = self.model
@@ -187,6 +183,7 @@ class BatchDock(BatchLayout):
         )
 
     def _on_looked(self, found: FolderPairs) -> None:
+        self._has_missed = self._run.is_active
         if self._run.is_active or found.raw_dir != self._session.raw_dir:
             return
         self._found = found
@@ -201,7 +198,21 @@ class BatchDock(BatchLayout):
         """Look at results and room on disk a moment after the last change."""
         if not self._is_closed:
             self._pause.start()
+            self._drop_old_question()
             self._update()
+
+    def _drop_old_question(self) -> None:
+        """Take away what is asked or checked when something else would be run now."""
+        run = self._run
+        if run.is_running or self._request(self.model.chosen) == run.request:
+            return
+        self.question.clear()
+        if run.is_active:
+            run.stop()
+            self.message.warning(
+                "Something was changed while the batch was checked, and nothing was "
+                "started: press Run again."
+            )
 
     def _look_at_disk(self) -> None:
         if self._run.is_active or not self.model.present:
@@ -244,16 +255,9 @@ class BatchDock(BatchLayout):
             self.explain()
 
     def _on_needs(self, found: Any) -> None:
-        plan, needs = found
-        words = [f"Needs {needs.summary()}."] if needs.memory_needed else []
-        if needs.level != "enough":
-            words.append(f"{needs.message}.")
-        unknown = needs.not_estimated
-        if unknown:
-            of = "It" if len(plan.tasks) == 1 else f"{len(unknown)} of the pairs"
-            words.append(f"{of} cannot be estimated: {unknown[0]}.")
-        is_fine = needs.level == "enough" and not unknown
-        self.say_needs(" ".join(words), "" if is_fine else _TIGHT)
+        _, needs = found
+        is_fine = needs.level == "enough" and not needs.not_estimated
+        self.say_needs(needs_words(needs), "" if is_fine else _TIGHT)
 
     def _on_no_needs(self, text: str) -> None:
         # What is wrong with the results folder is told beside the table already.
@@ -268,10 +272,16 @@ class BatchDock(BatchLayout):
         self._session.look_at_output()
         self._folder.look_again()
 
-    def _on_run_elsewhere(self, result: dict[str, Any]) -> None:
-        """Look anew at the files when the workbench has run a pair."""
-        self.model.forget_row((result["sample"], result["dye"]))
-        self._read_states()
+    def _on_busy(self, busy: bool) -> None:
+        """Look anew at the files when another dock has run a pair, or tried to."""
+        if busy and not self._run.is_active:
+            self._elsewhere = (self._session.sample, self._session.dye)
+        elif not busy and self._elsewhere is not None:
+            self.model.forget_row(self._elsewhere)
+            self._elsewhere = None
+            if self.model.present:
+                self._read_states()
+        self._update()
 
     # How a batch goes on -----------------------------------------------------
 
@@ -287,7 +297,7 @@ class BatchDock(BatchLayout):
             elif left is None:
                 words.append("the time left is known when a pair is done")
             else:
-                words.append(f"about {_rounded(left)} left")
+                words.append(f"about {time_words(left)} left")
             self.show_progress(board.fraction, "; ".join(filter(None, words)))
             self.explain()
             self.say_needs("")
@@ -295,16 +305,25 @@ class BatchDock(BatchLayout):
             self.show_progress(0.0, "Checking files, memory and disk …")
         else:
             self.hide_progress()
+            if self._has_missed:
+                self._has_missed = False
+                self._on_folder()
         self._update()
 
     def _on_ended(self) -> None:
-        board = self._run.board
+        board, request = self._run.board, self._run.request
         if board is not None:
             self.model.end_rows(board.rows)
+        if request is not None:
+            self._seen = request.about_results()
         if board is not None and board.results:
             self.outcome.show_results(
                 board.results, board.elapsed, stopped=self._run.was_stopped
             )
+            self.go_to_outcome()
+            if request is not None:
+                ran = {(one["sample"], one["dye"]) for one in board.results}
+                self._opener.renew(request, ran)
         self._read_states()
         self._ask_disk()
 
@@ -322,8 +341,7 @@ class BatchDock(BatchLayout):
         session = self._session
         session.source_changed.connect(self._follow_source)
         session.output_checked.connect(self._on_output)
-        session.run_ended.connect(self._on_run_elsewhere)
-        session.jobs.busy_changed.connect(self._update)
+        session.jobs.busy_changed.connect(self._on_busy)
         self._folder.changed.connect(self._on_folder)
         self.raw.chosen.connect(self._folder.choose)
         self.output.chosen.connect(self._folder.choose_output)
@@ -336,6 +354,8 @@ class BatchDock(BatchLayout):
         self.table.current_changed.connect(self.explain)
         self.table.opened.connect(self.open_result)
         self.opens.clicked.connect(lambda: self.open_result(self.table.current))
+        self._opener.changed.connect(self.back.setVisible)
+        self.back.clicked.connect(lambda: self._opener.go_back())
         self.outcome.chosen.connect(self.table.go_to)
         self.question.accepted.connect(self._run.go_on)
         self.start.clicked.connect(lambda: self.run())
@@ -351,6 +371,10 @@ class BatchDock(BatchLayout):
         session = self._session
         self.raw.show_folder(session.raw_dir)
         self.output.show_folder(session.output_dir)
+        folders = (session.raw_dir, session.output_dir)
+        if folders != self._folders and not self._run.is_running:
+            self.outcome.clear()  # it told of the pairs of other folders
+        self._folders = folders
         if self._found is not None and self._found.raw_dir != session.raw_dir:
             self._found = None
             self.model.show_folder(FolderPairs(session.raw_dir or Path()))
@@ -361,7 +385,7 @@ class BatchDock(BatchLayout):
         run, jobs = self._run, self._session.jobs
         self.set_busy(jobs.is_busy or run.is_active, fixed=run.is_active)
         problem = self._why_not()
-        count = _count(len(self.model.chosen))
+        count = count_words(len(self.model.chosen))
         self.start.setText(f"Run {count}" if self.model.chosen else "Run")
         self.start.setEnabled(not problem)
         self.start.setToolTip(
@@ -371,16 +395,3 @@ class BatchDock(BatchLayout):
         self.say_chosen(problem if not run.is_active else "")
         if run.is_active:
             self.question.clear()
-
-
-def _rounded(seconds: float) -> str:
-    """Return a time that is not known to the second."""
-    if seconds < 50:
-        return f"{max(round(seconds / 10), 1) * 10} s"
-    if seconds < 5400:
-        return f"{max(round(seconds / 60), 1)} min"
-    return f"{seconds / 3600:.1f} h"
-
-
-def _count(number: int) -> str:
-    return "1 pair" if number == 1 else f"{number} pairs"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from qtpy.QtCore import Qt
-from qtpy.QtGui import QAction, QGuiApplication
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtGui import QAction, QGuiApplication, QShowEvent
 from qtpy.QtWidgets import (
+    QDockWidget,
     QHBoxLayout,
     QLabel,
+    QMainWindow,
     QMenu,
     QProgressBar,
     QPushButton,
@@ -34,6 +36,7 @@ __all__ = ["BatchLayout"]
 
 _LABEL_WIDTH = 84
 _LEAST_WIDTH = 340
+_LEAST_HEIGHT = 330
 
 
 class BatchLayout(Dock):
@@ -48,10 +51,18 @@ class BatchLayout(Dock):
     def __init__(self, session: Session) -> None:
         super().__init__()
         self.setObjectName("batch_dock")
-        self.setMinimumWidth(_LEAST_WIDTH)
+        self.setMinimumSize(_LEAST_WIDTH, _LEAST_HEIGHT)
+        self._has_place = False
         self._session = session
         self._found: FolderPairs | None = None
         self.message = MessageStrip(self)
+        self.back = _button(
+            self,
+            "settings_back",
+            "Back to the settings before",
+            "Give the workbench the settings that it had before the result was opened.",
+        )
+        self.back.hide()
         self.raw = FolderField(
             "raw_dir",
             "raw folder",
@@ -161,6 +172,36 @@ class BatchLayout(Dock):
         self._bar.hide()
         self._text.say("")
 
+    def go_to_outcome(self) -> None:
+        """Scroll to what came out, once it has its place."""
+        QTimer.singleShot(0, self._show_outcome)
+
+    def _show_outcome(self) -> None:
+        if self.outcome.isVisible():
+            self._scroll.ensureWidgetVisible(self.outcome)
+
+    def showEvent(self, a0: QShowEvent | None) -> None:
+        """Take the place of the workbench when first shown: a tab beside it."""
+        super().showEvent(a0)
+        if not self._has_place:
+            self._has_place = True
+            QTimer.singleShot(0, self._join_workbench)
+
+    def _join_workbench(self) -> None:
+        """Become a tab where the two would share a height that is one's need."""
+        window, place = self.window(), _dock_of(self)
+        if not isinstance(window, QMainWindow) or place is None:
+            return
+        workbench = window.findChild(QWidget, "workbench")
+        other = None if workbench is None else _dock_of(workbench)
+        if other is None or not other.isVisible():
+            return
+        free = place.isFloating() or other.isFloating()
+        area = window.dockWidgetArea(place)
+        if not free and area == window.dockWidgetArea(other):
+            window.tabifyDockWidget(other, place)
+            place.raise_()
+
     def set_busy(self, busy: bool, *, fixed: bool) -> None:
         """Let folders be while something writes results, and the rest while we do."""
         folders: tuple[QWidget, ...] = (self.raw, self.output, self.again)
@@ -229,16 +270,19 @@ class BatchLayout(Dock):
         inside.addWidget(self._chosen)
         inside.addWidget(self.form)
         inside.addWidget(self._needs)
-        inside.addWidget(self.question)
-        inside.addLayout(buttons)
-        inside.addWidget(self._bar)
-        inside.addWidget(self._text)
         inside.addWidget(self.outcome, 2)
         inside.addStretch(0)  # what is left when all have their height
+        self._scroll = scrolled(page)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 6, 6, 6)
         layout.addWidget(self.message)
-        layout.addWidget(scrolled(page), 1)
+        layout.addWidget(self.back)
+        layout.addWidget(self._scroll, 1)
+        # In sight also where the rest has to be scrolled.
+        layout.addWidget(self.question)
+        layout.addLayout(buttons)
+        layout.addWidget(self._bar)
+        layout.addWidget(self._text)
 
 
 def _button(parent: QWidget, name: str, text: str, tooltip: str) -> QPushButton:
@@ -256,3 +300,11 @@ def _row(text: str, field: QWidget) -> QHBoxLayout:
     row.addWidget(label)
     row.addWidget(field, 1)
     return row
+
+
+def _dock_of(widget: QWidget) -> QDockWidget | None:
+    """Return the dock that a widget is in."""
+    above = widget.parentWidget()
+    while above is not None and not isinstance(above, QDockWidget):
+        above = above.parentWidget()
+    return above

@@ -15,6 +15,7 @@ from napari_exo2micro.plugin.batch.batch_request import (
     check_request,
     run_request,
 )
+from napari_exo2micro.plugin.batch.batch_words import count_words
 from napari_exo2micro.plugin.job import Job
 from napari_exo2micro.plugin.session import Session
 
@@ -143,7 +144,7 @@ class BatchRun(QObject):
             self._question = "files"
             self.asked.emit(
                 _missing(plan),
-                f"Run the rest ({_count(len(plan.tasks))})",
+                f"Run the rest ({count_words(len(plan.tasks))})",
                 "Run the pairs that have their files, and leave the others out.",
             )
         elif needs.level == "too little" and "room" not in self._answers:
@@ -167,7 +168,7 @@ class BatchRun(QObject):
         try:
             self._job = self._session.jobs.start(
                 run_request,
-                title=f"batch of {_count(len(plan.tasks))}",
+                title=f"batch of {count_words(len(plan.tasks))}",
                 on_error=self.refused.emit,
                 on_finished=self._on_ended,
                 exclusive=True,
@@ -196,13 +197,9 @@ class BatchRun(QObject):
 def _missing(plan: BatchPlan) -> str:
     """Return which pairs have no files, one a line."""
     total = len(plan.skipped) + len(plan.tasks)
-    lines = [f"{len(plan.skipped)} of {_count(total)} cannot run:"]
+    lines = [f"{len(plan.skipped)} of {count_words(total)} cannot run:"]
     lines += [task.sentence() for task in plan.skipped[:_MOST_LISTED]]
     more = len(plan.skipped) - _MOST_LISTED
     if more > 0:
         lines.append(f"and {more} more")
     return "\n".join(lines)
-
-
-def _count(number: int) -> str:
-    return "1 pair" if number == 1 else f"{number} pairs"
