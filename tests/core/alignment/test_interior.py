@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import cv2
 import numpy as np
 import pytest
@@ -294,3 +296,61 @@ def test_progress_rises_and_a_request_to_stop_is_heard(plain):
     assert seen[-1] == 1.0
     with pytest.raises(CancelledError):
         align(plain, monitor=Monitor(should_stop=lambda: len(seen) > 0))
+
+
+def test_every_step_hears_a_request_to_stop_and_no_other_one_follows(plain):
+    """Whichever question is answered with yes is the last one that is asked."""
+    asked: list[tuple[str, ...]] = []
+    limit = 10**9
+
+    def should_stop() -> bool:
+        frame, names = inspect.currentframe(), []
+        while frame is not None:
+            names.append(frame.f_code.co_name)
+            frame = frame.f_back
+        asked.append(tuple(names))
+        return len(asked) >= limit
+
+    calm = align(plain, monitor=Monitor(should_stop=should_stop))[0]
+    steps = {name for names in asked for name in names}
+    assert steps >= {
+        "prepare_pair",
+        "detect_in_post",
+        "detect_features",
+        "match_interiors",
+        "match_features",
+        "choose_tiles",
+        "measure_tiles",
+        "choose_model",
+        "assess_accuracy",
+    }
+    # How often it is asked while something is waited for depends on the machine, so
+    # only the first half of these questions is sure to come again.
+    for limit in np.linspace(1, len(asked) // 2, 8).astype(int):
+        asked.clear()
+        with pytest.raises(CancelledError):
+            align(plain, monitor=Monitor(should_stop=should_stop))
+        assert len(asked) == limit
+    plain_result = align(plain)[0]
+    np.testing.assert_array_equal(calm.transform.matrix, plain_result.transform.matrix)
+    np.testing.assert_array_equal(calm.tiles.dx, plain_result.tiles.dx)
+    np.testing.assert_array_equal(calm.matches.pre_xy, plain_result.matches.pre_xy)
+
+
+def test_a_start_that_features_do_not_support_hears_it_too(plain):
+    reduced: list[bool] = []
+
+    def should_stop() -> bool:
+        frame = inspect.currentframe()
+        while frame is not None and frame.f_code.co_name != "align_reduced_tiles":
+            frame = frame.f_back
+        reduced.append(frame is not None)
+        return sum(reduced) >= 5
+
+    with pytest.raises(CancelledError):
+        align(
+            plain,
+            interior_min_inlier_ratio=1.0,
+            monitor=Monitor(should_stop=should_stop),
+        )
+    assert sum(reduced) == 5

@@ -15,6 +15,7 @@ from napari_exo2micro.core.alignment.fit import (
     PlaneFit,
     fit_plane_robust,
 )
+from napari_exo2micro.core.monitor import Monitor
 from napari_exo2micro.core.transforms import Transform
 
 __all__ = [
@@ -95,9 +96,12 @@ def _fit_each_fold(
     information: FloatArray,
     start: Transform,
     folds: NDArray[np.intp],
+    monitor: Monitor | None,
 ) -> list[tuple[NDArray[np.bool_], PlaneFit]]:
     fits = []
+    monitor = monitor or Monitor()
     for fold in np.unique(folds):
+        monitor.check()
         unseen = folds == fold
         seen = ~unseen
         try:
@@ -123,6 +127,7 @@ def held_out_residuals(
     start: Transform,
     *,
     folds: NDArray[np.intp] | None = None,
+    monitor: Monitor | None = None,
 ) -> FloatArray:
     """Return each tile's residual from the fit to the other folds.
 
@@ -138,6 +143,8 @@ def held_out_residuals(
         Where the robust fit starts.
     folds : ndarray, shape (N,), int, optional
         By default `spatial_folds` of the source.
+    monitor : Monitor, optional
+        Asked whether to stop before each fit.
 
     Returns
     -------
@@ -147,7 +154,7 @@ def held_out_residuals(
     """
     folds = spatial_folds(source) if folds is None else folds
     residuals = np.full((len(source), 2), np.nan)
-    fits = _fit_each_fold(model, source, target, information, start, folds)
+    fits = _fit_each_fold(model, source, target, information, start, folds, monitor)
     for unseen, fit in fits:
         residuals[unseen] = target[unseen] - fit.transform(source[unseen])
     return residuals
@@ -158,12 +165,13 @@ def choose_model(
     target: FloatArray,
     information: FloatArray,
     start: Transform,
+    monitor: Monitor | None = None,
 ) -> Model:
     """Return the simplest model that predicts unseen tiles as well as any.
 
     Parameters
     ----------
-    source, target, information, start
+    source, target, information, start, monitor
         As for `held_out_residuals`.
 
     Returns
@@ -176,7 +184,7 @@ def choose_model(
     folds = spatial_folds(source)
     residuals = {
         model: held_out_residuals(
-            model, source, target, information, start, folds=folds
+            model, source, target, information, start, folds=folds, monitor=monitor
         )
         for model in MODELS
     }
@@ -257,6 +265,7 @@ def assess_accuracy(
     section: FloatArray,
     *,
     apart: float = 0.0,
+    monitor: Monitor | None = None,
 ) -> Accuracy:
     """Estimate the error of a fitted transform over the section.
 
@@ -270,6 +279,8 @@ def assess_accuracy(
         Points of the post image over which the error counts.
     apart : float
         Tiles nearer than this share pixels, px.
+    monitor : Monitor, optional
+        Asked whether to stop before each fit.
 
     Returns
     -------
@@ -289,7 +300,9 @@ def assess_accuracy(
        40, 2017. :doi:`10.1111/ecog.02881`
     """
     folds = spatial_folds(source)
-    fits = _fit_each_fold(fit.model, source, target, information, fit.transform, folds)
+    fits = _fit_each_fold(
+        fit.model, source, target, information, fit.transform, folds, monitor
+    )
     residuals = np.full((len(source), 2), np.nan)
     for unseen, other in fits:
         residuals[unseen] = target[unseen] - other.transform(source[unseen])

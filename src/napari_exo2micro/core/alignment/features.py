@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -14,6 +15,7 @@ from napari_exo2micro.core.alignment.consensus import (
     search_similarity,
 )
 from napari_exo2micro.core.alignment.fit import Model, fit_plane
+from napari_exo2micro.core.monitor import Monitor
 from napari_exo2micro.core.transforms import Transform
 
 __all__ = [
@@ -29,6 +31,8 @@ FloatArray = NDArray[np.float64]
 
 _ROWS_AT_ONCE = 1024
 _POLISH_ROUNDS = 5
+#: Seconds between two questions whether to stop.
+_ASK_EVERY = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,7 @@ def stretch_for_features(
     mask: NDArray[np.bool_] | None = None,
     blur: float = 0.0,
     local_size: float = 24.0,
+    monitor: Monitor | None = None,
 ) -> NDArray[np.uint8]:
     """Return an 8-bit image whose texture is about equally strong everywhere.
 
@@ -102,12 +107,15 @@ def stretch_for_features(
         Sigma in px of a Gaussian before anything else is measured.
     local_size : float
         Sigma in px of the neighbourhood that sets the local contrast.
+    monitor : Monitor, optional
+        Asked whether to stop between the steps.
 
     Returns
     -------
     ndarray, shape (rows, cols), uint8
         128 is the local mean; 128 outside the mask, too.
     """
+    monitor = monitor or Monitor()
     values = np.asarray(image, dtype=np.float32)
     inside = np.ones(values.shape, bool) if mask is None else mask
     flat = np.full(values.shape, 128, np.uint8)
@@ -117,17 +125,21 @@ def stretch_for_features(
     low, high = np.percentile(sample[:: max(1, sample.size // 200_000)], [0.5, 99.5])
     if not high > low:
         return flat
+    monitor.check()
     root = np.sqrt(np.clip((values - low) / (high - low), 0.0, None))
     root[~inside] = 0.0
     if blur > 0.0:
         root = cv2.GaussianBlur(root, (0, 0), blur)
+    monitor.check()
     weight = np.maximum(_wide_blur(inside.astype(np.float32), local_size), 1e-3)
     mean = _wide_blur(root, local_size) / weight
     difference = np.where(inside, root - mean, np.float32(0.0))
+    monitor.check()
     power = _wide_blur(difference * difference, local_size) / weight
     spread = np.sqrt(np.maximum(power, 0.0))
     # Empty glass must not be blown up into texture: its contrast is noise.
     typical = float(np.percentile(spread[inside][:: max(1, sample.size // 50_000)], 75))
+    monitor.check()
     scaled = difference / np.maximum(spread, max(0.25 * typical, 1e-6))
     np.rint(128.0 + 36.0 * scaled, out=scaled)
     return cast("NDArray[np.uint8]", np.clip(scaled, 0, 255).astype(np.uint8))
@@ -152,6 +164,7 @@ def detect_features(
     offset: tuple[float, float] = (0.0, 0.0),
     max_features: int = 6000,
     contrast_threshold: float = 0.02,
+    monitor: Monitor | None = None,
 ) -> Features:
     """Find SIFT features [1]_.
 
@@ -170,6 +183,8 @@ def detect_features(
         The strongest are kept.
     contrast_threshold : float
         Weaker features are dropped.
+    monitor : Monitor, optional
+        Asked whether to stop during the search, which takes seconds.
 
     Returns
     -------
@@ -197,13 +212,38 @@ def detect_features(
         enable_precise_upscale=True,
     )
     region = None if mask is None else mask.astype(np.uint8) * 255
-    keypoints, descriptors = sift.detectAndCompute(image, region)
+    if monitor is None:
+        keypoints, descriptors = sift.detectAndCompute(image, region)
+    else:
+        keypoints, descriptors = _search(sift, image, region, monitor)
     if not len(keypoints):
         return empty
     found = np.array([(*k.pt, k.size, k.angle, k.response) for k in keypoints])
     order = np.lexsort((found[:, 3], found[:, 2], found[:, 1], found[:, 0]))
     points = (found[order, :2] + 0.5) * factor - 0.5 + np.asarray(offset)
     return Features(points, np.asarray(descriptors, np.float32)[order])
+
+
+def _search(
+    sift: cv2.SIFT,
+    image: NDArray[np.uint8],
+    region: NDArray[np.uint8] | None,
+    monitor: Monitor,
+) -> tuple[Any, Any]:
+    """Return keypoints and descriptors; on a request to stop do not wait for them.
+
+    OpenCV cannot be interrupted: its thread ends by itself, and what it found is lost.
+    """
+    monitor.check()
+    pool = ThreadPoolExecutor(1, thread_name_prefix="features")
+    try:
+        search = pool.submit(sift.detectAndCompute, image, region)
+        while wait([search], _ASK_EVERY).not_done:
+            monitor.check()
+        monitor.check()
+        return search.result()
+    finally:
+        pool.shutdown(wait=False)
 
 
 def match_features(
@@ -213,6 +253,7 @@ def match_features(
     ratio: float = 0.7,
     mutual: bool = True,
     max_distance: float | None = None,
+    monitor: Monitor | None = None,
 ) -> NDArray[np.intp]:
     """Pair the features of two images by their descriptors.
 
@@ -227,6 +268,8 @@ def match_features(
     max_distance : float, optional
         Only points that lie so near each other (px of `points`) may match, for
         images that are already roughly aligned.
+    monitor : Monitor, optional
+        Asked whether to stop before each part of the comparison.
 
     Returns
     -------
@@ -248,7 +291,9 @@ def match_features(
     column_best = np.full(n_pre, np.inf, np.float32)
     column_row = np.full(n_pre, -1, np.intp)
     far = np.float32(1e12)
+    monitor = monitor or Monitor()
     for start in range(0, n_post, _ROWS_AT_ONCE):
+        monitor.check()
         rows = slice(start, min(start + _ROWS_AT_ONCE, n_post))
         squared = a_norm[rows, None] + b_norm[None, :] - 2.0 * (a[rows] @ b.T)
         if max_distance is not None:

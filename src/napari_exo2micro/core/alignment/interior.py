@@ -219,7 +219,7 @@ def refine_interior_sift(
         )
     monitor = monitor or Monitor()
     monitor.report(0.0, "reducing the images")
-    pair = prepare_pair(post_im, pre_im, post_frame, pre_frame)
+    pair = prepare_pair(post_im, pre_im, post_frame, pre_frame, monitor=monitor)
     monitor.report(0.15, "matching features")
     features = find_feature_start(
         pair,
@@ -227,6 +227,7 @@ def refine_interior_sift(
         blur_base=float(interior_blur_base),
         max_correction=float(interior_max_correction),
         min_inlier_ratio=float(interior_min_inlier_ratio),
+        monitor=monitor.part(0.15, 0.4),
     )
     start = initial
     trusted = features.transform is not None and not features.problem

@@ -18,6 +18,7 @@ from napari_exo2micro.core.alignment.features import (
 )
 from napari_exo2micro.core.alignment.fit import FloatArray
 from napari_exo2micro.core.alignment.interior_pair import InteriorPair
+from napari_exo2micro.core.monitor import Monitor
 from napari_exo2micro.core.transforms import Transform
 
 __all__ = [
@@ -127,6 +128,7 @@ def find_feature_start(
     blur_base: float,
     max_correction: float,
     min_inlier_ratio: float,
+    monitor: Monitor | None = None,
 ) -> FeatureStart:
     """Match features of the reduced images and fit a homography.
 
@@ -139,18 +141,28 @@ def find_feature_start(
         that it need not be upright nor of the same hand.
     blur_base, max_correction, min_inlier_ratio : float
         As in `refine_interior_sift`.
+    monitor : Monitor, optional
+        Told the fraction done.
 
     Returns
     -------
     FeatureStart
     """
-    post = detect_in_post(pair, blur_base)
-    matching = match_interiors(pair, initial, post, blur_base)
+    monitor = monitor or Monitor()
+    post = detect_in_post(pair, blur_base, monitor=monitor)
+    monitor.report(0.4, "matching features")
+    matching = match_interiors(
+        pair, initial, post, blur_base, monitor=monitor.part(0.4, 1.0)
+    )
     return judge_matching(pair, initial, matching, max_correction, min_inlier_ratio)
 
 
 def detect_in_post(
-    pair: InteriorPair, blur_base: float, *, max_features: int = _MAX_FEATURES
+    pair: InteriorPair,
+    blur_base: float,
+    *,
+    max_features: int = _MAX_FEATURES,
+    monitor: Monitor | None = None,
 ) -> Features:
     """Find the features of the reduced post image, in its own px.
 
@@ -162,11 +174,15 @@ def detect_in_post(
         As in `refine_interior_sift`.
     max_features : int
         The strongest are kept.
+    monitor : Monitor, optional
+        Asked whether to stop.
     """
+    monitor = monitor or Monitor()
     blur = pair.blur_at_work(blur_base)
-    return detect_features(
-        stretch_for_features(pair.post_small, blur=blur), max_features=max_features
-    )
+    monitor.check()
+    stretched = stretch_for_features(pair.post_small, blur=blur, monitor=monitor)
+    monitor.check()
+    return detect_features(stretched, max_features=max_features, monitor=monitor)
 
 
 def match_interiors(
@@ -176,6 +192,7 @@ def match_interiors(
     blur_base: float,
     *,
     max_features: int = _MAX_FEATURES,
+    monitor: Monitor | None = None,
 ) -> FeatureMatching:
     """Find the features of the warped pre image and match them.
 
@@ -189,15 +206,23 @@ def match_interiors(
         From `detect_in_post`.
     blur_base, max_features
         As there.
+    monitor : Monitor, optional
+        Told the fraction done.
     """
+    monitor = monitor or Monitor()
+    monitor.check()
     warped, inside = pair.warp_small(pair.pre_small, initial)
     inner = cv2.erode(inside.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
+    monitor.check()
+    blur = pair.blur_at_work(blur_base)
+    stretched = stretch_for_features(warped, mask=inside, blur=blur, monitor=monitor)
+    monitor.check()
     pre = detect_features(
-        stretch_for_features(warped, mask=inside, blur=pair.blur_at_work(blur_base)),
-        mask=inner,
-        max_features=max_features,
+        stretched, mask=inner, max_features=max_features, monitor=monitor
     )
-    pairs = match_features(post, pre, ratio=_RATIO)
+    monitor.report(0.7, "matching features")
+    pairs = match_features(post, pre, ratio=_RATIO, monitor=monitor)
+    monitor.check()
     from_small = pair.post_to_small.inverse()
     post_xy = from_small(post.points[pairs[:, 0]])
     aligned_xy = from_small(pre.points[pairs[:, 1]])

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from napari_exo2micro.core.alignment.fit import FloatArray
 from napari_exo2micro.core.errors import RegistrationError
+from napari_exo2micro.core.monitor import Monitor
 from napari_exo2micro.core.rasters import Frame, ImageLike, Raster, bands, reduce_image
 from napari_exo2micro.core.transforms import Transform
 
@@ -25,13 +26,15 @@ _SMALL_SIDE = 1200
 _BLUR_WIDTH = 30000.0
 
 
-def non_zero_frame(image: ImageLike) -> Frame:
+def non_zero_frame(image: ImageLike, monitor: Monitor | None = None) -> Frame:
     """Return the bounding box of the pixels that are not zero.
 
     Parameters
     ----------
     image : ImageLike, shape (rows, cols)
         A padded canvas.
+    monitor : Monitor, optional
+        Asked whether to stop before each band that is read.
 
     Returns
     -------
@@ -45,7 +48,9 @@ def non_zero_frame(image: ImageLike) -> Frame:
     """
     columns = np.zeros(image.shape[1], bool)
     rows = np.zeros(image.shape[0], bool)
+    monitor = monitor or Monitor()
     for y0, y1 in bands(image.shape):
+        monitor.check()
         band = np.asarray(image[y0:y1, 0 : image.shape[1]]) != 0
         rows[y0:y1] = band.any(axis=1)
         columns |= band.any(axis=0)
@@ -104,6 +109,13 @@ class InteriorPair:
     def canvas_transform(self, small: Transform) -> Transform:
         """Return a transform between the small images on the canvas."""
         return self.pre_to_small.inverse() @ small @ self.post_to_small
+
+    @property
+    def frame_origin(self) -> FloatArray:
+        """What turns `factor` times px of the small post image into canvas px, (2,)."""
+        at_zero = self.post_to_small.inverse()(np.zeros((1, 2)))[0]
+        origin: FloatArray = at_zero - (0.5 * self.factor - 0.5)
+        return origin
 
     def warp_small(
         self, image: NDArray[np.float32], transform: Transform
@@ -192,6 +204,7 @@ def prepare_pair(
     pre_frame: Frame | None = None,
     *,
     work_side: int = _WORK_SIDE,
+    monitor: Monitor | None = None,
 ) -> InteriorPair:
     """Find the frames and reduce both images to work resolution.
 
@@ -203,6 +216,8 @@ def prepare_pair(
         x0, y0, width, height of the data; by default what is not zero.
     work_side : int
         Longest side of the reduced images, about, px.
+    monitor : Monitor, optional
+        Asked whether to stop between the images.
 
     Returns
     -------
@@ -213,12 +228,17 @@ def prepare_pair(
     RegistrationError
         If an image is empty or its frame lies outside of it.
     """
+    monitor = monitor or Monitor()
     frames = []
     for name, image, given in (
         ("post", post_im, post_frame),
         ("pre", pre_im, pre_frame),
     ):
-        frame = non_zero_frame(image) if given is None else tuple(map(int, given))
+        if given is None:
+            frame = non_zero_frame(image, monitor)
+        else:
+            x0, y0, width, height = map(int, given)
+            frame = (x0, y0, width, height)
         x0, y0, width, height = frame
         rows, cols = image.shape
         if (
@@ -233,7 +253,9 @@ def prepare_pair(
             )
         frames.append((x0, y0, width, height))
     factor = work_factor(max(*frames[0][2:], *frames[1][2:]), work_side)
+    monitor.check()
     post_small, post_to_small = _reduce_frame(post_im, frames[0], factor)
+    monitor.check()
     pre_small, pre_to_small = _reduce_frame(pre_im, frames[1], factor)
     return InteriorPair(
         post_im,

@@ -26,7 +26,7 @@ from napari_exo2micro.core.alignment.tiles import (
     TileShape,
     TileShifts,
     measure_tiles,
-    transform_jacobian,
+    tile_targets,
 )
 from napari_exo2micro.core.monitor import Monitor
 from napari_exo2micro.core.transforms import Transform
@@ -95,20 +95,6 @@ def _tile_shape(side: int) -> TileShape:
     return TileShape(40, 12)
 
 
-def _targets(
-    measured: TileShifts, transform: Transform, floor: float
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return post points, pre points and information of the tiles found."""
-    found = measured.found
-    source = measured.centres[found]
-    place = source + measured.shifts[found]
-    covariance = np.linalg.inv(measured.information[found])
-    jacobian = transform_jacobian(transform, place)
-    covariance = jacobian @ covariance @ jacobian.transpose(0, 2, 1)
-    covariance[:, [0, 1], [0, 1]] += floor**2
-    return source, transform(place), np.linalg.inv(covariance)
-
-
 @dataclass(frozen=True, slots=True)
 class ReducedTiles:
     """What tiles of the reduced images say.
@@ -144,7 +130,9 @@ def _tiles_wanted(tried: int, found: int, *, trusted: bool) -> int:
     return max(MIN_TILES, share, found // 2)
 
 
-def align_reduced_tiles(pair: InteriorPair, start: Transform) -> ReducedTiles | None:
+def align_reduced_tiles(
+    pair: InteriorPair, start: Transform, monitor: Monitor | None = None
+) -> ReducedTiles | None:
     """Refine a transform on tiles of the reduced images.
 
     Parameters
@@ -153,12 +141,15 @@ def align_reduced_tiles(pair: InteriorPair, start: Transform) -> ReducedTiles | 
         The images.
     start : Transform
         Right within about 20 px of the reduced images.
+    monitor : Monitor, optional
+        Asked whether to stop.
 
     Returns
     -------
     ReducedTiles or None
         None when too few tiles agree for any transform.
     """
+    monitor = (monitor or Monitor()).part(0.0, 0.0)  # asked; the bar stays
     small = pair.small_transform(start)
     frames = [(0, 0, s.shape[1], s.shape[0]) for s in (pair.post_small, pair.pre_small)]
     shape = (
@@ -167,7 +158,12 @@ def align_reduced_tiles(pair: InteriorPair, start: Transform) -> ReducedTiles | 
     for _ in range(2):
         texture, valid = pair.warp_small(pair.pre_small, pair.canvas_transform(small))
         centres = choose_tiles(
-            texture, valid, factor=1, core=shape.core, count=_COARSE_COUNT
+            texture,
+            valid,
+            factor=1,
+            core=shape.core,
+            count=_COARSE_COUNT,
+            monitor=monitor,
         )
         measured = measure_tiles(
             pair.post_small,
@@ -177,10 +173,11 @@ def align_reduced_tiles(pair: InteriorPair, start: Transform) -> ReducedTiles | 
             post_frame=frames[0],
             pre_frame=frames[1],
             shape=shape,
+            monitor=monitor,
         )
         if np.count_nonzero(measured.found) < MIN_TILES:
             return None
-        source, target, information = _targets(measured, small, 0.1)
+        source, target, information = tile_targets(measured, small, 0.1)
         try:
             fit = fit_plane_robust(
                 "similarity",
@@ -228,15 +225,20 @@ def refine_on_tiles(
     monitor = monitor or Monitor()
     transform = start
     if not trusted:
-        reduced = align_reduced_tiles(pair, start)
+        reduced = align_reduced_tiles(pair, start, monitor)
         transform = start if reduced is None else reduced.transform
     shape = _tile_shape(min(*pair.post_frame[2:], *pair.pre_frame[2:]))
     texture, valid = pair.warp_small(pair.pre_small, transform)
     centres = choose_tiles(
-        texture, valid, factor=pair.factor, core=shape.core, count=_COUNT
+        texture,
+        valid,
+        factor=pair.factor,
+        core=shape.core,
+        count=_COUNT,
+        monitor=monitor,
     )
     # The grid of the small image belongs to the frame; centres to the canvas.
-    centres = np.rint(centres + _frame_origin(pair))
+    centres = np.rint(centres + pair.frame_origin)
 
     def measure(
         places: FloatArray,
@@ -259,27 +261,30 @@ def refine_on_tiles(
         )
 
     probes = centres[:: max(1, len(centres) // _PROBES)]
-    measured = {band: measure(probes, band) for band in BANDS}
+    measured = {
+        band: measure(probes, band, part=monitor.part(0.09 * n, 0.09 * (n + 1)))
+        for n, band in enumerate(BANDS)
+    }
     monitor.report(0.3, "matching tiles")
     band = min(BANDS, key=lambda b: _scatter(measured[b], transform))
     first = measure(centres, band, part=monitor.part(0.3, 0.6))
     fit = _rough_fit(first, transform)
     if fit is None:
-        return _final_fit(pair, transform, first, shape, trusted)
+        return _final_fit(pair, transform, first, shape, trusted, monitor)
     # The same pre points, seen from the new transform.
     place = transform(centres + first.shifts)
     expected = fit.transform.inverse()(place) - centres
     expected = np.where(first.found[:, None], expected, 0.0)
     transform = fit.transform
     second = measure(centres, band, expected, monitor.part(0.6, 0.9))
-    return _final_fit(pair, transform, second, shape, trusted)
+    return _final_fit(pair, transform, second, shape, trusted, monitor)
 
 
 def _rough_fit(measured: TileShifts, transform: Transform) -> PlaneFit | None:
     count = np.count_nonzero(measured.found)
     if count < MIN_TILES:
         return None
-    source, target, information = _targets(measured, transform, 0.05)
+    source, target, information = tile_targets(measured, transform, 0.05)
     model: Model = (
         "homography" if count >= 60 else "affine" if count >= 24 else "similarity"
     )
@@ -306,13 +311,6 @@ def _scatter(measured: TileShifts, transform: Transform) -> float:
     return float(np.median(lengths) / np.sqrt(found))
 
 
-def _frame_origin(pair: InteriorPair) -> FloatArray:
-    """Return what turns factor * small px into canvas px, shape (2,)."""
-    at_zero = pair.post_to_small.inverse()(np.zeros((1, 2)))[0]
-    origin: FloatArray = at_zero - (0.5 * pair.factor - 0.5)
-    return origin
-
-
 def _nothing(measured: TileShifts, problem: str) -> TileRefinement:
     count = len(measured.centres)
     return TileRefinement(
@@ -332,6 +330,7 @@ def _final_fit(
     measured: TileShifts,
     shape: TileShape,
     trusted: bool,
+    monitor: Monitor,
 ) -> TileRefinement:
     tried, n_found = len(measured.found), int(np.count_nonzero(measured.found))
     wanted = _tiles_wanted(tried, n_found, trusted=trusted)
@@ -341,12 +340,13 @@ def _final_fit(
             f"wanted {wanted} of {tried} tiles to agree, found {n_found} that match",
         )
     floor = _TILE_FLOOR
-    source, target, information = _targets(measured, transform, floor)
+    source, target, information = tile_targets(measured, transform, floor)
     model: Model = "similarity"
     fit = None
     try:
         for _ in range(2):
-            model = choose_model(source, target, information, transform)
+            model = choose_model(source, target, information, transform, monitor)
+            monitor.check()
             fit = fit_plane_robust(
                 model,
                 source,
@@ -364,7 +364,7 @@ def _final_fit(
             scatter = float(np.median((fit.residuals[kept] ** 2).sum(axis=1)))
             excess = scatter / (2 * np.log(2.0)) - float(np.median(own)) + floor**2
             floor = float(np.sqrt(max(excess, _TILE_FLOOR**2)))
-            source, target, information = _targets(measured, transform, floor)
+            source, target, information = tile_targets(measured, transform, floor)
     except ValueError:
         fit = None
     if fit is None:
@@ -385,6 +385,12 @@ def _final_fit(
     if len(section) == 0:
         section = source
     accuracy = assess_accuracy(
-        fit, source, target, information, section, apart=0.75 * shape.core
+        fit,
+        source,
+        target,
+        information,
+        section,
+        apart=0.75 * shape.core,
+        monitor=monitor,
     )
     return TileRefinement(fit, problem, accuracy, measured, used, weights, residuals)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_exo2micro.core.alignment.fit import FloatArray
+from napari_exo2micro.core.monitor import Monitor
 
 __all__ = ["choose_tiles"]
 
@@ -26,6 +27,7 @@ def choose_tiles(
     factor: float,
     core: int,
     count: int = 320,
+    monitor: Monitor | None = None,
 ) -> FloatArray:
     """Choose the places of the tiles: the strongest texture of each grid cell.
 
@@ -43,29 +45,37 @@ def choose_tiles(
     count : int
         Number of grid cells over the valid area, fewer where tiles would
         overlap by much; at most so many tiles.
+    monitor : Monitor, optional
+        Asked whether to stop, at each row of the grid and on the way to it.
 
     Returns
     -------
     ndarray, shape (N, 2), float64
         Centres (x, y), whole full-resolution px, in the order of the grid.
     """
+    monitor = monitor or Monitor()
+    monitor.check()
     side = max(3, round(core / factor) | 1)
     gx = cv2.Sobel(texture, cv2.CV_32F, 1, 0, scale=0.125)
     gy = cv2.Sobel(texture, cv2.CV_32F, 0, 1, scale=0.125)
     box = (side, side)
     xx, yy, xy = (cv2.boxFilter(p, -1, box) for p in (gx * gx, gy * gy, gx * gy))
+    monitor.check()
     # The smaller eigenvalue: texture that fixes both directions, not an edge.
     weak = 0.5 * (xx + yy) - np.sqrt(0.25 * (xx - yy) ** 2 + xy * xy)
+    monitor.check()
     room = cv2.boxFilter(valid.astype(np.float32), -1, box, borderType=0)
     usable = room > 0.75
     if not usable.any():
         return np.empty((0, 2))
+    monitor.check()
     # A section may fill a small part of the frame: leave the bare glass alone.
     usable &= weak >= _WEAKEST * max(float(np.percentile(weak[usable], 95)), 1e-30)
     if not usable.any():
         return np.empty((0, 2))
     room_for = np.count_nonzero(usable) * (factor / (_SPACING * core)) ** 2
     count = round(min(count, max(room_for, _MIN_COUNT)))
+    monitor.check()
     score = np.where(usable, np.maximum(weak, 0.0), -1.0)
     cell = max(float(np.sqrt(np.count_nonzero(usable) / count)), 1.0)
     rows, cols = np.nonzero(usable)
@@ -76,6 +86,7 @@ def choose_tiles(
     row_edges = top + np.round(np.linspace(0, height, n_rows + 1)).astype(int)
     col_edges = left + np.round(np.linspace(0, width, n_cols + 1)).astype(int)
     for y0, y1 in pairwise(row_edges):
+        monitor.check()
         for x0, x1 in pairwise(col_edges):
             part = score[y0:y1, x0:x1]
             if part.size == 0:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +30,7 @@ __all__ = [
     "TileShape",
     "TileShifts",
     "measure_tiles",
+    "tile_targets",
     "transform_jacobian",
 ]
 
@@ -37,6 +39,8 @@ Box = tuple[int, int, int, int]
 
 _BATCH = 32
 _THREADS = 4
+#: Seconds between two questions whether to stop.
+_ASK_EVERY = 0.05
 _SUBPIXELS = 32
 #: Standard errors by which a correlation must stand out of chance.
 _SIGNIFICANCE = 5.0
@@ -218,6 +222,37 @@ def transform_jacobian(transform: Transform, points: FloatArray) -> FloatArray:
     return result
 
 
+def tile_targets(
+    measured: TileShifts, transform: Transform, floor: float
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return post points, pre points and information of the tiles found.
+
+    Parameters
+    ----------
+    measured : TileShifts
+        The tiles.
+    transform : Transform
+        What they were measured with.
+    floor : float
+        Standard error of a tile beyond its own noise, px of the pre image.
+
+    Returns
+    -------
+    source, target : ndarray, shape (M, 2), float64
+        Points (x, y), px.
+    information : ndarray, shape (M, 2, 2), float64
+        Inverse covariance of the targets, 1/px squared.
+    """
+    found = measured.found
+    source = measured.centres[found]
+    place = source + measured.shifts[found]
+    covariance = np.linalg.inv(measured.information[found])
+    jacobian = transform_jacobian(transform, place)
+    covariance = jacobian @ covariance @ jacobian.transpose(0, 2, 1)
+    covariance[:, [0, 1], [0, 1]] += floor**2
+    return source, transform(place), np.linalg.inv(covariance)
+
+
 def measure_tiles(
     post_im: ImageLike,
     pre_im: ImageLike,
@@ -254,7 +289,7 @@ def measure_tiles(
         Whether pixels that do not fit the moving window (microbes) lose their
         weight. Needs `expected` to be right within about half a px.
     monitor : Monitor, optional
-        Told the fraction done.
+        Told the fraction done; asked whether to stop while tiles are matched.
 
     Returns
     -------
@@ -294,6 +329,9 @@ def measure_tiles(
     window_taper = taper_window(shape.side, shape.side - 2 * edge, edge)
     inverse = np.linalg.inv(transform_jacobian(transform, centres))
 
+    monitor = monitor or Monitor()
+    stopped = threading.Event()
+
     def measure(rows: slice) -> None:
         batch = range(rows.start, rows.stop)
         size = (len(batch), shape.side, shape.side)
@@ -302,6 +340,8 @@ def measure_tiles(
         inner = slice(band.border, -band.border)
         side = shape.side + 2 * band.border
         for n, i in enumerate(batch):
+            if stopped.is_set():
+                return
             left, top = (int(v) - side // 2 for v in centres[i])
             fixed, inside = _read_post(post_im, post_frame, left, top, side)
             x, y = left + float(start[i, 0]), top + float(start[i, 1])
@@ -334,10 +374,12 @@ def measure_tiles(
         jobs = [pool.submit(measure, rows) for rows in batches]
         try:
             for done, job in enumerate(jobs):
+                while wait([job], _ASK_EVERY).not_done:
+                    monitor.check()
                 job.result()
-                if monitor is not None:
-                    monitor.report((done + 1) / len(jobs), "matching tiles")
+                monitor.report((done + 1) / len(jobs), "matching tiles")
         except BaseException:
+            stopped.set()
             pool.shutdown(cancel_futures=True)
             raise
     return result
