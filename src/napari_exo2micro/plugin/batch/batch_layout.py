@@ -192,8 +192,8 @@ class BatchLayout(Dock):
         window, place = self.window(), _dock_of(self)
         if not isinstance(window, QMainWindow) or place is None:
             return
-        workbench = window.findChild(QWidget, "workbench")
-        other = None if workbench is None else _dock_of(workbench)
+        found = window.findChildren(QWidget, "workbench")
+        other = _dock_of(found[0]) if found else None
         if other is None or not other.isVisible():
             return
         free = place.isFloating() or other.isFloating()
