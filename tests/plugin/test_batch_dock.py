@@ -26,8 +26,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_exo2micro.core import executors
 from napari_exo2micro.core.batch import run_batch
+from napari_exo2micro.core.executors import serial
 from napari_exo2micro.core.locks import sample_lock
 from napari_exo2micro.core.presets import save_preset
 from napari_exo2micro.core.simulate import simulate_section, write_pair
@@ -197,7 +197,7 @@ def quick(open_dock, raw) -> Handle:
 def held(monkeypatch):
     """Let one pair, B / Cy5, wait in its run until it is let go or stopped."""
     release, began = threading.Event(), threading.Event()
-    run_task = executors.serial.run_task
+    run_task = serial.run_task
 
     def waiting(task, on_event=None, should_stop=None):
         if (task.sample, task.dye) == ("B", "Cy5"):
@@ -206,7 +206,7 @@ def held(monkeypatch):
                 pass
         return run_task(task, on_event, should_stop)
 
-    monkeypatch.setattr(executors.serial, "run_task", waiting)
+    monkeypatch.setattr(serial, "run_task", waiting)
     yield began, release
     release.set()
 
