@@ -19,6 +19,7 @@ from napari_exo2micro.core.batch_board import clock_words
 from napari_exo2micro.core.batch_summary import summarise_batch
 from napari_exo2micro.plugin.forms.parameter_row import with_titles
 from napari_exo2micro.plugin.marks import state_icon
+from napari_exo2micro.plugin.outcome_words import KIND_WORDS, pairs_sentence
 from napari_exo2micro.plugin.plain_text import literal
 from napari_exo2micro.plugin.words_label import WordsLabel
 
@@ -30,7 +31,6 @@ _MARKS = {
     "skipped": "stale",
     "degraded": "fell_back",
 }
-_WORDS = {"skipped": "no files", "complete": "done"}
 _LEAST_HEIGHT = 110
 
 
@@ -93,9 +93,7 @@ class OutcomeList(QWidget):
             Whether a person stopped it.
         """
         found = summarise_batch(results)
-        words = found.sentence().replace("tasks", "pairs").replace("task", "pair")
-        for kind, word in _WORDS.items():
-            words = words.replace(kind, word)
+        words = pairs_sentence(found)
         begin = "Last batch: "
         if stopped:
             done = found.counts["complete"] + found.counts["degraded"]
@@ -108,7 +106,7 @@ class OutcomeList(QWidget):
         for problem in found.problems:
             if stopped and problem.kind == "stopped":
                 continue  # as was asked for: the sentence says it
-            word = _WORDS.get(problem.kind, problem.kind)
+            word = KIND_WORDS[problem.kind]
             name = f"{problem.sample} / {problem.dye or 'any dye'}"
             text = f"{name}: {word}: {with_titles(problem.reason)}"
             item = QListWidgetItem(state_icon(_MARKS[problem.kind]), text)
