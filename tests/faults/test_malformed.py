@@ -15,6 +15,8 @@ from malformed import CASES
 from malformed.runner import Outcome, run_cases
 from malformed.worker import MEMORY, SECONDS
 
+pytestmark = pytest.mark.slow
+
 GROUPS = sorted({case.group for case in CASES})
 
 

@@ -102,7 +102,7 @@ def test_an_error_for_a_dock_that_was_closed_is_still_told(
     dock.deleteLater()
     delete_what_is_due()
     with qtbot.waitSignal(job.finished, timeout=LONG):
-        pass
+        release.set()
     assert told == [
         "reading: a.tif does not exist; check the name, or choose another file"
     ]

@@ -90,7 +90,13 @@ class SkippedTask:
     reason: str
 
     def sentence(self) -> str:
-        """Return sample, dye and reason in one line."""
+        """Return sample, dye and reason in one line.
+
+        Returns
+        -------
+        str
+            Long names are cut.
+        """
         names = f"{shortened(self.sample)} / {shortened(self.dye or 'any dye')}"
         return f"{names}: {self.reason}"
 
