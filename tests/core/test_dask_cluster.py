@@ -62,6 +62,7 @@ def pad_all(
     tmp_path: Path, batch_loader: Callable[..., Any]
 ) -> Callable[..., list[dict[str, Any]]]:
     """Run stage 1 of samples that misbehave as their names say."""
+    (tmp_path / "raw").mkdir()
 
     def run(*samples: str, **more: Any) -> list[dict[str, Any]]:
         return run_batch(
@@ -69,7 +70,7 @@ def pad_all(
             ["DAPI"],
             params={"pad": 8},
             output_dir=tmp_path / "out",
-            raw_dir=tmp_path,
+            raw_dir=tmp_path / "raw",
             to_stage=1,
             checkpoint_format="tiff",
             loader=batch_loader,
@@ -80,7 +81,7 @@ def pad_all(
 
 
 def pids(folder: Path, sample: str) -> list[str]:
-    return (folder / f"{sample}-DAPI.begun").read_text().split()
+    return (folder / "raw" / f"{sample}-DAPI.begun").read_text().split()
 
 
 def test_a_cluster_whose_worker_is_killed_in_the_middle(

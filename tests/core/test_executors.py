@@ -132,12 +132,13 @@ def test_a_process_of_its_own_serves_one_task(bench: Bench) -> None:
 def test_a_script_needs_no_guard_against_its_own_workers(
     bench: Bench, tmp_path: Path
 ) -> None:
+    (tmp_path / "raw").mkdir()
     script = tmp_path / "script.py"
     script.write_text(
         "from batch_loader import load\n"
         "from napari_exo2micro.core import run_batch\n"
         "found = run_batch(['A'], ['DAPI'], parallel=True, loader=load, to_stage=1,\n"
-        "    params={'pad': 8}, raw_dir='.', output_dir='out')\n"
+        "    params={'pad': 8}, raw_dir='raw', output_dir='out')\n"
         "print(found[0]['status'])\n"
     )
     done = subprocess.run(
