@@ -19,7 +19,7 @@ from napari_exo2micro.core.defaults import (
     unregister_parameter,
 )
 from napari_exo2micro.core.errors import ParameterError
-from napari_exo2micro.core.parameter import parameter
+from napari_exo2micro.core.parameter_entry import parameter
 from napari_exo2micro.core.stages import Stage, register_stage, unregister_stage
 
 # The table of the reference system: names, order, defaults and abbreviations.

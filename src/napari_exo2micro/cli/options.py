@@ -12,7 +12,7 @@ import typer
 from napari_exo2micro.cli.application import run_guarded
 from napari_exo2micro.core.defaults import PARAMETER_REGISTRY
 from napari_exo2micro.core.errors import ParameterError
-from napari_exo2micro.core.parameter import Parameter, ParameterValue
+from napari_exo2micro.core.parameter_entry import Parameter, ParameterValue
 from napari_exo2micro.core.stages import STAGES
 from napari_exo2micro.core.value_text import parse_value
 

@@ -16,7 +16,7 @@ from importlib import import_module
 from typing import Any
 
 # At once: its module, imported later by whomever, would take the function's name.
-from napari_exo2micro.core.parameter import parameter as parameter
+from napari_exo2micro.core.parameter_entry import parameter as parameter
 
 _MODULES = {
     "alignment.coarse": (
@@ -68,7 +68,7 @@ _MODULES = {
     "locks": ("lock_holder",),
     "monitor": ("Monitor",),
     "padding": ("pad_images",),
-    "parameter": ("Parameter", "parameter"),
+    "parameter_entry": ("Parameter", "parameter"),
     "photometry": ("ScaleEstimate", "estimate_scale", "scale_at_percentile"),
     "pipeline": ("SampleDye",),
     "plotting": (

@@ -13,7 +13,7 @@ from napari_exo2micro.core.checkpoint_names import name_ending
 from napari_exo2micro.core.defaults import PARAMETER_REGISTRY, build_suffix
 from napari_exo2micro.core.errors import CheckpointError, ParameterError
 from napari_exo2micro.core.monitor import Monitor
-from napari_exo2micro.core.parameter import ParameterValue
+from napari_exo2micro.core.parameter_entry import ParameterValue
 from napari_exo2micro.core.provenance import Provenance, digest
 from napari_exo2micro.core.raster_files import open_raster
 from napari_exo2micro.core.raster_writer import write_raster

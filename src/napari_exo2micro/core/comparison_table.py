@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from napari_exo2micro.core.parameter import ParameterValue
+from napari_exo2micro.core.parameter_entry import ParameterValue
 from napari_exo2micro.core.scale_methods import SCALE_METHODS
 from napari_exo2micro.core.stages import STAGES
 from napari_exo2micro.core.value_text import value_words

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from napari_exo2micro.core.errors import ParameterError
-from napari_exo2micro.core.parameter import Parameter, ParameterValue, parameter
+from napari_exo2micro.core.parameter_entry import Parameter, ParameterValue, parameter
 from napari_exo2micro.core.parameter_table import PARAMETERS
 from napari_exo2micro.core.registries import Registry
 from napari_exo2micro.core.stages import STAGE_NAMES, STAGES

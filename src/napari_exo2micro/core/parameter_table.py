@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from napari_exo2micro.core.parameter import Parameter, parameter
+from napari_exo2micro.core.parameter_entry import Parameter, parameter
 
 __all__ = ["PARAMETERS"]
 

@@ -16,7 +16,7 @@ from napari_exo2micro.core.defaults import (
     non_default_params,
 )
 from napari_exo2micro.core.errors import OutputError, ParameterError
-from napari_exo2micro.core.parameter import ParameterValue
+from napari_exo2micro.core.parameter_entry import ParameterValue
 from napari_exo2micro.core.whole_files import replace_file
 
 __all__ = ["PRESET_FORMAT", "PRESET_VERSION", "load_preset", "save_preset"]

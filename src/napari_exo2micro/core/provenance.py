@@ -22,7 +22,7 @@ from napari_exo2micro.core.defaults import (
     non_default_params,
 )
 from napari_exo2micro.core.errors import CheckpointError, ParameterError
-from napari_exo2micro.core.parameter import ParameterValue
+from napari_exo2micro.core.parameter_entry import ParameterValue
 from napari_exo2micro.core.raster_writer import Card
 from napari_exo2micro.core.transforms import Transform
 

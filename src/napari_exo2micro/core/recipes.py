@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_exo2micro.core.defaults import check_parameters, non_default_params
-from napari_exo2micro.core.parameter import ParameterValue
+from napari_exo2micro.core.parameter_entry import ParameterValue
 
 __all__ = [
     "as_command_line",

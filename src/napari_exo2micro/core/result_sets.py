@@ -19,7 +19,7 @@ from napari_exo2micro.core.defaults import (
 )
 from napari_exo2micro.core.errors import CheckpointError, ParameterError
 from napari_exo2micro.core.monitor import Monitor
-from napari_exo2micro.core.parameter import ParameterValue
+from napari_exo2micro.core.parameter_entry import ParameterValue
 from napari_exo2micro.core.provenance import Provenance, digest
 from napari_exo2micro.core.raster_files import open_raster
 from napari_exo2micro.core.result_folders import FORMATS, checkpoint_files

@@ -13,7 +13,7 @@ from napari_exo2micro.core.defaults import (
     non_default_params,
 )
 from napari_exo2micro.core.monitor import Monitor
-from napari_exo2micro.core.parameter import ParameterValue
+from napari_exo2micro.core.parameter_entry import ParameterValue
 from napari_exo2micro.core.raw import Loader, check_name, get_loader
 from napari_exo2micro.core.raw_source import RawSource
 

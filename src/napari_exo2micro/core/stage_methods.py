@@ -20,7 +20,7 @@ from napari_exo2micro.core.checkpoint import Checkpoint
 from napari_exo2micro.core.differencing import Differencing
 from napari_exo2micro.core.errors import CheckpointError
 from napari_exo2micro.core.padding import canvas_shape, frame, padded_bands
-from napari_exo2micro.core.parameter import ParameterValue
+from napari_exo2micro.core.parameter_entry import ParameterValue
 from napari_exo2micro.core.parameter_table import PARAMETERS
 from napari_exo2micro.core.provenance import digest
 from napari_exo2micro.core.raw import open_image_pair

@@ -23,7 +23,7 @@ from napari_exo2micro.core.task_events import (
 )
 
 if TYPE_CHECKING:
-    from napari_exo2micro.core.parameter import ParameterValue
+    from napari_exo2micro.core.parameter_entry import ParameterValue
     from napari_exo2micro.core.pipeline import SampleDye
     from napari_exo2micro.core.raw import Loader
 

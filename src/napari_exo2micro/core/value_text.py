@@ -8,7 +8,7 @@ from typing import Any
 
 from napari_exo2micro.core.defaults import check_parameters, format_value
 from napari_exo2micro.core.errors import ParameterError
-from napari_exo2micro.core.parameter import Parameter, ParameterValue
+from napari_exo2micro.core.parameter_entry import Parameter, ParameterValue
 
 __all__ = ["parse_value", "parse_values", "suggest_values", "value_words"]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_exo2micro.core.defaults import PARAMETER_REGISTRY
-from napari_exo2micro.core.parameter import Parameter, ParameterValue
+from napari_exo2micro.core.parameter_entry import Parameter, ParameterValue
 
 if TYPE_CHECKING:
     from napari_exo2micro.plugin.session import Session

@@ -13,7 +13,7 @@ from napari_exo2micro.core.defaults import (
     default_params,
     non_default_params,
 )
-from napari_exo2micro.core.parameter import ParameterValue
+from napari_exo2micro.core.parameter_entry import ParameterValue
 
 __all__ = ["SessionParams"]
 

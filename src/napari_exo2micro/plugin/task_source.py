@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_exo2micro.core.folders import check_output
 from napari_exo2micro.core.monitor import Monitor
-from napari_exo2micro.core.parameter import ParameterValue
+from napari_exo2micro.core.parameter_entry import ParameterValue
 from napari_exo2micro.core.stage_states import stages_done
 from napari_exo2micro.core.stages import STAGES
 

@@ -26,7 +26,7 @@ from napari_exo2micro.core.defaults import (
     non_default_params,
 )
 from napari_exo2micro.core.errors import Exo2MicroError
-from napari_exo2micro.core.parameter import ParameterValue
+from napari_exo2micro.core.parameter_entry import ParameterValue
 from napari_exo2micro.core.stages import STAGES
 from napari_exo2micro.core.value_text import value_words
 from napari_exo2micro.plugin.message import MessageStrip

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from napari_exo2micro.core.errors import Exo2MicroError
 from napari_exo2micro.core.folders import check_output
 from napari_exo2micro.core.monitor import Monitor
-from napari_exo2micro.core.parameter import ParameterValue
+from napari_exo2micro.core.parameter_entry import ParameterValue
 
 if TYPE_CHECKING:
     from napari_exo2micro.core.batch_board import BatchBoard

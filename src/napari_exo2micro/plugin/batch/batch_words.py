@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from napari_exo2micro.core.defaults import PARAMETER_REGISTRY
-from napari_exo2micro.core.parameter import ParameterValue
+from napari_exo2micro.core.parameter_entry import ParameterValue
 from napari_exo2micro.core.value_text import value_words
 
 if TYPE_CHECKING:

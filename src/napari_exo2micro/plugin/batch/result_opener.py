@@ -5,7 +5,7 @@ from __future__ import annotations
 from qtpy.QtCore import QObject, Signal
 
 from napari_exo2micro.core.errors import Exo2MicroError
-from napari_exo2micro.core.parameter import ParameterValue
+from napari_exo2micro.core.parameter_entry import ParameterValue
 from napari_exo2micro.plugin.batch.batch_request import BatchRequest, Pair
 from napari_exo2micro.plugin.batch.batch_words import params_words
 from napari_exo2micro.plugin.layers import about

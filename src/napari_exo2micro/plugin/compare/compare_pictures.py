@@ -11,7 +11,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_exo2micro.core.defaults import PARAMETER_REGISTRY
 from napari_exo2micro.core.monitor import Monitor
-from napari_exo2micro.core.parameter import ParameterValue
+from napari_exo2micro.core.parameter_entry import ParameterValue
 from napari_exo2micro.core.scale_methods import scales_asked_for
 from napari_exo2micro.core.stages import LAST_BUILT_IN, STAGES
 from napari_exo2micro.core.value_text import value_words

@@ -15,7 +15,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_exo2micro.core.parameter import Parameter, ParameterValue
+from napari_exo2micro.core.parameter_entry import Parameter, ParameterValue
 from napari_exo2micro.core.value_text import value_words
 from napari_exo2micro.plugin.plain_text import literal
 

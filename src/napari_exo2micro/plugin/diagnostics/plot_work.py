@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from napari_exo2micro.core.diagnostic_figures import FigureEntry
-    from napari_exo2micro.core.parameter import ParameterValue
+    from napari_exo2micro.core.parameter_entry import ParameterValue
     from napari_exo2micro.plugin.task_source import TaskSource
 
 __all__ = ["Drawn", "draw_plot"]

@@ -10,7 +10,7 @@ from magicgui.backends._qtpy.widgets import QBaseValueWidget
 from magicgui.widgets.bases import ValueWidget
 from qtpy.QtWidgets import QWidget
 
-from napari_exo2micro.core.parameter import Parameter
+from napari_exo2micro.core.parameter_entry import Parameter
 from napari_exo2micro.plugin.forms.parameter_row import ParameterRow
 
 __all__ = ["parameter_widget"]

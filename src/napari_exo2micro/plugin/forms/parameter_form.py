@@ -19,7 +19,7 @@ from qtpy.QtWidgets import (
 from napari_exo2micro.core.checkpoint_names import name_ending
 from napari_exo2micro.core.defaults import PARAMETER_REGISTRY
 from napari_exo2micro.core.errors import ParameterError
-from napari_exo2micro.core.parameter import Parameter, ParameterValue
+from napari_exo2micro.core.parameter_entry import Parameter, ParameterValue
 from napari_exo2micro.core.stages import STAGES
 from napari_exo2micro.core.value_text import value_words
 from napari_exo2micro.plugin.forms.magic_row import parameter_widget

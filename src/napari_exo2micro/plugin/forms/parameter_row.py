@@ -10,7 +10,7 @@ from qtpy.QtCore import QEvent, QObject, QSignalBlocker, Qt, Signal
 from qtpy.QtWidgets import QGridLayout, QLabel, QToolButton, QWidget
 
 from napari_exo2micro.core.defaults import PARAMETER_REGISTRY
-from napari_exo2micro.core.parameter import Parameter, ParameterValue
+from napari_exo2micro.core.parameter_entry import Parameter, ParameterValue
 from napari_exo2micro.core.value_text import value_words
 from napari_exo2micro.plugin.forms.value_editors import (
     Editor,

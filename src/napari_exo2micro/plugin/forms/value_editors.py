@@ -8,7 +8,7 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QWheelEvent
 from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLineEdit, QWidget
 
-from napari_exo2micro.core.parameter import Parameter, ParameterValue
+from napari_exo2micro.core.parameter_entry import Parameter, ParameterValue
 from napari_exo2micro.plugin.forms.number_box import NumberBox
 
 __all__ = ["Editor", "OptionalEditor", "editor_for", "unit_words"]

@@ -10,7 +10,7 @@ from napari_exo2micro.core.defaults import PARAMETER_REGISTRY
 from napari_exo2micro.core.errors import CheckpointError
 from napari_exo2micro.core.lazy_images import LazyImage, pyramid
 from napari_exo2micro.core.monitor import Monitor
-from napari_exo2micro.core.parameter import ParameterValue
+from napari_exo2micro.core.parameter_entry import ParameterValue
 from napari_exo2micro.core.preview import (
     BoundaryPreview,
     InteriorPreview,

@@ -22,7 +22,7 @@ from qtpy.QtWidgets import (
 
 from napari_exo2micro.core.errors import CheckpointError
 from napari_exo2micro.core.monitor import Monitor
-from napari_exo2micro.core.parameter import ParameterValue
+from napari_exo2micro.core.parameter_entry import ParameterValue
 from napari_exo2micro.core.stage_states import StageState, stage_states
 from napari_exo2micro.core.stages import STAGES
 from napari_exo2micro.plugin.forms.parameter_row import with_titles

@@ -1,6 +1,6 @@
 """What this package adds: light to import, for the command line asks for it."""
 
-from napari_exo2micro.core.parameter import parameter
+from napari_exo2micro.core.parameter_entry import parameter
 from napari_exo2micro.core.scale_methods import ScaleMethod
 from napari_exo2micro.core.stages import Stage
 
