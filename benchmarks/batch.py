@@ -105,6 +105,8 @@ def overhead(seconds: float, folder: Path, kinds: list[str], workers: int) -> Ta
     os.environ["PYTHONPATH"] = os.pathsep.join(
         filter(None, [here, os.environ.get("PYTHONPATH")])
     )
+    raw = folder / "raw"
+    raw.mkdir()
     table = Table(
         "way", "seconds", "a task, s", "executor, s a task", "share", "result"
     )
@@ -116,7 +118,7 @@ def overhead(seconds: float, folder: Path, kinds: list[str], workers: int) -> Ta
             ["DAPI"],
             parallel=KINDS[kind],
             n_workers=workers,
-            raw_dir=folder,
+            raw_dir=raw,
             output_dir=folder / f"out-{kind}",
             params={"pad": 8},
             to_stage=1,

@@ -29,19 +29,19 @@ def _registries_as_before() -> Iterator[None]:
     """Take out what a page that failed half-way has left."""
     yield
     for registry in (SCALE_METHODS, PARAMETER_REGISTRY, DIAGNOSTICS, LOADERS):
-        for key in registry.of_script:
+        for key in registry.added:
             registry.remove(key)
-    for number in sorted(STAGES.of_script, reverse=True):
+    for number in sorted(STAGES.added, reverse=True):
         unregister_stage(number)
 
 
 @pytest.mark.parametrize("name", WITH_CODE)
 def test_the_code_of_a_page_runs(name: str, tmp_path: Path) -> None:
     page = PAGES / f"{name}.md"
-    before = LOADERS.of_script
+    before = LOADERS.added
     run_page(page, tmp_path)
     assert registered_here() == {}, "a page takes out what it has registered"
-    assert LOADERS.of_script == before
+    assert LOADERS.added == before
 
 
 def test_only_what_is_about_an_installed_package_is_not_run() -> None:

@@ -38,11 +38,11 @@ def ramp_loader(sample: str, dye: str, raw_dir: Path | str = "raw") -> Any:
 @pytest.fixture(autouse=True)
 def _own_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Without what tests of other files have registered, and looked up anew."""
-    for name in LOADERS.of_script:
+    for name in LOADERS.added:
         unregister_loader(name)
     LOADERS.look_again()
     yield
-    for name in LOADERS.of_script:
+    for name in LOADERS.added:
         unregister_loader(name)
     monkeypatch.undo()
     LOADERS.look_again()

@@ -119,7 +119,7 @@ def test_packages_come_in_the_order_of_their_names_and_before_a_script(
         "of zeta",
         "script's",
     ]
-    assert registry.of_script == ("script's",)
+    assert registry.added == ("script's",)
 
 
 def test_a_built_in_entry_is_had_without_looking_at_packages(installed, make) -> None:
@@ -180,7 +180,7 @@ def test_a_module_may_register_when_it_is_imported(installed, make) -> None:
     registry = make()
     installed.append(Point("p", "own", lambda: registry.add(entry)))
     assert list(registry) == ["box", "own"]
-    assert registry.of_script == ()
+    assert registry.added == ()
 
 
 def test_a_view_follows(installed, make) -> None:
@@ -285,6 +285,7 @@ def test_a_module_that_another_thread_imports_does_not_hang(
         begun, looks_up, registry = threading.Event(), threading.Event(), make()
 
     monkeypatch.setattr("builtins.the_test", Shared, raising=False)
+    monkeypatch.setattr(registries, "_PATIENCE", 0.2)
 
     def load() -> Filter:
         Shared.looks_up.set()
@@ -325,14 +326,14 @@ def test_what_needs_others_entries_is_tried_again(installed, bank, told) -> None
     assert not told
 
 
-def test_what_is_registered_by_an_import_is_no_scripts(installed, bank) -> None:
+def test_another_process_finds_what_an_import_has_registered(installed, bank) -> None:
     filters, banks = bank
     installed.append(
         Point("p", "n", lambda: banks.add(Filter("box")) and Filter("n")),
     )
     assert list(filters) == ["box", "n"]
     assert list(banks) == ["box"]
-    assert filters.of_script == banks.of_script == ()
+    assert filters.added == ()
     # A fresh process has it only when filters are looked up there.
     wanted = registered_here()
     assert wanted == {"bank": ("box",)}

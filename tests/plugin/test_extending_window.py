@@ -50,9 +50,9 @@ def followed(tmp_path: Path) -> Iterator[Callable[[str], SampleDye]]:
 
     yield follow
     for registry in (SCALE_METHODS, PARAMETER_REGISTRY, DIAGNOSTICS):
-        for key in registry.of_script:
+        for key in registry.added:
             registry.remove(key)
-    for number in sorted(STAGES.of_script, reverse=True):
+    for number in sorted(STAGES.added, reverse=True):
         unregister_stage(number)
 
 

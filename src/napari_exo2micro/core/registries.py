@@ -1,4 +1,4 @@
-"""What can be extended: built-in entries, those of a script, those of packages.
+"""What can be extended: built-in entries, those of packages, those of a script.
 
 One mechanism for diagnostics, loaders, parameters, scale methods and stages. Other
 packages offer theirs through entry points, which are looked up when a registry is
@@ -8,21 +8,15 @@ first used for more than a built-in entry: all those of its kind at once.
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from dataclasses import replace
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
 from napari_exo2micro.core.errors import ParameterError
-from napari_exo2micro.core.look_up_turns import (
-    Failure,
-    Turn,
-    begin_turn,
-    end_turn,
-    own_turn,
-)
 
 __all__ = ["Registry", "refuse_unknown_here", "registered_here"]
 
@@ -34,10 +28,12 @@ W = TypeVar("W")
 
 _REGISTRIES: dict[str, Registry[Any, Any]] = {}
 
-# Guards the entries of all registries: the check of one reads others. Nothing is looked
-# up by a thread that holds it.
+# Held by the thread that looks up or adds. A look-up imports strangers' modules, so two
+# threads may wait for each other: one for the lock, one for a module that the first is
+# importing. The first then goes on without what packages offer.
 _LOCK = threading.RLock()
-_here = threading.local()
+_PATIENCE = 30.0  # s to wait for the lock
+_going_on: list[str] = []  # kinds whose look-up has begun, of the thread with the lock
 
 
 class Registry(Mapping[K, V], Generic[K, V]):
@@ -45,8 +41,8 @@ class Registry(Mapping[K, V], Generic[K, V]):
 
     Entries of packages come in the order of the packages' and then the entry
     points' names, whatever order they were installed in. What cannot be imported or
-    is refused is tried again when others' entries have come, which it may need; then it
-    is logged in one line and left out.
+    is refused is tried once more when all others have come, which it may need; then it
+    is logged in one line and left out, unless its module is just being imported.
 
     Asking for any key that is no built-in one imports what packages offer of this kind.
 
@@ -78,9 +74,9 @@ class Registry(Mapping[K, V], Generic[K, V]):
         *,
         key: Callable[[V], K],
         built_in: Iterable[V] = (),
-        check: Callable[[V], None] | None = None,
-        offered: Callable[[str, Any], V] | None = None,
-        order: Callable[[V], Any] | None = None,
+        check: Callable[[V], None] = lambda _: None,
+        offered: Callable[[str, Any], V] = lambda _, entry: entry,
+        order: Callable[[V], Any] = lambda _: 0,
         after: Iterable[Registry[Any, Any]] = (),
     ) -> None:
         self.kind = kind
@@ -90,74 +86,56 @@ class Registry(Mapping[K, V], Generic[K, V]):
         self._offered = offered
         self._order = order
         self._after = tuple(after)
-        self._entries: dict[K, V] = {key(entry): entry for entry in built_in}
-        self._built_in = frozenset(self._entries)
-        self._of_script: set[K] = set()
-        self._of_packages: set[K] = set()
-        # Added by a package's module while it was imported, but not offered.
-        self._of_imports: set[K] = set()
+        # Replaced as a whole, so that they are read without the lock.
+        self._built_in: dict[K, V] = {key(entry): entry for entry in built_in}
+        self._of_packages: dict[K, V] = {}
+        self._added: dict[K, V] = {}
+        self._places: dict[K, tuple[str, str]] = {}
+        # What could not be taken at the first try; None before that. The entry is None
+        # when it could not even be imported.
+        self._failed: list[tuple[EntryPoint, V | None]] | None = None
         #: Name of an entry point -> why what it offers is left out.
         self.problems: dict[str, str] = {}
-        #: Whether the packages' entries are there.
-        self.is_looked_up = False
-        # Failed because its own import had not ended, and is tried again after that.
-        self._waiting: list[Failure] = []
         _REGISTRIES[kind] = self
 
     def __getitem__(self, key: K) -> V:
-        if key in self._entries:
-            return self._entries[key]
+        if key in self._built_in:
+            return self._built_in[key]
         return self._all()[key]
 
     def __iter__(self) -> Iterator[K]:
-        entries = self._all()
-        with _LOCK:
-            return iter(list(entries))
+        return iter(self._all())
 
     def __len__(self) -> int:
         return len(self._all())
 
     def __contains__(self, key: object) -> bool:
-        return key in self._entries or key in self._all()
+        return key in self._built_in or key in self._all()
 
     def __repr__(self) -> str:
         return f"<{self.kind}: {', '.join(map(str, self))}>"
 
+    @property
+    def added(self) -> tuple[K, ...]:
+        """Keys of what was added in this process, not offered by a package."""
+        return tuple(self._added)
+
     def entry_of(self, name: str, offered: Any) -> V:
         """Return the entry that an entry point's object stands for."""
-        entry: V = self._offered(name, offered) if self._offered else offered
-        return entry
-
-    def look_again(self) -> None:
-        """Forget what packages offer; it is looked up when it is needed next."""
-        with _LOCK:
-            for key in self._of_packages:
-                self._entries.pop(key, None)
-            self._of_packages.clear()
-            self._waiting.clear()
-            self.problems.clear()
-            self.is_looked_up = False
-
-    def view(self, value: Callable[[V], W]) -> Mapping[K, W]:
-        """Return a mapping of the same keys that follows this one."""
-        return _View(self, value)
+        return self._offered(name, offered)
 
     def is_built_in(self, key: K) -> bool:
         """Return whether an entry belongs to this package."""
         return key in self._built_in
 
-    @property
-    def of_script(self) -> tuple[K, ...]:
-        """Keys of what was added in this process, not by an installed package."""
-        with _LOCK:
-            return tuple(key for key in self._entries if key in self._of_script)
+    def view(self, value: Callable[[V], W]) -> Mapping[K, W]:
+        """Return a mapping of the same keys that follows this one."""
+        return _View(self, value)
 
-    @property
-    def unknown_elsewhere(self) -> tuple[K, ...]:
-        """Keys that looking up this registry alone does not give another process."""
-        with _LOCK:
-            added = self._of_script | self._of_imports
-            return tuple(key for key in self._entries if key in added)
+    def look_again(self) -> None:
+        """Forget what packages offer; it is looked up when it is needed next."""
+        self._of_packages, self._failed = {}, None
+        self.problems.clear()
 
     def add(self, entry: V) -> V:
         """Put an entry last.
@@ -169,134 +147,109 @@ class Registry(Mapping[K, V], Generic[K, V]):
         """
         for registry in (*self._after, self):
             registry._all()
-        in_look_up = own_turn() is not None
-        return self._put(entry, self._of_imports if in_look_up else self._of_script)
+        with _patiently():
+            key = self._key(entry)
+            if self._all().get(key) is not entry:
+                self._check(entry)
+                self._added = {**self._added, key: entry}
+        return entry
 
     def add_built_in(self, entry: V) -> V:
         """Put in an entry of this package, made after the registry was."""
-        with _LOCK:
-            self._entries[self._key(entry)] = entry
-            self._built_in |= {self._key(entry)}
-            return entry
+        self._built_in = {**self._built_in, self._key(entry): entry}
+        return entry
 
     def remove(self, key: K) -> V:
-        """Take an entry out and return it."""
-        self._all()
-        with _LOCK:
-            for keys in (self._of_script, self._of_packages, self._of_imports):
-                keys.discard(key)
-            return self._entries.pop(key)
-
-    def _put(self, entry: V, keys: set[K]) -> V:
-        with _LOCK:
-            key = self._key(entry)
-            if self._entries.get(key) is entry:
-                if key in self._of_script or key in self._of_imports:
-                    self._of_script.discard(key)
-                    self._of_imports.discard(key)
-                    keys.add(key)
-                return entry
-            if self._check is not None:
-                before = getattr(_here, "is_checking", False)
-                _here.is_checking = True
-                try:
-                    self._check(entry)
-                finally:
-                    _here.is_checking = before
-            self._entries[key] = entry
-            keys.add(key)
+        """Take an entry out that is not built in, and return it."""
+        with _patiently():
+            entry = self._all()[key]
+            self._of_packages = _without(self._of_packages, key)
+            self._added = _without(self._added, key)
             return entry
 
     def _all(self) -> dict[K, V]:
-        if self._is_complete() or getattr(_here, "is_checking", False):
-            return self._entries
-        turn = own_turn()
-        if turn is not None:  # a module that is being looked up asks
-            self._look_up(turn)
-            return self._entries
-        turn = begin_turn()
-        if turn is not None:
-            try:
-                self._look_up(turn)
-                turn.try_again()
-                turn.conclude()
-            except BaseException:  # a person pressed Ctrl+C: it is looked up next time
-                for registry in turn.begun:
-                    registry.look_again()
-                raise
-            finally:
-                end_turn()
-        return self._entries
+        if not self._is_complete:
+            with _patiently() as is_ours:
+                if is_ours:
+                    self._look_up()
+                    self._look_up()  # what failed, when others' entries have come
+        return {**self._built_in, **self._of_packages, **self._added}
 
+    @property
     def _is_complete(self) -> bool:
-        return self.is_looked_up and all(
-            failure.may_come_later() for failure in self._waiting
-        )
+        return self._failed is not None and not self._failed
 
-    def _look_up(self, turn: Turn) -> None:
-        if self._is_complete() or any(self is begun for begun in turn.begun):
-            return
-        turn.begun.append(self)
-        if self.is_looked_up:
-            self.is_looked_up = False
-            turn.failed += [replace(one, taken=-1) for one in self._waiting]
-            self._waiting = []
-            return
+    def _look_up(self) -> None:
+        is_again = self._failed is not None
+        if self._is_complete or self.kind in _going_on or (is_again and _going_on):
+            return  # what is missing comes when the look-ups that go on have ended
         for registry in self._after:
-            registry._look_up(turn)
-        turn.depth += 1
+            registry._look_up()
+        _going_on.append(self.kind)
+        try:
+            failed = self._take(self._failed or self._offers())
+        except BaseException:  # a person pressed Ctrl+C: it is looked up next time
+            self.look_again()
+            raise
+        finally:
+            _going_on.pop()
+        self._failed = [(point, entry) for point, entry, _ in failed]
+        if is_again:
+            self._failed = [one for one in self._failed if _is_being_imported(one[0])]
+            for point, _, error in failed:
+                if not _is_being_imported(point):
+                    self._leave_out(point, error)
+
+    def _offers(self) -> list[tuple[EntryPoint, V | None]]:
+        points = sorted(entry_points(group=self.group), key=_place)
+        return [(point, None) for point in points]
+
+    def _take(
+        self, offers: Iterable[tuple[EntryPoint, V | None]]
+    ) -> list[tuple[EntryPoint, V | None, BaseException]]:
+        """Take what packages offer; return what could not be taken, and why."""
+        failed: list[tuple[EntryPoint, V | None, BaseException]] = []
         found: list[tuple[EntryPoint, V]] = []
-        for point in sorted(entry_points(group=self.group), key=_place):
-            found += [(point, one) for one in self._load(point, turn)]
-        if self._order is not None:
-            order = self._order
-            found.sort(key=lambda pair: order(pair[1]))
-        for point, entry in found:
-            self._take(point, entry, turn)
-        turn.depth -= 1
+        for point, entry in offers:
+            try:
+                entries = self._load(point) if entry is None else [entry]
+                found += [(point, one) for one in entries]
+            except (Exception, SystemExit) as error:  # noqa: BLE001
+                # Whatever a stranger's module does, work goes on without it.
+                failed.append((point, None, error))
+        for point, one in sorted(found, key=lambda pair: self._order(pair[1])):
+            try:
+                self._put(one, _place(point))
+            except Exception as error:  # noqa: BLE001 - a stranger's entry
+                failed.append((point, one, error))
+        return failed
 
-    def take_again(self, failure: Failure, turn: Turn) -> None:
-        """Take what failed before."""
-        turn.depth = 1
-        entries = [failure.entry]
-        if failure.entry is None:
-            entries = self._load(failure.point, turn)
-        for entry in entries:
-            self._take(failure.point, entry, turn)
-
-    def give_up(self, failure: Failure) -> None:
-        """Leave out what failed, or keep it until its import has ended."""
-        if failure.may_come_later():
-            self._waiting.append(failure)
-        else:
-            self._leave_out(failure.point, failure.error)
-
-    def _take(self, point: EntryPoint, entry: V, turn: Turn) -> None:
-        try:
-            self._put(entry, self._of_packages)
-        except Exception as error:  # noqa: BLE001 - a stranger's entry
-            turn.failed.append(Failure(self, point, entry, error, turn.taken))
-        else:
-            turn.taken += 1
-
-    def _load(self, point: EntryPoint, turn: Turn) -> list[V]:
-        """Return what an entry point offers; nothing when it cannot be had."""
-        try:
-            loaded = point.load()
-            several = isinstance(loaded, (list, tuple))
-            made = []
-            for one in loaded if several else [loaded]:
-                entry = self.entry_of(point.name, one)
-                self._key(entry)  # raises for what is no entry
-                if self._order is not None:
-                    self._order(entry)
-                made.append(entry)
-        except (Exception, SystemExit) as error:  # noqa: BLE001
-            # Whatever a stranger's module does, work goes on without it.
-            taken = turn.taken if turn.depth == 1 else -1
-            turn.failed.append(Failure(self, point, None, error, taken))
-            return []
+    def _load(self, point: EntryPoint) -> list[V]:
+        loaded = point.load()
+        several = isinstance(loaded, (list, tuple))
+        made = [
+            self.entry_of(point.name, one) for one in (loaded if several else [loaded])
+        ]
+        for entry in made:  # raises for what is no entry
+            self._key(entry), self._order(entry)
         return made
+
+    def _put(self, entry: V, place: tuple[str, str]) -> None:
+        key = self._key(entry)
+        if self._of_packages.get(key) is entry:
+            return
+        if self._added.get(key) is entry:  # its module did so when it was imported
+            self._added = _without(self._added, key)
+        else:
+            self._check(entry)
+        self._places[key] = place
+        entries = {**self._of_packages, key: entry}
+        self._of_packages = dict(
+            sorted(
+                entries.items(),
+                key=lambda item: (self._order(item[1]), self._places[item[0]]),
+            )
+        )
 
     def _leave_out(self, point: EntryPoint, error: BaseException) -> None:
         what = str(error)
@@ -331,6 +284,29 @@ class _View(Mapping[K, W], Generic[K, V, W]):
         return len(self._registry)
 
 
+@contextmanager
+def _patiently() -> Iterator[bool]:
+    """Hold the lock; give whether it could be had."""
+    is_ours = _LOCK.acquire(timeout=_PATIENCE)
+    try:
+        yield is_ours
+    finally:
+        if is_ours:
+            _LOCK.release()
+
+
+def _is_being_imported(point: EntryPoint) -> bool:
+    """Return whether the import of its module or of its package has not ended yet."""
+    parts = point.value.partition(":")[0].strip().split(".")
+    names = [".".join(parts[: n + 1]) for n in range(len(parts))]
+    specs = [getattr(sys.modules.get(name), "__spec__", None) for name in names]
+    return any(getattr(spec, "_initializing", False) for spec in specs)
+
+
+def _without(entries: dict[K, V], key: K) -> dict[K, V]:
+    return {one: entry for one, entry in entries.items() if one != key}
+
+
 def _package(point: EntryPoint) -> str:
     return point.dist.name if point.dist is not None else ""
 
@@ -349,7 +325,7 @@ def registered_here() -> dict[str, tuple[Any, ...]]:
         Kind of entry -> keys; only kinds that have some. Loaders travel with their
         tasks and are not among them.
     """
-    known = {kind: one.unknown_elsewhere for kind, one in _REGISTRIES.items()}
+    known = {kind: one.added for kind, one in _REGISTRIES.items()}
     return {kind: keys for kind, keys in known.items() if keys and kind != "loader"}
 
 

@@ -149,7 +149,7 @@ def register_scale_method(
         reference=reference,
         finds_offset=finds_offset,
     )
-    if replace and name in SCALE_METHODS.of_script:
+    if replace and name in SCALE_METHODS.added:
         SCALE_METHODS.remove(name)
     return SCALE_METHODS.add(method)
 
