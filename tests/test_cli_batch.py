@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -194,6 +195,51 @@ def test_ctrl_c_ends_it_and_keeps_what_is_finished(raw: Path, tmp_path: Path) ->
     assert counts["complete"] + counts["stopped"] == 44
     assert not list((tmp_path / "out").rglob("*.part"))
     assert "Traceback" not in err
+
+
+_SLOW_TO_LOAD = """
+import pathlib, sys, time
+if any("multiprocessing.spawn" in w or "forkserver" in w for w in sys.orig_argv):
+    pathlib.Path({file!r}).touch()
+    time.sleep(3)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs SIGINT for a group of processes")
+@pytest.mark.parametrize("executor", ["pool", "subprocess"])
+def test_ctrl_c_while_workers_load_their_libraries_is_no_mess(
+    raw: Path, tmp_path: Path, executor: str
+) -> None:
+    """A terminal's Ctrl-C goes to all processes, also to those that just begin."""
+    loading = tmp_path / "loading"
+    (tmp_path / "site").mkdir()
+    text = _SLOW_TO_LOAD.format(file=str(loading))
+    (tmp_path / "site" / "sitecustomize.py").write_text(text)
+    command = [sys.executable, "-m", "napari_exo2micro", "batch", raw, tmp_path / "out"]
+    process = subprocess.Popen(
+        [*map(str, command), *QUICK, "--workers", "1", "--executor", executor],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "site")},
+        start_new_session=True,
+    )
+    while not loading.exists():
+        assert process.poll() is None, process.stderr
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 130, err
+    assert "4 tasks: 4 stopped" in out
+    assert "Traceback" not in err
+    assert "KeyboardInterrupt" not in err
+
+
+def test_the_live_table_says_what_it_does_before_there_is_a_task() -> None:
+    out = Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None)
+    with out.capture() as seen:
+        out.print(TaskBoard())
+    assert seen.get().splitlines()[-1] == "looking at memory and disk; 0:00"
 
 
 def test_the_live_table_fits_its_window_and_shows_what_matters() -> None:

@@ -75,7 +75,8 @@ class TaskBoard(BatchBoard):
     def _counts(self, n_hidden: int) -> Text:
         from rich.text import Text
 
-        words = f"{self.counts_in_words()}; {clock_words(self.elapsed)}"
+        counts = self.counts_in_words() or "looking at memory and disk"
+        words = f"{counts}; {clock_words(self.elapsed)}"
         if n_hidden:
             words += f"; {n_hidden} more rows do not fit"
         if self.is_stopping:

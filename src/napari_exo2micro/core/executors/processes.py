@@ -24,6 +24,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from napari_exo2micro.core.errors import ParameterError
+from napari_exo2micro.core.executors.interrupts import deaf_to_ctrl_c
 from napari_exo2micro.core.executors.worker import STOP, work
 from napari_exo2micro.core.free_resources import out_of_time
 from napari_exo2micro.core.tasks import (
@@ -95,7 +96,7 @@ class _Worker:
         self.process: BaseProcess = context.Process(  # type: ignore[attr-defined]
             target=work, args=(theirs, threads), name="exo2micro worker", daemon=True
         )
-        with nullcontext() if with_main else _without_main():
+        with deaf_to_ctrl_c(), nullcontext() if with_main else _without_main():
             self.process.start()
         theirs.close()  # so that this end notices when the process is gone
         self.task: Task | None = None
