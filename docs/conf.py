@@ -19,10 +19,10 @@ extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
-    "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
     "sphinx_design",
     "diagnostic_examples",
+    "formulas",
     "module_list",
     "parameter_role",
     "parameter_table",
@@ -43,6 +43,7 @@ napoleon_use_param = False
 # `Name` in a docstring links to what it names.
 default_role = "py:obj"
 
+html_math_renderer = "mathml"
 html_theme = "pydata_sphinx_theme"
 html_title = "napari-exo2micro"
 html_static_path = ["_static"]
