@@ -93,9 +93,17 @@ class DaskExecutor:
         elif self.is_here:
             import dask
 
+            environment = dask.config.get("distributed.nanny.pre-spawn-environ")
             settings = {
                 # Once more, alone, is what `_Run` sees to.
                 "distributed.scheduler.allowed-failures": 0,
+                # dask has memory given back at once; asking for it again takes a task
+                # half as long again.
+                "distributed.nanny.pre-spawn-environ": {
+                    name: value
+                    for name, value in environment.items()
+                    if name != "MALLOC_TRIM_THRESHOLD_"
+                },
             }
             with dask.config.set(settings):
                 self._cluster = distributed.LocalCluster(
@@ -324,9 +332,11 @@ def _first(answer: queue.SimpleQueue[Any], monitor: Monitor) -> Any:
 
 def _run_on_worker(task: Task, topic: str) -> dict[str, Any]:
     """Run a task where dask has put it."""
+    import cv2
     from distributed import Event, get_worker
 
     worker = get_worker()
+    cv2.setNumThreads(max(1, worker.state.nthreads))
     stop = Event(f"{topic}-stop")
     last = time.monotonic()
     stopping = False
