@@ -15,7 +15,6 @@ from qtpy.QtWidgets import (
     QFormLayout,
     QFrame,
     QHBoxLayout,
-    QPushButton,
     QRadioButton,
     QScrollArea,
     QSpinBox,
@@ -35,6 +34,7 @@ from napari_exo2micro.plugin.apply.moved_layers import (
     side_of,
 )
 from napari_exo2micro.plugin.connections import Connections
+from napari_exo2micro.plugin.controls import button
 from napari_exo2micro.plugin.dock import Dock
 from napari_exo2micro.plugin.inspection.layer_pair import LayerChooser
 from napari_exo2micro.plugin.job import Job
@@ -84,9 +84,12 @@ class ApplyDock(Dock):
     def _make_fields(self) -> None:
         self.alignment = AlignmentChooser(self.session, self)
         self.alignment.chosen.connect(self._show)
-        self.load_button = QPushButton("Open…", self)
-        self.load_button.setObjectName("load_alignment")
-        self.load_button.setToolTip("Read an alignment that was saved as a JSON file")
+        self.load_button = button(
+            self,
+            "load_alignment",
+            "Open…",
+            "Read an alignment that was saved as a JSON file",
+        )
         self.load_button.clicked.connect(self._on_load)
         self.pad = QSpinBox(self)
         self.pad.setObjectName("pad")
@@ -119,19 +122,20 @@ class ApplyDock(Dock):
             "their values and points are moved exactly"
         )
         self.words = WordsLabel("what_happens", self)
-        self.apply_button = QPushButton("Apply", self)
-        self.apply_button.setObjectName("apply")
-        self.apply_button.setToolTip("Add the moved layer; the layer itself stays")
+        self.apply_button = button(
+            self, "apply", "Apply", "Add the moved layer; the layer itself stays"
+        )
         self.apply_button.clicked.connect(self.apply)
-        self.stop_button = QPushButton("Stop", self)
-        self.stop_button.setObjectName("stop")
-        self.stop_button.setToolTip("Stop moving the layer; nothing is added")
+        self.stop_button = button(
+            self, "stop", "Stop", "Stop moving the layer; nothing is added"
+        )
         self.stop_button.setEnabled(False)
         self.stop_button.clicked.connect(self._on_stop)
-        self.save_button = QPushButton("Save alignment…", self)
-        self.save_button.setObjectName("save_alignment")
-        self.save_button.setToolTip(
-            "Write the chosen alignment to a JSON file, for scripts and other viewers"
+        self.save_button = button(
+            self,
+            "save_alignment",
+            "Save alignment…",
+            "Write the chosen alignment to a JSON file, for scripts and other viewers",
         )
         self.save_button.clicked.connect(self._on_save)
 

@@ -9,13 +9,14 @@ from typing import Any
 from napari.components import ViewerModel
 from qtpy.QtCore import QTimer
 from qtpy.QtGui import QHideEvent, QShowEvent
-from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QVBoxLayout
+from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QVBoxLayout
 
 from napari_exo2micro.core.errors import Exo2MicroError
 from napari_exo2micro.core.monitor import Monitor
 from napari_exo2micro.plugin.compare.compare_form import CompareForm, words_label
 from napari_exo2micro.plugin.compare.compare_results import CompareResults, enable
 from napari_exo2micro.plugin.compare_request import Compared
+from napari_exo2micro.plugin.controls import button
 from napari_exo2micro.plugin.dock import Dock
 from napari_exo2micro.plugin.job import Job
 from napari_exo2micro.plugin.message import MessageStrip
@@ -46,12 +47,12 @@ class CompareDock(Dock):
         self._message = MessageStrip(self)
         self._form = CompareForm(self._session, self)
         self._results = CompareResults(self._session, self._message, self)
-        self._run = QPushButton("Run comparison", self)
-        self._run.setObjectName("run_comparison")
-        self._abort = QPushButton("Abort", self)
-        self._abort.setObjectName("abort")
-        self._abort.setToolTip(
-            "Stop; the rows that are there already stay. Closing this dock stops, too."
+        self._run = button(self, "run_comparison", "Run comparison")
+        self._abort = button(
+            self,
+            "abort",
+            "Abort",
+            "Stop; the rows that are there already stay. Closing this dock stops, too.",
         )
         self._bar = QProgressBar(self)
         self._bar.setObjectName("progress")

@@ -26,6 +26,7 @@ from napari_exo2micro.plugin.compare.compare_pictures import (
 )
 from napari_exo2micro.plugin.compare.compare_table import CompareTable
 from napari_exo2micro.plugin.compare_request import Compared
+from napari_exo2micro.plugin.controls import button
 from napari_exo2micro.plugin.job import Job
 from napari_exo2micro.plugin.layers import LayerSpec
 from napari_exo2micro.plugin.message import MessageStrip
@@ -75,10 +76,11 @@ class CompareResults(QWidget):
         self._what.setToolTip("What is shown of each value.")
         self._what.addItem("Differences", DIFFERENCE)
         self._what.addItem("Aligned pre on post", OVERLAY)
-        self._show = _button("show_side_by_side", "Show side by side")
-        self._show.setCheckable(True)
-        self._use = _button("use_value", "Use this value")
-        self._save = _button("save_table", "Save table …")
+        self._show = button(
+            self, "show_side_by_side", "Show side by side", checkable=True
+        )
+        self._use = button(self, "use_value", "Use this value")
+        self._save = button(self, "save_table", "Save table …")
         self._arrange()
         session.source_changed.connect(self._on_source)
         session.params_changed.connect(self._update)
@@ -333,9 +335,3 @@ def enable(button: QPushButton, problem: str, tip: str) -> None:
     """Enable a button when there is no problem, and say in its tooltip which."""
     button.setEnabled(not problem)
     button.setToolTip(literal(problem) or tip)
-
-
-def _button(name: str, text: str) -> QPushButton:
-    button = QPushButton(text)
-    button.setObjectName(name)
-    return button

@@ -11,7 +11,6 @@ from magicgui.widgets import Container
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QHBoxLayout,
-    QPushButton,
     QVBoxLayout,
     QWidget,
 )
@@ -22,6 +21,7 @@ from napari_exo2micro.core.errors import ParameterError
 from napari_exo2micro.core.parameter_entry import Parameter, ParameterValue
 from napari_exo2micro.core.stages import STAGES
 from napari_exo2micro.core.value_text import value_words
+from napari_exo2micro.plugin.controls import button
 from napari_exo2micro.plugin.forms.magic_row import parameter_widget
 from napari_exo2micro.plugin.forms.parameter_group import GroupHeading
 from napari_exo2micro.plugin.forms.parameter_row import ParameterRow, with_titles
@@ -82,8 +82,7 @@ class ParameterForm(QWidget):
         self._settled: dict[str, ParameterValue] = {}
         self._headings = self._add_headings(grouped)
         self._suffix = WordsLabel("suffix", self)
-        self._reset_all = QPushButton("Reset this stage", self)
-        self._reset_all.setObjectName("reset_stage")
+        self._reset_all = button(self, "reset_stage", "Reset this stage")
         self._reset_all.clicked.connect(lambda _: self.reset())
         column = QWidget(self)
         column.setMaximumWidth(_WIDEST)

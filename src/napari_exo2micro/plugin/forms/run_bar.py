@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
 from napari_exo2micro.core.batch_summary import BatchSummary
 from napari_exo2micro.core.errors import Exo2MicroError
 from napari_exo2micro.core.stages import STAGES
+from napari_exo2micro.plugin.controls import button
 from napari_exo2micro.plugin.job import Job
 from napari_exo2micro.plugin.outcome_words import pairs_sentence
 from napari_exo2micro.plugin.plain_text import literal, notify_error
@@ -88,8 +89,7 @@ class RunBar(QWidget):
         self._force.setToolTip(
             "Run also where a valid result exists already, and replace it."
         )
-        self._abort = QPushButton("Abort", self)
-        self._abort.setObjectName("abort")
+        self._abort = button(self, "abort", "Abort")
         self._abort.clicked.connect(self.abort)
         self._bar = QProgressBar(self)
         self._bar.setObjectName("progress")
@@ -188,21 +188,20 @@ class RunBar(QWidget):
     # How it looks ----------------------------------------------------------------
 
     def _run_button(self, name: str) -> QPushButton:
-        button = QPushButton(BUTTONS[name], self)
-        button.setObjectName(name)
+        made = button(self, name, BUTTONS[name])
         action: dict[str, Callable[[], None]] = {
             "run_stage": self.run_stage,
             "run_to_here": self.run_to_here,
             "run_all": self.run_all,
         }
         # `clicked` brings whether it is checked; the methods take nothing.
-        button.clicked.connect(lambda: action[name]())
-        return button
+        made.clicked.connect(lambda: action[name]())
+        return made
 
     def _arrange(self) -> None:
         buttons = QHBoxLayout()
-        for button in self._buttons.values():
-            buttons.addWidget(button, 1)
+        for one in self._buttons.values():
+            buttons.addWidget(one, 1)
         switches = QHBoxLayout()
         switches.addWidget(self._force)
         switches.addStretch(1)
@@ -217,11 +216,11 @@ class RunBar(QWidget):
     def _update(self) -> None:
         """Enable what can be done now, and say why where it cannot."""
         why = self._why_not()
-        for name, button in self._buttons.items():
+        for name, one in self._buttons.items():
             without_stage = name != "run_all" and self._stage is None
             reason = why or (_NO_STAGE if without_stage else "")
-            button.setEnabled(not reason)
-            button.setToolTip(literal(reason) or _purpose(name, self._stage))
+            one.setEnabled(not reason)
+            one.setToolTip(literal(reason) or _purpose(name, self._stage))
         stopping = self._job is not None and self._job.is_cancelled
         self._abort.setEnabled(self._job is not None and not stopping)
         if stopping:

@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_exo2micro.plugin.controls import button
 from napari_exo2micro.plugin.inspection.blink import (
     DEFAULT_RATE,
     FASTEST,
@@ -51,6 +52,14 @@ class BlinkBox(ComparisonBox):
         As for any widget.
     """
 
+    HEADING = "Blink"
+    NAME = "blink_box"
+    WORDS = ("Start blinking", "Stop blinking")
+    TIP = (
+        "Show the first and the second layer in turn, at the same place: what is "
+        f"not aligned jumps.\nKey: {BLINK_KEY}, in the viewer"
+    )
+
     def __init__(
         self,
         pair: LayerPair,
@@ -58,23 +67,14 @@ class BlinkBox(ComparisonBox):
         message: MessageStrip,
         parent: QWidget | None = None,
     ) -> None:
-        super().__init__(
-            "Blink",
-            "blink_box",
-            ("Start blinking", "Stop blinking"),
-            "Show the first and the second layer in turn, at the same place: what is "
-            f"not aligned jumps.\nKey: {BLINK_KEY}, in the viewer",
-            pair,
-            viewer,
-            message,
-            parent,
-        )
+        super().__init__(pair, viewer, message, parent)
         self.blink = Blink(viewer, self)
         self._our_keys: dict[str, Callable[..., Any]] = {}
         self._their_keys: dict[str, Any] = {}
-        self._next = self._button(
-            "Next",
+        self._next = button(
+            self,
             "blink_next",
+            "Next",
             f"Show the other layer and stay there.\nKey: {NEXT_KEY}, in the viewer",
         )
         self._shown = QLabel(self)
@@ -179,22 +179,13 @@ class BlinkBox(ComparisonBox):
         self._set_grey(self._grey.isChecked(), (first, second))
         self.blink.start(first, second, run=run)
 
-    def _follow(self) -> None:
-        """Another pair was chosen, or a layer is gone."""
-        if not self.blink.is_active:
-            return
-        problem = self._pair.problem()
-        if problem:
-            self.stop()
-            self._message.warning(f"Blinking has ended. {problem}")
-            return
-        first, second = self._pair.layers
-        assert first is not None
-        assert second is not None
-        runs = self.blink.is_running  # one that was stepped by hand stands still
+    def _go_on(self) -> None:
         self._colours.restore()
-        self._set_grey(self._grey.isChecked(), (first, second))
-        self.blink.start(first, second, run=runs)
+        # One that was stepped by hand stands still.
+        self._begin(run=self.blink.is_running)
+
+    def _why_ended(self, problem: str) -> str:
+        return f"Blinking has ended. {problem}"
 
     def _set_rate(self, value: float) -> None:
         self.blink.rate = value

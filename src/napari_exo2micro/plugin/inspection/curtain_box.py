@@ -22,6 +22,7 @@ from qtpy.QtWidgets import (
 
 from napari_exo2micro.core.compositing import Split
 from napari_exo2micro.core.residuals import round_figure
+from napari_exo2micro.plugin.controls import button
 from napari_exo2micro.plugin.inspection.curtain import COLOURS, Curtain
 from napari_exo2micro.plugin.inspection.inspection_box import ComparisonBox
 from napari_exo2micro.plugin.inspection.layer_pair import LayerPair
@@ -60,6 +61,14 @@ class CurtainBox(ComparisonBox):
         As for any widget.
     """
 
+    HEADING = "Curtain and checkerboard"
+    NAME = "curtain_box"
+    WORDS = ("Show curtain", "Hide curtain")
+    TIP = (
+        "Draw both layers in one picture: lines that run on across the edge are "
+        "aligned, lines that break are not"
+    )
+
     def __init__(
         self,
         pair: LayerPair,
@@ -67,17 +76,7 @@ class CurtainBox(ComparisonBox):
         message: MessageStrip,
         parent: QWidget | None = None,
     ) -> None:
-        super().__init__(
-            "Curtain and checkerboard",
-            "curtain_box",
-            ("Show curtain", "Hide curtain"),
-            "Draw both layers in one picture: lines that run on across the edge are "
-            "aligned, lines that break are not",
-            pair,
-            viewer,
-            message,
-            parent,
-        )
+        super().__init__(pair, viewer, message, parent)
         self.curtain = Curtain(viewer, self)
         self._is_placed = False
         self._kind = QComboBox(self)
@@ -154,8 +153,11 @@ class CurtainBox(ComparisonBox):
         self._square.setSuffix(" px")
         self._square.setKeyboardTracking(False)
         self._square.setToolTip("Side of a square, px of post-stain")
-        fit = self._button(
-            "Fit", "curtain_fit", "Choose squares of about a sixth of what is on screen"
+        fit = button(
+            self,
+            "curtain_fit",
+            "Fit",
+            "Choose squares of about a sixth of what is on screen",
         )
         row = QHBoxLayout(part)
         row.setContentsMargins(0, 0, 0, 0)
@@ -219,16 +221,8 @@ class CurtainBox(ComparisonBox):
         low, high = (top, bottom) if self.kind == "rows" else (left, right)
         return low < self._place.value() < high
 
-    def _follow(self) -> None:
-        """Another pair was chosen, or a layer is gone."""
-        if not self.is_active:
-            return
-        problem = self._problem()
-        if problem:
-            self.stop()
-            self._message.warning(f"The curtain was taken away. {problem}")
-        else:
-            self._begin()
+    def _why_ended(self, problem: str) -> str:
+        return f"The curtain was taken away. {problem}"
 
     def _on_removed(self, _event: object = None) -> None:
         self._show_state()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from napari.components import ViewerModel
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QGroupBox, QPushButton, QWidget
+from qtpy.QtWidgets import QGroupBox, QWidget
 
 from napari_exo2micro.plugin.connections import Connections
+from napari_exo2micro.plugin.controls import button
 from napari_exo2micro.plugin.inspection.layer_pair import LayerPair
 from napari_exo2micro.plugin.message import MessageStrip
 
@@ -49,27 +52,12 @@ class InspectionBox(QGroupBox):
         self.stop()
         self._connections.close()
 
-    def _button(
-        self, text: str, name: str, tip: str, *, checkable: bool = False
-    ) -> QPushButton:
-        button = QPushButton(text, self)
-        button.setObjectName(name)
-        button.setToolTip(tip)
-        button.setCheckable(checkable)
-        return button
-
 
 class ComparisonBox(InspectionBox):
     """A box whose button shows layers of the viewer in another way, and stops it.
 
     Parameters
     ----------
-    title, name : str
-        In words, and for `findChild`.
-    words : tuple of str
-        What the button says to start, and to stop.
-    tip : str
-        Of the button; its name is `name` with "start" for "box".
     pair : LayerPair
         The two layers.
     viewer, message, parent
@@ -77,27 +65,36 @@ class ComparisonBox(InspectionBox):
 
     Attributes
     ----------
+    HEADING : str
+        The title.
+    NAME : str
+        For `findChild`; the button's ends in "start" instead of "box".
+    WORDS : tuple of str
+        What the button says to start, and to stop.
+    TIP : str
+        Of the button.
     began : Signal()
         It is going to change what is visible; other comparisons end before.
     """
+
+    HEADING: ClassVar[str]
+    NAME: ClassVar[str]
+    WORDS: ClassVar[tuple[str, str]]
+    TIP: ClassVar[str]
 
     began = Signal()
 
     def __init__(
         self,
-        title: str,
-        name: str,
-        words: tuple[str, str],
-        tip: str,
         pair: LayerPair,
         viewer: ViewerModel,
         message: MessageStrip,
         parent: QWidget | None = None,
     ) -> None:
-        super().__init__(title, name, viewer, message, parent)
-        self._pair, self._words = pair, words
-        start = name.removesuffix("box") + "start"
-        self._start = self._button(words[0], start, tip, checkable=True)
+        super().__init__(self.HEADING, self.NAME, viewer, message, parent)
+        self._pair = pair
+        name = self.NAME.removesuffix("box") + "start"
+        self._start = button(self, name, self.WORDS[0], self.TIP, checkable=True)
         self._start.clicked.connect(self.toggle)
 
     @property
@@ -119,6 +116,25 @@ class ComparisonBox(InspectionBox):
     def _begin(self) -> None:
         raise NotImplementedError
 
+    def _follow(self) -> None:
+        """Another pair was chosen, or a layer is gone."""
+        if not self.is_active:
+            return
+        problem = self._problem()
+        if problem:
+            self.stop()
+            self._message.warning(self._why_ended(problem))
+        else:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Show the layers that are chosen now instead of the ones before."""
+        self._begin()
+
+    def _why_ended(self, problem: str) -> str:
+        """Return in words that a problem with the layers has ended it."""
+        raise NotImplementedError
+
     def _may_begin(self) -> bool:
         """Tell a problem; without one let the other comparisons end."""
         problem = self._problem()
@@ -132,4 +148,4 @@ class ComparisonBox(InspectionBox):
 
     def _show_state(self) -> None:
         self._start.setChecked(self.is_active)
-        self._start.setText(self._words[self.is_active])
+        self._start.setText(self.WORDS[self.is_active])

@@ -15,6 +15,7 @@ from qtpy.QtWidgets import (
 
 from napari_exo2micro.core.errors import RegistrationError
 from napari_exo2micro.core.residuals import Residuals, amplification
+from napari_exo2micro.plugin.controls import button
 from napari_exo2micro.plugin.inspection.arrow_key import ArrowKey
 from napari_exo2micro.plugin.inspection.inspection_box import InspectionBox
 from napari_exo2micro.plugin.inspection.residual_arrows import (
@@ -88,8 +89,8 @@ class ResidualsBox(InspectionBox):
         self.arrows = ResidualArrows(self._viewer, self)
         self._source: Image | None = None
         self._residuals: Residuals | None = None
-        self._start = self._button(
-            "Show arrows", "residuals_start", _HELP, checkable=True
+        self._start = button(
+            self, "residuals_start", "Show arrows", _HELP, checkable=True
         )
         self._auto = QCheckBox("chosen automatically", self)
         self._auto.setObjectName("residuals_auto")
@@ -120,9 +121,10 @@ class ResidualsBox(InspectionBox):
         self._words.setObjectName("residuals_words")
         self._words.setTextFormat(Qt.TextFormat.PlainText)
         self._words.setWordWrap(True)
-        self._go = self._button(
-            "Go to the largest",
+        self._go = button(
+            self,
             "residuals_largest",
+            "Go to the largest",
             "Look at the tile whose displacement is the largest",
         )
         self._help = QLabel(_HELP, self)

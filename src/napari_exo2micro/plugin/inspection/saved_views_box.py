@@ -22,6 +22,7 @@ from napari_exo2micro.core.saved_views import (
     load_views,
     save_views,
 )
+from napari_exo2micro.plugin.controls import button
 from napari_exo2micro.plugin.inspection.inspection_box import InspectionBox
 from napari_exo2micro.plugin.inspection.section_layers import find_section
 from napari_exo2micro.plugin.inspection.view_lists import ViewLists
@@ -71,19 +72,22 @@ class SavedViewsBox(InspectionBox):
         self._name.setObjectName("view_name")
         self._name.setPlaceholderText("name of this view")
         self._name.setToolTip("What to call the place that you look at now")
-        save = self._button(
-            "Keep", "view_save", "Keep this view and this zoom box under the name"
+        save = button(
+            self, "view_save", "Keep", "Keep this view and this zoom box under the name"
         )
         self._list = QListWidget(self)
         self._list.setObjectName("view_list")
         self._list.setToolTip("Double-click to go there")
         self._list.setFixedHeight(110)
-        go = self._button("Go there", "view_go", "Look at the chosen view again")
-        remove = self._button("Remove", "view_remove", "Take the view off the list")
-        write = self._button(
-            "Write list…", "view_write", "Save the list as a file, next to the results"
+        go = button(self, "view_go", "Go there", "Look at the chosen view again")
+        remove = button(self, "view_remove", "Remove", "Take the view off the list")
+        write = button(
+            self,
+            "view_write",
+            "Write list…",
+            "Save the list as a file, next to the results",
         )
-        read = self._button("Read list…", "view_read", "Open a list that was saved")
+        read = button(self, "view_read", "Read list…", "Open a list that was saved")
         first, second, third = QHBoxLayout(), QHBoxLayout(), QHBoxLayout()
         first.addWidget(self._name, 1)
         first.addWidget(save)

@@ -197,6 +197,14 @@ class SideBySideBox(ComparisonBox):
         As for any widget.
     """
 
+    HEADING = "Side by side"
+    NAME = "side_by_side_box"
+    WORDS = ("Show side by side", "Stop side by side")
+    TIP = (
+        "Draw each ticked layer in a field of its own; moving and zooming in one "
+        "of them moves all"
+    )
+
     def __init__(
         self,
         pair: LayerPair,
@@ -204,17 +212,7 @@ class SideBySideBox(ComparisonBox):
         message: MessageStrip,
         parent: QWidget | None = None,
     ) -> None:
-        super().__init__(
-            "Side by side",
-            "side_by_side_box",
-            ("Show side by side", "Stop side by side"),
-            "Draw each ticked layer in a field of its own; moving and zooming in one "
-            "of them moves all",
-            pair,
-            viewer,
-            message,
-            parent,
-        )
+        super().__init__(pair, viewer, message, parent)
         self.grid = SideBySide.of(Session.of(viewer))
         self._list = QListWidget(self)
         self._list.setObjectName("side_by_side_layers")

@@ -29,6 +29,7 @@ from napari_exo2micro.core.close_look import (
 )
 from napari_exo2micro.core.errors import ParameterError
 from napari_exo2micro.core.monitor import Monitor
+from napari_exo2micro.plugin.controls import button
 from napari_exo2micro.plugin.inspection.inspection_box import InspectionBox
 from napari_exo2micro.plugin.inspection.section_layers import find_section
 from napari_exo2micro.plugin.inspection.zoom_frame import ZoomFrame
@@ -129,14 +130,16 @@ class ZoomBox(InspectionBox):
         form.addRow("Column", self._column)
         form.addRow("Size", self._size)
         form.addRow("Blur", self._blur)
-        centre = self._button(
-            "From viewer's centre",
+        centre = button(
+            self,
             "zoom_centre",
+            "From viewer's centre",
             "Take the place in the middle of what is on screen",
         )
-        self._pick = self._button(
-            "Pick by click",
+        self._pick = button(
+            self,
             "zoom_pick",
+            "Pick by click",
             "Then click on the place in the viewer; dragging still moves the picture",
             checkable=True,
         )
@@ -144,9 +147,10 @@ class ZoomBox(InspectionBox):
         self._outline.setObjectName("zoom_outline")
         self._outline.setChecked(True)
         self._outline.setToolTip("A yellow square shows where the box is")
-        self._show = self._button(
-            "Show zoom box",
+        self._show = button(
+            self,
             "zoom_show",
+            "Show zoom box",
             "Draw post, aligned pre and their difference at this place with every "
             "pixel, in a window of its own",
         )

@@ -14,7 +14,6 @@ from qtpy.QtWidgets import (
     QComboBox,
     QHBoxLayout,
     QLabel,
-    QPushButton,
     QSizePolicy,
     QSpinBox,
     QTabWidget,
@@ -24,6 +23,7 @@ from qtpy.QtWidgets import (
 
 from napari_exo2micro.core.log_file import log_path, read_log_tail
 from napari_exo2micro.core.monitor import Monitor
+from napari_exo2micro.plugin.controls import button
 from napari_exo2micro.plugin.dock import Dock
 from napari_exo2micro.plugin.log.kept_records import KeptRecord
 from napari_exo2micro.plugin.log.log_view import LogView
@@ -33,6 +33,7 @@ from napari_exo2micro.plugin.session import Session
 __all__ = ["EarlierRuns", "LogPanel", "ThisSession"]
 
 _MOST_LINES = 2000
+_COPY_TIP = "Copy the lines that are marked, or else all that are shown."
 # The clock and the word for the kind of line come before the text.
 _INDENT = len("14:05:31 warning ")
 _LOGGED = re.compile(
@@ -97,11 +98,14 @@ class ThisSession(QWidget):
             parent=self,
         )
         self._view.setObjectName("session_lines")
-        copy = _button("copy", "Copy", self)
-        copy.setToolTip("Copy the lines that are marked, or else all that are shown.")
+        copy = button(self, "copy", "Copy", _COPY_TIP)
         copy.clicked.connect(self._view.copy)
-        clear = _button("clear", "Clear", self)
-        clear.setToolTip("Empty this list; the run log in the results folder stays.")
+        clear = button(
+            self,
+            "clear",
+            "Clear",
+            "Empty this list; the run log in the results folder stays.",
+        )
         clear.clicked.connect(self.clear)
         row = QHBoxLayout()
         row.addWidget(QLabel("Show", self))
@@ -179,8 +183,12 @@ class EarlierRuns(QWidget):
         self._count.setKeyboardTracking(False)
         self._count.setToolTip("How many lines from the end of the log are shown.")
         self._count.valueChanged.connect(self.refresh)
-        refresh = _button("refresh", "Read again", self)
-        refresh.setToolTip("Read the log again: other programs may have written to it.")
+        refresh = button(
+            self,
+            "refresh",
+            "Read again",
+            "Read the log again: other programs may have written to it.",
+        )
         refresh.clicked.connect(self.refresh)
         self._view = LogView(
             _MOST_LINES,
@@ -190,8 +198,7 @@ class EarlierRuns(QWidget):
             parent=self,
         )
         self._view.setObjectName("log_lines")
-        copy = _button("copy_log", "Copy", self)
-        copy.setToolTip("Copy the lines that are marked, or else all that are shown.")
+        copy = button(self, "copy_log", "Copy", _COPY_TIP)
         copy.clicked.connect(self._view.copy)
         self._message = MessageStrip(self)
         row = QHBoxLayout()
@@ -272,9 +279,3 @@ def shortened(lines: Sequence[str]) -> list[str]:
 def _read(folder: Path, lines: int, monitor: Monitor) -> list[str]:
     monitor.check()
     return read_log_tail(folder, lines)
-
-
-def _button(name: str, text: str, parent: QWidget) -> QPushButton:
-    button = QPushButton(text, parent)
-    button.setObjectName(name)
-    return button

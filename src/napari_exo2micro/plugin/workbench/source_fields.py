@@ -6,14 +6,13 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QComboBox,
     QHBoxLayout,
-    QLabel,
-    QPushButton,
     QSizePolicy,
     QToolButton,
     QVBoxLayout,
     QWidget,
 )
 
+from napari_exo2micro.plugin.controls import button, labelled
 from napari_exo2micro.plugin.folder_field import FolderField
 from napari_exo2micro.plugin.words_label import WordsLabel
 from napari_exo2micro.plugin.workbench.overview_view import OverviewView
@@ -21,7 +20,6 @@ from napari_exo2micro.plugin.workbench.overview_view import OverviewView
 __all__ = ["SourceFields"]
 
 _FORMATS = {"both": "TIFF and FITS", "tiff": "TIFF", "fits": "FITS"}
-_LABEL_WIDTH = 76
 
 
 class SourceFields(QWidget):
@@ -69,19 +67,19 @@ class SourceFields(QWidget):
         self.output_note = WordsLabel("output_note", self)
         self.stale_note = WordsLabel("stale_note", self)
         self.start_hint = WordsLabel("start_hint", self)
-        self.channels = _button(
+        self.channels = button(
             self,
             "channels",
             "Channels…",
             "Show size, type and brightness of each channel of the raw files.",
         )
-        self.again = _button(
+        self.again = button(
             self,
             "look_again",
             "Look again",
             "Look for samples and dyes anew: files may have come.",
         )
-        self.simulated = _button(
+        self.simulated = button(
             self,
             "try_simulated",
             "Try it with a simulated section",
@@ -120,14 +118,14 @@ class SourceFields(QWidget):
         further.setContentsMargins(0, 0, 0, 0)
         further.addWidget(self.words)
         further.addLayout(buttons)
-        further.addLayout(_row("Results in", self.output))
+        further.addLayout(labelled("Results in", self.output))
         further.addWidget(self.output_note)
-        further.addLayout(_row("Written as", self.format))
+        further.addLayout(labelled("Written as", self.format))
         self._folders = QWidget(self)
         folders = QVBoxLayout(self._folders)
         folders.setContentsMargins(0, 0, 0, 0)
         folders.addWidget(self.start_hint)
-        folders.addLayout(_row("Raw folder", self.raw))
+        folders.addLayout(labelled("Raw folder", self.raw))
         folders.addWidget(self.further)
         folders.addWidget(self.simulated)
         layout = QVBoxLayout(self)
@@ -143,21 +141,3 @@ def _combo(parent: QWidget, name: str, tooltip: str) -> QComboBox:
     combo.setToolTip(tooltip)
     combo.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
     return combo
-
-
-def _button(parent: QWidget, name: str, text: str, tooltip: str) -> QPushButton:
-    button = QPushButton(text, parent)
-    button.setObjectName(name)
-    button.setToolTip(tooltip)
-    return button
-
-
-def _row(text: str, field: QWidget) -> QHBoxLayout:
-    """Return a label and its field; the labels of all rows are equally wide."""
-    label = QLabel(text, field.parentWidget())
-    label.setMinimumWidth(_LABEL_WIDTH)
-    label.setBuddy(field)
-    row = QHBoxLayout()
-    row.addWidget(label)
-    row.addWidget(field, 1)
-    return row
