@@ -9,11 +9,9 @@ from qtpy.QtGui import QAction, QGuiApplication, QShowEvent
 from qtpy.QtWidgets import (
     QDockWidget,
     QHBoxLayout,
-    QLabel,
     QMainWindow,
     QMenu,
     QProgressBar,
-    QPushButton,
     QSizePolicy,
     QVBoxLayout,
     QWidget,
@@ -25,6 +23,7 @@ from napari_exo2micro.plugin.batch.outcome_list import OutcomeList
 from napari_exo2micro.plugin.batch.pair_model import PairModel
 from napari_exo2micro.plugin.batch.pair_view import PairView
 from napari_exo2micro.plugin.batch.question import Question
+from napari_exo2micro.plugin.controls import button, labelled
 from napari_exo2micro.plugin.dock import Dock
 from napari_exo2micro.plugin.folder_field import FolderField
 from napari_exo2micro.plugin.message import MessageStrip
@@ -34,7 +33,6 @@ from napari_exo2micro.plugin.workbench.stage_tabs import scrolled
 
 __all__ = ["BatchLayout"]
 
-_LABEL_WIDTH = 84
 _LEAST_WIDTH = 340
 _LEAST_HEIGHT = 330
 
@@ -56,7 +54,7 @@ class BatchLayout(Dock):
         self._session = session
         self._found: FolderPairs | None = None
         self.message = MessageStrip(self)
-        self.back = _button(
+        self.back = button(
             self,
             "settings_back",
             "Back to the settings before",
@@ -77,15 +75,15 @@ class BatchLayout(Dock):
             "has the same one.",
             self,
         )
-        self.every = _button(self, "choose_all", "All", "Choose every pair.")
-        self.none = _button(self, "choose_none", "None", "Choose no pair.")
-        self.undone = _button(
+        self.every = button(self, "choose_all", "All", "Choose every pair.")
+        self.none = button(self, "choose_none", "None", "Choose no pair.")
+        self.undone = button(
             self,
             "choose_undone",
             "Not done",
             "Choose the pairs that a run would find something to do for.",
         )
-        self.again = _button(
+        self.again = button(
             self,
             "look_again",
             "Look again",
@@ -95,7 +93,7 @@ class BatchLayout(Dock):
         self.table = PairView(self.model, self)
         self._chosen = WordsLabel("chosen_words", self)
         self._why = WordsLabel("cell_words", self)
-        self.opens = _button(
+        self.opens = button(
             self,
             "open_result",
             "Open result",
@@ -106,8 +104,8 @@ class BatchLayout(Dock):
         self._needs = WordsLabel("needs", self)
         self._needs.setToolTip("Estimated from the headers of the raw images.")
         self.question = Question(self)
-        self.start = _button(self, "run_batch", "Run", "")
-        self.abort = _button(
+        self.start = button(self, "run_batch", "Run", "")
+        self.abort = button(
             self,
             "abort",
             "Abort",
@@ -117,7 +115,7 @@ class BatchLayout(Dock):
         self._copies = QMenu(self)
         self._copies.setObjectName("copies")
         self._copies.setToolTipsVisible(True)
-        self.copies = _button(
+        self.copies = button(
             self,
             "copies_button",
             "Copy as",
@@ -262,8 +260,8 @@ class BatchLayout(Dock):
         page = QWidget(self)
         inside = QVBoxLayout(page)
         inside.setContentsMargins(0, 0, 0, 0)
-        inside.addLayout(_row("Raw folder", self.raw))
-        inside.addLayout(_row("Results in", self.output))
+        inside.addLayout(labelled("Raw folder", self.raw))
+        inside.addLayout(labelled("Results in", self.output))
         inside.addWidget(self._choices)
         inside.addWidget(self.table, 3)
         inside.addLayout(cell)
@@ -283,23 +281,6 @@ class BatchLayout(Dock):
         layout.addLayout(buttons)
         layout.addWidget(self._bar)
         layout.addWidget(self._text)
-
-
-def _button(parent: QWidget, name: str, text: str, tooltip: str) -> QPushButton:
-    button = QPushButton(text, parent)
-    button.setObjectName(name)
-    button.setToolTip(tooltip)
-    return button
-
-
-def _row(text: str, field: QWidget) -> QHBoxLayout:
-    label = QLabel(text, field.parentWidget())
-    label.setMinimumWidth(_LABEL_WIDTH)
-    label.setBuddy(field)
-    row = QHBoxLayout()
-    row.addWidget(label)
-    row.addWidget(field, 1)
-    return row
 
 
 def _dock_of(widget: QWidget) -> QDockWidget | None:
