@@ -271,6 +271,22 @@ def test_the_live_table_fits_its_window_and_shows_what_matters() -> None:
     assert "more rows do not fit" in text
 
 
+def test_a_long_name_leaves_room_for_the_rest_of_the_live_table() -> None:
+    board = TaskBoard()
+    running = TaskState.RUNNING
+    long = TaskEvent(0, "S" * 200, "D" * 200, running, stage=2, fraction=0.5)
+    board.take(long)
+    board.take(TaskEvent(1, "CD070", "DAPI", running, stage=3, fraction=0.25))
+    out = Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None)
+    with out.capture() as seen:
+        out.print(board)
+    text = seen.get()
+    assert all(len(line) <= 80 for line in text.splitlines())
+    for words in ("running", "50%", "25%", "0:00", "SSSSSS…", "DDDD…", "CD070", "DAPI"):
+        assert words in text
+    assert "2 bound" in text
+
+
 def test_results_do_not_go_into_the_raw_folder(raw: Path) -> None:
     before = sorted(raw.rglob("*"))
     ended = call(raw, raw / "processed", *HERE)

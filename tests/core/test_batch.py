@@ -247,6 +247,22 @@ def test_the_run_log_has_a_header_for_the_batch_and_its_problems(
     assert "2 tasks: 1 complete, 1 skipped" in text
 
 
+def test_the_header_of_a_batch_is_there_as_soon_as_its_folder_is(
+    pad_all, tmp_path: Path
+) -> None:
+    """Who looks in the night, or after a power cut, must find it."""
+    logs: list[str] = []
+
+    def look(event: TaskEvent) -> None:
+        if event.state is TaskState.DONE:
+            logs.append("\n".join(read_log_tail(tmp_path / "out")))
+
+    pad_all(["CD070"], ["DAPI", "SybrGld"], on_event=look)
+    assert logs[0].count("batch, tasks: 2") == 1
+    assert "CD070 SybrGld, stage" not in logs[0]
+    assert logs[1].count("batch, tasks: 2") == 1
+
+
 def test_a_summary_counts_and_puts_the_worst_first() -> None:
     statuses = {
         "A": "degraded: stage 3 interior alignment: few matches",

@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,32 @@ def test_in_a_pool_dead_workers_are_replaced(bench: Bench) -> None:
     pids = [pid for name in "ABC" for pid in bench.pids(name)]
     assert len(pids) == 3  # the deaths of others have no effect on them
     assert os.getpid() not in pids
+
+
+@pytest.mark.parametrize("n_that_start", [0, 1])
+def test_where_processes_cannot_be_started_the_batch_goes_on(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, n_that_start: int
+) -> None:
+    """As where memory or the number of processes is at its limit."""
+    original = BaseProcess.start
+    tried = []
+
+    def start(process: BaseProcess) -> None:
+        tried.append(process)
+        if len(tried) > n_that_start:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        original(process)
+
+    monkeypatch.setattr(BaseProcess, "start", start)
+    statuses = [result["status"] for result in bench.run("pool", "A", "B", "C")]
+    if n_that_start:
+        assert statuses == ["complete"] * 3
+        assert len({pid for name in "ABC" for pid in bench.pids(name)}) == 1
+    else:
+        for status in statuses:
+            assert status.startswith("error: no process could be started")
+            assert "Resource temporarily unavailable" in status
+    assert len(tried) > 1
 
 
 def test_a_process_of_its_own_serves_one_task(bench: Bench) -> None:

@@ -49,17 +49,19 @@ class TaskBoard(BatchBoard):
         room = max((options.max_height or out.height) - _OTHER_LINES, 3)
         rows = sorted(self.rows, key=lambda row: (_ORDER.index(row.state), row.number))
         shown = sorted(rows[:room], key=lambda row: row.number)
-        yield self._table(shown)
+        yield self._table(shown, options.max_width)
         yield self._counts(len(rows) - len(shown))
 
-    def _table(self, rows: Sequence[BoardRow]) -> Table:
+    def _table(self, rows: Sequence[BoardRow], width: int) -> Table:
         from rich.text import Text
 
         made = table("sample", "dye", "state", "done", "time", "what", numbers=(4,))
         made.expand = True
-        for column in made.columns:  # only the last words are cut
+        for column in made.columns:  # only long names and the last words are cut
             column.no_wrap = True
-        made.columns[-1].overflow = "ellipsis"
+            column.overflow = "ellipsis"
+        made.columns[0].max_width = max(width // 5, 8)
+        made.columns[1].max_width = max(width // 8, 8)
         made.columns[-1].ratio = 1
         for row in rows:
             made.add_row(

@@ -20,7 +20,7 @@ from napari_exo2micro.core.folders import check_output
 from napari_exo2micro.core.monitor import Monitor
 from napari_exo2micro.core.raw import Loader
 from napari_exo2micro.core.resources import check_resources
-from napari_exo2micro.core.runlog import run_log
+from napari_exo2micro.core.runlog import RunLog, run_log
 from napari_exo2micro.core.tasks import (
     OnEvent,
     Task,
@@ -225,7 +225,7 @@ def run_plan(
             title=f"batch, tasks: {len(plan.tasks)}",
             details=_details(plan, executor),
         ) as log:
-            results = board.run(executor)
+            results = board.run(executor, log)
             summary = summarise_batch(results)
             for problem in summary.problems:
                 logger.info(
@@ -279,10 +279,13 @@ class _Board:
         self._listener = on_event
         self._fractions = dict.fromkeys((task.number for task in plan.tasks), 0.0)
         self._results: dict[int, dict[str, Any]] = {}
-        self._n_ended = 0
+        self._log: RunLog | None = None
 
-    def run(self, executor: Executor) -> list[dict[str, Any]]:
+    def run(
+        self, executor: Executor, log: RunLog | None = None
+    ) -> list[dict[str, Any]]:
         """Run all tasks and return their results, the skipped ones last."""
+        self._log = log
         for task in self._plan.tasks:
             self._tell(TaskEvent.queued(task))
         skipped = []
@@ -319,8 +322,8 @@ class _Board:
 
     def _tell(self, event: TaskEvent) -> None:
         """Hand an event on, and the fraction of the whole to the monitor."""
-        if event.result is not None:
-            self._n_ended += 1
+        if self._log is not None:
+            self._log.catch_up()  # a task may have made the folder just now
         if event.number in self._fractions:
             ended = event.result is not None
             self._fractions[event.number] = 1.0 if ended else event.fraction

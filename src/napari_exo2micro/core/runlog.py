@@ -115,8 +115,16 @@ class RunLog:
             self.write("warning", text)
         self.status = status
 
+    def catch_up(self) -> None:
+        """Write what could not be written yet, when the folder exists by now."""
+        if self._waiting:
+            self._write_waiting()
+
     def _append(self, record: bytes) -> None:
         self._waiting = [*self._waiting[-_MOST_WAITING:], record]
+        self._write_waiting()
+
+    def _write_waiting(self) -> None:
         try:
             if self.path.parent.is_dir():
                 self._file.append(b"".join(self._waiting))

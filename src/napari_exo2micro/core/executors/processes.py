@@ -195,13 +195,24 @@ class _Run:
             if worker is None:
                 if len(self._workers) >= self._executor.n_workers:
                     return
-                worker = _Worker(
-                    self._context, self._threads, with_main=self._with_main
-                )
+                try:
+                    worker = _Worker(
+                        self._context, self._threads, with_main=self._with_main
+                    )
+                except (OSError, EOFError) as error:  # no memory, too many processes
+                    if not self._workers:  # else those that are there go on
+                        self._fail_to_start(error)
+                    return
                 self._workers.append(worker)
             task = self._waiting.popleft()
             self._tries[task.number] = self._tries.get(task.number, 0) + 1
             worker.begin(task, self._executor._timeout)
+
+    def _fail_to_start(self, error: Exception) -> None:
+        """Say of the next task that no process could be started for it."""
+        task = self._waiting.popleft()
+        status = f"error: no process could be started ({error}); {_ADVICE}"
+        self._finish(task, result_without_run(task.sample, task.dye, status))
 
     def _listen(self) -> None:
         """Take what workers have to say, or notice that one has died."""
