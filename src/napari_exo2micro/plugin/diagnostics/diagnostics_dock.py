@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from napari.components import ViewerModel
 from qtpy.QtCore import QSize, Qt, QTimer
@@ -24,6 +22,7 @@ from qtpy.QtWidgets import (
 from napari_exo2micro.core.errors import Exo2MicroError
 from napari_exo2micro.plugin.diagnostics.plot_caption import PlotCaption
 from napari_exo2micro.plugin.diagnostics.plot_list import PlotList
+from napari_exo2micro.plugin.diagnostics.plot_room import Room
 from napari_exo2micro.plugin.diagnostics.plot_view import PlotView
 from napari_exo2micro.plugin.diagnostics.plot_work import Drawn, draw_plot
 from napari_exo2micro.plugin.diagnostics.scale_proposal import ScaleProposal
@@ -31,12 +30,12 @@ from napari_exo2micro.plugin.dock import Dock
 from napari_exo2micro.plugin.message import MessageStrip
 from napari_exo2micro.plugin.session import Session
 
+if TYPE_CHECKING:
+    from napari_exo2micro.plugin.diagnostics.drawn_plot import Picture
+    from napari_exo2micro.plugin.job import Job
+
 __all__ = ["DiagnosticsDock"]
 
-#: Up to this width of a plot its panels are put under one another, px.
-_NARROW = 850
-#: A window that is being resized is drawn when it stays for so long, ms.
-_SETTLED = 100
 #: From this width on the list stands beside the plot, px.
 _WIDE = 640
 _NOTHING_CHOSEN = (
@@ -63,7 +62,8 @@ class DiagnosticsDock(Dock):
         self._folder: Path | None = None
         self._full_title = ""
         self._due = True
-        self._narrow = False
+        self._drawing: Job | None = None
+        self._room = Room(0, 0)  # of what is drawn, or was drawn last
         self._message = MessageStrip(self)
         self._list = PlotList(self)
         self._note = MessageStrip(self)
@@ -128,6 +128,7 @@ class DiagnosticsDock(Dock):
         session.jobs.busy_changed.connect(self._on_busy)
         self._list.chosen.connect(self._on_chosen)
         self._view.pressed.connect(self._on_pressed)
+        self._view.resized.connect(self._on_resized)
         self._proposal.accepted.connect(self._use_scale)
         self._run.clicked.connect(self._run_stage)
         self._save.clicked.connect(self._ask_where_to_save)
@@ -153,11 +154,6 @@ class DiagnosticsDock(Dock):
         if self._splitter.orientation() != wanted:
             self._splitter.setOrientation(wanted)
             self._size_list()
-        if self._shown is not None and self._is_narrow() != self._narrow:
-            self._later.start(_SETTLED)
-
-    def _is_narrow(self) -> bool:
-        return self._view.width() < _NARROW
 
     def _size_list(self) -> None:
         if self._splitter.orientation() == Qt.Orientation.Horizontal:
@@ -183,8 +179,8 @@ class DiagnosticsDock(Dock):
             self._show_nothing(_NOTHING_CHOSEN)
             return
         self._state.setText("drawing …")
-        self._narrow = self._is_narrow()
-        session.jobs.start(
+        self._room = self._view.room
+        self._drawing = session.jobs.start(
             draw_plot,
             title="drawing a plot",
             on_result=self._on_drawn,
@@ -194,7 +190,7 @@ class DiagnosticsDock(Dock):
             source=source,
             params=session.params,
             name=self._wanted,
-            narrow=self._is_narrow(),
+            room=self._room,
         )
 
     def _on_drawn(self, drawn: Drawn) -> None:
@@ -208,22 +204,45 @@ class DiagnosticsDock(Dock):
             self._show_nothing("There are no plots.")
             return
         key = (self._source(), entry.name)
-        ready = drawn.figure is not None
+        ready = drawn.picture is not None
         self._run.setVisible(not ready)
         self._run.setText(f"Run stage {entry.stage} now")
-        if drawn.figure is not None:
+        if drawn.picture is not None:
             self._message.clear()
-            self._view.show_figure(drawn.figure)
-            self._proposal.set_figure(drawn.figure)
+            self._view.show_picture(drawn.picture)
+            self._proposal.set_plot(drawn.picture.plot)
             self._shown = key
             self._tell(entry.note)
-        elif self._shown == key and self._view.figure is not None:
+        elif self._shown == key and self._view.plot is not None:
             self._tell(f"This plot shows earlier settings. {entry.note}", "warning")
         else:
             self._show_nothing(entry.note)
             self._run.setVisible(True)
         self._caption.set_texts(entry.caption, entry.good, entry.bad)
         self._update_buttons()
+        self._on_resized()  # while it was drawn, or by the words around it
+
+    def _on_resized(self) -> None:
+        """Draw what is shown for the room that there is now."""
+        plot = self._view.plot
+        if plot is None or (self._drawing is not None and self._drawing.is_running):
+            return
+        if self._view.room.is_narrow != self._room.is_narrow:
+            self._ask()
+        elif not self._view.is_sharp:
+            self._session.jobs.start(
+                plot.picture,
+                title="drawing a plot for another size",
+                on_result=self._on_sharp,
+                on_error=self._message.error,
+                newest=f"diagnostics size {id(self)}",
+                show_progress=False,
+                room=self._view.room,
+            )
+
+    def _on_sharp(self, picture: Picture) -> None:
+        if picture.plot is self._view.plot:
+            self._view.show_picture(picture)
 
     def _on_error(self, text: str) -> None:
         self._state.clear()
@@ -233,7 +252,7 @@ class DiagnosticsDock(Dock):
     def _show_nothing(self, text: str) -> None:
         self._shown = None
         self._view.show_note(text)
-        self._proposal.set_figure(None)
+        self._proposal.set_plot(None)
         self._caption.set_texts("", "", "")
         self._tell("")
         self._run.hide()
@@ -241,7 +260,7 @@ class DiagnosticsDock(Dock):
 
     def _update_buttons(self) -> None:
         for button in (self._save, self._enlarge):
-            button.setEnabled(self._view.can_lend)
+            button.setEnabled(self._view.plot is not None)
 
     def _tell(self, text: str, level: str = "note") -> None:
         if not text:
@@ -261,9 +280,9 @@ class DiagnosticsDock(Dock):
         self._wanted = name
         self._refresh()
 
-    def _on_pressed(self, x: float | None, y: float | None) -> None:
-        if self._proposal.propose(x, y):
-            self._view.redraw()
+    def _on_pressed(self, x: float, y: float) -> None:
+        if self._proposal.propose(x, y) and self._proposal.scale is not None:
+            self._view.mark_scale(self._proposal.scale)
 
     def _use_scale(self, scale: float) -> None:
         self._session.set_params(manual_scale=scale)
@@ -298,15 +317,17 @@ class DiagnosticsDock(Dock):
 
     def save_picture(self, path: Path) -> None:
         """Write the plot that is shown; how it went is said in the dock."""
-        if not self._view.can_lend:
+        plot = self._view.plot
+        if plot is None:
             return
-        loan, take_back = self._view.lend()
-        self._lend(
-            loan.save,
-            take_back,
+        self._session.jobs.start(
+            plot.save,
             title="saving a plot",
             on_result=self._on_saved,
+            on_error=self._message.error,
+            show_progress=False,
             path=path if path.suffix else path.with_suffix(".png"),
+            scale=self._proposal.scale,
         )
 
     def _on_saved(self, path: Path) -> None:
@@ -314,33 +335,19 @@ class DiagnosticsDock(Dock):
         self._message.note(f"Saved as {path}")
 
     def _open_full_size(self) -> None:
-        loan, take_back = self._view.lend()
+        plot = self._view.plot
+        if plot is None:
+            return
         self._full_title = self._list.current_title
-        self._lend(
-            loan.image,
-            take_back,
+        self._session.jobs.start(
+            plot.full_size,
             title="drawing a plot at full size",
             on_result=self._show_full_size,
-        )
-
-    def _lend(
-        self, work: Callable[..., Any], take_back: Callable[[], None], **how: Any
-    ) -> None:
-        """Work with the figure in the background; it goes back afterwards."""
-
-        def ended() -> None:
-            take_back()
-            with contextlib.suppress(RuntimeError):  # the dock was closed
-                self._update_buttons()
-
-        self._session.jobs.start(
-            work,
             on_error=self._message.error,
-            on_finished=ended,
+            newest=f"diagnostics full size {id(self)}",
             show_progress=False,
-            **how,
+            scale=self._proposal.scale,
         )
-        self._update_buttons()
 
     def _show_full_size(self, image: QImage) -> None:
         window = QScrollArea(self)

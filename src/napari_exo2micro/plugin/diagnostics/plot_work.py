@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from napari_exo2micro.core.monitor import Monitor
+from napari_exo2micro.plugin.diagnostics.plot_room import Room
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from napari_exo2micro.core.diagnostic_figures import FigureEntry
     from napari_exo2micro.core.parameter_entry import ParameterValue
+    from napari_exo2micro.plugin.diagnostics.drawn_plot import Picture
     from napari_exo2micro.plugin.task_source import TaskSource
 
 __all__ = ["Drawn", "draw_plot"]
@@ -28,20 +28,20 @@ class Drawn:
         All plots of the pair.
     entry : FigureEntry or None
         The one that is shown.
-    figure : Figure or None
+    picture : Picture or None
         Its drawing; None where it cannot be drawn yet.
     """
 
     entries: tuple[FigureEntry, ...]
     entry: FigureEntry | None
-    figure: Figure | None
+    picture: Picture | None
 
 
 def draw_plot(
     source: TaskSource,
     params: Mapping[str, ParameterValue],
     name: str,
-    narrow: bool,
+    room: Room,
     monitor: Monitor,
 ) -> Drawn:
     """Return the plots there are and the one asked for, or else the first one.
@@ -54,12 +54,14 @@ def draw_plot(
         All parameters.
     name : str
         Of the plot; empty for the first one that can be drawn.
-    narrow : bool
-        Whether panels are put under one another.
+    room : Room
+        The place for it.
     monitor : Monitor
         May stop it.
     """
+    # Not at the top: a dock opens before anybody waits for matplotlib.
     from napari_exo2micro.core.diagnostic_figures import available_figures, draw_figure
+    from napari_exo2micro.plugin.diagnostics.drawn_plot import DrawnPlot
 
     task = source.task(params)
     entries = tuple(available_figures(task))
@@ -69,5 +71,5 @@ def draw_plot(
     entry = next(iter([*named, *ready, *entries]), None)
     if entry is None or entry.state != "ready":
         return Drawn(entries, entry, None)
-    figure = draw_figure(task, entry.name, narrow=narrow, monitor=monitor)
-    return Drawn(entries, entry, figure)
+    figure = draw_figure(task, entry.name, narrow=room.is_narrow, monitor=monitor)
+    return Drawn(entries, entry, DrawnPlot(figure).picture(room, monitor))

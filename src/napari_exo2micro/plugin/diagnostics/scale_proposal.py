@@ -1,4 +1,4 @@
-"""A scale that a click on a heat map proposes: its line, and a button to use it."""
+"""A scale that a click on a heat map proposes, and a button to use it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from napari_exo2micro.core.defaults import PARAMETER_REGISTRY
 from napari_exo2micro.core.errors import ParameterError
 
 if TYPE_CHECKING:
-    from matplotlib.artist import Artist
-    from matplotlib.figure import Figure
+    from napari_exo2micro.plugin.diagnostics.drawn_plot import DrawnPlot
 
 __all__ = ["ScaleProposal"]
 
@@ -39,8 +38,7 @@ class ScaleProposal(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setObjectName("scale_proposal")
-        self._figure: Figure | None = None
-        self._drawn: list[Artist] = []
+        self._plot: DrawnPlot | None = None
         self._hint = QLabel(_HINT)
         self._hint.setObjectName("scale_hint")
         self._hint.setWordWrap(True)
@@ -59,33 +57,28 @@ class ScaleProposal(QWidget):
         layout.addWidget(self._hint, 1)
         layout.addWidget(self._button)
         self._scale: float | None = None
-        self.set_figure(None)
+        self.set_plot(None)
 
     @property
     def scale(self) -> float | None:
         """The scale proposed; None before a click."""
         return self._scale
 
-    def set_figure(self, figure: Figure | None) -> None:
-        """Propose on this figure from now on; nothing is proposed yet."""
-        self._figure, self._drawn = figure, []
+    def set_plot(self, plot: DrawnPlot | None) -> None:
+        """Propose on this plot from now on; nothing is proposed yet."""
+        self._plot = plot
         self._set_scale(None)
-        self.setVisible(figure is not None and _is_heatmap(figure))
+        self.setVisible(plot is not None and plot.is_heat_map)
 
-    def propose(self, x: float | None, y: float | None) -> bool:
-        """Draw the line through a place; False where none goes through it.
+    def propose(self, x: float, y: float) -> bool:
+        """Propose the scale of a place; False where none can be used.
 
         Parameters
         ----------
-        x, y : float or None
-            The place in the units of the heat map's axes.
+        x, y : float
+            The place, see `DrawnPlot`.
         """
-        figure = self._figure
-        if figure is None:
-            return False
-        from napari_exo2micro.core.plotting.level_grid import mark_scale, scale_at
-
-        found = scale_at(figure, x, y)
+        found = None if self._plot is None else self._plot.scale_at(x, y)
         if found is None:
             return False
         rounded = float(f"{found:.{_DIGITS}g}")
@@ -93,9 +86,6 @@ class ScaleProposal(QWidget):
             PARAMETER_REGISTRY["manual_scale"].check(rounded)
         except ParameterError:
             return False
-        for artist in self._drawn:
-            artist.remove()
-        self._drawn = mark_scale(figure, rounded)
         self._set_scale(rounded)
         return True
 
@@ -112,9 +102,3 @@ class ScaleProposal(QWidget):
     def _accept(self) -> None:
         if self._scale is not None:
             self.accepted.emit(self._scale)
-
-
-def _is_heatmap(figure: Figure) -> bool:
-    from napari_exo2micro.core.plotting.level_grid import heatmap_axes
-
-    return heatmap_axes(figure) is not None
