@@ -12,7 +12,6 @@ from qtpy.QtWidgets import (
     QFileDialog,
     QHBoxLayout,
     QLabel,
-    QPushButton,
     QScrollArea,
     QSplitter,
     QVBoxLayout,
@@ -20,6 +19,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_exo2micro.core.errors import Exo2MicroError
+from napari_exo2micro.plugin.controls import button
 from napari_exo2micro.plugin.diagnostics.plot_caption import PlotCaption
 from napari_exo2micro.plugin.diagnostics.plot_list import PlotList
 from napari_exo2micro.plugin.diagnostics.plot_room import Room
@@ -73,14 +73,14 @@ class DiagnosticsDock(Dock):
         self._caption = PlotCaption(self)
         self._state = QLabel(self)
         self._state.setObjectName("drawing")
-        self._run = _button(
-            "run_stage", "", "Run the stage that makes what this plot shows."
+        self._run = button(
+            self, "run_stage", "", "Run the stage that makes what this plot shows."
         )
-        self._save = _button(
-            "save_picture", "Save picture …", "Save this plot as PNG, PDF or SVG."
+        self._save = button(
+            self, "save_picture", "Save picture …", "Save this plot as PNG, PDF or SVG."
         )
-        self._enlarge = _button(
-            "full_size", "Full size …", "Open this plot in a window of its own."
+        self._enlarge = button(
+            self, "full_size", "Full size …", "Open this plot in a window of its own."
         )
         self._later = QTimer(self)
         self._later.setSingleShot(True)
@@ -259,8 +259,8 @@ class DiagnosticsDock(Dock):
         self._update_buttons()
 
     def _update_buttons(self) -> None:
-        for button in (self._save, self._enlarge):
-            button.setEnabled(self._view.plot is not None)
+        for one in (self._save, self._enlarge):
+            one.setEnabled(self._view.plot is not None)
 
     def _tell(self, text: str, level: str = "note") -> None:
         if not text:
@@ -362,10 +362,3 @@ class DiagnosticsDock(Dock):
         room = screen.availableSize() if screen is not None else self.size()
         window.resize((picture.sizeHint() + QSize(4, 4)).boundedTo(room * 0.9))
         window.show()
-
-
-def _button(name: str, text: str, tip: str) -> QPushButton:
-    button = QPushButton(text)
-    button.setObjectName(name)
-    button.setToolTip(tip)
-    return button
