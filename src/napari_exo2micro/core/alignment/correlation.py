@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import product
 
 import cv2
 import numpy as np
@@ -24,6 +22,8 @@ __all__ = ["Candidate", "Pattern", "grid_nodes", "refine_candidate", "search_gri
 FloatImage = NDArray[np.float32]
 
 _THREADS = min(4, os.cpu_count() or 1)
+#: Turns that are transformed at once: 8 MB at 160 px.
+_AT_ONCE = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +117,7 @@ class _Correlator:
     def __init__(self, post: Pattern, pre: Pattern, smallest_scale: float) -> None:
         self._pre = pre
         self._from_post = post.view.to_full.matrix
+        self._into_post = np.linalg.inv(self._from_post)
         self._into_pre = pre.view.to_full.inverse().matrix
         post_middle, post_half, _ = post.extent()
         pre_middle, _, pre_radius = pre.extent()
@@ -143,16 +144,50 @@ class _Correlator:
 
     def __call__(self, angle_deg: float, scale: float, mirrored: bool) -> Candidate:
         """Return the best shift for one turn, magnification and hand."""
-        turned = Transform.similarity(
-            angle_deg=angle_deg,
-            scale=scale,
-            mirrored=mirrored,
-            centre=(float(self._post_centre[0]), float(self._post_centre[1])),
-            translation=(
-                float(self._pre_centre[0] - self._post_centre[0]),
-                float(self._pre_centre[1] - self._post_centre[1]),
-            ),
-        )
+        return self.look([(angle_deg, scale, mirrored)])[0]
+
+    def look(self, turns: Sequence[tuple[float, float, bool]]) -> list[Candidate]:
+        """Return the best shift for each turn (degrees), magnification and hand."""
+        shift = self._pre_centre - self._post_centre
+        turned = [
+            Transform.similarity(
+                angle_deg=angle_deg,
+                scale=scale,
+                mirrored=mirrored,
+                centre=(float(self._post_centre[0]), float(self._post_centre[1])),
+                translation=(float(shift[0]), float(shift[1])),
+            )
+            for angle_deg, scale, mirrored in turns
+        ]
+        side = self._side
+        grids = np.zeros((len(turns), side, side), np.float32)
+        norms = [self._lay(one, grid) for one, grid in zip(turned, grids, strict=True)]
+        # All at once: threads that take turns one by one would wait for each other.
+        spectra = fft.rfft2(grids, workers=_THREADS, overwrite_x=True)
+        np.conj(spectra, out=spectra)
+        spectra *= self._spectrum
+        surfaces = fft.irfft2(spectra, s=(side, side), workers=_THREADS)
+        limit = min(self._limit, (side - 1) // 2)
+        index = np.arange(-limit, limit + 1) % side
+        found = []
+        for turn, one, norm, surface in zip(
+            turns, turned, norms, surfaces, strict=True
+        ):
+            if norm <= 0.0:
+                found.append(Candidate(*turn, 0.0, one))
+                continue
+            near = surface[np.ix_(index, index)]
+            row, column = np.unravel_index(int(np.argmax(near)), near.shape)
+            dy, dx = _parabola_peak(near, int(row), int(column))
+            # post(p + d) looks like the turned pre at p.
+            back = np.array([[1.0, 0, limit - dx], [0, 1.0, limit - dy], [0, 0, 1.0]])
+            matrix = one.matrix @ self._from_post @ back @ self._into_post
+            score = float(near[row, column]) / norm
+            found.append(Candidate(*turn, score, Transform(matrix)))
+        return found
+
+    def _lay(self, turned: Transform, grid: FloatImage) -> float:
+        """Lay turned pre on a grid, its origin at element (0, 0); return the norm."""
         small = self._into_pre @ turned.matrix @ self._from_post
         half = min(self._reach, (self._side - 1) // 2)
         size = 2 * half + 1
@@ -164,28 +199,11 @@ class _Correlator:
             (size, size),
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         )
-        norm = float(np.linalg.norm(warped)) * self._norm
-        if norm <= 0.0:
-            return Candidate(angle_deg, scale, mirrored, 0.0, turned)
-        grid = np.zeros((self._side, self._side), np.float32)
         grid[: half + 1, : half + 1] = warped[half:, half:]
         grid[: half + 1, self._side - half :] = warped[half:, :half]
         grid[self._side - half :, : half + 1] = warped[:half, half:]
         grid[self._side - half :, self._side - half :] = warped[:half, :half]
-        surface = fft.irfft2(
-            self._spectrum * np.conj(fft.rfft2(grid)), s=(self._side, self._side)
-        )
-        limit = min(self._limit, (self._side - 1) // 2)
-        index = np.arange(-limit, limit + 1)
-        near = surface[np.ix_(index % self._side, index % self._side)]
-        row, column = np.unravel_index(int(np.argmax(near)), near.shape)
-        dy, dx = _parabola_peak(near, int(row), int(column))
-        # post(p + d) looks like the turned pre at p.
-        back = np.array([[1.0, 0, limit - dx], [0, 1.0, limit - dy], [0, 0, 1.0]])
-        post_px = self._from_post
-        full = Transform(turned.matrix @ post_px @ back @ np.linalg.inv(post_px))
-        score = float(near[row, column]) / norm
-        return Candidate(angle_deg, scale, mirrored, score, full)
+        return float(np.linalg.norm(warped)) * self._norm
 
 
 def _parabola_peak(surface: FloatImage, row: int, column: int) -> tuple[float, float]:
@@ -211,6 +229,7 @@ def search_grid(
     scales: Iterable[float],
     hands: Iterable[bool] = (False,),
     keep: int = 4,
+    near: Iterable[Candidate] | None = None,
     monitor: Monitor | None = None,
 ) -> list[Candidate]:
     """Return the best of all turns and magnifications, best first.
@@ -223,6 +242,9 @@ def search_grid(
         Nodes of the search: degrees, factors, mirrored or not.
     keep : int
         How many to return; neighbours on the grid of a better one are left out.
+    near : iterable of Candidate, optional
+        What the same nodes gave on smaller patterns: only they and their neighbours
+        are looked at.
     monitor : Monitor, optional
         Told the fraction done.
 
@@ -239,30 +261,41 @@ def search_grid(
     angles, scales, hands = sorted(angles), sorted(scales), list(hands)
     if not post.values.any() or not pre.values.any():
         return []
+    nodes = [
+        (i, j, (angle, scale, hand))
+        for hand in hands
+        for i, scale in enumerate(scales)
+        for j, angle in enumerate(angles)
+    ]
+    if near is not None:
+        beside = [
+            (scales.index(one.scale), angles.index(one.angle_deg), one.mirrored)
+            for one in near
+        ]
+        nodes = [
+            (i, j, turn)
+            for i, j, turn in nodes
+            if any(
+                abs(i - i2) <= 1 and abs(j - j2) <= 1 and turn[2] == hand
+                for i2, j2, hand in beside
+            )
+        ]
     correlate = _Correlator(post, pre, scales[0])
     monitor = monitor or Monitor()
     found: list[tuple[int, int, Candidate]] = []
-    total = len(hands) * len(scales)
-    with ThreadPoolExecutor(_THREADS) as pool:
-        for done, (hand, (i, scale)) in enumerate(product(hands, enumerate(scales))):
-            monitor.report(done / total, "searching turns and magnifications")
-
-            def look(
-                angle: float, scale: float = scale, hand: bool = hand
-            ) -> Candidate:
-                monitor.check()
-                return correlate(angle, scale, hand)
-
-            # Threads change the time alone: the order is that of the angles.
-            found.extend((i, j, c) for j, c in enumerate(pool.map(look, angles)))
+    for start in range(0, len(nodes), _AT_ONCE):
+        monitor.report(start / len(nodes), "searching turns and magnifications")
+        some = nodes[start : start + _AT_ONCE]
+        candidates = correlate.look([turn for _, _, turn in some])
+        found += [(i, j, c) for (i, j, _), c in zip(some, candidates, strict=True)]
     found.sort(key=lambda entry: (-entry[2].score, entry[0], entry[1]))
     kept: list[tuple[int, int, Candidate]] = []
     for i, j, candidate in found:
-        near = any(
+        is_beside = any(
             abs(i - i2) <= 1 and abs(j - j2) <= 2 and candidate.mirrored == c2.mirrored
             for i2, j2, c2 in kept
         )
-        if not near:
+        if not is_beside:
             kept.append((i, j, candidate))
         if len(kept) == keep:
             break

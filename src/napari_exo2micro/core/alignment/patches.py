@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 
 import cv2
 import numpy as np
@@ -21,6 +24,7 @@ FloatArray = NDArray[np.float64]
 _PATCH = 72
 _PATCHES_A_SIDE = 14
 _TOLERANCE = 2.0
+_THREADS = min(4, os.cpu_count() or 1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,30 +107,38 @@ def _measure(
     padded = cv2.copyMakeBorder(
         warped, reach, reach, reach, reach, cv2.BORDER_CONSTANT, value=0
     )
-    centres, shifts, total = [], [], 0
-    for top in range(int(y.min()), int(y.max()) - patch + 2, step):
-        for left in range(int(x.min()), int(x.max()) - patch + 2, step):
-            bottom, right = top + patch, left + patch
-            count = (
-                int(both[bottom, right])
-                - int(both[top, right])
-                - int(both[bottom, left])
-                + int(both[top, left])
-            )
-            if count < 0.6 * patch * patch:
-                continue
-            template = post.values[top:bottom, left:right]
-            area = padded[top : bottom + 2 * reach, left : right + 2 * reach]
-            if not template.any() or not area.any():
-                continue
-            surface = cv2.matchTemplate(area, template, cv2.TM_CCORR_NORMED)
-            total += 1
-            place = _peak(np.asarray(surface, np.float32))
-            if place is None:
-                continue
-            centres.append((left + (patch - 1) / 2, top + (patch - 1) / 2))
-            shifts.append((place[0] - reach, place[1] - reach))
-    return np.array(centres).reshape(-1, 2), np.array(shifts).reshape(-1, 2), total
+    tops = np.arange(int(y.min()), int(y.max()) - patch + 2, step)
+    lefts = np.arange(int(x.min()), int(x.max()) - patch + 2, step)
+    corners = [
+        both[np.ix_(tops + down, lefts + right)]
+        for down, right in ((0, 0), (patch, patch), (patch, 0), (0, patch))
+    ]
+    counts = corners[0] + corners[1] - corners[2] - corners[3]
+    rows_of, columns_of = np.nonzero(counts >= 0.6 * patch * patch)
+    places = list(zip(tops[rows_of], lefts[columns_of], strict=True))
+
+    def match(places: list[tuple[int, int]]) -> list[tuple[float, ...]]:
+        """Return left, top and shift of patches with texture; NaN: on the edge."""
+        found: list[tuple[float, ...]] = []
+        for top, left in places:
+            template = post.values[top : top + patch, left : left + patch]
+            size = patch + 2 * reach
+            area = padded[top : top + size, left : left + size]
+            if template.any() and area.any():
+                surface = cv2.matchTemplate(area, template, cv2.TM_CCORR_NORMED)
+                peak = _peak(np.asarray(surface, np.float32))
+                found.append((left, top, *(peak or (np.nan, np.nan))))
+        return found
+
+    share = -(-len(places) // _THREADS) or 1
+    shares = [places[i : i + share] for i in range(0, len(places), share)]
+    with ThreadPoolExecutor(_THREADS) as pool:
+        found = np.array(list(chain.from_iterable(pool.map(match, shares)))).reshape(
+            -1, 4
+        )
+    inside_reach = found[np.isfinite(found[:, 2])]
+    centres = inside_reach[:, :2] + (patch - 1) / 2
+    return centres, inside_reach[:, 2:] - reach, len(found)
 
 
 def _peak(surface: NDArray[np.float32]) -> tuple[float, float] | None:

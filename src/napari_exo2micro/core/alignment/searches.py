@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Self
 
 import numpy as np
@@ -31,6 +32,8 @@ from napari_exo2micro.core.monitor import Monitor
 
 __all__ = ["OutlineSearch", "PairSearches", "coarse_patterns"]
 
+_FIRST_SIDE = 80
+_FIRST_KEPT = 8
 _GRID_SIDE = 160
 _LARGEST_COARSE_SIDE = 512
 _SMALLEST_COARSE_SIDE = 96
@@ -206,12 +209,18 @@ def _search_coarse(
     pair: SectionPair, search: OutlineSearch, monitor: Monitor
 ) -> list[Candidate]:
     post, pre = coarse_patterns(pair, search)
-    found = search_grid(
+    grid = partial(search_grid, angles=search.angles, scales=search.scales)
+    rough = grid(
+        post.reduced(_FIRST_SIDE),
+        pre.reduced(_FIRST_SIDE),
+        keep=_FIRST_KEPT,
+        monitor=monitor.part(0.0, 0.5),
+    )
+    found = grid(
         post.reduced(_GRID_SIDE),
         pre.reduced(_GRID_SIDE),
-        angles=search.angles,
-        scales=search.scales,
-        monitor=monitor,
+        near=rough,
+        monitor=monitor.part(0.5, 1.0),
     )
 
     def refine(candidate: Candidate) -> Candidate:

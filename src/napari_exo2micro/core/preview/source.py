@@ -42,9 +42,9 @@ from napari_exo2micro.core.transforms import Transform
 __all__ = ["PreviewSource", "Same"]
 
 #: Longer side of the images that features are sought in, about, px.
-FEATURE_SIDE = 1000
-#: Features of each image; the stage takes twice as many.
-MOST_FEATURES = 2000
+FEATURE_SIDE = 700
+#: Features of each image; the stage takes 4000.
+MOST_FEATURES = 1500
 _KEPT = 4
 
 T = TypeVar("T")

@@ -36,7 +36,7 @@ __all__ = ["PREVIEWED", "LivePreview"]
 PREVIEWED = (2, 3, 4)
 _IDLE = "Change a parameter to see here what the stage would find."
 #: Waiting for the next value of a series, ms: stage 4 answers at once.
-_PAUSE = {2: 60, 3: 60, 4: 15}
+_PAUSE = {2: 30, 3: 30, 4: 15}
 #: Before reading what nobody has asked for yet, ms.
 _BEFOREHAND = 400
 
