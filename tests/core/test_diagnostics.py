@@ -89,8 +89,10 @@ def test_unregistered_plot_is_gone() -> None:
     register_diagnostic("gone", plain_plot, "For a moment.")
     unregister_diagnostic("gone")
     assert "gone" not in DIAGNOSTICS
-    with pytest.raises(ParameterError, match="no diagnostic is called 'gone'"):
-        unregister_diagnostic("gone")
+    for name in ("gone", "pre_post_heatmap"):
+        with pytest.raises(ParameterError, match=f"'{name}' is not a diagnostic plot"):
+            unregister_diagnostic(name)
+    assert "pre_post_heatmap" in DIAGNOSTICS
     with pytest.raises(ParameterError, match="no diagnostic is called 'gone'"):
         draw_diagnostic("gone", IMAGE, IMAGE, {})
 

@@ -192,6 +192,15 @@ def test_a_view_follows(installed, make) -> None:
     assert "wide" not in widths
 
 
+@pytest.mark.parametrize("name", ["box", "none such"])
+def test_only_what_came_later_is_removed(installed, make, name: str) -> None:
+    registry = make()
+    registry.add(Filter("wide", 7))
+    with pytest.raises(ParameterError, match=f"'{name}' is not a filter of yours"):
+        registry.remove(name)
+    assert list(registry) == ["box", "wide"]
+
+
 def test_another_process_tells_what_it_does_not_know(installed, make) -> None:
     registry = make()
     registry.add(Filter("mine"))

@@ -123,17 +123,9 @@ def unregister_diagnostic(name: str) -> None:
     Raises
     ------
     ParameterError
-        If no plot has this name.
+        If there is none of this name, or it is a built-in one.
     """
-    if name not in DIAGNOSTICS:
-        raise _unknown(name)
     DIAGNOSTICS.remove(name)
-
-
-def _unknown(name: str) -> ParameterError:
-    return ParameterError(
-        f"no diagnostic is called {name!r}; there are: {', '.join(DIAGNOSTICS)}"
-    )
 
 
 def draw_diagnostic(
@@ -190,7 +182,10 @@ def draw_diagnostic(
     """
     if isinstance(diagnostic, str):
         if diagnostic not in DIAGNOSTICS:
-            raise _unknown(diagnostic)
+            raise ParameterError(
+                f"no diagnostic is called {diagnostic!r}; there are: "
+                f"{', '.join(DIAGNOSTICS)}"
+            )
         diagnostic = DIAGNOSTICS[diagnostic]
     path = None if save_path is None else Path(save_path)
     own = {"sample": sample, "dye": dye, "save_path": path}

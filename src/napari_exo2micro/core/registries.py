@@ -160,9 +160,19 @@ class Registry(Mapping[K, V], Generic[K, V]):
         return entry
 
     def remove(self, key: K) -> V:
-        """Take an entry out that is not built in, and return it."""
+        """Take an entry out that is not built in, and return it.
+
+        Raises
+        ------
+        ParameterError
+            When there is none of this key, or it is a built-in one.
+        """
         with _patiently():
-            entry = self._all()[key]
+            entry = self._all().get(key)
+            if entry is None or self.is_built_in(key):
+                raise ParameterError(
+                    f"'{key}' is not a {self.kind} of yours; nothing removed"
+                )
             self._of_packages = _without(self._of_packages, key)
             self._added = _without(self._added, key)
             return entry
