@@ -168,3 +168,44 @@ def test_a_forced_run_twice_through_the_buttons_renews_and_closes_cleanly(
     window.close()
     QApplication.processEvents()
     qtbot.waitUntil(lambda: not any(map(is_ours, threading.enumerate())), timeout=LONG)
+
+
+def test_docks_that_would_be_too_low_become_tabs_which_keep_what_they_show(
+    window, qtbot
+):
+    window.window.resize(1200, 900)
+    main = window.window._qt_window
+    docks = []
+    for name in ("Exo2Micro workbench", "Inspect an alignment", "Exo2Micro log"):
+        dock, _ = window.window.add_plugin_dock_widget(PLUGIN, name)
+        docks.append(dock)
+        others = docks[:-1]
+        qtbot.waitUntil(
+            lambda new=dock, others=others: (
+                set(main.tabifiedDockWidgets(new)) == set(others)
+            ),
+            timeout=LONG,
+        )
+    bench, inspection, log = docks
+    assert log.visibleRegion().boundingRect().height() > 600
+    assert bench.visibleRegion().isEmpty()
+    inspection.raise_()
+    run = bench.findChild(QPushButton, "run_all")
+    run.click()
+    session = Session.of(window)
+    qtbot.waitUntil(lambda: not session.jobs.is_busy, timeout=LONG)
+    qtbot.waitUntil(lambda: bool(find_layers(window, "difference")), timeout=LONG)
+    inspection.findChild(QPushButton, "curtain_start").click()
+    qtbot.waitUntil(lambda: len(shown_curtains(window)) == 1, timeout=LONG)
+    bench.raise_()
+    qtbot.waitUntil(lambda: not bench.visibleRegion().isEmpty(), timeout=LONG)
+    assert inspection.visibleRegion().isEmpty()
+    assert len(shown_curtains(window)) == 1
+
+
+def shown_curtains(viewer) -> list:
+    return [
+        layer
+        for layer in viewer.layers
+        if layer.visible and layer.name.startswith("curtain")
+    ]

@@ -9,11 +9,19 @@ import numpy as np
 import pytest
 import tifffile
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QApplication, QLabel, QPushButton, QTreeWidget, QWidget
+from qtpy.QtWidgets import (
+    QApplication,
+    QLabel,
+    QPushButton,
+    QScrollArea,
+    QTreeWidget,
+    QWidget,
+)
 
 from napari_exo2micro.core import raw
 from napari_exo2micro.core.stages import STAGES, Stage, register_stage, unregister_stage
 from napari_exo2micro.plugin import session as session_module
+from napari_exo2micro.plugin.forms.parameter_row import ParameterRow
 from napari_exo2micro.plugin.layers import about, find_layers
 from napari_exo2micro.plugin.message import MessageStrip
 from napari_exo2micro.plugin.session import Session
@@ -345,3 +353,22 @@ def test_the_session_of_a_closed_workbench_lives_on_in_other_docks(
     assert Session.of(viewer) is session
     with qtbot.waitSignal(session.run_ended, timeout=LONG):
         session.run(1, 1)
+
+
+@pytest.mark.parametrize("stage", sorted(STAGES))
+def test_the_file_suffix_stays_in_sight_whichever_field_is_typed_in(
+    finished, open_workbench, qtbot, stage
+):
+    bench = open_workbench()
+    bench.resize(385, 620)  # too low for all fields of stages 2 to 4
+    qtbot.waitUntil(lambda: summary(bench) != "", timeout=LONG)
+    finished.show_stage(stage)
+    form = bench.forms[stage]
+    rows = [row for row in form.findChildren(ParameterRow) if row.isVisible()]
+    suffix = form.findChild(QLabel, "suffix")
+    for row in (rows[0], rows[-1]):
+        (area,) = [x for x in form.findChildren(QScrollArea) if x.isAncestorOf(row)]
+        area.ensureWidgetVisible(row, 0, 0)
+        QApplication.processEvents()
+        assert row.visibleRegion().boundingRect() == row.rect()
+        assert suffix.visibleRegion().boundingRect() == suffix.rect()

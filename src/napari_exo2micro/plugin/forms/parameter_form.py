@@ -59,6 +59,9 @@ class ParameterForm(QWidget):
     ----------
     container : magicgui.widgets.Container
         The rows: ``container["boundary_width"].value`` is what that field shows.
+    foot : QWidget
+        The suffix and the button that resets the stage; where the rows scroll it is
+        kept in sight below them.
     """
 
     def __init__(
@@ -81,8 +84,9 @@ class ParameterForm(QWidget):
         # What counts when something is typed that cannot be taken.
         self._settled: dict[str, ParameterValue] = {}
         self._headings = self._add_headings(grouped)
-        self._suffix = WordsLabel("suffix", self)
-        self._reset_all = button(self, "reset_stage", "Reset this stage")
+        self.foot = QWidget(self)
+        self._suffix = WordsLabel("suffix", self.foot)
+        self._reset_all = button(self.foot, "reset_stage", "Reset this stage")
         self._reset_all.clicked.connect(lambda _: self.reset())
         column = QWidget(self)
         column.setMaximumWidth(_WIDEST)
@@ -93,8 +97,11 @@ class ParameterForm(QWidget):
         layout = QVBoxLayout(column)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.container.native)
-        layout.addWidget(self._suffix)
-        layout.addWidget(self._reset_all, 0, Qt.AlignmentFlag.AlignRight)
+        layout.addWidget(self.foot)
+        foot = QHBoxLayout(self.foot)
+        foot.setContentsMargins(0, 0, 0, 0)
+        foot.addWidget(self._suffix, 1)
+        foot.addWidget(self._reset_all, 0, Qt.AlignmentFlag.AlignTop)
         self._reset_all.setVisible(bool(self._rows))
         self._order_tabs()
         for name, row in self._rows.items():

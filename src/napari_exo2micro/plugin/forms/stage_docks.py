@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import ClassVar
 
 from napari.components import ViewerModel
-from qtpy.QtCore import Qt
 from qtpy.QtGui import QShowEvent
-from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout
 
 from napari_exo2micro.plugin.dock import Dock
 from napari_exo2micro.plugin.forms.run_bar import RunBar
@@ -54,21 +53,11 @@ class StageDock(Dock):
         self.run_bar.started.connect(self.message.clear)
         session.source_changed.connect(self.message.clear)
         session.params_changed.connect(self._on_params)
-        page = QWidget(self)
-        inside = QVBoxLayout(page)
-        inside.setContentsMargins(0, 0, 4, 0)
-        inside.addWidget(self.source)
-        inside.addWidget(self.form, 1)
-        scroll = QScrollArea(self)
-        scroll.setFrameShape(QFrame.Shape.NoFrame)
-        scroll.setWidgetResizable(True)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        scroll.setWidget(page)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 6, 6, 6)
         layout.addWidget(self.message)
-        layout.addWidget(scroll, 1)
+        layout.addWidget(self.source)
+        layout.addWidget(self.form, 1)
         layout.addWidget(self.run_bar)
 
     def showEvent(self, a0: QShowEvent | None) -> None:

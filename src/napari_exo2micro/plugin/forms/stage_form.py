@@ -21,6 +21,7 @@ from napari_exo2micro.plugin.preview.live_preview import PREVIEWED
 from napari_exo2micro.plugin.preview.preview_row import PreviewRow
 from napari_exo2micro.plugin.session import Session
 from napari_exo2micro.plugin.words_label import WordsLabel
+from napari_exo2micro.plugin.workbench.stage_tabs import scrolled
 
 if TYPE_CHECKING:
     from napari_exo2micro.core.stage_states import StageState
@@ -74,7 +75,8 @@ class StageForm(QWidget):
         self._header = QVBoxLayout()
         if stage in PREVIEWED:
             self.add_header_widget(PreviewRow(session, stage, self))
-        layout = QVBoxLayout(self)
+        page = QWidget(self)
+        layout = QVBoxLayout(page)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(purpose)
         layout.addLayout(state)
@@ -82,6 +84,10 @@ class StageForm(QWidget):
         layout.addLayout(self._header)
         layout.addWidget(self.parameters)
         layout.addStretch(1)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(scrolled(page), 1)
+        layout.addWidget(self.parameters.foot)
         session.status_changed.connect(self._on_status)
         session.source_changed.connect(self._on_source)
         self._on_status(session.status)

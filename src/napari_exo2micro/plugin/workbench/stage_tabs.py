@@ -100,7 +100,7 @@ class StageTabs(QTabWidget):
         self.setIconSize(QSize(_ICON, _ICON))
         self.setUsesScrollButtons(True)
         for number, page in pages.items():
-            self.addTab(scrolled(page), str(number))
+            self.addTab(page, str(number))
         words = {n: STAGES[n].title.split()[0].capitalize() for n in pages}
         self._bar.set_names(words)
         self.currentChanged.connect(self._on_tab)
