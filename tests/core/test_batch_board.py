@@ -263,5 +263,6 @@ def test_where_it_runs_is_in_the_recipes() -> None:
     text = batch_as_python(pair, executor="subprocess", n_workers=2, **folders)
     assert "parallel='subprocess'" in text.replace('"', "'")
     assert "n_workers=2" in text
+    assert "--loader scan" in batch_as_command_line(pair, loader="scan", **folders)
     with pytest.raises(TypeError, match="no setting stage"):
         batch_as_python(pair, stage=3, **folders)

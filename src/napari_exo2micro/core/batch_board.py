@@ -10,7 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from napari_exo2micro.core.stages import STAGES
@@ -20,38 +20,16 @@ __all__ = ["BatchBoard", "BoardRow", "clock_words"]
 
 
 @dataclass(frozen=True, slots=True)
-class BoardRow:
-    """What is known of a task now.
+class BoardRow(TaskEvent):
+    """The last event of a task, and what follows from it.
 
     Attributes
     ----------
-    number : int
-        The task's place in the batch.
-    sample, dye : str
-        Whose task it is.
-    state : TaskState
-        Where it is.
-    stage : int
-        The stage that runs, 0 before the first one.
-    fraction : float
-        Done of the whole task, 0..1.
-    text : str
-        What is being done, the status in the end, or why there is none.
     seconds : float or None
         Since it began, or that it took; None before it begins.
-    result : dict, optional
-        In the end: what the run returned.
     """
 
-    number: int
-    sample: str
-    dye: str
-    state: TaskState
-    stage: int = 0
-    fraction: float = 0.0
-    text: str = ""
     seconds: float | None = None
-    result: Mapping[str, Any] | None = None
 
     @property
     def word(self) -> str:
@@ -151,15 +129,8 @@ class BatchBoard:
         with self._lock:
             return [
                 BoardRow(
-                    number,
-                    event.sample,
-                    event.dye,
-                    event.state,
-                    event.stage,
-                    event.fraction,
-                    event.text,
-                    self._seconds(number, now),
-                    event.result,
+                    **{name: getattr(event, name) for name in _OF_EVENT},
+                    seconds=self._seconds(number, now),
                 )
                 for number, event in sorted(self._last.items())
             ]
@@ -216,6 +187,8 @@ class BatchBoard:
         begun = self._begun.get(number)
         return None if begun is None else now - begun
 
+
+_OF_EVENT = tuple(one.name for one in fields(TaskEvent))
 
 _WORDS = (
     "queued",

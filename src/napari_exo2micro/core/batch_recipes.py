@@ -8,6 +8,7 @@ from typing import Any
 
 from napari_exo2micro.core.recipes import (
     changed_params,
+    changed_settings,
     literal,
     option_words,
     shell_line,
@@ -27,6 +28,7 @@ def batch_as_command_line(
     n_workers: int | None = None,
     scheduler: str | None = None,
     strict: bool = True,
+    params: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> str:
     """Return what runs a batch from a command line.
@@ -41,10 +43,11 @@ def batch_as_command_line(
         As `make_executor` takes them.
     strict : bool
         Run nothing where a pair has no files; otherwise run the others.
+    params : mapping, optional
+        Parameter name -> value; those at their defaults are left out.
     **settings
-        `checkpoint_format`, `params`, `from_stage`, `to_stage`, `force` and
-        `register_on`, as `run_batch` takes them; those at their defaults are left
-        out.
+        `checkpoint_format`, `loader`, `register_on`, `from_stage`, `to_stage` and
+        `force`, as `run_batch` takes them; those at their defaults are left out.
 
     Returns
     -------
@@ -72,12 +75,9 @@ def batch_as_command_line(
         where["executor"] = executor
     if n_workers is not None and executor != "serial" and not scheduler:
         where["workers"] = n_workers
-    options = {**_settings(settings), **where}
-    params = options.pop("params", {})
+    options = {**changed_settings(**settings), **where, **changed_params(params)}
     given = [
-        word
-        for name, value in {**options, **params}.items()
-        for word in option_words(name, value)
+        word for name, value in options.items() for word in option_words(name, value)
     ]
     lines = []
     for samples, dyes in _groups(pairs):
@@ -100,6 +100,7 @@ def batch_as_python(
     n_workers: int | None = None,
     scheduler: str | None = None,
     strict: bool = True,
+    params: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> str:
     """Return a Python program that runs a batch.
@@ -148,12 +149,12 @@ def batch_as_python(
             arguments["n_workers"] = n_workers
     if not strict:
         arguments["strict_dyes"] = False
-    options = _settings(settings)
-    params = options.pop("params", {})
-    lines += [f"    {k}={literal(v)}," for k, v in {**arguments, **options}.items()]
-    if params:
+    arguments |= changed_settings(**settings)
+    lines += [f"    {name}={literal(value)}," for name, value in arguments.items()]
+    changed = changed_params(params)
+    if changed:
         lines.append("    params={")
-        lines += [f"        {literal(k)}: {literal(v)}," for k, v in params.items()]
+        lines += [f"        {literal(k)}: {literal(v)}," for k, v in changed.items()]
         lines.append("    },")
     return "\n".join(
         [
@@ -165,29 +166,6 @@ def batch_as_python(
             "    print(problem.sample, problem.dye, problem.kind, problem.reason)",
         ]
     )
-
-
-_DEFAULTS: dict[str, Any] = {
-    "checkpoint_format": "both",
-    "register_on": None,
-    "from_stage": None,
-    "to_stage": None,
-    "force": False,
-}
-
-
-def _settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings that are not at their defaults."""
-    unknown = settings.keys() - _DEFAULTS.keys() - {"params"}
-    if unknown:
-        raise TypeError(f"a batch has no setting {', '.join(sorted(unknown))}")
-    found = {
-        name: settings[name]
-        for name, default in _DEFAULTS.items()
-        if settings.get(name, default) != default
-    }
-    params = changed_params(settings.get("params"))
-    return {**found, "params": params} if params else found
 
 
 def _groups(pairs: Pairs) -> list[tuple[list[str], list[str]]]:

@@ -16,10 +16,20 @@ __all__ = [
     "as_command_line",
     "as_python",
     "changed_params",
+    "changed_settings",
     "literal",
     "option_words",
     "shell_line",
 ]
+
+_DEFAULTS: dict[str, ParameterValue] = {
+    "checkpoint_format": "both",
+    "loader": None,
+    "register_on": None,
+    "from_stage": None,
+    "to_stage": None,
+    "force": False,
+}
 
 
 def as_python(
@@ -92,18 +102,16 @@ def as_python(
         f"    raw_dir={literal(str(raw_dir))},",
         f"    output_dir={literal(str(output_dir))},",
     ]
-    if checkpoint_format != "both":
-        lines.append(f"    checkpoint_format={literal(checkpoint_format)},")
-    if loader is not None:
-        lines.append(f"    loader={literal(loader)},")
+    made = changed_settings(checkpoint_format=checkpoint_format, loader=loader)
+    lines += [f"    {name}={literal(value)}," for name, value in made.items()]
     lines.append(")")
     changed = changed_params(params)
     if changed:
         lines.append("task.set_params(")
         lines += [f"    {name}={literal(value)}," for name, value in changed.items()]
         lines.append(")")
-    asked = {"from_stage": from_stage, "to_stage": to_stage, "force": force or None}
-    words = (f"{name}={value}" for name, value in asked.items() if value is not None)
+    asked = changed_settings(from_stage=from_stage, to_stage=to_stage, force=force)
+    words = (f"{name}={value}" for name, value in asked.items())
     lines.append(f"result = task.run({', '.join(words)})")
     lines.append('print(result["status"])')
     return "\n".join(lines)
@@ -160,18 +168,15 @@ def as_command_line(
     options: dict[str, ParameterValue] = {
         "raw_dir": str(raw_dir),
         "output_dir": str(output_dir),
+        **changed_settings(
+            checkpoint_format=checkpoint_format,
+            loader=loader,
+            from_stage=from_stage,
+            to_stage=to_stage,
+            force=force,
+        ),
+        **changed_params(params),
     }
-    if checkpoint_format != "both":
-        options["checkpoint_format"] = checkpoint_format
-    if loader is not None:
-        options["loader"] = loader
-    if from_stage is not None:
-        options["from_stage"] = from_stage
-    if to_stage is not None:
-        options["to_stage"] = to_stage
-    if force:
-        options["force"] = True
-    options.update(changed_params(params))
     given = [
         word for name, value in options.items() for word in option_words(name, value)
     ]
@@ -187,6 +192,18 @@ def as_command_line(
 def shell_line(words: Sequence[str]) -> str:
     """Return words as one line, quoted for the system's shell."""
     return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
+
+
+def changed_settings(**settings: ParameterValue) -> dict[str, ParameterValue]:
+    """Return the settings of a run or batch that differ from their defaults."""
+    unknown = settings.keys() - _DEFAULTS.keys()
+    if unknown:
+        raise TypeError(f"a run has no setting {', '.join(sorted(unknown))}")
+    return {
+        name: settings[name]
+        for name, default in _DEFAULTS.items()
+        if settings.get(name, default) != default
+    }
 
 
 def changed_params(params: Mapping[str, Any] | None) -> dict[str, ParameterValue]:
