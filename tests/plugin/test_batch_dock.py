@@ -164,10 +164,10 @@ def raw(tmp_path: Path) -> Path:
 def open_dock(viewer, qtbot, tmp_path):
     """Open the dock on a raw folder and wait until it has looked at everything."""
 
-    def make(raw_dir: Path) -> Handle:
+    def make(raw_dir: Path, output_dir: Path = tmp_path / "out") -> Handle:
         session = Session.of(viewer)
         session.set_params(pad=8)
-        session.set_source(raw_dir=raw_dir, output_dir=tmp_path / "out")
+        session.set_source(raw_dir=raw_dir, output_dir=output_dir)
         session.set_source(checkpoint_format="tiff")
         dock = BatchDock(viewer)
         window = QMainWindow()  # a dock that is closed ends, and the window stays
@@ -774,6 +774,92 @@ def test_closing_the_dock_stops_the_batch(quick, held, qtbot):
     assert quick.session.jobs.is_busy
     quick.dock.setParent(None)  # as napari does when a dock is closed
     quick.wait(lambda: not quick.session.jobs.is_busy)
+
+
+@pytest.fixture
+def stubborn(monkeypatch):
+    """Let one pair, B / Cy5, go on until it is let go, whoever asks it to stop."""
+    release, began = threading.Event(), threading.Event()
+    run_task = serial.run_task
+
+    def waiting(task, on_event=None, should_stop=None):
+        if (task.sample, task.dye) == ("B", "Cy5"):
+            began.set()
+            release.wait(60)
+        return run_task(task, on_event, should_stop)
+
+    monkeypatch.setattr(serial, "run_task", waiting)
+    yield began, release
+    release.set()
+
+
+def test_a_batch_that_ends_when_its_panel_was_closed_is_shown_by_the_next_one(
+    quick, open_dock, raw, stubborn
+):
+    began, release = stubborn
+    quick.begin()
+    quick.wait(began.is_set)
+    quick.window.takeCentralWidget()  # as napari takes a widget out of a closed dock
+    quick.wait(lambda: quick.session.jobs.exclusive.is_cancelled)
+    again = open_dock(raw)
+    assert "still ending" in again.message.text
+    assert not again.button("run_batch").isEnabled()
+    assert "being stopped" in again.button("run_batch").toolTip()
+    assert not again.button("abort").isEnabled()
+    assert "stopping" in again.text("progress_text")
+    assert again.words()["A", "DAPI"] == "done"
+    release.set()
+    again.finish()
+    assert again.words() == {
+        ("A", "Cy5"): "done",
+        ("A", "DAPI"): "done",
+        ("B", "Cy5"): "stopped",
+        ("B", "DAPI"): "stopped",
+    }
+    assert "2 of 4 pairs are finished and kept" in again.text("outcome_words")
+    assert not again.message.text
+    assert not again.text("progress_text")
+    # It is a panel as any other one.
+    again.choose("to_stage", 1)
+    again.choose("executor", "serial")
+    again.begin()
+    again.wait(lambda: set(again.words().values()) == {"done"})
+
+
+def test_a_batch_of_other_folders_is_not_shown_in_the_table(
+    quick, open_dock, raw, stubborn, tmp_path
+):
+    began, release = stubborn
+    quick.begin()
+    quick.wait(began.is_set)
+    quick.window.takeCentralWidget()
+    shutil.copytree(raw, tmp_path / "other raw")
+    again = open_dock(tmp_path / "other raw", tmp_path / "other out")
+    assert not again.button("run_batch").isEnabled()
+    assert "being stopped" in again.button("run_batch").toolTip()
+    release.set()
+    again.wait(again.button("run_batch").isEnabled)
+    again.wait(lambda: not again.session.jobs.is_working)
+    assert set(again.words().values()) == {"not run"}
+    assert not again.text("outcome_words")
+
+
+def test_a_check_that_ends_when_its_panel_was_closed_runs_nothing(
+    quick, viewer, slow_check, tmp_path
+):
+    quick.press("run_batch")
+    quick.window.takeCentralWidget()
+    dock = BatchDock(viewer)
+    quick.window.setCentralWidget(dock)
+    again = Handle(dock, quick.qtbot)
+    assert "still ending" in again.message.text
+    assert not again.button("run_batch").isEnabled()
+    slow_check.set()
+    again.wait(again.button("run_batch").isEnabled)
+    assert not again.message.text
+    assert not again.asks
+    again.wait(lambda: set(again.words().values()) == {"not run"})
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.display

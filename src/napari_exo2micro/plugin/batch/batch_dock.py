@@ -8,7 +8,6 @@ from typing import Any
 from napari.components import ViewerModel
 from qtpy.QtCore import QSize, QTimer
 
-from napari_exo2micro.core.batch_board import clock_words
 from napari_exo2micro.core.stored_state import StoredState
 from napari_exo2micro.plugin.batch.batch_layout import BatchLayout
 from napari_exo2micro.plugin.batch.batch_request import (
@@ -23,7 +22,7 @@ from napari_exo2micro.plugin.batch.batch_run import BatchRun
 from napari_exo2micro.plugin.batch.batch_words import (
     count_words,
     needs_words,
-    time_words,
+    progress_words,
 )
 from napari_exo2micro.plugin.batch.result_opener import ResultOpener
 from napari_exo2micro.plugin.message import STYLES
@@ -35,6 +34,10 @@ __all__ = ["BatchDock"]
 
 _PAUSE = 150  # ms after a change before disk is looked at
 _WIDTH = 450
+_STILL_ENDING = (
+    "The batch of the panel that was closed is still ending. It is shown here; Run is "
+    "offered when it has ended."
+)
 _TIGHT = f"QLabel {{ {STYLES['warning']} padding: 3px; border-radius: 3px; }}"
 
 
@@ -52,7 +55,7 @@ class BatchDock(BatchLayout):
         super().__init__(session)
         Session.of(napari_viewer, widget=self)
         self._folder = RawFolder.of(session)
-        self._run = BatchRun(session, self)
+        self._run = BatchRun.of(session)
         self._opener = ResultOpener(session, self.message, self)
         self._seen: BatchRequest | None = None
         self._has_missed = False  # a look at the folder, while a batch was checked
@@ -65,7 +68,9 @@ class BatchDock(BatchLayout):
         self._connect()
         self._follow_source()
         self._on_folder()
-        self._update()
+        if self._run.is_active:
+            self.message.note(_STILL_ENDING)
+        self._on_run()
 
     def sizeHint(self) -> QSize:
         """Return a width at which three dyes stand side by side."""
@@ -146,6 +151,8 @@ class BatchDock(BatchLayout):
     def _why_not(self) -> str:
         """Return why nothing can be run now; empty when it can."""
         session, found = self._session, self._found
+        if self._run.is_stopping:
+            return "The batch is being stopped; wait until it has ended."
         if self._run.is_active:
             return "The batch runs; wait for it, or press Abort."
         if session.jobs.exclusive is not None:
@@ -184,7 +191,8 @@ class BatchDock(BatchLayout):
 
     def _on_looked(self, found: FolderPairs) -> None:
         self._has_missed = self._run.is_active
-        if self._run.is_active or found.raw_dir != self._session.raw_dir:
+        is_fixed = self._run.is_active and self._found is not None
+        if is_fixed or found.raw_dir != self._session.raw_dir:
             return
         self._found = found
         self.model.show_folder(found)
@@ -194,7 +202,7 @@ class BatchDock(BatchLayout):
         self._seen = None
         self._ask_disk()
 
-    def _ask_disk(self) -> None:
+    def _ask_disk(self, *_: object) -> None:
         """Look at results and room on disk a moment after the last change."""
         if not self._is_closed:
             self._pause.start()
@@ -207,7 +215,7 @@ class BatchDock(BatchLayout):
         if run.is_running or self._request(self.model.chosen) == run.request:
             return
         self.question.clear()
-        if run.is_active:
+        if run.is_active and not run.is_stopping:
             run.stop()
             self.message.warning(
                 "Something was changed while the batch was checked, and nothing was "
@@ -215,7 +223,8 @@ class BatchDock(BatchLayout):
             )
 
     def _look_at_disk(self) -> None:
-        if self._run.is_active or not self.model.present:
+        run = self._run
+        if (run.is_active and run.is_of_session) or not self.model.present:
             return
         about = self._request(()).about_results()
         if about != self._seen:
@@ -239,6 +248,8 @@ class BatchDock(BatchLayout):
             self.say_needs("")
 
     def _read_states(self) -> None:
+        if not self.model.present:
+            return
         self._session.jobs.start(
             read_states,
             title="looking at the results on disk",
@@ -263,10 +274,6 @@ class BatchDock(BatchLayout):
         # What is wrong with the results folder is told beside the table already.
         self.say_needs("" if text == self._session.output_problem else text, _TIGHT)
 
-    def _on_output(self, _problem: str) -> None:
-        """Estimate anew, or nothing: the results folder was looked at."""
-        self._ask_disk()
-
     def _look_again(self) -> None:
         """Look anew at both folders."""
         self._session.look_at_output()
@@ -279,8 +286,7 @@ class BatchDock(BatchLayout):
         elif not busy and self._elsewhere is not None:
             self.model.forget_row(self._elsewhere)
             self._elsewhere = None
-            if self.model.present:
-                self._read_states()
+            self._read_states()
         self._update()
 
     # How a batch goes on -----------------------------------------------------
@@ -289,39 +295,33 @@ class BatchDock(BatchLayout):
         """Show how far the batch is."""
         run, board = self._run, self._run.board
         if run.is_running and board is not None:
-            self.model.set_rows(board.rows)
-            left = board.seconds_left
-            words = [board.counts_in_words(), clock_words(board.elapsed)]
-            if run.is_stopping:
-                words.append("stopping: what runs ends at its next step")
-            elif left is None:
-                words.append("the time left is known when a pair is done")
-            else:
-                words.append(f"about {time_words(left)} left")
-            self.show_progress(board.fraction, "; ".join(filter(None, words)))
+            if run.is_of_session:
+                self.model.set_rows(board.rows)
+            words = progress_words(board, is_stopping=run.is_stopping)
+            self.show_progress(board.fraction, words)
             self.explain()
             self.say_needs("")
         elif run.is_active:
             self.show_progress(0.0, "Checking files, memory and disk …")
         else:
             self.hide_progress()
+            if self.message.text == _STILL_ENDING:
+                self.message.clear()
             if self._has_missed:
                 self._has_missed = False
                 self._on_folder()
         self._update()
 
     def _on_ended(self) -> None:
-        board, request = self._run.board, self._run.request
-        if board is not None:
+        run, board, request = self._run, self._run.board, self._run.request
+        if board is not None and request is not None and run.is_of_session:
             self.model.end_rows(board.rows)
-        if request is not None:
             self._seen = request.about_results()
-        if board is not None and board.results:
-            self.outcome.show_results(
-                board.results, board.elapsed, stopped=self._run.was_stopped
-            )
-            self.go_to_outcome()
-            if request is not None:
+            if board.results:
+                self.outcome.show_results(
+                    board.results, board.elapsed, stopped=run.was_stopped
+                )
+                self.go_to_outcome()
                 ran = {(one["sample"], one["dye"]) for one in board.results}
                 self._opener.renew(request, ran)
         self._read_states()
@@ -340,7 +340,7 @@ class BatchDock(BatchLayout):
     def _connect(self) -> None:
         session = self._session
         session.source_changed.connect(self._follow_source)
-        session.output_checked.connect(self._on_output)
+        session.output_checked.connect(self._ask_disk)
         session.jobs.busy_changed.connect(self._on_busy)
         self._folder.changed.connect(self._on_folder)
         self.raw.chosen.connect(self._folder.choose)

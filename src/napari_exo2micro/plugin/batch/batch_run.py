@@ -30,14 +30,15 @@ _MOST_LISTED = 8
 
 
 class BatchRun(QObject):
-    """Runs one batch at a time in the background.
+    """Runs one batch at a time in the background; get it with `BatchRun.of`.
+
+    It is the session's: a batch that still ends when its panel was closed is shown by
+    the next one.
 
     Parameters
     ----------
     session : Session
         Whose jobs it is one of.
-    parent : QObject, optional
-        As for any object.
 
     Attributes
     ----------
@@ -61,8 +62,8 @@ class BatchRun(QObject):
     refused = Signal(str)
     ended = Signal()
 
-    def __init__(self, session: Session, parent: QObject | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
         self._session = session
         self._check: Job | None = None
         self._job: Job | None = None
@@ -77,6 +78,12 @@ class BatchRun(QObject):
         self._timer.timeout.connect(self.changed)
         session.jobs.closed.connect(self._timer.stop)
 
+    @classmethod
+    def of(cls, session: Session) -> BatchRun:
+        """Return the batches of a session, made when first asked for."""
+        found = session.findChild(cls)
+        return found if isinstance(found, cls) else cls(session)
+
     @property
     def is_active(self) -> bool:
         """Whether it is checked what runs, or a batch runs."""
@@ -90,7 +97,17 @@ class BatchRun(QObject):
     @property
     def is_stopping(self) -> bool:
         """Whether somebody asked to stop: here, in another dock or in napari."""
-        return self._job is not None and self._job.is_cancelled
+        job = self._job or self._check
+        return job is not None and job.is_cancelled
+
+    @property
+    def is_of_session(self) -> bool:
+        """Whether the last batch was of the folders that the session has now."""
+        request, session = self.request, self._session
+        return request is not None and (
+            (request.raw_dir, request.output_dir)
+            == (session.raw_dir, session.output_dir)
+        )
 
     def start(self, request: BatchRequest, states: Mapping[Pair, StoredState]) -> None:
         """Check what would run and what it needs; then run it, or ask first.
@@ -179,7 +196,7 @@ class BatchRun(QObject):
         except RuntimeError as error:
             self.refused.emit(f"{error}; wait for it or stop it, then run the batch")
             return
-        # Also when the dock was closed meanwhile: others show the state of the files.
+        # Other docks show the state of the files.
         self._job.finished.connect(self._session.refresh_status)
         self.board = board
         self.was_stopped = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from napari_exo2micro.core.batch_board import BatchBoard, clock_words
 from napari_exo2micro.core.defaults import PARAMETER_REGISTRY
 from napari_exo2micro.core.parameter_entry import ParameterValue
 from napari_exo2micro.core.value_text import value_words
@@ -12,7 +13,13 @@ from napari_exo2micro.core.value_text import value_words
 if TYPE_CHECKING:
     from napari_exo2micro.core.resources import Preflight
 
-__all__ = ["count_words", "needs_words", "params_words", "time_words"]
+__all__ = [
+    "count_words",
+    "needs_words",
+    "params_words",
+    "progress_words",
+    "time_words",
+]
 
 _MOST_TOLD = 3
 
@@ -41,6 +48,19 @@ def time_words(seconds: float) -> str:
     if seconds < 5400:
         return f"{max(round(seconds / 60), 1)} min"
     return f"{seconds / 3600:.1f} h"
+
+
+def progress_words(board: BatchBoard, *, is_stopping: bool) -> str:
+    """Return how far a batch is and how long it still takes."""
+    left = board.seconds_left
+    if is_stopping:
+        rest = "stopping: what runs ends at its next step"
+    elif left is None:
+        rest = "the time left is known when a pair is done"
+    else:
+        rest = f"about {time_words(left)} left"
+    words = (board.counts_in_words(), clock_words(board.elapsed), rest)
+    return "; ".join(filter(None, words))
 
 
 def needs_words(needs: Preflight) -> str:
