@@ -209,9 +209,15 @@ class _Run:
             worker.begin(task, self._executor._timeout)
 
     def _fail_to_start(self, error: Exception) -> None:
-        """Say of the next task that no process could be started for it."""
+        """Try the next task again, or say that there is no process for it."""
         task = self._waiting.popleft()
-        status = f"error: no process could be started ({error}); {_ADVICE}"
+        how = f"no process could be started ({error})"
+        tries = self._tries[task.number] = self._tries.get(task.number, 0) + 1
+        if tries < _MOST_TRIES:
+            self._waiting.appendleft(task)
+            self._on_event(TaskEvent.queued(task, f"{how}; it is tried once more"))
+            return
+        status = f"error: {how}; {_ADVICE}"
         self._finish(task, result_without_run(task.sample, task.dye, status))
 
     def _listen(self) -> None:
