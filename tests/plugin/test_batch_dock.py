@@ -26,6 +26,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_exo2micro.core import presets
 from napari_exo2micro.core.batch import run_batch
 from napari_exo2micro.core.executors import serial
 from napari_exo2micro.core.locks import sample_lock
@@ -72,6 +73,12 @@ class Handle:
         combo = self.field(QComboBox, name)
         combo.setCurrentIndex(combo.findData(data))
         combo.activated.emit(combo.currentIndex())
+
+    def take_preset(self, path):
+        """Take the parameters of a preset, and wait until it was read."""
+        self.dock.form.load_preset(path)
+        combo = self.field(QComboBox, "parameters_from")
+        self.wait(lambda: combo.currentData() == str(path))
 
     # The table -------------------------------------------------------------------
 
@@ -295,7 +302,7 @@ def test_the_parameters_are_listed_those_of_the_workbench_or_of_a_preset(
     quick.session.set_params(boundary_width=20)
     assert "empty margin 8; " in quick.text("about_parameters")
     path = save_preset(tmp_path / "narrow.json", {"pad": 12})
-    quick.dock.form.load_preset(path)
+    quick.take_preset(path)
     assert quick.text("about_parameters") == "Changed: empty margin 12."
     assert quick.field(QComboBox, "parameters_from").currentText() == "preset narrow"
     quick.begin()
@@ -304,10 +311,30 @@ def test_the_parameters_are_listed_those_of_the_workbench_or_of_a_preset(
         assert "_p12" in path.name or "12" in path.stem
     path.write_text("{", encoding="utf-8")
     quick.dock.form.load_preset(path)
-    assert str(path) in quick.message.text
+    quick.wait(lambda: str(path) in quick.message.text)
     assert quick.text("about_parameters") == "Changed: empty margin 12."
     quick.choose("parameters_from", "")
     assert "empty margin 8; " in quick.text("about_parameters")
+
+
+def test_a_preset_on_a_slow_drive_is_waited_for(quick, tmp_path, monkeypatch):
+    release, real = threading.Event(), presets.load_preset
+
+    def slow(path):
+        assert release.wait(LONG / 1000)
+        return real(path)
+
+    monkeypatch.setattr(presets, "load_preset", slow)
+    path = save_preset(tmp_path / "narrow.json", {"pad": 12})
+    quick.dock.form.load_preset(path)
+    assert not quick.button("run_batch").isEnabled()
+    assert "The preset is being read" in quick.text("chosen_words")
+    quick.choose("parameters_from", "")  # those of the workbench, after all
+    assert quick.button("run_batch").isEnabled()
+    quick.dock.form.load_preset(path)
+    release.set()
+    quick.wait(quick.button("run_batch").isEnabled)
+    assert quick.text("about_parameters") == "Changed: empty margin 12."
 
 
 def test_a_last_stage_before_the_first_takes_it_along(quick):
@@ -402,7 +429,7 @@ def test_results_never_go_into_the_raw_folder(quick, raw, tmp_path):
     quick.session.set_source(output_dir=raw)
     quick.wait(lambda: "it is the raw folder" in quick.text("chosen_words"))
     assert not quick.button("run_batch").isEnabled()
-    quick.dock.form.load_preset(save_preset(tmp_path / "p.json", {"pad": 12}))
+    quick.take_preset(save_preset(tmp_path / "p.json", {"pad": 12}))
     assert not quick.button("run_batch").isEnabled()
     quick.wait(lambda: not quick.session.jobs.is_working)
     assert not quick.message.text  # it is told once
@@ -567,7 +594,7 @@ def test_a_slow_results_folder_is_looked_at_by_no_thread_of_the_window(
         return real(*args)
 
     monkeypatch.setattr(folders, "output_problem", looked)
-    quick.dock.form.load_preset(save_preset(tmp_path / "p.json", {"pad": 12}))
+    quick.take_preset(save_preset(tmp_path / "p.json", {"pad": 12}))
     quick.press("choose_none")
     quick.press("choose_all")
     quick.begin()
@@ -650,7 +677,7 @@ def test_what_has_no_result_is_not_opened(quick, viewer):
 
 
 def test_results_of_a_preset_are_opened_with_its_parameters(quick, tmp_path, viewer):
-    quick.dock.form.load_preset(save_preset(tmp_path / "p.json", {"pad": 12}))
+    quick.take_preset(save_preset(tmp_path / "p.json", {"pad": 12}))
     quick.begin()
     quick.finish()
     quick.double_click(("B", "DAPI"))

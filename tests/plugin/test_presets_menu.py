@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import shlex
+import threading
 
 import pytest
 from qtpy.QtGui import QAction, QGuiApplication
 from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton
 
 from napari_exo2micro import core as e2m
+from napari_exo2micro.core import presets
 from napari_exo2micro.plugin.message import MessageStrip
 from napari_exo2micro.plugin.session import Session
 from napari_exo2micro.plugin.workbench.presets_menu import PresetsMenu
+
+LONG = 30_000
 
 
 @pytest.fixture
@@ -29,12 +33,37 @@ def menu(session, strip, qtbot):
     return menu
 
 
+@pytest.fixture
+def told(strip, qtbot):
+    """Wait until a text is in the strip."""
+    return lambda text: qtbot.waitUntil(lambda: text in strip.text, timeout=LONG)
+
+
+@pytest.fixture
+def slow_drive(monkeypatch):
+    """Let presets wait before they are read or written, until they are let go."""
+    release, threads = threading.Event(), []
+
+    def slow(real):
+        def work(*args):
+            threads.append(threading.current_thread())
+            assert release.wait(LONG / 1000)
+            return real(*args)
+
+        return work
+
+    for name in ("load_preset", "save_preset"):
+        monkeypatch.setattr(presets, name, slow(getattr(presets, name)))
+    yield release, threads
+    release.set()
+
+
 def press(menu, name):
     menu.findChild(QAction, name).trigger()
 
 
 def test_a_preset_comes_back_as_it_was_saved(
-    menu, session, strip, tmp_path, monkeypatch
+    menu, session, strip, told, tmp_path, monkeypatch
 ):
     path = tmp_path / "wide.json"
     session.set_params(boundary_width=20, manual_scale=1.25)
@@ -43,7 +72,8 @@ def test_a_preset_comes_back_as_it_was_saved(
     )
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *a: (str(path), ""))
     press(menu, "save_preset")
-    assert (strip.level, str(path) in strip.text) == ("note", True)
+    told(f"Saved: {path}")
+    assert strip.level == "note"
     wanted = session.params
     # The command line and scripts read the same file.
     assert e2m.load_preset(path) == {
@@ -54,6 +84,7 @@ def test_a_preset_comes_back_as_it_was_saved(
     session.reset_params()
     session.set_params(interior_blur_base=5.0)
     press(menu, "load_preset")
+    told(f"Loaded: {path}")
     assert session.params == wanted
     assert "ring thickness" in strip.text
 
@@ -75,34 +106,112 @@ def test_nothing_happens_when_no_file_is_chosen(menu, session, strip, monkeypatc
     ],
 )
 def test_a_preset_that_cannot_be_used_is_named_and_changes_nothing(
-    menu, session, strip, tmp_path, values, said
+    menu, session, strip, tmp_path, values, said, qtbot
 ):
     path = tmp_path / "odd.json"
     content = {"format": "napari-exo2micro preset", "version": 1, "parameters": values}
     path.write_text(json.dumps(content))
     before = session.params
     menu.load(path)
-    assert strip.level == "error"
+    qtbot.waitUntil(lambda: strip.level == "error", timeout=LONG)
     assert said in strip.text
     assert str(path) in strip.text
     assert session.params == before
 
 
-def test_a_preset_that_cannot_be_saved_is_told(menu, strip, tmp_path):
+def test_a_preset_that_cannot_be_saved_is_told(menu, strip, told, tmp_path):
     menu.save(tmp_path)
+    told("it is a folder")
     assert strip.level == "error"
     assert f"cannot write {tmp_path}" in strip.text
 
 
-def test_recent_presets_are_offered(menu, session, tmp_path):
+def test_recent_presets_are_offered(menu, session, told, tmp_path):
     for name in ("one", "two"):
         menu.save(tmp_path / f"{name}.json")
+        told(f"Saved: {tmp_path / name}")
     session.reset_params()
     menu.findChild(QMenu, "presets").aboutToShow.emit()
     offered = menu.findChild(QMenu, "recent_presets").actions()
     assert [action.text() for action in offered] == ["two.json", "one.json"]
     offered[0].trigger()
+    told("Loaded: ")
     assert session.non_default_params() == {"pad": 60}
+
+
+def test_a_dialog_begins_where_the_last_preset_was(
+    menu, session, strip, told, tmp_path, monkeypatch, qtbot
+):
+    menu.save(tmp_path / "mine" / "one.json")
+    told("Saved: ")
+    began = []
+
+    def ask(_parent, _title, where, _files):
+        began.append(where)
+        return "", ""
+
+    for name in ("getSaveFileName", "getOpenFileName"):
+        monkeypatch.setattr(QFileDialog, name, ask)
+    press(menu, "save_preset")
+    press(menu, "load_preset")
+    assert began == [str(tmp_path / "mine" / "preset.json"), str(tmp_path / "mine")]
+    # Also in the next session.
+    later = PresetsMenu(session, strip)
+    qtbot.addWidget(later)
+    qtbot.waitUntil(lambda: not session.jobs.is_working, timeout=LONG)
+    press(later, "load_preset")
+    assert began[-1] == str(tmp_path / "mine")
+
+
+def test_a_slow_drive_holds_nothing_up(
+    menu, session, strip, told, tmp_path, slow_drive
+):
+    release, threads = slow_drive
+    path = tmp_path / "one.json"
+    session.set_params(boundary_width=20)
+    menu.save(path)
+    assert strip.text == f"Saving {path} …"
+    session.set_params(boundary_width=30)
+    release.set()
+    told(f"Saved: {path} (2 changed")
+    written = json.loads(path.read_text())["parameters"]
+    assert written == {"pad": 60, "boundary_width": 20}
+    release.clear()
+    menu.load(path)
+    assert strip.text == f"Reading {path} …"
+    assert session.params["boundary_width"] == 30
+    release.set()
+    told("Loaded: ")
+    assert session.params["boundary_width"] == 20
+    assert len(threads) == 2
+    assert threading.main_thread() not in threads
+
+
+def write_preset(path, width):
+    content = {"format": presets.PRESET_FORMAT, "version": 1}
+    path.write_text(json.dumps({**content, "parameters": {"boundary_width": width}}))
+    return path
+
+
+def test_a_preset_that_comes_late_does_not_undo_a_reset(
+    menu, session, strip, tmp_path, slow_drive, qtbot
+):
+    release, _ = slow_drive
+    menu.load(write_preset(tmp_path / "late.json", 20))
+    menu.findChild(QPushButton, "reset_all").click()
+    release.set()
+    qtbot.waitUntil(lambda: not session.jobs.is_working, timeout=LONG)
+    assert session.non_default_params() == {}
+    assert strip.text.startswith("Set to their defaults")
+
+
+def test_the_preset_chosen_last_counts(menu, session, told, tmp_path, slow_drive):
+    release, _ = slow_drive
+    for width in (20, 30):
+        menu.load(write_preset(tmp_path / f"{width}.json", width))
+    release.set()
+    told("Loaded: ")
+    assert session.params["boundary_width"] == 30
 
 
 def test_the_copied_python_does_the_run_of_these_settings(menu, session, strip):

@@ -25,21 +25,25 @@ from napari_exo2micro.core.defaults import (
     default_params,
     non_default_params,
 )
-from napari_exo2micro.core.errors import Exo2MicroError
 from napari_exo2micro.core.parameter_entry import ParameterValue
 from napari_exo2micro.core.stages import STAGES
 from napari_exo2micro.core.value_text import value_words
+from napari_exo2micro.plugin.job import Job
 from napari_exo2micro.plugin.message import MessageStrip
 from napari_exo2micro.plugin.plain_text import literal
 from napari_exo2micro.plugin.session import Session
 from napari_exo2micro.plugin.settings import read_defaults
 from napari_exo2micro.plugin.words_label import WordsLabel
-from napari_exo2micro.plugin.workbench.recent import recent, remember
+from napari_exo2micro.plugin.workbench.preset_files import (
+    PRESET,
+    Preset,
+    read_preset,
+)
+from napari_exo2micro.plugin.workbench.recent import recent
 
 __all__ = ["BatchForm"]
 
 _TIP = Qt.ItemDataRole.ToolTipRole
-_KIND = "preset"
 _SPIN_WIDTH = 96
 _FROM_WORKBENCH = ""
 _OTHER_FILE = "?"
@@ -95,6 +99,8 @@ class BatchForm(QWidget):
         self._message = message
         self._preset: dict[str, ParameterValue] | None = None
         self._preset_path = _FROM_WORKBENCH
+        self._reading: Job | None = None
+        self._word = f"batch preset {id(self)}"
         self._parameters = self._combo(
             "parameters_from",
             "Every pair is run with the same parameters: those of the forms, or those "
@@ -171,6 +177,8 @@ class BatchForm(QWidget):
     @property
     def problem(self) -> str:
         """Why nothing can be run like this; empty when all is well."""
+        if self._is_reading:
+            return "The preset is being read; wait for it, or choose other parameters."
         settings = self.settings
         if settings["executor"] == "dask" and not settings["scheduler"]:
             return (
@@ -191,17 +199,30 @@ class BatchForm(QWidget):
 
     def load_preset(self, path: Path) -> None:
         """Take the parameters of a preset; what is wrong with it is told."""
-        from napari_exo2micro.core.presets import load_preset
+        self._reading = self._session.jobs.start(
+            read_preset,
+            title=f"reading {path}",
+            on_result=self._take,
+            on_error=self._message.error,
+            on_finished=self._show_parameters,
+            newest=self._word,
+            show_progress=False,
+            path=path,
+        )
+        self.changed.emit()
 
-        try:
-            self._preset = load_preset(path)
-        except Exo2MicroError as error:
-            self._message.error(str(error))
-        else:
-            self._preset_path = str(path)
-            remember(_KIND, path.absolute())
-        self._offer_presets()
-        self._follow()
+    def _take(self, preset: Preset) -> None:
+        self._preset, self._preset_path = dict(preset.params), str(preset.path)
+
+    def _show_parameters(self) -> None:
+        if not self._is_reading:  # another one was chosen since
+            self._offer_presets()
+            self._follow()
+
+    @property
+    def _is_reading(self) -> bool:
+        reading = self._reading
+        return reading is not None and reading.is_running and not reading.is_cancelled
 
     # How it follows ----------------------------------------------------------
 
@@ -219,7 +240,7 @@ class BatchForm(QWidget):
         with QSignalBlocker(self._parameters):
             self._parameters.clear()
             self._parameters.addItem("as set in the workbench", _FROM_WORKBENCH)
-            paths = recent(_KIND)
+            paths = recent(PRESET)
             if self._preset_path and self._preset_path not in paths:
                 paths = [self._preset_path, *paths]
             for path in paths:
@@ -238,6 +259,7 @@ class BatchForm(QWidget):
             )
             chosen = name or self._preset_path
         if chosen == _FROM_WORKBENCH:
+            self._session.jobs.cancel(self._word)
             self._preset, self._preset_path = None, _FROM_WORKBENCH
             self._offer_presets()
             self._follow()

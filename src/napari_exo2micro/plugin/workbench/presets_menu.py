@@ -16,17 +16,27 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_exo2micro.core.defaults import PARAMETER_REGISTRY
+from napari_exo2micro.core.defaults import (
+    PARAMETER_REGISTRY,
+    default_params,
+    non_default_params,
+)
 from napari_exo2micro.core.errors import Exo2MicroError
 from napari_exo2micro.core.recipes import as_command_line, as_python
 from napari_exo2micro.plugin.message import MessageStrip
 from napari_exo2micro.plugin.plain_text import literal
 from napari_exo2micro.plugin.session import Session
-from napari_exo2micro.plugin.workbench.recent import recent, remember
+from napari_exo2micro.plugin.workbench.preset_files import (
+    PRESET,
+    Preset,
+    last_folder,
+    read_preset,
+    write_preset,
+)
+from napari_exo2micro.plugin.workbench.recent import recent
 
 __all__ = ["PresetsMenu"]
 
-_KIND = "preset"
 _FILES = "Presets (*.json);;All files (*)"
 
 
@@ -50,6 +60,8 @@ class PresetsMenu(QWidget):
         self.setObjectName("presets_menu")
         self._session = session
         self._message = message
+        self._folder = Path.home()  # where a dialog begins
+        self._loading = f"preset {id(self)}"
         presets = QMenu(self)
         presets.setObjectName("presets")
         presets.setToolTipsVisible(True)
@@ -89,13 +101,19 @@ class PresetsMenu(QWidget):
         layout.addWidget(self._reset, 1)
         session.params_changed.connect(self._on_params)
         self._on_params(())
+        session.jobs.start(
+            last_folder,
+            title="looking where presets are",
+            on_result=self._begin_in,
+            show_progress=False,
+        )
 
     # Presets ---------------------------------------------------------------------
 
     def ask_and_save(self) -> None:
         """Ask for a file and save the parameters."""
         name, _ = QFileDialog.getSaveFileName(
-            self, "Save the parameters", str(_folder() / "preset.json"), _FILES
+            self, "Save the parameters", str(self._folder / "preset.json"), _FILES
         )
         if name:
             path = Path(name)
@@ -104,42 +122,58 @@ class PresetsMenu(QWidget):
     def ask_and_load(self) -> None:
         """Ask for a file and load the parameters."""
         name, _ = QFileDialog.getOpenFileName(
-            self, "Load parameters", str(_folder()), _FILES
+            self, "Load parameters", str(self._folder), _FILES
         )
         if name:
             self.load(Path(name))
 
     def save(self, path: Path) -> None:
         """Save the parameters that differ from their defaults."""
-        from napari_exo2micro.core.presets import save_preset
+        self._message.note(f"Saving {path} …")
+        self._session.jobs.start(
+            write_preset,
+            title=f"saving {path}",
+            on_result=self._on_saved,
+            on_error=self._message.error,
+            show_progress=False,
+            preset=Preset(path, self._session.params),
+        )
 
-        try:
-            save_preset(path, self._session.params)
-        except Exo2MicroError as error:
-            self._message.error(str(error))
-            return
-        remember(_KIND, path.absolute())
-        count = len(self._session.non_default_params())
+    def _on_saved(self, preset: Preset) -> None:
+        self._begin_in(preset.path.parent)
+        count = len(non_default_params(preset.params))
         what = f"{count} changed parameters" if count else "all parameters at default"
-        self._message.note(f"Saved: {path} ({what}).")
+        self._message.note(f"Saved: {preset.path} ({what}).")
 
     def load(self, path: Path) -> None:
         """Set every parameter to what a file says; the others to their defaults."""
-        from napari_exo2micro.core.presets import load_preset
+        self._message.note(f"Reading {path} …")
+        self._session.jobs.start(
+            read_preset,
+            title=f"reading {path}",
+            on_result=self._on_loaded,
+            on_error=self._message.error,
+            newest=self._loading,
+            show_progress=False,
+            path=path,
+        )
 
-        defaults = {one.name: one.default for one in PARAMETER_REGISTRY.values()}
+    def _on_loaded(self, preset: Preset) -> None:
         try:
-            values = load_preset(path)
-            self._session.set_params(**{**defaults, **values})
+            self._session.set_params(**{**default_params(), **preset.params})
         except Exo2MicroError as error:
             self._message.error(str(error))
             return
         self._show_all()
-        remember(_KIND, path.absolute())
-        self._message.note(f"Loaded: {path} ({_titles(values)}).")
+        self._begin_in(preset.path.parent)
+        self._message.note(f"Loaded: {preset.path} ({_titles(preset.params)}).")
+
+    def _begin_in(self, folder: Path) -> None:
+        self._folder = folder
 
     def reset_all(self) -> None:
         """Set every parameter of every stage to its default."""
+        self._session.jobs.cancel(self._loading)  # it would change them once more
         changed = _titles(self._session.non_default_params())
         self._session.reset_params()
         self._show_all()
@@ -186,7 +220,7 @@ class PresetsMenu(QWidget):
     def _offer(self) -> None:
         """Fill the list of recent presets."""
         self._recent.clear()
-        for path in recent(_KIND):
+        for path in recent(PRESET):
             action = _entry(
                 self._recent,
                 "recent_preset",
@@ -219,9 +253,3 @@ def _titles(names: Iterable[str]) -> str:
     """Return parameters as forms call them."""
     titles = (PARAMETER_REGISTRY[name].title for name in names)
     return ", ".join(titles) or "all at their defaults"
-
-
-def _folder() -> Path:
-    """Return where a dialog begins: where the last preset was."""
-    last = [Path(one).parent for one in recent(_KIND)]
-    return next((folder for folder in last if folder.is_dir()), Path.home())
