@@ -37,7 +37,8 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "none"
 napoleon_google_docstring = False
 napoleon_use_rtype = False
-napoleon_use_ivar = True
+# Written as parameters are: several names may share a line.
+napoleon_custom_sections = [("Attributes", "params_style")]
 # Types are words: `shape` is not one of our names.
 napoleon_use_param = False
 # `Name` in a docstring links to what it names.
