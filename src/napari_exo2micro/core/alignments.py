@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,10 +10,9 @@ from typing import Any, Literal
 import numpy as np
 
 from napari_exo2micro.core.errors import CheckpointError, ParameterError
-from napari_exo2micro.core.json_files import read_json
+from napari_exo2micro.core.json_files import read_json, write_json
 from napari_exo2micro.core.rasters import Frame
 from napari_exo2micro.core.transforms import Transform
-from napari_exo2micro.core.whole_files import replace_file
 
 __all__ = ["Alignment", "Direction"]
 
@@ -118,9 +116,7 @@ class Alignment:
             "dye": self.dye,
             "stage": self.stage,
         }
-        text = json.dumps(stored, indent=2) + "\n"
-        with replace_file(Path(path)) as part:
-            part.write_text(text, encoding="utf-8")
+        write_json(path, stored)
 
     @property
     def knows_its_canvas(self) -> bool:

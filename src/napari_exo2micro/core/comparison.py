@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_exo2micro.core.errors import CancelledError, Exo2MicroError
 from napari_exo2micro.core.monitor import Monitor
-from napari_exo2micro.core.outcome import failed
+from napari_exo2micro.core.task_events import result_without_run
 
 if TYPE_CHECKING:
     from napari_exo2micro.core.pipeline import SampleDye
@@ -43,7 +43,12 @@ def compare_values(
         except CancelledError:
             raise
         except Exo2MicroError as error:
-            result = failed(one, error)
+            result = result_without_run(
+                one.sample,
+                one.dye,
+                f"error: {error}",
+                manual_scale=one.params["manual_scale"],
+            )
         finally:
             if not keep:
                 one._store.remove_new(before)

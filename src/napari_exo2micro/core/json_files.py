@@ -1,4 +1,4 @@
-"""Reading small JSON files that anybody may have written or damaged."""
+"""Small JSON files: written whole, and read whoever wrote or damaged them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-__all__ = ["read_json"]
+from napari_exo2micro.core.errors import OutputError
+from napari_exo2micro.core.whole_files import replace_file
+
+__all__ = ["read_json", "write_json"]
 
 
 def read_json(path: Path | str, most_bytes: int = 50_000_000) -> Any:
@@ -46,3 +49,34 @@ def read_json(path: Path | str, most_bytes: int = 50_000_000) -> Any:
         return json.loads(raw.decode("utf-8-sig"))
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+
+
+def write_json(path: Path | str, content: Any) -> Path:
+    """Write a JSON file, whole or not at all.
+
+    Parameters
+    ----------
+    path : Path or str
+        The file; its folder is made.
+    content : object
+        What JSON can hold; no NaN.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    OutputError
+        When it cannot be written; a file of that name stays as it was.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise OutputError(
+            f"cannot write {path}: it is a folder; give the name of a file in it"
+        )
+    with replace_file(path) as part:
+        text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+        part.write_text(text + "\n", encoding="utf-8")
+    return path

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from napari_exo2micro.core.pipeline import SampleDye
     from napari_exo2micro.core.sample_files import SampleFiles
 
-__all__ = ["failed", "interior_details", "logged_stage", "run_status", "summarise"]
+__all__ = ["interior_details", "logged_stage", "run_status", "summarise"]
 
 logger = logging.getLogger(__name__)
 
@@ -62,24 +62,6 @@ def logged_stage(task: SampleFiles, number: int) -> Iterator[None]:
     words = (verdict.state.replace("_", " "), verdict.reason, verdict.figures())
     said = "; ".join(word for word in words if word)
     logger.info("%s: ended after %.1f s: %s", title, seconds, said)
-
-
-def failed(task: SampleDye, error: Exception) -> dict[str, Any]:
-    """Return the result of a run that ended with an error."""
-    return {
-        "sample": task.sample,
-        "dye": task.dye,
-        "status": f"error: {error}",
-        "scale_estimate": None,
-        "scale_percentile_value": None,
-        "manual_scale": task.params["manual_scale"],
-        "scale": None,
-        "scales": {},
-        "registration": {},
-        "verdicts": {},
-        "warnings": [],
-        "outputs": [],
-    }
 
 
 def summarise(task: SampleDye, last: int) -> dict[str, Any]:

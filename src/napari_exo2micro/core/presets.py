@@ -15,9 +15,9 @@ from napari_exo2micro.core.defaults import (
     default_params,
     non_default_params,
 )
-from napari_exo2micro.core.errors import OutputError, ParameterError
+from napari_exo2micro.core.errors import ParameterError
+from napari_exo2micro.core.json_files import write_json
 from napari_exo2micro.core.parameter_entry import ParameterValue
-from napari_exo2micro.core.whole_files import replace_file
 
 __all__ = ["PRESET_FORMAT", "PRESET_VERSION", "load_preset", "save_preset"]
 
@@ -58,7 +58,6 @@ def save_preset(path: str | Path, params: Mapping[str, Any]) -> Path:
     OutputError
         When the file cannot be written.
     """
-    path = Path(path)
     changed = non_default_params(check_parameters({**default_params(), **params}))
     content = {
         "format": PRESET_FORMAT,
@@ -66,14 +65,7 @@ def save_preset(path: str | Path, params: Mapping[str, Any]) -> Path:
         "written_by": f"napari-exo2micro {__version__}",
         "parameters": changed,
     }
-    if path.is_dir():
-        raise OutputError(
-            f"cannot write {path}: it is a folder; give the name of a file in it"
-        )
-    with replace_file(path) as part:
-        text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
-        part.write_text(text + "\n", encoding="utf-8")
-    return path
+    return write_json(path, content)
 
 
 def load_preset(path: str | Path) -> dict[str, ParameterValue]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import mmap
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_exo2micro.core.blocks import block_size, level_for
 from napari_exo2micro.core.cubic import warp_cubic
 from napari_exo2micro.core.transforms import Transform
 
@@ -249,14 +249,8 @@ def reduce_image(
     if factor is None:
         if max_side is None:
             raise ValueError("reduce_image needs max_side or factor")
-        factor = max(1, math.ceil(max(image.shape) / max_side))
-        if factor >= 8:
-            step = 1 << (factor.bit_length() - 3)
-            factor = -(-factor // step) * step
-    level = 0
-    if isinstance(image, Raster):
-        while level + 1 < image.n_levels and factor % (2 << level) == 0:
-            level += 1
+        factor = block_size(max(image.shape), max_side)
+    level = level_for(factor, image.n_levels) if isinstance(image, Raster) else 0
     block = factor >> level
     source = image.read if isinstance(image, Raster) else None
     rows, columns = (-(-side // (1 << level)) for side in image.shape)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
@@ -10,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from napari_exo2micro import __version__
-from napari_exo2micro.core.errors import OutputError, ParameterError
-from napari_exo2micro.core.json_files import read_json
-from napari_exo2micro.core.whole_files import replace_file
+from napari_exo2micro.core.errors import ParameterError
+from napari_exo2micro.core.json_files import read_json, write_json
 
 __all__ = ["VIEWS_FILE", "VIEWS_FORMAT", "SavedView", "load_views", "save_views"]
 
@@ -72,21 +70,13 @@ def save_views(path: str | Path, views: Iterable[SavedView]) -> Path:
     OutputError
         When the file cannot be written.
     """
-    path = Path(path)
-    if path.is_dir():
-        raise OutputError(
-            f"cannot write {path}: it is a folder; give the name of a file in it"
-        )
     content = {
         "format": VIEWS_FORMAT,
         "version": _VERSION,
         "written_by": f"napari-exo2micro {__version__}",
         "views": [asdict(view) for view in views],
     }
-    with replace_file(path) as part:
-        text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
-        part.write_text(text + "\n", encoding="utf-8")
-    return path
+    return write_json(path, content)
 
 
 def load_views(path: str | Path) -> list[SavedView]:

@@ -14,6 +14,7 @@ from matplotlib.colors import AsinhNorm
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
+from napari_exo2micro.core.blocks import block_size, level_for
 from napari_exo2micro.core.coverage import spans_to_mask, valid_spans
 from napari_exo2micro.core.plotting.style import DIFFERENCE_COLOURS
 from napari_exo2micro.core.rasters import Frame, ImageLike, Raster, reduce_image
@@ -169,15 +170,8 @@ def take_picture(image: ImageLike, frame: Frame, max_side: int) -> Picture:
     max_side : int
         The result may be one pixel larger, for whole blocks.
     """
-    factor = max(1, math.ceil(max(frame[2:]) / max_side))
-    if factor >= 8:
-        # A multiple of a power of two can be made from a smaller level.
-        step = 1 << (factor.bit_length() - 3)
-        factor = -(-factor // step) * step
-    level = 0
-    if isinstance(image, Raster):
-        while level + 1 < image.n_levels and factor % (2 << level) == 0:
-            level += 1
+    factor = block_size(max(frame[2:]), max_side)
+    level = level_for(factor, image.n_levels) if isinstance(image, Raster) else 0
     x0, y0 = frame[0] // factor * factor, frame[1] // factor * factor
     right = min(frame[0] + frame[2], image.shape[1])
     bottom = min(frame[1] + frame[3], image.shape[0])
