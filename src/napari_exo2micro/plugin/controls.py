@@ -1,10 +1,18 @@
-"""Buttons and lines of a form as all docks have them."""
+"""Buttons, lines of a form and pages that scroll, as all docks have them."""
 
 from __future__ import annotations
 
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QWidget
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QScrollArea,
+    QWidget,
+)
 
-__all__ = ["button", "labelled"]
+__all__ = ["button", "labelled", "scrolled"]
 
 _LABEL_WIDTH = 76
 
@@ -59,3 +67,14 @@ def labelled(text: str, field: QWidget) -> QHBoxLayout:
     line.addWidget(label)
     line.addWidget(field, 1)
     return line
+
+
+def scrolled(widget: QWidget) -> QScrollArea:
+    """Return a widget that scrolls up and down where there is too little room."""
+    area = QScrollArea()
+    area.setFrameShape(QFrame.Shape.NoFrame)
+    area.setWidgetResizable(True)
+    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+    area.setWidget(widget)
+    return area

@@ -30,18 +30,30 @@ class Dock(QWidget):
             self._is_closed = True
             self.deleteLater()
 
+    def stay_hidden(self) -> None:
+        """Take away what nobody can any more; the dock may be shown again."""
+
     def event(self, event: QEvent | None) -> bool:
-        """Learn that the dock was opened or closed."""
-        kind = event.type() if event is not None else None
+        """Learn that the dock was opened, hidden or closed."""
+        if event is None:
+            return super().event(event)
+        kind = event.type()
         if kind == QEvent.Type.Show and not self._is_placed:
             self._is_placed = True
             QTimer.singleShot(0, self._find_place)
+        elif kind == QEvent.Type.Hide and not event.spontaneous():
+            # One that is torn off is hidden for a moment, too.
+            QTimer.singleShot(0, self._on_hidden)
         elif kind == QEvent.Type.ParentChange:
             if self.parent() is not None:
                 self._was_docked = True
             elif self._was_docked:
                 self.close_down()
         return super().event(event)
+
+    def _on_hidden(self) -> None:
+        if not (self._is_closed or self.isVisible()):
+            self.stay_hidden()
 
     def _find_place(self) -> None:
         """Become a tab where the docks of ours on this side would be too low."""

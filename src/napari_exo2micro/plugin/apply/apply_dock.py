@@ -7,16 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from napari.layers import Image, Layer
-from qtpy.QtCore import QSize, Qt, QTimer
+from qtpy.QtCore import QSize, QTimer
 from qtpy.QtWidgets import (
     QButtonGroup,
     QComboBox,
     QFileDialog,
     QFormLayout,
-    QFrame,
     QHBoxLayout,
     QRadioButton,
-    QScrollArea,
     QSpinBox,
     QVBoxLayout,
     QWidget,
@@ -34,7 +32,7 @@ from napari_exo2micro.plugin.apply.moved_layers import (
     side_of,
 )
 from napari_exo2micro.plugin.connections import Connections
-from napari_exo2micro.plugin.controls import button
+from napari_exo2micro.plugin.controls import button, scrolled
 from napari_exo2micro.plugin.dock import Dock
 from napari_exo2micro.plugin.inspection.layer_pair import LayerChooser
 from napari_exo2micro.plugin.job import Job
@@ -166,15 +164,10 @@ class ApplyDock(Dock):
         column.addLayout(buttons)
         column.addWidget(self.save_button)
         column.addStretch(1)
-        area = QScrollArea()
-        area.setWidgetResizable(True)
-        area.setFrameShape(QFrame.Shape.NoFrame)
-        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        area.setWidget(content)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 4, 4, 4)
         layout.addWidget(self.message)
-        layout.addWidget(area, 1)
+        layout.addWidget(scrolled(content), 1)
         self.setMinimumWidth(300)
 
     # What is chosen ---------------------------------------------------------------

@@ -23,13 +23,12 @@ from napari_exo2micro.plugin.batch.outcome_list import OutcomeList
 from napari_exo2micro.plugin.batch.pair_model import PairModel
 from napari_exo2micro.plugin.batch.pair_view import PairView
 from napari_exo2micro.plugin.batch.question import Question
-from napari_exo2micro.plugin.controls import button, labelled
+from napari_exo2micro.plugin.controls import button, labelled, scrolled
 from napari_exo2micro.plugin.dock import Dock
 from napari_exo2micro.plugin.folder_field import FolderField
 from napari_exo2micro.plugin.message import MessageStrip
 from napari_exo2micro.plugin.session import Session
 from napari_exo2micro.plugin.words_label import WordsLabel
-from napari_exo2micro.plugin.workbench.stage_tabs import scrolled
 
 __all__ = ["BatchLayout"]
 

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from napari.components import ViewerModel
-from qtpy.QtCore import QTimer
-from qtpy.QtGui import QHideEvent, QShowEvent
 from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QVBoxLayout
 
 from napari_exo2micro.core.errors import Exo2MicroError
@@ -76,10 +74,6 @@ class CompareDock(Dock):
         self._form.changed.connect(self._update)
         self._run.clicked.connect(self.run)
         self._abort.clicked.connect(self._stop)
-        self._hidden = QTimer(self)
-        self._hidden.setSingleShot(True)
-        self._hidden.setInterval(0)
-        self._hidden.timeout.connect(self._on_hidden)
         self._update()
 
     def run(self) -> None:
@@ -130,26 +124,13 @@ class CompareDock(Dock):
         """Stop, take the pictures away and follow the viewer no more."""
         if self._is_closed:
             return
-        self._hidden.stop()
         self._stop()
         self._results.close_down()
         super().close_down()
 
-    def showEvent(self, event: QShowEvent | None) -> None:
-        """Stay when the dock was hidden for a moment only."""
-        super().showEvent(event)
-        self._hidden.stop()
-
-    def hideEvent(self, event: QHideEvent | None) -> None:
-        """Take the pictures away when the dock stays hidden; the runs go on."""
-        super().hideEvent(event)
-        if event is not None and not event.spontaneous() and not self._is_closed:
-            # A dock that is torn off is hidden for a moment, too.
-            self._hidden.start()
-
-    def _on_hidden(self) -> None:
-        if not self.isVisible() and not self._is_closed:
-            self._results.stop()
+    def stay_hidden(self) -> None:
+        """Take the pictures away; the runs go on."""
+        self._results.stop()
 
     # How a comparison goes on -----------------------------------------------------
 

@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
 from napari_exo2micro.core.defaults import PARAMETER_REGISTRY
 from napari_exo2micro.core.scale_methods import further_scales, scale_title
 from napari_exo2micro.core.stages import STAGES
+from napari_exo2micro.plugin.controls import scrolled
 from napari_exo2micro.plugin.forms.parameter_form import ParameterForm
 from napari_exo2micro.plugin.forms.parameter_row import capitalised, with_titles
 from napari_exo2micro.plugin.forms.scale_slider import ScaleSlider
@@ -21,7 +22,6 @@ from napari_exo2micro.plugin.preview.live_preview import PREVIEWED
 from napari_exo2micro.plugin.preview.preview_row import PreviewRow
 from napari_exo2micro.plugin.session import Session
 from napari_exo2micro.plugin.words_label import WordsLabel
-from napari_exo2micro.plugin.workbench.stage_tabs import scrolled
 
 if TYPE_CHECKING:
     from napari_exo2micro.core.stage_states import StageState

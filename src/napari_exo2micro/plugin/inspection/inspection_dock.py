@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from qtpy.QtCore import QSize, Qt, QTimer
-from qtpy.QtGui import QHideEvent, QShowEvent
+from qtpy.QtCore import QSize
+from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import (
-    QFrame,
     QScrollArea,
     QTabWidget,
     QVBoxLayout,
     QWidget,
 )
 
+from napari_exo2micro.plugin.controls import scrolled
 from napari_exo2micro.plugin.dock import Dock
 from napari_exo2micro.plugin.inspection.blink_box import BlinkBox
 from napari_exo2micro.plugin.inspection.curtain_box import CurtainBox
@@ -63,10 +63,6 @@ class InspectionDock(Dock):
         layout.addWidget(self.message)
         layout.addWidget(tabs, 1)
         self.setMinimumWidth(300)
-        self._hidden = QTimer(self)
-        self._hidden.setSingleShot(True)
-        self._hidden.setInterval(0)
-        self._hidden.timeout.connect(self._on_hidden)
 
     def stop(self) -> None:
         """End what is shown: all layers are as they were before."""
@@ -77,7 +73,6 @@ class InspectionDock(Dock):
         """Stop, free the keys and follow the viewer no more."""
         if self._is_closed:
             return
-        self._hidden.stop()
         boxes = (*self._comparisons, self.zoom, self.views, self.residuals)
         for part in (*boxes, self.pair):
             part.close_down()
@@ -86,21 +81,13 @@ class InspectionDock(Dock):
     def showEvent(self, event: QShowEvent | None) -> None:
         """Let the keys work while the dock is there."""
         super().showEvent(event)
-        self._hidden.stop()
         if not self._is_closed:
             self.blink.bind_keys()
 
-    def hideEvent(self, event: QHideEvent | None) -> None:
-        """Stop when the dock stays hidden: nobody could any more."""
-        super().hideEvent(event)
-        if event is not None and not event.spontaneous() and not self._is_closed:
-            # A dock that is torn off is hidden for a moment, too.
-            self._hidden.start()
-
-    def _on_hidden(self) -> None:
-        if not self.isVisible() and not self._is_closed:
-            self.stop()
-            self.blink.free_keys()
+    def stay_hidden(self) -> None:
+        """Stop: nobody could any more."""
+        self.stop()
+        self.blink.free_keys()
 
     def sizeHint(self) -> QSize:
         """Leave the room to the picture."""
@@ -119,9 +106,4 @@ def _page(*boxes: QWidget) -> QScrollArea:
     for box in boxes:
         column.addWidget(box)
     column.addStretch(1)
-    area = QScrollArea()
-    area.setWidgetResizable(True)
-    area.setFrameShape(QFrame.Shape.NoFrame)
-    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-    area.setWidget(content)
-    return area
+    return scrolled(content)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QResizeEvent
-from qtpy.QtWidgets import QFrame, QScrollArea, QTabBar, QTabWidget, QWidget
+from qtpy.QtWidgets import QTabBar, QTabWidget, QWidget
 
 from napari_exo2micro.core.stage_states import stage_states
 from napari_exo2micro.core.stages import STAGES
@@ -19,7 +19,7 @@ from napari_exo2micro.plugin.session import Session
 if TYPE_CHECKING:
     from napari_exo2micro.core.checkpoint import CheckpointStatus
 
-__all__ = ["StageTabs", "scrolled"]
+__all__ = ["StageTabs"]
 
 _ICON = 14
 # Round corners show what lies behind a tab in another colour.
@@ -140,14 +140,3 @@ class StageTabs(QTabWidget):
                 words += f": {with_titles(state.reason)}" if state.reason else ""
             self.setTabIcon(index, state_icon(state.state))
             self.setTabToolTip(index, literal(words))
-
-
-def scrolled(widget: QWidget) -> QScrollArea:
-    """Return a widget that scrolls up and down where there is too little room."""
-    area = QScrollArea()
-    area.setFrameShape(QFrame.Shape.NoFrame)
-    area.setWidgetResizable(True)
-    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-    area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-    area.setWidget(widget)
-    return area

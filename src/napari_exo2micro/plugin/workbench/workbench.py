@@ -8,6 +8,7 @@ from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QSplitter, QVBoxLayout, QWidget
 
 from napari_exo2micro.core.stages import STAGES
+from napari_exo2micro.plugin.controls import scrolled
 from napari_exo2micro.plugin.dock import Dock
 from napari_exo2micro.plugin.forms.run_bar import RunBar
 from napari_exo2micro.plugin.forms.stage_form import StageForm
@@ -17,7 +18,7 @@ from napari_exo2micro.plugin.task_source import load_core
 from napari_exo2micro.plugin.workbench.presets_menu import PresetsMenu
 from napari_exo2micro.plugin.workbench.result_summary import ResultSummary
 from napari_exo2micro.plugin.workbench.source_panel import SourcePanel
-from napari_exo2micro.plugin.workbench.stage_tabs import StageTabs, scrolled
+from napari_exo2micro.plugin.workbench.stage_tabs import StageTabs
 from napari_exo2micro.plugin.workbench.status_list import StatusList
 
 __all__ = ["Workbench"]
