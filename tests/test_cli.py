@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from napari_exo2micro import __version__
+from napari_exo2micro.cli.application import EXIT_CODES
 from napari_exo2micro.cli.commands import app
 from napari_exo2micro.cli.options import parse_value, stage_number
 from napari_exo2micro.cli.output import jsonable
@@ -18,6 +20,8 @@ from napari_exo2micro.cli.report import number_words, show_result
 from napari_exo2micro.core.defaults import PARAMETER_REGISTRY
 from napari_exo2micro.core.errors import ParameterError
 from napari_exo2micro.core.stages import STAGES
+
+DOCS = Path(__file__).parent.parent / "docs"
 
 
 @dataclass
@@ -63,6 +67,16 @@ def test_without_a_command_the_help_page_is_shown() -> None:
     assert ended.code == 2
     for verb in ("run", "status", "survey", "diagnose", "compare", "info", "demo"):
         assert verb in ended.out
+
+
+def test_help_page_and_documentation_tell_the_exit_codes_alike() -> None:
+    page = " ".join(call("--help").out.split())
+    told = (DOCS / "start" / "command_line.md").read_text("utf-8")
+    plain = re.sub(r"\{kbd\}`Ctrl`\+\{kbd\}`C`", "Ctrl+C", told).replace("`", "")
+    rows = dict(re.findall(r"^\| (\d+) \| (.*) \|$", plain, re.MULTILINE))
+    assert rows == {str(code): words for code, words in EXIT_CODES.items()}
+    for code, words in rows.items():
+        assert f"{code}: {words}." in page
 
 
 @pytest.mark.parametrize("verb", ["run", "status", "compare"])

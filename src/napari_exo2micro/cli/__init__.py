@@ -25,8 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Raises
     ------
     SystemExit
-        Always; 0: done and complete, 1: done but not to be trusted without a
-        look, 2: bad input, 3: a fault of this program, 130: stopped by Ctrl-C.
+        Always; see `application.EXIT_CODES`.
     """
     from napari_exo2micro.cli.commands import app
 

@@ -18,6 +18,7 @@ from napari_exo2micro.core.errors import CancelledError, Exo2MicroError
 __all__ = [
     "COMPLETE",
     "DEGRADED",
+    "EXIT_CODES",
     "INTERNAL",
     "INTERRUPTED",
     "USAGE",
@@ -26,6 +27,18 @@ __all__ = [
 ]
 
 COMPLETE, DEGRADED, USAGE, INTERNAL, INTERRUPTED = 0, 1, 2, 3, 130
+
+#: What each exit code says, for the help page.
+EXIT_CODES = {
+    COMPLETE: "done, and every stage vouches for its result",
+    DEGRADED: "done, but look at it first: the status is degraded; of status also: "
+    "not everything is there and valid (incomplete); of diagnose, survey and batch "
+    "also: some files or pairs cannot be used and the others can",
+    USAGE: "bad input, one line says what was wanted and what was found; of batch "
+    "also: a pair failed",
+    INTERNAL: "a fault of the program",
+    INTERRUPTED: "stopped with Ctrl+C",
+}
 
 _OPENCV_HELP = (
     "OpenCV needs a system library that is not here; on Debian or Ubuntu run "

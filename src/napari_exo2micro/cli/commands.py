@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from napari_exo2micro.cli import demonstrate, header, inspect, process
-from napari_exo2micro.cli.application import Application
+from napari_exo2micro.cli.application import EXIT_CODES, Application
 from napari_exo2micro.cli.batch import batch
 from napari_exo2micro.cli.help import Command
 from napari_exo2micro.cli.options import as_command
@@ -32,7 +32,10 @@ def _show_version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+_EXIT_CODES = [f"{code}: {meaning}." for code, meaning in EXIT_CODES.items()]
+
+
+@app.callback(epilog="\n\n".join(["Exit codes:", *_EXIT_CODES]))
 def exo2micro(
     version: Annotated[
         bool,
@@ -41,11 +44,7 @@ def exo2micro(
         ),
     ] = False,
 ) -> None:
-    """Find microbes on rock: align, scale and subtract fluorescence images.
-
-    Exit codes: 0 done and complete, 1 done but look at it first (degraded),
-    2 bad input, 3 a fault of this program, 130 stopped by Ctrl-C.
-    """
+    """Find microbes on rock: align, scale and subtract fluorescence images."""
 
 
 for _function, _takes_parameters in (
