@@ -125,7 +125,7 @@ def test_stage_3_shows_matches_and_an_overlay(live, session, viewer, follows, pa
 
 def test_what_a_limit_refuses_is_told_as_a_warning(live, session, follows):
     session.show_stage(3)
-    follows(live, session, interior_min_inlier_ratio=1.0, interior_blur_base=160.0)
+    follows(live, session, interior_min_inlier_ratio=1.0, interior_blur_base=200.0)
     text, level = live.words(3)
     assert level == "warning"
     assert "wanted an inlier ratio of 1" in text

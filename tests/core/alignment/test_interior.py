@@ -188,7 +188,7 @@ def test_a_low_inlier_ratio_is_told_and_tiles_may_vouch(aligned):
     strict, error = align(noisy, interior_min_inlier_ratio=1.0)
     ratio = strict.verdict.numbers["inlier_ratio"]
     assert ratio < 1.0
-    wanted = f"wanted an inlier ratio of 1 or more, found {ratio:.2f}"
+    wanted = f"wanted an inlier ratio of 1 or more, found {ratio:.3f}"
     assert wanted in strict.verdict.reason
     assert "tiles alone vouch for it" in strict.verdict.reason
     assert strict.verdict.state == "ok"

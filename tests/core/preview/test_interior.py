@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -73,10 +75,12 @@ def test_limits_are_judged_without_matching_again(source, initial):
     assert asked.matches.post_xy is free.matches.post_xy
 
 
-def test_a_ratio_that_is_not_reached_leaves_the_tiles(source, pair, initial):
-    # So much blur that a few matches are wrong.
-    params = {"interior_blur_base": 160.0, "interior_min_inlier_ratio": 1.0}
-    found = preview_interior(source, initial, params)
+def test_a_ratio_that_is_not_reached_leaves_the_tiles(pair, source_of, initial):
+    pre = pair.pre.copy()
+    y, x = pre.shape[0] // 2, pre.shape[1] // 2
+    pre[y : y + 90, x : x + 90] = pair.pre[y + 8 : y + 98, x + 8 : x + 98]
+    moved = source_of(replace(pair, pre=pre))
+    found = preview_interior(moved, initial, {"interior_min_inlier_ratio": 1.0})
     assert (found.method, found.verdict.state) == ("tiles", "fell_back")
     assert "wanted an inlier ratio of 1" in found.verdict.reason
     error = np.median(registration_error(pair.truth, found.transform, PAD))

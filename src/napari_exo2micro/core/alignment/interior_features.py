@@ -273,7 +273,7 @@ def judge_matching(
     elif fit.inlier_ratio < min_inlier_ratio:
         problem = (
             f"wanted an inlier ratio of {min_inlier_ratio:g} or more, found "
-            f"{fit.inlier_ratio:.2f} ({fit.n_inliers} of {len(post_xy)} matches)"
+            f"{fit.inlier_ratio:.3f} ({fit.n_inliers} of {len(post_xy)} matches)"
         )
     elif cells < _MIN_CELLS:
         problem = (
