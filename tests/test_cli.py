@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -162,8 +163,7 @@ def test_values_of_another_type_are_refused(name: str, text: str) -> None:
 
 
 def test_json_has_no_nan() -> None:
-    numpy = pytest.importorskip("numpy")
-    value = {"a": float("nan"), "b": [numpy.float32(0.5), Path("x")], 3: (numpy.inf,)}
+    value = {"a": float("nan"), "b": [np.float32(0.5), Path("x")], 3: (np.inf,)}
     assert jsonable(value) == {"a": None, "b": [0.5, "x"], "3": [None]}
 
 

@@ -43,8 +43,6 @@ def numbers(text: str) -> list[float]:
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_example_prints_what_the_site_shows(name: str, tmp_path: Path) -> None:
-    if name == "dask_local_cluster":
-        pytest.importorskip("distributed", reason="dask's distributed is missing")
     shown = (DOCS / "examples" / "printed" / f"{name}.txt").read_text("utf-8")
     printed = run(name, tmp_path)
     assert words(printed) == words(shown)

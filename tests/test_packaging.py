@@ -95,7 +95,6 @@ def test_version_is_that_of_the_installed_package() -> None:
 def test_version_follows_git_where_there_is_git(
     repository: Path, tmp_path: Path, tags: list[str] | None, expected: str
 ) -> None:
-    pytest.importorskip("hatch_vcs", reason="hatch-vcs is not installed")
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(repository / name, tmp_path)
     if tags is not None:

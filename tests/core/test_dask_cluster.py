@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import distributed
 import pytest
 
 from napari_exo2micro.core.batch import run_batch
@@ -20,7 +21,6 @@ from napari_exo2micro.core.executors import dask_cluster
 from napari_exo2micro.core.monitor import Monitor
 from napari_exo2micro.core.tasks import TaskEvent, TaskState
 
-distributed = pytest.importorskip("distributed")
 pytestmark = pytest.mark.slow
 
 

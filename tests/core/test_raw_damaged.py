@@ -28,7 +28,7 @@ from napari_exo2micro.core.raw.blocks import BlockReader
 from napari_exo2micro.core.raw.streams import check_stream_size
 from napari_exo2micro.core.raw.tiff import TiffImage, open_tiff
 
-resource = pytest.importorskip("resource")
+resource = pytest.importorskip("resource", reason="limits of memory are of POSIX")
 
 SHAPE = (75, 90)
 

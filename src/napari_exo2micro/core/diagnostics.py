@@ -201,7 +201,7 @@ def draw_diagnostic(
         figure = diagnostic.function(post, pre, **keywords)
     except Exo2MicroError:
         raise
-    except Exception as error:
+    except Exception as error:  # a stranger's function raises what it likes
         raise OutputError(
             f"the plot '{diagnostic.name}' could not be drawn "
             f"({type(error).__name__}: {error}); correct its function "

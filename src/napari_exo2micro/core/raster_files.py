@@ -63,7 +63,7 @@ def open_raster(path: Path) -> Raster:
             return opened(path, file)
     except CheckpointError:
         raise
-    except Exception as error:
+    except Exception as error:  # libraries raise all kinds on damaged files
         reason = str(error) or type(error).__name__
         raise CheckpointError(
             f"{path} cannot be read ({reason}); run its stage again"

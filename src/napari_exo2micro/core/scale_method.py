@@ -153,7 +153,7 @@ class ScaleMethod:
             found = self.function(statistics, *arguments, **more)
         except Exo2MicroError:
             raise
-        except Exception as error:
+        except Exception as error:  # a stranger's function raises what it likes
             raise RegistrationError(
                 f"the scale method '{self.name}' failed with "
                 f"{type(error).__name__} ({error}); correct its function"

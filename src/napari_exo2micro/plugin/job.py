@@ -142,7 +142,7 @@ class Job(QObject):
             if self._bar is not None:  # what nobody sees is stopped all the time
                 logger.info("%s: stopped", self.title)
             self._post("finished", None)
-        except Exception as error:
+        except Exception as error:  # whatever it is, somebody waits for the end
             if self._cancel.is_set():  # what breaks on the way out is no news
                 logger.debug("%s: stopped", self.title, exc_info=True)
             elif isinstance(error, Exo2MicroError):

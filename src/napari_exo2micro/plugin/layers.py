@@ -267,7 +267,7 @@ def place_layers(
     for spec in specs:
         try:
             placed.append(_place_layer(viewer, spec))
-        except Exception as error:
+        except Exception as error:  # napari's layers, and who listens to them
             if on_error is None:
                 raise
             on_error(spec, error)

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import tifffile
 
 from napari_exo2micro.core.alignment.coarse import (
     recover_transform,
@@ -333,7 +334,6 @@ def test_the_monitor_hears_of_progress_and_can_stop():
     ],
 )
 def test_real_pairs_agree_with_what_was_measured(sample, dye, matrix):
-    tifffile = pytest.importorskip("tifffile")
     folder = REAL / sample
     post = tifffile.imread(folder / f"{sample}_PostStain_{dye}.tiff")
     pre = tifffile.imread(folder / f"{sample}_PreStain_{dye}.tiff")

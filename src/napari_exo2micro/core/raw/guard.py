@@ -43,7 +43,7 @@ def tiff_errors(path: Path, what: str) -> Iterator[None]:
             f"{path}: does not fit in memory; close other programs or save it as an "
             "uncompressed or tiled TIFF"
         ) from error
-    except Exception as error:
+    except Exception as error:  # libraries raise all kinds on damaged files
         detail = " ".join(str(error).split())[:120] or type(error).__name__
         raise RawDataError(f"{path}: {what} ({detail}); {AGAIN}") from error
 

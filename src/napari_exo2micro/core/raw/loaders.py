@@ -249,7 +249,7 @@ def call_loader(
         raise
     except FileNotFoundError as error:
         raise RawFileNotFoundError(f"{what}: file not found ({error})") from error
-    except Exception as error:
+    except Exception as error:  # a stranger's function raises what it likes
         raise RawDataError(
             f"{what}: failed with {type(error).__name__} ({error}); correct the loader"
         ) from error

@@ -84,7 +84,7 @@ def choose_page(tif: tifffile.TiffFile) -> tuple[tifffile.TiffPage, list[str]]:
             page = tif.pages[index].aspage()
         except IndexError:
             break
-        except Exception:
+        except Exception:  # the library raises all kinds on damaged files
             if first is None:
                 raise
             # the image itself is sound; only a later page cannot be read
