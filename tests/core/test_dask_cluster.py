@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -125,6 +126,31 @@ def test_workers_of_this_computer_are_started_and_ended(
     assert statuses[0] == statuses[2] == "complete"
     assert "memory ran out" in statuses[1]
     assert len(pids(tmp_path, "Dies")) == 2
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs SIGINT for one process")
+def test_ctrl_c_in_the_terminal_does_not_reach_the_workers_of_this_computer() -> None:
+    executor = dask_cluster.DaskExecutor(n_workers=1)
+    try:
+        (pid,) = executor._client.run(os.getpid).values()
+        os.kill(pid, signal.SIGINT)
+        assert executor._client.submit(sum, (1, 2)).result(timeout=60) == 3
+        assert list(executor._client.run(os.getpid).values()) == [pid]
+    finally:
+        executor.close()
+
+
+@pytest.mark.parametrize("address", ["nonsense", "foo://x:1", "tcp://127.0.0.1:port"])
+def test_what_is_no_address_is_told_without_a_client(
+    pad_all, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class NotAsked:
+        def __init__(self, *_: object, **__: object) -> None:
+            raise AssertionError("a client was made")
+
+    monkeypatch.setattr(distributed, "Client", NotAsked)
+    with pytest.raises(ParameterError, match="no dask scheduler answers at"):
+        pad_all("A", scheduler=address)
 
 
 def test_a_scheduler_that_does_not_answer(

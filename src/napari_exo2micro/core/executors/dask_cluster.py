@@ -24,6 +24,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from napari_exo2micro.core.errors import ParameterError
+from napari_exo2micro.core.executors.interrupts import deaf_to_ctrl_c
 from napari_exo2micro.core.monitor import Monitor
 from napari_exo2micro.core.tasks import (
     STOPPED,
@@ -105,12 +106,12 @@ class DaskExecutor:
                     if name != "MALLOC_TRIM_THRESHOLD_"
                 },
             }
-            with dask.config.set(settings):
+            with dask.config.set(settings), deaf_to_ctrl_c():
                 self._cluster = distributed.LocalCluster(
                     n_workers=n_workers,
                     threads_per_worker=1,
                     processes=True,
-                    dashboard_address=None,
+                    dashboard_address="127.0.0.1:0",  # any port, for nobody else
                     silence_logs=logging.CRITICAL,
                     memory_limit=None,  # tasks watch the memory themselves
                 )
@@ -286,7 +287,13 @@ def _connect(scheduler: Any, monitor: Monitor) -> Client:
     which is left behind then.
     """
     from distributed import Client
+    from distributed.comm.addressing import get_address_host_port
 
+    if isinstance(scheduler, str):
+        try:  # a client of what is no address waits long at the program's end
+            get_address_host_port(scheduler)
+        except (ValueError, KeyError) as error:
+            raise _no_answer(scheduler, error) from error
     answer: queue.SimpleQueue[Any] = queue.SimpleQueue()
     is_left = threading.Event()
 
@@ -311,15 +318,19 @@ def _connect(scheduler: Any, monitor: Monitor) -> Client:
                 late.close()
         raise
     if isinstance(found, (OSError, ValueError, TypeError)):
-        raise ParameterError(
-            f"no dask scheduler answers at {scheduler} ({found}); start one with "
-            "'dask scheduler' and give the address that it shows, as in "
-            "tcp://192.168.1.2:8786"
-        ) from found
+        raise _no_answer(scheduler, found) from found
     if isinstance(found, Exception):
         raise found
     client: Client = found
     return client
+
+
+def _no_answer(scheduler: Any, why: Exception) -> ParameterError:
+    return ParameterError(
+        f"no dask scheduler answers at {scheduler} ({why}); start one with "
+        "'dask scheduler' and give the address that it shows, as in "
+        "tcp://192.168.1.2:8786"
+    )
 
 
 def _first(answer: queue.SimpleQueue[Any], monitor: Monitor) -> Any:
