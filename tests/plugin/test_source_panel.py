@@ -366,7 +366,8 @@ def test_two_panels_of_a_viewer_say_the_same(fresh, many, qtbot):
 
 
 def test_a_pair_that_nobody_chose_gives_way_to_one_that_is_opened(fresh, many, qtbot):
-    panel_of(fresh, qtbot).choose_raw_dir(many)
+    panel = panel_of(fresh, qtbot)
+    panel.choose_raw_dir(many)
     qtbot.waitUntil(lambda: fresh.has_source, timeout=LONG)
     known = {"role": "post", "raw_dir": str(many), "sample": "B", "dye": "DAPI"}
     fresh.viewer.add_image(np.zeros((4, 4)), metadata={KEY: known})
@@ -375,6 +376,14 @@ def test_a_pair_that_nobody_chose_gives_way_to_one_that_is_opened(fresh, many, q
         np.zeros((4, 4)), metadata={KEY: known | {"sample": "A", "role": "pre"}}
     )
     assert fresh.sample == "B"
+    note = part(panel, QLabel, "other_note")
+    assert note.text() == (
+        "A / DAPI was opened; the workbench still works on B / DAPI. To work on "
+        "A / DAPI, choose its raw folder, sample and dye above."
+    )
+    part(panel, QComboBox, "sample").setCurrentText("A")
+    assert fresh.sample == "A"
+    assert note.text() == ""
 
 
 def test_it_begins_with_what_the_preferences_say(fresh, raw_dir, qtbot, monkeypatch):

@@ -33,6 +33,8 @@ class RawFolder(QObject):
     ----------
     changed : Signal()
         The folder is being looked at, or was.
+    other_opened : Signal(str)
+        A person who works on one pair opened another one, in words.
     overview : RawOverview or None
         What the folder holds; None before one was looked at.
     looking : Path or None
@@ -40,6 +42,7 @@ class RawFolder(QObject):
     """
 
     changed = Signal()
+    other_opened = Signal(str)
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
@@ -127,7 +130,12 @@ class RawFolder(QObject):
     # Layers that name a source ------------------------------------------------------
 
     def _on_inserted(self, event: Any) -> None:
-        self._offer(event.value)
+        session, known = self._session, about(event.value)
+        if self._offer(event.value) or session.jobs.is_busy or not session.has_source:
+            return
+        pair = (str(known.get("sample") or ""), str(known.get("dye") or ""))
+        if all(pair) and pair != (session.sample, session.dye):
+            self.other_opened.emit(" / ".join(pair))
 
     def _offer(self, layer: Layer) -> bool:
         session = self._session

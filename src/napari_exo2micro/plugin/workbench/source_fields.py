@@ -66,6 +66,7 @@ class SourceFields(QWidget):
         self.words = OverviewView(self)
         self.output_note = WordsLabel("output_note", self)
         self.stale_note = WordsLabel("stale_note", self)
+        self.other_note = WordsLabel("other_note", self)
         self.start_hint = WordsLabel("start_hint", self)
         self.channels = button(
             self,
@@ -133,6 +134,7 @@ class SourceFields(QWidget):
         layout.addLayout(head)
         layout.addWidget(self._folders)
         layout.addWidget(self.stale_note)
+        layout.addWidget(self.other_note)
 
 
 def _combo(parent: QWidget, name: str, tooltip: str) -> QComboBox:

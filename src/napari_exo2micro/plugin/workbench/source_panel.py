@@ -118,6 +118,7 @@ class SourcePanel(QWidget):
     # What others say -------------------------------------------------------------
 
     def _on_source(self) -> None:
+        self._fields.other_note.say("")
         if not self._folder.is_automatic:
             # A person chose something else than the section that is being made.
             self._session.jobs.cancel("simulated section")
@@ -195,6 +196,16 @@ class SourcePanel(QWidget):
             )
         self._fields.stale_note.say(text, TROUBLE)
 
+    def _on_other(self, pair: str) -> None:
+        """Tell which pair is worked on when another one was opened in the viewer."""
+        session = self._session
+        self._fields.other_note.say(
+            f"{pair} was opened; the workbench still works on {session.sample} / "
+            f"{session.dye}. To work on {pair}, choose its raw folder, sample and dye "
+            "above.",
+            TROUBLE,
+        )
+
     def _on_busy(self, busy: bool) -> None:
         """Let the source be while a run writes results for it."""
         fields = self._fields
@@ -220,6 +231,7 @@ class SourcePanel(QWidget):
         fields.channels.clicked.connect(lambda: self.survey_channels())
         fields.simulated.clicked.connect(lambda: self.try_simulated())
         self._folder.changed.connect(self._on_look)
+        self._folder.other_opened.connect(self._on_other)
         session.source_changed.connect(self._on_source)
         session.output_checked.connect(self._on_output)
         session.status_changed.connect(self._on_status)
