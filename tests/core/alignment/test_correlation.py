@@ -8,7 +8,7 @@ import pytest
 from napari_exo2micro.core.alignment.correlation import (
     Pattern,
     grid_nodes,
-    refine_candidate,
+    refine_candidates,
     search_grid,
 )
 from napari_exo2micro.core.alignment.views import View
@@ -58,10 +58,10 @@ def test_a_known_move_is_recovered(angle, scale, shift, mirrored):
         scales=grid_nodes(0.85, 1.15, 0.05),
         hands=(False, True),
     )
-    best = refine_candidate(
+    (best,) = refine_candidates(
         post,
         pre,
-        found[0],
+        found[:1],
         angle_step=2,
         scale_step=0.05,
         angle_limits=(-20, 20),

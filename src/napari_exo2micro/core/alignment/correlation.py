@@ -17,7 +17,7 @@ from napari_exo2micro.core.errors import ParameterError
 from napari_exo2micro.core.monitor import Monitor
 from napari_exo2micro.core.transforms import Transform
 
-__all__ = ["Candidate", "Pattern", "grid_nodes", "refine_candidate", "search_grid"]
+__all__ = ["Candidate", "Pattern", "grid_nodes", "refine_candidates", "search_grid"]
 
 FloatImage = NDArray[np.float32]
 
@@ -132,13 +132,12 @@ class _Correlator:
         self._limit = math.ceil(0.5 * max(post_half, reach)) + 2
         side = math.ceil(post_half) + self._reach + self._limit + 4
         self._side = int(fft.next_fast_len(side, real=True))
-        rows, columns = post.values.shape
         grid = np.zeros((self._side, self._side), np.float32)
-        x, y = np.meshgrid(np.arange(columns), np.arange(rows))
         # Circular placing: the origin sits at element (0, 0).
+        y, x = np.nonzero(post.values)
         yy = (y - int(self._origin[1])) % self._side
         xx = (x - int(self._origin[0])) % self._side
-        np.add.at(grid, (yy, xx), post.values)
+        np.add.at(grid, (yy, xx), post.values[y, x])
         self._spectrum = fft.rfft2(grid)
         self._norm = float(np.linalg.norm(grid))
 
@@ -302,48 +301,65 @@ def search_grid(
     return [candidate for _, _, candidate in kept]
 
 
-def refine_candidate(
+def refine_candidates(
     post: Pattern,
     pre: Pattern,
-    start: Candidate,
+    starts: Sequence[Candidate],
     *,
     angle_step: float,
     scale_step: float,
     angle_limits: tuple[float, float],
     scale_limits: tuple[float, float],
     rounds: int = 4,
-) -> Candidate:
-    """Return a better turn and magnification between the nodes of the grid.
+    monitor: Monitor | None = None,
+) -> list[Candidate]:
+    """Return better turns and magnifications between the nodes of the grid.
 
     Parameters
     ----------
     post, pre : Pattern
         Of the fixed and the moving image.
-    start : Candidate
-        A node of the grid.
+    starts : sequence of Candidate
+        Nodes of the grid.
     angle_step, scale_step : float
         Of the grid: degrees, factor; 0 leaves turn or magnification as it is.
     angle_limits, scale_limits : tuple of float
         The range that is not left.
     rounds : int
         How often the step is halved.
+    monitor : Monitor, optional
+        Asked whether to stop.
 
     Returns
     -------
-    Candidate
-        Its score is not lower than that of `start` on the same patterns.
+    list of Candidate
+        One for each start, best first; its score is not lower than that of the start
+        on the same patterns.
     """
-    correlate = _Correlator(post, pre, min(scale_limits[0], start.scale))
-    best = correlate(start.angle_deg, start.scale, start.mirrored)
+    if not starts:
+        return []
+    monitor = monitor or Monitor()
+    smallest = min(scale_limits[0], *(start.scale for start in starts))
+    correlate = _Correlator(post, pre, smallest)
+    best = correlate.look([(s.angle_deg, s.scale, s.mirrored) for s in starts])
     for number in range(1, rounds + 1):
         turn, zoom = angle_step / 2**number, scale_step / 2**number
-        moves = [(turn, 0.0), (-turn, 0.0), (0.0, zoom), (0.0, -zoom)]
-        for d_angle, d_scale in moves:
+        for d_angle, d_scale in ((turn, 0), (-turn, 0), (0, zoom), (0, -zoom)):
             if d_angle == 0.0 and d_scale == 0.0:
                 continue
-            angle = float(np.clip(best.angle_deg + d_angle, *angle_limits))
-            scale = float(np.clip(best.scale + d_scale, *scale_limits))
-            trial = correlate(angle, scale, start.mirrored)
-            if trial.score > best.score:
-                best = trial
-    return best
+            monitor.check()
+            trials = correlate.look(
+                [
+                    (
+                        float(np.clip(one.angle_deg + d_angle, *angle_limits)),
+                        float(np.clip(one.scale + d_scale, *scale_limits)),
+                        one.mirrored,
+                    )
+                    for one in best
+                ]
+            )
+            best = [
+                trial if trial.score > one.score else one
+                for one, trial in zip(best, trials, strict=True)
+            ]
+    return sorted(best, key=lambda candidate: -candidate.score)

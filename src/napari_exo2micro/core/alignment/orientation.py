@@ -10,7 +10,7 @@ from napari_exo2micro.core.alignment.boundary import Section
 from napari_exo2micro.core.alignment.correlation import (
     Candidate,
     Pattern,
-    refine_candidate,
+    refine_candidates,
     search_grid,
 )
 from napari_exo2micro.core.alignment.features import (
@@ -178,17 +178,14 @@ def search_full_circle(
         monitor=monitor,
     )
     step = float(np.diff(scales).mean()) if len(scales) > 1 else 0.0
-    refined = [
-        refine_candidate(
-            fixed,
-            moving,
-            candidate,
-            angle_step=_FULL_CIRCLE_STEP,
-            scale_step=step,
-            angle_limits=(-360.0, 360.0),
-            scale_limits=(0.5 * min(scales), 2.0 * max(scales)),
-            rounds=3,
-        )
-        for candidate in found
-    ]
-    return sorted(refined, key=lambda candidate: -candidate.score)
+    return refine_candidates(
+        fixed,
+        moving,
+        found,
+        angle_step=_FULL_CIRCLE_STEP,
+        scale_step=step,
+        angle_limits=(-360.0, 360.0),
+        scale_limits=(0.5 * min(scales), 2.0 * max(scales)),
+        rounds=3,
+        monitor=monitor,
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 import cv2
@@ -17,6 +18,7 @@ __all__ = ["Overlap", "Texture", "interior_texture", "score_overlap"]
 
 _SEARCH = 0.02
 _SURROUND = 0.11
+_THREADS = min(4, os.cpu_count() or 1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -178,8 +180,9 @@ def score_overlap(post: Texture, pre: Texture, transform: Transform) -> Overlap:
     near = max(4, round(_SEARCH * side))
     far = max(near + 8, round(_SURROUND * side))
     shape = [int(fft.next_fast_len(n + far, real=True)) for n in a.shape]
-    spectrum = fft.rfft2(a, s=shape) * np.conj(fft.rfft2(b, s=shape))
-    surface = fft.irfft2(spectrum, s=shape) / norm
+    spectra = [fft.rfft2(one, s=shape, workers=_THREADS) for one in (a, b)]
+    spectrum = spectra[0] * np.conj(spectra[1])
+    surface = fft.irfft2(spectrum, s=shape, workers=_THREADS) / norm
     steps = np.arange(-far, far + 1)
     window = surface[np.ix_(steps % shape[0], steps % shape[1])]
     reach = np.hypot(steps[:, None], steps[None, :])

@@ -95,20 +95,20 @@ def _measure(
 ) -> tuple[FloatArray, FloatArray, int]:
     """Return centres and shifts (x, y) of patches, px, and how many there were."""
     warped, inside = pre.warped_to(post, transform)
-    warped = np.where(inside, warped, np.float32(0.0))
+    warped[~inside] = 0.0
     rows, columns = post.values.shape
     patch = int(min(_PATCH, max(24, min(rows, columns) // 6)))
-    y, x = np.nonzero(post.mask & inside)
-    if not len(y):
+    seen = (post.mask & inside).view(np.uint8)
+    x0, y0, width, height = cv2.boundingRect(seen)
+    if not width:
         return np.empty((0, 2)), np.empty((0, 2)), 0
-    extent = max(int(y.max() - y.min()), int(x.max() - x.min()))
-    step = max(patch // 2, extent // _PATCHES_A_SIDE, 8)
-    both = cv2.integral((post.mask & inside).astype(np.uint8))
+    step = max(patch // 2, (max(width, height) - 1) // _PATCHES_A_SIDE, 8)
+    both = cv2.integral(seen)
     padded = cv2.copyMakeBorder(
         warped, reach, reach, reach, reach, cv2.BORDER_CONSTANT, value=0
     )
-    tops = np.arange(int(y.min()), int(y.max()) - patch + 2, step)
-    lefts = np.arange(int(x.min()), int(x.max()) - patch + 2, step)
+    tops = np.arange(y0, y0 + height - patch + 1, step)
+    lefts = np.arange(x0, x0 + width - patch + 1, step)
     corners = [
         both[np.ix_(tops + down, lefts + right)]
         for down, right in ((0, 0), (patch, patch), (patch, 0), (0, patch))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Self
@@ -18,7 +16,7 @@ from napari_exo2micro.core.alignment.correlation import (
     Candidate,
     Pattern,
     grid_nodes,
-    refine_candidate,
+    refine_candidates,
     search_grid,
 )
 from napari_exo2micro.core.alignment.judge import SectionPair
@@ -32,13 +30,12 @@ from napari_exo2micro.core.monitor import Monitor
 
 __all__ = ["OutlineSearch", "PairSearches", "coarse_patterns"]
 
-_FIRST_SIDE = 80
-_FIRST_KEPT = 8
+_FIRST_SIDE = 64
+_FIRST_KEPT = 5
 _GRID_SIDE = 160
 _LARGEST_COARSE_SIDE = 512
 _SMALLEST_COARSE_SIDE = 96
 _BEYOND = 1.14
-_THREADS = min(4, os.cpu_count() or 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,21 +220,16 @@ def _search_coarse(
         monitor=monitor.part(0.5, 1.0),
     )
 
-    def refine(candidate: Candidate) -> Candidate:
-        monitor.check()
-        return refine_candidate(
-            post,
-            pre,
-            candidate,
-            angle_step=search.angle_step,
-            scale_step=search.scale_step,
-            angle_limits=(search.angles[0], search.angles[-1]),
-            scale_limits=(search.scales[0], search.scales[-1]),
-        )
-
-    with ThreadPoolExecutor(_THREADS) as pool:
-        refined = list(pool.map(refine, found))
-    return sorted(refined, key=lambda candidate: -candidate.score)
+    return refine_candidates(
+        post,
+        pre,
+        found,
+        angle_step=search.angle_step,
+        scale_step=search.scale_step,
+        angle_limits=(search.angles[0], search.angles[-1]),
+        scale_limits=(search.scales[0], search.scales[-1]),
+        monitor=monitor,
+    )
 
 
 def _search_full_circle(

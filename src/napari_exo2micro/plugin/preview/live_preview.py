@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from napari.components import ViewerModel
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QElapsedTimer, QObject, QTimer, Signal
 from qtpy.QtWidgets import QWidget
 
 from napari_exo2micro.core.defaults import PARAMETER_REGISTRY
@@ -35,10 +35,13 @@ __all__ = ["PREVIEWED", "LivePreview"]
 #: Stages that have a preview.
 PREVIEWED = (2, 3, 4)
 _IDLE = "Change a parameter to see here what the stage would find."
-#: Waiting for the next value of a series, ms: stage 4 answers at once.
-_PAUSE = {2: 30, 3: 30, 4: 15}
+#: Waiting for the next value of a series, ms.
+_PAUSE = 15
 #: Before reading what nobody has asked for yet, ms.
 _BEFOREHAND = 400
+#: Words on how far a preview is come when it takes so long, ms: each has the window
+#: drawn anew, which takes time from the preview itself.
+_LONG = 600
 
 
 def _scale_of(name: str) -> str:
@@ -80,6 +83,7 @@ class LivePreview(QObject):
         self._number = 0
         self._shows = False
         self._job: Job | None = None
+        self._begun = QElapsedTimer()
         self._source: PreviewSource | None = None
         self._scale = ""
         self._pair = ("", "")
@@ -161,7 +165,7 @@ class LivePreview(QObject):
         stage, is_busy = self._session.shown_stage, self._session.jobs.is_busy
         if self._is_on and self._has_form and stage in PREVIEWED and not is_busy:
             self._shows = True
-            self._pause.start(_PAUSE[stage])
+            self._pause.start(_PAUSE)
 
     def prepare(self) -> None:
         """Read in the background what the first preview needs, and show nothing."""
@@ -241,6 +245,7 @@ class LivePreview(QObject):
             return
         self._number += 1
         number, shows = self._number, self._shows
+        self._begun.start()
         with contextlib.suppress(RuntimeError):  # everything was closed meanwhile
             self._job = session.jobs.start(
                 _work,
@@ -275,7 +280,8 @@ class LivePreview(QObject):
             self._job = None
 
     def _on_progress(self, number: int, stage: int, text: str) -> None:
-        if number == self._number:  # not of one that was cancelled
+        is_cancelled = number != self._number
+        if not is_cancelled and self._begun.hasExpired(_LONG):
             self._tell(stage, f"Preview: {text} …", "")
 
     def _on_error(self, number: int, stage: int, text: str) -> None:
