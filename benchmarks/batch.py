@@ -86,9 +86,9 @@ def measure(kind: str, folder: Path, workers: int) -> tuple[float, list[str]]:
         after = [result["memory"]["after"] for result in results]
         grown = f"{(after[-1] - after[1]) / 1e6:+.0f} MB"
     words = summarise_batch(results).sentence()
-    # workers of dask outlive the batch and are not counted
+    # processes of these two are not children of this one and are not counted
     cells = [f"{own / len(results):.1f}", f"{cost:.3f}"]
-    cells += ["" if kind == "dask" else f"{cores:.2f}", grown, words]
+    cells += ["" if kind in ("subprocess", "dask") else f"{cores:.2f}", grown, words]
     return seconds, cells
 
 

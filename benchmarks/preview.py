@@ -10,8 +10,8 @@ there; where a simulated pair's truth lies beside the raw files, it is compared.
 `first` is the first preview of a fresh source, `changed` the median of several
 previews, each with another value of one parameter. Distances are the median over the
 section, in full-resolution px. With `--viewer` the times are those from setting a
-parameter to the layers drawn with its result, and the longest time for which the
-window did not answer meanwhile.
+parameter to the layers drawn with its result, each change 0.3 s after the picture
+before (`--pause`), and the longest time for which the window did not answer meanwhile.
 """
 
 from __future__ import annotations
@@ -166,7 +166,7 @@ class Beat:
         return worst
 
 
-def measure_viewer(task: SampleDye) -> Table:
+def measure_viewer(task: SampleDye, arguments: Namespace) -> Table:
     """Print the response times of a window."""
     import napari
     from qtpy.QtCore import QEventLoop, QTimer
@@ -202,7 +202,13 @@ def measure_viewer(task: SampleDye) -> Table:
         QApplication.processEvents()
         return time.perf_counter() - start
 
+    def pause(milliseconds: int) -> None:
+        loop = QEventLoop()
+        QTimer.singleShot(milliseconds, loop.quit)
+        loop.exec()
+
     def change(name: str, value: Any) -> tuple[float, float]:
+        pause(arguments.pause)
         beat.take()
         session.set_params(**{name: value})
         return wait(live.shown), beat.take()
@@ -215,10 +221,7 @@ def measure_viewer(task: SampleDye) -> Table:
         form = StageForm(session, stage)
         dock = viewer.window.add_dock_widget(form, area="right")
         session.show_stage(stage)
-        # As long as a person takes to look at it.
-        pause = QEventLoop()
-        QTimer.singleShot(3000, pause.quit)
-        pause.exec()
+        pause(3000)  # as long as a person takes to look at it
         for name, values in changes:
             first, *times = [change(name, value) for value in values]
             seconds = statistics.median(s for s, _ in times)
@@ -244,6 +247,9 @@ def main() -> int:
     parser.add_argument("--raw-dir", default="raw")
     parser.add_argument("--output-dir", default="processed")
     parser.add_argument("--viewer", action="store_true", help="in a real window")
+    parser.add_argument(
+        "--pause", type=int, default=300, help="before each change there, ms"
+    )
     arguments = parser.parse_args()
     if arguments.names:
         sample, dye = arguments.names
@@ -252,14 +258,18 @@ def main() -> int:
         truth = read_truth(path) if path.is_file() else None
         keep(
             arguments,
-            measure_viewer(task) if arguments.viewer else measure(task, truth),
+            measure_viewer(task, arguments)
+            if arguments.viewer
+            else measure(task, truth),
         )
         return 0
     with tempfile.TemporaryDirectory(prefix="exo2micro-") as folder:
         task, truth = simulated(Path(folder))
         keep(
             arguments,
-            measure_viewer(task) if arguments.viewer else measure(task, truth),
+            measure_viewer(task, arguments)
+            if arguments.viewer
+            else measure(task, truth),
         )
     return 0
 

@@ -221,7 +221,7 @@ def test_lists_of_samples_and_dyes(tmp_path: Path) -> None:
         ),
         (("S_Pre_A.tif", "S/S_Pre_A.tif"), LayoutProblem.LOOSE_FILES, "1 TIFF files"),
         (("S/notes.txt", "T/.x.tif"), LayoutProblem.NO_TIFFS, r"2 folders \(S, T\)"),
-        (("S/S_Pre_A.tif", "T/notes.txt"), None, r"1 samples \(S\)"),
+        (("S/S_Pre_A.tif", "T/notes.txt"), None, r"1 sample \(S\)"),
     ],
 )
 def test_layout_problems_are_told_apart(

@@ -176,7 +176,8 @@ def diagnose_raw_layout(raw_dir: Path | str = "raw") -> LayoutDiagnosis:
             f"({some(loose)}); move them into the folder of their sample"
         )
     else:
-        text = f"{len(samples)} samples ({some(samples)})"
+        what = "sample" if len(samples) == 1 else "samples"
+        text = f"{len(samples)} {what} ({some(samples)})"
     return LayoutDiagnosis(
         raw_dir, problem, f"{raw_dir}: {text}", samples, empty, loose
     )
