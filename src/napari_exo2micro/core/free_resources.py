@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import gc
 import shutil
 import sys
@@ -23,6 +24,7 @@ __all__ = [
     "memory_limit",
     "private_memory",
     "release_memory",
+    "share_memory_pools",
     "watch_memory",
     "watch_time",
 ]
@@ -31,6 +33,7 @@ __all__ = [
 LEAST_MEMORY = 300_000_000
 
 _INTERVAL = 0.25  # s between two looks at the free memory
+_MOST_POOLS = -8  # M_ARENA_MAX of glibc's mallopt
 _UNLIMITED = 1 << 60  # cgroup 1 writes a number of this size when there is no limit
 _CGROUPS = Path("/sys/fs/cgroup")
 _OWN_CGROUPS = Path("/proc/self/cgroup")
@@ -79,6 +82,18 @@ def release_memory() -> None:
     if sys.platform == "linux":
         with suppress(OSError, AttributeError):  # other C libraries have no such call
             ctypes.CDLL(None).malloc_trim(0)
+
+
+@functools.cache
+def share_memory_pools() -> None:
+    """Have the threads of this process take memory from two pools of the C library.
+
+    By default glibc gives each thread a pool of its own, and each pool keeps what its
+    thread needed once: the memory of a long batch grows by that.
+    """
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):  # other C libraries have no such call
+            ctypes.CDLL(None).mallopt(_MOST_POOLS, 2)
 
 
 def free_disk(folder: Path) -> int:

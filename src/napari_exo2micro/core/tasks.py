@@ -178,8 +178,12 @@ def run_task(
         `before`, `peak`, `after`) when that was asked for. Whatever goes wrong
         becomes the status: ``'error: ...'``, or ``'stopped: ...'``.
     """
-    from napari_exo2micro.core.free_resources import release_memory
+    from napari_exo2micro.core.free_resources import (
+        release_memory,
+        share_memory_pools,
+    )
 
+    share_memory_pools()
     start = time.perf_counter()
     watch = _MemoryDiary() if task.memory_debug else None
     with _collected_warnings() as notes:
