@@ -97,8 +97,11 @@ def test_status_tells_what_is_valid(place: Place) -> None:
     names = {(entry["stage"], entry["name"]) for entry in found["files"]}
     assert {(1, "post"), (1, "pre"), (2, "pre"), (3, "pre"), (4, "difference")} <= names
     assert "valid" in place.call("status").out
+    assert "other results" not in place.call("status").out
     other = place.call("status", "--boundary-width", "20", "--json").json
     assert not other["complete"]
+    hint = place.call("status", "--boundary-width", "20").out
+    assert "other results here: give --pad 200" in hint
 
 
 @pytest.mark.parametrize("kind", ["tiff", "fits"])

@@ -121,7 +121,34 @@ def status(
         made.add_row(str(entry.stage), entry.name, kind, entry.state, entry.reason)
     out.print(made)
     out.print(f"status  {verdict}")
+    for options in _options_of_others(task):
+        out.print(f"other results here: give {options} to see them")
     return code
+
+
+def _options_of_others(task: SampleDye) -> list[str]:
+    """Return the parameter options of other runs of this sample and dye, newest first.
+
+    Only of finished ones, and none where the run that is asked for is finished.
+    """
+    from napari_exo2micro.core.recipes import changed_params, option_words, shell_line
+    from napari_exo2micro.core.result_sets import read_result_sets
+
+    folder = Path(task.output_dir) / task.sample / task.dye
+    finished = [one for one in read_result_sets(folder)[0] if 4 in one.stages]
+    if any(one.parameters == task.params for one in finished):
+        return []
+    return [
+        shell_line(
+            [
+                word
+                for name, value in changed_params(one.parameters).items()
+                for word in option_words(name, value)
+            ]
+        )
+        or "no parameter options"
+        for one in finished
+    ]
 
 
 def compare(
