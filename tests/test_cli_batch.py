@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -230,7 +231,8 @@ def test_ctrl_c_while_workers_load_their_libraries_is_no_mess(
     os.killpg(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=300)
     assert process.returncode == 130, err
-    assert "4 tasks: 4 stopped" in out
+    # A quick task may end before the word to stop reaches it.
+    assert re.search(r"4 tasks: (1 complete, )?[34] stopped", out)
     assert "Traceback" not in err
     assert "KeyboardInterrupt" not in err
 
