@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from qtpy.QtCore import Qt, QTimer
-from qtpy.QtGui import QAction, QGuiApplication, QShowEvent
+from qtpy.QtGui import QAction, QGuiApplication
 from qtpy.QtWidgets import (
-    QDockWidget,
     QHBoxLayout,
-    QMainWindow,
     QMenu,
     QProgressBar,
     QSizePolicy,
@@ -49,7 +47,6 @@ class BatchLayout(Dock):
         super().__init__()
         self.setObjectName("batch_dock")
         self.setMinimumSize(_LEAST_WIDTH, _LEAST_HEIGHT)
-        self._has_place = False
         self._session = session
         self._found: FolderPairs | None = None
         self.message = MessageStrip(self)
@@ -177,28 +174,6 @@ class BatchLayout(Dock):
         if self.outcome.isVisible():
             self._scroll.ensureWidgetVisible(self.outcome)
 
-    def showEvent(self, a0: QShowEvent | None) -> None:
-        """Take the place of the workbench when first shown: a tab beside it."""
-        super().showEvent(a0)
-        if not self._has_place:
-            self._has_place = True
-            QTimer.singleShot(0, self._join_workbench)
-
-    def _join_workbench(self) -> None:
-        """Become a tab where the two would share a height that is one's need."""
-        window, place = self.window(), _dock_of(self)
-        if not isinstance(window, QMainWindow) or place is None:
-            return
-        found = window.findChildren(QWidget, "workbench")
-        other = _dock_of(found[0]) if found else None
-        if other is None or not other.isVisible():
-            return
-        free = place.isFloating() or other.isFloating()
-        area = window.dockWidgetArea(place)
-        if not free and area == window.dockWidgetArea(other):
-            window.tabifyDockWidget(other, place)
-            place.raise_()
-
     def set_busy(self, busy: bool, *, fixed: bool) -> None:
         """Let folders be while something writes results, and the rest while we do."""
         folders: tuple[QWidget, ...] = (self.raw, self.output, self.again)
@@ -280,11 +255,3 @@ class BatchLayout(Dock):
         layout.addLayout(buttons)
         layout.addWidget(self._bar)
         layout.addWidget(self._text)
-
-
-def _dock_of(widget: QWidget) -> QDockWidget | None:
-    """Return the dock that a widget is in."""
-    above = widget.parentWidget()
-    while above is not None and not isinstance(above, QDockWidget):
-        above = above.parentWidget()
-    return above
