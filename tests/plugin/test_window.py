@@ -176,7 +176,12 @@ def test_docks_that_would_be_too_low_become_tabs_which_keep_what_they_show(
     window.window.resize(1200, 900)
     main = window.window._qt_window
     docks = []
-    for name in ("Exo2Micro workbench", "Inspect an alignment", "Exo2Micro log"):
+    for name in (
+        "Exo2Micro workbench",
+        "Inspect an alignment",
+        "Batch of samples and dyes",
+        "Exo2Micro log",
+    ):
         dock, _ = window.window.add_plugin_dock_widget(PLUGIN, name)
         docks.append(dock)
         others = docks[:-1]
@@ -186,7 +191,7 @@ def test_docks_that_would_be_too_low_become_tabs_which_keep_what_they_show(
             ),
             timeout=LONG,
         )
-    bench, inspection, log = docks
+    bench, inspection, _, log = docks
     assert log.visibleRegion().boundingRect().height() > 600
     assert bench.visibleRegion().isEmpty()
     inspection.raise_()
