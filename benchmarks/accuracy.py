@@ -23,7 +23,7 @@ import numpy as np
 from pairs import PairSpec, deformed_pairs, difficult_pairs, documented_range_pairs
 from tables import Table, parser_of, save
 
-from napari_exo2micro.core.errors import DataWarning, Exo2MicroError
+from napari_exo2micro.core.base import DataWarning, Exo2MicroError
 from napari_exo2micro.core.pipeline import SampleDye
 from napari_exo2micro.core.simulate import registration_error, write_pair
 

@@ -23,9 +23,9 @@ import numpy as np
 from size import private_memory
 from tables import Table, parser_of, save
 
-from napari_exo2micro.core.resources import estimate_task
+from napari_exo2micro.core.batch import Task
+from napari_exo2micro.core.batch.resources import estimate_task
 from napari_exo2micro.core.simulate import write_large_pair
-from napari_exo2micro.core.tasks import Task
 
 SIZES = ("700x800", "2400x2800", "5000x6000")
 KINDS = (

@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 from tables import Table, parser_of, save
 
+from napari_exo2micro.core.images import Transform
 from napari_exo2micro.core.pipeline import SampleDye
 from napari_exo2micro.core.preview import (
     PreviewSource,
@@ -45,7 +46,6 @@ from napari_exo2micro.core.simulate import (
     simulate_section,
     write_pair,
 )
-from napari_exo2micro.core.transforms import Transform
 
 SHAPE = (1400, 1600)
 SETTINGS = {"seed": 1, "angle_deg": 6.0, "scale": 1.02, "shift": (40.0, -25.0)}
@@ -172,9 +172,9 @@ def measure_viewer(task: SampleDye, arguments: Namespace) -> Table:
     from qtpy.QtCore import QEventLoop, QTimer
     from qtpy.QtWidgets import QApplication
 
-    from napari_exo2micro.plugin.forms.stage_form import StageForm
-    from napari_exo2micro.plugin.preview.live_preview import LivePreview
-    from napari_exo2micro.plugin.session import Session
+    from napari_exo2micro.plugin.session.session import Session
+    from napari_exo2micro.plugin.workbench.form import StageForm
+    from napari_exo2micro.plugin.workbench.preview import LivePreview
 
     viewer = napari.Viewer(show=True)
     viewer.window.resize(1500, 950)

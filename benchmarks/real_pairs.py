@@ -15,9 +15,9 @@ import warnings
 import numpy as np
 from tables import Table, parser_of, save
 
-from napari_exo2micro.core.errors import DataWarning
+from napari_exo2micro.core.base import DataWarning
+from napari_exo2micro.core.images import Transform
 from napari_exo2micro.core.pipeline import SampleDye
-from napari_exo2micro.core.transforms import Transform
 
 PAD = 100
 #: Moving (pre) to fixed (post), (x, y) px of the raw images.

@@ -25,12 +25,12 @@ from pathlib import Path
 import numpy as np
 from tables import Table, parser_of, save
 
+from napari_exo2micro.core.images import Transform
 from napari_exo2micro.core.simulate import (
     read_truth,
     registration_error,
     write_large_pair,
 )
-from napari_exo2micro.core.transforms import Transform
 
 PAD = 2000
 LIMIT = 4 * 2**30
@@ -111,7 +111,7 @@ def measure(shape: tuple[int, int], folder: Path) -> list[str]:
 
 def transform_file(folder: Path) -> Path:
     """Write the transform of stage 3 from its checkpoint and return the path."""
-    from napari_exo2micro.core.raster_files import open_raster
+    from napari_exo2micro.core.images import open_raster
 
     path = next((folder / "out").rglob("03_interior_aligned_pre*.tiff"))
     Transform.from_dict(open_raster(path).header["transform"]).save(folder / "t.json")

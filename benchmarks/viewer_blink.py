@@ -31,12 +31,16 @@ from qtpy.QtCore import QEventLoop, Qt, QTimer
 from qtpy.QtWidgets import QComboBox, QSlider
 from tables import Table, parser_of, save
 
-from napari_exo2micro.core.lazy_images import LazyImage
-from napari_exo2micro.core.result_sets import read_result_sets
-from napari_exo2micro.plugin.files.result_layers import result_specs
-from napari_exo2micro.plugin.inspection.inspection_dock import InspectionDock
-from napari_exo2micro.plugin.layers import find_layers, place_layers
-from napari_exo2micro.plugin.view import move_camera, seen_window
+from napari_exo2micro.core.images import LazyImage
+from napari_exo2micro.core.store import read_result_sets
+from napari_exo2micro.plugin.files.opening import result_specs
+from napari_exo2micro.plugin.inspection.dock import InspectionDock
+from napari_exo2micro.plugin.layers.layers import (
+    find_layers,
+    move_camera,
+    place_layers,
+    seen_window,
+)
 
 TARGET_MS = 100.0
 _TICK_MS = 5

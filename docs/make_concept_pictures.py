@@ -20,9 +20,8 @@ from numpy.typing import NDArray
 from panels import IMAGES, TITLE, WORDS, crop, panels, save, show
 
 from napari_exo2micro import core as e2m
-from napari_exo2micro.core.background import fit_background
-from napari_exo2micro.core.minerals import mineral_blocks
-from napari_exo2micro.core.plotting.pictures import (
+from napari_exo2micro.core.photometry.minerals import fit_background, mineral_blocks
+from napari_exo2micro.core.plotting.inputs import (
     brightness_limits,
     colour_difference,
     difference_norm,

@@ -18,14 +18,15 @@ from panels import IMAGES, save_image
 from PIL import Image
 
 from napari_exo2micro import core as e2m
-from napari_exo2micro.core.coverage import mapped_frame
-from napari_exo2micro.core.diagnostic_context import (
+from napari_exo2micro.core.images import mapped_frame
+from napari_exo2micro.core.photometry.scale import manual_scale
+from napari_exo2micro.core.pipeline.difference import (
+    Differencing,
     difference_context,
     find_aligned_pair,
 )
-from napari_exo2micro.core.diagnostics import DIAGNOSTICS, draw_diagnostic
-from napari_exo2micro.core.differencing import Differencing
-from napari_exo2micro.core.photometry import manual_scale
+from napari_exo2micro.core.plotting import DIAGNOSTICS
+from napari_exo2micro.core.plotting.registry import draw_diagnostic
 
 SHAPE = (1500, 1700)
 PAD = 200

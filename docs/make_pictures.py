@@ -8,7 +8,7 @@ from pathlib import Path
 from panels import save_image
 from PIL import Image
 
-from napari_exo2micro.core.demo import run_demo
+from napari_exo2micro.core.batch import run_demo
 
 WIDTH = 1300
 

@@ -28,8 +28,8 @@ from qtpy.QtWidgets import (
 )
 
 from napari_exo2micro.core.simulate import simulate_section, write_pair
-from napari_exo2micro.plugin.batch.batch_dock import BatchDock
-from napari_exo2micro.plugin.session import Session
+from napari_exo2micro.plugin.batch.dock import BatchDock
+from napari_exo2micro.plugin.session.session import Session
 
 IMAGES = Path(__file__).parent / "images"
 PLUGIN = "napari-exo2micro"

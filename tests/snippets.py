@@ -25,7 +25,7 @@ from typing import Any
 from markdown_it import MarkdownIt
 from typer.testing import CliRunner
 
-from napari_exo2micro.cli.commands import app
+from napari_exo2micro.cli.app import app
 
 __all__ = ["Block", "Ran", "code_blocks", "run_page", "shell_lines"]
 

@@ -13,14 +13,16 @@ import pytest
 from typer.testing import CliRunner
 
 from napari_exo2micro import __version__
-from napari_exo2micro.cli.application import EXIT_CODES
-from napari_exo2micro.cli.commands import app
-from napari_exo2micro.cli.options import parse_value, stage_number
-from napari_exo2micro.cli.output import jsonable
-from napari_exo2micro.cli.report import number_words, show_result
-from napari_exo2micro.core.defaults import PARAMETER_REGISTRY
-from napari_exo2micro.core.errors import ParameterError
-from napari_exo2micro.core.stages import STAGES
+from napari_exo2micro.cli.app import app
+from napari_exo2micro.cli.options import stage_number
+from napari_exo2micro.cli.output import EXIT_CODES, jsonable, show_result
+from napari_exo2micro.core.base import ParameterError
+from napari_exo2micro.core.parameters import (
+    PARAMETER_REGISTRY,
+    STAGES,
+    number_words,
+    parse_value,
+)
 
 DOCS = Path(__file__).parent.parent / "docs"
 

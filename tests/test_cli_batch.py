@@ -20,9 +20,10 @@ import tifffile
 from rich.console import Console
 from typer.testing import CliRunner
 
-from napari_exo2micro.cli.commands import app
-from napari_exo2micro.cli.task_board import TaskBoard
-from napari_exo2micro.core.tasks import TaskEvent, TaskState, result_without_run
+from napari_exo2micro.cli.app import app
+from napari_exo2micro.cli.output import TaskBoard
+from napari_exo2micro.core.batch import TaskEvent, TaskState
+from napari_exo2micro.core.pipeline.result import result_without_run
 
 
 @dataclass
@@ -142,7 +143,7 @@ def test_a_dry_run_says_what_would_run_and_what_it_needs(
 def test_parameters_come_from_a_preset_and_from_options(
     raw: Path, tmp_path: Path
 ) -> None:
-    from napari_exo2micro.core.presets import save_preset
+    from napari_exo2micro.core.parameters import save_preset
 
     save_preset(tmp_path / "mine.json", {"pad": 12})
     words = ("-s", "CD070", "-d", "DAPI", "--preset", tmp_path / "mine.json")

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from napari_exo2micro.cli.commands import app
-from napari_exo2micro.core import pipeline
-from napari_exo2micro.core.presets import save_preset
+from napari_exo2micro.cli.app import app
+from napari_exo2micro.core.parameters import save_preset
+from napari_exo2micro.core.pipeline import sample_dye
 from napari_exo2micro.core.simulate import simulate_section, write_pair
 
 
@@ -30,11 +30,11 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """The parameters that runs were asked for, instead of the runs."""
     seen: list[dict[str, Any]] = []
 
-    def run(self: pipeline.SampleDye, **_: Any) -> dict[str, Any]:
+    def run(self: sample_dye.SampleDye, **_: Any) -> dict[str, Any]:
         seen.append(self.non_default_params())
         return {"status": "complete", "scale_estimate": None, "registration": {}}
 
-    monkeypatch.setattr(pipeline.SampleDye, "run", run)
+    monkeypatch.setattr(sample_dye.SampleDye, "run", run)
     return seen
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from napari_exo2micro.cli.commands import app
+from napari_exo2micro.cli.app import app
 from napari_exo2micro.core.simulate import simulate_section, write_pair
 
 SHAPE = (700, 800)
@@ -178,7 +178,7 @@ def test_demo_compares_with_the_truth(tmp_path: Path) -> None:
 def test_control_c_stops_with_130_and_one_line(place: Place, tmp_path: Path) -> None:
     program = (
         "import sys\n"
-        "from napari_exo2micro.core import padding\n"
+        "from napari_exo2micro.core.images import warp\n"
         "from napari_exo2micro.cli import main\n"
         "print('ready', flush=True)\n"
         "main(sys.argv[1:])\n"

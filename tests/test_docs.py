@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from napari_exo2micro.cli.application import _OPENCV_HELP
-from napari_exo2micro.core.diagnostic_table import BUILT_IN_DIAGNOSTICS
-from napari_exo2micro.core.parameter_table import PARAMETERS
+from napari_exo2micro.cli.output import _OPENCV_HELP
+from napari_exo2micro.core.parameters.parameters import PARAMETERS
+from napari_exo2micro.core.plotting.registry import BUILT_IN_DIAGNOSTICS
 from napari_exo2micro.core.simulate import simulate_section, write_pair
 from snippets import PYTHON, SHELL, code_blocks, run_page, shell_lines
 

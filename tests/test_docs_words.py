@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from napari_exo2micro.core.diagnostic_table import BUILT_IN_DIAGNOSTICS
-from napari_exo2micro.core.parameter_table import PARAMETERS
+from napari_exo2micro.core.parameters.parameters import PARAMETERS
+from napari_exo2micro.core.plotting.registry import BUILT_IN_DIAGNOSTICS
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"

@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from napari_exo2micro.core.images import Transform
 from napari_exo2micro.core.pipeline import SampleDye
 from napari_exo2micro.core.simulate import (
     registration_error,
     simulate_section,
     write_pair,
 )
-from napari_exo2micro.core.transforms import Transform
 
 pytestmark = pytest.mark.slow
 

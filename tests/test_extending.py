@@ -8,16 +8,21 @@ from pathlib import Path
 
 import pytest
 
-from napari_exo2micro.core import SampleDye
-from napari_exo2micro.core.batch import run_batch
-from napari_exo2micro.core.defaults import PARAMETER_REGISTRY
-from napari_exo2micro.core.diagnostics import DIAGNOSTICS
-from napari_exo2micro.core.raw.loaders import LOADERS
-from napari_exo2micro.core.registries import registered_here
-from napari_exo2micro.core.scale_methods import SCALE_METHODS
+from napari_exo2micro.core.base.registry import registered_here
+from napari_exo2micro.core.batch import Task, run_batch
+from napari_exo2micro.core.batch.task import run_task
+from napari_exo2micro.core.parameters import (
+    PARAMETER_REGISTRY,
+    STAGES,
+    Stage,
+    register_stage,
+    unregister_stage,
+)
+from napari_exo2micro.core.photometry import SCALE_METHODS
+from napari_exo2micro.core.pipeline import SampleDye
+from napari_exo2micro.core.plotting import DIAGNOSTICS
+from napari_exo2micro.core.raw.pair import LOADERS
 from napari_exo2micro.core.simulate import simulate_section, write_pair
-from napari_exo2micro.core.stages import STAGES, Stage, register_stage, unregister_stage
-from napari_exo2micro.core.tasks import Task, run_task
 from snippets import code_blocks, run_page
 
 PAGES = Path(__file__).parent.parent / "docs" / "extending"
@@ -114,7 +119,7 @@ def test_a_task_knows_what_its_process_has_registered(tmp_path: Path) -> None:
     ],
 )
 def test_stages_that_cannot_be_taken(stage: Stage, message: str) -> None:
-    from napari_exo2micro.core.errors import ParameterError
+    from napari_exo2micro.core.base import ParameterError
 
     with pytest.raises(ParameterError, match=message):
         register_stage(stage)
@@ -122,7 +127,7 @@ def test_stages_that_cannot_be_taken(stage: Stage, message: str) -> None:
 
 
 def test_a_stage_that_leaves_nothing_or_has_no_method_is_told(tmp_path: Path) -> None:
-    from napari_exo2micro.core.errors import CheckpointError, ParameterError
+    from napari_exo2micro.core.base import CheckpointError, ParameterError
 
     def lazy(task: SampleDye, force: bool = False) -> None:
         pass

@@ -177,7 +177,7 @@ def registering_site(tmp_path: Path) -> Path:
     )
     (package / "src" / "exo2micro_cells" / "__init__.py").write_text(
         "from napari_exo2micro.core import register_parameter\n"
-        "from napari_exo2micro.core.stages import Stage\n"
+        "from napari_exo2micro.core.parameters import Stage\n"
         "register_parameter('cell_level', 5.0, 'celllev', 4, 'How bright.')\n"
         "def find(task, force=False): ...\n"
         "STAGE = Stage(5, '05_cells', 'cells', find, ('labels',))\n"
@@ -193,8 +193,8 @@ def test_what_a_package_registers_when_imported_is_there_for_workers(
     program = (
         f"{first}\n"
         "import pickle\n"
-        "from napari_exo2micro.core.stages import STAGES\n"
-        "from napari_exo2micro.core.tasks import Task\n"
+        "from napari_exo2micro.core.parameters import STAGES\n"
+        "from napari_exo2micro.core.batch import Task\n"
         "print(list(STAGES))\n"
         "task = Task(0, 'A', 'D', 'raw', 'out', params={'cell_level': 6.0})\n"
         "open('task', 'wb').write(pickle.dumps(task))\n"

@@ -12,13 +12,11 @@ import pytest
 import tifffile
 from astropy.io import fits
 
-from napari_exo2micro.core import SampleDye
-from napari_exo2micro.core.alignments import Alignment
-from napari_exo2micro.core.checkpoint_names import parse_checkpoint_name
-from napari_exo2micro.core.defaults import ABBREVIATIONS
-from napari_exo2micro.core.presets import save_preset
+from napari_exo2micro.core.alignment import Alignment
+from napari_exo2micro.core.parameters import ABBREVIATIONS, STAGE_NAMES, save_preset
+from napari_exo2micro.core.pipeline import SampleDye
 from napari_exo2micro.core.simulate import simulate_section, write_pair
-from napari_exo2micro.core.stages import STAGE_NAMES
+from napari_exo2micro.core.store.checkpoint import parse_checkpoint_name
 from snippets import run_page
 
 PAGE = Path(__file__).parents[1] / "docs" / "files.md"

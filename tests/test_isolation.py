@@ -53,7 +53,7 @@ def of_viewers(modules: set[str]) -> set[str]:
 
 def test_no_module_of_core_or_command_line_loads_a_viewer() -> None:
     names = [module_name(path) for path in HEADLESS]
-    assert "napari_exo2micro.core.errors" in names
+    assert "napari_exo2micro.core.base.errors" in names
     loaded = modules_after("\n".join(f"import {name}" for name in names))
     assert set(names) <= loaded
     assert not of_viewers(loaded)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from napari_exo2micro import core as e2m
-from napari_exo2micro.core.comparison_table import comparison_row, save_comparison
+from napari_exo2micro.core.pipeline import comparison_row, save_comparison
 
 FOLDER = Path("exo2micro-example")
 VALUES = [50, 90, 99]

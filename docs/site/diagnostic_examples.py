@@ -14,7 +14,7 @@ from docutils.parsers.rst import Directive
 from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 
-from napari_exo2micro.core.diagnostics import DIAGNOSTICS
+from napari_exo2micro.core.plotting import DIAGNOSTICS
 
 _PAGE = """\
 {caption}

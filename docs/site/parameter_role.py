@@ -10,7 +10,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxRole
 
-from napari_exo2micro.core.parameter_table import PARAMETERS
+from napari_exo2micro.core.parameters.parameters import PARAMETERS
 
 TITLES = {entry.name: entry.title for entry in PARAMETERS}
 

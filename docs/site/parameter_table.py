@@ -12,7 +12,7 @@ from docutils import nodes
 from docutils.parsers.rst import Directive
 from sphinx.application import Sphinx
 
-from napari_exo2micro.core.defaults import PARAMETER_REGISTRY, Parameter
+from napari_exo2micro.core.parameters import PARAMETER_REGISTRY, Parameter
 
 COLUMNS = (("parameter", 34), ("default", 12), ("range", 18), ("what it does", 36))
 

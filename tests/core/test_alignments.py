@@ -7,9 +7,9 @@ import json
 import numpy as np
 import pytest
 
-from napari_exo2micro.core.alignments import Alignment
-from napari_exo2micro.core.errors import CheckpointError, OutputError, ParameterError
-from napari_exo2micro.core.transforms import Transform
+from napari_exo2micro.core.alignment import Alignment
+from napari_exo2micro.core.base import CheckpointError, OutputError, ParameterError
+from napari_exo2micro.core.images import Transform
 
 PAD = 70
 

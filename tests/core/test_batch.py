@@ -12,20 +12,25 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_exo2micro.core import batch
-from napari_exo2micro.core.batch import plan_batch, run_batch, summarise_batch
-from napari_exo2micro.core.errors import (
+from napari_exo2micro.core.base import (
+    Monitor,
     OutputError,
     ParameterError,
     RawFileNotFoundError,
     ResourceError,
+    read_log_tail,
 )
-from napari_exo2micro.core.locks import sample_lock
-from napari_exo2micro.core.log_file import read_log_tail
-from napari_exo2micro.core.monitor import Monitor
+from napari_exo2micro.core.base.locks import sample_lock
+from napari_exo2micro.core.batch import (
+    Preflight,
+    TaskEvent,
+    TaskState,
+    batch,
+    plan_batch,
+    run_batch,
+    summarise_batch,
+)
 from napari_exo2micro.core.pipeline import SampleDye
-from napari_exo2micro.core.resources import Preflight
-from napari_exo2micro.core.tasks import TaskEvent, TaskState
 
 
 def write_files(raw: Path, sample: str, dye: str, *sides: str) -> None:

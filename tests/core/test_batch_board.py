@@ -9,13 +9,19 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_exo2micro.core.batch import plan_batch, run_batch
-from napari_exo2micro.core.batch_board import BatchBoard
-from napari_exo2micro.core.batch_recipes import batch_as_command_line, batch_as_python
-from napari_exo2micro.core.errors import ParameterError
-from napari_exo2micro.core.locks import sample_lock
-from napari_exo2micro.core.stored_state import stages_to_run, stored_state
-from napari_exo2micro.core.tasks import TaskEvent, TaskState, result_without_run
+from napari_exo2micro.core.base import ParameterError
+from napari_exo2micro.core.base.locks import sample_lock
+from napari_exo2micro.core.batch import (
+    BatchBoard,
+    TaskEvent,
+    TaskState,
+    plan_batch,
+    run_batch,
+    stages_to_run,
+    stored_state,
+)
+from napari_exo2micro.core.parameters import batch_as_command_line, batch_as_python
+from napari_exo2micro.core.pipeline.result import result_without_run
 
 
 class Clock:
@@ -224,7 +230,7 @@ def test_a_recipe_for_the_command_line_does_the_same_run(
         asked.append((samples, dyes, more))
         return plan_batch(samples, dyes, **{**more, "strict_dyes": False})
 
-    monkeypatch.setattr("napari_exo2micro.core.batch.plan_batch", plan)
+    monkeypatch.setattr("napari_exo2micro.core.batch.batch.plan_batch", plan)
     text = batch_as_command_line(
         SOME,
         raw_dir=raw,

@@ -5,17 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_exo2micro.core.close_look import (
+from napari_exo2micro.core.base import CancelledError, Monitor, ParameterError
+from napari_exo2micro.core.plotting import (
     LARGEST_BOX,
     CloseLook,
     PlacedImage,
     draw_close_look,
     figure_pixels,
-    level_scale,
     save_close_look,
 )
-from napari_exo2micro.core.errors import CancelledError, ParameterError
-from napari_exo2micro.core.monitor import Monitor
+from napari_exo2micro.core.plotting.zoom import level_scale
 
 SHAPE = (700, 900)
 

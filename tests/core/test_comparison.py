@@ -4,25 +4,26 @@ import csv
 
 import pytest
 
-from napari_exo2micro.core.comparison_table import (
-    ComparisonRow,
-    comparison_row,
-    save_comparison,
-)
-from napari_exo2micro.core.defaults import PARAMETER_REGISTRY, default_params
-from napari_exo2micro.core.errors import (
+from napari_exo2micro.core.base import (
     CancelledError,
+    Monitor,
     OutputError,
     ParameterError,
     RawDataError,
 )
-from napari_exo2micro.core.monitor import Monitor
-from napari_exo2micro.core.pipeline import SampleDye
-from napari_exo2micro.core.value_text import (
+from napari_exo2micro.core.parameters import (
+    PARAMETER_REGISTRY,
+    default_params,
     parse_value,
     parse_values,
     suggest_values,
     value_words,
+)
+from napari_exo2micro.core.pipeline import (
+    ComparisonRow,
+    SampleDye,
+    comparison_row,
+    save_comparison,
 )
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_exo2micro.core.compositing import Composite, Look, Side, Split
-from napari_exo2micro.core.lazy_images import LazyImage
+from napari_exo2micro.core.images import Composite, LazyImage, Look, Side, Split
 
 GREY = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
 RED = GREY * np.array([1, 0, 0], np.uint8)

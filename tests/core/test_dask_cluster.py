@@ -16,11 +16,8 @@ from typing import Any
 import distributed
 import pytest
 
-from napari_exo2micro.core.batch import run_batch
-from napari_exo2micro.core.errors import CancelledError, ParameterError
-from napari_exo2micro.core.executors import dask_cluster
-from napari_exo2micro.core.monitor import Monitor
-from napari_exo2micro.core.tasks import TaskEvent, TaskState
+from napari_exo2micro.core.base import CancelledError, Monitor, ParameterError
+from napari_exo2micro.core.batch import TaskEvent, TaskState, executors, run_batch
 
 pytestmark = pytest.mark.slow
 
@@ -130,7 +127,7 @@ def test_workers_of_this_computer_are_started_and_ended(
 
 @pytest.mark.skipif(os.name == "nt", reason="needs SIGINT for one process")
 def test_ctrl_c_in_the_terminal_does_not_reach_the_workers_of_this_computer() -> None:
-    executor = dask_cluster.DaskExecutor(n_workers=1)
+    executor = executors.DaskExecutor(n_workers=1)
     try:
         (pid,) = executor._client.run(os.getpid).values()
         os.kill(pid, signal.SIGINT)
@@ -156,7 +153,7 @@ def test_what_is_no_address_is_told_without_a_client(
 def test_a_scheduler_that_does_not_answer(
     pad_all, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dask_cluster, "_CONNECT_TIMEOUT", 1)
+    monkeypatch.setattr(executors, "_CONNECT_TIMEOUT", 1)
     with pytest.raises(ParameterError, match="no dask scheduler answers at tcp://"):
         pad_all("A", scheduler="tcp://127.0.0.1:9")
 
@@ -164,7 +161,7 @@ def test_a_scheduler_that_does_not_answer(
 def test_waiting_for_a_scheduler_can_be_stopped(
     pad_all, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dask_cluster, "_CONNECT_TIMEOUT", 20)
+    monkeypatch.setattr(executors, "_CONNECT_TIMEOUT", 20)
     asked = []
 
     def should_stop() -> bool:

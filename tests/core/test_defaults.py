@@ -6,21 +6,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_exo2micro.core import defaults
-from napari_exo2micro.core.defaults import (
+from napari_exo2micro.core.base import ParameterError
+from napari_exo2micro.core.parameters import (
     ABBREVIATIONS,
     PARAMETER_REGISTRY,
     STAGE_NAMES,
+    Stage,
     build_suffix,
     check_parameters,
     default_params,
+    parameter,
+    parameters,
     params_from_suffix,
     register_parameter,
+    register_stage,
     unregister_parameter,
+    unregister_stage,
 )
-from napari_exo2micro.core.errors import ParameterError
-from napari_exo2micro.core.parameter_entry import parameter
-from napari_exo2micro.core.stages import Stage, register_stage, unregister_stage
 
 # The table of the reference system: names, order, defaults and abbreviations.
 REFERENCE_TABLE = [
@@ -229,10 +231,10 @@ def test_a_new_stage_extends_names_and_the_last_number():
     register_stage(Stage(5, "05_mask", "mask", "_run_stage_5_mask", ("mask",)))
     try:
         assert STAGE_NAMES[5] == "05_mask"
-        assert defaults.MAX_STAGE == 5
+        assert parameters.MAX_STAGE == 5
     finally:
         unregister_stage(5)
-    assert defaults.MAX_STAGE == 4
+    assert parameters.MAX_STAGE == 4
     with pytest.raises(ParameterError, match="number 5"):
         register_stage(Stage(7, "07_x", "x", "_run", ()))
 

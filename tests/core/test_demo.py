@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from napari_exo2micro.core.demo import count_microbes, run_demo
-from napari_exo2micro.core.errors import OutputError
+from napari_exo2micro.core.base import OutputError
+from napari_exo2micro.core.batch import run_demo
+from napari_exo2micro.core.batch.demo import count_microbes
 from napari_exo2micro.core.simulate import Truth, simulate_section
 
 

@@ -8,28 +8,29 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from napari_exo2micro.core.diagnostic_context import (
-    find_aligned_pair,
-    provisional_scale,
-)
-from napari_exo2micro.core.diagnostic_figures import available_figures, draw_figure
-from napari_exo2micro.core.diagnostics import (
-    DIAGNOSTICS,
-    register_diagnostic,
-    unregister_diagnostic,
-)
-from napari_exo2micro.core.errors import (
+from napari_exo2micro.core.base import (
     CancelledError,
     CheckpointError,
+    Monitor,
     OutputError,
     ParameterError,
 )
-from napari_exo2micro.core.monitor import Monitor
-from napari_exo2micro.core.photometry import manual_scale
-from napari_exo2micro.core.pipeline import SampleDye
-from napari_exo2micro.core.plotting import plot_excess_heatmap, plot_ratio_histogram
-from napari_exo2micro.core.plotting.level_grid import scale_at, scale_line
-from napari_exo2micro.core.plotting.saving import save_figure
+from napari_exo2micro.core.photometry.scale import manual_scale
+from napari_exo2micro.core.pipeline import SampleDye, available_figures, draw_figure
+from napari_exo2micro.core.pipeline.difference import (
+    find_aligned_pair,
+    provisional_scale,
+)
+from napari_exo2micro.core.plotting import (
+    DIAGNOSTICS,
+    plot_excess_heatmap,
+    plot_ratio_histogram,
+    register_diagnostic,
+    save_figure,
+    scale_at,
+    scale_line,
+    unregister_diagnostic,
+)
 
 PAD = 60
 

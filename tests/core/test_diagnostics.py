@@ -11,15 +11,15 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from napari_exo2micro.core.alignment.quality import Verdict
-from napari_exo2micro.core.diagnostics import (
+from napari_exo2micro.core.base import OutputError, ParameterError
+from napari_exo2micro.core.parameters import Verdict
+from napari_exo2micro.core.plotting import (
     DIAGNOSTICS,
     Diagnostic,
-    draw_diagnostic,
     register_diagnostic,
     unregister_diagnostic,
 )
-from napari_exo2micro.core.errors import OutputError, ParameterError
+from napari_exo2micro.core.plotting.registry import draw_diagnostic
 
 IMAGE = np.random.default_rng(0).integers(1, 90, (40, 50), dtype=np.uint8)
 BUILT_IN = [

@@ -9,15 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_exo2micro.core.coverage import valid_mask_window
-from napari_exo2micro.core.difference import (
+from napari_exo2micro.core.base import CancelledError, Monitor
+from napari_exo2micro.core.images.warp import valid_mask_window
+from napari_exo2micro.core.photometry import (
+    accumulate_statistics,
     difference_bands,
-    difference_histogram,
     difference_window,
 )
-from napari_exo2micro.core.errors import CancelledError
-from napari_exo2micro.core.monitor import Monitor
-from napari_exo2micro.core.statistics import accumulate_statistics
+from napari_exo2micro.core.photometry.difference import difference_histogram
 
 SHAPE = (120, 170)
 QUAD = [(10.0, 20.0), (150.0, 5.0), (160.0, 90.0), (20.0, 110.0)]

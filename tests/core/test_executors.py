@@ -13,10 +13,16 @@ from typing import Any
 
 import pytest
 
-from napari_exo2micro.core.errors import ParameterError
-from napari_exo2micro.core.executors import make_executor, processes
-from napari_exo2micro.core.executors.processes import how_it_ended
-from napari_exo2micro.core.tasks import Task, TaskEvent, TaskState, run_task
+from napari_exo2micro.core.base import ParameterError
+from napari_exo2micro.core.batch import (
+    Task,
+    TaskEvent,
+    TaskState,
+    executors,
+    make_executor,
+)
+from napari_exo2micro.core.batch.executors import how_it_ended
+from napari_exo2micro.core.batch.task import run_task
 
 
 class Bench:
@@ -176,7 +182,7 @@ def test_a_script_needs_no_guard_against_its_own_workers(
 def test_a_task_that_hangs_is_ended(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processes, "PATIENCE", 0.0)
+    monkeypatch.setattr(executors, "PATIENCE", 0.0)
     (result,) = bench.run("subprocess", "Hangs", timeout_per_task=1.0)
     assert result["status"].startswith("error: stopped after 1 s")
 
@@ -206,7 +212,7 @@ def test_a_running_task_ends_when_asked(bench: Bench) -> None:
 def test_a_hanging_task_is_ended_when_all_stop(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processes, "GRACE", 0.5)
+    monkeypatch.setattr(executors, "GRACE", 0.5)
 
     def has_begun() -> bool:
         return bench.folder.joinpath("Hangs-DAPI.begun").exists()

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from napari_exo2micro.core.folders import output_problem
+from napari_exo2micro.core.base import output_problem
 
 
 def test_a_folder_that_can_be_written_or_made_is_fine(tmp_path):

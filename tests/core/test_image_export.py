@@ -9,13 +9,14 @@ import pytest
 import tifffile
 from astropy.io import fits
 
-from napari_exo2micro.core.errors import CancelledError, OutputError, ParameterError
-from napari_exo2micro.core.image_export import export_image, provenance_of
-from napari_exo2micro.core.lazy_images import LazyImage
-from napari_exo2micro.core.monitor import Monitor
-from napari_exo2micro.core.provenance import Provenance
-from napari_exo2micro.core.raster_files import open_raster
-from napari_exo2micro.core.transforms import Transform
+from napari_exo2micro.core.base import (
+    CancelledError,
+    Monitor,
+    OutputError,
+    ParameterError,
+)
+from napari_exo2micro.core.images import LazyImage, Transform, open_raster
+from napari_exo2micro.core.store import Provenance, export_image, provenance_of
 
 STORED = Provenance(
     sample="Rock",

@@ -9,18 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_exo2micro.core.coverage import valid_mask_window
-from napari_exo2micro.core.difference import difference_window
-from napari_exo2micro.core.display import brightness_range, symmetric_range
-from napari_exo2micro.core.lazy_images import (
+from napari_exo2micro.core.images import (
     LazyImage,
-    difference_pyramid,
-    every_pixel,
+    brightness_range,
+    open_raster,
     pyramid,
     scaled_pyramid,
+    symmetric_range,
 )
-from napari_exo2micro.core.raster_files import open_raster
-from napari_exo2micro.core.raster_writer import write_raster
+from napari_exo2micro.core.images.io import write_raster
+from napari_exo2micro.core.images.lazy import every_pixel
+from napari_exo2micro.core.images.warp import valid_mask_window
+from napari_exo2micro.core.photometry import difference_pyramid, difference_window
 
 DATA = np.random.default_rng(3).integers(0, 250, (2300, 1900), dtype=np.uint8)
 

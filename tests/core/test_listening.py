@@ -8,8 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from napari_exo2micro.core import listening
-from napari_exo2micro.core.errors import DataWarning
+from napari_exo2micro.core.base import DataWarning, log
 
 LOGGER = logging.getLogger("napari_exo2micro.core.anything")
 
@@ -26,11 +25,11 @@ class Collect(logging.Handler):
 @contextmanager
 def hearing():
     handler = Collect()
-    listening.add_listener(handler)
+    log.add_listener(handler)
     try:
         yield handler.texts
     finally:
-        listening.remove_listener(handler)
+        log.remove_listener(handler)
 
 
 def test_a_listener_hears_from_info_on():
@@ -53,15 +52,15 @@ def test_others_hear_what_they_heard_before(caplog):
 
 
 def test_everything_is_as_before_in_the_end(caplog):
-    package = listening.PACKAGE_LOGGER
+    package = log.PACKAGE_LOGGER
     before = (package.level, package.propagate, list(package.handlers))
     handlers = [Collect(), Collect(logging.ERROR)]
     for handler in (*handlers, handlers[0]):
-        listening.add_listener(handler)
+        log.add_listener(handler)
     LOGGER.info("heard once")
     LOGGER.error("heard by both")
     for handler in (*handlers, handlers[0]):
-        listening.remove_listener(handler)
+        log.remove_listener(handler)
     LOGGER.error("heard by none")
     assert handlers[0].texts == ["heard once", "heard by both"]
     assert handlers[1].texts == ["heard by both"]
@@ -70,16 +69,16 @@ def test_everything_is_as_before_in_the_end(caplog):
 
 @pytest.mark.parametrize("level", [logging.DEBUG, logging.ERROR])
 def test_a_level_that_somebody_chose_still_counts(level, caplog):
-    package = listening.PACKAGE_LOGGER
+    package = log.PACKAGE_LOGGER
     before = package.level
     package.setLevel(level)
     handler = Collect()
-    listening.add_listener(handler)
+    log.add_listener(handler)
     try:
         for one in (logging.DEBUG, logging.INFO, logging.ERROR):
             LOGGER.log(one, "%s", one)
     finally:
-        listening.remove_listener(handler)
+        log.remove_listener(handler)
         restored = package.level
         package.setLevel(before)
     assert restored == level
@@ -93,7 +92,7 @@ def test_a_level_that_somebody_chose_still_counts(level, caplog):
 def test_where_nobody_listens_python_still_prints_warnings():
     program = (
         "import logging\n"
-        "from napari_exo2micro.core import listening\n"
+        "from napari_exo2micro.core.base import log\n"
         "listening.add_listener(logging.NullHandler())\n"
         "logger = logging.getLogger('napari_exo2micro.core')\n"
         "logger.info('whispered')\n"
@@ -111,11 +110,11 @@ def test_warnings_are_told_and_shown(recwarn):
         told.append((str(message), category))
 
     warnings.simplefilter("always")
-    listening.add_warning_listener(listener)
+    log.add_warning_listener(listener)
     warnings.warn("dim", DataWarning, stacklevel=1)
-    listening.remove_warning_listener(listener)
+    log.remove_warning_listener(listener)
     warnings.warn("dim again", DataWarning, stacklevel=1)
-    listening.remove_warning_listener(listener)
+    log.remove_warning_listener(listener)
     assert told == [("dim", DataWarning)]
     assert [str(one.message) for one in recwarn] == ["dim", "dim again"]
 
@@ -129,12 +128,12 @@ def test_a_function_that_came_in_between_is_called_once():
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         warnings.showwarning = lambda message, *more: shown.append(str(message))
-        listening.add_warning_listener(listener)
+        log.add_warning_listener(listener)
         earlier = warnings.showwarning
         warnings.showwarning = lambda *more: earlier(*more)
-        listening.remove_warning_listener(listener)
-        listening.add_warning_listener(listener)
+        log.remove_warning_listener(listener)
+        log.add_warning_listener(listener)
         warnings.warn("dim", stacklevel=1)
-        listening.remove_warning_listener(listener)
+        log.remove_warning_listener(listener)
     assert shown == ["dim"]
     assert "dim" in told

@@ -11,13 +11,18 @@ from pathlib import Path
 
 import pytest
 
-from napari_exo2micro.core.errors import CancelledError, LockedError, OutputError
-from napari_exo2micro.core.locks import lock_holder, sample_lock
-from napari_exo2micro.core.monitor import Monitor
+from napari_exo2micro.core.base import (
+    CancelledError,
+    LockedError,
+    Monitor,
+    OutputError,
+    lock_holder,
+)
+from napari_exo2micro.core.base.locks import sample_lock
 
 HOLD = """
 import sys, time
-from napari_exo2micro.core.locks import sample_lock
+from napari_exo2micro.core.base.locks import sample_lock
 with sample_lock(sys.argv[1], "Rock", "DAPI"):
     print("held", flush=True)
     sys.stdin.readline()

@@ -9,15 +9,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_exo2micro.core import log_file
-from napari_exo2micro.core.errors import OutputError, ParameterError
-from napari_exo2micro.core.log_file import LogFile, list_logs, log_path, read_log_tail
+from napari_exo2micro.core.base import (
+    OutputError,
+    ParameterError,
+    list_logs,
+    log,
+    log_path,
+    read_log_tail,
+)
+from napari_exo2micro.core.base import log as log_module
+from napari_exo2micro.core.base.log import LogFile
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX system")
 
 WRITER = """
 import sys, threading
-from napari_exo2micro.core import log_file
+from napari_exo2micro.core.base import log as log_file
 folder, name, most = sys.argv[1:]
 log_file._MOST_BYTES, log_file._OLD_FILES = int(most), 60
 
@@ -39,7 +46,7 @@ def test_many_processes_and_threads_lose_nothing(tmp_path, monkeypatch, most):
     words = [sys.executable, "-c", WRITER, str(tmp_path)]
     writers = [subprocess.Popen([*words, name, str(most)]) for name in "abc"]
     assert [writer.wait() for writer in writers] == [0, 0, 0]
-    monkeypatch.setattr(log_file, "_OLD_FILES", 60)
+    monkeypatch.setattr(log_module, "_OLD_FILES", 60)
     assert (len(list_logs(tmp_path)) > 1) == (most < 1_000_000)
     lines = read_log_tail(tmp_path, 10_000)
     assert len(lines) == 600
@@ -55,7 +62,7 @@ def test_many_processes_and_threads_lose_nothing(tmp_path, monkeypatch, most):
 
 
 def test_the_log_stays_bounded(tmp_path, monkeypatch):
-    monkeypatch.setattr(log_file, "_MOST_BYTES", 1000)
+    monkeypatch.setattr(log_module, "_MOST_BYTES", 1000)
     log = LogFile(tmp_path)
     for number in range(1000):
         log.append(b"%05d %s\n" % (number, b"x" * 40))
@@ -88,7 +95,7 @@ def test_the_tail_is_that_of_all_parts_together(parts, count, tmp_path_factory):
     everything = [line for part in reversed(parts) for line in part]
     wanted = [line.decode("utf-8", "replace") for line in everything[-count:]]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(log_file, "_BLOCK", 16)
+        patch.setattr(log, "_BLOCK", 16)
         assert read_log_tail(folder, count) == wanted
 
 
@@ -123,7 +130,7 @@ def test_a_log_that_cannot_be_read_is_told(tmp_path, monkeypatch):
     def refuse(self, *args, **kwargs):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(log_file.Path, "open", refuse)
+    monkeypatch.setattr(log_module.Path, "open", refuse)
     with pytest.raises(OutputError, match=r"run_log\.txt: Permission denied; .*folder"):
         read_log_tail(tmp_path)
 
@@ -142,8 +149,8 @@ def test_half_a_line_of_a_killed_process_stays_alone(tmp_path):
 
 
 def test_a_lock_that_cannot_be_had_stops_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(log_file, "_WAIT", 0.05)
-    monkeypatch.setattr(log_file, "_MOST_BYTES", 10)
+    monkeypatch.setattr(log_module, "_WAIT", 0.05)
+    monkeypatch.setattr(log_module, "_MOST_BYTES", 10)
     holder, other = LogFile(tmp_path), LogFile(tmp_path)
     with holder._locked() as locked:
         assert locked
@@ -160,7 +167,7 @@ def test_a_lock_that_cannot_be_had_stops_nothing(tmp_path, monkeypatch):
 def test_a_killed_process_leaves_no_lock(tmp_path):
     program = (
         "import sys, os\n"
-        "from napari_exo2micro.core.log_file import LogFile\n"
+        "from napari_exo2micro.core.base.log import LogFile\n"
         "with LogFile(sys.argv[1])._locked() as locked:\n"
         "    os._exit(0 if locked else 1)\n"
     )

@@ -7,17 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_exo2micro.core.errors import CancelledError, ParameterError
-from napari_exo2micro.core.lazy_images import LazyImage
-from napari_exo2micro.core.monitor import Monitor
-from napari_exo2micro.core.moving import (
+from napari_exo2micro.core.base import CancelledError, Monitor, ParameterError
+from napari_exo2micro.core.images import (
+    LazyImage,
+    Transform,
     moved_image,
     moved_levels,
-    nearest_window,
     outline_of,
+    warp_window,
 )
-from napari_exo2micro.core.rasters import warp_window
-from napari_exo2micro.core.transforms import Transform
+from napari_exo2micro.core.images.lazy import nearest_window
 
 TURN = Transform.similarity(
     angle_deg=7.0, scale=1.05, translation=(12.25, -8.5), centre=(150, 120)

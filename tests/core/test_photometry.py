@@ -12,20 +12,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_exo2micro.core.coverage import mapped_frame
-from napari_exo2micro.core.errors import ParameterError
-from napari_exo2micro.core.minerals import mineral_blocks, otsu_threshold
-from napari_exo2micro.core.moffat import find_peak, fit_moffat, moffat_profile
+from napari_exo2micro.core.base import ParameterError
+from napari_exo2micro.core.images import mapped_frame, warp_window
 from napari_exo2micro.core.photometry import (
     SCALE_METHODS,
     ScaleEstimate,
+    accumulate_statistics,
     estimate_scale,
-    manual_scale,
     scale_at_percentile,
 )
-from napari_exo2micro.core.rasters import warp_window
+from napari_exo2micro.core.photometry.minerals import mineral_blocks, otsu_threshold
+from napari_exo2micro.core.photometry.moffat import (
+    find_peak,
+    fit_moffat,
+    moffat_profile,
+)
+from napari_exo2micro.core.photometry.scale import manual_scale
+from napari_exo2micro.core.photometry.statistics import PairStatistics
 from napari_exo2micro.core.simulate import simulate_section
-from napari_exo2micro.core.statistics import PairStatistics, accumulate_statistics
 
 
 @functools.cache

@@ -12,31 +12,35 @@ import pytest
 import tifffile
 from astropy.io import fits
 
-from napari_exo2micro.core.defaults import register_parameter, unregister_parameter
-from napari_exo2micro.core.diagnostics import (
-    DIAGNOSTICS,
-    register_diagnostic,
-    unregister_diagnostic,
-)
-from napari_exo2micro.core.errors import (
+from napari_exo2micro.core.base import (
     CancelledError,
     CheckpointError,
+    Monitor,
     OutputError,
     ParameterError,
     RawDataError,
     RawFileNotFoundError,
 )
-from napari_exo2micro.core.monitor import Monitor
+from napari_exo2micro.core.images import Transform, open_raster
+from napari_exo2micro.core.parameters import (
+    Stage,
+    register_parameter,
+    register_stage,
+    unregister_parameter,
+    unregister_stage,
+)
 from napari_exo2micro.core.pipeline import SampleDye
-from napari_exo2micro.core.raster_files import open_raster
+from napari_exo2micro.core.plotting import (
+    DIAGNOSTICS,
+    register_diagnostic,
+    unregister_diagnostic,
+)
 from napari_exo2micro.core.raw import load_image_pair
 from napari_exo2micro.core.simulate import (
     registration_error,
     simulate_section,
     write_pair,
 )
-from napari_exo2micro.core.stages import Stage, register_stage, unregister_stage
-from napari_exo2micro.core.transforms import Transform
 
 PAD = 60
 
@@ -113,7 +117,7 @@ def test_microbes_stand_out_of_the_difference(done, pair):
 
 
 def test_the_pre_image_is_warped_once_from_the_padded_original(done):
-    from napari_exo2micro.core.rasters import warp_window
+    from napari_exo2micro.core.images import warp_window
 
     task, _ = done
     aligned, padded = task._load_image(3, "pre"), task._load_image(1, "pre")
@@ -345,7 +349,7 @@ def test_statistics_of_another_alignment_are_not_used(finished, tmp_path):
 def test_raw_files_that_were_copied_are_read_once_to_compare(
     finished, raw_dir, monkeypatch
 ):
-    from napari_exo2micro.core.raw.fingerprint import RawFingerprint
+    from napari_exo2micro.core.raw import RawFingerprint
 
     for path in raw_dir.rglob("*.tif*"):
         os.utime(path, (1, 1))
@@ -552,8 +556,8 @@ def test_an_old_image_of_another_shape_is_not_used(old_folder, raw_dir):
 
 
 def test_every_parameter_reaches_the_work_that_it_tunes(raw_dir, tmp_path, monkeypatch):
-    from napari_exo2micro.core import stage_methods
-    from napari_exo2micro.core.defaults import PARAMETER_REGISTRY
+    from napari_exo2micro.core.parameters import PARAMETER_REGISTRY
+    from napari_exo2micro.core.pipeline import sample_dye
 
     changed = {}
     for name, (default, _, stage, _) in PARAMETER_REGISTRY.items():
@@ -563,13 +567,13 @@ def test_every_parameter_reaches_the_work_that_it_tunes(raw_dir, tmp_path, monke
     changed["interior_ecc"] = True
     seen = {}
     for function in ("register_highorder", "refine_interior_sift"):
-        original = getattr(stage_methods, function)
+        original = getattr(sample_dye, function)
 
         def spy(*args, original=original, **kwargs):
             seen.update(kwargs)
             return original(*args)
 
-        monkeypatch.setattr(stage_methods, function, spy)
+        monkeypatch.setattr(sample_dye, function, spy)
     task_for(raw_dir, tmp_path / "out", **changed).run(to_stage=3)
     here = {"save_all_intermediates", "interior_ecc"}
     assert {n: seen[n] for n in changed if n not in here} == {
@@ -864,14 +868,14 @@ def test_a_transform_that_is_not_there_is_told(raw_dir, tmp_path):
 
 
 def test_a_failed_run_leaves_what_was_valid(finished, monkeypatch):
-    from napari_exo2micro.core import raster_writer
+    from napari_exo2micro.core.images import io
 
     before = files_of(finished.output_dir)
 
     def full(self, y0, band):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(raster_writer._TiffTarget, "write", full)
+    monkeypatch.setattr(io._TiffTarget, "write", full)
     with pytest.raises(OutputError, match="disk is full"):
         finished.run(force=True)
     assert files_of(finished.output_dir) == before

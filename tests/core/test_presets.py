@@ -9,21 +9,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_exo2micro import __version__
-from napari_exo2micro.core import presets, raster_writer
-from napari_exo2micro.core.defaults import (
+from napari_exo2micro.core.base import OutputError, ParameterError
+from napari_exo2micro.core.images import io
+from napari_exo2micro.core.parameters import (
     PARAMETER_REGISTRY,
     default_params,
+    load_preset,
     non_default_params,
     register_parameter,
+    save_preset,
+    settings,
     unregister_parameter,
 )
-from napari_exo2micro.core.errors import OutputError, ParameterError
-from napari_exo2micro.core.presets import load_preset, save_preset
 
 
 def written(path, values, **more):
     """Write a preset by hand."""
-    content = {"format": presets.PRESET_FORMAT, "version": 1, "parameters": values}
+    content = {"format": settings.PRESET_FORMAT, "version": 1, "parameters": values}
     path.write_text(json.dumps({**content, **more}), encoding="utf-8")
     return path
 
@@ -210,7 +212,7 @@ def test_saving_replaces_the_file_or_leaves_it(tmp_path, monkeypatch):
     def full(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(raster_writer.Path, "write_text", full)
+    monkeypatch.setattr(io.Path, "write_text", full)
     with pytest.raises(OutputError, match="disk is full"):
         save_preset(path, {"pad": 300})
     assert load_preset(path) == {"pad": 200}

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_exo2micro.core.alignment.quality import Verdict
-from napari_exo2micro.core.defaults import ABBREVIATIONS, default_params
-from napari_exo2micro.core.errors import CheckpointError
-from napari_exo2micro.core.provenance import Provenance, creation_time
-from napari_exo2micro.core.transforms import Transform
+from napari_exo2micro.core.base import CheckpointError
+from napari_exo2micro.core.images import Transform
+from napari_exo2micro.core.parameters import ABBREVIATIONS, Verdict, default_params
+from napari_exo2micro.core.store import Provenance
+from napari_exo2micro.core.store.checkpoint import creation_time
 
 
 def provenance(**more):

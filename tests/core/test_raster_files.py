@@ -7,11 +7,9 @@ import pytest
 import tifffile
 from astropy.io import fits
 
-from napari_exo2micro.core import raster_files
-from napari_exo2micro.core.errors import CheckpointError
-from napari_exo2micro.core.raster_files import open_raster
-from napari_exo2micro.core.raster_seal import FITS_SEAL, TIFF_SEAL_SIZE
-from napari_exo2micro.core.raster_writer import write_raster
+from napari_exo2micro.core.base import CheckpointError
+from napari_exo2micro.core.images import io, open_raster
+from napari_exo2micro.core.images.io import FITS_SEAL, TIFF_SEAL_SIZE, write_raster
 
 KINDS = ("tiff", "fits")
 
@@ -32,7 +30,7 @@ def test_a_file_that_is_replaced_meanwhile_is_the_old_or_the_new(
 ):
     path = tmp_path / f"a.{kind}"
     write(path, (64, 60), 1)
-    owner = raster_files
+    owner = io
     *modules, name = place.split(".")
     for module in modules:
         owner = getattr(owner, module)

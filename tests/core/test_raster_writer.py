@@ -12,13 +12,17 @@ from astropy.io import fits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_exo2micro.core import raster_writer, whole_files
-from napari_exo2micro.core.errors import CancelledError, CheckpointError, OutputError
-from napari_exo2micro.core.monitor import Monitor
-from napari_exo2micro.core.raster_files import open_raster
-from napari_exo2micro.core.raster_writer import write_raster
-from napari_exo2micro.core.rasters import bands, reduce_image
-from napari_exo2micro.core.whole_files import replace_file
+from napari_exo2micro.core.base import (
+    CancelledError,
+    CheckpointError,
+    Monitor,
+    OutputError,
+    files,
+)
+from napari_exo2micro.core.base.files import replace_file
+from napari_exo2micro.core.images import io, open_raster, reduce_image
+from napari_exo2micro.core.images.io import write_raster
+from napari_exo2micro.core.images.raster import bands
 
 DTYPES = ("uint8", "uint16", "int16", "int32", "int64", "float32", "float64")
 HEADER = {"answer": 42, "größe": "ü", "nested": {"list": [1.5, None]}}
@@ -167,13 +171,13 @@ def test_a_full_disk_is_told_and_the_earlier_file_stays(tmp_path, monkeypatch, r
     image = image_of((2048, 2000), "uint8")
     write([path], image)
     before = path.read_bytes()
-    start = raster_writer._TiffTarget.__init__
+    start = io._TiffTarget.__init__
 
     def small_disk(self, *args):
         start(self, *args)
         self._file = FullDisk(self._file, room)
 
-    monkeypatch.setattr(raster_writer._TiffTarget, "__init__", small_disk)
+    monkeypatch.setattr(io._TiffTarget, "__init__", small_disk)
     with pytest.raises(OutputError, match=r"a\.tiff: the disk is full; free some"):
         write([path], image // 2)
     assert path.read_bytes() == before
@@ -207,7 +211,7 @@ def test_a_file_in_the_place_of_a_folder_is_told(tmp_path):
 
 def test_what_a_killed_process_left_is_removed_and_a_living_ones_is_not(tmp_path):
     path = tmp_path / "a.tiff"
-    host = whole_files._HOST
+    host = files._HOST
     far = tmp_path / ".a.tiff.elsewhere.999999999.abcd.part"
     dead = tmp_path / f".a.tiff.{host}.999999999.abcd.part"
     living = tmp_path / f".a.tiff.{host}.{os.getpid()}.abcd.part"

@@ -5,16 +5,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_exo2micro.core.padding import canvas_shape, pad_images, padded_bands
-from napari_exo2micro.core.rasters import (
-    BAND_ROWS,
-    bands,
+from napari_exo2micro.core.images import (
+    Transform,
+    pad_images,
     reduce_image,
     warp_window,
-    windows,
 )
-from napari_exo2micro.core.transforms import Transform
-from napari_exo2micro.core.warping import warped_bands
+from napari_exo2micro.core.images.raster import BAND_ROWS, bands, windows
+from napari_exo2micro.core.images.warp import canvas_shape, padded_bands, warped_bands
 
 DTYPES = ("uint8", "uint16", "float32", "float64")
 

@@ -14,21 +14,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from napari_exo2micro.core.errors import (
+from napari_exo2micro.core.base import (
     CancelledError,
     CheckpointError,
     DataWarning,
+    Monitor,
     RawDataError,
     RawFileNotFoundError,
 )
-from napari_exo2micro.core.monitor import Monitor
-from napari_exo2micro.core.raw import (
-    RawFingerprint,
-    RawPair,
-    load_image_pair,
-    open_image_pair,
-)
-from napari_exo2micro.core.raw.channels import ChannelMeans, decide_channels
+from napari_exo2micro.core.raw import RawFingerprint, RawPair, load_image_pair
+from napari_exo2micro.core.raw.pair import open_image_pair
+from napari_exo2micro.core.raw.read import ChannelMeans, decide_channels
 
 SHAPE = (60, 72)
 REAL = Path(__file__).parents[3] / "shared" / "data" / "real"

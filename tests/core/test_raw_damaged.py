@@ -22,11 +22,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from napari_exo2micro.core.errors import RawDataError, RawFileNotFoundError
+from napari_exo2micro.core.base import RawDataError, RawFileNotFoundError
 from napari_exo2micro.core.raw import RawPair
-from napari_exo2micro.core.raw.blocks import BlockReader
-from napari_exo2micro.core.raw.streams import check_stream_size
-from napari_exo2micro.core.raw.tiff import TiffImage, open_tiff
+from napari_exo2micro.core.raw.read import BlockReader
+from napari_exo2micro.core.raw.tiff import TiffImage, check_stream_size, open_tiff
 
 resource = pytest.importorskip("resource", reason="limits of memory are of POSIX")
 
@@ -152,7 +151,7 @@ def test_a_header_that_claims_too_much_takes_no_memory(tmp_path: Path) -> None:
     code = """
         import resource, sys
         from napari_exo2micro.core.raw.tiff import open_tiff
-        from napari_exo2micro.core.errors import RawDataError
+        from napari_exo2micro.core.base import RawDataError
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         try:
             open_tiff(sys.argv[1])

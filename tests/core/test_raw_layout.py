@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_exo2micro.core.errors import (
+from napari_exo2micro.core.base import (
     ParameterError,
     RawDataError,
     RawFileNotFoundError,

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_exo2micro.core.errors import (
+from napari_exo2micro.core.base import (
     CancelledError,
     DataWarning,
+    Monitor,
     RawDataError,
     RawFileNotFoundError,
 )
-from napari_exo2micro.core.monitor import Monitor
-from napari_exo2micro.core.raw import open_image_pair
-from napari_exo2micro.core.raw.lazy import open_lazy_pair
+from napari_exo2micro.core.raw import open_lazy_pair
+from napari_exo2micro.core.raw.pair import open_image_pair
 
 SHAPE = (1130, 1290)
 

@@ -11,23 +11,24 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_exo2micro.core import registries
-from napari_exo2micro.core.errors import (
+from napari_exo2micro.core.base import (
     DataWarning,
     ParameterError,
     RawDataError,
     RawFileNotFoundError,
+    registry,
 )
+from napari_exo2micro.core.batch import Task
+from napari_exo2micro.core.batch.task import run_task
 from napari_exo2micro.core.raw import (
     get_loader,
     load_image_pair,
     loader_names,
-    open_image_pair,
     register_loader,
     survey_raw_channels,
+    unregister_loader,
 )
-from napari_exo2micro.core.raw.loaders import LOADERS, unregister_loader
-from napari_exo2micro.core.tasks import Task, run_task
+from napari_exo2micro.core.raw.pair import LOADERS, open_image_pair
 
 
 def ramp_loader(sample: str, dye: str, raw_dir: Path | str = "raw") -> Any:
@@ -51,7 +52,7 @@ def _own_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def offer(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     point = EntryPoint(name, value, "napari_exo2micro.loaders")
     monkeypatch.setattr(
-        registries,
+        registry,
         "entry_points",
         lambda group: [point] if group == "napari_exo2micro.loaders" else [],
     )

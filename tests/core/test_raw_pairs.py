@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from napari_exo2micro.core.raw.pairs import find_pairs, may_be_raw
+from napari_exo2micro.core.raw import find_pairs, may_be_raw
 
 
 def touch(folder: Path, *names: str) -> Path:

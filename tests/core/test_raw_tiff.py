@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from napari_exo2micro.core.raw import RawPair
-from napari_exo2micro.core.raw.blocks import BlockReader
+from napari_exo2micro.core.raw.read import BlockReader
 from napari_exo2micro.core.raw.tiff import open_tiff
 
 SHAPE = (75, 90)

@@ -11,13 +11,11 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from napari_exo2micro.cli.commands import app
-from napari_exo2micro.core import pipeline
-from napari_exo2micro.core.errors import ParameterError
-from napari_exo2micro.core.folders import output_problem
-from napari_exo2micro.core.pipeline import SampleDye
+from napari_exo2micro.cli.app import app
+from napari_exo2micro.core.base import ParameterError, output_problem
+from napari_exo2micro.core.parameters import as_command_line, as_python
+from napari_exo2micro.core.pipeline import SampleDye, sample_dye
 from napari_exo2micro.core.raw import load_image_pair
-from napari_exo2micro.core.recipes import as_command_line, as_python
 from napari_exo2micro.core.simulate import write_pair
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="reads POSIX command lines")
@@ -59,7 +57,7 @@ def calls(monkeypatch):
         )
         return {"status": "complete", "scale_estimate": None, "registration": {}}
 
-    monkeypatch.setattr(pipeline.SampleDye, "run", run)
+    monkeypatch.setattr(sample_dye.SampleDye, "run", run)
     return seen
 
 
@@ -143,7 +141,7 @@ def test_any_folder_and_number_survive(raw, output, width, angle):
             seen.append((self.raw_dir, self.output_dir, self.params))
             return {"status": "complete", "scale_estimate": None, "registration": {}}
 
-        patch.setattr(pipeline.SampleDye, "run", run)
+        patch.setattr(sample_dye.SampleDye, "run", run)
         places = {"raw_dir": raw, "output_dir": output, "params": params}
         run_python(as_python("A", "B", **places))
         run_command_line(as_command_line("A", "B", **places))

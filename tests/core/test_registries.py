@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from napari_exo2micro.core import registries
-from napari_exo2micro.core.errors import ParameterError
-from napari_exo2micro.core.registries import (
+from napari_exo2micro.core.base import ParameterError
+from napari_exo2micro.core.base import registry as registries
+from napari_exo2micro.core.base.registry import (
     Registry,
     refuse_unknown_here,
     registered_here,

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_exo2micro.core.errors import RegistrationError
-from napari_exo2micro.core.residuals import (
+from napari_exo2micro.core.alignment import (
     Residuals,
     amplification,
     residuals_from_details,
     round_figure,
 )
-from napari_exo2micro.core.transforms import Transform
+from napari_exo2micro.core.base import RegistrationError
+from napari_exo2micro.core.images import Transform
 
 
 def tiles(x, y, dx, dy, used=None):

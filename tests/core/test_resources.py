@@ -7,22 +7,23 @@ from pathlib import Path
 
 import pytest
 
-from napari_exo2micro.core import free_resources
-from napari_exo2micro.core.errors import (
+from napari_exo2micro.core.base import (
     CancelledError,
     Exo2MicroError,
+    Monitor,
     OutputError,
     ResourceError,
+    machine,
 )
-from napari_exo2micro.core.free_resources import (
+from napari_exo2micro.core.base.machine import (
     free_disk,
     free_memory,
     watch_memory,
     watch_time,
 )
-from napari_exo2micro.core.monitor import Monitor
-from napari_exo2micro.core.resources import check_resources, estimate_task
-from napari_exo2micro.core.tasks import Task, run_task
+from napari_exo2micro.core.batch import Task, check_resources
+from napari_exo2micro.core.batch.resources import estimate_task
+from napari_exo2micro.core.batch.task import run_task
 
 GB = 10**9
 
@@ -182,8 +183,8 @@ def test_control_groups_limit_the_memory(
     (group.parent / limit).write_text(unlimited)
     own = tmp_path / "own"
     own.write_text(f"7:cpu:/jobs\n{line}/jobs\n")
-    monkeypatch.setattr(free_resources, "_CGROUPS", base)
-    monkeypatch.setattr(free_resources, "_OWN_CGROUPS", own)
+    monkeypatch.setattr(machine, "_CGROUPS", base)
+    monkeypatch.setattr(machine, "_OWN_CGROUPS", own)
     assert free_memory() == 55000
     (group / limit).write_text(unlimited)
     assert free_memory() > 1_000_000
@@ -193,7 +194,7 @@ def test_control_groups_limit_the_memory(
 
 
 def test_the_watchdog_stops_between_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(free_resources, "_INTERVAL", 0.0)
+    monkeypatch.setattr(machine, "_INTERVAL", 0.0)
     left = [10 * GB, 5 * GB, GB // 10]
     told: list[float] = []
     monitor = watch_memory(

@@ -12,19 +12,17 @@ import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_exo2micro.core.checkpoint_names import (
-    CheckpointName,
-    parse_checkpoint_name,
-)
-from napari_exo2micro.core.checkpoints import CheckpointStore
-from napari_exo2micro.core.errors import CheckpointError
+from napari_exo2micro.core.base import CheckpointError
+from napari_exo2micro.core.images import Transform
 from napari_exo2micro.core.pipeline import SampleDye
-from napari_exo2micro.core.result_folders import (
+from napari_exo2micro.core.store import (
     find_result_folders,
     may_be_checkpoint,
+    read_result_sets,
+    read_stored_image,
 )
-from napari_exo2micro.core.result_sets import read_result_sets, read_stored_image
-from napari_exo2micro.core.transforms import Transform
+from napari_exo2micro.core.store.checkpoint import CheckpointName, parse_checkpoint_name
+from napari_exo2micro.core.store.store import CheckpointStore
 
 
 def make_run(raw_dir: Path, output_dir: Path, stages: int = 3, **params) -> SampleDye:

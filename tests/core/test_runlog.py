@@ -13,16 +13,17 @@ import numpy as np
 import pytest
 
 import napari_exo2micro
-from napari_exo2micro.core import log_file
-from napari_exo2micro.core.errors import (
+from napari_exo2micro.core.base import (
     CancelledError,
     DataWarning,
+    Monitor,
     ParameterError,
     RawFileNotFoundError,
+    log,
+    log_path,
+    read_log_tail,
 )
-from napari_exo2micro.core.monitor import Monitor
-from napari_exo2micro.core.pipeline import SampleDye
-from napari_exo2micro.core.runlog import log_path, read_log_tail, run_log
+from napari_exo2micro.core.pipeline import SampleDye, run_log
 
 LOGGER = logging.getLogger("napari_exo2micro.core.anything")
 LINE = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) ([0-9a-f]{6}) ([a-z]*) +(.*)")
@@ -218,7 +219,7 @@ def test_a_full_disk_ends_no_run(tmp_path, monkeypatch, caplog):
         raise OSError(28, "No space left on device")
 
     with run_log(tmp_path, title="a"):
-        monkeypatch.setattr(log_file.os, "write", full)
+        monkeypatch.setattr(log.os, "write", full)
         LOGGER.info("lost")
         monkeypatch.undo()
         LOGGER.info("kept")
@@ -231,7 +232,7 @@ def test_a_header_that_cannot_be_known_ends_no_run(tmp_path):
     program = (
         "import os, sys\n"
         "from napari_exo2micro.core import SampleDye\n"
-        "from napari_exo2micro.core.runlog import run_log\n"
+        "from napari_exo2micro.core.pipeline import run_log\n"
         "os.chdir(sys.argv[1]); os.rmdir(sys.argv[1])\n"
         "task = SampleDye('Rock', 'DAPI', 'out', 'raw')\n"
         "with run_log(sys.argv[2], title='a', task=task) as log:\n"

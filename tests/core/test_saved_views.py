@@ -8,13 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_exo2micro.core.errors import OutputError, ParameterError
-from napari_exo2micro.core.saved_views import (
-    VIEWS_FORMAT,
-    SavedView,
-    load_views,
-    save_views,
-)
+from napari_exo2micro.core.alignment import SavedView, load_views, save_views
+from napari_exo2micro.core.alignment.alignments import VIEWS_FORMAT
+from napari_exo2micro.core.base import OutputError, ParameterError
 
 VIEW = SavedView("a crack", 10.5, 20.25, 0.5, 11, 21, 500, 1.5, "Rock", "DAPI")
 numbers = st.floats(-1e6, 1e6)

@@ -8,26 +8,28 @@ from typing import Any
 import numpy as np
 import pytest
 
-from napari_exo2micro.core.alignment.quality import Verdict
-from napari_exo2micro.core.checkpoint_names import CheckpointName, parse_checkpoint_name
-from napari_exo2micro.core.defaults import (
+from napari_exo2micro.core.base import ParameterError, RegistrationError
+from napari_exo2micro.core.parameters import (
+    Verdict,
     default_params,
     register_parameter,
     unregister_parameter,
 )
-from napari_exo2micro.core.errors import ParameterError, RegistrationError
-from napari_exo2micro.core.photometry import estimate_scale
-from napari_exo2micro.core.plotting.style import method_words, scale_colour
-from napari_exo2micro.core.scale_estimate import ScaleEstimate
-from napari_exo2micro.core.scale_methods import (
+from napari_exo2micro.core.photometry import (
     SCALE_METHODS,
+    ScaleEstimate,
+    accumulate_statistics,
+    estimate_scale,
     further_scales,
     register_scale_method,
     scale_title,
     scales_asked_for,
     unregister_scale_method,
 )
-from napari_exo2micro.core.statistics import PairStatistics, accumulate_statistics
+from napari_exo2micro.core.photometry.statistics import PairStatistics
+from napari_exo2micro.core.plotting import scale_colour
+from napari_exo2micro.core.plotting.style import method_words
+from napari_exo2micro.core.store.checkpoint import CheckpointName, parse_checkpoint_name
 
 PRE = np.random.default_rng(3).integers(1, 90, (40, 50)).astype(np.uint8)
 

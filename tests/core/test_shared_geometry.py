@@ -7,15 +7,14 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from napari_exo2micro.core.errors import (
+from napari_exo2micro.core.base import (
     CheckpointError,
     ParameterError,
     RegistrationError,
 )
+from napari_exo2micro.core.images import Transform, open_raster
 from napari_exo2micro.core.pipeline import SampleDye
-from napari_exo2micro.core.raster_files import open_raster
 from napari_exo2micro.core.simulate import simulate_section, write_pair
-from napari_exo2micro.core.transforms import Transform
 
 PAD = 60
 

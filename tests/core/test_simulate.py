@@ -17,26 +17,25 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from napari_exo2micro.core.errors import (
+from napari_exo2micro.core.base import (
     CancelledError,
+    Monitor,
     OutputError,
     ParameterError,
     RawDataError,
 )
-from napari_exo2micro.core.monitor import Monitor
+from napari_exo2micro.core.images import Transform
 from napari_exo2micro.core.simulate import (
     SimulatedPair,
     Truth,
     camera,
-    plan,
     read_truth,
     registration_error,
-    rock,
+    scene,
     simulate_section,
     write_large_pair,
     write_pair,
 )
-from napari_exo2micro.core.transforms import Transform
 
 SHAPE = (520, 600)
 MOVE: dict[str, Any] = {"angle_deg": 9.0, "scale": 1.04, "shift": (11.3, -7.6)}
@@ -320,14 +319,14 @@ def test_deformation_is_as_long_as_told_and_no_projective_map() -> None:
 def test_transform_turns_about_the_centres(
     angle_deg: float, scale: float, dx: float, mirrored: bool
 ) -> None:
-    asked = plan.SectionSettings(
+    asked = camera.SectionSettings(
         shape=(201, 301),
         angle_deg=angle_deg,
         scale=scale,
         shift=(dx, 5.0),
         mirrored=mirrored,
     )
-    transform = plan._true_transform(asked, (101, 401))
+    transform = camera._true_transform(asked, (101, 401))
     found = transform.decompose()
     assert found["scale"] == pytest.approx(scale)
     assert found["mirrored"] == float(mirrored)
@@ -389,7 +388,7 @@ def test_large_writer_writes_what_is_made_in_memory(
 ) -> None:
     small_windows(monkeypatch, 200)
     # The way of a large section: coarse light and texture tiles.
-    monkeypatch.setattr(rock, "_WHOLE_GRID_PIXELS", 1000)
+    monkeypatch.setattr(scene, "_WHOLE_GRID_PIXELS", 1000)
     asked: dict[str, Any] = {"seed": 5, "dtype": dtype, **MOVE}
     pair = simulate_section((450, 530), channels=channels, **asked)
     paths = write_large_pair(
@@ -410,7 +409,7 @@ def test_windows_leave_no_seams(
     monkeypatch: pytest.MonkeyPatch, large: bool, difficulty: dict[str, Any]
 ) -> None:
     if large:
-        monkeypatch.setattr(rock, "_WHOLE_GRID_PIXELS", 1000)
+        monkeypatch.setattr(scene, "_WHOLE_GRID_PIXELS", 1000)
     asked: dict[str, Any] = {
         "microbes": 100,
         "uneven_light": 0.3,
@@ -426,7 +425,7 @@ def test_windows_leave_no_seams(
 
 
 def test_truth_of_the_large_way_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rock, "_WHOLE_GRID_PIXELS", 1000)
+    monkeypatch.setattr(scene, "_WHOLE_GRID_PIXELS", 1000)
     pair = exact()
     best = rms(residual(pair))
     assert best < 0.5
@@ -525,6 +524,6 @@ def test_benchmark_pairs_are_those_promised(pairs: ModuleType) -> None:
         assert np.hypot(*spec.kwargs["shift"]) <= 170
     for spec in every:
         assert spec.shape == (2400, 2800)
-        plan.SectionSettings(shape=spec.shape, **spec.kwargs)
+        camera.SectionSettings(shape=spec.shape, **spec.kwargs)
         json.dumps(dict(spec.kwargs))
     assert ranged == pairs.documented_range_pairs()

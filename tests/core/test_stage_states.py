@@ -6,9 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from napari_exo2micro.core.checkpoint import CheckpointStatus
-from napari_exo2micro.core.stage_states import stage_states, stages_done
-from napari_exo2micro.core.stages import STAGES, Stage, register_stage, unregister_stage
+from napari_exo2micro.core.parameters import (
+    STAGES,
+    Stage,
+    register_stage,
+    unregister_stage,
+)
+from napari_exo2micro.core.pipeline import stage_states, stages_done
+from napari_exo2micro.core.store import CheckpointStatus
 
 
 def line(stage, name, state="valid", reason="", kind="checkpoint"):

@@ -11,25 +11,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_exo2micro.core import level_scan
-from napari_exo2micro.core.coverage import (
-    mapped_frame,
-    valid_mask_window,
-    valid_spans,
-)
-from napari_exo2micro.core.errors import (
+from napari_exo2micro.core.base import (
     CancelledError,
     CheckpointError,
+    Monitor,
     RegistrationError,
 )
-from napari_exo2micro.core.monitor import Monitor
-from napari_exo2micro.core.statistics import (
+from napari_exo2micro.core.images import Transform, mapped_frame
+from napari_exo2micro.core.images.warp import valid_mask_window, valid_spans
+from napari_exo2micro.core.photometry import accumulate_statistics, statistics
+from napari_exo2micro.core.photometry.statistics import (
     PairStatistics,
-    accumulate_statistics,
     load_statistics,
     save_statistics,
 )
-from napari_exo2micro.core.transforms import Transform
 
 SHAPE = (217, 331)
 QUAD = [(20.5, 10.0), (300.0, -3.0), (310.0, 190.0), (5.0, 200.0)]
@@ -161,7 +156,7 @@ def test_ratio_histogram_leaves_out_zero_and_saturated_pixels(dtype: str) -> Non
 def test_windows_change_nothing(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
     post, pre = make_pair(dtype)
     whole = accumulate_statistics(post, pre, pre_quad=QUAD, raw_pre=pre)
-    monkeypatch.setattr(level_scan, "BAND_PIXELS", 5 * SHAPE[1])
+    monkeypatch.setattr(statistics, "BAND_PIXELS", 5 * SHAPE[1])
     assert same(whole, accumulate_statistics(post, pre, pre_quad=QUAD, raw_pre=pre))
 
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_exo2micro.core.errors import CheckpointError
-from napari_exo2micro.core.transforms import Transform
+from napari_exo2micro.core.base import CheckpointError
+from napari_exo2micro.core.images import Transform
 
 numbers = st.floats(-500, 500)
 

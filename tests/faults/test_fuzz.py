@@ -26,10 +26,10 @@ from malformed.raw_use import PAD
 from malformed.results import finished, task_of
 from malformed.tiffs import IMAGE, encoded, tiff
 
-from napari_exo2micro.core.errors import CheckpointError, DataWarning, RawDataError
-from napari_exo2micro.core.provenance import Provenance
-from napari_exo2micro.core.raster_files import open_raster
+from napari_exo2micro.core.base import CheckpointError, DataWarning, RawDataError
+from napari_exo2micro.core.images import open_raster
 from napari_exo2micro.core.raw import RawPair
+from napari_exo2micro.core.store import Provenance
 
 many = settings(
     max_examples=int(os.environ.get("EXO2MICRO_FUZZ", "200")),

@@ -11,9 +11,9 @@ from napari.components import ViewerModel
 
 from napari_exo2micro.core.pipeline import SampleDye
 from napari_exo2micro.core.simulate import SimulatedPair, simulate_section, write_pair
-from napari_exo2micro.plugin.layers import LayerSpec, place_layers
-from napari_exo2micro.plugin.session import Session
-from napari_exo2micro.plugin.stage_layers import stage_specs
+from napari_exo2micro.plugin.layers.layers import LayerSpec, place_layers
+from napari_exo2micro.plugin.layers.stages import stage_specs
+from napari_exo2micro.plugin.session.session import Session
 
 SHAPE = (760, 840)
 PAD = 60
@@ -52,9 +52,9 @@ def shared_results(
 @pytest.fixture(autouse=True)
 def own_recent_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests leave the lists of recent folders and presets of a person alone."""
-    from napari_exo2micro.plugin.workbench import recent
+    from napari_exo2micro.plugin.session import settings
 
-    monkeypatch.setattr(recent, "recent_file", lambda: tmp_path / "recent.json")
+    monkeypatch.setattr(settings, "recent_file", lambda: tmp_path / "recent.json")
 
 
 @pytest.fixture

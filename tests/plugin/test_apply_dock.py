@@ -7,9 +7,9 @@ import pytest
 from napari.layers import Image, Labels, Points
 from qtpy.QtWidgets import QLabel, QPushButton, QRadioButton, QSpinBox
 
-from napari_exo2micro.core.alignments import Alignment
-from napari_exo2micro.plugin.apply.apply_dock import ApplyDock
-from napari_exo2micro.plugin.layers import about, find_layers
+from napari_exo2micro.core.alignment import Alignment
+from napari_exo2micro.plugin.apply.dock import ApplyDock
+from napari_exo2micro.plugin.layers.layers import about, find_layers
 
 OURS = "napari-exo2micro"
 LONG = 60_000
@@ -162,7 +162,7 @@ def test_applying_again_replaces_the_moved_layer(dock, opened, qtbot, pair):
 def test_a_large_image_is_moved_when_it_is_looked_at(
     dock, opened, qtbot, pair, monkeypatch
 ):
-    threshold = "napari_exo2micro.plugin.apply.moved_layers._MADE_AT_ONCE"
+    threshold = "napari_exo2micro.plugin.apply.dock._MADE_AT_ONCE"
     monkeypatch.setattr(threshold, 1000)
     opened.add_image(pair.pre, name="photo")
     moved = apply_to(dock, qtbot, opened.layers["photo"])
@@ -236,7 +236,7 @@ def test_an_alignment_is_saved_and_opened_in_another_viewer(
 ):
     from napari.components import ViewerModel
 
-    from napari_exo2micro.plugin.session import Session
+    from napari_exo2micro.plugin.session.session import Session
 
     path = tmp_path / "mine.json"
     dock.save(path)
@@ -307,17 +307,17 @@ def test_a_volume_is_refused_with_the_fix(dock, opened, qtbot):
 def test_stopping_adds_nothing(dock, opened, qtbot, pair, monkeypatch):
     import threading
 
-    from napari_exo2micro.plugin.apply import moved_layers
+    from napari_exo2micro.plugin.apply import dock
 
     reached, go_on = threading.Event(), threading.Event()
-    original = moved_layers.moved_image
+    original = dock.moved_image
 
     def slow(image, monitor):
         reached.set()
         go_on.wait(60)
         return original(image, monitor)
 
-    monkeypatch.setattr(moved_layers, "moved_image", slow)
+    monkeypatch.setattr(dock, "moved_image", slow)
     photo = opened.add_image(pair.pre, name="photo")
     qtbot.waitUntil(lambda: dock.layer.findText("photo") >= 0, timeout=LONG)
     dock.layer.choose(photo)

@@ -26,18 +26,16 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_exo2micro.core import presets
-from napari_exo2micro.core.batch import run_batch
-from napari_exo2micro.core.executors import serial
-from napari_exo2micro.core.locks import sample_lock
-from napari_exo2micro.core.presets import save_preset
+from napari_exo2micro.core.base.locks import sample_lock
+from napari_exo2micro.core.batch import executors, run_batch
+from napari_exo2micro.core.parameters import save_preset, settings
 from napari_exo2micro.core.simulate import simulate_section, write_pair
-from napari_exo2micro.plugin.batch.batch_dock import BatchDock
-from napari_exo2micro.plugin.batch.pair_view import PairView
-from napari_exo2micro.plugin.forms.run_bar import RunBar
-from napari_exo2micro.plugin.layers import about
-from napari_exo2micro.plugin.message import MessageStrip
-from napari_exo2micro.plugin.session import Session
+from napari_exo2micro.plugin.batch.dock import BatchDock
+from napari_exo2micro.plugin.batch.table import PairView
+from napari_exo2micro.plugin.layers.layers import about
+from napari_exo2micro.plugin.session.session import Session
+from napari_exo2micro.plugin.widgets.controls import MessageStrip
+from napari_exo2micro.plugin.workbench.run_bar import RunBar
 
 LONG = 90_000
 PAIRS = [("A", "Cy5"), ("A", "DAPI"), ("B", "Cy5"), ("B", "DAPI")]
@@ -204,7 +202,7 @@ def quick(open_dock, raw) -> Handle:
 def held(monkeypatch):
     """Let one pair, B / Cy5, wait in its run until it is let go or stopped."""
     release, began = threading.Event(), threading.Event()
-    run_task = serial.run_task
+    run_task = executors.run_task
 
     def waiting(task, on_event=None, should_stop=None):
         if (task.sample, task.dye) == ("B", "Cy5"):
@@ -213,7 +211,7 @@ def held(monkeypatch):
                 pass
         return run_task(task, on_event, should_stop)
 
-    monkeypatch.setattr(serial, "run_task", waiting)
+    monkeypatch.setattr(executors, "run_task", waiting)
     yield began, release
     release.set()
 
@@ -318,13 +316,13 @@ def test_the_parameters_are_listed_those_of_the_workbench_or_of_a_preset(
 
 
 def test_a_preset_on_a_slow_drive_is_waited_for(quick, tmp_path, monkeypatch):
-    release, real = threading.Event(), presets.load_preset
+    release, real = threading.Event(), settings.load_preset
 
     def slow(path):
         assert release.wait(LONG / 1000)
         return real(path)
 
-    monkeypatch.setattr(presets, "load_preset", slow)
+    monkeypatch.setattr(settings, "load_preset", slow)
     path = save_preset(tmp_path / "narrow.json", {"pad": 12})
     quick.dock.form.load_preset(path)
     assert not quick.button("run_batch").isEnabled()
@@ -405,7 +403,7 @@ def test_too_little_memory_is_told_with_numbers_and_can_be_overruled(
     quick, monkeypatch
 ):
     monkeypatch.setattr(
-        "napari_exo2micro.core.resources.free_memory", lambda: 400_000_000
+        "napari_exo2micro.core.base.machine.free_memory", lambda: 400_000_000
     )
     quick.begin()
     assert quick.asks.startswith("Too little room: 150 MB of memory needed, ")
@@ -476,15 +474,15 @@ def test_a_question_goes_when_something_else_would_be_run(open_dock, raw, tmp_pa
 @pytest.fixture
 def slow_check(monkeypatch):
     """Let the check of a batch wait until it is let go."""
-    from napari_exo2micro.plugin.batch import batch_run
+    from napari_exo2micro.plugin.batch import dock
 
-    release, real = threading.Event(), batch_run.check_request
+    release, real = threading.Event(), dock.check_request
 
     def check(request, monitor):
         release.wait(60)
         return real(request, monitor)
 
-    monkeypatch.setattr(batch_run, "check_request", check)
+    monkeypatch.setattr(dock, "check_request", check)
     yield release
     release.set()
 
@@ -584,16 +582,16 @@ def test_in_a_low_dock_question_buttons_and_bar_stay_in_sight(open_dock, raw, he
 def test_a_slow_results_folder_is_looked_at_by_no_thread_of_the_window(
     quick, tmp_path, monkeypatch
 ):
-    from napari_exo2micro.core import folders
+    from napari_exo2micro.core.base import files
 
     where = []
-    real = folders.output_problem
+    real = files.output_problem
 
     def looked(*args):
         where.append(threading.current_thread() is threading.main_thread())
         return real(*args)
 
-    monkeypatch.setattr(folders, "output_problem", looked)
+    monkeypatch.setattr(files, "output_problem", looked)
     quick.take_preset(save_preset(tmp_path / "p.json", {"pad": 12}))
     quick.press("choose_none")
     quick.press("choose_all")
@@ -807,7 +805,7 @@ def test_closing_the_dock_stops_the_batch(quick, held, qtbot):
 def stubborn(monkeypatch):
     """Let one pair, B / Cy5, go on until it is let go, whoever asks it to stop."""
     release, began = threading.Event(), threading.Event()
-    run_task = serial.run_task
+    run_task = executors.run_task
 
     def waiting(task, on_event=None, should_stop=None):
         if (task.sample, task.dye) == ("B", "Cy5"):
@@ -815,7 +813,7 @@ def stubborn(monkeypatch):
             release.wait(60)
         return run_task(task, on_event, should_stop)
 
-    monkeypatch.setattr(serial, "run_task", waiting)
+    monkeypatch.setattr(executors, "run_task", waiting)
     yield began, release
     release.set()
 

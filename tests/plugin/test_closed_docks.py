@@ -8,11 +8,15 @@ import pytest
 from qtpy.QtCore import QCoreApplication, QEvent
 from qtpy.QtWidgets import QMainWindow
 
-from napari_exo2micro.plugin.apply.apply_dock import ApplyDock
-from napari_exo2micro.plugin.inspection.inspection_dock import InspectionDock
-from napari_exo2micro.plugin.inspection.side_by_side import SideBySide
-from napari_exo2micro.plugin.layers import find_layers, place_layers
-from napari_exo2micro.plugin.view import camera, grid
+from napari_exo2micro.plugin.apply.dock import ApplyDock
+from napari_exo2micro.plugin.inspection.dock import InspectionDock
+from napari_exo2micro.plugin.layers.layers import (
+    camera,
+    find_layers,
+    grid,
+    place_layers,
+)
+from napari_exo2micro.plugin.layers.side_by_side import SideBySide
 
 SIGNALS = (
     "source_changed",

@@ -18,17 +18,16 @@ from qtpy.QtWidgets import (
     QPushButton,
 )
 
-from napari_exo2micro.core.defaults import PARAMETER_REGISTRY
-from napari_exo2micro.core.errors import CancelledError, OutputError
+from napari_exo2micro.core.base import CancelledError, OutputError
+from napari_exo2micro.core.parameters import PARAMETER_REGISTRY
 from napari_exo2micro.core.pipeline import SampleDye
-from napari_exo2micro.plugin.compare.compare_dock import CompareDock
-from napari_exo2micro.plugin.compare.compare_table import CompareTable
-from napari_exo2micro.plugin.inspection.inspection_dock import InspectionDock
-from napari_exo2micro.plugin.layers import about, find_layers
-from napari_exo2micro.plugin.message import MessageStrip
-from napari_exo2micro.plugin.session import Session
-from napari_exo2micro.plugin.task_source import TaskSource
-from napari_exo2micro.plugin.view import grid
+from napari_exo2micro.plugin.compare.dock import CompareDock
+from napari_exo2micro.plugin.compare.results import CompareTable
+from napari_exo2micro.plugin.inspection.dock import InspectionDock
+from napari_exo2micro.plugin.layers.layers import about, find_layers, grid
+from napari_exo2micro.plugin.session.session import Session
+from napari_exo2micro.plugin.session.task import TaskSource
+from napari_exo2micro.plugin.widgets.controls import MessageStrip
 
 LONG = 60_000
 

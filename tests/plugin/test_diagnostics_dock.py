@@ -20,20 +20,18 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_exo2micro.core.defaults import PARAMETER_REGISTRY
-from napari_exo2micro.core.diagnostic_figures import draw_figure
-from napari_exo2micro.core.diagnostics import (
+from napari_exo2micro.core.parameters import PARAMETER_REGISTRY
+from napari_exo2micro.core.pipeline import draw_figure
+from napari_exo2micro.core.plotting import (
     DIAGNOSTICS,
     register_diagnostic,
     unregister_diagnostic,
 )
-from napari_exo2micro.plugin.diagnostics.diagnostics_dock import DiagnosticsDock
-from napari_exo2micro.plugin.diagnostics.plot_list import PlotList
-from napari_exo2micro.plugin.diagnostics.plot_picture import PlotPicture
-from napari_exo2micro.plugin.diagnostics.plot_view import PlotView
-from napari_exo2micro.plugin.message import MessageStrip
-from napari_exo2micro.plugin.session import Session
-from napari_exo2micro.plugin.task_source import TaskSource
+from napari_exo2micro.plugin.diagnostics.dock import DiagnosticsDock, PlotList
+from napari_exo2micro.plugin.diagnostics.plot import PlotPicture, PlotView
+from napari_exo2micro.plugin.session.session import Session
+from napari_exo2micro.plugin.session.task import TaskSource
+from napari_exo2micro.plugin.widgets.controls import MessageStrip
 
 LONG = 60_000
 RGB = QImage.Format.Format_RGB888
@@ -528,7 +526,7 @@ def test_neither_pyplot_nor_another_backend_is_loaded():
     code = (
         "import sys, matplotlib\n"
         "before = dict.__getitem__(matplotlib.rcParams, 'backend')\n"
-        "import napari_exo2micro.plugin.diagnostics.drawn_plot\n"
+        "import napari_exo2micro.plugin.diagnostics.plot\n"
         "assert 'matplotlib.pyplot' not in sys.modules\n"
         "assert dict.__getitem__(matplotlib.rcParams, 'backend') == before\n"
     )

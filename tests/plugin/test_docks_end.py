@@ -8,19 +8,19 @@ import pytest
 from qtpy.QtCore import QCoreApplication, QEvent
 from qtpy.QtWidgets import QMainWindow
 
-from napari_exo2micro.plugin.apply.apply_dock import ApplyDock
-from napari_exo2micro.plugin.batch.batch_dock import BatchDock
-from napari_exo2micro.plugin.compare.compare_dock import CompareDock
-from napari_exo2micro.plugin.diagnostics.diagnostics_dock import DiagnosticsDock
-from napari_exo2micro.plugin.forms.stage_docks import (
+from napari_exo2micro.plugin.apply.dock import ApplyDock
+from napari_exo2micro.plugin.batch.dock import BatchDock
+from napari_exo2micro.plugin.compare.dock import CompareDock
+from napari_exo2micro.plugin.diagnostics.dock import DiagnosticsDock
+from napari_exo2micro.plugin.inspection.dock import InspectionDock
+from napari_exo2micro.plugin.layers.layers import place_layers
+from napari_exo2micro.plugin.log.dock import LogPanel
+from napari_exo2micro.plugin.workbench.docks import (
     BoundaryDock,
     DifferenceDock,
     InteriorDock,
     PaddingDock,
 )
-from napari_exo2micro.plugin.inspection.inspection_dock import InspectionDock
-from napari_exo2micro.plugin.layers import place_layers
-from napari_exo2micro.plugin.log.log_panel import LogPanel
 from napari_exo2micro.plugin.workbench.workbench import Workbench
 
 LONG = 60_000
@@ -90,7 +90,9 @@ def test_an_error_for_a_dock_that_was_closed_is_still_told(
     finished, viewer, qtbot, monkeypatch
 ):
     told = []
-    monkeypatch.setattr("napari_exo2micro.plugin.job.notify_error", told.append)
+    monkeypatch.setattr(
+        "napari_exo2micro.plugin.session.errors.notify_error", told.append
+    )
     dock = PaddingDock(viewer)
 
     def work(monitor):

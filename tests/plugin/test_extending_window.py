@@ -12,20 +12,20 @@ from napari.components import ViewerModel
 from napari.layers import Image, Labels
 from qtpy.QtWidgets import QLabel, QWidget
 
-from napari_exo2micro.core.defaults import PARAMETER_REGISTRY
-from napari_exo2micro.core.diagnostics import DIAGNOSTICS
-from napari_exo2micro.core.monitor import Monitor
-from napari_exo2micro.core.pipeline import SampleDye
-from napari_exo2micro.core.scale_methods import SCALE_METHODS
-from napari_exo2micro.core.stages import STAGES, unregister_stage
-from napari_exo2micro.plugin.compare.compare_pictures import (
-    DIFFERENCE,
-    picture_specs,
+from napari_exo2micro.core.base import Monitor
+from napari_exo2micro.core.parameters import (
+    PARAMETER_REGISTRY,
+    STAGES,
+    unregister_stage,
 )
-from napari_exo2micro.plugin.layer_sets import fit_into_sets
-from napari_exo2micro.plugin.layers import place_layers
-from napari_exo2micro.plugin.session import Session
-from napari_exo2micro.plugin.stage_layers import stage_specs
+from napari_exo2micro.core.photometry import SCALE_METHODS
+from napari_exo2micro.core.pipeline import SampleDye
+from napari_exo2micro.core.plotting import DIAGNOSTICS
+from napari_exo2micro.plugin.compare.results import DIFFERENCE, picture_specs
+from napari_exo2micro.plugin.layers.layers import place_layers
+from napari_exo2micro.plugin.layers.sets import fit_into_sets
+from napari_exo2micro.plugin.layers.stages import stage_specs
+from napari_exo2micro.plugin.session.session import Session
 from snippets import code_blocks
 
 PAGES = Path(__file__).parents[2] / "docs" / "extending"
@@ -113,7 +113,7 @@ def test_a_stage_has_a_tab_lines_layers_and_is_compared(
 def test_a_plot_is_in_the_dock_with_its_caption(
     followed, opened, session: Session, viewer: ViewerModel, qtbot: Any
 ) -> None:
-    from napari_exo2micro.core.diagnostic_figures import available_figures, draw_figure
+    from napari_exo2micro.core.pipeline import available_figures, draw_figure
 
     task = followed("plots")
     entry = next(e for e in available_figures(task) if e.name == "row_profile")
@@ -124,8 +124,7 @@ def test_a_plot_is_in_the_dock_with_its_caption(
     assert "Rock SybrGld" in axes.get_title()
     assert len(axes.get_lines()) == 3
 
-    from napari_exo2micro.plugin.diagnostics.diagnostics_dock import DiagnosticsDock
-    from napari_exo2micro.plugin.diagnostics.plot_list import PlotList
+    from napari_exo2micro.plugin.diagnostics.dock import DiagnosticsDock, PlotList
 
     opened(task)
     dock = DiagnosticsDock(viewer)
@@ -143,8 +142,7 @@ def test_a_plot_is_in_the_dock_with_its_caption(
 
 
 def test_a_scale_has_a_layer_and_a_line(followed, viewer: ViewerModel) -> None:
-    from napari_exo2micro.core.preview import open_source, preview_scale
-    from napari_exo2micro.core.preview.ratio import ratio_curve
+    from napari_exo2micro.core.preview import open_source, preview_scale, ratio_curve
 
     task = followed("scales")
     layers = place_layers(viewer, stage_specs(task, 4))

@@ -10,13 +10,13 @@ from npe2 import PluginManifest
 from qtpy.QtWidgets import QCheckBox, QPushButton, QWidget
 
 import napari_exo2micro
-from napari_exo2micro.plugin.forms.stage_docks import (
+from napari_exo2micro.plugin.workbench.docks import (
     BoundaryDock,
     DifferenceDock,
     InteriorDock,
     PaddingDock,
 )
-from napari_exo2micro.plugin.workbench.result_summary import summary_words
+from napari_exo2micro.plugin.workbench.summary import summary_words
 from napari_exo2micro.plugin.workbench.workbench import Workbench
 
 PAGE = Path(__file__).parents[2] / "docs" / "start" / "napari.md"

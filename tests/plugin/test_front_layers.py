@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from napari.utils.notifications import notification_manager
 
-from napari_exo2micro.plugin.front_layers import leave_outdated, place_stage
-from napari_exo2micro.plugin.layers import KEY, LayerSpec, about, find_layers
-from napari_exo2micro.plugin.stage_layers import stage_specs
+from napari_exo2micro.plugin.layers.layers import KEY, LayerSpec, about, find_layers
+from napari_exo2micro.plugin.layers.sets import leave_outdated, place_stage
+from napari_exo2micro.plugin.layers.stages import stage_specs
 
 
 @pytest.fixture
@@ -192,7 +192,7 @@ def test_results_are_told_when_the_viewer_breaks(finished, stages, monkeypatch):
     def breaks(*_args):
         raise RuntimeError("no picture")
 
-    monkeypatch.setattr("napari_exo2micro.plugin.session.place_stage", breaks)
+    monkeypatch.setattr("napari_exo2micro.plugin.layers.sets.place_stage", breaks)
     with pytest.raises(RuntimeError, match="no picture"):
         finished._on_stage((1, stages[1]))
     assert changed == [1]

@@ -17,15 +17,18 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_exo2micro.plugin.inspection.blink_box import BLINK_KEY, NEXT_KEY, BlinkBox
-from napari_exo2micro.plugin.inspection.inspection_dock import InspectionDock
-from napari_exo2micro.plugin.layers import (
+from napari_exo2micro.plugin.inspection.blink import BLINK_KEY, NEXT_KEY, BlinkBox
+from napari_exo2micro.plugin.inspection.dock import InspectionDock
+from napari_exo2micro.plugin.layers.layers import (
     LayerSpec,
     about,
+    camera,
+    canvas_size,
     find_layers,
+    grid,
+    move_camera,
     place_layers,
 )
-from napari_exo2micro.plugin.view import camera, canvas_size, grid, move_camera
 
 LONG = 60_000
 

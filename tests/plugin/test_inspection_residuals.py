@@ -8,12 +8,18 @@ import numpy as np
 import pytest
 from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QLabel, QPushButton
 
-from napari_exo2micro.core.residuals import residuals_from_details
-from napari_exo2micro.plugin.inspection.arrow_key import ArrowKey
-from napari_exo2micro.plugin.inspection.inspection_dock import InspectionDock
-from napari_exo2micro.plugin.inspection.section_layers import stored_header
-from napari_exo2micro.plugin.layers import LayerSpec, find_layers, place_layers
-from napari_exo2micro.plugin.view import camera, move_camera, scale_bar
+from napari_exo2micro.core.alignment import residuals_from_details
+from napari_exo2micro.plugin.inspection.dock import InspectionDock
+from napari_exo2micro.plugin.inspection.residuals import ArrowKey
+from napari_exo2micro.plugin.layers.layers import (
+    LayerSpec,
+    camera,
+    find_layers,
+    move_camera,
+    place_layers,
+    scale_bar,
+)
+from napari_exo2micro.plugin.layers.pair import stored_header
 
 
 @pytest.fixture

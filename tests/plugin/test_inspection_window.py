@@ -8,10 +8,13 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QPushButton
 
-from napari_exo2micro.plugin.inspection.inspection_dock import InspectionDock
-from napari_exo2micro.plugin.layers import find_layers, place_layers
-from napari_exo2micro.plugin.session import Session
-from napari_exo2micro.plugin.view import camera_place
+from napari_exo2micro.plugin.inspection.dock import InspectionDock
+from napari_exo2micro.plugin.layers.layers import (
+    camera_place,
+    find_layers,
+    place_layers,
+)
+from napari_exo2micro.plugin.session.session import Session
 
 LONG = 60_000
 

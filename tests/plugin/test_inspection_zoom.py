@@ -19,11 +19,16 @@ from qtpy.QtWidgets import (
     QSpinBox,
 )
 
-from napari_exo2micro.core.saved_views import VIEWS_FILE, load_views
-from napari_exo2micro.plugin.inspection.inspection_dock import InspectionDock
-from napari_exo2micro.plugin.inspection.section_layers import find_section
-from napari_exo2micro.plugin.layers import LayerSpec, find_layers, place_layers
-from napari_exo2micro.plugin.view import camera, move_camera
+from napari_exo2micro.core.alignment import VIEWS_FILE, load_views
+from napari_exo2micro.plugin.inspection.dock import InspectionDock
+from napari_exo2micro.plugin.layers.layers import (
+    LayerSpec,
+    camera,
+    find_layers,
+    move_camera,
+    place_layers,
+)
+from napari_exo2micro.plugin.layers.pair import find_section
 
 LONG = 60_000
 

@@ -12,9 +12,9 @@ import pytest
 from napari.utils.notifications import notification_manager
 from napari.utils.progress import progress
 
-from napari_exo2micro.core.errors import RawDataError
-from napari_exo2micro.plugin.error_words import error_text
-from napari_exo2micro.plugin.jobs import Jobs
+from napari_exo2micro.core.base import RawDataError
+from napari_exo2micro.plugin.session.errors import error_text
+from napari_exo2micro.plugin.session.job import Jobs
 
 LONG = 60_000
 
@@ -210,7 +210,7 @@ def test_the_newest_leaves_one_behind_that_hangs(jobs, qtbot):
 
 
 def test_closing_waits_for_what_ends_and_leaves_what_hangs(qtbot, monkeypatch):
-    monkeypatch.setattr("napari_exo2micro.plugin.jobs._WAIT_AT_THE_END", 0.2)
+    monkeypatch.setattr("napari_exo2micro.plugin.session.job._WAIT_AT_THE_END", 0.2)
     jobs = Jobs()
     release, left = threading.Event(), []
 

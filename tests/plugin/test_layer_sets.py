@@ -7,18 +7,18 @@ import pytest
 from napari.layers import Image
 from npe2 import PluginManager
 
-from napari_exo2micro.core.defaults import PARAMETER_REGISTRY
+from napari_exo2micro.core.images import Transform
+from napari_exo2micro.core.parameters import PARAMETER_REGISTRY
 from napari_exo2micro.core.pipeline import SampleDye
-from napari_exo2micro.core.transforms import Transform
-from napari_exo2micro.plugin.files.pair_chooser import set_chooser
-from napari_exo2micro.plugin.front_layers import place_stage
-from napari_exo2micro.plugin.layer_sets import (
+from napari_exo2micro.plugin.files.opening import set_chooser
+from napari_exo2micro.plugin.layers.layers import KEY, about, find_layers, place_layers
+from napari_exo2micro.plugin.layers.sets import (
     fitting_layers,
+    place_stage,
     set_in_front,
     show_set,
 )
-from napari_exo2micro.plugin.layers import KEY, about, find_layers, place_layers
-from napari_exo2micro.plugin.stage_layers import stage_specs
+from napari_exo2micro.plugin.layers.stages import stage_specs
 
 OURS = "napari-exo2micro"
 LONG = 120_000

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_exo2micro.core.lazy_images import LazyImage
-from napari_exo2micro.plugin.layers import (
+from napari_exo2micro.core.images import LazyImage
+from napari_exo2micro.plugin.layers.layers import (
     KEY,
     LayerSpec,
     about,

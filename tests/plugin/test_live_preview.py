@@ -9,12 +9,14 @@ import pytest
 from napari.layers import Image, Vectors
 from qtpy.QtWidgets import QCheckBox, QLabel, QWidget
 
+from napari_exo2micro.core.images import Transform
 from napari_exo2micro.core.simulate import registration_error
-from napari_exo2micro.core.transforms import Transform
-from napari_exo2micro.plugin.layers import about, find_layers
-from napari_exo2micro.plugin.preview.live_preview import LivePreview
-from napari_exo2micro.plugin.preview.preview_row import PreviewRow
-from napari_exo2micro.plugin.preview.scale_line import ScaleLinePlot
+from napari_exo2micro.plugin.layers.layers import about, find_layers
+from napari_exo2micro.plugin.workbench.preview import (
+    LivePreview,
+    PreviewRow,
+    ScaleLinePlot,
+)
 
 PAD = 60
 LONG = 60_000

@@ -23,13 +23,13 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_exo2micro.core import listening
-from napari_exo2micro.core.runlog import log_path, run_log
-from napari_exo2micro.plugin.log import kept_records, log_panel
-from napari_exo2micro.plugin.log.kept_records import KeptRecords
-from napari_exo2micro.plugin.log.log_panel import LogPanel, shortened
-from napari_exo2micro.plugin.log.log_view import LogView
-from napari_exo2micro.plugin.session import Session
+from napari_exo2micro.core.base import log, log_path
+from napari_exo2micro.core.pipeline import run_log
+from napari_exo2micro.plugin.log import dock
+from napari_exo2micro.plugin.log.dock import LogPanel, LogView, shortened
+from napari_exo2micro.plugin.session import records
+from napari_exo2micro.plugin.session.records import KeptRecords
+from napari_exo2micro.plugin.session.session import Session
 
 LOGGER = logging.getLogger("napari_exo2micro.core.anything")
 
@@ -236,11 +236,11 @@ def test_text_is_found_and_stepped_through(qtbot, now: Page) -> None:
 
 
 def test_nothing_is_heard_once_the_session_is_closed(viewer: ViewerModel) -> None:
-    before = listening._TAP.listeners
+    before = log._TAP.listeners
     session = Session.of(viewer)
-    assert len(listening._TAP.listeners) == len(before) + 1
+    assert len(log._TAP.listeners) == len(before) + 1
     session.close()
-    assert listening._TAP.listeners == before
+    assert log._TAP.listeners == before
     LOGGER.error("of no interest")
     assert session.records.since() == []
 
@@ -256,20 +256,20 @@ def test_a_panel_that_is_gone_hears_nothing(
 
 
 def test_forgotten_records_take_their_handler_along() -> None:
-    before = listening._TAP.listeners
+    before = log._TAP.listeners
     records = KeptRecords()
     LOGGER.info("kept")
     assert [record.text for record in records.since()] == ["kept"]
     del records
     gc.collect()
     LOGGER.info("nobody there")
-    assert listening._TAP.listeners == before
+    assert log._TAP.listeners == before
 
 
 def test_levels_have_plain_words() -> None:
-    assert list(kept_records.KINDS) == ["note", "warning", "error"]
-    kinds = {kind for shown in log_panel.FILTERS.values() for kind in shown}
-    assert kinds == set(kept_records.KINDS)
+    assert list(records.KINDS) == ["note", "warning", "error"]
+    kinds = {kind for shown in dock.FILTERS.values() for kind in shown}
+    assert kinds == set(records.KINDS)
 
 
 # Earlier runs ----------------------------------------------------------------
@@ -345,7 +345,7 @@ def test_a_log_that_cannot_be_read_is_told_in_the_panel(
         raise PermissionError(13, "Permission denied")
 
     with monkeypatch.context() as patch:
-        patch.setattr("napari_exo2micro.core.log_file.Path.open", refuse)
+        patch.setattr("napari_exo2micro.core.base.log.Path.open", refuse)
         earlier.press("refresh")
         message = earlier.child(QLabel, "message")
         qtbot.waitUntil(lambda: "Permission denied" in message.text(), timeout=20_000)

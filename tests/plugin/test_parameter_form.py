@@ -19,18 +19,17 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_exo2micro.core.checkpoints import CheckpointStore
-from napari_exo2micro.core.defaults import (
+from napari_exo2micro.core.base import ParameterError
+from napari_exo2micro.core.parameters import (
     PARAMETER_REGISTRY,
+    STAGES,
     register_parameter,
     unregister_parameter,
 )
-from napari_exo2micro.core.errors import ParameterError
-from napari_exo2micro.core.stages import STAGES
-from napari_exo2micro.plugin.forms.number_box import NumberBox
-from napari_exo2micro.plugin.forms.parameter_form import ParameterForm
-from napari_exo2micro.plugin.forms.parameter_group import GroupHeading
-from napari_exo2micro.plugin.session import Session
+from napari_exo2micro.core.store.store import CheckpointStore
+from napari_exo2micro.plugin.session.session import Session
+from napari_exo2micro.plugin.widgets.rows import GroupHeading, NumberBox
+from napari_exo2micro.plugin.workbench.form import ParameterForm
 
 OPTIONAL = [entry.name for entry in PARAMETER_REGISTRY.values() if entry.optional]
 

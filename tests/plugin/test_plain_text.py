@@ -20,14 +20,14 @@ from qtpy.QtWidgets import (
     QTreeWidget,
 )
 
-from napari_exo2micro.core.diagnostic_figures import available_figures, draw_figure
-from napari_exo2micro.core.errors import RawDataError
-from napari_exo2micro.core.presets import save_preset
+from napari_exo2micro.core.base import RawDataError
+from napari_exo2micro.core.parameters import save_preset
+from napari_exo2micro.core.pipeline import available_figures, draw_figure
 from napari_exo2micro.core.simulate import write_pair
-from napari_exo2micro.plugin.batch.batch_dock import BatchDock
-from napari_exo2micro.plugin.batch.pair_view import PairView
-from napari_exo2micro.plugin.log.log_panel import LogPanel
-from napari_exo2micro.plugin.plain_text import literal
+from napari_exo2micro.plugin.batch.dock import BatchDock
+from napari_exo2micro.plugin.batch.table import PairView
+from napari_exo2micro.plugin.log.dock import LogPanel
+from napari_exo2micro.plugin.session.errors import literal
 from napari_exo2micro.plugin.workbench.workbench import Workbench
 
 LONG = 60_000

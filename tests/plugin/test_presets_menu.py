@@ -11,10 +11,10 @@ from qtpy.QtGui import QAction, QGuiApplication
 from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton
 
 from napari_exo2micro import core as e2m
-from napari_exo2micro.core import presets
-from napari_exo2micro.plugin.message import MessageStrip
-from napari_exo2micro.plugin.session import Session
-from napari_exo2micro.plugin.workbench.presets_menu import PresetsMenu
+from napari_exo2micro.core.parameters import settings
+from napari_exo2micro.plugin.session.session import Session
+from napari_exo2micro.plugin.widgets.controls import MessageStrip
+from napari_exo2micro.plugin.workbench.presets import PresetsMenu
 
 LONG = 30_000
 
@@ -53,7 +53,7 @@ def slow_drive(monkeypatch):
         return work
 
     for name in ("load_preset", "save_preset"):
-        monkeypatch.setattr(presets, name, slow(getattr(presets, name)))
+        monkeypatch.setattr(settings, name, slow(getattr(settings, name)))
     yield release, threads
     release.set()
 
@@ -188,7 +188,7 @@ def test_a_slow_drive_holds_nothing_up(
 
 
 def write_preset(path, width):
-    content = {"format": presets.PRESET_FORMAT, "version": 1}
+    content = {"format": settings.PRESET_FORMAT, "version": 1}
     path.write_text(json.dumps({**content, "parameters": {"boundary_width": width}}))
     return path
 

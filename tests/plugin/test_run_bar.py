@@ -7,12 +7,12 @@ import threading
 import pytest
 from qtpy.QtWidgets import QCheckBox, QLabel, QProgressBar, QPushButton
 
-from napari_exo2micro.core.batch_summary import summarise_batch
+from napari_exo2micro.core.batch import summarise_batch
+from napari_exo2micro.core.parameters import STAGES
 from napari_exo2micro.core.pipeline import SampleDye
-from napari_exo2micro.core.stages import STAGES
-from napari_exo2micro.plugin import stage_layers
-from napari_exo2micro.plugin.forms.run_bar import RunBar
-from napari_exo2micro.plugin.layers import about
+from napari_exo2micro.plugin.layers import stages
+from napari_exo2micro.plugin.layers.layers import about
+from napari_exo2micro.plugin.workbench.run_bar import RunBar
 
 LONG = 60_000
 
@@ -124,14 +124,14 @@ def test_a_stage_that_ended_before_the_abort_is_shown(
 ):
     """Its files are valid, so its layers appear."""
     ended = threading.Event()
-    layers_of = stage_layers.stage_specs
+    layers_of = stages.stage_specs
 
     def layers_then_tell(task, number):
         specs = layers_of(task, number)
         ended.set()
         return specs
 
-    monkeypatch.setattr(stage_layers, "stage_specs", layers_then_tell)
+    monkeypatch.setattr(stages, "stage_specs", layers_then_tell)
     button(bar, "run_all").click()
     assert ended.wait(LONG / 1000)  # nothing is delivered while this thread waits
     button(bar, "abort").click()

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from npe2 import PluginManager
 
-from napari_exo2micro.core.raw import diagnose_raw_layout, open_image_pair
+from napari_exo2micro.core.raw import diagnose_raw_layout
+from napari_exo2micro.core.raw.pair import open_image_pair
 from napari_exo2micro.core.simulate import read_truth
-from napari_exo2micro.plugin.layers import about
+from napari_exo2micro.plugin.layers.layers import about
 
 OURS = "napari-exo2micro"
 

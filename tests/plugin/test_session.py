@@ -7,9 +7,9 @@ import threading
 import numpy as np
 import pytest
 
-from napari_exo2micro.core.errors import ParameterError
-from napari_exo2micro.plugin.layers import about, find_layers
-from napari_exo2micro.plugin.session import Session
+from napari_exo2micro.core.base import ParameterError
+from napari_exo2micro.plugin.layers.layers import about, find_layers
+from napari_exo2micro.plugin.session.session import Session
 
 LONG = 60_000
 
@@ -86,16 +86,16 @@ def test_every_run_tells_its_end_when_its_files_are_there(
     how, session, qtbot, monkeypatch
 ):
     """Other docks read the files anew then."""
-    from napari_exo2micro.plugin import stage_layers
+    from napari_exo2micro.plugin.layers import stages
 
-    told, layers_of = [], stage_layers.stage_specs
+    told, layers_of = [], stages.stage_specs
 
     def layers(task, number):
         if how == "failed":
             raise OSError("a disk went away")
         return layers_of(task, number)
 
-    monkeypatch.setattr(stage_layers, "stage_specs", layers)
+    monkeypatch.setattr(stages, "stage_specs", layers)
     session.run_ended.connect(lambda _: told.append("run_ended"))
     session.results_changed.connect(lambda number: told.append(number))
     session.jobs.busy_changed.connect(lambda busy: told.append("busy" if busy else "-"))
@@ -183,7 +183,7 @@ def test_a_folder_on_a_slow_drive_is_looked_at_in_the_background(
             release.wait(30)
         return f"{output_dir.name} is full" if output_dir.name != "good" else ""
 
-    monkeypatch.setattr("napari_exo2micro.plugin.session_source.output_problem", look)
+    monkeypatch.setattr("napari_exo2micro.core.base.files.output_problem", look)
     session.output_checked.connect(told.append)
     session.set_source(output_dir=tmp_path / "slow")
     with qtbot.waitSignal(session.output_checked, timeout=LONG):
@@ -248,7 +248,7 @@ def test_the_state_comes_with_what_the_results_say(finished, qtbot):
 
 def test_raw_files_with_another_time_are_read_once(finished, qtbot, monkeypatch):
     """A copy has other times; its content is compared once, not at every change."""
-    from napari_exo2micro.core.raw.fingerprint import RawFingerprint
+    from napari_exo2micro.core.raw import RawFingerprint
 
     qtbot.waitUntil(lambda: bool(finished.status), timeout=LONG)
     asked: list[object] = []

@@ -8,8 +8,12 @@ from typing import Any
 import pytest
 from npe2 import PluginManager
 
-from napari_exo2micro.plugin.session import Session
-from napari_exo2micro.plugin.settings import Defaults, default_source, read_defaults
+from napari_exo2micro.plugin.session.session import Session
+from napari_exo2micro.plugin.session.settings import (
+    Defaults,
+    default_source,
+    read_defaults,
+)
 
 
 @pytest.fixture

@@ -20,11 +20,10 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_exo2micro.plugin.layers import KEY
-from napari_exo2micro.plugin.session import Session
-from napari_exo2micro.plugin.workbench import raw_folder, recent
-from napari_exo2micro.plugin.workbench.channel_survey import ChannelSurveyWindow
-from napari_exo2micro.plugin.workbench.source_panel import SourcePanel
+from napari_exo2micro.plugin.layers.layers import KEY
+from napari_exo2micro.plugin.session import raw_folder, settings
+from napari_exo2micro.plugin.session.session import Session
+from napari_exo2micro.plugin.workbench.source import ChannelSurveyWindow, SourcePanel
 
 LONG = 60_000
 
@@ -218,7 +217,7 @@ def test_folders_are_browsed_and_remembered(fresh, raw_dir, qtbot, monkeypatch):
     )
     part(panel, QPushButton, "raw_dir_browse").click()
     qtbot.waitUntil(lambda: fresh.has_source, timeout=LONG)
-    assert recent.recent("raw folder") == [str(raw_dir)]
+    assert settings.recent("raw folder") == [str(raw_dir)]
     assert names(part(panel, QComboBox, "raw_dir_line")) == [str(raw_dir)]
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *arguments: "")
     part(panel, QPushButton, "raw_dir_browse").click()
@@ -276,15 +275,15 @@ def test_nothing_can_be_chosen_while_a_run_writes(session, qtbot):
 
 def test_recent_ones_have_an_end_and_survive_a_damaged_list(tmp_path):
     for number in range(12):
-        recent.remember("raw folder", tmp_path / str(number))
-    recent.remember("raw folder", tmp_path / "9")
-    kept = recent.recent("raw folder")
+        settings.remember("raw folder", tmp_path / str(number))
+    settings.remember("raw folder", tmp_path / "9")
+    kept = settings.recent("raw folder")
     wanted = ["9", "11", "10", "8", "7", "6", "5", "4"]
     assert kept == [str(tmp_path / name) for name in wanted]
-    recent.recent_file().write_text("[")
-    assert recent.recent("raw folder") == []
-    recent.recent_file().write_text(json.dumps({"raw folder": [3, "x"], "y": 1}))
-    assert recent.recent("raw folder") == ["x"]
+    settings.recent_file().write_text("[")
+    assert settings.recent("raw folder") == []
+    settings.recent_file().write_text(json.dumps({"raw folder": [3, "x"], "y": 1}))
+    assert settings.recent("raw folder") == ["x"]
 
 
 def test_a_simulated_section_is_shown_and_worked_on(fresh, qtbot, monkeypatch):
@@ -387,7 +386,7 @@ def test_a_pair_that_nobody_chose_gives_way_to_one_that_is_opened(fresh, many, q
 
 
 def test_it_begins_with_what_the_preferences_say(fresh, raw_dir, qtbot, monkeypatch):
-    from napari_exo2micro.plugin.workbench import raw_folder
+    from napari_exo2micro.plugin.session import raw_folder
 
     source = {"raw_dir": raw_dir, "output_dir": raw_dir.parent / "out"}
     monkeypatch.setattr(raw_folder, "default_source", lambda: source)

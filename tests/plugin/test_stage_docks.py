@@ -18,15 +18,15 @@ from qtpy.QtWidgets import (
 from superqt import QDoubleSlider
 
 from napari_exo2micro.core.pipeline import SampleDye
-from napari_exo2micro.plugin.forms.number_box import NumberBox
-from napari_exo2micro.plugin.forms.stage_docks import (
+from napari_exo2micro.plugin.widgets.controls import MessageStrip
+from napari_exo2micro.plugin.widgets.rows import NumberBox
+from napari_exo2micro.plugin.workbench.docks import (
     BoundaryDock,
     DifferenceDock,
     InteriorDock,
     PaddingDock,
 )
-from napari_exo2micro.plugin.forms.stage_form import StageForm
-from napari_exo2micro.plugin.message import MessageStrip
+from napari_exo2micro.plugin.workbench.form import StageForm
 
 LONG = 60_000
 DOCKS = {1: PaddingDock, 2: BoundaryDock, 3: InteriorDock, 4: DifferenceDock}

@@ -7,8 +7,8 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QDialog, QLabel, QPushButton, QTreeWidget
 
-from napari_exo2micro.plugin.layers import about, find_layers
-from napari_exo2micro.plugin.workbench.status_list import StatusList
+from napari_exo2micro.plugin.layers.layers import about, find_layers
+from napari_exo2micro.plugin.workbench.status import StatusList
 
 LONG = 60_000
 

@@ -11,8 +11,8 @@ import yaml
 from qtpy.QtWidgets import QApplication, QCheckBox, QMenu, QProgressBar, QPushButton
 
 from napari_exo2micro.core.pipeline import SampleDye
-from napari_exo2micro.plugin.layers import about, find_layers
-from napari_exo2micro.plugin.session import Session
+from napari_exo2micro.plugin.layers.layers import about, find_layers
+from napari_exo2micro.plugin.session.session import Session
 from napari_exo2micro.plugin.workbench.workbench import Workbench
 
 pytestmark = pytest.mark.display

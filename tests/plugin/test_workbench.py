@@ -18,14 +18,19 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_exo2micro.core import raw
-from napari_exo2micro.core.stages import STAGES, Stage, register_stage, unregister_stage
-from napari_exo2micro.plugin import session as session_module
-from napari_exo2micro.plugin.forms.parameter_row import ParameterRow
-from napari_exo2micro.plugin.layers import about, find_layers
-from napari_exo2micro.plugin.message import MessageStrip
-from napari_exo2micro.plugin.session import Session
-from napari_exo2micro.plugin.workbench.result_summary import summary_words
+from napari_exo2micro.core.parameters import (
+    STAGES,
+    Stage,
+    register_stage,
+    unregister_stage,
+)
+from napari_exo2micro.core.raw import pair
+from napari_exo2micro.plugin.layers.layers import about, find_layers
+from napari_exo2micro.plugin.session import session
+from napari_exo2micro.plugin.session.session import Session
+from napari_exo2micro.plugin.widgets.controls import MessageStrip
+from napari_exo2micro.plugin.widgets.rows import ParameterRow
+from napari_exo2micro.plugin.workbench.summary import summary_words
 from napari_exo2micro.plugin.workbench.workbench import Workbench
 
 LONG = 60_000
@@ -195,13 +200,13 @@ def test_another_sample_is_not_shown_with_the_results_of_the_one_before(
     tree.setCurrentItem(plots[0].child(0))
     assert button(bench, "open_result").isEnabled()
     release = threading.Event()
-    read_status = session_module.read_status
+    read_status = session.read_status
 
     def slow(source, params, monitor):
         assert release.wait(30)
         return read_status(source, params, monitor)
 
-    monkeypatch.setattr(session_module, "read_status", slow)
+    monkeypatch.setattr(session, "read_status", slow)
     finished.set_source(sample="Granite")
     assert summary(bench) == ""
     assert [text for text in tooltips(bench) if "valid" in text] == []
@@ -225,14 +230,14 @@ def test_raw_images_that_come_late_are_not_shown_with_another_sample(
     bench = open_workbench()
     qtbot.waitUntil(button(bench, "show_raw").isVisible, timeout=LONG)
     asked, release = threading.Event(), threading.Event()
-    find_pair = raw.find_pair
+    find_pair = pair.find_pair
 
     def slow(sample, dye, raw_dir):
         asked.set()
         assert release.wait(30)
         return find_pair(sample, dye, raw_dir)
 
-    monkeypatch.setattr(raw, "find_pair", slow)
+    monkeypatch.setattr(pair, "find_pair", slow)
     button(bench, "show_raw").click()
     assert asked.wait(30)
     session.set_source(sample="Granite")

@@ -8,13 +8,12 @@ import tifffile
 from napari.layers import Image
 from npe2 import PluginManager
 
-from napari_exo2micro.core.alignments import Alignment
-from napari_exo2micro.core.errors import OutputError
-from napari_exo2micro.core.raster_files import open_raster
-from napari_exo2micro.core.result_sets import read_stored_image
-from napari_exo2micro.core.transforms import Transform
+from napari_exo2micro.core.alignment import Alignment
+from napari_exo2micro.core.base import OutputError
+from napari_exo2micro.core.images import Transform, open_raster
+from napari_exo2micro.core.store import read_stored_image
 from napari_exo2micro.plugin.files.writer import write_image
-from napari_exo2micro.plugin.layers import about, find_layers
+from napari_exo2micro.plugin.layers.layers import about, find_layers
 
 OURS = "napari-exo2micro"
 
@@ -151,12 +150,12 @@ def test_saving_can_be_cancelled_in_a_window(
     from qtpy.QtCore import QTimer
     from qtpy.QtWidgets import QApplication, QProgressDialog, QPushButton
 
-    from napari_exo2micro.core.lazy_images import LazyImage
-    from napari_exo2micro.plugin.files import waiting
-    from napari_exo2micro.plugin.layers import KEY
+    from napari_exo2micro.core.images import LazyImage
+    from napari_exo2micro.plugin.files import opening
+    from napari_exo2micro.plugin.layers.layers import KEY
 
     make_napari_viewer_proxy(show=True)
-    monkeypatch.setattr(waiting, "_SHOWN_AFTER_MS", 0)
+    monkeypatch.setattr(opening, "_SHOWN_AFTER_MS", 0)
     stopped = []
 
     def read(window):

@@ -25,9 +25,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Raises
     ------
     SystemExit
-        Always; see `application.EXIT_CODES`.
+        Always; see `output.EXIT_CODES`.
     """
-    from napari_exo2micro.cli.commands import app
+    from napari_exo2micro.cli.app import app
 
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):

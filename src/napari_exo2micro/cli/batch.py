@@ -8,12 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from napari_exo2micro.cli.application import (
-    COMPLETE,
-    DEGRADED,
-    INTERRUPTED,
-    USAGE,
-)
 from napari_exo2micro.cli.options import (
     AsJson,
     CheckpointFormat,
@@ -25,24 +19,28 @@ from napari_exo2micro.cli.options import (
     stage_number,
 )
 from napari_exo2micro.cli.output import (
+    COMPLETE,
+    DEGRADED,
+    INTERRUPTED,
+    USAGE,
     console,
     note,
     notes_for_warnings,
     print_json,
     table,
 )
-from napari_exo2micro.cli.process import with_preset
-from napari_exo2micro.core.errors import RawFileNotFoundError
-from napari_exo2micro.core.folders import check_output
+from napari_exo2micro.cli.run import with_preset
+from napari_exo2micro.core.base import RawFileNotFoundError, check_output
 
 if TYPE_CHECKING:
-    from napari_exo2micro.core.batch_plan import BatchPlan
-    from napari_exo2micro.core.batch_summary import BatchSummary
-    from napari_exo2micro.core.executors import Executor
-    from napari_exo2micro.core.resources import Preflight
-    from napari_exo2micro.core.tasks import Task
+    from napari_exo2micro.core.batch import (
+        BatchPlan,
+        BatchSummary,
+        Executor,
+        Preflight,
+        Task,
+    )
 
-__all__ = ["batch"]
 
 _WHERE = "Where it runs"
 _WHAT = "What to run"
@@ -171,8 +169,12 @@ def batch(
     A failed one stops no other; what is valid already is not made again. Exit code:
     0 all complete, 1 some degraded or skipped, 2 some failed, 130 stopped.
     """
-    from napari_exo2micro.core.batch import plan_batch, run_plan, summarise_batch
-    from napari_exo2micro.core.executors import make_executor
+    from napari_exo2micro.core.batch import (
+        make_executor,
+        plan_batch,
+        run_plan,
+        summarise_batch,
+    )
 
     check_output(out, raw)
     kind = "dask" if scheduler else executor
@@ -229,7 +231,7 @@ def _refuse(plan: BatchPlan) -> None:
 
 
 def _run(plan: BatchPlan, where: Executor, force_run: bool, run_plan: Any) -> Any:
-    from napari_exo2micro.cli.task_board import watched_batch
+    from napari_exo2micro.cli.output import watched_batch
 
     with notes_for_warnings(), watched_batch() as watching:
         return run_plan(plan, where, force_run=force_run, **watching)
@@ -249,7 +251,7 @@ def _exit_code(summary: BatchSummary) -> int:
 
 def _show(results: Sequence[Mapping[str, Any]], summary: BatchSummary) -> None:
     """Print the summary table, the problems and what is worth knowing."""
-    from napari_exo2micro.cli.report import accuracy_words
+    from napari_exo2micro.cli.output import accuracy_words
 
     out = console()
     kinds = {(p.sample, p.dye): p.kind for p in summary.problems}
@@ -292,8 +294,7 @@ def _warnings(results: Iterable[Mapping[str, Any]]) -> list[str]:
 
 def _dry_run(plan: BatchPlan, n_workers: int, as_json: bool, *, here: bool) -> int:
     """Say what would run and what it needs."""
-    from napari_exo2micro.core.resources import check_resources
-    from napari_exo2micro.core.stored_state import stages_to_run
+    from napari_exo2micro.core.batch import check_resources, stages_to_run
 
     found = check_resources(plan.tasks, n_workers, here=here)
     rows = [(task, list(stages_to_run(task))) for task in plan.tasks]

@@ -9,31 +9,15 @@ from typing import Annotated, Any, Literal, Optional, get_type_hints
 
 import typer
 
-from napari_exo2micro.cli.application import run_guarded
-from napari_exo2micro.core.defaults import PARAMETER_REGISTRY
-from napari_exo2micro.core.errors import ParameterError
-from napari_exo2micro.core.parameter_entry import Parameter, ParameterValue
-from napari_exo2micro.core.stages import STAGES
-from napari_exo2micro.core.value_text import parse_value
-
-__all__ = [
-    "AsJson",
-    "CheckpointFormat",
-    "Debug",
-    "Dye",
-    "Force",
-    "FromStage",
-    "Loader",
-    "OutputDir",
-    "Preset",
-    "RawDir",
-    "Sample",
-    "ToStage",
-    "as_command",
-    "default_and_limits",
-    "parse_value",
-    "stage_number",
-]
+from napari_exo2micro.cli.output import run_guarded
+from napari_exo2micro.core.base import ParameterError
+from napari_exo2micro.core.parameters import (
+    PARAMETER_REGISTRY,
+    STAGES,
+    Parameter,
+    ParameterValue,
+    parse_value,
+)
 
 # What ``--scale-percentile none`` gives; None stands for an option left out.
 _NOT_WANTED = object()

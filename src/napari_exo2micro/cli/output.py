@@ -1,4 +1,4 @@
-"""What the command line prints, and where: results, notes, JSON, progress."""
+"""What the command line prints: results, tables, progress, errors and exit codes."""
 
 from __future__ import annotations
 
@@ -9,29 +9,151 @@ import math
 import os
 import signal
 import sys
+import traceback
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from napari_exo2micro.core.monitor import Monitor
+import typer
+from typer.core import TyperGroup
+
+from napari_exo2micro.core.base import CancelledError, Exo2MicroError, Monitor
+from napari_exo2micro.core.batch import (
+    BatchBoard,
+    BoardRow,
+    TaskEvent,
+    TaskState,
+    clock_words,
+)
+from napari_exo2micro.core.parameters import (
+    LAST_BUILT_IN,
+    STAGES,
+    Verdict,
+)
+from napari_exo2micro.core.photometry import further_scales
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, ConsoleOptions, RenderResult
     from rich.table import Table
+    from rich.text import Text
 
-__all__ = [
-    "console",
-    "jsonable",
-    "note",
-    "notes_for_warnings",
-    "print_json",
-    "progress",
-    "stop_on_ctrl_c",
-    "table",
-]
+
+COMPLETE, DEGRADED, USAGE, INTERNAL, INTERRUPTED = 0, 1, 2, 3, 130
+
+#: What each exit code says, for the help page.
+EXIT_CODES = {
+    COMPLETE: "done, and every stage vouches for its result",
+    DEGRADED: "done, but look at it first: the status is degraded; of status also: "
+    "not everything is there and valid (incomplete); of diagnose, survey and batch "
+    "also: some files or pairs cannot be used and the others can",
+    USAGE: "bad input, one line says what was wanted and what was found; of batch "
+    "also: a pair failed",
+    INTERNAL: "a fault of the program",
+    INTERRUPTED: "stopped with Ctrl+C",
+}
+
+_OPENCV_HELP = (
+    "OpenCV needs a system library that is not here; on Debian or Ubuntu run "
+    "'apt-get install libgl1 libglib2.0-0', or use OpenCV without windows: "
+    "'pip uninstall opencv-python && pip install opencv-python-headless'"
+)
+
+
+class Application(TyperGroup):
+    """The group of commands; a wrong call ends in one line and exit code 2."""
+
+    def main(self, *args: Any, **more: Any) -> NoReturn:
+        """Run a command and leave with its exit code."""
+        code: int | None
+        more["standalone_mode"] = False  # errors and exit codes are made here
+        try:
+            code = super().main(*args, **more)
+            sys.stdout.flush()
+        except typer.TyperException as error:
+            context = getattr(error, "ctx", None)
+            path = getattr(context, "command_path", "exo2micro")
+            text = error.format_message().rstrip(".")
+            if text:  # none when the help page was the answer
+                note(f"error: {text}; '{path} --help' lists what it takes")
+            code = error.exit_code
+        except (typer.Abort, KeyboardInterrupt):
+            note("stopped")
+            code = INTERRUPTED
+        except BrokenPipeError:
+            # The reader has seen enough: no complaint at the interpreter's exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            code = COMPLETE
+        sys.exit(code or COMPLETE)
+
+
+def run_guarded(
+    command: Callable[..., int], arguments: Mapping[str, Any], *, debug: bool
+) -> int:
+    """Run a command that ends in one line on the standard error, whatever happens.
+
+    Parameters
+    ----------
+    command : callable
+        Returns the exit code.
+    arguments : mapping
+        Its keyword arguments; with a true `as_json` an error is also printed as a
+        JSON object.
+    debug : bool
+        Show the log and, on an error, the traceback.
+
+    Returns
+    -------
+    int
+        The exit code.
+    """
+    if debug:
+        logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
+        logging.getLogger("matplotlib").setLevel(logging.INFO)
+    elif not logging.root.handlers:
+        # Else what libraries log of a damaged file stands beside the one line.
+        logging.root.addHandler(logging.NullHandler())
+    try:
+        return command(**arguments)
+    except BrokenPipeError:
+        raise
+    except (KeyboardInterrupt, CancelledError) as error:
+        failure: BaseException = error
+        code = INTERRUPTED
+        text = str(error) or "stopped; finished stages are kept, run again to go on"
+        line = text
+    except (Exo2MicroError, OSError, MemoryError) as error:
+        failure, code = error, USAGE
+        text = _describe(error)
+        line = f"error: {text}"
+    except Exception as error:  # noqa: BLE001 - the last place to catch it
+        failure, code = error, INTERNAL
+        text = _describe_fault(error)
+        line = f"error: {text}"
+    if debug:
+        traceback.print_exception(failure)
+    if arguments.get("as_json"):
+        print_json({"status": f"error: {text}", "error": text})
+    note(line)
+    return code
+
+
+def _describe(error: BaseException) -> str:
+    if isinstance(error, MemoryError):
+        return f"not enough memory ({error})" if str(error) else "not enough memory"
+    return str(error)
+
+
+def _describe_fault(error: Exception) -> str:
+    if isinstance(error, ImportError) and "lib" in str(error) and ".so" in str(error):
+        return f"{error}: {_OPENCV_HELP}"
+    return (
+        f"this is a fault of exo2micro, not yours: {type(error).__name__}: {error}; "
+        "--debug shows where, please report it"
+    )
+
 
 _FILE_WIDTH = 120
 
@@ -230,3 +352,244 @@ def _set_handler(handler: Any) -> Any:
         return signal.signal(signal.SIGINT, handler)
     except ValueError:
         return None
+
+
+_STYLES = {
+    TaskState.QUEUED: "dim",
+    TaskState.RUNNING: "cyan",
+    TaskState.DONE: "green",
+    TaskState.FAILED: "red",
+    TaskState.NO_FILES: "yellow",
+    TaskState.STOPPED: "yellow",
+}
+# What a person wants to see first where not all rows fit.
+_ORDER = list(TaskState)
+_ORDER.sort(
+    key=lambda state: (
+        state is not TaskState.RUNNING,
+        state is not TaskState.FAILED,
+        state is TaskState.QUEUED,
+    )
+)
+_BAR = 12
+_OTHER_LINES = 5
+
+
+class TaskBoard(BatchBoard):
+    """What is known of each task, as rich draws it."""
+
+    is_stopping = False
+
+    def __rich_console__(self, out: Console, options: ConsoleOptions) -> RenderResult:
+        """Draw the counts and as many rows as there is room for."""
+        room = max((options.max_height or out.height) - _OTHER_LINES, 3)
+        rows = sorted(self.rows, key=lambda row: (_ORDER.index(row.state), row.number))
+        shown = sorted(rows[:room], key=lambda row: row.number)
+        yield self._table(shown, options.max_width)
+        yield self._counts(len(rows) - len(shown))
+
+    def _table(self, rows: Sequence[BoardRow], width: int) -> Table:
+        from rich.text import Text
+
+        made = table("sample", "dye", "state", "done", "time", "what", numbers=(4,))
+        made.expand = True
+        for column in made.columns:  # only long names and the last words are cut
+            column.no_wrap = True
+            column.overflow = "ellipsis"
+        made.columns[0].max_width = max(width // 5, 8)
+        made.columns[1].max_width = max(width // 8, 8)
+        made.columns[-1].ratio = 1
+        for row in rows:
+            made.add_row(
+                row.sample,
+                row.dye,
+                Text(row.word, style=_style(row)),
+                _bar(row),
+                "" if row.seconds is None else clock_words(row.seconds),
+                row.step,
+            )
+        return made
+
+    def _counts(self, n_hidden: int) -> Text:
+        from rich.text import Text
+
+        counts = self.counts_in_words() or "looking at memory and disk"
+        words = f"{counts}; {clock_words(self.elapsed)}"
+        if n_hidden:
+            words += f"; {n_hidden} more rows do not fit"
+        if self.is_stopping:
+            words += "; stopping, Ctrl-C again ends it at once"
+        return Text(words, style="bold")
+
+
+def _style(row: BoardRow) -> str:
+    return "yellow" if row.word == "degraded" else _STYLES[row.state]
+
+
+def _bar(row: BoardRow) -> str:
+    if row.state is not TaskState.RUNNING:
+        return ""
+    full = round(row.fraction * _BAR)
+    return "━" * full + "╌" * (_BAR - full) + f" {row.fraction:4.0%}"
+
+
+@contextmanager
+def watched_batch() -> Iterator[dict[str, Any]]:
+    """Show how a batch goes while the block lasts, and stop it on Ctrl-C.
+
+    On a terminal a table shows all tasks; elsewhere a line tells that one has ended.
+
+    Yields
+    ------
+    dict
+        `on_event` and `monitor` for `core.batch.run_plan`.
+    """
+    from rich.live import Live
+
+    board = TaskBoard()
+    err = console(stderr=True)
+
+    def tell(event: TaskEvent) -> None:
+        board.take(event)
+        if (
+            not err.is_terminal
+            and (event.result or event.text)
+            and (event.state is not TaskState.RUNNING)
+        ):
+            seconds = (event.result or {}).get("seconds")
+            took = f" ({seconds:.1f} s)" if seconds else ""
+            note(f"{event.sample} / {event.dye}: {_sentence(event)}{took}")
+
+    def ask_to_stop() -> None:
+        board.is_stopping = True
+
+    monitor = Monitor(should_stop=lambda: board.is_stopping)
+    with stop_on_ctrl_c(ask_to_stop):
+        if err.is_terminal:
+            err.soft_wrap = False
+            with Live(board, console=err, refresh_per_second=4, transient=True):
+                yield {"on_event": tell, "monitor": monitor}
+        else:
+            yield {"on_event": tell, "monitor": monitor}
+
+
+def _sentence(event: TaskEvent) -> str:
+    """Return the status, or why a task waits again."""
+    return event.text if event.result else f"{event.state}: {event.text}"
+
+
+_LABELS = {"ok": "ok", "fell_back": "fell back", "failed": "failed"}
+_STATUS_STYLES = {"ok": "green", "fell_back": "yellow", "failed": "red"}
+
+
+def show_result(
+    result: Mapping[str, Any], *, already_shown: Sequence[str] = ()
+) -> None:
+    """Print the result of `SampleDye.run` and, to the standard error, its warnings."""
+    out = console()
+    made = table("stage", "verdict", "numbers")
+    verdicts = dict(result["registration"])
+    of_scale = (result.get("scale") or {}).get("verdict")
+    if of_scale:
+        verdicts[4] = {**of_scale, "numbers": {}}
+    for key, verdict in result.get("verdicts", {}).items():
+        if int(key) > LAST_BUILT_IN:
+            verdicts[int(key)] = verdict
+    for key, verdict in sorted(verdicts.items(), key=_as_number):
+        number = int(key)
+        state = verdict["state"]
+        words = [Verdict.from_dict(verdict).figures()]
+        if verdict["reason"]:
+            words.insert(0, verdict["reason"])
+        made.add_row(
+            f"{number} {STAGES[number].title}",
+            _styled(_LABELS.get(state, state), _STATUS_STYLES.get(state, "")),
+            "\n".join(word for word in words if word),
+        )
+    if made.row_count:
+        out.print(made)
+    for line in _scale_lines(result):
+        out.print(line)
+    for line in _output_lines(result):
+        out.print(line)
+    out.print(f"{'status':<12}{result['status']}")
+    for text in result.get("warnings", ()):
+        if text not in already_shown:
+            note(f"warning: {text}")
+
+
+def _as_number(item: tuple[Any, Any]) -> int:
+    return int(item[0])
+
+
+def _styled(text: str, style: str) -> Any:
+    from rich.text import Text
+
+    return Text(text, style=style)
+
+
+def _scale_lines(result: Mapping[str, Any]) -> Iterable[str]:
+    scale = result.get("scale") or {}
+    value = result.get("scale_estimate")
+    if value is not None:
+        error, offset = scale.get("uncertainty"), scale.get("offset")
+        words = f"{value:.5g}" + (f" ± {error:.1g}" if error else "")
+        formula = "post - scale × pre"
+        if offset:
+            sign = "-" if offset > 0 else "+"
+            formula = f"post {sign} {abs(offset):.3g} - scale × pre"
+        kind = f" ({scale['kind']})" if scale.get("kind") else ""
+        yield f"{'scale':<12}{words}{kind}; difference = {formula}"
+    if result.get("scale_percentile_value") is not None:
+        yield f"{'':<12}{result['scale_percentile_value']:.5g} at the percentile"
+    if result.get("manual_scale") is not None:
+        yield f"{'':<12}{result['manual_scale']:.5g} by hand"
+    for title, value, error in further_scales(result):
+        words = f"{value:.5g}" + (f" ± {error:.1g}" if error else "")
+        yield f"{'':<12}{words} ({title})"
+
+
+def _output_lines(result: Mapping[str, Any]) -> Iterable[str]:
+    outputs = [Path(str(path)) for path in _paths(result.get("outputs", ()))]
+    pictures = [path for path in outputs if path.suffix == ".png"]
+    images = sorted(p for p in outputs if p.name.startswith("04_difference_diff"))
+    if images:
+        yield f"{'difference':<12}{images[0].parent}"
+    for path in images:
+        yield f"{'':<12}  {path.name}"
+    if pictures:
+        yield f"{'pictures':<12}{len(pictures)} in {pictures[0].parent}"
+
+
+def _paths(outputs: Any) -> Iterable[Any]:
+    if isinstance(outputs, Mapping):
+        for value in outputs.values():
+            yield from _paths(value)
+    elif isinstance(outputs, (list, tuple)):
+        for value in outputs:
+            yield from _paths(value)
+    else:
+        yield outputs
+
+
+def show_comparison(parameter: str, results: Sequence[Mapping[str, Any]]) -> None:
+    """Print one row for each value that `SampleDye.compare` ran with."""
+    made = table(parameter, "status", "accuracy px", "scale", numbers=(2, 3))
+    for result in results:
+        scale = result.get("scale_estimate")
+        made.add_row(
+            str(result["value"]),
+            str(result["status"]),
+            accuracy_words(result),
+            "" if scale is None else f"{scale:.5g}",
+        )
+    console().print(made)
+
+
+def accuracy_words(result: Mapping[str, Any]) -> str:
+    """Return the estimated accuracy of the last alignment, px; empty when unknown."""
+    for verdict in reversed(list(result["registration"].values())):
+        for name, value in verdict["numbers"].items():
+            if name.startswith("accuracy"):
+                return f"{value:.3g}"
+    return ""

@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_exo2micro.core.alignment.accuracy import (
+from napari_exo2micro.core.alignment.fit import (
     assess_accuracy,
     choose_model,
     coherent_misfit,
+    fit_plane_robust,
     held_out_residuals,
     spatial_folds,
 )
-from napari_exo2micro.core.alignment.fit import fit_plane_robust
-from napari_exo2micro.core.transforms import Transform
+from napari_exo2micro.core.images import Transform
 
 NOISE = 0.05
 

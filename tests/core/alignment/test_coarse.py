@@ -10,20 +10,16 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_exo2micro.core.alignment.coarse import (
-    recover_transform,
-    register_highorder,
-)
-from napari_exo2micro.core.alignment.judge import SCORE_NEEDED
-from napari_exo2micro.core.errors import (
+from napari_exo2micro.core.alignment import recover_transform, register_highorder
+from napari_exo2micro.core.alignment.boundary import SCORE_NEEDED
+from napari_exo2micro.core.base import (
     CancelledError,
+    Monitor,
     ParameterError,
     RegistrationError,
 )
-from napari_exo2micro.core.monitor import Monitor
-from napari_exo2micro.core.rasters import warp_window
+from napari_exo2micro.core.images import Transform, warp_window
 from napari_exo2micro.core.simulate import registration_error, simulate_section
-from napari_exo2micro.core.transforms import Transform
 
 PAD = 120
 SHAPE = (440, 500)

@@ -12,8 +12,8 @@ from napari_exo2micro.core.alignment.correlation import (
     search_grid,
 )
 from napari_exo2micro.core.alignment.views import View
-from napari_exo2micro.core.errors import ParameterError
-from napari_exo2micro.core.transforms import Transform
+from napari_exo2micro.core.base import ParameterError
+from napari_exo2micro.core.images import Transform
 
 SHAPE = (150, 170)
 CENTRE = (84.5, 74.5)

@@ -13,8 +13,8 @@ from napari_exo2micro.core.alignment.features import (
     match_features,
     stretch_for_features,
 )
+from napari_exo2micro.core.images import Transform
 from napari_exo2micro.core.simulate import simulate_section
-from napari_exo2micro.core.transforms import Transform
 
 
 @pytest.fixture(scope="module")

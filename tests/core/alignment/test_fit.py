@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from napari_exo2micro.core.alignment.fit import MODELS, fit_plane, fit_plane_robust
-from napari_exo2micro.core.transforms import Transform
+from napari_exo2micro.core.images import Transform
 
 SHAPES = {
     "similarity": np.eye(3),

@@ -8,19 +8,16 @@ import cv2
 import numpy as np
 import pytest
 
-from napari_exo2micro.core.alignment.interior import (
-    MAX_MISFIT,
-    refine_interior_ecc,
-    refine_interior_sift,
-)
-from napari_exo2micro.core.errors import (
+from napari_exo2micro.core.alignment import refine_interior_ecc, refine_interior_sift
+from napari_exo2micro.core.alignment.interior import MAX_MISFIT
+from napari_exo2micro.core.base import (
     CancelledError,
+    Monitor,
     ParameterError,
     RegistrationError,
 )
-from napari_exo2micro.core.monitor import Monitor
+from napari_exo2micro.core.images import Transform
 from napari_exo2micro.core.simulate import registration_error, simulate_section
-from napari_exo2micro.core.transforms import Transform
 
 PAD = 60
 SHAPE = (460, 540)

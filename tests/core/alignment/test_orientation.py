@@ -5,10 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_exo2micro.core.alignment.orientation import (
-    search_features,
-    search_full_circle,
-)
+from napari_exo2micro.core.alignment.boundary import search_features, search_full_circle
 from napari_exo2micro.core.alignment.views import open_view
 from napari_exo2micro.core.simulate import registration_error, simulate_section
 

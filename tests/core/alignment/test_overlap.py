@@ -6,11 +6,14 @@ import cv2
 import numpy as np
 import pytest
 
-from napari_exo2micro.core.alignment.ecc import correlation_at, refine_ecc
-from napari_exo2micro.core.alignment.overlap import interior_texture, score_overlap
-from napari_exo2micro.core.alignment.patches import agree_on_patches
+from napari_exo2micro.core.alignment.boundary import correlation_at, refine_ecc
+from napari_exo2micro.core.alignment.correlation import (
+    agree_on_patches,
+    interior_texture,
+    score_overlap,
+)
 from napari_exo2micro.core.alignment.views import open_view
-from napari_exo2micro.core.transforms import Transform
+from napari_exo2micro.core.images import Transform
 
 SIDE = 420
 CENTRE = (SIDE / 2, SIDE / 2)

@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from napari_exo2micro.core.alignment.tile_choice import choose_tiles
-from napari_exo2micro.core.alignment.tiles import BANDS, TileShape, measure_tiles
-from napari_exo2micro.core.errors import CancelledError
-from napari_exo2micro.core.monitor import Monitor
-from napari_exo2micro.core.transforms import Transform
+from napari_exo2micro.core.alignment.tiles import (
+    BANDS,
+    TileShape,
+    choose_tiles,
+    measure_tiles,
+)
+from napari_exo2micro.core.base import CancelledError, Monitor
+from napari_exo2micro.core.images import Transform
 
 SIDE = 420
 FRAME = (0, 0, SIDE, SIDE)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from napari_exo2micro.core.alignment.views import between, find_frame, open_view
-from napari_exo2micro.core.errors import RegistrationError
-from napari_exo2micro.core.transforms import Transform
+from napari_exo2micro.core.base import RegistrationError
+from napari_exo2micro.core.images import Transform
 
 
 def blob(shape, centre, sigma=30.0):

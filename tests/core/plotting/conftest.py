@@ -10,17 +10,16 @@ import pytest
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from napari_exo2micro.core.coverage import mapped_frame
+from napari_exo2micro.core.images import Transform, mapped_frame, warp_window
 from napari_exo2micro.core.photometry import (
     ScaleEstimate,
+    accumulate_statistics,
     estimate_scale,
-    manual_scale,
     scale_at_percentile,
 )
-from napari_exo2micro.core.rasters import warp_window
+from napari_exo2micro.core.photometry.scale import manual_scale
+from napari_exo2micro.core.photometry.statistics import PairStatistics
 from napari_exo2micro.core.simulate import simulate_section
-from napari_exo2micro.core.statistics import PairStatistics, accumulate_statistics
-from napari_exo2micro.core.transforms import Transform
 
 PAD = 60
 

@@ -7,15 +7,14 @@ import pytest
 from matplotlib.colors import to_hex
 from matplotlib.quiver import Quiver
 
+from napari_exo2micro.core.images import Transform, warp_window
 from napari_exo2micro.core.plotting import plot_fine_alignment, plot_registration
-from napari_exo2micro.core.plotting.pictures import (
+from napari_exo2micro.core.plotting.inputs import (
     overlay,
     take_picture,
     valid_pixels,
     warp_picture,
 )
-from napari_exo2micro.core.rasters import warp_window
-from napari_exo2micro.core.transforms import Transform
 
 
 def known(pair: Any, *names: str) -> dict[str, Any]:

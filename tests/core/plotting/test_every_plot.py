@@ -12,8 +12,8 @@ from matplotlib.colors import to_hex
 from PIL import Image
 
 from napari_exo2micro.core import plotting
-from napari_exo2micro.core.alignment.quality import Verdict
-from napari_exo2micro.core.errors import OutputError
+from napari_exo2micro.core.base import OutputError
+from napari_exo2micro.core.parameters import Verdict
 from napari_exo2micro.core.plotting.style import WARNING_COLOUR
 
 NAMES = sorted(plotting.__all__)

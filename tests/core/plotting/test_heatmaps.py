@@ -6,11 +6,8 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 
-from napari_exo2micro.core.photometry import manual_scale
-from napari_exo2micro.core.plotting import (
-    plot_excess_heatmap,
-    plot_pre_post_heatmap,
-)
+from napari_exo2micro.core.photometry.scale import manual_scale
+from napari_exo2micro.core.plotting import plot_excess_heatmap, plot_pre_post_heatmap
 
 WHITE = (255, 255, 255, 255)
 

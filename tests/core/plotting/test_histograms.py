@@ -7,16 +7,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_exo2micro.core.difference import difference_histogram
-from napari_exo2micro.core.photometry import manual_scale
+from napari_exo2micro.core.photometry import accumulate_statistics
+from napari_exo2micro.core.photometry.difference import difference_histogram
+from napari_exo2micro.core.photometry.scale import manual_scale
 from napari_exo2micro.core.plotting import (
     plot_difference_histogram,
     plot_pre_post_histograms,
     plot_ratio_histogram,
 )
-from napari_exo2micro.core.plotting.counts import difference_counts, spread_counts
-from napari_exo2micro.core.plotting.inputs import rebin, rebinning_matrix
-from napari_exo2micro.core.statistics import accumulate_statistics
+from napari_exo2micro.core.plotting.inputs import (
+    difference_counts,
+    rebin,
+    rebinning_matrix,
+    spread_counts,
+)
 
 
 def curves(figure: Any) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from napari_exo2micro.core.errors import ParameterError
+from napari_exo2micro.core.base import ParameterError
 from napari_exo2micro.core.plotting import plot_zoom, plot_zoom_multi
 
 

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from napari_exo2micro.core.padding import frame, pad_images
+from napari_exo2micro.core.images import pad_images
+from napari_exo2micro.core.images.warp import frame
 from napari_exo2micro.core.preview import PreviewSource
 from napari_exo2micro.core.simulate import SimulatedPair
 

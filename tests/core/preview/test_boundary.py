@@ -8,11 +8,10 @@ import threading
 import numpy as np
 import pytest
 
-from napari_exo2micro.core.alignment.coarse import register_highorder
-from napari_exo2micro.core.errors import CancelledError
-from napari_exo2micro.core.monitor import Monitor
+from napari_exo2micro.core.alignment import register_highorder
+from napari_exo2micro.core.base import CancelledError, Monitor
 from napari_exo2micro.core.preview import PreviewSource, preview_boundary
-from napari_exo2micro.core.preview.boundary import outline_lines
+from napari_exo2micro.core.preview.preview import outline_lines
 from napari_exo2micro.core.simulate import registration_error, simulate_section
 
 PAD = 60

@@ -7,16 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from napari_exo2micro.core.alignment.interior import refine_interior_sift
-from napari_exo2micro.core.errors import CancelledError
-from napari_exo2micro.core.monitor import Monitor
+from napari_exo2micro.core.alignment import refine_interior_sift
+from napari_exo2micro.core.base import CancelledError, Monitor
+from napari_exo2micro.core.images import Transform
 from napari_exo2micro.core.preview import (
     PreviewSource,
     preview_boundary,
     preview_interior,
 )
 from napari_exo2micro.core.simulate import registration_error, simulate_section
-from napari_exo2micro.core.transforms import Transform
 
 PAD = 60
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from napari_exo2micro.core.images import Transform, reduce_image, warp_window
 from napari_exo2micro.core.preview import canvas_pyramid, warped_pyramid
-from napari_exo2micro.core.rasters import reduce_image, warp_window
-from napari_exo2micro.core.transforms import Transform
 
 
 def test_levels_of_an_array_are_means_of_it():

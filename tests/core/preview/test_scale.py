@@ -5,18 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_exo2micro.core.errors import CancelledError
-from napari_exo2micro.core.monitor import Monitor
+from napari_exo2micro.core.base import CancelledError, Monitor
+from napari_exo2micro.core.images import Transform
 from napari_exo2micro.core.photometry import scale_at_percentile
 from napari_exo2micro.core.pipeline import SampleDye
 from napari_exo2micro.core.preview import (
     PreviewSource,
     open_source,
     preview_scale,
-    sampling,
+    source,
     stored_statistics,
 )
-from napari_exo2micro.core.transforms import Transform
 
 PAD = 60
 
@@ -51,9 +50,9 @@ def test_a_sample_says_the_same_as_every_pixel(
 ):
     params = {"scale_percentile": 60.0}
     whole = preview_scale(source, true_transform, params)
-    for module in (sampling,):
+    for module in (source,):
         monkeypatch.setattr(module, "WHOLE_PIXELS", 0)
-    monkeypatch.setattr("napari_exo2micro.core.preview.scale.WHOLE_PIXELS", 0)
+    monkeypatch.setattr("napari_exo2micro.core.preview.source.WHOLE_PIXELS", 0)
     sample = preview_scale(source_of(pair), true_transform, params)
     assert sample.basis == "sample"
     for method in ("moffat", "percentile"):
@@ -126,7 +125,7 @@ def test_images_that_do_not_meet_have_no_scale(source):
 
 
 def test_a_sample_of_images_that_do_not_meet(pair, monkeypatch, source_of):
-    monkeypatch.setattr(sampling, "WHOLE_PIXELS", 0)
+    monkeypatch.setattr(source, "WHOLE_PIXELS", 0)
     away = Transform.similarity(translation=(0.0, 4000.0))
     assert preview_scale(source_of(pair), away, {}).verdict.state == "failed"
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_exo2micro.core.errors import CheckpointError, RawFileNotFoundError
+from napari_exo2micro.core.base import CheckpointError, RawFileNotFoundError
+from napari_exo2micro.core.images import Raster, Transform, open_raster
+from napari_exo2micro.core.images.io import write_raster
 from napari_exo2micro.core.pipeline import SampleDye
 from napari_exo2micro.core.preview import (
     PreviewSource,
@@ -14,11 +16,7 @@ from napari_exo2micro.core.preview import (
     preview_interior,
     preview_scale,
 )
-from napari_exo2micro.core.raster_files import open_raster
-from napari_exo2micro.core.raster_writer import write_raster
-from napari_exo2micro.core.rasters import Raster
 from napari_exo2micro.core.simulate import simulate_section
-from napari_exo2micro.core.transforms import Transform
 
 PAD = 60
 

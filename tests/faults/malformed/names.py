@@ -14,7 +14,7 @@ from malformed.case import Case, Place, Told
 from malformed.raw_use import PAD, command_line
 from malformed.tiffs import IMAGE
 from napari_exo2micro import core as e2m
-from napari_exo2micro.core.errors import Exo2MicroError
+from napari_exo2micro.core.base import Exo2MicroError
 
 __all__ = ["CASES"]
 

@@ -16,8 +16,8 @@ from malformed.case import Place, Told
 from malformed.tiffs import IMAGE
 from napari_exo2micro import core as e2m
 from napari_exo2micro.cli import main
-from napari_exo2micro.core.errors import Exo2MicroError
-from napari_exo2micro.core.raw.lazy import open_lazy_pair
+from napari_exo2micro.core.base import Exo2MicroError
+from napari_exo2micro.core.raw import open_lazy_pair
 
 __all__ = ["PAD", "both", "command_line", "each_side", "post_and_pre", "use_pair"]
 

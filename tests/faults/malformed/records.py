@@ -17,11 +17,9 @@ from malformed.case import Case, Ending, Place, Told
 from malformed.raw_use import command_line
 from malformed.results import finished, sound_pair, task_of
 from napari_exo2micro import core as e2m
-from napari_exo2micro.core import locks
-from napari_exo2micro.core.alignments import Alignment
-from napari_exo2micro.core.log_file import log_path
-from napari_exo2micro.core.pair_statistics import load_statistics
-from napari_exo2micro.core.saved_views import load_views
+from napari_exo2micro.core.alignment import Alignment, load_views
+from napari_exo2micro.core.base import locks, log_path
+from napari_exo2micro.core.photometry.statistics import load_statistics
 
 __all__ = ["CASES"]
 

@@ -15,11 +15,11 @@ from malformed.case import Case, Place, Told
 from malformed.raw_use import PAD, command_line, post_and_pre
 from malformed.tiffs import IMAGE, LONG, tiff
 from napari_exo2micro import core as e2m
-from napari_exo2micro.core.errors import CheckpointError, Exo2MicroError
-from napari_exo2micro.core.lazy_images import pyramid
-from napari_exo2micro.core.provenance import digest
-from napari_exo2micro.core.raster_writer import write_raster
-from napari_exo2micro.core.result_sets import read_result_sets, read_stored_image
+from napari_exo2micro.core.base import CheckpointError, Exo2MicroError
+from napari_exo2micro.core.images import pyramid
+from napari_exo2micro.core.images.io import write_raster
+from napari_exo2micro.core.store import read_result_sets, read_stored_image
+from napari_exo2micro.core.store.checkpoint import digest
 
 __all__ = ["CASES", "finished", "sound_pair", "task_of"]
 

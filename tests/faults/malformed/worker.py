@@ -27,7 +27,7 @@ from malformed import CASES, broken
 from malformed.case import Case, Place
 from malformed.raw_use import both, use_pair
 from malformed.tiffs import encoded
-from napari_exo2micro.core.errors import Exo2MicroError
+from napari_exo2micro.core.base import Exo2MicroError
 
 __all__ = ["MEMORY", "SECONDS", "main"]
 

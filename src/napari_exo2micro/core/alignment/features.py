@@ -10,22 +10,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_exo2micro.core.alignment.consensus import (
+from napari_exo2micro.core.alignment.fit import (
+    Model,
+    fit_plane,
     search_magsac,
     search_similarity,
 )
-from napari_exo2micro.core.alignment.fit import Model, fit_plane
-from napari_exo2micro.core.monitor import Monitor
-from napari_exo2micro.core.transforms import Transform
-
-__all__ = [
-    "Features",
-    "MatchFit",
-    "detect_features",
-    "fit_matches",
-    "match_features",
-    "stretch_for_features",
-]
+from napari_exo2micro.core.base.monitor import Monitor
+from napari_exo2micro.core.images.transform import Transform
 
 FloatArray = NDArray[np.float64]
 

@@ -8,9 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from napari_exo2micro.core.transforms import Transform
-
-__all__ = ["Correction", "IcpResult", "correction_of", "match_contours"]
+from napari_exo2micro.core.images.transform import Transform
 
 FloatArray = NDArray[np.float64]
 

@@ -1,20 +1,20 @@
-"""Views: what the camera saw, at a size that stage 2 can afford to look at."""
+"""Views: what the camera saw at a size that stage 2 can afford, and its outline."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
+from skimage.measure import find_contours
 
-from napari_exo2micro.core.errors import RegistrationError
-from napari_exo2micro.core.rasters import Frame, ImageLike, bands, reduce_image
-from napari_exo2micro.core.transforms import Transform
-
-__all__ = ["Frame", "View", "between", "find_frame", "open_view"]
-
+from napari_exo2micro.core.base.errors import RegistrationError
+from napari_exo2micro.core.images.raster import Frame, ImageLike, bands, reduce_image
+from napari_exo2micro.core.images.transform import Transform
 
 #: A frame with a shorter side than this holds nothing that could be compared.
 SMALLEST_SIDE = 16
@@ -190,3 +190,363 @@ def _too_small(name: str, width: int, height: int) -> str:
         f"registration needs at least {SMALLEST_SIDE} x {SMALLEST_SIDE} px; the "
         f"{name}-stain image has {width} x {height} px; check the raw file"
     )
+
+
+_MAX_CONTOUR_POINTS = 6000
+_SIGNIFICANT = 0.03
+_CLOSING = 0.02
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Section:
+    """Where the rock section lies in a view.
+
+    Attributes
+    ----------
+    view : View
+        The image it was found in.
+    mask : ndarray, shape (rows, columns), bool
+        The section, its holes filled.
+    contour : ndarray, shape (N, 2), float64
+        Points (x, y) on its outline, px of the view, about evenly spaced;
+        without the parts where the frame cuts the section.
+    distance : ndarray, shape (rows, columns), float32
+        To the outline, px of the view, positive inside.
+    cut_fraction : float
+        Part of the mask's outline that lies on the frame, 0 to 1.
+    area_fraction : float
+        Part of the frame that the section covers, 0 to 1.
+    """
+
+    view: View
+    mask: NDArray[np.bool_]
+    contour: NDArray[np.float64]
+    distance: NDArray[np.float32]
+    cut_fraction: float
+    area_fraction: float
+
+    @property
+    def trusted(self) -> bool:
+        """Whether there is enough outline to be compared."""
+        return (
+            len(self.contour) >= 50
+            and self.cut_fraction < 0.25
+            and 0.005 < self.area_fraction < 0.9
+        )
+
+
+def find_section(view: View) -> Section:
+    """Find the section by its brightness and its texture.
+
+    Parameters
+    ----------
+    view : View
+        At a size of about 1000 px.
+
+    Returns
+    -------
+    Section
+        Its mask may be empty or fill the frame; see `Section.trusted`.
+
+    Notes
+    -----
+    Brightness above a smooth background and local texture energy each are taken
+    in units of their own noise, added on logarithmic scales and divided by
+    Otsu's threshold [1]_; gaps are closed in proportion to the section's size.
+
+    References
+    ----------
+    .. [1] N. Otsu, "A threshold selection method from gray-level histograms",
+       IEEE Trans. SMC 9, 1979. :doi:`10.1109/TSMC.1979.4310076`
+    """
+    valid = view.valid
+    smooth = _masked_blur(view.image, valid, 1.5)
+    texture = _texture_energy(view.image, valid)
+    mask = _threshold(_evidence(smooth, texture, valid, None), valid)
+    # A second look, over the background that the first one left.
+    around = cv2.dilate(mask.astype(np.uint8), np.ones((17, 17), np.uint8))
+    glass = valid & (around == 0)
+    if np.count_nonzero(glass) > 0.02 * np.count_nonzero(valid):
+        evidence = _evidence(smooth, texture, valid, glass)
+        mask = _threshold(evidence, valid)
+    mask = _tidy(mask, valid)
+    distance, cut = _signed_distance(mask, valid)
+    area = float(mask.sum()) / max(float(valid.sum()), 1.0)
+    return Section(view, mask, _contour(mask, valid), distance, cut, area)
+
+
+def boundary_ring(
+    section: Section, view: View, *, width: float, smooth: float
+) -> NDArray[np.float32]:
+    """Return a soft band along the section's outline.
+
+    Parameters
+    ----------
+    section : Section
+        As found by `find_section`.
+    view : View
+        The same image at the scale of the ring, which is not larger.
+    width : float
+        Thickness, px of `view`.
+    smooth : float
+        Sigma of the Gaussian that softens it, px of `view`.
+
+    Returns
+    -------
+    ndarray, shape (rows, columns) of `view`, float32
+        1 in the middle of a band that is not softened, 0 far from it.
+    """
+    ratio = view.factor / section.view.factor
+    rows, columns = view.image.shape
+    distance = cv2.resize(
+        section.distance, (columns, rows), interpolation=cv2.INTER_AREA
+    )
+    depth = 0.5 * max(width, 1.0) + 0.5 - np.abs(distance) / ratio
+    return _softened(np.clip(depth, 0.0, 1.0) * view.valid, smooth)
+
+
+def masked_brightness(
+    section: Section, view: View, *, smooth: float
+) -> NDArray[np.float32]:
+    """Return the smoothed brightness inside the section, zero outside.
+
+    Parameters
+    ----------
+    section, view, smooth
+        As for `boundary_ring`.
+
+    Returns
+    -------
+    ndarray, shape (rows, columns) of `view`, float32
+        Square root of the brightness above that of the glass, about 0 to 1.
+    """
+    rows, columns = view.image.shape
+    mask = cv2.resize(
+        section.mask.astype(np.float32), (columns, rows), interpolation=cv2.INTER_AREA
+    )
+    inside = mask > 0.5
+    if not inside.any():
+        return np.zeros(view.image.shape, np.float32)
+    low = float(np.percentile(view.image[view.valid], 1))
+    high = float(np.percentile(view.image[inside], 99))
+    bright = np.sqrt(np.clip((view.image - low) / max(high - low, 1e-12), 0.0, 1.0))
+    return _softened(bright * mask, smooth)
+
+
+def _softened(values: NDArray[Any], sigma: float) -> NDArray[np.float32]:
+    soft = np.asarray(values, np.float32)
+    if sigma > 0.0:
+        blurred = cv2.GaussianBlur(soft, (0, 0), sigma, borderType=cv2.BORDER_CONSTANT)
+        soft = np.asarray(blurred, np.float32)
+    return soft
+
+
+def _masked_blur(
+    image: NDArray[np.float32], valid: NDArray[np.bool_], sigma: float
+) -> NDArray[np.float32]:
+    """Return a Gaussian mean over what is valid."""
+    total = cv2.GaussianBlur(np.where(valid, image, np.float32(0)), (0, 0), sigma)
+    if not valid.all():
+        weight = cv2.GaussianBlur(valid.astype(np.float32), (0, 0), sigma)
+        total = total / np.maximum(weight, np.float32(1e-3))
+    return np.asarray(total, np.float32)
+
+
+def _texture_energy(
+    image: NDArray[np.float32], valid: NDArray[np.bool_]
+) -> NDArray[np.float32]:
+    """Return the local standard deviation of fine structure."""
+    fine = np.where(valid, image - _masked_blur(image, valid, 3.0), np.float32(0))
+    # One bright microbe or hot pixel is not texture.
+    spread = float(np.median(np.abs(fine[valid]))) + 1e-12
+    limit = 12.0 * spread
+    fine = np.clip(fine, -limit, limit)
+    return np.asarray(np.sqrt(_masked_blur(fine * fine, valid, 3.0)), np.float32)
+
+
+def _evidence(
+    smooth: NDArray[np.float32],
+    texture: NDArray[np.float32],
+    valid: NDArray[np.bool_],
+    glass: NDArray[np.bool_] | None,
+) -> NDArray[np.float32]:
+    """Return brightness and texture on logarithmic scales, added."""
+    if glass is None:
+        above = smooth - np.float32(_percentile(smooth, valid, 2))
+        noise = max(_percentile(above, valid, 10), 1e-6)
+        calm = max(_percentile(texture, valid, 5), 1e-6)
+    else:
+        above = smooth - _surface(smooth, glass)
+        noise = 1.4826 * _percentile(np.abs(above), glass, 50)
+        calm = _percentile(texture, glass, 50)
+    span = _percentile(above, valid, 99)
+    noise = max(noise, 0.01 * span, 1e-12)
+    calm = max(calm, 0.01 * _percentile(texture, valid, 99), 1e-12)
+    light = np.log1p(np.clip(above / noise, 0.0, None))
+    grain = np.log(np.maximum(texture / calm, 1.0))
+    top_light = max(_percentile(light, valid, 95), 0.7)
+    top_grain = max(_percentile(grain, valid, 95), 0.7)
+    total = light / top_light + 0.7 * grain / top_grain
+    return np.where(valid, total, 0.0).astype(np.float32)
+
+
+def _percentile(
+    values: NDArray[np.float32], where: NDArray[np.bool_], percentage: float
+) -> float:
+    sample = values[where]
+    return float(np.percentile(sample[:: max(1, sample.size // 100_000)], percentage))
+
+
+def _surface(
+    values: NDArray[np.float32], where: NDArray[np.bool_]
+) -> NDArray[np.float32]:
+    """Return the quadratic surface through the darker part of some pixels."""
+    rows, columns = values.shape
+    y, x = np.nonzero(where)
+    step = max(1, len(y) // 20_000)
+    y, x = y[::step], x[::step]
+
+    def design(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+        u, v = 2 * x / columns - 1, 2 * y / rows - 1
+        return np.stack([np.ones_like(u), u, v, u * u, u * v, v * v], axis=-1)
+
+    basis, target = design(x.astype(float), y.astype(float)), values[y, x].astype(float)
+    weight = np.ones(len(target))
+    for _ in range(5):
+        ridge = 1e-3 * len(target) * np.diag([0.0, 0, 0, 1, 1, 1])
+        normal = basis.T @ (basis * weight[:, None]) + ridge
+        solution = np.linalg.lstsq(normal, basis.T @ (weight * target), rcond=None)[0]
+        gap = target - basis @ solution
+        sigma = 1.4826 * float(np.median(np.abs(gap))) + 1e-12
+        # What sticks out above is section that the first look missed.
+        weight = np.where(gap > 0, 1.0 / (1.0 + (gap / (2 * sigma)) ** 2), 1.0)
+    u = 2 * np.arange(columns) / columns - 1
+    v = (2 * np.arange(rows) / rows - 1)[:, None]
+    c = solution
+    surface = c[0] + (c[1] + c[3] * u) * u + (c[2] + c[5] * v) * v + c[4] * u * v
+    # Beyond the glass a parabola says nothing: stay within what was seen.
+    limits = float(target.min()), float(np.percentile(target, 99))
+    return np.asarray(np.clip(surface, *limits), np.float32)
+
+
+def _threshold(
+    evidence: NDArray[np.float32], valid: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Return what lies above Otsu's threshold or hangs together with it."""
+    sample = evidence[valid]
+    if not float(sample.max()) > float(sample.min()):
+        return np.zeros_like(valid)
+    level = _otsu(sample)
+    floor = float(np.percentile(sample, 5))
+    weak = evidence > level - 0.15 * (level - floor)
+    labels, _ = ndimage.label(weak & valid)
+    strong = np.unique(labels[(evidence > level) & valid])
+    return _chosen(labels, strong[strong > 0])
+
+
+def _otsu(sample: NDArray[np.float32]) -> float:
+    """Return the threshold that parts the values into the two tightest groups."""
+    counts, edges = np.histogram(sample, bins=256)
+    middles = 0.5 * (edges[:-1] + edges[1:])
+    below = np.cumsum(counts)[:-1].astype(float)
+    above = float(counts.sum()) - below
+    total = np.cumsum(counts * middles)
+    mean_below = total[:-1] / np.maximum(below, 1.0)
+    mean_above = (total[-1] - total[:-1]) / np.maximum(above, 1.0)
+    between = below * above * (mean_above - mean_below) ** 2
+    return float(middles[int(np.argmax(between))])
+
+
+def _tidy(mask: NDArray[np.bool_], valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Close gaps, fill holes and keep the significant pieces."""
+    if not mask.any():
+        return mask
+    radius = max(2, round(_CLOSING * float(np.sqrt(mask.sum()))))
+    pad = radius + 2
+    # Mirror at the frame: closing must not draw the section away from its edge.
+    padded = np.pad(mask, pad, mode="edge").astype(np.uint8)
+    disc = cv2.getStructuringElement(
+        cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1)
+    )
+    closed = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, disc)
+    small = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * (radius // 3) + 1,) * 2)
+    closed = cv2.morphologyEx(closed, cv2.MORPH_OPEN, small)
+    # Brightness and texture were measured over windows that reach so far out.
+    closed = cv2.erode(closed, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (7, 7)))
+    filled = np.asarray(
+        ndimage.binary_fill_holes(closed[pad:-pad, pad:-pad] > 0) & valid
+    )
+    labels, count = ndimage.label(filled)
+    if count < 2:
+        return filled
+    sizes = np.bincount(labels.ravel())[1:]
+    kept = np.flatnonzero(sizes >= _SIGNIFICANT * sizes.max()) + 1
+    return _chosen(labels, kept)
+
+
+def _chosen(labels: NDArray[np.int32], kept: NDArray[np.intp]) -> NDArray[np.bool_]:
+    table = np.zeros(int(labels.max()) + 1, bool)
+    table[kept] = True
+    chosen: NDArray[np.bool_] = table[labels]
+    return chosen
+
+
+def _inner(valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return what is at least three pixels away from the frame's edge."""
+    padded = np.pad(valid, 1).astype(np.uint8)
+    square = np.ones((7, 7), np.uint8)
+    eroded = cv2.erode(padded, square, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    return np.asarray(eroded[1:-1, 1:-1] > 0)
+
+
+def _signed_distance(
+    mask: NDArray[np.bool_], valid: NDArray[np.bool_]
+) -> tuple[NDArray[np.float32], float]:
+    """Return the distance to the outline, and the part of it that is the frame."""
+    far = float(sum(mask.shape))
+    if not mask.any() or mask.all():
+        sign = 1.0 if mask.any() else -1.0
+        return np.full(mask.shape, sign * far, np.float32), float(mask.any())
+    edge = mask & ~ndimage.binary_erosion(mask, border_value=0)
+    cut = float((edge & ~_inner(valid)).sum()) / max(float(edge.sum()), 1.0)
+    # The frame's edge is no outline: beyond it the mask goes on as it was.
+    seen = mask
+    if not valid.all():
+        nearest = ndimage.distance_transform_edt(
+            ~valid, return_distances=False, return_indices=True
+        )
+        seen = mask[tuple(nearest)]
+    extended = np.pad(seen, 1, mode="edge").astype(np.uint8)
+    inner, outer = _distance(extended), _distance(1 - extended)
+    signed = np.where(extended > 0, inner - 0.5, 0.5 - outer)[1:-1, 1:-1]
+    return np.clip(signed, -far, far).astype(np.float32), cut
+
+
+def _distance(image: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Return the distance to the nearest zero, px."""
+    found = cv2.distanceTransform(image, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    # Its last bits depend on the number of threads; squares are whole numbers.
+    exact: NDArray[np.float64] = np.sqrt(np.rint(np.square(found, dtype=np.float64)))
+    return exact
+
+
+def _contour(mask: NDArray[np.bool_], valid: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return points (x, y) on the outline, without the frame's edge."""
+    soft = cv2.GaussianBlur(
+        np.pad(mask, 8, mode="edge").astype(np.float32), (0, 0), 1.5
+    )
+    inner = _inner(valid)
+    parts = []
+    lines = find_contours(soft, 0.5)  # type: ignore[no-untyped-call]
+    for line in lines:
+        points = line[:, ::-1] - 8.0
+        column = np.clip(np.rint(points[:, 0]).astype(int), 0, mask.shape[1] - 1)
+        row = np.clip(np.rint(points[:, 1]).astype(int), 0, mask.shape[0] - 1)
+        points = points[inner[row, column]]
+        if len(points) >= 10:
+            parts.append(points)
+    if not parts:
+        return np.empty((0, 2))
+    everything = np.concatenate(parts)
+    step = -(-len(everything) // _MAX_CONTOUR_POINTS)
+    return np.ascontiguousarray(everything[::step])

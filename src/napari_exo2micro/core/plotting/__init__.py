@@ -1,22 +1,54 @@
-"""Figures: one module a family; each draws what somebody else computed."""
+"""Figures: each draws what somebody else computed; one registry lists them."""
 
 from __future__ import annotations
 
-from napari_exo2micro.core.plotting.difference_image import plot_difference_image
-from napari_exo2micro.core.plotting.fine_alignment import plot_fine_alignment
-from napari_exo2micro.core.plotting.heatmaps import (
+from napari_exo2micro.core.plotting.charts import (
+    plot_difference_histogram,
     plot_excess_heatmap,
     plot_pre_post_heatmap,
-)
-from napari_exo2micro.core.plotting.histograms import (
-    plot_difference_histogram,
     plot_pre_post_histograms,
+    plot_ratio_histogram,
 )
-from napari_exo2micro.core.plotting.ratio_histogram import plot_ratio_histogram
-from napari_exo2micro.core.plotting.registration import plot_registration
-from napari_exo2micro.core.plotting.zoom import plot_zoom, plot_zoom_multi
+from napari_exo2micro.core.plotting.images import (
+    plot_difference_image,
+    plot_fine_alignment,
+    plot_registration,
+)
+from napari_exo2micro.core.plotting.inputs import (
+    heatmap_axes,
+    mark_scale,
+    scale_at,
+    scale_line,
+)
+from napari_exo2micro.core.plotting.registry import (
+    DIAGNOSTICS,
+    Diagnostic,
+    register_diagnostic,
+    unregister_diagnostic,
+)
+from napari_exo2micro.core.plotting.style import DPI, save_figure, scale_colour
+from napari_exo2micro.core.plotting.zoom import (
+    LARGEST_BOX,
+    CloseLook,
+    PlacedImage,
+    draw_close_look,
+    figure_pixels,
+    plot_zoom,
+    plot_zoom_multi,
+    save_close_look,
+)
 
 __all__ = [
+    "DIAGNOSTICS",
+    "DPI",
+    "LARGEST_BOX",
+    "CloseLook",
+    "Diagnostic",
+    "PlacedImage",
+    "draw_close_look",
+    "figure_pixels",
+    "heatmap_axes",
+    "mark_scale",
     "plot_difference_histogram",
     "plot_difference_image",
     "plot_excess_heatmap",
@@ -27,4 +59,11 @@ __all__ = [
     "plot_registration",
     "plot_zoom",
     "plot_zoom_multi",
+    "register_diagnostic",
+    "save_close_look",
+    "save_figure",
+    "scale_at",
+    "scale_colour",
+    "scale_line",
+    "unregister_diagnostic",
 ]

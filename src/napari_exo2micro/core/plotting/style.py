@@ -1,42 +1,35 @@
-"""Colours, sizes and number formats that all figures share."""
+"""How figures look: sheets, panels, colours, notes and the file they end in."""
 
 from __future__ import annotations
 
 import functools
 import math
-from typing import Final
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
 
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+from PIL.PngImagePlugin import PngInfo
 
-from napari_exo2micro.core.display import DIFFERENCE_STOPS
-from napari_exo2micro.core.scale_estimate import ScaleEstimate
-from napari_exo2micro.core.scale_methods import SCALE_METHODS
-
-__all__ = [
-    "ALL_COLOUR",
-    "DIFFERENCE_COLOURS",
-    "DPI",
-    "EDGE",
-    "GRID_COLOUR",
-    "LABEL",
-    "MUTED",
-    "NO_DATA_COLOUR",
-    "POST_COLOUR",
-    "PRE_COLOUR",
-    "RAW_PRE_COLOUR",
-    "SMALL",
-    "TITLE",
-    "WARNING_COLOUR",
-    "formula",
-    "match_words",
-    "method_words",
-    "plain_number",
-    "printable",
-    "scale_colour",
-    "scale_words",
-    "short_count",
-]
+from napari_exo2micro.core.base.errors import OutputError
+from napari_exo2micro.core.base.files import replace_file
+from napari_exo2micro.core.images.lazy import DIFFERENCE_STOPS
+from napari_exo2micro.core.parameters.stages import STAGES
+from napari_exo2micro.core.parameters.verdict import Verdict
+from napari_exo2micro.core.photometry.methods import SCALE_METHODS
+from napari_exo2micro.core.photometry.scale import ScaleEstimate
+from napari_exo2micro.core.photometry.statistics import PairStatistics
 
 DPI: Final = 120
 EDGE: Final = 0.18
@@ -142,3 +135,487 @@ def plain_number(value: float, _position: object = None) -> str:
     else:
         text = f"{value:.4g}"
     return text.replace("-", "\u2212")
+
+
+_LEFT, _TOP, _WIDTH, _HEIGHT, _BOTTOM = 0.95, 0.1, 5.9, 4.1, 0.65
+_LEGEND_WIDTH: Final = 2.2
+_NARROW_WIDTH, _NARROW_HEIGHT, _LEGEND_HEIGHT, _REMARK_HEIGHT = 4.4, 3.4, 1.05, 0.6
+
+SHORTEST_BAR: Final = 2.1
+"""Shortest colour bar whose numbers and name have room, inches."""
+
+
+def bar_height(height: float, most: float = 4.0) -> float:
+    """Return the height of a colour bar beside a panel, inches."""
+    return max(min(height, most), SHORTEST_BAR)
+
+
+def panel_size(
+    shape: Sequence[int], max_width: int, max_height: int
+) -> tuple[float, float]:
+    """Return width and height of a panel for a picture, inches.
+
+    One pixel of the picture becomes a whole number of pixels of the figure where
+    that makes it neither tiny nor too large.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        Rows and columns of the picture.
+    max_width, max_height : int
+        Most pixels of the figure.
+    """
+    rows, columns = shape
+    zoom = min(max_width / columns, max_height / rows)
+    if zoom >= 2:
+        zoom = int(zoom)
+    elif 1 <= zoom < 1.25:
+        zoom = 1
+    # Slivers stay visible, and their axes readable.
+    width = max(columns * zoom, 0.12 * max_width)
+    height = max(rows * zoom, 0.12 * max_height)
+    return width / DPI, height / DPI
+
+
+@dataclass(frozen=True, slots=True)
+class ChartLayout:
+    """Where the parts of a chart are, inches from the corner under the title.
+
+    Attributes
+    ----------
+    panel : tuple of float
+        Left, top, width and height.
+    legend, remark : tuple of float
+        Left and top of the legend and of what is said beside it.
+    columns : int
+        Of the legend.
+    size : tuple of float
+        Width and height of everything under the title.
+    """
+
+    panel: tuple[float, float, float, float]
+    legend: tuple[float, float]
+    remark: tuple[float, float]
+    columns: int
+    size: tuple[float, float]
+
+
+def chart_layout(*, narrow: bool = False, above: float = 0.0) -> ChartLayout:
+    """Return the layout of a chart: its legend at its right, or below it.
+
+    Parameters
+    ----------
+    narrow : bool
+        Below it, with a smaller panel: for a narrow place.
+    above : float
+        Room for an axis along the upper edge, inches.
+    """
+    top = _TOP + above
+    if narrow:
+        below = top + _NARROW_HEIGHT + _BOTTOM
+        end = below + _LEGEND_HEIGHT
+        return ChartLayout(
+            panel=(_LEFT, top, _NARROW_WIDTH, _NARROW_HEIGHT),
+            legend=(_LEFT - 0.4, below),
+            remark=(_LEFT - 0.4, end),
+            columns=2,
+            size=(_LEFT + _NARROW_WIDTH + 0.3, end + _REMARK_HEIGHT),
+        )
+    beside = _LEFT + _WIDTH + 0.2
+    return ChartLayout(
+        panel=(_LEFT, top, _WIDTH, _HEIGHT),
+        legend=(beside, top),
+        remark=(beside, top + 2.3),
+        columns=1,
+        size=(_LEFT + _WIDTH + _LEGEND_WIDTH, top + _HEIGHT + _BOTTOM),
+    )
+
+
+def chart_sheet(
+    title: str,
+    sample: str,
+    dye: str,
+    notes: Sequence[str],
+    statistics: PairStatistics,
+    layout: ChartLayout,
+) -> Sheet:
+    """Return the sheet of a chart of a pair."""
+    return Sheet(
+        title,
+        width=layout.size[0],
+        height=layout.size[1],
+        sample=sample,
+        dye=dye,
+        notes=notes,
+        remark=count_words(statistics.n_both),
+    )
+
+
+NOTE_LINE: Final = 0.19
+"""Height of a line of notes, inches."""
+
+NOTE_CHARACTER: Final = 0.073
+"""Average width of a character of the notes, inches; on the safe side."""
+
+_MAX_NOTE_LINES: Final = 3
+
+
+def verdict_notes(verdicts: Mapping[Any, Verdict] | None) -> list[str]:
+    """Return what has to be said of stages that fell back or failed.
+
+    Parameters
+    ----------
+    verdicts : mapping, optional
+        Stage (its number or a name) to `Verdict`.
+
+    Returns
+    -------
+    list of str
+        One note for each such stage, in order.
+    """
+    notes = []
+    for stage, verdict in (verdicts or {}).items():
+        if verdict.state not in ("fell_back", "failed"):
+            continue
+        known = STAGES.get(stage) if isinstance(stage, int) else None
+        name = f"Stage {stage}" if isinstance(stage, int) else str(stage)
+        if known is not None:
+            name += f" ({known.title})"
+        what = "failed" if verdict.state == "failed" else "fell back"
+        notes.append(f"{name} {what}: {verdict.reason or 'no reason given'}")
+    return notes
+
+
+def scale_notes(
+    scales: Iterable[ScaleEstimate], verdicts: Mapping[Any, Verdict] | None = None
+) -> list[str]:
+    """Return what has to be said of scales that cannot be vouched for.
+
+    A reason that a stage's verdict gives already is not said twice.
+    """
+    said = [verdict.reason for verdict in (verdicts or {}).values() if verdict.reason]
+    notes = []
+    for scale in scales:
+        verdict = scale.verdict
+        if verdict.state not in ("fell_back", "failed"):
+            continue
+        if any(verdict.reason in reason for reason in said):
+            continue
+        what = "failed" if verdict.state == "failed" else "fell back"
+        notes.append(f"Scale ({scale.kind}) {what}: {verdict.reason}")
+    return notes
+
+
+def wrapped(notes: Sequence[str], columns: int) -> list[str]:
+    """Return the notes in lines that fit; a long one is cut short."""
+    lines: list[str] = []
+    for note in notes:
+        one_line = " ".join(note.split())
+        lines += textwrap.wrap(
+            one_line, max(columns, 20), max_lines=_MAX_NOTE_LINES, placeholder=" \u2026"
+        )
+    return lines
+
+
+def finish_figure(figure: Figure, save_path: str | Path | None) -> Figure:
+    """Write the figure when a path is given, and return it.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
+    """
+    if save_path is not None:
+        save_figure(figure, save_path)
+    return figure
+
+
+def save_figure(figure: Figure, path: str | Path) -> None:
+    """Write a figure whole or not at all; its folder is made when missing.
+
+    Parameters
+    ----------
+    figure : Figure
+        Any figure of matplotlib.
+    path : str or Path
+        The ending chooses the format: `.png`, `.pdf`, `.svg` and what else
+        matplotlib writes.
+
+    Raises
+    ------
+    OutputError
+        If the format is unknown or the file cannot be written.
+    """
+    target = Path(path)
+    form = target.suffix.lower().removeprefix(".")
+    if form not in figure.canvas.get_supported_filetypes():
+        raise OutputError(
+            f"cannot write {target}: a picture's name must end in .png, .pdf or .svg; "
+            "choose one of these"
+        )
+    with replace_file(target) as part:
+        if form == "png" and isinstance(figure.canvas, FigureCanvasAgg):
+            # Not by savefig: this takes half the time, and no user's matplotlibrc
+            # changes the size of what is written.
+            _write_png(_rendered(figure.canvas)[..., :3], part)
+        else:
+            figure.savefig(part, format=form, dpi=figure.dpi)
+
+
+def stamp_png(path: Path, notes: Sequence[str]) -> None:
+    """Add a strip with red notes above a PNG picture that lacks them.
+
+    Raises
+    ------
+    OutputError
+        If the picture cannot be read or written again.
+    """
+    try:
+        with Image.open(path) as file:
+            picture = np.asarray(file.convert("RGBA"))
+    except (OSError, UnidentifiedImageError) as error:
+        raise OutputError(
+            f"{path} should be a PNG picture, it cannot be read ({error}); check the "
+            "function that drew it"
+        ) from error
+    width = picture.shape[1] / DPI
+    lines = wrapped(notes, max(int((width - 2 * EDGE) / NOTE_CHARACTER), 20))
+    height = NOTE_LINE * len(lines) + 0.12
+    strip = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
+    canvas = FigureCanvasAgg(strip)
+    for i, line in enumerate(lines):
+        strip.text(
+            min(EDGE / width, 0.5),
+            1 - (0.06 + i * NOTE_LINE) / height,
+            printable(line),
+            fontsize=SMALL,
+            color=WARNING_COLOUR,
+            va="top",
+            parse_math=False,
+        )
+    head = _rendered(canvas)
+    columns = picture.shape[1]
+    fitted = np.full((head.shape[0], columns, 4), 255, np.uint8)
+    fitted[:, : min(columns, head.shape[1])] = head[:, :columns]
+    with replace_file(path) as part:
+        _write_png(np.concatenate([fitted, picture]), part)
+
+
+def _rendered(canvas: FigureCanvasAgg) -> NDArray[np.uint8]:
+    """Return a figure's pixels, shape (rows, columns, 4)."""
+    canvas.draw()  # type: ignore[no-untyped-call]
+    pixels: NDArray[np.uint8] = np.asarray(
+        canvas.buffer_rgba()  # type: ignore[no-untyped-call]
+    )
+    return pixels
+
+
+def _write_png(pixels: NDArray[np.uint8], path: Path) -> None:
+    about = PngInfo()
+    about.add_text("Software", "napari-exo2micro")
+    image = Image.fromarray(np.ascontiguousarray(pixels))
+    image.save(path, format="png", compress_level=1, pnginfo=about)
+
+
+_TITLE_LINE: Final = 0.30
+_NAME_LINE: Final = 0.22
+_NAME_CHARACTER: Final = 0.083
+
+
+class Sheet:
+    """A figure with a title line; panels are placed below it, in inches.
+
+    Parameters
+    ----------
+    title : str
+        What the figure shows, in plain words.
+    width, height : float
+        Size below the title line, inches.
+    sample, dye : str
+        Named under the title.
+    notes : sequence of str
+        What a reader has to know before trusting the figure; in red.
+    remark : str
+        More words after sample and dye.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        *,
+        width: float,
+        height: float,
+        sample: str = "",
+        dye: str = "",
+        notes: Sequence[str] = (),
+        remark: str = "",
+    ) -> None:
+        lines = wrapped(notes, int((width - 2 * EDGE) / NOTE_CHARACTER))
+        names = ", ".join(
+            f"{kind} {name}"
+            for kind, name in (("sample", sample), ("dye", dye))
+            if name
+        )
+        under = [text for text in (names, remark) if text]
+        if sum(map(len, under)) * _NAME_CHARACTER < width - 2 * EDGE:
+            under = ["   ".join(under)] if under else []
+        head = EDGE + _TITLE_LINE + _NAME_LINE * len(under)
+        head += NOTE_LINE * len(lines) + 0.08
+        self.width, self.height = width, height + head
+        self._head = head
+        self.figure = Figure(
+            figsize=(self.width, self.height), dpi=DPI, facecolor="white"
+        )
+        FigureCanvasAgg(self.figure)
+        y = EDGE
+        y = self._line(title, y, _TITLE_LINE, TITLE, weight="bold")
+        for line in under:
+            y = self._line(line, y, _NAME_LINE, LABEL, color=MUTED)
+        for line in lines:
+            y = self._line(line, y, NOTE_LINE, SMALL, color=WARNING_COLOUR)
+
+    def _line(
+        self, text: str, y: float, height: float, size: float, **look: Any
+    ) -> float:
+        """Write one line of the head and return where the next one starts."""
+        self.figure.text(
+            EDGE / self.width,
+            1 - y / self.height,
+            printable(text),
+            fontsize=size,
+            va="top",
+            ha="left",
+            parse_math=False,
+            **look,
+        )
+        return y + height
+
+    def axes(self, left: float, top: float, width: float, height: float) -> Axes:
+        """Return a new panel; `left` and `top` from the corner under the head."""
+        box = (
+            left / self.width,
+            1 - (self._head + top + height) / self.height,
+            width / self.width,
+            height / self.height,
+        )
+        axes: Axes = self.figure.add_axes(box)
+        axes.tick_params(labelsize=SMALL, colors="#333333", length=3, width=0.8)
+        for spine in axes.spines.values():
+            spine.set_color("#888888")
+            spine.set_linewidth(0.8)
+        return axes
+
+    def text(self, left: float, top: float, text: str, **look: Any) -> None:
+        """Write under the head; `left` and `top` in inches."""
+        self.figure.text(
+            left / self.width,
+            1 - (self._head + top) / self.height,
+            printable(text) if "\n" not in text else text,
+            **{"fontsize": SMALL, "va": "top", "parse_math": False, **look},
+        )
+
+    def colour_bar(
+        self,
+        axes: Axes,
+        mapping: ScalarMappable,
+        label: str,
+        *,
+        ticks: Sequence[float] | None = None,
+        counts: bool = False,
+    ) -> None:
+        """Draw a colour bar into a panel of its own, numbers to its right."""
+        form = FuncFormatter(short_count if counts else plain_number)
+        bar = self.figure.colorbar(mapping, cax=axes, ticks=ticks, format=form)
+        bar.ax.minorticks_off()
+        bar.ax.yaxis.set_minor_formatter(NullFormatter())
+        bar.ax.tick_params(labelsize=SMALL, length=3)
+        bar.set_label(label, fontsize=LABEL)
+        bar.outline.set_linewidth(0.6)
+
+    def legend(self, axes: Axes, left: float, top: float, **look: Any) -> None:
+        """Draw the legend of a panel beside it; `left` and `top` in inches."""
+        handles, labels = axes.get_legend_handles_labels()
+        if not handles:
+            return
+        self.figure.legend(
+            handles,
+            labels,
+            loc="upper left",
+            bbox_to_anchor=(left / self.width, 1 - (self._head + top) / self.height),
+            **{
+                "fontsize": SMALL,
+                "frameon": False,
+                "borderaxespad": 0.0,
+                "labelspacing": 0.8,
+                "handlelength": 1.8,
+                **look,
+            },
+        )
+
+
+def label_axes(axes: Axes, x: str, y: str, *, grid: bool = False) -> None:
+    """Name the axes, with units; optionally with a faint grid behind the data."""
+    axes.set_xlabel(x, fontsize=LABEL, labelpad=3)
+    axes.set_ylabel(y, fontsize=LABEL, labelpad=4)
+    if grid:
+        axes.grid(visible=True, color=GRID_COLOUR, linewidth=0.6)
+        axes.set_axisbelow(True)
+
+
+def name_panel(axes: Axes, text: str, *, detail: str = "") -> None:
+    """Write the heading of a panel above it, with a quieter second line."""
+    high = 1.0 + 0.06 / max(axes.bbox.height / DPI, 0.1)
+    step = 0.17 / max(axes.bbox.height / DPI, 0.1)
+    look: dict[str, Any] = {
+        "transform": axes.transAxes,
+        "va": "bottom",
+        "clip_on": False,
+        "parse_math": False,
+    }
+    if detail:
+        axes.text(0, high, printable(detail), fontsize=SMALL, color=MUTED, **look)
+        high += step
+    axes.text(0, high, printable(text), fontsize=LABEL, weight="bold", **look)
+
+
+def add_message(axes: Axes, text: str) -> None:
+    """Say in the middle of a panel why it is empty or what it lacks."""
+    axes.text(
+        0.5,
+        0.5,
+        "\n".join(textwrap.wrap(printable(text), 38)),
+        transform=axes.transAxes,
+        ha="center",
+        va="center",
+        fontsize=LABEL,
+        color=MUTED,
+        parse_math=False,
+        bbox={"facecolor": "white", "edgecolor": "#bbbbbb", "pad": 6.0},
+        zorder=10,
+    )
+
+
+def format_counts(axis: Any) -> None:
+    """Let an axis of pixel counts say 20 k rather than a power of ten."""
+    axis.set_major_formatter(FuncFormatter(short_count))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def number_axes(axes: Axes, *, x: bool = True, y: bool = True) -> None:
+    """Give the axes as many plain numbers as have room."""
+    for wanted, axis, length, room in (
+        (x, axes.xaxis, axes.bbox.width, 0.65),
+        (y, axes.yaxis, axes.bbox.height, 0.45),
+    ):
+        if wanted:
+            most = min(max(int(length / DPI / room), 1), 8)
+            steps = [1, 2, 2.5, 5, 10]
+            axis.set_major_locator(MaxNLocator(most, steps=steps, min_n_ticks=1))
+            axis.set_major_formatter(FuncFormatter(plain_number))
+
+
+def count_words(pixels: int) -> str:
+    """Return a number of pixels for the title line."""
+    if pixels < 100_000:
+        return f"{pixels} pixels in both images"
+    return f"{pixels / 1e6:.3g} million pixels in both images"

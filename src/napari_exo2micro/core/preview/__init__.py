@@ -18,26 +18,31 @@ Examples
 
 from __future__ import annotations
 
-from napari_exo2micro.core.preview.boundary import BoundaryPreview, preview_boundary
-from napari_exo2micro.core.preview.interior import InteriorPreview, preview_interior
-from napari_exo2micro.core.preview.levels import (
-    canvas_pyramid,
-    cropped_pyramid,
-    warped_pyramid,
-)
-from napari_exo2micro.core.preview.opening import open_source
-from napari_exo2micro.core.preview.reduced import ReducedImage
-from napari_exo2micro.core.preview.scale import (
+from napari_exo2micro.core.preview.preview import (
+    BoundaryPreview,
+    InteriorPreview,
+    RatioCurve,
     ScalePreview,
+    preview_boundary,
+    preview_interior,
     preview_scale,
+    ratio_curve,
     stored_statistics,
 )
-from napari_exo2micro.core.preview.source import PreviewSource
+from napari_exo2micro.core.preview.source import (
+    PreviewSource,
+    ReducedImage,
+    canvas_pyramid,
+    cropped_pyramid,
+    open_source,
+    warped_pyramid,
+)
 
 __all__ = [
     "BoundaryPreview",
     "InteriorPreview",
     "PreviewSource",
+    "RatioCurve",
     "ReducedImage",
     "ScalePreview",
     "canvas_pyramid",
@@ -46,6 +51,7 @@ __all__ = [
     "preview_boundary",
     "preview_interior",
     "preview_scale",
+    "ratio_curve",
     "stored_statistics",
     "warped_pyramid",
 ]

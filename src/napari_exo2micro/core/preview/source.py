@@ -1,4 +1,11 @@
-"""One padded pair at reduced size, and what was sought in it, kept for the next time.
+"""One pair at reduced size: what a preview looks at, and what was found in it.
+
+Reduced images have less noise than the pixels that stage 4 counts, so their ratios
+spread less. Some hundred and fifty windows of the real pixels, evenly laid over the
+section, tell the same as all of them to a few parts in ten thousand.
+
+A preview finds its alignment on small images; what it shows is made from the images
+themselves, window by window, so that a person can zoom in and judge it.
 
 Everything that a parameter does not change is made once: a preview then costs only
 what the parameter changes.
@@ -6,40 +13,431 @@ what the parameter changes.
 
 from __future__ import annotations
 
+import math
+import os
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from napari_exo2micro.core.alignment.coarse import BASE_SIDE
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_exo2micro.core.alignment.boundary import (
+    BASE_SIDE,
+    PairSearches,
+    look_at,
+    pair_of,
+)
 from napari_exo2micro.core.alignment.features import Features
-from napari_exo2micro.core.alignment.interior_features import (
+from napari_exo2micro.core.alignment.interior import (
     FeatureMatching,
+    InteriorPair,
+    ReducedTiles,
+    align_reduced_tiles,
     detect_in_post,
     match_interiors,
 )
-from napari_exo2micro.core.alignment.interior_pair import InteriorPair
-from napari_exo2micro.core.alignment.interior_pair import (
-    prepare_pair as prepare_interior,
-)
-from napari_exo2micro.core.alignment.interior_tiles import (
-    ReducedTiles,
-    align_reduced_tiles,
-)
-from napari_exo2micro.core.alignment.judge import look_at, pair_of
-from napari_exo2micro.core.alignment.searches import PairSearches
+from napari_exo2micro.core.alignment.interior import prepare_pair as prepare_interior
 from napari_exo2micro.core.alignment.views import View, find_frame, open_view
-from napari_exo2micro.core.lazy_images import LazyImage
-from napari_exo2micro.core.monitor import Monitor
-from napari_exo2micro.core.pair_statistics import PairStatistics
-from napari_exo2micro.core.photometry import ScaleEstimate, estimate_scale
-from napari_exo2micro.core.preview.levels import canvas_pyramid
-from napari_exo2micro.core.preview.reduced import ReducedImage
-from napari_exo2micro.core.preview.sampling import sample_statistics
-from napari_exo2micro.core.rasters import Frame, ImageLike
-from napari_exo2micro.core.transforms import Transform
+from napari_exo2micro.core.base.errors import CheckpointError, RegistrationError
+from napari_exo2micro.core.base.monitor import Monitor
+from napari_exo2micro.core.images.lazy import LazyImage, pyramid
+from napari_exo2micro.core.images.raster import (
+    Frame,
+    ImageLike,
+    Raster,
+    reduce_image,
+    warp_window,
+)
+from napari_exo2micro.core.images.transform import Transform
+from napari_exo2micro.core.images.warp import (
+    canvas_shape,
+    frame,
+    mapped_frame,
+    pad_images,
+    valid_mask_window,
+)
+from napari_exo2micro.core.photometry.methods import estimate_scale
+from napari_exo2micro.core.photometry.scale import ScaleEstimate
+from napari_exo2micro.core.photometry.statistics import (
+    PairStatistics,
+    accumulate_statistics,
+)
+from napari_exo2micro.core.raw.names import find_pair
+from napari_exo2micro.core.raw.pair import RawPair
+from napari_exo2micro.core.raw.tiff import open_tiff
 
-__all__ = ["PreviewSource", "Same"]
+if TYPE_CHECKING:
+    from napari_exo2micro.core.pipeline.sample_dye import SampleFiles
+
+
+#: Frames up to this size are counted as a whole.
+WHOLE_PIXELS = 3_000_000
+#: Side of a window of larger ones, px: whole blocks of the statistics.
+WINDOW = 128
+
+_WINDOWS = 180
+_FEWEST = 12
+_THREADS = min(4, os.cpu_count() or 1)
+
+#: y0, y1, x0, x1 on the canvas, px.
+Window = tuple[int, int, int, int]
+
+
+def sample_statistics(
+    post: ImageLike,
+    pre: ImageLike,
+    transform: Transform,
+    *,
+    post_frame: Frame,
+    pre_frame: Frame,
+    interpolation: str = "cubic",
+    monitor: Monitor | None = None,
+) -> PairStatistics | None:
+    """Count the grey levels of a sample of an aligned pair.
+
+    Parameters
+    ----------
+    post, pre : ImageLike, shape (rows, columns)
+        Padded canvases; `pre` as it was photographed.
+    transform : Transform
+        Post to pre, full-resolution px; `pre` is warped by it window by window.
+    post_frame, pre_frame : tuple of int
+        (x0, y0, width, height) of the real data, px.
+    interpolation : {'linear', 'cubic', 'lanczos'}
+        Kernel of the warp.
+    monitor : Monitor, optional
+        Asked whether to stop.
+
+    Returns
+    -------
+    PairStatistics or None
+        Of the whole frame when it has at most `WHOLE_PIXELS`, otherwise of windows
+        put side by side: its block means do not tell where they lie. None when the
+        images hardly overlap.
+    """
+    monitor = monitor or Monitor()
+    quad = mapped_frame(transform, pre_frame)
+    x0, y0, width, height = post_frame
+    whole = width * height <= WHOLE_PIXELS
+    if whole:
+        end = y0 + height
+        places = [
+            (y, min(y + WINDOW, end), x0, x0 + width) for y in range(y0, end, WINDOW)
+        ]
+    else:
+        places = _windows_inside(post_frame, quad)
+        if len(places) < _FEWEST:
+            return None
+
+    def read(place: Window) -> tuple[NDArray[Any], NDArray[Any]]:
+        monitor.check()
+        top, bottom, left, right = place
+        moved = warp_window(pre, transform, *place, interpolation)
+        return np.array(post[top:bottom, left:right]), moved
+
+    monitor.report(0.0, "reading windows at full resolution")
+    with ThreadPoolExecutor(_THREADS) as pool:
+        fixed, moving = zip(*pool.map(read, places), strict=True)
+    monitor.report(0.7, "counting grey levels")
+    if whole:
+        images, inside = (
+            (np.concatenate(fixed), np.concatenate(moving)),
+            quad - (x0, y0),
+        )
+    else:
+        images, inside = (_side_by_side(fixed), _side_by_side(moving)), None
+    try:
+        found = accumulate_statistics(
+            *images, pre_quad=inside, monitor=monitor.part(0.7, 1.0)
+        )
+    except RegistrationError:
+        return None
+    return found if found.n_both else None
+
+
+def _windows_inside(frame: Frame, quad: NDArray[np.float64]) -> list[Window]:
+    """Return windows on an even grid in which both images have data throughout."""
+    x0, y0, width, height = frame
+    across = max(1, round(math.sqrt(_WINDOWS * width / height)))
+    down = max(1, round(_WINDOWS / across))
+    found = []
+    for row in range(down):
+        top = y0 + round((row + 0.5) * height / down - WINDOW / 2)
+        for column in range(across):
+            left = x0 + round((column + 0.5) * width / across - WINDOW / 2)
+            place = (top, top + WINDOW, left, left + WINDOW)
+            if top < y0 or left < x0:
+                continue
+            mask = valid_mask_window(quad, *place)
+            if mask is None or mask.all():
+                found.append(place)
+    return found
+
+
+def _side_by_side(windows: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """Return windows as one image, row by row; what is left over is 0: no signal."""
+    across = math.isqrt(len(windows))
+    down = -(-len(windows) // across)
+    image = np.zeros((down * WINDOW, across * WINDOW), windows[0].dtype)
+    for number, window in enumerate(windows):
+        y, x = (WINDOW * n for n in divmod(number, across))
+        image[y : y + WINDOW, x : x + WINDOW] = window
+    return image
+
+
+#: Larger canvases are not made in memory for a preview.
+_LARGEST_CANVAS = 64_000_000
+
+
+def open_source(task: SampleFiles, known: PreviewSource | None = None) -> PreviewSource:
+    """Return the pair of a sample and dye, to preview stages on.
+
+    Parameters
+    ----------
+    task : SampleFiles
+        Whose pair it is. The checkpoints of stage 1 are used where they are valid;
+        otherwise small raw images are read and padded in memory.
+    known : PreviewSource, optional
+        Returned when it holds the same images.
+
+    Raises
+    ------
+    CheckpointError
+        When stage 1 has not run and the raw images are too large.
+    RawDataError
+        When the raw images cannot be read.
+    """
+    post, pre = task.checkpoint(1, "post"), task.checkpoint(1, "pre")
+    if post is not None and pre is not None:
+        identity: Hashable = (post.image.path, post.identity, pre.identity)
+        if known is not None and known.identity == identity:
+            return known
+        return PreviewSource(
+            post.image,
+            pre.image,
+            post_frame=post.frames["post"],
+            pre_frame=pre.frames["pre"],
+            identity=identity,
+        )
+    return _open_raw(task, known)
+
+
+def _open_raw(task: SampleFiles, known: PreviewSource | None) -> PreviewSource:
+    run_first = (
+        f"the preview needs the padded images of {task.sample} / {task.dye}; run "
+        "stage 1 (padding) first"
+    )
+    if task._loader is not None:
+        raise CheckpointError(run_first)
+    paths = find_pair(task.sample, task.dye, task.raw_dir)[:2]
+    shapes = [open_tiff(path).shape for path in paths]
+    pad = task.params["pad"]
+    assert isinstance(pad, int)
+    rows, columns = canvas_shape(shapes[0], shapes[1], pad)
+    if rows * columns > _LARGEST_CANVAS:
+        raise CheckpointError(run_first)
+    stamps = [(path, path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
+    identity = (*stamps, pad)
+    if known is not None and known.identity == identity:
+        return known
+    # Not `load_image_pair`: its warnings belong to stage 1.
+    pair = RawPair.from_files(*paths, background=False)
+    post, pre = pad_images(pair.post.read(), pair.pre.read(), pad)
+    return PreviewSource(
+        post,
+        pre,
+        post_frame=frame(pair.post.shape, pad),
+        pre_frame=frame(pair.pre.shape, pad),
+        identity=identity,
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReducedImage:
+    """A reduced image and its place.
+
+    Attributes
+    ----------
+    values : ndarray, shape (rows, columns), float32
+        Grey levels of the full-resolution image, or what else is told.
+    to_full : Transform
+        From its points (x, y) to full-resolution px of the canvas: a magnification
+        of each axis and a shift.
+    """
+
+    values: NDArray[np.float32]
+    to_full: Transform
+
+    @property
+    def step(self) -> tuple[float, float]:
+        """Full-resolution px per px along x and y."""
+        matrix = self.to_full.matrix
+        return float(matrix[0, 0]), float(matrix[1, 1])
+
+    @property
+    def origin(self) -> tuple[float, float]:
+        """Where the centre of its first pixel lies: (x, y), full-resolution px."""
+        x, y = self.to_full(np.zeros((1, 2)))[0]
+        return float(x), float(y)
+
+    def with_values(self, values: NDArray[Any]) -> ReducedImage:
+        """Return other values at the same place."""
+        return ReducedImage(np.asarray(values, np.float32), self.to_full)
+
+    def warped_onto(self, target: ReducedImage, transform: Transform) -> ReducedImage:
+        """Return this (moving) image as it lies on another one's grid.
+
+        Parameters
+        ----------
+        target : ReducedImage
+            Of the fixed image.
+        transform : Transform
+            Fixed to moving, full-resolution px.
+
+        Returns
+        -------
+        ReducedImage
+            As large as `target`; 0 where this image has no data.
+        """
+        small = self.to_full.inverse() @ transform @ target.to_full
+        rows, columns = target.values.shape
+        warped = cv2.warpPerspective(
+            self.values,
+            small.matrix,
+            (columns, rows),
+            flags=cv2.WARP_INVERSE_MAP | cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_CONSTANT,
+            borderValue=0,
+        )
+        return target.with_values(warped)
+
+
+_TOP_SIDE = 1024
+
+
+def canvas_pyramid(image: ImageLike) -> list[LazyImage]:
+    """Return an image and its smaller levels, full resolution first.
+
+    Parameters
+    ----------
+    image : ImageLike, shape (rows, columns)
+        A `Raster`, whose levels are used, or an array, whose levels are made here.
+
+    Returns
+    -------
+    list of LazyImage
+        Each level half as large as the one before; the last one's longest side is at
+        most 1024 px.
+    """
+    if isinstance(image, Raster):
+        return pyramid(image)
+    levels = [_of_array(np.asarray(image))]
+    factor = 2
+    while max(levels[-1].shape) > _TOP_SIDE:
+        small, _ = reduce_image(image, factor=factor)
+        if image.dtype.kind in "ui":
+            small = np.rint(small)
+        levels.append(_of_array(small.astype(image.dtype)))
+        factor *= 2
+    return levels
+
+
+def warped_pyramid(
+    levels: Sequence[LazyImage], transform: Transform, *, interpolation: str = "linear"
+) -> list[LazyImage]:
+    """Return the aligned image, warped when it is read.
+
+    Parameters
+    ----------
+    levels : sequence of LazyImage
+        The moving (pre) canvas as `canvas_pyramid` returns it.
+    transform : Transform
+        Post (fixed) to pre (moving), full-resolution px of the canvas, which is the
+        same for both.
+    interpolation : {'linear', 'cubic', 'lanczos'}
+        Resampling kernel.
+
+    Returns
+    -------
+    list of LazyImage
+        On the canvas of post, dtype of the image; each level is warped from the same
+        level of the image.
+    """
+
+    def level(number: int) -> LazyImage:
+        image, factor = levels[number], 1 << number
+        scale = 1.0 / factor
+        # A pixel of a level covers the points around (p + 0.5) * factor - 0.5.
+        shift = 0.5 * scale - 0.5
+        small = transform.conjugated(scale=scale, shift=(shift, shift))
+
+        def read(window: tuple[slice, slice]) -> NDArray[Any]:
+            rows, columns = window
+            return warp_window(
+                image,
+                small,
+                rows.start,
+                rows.stop,
+                columns.start,
+                columns.stop,
+                interpolation,
+            )
+
+        return LazyImage(image.shape, image.dtype, read)
+
+    return [level(number) for number in range(len(levels))]
+
+
+def cropped_pyramid(
+    levels: Sequence[LazyImage], frame: Frame
+) -> tuple[list[LazyImage], tuple[int, int]]:
+    """Return the part of a pyramid that holds a frame.
+
+    Parameters
+    ----------
+    levels : sequence of LazyImage
+        Full resolution first, each level half as large as the one before.
+    frame : tuple of int
+        (x0, y0, width, height), full-resolution px.
+
+    Returns
+    -------
+    levels : list of LazyImage
+        The same levels over whole pixels of the smallest one around the frame.
+    origin : tuple of int
+        (x, y) of their first pixel on the canvas, full-resolution px.
+    """
+    step = 1 << (len(levels) - 1)
+    x0, y0, width, height = frame
+    left, top = x0 // step * step, y0 // step * step
+    right = min(-(-(x0 + width) // step) * step, levels[0].shape[1])
+    bottom = min(-(-(y0 + height) // step) * step, levels[0].shape[0])
+
+    def level(number: int) -> LazyImage:
+        image, factor = levels[number], 1 << number
+        x, y = left // factor, top // factor
+        shape = -(-(bottom - top) // factor), -(-(right - left) // factor)
+
+        def read(window: tuple[slice, slice]) -> NDArray[Any]:
+            rows, columns = window
+            found: NDArray[Any] = image[
+                rows.start + y : rows.stop + y, columns.start + x : columns.stop + x
+            ]
+            return found
+
+        return LazyImage(shape, image.dtype, read)
+
+    return [level(number) for number in range(len(levels))], (left, top)
+
+
+def _of_array(array: NDArray[Any]) -> LazyImage:
+    return LazyImage(array.shape, array.dtype, lambda window: array[window])
+
 
 #: Longer side of the images that features are sought in, about, px.
 FEATURE_SIDE = 700

@@ -1,4 +1,4 @@
-"""Fingerprints: which bytes a result was made from."""
+"""What a raw file is recognised by: size, time and a digest of its pixels."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from napari_exo2micro.core.errors import CheckpointError, RawFileNotFoundError
-
-__all__ = ["BackgroundFingerprint", "RawFingerprint"]
+from napari_exo2micro.core.base.errors import CheckpointError, RawFileNotFoundError
 
 _CHUNK = 1 << 20
 

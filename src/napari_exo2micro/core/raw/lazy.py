@@ -1,4 +1,4 @@
-"""A raw pair to look at: windows and smaller levels, read when somebody looks."""
+"""A raw image as a viewer shows it, read where one looks."""
 
 from __future__ import annotations
 
@@ -12,23 +12,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_exo2micro.core.errors import RawDataError
-from napari_exo2micro.core.lazy_images import TOP_SIDE, LazyImage, Window
-from napari_exo2micro.core.monitor import Monitor
-from napari_exo2micro.core.raw.channels import ChannelMeans, decide_channels
-from napari_exo2micro.core.raw.guard import require_memory
+from napari_exo2micro.core.base.errors import RawDataError
+from napari_exo2micro.core.base.machine import require_memory
+from napari_exo2micro.core.base.monitor import Monitor
+from napari_exo2micro.core.images.lazy import TOP_SIDE, LazyImage, Window
 from napari_exo2micro.core.raw.pair import check_fit
-from napari_exo2micro.core.raw.sampling import (
+from napari_exo2micro.core.raw.read import (
     Area,
+    ChannelMeans,
+    choose_dtype,
+    decide_channels,
     decoded_bytes,
     read_samples,
     rows_read,
     segment_bytes,
 )
-from napari_exo2micro.core.raw.signal import choose_dtype
 from napari_exo2micro.core.raw.tiff import TiffImage, open_tiff
-
-__all__ = ["LazyPair", "RawLevels", "open_lazy_pair"]
 
 #: Levels up to this side stay in memory once they were read.
 _SMALL_SIDE = 2048

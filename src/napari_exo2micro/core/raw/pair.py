@@ -1,28 +1,279 @@
-"""The two images of a pair: checked together, with one decision for both."""
+"""A pair of raw images: found, opened, and read by a loader."""
 
 from __future__ import annotations
 
+import logging
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from napari_exo2micro.core.errors import RawDataError
-from napari_exo2micro.core.monitor import Monitor
-from napari_exo2micro.core.raw.arrays import check_array
-from napari_exo2micro.core.raw.channels import ChannelMeans, decide_channels
+from napari_exo2micro.core.base.errors import (
+    DataWarning,
+    Exo2MicroError,
+    ParameterError,
+    RawDataError,
+    RawFileNotFoundError,
+)
+from napari_exo2micro.core.base.monitor import Monitor
+from napari_exo2micro.core.base.registry import Registry
 from napari_exo2micro.core.raw.fingerprint import BackgroundFingerprint
-from napari_exo2micro.core.raw.images import RawImage, array_image, file_image
-from napari_exo2micro.core.raw.signal import (
+from napari_exo2micro.core.raw.names import (
+    check_name,
+    find_pair,
+)
+from napari_exo2micro.core.raw.read import (
+    ChannelMeans,
     Measured,
+    RawImage,
+    array_image,
+    check_array,
     choose_dtype,
+    decide_channels,
+    file_image,
     largest_sum,
     measure,
 )
 from napari_exo2micro.core.raw.tiff import TiffImage, open_tiff
 
-__all__ = ["RawPair"]
+Loader = Callable[..., tuple[Any, Any, Path | str | None, Path | str | None]]
+
+ENTRY_POINT_GROUP: Final = "napari_exo2micro.loaders"
+"""Other packages offer loaders here: a name, and a function."""
+
+DEFAULT_LOADER = "tiff"
+
+
+@dataclass(frozen=True, slots=True)
+class NamedLoader:
+    """A loader and what it is asked for with; called, it loads as the function does.
+
+    Attributes
+    ----------
+    name : str
+        What it is asked for with.
+    function : callable
+        The loader.
+    """
+
+    name: str
+    function: Loader
+
+    def __call__(
+        self, *what: Any, **more: Any
+    ) -> tuple[Any, Any, Path | str | None, Path | str | None]:
+        """Return what the function returns."""
+        return self.function(*what, **more)
+
+
+def _check(entry: NamedLoader) -> None:
+    """Raise when a loader cannot be taken."""
+    name, function = entry.name, entry.function
+    if not str(name).strip():
+        raise ParameterError(f"a loader needs a name, found {name!r}; choose a word")
+    if not callable(function):
+        raise ParameterError(
+            f"loader '{name}' must be a function with the signature of "
+            f"load_image_pair, found {type(function).__name__}"
+        )
+    if name in LOADERS:
+        raise ParameterError(
+            f"the name '{name}' belongs to another loader; choose a name that is "
+            f"none of {', '.join(loader_names())}"
+        )
+
+
+#: name -> loader and its name; `get_loader` returns the loader.
+LOADERS: Registry[str, NamedLoader] = Registry(
+    "loader",
+    ENTRY_POINT_GROUP,
+    key=lambda entry: entry.name,
+    check=_check,
+    offered=NamedLoader,
+)
+
+
+def register_loader(name: str, function: Loader) -> Loader:
+    """Make a loader known under a name, for this process.
+
+    A package makes its loader known to all processes with an entry point of the
+    group ``napari_exo2micro.loaders``.
+
+    Parameters
+    ----------
+    name : str
+        Name to ask for it with.
+    function : callable
+        Called as ``function(sample, dye, raw_dir=...)``; returns
+        ``(post_im, pre_im, post_path, pre_path)``, two 2-D arrays of one dtype
+        and the files they came from, or None for those.
+
+    Returns
+    -------
+    callable
+        The same function.
+
+    Raises
+    ------
+    ParameterError
+        If the name is empty or belongs to another loader, or if `function`
+        cannot be called.
+
+    Examples
+    --------
+    >>> def load_scan(sample, dye, raw_dir="raw"):
+    ...     return post, pre, None, None
+    >>> _ = register_loader("scan", load_scan)
+    >>> get_loader("scan") is load_scan
+    True
+    >>> unregister_loader("scan")
+    """
+    known = LOADERS.get(name)
+    if known is None or known.function is not function:
+        LOADERS.add(NamedLoader(name, function))
+    return function
+
+
+def unregister_loader(name: str) -> None:
+    """Forget a loader that `register_loader` made known.
+
+    Parameters
+    ----------
+    name : str
+        Its name.
+
+    Raises
+    ------
+    ParameterError
+        If there is none of this name, or it is the built-in one.
+    """
+    LOADERS.remove(name)
+
+
+def loader_names() -> tuple[str, ...]:
+    """Return the names of all loaders, those of installed packages included.
+
+    Returns
+    -------
+    tuple of str
+        In alphabetical order.
+    """
+    return tuple(sorted(LOADERS))
+
+
+def get_loader(loader: str | Loader | None = None) -> Loader:
+    """Return a loader by name.
+
+    Any name but that of the built-in one imports the loaders of all installed packages.
+
+    Parameters
+    ----------
+    loader : str, callable or None
+        A name, a loader itself, or None for the built-in one, ``'tiff'``.
+
+    Returns
+    -------
+    callable
+        With the signature of `load_image_pair`.
+
+    Raises
+    ------
+    ParameterError
+        If the name is unknown, or what a package offers under it cannot be used.
+    """
+    if loader is None:
+        loader = DEFAULT_LOADER
+    if not isinstance(loader, str):
+        if callable(loader):
+            return loader
+        raise ParameterError(
+            "a loader is a name or a function with the signature of "
+            f"load_image_pair, found {type(loader).__name__}"
+        )
+    known = LOADERS.get(loader)
+    if known is not None:
+        return known.function
+    problem = LOADERS.problems.get(loader)
+    if problem is not None:
+        raise ParameterError(
+            f"loader '{loader}' ({problem}) cannot be used; repair or uninstall the "
+            "package that offers it"
+        )
+    raise ParameterError(
+        f"there is no loader '{loader}'; choose one of {', '.join(loader_names())}"
+    )
+
+
+def loader_name(loader: Loader) -> str:
+    """Return the name a loader is registered under, or that of the function.
+
+    Parameters
+    ----------
+    loader : callable
+        Registered or not.
+
+    Returns
+    -------
+    str
+        For people and headers.
+    """
+    if isinstance(loader, NamedLoader):
+        return loader.name
+    for known in LOADERS.values():
+        if known.function is loader:
+            return known.name
+    return str(getattr(loader, "__name__", type(loader).__name__))
+
+
+def call_loader(
+    loader: Loader, sample: str, dye: str, raw_dir: Path | str
+) -> tuple[Any, Any, Path | str | None, Path | str | None]:
+    """Call a loader of somebody else's; what it raises becomes a typed error.
+
+    Parameters
+    ----------
+    loader : callable
+        With the signature of `load_image_pair`.
+    sample, dye : str
+        What is asked for.
+    raw_dir : pathlib.Path or str
+        The raw folder.
+
+    Returns
+    -------
+    tuple
+        The four things that a loader returns, not checked further.
+
+    Raises
+    ------
+    RawDataError
+        If the loader fails or returns something else than four things; a
+        `RawFileNotFoundError` if it did not find a file.
+    """
+    what = f"loader '{loader_name(loader)}' for sample '{sample}', dye '{dye}'"
+    try:
+        result: Any = loader(sample, dye, raw_dir=raw_dir)
+    except Exo2MicroError:
+        raise
+    except FileNotFoundError as error:
+        raise RawFileNotFoundError(f"{what}: file not found ({error})") from error
+    except Exception as error:  # a stranger's function raises what it likes
+        raise RawDataError(
+            f"{what}: failed with {type(error).__name__} ({error}); correct the loader"
+        ) from error
+    if not isinstance(result, tuple | list) or len(result) != 4:
+        count = f" of {len(result)}" if isinstance(result, tuple | list) else ""
+        raise RawDataError(
+            f"{what}: a tuple (post_im, pre_im, post_path, pre_path) is wanted, found "
+            f"a {type(result).__name__}{count}; correct the loader"
+        )
+    post, pre, post_path, pre_path = result
+    return post, pre, post_path, pre_path
+
 
 _MAX_SIDE_RATIO = 3.0
 
@@ -226,3 +477,136 @@ def check_fit(
                 f"{sizes}; sides may differ by a factor of {_MAX_SIDE_RATIO:g}, check "
                 "that both show the same section at the same magnification"
             )
+
+
+logger = logging.getLogger(__name__)
+
+
+def open_image_pair(
+    sample: str,
+    dye: str,
+    raw_dir: Path | str = "raw",
+    *,
+    loader: str | Loader | None = None,
+    monitor: Monitor | None = None,
+) -> RawPair:
+    """Find, check and open the two images of a pair, without loading them.
+
+    All pixels are looked at once: for the channel means, for NaN and for the
+    largest sum. The fingerprints of the files are computed meanwhile.
+
+    Parameters
+    ----------
+    sample, dye : str
+        What is asked for.
+    raw_dir : pathlib.Path or str
+        The raw folder.
+    loader : str, callable or None
+        Another source of images: a registered name, or a function with the
+        signature of `load_image_pair`. Its arrays are checked like files.
+    monitor : Monitor, optional
+        Told the progress.
+
+    Returns
+    -------
+    RawPair
+        Both images, to be read band by band.
+
+    Raises
+    ------
+    RawFileNotFoundError
+        If the sample folder, the dye or one of its sides does not exist.
+    RawDataError
+        If a side has more than one file, or a file cannot be used, or the two
+        do not fit together.
+    ParameterError
+        If a name is not safe as a folder name, or the loader is unknown.
+
+    Warns
+    -----
+    DataWarning
+        For each of the pair's `warnings`.
+    """
+    function = get_loader(loader)
+    if function is load_image_pair:
+        pair = _open_files(sample, dye, raw_dir, monitor, background=True)
+    else:
+        check_name("sample", sample)
+        check_name("dye", dye)
+        pair = RawPair.from_arrays(
+            *call_loader(function, sample, dye, raw_dir),
+            loader=f"loader '{loader_name(function)}'",
+        )
+    for side, image in (("post", pair.post), ("pre", pair.pre)):
+        logger.info(
+            "%s-stain image: %s, %d x %d px, %s",
+            side,
+            image.path or "an array without a file",
+            image.shape[1],
+            image.shape[0],
+            image.dtype,
+        )
+    _warn(pair)
+    return pair
+
+
+def load_image_pair(
+    sample: str, dye: str, raw_dir: Path | str = "raw"
+) -> tuple[NDArray[Any], NDArray[Any], Path, Path]:
+    """Find, check and load the two images of a pair.
+
+    Parameters
+    ----------
+    sample, dye : str
+        What is asked for.
+    raw_dir : pathlib.Path or str
+        The raw folder.
+
+    Returns
+    -------
+    post_im, pre_im : numpy.ndarray, shape (rows, columns)
+        The signal of each image, both of one dtype.
+    post_path, pre_path : pathlib.Path
+        The files.
+
+    Raises
+    ------
+    RawFileNotFoundError
+        If the sample folder, the dye or one of its sides does not exist.
+    RawDataError
+        If a side has more than one file, or a file cannot be used, or the two
+        do not fit together or not in memory.
+    ParameterError
+        If a name is not safe as a folder name.
+
+    Warns
+    -----
+    DataWarning
+        For what a careful reader would not expect.
+    """
+    pair = _open_files(sample, dye, raw_dir, None, background=False)
+    _warn(pair)
+    assert pair.post.path is not None
+    assert pair.pre.path is not None
+    return pair.post.read(), pair.pre.read(), pair.post.path, pair.pre.path
+
+
+def _open_files(
+    sample: str,
+    dye: str,
+    raw_dir: Path | str,
+    monitor: Monitor | None,
+    background: bool,
+) -> RawPair:
+    post_path, pre_path, notes = find_pair(sample, dye, raw_dir)
+    return RawPair.from_files(
+        post_path, pre_path, monitor=monitor, background=background, notes=notes
+    )
+
+
+def _warn(pair: RawPair) -> None:
+    for text in pair.warnings:
+        warnings.warn(text, DataWarning, stacklevel=3)
+
+
+LOADERS.add_built_in(NamedLoader(DEFAULT_LOADER, load_image_pair))

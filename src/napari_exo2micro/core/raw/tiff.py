@@ -1,29 +1,346 @@
-"""One raw TIFF file: its header, checked before any pixel is read."""
+"""The structure of a TIFF file, checked before any pixel is read."""
 
 from __future__ import annotations
 
+import io
+import logging
 import math
+import re
 import stat
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from napari_exo2micro.core.errors import RawDataError, RawFileNotFoundError
-from napari_exo2micro.core.raw.guard import AGAIN, require_memory, tiff_errors
-from napari_exo2micro.core.raw.pages import (
-    check_directory,
-    choose_page,
-    colour_table,
-    read_colours,
-)
-from napari_exo2micro.core.raw.streams import STREAMS
+from napari_exo2micro.core.base.errors import RawDataError, RawFileNotFoundError
+from napari_exo2micro.core.base.machine import AGAIN, require_memory, tiff_errors
 
-__all__ = ["TiffImage", "open_tiff"]
+#: Codecs of TIFF whose strips are such streams, beside those that tifffile knows.
+STREAMS = frozenset({34887, 34927})
+
+#: Streams may be padded to whole blocks of their codec.
+_BLOCK = 16
+
+_JPEG_2000 = b"\xff\x4f\xff\x51"
+_JPEG_XL = b"\xff\x0a"
+# columns as a part of the rows, by the number in the stream
+_JPEG_XL_RATIOS = ((1, 1), (6, 5), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
+
+_Size = tuple[int, int] | None
+
+
+def check_stream_size(data: bytes, rows: int, columns: int) -> None:
+    """Refuse a stream whose own size is not that of its strip or tile.
+
+    The decoder would allocate what the stream claims.
+
+    Parameters
+    ----------
+    data : bytes
+        A strip or tile that may be JPEG, JPEG 2000, JPEG XL, PNG, WebP or LERC;
+        others are not looked at.
+    rows, columns : int
+        Size of a strip or tile, px.
+
+    Raises
+    ------
+    ValueError
+        When the stream claims more.
+    """
+    for mark, kind, size_of in _KINDS:
+        size = size_of(data) if data.startswith(mark) else None
+        if size is not None and (size[0] > rows + _BLOCK or size[1] > columns + _BLOCK):
+            raise ValueError(f"a {kind} stream of {size[1]} x {size[0]} px")
+
+
+def _number(data: bytes) -> int:
+    return int.from_bytes(data, "big")
+
+
+def _little(data: bytes) -> int:
+    return int.from_bytes(data, "little")
+
+
+def _jpeg_size(data: bytes) -> _Size:
+    """Return rows and columns; None when no frame header is found."""
+    stream = io.BytesIO(data)
+    stream.seek(2)
+    while len(head := stream.read(4)) == 4 and head[0] == 0xFF:
+        if 0xC0 <= head[1] <= 0xCF and head[1] not in (0xC4, 0xC8, 0xCC):
+            size = stream.read(5)
+            return _number(size[1:3]), _number(size[3:5])
+        stream.seek(_number(head[2:]) - 2, io.SEEK_CUR)
+    return None
+
+
+def _jpeg_2000_size(data: bytes) -> _Size:
+    start = data.find(_JPEG_2000)
+    right, bottom, left, top = (
+        _number(data[start + at : start + at + 4]) for at in (8, 12, 16, 20)
+    )
+    return (bottom - top, right - left) if start >= 0 else None
+
+
+def _jpeg_xl_size(data: bytes) -> _Size:
+    start = data.find(_JPEG_XL, max(data.find(b"jxlc"), data.find(b"jxlp"), 0))
+    bits = _little(data[start + 2 : start + 16])
+
+    def take(count: int) -> int:
+        nonlocal bits
+        value = bits & ((1 << count) - 1)
+        bits >>= count
+        return value
+
+    def side() -> int:
+        return take(5) * 8 + 8 if is_small else take((9, 13, 18, 30)[take(2)]) + 1
+
+    is_small = bool(take(1))
+    rows = side()
+    ratio = take(3)
+    if ratio:
+        across, down = _JPEG_XL_RATIOS[ratio - 1]
+        columns = rows * across // down
+    else:
+        columns = side()
+    return (rows, columns) if start >= 0 else None
+
+
+def _png_size(data: bytes) -> _Size:
+    return _number(data[20:24]), _number(data[16:20])
+
+
+def _webp_size(data: bytes) -> _Size:
+    kind = data[12:16]
+    if kind == b"VP8X":
+        return _little(data[27:30]) + 1, _little(data[24:27]) + 1
+    if kind == b"VP8L":
+        sides = _little(data[21:25])
+        return (sides >> 14 & 0x3FFF) + 1, (sides & 0x3FFF) + 1
+    return _little(data[28:30]) & 0x3FFF, _little(data[26:28]) & 0x3FFF
+
+
+def _lerc_size(data: bytes) -> _Size:
+    # from its version 3 on a checksum comes first
+    start = 14 if _little(data[6:10]) >= 3 else 10
+    return _little(data[start : start + 4]), _little(data[start + 4 : start + 8])
+
+
+def _old_lerc_size(data: bytes) -> _Size:
+    return _little(data[18:22]), _little(data[22:26])
+
+
+_KINDS: tuple[tuple[bytes, str, Callable[[bytes], _Size]], ...] = (
+    (b"\xff\xd8", "JPEG", _jpeg_size),
+    (_JPEG_2000, "JPEG 2000", _jpeg_2000_size),
+    (b"\x00\x00\x00\x0cjP  ", "JPEG 2000", _jpeg_2000_size),
+    (_JPEG_XL, "JPEG XL", _jpeg_xl_size),
+    (b"\x00\x00\x00\x0cJXL ", "JPEG XL", _jpeg_xl_size),
+    (b"\x89PNG\r\n\x1a\n", "PNG", _png_size),
+    (b"RIFF", "WebP", _webp_size),
+    (b"Lerc2 ", "LERC", _lerc_size),
+    (b"CntZImage ", "LERC", _old_lerc_size),
+)
+
+
+LOGGER = logging.getLogger(__name__)
+
+_REDUCED = 1
+_MASK = 4
+_PAGES_LOOKED_AT = 32
+_ALPHA = (1, 2)
+_MOST_VALUES = 1 << 22
+
+
+def check_directory(file: BinaryIO) -> None:
+    """Refuse a file whose first directory lists absurdly many values.
+
+    tifffile would read all of them, gigabytes if the file is that long.
+
+    Parameters
+    ----------
+    file : file object
+        The open file.
+
+    Raises
+    ------
+    ValueError, struct.error
+        If a list of strips, or the like, has more than 4 million entries, or
+        the directory is cut off.
+    """
+    head = file.read(16)
+    order = "<" if head[:2] == b"II" else ">"
+    (version,) = struct.unpack_from(f"{order}H", head, 2)
+    if version == 43:
+        where, start, count, size, layout = "Q", 8, "Q", 20, "HHQ8x"
+    elif version == 42:
+        where, start, count, size, layout = "I", 4, "H", 12, "HHI4x"
+    else:
+        raise ValueError(f"version {version} where 42 or 43 is wanted")
+    file.seek(struct.unpack_from(order + where, head, start)[0])
+    width = struct.calcsize(count)
+    (entries,) = struct.unpack(order + count, file.read(width))
+    if entries > 4096:
+        raise ValueError(f"{entries} tags")
+    for tag, _, values in struct.iter_unpack(order + layout, file.read(size * entries)):
+        # the tags of the image itself; private ones may be long and are not read
+        if 254 <= tag <= 347 and values > _MOST_VALUES:
+            raise ValueError(f"tag {tag} lists {values} values")
+
+
+def choose_page(tif: tifffile.TiffFile) -> tuple[tifffile.TiffPage, list[str]]:
+    """Return the first full-resolution page, with a warning when there are more.
+
+    Thumbnails, pyramid levels and masks say what they are in their header and
+    are not pages in this sense.
+
+    Parameters
+    ----------
+    tif : tifffile.TiffFile
+        The open file.
+
+    Returns
+    -------
+    page : tifffile.TiffPage
+        The image.
+    warnings : list of str
+        At most one line.
+    """
+    images: list[tifffile.TiffPage] = []
+    first: tifffile.TiffPage | None = None
+    for index in range(_PAGES_LOOKED_AT):
+        try:
+            page = tif.pages[index].aspage()
+        except IndexError:
+            break
+        except Exception:  # the library raises all kinds on damaged files
+            if first is None:
+                raise
+            # the image itself is sound; only a later page cannot be read
+            LOGGER.debug("page %d of %s cannot be read", index, tif.filename)
+            break
+        first = first or page
+        if not page.subfiletype & (_REDUCED | _MASK):
+            images.append(page)
+        if len(images) > 1:
+            break
+    if first is None:
+        raise tifffile.TiffFileError("no image in the file")
+    page = images[0] if images else first
+    if len(images) > 1 or _is_stack(page):
+        return page, ["holds more than one page; the first one is used"]
+    return page, []
+
+
+def _is_stack(page: tifffile.TiffPage) -> bool:
+    """Tell a stack that is stored behind one page header (ImageJ, tifffile)."""
+    if page.is_imagej:
+        found = re.search(r"^images=(\d+)", page.description, re.MULTILINE)
+        return found is not None and int(found[1]) > 1
+    if page.is_shaped:
+        found = re.search(r'"shape": \[([\d, ]+)\]', page.shaped_description or "")
+        return (
+            found is not None and math.prod(map(int, found[1].split(","))) > page.size
+        )
+    return False
+
+
+def read_colours(
+    page: tifffile.TiffPage, samples: int
+) -> tuple[tuple[int, ...], str, list[str]]:
+    """Return the samples that may carry signal, the mode's name and warnings.
+
+    Parameters
+    ----------
+    page : tifffile.TiffPage
+        The image.
+    samples : int
+        Samples stored for each pixel.
+
+    Returns
+    -------
+    colour : tuple of int
+        Indices of the samples that are not alpha.
+    mode : str
+        ``'grey'``, ``'grey + alpha'``, ``'RGB'``, ``'RGBA'`` or ``'n channels'``.
+    warnings : list of str
+        Samples that are left out although nothing says that they are alpha.
+    """
+    extra = tuple(page.extrasamples or ())
+    if page.photometric in (2, 6) and samples >= 3:
+        if samples == 3:
+            return (0, 1, 2), "RGB", []
+        kinds = extra[-(samples - 3) :]
+        unclear = samples > 4 or any(kind not in _ALPHA for kind in kinds)
+        notes = [f"{samples - 3} samples besides R, G and B are ignored"]
+        mode = "RGBA" if samples == 4 else f"RGB + {samples - 3}"
+        return (0, 1, 2), mode, notes if unclear else []
+    first_extra = samples - len(extra)
+    colour = tuple(
+        index
+        for index in range(samples)
+        if index < first_extra or index == 0 or extra[index - first_extra] not in _ALPHA
+    )
+    if len(colour) == 1:
+        return colour, "grey" if samples == 1 else "grey + alpha", []
+    return colour, f"{len(colour)} channels", []
+
+
+def colour_table(
+    page: tifffile.TiffPage,
+    dtype: np.dtype[Any],
+    colour: tuple[int, ...],
+    mode: str,
+) -> tuple[NDArray[np.generic] | None, str, list[str]]:
+    """Return the colours that a palette image's numbers stand for.
+
+    A palette that gets brighter with the number (a green or 'fire' display
+    colour on a grey image) is only decoration: the number is the brightness.
+    Any other palette stands for RGB colours, 8 bits each for 8-bit numbers.
+
+    Parameters
+    ----------
+    page : tifffile.TiffPage
+        The image.
+    dtype : numpy.dtype
+        Of its samples.
+    colour : tuple of int
+        From `read_colours`.
+    mode : str
+        From `read_colours`.
+
+    Returns
+    -------
+    table : numpy.ndarray, shape (N, 3), or None
+        The colours; None when the numbers are the brightness.
+    mode : str
+        The mode, with the palette.
+    warnings : list of str
+        What was decided.
+    """
+    if page.photometric != 3:
+        return None, mode, []
+    colours = np.asarray(page.colormap, np.int64)
+    if len(colour) != 1 or dtype.kind not in "bu":
+        raise tifffile.TiffFileError("a palette image without a usable palette")
+    size = 1 << int(page.bitspersample)
+    if colours.shape != (3, size):
+        raise tifffile.TiffFileError(
+            f"a palette of {colours.shape} entries, {size} colours wanted"
+        )
+    brightness = colours.sum(axis=0)
+    if (np.diff(brightness) >= 0).all() and brightness[-1] > brightness[0]:
+        note = "a display palette is ignored; the stored numbers are the brightness"
+        return None, "grey (palette)", [note]
+    if size <= 256:
+        colours = colours >> 8
+    bits = np.uint8 if size <= 256 else np.uint16
+    return np.ascontiguousarray(colours.T, bits), "RGB (palette)", []
+
 
 MIN_SIDE = 8
 MAX_SAMPLES = 64

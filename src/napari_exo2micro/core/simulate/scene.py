@@ -1,4 +1,4 @@
-"""A rock section as a continuous function, made of grids, with known microbes.
+"""A simulated section: its rock, its texture and its microbes.
 
 A scene is a brightness at every real point, so that two images of it can be
 taken under any transform, window by window, and the truth is exact. It is a
@@ -13,13 +13,424 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy import fft
 
-__all__ = ["FloatGrid", "Layer", "Scene"]
+
+def texture(
+    size: tuple[int, int],
+    rng: np.random.Generator,
+    *,
+    longest: float,
+    shortest: float = 2.2,
+    contrast: float = 0.24,
+) -> FloatGrid:
+    """Return a multi-scale texture with mean about 1, which repeats at its edges.
+
+    Parameters
+    ----------
+    size : tuple of int
+        Rows and columns.
+    rng : numpy.random.Generator
+        Source of the noise.
+    longest, shortest : float
+        Structure sizes between which the spectrum falls as 1 / frequency,
+        in grid steps.
+    contrast : float
+        Standard deviation of the logarithm.
+    """
+    rows, columns = (fft.next_fast_len(length, real=True) for length in size)
+    noise = rng.standard_normal((rows, columns), dtype=np.float32)
+    spectrum = fft.rfft2(noise, workers=2)
+    fy = fft.fftfreq(rows).astype(np.float32)[:, None]
+    fx = fft.rfftfreq(columns).astype(np.float32)[None, :]
+    squared = fx * fx + fy * fy
+    low, high = np.float32(1.0 / longest), np.float32(0.5 / shortest)
+    weight = np.exp(-squared / (2.0 * high * high)) / np.sqrt(squared + low * low)
+    weight[0, 0] = 0.0
+    spectrum *= weight
+    field = fft.irfft2(spectrum, s=(rows, columns), workers=2)[: size[0], : size[1]]
+    field = np.ascontiguousarray(field, dtype=np.float32)
+    field /= np.float32(field[::3, ::3].std())
+    # Bright specks: the far tail of the same noise.
+    specks = np.clip(field - 2.1, 0.0, 1.2)
+    pattern = np.exp(np.float32(contrast) * field) + np.float32(0.9) * specks
+    return np.asarray(pattern, dtype=np.float32)
+
+
+def doubled(grid: FloatGrid) -> FloatGrid:
+    """Return a grid of twice the nodes, smooth at the scale of the old ones.
+
+    Repeating and blurring keeps the new nodes evenly spaced to 1e-6. Cubic
+    interpolation would pull them apart by some hundredths of a step, and a
+    registration of such an image would be biased by its subpixel phase.
+    """
+    repeated = cv2.resize(grid, None, fx=2, fy=2, interpolation=cv2.INTER_NEAREST)
+    return np.asarray(cv2.GaussianBlur(repeated, (0, 0), 1.8), dtype=np.float32)
+
+
+def texture_tiles(rng: np.random.Generator) -> tuple[Layer, Layer]:
+    """Return fine and middle texture that repeat with periods far apart.
+
+    Their product repeats only after the least common multiple of both, so that
+    no two places of a large section look alike.
+    """
+    # Two nodes a px: smooth enough for bilinear interpolation.
+    period = 2000
+    once = texture((period, period), rng, longest=40.0)
+    dense = doubled(np.pad(once, 8, mode="wrap"))
+    fine = np.pad(_limited(dense[16:-16, 16:-16], 1.8), ((0, 3200),) * 2, mode="wrap")
+    # Five px a node.
+    slow = texture((1531, 1531), rng, longest=60.0, contrast=0.2)
+    middle = np.pad(_limited(slow, 1.4), ((0, 400),) * 2, mode="wrap")
+    return (
+        Layer(
+            np.asarray(fine, dtype=np.float32), 0.5, (-0.25, -0.25), "wrap", 2 * period
+        ),
+        Layer(
+            np.asarray(middle, dtype=np.float32), 5.0, (2.0, 2.0), "wrap", slow.shape[0]
+        ),
+    )
+
+
+def _limited(grid: NDArray[Any], highest: float) -> FloatGrid:
+    """Return values from 0 to below `highest`, the small ones as they are."""
+    positive = np.maximum(grid, 0.0)
+    folded = positive / np.sqrt(np.sqrt(1.0 + (positive / highest) ** 4))
+    return np.asarray(folded, dtype=np.float32)
+
+
+# Up to here one grid holds everything; beyond it, coarse grids and tiles.
+_WHOLE_GRID_PIXELS = 9_000_000
+_COARSE_GRID_CELLS = 12_500_000
+_GLASS_LEVEL = 4.0
+_TISSUE_LEVEL = 52.0
+_BRIGHTEST = 128.0
+# Half size of the section as a part of the half frame: what turns by 20 deg,
+# grows by 15 % and shifts a little stays in view.
+_SECTION_FILL = 0.72
+_FRAME_FILLING_MARGIN = 0.15
+# Room above coarse light for the product of the texture tiles.
+_TILES_PEAK = 1.7
+
+
+def build_scene(
+    shape: tuple[int, int],
+    rng: np.random.Generator,
+    *,
+    frame_filling: bool = False,
+    brightness: float = 1.0,
+) -> Scene:
+    """Make a section with grains, texture, cracks, holes and an outline.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Rows and columns of the post-stain image, px.
+    rng : numpy.random.Generator
+        Source of every choice; the same state gives the same scene.
+    frame_filling : bool
+        The section has no outline: it goes on beyond the image on all sides.
+    brightness : float
+        Factor on the section's light.
+
+    Returns
+    -------
+    Scene
+        About 52 grey levels (of 255) in the median of the section, at most 132.
+    """
+    rows, columns = shape
+    cell = 1
+    if rows * columns > _WHOLE_GRID_PIXELS:
+        cell = 2
+        while rows * columns / cell**2 > _COARSE_GRID_CELLS:
+            cell *= 2
+    part = _FRAME_FILLING_MARGIN if frame_filling else 0.0
+    margin = math.ceil(part * max(shape) / cell) + 4
+    frame = (math.ceil(rows / cell), math.ceil(columns / cell))
+    size = (frame[0] + 2 * margin, frame[1] + 2 * margin)
+    # Node i covers the cell's px: its centre is where area reduction puts it.
+    origin = (0.5 - margin) * cell - 0.5
+
+    light, tissue = _rock(size, frame, margin, rng, frame_filling=frame_filling)
+    keep = _piece(size, frame, margin, rng)
+    coarse = max(1, 4 // cell)
+    beyond: Literal["edge", "mirror"] = "mirror" if frame_filling else "edge"
+    layers: tuple[Layer, ...]
+    if cell == 1:
+        light *= texture(size, rng, longest=90.0)
+        _limit(light, tissue, brightness)
+        fine = doubled(light)
+        layers = (Layer(fine, 0.5, (origin - 0.25, origin - 0.25), beyond),)
+    else:
+        _limit(light, tissue, brightness / _TILES_PEAK)
+        layers = (
+            Layer(light, float(cell), (origin, origin), beyond),
+            *texture_tiles(rng),
+        )
+    if coarse > 1:
+        tissue = _reduced(tissue, coarse)
+        keep = _reduced(keep, coarse)
+    wide = float(cell * coarse)
+    start = origin + 0.5 * (wide - cell)
+    return Scene(
+        layers,
+        _GLASS_LEVEL * brightness if brightness < 1.0 else _GLASS_LEVEL,
+        Layer(tissue, wide, (start, start)),
+        Layer(keep, wide, (start, start)),
+    )
+
+
+def _reduced(grid: FloatGrid, factor: int) -> FloatGrid:
+    """Return the means of factor x factor cells; the last ones may be cut off."""
+    rows, columns = (length // factor * factor for length in grid.shape)
+    small = cv2.resize(
+        grid[:rows, :columns],
+        (columns // factor, rows // factor),
+        interpolation=cv2.INTER_AREA,
+    )
+    return np.asarray(small, dtype=np.float32)
+
+
+def _limit(light: FloatGrid, tissue: FloatGrid, brightness: float) -> None:
+    """Scale the light to its level and fold its highlights down, in place."""
+    sample = light[::7, ::7][tissue[::7, ::7] > 0.5]
+    light *= np.float32(_TISSUE_LEVEL / max(float(np.median(sample)), 1e-6))
+    light *= np.float32(1.0 / _BRIGHTEST)
+    # x / (1 + x^4)^(1/4): straight for most of the section, never above 1.
+    light /= np.sqrt(np.sqrt(1.0 + light**4))
+    light *= np.float32(_BRIGHTEST * brightness)
+
+
+def _noise(
+    size: tuple[int, int], spacing: float, rng: np.random.Generator
+) -> FloatGrid:
+    """Return smooth noise of unit variance at the nodes, `spacing` apart."""
+    rows, columns = (math.ceil(length / spacing) + 4 for length in size)
+    nodes = rng.standard_normal((rows, columns), dtype=np.float32)
+    matrix = np.array([[1 / spacing, 0, 1.0], [0, 1 / spacing, 1.0]])
+    smooth = cv2.warpAffine(
+        nodes,
+        matrix,
+        (size[1], size[0]),
+        flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REFLECT,
+    )
+    return np.asarray(smooth, dtype=np.float32)
+
+
+def _grains(
+    size: tuple[int, int], spacing: float, rng: np.random.Generator
+) -> tuple[NDArray[np.int32], int]:
+    """Return a label for each cell: grains about `spacing` wide, and their count."""
+    half = (size[0] // 2 + 2, size[1] // 2 + 2)
+    step = max(spacing / 2, 3.0)
+    grid_y, grid_x = np.mgrid[0 : half[0] : step, 0 : half[1] : step]
+    seeds = np.stack([grid_y.ravel(), grid_x.ravel()], axis=1)
+    # Dropping some seeds and scattering the rest makes grains of many sizes.
+    seeds = seeds[rng.random(len(seeds)) < 0.8]
+    seeds += rng.uniform(-0.75, 0.75, seeds.shape) * step
+    index = np.clip(seeds.astype(np.intp), 0, np.array(half) - 1)
+    image = np.ones(half, dtype=np.uint8)
+    image[index[:, 0], index[:, 1]] = 0
+    _, labels = cv2.distanceTransformWithLabels(
+        image, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    count = int(labels.max()) + 1
+    x = np.arange(size[1], dtype=np.float32)[None, :] / 2
+    y = np.arange(size[0], dtype=np.float32)[:, None] / 2
+    bend, ruffle = 0.09 * spacing, 0.02 * spacing
+    maps = [
+        axis
+        + np.float32(bend) * _noise(size, spacing / 2, rng)
+        + np.float32(ruffle) * _noise(size, max(spacing / 9, 2.0), rng)
+        for axis in (x, y)
+    ]
+    bent = cv2.remap(
+        labels.astype(np.float32),
+        maps[0],
+        maps[1],
+        cv2.INTER_NEAREST,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    return bent.astype(np.int32), count
+
+
+def _borders(labels: NDArray[np.int32], width: float) -> FloatGrid:
+    """Return 1 on the lines between grains, smooth, 0 elsewhere."""
+    line = np.zeros(labels.shape, dtype=np.float32)
+    line[:, 1:] = labels[:, 1:] != labels[:, :-1]
+    line[1:] = np.maximum(line[1:], labels[1:] != labels[:-1])
+    smooth = _blurred(line, width) * np.float32(2.5 * width)
+    return np.asarray(np.minimum(smooth, 1.0), dtype=np.float32)
+
+
+def _rock(
+    size: tuple[int, int],
+    frame: tuple[int, int],
+    margin: int,
+    rng: np.random.Generator,
+    *,
+    frame_filling: bool,
+) -> tuple[FloatGrid, FloatGrid]:
+    """Return the light and the tissue mask of a section, on cells."""
+    coarse_spacing = max(min(frame) / 13.0, 16.0)
+    coarse, coarse_count = _grains(size, coarse_spacing, rng)
+    fine, fine_count = _grains(size, max(coarse_spacing / 4.0, 6.0), rng)
+    kinds: FloatGrid = np.array([0.3, 0.65, 1.0, 1.5, 2.1], dtype=np.float32)
+    shares = [0.2, 0.32, 0.28, 0.14, 0.06]
+    level = _grain_light(kinds, shares, coarse_count, 0.12, rng)
+    crumb = _grain_light(kinds, shares, fine_count, 0.2, rng)
+    # A third of the rock is fine-grained matrix, the rest are clasts.
+    share = np.where(rng.random(coarse_count) < 0.35, 0.9, 0.16).astype(np.float32)
+    part = share[coarse]
+    light: FloatGrid = level[coarse] * (1.0 - part)
+    light += part * crumb[fine]
+    light *= np.float32(1.0) - np.float32(0.5) * part * _borders(fine, 0.8)
+    light *= np.float32(1.0) - np.float32(0.65) * _borders(coarse, 1.3)
+    del coarse, fine, part
+    patches = _noise(size, min(frame) / 5.0, rng)
+    light *= np.exp(np.float32(0.22) * patches)
+    light = _blurred(light, 0.7)
+    _draw_cracks(light, frame, margin, rng)
+    if frame_filling:
+        tissue = np.ones(size, dtype=np.float32)
+    else:
+        tissue = _outline(size, frame, margin, rng)
+    _draw_holes(tissue, frame, margin, rng)
+    tissue = _blurred(tissue, 1.2)
+    light *= tissue
+    return light, tissue
+
+
+def _grain_light(
+    kinds: FloatGrid,
+    shares: list[float],
+    count: int,
+    spread: float,
+    rng: np.random.Generator,
+) -> FloatGrid:
+    """Return the light of each grain: that of its mineral, a little varied."""
+    light = rng.choice(kinds, count, p=shares) * rng.lognormal(0.0, spread, count)
+    return np.asarray(light, dtype=np.float32)
+
+
+def _blurred(grid: FloatGrid, sigma: float) -> FloatGrid:
+    return np.asarray(cv2.GaussianBlur(grid, (0, 0), sigma), dtype=np.float32)
+
+
+def _draw_cracks(
+    light: FloatGrid, frame: tuple[int, int], margin: int, rng: np.random.Generator
+) -> None:
+    """Draw dark cracks and a few bright veins that run across the section."""
+    rows, columns = frame
+    for number in range(9):
+        bright = number >= 6
+        heading = rng.uniform(0.0, 2.0 * math.pi)
+        point = rng.uniform(0.2, 0.8, 2) * (columns, rows) + margin
+        steps = int(rng.integers(25, 70))
+        turns = np.cumsum(rng.normal(0.0, 0.16, steps)) + heading
+        jitter = rng.normal(0.0, 0.35, steps)
+        length = min(frame) / 70.0
+        path = point + np.cumsum(
+            length * np.stack([np.cos(turns + jitter), np.sin(turns + jitter)], 1),
+            axis=0,
+        )
+        width = float(rng.uniform(0.6, 2.2)) * max(min(frame) / 1200.0, 0.6)
+        canvas = np.zeros(light.shape, dtype=np.uint8)
+        cv2.polylines(
+            canvas,
+            [np.rint(path * 16).astype(np.int32).reshape(-1, 1, 2)],
+            isClosed=False,
+            color=255,
+            thickness=max(1, round(2 * width)),
+            lineType=cv2.LINE_AA,
+            shift=4,
+        )
+        x, y, w, h = cv2.boundingRect(np.rint(path).astype(np.int32).reshape(-1, 1, 2))
+        pad = round(4 * width) + 8
+        box = (
+            slice(max(y - pad, 0), max(y + h + pad, 0)),
+            slice(max(x - pad, 0), max(x + w + pad, 0)),
+        )
+        if canvas[box].size == 0:
+            continue
+        line = cv2.GaussianBlur(canvas[box].astype(np.float32) / 255, (0, 0), 0.8)
+        light[box] *= 1.0 + (0.9 if bright else -0.8) * line
+
+
+def _outline(
+    size: tuple[int, int], frame: tuple[int, int], margin: int, rng: np.random.Generator
+) -> FloatGrid:
+    """Return 1 inside an irregular, ragged outline without any symmetry."""
+    angle = np.linspace(0.0, 2.0 * math.pi, 2880, endpoint=False)
+    wave = np.zeros_like(angle)
+    for order in range(1, 240):
+        strength = 0.085 / order**1.25 if order > 1 else 0.03
+        wave += (
+            strength
+            * rng.normal()
+            * np.cos(order * angle + rng.uniform(0.0, 2.0 * math.pi))
+        )
+    wave = np.clip(wave, -0.28, 0.16)
+    power = 2.6
+    round_off = (np.abs(np.cos(angle)) ** power + np.abs(np.sin(angle)) ** power) ** (
+        -1.0 / power
+    )
+    radius = _SECTION_FILL * round_off * (1.0 + wave)
+    x = margin + frame[1] / 2 * (1.0 + radius * np.cos(angle))
+    y = margin + frame[0] / 2 * (1.0 + radius * np.sin(angle))
+    polygon = np.rint(np.stack([x, y], 1) * 16).astype(np.int32)
+    mask = np.zeros(size, dtype=np.uint8)
+    cv2.fillPoly(mask, [polygon.reshape(-1, 1, 2)], 255, cv2.LINE_AA, 4)
+    return np.asarray(mask, dtype=np.float32) / np.float32(255)
+
+
+def _draw_holes(
+    tissue: FloatGrid, frame: tuple[int, int], margin: int, rng: np.random.Generator
+) -> None:
+    """Cut a few irregular holes into the tissue mask."""
+    rows, columns = frame
+    angle = np.linspace(0.0, 2.0 * math.pi, 180, endpoint=False)
+    for _ in range(7):
+        centre = rng.uniform(0.22, 0.78, 2) * (columns, rows) + margin
+        size = rng.uniform(0.006, 0.028) * min(frame)
+        wave = sum(
+            rng.normal(0.0, 0.3 / order) * np.cos(order * angle + rng.uniform(0, 6.28))
+            for order in range(2, 9)
+        )
+        radius = size * np.clip(1.0 + wave, 0.3, 2.0)
+        stretch = rng.uniform(0.6, 1.6)
+        x = centre[0] + radius * stretch * np.cos(angle)
+        y = centre[1] + radius / stretch * np.sin(angle)
+        polygon = np.rint(np.stack([x, y], 1) * 16).astype(np.int32)
+        cv2.fillPoly(tissue, [polygon.reshape(-1, 1, 2)], 0.0, cv2.LINE_AA, 4)
+
+
+def _piece(
+    size: tuple[int, int], frame: tuple[int, int], margin: int, rng: np.random.Generator
+) -> FloatGrid:
+    """Return 0 on a piece at one side of the section, 1 on the rest."""
+    heading = rng.uniform(0.0, 2.0 * math.pi)
+    along = np.array([math.cos(heading), math.sin(heading)])
+    half = np.array([frame[1], frame[0]]) / 2.0
+    # The chord lies half-way out, so that about a fifth of the area breaks off.
+    reach = 0.44 * _SECTION_FILL * float(np.hypot(*(along * half)))
+    centre = half + margin + along * reach
+    across = np.array([-along[1], along[0]])
+    t = np.linspace(-3.0, 3.0, 240) * max(frame) / 2.0
+    wander = np.cumsum(rng.normal(0.0, 1.0, t.size)) * max(frame) / 900.0
+    edge = centre + t[:, None] * across + wander[:, None] * along
+    far = along * 4.0 * max(frame)
+    polygon = np.concatenate([edge, edge[-1:] + far, edge[:1] + far])
+    mask = np.full(size, 255, dtype=np.uint8)
+    cv2.fillPoly(mask, [np.rint(polygon).astype(np.int32).reshape(-1, 1, 2)], 0)
+    return np.asarray(mask, dtype=np.float32) / np.float32(255)
+
 
 FloatGrid = NDArray[np.float32]
 

@@ -1,4 +1,4 @@
-"""What is known of a simulated pair: geometry, gain, offset and microbes."""
+"""What is true of a simulated pair."""
 
 from __future__ import annotations
 
@@ -11,17 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from napari_exo2micro.core.errors import ParameterError, RawDataError
-from napari_exo2micro.core.json_files import read_json
-from napari_exo2micro.core.transforms import Transform
-
-__all__ = [
-    "MICROBE_DTYPE",
-    "Deformation",
-    "Truth",
-    "read_truth",
-    "registration_error",
-]
+from napari_exo2micro.core.base.errors import ParameterError, RawDataError
+from napari_exo2micro.core.base.files import read_json
+from napari_exo2micro.core.images.transform import Transform
 
 _KIND = "napari-exo2micro simulated truth"
 

@@ -1,1 +1,1 @@
-"""Moving another layer by an alignment."""
+"""An alignment applied to other layers."""

@@ -1,1 +1,1 @@
-"""The batch dock: many samples and dyes in one go."""
+"""Many samples and dyes from the window."""

@@ -1,1 +1,1 @@
-"""One parameter over several values, side by side."""
+"""One parameter over several values."""

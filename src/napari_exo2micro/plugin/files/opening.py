@@ -7,47 +7,476 @@ and can be cancelled: a folder on a slow network drive must not freeze the windo
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from napari.components import ViewerModel
 from napari.layers import Layer
 from napari.utils.notifications import show_info, show_warning
-from qtpy.QtCore import QTimer
+from qtpy.QtCore import QCoreApplication, QEventLoop, Qt, QThread, QTimer
+from qtpy.QtWidgets import (
+    QApplication,
+    QDialog,
+    QDialogButtonBox,
+    QLabel,
+    QMainWindow,
+    QProgressDialog,
+    QPushButton,
+    QTreeWidget,
+    QTreeWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
 
-from napari_exo2micro.core.errors import (
+from napari_exo2micro.core.base import (
     CancelledError,
     CheckpointError,
+    Monitor,
     RawDataError,
 )
-from napari_exo2micro.core.monitor import Monitor
-from napari_exo2micro.core.raw.lazy import LazyPair
-from napari_exo2micro.core.raw.pairs import FoundPairs, PairFiles, find_pairs
-from napari_exo2micro.core.result_folders import (
-    find_result_folders,
-    may_be_checkpoint,
+from napari_exo2micro.core.parameters import STAGES
+from napari_exo2micro.core.raw import (
+    FoundPairs,
+    LazyPair,
+    PairFiles,
+    channel_name,
+    find_pairs,
+    open_lazy_pair,
 )
-from napari_exo2micro.core.result_sets import (
+from napari_exo2micro.core.store import (
     ResultSet,
     StoredImage,
+    find_result_folders,
+    may_be_checkpoint,
     read_result_sets,
     read_stored_image,
 )
-from napari_exo2micro.plugin.files.pair_chooser import Choice, choose
-from napari_exo2micro.plugin.files.raw_layers import open_pair
-from napari_exo2micro.plugin.files.result_layers import image_layer, result_specs
-from napari_exo2micro.plugin.files.waiting import main_window, wait_for
-from napari_exo2micro.plugin.layer_sets import fit_into_sets, layer_key, show_set
-from napari_exo2micro.plugin.layers import LayerSpec, about, find_layers
-from napari_exo2micro.plugin.plain_text import literal, notify_error
-from napari_exo2micro.plugin.session import Session
+from napari_exo2micro.plugin.layers.layers import (
+    KEY,
+    LayerSpec,
+    about,
+    find_layers,
+    image_spec,
+)
+from napari_exo2micro.plugin.layers.sets import (
+    best_roles,
+    fit_into_sets,
+    layer_key,
+    show_set,
+)
+from napari_exo2micro.plugin.layers.stages import checkpoint_spec, stage_specs
+from napari_exo2micro.plugin.session.errors import literal, notify_error
+from napari_exo2micro.plugin.session.job import Jobs
+from napari_exo2micro.plugin.session.session import Session
 
-__all__ = ["open_path", "prepare_levels"]
+Result = TypeVar("Result")
+
+_SHOWN_AFTER_MS = 700
+
+
+def main_window() -> QMainWindow | None:
+    """Return the window of napari that is in front; None where there is none."""
+    if not isinstance(QApplication.instance(), QApplication):
+        return None
+    active = QApplication.activeWindow()
+    shown = [
+        widget
+        for widget in QApplication.topLevelWidgets()
+        if isinstance(widget, QMainWindow) and widget.isVisible()
+    ]
+    return active if active in shown else (shown[0] if shown else None)
+
+
+def wait_for(
+    function: Callable[..., Result],
+    *,
+    title: str,
+    viewer: ViewerModel | None = None,
+    **arguments: Any,
+) -> Result:
+    """Call ``function(monitor=..., **arguments)`` and return its result.
+
+    napari asks readers and writers for a result at once. Where there is a window,
+    the work is done in a thread, and after a moment a box shows the progress and
+    offers to cancel; without a window it is simply done.
+
+    Parameters
+    ----------
+    function : callable
+        As `Jobs.start` takes it; it may not touch the viewer.
+    title : str
+        In words, for the box.
+    viewer : ViewerModel, optional
+        Whose session starts the job.
+    **arguments
+        For the function.
+
+    Raises
+    ------
+    CancelledError
+        When the person asked to stop.
+    Exception
+        What the function raised.
+    """
+    window = main_window()
+    application = QCoreApplication.instance()
+    if (
+        window is None
+        or application is None
+        or QThread.currentThread() is not application.thread()
+    ):
+        return function(monitor=Monitor(), **arguments)
+    jobs = Session.of(viewer).jobs if viewer is not None else Jobs()
+    done: dict[str, Any] = {}
+    loop = QEventLoop()
+    box = QProgressDialog(title, "Cancel", 0, 100, window)
+    box.setObjectName("waiting")
+    words = QLabel(title, box)
+    words.setTextFormat(Qt.TextFormat.PlainText)
+    box.setLabel(words)
+    box.setWindowTitle("Exo2Micro")
+    box.setWindowModality(Qt.WindowModality.ApplicationModal)
+    box.setMinimumDuration(_SHOWN_AFTER_MS)
+    box.setAutoReset(False)
+
+    def work(monitor: Monitor) -> Result:
+        return function(monitor=monitor, **arguments)
+
+    job = jobs.start(
+        work,
+        title=title,
+        on_result=lambda result: done.update(result=result),
+        on_error=_leave,
+        on_progress=lambda fraction, text: _show(box, title, fraction, text),
+        on_finished=loop.quit,
+    )
+    job.failed.connect(lambda error: done.update(error=error))
+    box.canceled.connect(job.cancel)
+    jobs.closed.connect(loop.quit)
+    if job.is_running:
+        loop.exec()
+    jobs.closed.disconnect(loop.quit)
+    box.canceled.disconnect(job.cancel)
+    box.close()
+    box.deleteLater()
+    if viewer is None:
+        jobs.close()
+    if "error" in done:
+        raise done["error"]
+    if "result" not in done:
+        raise CancelledError("stopped on request; nothing was opened or written")
+    result: Result = done["result"]
+    return result
+
+
+def _leave(text: str) -> None:
+    """Say nothing of an error: it is raised where the work was asked for."""
+
+
+def _show(box: QProgressDialog, title: str, fraction: float, text: str) -> None:
+    box.setLabelText(f"{title}\n{text}")
+    box.setValue(min(int(100 * fraction), 99))
+
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One line of the dialog.
+
+    Attributes
+    ----------
+    columns : tuple of str
+        What it shows, one text for each column.
+    tooltip : str
+        More of it.
+    """
+
+    columns: tuple[str, ...]
+    tooltip: str = ""
+
+
+Chooser = Callable[[str, Sequence[str], Sequence[Choice]], int | None]
+
+
+class ChooserDialog(QDialog):
+    """Asks for one of several lines; the first one is chosen at first.
+
+    Parameters
+    ----------
+    question : str
+        Above the list.
+    headings : sequence of str
+        Of the columns.
+    choices : sequence of Choice
+        The lines.
+    parent : QWidget, optional
+        The window that it belongs to.
+    """
+
+    def __init__(
+        self,
+        question: str,
+        headings: Sequence[str],
+        choices: Sequence[Choice],
+        parent: QWidget | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self.setObjectName("pair_chooser")
+        self.setWindowTitle("Exo2Micro: choose what to open")
+        label = QLabel(question, self)
+        label.setObjectName("question")
+        label.setTextFormat(Qt.TextFormat.PlainText)
+        label.setWordWrap(True)
+        self._list = QTreeWidget(self)
+        self._list.setObjectName("choices")
+        self._list.setToolTip("Choose a line, then press Open; or double-click it")
+        self._list.setRootIsDecorated(False)
+        self._list.setHeaderLabels(list(headings))
+        for choice in choices:
+            item = QTreeWidgetItem(list(choice.columns))
+            for column in range(len(choice.columns)):
+                item.setToolTip(column, literal(choice.tooltip))
+            self._list.addTopLevelItem(item)
+        self._list.setCurrentItem(self._list.topLevelItem(0))
+        for column in range(len(headings)):
+            self._list.resizeColumnToContents(column)
+        self._list.itemDoubleClicked.connect(self.accept)
+        buttons = QDialogButtonBox(self)
+        opens, leaves = QPushButton("Open", self), QPushButton("Cancel", self)
+        opens.setObjectName("open")
+        opens.setToolTip("Open what is chosen")
+        opens.setDefault(True)
+        leaves.setObjectName("cancel")
+        leaves.setToolTip("Open nothing")
+        buttons.addButton(opens, QDialogButtonBox.ButtonRole.AcceptRole)
+        buttons.addButton(leaves, QDialogButtonBox.ButtonRole.RejectRole)
+        buttons.accepted.connect(self.accept)
+        buttons.rejected.connect(self.reject)
+        layout = QVBoxLayout(self)
+        layout.addWidget(label)
+        layout.addWidget(self._list)
+        layout.addWidget(buttons)
+        self.resize(640, min(170 + 20 * len(choices), 480))
+
+    @property
+    def chosen(self) -> int:
+        """The number of the chosen line, from 0."""
+        return self._list.currentIndex().row()
+
+
+def choose(
+    question: str, headings: Sequence[str], choices: Sequence[Choice]
+) -> int | None:
+    """Return which line a person chose; without a window the first one.
+
+    Parameters
+    ----------
+    question : str
+        In words.
+    headings : sequence of str
+        Of the columns.
+    choices : sequence of Choice
+        The lines, the likeliest first. A single one is not asked for.
+
+    Returns
+    -------
+    int or None
+        Its number from 0; None when the person wants none.
+    """
+    if len(choices) == 1:
+        return 0
+    return _CHOOSERS[-1](question, headings, choices)
+
+
+def set_chooser(chooser: Chooser | None) -> None:
+    """Answer in a person's place, for scripts and tests.
+
+    Parameters
+    ----------
+    chooser : callable or None
+        Takes question, headings and choices and returns what `choose` returns; None
+        asks the person again.
+    """
+    del _CHOOSERS[1:]
+    if chooser is not None:
+        _CHOOSERS.append(chooser)
+
+
+def _ask(
+    question: str, headings: Sequence[str], choices: Sequence[Choice]
+) -> int | None:
+    window = main_window()
+    if window is None:
+        logger.warning(
+            "%s Without a window the first of %d is taken: %s",
+            question,
+            len(choices),
+            ", ".join(choices[0].columns),
+        )
+        return 0
+    dialog = ChooserDialog(question, headings, choices, window)
+    dialog.setWindowModality(Qt.WindowModality.ApplicationModal)
+    accepted = dialog.exec()
+    chosen = dialog.chosen
+    dialog.deleteLater()
+    return chosen if accepted and chosen >= 0 else None
+
+
+_CHOOSERS: list[Chooser] = [_ask]
+
+
+def open_pair(
+    files: PairFiles,
+    monitor: Monitor | None = None,
+    on_error: Callable[[RawDataError], None] | None = None,
+    quick: bool = False,
+) -> tuple[LazyPair, list[LayerSpec]]:
+    """Open a pair and return it with its layers; may run in any thread.
+
+    Parameters
+    ----------
+    files : PairFiles
+        Which pair it is.
+    monitor, on_error, quick
+        As `open_lazy_pair` takes them.
+
+    Raises
+    ------
+    RawDataError
+        When a file cannot be read or the two do not fit together.
+    """
+    pair = open_lazy_pair(
+        files.post, files.pre, on_error=on_error, monitor=monitor, quick=quick
+    )
+    return pair, raw_specs(files, pair)
+
+
+def raw_specs(files: PairFiles, pair: LazyPair) -> list[LayerSpec]:
+    """Return the layers of a raw pair: pre-stain below, post-stain above.
+
+    Both begin at the world's origin: the canvas of stage 1 keeps them there.
+
+    Parameters
+    ----------
+    files : PairFiles
+        Which pair it is.
+    pair : LazyPair
+        Its opened files.
+    """
+    notes = [*pair.warnings, *_about_channels(pair)]
+    for note in notes:
+        logger.info("%s %s: %s", files.sample, files.dye, note)
+    specs = []
+    for side, path, levels in (
+        ("pre", files.pre, pair.pre),
+        ("post", files.post, pair.post),
+    ):
+        known: dict[str, Any] = {
+            "sample": files.sample,
+            "dye": files.dye,
+            "stage": 0,
+            "checkpoint": "",
+            "parameters": {},
+            "paths": [str(path)],
+            "header": {},
+            "transform": None,
+            "canvas_offset": (0.0, 0.0),
+            "raw_dir": str(files.raw_dir),
+            "channels": pair.channels,
+            "notes": notes,
+        }
+        specs.append(
+            image_spec(
+                levels.levels(),
+                side,
+                name=f"{files.sample} {files.dye}: {side}-stain, raw",
+                known=known,
+            )
+        )
+    return specs
+
+
+def _about_channels(pair: LazyPair) -> list[str]:
+    if pair.channels is None:
+        return []
+    names = " + ".join(channel_name(index) for index in pair.channels)
+    word = "channels" if len(pair.channels) > 1 else "channel"
+    text = f"shown: {names} {word}"
+    if pair.is_estimate:
+        text += ", chosen from a sample of the pixels; stage 1 looks at all of them"
+    return [text]
+
+
+def result_specs(found: ResultSet, monitor: Monitor | None = None) -> list[LayerSpec]:
+    """Return the layers of all checkpoints of one run, bottom first.
+
+    Parameters
+    ----------
+    found : ResultSet
+        The checkpoints.
+    monitor : Monitor, optional
+        Asked between the stages whether to stop.
+    """
+    specs: list[LayerSpec] = []
+    for stage in sorted(STAGES):
+        if monitor is not None:
+            monitor.check()
+        own = stage_specs(found, stage)
+        shown = {path for spec in own for path in spec.about.get("paths", ())}
+        images = dict(_images(found, stage))
+        specs += [_completed(spec, images) for spec in own]
+        specs += [
+            image_layer(image) for path, image in images.items() if path not in shown
+        ]
+    _show_the_best(specs)
+    return specs
+
+
+def image_layer(image: StoredImage) -> LayerSpec:
+    """Return the layer of one checkpoint file."""
+    spec = checkpoint_spec(image.checkpoint, image.stage, image.name)
+    return _completed(spec, {str(image.path): image})
+
+
+def _images(found: ResultSet, stage: int) -> Iterable[tuple[str, StoredImage]]:
+    for (number, _), image in found.images.items():
+        if number == stage:
+            yield str(image.path), image
+
+
+def _completed(spec: LayerSpec, images: dict[str, StoredImage]) -> LayerSpec:
+    """Add what a file without a header cannot tell of itself."""
+    paths = spec.about.get("paths", ())
+    image = images.get(paths[0]) if paths else None
+    if image is None or image.checkpoint.provenance is not None:
+        return spec
+    known = spec.about | {
+        "sample": image.sample,
+        "dye": image.dye,
+        "parameters": dict(image.parameters),
+        "canvas_offset": image.canvas_offset,
+    }
+    title = str(spec.options["name"]).partition(": ")[2]
+    options = spec.options | {
+        "name": f"{image.sample} {image.dye}: {title}",
+        "translate": image.canvas_offset,
+        "metadata": {KEY: known},
+    }
+    return LayerSpec(spec.data, options, spec.kind)
+
+
+def _show_the_best(specs: Sequence[LayerSpec]) -> None:
+    """Show one picture and hide the other images."""
+    roles = [str(spec.about.get("role")) for spec in specs]
+    shown = best_roles(roles)
+    for spec, role in zip(specs, roles, strict=True):
+        spec.options["visible"] = role in shown
 
 
 def open_path(path: Path, viewer: ViewerModel | None = None) -> list[LayerSpec]:

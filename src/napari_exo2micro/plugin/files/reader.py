@@ -23,9 +23,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
-    from napari_exo2micro.core.monitor import Monitor
+    from napari_exo2micro.core.base import Monitor
 
-__all__ = ["asking_viewer", "get_reader", "read_paths"]
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +53,7 @@ def get_reader(path: PathLike | Sequence[PathLike]) -> Reader | None:
     callable or None
         Takes the same paths and returns napari's layer data tuples.
     """
-    from napari_exo2micro.core.errors import CancelledError
+    from napari_exo2micro.core.base import CancelledError
 
     try:
         paths = _listed(path)
@@ -89,9 +88,8 @@ def read_paths(path: PathLike | Sequence[PathLike]) -> list[LayerTuple]:
         In words for a person: which file cannot be used and what to do. Where there
         is a window, it shows these words, once, and nothing is raised.
     """
-    from napari_exo2micro.core.errors import CancelledError, Exo2MicroError
-    from napari_exo2micro.plugin.files.opening import open_path
-    from napari_exo2micro.plugin.files.waiting import main_window
+    from napari_exo2micro.core.base import CancelledError, Exo2MicroError
+    from napari_exo2micro.plugin.files.opening import main_window, open_path
 
     viewer = asking_viewer()
     opened: dict[tuple[str, ...], LayerTuple] = {}
@@ -133,7 +131,7 @@ def asking_viewer() -> ViewerModel | None:
 
 def _show(error: Exception, path: Path) -> None:
     """Show an error in the window; its first line, seen at once, names the file."""
-    from napari_exo2micro.plugin.plain_text import notify_error
+    from napari_exo2micro.plugin.session.errors import notify_error
 
     logger.error("%s", error)
     folder = path.absolute().parent
@@ -153,7 +151,7 @@ def _read_nothing(_path: PathLike | Sequence[PathLike]) -> list[LayerTuple]:
 def _is_ours(path: str) -> bool:
     place = Path(path)
     if place.is_dir():
-        from napari_exo2micro.plugin.files.waiting import wait_for
+        from napari_exo2micro.plugin.files.opening import wait_for
 
         return wait_for(
             _folder_is_ours,
@@ -163,21 +161,21 @@ def _is_ours(path: str) -> bool:
         )
     if not place.is_file():
         return False
-    from napari_exo2micro.core.result_folders import may_be_checkpoint
+    from napari_exo2micro.core.store import may_be_checkpoint
 
     if may_be_checkpoint(place):
         return True
     if not _has_marker(place.name):
         return False
-    from napari_exo2micro.core.raw.pairs import may_be_raw
+    from napari_exo2micro.core.raw import may_be_raw
 
     return may_be_raw(place)
 
 
 def _folder_is_ours(folder: Path, monitor: Monitor) -> bool:
     """Tell from names alone, up to the first one that is for us."""
-    from napari_exo2micro.core.raw.pairs import may_be_raw
-    from napari_exo2micro.core.result_folders import holds_results
+    from napari_exo2micro.core.raw import may_be_raw
+    from napari_exo2micro.core.store import holds_results
 
     return holds_results(folder, monitor) or may_be_raw(folder, monitor)
 

@@ -11,13 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from napari_exo2micro.core.raw.pairs import PairFiles
+from napari_exo2micro.core.raw import PairFiles
 from napari_exo2micro.core.simulate import Truth, simulate_section, write_pair
-from napari_exo2micro.plugin.files.raw_layers import open_pair
+from napari_exo2micro.plugin.files.opening import open_pair
 from napari_exo2micro.plugin.files.reader import asking_viewer
-from napari_exo2micro.plugin.layers import KEY, LayerSpec, remove_layers
-
-__all__ = ["DYE", "SAMPLE", "section_specs", "simulated_section", "truth_spec"]
+from napari_exo2micro.plugin.layers.layers import KEY, LayerSpec, remove_layers
 
 SAMPLE, DYE = "Simulated", "SybrGld"
 _SHAPE = (1400, 1600)

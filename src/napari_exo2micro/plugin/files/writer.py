@@ -7,10 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from napari_exo2micro.core.errors import CancelledError, OutputError, ParameterError
-from napari_exo2micro.plugin.layers import KEY, role_of
-
-__all__ = ["write_alignment", "write_image"]
+from napari_exo2micro.core.base import CancelledError, OutputError, ParameterError
+from napari_exo2micro.plugin.layers.layers import KEY, role_of
 
 _ENDINGS_OF_NAPARI = (".tif", ".tiff")
 
@@ -47,8 +45,8 @@ def write_image(path: str, data: Any, meta: Mapping[str, Any]) -> list[str]:
     image = data[0] if meta.get("multiscale") else data
     if not known:
         return _write_foreign(path, image, meta)
-    from napari_exo2micro.core.image_export import export_image, provenance_of
-    from napari_exo2micro.plugin.files.waiting import wait_for
+    from napari_exo2micro.core.store import export_image, provenance_of
+    from napari_exo2micro.plugin.files.opening import wait_for
 
     role, header = str(known.get("role", "image")), known.get("header") or {}
     stored = role_of(int(header.get("stage", -1)), str(header.get("name", "")))
@@ -91,7 +89,7 @@ def write_alignment(path: str, data: Any, meta: Mapping[str, Any]) -> list[str]:
         When the layer has no alignment, or the file cannot be written.
     """
     del data
-    from napari_exo2micro.core.alignments import Alignment
+    from napari_exo2micro.core.alignment import Alignment
 
     found = Alignment.from_header(_known(meta).get("header") or _known(meta))
     if found is None:

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer
 from qtpy.QtCore import QObject, Qt, QTimer, Signal
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QDoubleSpinBox,
+    QHBoxLayout,
+    QLabel,
+    QSizePolicy,
+    QSlider,
+    QVBoxLayout,
+    QWidget,
+)
 
-from napari_exo2micro.plugin.workbench.remembered import Remembered
-
-__all__ = ["DEFAULT_RATE", "FASTEST", "SLOWEST", "Blink"]
+from napari_exo2micro.plugin.inspection.box import ComparisonBox
+from napari_exo2micro.plugin.layers.pair import LayerPair, Remembered, short_names
+from napari_exo2micro.plugin.widgets.controls import MessageStrip, button
 
 #: Changes in a second.
 DEFAULT_RATE, SLOWEST, FASTEST = 4.0, 0.5, 10.0
@@ -121,3 +134,194 @@ class Blink(QObject):
         self._shown = index
         self._remembered.set(self._layers[index], visible=True)
         self._remembered.set(self._layers[1 - index], visible=False)
+
+
+#: Letters that no layer of napari uses itself, so that they work whatever is active.
+BLINK_KEY, NEXT_KEY = "K", "N"
+
+
+class BlinkBox(ComparisonBox):
+    """Buttons and rate of the blink, with its keys in the viewer.
+
+    Parameters
+    ----------
+    pair : LayerPair
+        The two layers.
+    viewer : ViewerModel
+        Whose layers they are.
+    message : MessageStrip
+        Where problems are told.
+    parent : QWidget, optional
+        As for any widget.
+    """
+
+    HEADING = "Blink"
+    NAME = "blink_box"
+    WORDS = ("Start blinking", "Stop blinking")
+    TIP = (
+        "Show the first and the second layer in turn, at the same place: what is "
+        f"not aligned jumps.\nKey: {BLINK_KEY}, in the viewer"
+    )
+
+    def __init__(
+        self,
+        pair: LayerPair,
+        viewer: ViewerModel,
+        message: MessageStrip,
+        parent: QWidget | None = None,
+    ) -> None:
+        super().__init__(pair, viewer, message, parent)
+        self.blink = Blink(viewer, self)
+        self._our_keys: dict[str, Callable[..., Any]] = {}
+        self._their_keys: dict[str, Any] = {}
+        self._next = button(
+            self,
+            "blink_next",
+            "Next",
+            f"Show the other layer and stay there.\nKey: {NEXT_KEY}, in the viewer",
+        )
+        self._shown = QLabel(self)
+        self._shown.setObjectName("blink_shown")
+        self._shown.setTextFormat(Qt.TextFormat.PlainText)
+        self._shown.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self._slider = QSlider(Qt.Orientation.Horizontal, self)
+        self._slider.setObjectName("blink_rate")
+        self._slider.setRange(round(10 * SLOWEST), round(10 * FASTEST))
+        self._rate = QDoubleSpinBox(self)
+        self._rate.setObjectName("blink_rate_number")
+        self._rate.setRange(SLOWEST, FASTEST)
+        self._rate.setDecimals(1)
+        self._rate.setSingleStep(0.5)
+        self._rate.setSuffix(" Hz")
+        for widget in (self._slider, self._rate):
+            widget.setToolTip("How many times in a second the picture changes")
+        self._grey = QCheckBox("both in grey", self)
+        self._grey.setObjectName("blink_grey")
+        self._grey.setToolTip(
+            "Draw both layers in grey while they blink: the eye then follows what "
+            "moves, not the change of colour"
+        )
+        self._arrange()
+        self._next.clicked.connect(self.step)
+        self._slider.valueChanged.connect(lambda tenths: self._set_rate(tenths / 10))
+        self._rate.valueChanged.connect(self._set_rate)
+        self._grey.toggled.connect(self._set_grey)
+        self.blink.changed.connect(self._show_state)
+        self._connections.add(pair.changed, self._follow)
+        self._colours = Remembered(viewer)
+        self._set_rate(DEFAULT_RATE)
+        self._show_state()
+
+    def _arrange(self) -> None:
+        buttons = QHBoxLayout()
+        buttons.addWidget(self._start, 2)
+        buttons.addWidget(self._next, 1)
+        rate = QHBoxLayout()
+        rate.addWidget(QLabel("Rate", self))
+        rate.addWidget(self._slider, 1)
+        rate.addWidget(self._rate)
+        layout = QVBoxLayout(self)
+        layout.addLayout(buttons)
+        layout.addLayout(rate)
+        layout.addWidget(self._grey)
+        layout.addWidget(self._shown)
+
+    @property
+    def is_active(self) -> bool:
+        """Whether the blink determines what is visible."""
+        return self.blink.is_active
+
+    def step(self) -> None:
+        """Show the other layer and stay there."""
+        if self.blink.is_active:
+            self.blink.step()
+        elif self._may_begin():
+            self._begin(run=False)
+
+    def stop(self) -> None:
+        """End it and restore what was visible."""
+        self.blink.stop()
+        self._colours.restore()
+
+    def close_down(self) -> None:
+        """Stop, give the keys back and listen to nothing any more."""
+        super().close_down()
+        self.free_keys()
+
+    def bind_keys(self) -> None:
+        """Let the keys work in the viewer."""
+
+        # napari asks for plain functions, and calls them with the viewer.
+        def toggle(_viewer: Any) -> None:
+            self.toggle()
+
+        def step(_viewer: Any) -> None:
+            self.step()
+
+        for key, action in ((BLINK_KEY, toggle), (NEXT_KEY, step)):
+            self._their_keys[key] = self._bound_to(key)
+            self._viewer.bind_key(key, action, overwrite=True)
+            self._our_keys[key] = action
+
+    def free_keys(self) -> None:
+        """Give the keys back to whom they belonged before."""
+        for key, action in self._our_keys.items():
+            if self._bound_to(key) is action:
+                self._viewer.bind_key(key, self._their_keys[key], overwrite=True)
+        self._our_keys.clear()
+
+    def _bound_to(self, key: str) -> Any:
+        """Return what a key does in the viewer; None when it does nothing."""
+        keymap = self._viewer.keymap.items()
+        return next((action for bound, action in keymap if str(bound) == key), None)
+
+    def _begin(self, *, run: bool = True) -> None:
+        first, second = self._pair.layers
+        assert first is not None
+        assert second is not None
+        self._set_grey(self._grey.isChecked(), (first, second))
+        self.blink.start(first, second, run=run)
+
+    def _go_on(self) -> None:
+        self._colours.restore()
+        # One that was stepped by hand stands still.
+        self._begin(run=self.blink.is_running)
+
+    def _why_ended(self, problem: str) -> str:
+        return f"Blinking has ended. {problem}"
+
+    def _set_rate(self, value: float) -> None:
+        self.blink.rate = value
+        for widget in (self._slider, self._rate):
+            widget.blockSignals(True)
+        self._slider.setValue(round(10 * value))
+        self._rate.setValue(value)
+        for widget in (self._slider, self._rate):
+            widget.blockSignals(False)
+
+    def _set_grey(
+        self, grey: bool, layers: tuple[Layer | None, ...] | None = None
+    ) -> None:
+        if layers is None:
+            if not self.blink.is_active:
+                return
+            layers = self._pair.layers
+        if not grey:
+            self._colours.restore()
+            return
+        for layer in layers:
+            if isinstance(layer, Image) and not layer.rgb:
+                self._colours.set(layer, colormap="gray")
+
+    def _show_state(self) -> None:
+        super()._show_state()
+        shown = self.blink.shown
+        if shown is None:
+            self._shown.setText(f"Keys: {BLINK_KEY} blinks, {NEXT_KEY} shows the next")
+            return
+        name = short_names([shown])[0]
+        width = max(self._shown.width() - 4, 100)
+        elide = Qt.TextElideMode.ElideMiddle
+        self._shown.setText(
+            self._shown.fontMetrics().elidedText(f"Shown: {name}", elide, width)
+        )

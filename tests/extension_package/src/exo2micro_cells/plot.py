@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from napari_exo2micro.core import Diagnostic
+from napari_exo2micro.core.plotting import Diagnostic
 
 
 def plot_rows(post_im, pre_im, difference, sample="", dye=""):

@@ -1,8 +1,7 @@
 """What this package adds: light to import, for the command line asks for it."""
 
-from napari_exo2micro.core.parameter_entry import parameter
-from napari_exo2micro.core.scale_methods import ScaleMethod
-from napari_exo2micro.core.stages import Stage
+from napari_exo2micro.core.parameters import Stage, parameter
+from napari_exo2micro.core.photometry import ScaleMethod
 
 PARAMETERS = (
     parameter(

@@ -1,0 +1,151 @@
+"""The application: which verbs there are, in the order of the help page."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from napari_exo2micro.cli import run
+from napari_exo2micro.cli.batch import batch
+from napari_exo2micro.cli.options import as_command
+from napari_exo2micro.cli.output import EXIT_CODES, Application
+
+_NAME_WIDTH = 36
+_MOST_WIDTH = 110
+
+
+class Command(TyperCommand):
+    """A command whose help page has room for long names and explanations."""
+
+    def format_help(
+        self,
+        ctx: Any,
+        formatter: Any,  # noqa: ARG002 - rich lays it out
+    ) -> None:
+        """Print usage, purpose, arguments and options in their groups."""
+        from rich.padding import Padding
+        from rich.table import Table
+        from rich.text import Text
+
+        from napari_exo2micro.cli.output import console
+
+        out = console()
+        out.soft_wrap = False
+        width = min(out.width, _MOST_WIDTH)
+        names = (_argument_name(p) for p in self.get_params(ctx) if _is_argument(p))
+        usage = " ".join([ctx.command_path, "[OPTIONS]", *names])
+        out.print(Text(f"Usage: {usage}", style="bold"))
+        purpose = " \n".join(
+            " ".join(paragraph.split()) for paragraph in _paragraphs(self.help or "")
+        )
+        out.print(Padding(Text(purpose), (1, 0)), width=width)
+        for title, rows in self._groups(ctx).items():
+            grid = Table.grid(padding=(0, 2))
+            grid.add_column(min_width=_NAME_WIDTH, max_width=_NAME_WIDTH)
+            grid.add_column()
+            for name, words in rows:
+                grid.add_row(Text(name, style="cyan"), words)
+            out.print(Text(title, style="bold"))
+            out.print(Padding(grid, (0, 0, 1, 2)), width=width)
+
+    def _groups(self, ctx: Any) -> dict[str, list[tuple[str, str]]]:
+        """Return heading -> (name, explanation) of each argument and option."""
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            if getattr(parameter, "hidden", False):
+                continue
+            title = getattr(parameter, "rich_help_panel", None)
+            if _is_argument(parameter):
+                row = (_argument_name(parameter), _explanation(parameter))
+                groups.setdefault("Arguments", []).append(row)
+            else:
+                row = (_option_name(parameter), _explanation(parameter))
+                groups.setdefault(title or "Output", []).append(row)
+        return groups
+
+
+def _paragraphs(text: str) -> list[str]:
+    return text.replace("\f", "").split("\n\n")
+
+
+def _is_argument(parameter: Any) -> bool:
+    return bool(parameter.param_type_name == "argument")
+
+
+def _argument_name(parameter: Any) -> str:
+    name = str(parameter.metavar or parameter.name).upper()
+    return name if parameter.required else f"[{name}]"
+
+
+def _option_name(parameter: Any) -> str:
+    names = sorted(parameter.opts, key=len)
+    if parameter.secondary_opts:
+        first, second = parameter.opts[0], parameter.secondary_opts[0]
+        if second == first.replace("--", "--no-", 1):
+            return "--[no-]" + str(first)[2:]
+        return f"{first} / {second}"
+    if parameter.is_flag:
+        return ", ".join(names)
+    return f"{', '.join(names)} {parameter.metavar or 'VALUE'}"
+
+
+def _explanation(parameter: Any) -> str:
+    words = str(parameter.help or "")
+    shown = parameter.show_default
+    if isinstance(shown, str):
+        return f"{words} [{shown}]"
+    plain = parameter.default is not None and not getattr(parameter, "is_flag", False)
+    if shown and plain and not parameter.required:
+        return f"{words} [{parameter.default}]"
+    return words
+
+
+app = typer.Typer(
+    cls=Application,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode="rich",
+)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        from napari_exo2micro import __version__
+
+        sys.stdout.write(f"exo2micro {__version__}\n")
+        raise typer.Exit
+
+
+_EXIT_CODES = [f"{code}: {meaning}." for code, meaning in EXIT_CODES.items()]
+
+
+@app.callback(epilog="\n\n".join(["Exit codes:", *_EXIT_CODES]))
+def exo2micro(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version."
+        ),
+    ] = False,
+) -> None:
+    """Find microbes on rock: align, scale and subtract fluorescence images."""
+
+
+for _function, _takes_parameters in (
+    (run.run, True),
+    (batch, True),
+    (run.status, True),
+    (run.compare, True),
+    (run.survey, False),
+    (run.diagnose, False),
+    (run.info, False),
+    (run.params, False),
+    (run.demo, False),
+):
+    app.command(_function.__name__, cls=Command)(
+        as_command(_function, parameters=_takes_parameters)
+    )

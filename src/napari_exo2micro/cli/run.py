@@ -1,0 +1,594 @@
+"""The verbs on one sample and dye: run, status, compare, survey, info, demo."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from napari_exo2micro.cli.options import (
+    AsJson,
+    CheckpointFormat,
+    Dye,
+    Force,
+    FromStage,
+    Loader,
+    OutputDir,
+    Preset,
+    RawDir,
+    Sample,
+    ToStage,
+    default_and_limits,
+    stage_number,
+)
+from napari_exo2micro.cli.output import (
+    COMPLETE,
+    DEGRADED,
+    USAGE,
+    console,
+    jsonable,
+    notes_for_warnings,
+    print_json,
+    progress,
+    table,
+)
+from napari_exo2micro.core.base import (
+    CheckpointError,
+    RawFileNotFoundError,
+    check_output,
+)
+from napari_exo2micro.core.parameters import (
+    PARAMETER_REGISTRY,
+    STAGES,
+    check_parameters,
+    number_words,
+    parse_value,
+)
+
+if TYPE_CHECKING:
+    from napari_exo2micro.core.batch import DemoResult
+    from napari_exo2micro.core.images import Raster
+    from napari_exo2micro.core.pipeline import SampleDye
+    from napari_exo2micro.core.raw import ChannelSurvey
+
+
+def run(
+    *,
+    sample: Sample,
+    dye: Dye,
+    raw_dir: RawDir = Path("raw"),
+    output_dir: OutputDir = Path("processed"),
+    checkpoint_format: CheckpointFormat = "both",
+    loader: Loader = None,
+    preset: Preset = None,
+    from_stage: FromStage = None,
+    to_stage: ToStage = None,
+    force: Force = False,
+    as_json: AsJson = False,
+    parameters: Mapping[str, Any],
+) -> int:
+    """Process one sample and dye: from the raw files to the difference image.
+
+    Stages whose valid checkpoints exist are not made again.
+    """
+    parameters = with_preset(preset, parameters)
+    task = _task(
+        sample, dye, raw_dir, output_dir, checkpoint_format, loader, parameters
+    )
+    check_output(output_dir, raw_dir)
+    first, last = stage_number(from_stage), stage_number(to_stage)
+    with notes_for_warnings() as shown, progress(f"{sample} {dye}") as monitor:
+        result = task.run(from_stage=first, to_stage=last, force=force, monitor=monitor)
+    if as_json:
+        print_json(result)
+    else:
+        from napari_exo2micro.cli.output import show_result
+
+        show_result(result, already_shown=shown)
+    return _exit_code(result)
+
+
+def status(
+    *,
+    sample: Sample,
+    dye: Dye,
+    raw_dir: RawDir = Path("raw"),
+    output_dir: OutputDir = Path("processed"),
+    checkpoint_format: CheckpointFormat = "both",
+    loader: Loader = None,
+    preset: Preset = None,
+    as_json: AsJson = False,
+    parameters: Mapping[str, Any],
+) -> int:
+    """List the checkpoints and pictures of a run and whether they are valid.
+
+    Give the same parameter options as for the run that is meant.
+    """
+    parameters = with_preset(preset, parameters)
+    task = _task(
+        sample, dye, raw_dir, output_dir, checkpoint_format, loader, parameters
+    )
+    with notes_for_warnings():
+        entries = list(task.status())
+        verdict = task.result()["status"]
+    if any(entry.state != "valid" for entry in entries):
+        verdict = "incomplete"
+    code = COMPLETE if verdict == "complete" else DEGRADED
+    if as_json:
+        print_json(
+            {
+                "sample": sample,
+                "dye": dye,
+                "status": verdict,
+                "complete": code == COMPLETE,
+                "files": entries,
+            }
+        )
+        return code
+    out = console()
+    out.print(f"files in {output_dir / sample / dye}")
+    made = table("stage", "name", "kind", "state", "why")
+    for entry in entries:
+        kind = "picture" if entry.kind == "plot" else entry.kind
+        made.add_row(str(entry.stage), entry.name, kind, entry.state, entry.reason)
+    out.print(made)
+    out.print(f"status  {verdict}")
+    for options in _options_of_others(task):
+        out.print(f"other results here: give {options} to see them")
+    return code
+
+
+def _options_of_others(task: SampleDye) -> list[str]:
+    """Return the parameter options of other runs of this sample and dye, newest first.
+
+    Only of finished ones, and none where the run that is asked for is finished.
+    """
+    from napari_exo2micro.core.parameters import (
+        changed_params,
+        option_words,
+        shell_line,
+    )
+    from napari_exo2micro.core.store import read_result_sets
+
+    folder = Path(task.output_dir) / task.sample / task.dye
+    finished = [one for one in read_result_sets(folder)[0] if 4 in one.stages]
+    if any(one.parameters == task.params for one in finished):
+        return []
+    return [
+        shell_line(
+            [
+                word
+                for name, value in changed_params(one.parameters).items()
+                for word in option_words(name, value)
+            ]
+        )
+        or "no parameter options"
+        for one in finished
+    ]
+
+
+def compare(
+    *,
+    sample: Sample,
+    dye: Dye,
+    name: Annotated[
+        str, typer.Argument(help="The parameter, as 'exo2micro params' spells it.")
+    ],
+    values: Annotated[
+        list[str],
+        typer.Argument(metavar="VALUE...", help="Its values; 'none' where it may be."),
+    ],
+    raw_dir: RawDir = Path("raw"),
+    output_dir: OutputDir = Path("processed"),
+    checkpoint_format: CheckpointFormat = "both",
+    loader: Loader = None,
+    preset: Preset = None,
+    keep: Annotated[
+        bool,
+        typer.Option(
+            "--keep/--throw-away",
+            help="Keep each value's checkpoints and pictures, or only the numbers.",
+        ),
+    ] = True,
+    as_json: AsJson = False,
+    parameters: Mapping[str, Any],
+) -> int:
+    """Run one sample and dye with several values of one parameter.
+
+    Write '--' before values that begin with a minus sign.
+    """
+    parameter = name.replace("-", "_")
+    if parameter not in PARAMETER_REGISTRY:
+        check_parameters({parameter: None})  # says which names there are
+    chosen = [parse_value(PARAMETER_REGISTRY[parameter], value) for value in values]
+    parameters = with_preset(preset, parameters)
+    task = _task(
+        sample, dye, raw_dir, output_dir, checkpoint_format, loader, parameters
+    )
+    check_output(output_dir, raw_dir)
+    with notes_for_warnings(), progress(f"{sample} {dye}") as monitor:
+        results = task.compare(parameter, chosen, keep=keep, monitor=monitor)
+    if as_json:
+        print_json(
+            {"sample": sample, "dye": dye, "parameter": parameter, "results": results}
+        )
+    else:
+        from napari_exo2micro.cli.output import show_comparison
+
+        show_comparison(parameter, results)
+    return max(_exit_code(result) for result in results)
+
+
+def with_preset(preset: Path | None, given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the parameters of a preset, with those that were given instead."""
+    if preset is None:
+        return given
+    from napari_exo2micro.core.parameters import load_preset
+
+    return {**load_preset(preset), **given}
+
+
+def _task(
+    sample: str,
+    dye: str,
+    raw_dir: Path,
+    output_dir: Path,
+    checkpoint_format: str,
+    loader: str | None,
+    parameters: Mapping[str, Any],
+) -> SampleDye:
+    from napari_exo2micro.core.pipeline import SampleDye
+
+    task = SampleDye(
+        sample,
+        dye,
+        output_dir=output_dir,
+        raw_dir=raw_dir,
+        checkpoint_format=checkpoint_format,
+        loader=loader,
+    )
+    task.set_params(**parameters)
+    return task
+
+
+def _exit_code(result: Mapping[str, Any]) -> int:
+    return COMPLETE if result["status"] == "complete" else DEGRADED
+
+
+def params(*, as_json: AsJson = False) -> int:
+    """Show the table of parameters: defaults, ranges and what they do."""
+    entries = list(PARAMETER_REGISTRY.values())
+    if as_json:
+        rows = {
+            entry.name: {
+                "default": entry.default,
+                "abbreviation": entry.abbreviation,
+                "stage": entry.stage,
+                "type": entry.kind.__name__,
+                "optional": entry.optional,
+                "minimum": entry.minimum,
+                "maximum": entry.maximum,
+                "exclusive_minimum": entry.exclusive_minimum,
+                "choices": list(entry.choices),
+                "unit": entry.unit,
+                "description": entry.description,
+            }
+            for entry in entries
+        }
+        print_json({"parameters": rows})
+        return COMPLETE
+    made = table("parameter", "short", "default; range", "what it does")
+    made.columns[0].no_wrap = made.columns[1].no_wrap = True
+    for stage in STAGES.values():
+        made.add_row(f"stage {stage.number}: {stage.title}", style="bold")
+        for entry in entries:
+            if entry.stage == stage.number:
+                made.add_row(
+                    f"  {entry.name}",
+                    entry.abbreviation,
+                    default_and_limits(entry),
+                    entry.description,
+                )
+    console().print(made)
+    return COMPLETE
+
+
+def survey(
+    *,
+    samples: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="SAMPLE...", help="Some samples; all by default."),
+    ] = None,
+    raw_dir: RawDir = Path("raw"),
+    crop: Annotated[
+        int, typer.Option(metavar="PX", help="Side of the centre that is looked at.")
+    ] = 1000,
+    as_json: AsJson = False,
+) -> int:
+    """List the raw files: size, type and which channels carry signal.
+
+    Reads the centre of every file. Ends with 0 when all can be used, 1 when some
+    cannot, 2 when none can.
+    """
+    from napari_exo2micro.core.raw import diagnose_raw_layout, survey_raw_channels
+
+    layout = diagnose_raw_layout(raw_dir)
+    if not layout.is_usable:
+        raise RawFileNotFoundError(layout.message)
+    with notes_for_warnings(), progress("survey") as monitor:
+        files = survey_raw_channels(
+            raw_dir, samples or None, crop=crop, monitor=monitor
+        )
+    if as_json:
+        print_json({"raw_dir": raw_dir, "files": files})
+    else:
+        _show_survey(files)
+    good = sum(not file.problem for file in files)
+    if not good:
+        return USAGE
+    return COMPLETE if good == len(files) else DEGRADED
+
+
+def _show_survey(files: Sequence[ChannelSurvey]) -> None:
+    made = table("sample", "file", "size, px", "mode", "channel", "mean", "max", "> 0")
+    for column in (2, 5, 6, 7):
+        made.columns[column].justify = "right"
+    for file in files:
+        row = [file.sample, file.path.name, f"{file.width} x {file.height}", file.mode]
+        area = file.crop[0] * file.crop[1]
+        for channel in file.channels:
+            share = 100.0 * channel.nonzero / area
+            figures = (f"{channel.mean:.2f}", f"{channel.maximum:g}", f"{share:.0f} %")
+            made.add_row(*row, channel.name, *figures)
+            row = [""] * len(row)  # only once for each file
+    out = console()
+    if made.row_count:
+        out.print(made)
+    for file in files:
+        for text in (*file.warnings, file.problem):
+            if text:
+                name = "" if file.path.name in text else f"{file.path.name}: "
+                out.print(f"- {file.sample}: {name}{text}")
+
+
+def diagnose(*, raw_dir: RawDir = Path("raw"), as_json: AsJson = False) -> int:
+    """Check the raw folder's layout and every file name in it.
+
+    Ends with 0 when all is in order, 1 when some pairs cannot be used, 2 when
+    none can.
+    """
+    from napari_exo2micro.core.raw import diagnose_raw_layout, discover_tasks
+
+    layout = diagnose_raw_layout(raw_dir)
+    present: tuple[tuple[str, str], ...] = ()
+    troubles: list[str] = [] if layout.problem is None else [layout.message]
+    if layout.is_usable:
+        tasks = discover_tasks(raw_dir=raw_dir)
+        present = tasks.present
+        skipped = (f"{task.sample}: {task.reason}" for task in tasks.skipped)
+        # The reason of a skipped pair may repeat a warning.
+        troubles = list(dict.fromkeys([*tasks.warnings, *skipped]))
+    if as_json:
+        print_json(
+            {
+                "raw_dir": raw_dir,
+                "problem": layout.problem,
+                "message": layout.message,
+                "pairs": [{"sample": sample, "dye": dye} for sample, dye in present],
+                "empty_samples": layout.empty_samples,
+                "problems": troubles,
+            }
+        )
+    else:
+        _show_diagnosis(layout.message, present, layout.empty_samples, troubles)
+    if not present:
+        return USAGE
+    return DEGRADED if troubles else COMPLETE
+
+
+def _show_diagnosis(
+    message: str,
+    present: Sequence[tuple[str, str]],
+    empty: Sequence[str],
+    troubles: Sequence[str],
+) -> None:
+    out = console()
+    if message not in troubles:
+        out.print(message)
+    if present:
+        dyes: dict[str, list[str]] = {}
+        for sample, dye in present:
+            dyes.setdefault(sample, []).append(dye)
+        made = table("sample", "complete pairs")
+        for sample, names in dyes.items():
+            made.add_row(sample, ", ".join(names))
+        out.print(made)
+    for name in empty:
+        out.print(f"- {name}: no TIFFs in it")
+    for text in troubles:
+        out.print(f"- {text}")
+
+
+_LONGEST = 12
+_MEGA = 1e6
+
+
+def info(
+    *,
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A checkpoint, TIFF or FITS.")
+    ],
+    as_json: AsJson = False,
+) -> int:
+    """Show everything that a checkpoint's header says.
+
+    Long lists, such as contours, are given in full with --json only.
+    """
+    from napari_exo2micro.core.images import open_raster
+
+    if not file.is_file():
+        raise CheckpointError(f"{file}: no such file; name a checkpoint, TIFF or FITS")
+    raster = open_raster(file)
+    header = dict(raster.header) or _cards(file)
+    if as_json:
+        print_json({"file": _facts(file, raster), "header": header})
+        return COMPLETE
+    made = table("", "")
+    made.show_header = False
+    made.columns[0].no_wrap = True
+    for name, value in _facts(file, raster).items():
+        made.add_row(name.replace("_", " "), str(value))
+    if not header:
+        made.add_row("header", "none: it is not known how this file was made")
+    try:
+        rows = list(_rows(header))
+    except (CheckpointError, AttributeError, KeyError, TypeError):
+        rows = [("header", "of another program, in a form not known here (--json)")]
+    for name, value in rows:
+        made.add_row(name, value)
+    console().print(made)
+    return COMPLETE
+
+
+def _facts(file: Path, raster: Raster) -> dict[str, Any]:
+    rows, columns = raster.shape
+    return {
+        "file": str(file),
+        "size_px": f"{columns} x {rows}",
+        "type": str(raster.dtype),
+        "levels": raster.n_levels,
+        "megabytes": round(file.stat().st_size / _MEGA, 1),
+    }
+
+
+def _cards(file: Path) -> dict[str, Any]:
+    """Return the cards of a FITS file that has no other header."""
+    if file.suffix.lower() not in (".fits", ".fit"):
+        return {}
+    from astropy.io import fits
+
+    with fits.open(file, memmap=True) as hdus:
+        cards = {key: value for key, value in hdus[0].header.items() if key}
+    structure = ("SIMPLE", "BITPIX", "EXTEND", "BZERO", "BSCALE", "COMMENT")
+    return {
+        key: value
+        for key, value in cards.items()
+        if key not in structure and not key.startswith("NAXIS")
+    }
+
+
+def _rows(header: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield name and text of each entry; the parameters come last."""
+    rest = dict(header)
+    parameters = rest.pop("parameters", {})
+    transform = rest.pop("transform", None)
+    verdicts = rest.pop("verdicts", {})
+    yield from _flat("", rest)
+    if isinstance(transform, Mapping) and "matrix" in transform:
+        yield from _transform_rows(transform)
+    for number, verdict in verdicts.items():
+        yield f"stage {number}", f"{verdict['state']} {verdict['reason']}".strip()
+        for name, value in verdict["numbers"].items():
+            yield "", number_words(name, value)
+    for name, value in parameters.items():
+        entry = PARAMETER_REGISTRY.get(name)
+        note = "" if entry is None or value == entry.default else "  (not the default)"
+        yield f"parameter {name}", f"{value}{note}"
+
+
+def _transform_rows(stored: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    from napari_exo2micro.core.images import Transform
+
+    parts = Transform.from_dict(stored).decompose()
+    yield "transform", str(stored.get("direction", ""))
+    for row in stored["matrix"]:
+        yield "", "  ".join(f"{value:14.8g}" for value in row)
+    yield (
+        "",
+        f"turn {parts['angle_deg']:.4f} deg, magnification {parts['scale']:.6f}"
+        + (", mirrored" if parts["mirrored"] else ""),
+    )
+
+
+def _flat(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _flat(f"{prefix} {key}".strip().replace("_", " "), item)
+    elif isinstance(value, (list, tuple)):
+        if not value:
+            return
+        short = len(value) <= _LONGEST and not isinstance(value[0], (list, tuple))
+        text = ", ".join(map(str, value)) if short else f"{len(value)} entries (--json)"
+        yield prefix, text
+    elif isinstance(value, float):
+        yield prefix, f"{value:.7g}"
+    elif value is not None and value != "":
+        yield prefix, str(value)
+
+
+def demo(
+    *,
+    folder: Annotated[
+        Path, typer.Argument(help="Where to put the raw files and the results.")
+    ] = Path("exo2micro-demo"),
+    seed: Annotated[
+        int, typer.Option(min=0, help="Another number, another section.")
+    ] = 1,
+    as_json: AsJson = False,
+) -> int:
+    """Simulate a section, run everything on it and compare with the truth."""
+    from napari_exo2micro.core.batch import run_demo
+
+    with notes_for_warnings(), progress("demo") as monitor:
+        result = run_demo(folder, seed=seed, monitor=monitor)
+    if as_json:
+        percent = result.scale_error_percent
+        print_json({**jsonable(result), "scale_error_percent": percent})
+    else:
+        _show(result)
+    return COMPLETE if result.status == "complete" else DEGRADED
+
+
+def _show(result: DemoResult) -> None:
+    made = table("", "true", "estimated", numbers=(1, 2))
+    for label, name, form in (
+        ("turn, deg", "angle_deg", "{:.3f}"),
+        ("magnification", "scale", "{:.5f}"),
+    ):
+        made.add_row(
+            label,
+            form.format(result.true_transform[name]),
+            form.format(result.estimated_transform[name]),
+        )
+    for axis, label in enumerate(("shift x, px", "shift y, px")):
+        made.add_row(
+            label,
+            f"{result.true_transform['shift'][axis]:.2f}",
+            f"{result.estimated_transform['shift'][axis]:.2f}",
+        )
+    error = result.scale_uncertainty
+    made.add_row(
+        "scale post / pre",
+        f"{result.true_scale:.4f}",
+        f"{result.estimated_scale:.4f}" + (f" ± {error:.4f}" if error else ""),
+    )
+    found = result.microbes
+    made.add_row("microbes", f"{found.true}", f"{found.found} found")
+    made.add_row("false spots", "0", f"{found.false}")
+    out = console()
+    out.print(made)
+    for label, text in (
+        (
+            "alignment",
+            f"off by {result.error_median_px:.2g} px (median), "
+            f"{result.error_p95_px:.2g} px (95th percentile)",
+        ),
+        ("scale", f"off by {result.scale_error_percent:+.2f} %"),
+        ("raw files", result.raw_dir),
+        ("results", result.output_dir),
+        ("pictures", result.pictures_dir),
+        ("status", f"{result.status}, in {result.seconds:.0f} s"),
+    ):
+        out.print(f"{label:<12}{text}")

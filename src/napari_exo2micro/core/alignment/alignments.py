@@ -1,0 +1,513 @@
+"""Alignments kept: saved and loaded, what they leave, and places to look at."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_exo2micro import __version__
+from napari_exo2micro.core.base.errors import (
+    CheckpointError,
+    ParameterError,
+    RegistrationError,
+)
+from napari_exo2micro.core.base.files import read_json, write_json
+from napari_exo2micro.core.images.raster import Frame
+from napari_exo2micro.core.images.transform import Transform
+
+_LAST_ALIGNING = 3
+
+#: Onto which of the two images something is moved.
+Direction = Literal["onto post", "onto pre"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Alignment:
+    """Where a point of the post-stain image lies in the pre-stain image.
+
+    Attributes
+    ----------
+    transform : Transform
+        Post (fixed) to pre (moving), px of the padded canvas.
+    post_frame, pre_frame : tuple of int or None
+        (x0, y0, width, height) of the raw images on the canvas, px; None when the
+        file does not tell.
+    sample, dye : str
+        Whose it is; empty when the file does not tell.
+    stage : int
+        Which stage found it; 0 when the file does not tell.
+    """
+
+    transform: Transform
+    post_frame: Frame | None = None
+    pre_frame: Frame | None = None
+    sample: str = ""
+    dye: str = ""
+    stage: int = 0
+
+    @classmethod
+    def from_header(cls, header: Mapping[str, Any]) -> Alignment | None:
+        """Return the alignment that a checkpoint's header tells, None if it has none.
+
+        Parameters
+        ----------
+        header : mapping
+            As `Provenance.to_header` makes it.
+
+        Raises
+        ------
+        CheckpointError
+            When its transform cannot be read.
+        """
+        stored = header.get("transform")
+        if not stored:
+            return None
+        return cls._from_parts(stored, header)
+
+    @classmethod
+    def load(cls, path: Path | str) -> Alignment:
+        """Read a file that `save` or `Transform.save` wrote.
+
+        The latter does not tell where the raw images lie on the canvas: see
+        `on_canvas`.
+
+        Raises
+        ------
+        CheckpointError
+            When the file is none of these.
+        """
+        transform = Transform.load(path)  # which says what is wrong with a file
+        stored = read_json(path)
+        return cls._from_parts(transform.to_dict(), stored)
+
+    @classmethod
+    def _from_parts(
+        cls, transform: Mapping[str, Any], stored: Mapping[str, Any]
+    ) -> Alignment:
+        canvas = stored.get("canvas") or {}
+        if not isinstance(canvas, Mapping):
+            raise CheckpointError(
+                f"the canvas of an alignment takes 'post_frame' and 'pre_frame', found "
+                f"{canvas!r:.60}; save the alignment again"
+            )
+        stage = stored.get("stage")
+        return cls(
+            Transform.from_dict(transform),
+            _frame(canvas.get("post_frame")),
+            _frame(canvas.get("pre_frame")),
+            str(stored.get("sample", "")),
+            str(stored.get("dye", "")),
+            # What comes after stage 3 keeps its alignment.
+            min(stage, _LAST_ALIGNING) if isinstance(stage, int) else 0,
+        )
+
+    def save(self, path: Path | str) -> None:
+        """Write a JSON file that `load` and `Transform.load` read.
+
+        Raises
+        ------
+        OutputError
+            When it cannot be written; a file of that name stays as it was.
+        """
+        stored = self.transform.to_dict() | {
+            "canvas": {"post_frame": self.post_frame, "pre_frame": self.pre_frame},
+            "sample": self.sample,
+            "dye": self.dye,
+            "stage": self.stage,
+        }
+        write_json(path, stored)
+
+    @property
+    def knows_its_canvas(self) -> bool:
+        """Whether it is known where the raw images lie on the canvas."""
+        return self.post_frame is not None and self.pre_frame is not None
+
+    def on_canvas(self, pad: int) -> Alignment:
+        """Return the same with raw images that begin at (pad, pad) on the canvas.
+
+        Their sizes stay unknown: 0.
+        """
+        frame = (pad, pad, 0, 0)
+        return replace(self, post_frame=frame, pre_frame=frame)
+
+    @property
+    def raw_transform(self) -> Transform:
+        """The map from post-stain to pre-stain points, (x, y) in px of the raw images.
+
+        Raises
+        ------
+        ParameterError
+            When it is not known where the raw images lie on the canvas.
+        """
+        if self.post_frame is None or self.pre_frame is None:
+            raise ParameterError(
+                "the alignment does not tell how wide the empty margin of its canvas "
+                "was; give the value of 'pad' that it was made with"
+            )
+        post, pre = self.post_frame, self.pre_frame
+        there = Transform.similarity(translation=(float(post[0]), float(post[1])))
+        back = Transform.similarity(translation=(-float(pre[0]), -float(pre[1])))
+        return back @ self.transform @ there
+
+    def shape_of(self, direction: Direction) -> tuple[int, int] | None:
+        """Return rows and columns of the raw image something is moved onto.
+
+        None when they are not known.
+        """
+        frame = self.post_frame if direction == "onto post" else self.pre_frame
+        if frame is None or not (frame[2] and frame[3]):
+            return None
+        return frame[3], frame[2]
+
+    def points_moved(self, points: Any, direction: Direction) -> Any:
+        """Return points of one raw image as they lie in the other.
+
+        Parameters
+        ----------
+        points : array_like, shape (N, 2)
+            Points (x, y), px of the raw image that they were drawn on.
+        direction : {'onto post', 'onto pre'}
+            Points of pre are moved onto post, or points of post onto pre.
+
+        Returns
+        -------
+        ndarray, shape (N, 2), float64
+            Points (x, y), px of the raw image that they are moved onto.
+        """
+        points = np.asarray(points, dtype=np.float64).reshape(-1, 2)
+        found = self.raw_transform
+        return found.inverse()(points) if direction == "onto post" else found(points)
+
+    def sampling(self, direction: Direction) -> Transform:
+        """Return, for each px of the image moved onto, where to look in the other.
+
+        Parameters
+        ----------
+        direction : {'onto post', 'onto pre'}
+            As in `points_moved`; both sides in px of the raw images.
+        """
+        found = self.raw_transform
+        return found if direction == "onto post" else found.inverse()
+
+
+def _frame(stored: Any) -> Frame | None:
+    if not stored:
+        return None
+    try:
+        x0, y0, width, height = (int(value) for value in stored)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise CheckpointError(
+            f"the place of an image on the canvas takes four whole numbers, found "
+            f"{stored!r}; save the alignment again"
+        ) from error
+    return x0, y0, width, height
+
+
+_FIX: Final = "run stage 3 with 'interior_ecc' on"
+
+#: An amplified arrow of the 95th percentile is so many times the tiles' distance.
+_REACH: Final = 2.0
+
+_Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Residuals:
+    """Displacements that an alignment leaves.
+
+    Attributes
+    ----------
+    places : ndarray, shape (N, 2), float64
+        Centres of the tiles (x, y) on the post canvas, full-resolution px.
+    displacements : ndarray, shape (N, 2), float64
+        From a grain in post to where the aligned pre shows it, (x, y), px of the
+        post image.
+    used : ndarray, shape (N,), bool
+        Tiles that the alignment rests on; the others were measured and left out.
+    """
+
+    places: _Array
+    displacements: _Array
+    used: NDArray[np.bool_]
+
+    @property
+    def lengths(self) -> _Array:
+        """Lengths of the displacements, shape (N,), px."""
+        lengths: _Array = np.hypot(self.displacements[:, 0], self.displacements[:, 1])
+        return lengths
+
+    @property
+    def median(self) -> float:
+        """Median length over the tiles that are used, px."""
+        return float(np.median(self.lengths[self.used]))
+
+    @property
+    def p95(self) -> float:
+        """95th percentile of the length over the tiles that are used, px."""
+        return float(np.percentile(self.lengths[self.used], 95))
+
+    @property
+    def largest(self) -> tuple[float, float, float]:
+        """Length of the longest one that is used, px, and its place (x, y)."""
+        index = np.flatnonzero(self.used)[int(np.argmax(self.lengths[self.used]))]
+        x, y = self.places[index]
+        return float(self.lengths[index]), float(x), float(y)
+
+    @property
+    def spacing(self) -> float:
+        """Distance of the tiles if they lay evenly over their part of the image, px."""
+        places = self.places[self.used]
+        width, height = np.ptp(places, axis=0)
+        area = max(width, 1.0) * max(height, 1.0)
+        return float(max(math.sqrt(area / len(places)), 1.0))
+
+    def where(self, post_frame: Frame | None = None) -> str:
+        """Return in words in which part of the section the largest one lies.
+
+        Parameters
+        ----------
+        post_frame : tuple of int, optional
+            (x0, y0, width, height) of the post image on the canvas, px; without it
+            the part is told from where the tiles lie.
+        """
+        _, x, y = self.largest
+        if post_frame is None:
+            (x0, y0), (x1, y1) = self.places.min(axis=0), self.places.max(axis=0)
+        else:
+            x0, y0 = post_frame[:2]
+            x1, y1 = x0 + post_frame[2], y0 + post_frame[3]
+        third = [
+            min(max(int(3 * (place - low) / max(high - low, 1e-9)), 0), 2)
+            for place, low, high in ((y, y0, y1), (x, x0, x1))
+        ]
+        vertical, horizontal = (
+            ("upper", "", "lower")[third[0]],
+            ("left", "", "right")[third[1]],
+        )
+        if not vertical and not horizontal:
+            return "in the middle"
+        if vertical and horizontal:
+            return f"at the {vertical} {horizontal}"
+        side = {"upper": "top", "lower": "bottom"}.get(vertical, horizontal)
+        return f"at the {side}"
+
+    def vectors(self, factor: float) -> _Array:
+        """Return what napari draws: (row, column) of the places and the arrows.
+
+        Parameters
+        ----------
+        factor : float
+            Times that the arrows are longer than the displacements.
+
+        Returns
+        -------
+        ndarray, shape (N, 2, 2), float64
+            Start and amplified displacement of each tile, (row, column), px of the
+            canvas.
+        """
+        return np.stack(
+            [self.places[:, ::-1], factor * self.displacements[:, ::-1]], axis=1
+        )
+
+
+def residuals_from_details(
+    details: Mapping[str, Any], transform: Transform | None
+) -> Residuals:
+    """Return the residuals that stage 3 stored in its header.
+
+    Parameters
+    ----------
+    details : mapping
+        `Provenance.details` of the interior-aligned pre image.
+    transform : Transform or None
+        Its transform, post (fixed) to pre (moving). The stored displacements are
+        px of the pre image; they are turned and magnified back to post's.
+
+    Raises
+    ------
+    RegistrationError
+        When nothing was measured: another stage, or an alignment that no tile
+        vouches for.
+    """
+    tiles = details.get("tiles")
+    if not isinstance(tiles, Mapping) or transform is None:
+        raise RegistrationError(
+            "the remaining displacement needs the tiles that stage 3 measures, this "
+            f"image has none; {_FIX} and show its result"
+        )
+    places = np.column_stack([np.asarray(tiles[k], np.float64) for k in ("x", "y")])
+    moved = np.column_stack([np.asarray(tiles[k], np.float64) for k in ("dx", "dy")])
+    used = np.asarray(tiles["used"], dtype=bool)
+    if not used.any():
+        raise RegistrationError(
+            "the remaining displacement needs tiles that agree with the alignment, "
+            f"found {len(used)} measured and none that agrees; see what stage 3 says "
+            "in the status list, its result cannot be vouched for"
+        )
+    shown = transform.inverse()(transform(places) + moved)
+    return Residuals(places, shown - places, used)
+
+
+def round_figure(value: float) -> float:
+    """Return the largest of 1, 2, 5 times a power of ten that is not above a value.
+
+    Examples
+    --------
+    >>> [round_figure(v) for v in (0.07, 1.0, 34.0)]
+    [0.05, 1.0, 20.0]
+    """
+    if not value > 0 or not math.isfinite(value):
+        return 1.0
+    power = math.floor(math.log10(value) + 1e-9)
+    step = next(m for m in (5, 2, 1) if value >= m * 10.0**power * (1 - 1e-9))
+    return float(f"{step}e{power}")
+
+
+def amplification(residuals: Residuals) -> float:
+    """Return how many times longer to draw arrows so that they can be seen.
+
+    Most reach the next tile, the longest ones the one after: longer ones would be a
+    tangle. A round figure, at least 1.
+    """
+    return max(round_figure(_REACH * residuals.spacing / max(residuals.p95, 1e-9)), 1.0)
+
+
+#: The file's name next to the results of a sample and dye.
+VIEWS_FILE = "saved_views.json"
+
+#: What a file of saved views says that it is.
+VIEWS_FORMAT = "napari-exo2micro views"
+
+_VERSION = 1
+_MOST_BYTES = 10_000_000
+_VIEWS_FIX = "choose a file that was written with 'Write list'"
+
+
+@dataclass(frozen=True, slots=True)
+class SavedView:
+    """A place with a name: where the viewer looks and where the zoom box is.
+
+    Attributes
+    ----------
+    name : str
+        As a person called it.
+    row, column : float
+        Middle of the view, px of the raw post-stain image.
+    zoom : float
+        Screen pixels for one pixel of the image.
+    box_row, box_column, box_size : int
+        Middle and side of the zoom box, px of the raw post-stain image.
+    blur : float
+        Sigma of the zoom box's blur, px.
+    sample, dye : str
+        Whose image it was.
+    """
+
+    name: str
+    row: float
+    column: float
+    zoom: float
+    box_row: int
+    box_column: int
+    box_size: int
+    blur: float = 0.0
+    sample: str = ""
+    dye: str = ""
+
+
+def save_views(path: str | Path, views: Iterable[SavedView]) -> Path:
+    """Write views as a JSON file, whole or not at all.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    OutputError
+        When the file cannot be written.
+    """
+    content = {
+        "format": VIEWS_FORMAT,
+        "version": _VERSION,
+        "written_by": f"napari-exo2micro {__version__}",
+        "views": [asdict(view) for view in views],
+    }
+    return write_json(path, content)
+
+
+def load_views(path: str | Path) -> list[SavedView]:
+    """Return the views of a file that `save_views` wrote.
+
+    Raises
+    ------
+    ParameterError
+        When the file cannot be read or holds something else; the message names the
+        entry.
+    """
+    path = Path(path)
+    try:
+        content = read_json(path, _MOST_BYTES)
+    except OSError as error:
+        raise ParameterError(
+            f"the saved views {path} cannot be read: {error.strerror or error}; "
+            f"{_VIEWS_FIX}"
+        ) from error
+    except ValueError as error:
+        raise ParameterError(
+            f"{path} holds no saved views: it is not a list of some kB as JSON text "
+            f"({error}); {_VIEWS_FIX}"
+        ) from error
+    if not isinstance(content, dict) or content.get("format") != VIEWS_FORMAT:
+        raise ParameterError(
+            f'{path} holds no saved views: it lacks "format": "{VIEWS_FORMAT}"; '
+            f"{_VIEWS_FIX}"
+        )
+    version = content.get("version")
+    if version != _VERSION:
+        raise ParameterError(
+            f"the saved views {path} have version {version!r} of the format, this "
+            f"program reads {_VERSION}; update napari-exo2micro"
+        )
+    entries = content.get("views")
+    if not isinstance(entries, list):
+        raise ParameterError(f"{path} holds no list of views; {_VIEWS_FIX}")
+    return [_view(path, number, entry) for number, entry in enumerate(entries, 1)]
+
+
+def _view(path: Path, number: int, entry: Any) -> SavedView:
+    """Return one view, or say what is wrong with it."""
+    where = f"view {number} of {path}"
+    if not isinstance(entry, dict):
+        raise ParameterError(f"{where} is no view (found {entry!r:.60}); {_VIEWS_FIX}")
+    values: dict[str, Any] = {}
+    for field in fields(SavedView):
+        if field.name not in entry:
+            if field.name in ("blur", "sample", "dye"):
+                continue
+            raise ParameterError(f"{where} lacks '{field.name}'; {_VIEWS_FIX}")
+        value = entry[field.name]
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if field.type == "str":
+            fits = isinstance(value, str)
+        else:
+            fits = is_number and math.isfinite(value)
+            if field.name in ("zoom", "box_size"):
+                fits = fits and value > 0
+        if not fits:
+            raise ParameterError(
+                f"{where} has an impossible '{field.name}': {value!r:.60}; correct it"
+            )
+        values[field.name] = (
+            value
+            if field.type == "str"
+            else (int(value) if field.type == "int" else float(value))
+        )
+    return SavedView(**values)

@@ -1,0 +1,244 @@
+"""Files and folders of results: written whole or not at all, asked before a run."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import platform
+import re
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from napari_exo2micro.core.base.errors import OutputError
+
+# Process numbers mean something on one's own machine only.
+_HOST = re.sub("[^A-Za-z0-9-]", "", platform.node())[:20] or "host"
+_LONG_PATH = 240  # from here on Windows may not find it
+
+
+@contextmanager
+def replace_file(path: Path) -> Iterator[Path]:
+    """Give a temporary name in the folder of `path`; it becomes `path` at the end.
+
+    On any error the temporary file is removed and `path` stays as it was.
+
+    Raises
+    ------
+    OutputError
+        When the folder or the file cannot be written.
+    """
+    with replace_files([path]) as (part,):
+        yield part
+
+
+@contextmanager
+def replace_files(paths: Sequence[Path]) -> Iterator[list[Path]]:
+    """Give temporary names for several files, see `replace_file`."""
+    parts: list[Path] = []
+    try:
+        for path in paths:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _remove_leftovers(path)
+            parts.append(path.with_name(_temporary_name(path)))
+        yield parts
+        for path, part in zip(paths, parts, strict=True):
+            part.replace(path)
+            _sync_folder(path.parent)
+    except OSError as error:
+        if isinstance(error, OutputError):
+            raise
+        raise output_error(paths[0], error) from error
+    finally:
+        for part in parts:
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
+
+
+def _temporary_name(path: Path) -> str:
+    return f".{path.name}.{_HOST}.{os.getpid()}.{secrets.token_hex(4)}.part"
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove what a process that was killed while writing `path` left behind."""
+    for part in path.parent.glob(f".{_escaped(path.name)}.{_HOST}.*.part"):
+        pid = part.name.removesuffix(".part").split(".")[-2]
+        if not pid.isdigit() or not psutil.pid_exists(int(pid)):
+            with suppress(OSError):
+                part.unlink()
+
+
+def _escaped(name: str) -> str:
+    return "".join(f"[{c}]" if c in "*?[" else c for c in name)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename last through a power cut, where the system can."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def output_error(path: Path, error: OSError) -> OutputError:
+    """Return the error that says why a file could not be written, and what to do."""
+    reasons = {
+        errno.ENOSPC: "the disk is full; free some space and run again",
+        errno.EDQUOT: "your disk quota is used up; free some space and run again",
+        errno.EACCES: "writing there is not permitted; choose another folder",
+        errno.EPERM: "writing there is not permitted; choose another folder",
+        errno.EROFS: "that disk is read-only; choose another folder",
+        errno.ENOTDIR: "a part of the path is a file; choose another folder",
+        errno.EEXIST: "a part of the path is a file; choose another folder",
+        errno.ENAMETOOLONG: "that name is too long; choose a shorter output folder",
+    }
+    if error.errno in (errno.ENOENT, errno.EINVAL) and len(str(path)) > _LONG_PATH:
+        error = OSError(errno.ENAMETOOLONG, "")
+    reason = reasons.get(error.errno or 0, f"{error.strerror or error}; run again")
+    return OutputError(f"cannot write {path}: {reason}")
+
+
+def read_json(path: Path | str, most_bytes: int = 50_000_000) -> Any:
+    """Return what a JSON file holds.
+
+    Parameters
+    ----------
+    path : Path or str
+        The file. A pipe or a device is not waited for.
+    most_bytes : int
+        A larger file is not read.
+
+    Raises
+    ------
+    OSError
+        When there is no such file, or it cannot be read.
+    ValueError
+        When it is too large, no text, no JSON, or nested too deeply.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "a.json"
+    ...     _ = path.write_text("[1, 2]")
+    ...     read_json(path)
+    [1, 2]
+    """
+    path = Path(path)
+    if path.exists() and not path.is_file():
+        raise ValueError("it is not a file")
+    with path.open("rb") as file:
+        raw = file.read(most_bytes + 1)
+    if len(raw) > most_bytes:
+        raise ValueError(f"it has more than {most_bytes} bytes")
+    try:
+        return json.loads(raw.decode("utf-8-sig"))
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def write_json(path: Path | str, content: Any) -> Path:
+    """Write a JSON file, whole or not at all.
+
+    Parameters
+    ----------
+    path : Path or str
+        The file; its folder is made.
+    content : object
+        What JSON can hold; no NaN.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    OutputError
+        When it cannot be written; a file of that name stays as it was.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise OutputError(
+            f"cannot write {path}: it is a folder; give the name of a file in it"
+        )
+    with replace_file(path) as part:
+        text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+        part.write_text(text + "\n", encoding="utf-8")
+    return path
+
+
+def output_problem(output_dir: Path | str, raw_dir: Path | str | None = None) -> str:
+    """Return why results cannot go to a folder, with the fix; empty when they can.
+
+    Nothing is written: a folder that does not exist yet will be made by the run.
+
+    Parameters
+    ----------
+    output_dir : Path or str
+        Where results would go; it need not exist.
+    raw_dir : Path or str, optional
+        The raw folder, which results must stay out of: its folders are samples.
+
+    Examples
+    --------
+    >>> output_problem("raw/processed", "raw").partition(":")[2]
+    ' it lies in the raw folder; choose a folder outside of it'
+    """
+    output = Path(os.path.abspath(output_dir))  # noqa: PTH100 - links stay as named
+    if raw_dir is not None:
+        raw, real = Path(raw_dir).resolve(), output.resolve()
+        if real == raw:
+            return (
+                f"Results cannot go to {output}: it is the raw folder; choose "
+                "another folder, best beside it"
+            )
+        if raw in real.parents:
+            return (
+                f"Results cannot go to {output}: it lies in the raw folder; choose a "
+                "folder outside of it"
+            )
+    there = output
+    while not os.path.lexists(there) and there != there.parent:
+        there = there.parent
+    if not there.is_dir():
+        what = "is a file" if there.exists() else "leads nowhere"
+        return f"Results cannot go to {output}: {there} {what}; choose another folder"
+    if not os.access(there, os.W_OK | os.X_OK):
+        return (
+            f"Results cannot go to {output}: writing in {there} is not permitted; "
+            "choose another folder"
+        )
+    return ""
+
+
+def check_output(output_dir: Path | str, raw_dir: Path | str | None = None) -> None:
+    """Stop before any work when results cannot go to a folder.
+
+    Parameters
+    ----------
+    output_dir, raw_dir
+        As `output_problem` takes them.
+
+    Raises
+    ------
+    OutputError
+        With the reason and the fix.
+
+    Examples
+    --------
+    >>> check_output("raw/processed", "raw")
+    Traceback (most recent call last):
+        ...
+    napari_exo2micro.core.errors.OutputError: Results cannot go to ...
+    """
+    problem = output_problem(output_dir, raw_dir)
+    if problem:
+        raise OutputError(problem)

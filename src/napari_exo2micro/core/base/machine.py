@@ -1,0 +1,310 @@
+"""What the machine has left: memory and disk, within the limits of this program."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import gc
+import logging
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psutil
+
+from napari_exo2micro.core.base.errors import (
+    Exo2MicroError,
+    OutputError,
+    RawDataError,
+    ResourceError,
+)
+from napari_exo2micro.core.base.monitor import Monitor
+
+#: Bytes of free memory below which a watched task stops.
+LEAST_MEMORY = 300_000_000
+
+_INTERVAL = 0.25  # s between two looks at the free memory
+_MOST_POOLS = -8  # M_ARENA_MAX of glibc's mallopt
+_UNLIMITED = 1 << 60  # cgroup 1 writes a number of this size when there is no limit
+_CGROUPS = Path("/sys/fs/cgroup")
+_OWN_CGROUPS = Path("/proc/self/cgroup")
+
+
+def free_memory() -> int:
+    """Return the bytes of memory that programs may still take.
+
+    The least of what the computer has and what the control groups of this process
+    (containers, batch systems) leave; pages of files that can be dropped count as
+    free.
+    """
+    free = int(psutil.virtual_memory().available)
+    return min([free, *_cgroup_rooms()])
+
+
+def memory_limit() -> int | None:
+    """Return the bytes of private memory that one process may take, None for any.
+
+    That is what ``ulimit -d`` sets (`RLIMIT_DATA`).
+    """
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    soft, _ = resource.getrlimit(resource.RLIMIT_DATA)
+    return None if soft == resource.RLIM_INFINITY else int(soft)
+
+
+def private_memory() -> int:
+    """Return the bytes of memory of this process that it shares with nobody.
+
+    Mapped files do not count: the system drops their pages when it needs them.
+    """
+    found = psutil.Process().memory_info()
+    return int(found.rss - getattr(found, "shared", 0))
+
+
+def release_memory() -> None:
+    """Give memory that nobody uses any more back to the system.
+
+    Python and the C library keep some for later, which a process that rests or takes
+    another task need not hold.
+    """
+    gc.collect()
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):  # other C libraries have no such call
+            ctypes.CDLL(None).malloc_trim(0)
+
+
+@functools.cache
+def share_memory_pools() -> None:
+    """Have the threads of this process take memory from two pools of the C library.
+
+    By default glibc gives each thread a pool of its own, and each pool keeps what its
+    thread needed once: the memory of a long batch grows by that.
+    """
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):  # other C libraries have no such call
+            ctypes.CDLL(None).mallopt(_MOST_POOLS, 2)
+
+
+def free_disk(folder: Path) -> int:
+    """Return the bytes free for files in a folder, which need not exist yet.
+
+    Raises
+    ------
+    OutputError
+        When no part of the path can be looked at.
+    """
+    for path in (folder, *folder.absolute().parents):
+        try:
+            return int(shutil.disk_usage(path).free)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise OutputError(
+                f"cannot look at {path}: {error.strerror or error}; choose another "
+                "output folder"
+            ) from error
+    raise OutputError(f"no part of {folder} exists; choose another output folder")
+
+
+def watch_memory(
+    monitor: Monitor,
+    least: int = LEAST_MEMORY,
+    *,
+    free: Callable[[], int] = free_memory,
+) -> Monitor:
+    """Return a monitor that stops the work when free memory runs out.
+
+    Between two windows, and so without leaving half a file: better than being killed
+    by the system, which does not say why.
+
+    Parameters
+    ----------
+    monitor : Monitor
+        Told everything, and asked whether to stop.
+    least : int
+        Bytes that must stay free.
+    free : callable
+        Returns the bytes that are free.
+
+    Returns
+    -------
+    Monitor
+        Its `report` and `check` raise `ResourceError` when less is free.
+    """
+    last = -_INTERVAL
+
+    def check() -> bool:
+        nonlocal last
+        monitor.check()
+        now = time.monotonic()
+        if now - last >= _INTERVAL:
+            last = now
+            found = free()
+            if found < least:
+                raise ResourceError(
+                    f"stopped before the memory ran out: {found / 1e9:.2f} GB are "
+                    f"free, {least / 1e9:.2f} GB must stay free; close other programs "
+                    "or use fewer workers, then run again: finished stages are kept"
+                )
+        return False
+
+    return Monitor(monitor.report, check)
+
+
+def watch_time(monitor: Monitor, seconds: float) -> Monitor:
+    """Return a monitor that stops the work when its time is over.
+
+    Parameters
+    ----------
+    monitor : Monitor
+        Told everything, and asked whether to stop.
+    seconds : float
+        How long it may take from now on.
+
+    Returns
+    -------
+    Monitor
+        Its `report` and `check` raise `ResourceError` after that time.
+    """
+    end = time.monotonic() + seconds
+
+    def check() -> bool:
+        monitor.check()
+        if time.monotonic() > end:
+            raise ResourceError(out_of_time(seconds))
+        return False
+
+    return Monitor(monitor.report, check)
+
+
+def out_of_time(seconds: float) -> str:
+    """Return what is said of a task that took too long."""
+    return (
+        f"stopped after {seconds:g} s, the time set for a task; finished stages are "
+        "kept, run again with more time"
+    )
+
+
+def _cgroup_rooms() -> Iterator[int]:
+    """Yield the bytes left in each control group of this process with a limit."""
+    try:
+        lines = _OWN_CGROUPS.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, names, path = line.split(":", 2)
+        if names == "":
+            base, files = _CGROUPS, ("memory.max", "memory.current", "")
+        elif "memory" in names.split(","):
+            base = _CGROUPS / "memory"
+            files = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_")
+        else:
+            continue
+        # Inside a container its own group is the root, whatever its name outside.
+        folder = base / path.lstrip("/")
+        for group in (folder, *folder.parents):
+            room = _room(group, *files)
+            if room is not None:
+                yield room
+            if group == base:
+                break
+
+
+def _room(group: Path, limit: str, used: str, prefix: str) -> int | None:
+    """Return the bytes left in a control group, None when it has no limit."""
+    try:
+        most = (group / limit).read_text(encoding="ascii").strip()
+        if most == "max" or int(most) >= _UNLIMITED:
+            return None
+        taken = int((group / used).read_text(encoding="ascii"))
+        rows = (group / "memory.stat").read_text(encoding="ascii").splitlines()
+        facts = dict(row.split() for row in rows)
+        files = ("inactive_file", "active_file")
+        dropped = sum(int(facts.get(f"{prefix}{name}", 0)) for name in files)
+    except (OSError, ValueError):
+        return None
+    return max(int(most) - taken + dropped, 0)
+
+
+LOGGER = logging.getLogger(__name__)
+
+AGAIN = "copy or export the file again"
+
+
+@contextmanager
+def tiff_errors(path: Path, what: str) -> Iterator[None]:
+    """Turn whatever a TIFF library raises into one `RawDataError`.
+
+    A damaged file makes decoders raise anything (struct.error, KeyError,
+    zlib.error, IndexError, ...), so every `Exception` is taken.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file, for the message.
+    what : str
+        What is wrong when something is raised.
+    """
+    try:
+        with quiet_tifffile(path):
+            yield
+    except Exo2MicroError:
+        raise
+    except MemoryError as error:
+        raise RawDataError(
+            f"{path}: does not fit in memory; close other programs or save it as an "
+            "uncompressed or tiled TIFF"
+        ) from error
+    except Exception as error:  # libraries raise all kinds on damaged files
+        detail = " ".join(str(error).split())[:120] or type(error).__name__
+        raise RawDataError(f"{path}: {what} ({detail}); {AGAIN}") from error
+
+
+@contextmanager
+def quiet_tifffile(path: Path) -> Iterator[None]:
+    """Send what tifffile logs in this thread to the debug log; our error tells it."""
+    thread = threading.get_ident()
+
+    def not_ours(record: logging.LogRecord) -> bool:
+        if record.thread != thread:
+            return True
+        LOGGER.debug("%s: tifffile: %s", path, record.getMessage())
+        return False
+
+    logger = logging.getLogger("tifffile")
+    logger.addFilter(not_ours)
+    try:
+        yield
+    finally:
+        logger.removeFilter(not_ours)
+
+
+def require_memory(path: Path, size: int, what: str) -> None:
+    """Refuse what would not fit in the memory that is free now.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file, for the message.
+    size : int
+        Bytes wanted.
+    what : str
+        What they are for.
+
+    Raises
+    ------
+    RawDataError
+        If fewer bytes are free.
+    """
+    free = psutil.virtual_memory().available
+    if size > free:
+        raise RawDataError(
+            f"{path}: {what} needs {size / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB "
+            "are free; if the file is sound, save it as an uncompressed or tiled TIFF"
+        )

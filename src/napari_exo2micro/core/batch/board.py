@@ -1,0 +1,213 @@
+"""What is known of each task of a batch while it runs, and how long it still takes.
+
+It is told the events of `run_plan` and asked by whoever shows them: a terminal, a
+window. The two may live in different threads.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from napari_exo2micro.core.batch.task import TaskEvent, TaskState
+from napari_exo2micro.core.parameters.stages import STAGES
+
+
+@dataclass(frozen=True, slots=True)
+class BoardRow(TaskEvent):
+    """The last event of a task, and what follows from it.
+
+    Attributes
+    ----------
+    seconds : float or None
+        Since it began, or that it took; None before it begins.
+    """
+
+    seconds: float | None = None
+
+    @property
+    def word(self) -> str:
+        """The state in a word; a result that is not vouched for is degraded.
+
+        A task that waits for another run of the same pair is waiting.
+        """
+        if self.is_waiting:
+            return "waiting"
+        degraded = self.state is TaskState.DONE and self.text.startswith("degraded")
+        return "degraded" if degraded else str(self.state)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether another run holds it up: no stage has begun, and it says why."""
+        return self.state is TaskState.RUNNING and not self.stage and self.text != ""
+
+    @property
+    def step(self) -> str:
+        """What is being done, or in the end why it is as it is; in words."""
+        if self.state is TaskState.RUNNING and self.stage:
+            title = f"{self.stage} {STAGES[self.stage].title}"
+            if self.text.startswith("stage "):
+                return title
+            return f"{title}, {self.text}"
+        return self.text
+
+    @property
+    def reason(self) -> str:
+        """Why the task is not complete; empty when it is, and before its end."""
+        return "" if self.result is None else self.text.partition(": ")[2]
+
+
+class BatchBoard:
+    """Keeps what is known of each task; may be told and asked in any thread.
+
+    Parameters
+    ----------
+    work : mapping of int to float, optional
+        How much there is to do for each task, by its number and in any unit; 0 where
+        all is done already. All alike when left out.
+    clock : callable
+        Returns seconds.
+
+    Examples
+    --------
+    >>> board = BatchBoard()
+    >>> board.take(TaskEvent(0, "CD070", "DAPI", TaskState.QUEUED))
+    >>> board.counts_in_words()
+    '1 queued'
+    """
+
+    def __init__(
+        self,
+        work: Mapping[int, float] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._work = dict(work or {})
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._last: dict[int, TaskEvent] = {}
+        self._begun: dict[int, float] = {}
+        self._took: dict[int, float] = {}
+        self._most_at_once = 1
+        self._start = clock()
+        self._end: float | None = None
+
+    def take(self, event: TaskEvent) -> None:
+        """Remember an event."""
+        now = self._clock()
+        with self._lock:
+            if event.state is TaskState.RUNNING:
+                self._begun.setdefault(event.number, now)
+            elif event.result is not None:
+                begun = self._begun.get(event.number, now)
+                self._took[event.number] = now - begun
+            else:
+                self._begun.pop(event.number, None)
+            self._last[event.number] = event
+            running = len(self._begun.keys() - self._took.keys())
+            self._most_at_once = max(self._most_at_once, running)
+
+    def end(self) -> None:
+        """Stop the clock: nothing more comes."""
+        if self._end is None:
+            self._end = self._clock()
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the board was made, until `end`."""
+        return (self._clock() if self._end is None else self._end) - self._start
+
+    @property
+    def rows(self) -> list[BoardRow]:
+        """What is known of each task, in the order of their numbers."""
+        now = self._clock() if self._end is None else self._end
+        with self._lock:
+            return [
+                BoardRow(
+                    **{name: getattr(event, name) for name in _OF_EVENT},
+                    seconds=self._seconds(number, now),
+                )
+                for number, event in sorted(self._last.items())
+            ]
+
+    @property
+    def results(self) -> list[dict[str, Any]]:
+        """The results of the tasks that have ended, in the order of their numbers."""
+        return [dict(row.result) for row in self.rows if row.result is not None]
+
+    def counts(self) -> dict[str, int]:
+        """Return how many tasks there are of each word, see `BoardRow.word`."""
+        found = Counter(row.word for row in self.rows)
+        return {word: found[word] for word in _WORDS if found[word]}
+
+    def counts_in_words(self) -> str:
+        """Return the counts: ``2 queued, 1 running, 3 done``."""
+        return ", ".join(f"{count} {word}" for word, count in self.counts().items())
+
+    @property
+    def fraction(self) -> float:
+        """Done of the whole batch, 0..1; tasks that cannot run do not count."""
+        rows = [row for row in self.rows if row.state is not TaskState.NO_FILES]
+        over = (TaskState.DONE, TaskState.FAILED)
+        done = (1.0 if row.state in over else row.fraction for row in rows)
+        return sum(done) / len(rows) if rows else 1.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Estimated from the tasks that came to their end; None before there is one.
+
+        Tasks that failed or had nothing to do say nothing about the others.
+        """
+        rows = self.rows
+        measured = [
+            (row.seconds or 0.0, self._work.get(row.number, 1.0))
+            for row in rows
+            if row.state is TaskState.DONE and self._work.get(row.number, 1.0) > 0
+        ]
+        left = [
+            self._work.get(row.number, 1.0) * (1.0 - row.fraction)
+            for row in rows
+            if row.result is None
+        ]
+        if not any(left):
+            return 0.0
+        if not measured:
+            return None
+        pace = sum(took for took, _ in measured) / sum(work for _, work in measured)
+        return pace * max(sum(left) / self._most_at_once, *left)
+
+    def _seconds(self, number: int, now: float) -> float | None:
+        if number in self._took:
+            return self._took[number]
+        begun = self._begun.get(number)
+        return None if begun is None else now - begun
+
+
+_OF_EVENT = tuple(one.name for one in fields(TaskEvent))
+
+_WORDS = (
+    "queued",
+    "running",
+    "waiting",
+    "done",
+    "degraded",
+    "failed",
+    "no files",
+    "stopped",
+)
+
+
+def clock_words(seconds: float) -> str:
+    """Return a time as a clock shows it.
+
+    Examples
+    --------
+    >>> clock_words(75), clock_words(3675)
+    ('1:15', '1:01:15')
+    """
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

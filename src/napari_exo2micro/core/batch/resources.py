@@ -1,0 +1,317 @@
+"""What a batch will need of memory and disk."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from napari_exo2micro.core.alignment.interior import work_factor
+from napari_exo2micro.core.base.errors import Exo2MicroError
+from napari_exo2micro.core.base.machine import (
+    LEAST_MEMORY,
+    free_disk,
+    free_memory,
+    memory_limit,
+)
+from napari_exo2micro.core.batch.task import Task, stages_to_run
+from napari_exo2micro.core.images.raster import BAND_ROWS
+from napari_exo2micro.core.images.warp import canvas_shape
+from napari_exo2micro.core.parameters.stages import LAST_BUILT_IN
+from napari_exo2micro.core.photometry.methods import scales_asked_for
+from napari_exo2micro.core.raw.names import find_pair
+from napari_exo2micro.core.raw.tiff import open_tiff
+from napari_exo2micro.core.store.store import CheckpointStore
+
+Level = Literal["enough", "tight", "too little"]
+
+#: Parts of what is free: up to the first one nothing is said, above the second
+#: one a run is refused.
+_TIGHT, _FULL = 0.8, 1.0
+
+# Measured, see benchmarks/estimate.py.
+_BASE_MEMORY = 150_000_000  # the libraries
+_FEATURE_BYTES = 250  # a pixel of the image that features are searched in
+_BOUNDARY_BYTES = 30  # a pixel of the images that stage 2 compares
+_BOUNDARY_SIDE = 1600
+_BAND_BYTES = 10  # a pixel of a band, beside the image's own type
+_PLOT_DISK = 6_000_000  # pictures and statistics
+_PYRAMID = 4 / 3
+
+
+@dataclass(frozen=True, slots=True)
+class TaskNeeds:
+    """What one task will need.
+
+    Attributes
+    ----------
+    memory : int
+        Bytes of private memory at most, mapped files not counted.
+    disk : int
+        Bytes that its files take beyond what they take now.
+    """
+
+    memory: int
+    disk: int
+
+
+@dataclass(frozen=True, slots=True)
+class Preflight:
+    """Whether memory and disk are enough for some tasks.
+
+    Attributes
+    ----------
+    level : {'enough', 'tight', 'too little'}
+        Below 80 % of what is free; up to all of it; more than that.
+    message : str
+        What is needed, what is free and what to change, in one line; empty when
+        there is enough.
+    memory_needed, memory_free : int
+        Bytes, of as many tasks as run at once.
+    disk_needed, disk_free : int
+        Bytes, of all tasks together.
+    n_workers : int
+        How many tasks run at once.
+    not_estimated : tuple of str
+        Tasks whose headers could not be read, and why.
+    """
+
+    level: Level
+    message: str
+    memory_needed: int
+    memory_free: int
+    disk_needed: int
+    disk_free: int
+    n_workers: int
+    not_estimated: tuple[str, ...] = ()
+
+    def summary(self) -> str:
+        """Return the numbers in one line."""
+        at_once = f"{self.n_workers} at once" if self.n_workers > 1 else "one at a time"
+        return (
+            f"memory {_gb(self.memory_needed)} ({at_once}), {_gb(self.memory_free)} "
+            f"free; disk {_gb(self.disk_needed)}, {_gb(self.disk_free)} free"
+        )
+
+
+def check_resources(
+    tasks: Sequence[Task],
+    n_workers: int,
+    *,
+    here: bool = True,
+    memory_free: int | None = None,
+    disk_free: int | None = None,
+) -> Preflight:
+    """Compare what some tasks will need with what is free.
+
+    Nothing but the headers of the raw files is read.
+
+    Parameters
+    ----------
+    tasks : sequence of Task
+        They share an output folder.
+    n_workers : int
+        How many of them run at once.
+    here : bool
+        Whether they run on this computer: else its memory does not matter.
+    memory_free, disk_free : int, optional
+        Bytes; measured by default.
+
+    Returns
+    -------
+    Preflight
+        Whether it is enough.
+    """
+    needs: list[TaskNeeds] = []
+    unknown: list[str] = []
+    for task in tasks:
+        try:
+            needs.append(estimate_task(task))
+        except Exo2MicroError as error:
+            unknown.append(f"{task.sample} / {task.dye}: {error}")
+    n_workers = max(1, min(n_workers, len(tasks)))
+    largest = sorted((need.memory for need in needs), reverse=True)
+    memory = sum(largest[:n_workers])
+    disk = sum(need.disk for need in needs)
+    limit = memory_limit()
+    if memory_free is None:
+        memory_free = max(free_memory() - LEAST_MEMORY, 0)
+        if limit is not None:  # for each process of its own
+            memory_free = min(memory_free, limit * n_workers)
+    if disk_free is None:
+        disk_free = free_disk(Path(tasks[0].output_dir)) if tasks else 0
+    if not here:
+        memory = 0
+    texts = []
+    for what, needed, free, advice in (
+        ("memory", memory, memory_free, _memory_advice(largest, memory_free)),
+        ("disk", disk, disk_free, _disk_advice(tasks)),
+    ):
+        if needed > _TIGHT * free:
+            texts.append(
+                f"{_gb(needed)} of {what} needed, {_gb(free)} free; {advice}",
+            )
+    shares = [
+        needed / max(free, 1)
+        for needed, free in ((memory, memory_free), (disk, disk_free))
+    ]
+    level: Level = "enough"
+    if max(shares) > _TIGHT:
+        level = "too little" if max(shares) > _FULL else "tight"
+    return Preflight(
+        level,
+        ". ".join(texts),
+        memory,
+        memory_free,
+        disk,
+        disk_free,
+        n_workers,
+        tuple(unknown),
+    )
+
+
+def estimate_task(task: Task) -> TaskNeeds:
+    """Return what a task will need, from the headers of its two files.
+
+    Stages whose results are valid are not made again, and need nothing.
+
+    Parameters
+    ----------
+    task : Task
+        With the built-in loader: what another one returns cannot be known.
+
+    Raises
+    ------
+    Exo2MicroError
+        When a header cannot be read, or the loader is another one.
+    """
+    if task.loader is not None:
+        raise Exo2MicroError(f"the loader '{task.loader}' does not tell what it reads")
+    post, pre, _ = find_pair(task.sample, task.dye, task.raw_dir)
+    headers = [open_tiff(post), open_tiff(pre)]
+    shapes = [header.shape for header in headers]
+    itemsize = headers[0].sample_dtype.itemsize
+    params = task.all_params()
+    pad = params["pad"]
+    assert isinstance(pad, int)
+    canvas = canvas_shape(shapes[0], shapes[1], pad)
+    to_run = stages_to_run(task)
+    return TaskNeeds(
+        _memory(task, to_run, shapes, canvas, itemsize),
+        _disk(task, to_run, shapes, canvas, itemsize),
+    )
+
+
+def _memory(
+    task: Task,
+    to_run: Sequence[int],
+    shapes: Sequence[tuple[int, int]],
+    canvas: tuple[int, int],
+    itemsize: int,
+) -> int:
+    """Return the peak of private memory: that of the most demanding stage."""
+    if not to_run:
+        return _BASE_MEMORY
+    band = min(BAND_ROWS, canvas[0]) * canvas[1] * (itemsize + _BAND_BYTES)
+    peaks = [band]
+    if 2 in to_run:
+        side = max(max(shape) for shape in shapes)
+        factor = max(1.0, side / _BOUNDARY_SIDE)
+        pixels = max(math.prod(shape) for shape in shapes) / factor**2
+        peaks.append(round(pixels * _BOUNDARY_BYTES))
+    if 3 in to_run and task.all_params()["interior_ecc"]:
+        factor = work_factor(max(max(shape) for shape in shapes))
+        pixels = max(math.prod(shape) for shape in shapes) / factor**2
+        peaks.append(round(pixels * _FEATURE_BYTES))
+    return _BASE_MEMORY + max(peaks)
+
+
+def _disk(
+    task: Task,
+    to_run: Sequence[int],
+    shapes: Sequence[tuple[int, int]],
+    canvas: tuple[int, int],
+    itemsize: int,
+) -> int:
+    """Return the bytes that new files take; bands without data take none."""
+    params = task.all_params()
+    folder = Path(task.output_dir) / task.sample / task.dye
+    store = CheckpointStore(folder, task.sample, task.dye, task.checkpoint_format)
+    pad = params["pad"]
+    assert isinstance(pad, int)
+    rows = {
+        side: _stored_rows(pad, shape[0], canvas[0])
+        for side, shape in zip(("post", "pre"), shapes, strict=True)
+    }
+    turned = min(max(rows.values()) + BAND_ROWS, canvas[0])
+    images: list[tuple[int, str, int, int]] = [
+        (1, "post", rows["post"], itemsize),
+        (1, "pre", rows["pre"], itemsize),
+        (2, "pre", turned, itemsize),
+        (3, "pre", turned, itemsize),
+        (4, "difference", rows["post"], 4),
+    ]
+    if params["save_all_intermediates"]:
+        images.append((2, "coarse_pre", turned, itemsize))
+    images += [
+        (4, method.image_name(params), rows["post"], 4)
+        for method in scales_asked_for(params).values()
+        if method.parameter
+    ]
+    total, largest = 0, 0
+    for stage, name, height, size in images:
+        if stage not in to_run:
+            continue
+        plain = height * canvas[1] * size
+        for path in store.paths(stage, name, params):
+            wanted = round(plain * (_PYRAMID if path.suffix == ".tiff" else 1.0))
+            there = _size_on_disk(path)
+            total += max(wanted - there, 0)
+            if there:  # the old file goes when the new one is whole
+                largest = max(largest, wanted)
+    return total + largest + (_PLOT_DISK if LAST_BUILT_IN in to_run else 0)
+
+
+def _stored_rows(pad: int, height: int, canvas: int) -> int:
+    """Return the rows of the bands that hold data."""
+    first = pad // BAND_ROWS * BAND_ROWS
+    return min(-(-(pad + height) // BAND_ROWS) * BAND_ROWS, canvas) - first
+
+
+def _size_on_disk(path: Path) -> int:
+    try:
+        status = path.stat()
+    except OSError:
+        return 0
+    blocks = getattr(status, "st_blocks", None)
+    return int(status.st_size if blocks is None else blocks * 512)
+
+
+def _memory_advice(largest: Sequence[int], free: int) -> str:
+    """Return what to change when memory is short."""
+    sums = np.cumsum(np.array(largest, dtype=np.int64))
+    fitting = int(np.count_nonzero(sums <= _TIGHT * free))
+    if fitting >= len(largest):
+        return "close other programs"
+    if fitting > 0:
+        workers = "1 worker" if fitting == 1 else f"{fitting} workers"
+        return f"use {workers}, or close other programs"
+    return "close other programs, or use a computer with more memory"
+
+
+def _disk_advice(tasks: Iterable[Task]) -> str:
+    """Return what to change when the disk is short."""
+    words = "free some space or choose another output folder"
+    if any(task.checkpoint_format == "both" for task in tasks):
+        words += ", or store checkpoints in one format only"
+    return words
+
+
+def _gb(size: int) -> str:
+    if size < 1e9:
+        return f"{size / 1e6:.0f} MB"
+    return f"{size / 1e9:.{0 if size >= 1e11 else 1 if size >= 1e10 else 2}f} GB"

@@ -1,0 +1,566 @@
+"""Image files opened and written: BigTIFFs with smaller levels, FITS, seals.
+
+A changed bit in a header may move the pixels, or change what they mean, and leave a
+file that can be read. The seal shows it without reading the pixels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import re
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from io import BufferedRandom, BufferedReader
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+
+import cv2
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from napari_exo2micro.core.base.errors import CheckpointError, OutputError
+from napari_exo2micro.core.base.files import output_error, replace_files
+from napari_exo2micro.core.base.machine import quiet_tifffile
+from napari_exo2micro.core.base.monitor import Monitor
+from napari_exo2micro.core.images.raster import BAND_ROWS, CV2_MAX_SIDE, Raster
+
+if TYPE_CHECKING:
+    from astropy.io import fits
+
+
+#: The key of the FITS card that holds the seal.
+FITS_SEAL = "HEADSUM"
+
+#: What stands before the seal at the end of a TIFF.
+TIFF_SEAL = b"\nexo2micro "
+
+_FITS_CARD = 80
+_DIGITS = 64
+TIFF_SEAL_SIZE = len(TIFF_SEAL) + _DIGITS
+_CHUNK = 1 << 20
+
+
+def seal_of(file: BinaryIO, left_out: Sequence[tuple[int, int]], end: int) -> str:
+    """Return the digest of a file's bytes but for some.
+
+    Parameters
+    ----------
+    file : file object
+        Open for reading.
+    left_out : sequence of (int, int)
+        Where what is left out begins, and how many bytes it has. These numbers are
+        in the digest, too.
+    end : int
+        Where the sealed part of the file ends.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+
+    Raises
+    ------
+    ValueError
+        When parts lie over each other or outside of the file.
+    """
+    found = hashlib.sha256(repr([*left_out, end]).encode())
+    at = 0
+    for start, size in [*sorted(left_out), (end, 0)]:
+        if start < at or size < 0:
+            raise ValueError("its parts lie over each other")
+        file.seek(at)
+        left = start - at
+        while left:
+            chunk = file.read(min(left, _CHUNK))
+            if not chunk:
+                raise ValueError("it is truncated")
+            found.update(chunk)
+            left -= len(chunk)
+        at = start + size
+    return found.hexdigest()
+
+
+def fits_seal_card(head: bytes) -> tuple[int, int]:
+    """Return where in a FITS header the card of the seal begins, and its bytes.
+
+    Parameters
+    ----------
+    head : bytes
+        The file up to its pixels.
+
+    Raises
+    ------
+    ValueError
+        When there is no such card.
+    """
+    key = f"{FITS_SEAL:8}= ".encode()
+    for start in range(0, len(head), _FITS_CARD):  # texts may hold the key, too
+        if head.startswith(key, start):
+            return start, _FITS_CARD
+    raise ValueError("it has no seal")
+
+
+#: Name of the FITS extension that holds the header as JSON text.
+FITS_EXTENSION = "PROVENANCE"
+
+#: What the Software tag of a TIFF and the SOFTWARE card of a FITS begin with.
+WRITER = "napari-exo2micro"
+
+_CHANGED = "it is damaged, or another program changed it"
+_AXES = re.compile(rb"NAXIS   = *\d{1,3} ")
+
+
+def open_raster(path: Path) -> Raster:
+    """Open an image that `write_raster` or the reference system wrote.
+
+    Parameters
+    ----------
+    path : Path
+        A `.tiff` or `.fits` file with one uncompressed 2-D image.
+
+    Returns
+    -------
+    Raster
+        Memory-mapped; its header is empty when the file carries none of ours.
+
+    Raises
+    ------
+    CheckpointError
+        When the file is missing, truncated or no such image.
+    """
+    try:
+        # once: a run may put another file in this place meanwhile
+        with quiet_tifffile(path), path.open("rb") as file:
+            opened = _open_fits if path.suffix == ".fits" else _open_tiff
+            return opened(path, file)
+    except CheckpointError:
+        raise
+    except Exception as error:  # libraries raise all kinds on damaged files
+        reason = str(error) or type(error).__name__
+        raise CheckpointError(
+            f"{path} cannot be read ({reason}); run its stage again"
+        ) from error
+
+
+def _open_tiff(path: Path, file: BufferedReader) -> Raster:
+    size = os.fstat(file.fileno()).st_size
+    with tifffile.TiffFile(file) as tif:
+        pages = [level.keyframe for level in tif.series[0].levels]
+        maps = [_map_page(path, file, page, tif.byteorder, size) for page in pages]
+        header = _read_json(pages[0].description)
+        sealed = _tiff_seal(file, size)
+        kind = str(header.get("kind", ""))
+        if not (sealed or WRITER in pages[0].software or kind.startswith(WRITER)):
+            return Raster(maps, header, path, is_foreign=True)
+    # np.memmap has the attribute, its stubs do not
+    left_out = [(getattr(level, "offset"), level.nbytes) for level in maps]  # noqa: B009
+    _check_seal(path, file, sealed, left_out, size - TIFF_SEAL_SIZE)
+    return Raster(maps, header, path)
+
+
+def _tiff_seal(file: BufferedReader, size: int) -> str:
+    """Return the seal at the end of a TIFF; empty when there is none."""
+    file.seek(max(size - TIFF_SEAL_SIZE, 0))
+    mark = file.read()
+    if not mark.startswith(TIFF_SEAL):
+        return ""
+    return mark.removeprefix(TIFF_SEAL).decode("ascii", "replace")
+
+
+def _check_seal(
+    path: Path,
+    file: BufferedReader,
+    stored: str,
+    left_out: Sequence[tuple[int, int]],
+    end: int,
+) -> None:
+    what = ""
+    if not stored:
+        what = (
+            "it has no seal: an earlier version or another program wrote it, or its "
+            "end is missing"
+        )
+    elif stored != seal_of(file, left_out, end):
+        what = _CHANGED
+    if what:
+        raise CheckpointError(f"{path} cannot be used: {what}; run its stage again")
+
+
+def _map_page(
+    path: Path, file: BufferedReader, page: Any, byteorder: str, size: int
+) -> NDArray[Any]:
+    if page.ndim != 2 or not page.is_memmappable or page.dtype is None:
+        raise CheckpointError(
+            f"{path} should hold one uncompressed grey image, found shape "
+            f"{page.shape} with compression {page.compression}; run its stage again"
+        )
+    start = page.dataoffsets[0]
+    if start + math.prod(page.shape) * page.dtype.itemsize > size:
+        raise CheckpointError(
+            f"{path} is truncated: {size} bytes hold less than its header promises; "
+            "run its stage again"
+        )
+    dtype = page.dtype.newbyteorder(">" if byteorder == ">" else "<")
+    return np.memmap(file, dtype, "r", start, page.shape)
+
+
+def _open_fits(path: Path, file: BufferedReader) -> Raster:
+    from astropy.io import fits  # half a second that a TIFF need not wait for
+
+    size = os.fstat(file.fileno()).st_size
+    _check_axes(path, file, 0)
+    # astropy closes the file with its list
+    with fits.open(file, memmap=False, do_not_scale_image_data=True) as hdus:
+        header, info = hdus[0].header, hdus[0].fileinfo()
+        if header["NAXIS"] != 2:
+            raise CheckpointError(
+                f"{path} should hold one 2-D image, found {header['NAXIS']} axes; "
+                "run its stage again"
+            )
+        shape = (header["NAXIS2"], header["NAXIS1"])
+        codes = {
+            8: "u1",
+            16: ">i2",
+            32: ">i4",
+            64: ">i8",
+            -32: ">f4",
+            -64: ">f8",
+        }
+        dtype = np.dtype(codes[header["BITPIX"]])
+        bzero = int(header.get("BZERO", 0))
+        pixels = (info["datLoc"], math.prod(shape) * dtype.itemsize)
+        if min(shape) < 1 or sum(pixels) > size:
+            raise CheckpointError(f"{path} is truncated; run its stage again")
+        text = ""
+        sealed = str(header.get(FITS_SEAL, ""))
+        own = str(header.get("SOFTWARE", "")).startswith(WRITER) or bool(sealed)
+        # not by its name: a negative size would have astropy look for it for ever
+        _check_axes(path, file, info["datLoc"] + info["datSpan"])
+        extension = next(iter(hdus[1:2]), None)
+        if extension is not None and extension.name == FITS_EXTENSION:
+            place = extension.fileinfo()
+            if place["datLoc"] + place["datSpan"] > size:
+                raise CheckpointError(f"{path} is truncated; run its stage again")
+            text = extension.data.tobytes().decode("ascii", "replace")
+        if own or text:
+            file.seek(0)
+            head = file.read(pixels[0])
+            card = fits_seal_card(head) if sealed else (0, 0)
+            _check_seal(path, file, sealed, [card, pixels], size)
+        data = np.memmap(file, dtype, "r", pixels[0], shape)
+    return Raster(
+        [data],
+        _read_json(text),
+        path,
+        bzero=bzero,
+        is_foreign=not (own or text),
+    )
+
+
+def _check_axes(path: Path, file: BufferedReader, start: int) -> None:
+    """Refuse a FITS header of more axes than FITS has: astropy would count them."""
+    before = file.tell()
+    file.seek(start)
+    head = file.read(240)
+    file.seek(before)
+    if head and not _AXES.match(head, 160):
+        raise CheckpointError(f"{path} cannot be used: {_CHANGED}; run its stage again")
+
+
+def _read_json(text: str) -> dict[str, Any]:
+    """Return the header in `text`, or nothing when the text is no JSON object."""
+    if not text.startswith("{"):
+        return {}
+    try:
+        stored = json.loads(text)
+    except ValueError:
+        return {}
+    return stored if isinstance(stored, dict) else {}
+
+
+#: A FITS header card: key of at most 8 characters, value, comment.
+Card = tuple[str, str | int | float | bool, str]
+
+_SMALLEST_LEVEL = 512
+_FITS_BLOCK = 2880
+_BITPIX = {"u1": 8, "i2": 16, "u2": 16, "i4": 32, "i8": 64, "f4": -32, "f8": -64}
+
+
+def write_raster(
+    paths: Sequence[Path],
+    shape: tuple[int, int],
+    dtype: Any,
+    bands: Iterable[tuple[int, NDArray[Any]]],
+    *,
+    header: Mapping[str, Any],
+    cards: Sequence[Card] = (),
+    monitor: Monitor | None = None,
+) -> None:
+    """Write one image to TIFF and FITS files, band by band, whole or not at all.
+
+    The TIFF is an uncompressed BigTIFF whose levels (2 x 2 means) are contiguous,
+    the smaller ones in SubIFDs. The FITS has a plain primary image, row 0 first,
+    and `header` as JSON in an extension.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        Each ends in `.tiff` or `.fits`; all get the same pixels.
+    shape : tuple of int
+        Rows and columns.
+    dtype : data-type
+        uint8, uint16, int16, int32, int64, float32 or float64.
+    bands : iterable of (int, ndarray)
+        First row and pixels (h, columns) from top to bottom; a first row is a
+        multiple of `rasters.BAND_ROWS`, and what is left out is zero. Arrays must
+        not be changed after they were given.
+    header : mapping
+        JSON-ready; goes into the TIFF's ImageDescription and the FITS extension.
+    cards : sequence of Card
+        Cards of the FITS primary header.
+    monitor : Monitor, optional
+        Told the fraction written.
+
+    Raises
+    ------
+    OutputError
+        When a file cannot be written; files of these names that were there
+        before are untouched.
+    CancelledError
+        When the monitor was asked to stop; nothing is left behind.
+    """
+    dtype = np.dtype(dtype).newbyteorder("=")
+    _check_space(paths, shape, dtype)
+    with replace_files(paths) as temporary:
+        targets: list[_Target] = []
+        try:
+            for path, part in zip(paths, temporary, strict=True):
+                if path.suffix == ".fits":
+                    targets.append(_FitsTarget(part, shape, dtype, header, cards))
+                else:
+                    targets.append(_TiffTarget(part, shape, dtype, header))
+            _fill(targets, shape, bands, monitor or Monitor())
+        finally:
+            for target in targets:
+                target.close()
+
+
+class _Target(Protocol):
+    def write(self, y0: int, band: NDArray[Any]) -> None: ...
+    def finish(self) -> None: ...
+    def close(self) -> None: ...
+
+
+def _fill(
+    targets: Sequence[_Target],
+    shape: tuple[int, int],
+    bands: Iterable[tuple[int, NDArray[Any]]],
+    monitor: Monitor,
+) -> None:
+    """Write the bands while the next ones are made, one thread a file."""
+    with ThreadPoolExecutor(max(1, len(targets))) as pool:
+        pending: list[Future[None]] = []
+        for y0, band in bands:
+            monitor.report(y0 / shape[0], "writing")
+            if y0 % BAND_ROWS or band.shape[1:] != shape[1:]:
+                raise ValueError(f"no band: first row {y0}, shape {band.shape}")
+            for future in pending:
+                future.result()
+            pending = [pool.submit(target.write, y0, band) for target in targets]
+        for future in pending:
+            future.result()
+        for future in [pool.submit(target.finish) for target in targets]:
+            future.result()
+
+
+class _TiffTarget:
+    """A sparse pyramidal BigTIFF that is filled from top to bottom."""
+
+    def __init__(
+        self,
+        path: Path,
+        shape: tuple[int, int],
+        dtype: np.dtype[Any],
+        header: Mapping[str, Any],
+    ) -> None:
+        shapes = [shape]
+        while max(shapes[-1]) > 2 * _SMALLEST_LEVEL:
+            shapes.append((-(-shapes[-1][0] // 2), -(-shapes[-1][1] // 2)))
+        with tifffile.TiffWriter(path, bigtiff=True, byteorder="<") as writer:
+            for level, level_shape in enumerate(shapes):
+                writer.write(
+                    None,
+                    shape=level_shape,
+                    dtype=dtype,
+                    photometric="minisblack",
+                    metadata=None,
+                    software=WRITER,
+                    subifds=len(shapes) - 1 if level == 0 else None,
+                    subfiletype=1 if level else 0,
+                    description=json.dumps(header) if level == 0 else None,
+                )
+        with tifffile.TiffFile(path) as tif:
+            levels = tif.series[0].levels
+            self._offsets = [level.keyframe.dataoffsets[0] for level in levels]
+        self._shapes = shapes
+        self._dtype = dtype.newbyteorder("<")
+        self._file: BufferedRandom = path.open("r+b")
+        sizes = [math.prod(shape) * dtype.itemsize for shape in shapes]
+        size = os.fstat(self._file.fileno()).st_size
+        end = max(size, self._offsets[-1] + sizes[-1])
+        self._file.truncate(end)
+        left_out = list(zip(self._offsets, sizes, strict=True))
+        seal = seal_of(self._file, left_out, end)
+        self._file.seek(end)
+        self._file.write(TIFF_SEAL + seal.encode())
+
+    def write(self, y0: int, band: NDArray[Any]) -> None:
+        """Write the rows of a band into every level; zeros stay holes."""
+        if not band.any():
+            return
+        for level, (offset, shape) in enumerate(
+            zip(self._offsets, self._shapes, strict=True)
+        ):
+            if level:
+                band = _halved(band)
+            row_bytes = shape[1] * self._dtype.itemsize
+            self._file.seek(offset + (y0 >> level) * row_bytes)
+            self._file.write(np.ascontiguousarray(band, self._dtype).data)
+
+    def finish(self) -> None:
+        """Hand everything to the disk."""
+        _sync(self._file)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _FitsTarget:
+    """A FITS file with a plain primary image and the header as an extension."""
+
+    def __init__(
+        self,
+        path: Path,
+        shape: tuple[int, int],
+        dtype: np.dtype[Any],
+        header: Mapping[str, Any],
+        cards: Sequence[Card],
+    ) -> None:
+        from astropy.io import fits  # half a second that a TIFF need not wait for
+
+        self._unsigned = dtype == np.uint16
+        self._dtype = np.dtype(">i2") if self._unsigned else dtype.newbyteorder(">")
+        primary = fits.Header(
+            [
+                ("SIMPLE", True, "conforms to FITS standard"),
+                ("BITPIX", _BITPIX[dtype.str[1:]], "array data type"),
+                ("NAXIS", 2, "number of array dimensions"),
+                ("NAXIS1", shape[1], "columns"),
+                ("NAXIS2", shape[0], "rows"),
+                ("EXTEND", True, "the extension holds the whole header as JSON"),
+            ]
+        )
+        if self._unsigned:
+            cards = [("BSCALE", 1, ""), ("BZERO", 32768, "unsigned integers"), *cards]
+        primary.append(("SOFTWARE", WRITER, ""))
+        for key, value, comment in cards:
+            _add_card(primary, key, value, comment)
+        primary.append((FITS_SEAL, "0" * 64, ""), end=True)
+        head = primary.tostring().encode("ascii")
+        card = fits_seal_card(head)
+        text = np.frombuffer(json.dumps(header).encode("ascii"), np.uint8)
+        extension = fits.ImageHDU(text, name=FITS_EXTENSION)
+        extension.header.comments["EXTNAME"] = "JSON text, one byte a pixel"
+        tail = extension.header.tostring().encode("ascii") + text.tobytes()
+        self._row_bytes = shape[1] * self._dtype.itemsize
+        self._start = len(head)
+        end = self._start + shape[0] * self._row_bytes
+        end += -end % _FITS_BLOCK
+        self._file: BufferedRandom = path.open("w+b")
+        self._file.write(head)
+        self._file.seek(end)
+        self._file.write(tail + bytes(-len(tail) % _FITS_BLOCK))
+        pixels = shape[0] * self._row_bytes
+        left_out = [card, (self._start, pixels)]
+        seal = seal_of(self._file, left_out, self._file.seek(0, os.SEEK_END))
+        self._file.seek(card[0])
+        self._file.write(fits.Card(FITS_SEAL, seal).image.encode("ascii"))
+        self._zero_is_hole = not self._unsigned
+
+    def write(self, y0: int, band: NDArray[Any]) -> None:
+        """Write the rows of a band in FITS byte order."""
+        if self._zero_is_hole and not band.any():
+            return
+        if self._unsigned:
+            band = (band ^ np.uint16(0x8000)).view(np.int16)
+        self._file.seek(self._start + y0 * self._row_bytes)
+        self._file.write(np.ascontiguousarray(band, self._dtype).data)
+
+    def finish(self) -> None:
+        """Hand everything to the disk."""
+        _sync(self._file)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _add_card(
+    header: fits.Header, key: str, value: str | int | float | bool, comment: str
+) -> None:
+    """Append a card that FITS can hold: printable ASCII, finite numbers."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"the FITS key {key} cannot hold {value}")
+    if isinstance(value, str):
+        value = value.encode("ascii", "backslashreplace").decode("ascii")
+        value = "".join(c if c.isprintable() else " " for c in value)
+    header.append((key, value, comment), end=True)
+
+
+def _halved(band: NDArray[Any]) -> NDArray[Any]:
+    """Return the means over 2 x 2 pixels; an odd last row or column counts twice."""
+    rows, columns = band.shape
+    if rows % 2 or columns % 2:
+        band = np.pad(band, ((0, rows % 2), (0, columns % 2)), mode="edge")
+    rows, columns = band.shape[0] // 2, band.shape[1] // 2
+    half = np.empty((rows, columns), band.dtype)
+    step = CV2_MAX_SIDE // 2
+    for x0 in range(0, columns, step):
+        part = band[:, 2 * x0 : 2 * (x0 + step)]
+        if part.dtype.kind == "i" and part.dtype.itemsize > 2:
+            half[:, x0 : x0 + step] = part[::2, ::2]  # labels have no mean
+            continue
+        half[:, x0 : x0 + step] = cv2.resize(
+            part, (part.shape[1] // 2, rows), interpolation=cv2.INTER_AREA
+        )
+    return half
+
+
+def _sync(file: BufferedRandom) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _check_space(
+    paths: Sequence[Path], shape: tuple[int, int], dtype: np.dtype[Any]
+) -> None:
+    """Raise before anything is written when the disk is clearly too small."""
+    folder = paths[0].parent
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        raise output_error(paths[0], error) from error
+    # Padding is not stored, so that only a part of this may be needed.
+    least = len(paths) * math.prod(shape) * dtype.itemsize // 4
+    if least > free:
+        raise OutputError(
+            f"{paths[0]} needs at least {least / 1e9:.2f} GB on disk, found "
+            f"{free / 1e9:.2f} GB free; free some space or choose another output "
+            "folder, then run again"
+        )

@@ -1,0 +1,541 @@
+"""One large image in a file: its levels, read and resampled window by window.
+
+OpenCV's cubic kernel (a = -3/4) does not reproduce a ramp: structures come out
+up to 0.05 px from where they are, more than a registration is off.
+"""
+
+from __future__ import annotations
+
+import math
+import mmap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_exo2micro.core.images.transform import Transform
+
+
+def block_size(side: int, max_side: int) -> int:
+    """Return the block that makes an image small enough.
+
+    Parameters
+    ----------
+    side : int
+        The longest side, px.
+    max_side : int
+        What it may be after the reduction, px.
+
+    Returns
+    -------
+    int
+        Side of a block, px. A large one is a multiple of a power of two, so that a
+        smaller level can be used; up to a quarter larger than needed then.
+
+    Examples
+    --------
+    >>> block_size(100, 25), block_size(1700, 100)
+    (4, 20)
+    """
+    block = max(1, math.ceil(side / max_side))
+    if block >= 8:
+        step = 1 << (block.bit_length() - 3)
+        block = -(-block // step) * step
+    return block
+
+
+def level_for(block: int, n_levels: int) -> int:
+    """Return the smallest level that whole blocks can be made from.
+
+    Parameters
+    ----------
+    block : int
+        Side of a block, full-resolution px.
+    n_levels : int
+        How many levels there are, each half the size of the one before.
+
+    Returns
+    -------
+    int
+        0 for the full image.
+
+    Examples
+    --------
+    >>> level_for(20, 5), level_for(7, 5)
+    (2, 0)
+    """
+    level = 0
+    while level + 1 < n_levels and block % (2 << level) == 0:
+        level += 1
+    return level
+
+
+_SECOND_DIFFERENCE = np.array([1.0, -2.0, 1.0])
+_NOTHING = np.array([0.0, 1.0, 0.0])
+#: Rows worked on at a time, so that all that is needed stays in the cache.
+_STRIP = 64
+
+
+def warp_cubic(
+    source: NDArray[Any], matrix: NDArray[np.floating[Any]], shape: tuple[int, int]
+) -> NDArray[Any]:
+    """Return ``source`` sampled at the points that a projective map gives.
+
+    In one dimension Keys' cubic at the fraction t between two samples equals linear
+    interpolation of the samples less ``t (1 - t) / 2`` times linear interpolation of
+    their second differences. In two dimensions that makes four linearly
+    interpolated images, which OpenCV 5 samples without rounding the position.
+
+    Parameters
+    ----------
+    source : ndarray, shape (rows, columns)
+        uint8, uint16, int16, float32 or float64 (worked on as float32); outside of it
+        is 0.
+    matrix : ndarray, shape (3, 3)
+        From result to source points (x, y), px.
+    shape : tuple of int
+        Rows and columns of the result.
+
+    Returns
+    -------
+    ndarray, shape `shape`, dtype of `source`
+        Integers are rounded and clipped to the type.
+
+    References
+    ----------
+    R. G. Keys, "Cubic convolution interpolation for digital image processing", IEEE
+    Trans. ASSP 29 (1981) 1153, doi:10.1109/TASSP.1981.1163711
+    """
+    kernels = [
+        (_NOTHING, _NOTHING),
+        (_SECOND_DIFFERENCE, _NOTHING),
+        (_NOTHING, _SECOND_DIFFERENCE),
+        (_SECOND_DIFFERENCE, _SECOND_DIFFERENCE),
+    ]
+    # OpenCV samples float64 at the nearest 1/32 px only, float32 where it is asked to.
+    pixels = source.astype(np.float32) if source.dtype == np.float64 else source
+    layers = cv2.merge(
+        [
+            cv2.sepFilter2D(pixels, cv2.CV_32F, x, y, borderType=cv2.BORDER_CONSTANT)
+            for x, y in kernels
+        ]
+    )
+    result = np.empty(shape, source.dtype)
+    columns = np.arange(shape[1], dtype=np.float64)
+    for top in range(0, shape[0], _STRIP):
+        rows = np.arange(top, min(top + _STRIP, shape[0]), dtype=np.float64)
+        shifted = matrix @ np.array([[1, 0, 0], [0, 1, top], [0, 0, 1.0]])
+        sampled = cv2.warpPerspective(
+            layers,
+            shifted,
+            (shape[1], len(rows)),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_CONSTANT,
+            borderValue=0,
+        )
+        plain, bent_x, bent_y, bent = cv2.split(sampled)
+        weight_x, weight_y = _weights(matrix, rows, columns)
+        bent *= weight_y
+        bent_x -= bent
+        bent_x *= weight_x
+        bent_y *= weight_y
+        plain -= bent_x
+        plain -= bent_y
+        if source.dtype.kind != "f":
+            info = np.iinfo(source.dtype)
+            np.rint(plain, out=plain)
+            np.clip(plain, info.min, info.max, out=plain)
+        result[top : top + len(rows)] = plain
+    return result
+
+
+def _weights(
+    matrix: NDArray[np.floating[Any]],
+    rows: NDArray[np.float64],
+    columns: NDArray[np.float64],
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return t (1 - t) / 2 of the fractions t of the sampled points, along x and y."""
+    projective = matrix[2, 0] != 0 or matrix[2, 1] != 0
+    below = None
+    if projective:
+        below = np.add.outer(matrix[2, 1] * rows + matrix[2, 2], matrix[2, 0] * columns)
+    weights = []
+    for axis in (0, 1):
+        along = np.add.outer(
+            matrix[axis, 1] * rows + matrix[axis, 2], matrix[axis, 0] * columns
+        )
+        if below is not None:
+            along /= below
+        along -= np.floor(along)
+        fraction = along.astype(np.float32)
+        weights.append(fraction * (1 - fraction) * np.float32(0.5))
+    return weights[0], weights[1]
+
+
+#: The longest side that every OpenCV resampling function takes.
+CV2_MAX_SIDE = 32767
+
+#: Rows of a band: a multiple of the coarsest pyramid level's pixel.
+BAND_ROWS = 1024
+
+#: Where an image has data on a canvas: (x0, y0, width, height), px.
+Frame = tuple[int, int, int, int]
+
+Interpolation = Literal["linear", "cubic", "lanczos"]
+INTERPOLATIONS = ("linear", "cubic", "lanczos")
+
+
+class ImageLike(Protocol):
+    """A 2-D image that gives windows: an array, a memory map or a `Raster`."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Rows and columns."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of a pixel."""
+
+    def __getitem__(self, key: Any, /) -> Any:
+        """Return the window of two slices as an array."""
+
+
+class Raster:
+    """An image on disk, read window by window, with its smaller levels.
+
+    Parameters
+    ----------
+    levels : list of ndarray
+        Memory maps in the byte order of the file; the first is the full
+        resolution, each further one is half as large (2 x 2 means).
+    header : dict
+        What the file says about itself; empty for a file without a header.
+    path : Path
+        The file.
+    bzero : int
+        Added to stored values (FITS keeps unsigned 16-bit values that way).
+    is_foreign : bool
+        Whether nothing in the file says that this package wrote it.
+    """
+
+    def __init__(
+        self,
+        levels: list[NDArray[Any]],
+        header: dict[str, Any],
+        path: Path,
+        *,
+        bzero: int = 0,
+        is_foreign: bool = False,
+    ) -> None:
+        self._levels = levels
+        self._bzero = bzero
+        self.header = header
+        self.path = path
+        self.is_foreign = is_foreign
+        stored = levels[0].dtype
+        self._dtype = np.dtype(np.uint16) if bzero else stored.newbyteorder("=")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Rows and columns at full resolution."""
+        return self._levels[0].shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of a pixel, in the machine's byte order."""
+        return self._dtype
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes, always 2."""
+        return 2
+
+    @property
+    def n_levels(self) -> int:
+        """Number of pyramid levels in the file, the full resolution included."""
+        return len(self._levels)
+
+    def __getitem__(self, key: Any) -> NDArray[Any]:
+        """Return a window of the full resolution in the machine's byte order."""
+        return self.read(key)
+
+    def read(self, key: Any, level: int = 0) -> NDArray[Any]:
+        """Return a window of one pyramid level in the machine's byte order.
+
+        Parameters
+        ----------
+        key : tuple of slices
+            Rows and columns, in pixels of that level.
+        level : int
+            0 is the full resolution.
+
+        Returns
+        -------
+        ndarray
+            A view of the file where its byte order allows, otherwise a copy.
+        """
+        stored: NDArray[Any] = self._levels[level][key]
+        if self._bzero:
+            native = stored.astype(np.uint16)
+            native += np.uint16(self._bzero)
+            return native
+        if stored.dtype != self._dtype:
+            stored = stored.astype(self._dtype)
+        return stored
+
+    def level(self, level: int) -> NDArray[Any]:
+        """Return a whole pyramid level: a map where possible, otherwise a copy.
+
+        Parameters
+        ----------
+        level : int
+            0 is the full resolution.
+
+        Returns
+        -------
+        ndarray, shape (rows, columns) of that level
+            A view of the file where its byte order allows.
+        """
+        return self.read((slice(None), slice(None)), level)
+
+    def expect(self, rows: range, columns: slice, level: int = 0) -> None:
+        """Have parts of rows read from the disk soon, all of them at once.
+
+        Rows that lie far apart would otherwise be waited for one by one.
+
+        Parameters
+        ----------
+        rows : range
+            Which rows of that level.
+        columns : slice
+            Which part of each; both ends are whole numbers.
+        level : int
+            0 is the full resolution.
+        """
+        stored = self._levels[level]
+        pages = getattr(stored, "_mmap", None)
+        if not isinstance(pages, mmap.mmap) or not hasattr(mmap, "MADV_WILLNEED"):
+            return
+        size, row_bytes = stored.dtype.itemsize, stored.strides[0]
+        begin = getattr(stored, "offset", 0) % mmap.ALLOCATIONGRANULARITY
+        for row in rows:
+            first = begin + row * row_bytes + columns.start * size
+            end = begin + row * row_bytes + columns.stop * size
+            start = first // mmap.PAGESIZE * mmap.PAGESIZE
+            pages.madvise(mmap.MADV_WILLNEED, start, min(end, len(pages)) - start)
+
+    def release(self) -> None:
+        """Let go of the file's pages in memory; reading brings them back."""
+        for level in self._levels:
+            pages = getattr(level, "_mmap", None)
+            if isinstance(pages, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+                pages.madvise(mmap.MADV_DONTNEED)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        """Return the whole image, a copy when its type must change."""
+        whole = self.level(0)
+        if dtype is not None and np.dtype(dtype) != whole.dtype:
+            converted: NDArray[Any] = whole.astype(dtype)
+            return converted
+        return np.array(whole) if copy else whole
+
+
+def bands(shape: tuple[int, ...], rows: int = BAND_ROWS) -> Iterator[tuple[int, int]]:
+    """Yield (first, end) rows of bands that cover an image from top to bottom."""
+    for start in range(0, shape[0], rows):
+        yield start, min(start + rows, shape[0])
+
+
+def windows(shape: tuple[int, ...], size: int = 2048) -> Iterator[tuple[slice, slice]]:
+    """Yield (rows, columns) of windows that cover an image without overlap."""
+    for y0, y1 in bands(shape, size):
+        for x0 in range(0, shape[1], size):
+            yield slice(y0, y1), slice(x0, min(x0 + size, shape[1]))
+
+
+def reduce_image(
+    image: ImageLike, max_side: int | None = None, factor: int | None = None
+) -> tuple[NDArray[np.float32], int]:
+    """Return a smaller version of an image: means over square blocks.
+
+    A pixel p of the result covers the full-resolution points around
+    ``(p + 0.5) * factor - 0.5``. Memory is bounded by the result and one band; the
+    levels of a `Raster` are used where they fit.
+
+    Parameters
+    ----------
+    image : ImageLike, shape (rows, columns)
+        Any real dtype.
+    max_side : int, optional
+        The result's longest side is at most this. Large images may come out up to
+        a quarter smaller, so that a level can be used.
+    factor : int, optional
+        Block size in px, instead of `max_side`.
+
+    Returns
+    -------
+    reduced : ndarray, float32, shape (ceil(rows / factor), ceil(columns / factor))
+        Blocks at the lower and right edge are means over what they have.
+    factor : int
+        Block size in px.
+
+    Raises
+    ------
+    ValueError
+        When neither `max_side` nor `factor` is given.
+
+    Examples
+    --------
+    >>> small, factor = reduce_image(np.full((100, 80), 7, np.uint8), max_side=25)
+    >>> small.shape, factor, float(small[0, 0])
+    ((25, 20), 4, 7.0)
+    """
+    if factor is None:
+        if max_side is None:
+            raise ValueError("reduce_image needs max_side or factor")
+        factor = block_size(max(image.shape), max_side)
+    level = level_for(factor, image.n_levels) if isinstance(image, Raster) else 0
+    block = factor >> level
+    source = image.read if isinstance(image, Raster) else None
+    rows, columns = (-(-side // (1 << level)) for side in image.shape)
+    reduced = np.empty((-(-rows // block), -(-columns // block)), np.float32)
+    band = max(block, 512 // block * block)
+    for y0 in range(0, rows, band):
+        key = (slice(y0, min(y0 + band, rows)), slice(None))
+        pixels = source(key, level) if source else np.asarray(image[key])
+        target = reduced[y0 // block : y0 // block + -(-pixels.shape[0] // block)]
+        target[...] = _block_means(pixels, block)
+    return reduced, factor
+
+
+def _block_means(pixels: NDArray[Any], block: int) -> NDArray[np.float32]:
+    """Return the means of square blocks; those at the edges may be smaller."""
+    if block == 1:
+        return pixels.astype(np.float32)
+    rows, columns = pixels.shape
+    result = np.empty((-(-rows // block), -(-columns // block)), np.float32)
+    # OpenCV's area reduction is exact for whole blocks; keep its sides in bounds.
+    chunk = CV2_MAX_SIDE // block * block
+    for x0 in range(0, columns, chunk):
+        part = pixels[:, x0 : x0 + chunk]
+        down, right = -part.shape[0] % block, -part.shape[1] % block
+        whole = part[: rows - rows % block, : part.shape[1] - part.shape[1] % block]
+        out = result[:, x0 // block : x0 // block + -(-part.shape[1] // block)]
+        if whole.size:
+            size = (whole.shape[1] // block, whole.shape[0] // block)
+            work = np.float64 if whole.dtype == np.float64 else np.float32
+            small = cv2.resize(whole.astype(work), size, interpolation=cv2.INTER_AREA)
+            out[: size[1], : size[0]] = small
+        if right:
+            edge = part[:, part.shape[1] - part.shape[1] % block :]
+            means = edge.mean(axis=1, dtype=np.float64)
+            out[:, -1] = _run_means(means, block)
+        if down:
+            edge = part[rows - rows % block :]
+            means = edge.mean(axis=0, dtype=np.float64)
+            out[-1] = _run_means(means, block)
+    return result
+
+
+def _run_means(values: NDArray[np.float64], block: int) -> NDArray[np.float64]:
+    starts = np.arange(0, len(values), block)
+    lengths = np.diff(np.append(starts, len(values)))
+    means: NDArray[np.float64] = np.add.reduceat(values, starts) / lengths
+    return means
+
+
+def warp_window(
+    image: ImageLike,
+    transform: Transform,
+    y0: int,
+    y1: int,
+    x0: int,
+    x1: int,
+    interpolation: str = "cubic",
+) -> NDArray[Any]:
+    """Return one window of ``warped[y, x] = image[transform((x, y))]``.
+
+    Parameters
+    ----------
+    image : ImageLike, shape (rows, columns)
+        The moving image; uint8, uint16, int16, float32 or float64.
+    transform : Transform
+        From points of the warped (fixed) image to points of `image`, px.
+    y0, y1, x0, x1 : int
+        Rows and columns of the window in the warped image.
+    interpolation : {'linear', 'cubic', 'lanczos'}
+        Resampling kernel; outside of `image` is 0. Linear and cubic sample at the
+        exact position, lanczos at the nearest 1/32 px.
+
+    Returns
+    -------
+    ndarray, shape (y1 - y0, x1 - x0), dtype of `image`
+        Integers are rounded and clipped to the type.
+
+    References
+    ----------
+    R. G. Keys, "Cubic convolution interpolation for digital image processing", IEEE
+    Trans. ASSP 29 (1981) 1153, doi:10.1109/TASSP.1981.1163711 (cubic, a = -1/2).
+
+    Examples
+    --------
+    >>> image = np.arange(20, dtype=np.float32).reshape(4, 5)
+    >>> right = Transform.similarity(translation=(1.0, 0.0))
+    >>> warp_window(image, right, 0, 2, 0, 3, "linear").tolist()
+    [[1.0, 2.0, 3.0], [6.0, 7.0, 8.0]]
+    """
+    shape = (y1 - y0, x1 - x0)
+    corners = np.array(
+        [(x0, y0), (x1 - 1, y0), (x0, y1 - 1), (x1 - 1, y1 - 1)], dtype=np.float64
+    )
+    mapped = transform(corners)
+    margin = 6
+    left, top = np.floor(mapped.min(axis=0)).astype(int) - margin
+    right, bottom = np.ceil(mapped.max(axis=0)).astype(int) + margin + 1
+    left, top = max(left, 0), max(top, 0)
+    right, bottom = min(right, image.shape[1]), min(bottom, image.shape[0])
+    if right <= left or bottom <= top:
+        return np.zeros(shape, image.dtype)
+    if max(right - left, bottom - top) > 4 * max(*shape, 256):
+        return _warp_in_halves(image, transform, (y0, y1, x0, x1), interpolation)
+    source = np.ascontiguousarray(image[top:bottom, left:right])
+    into = Transform.similarity(translation=(-float(left), -float(top)))
+    start = Transform.similarity(translation=(float(x0), float(y0)))
+    matrix = (into @ transform @ start).matrix
+    if interpolation == "cubic":
+        return warp_cubic(source, matrix, shape)
+    if source.dtype == np.float64:
+        source = source.astype(np.float32)  # which OpenCV samples where it is asked to
+    kernel = {"linear": cv2.INTER_LINEAR, "lanczos": cv2.INTER_LANCZOS4}[interpolation]
+    warped: NDArray[Any] = cv2.warpPerspective(
+        source,
+        matrix,
+        (shape[1], shape[0]),
+        flags=kernel | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=0,
+    )
+    return warped.astype(image.dtype, copy=False)
+
+
+def _warp_in_halves(
+    image: ImageLike,
+    transform: Transform,
+    window: tuple[int, int, int, int],
+    interpolation: str,
+) -> NDArray[Any]:
+    """Warp a strongly magnified window in two parts, to bound what is read."""
+    y0, y1, x0, x1 = window
+    if y1 - y0 >= x1 - x0:
+        middle, axis = (y0 + y1) // 2, 0
+        parts = ((y0, middle, x0, x1), (middle, y1, x0, x1))
+    else:
+        middle, axis = (x0 + x1) // 2, 1
+        parts = ((y0, y1, x0, middle), (y0, y1, middle, x1))
+    return np.concatenate(
+        [warp_window(image, transform, *p, interpolation) for p in parts],
+        axis=axis,
+    )

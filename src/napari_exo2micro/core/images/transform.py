@@ -1,0 +1,314 @@
+"""Geometry: where a point of the post-stain image lies in the pre-stain image."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from napari_exo2micro.core.base.errors import CheckpointError
+from napari_exo2micro.core.base.files import read_json
+
+_KIND = "napari-exo2micro transform"
+_DIRECTION = "post (fixed) to pre (moving), points (x, y) in px, pixel centres at 0"
+
+
+@dataclass(frozen=True, eq=False)
+class Transform:
+    """A projective map from post-stain (fixed) to pre-stain (moving) points.
+
+    This is the direction a warp needs:
+    ``aligned_pre[y, x] = pre[transform([[x, y]])]``.
+
+    Parameters
+    ----------
+    matrix : array_like, shape (3, 3)
+        Homogeneous matrix for column vectors (x, y, 1), full-resolution px of
+        the padded canvas, x = column, y = row, pixel centres at integers. It is
+        stored with its last element 1.
+
+    Raises
+    ------
+    ValueError
+        If the matrix is not 3 x 3, not finite or not invertible.
+
+    Examples
+    --------
+    >>> shift = Transform.similarity(translation=(10, -5))
+    >>> shift([[0.0, 0.0]]).tolist()
+    [[10.0, -5.0]]
+    >>> (shift.inverse() @ shift).matrix.tolist() == np.eye(3).tolist()
+    True
+    """
+
+    matrix: NDArray[np.floating[Any]]
+
+    def __post_init__(self) -> None:
+        matrix = np.array(self.matrix, dtype=np.float64)
+        if matrix.shape != (3, 3):
+            raise ValueError(f"a transform needs a 3 x 3 matrix, not {matrix.shape}")
+        if not np.isfinite(matrix).all() or matrix[2, 2] == 0.0:
+            raise ValueError("a transform needs finite numbers and a last element")
+        matrix = matrix / matrix[2, 2]
+        if abs(np.linalg.det(matrix)) < 1e-12:
+            raise ValueError("a transform must be invertible; this matrix is singular")
+        matrix.flags.writeable = False
+        object.__setattr__(self, "matrix", matrix)
+
+    def __call__(self, points: ArrayLike) -> NDArray[np.float64]:
+        """Map post-stain points to pre-stain points.
+
+        Parameters
+        ----------
+        points : array_like, shape (N, 2)
+            Points (x, y) in px.
+
+        Returns
+        -------
+        ndarray, shape (N, 2), float64
+            The same points in the pre-stain image, (x, y) in px.
+
+        Raises
+        ------
+        ValueError
+            If the points have another shape.
+        """
+        xy = np.asarray(points, dtype=np.float64)
+        if xy.ndim != 2 or xy.shape[1] != 2:
+            raise ValueError(f"points must have the shape (N, 2), not {xy.shape}")
+        mapped = xy @ self.matrix[:, :2].T + self.matrix[:, 2]
+        result: NDArray[np.float64] = mapped[:, :2] / mapped[:, 2:]
+        return result
+
+    def __matmul__(self, first: Transform) -> Transform:
+        """Return the transform that applies `first` and then this one."""
+        return Transform(self.matrix @ first.matrix)
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether both matrices are equal, element by element."""
+        if not isinstance(other, Transform):
+            return NotImplemented
+        return bool(np.array_equal(self.matrix, other.matrix))
+
+    def __hash__(self) -> int:
+        """Return a hash that agrees with equality."""
+        return hash(self.matrix.tobytes())
+
+    def inverse(self) -> Transform:
+        """Return the map from pre-stain (moving) to post-stain (fixed) points.
+
+        Returns
+        -------
+        Transform
+            Takes each point back to where it came from.
+        """
+        return Transform(np.linalg.inv(self.matrix))
+
+    @property
+    def mirrored(self) -> bool:
+        """Whether the map turns the image over."""
+        return bool(np.linalg.det(self.matrix[:2, :2]) < 0)
+
+    @classmethod
+    def identity(cls) -> Transform:
+        """Return the map that leaves every point in its place.
+
+        Returns
+        -------
+        Transform
+            Its matrix is the identity.
+        """
+        return cls(np.eye(3))
+
+    @classmethod
+    def similarity(
+        cls,
+        *,
+        angle_deg: float = 0.0,
+        scale: float = 1.0,
+        translation: tuple[float, float] = (0.0, 0.0),
+        centre: tuple[float, float] = (0.0, 0.0),
+        mirrored: bool = False,
+    ) -> Transform:
+        """Return a turn, magnification and shift about a centre.
+
+        Parameters
+        ----------
+        angle_deg : float
+            Turn in degrees, from the x axis (columns) towards the y axis (rows).
+        scale : float
+            Magnification.
+        translation : tuple of float
+            Shift (x, y) in px, after turn and magnification.
+        centre : tuple of float
+            The point (x, y) that turn and magnification leave in place.
+        mirrored : bool
+            Whether x is reversed about the centre before the turn.
+
+        Returns
+        -------
+        Transform
+            Post to pre, when the arguments say how pre lies relative to post.
+
+        Examples
+        --------
+        >>> turn = Transform.similarity(angle_deg=90, centre=(100, 100))
+        >>> turn([[110, 100]]).round(6).tolist()
+        [[100.0, 110.0]]
+        """
+        cos = scale * math.cos(math.radians(angle_deg))
+        sin = scale * math.sin(math.radians(angle_deg))
+        hand = -1.0 if mirrored else 1.0
+        linear = np.array([[cos * hand, -sin], [sin * hand, cos]])
+        matrix = np.eye(3)
+        matrix[:2, :2] = linear
+        matrix[:2, 2] = np.array(centre) - linear @ np.array(centre)
+        matrix[:2, 2] += np.array(translation)
+        return cls(matrix)
+
+    def conjugated(self, *, scale: float, shift: tuple[float, float]) -> Transform:
+        """Return the same map between images drawn on another pixel grid.
+
+        Parameters
+        ----------
+        scale, shift : float, tuple of float
+            A point p of the present grid lies at ``scale * p + shift`` on the
+            other one, for both images alike; `shift` is (x, y) in px.
+
+        Returns
+        -------
+        Transform
+            Post to pre, px of the other grid.
+
+        Examples
+        --------
+        From the padded canvas to the raw images, which lie at (400, 400) on it:
+
+        >>> canvas = Transform.similarity(angle_deg=5, centre=(1000, 900))
+        >>> raw = canvas.conjugated(scale=1.0, shift=(-400.0, -400.0))
+        >>> raw([[600, 500]]).round(6).tolist()
+        [[600.0, 500.0]]
+        """
+        change = np.array([[scale, 0, shift[0]], [0, scale, shift[1]], [0, 0, 1.0]])
+        return Transform(change @ self.matrix @ np.linalg.inv(change))
+
+    def decompose(self) -> dict[str, float]:
+        """Return turn, magnification and shift of the linear part.
+
+        Returns
+        -------
+        dict
+            `angle_deg`, `scale` (geometric mean of the two axes), `shift_x`,
+            `shift_y` (px, of the origin) and `mirrored` (0 or 1).
+        """
+        linear = self.matrix[:2, :2]
+        determinant = float(np.linalg.det(linear))
+        hand = -1.0 if determinant < 0 else 1.0
+        u, _, vt = np.linalg.svd(linear @ np.diag([hand, 1.0]))
+        turn = u @ vt
+        return {
+            "angle_deg": math.degrees(math.atan2(turn[1, 0], turn[0, 0])),
+            "scale": math.sqrt(abs(determinant)),
+            "shift_x": float(self.matrix[0, 2]),
+            "shift_y": float(self.matrix[1, 2]),
+            "mirrored": float(self.mirrored),
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the transform as JSON-ready built-in types.
+
+        Returns
+        -------
+        dict
+            `kind`, `version`, `direction` in words and `matrix`, nested lists.
+        """
+        return {
+            "kind": _KIND,
+            "version": 1,
+            "direction": _DIRECTION,
+            "matrix": self.matrix.tolist(),
+        }
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> Transform:
+        """Return the transform that `to_dict` stored.
+
+        Parameters
+        ----------
+        stored : mapping
+            As `to_dict` returned it.
+
+        Returns
+        -------
+        Transform
+            Post to pre.
+
+        Raises
+        ------
+        CheckpointError
+            If this is not a stored transform of a version that is known here.
+        """
+        if not isinstance(stored, Mapping):
+            raise CheckpointError(
+                f"expected a '{_KIND}', found {stored!r:.60}; save it again with this "
+                "package"
+            )
+        if stored.get("kind") != _KIND or stored.get("version") != 1:
+            raise CheckpointError(
+                f"expected a '{_KIND}' of version 1, found kind "
+                f"{stored.get('kind')!r}, version {stored.get('version')!r}; "
+                "save it again with this package"
+            )
+        try:
+            return cls(stored["matrix"])
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise CheckpointError(
+                f"the stored transform cannot be read ({error}); run its stage again"
+            ) from error
+
+    def save(self, path: str | Path) -> None:
+        """Write the transform as a JSON file.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file; replaced when it exists.
+        """
+        text = json.dumps(self.to_dict(), indent=2)
+        Path(path).write_text(text + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | Path) -> Transform:
+        """Read a transform that `save` wrote.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file.
+
+        Returns
+        -------
+        Transform
+            Post to pre.
+
+        Raises
+        ------
+        CheckpointError
+            If the file is not such a JSON file.
+        """
+        try:
+            stored = read_json(path)
+        except (OSError, ValueError) as error:
+            raise CheckpointError(
+                f"{path} is not a saved transform ({error}); choose the JSON file "
+                "that was saved with a registration"
+            ) from error
+        if not isinstance(stored, dict):
+            raise CheckpointError(f"{path} holds no transform; choose another file")
+        return cls.from_dict(stored)

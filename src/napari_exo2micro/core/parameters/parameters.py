@@ -1,0 +1,919 @@
+"""Parameters and file-name suffixes: the registry that everything is made from.
+
+One entry feeds the suffix of file names, the FITS key, the type check, the
+command line, forms and the documentation.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from napari_exo2micro.core.base.errors import ParameterError
+from napari_exo2micro.core.base.registry import Registry
+from napari_exo2micro.core.parameters.stages import STAGE_NAMES, STAGES
+
+ParameterValue = bool | int | float | str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One tuning parameter.
+
+    Attributes
+    ----------
+    name : str
+        As scripts and the command line spell it.
+    default : bool, int, float, str or None
+        The value that adds nothing to a file name.
+    abbreviation : str
+        Up to 8 lower-case letters: the part of a file name and the FITS key.
+    stage : int
+        The first stage that the parameter has an effect on.
+    description : str
+        One sentence for a tooltip.
+    kind : type
+        `bool`, `int`, `float` or `str`; of the values that are not None.
+    optional : bool
+        Whether None is a value, meaning "not asked for".
+    minimum, maximum : float or None
+        Inclusive limits of a number.
+    exclusive_minimum : bool
+        Whether `minimum` itself is refused.
+    choices : tuple of str
+        The values that a string can take.
+    unit : str
+        For people, for example "px" or "deg".
+    label : str
+        What a form calls it, in plain words; `title` when empty.
+    group : str
+        Heading under which a form shows it, within its stage.
+    rare : bool
+        Seldom needs a change: a form folds a group away that holds nothing else.
+    """
+
+    name: str
+    default: ParameterValue
+    abbreviation: str
+    stage: int
+    description: str
+    kind: type
+    optional: bool = False
+    minimum: float | None = None
+    maximum: float | None = None
+    exclusive_minimum: bool = False
+    choices: tuple[str, ...] = ()
+    unit: str = ""
+    label: str = ""
+    group: str = ""
+    rare: bool = False
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield default, abbreviation, stage and description."""
+        return iter((self.default, self.abbreviation, self.stage, self.description))
+
+    def __getitem__(self, index: int) -> Any:
+        """Return default, abbreviation, stage or description by its place."""
+        return tuple(self)[index]
+
+    @property
+    def title(self) -> str:
+        """What a person reads: the label, else the name in words."""
+        return self.label or self.name.replace("_", " ")
+
+    def check(self, value: Any) -> ParameterValue:
+        """Return `value` as this parameter's type.
+
+        Parameters
+        ----------
+        value : bool, int, float, str or None
+            What is asked for.
+
+        Returns
+        -------
+        bool, int, float, str or None
+            Of the parameter's own type; None only where it is optional.
+
+        Raises
+        ------
+        ParameterError
+            When it has another type or lies out of range.
+        """
+        if value is None and self.optional:
+            return None
+        try:
+            number = _as_kind(value, self.kind)
+            fits = number is not None and self._in_range(number)
+        except OverflowError:  # whole numbers of hundreds of digits
+            number, fits = 0, False
+        if number is None:
+            raise ParameterError(
+                f"parameter '{self.name}' takes {self.wanted()}, found {value!r} "
+                f"({type(value).__name__})"
+            )
+        if not fits:
+            raise ParameterError(
+                f"parameter '{self.name}' takes {self.wanted()}, found {value!r}"
+            )
+        return number
+
+    def _in_range(self, value: ParameterValue) -> bool:
+        if isinstance(value, str):
+            return value in self.choices if self.choices else bool(_WORD(value))
+        if isinstance(value, bool) or value is None:
+            return True
+        if not math.isfinite(value):
+            return False
+        above = self.minimum is None or (
+            value > self.minimum if self.exclusive_minimum else value >= self.minimum
+        )
+        return above and (self.maximum is None or value <= self.maximum)
+
+    def limits(self) -> str:
+        """Return the range or the choices with the unit: ``1 to 200 px``.
+
+        Returns
+        -------
+        str
+            Empty when there is no limit.
+        """
+        if self.choices:
+            return ", ".join(self.choices)
+        words = ""
+        if self.minimum is not None:
+            words = f"{'above ' if self.exclusive_minimum else ''}{self.minimum:g}"
+            if self.maximum is None and not self.exclusive_minimum:
+                words = f"from {words}"
+        if self.maximum is not None:
+            up = "up to" if self.exclusive_minimum or not words else "to"
+            words = f"{words} {up} {self.maximum:g}".strip()
+        return f"{words} {self.unit}".strip()
+
+    def wanted(self) -> str:
+        """Return in words what values the parameter takes.
+
+        Returns
+        -------
+        str
+            Such as ``a whole number from 1 to 200 (px)``.
+        """
+        if self.choices:
+            words = "one of " + ", ".join(self.choices)
+        else:
+            words = {
+                bool: "True or False",
+                int: "a whole number",
+                float: "a number",
+                str: "a word of letters and digits",
+            }[self.kind]
+        if self.minimum is not None and self.maximum is not None:
+            low = "above" if self.exclusive_minimum else "from"
+            high = "up" if self.exclusive_minimum else ""
+            words += (
+                f" {low} {self.minimum:g} {high}".rstrip() + f" to {self.maximum:g}"
+            )
+        elif self.minimum is not None:
+            low = "above" if self.exclusive_minimum else "of at least"
+            words += f" {low} {self.minimum:g}"
+        if self.unit:
+            words += f" ({self.unit})"
+        return words + (" or None" if self.optional else "")
+
+
+_WORD = re.compile(r"[A-Za-z0-9.]+").fullmatch
+
+
+def _as_kind(value: Any, kind: type) -> ParameterValue:
+    """Return `value` as `kind`, or None when it is of another type."""
+    if hasattr(value, "item") and getattr(value, "ndim", 0) == 0:
+        value = value.item()  # a numpy scalar counts as the number it holds
+    if kind is bool:
+        return value if isinstance(value, bool) else None
+    if kind is str:
+        return value if isinstance(value, str) else None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    if kind is float:
+        return float(value)
+    return value if isinstance(value, int) else None
+
+
+def parameter(
+    name: str,
+    default: ParameterValue,
+    abbreviation: str,
+    stage: int,
+    description: str,
+    **more: Any,
+) -> Parameter:
+    """Return a `Parameter` whose type follows from its default.
+
+    Parameters
+    ----------
+    name : str
+        A Python name.
+    default : bool, int, float, str or None
+        None means an optional number.
+    abbreviation : str
+        1 to 8 lower-case letters, for file names and FITS cards.
+    stage : int
+        The stage that it changes.
+    description : str
+        One sentence for a person.
+    **more : object
+        Further fields of `Parameter`, such as `minimum` or `unit`.
+
+    Returns
+    -------
+    Parameter
+        Not registered yet.
+    """
+    more.setdefault("kind", float if default is None else type(default))
+    return Parameter(
+        name,
+        default,
+        abbreviation,
+        stage,
+        description,
+        optional=default is None,
+        **more,
+    )
+
+
+PARAMETERS: tuple[Parameter, ...] = (
+    parameter(
+        "pad",
+        2000,
+        "pad",
+        1,
+        "Empty pixels added on each side, so that nothing is cut off when the "
+        "pre-stain image is moved.",
+        minimum=0,
+        maximum=20000,
+        unit="px",
+        label="empty margin",
+        group="Canvas",
+    ),
+    parameter(
+        "use_edges",
+        True,
+        "ue",
+        2,
+        "The coarse search compares the section's outline; off: its brightness.",
+        label="compare outlines",
+        group="Outline rings",
+    ),
+    parameter(
+        "boundary_width",
+        15,
+        "bw",
+        2,
+        "Thickness of the boundary ring.",
+        minimum=1,
+        maximum=200,
+        unit="px at coarse scale",
+        label="ring thickness",
+        group="Outline rings",
+    ),
+    parameter(
+        "boundary_smooth",
+        10,
+        "bs",
+        2,
+        "Gaussian sigma that softens the boundary ring.",
+        minimum=0,
+        maximum=200,
+        unit="px at coarse scale",
+        label="ring softness",
+        group="Outline rings",
+    ),
+    parameter(
+        "rotation_search",
+        True,
+        "rs",
+        2,
+        "Search over turns.",
+        label="search turns",
+        group="Coarse search",
+    ),
+    parameter(
+        "angle_range",
+        20.0,
+        "ar",
+        2,
+        "The search covers turns up to this on either side.",
+        minimum=0,
+        maximum=180,
+        unit="deg",
+        label="turns up to ±",
+        group="Coarse search",
+    ),
+    parameter(
+        "angle_step",
+        1.0,
+        "astep",
+        2,
+        "Step of the search over turns.",
+        minimum=0.05,
+        maximum=45,
+        unit="deg",
+        label="step of turns",
+        group="Coarse search",
+    ),
+    parameter(
+        "scale_search",
+        True,
+        "ss",
+        2,
+        "Search over magnifications.",
+        label="search magnifications",
+        group="Coarse search",
+    ),
+    parameter(
+        "scale_min",
+        0.85,
+        "smin",
+        2,
+        "Smallest magnification tried.",
+        minimum=0.2,
+        maximum=5,
+        label="smallest magnification",
+        group="Coarse search",
+    ),
+    parameter(
+        "scale_max",
+        1.15,
+        "smax",
+        2,
+        "Largest magnification tried.",
+        minimum=0.2,
+        maximum=5,
+        label="largest magnification",
+        group="Coarse search",
+    ),
+    parameter(
+        "scale_step",
+        0.05,
+        "sstep",
+        2,
+        "Step of the search over magnifications.",
+        minimum=0.001,
+        maximum=1,
+        label="step of magnifications",
+        group="Coarse search",
+    ),
+    parameter(
+        "multiscale",
+        True,
+        "ms",
+        2,
+        "Run the coarse search before ICP; off: ICP starts from the images as "
+        "they lie.",
+        label="do the coarse search",
+        group="Coarse search",
+    ),
+    parameter(
+        "down_scale",
+        0.3,
+        "ds",
+        2,
+        "Sets the coarse scale (a quarter of it) and that of the alignment pictures.",
+        minimum=0.01,
+        maximum=1,
+        label="working resolution",
+        group="Coarse search",
+    ),
+    parameter(
+        "max_translation",
+        200.0,
+        "mtr",
+        2,
+        "Largest shift that ICP may add to the coarse result.",
+        minimum=0,
+        maximum=20000,
+        unit="px",
+        label="extra shift up to",
+        group="Limits of the fit (ICP)",
+        rare=True,
+    ),
+    parameter(
+        "max_rotation",
+        5.0,
+        "mrot",
+        2,
+        "Largest turn that ICP may add to the coarse result.",
+        minimum=0,
+        maximum=180,
+        unit="deg",
+        label="extra turn up to",
+        group="Limits of the fit (ICP)",
+        rare=True,
+    ),
+    parameter(
+        "max_scale_delta",
+        0.2,
+        "msd",
+        2,
+        "Largest deviation of either ICP magnification from 1.",
+        minimum=0,
+        maximum=1,
+        label="change of magnification up to",
+        group="Limits of the fit (ICP)",
+        rare=True,
+    ),
+    parameter(
+        "max_scale_diff",
+        0.15,
+        "msdf",
+        2,
+        "Largest difference between the two ICP magnifications.",
+        minimum=0,
+        maximum=1,
+        label="stretch up to",
+        group="Limits of the fit (ICP)",
+        rare=True,
+    ),
+    parameter(
+        "save_all_intermediates",
+        False,
+        "sai",
+        2,
+        "Also keep the image as the coarse search alone would align it.",
+        label="also keep the coarse result",
+        group="Extra files",
+        rare=True,
+    ),
+    parameter(
+        "fine_ecc",
+        False,
+        "fecc",
+        2,
+        "Maximise the correlation (ECC, homography) after ICP: 'stage 2.5'.",
+        label="maximise the correlation",
+        group="Fine alignment (ECC)",
+        rare=True,
+    ),
+    parameter(
+        "stopit",
+        500,
+        "sit",
+        2,
+        "Iterations of the ECC.",
+        minimum=1,
+        maximum=100000,
+        label="iterations at most",
+        group="Fine alignment (ECC)",
+        rare=True,
+    ),
+    parameter(
+        "stopdelta",
+        1e-6,
+        "sdl",
+        2,
+        "The ECC stops when the correlation changes by less.",
+        minimum=0,
+        maximum=1,
+        exclusive_minimum=True,
+        label="stop at a gain below",
+        group="Fine alignment (ECC)",
+        rare=True,
+    ),
+    parameter(
+        "interior_ecc",
+        True,
+        "iecc",
+        3,
+        "Refine the alignment on the section's interior (the name is historical: "
+        "features and tiles are matched); off: stage 2 stands.",
+        label="refine on the interior",
+        group="Matching",
+    ),
+    parameter(
+        "interior_blur_base",
+        8.0,
+        "iblur",
+        3,
+        "Gaussian sigma before features are detected, for a section 30000 px wide; "
+        "smaller sections are blurred in proportion.",
+        minimum=0,
+        maximum=200,
+        unit="px",
+        label="blur before matching",
+        group="Matching",
+    ),
+    parameter(
+        "interior_max_correction",
+        500.0,
+        "imc",
+        3,
+        "Largest movement that the interior may add to stage 2.",
+        minimum=0,
+        exclusive_minimum=True,
+        maximum=20000,
+        unit="px",
+        label="largest correction",
+        group="Limits",
+    ),
+    parameter(
+        "interior_min_inlier_ratio",
+        0.4,
+        "imir",
+        3,
+        "Smallest share of the matches that must agree on one homography.",
+        minimum=0,
+        maximum=1,
+        label="smallest share that agrees",
+        group="Limits",
+    ),
+    parameter(
+        "scale_percentile",
+        None,
+        "sp",
+        4,
+        "Adds a difference image whose scale is this percentile of post/pre.",
+        minimum=0,
+        maximum=100,
+        unit="%",
+        label="scale from a percentile",
+        group="Further scales",
+    ),
+    parameter(
+        "manual_scale",
+        None,
+        "msc",
+        4,
+        "Adds a difference image with this scale.",
+        minimum=0,
+        maximum=1000,
+        exclusive_minimum=True,
+        label="scale by hand",
+        group="Further scales",
+    ),
+    # Beyond the reference system's table, so after it: old suffixes stay as they are.
+    parameter(
+        "orientation_search",
+        True,
+        "osearch",
+        2,
+        "When the outline cannot decide, search on features for any turn and for "
+        "mirror images.",
+        label="try any turn and mirror images",
+        group="Coarse search",
+    ),
+    parameter(
+        "interpolation",
+        "cubic",
+        "interp",
+        3,
+        "How the pre-stain image is resampled, once: linear is smoothest and fastest, "
+        "cubic (Keys) keeps structures where they are, lanczos keeps most detail.",
+        choices=("linear", "cubic", "lanczos"),
+        label="resampling",
+        group="Resampling",
+    ),
+    parameter(
+        "offset_correction",
+        True,
+        "oc",
+        4,
+        "Estimate a constant offset between the images and take it off when it is "
+        "significant.",
+        label="take off a constant offset",
+        group="Offset",
+    ),
+)
+
+
+ENTRY_POINT_GROUP: Final = "napari_exo2micro.parameters"
+"""Other packages offer parameters here: a name, and a `Parameter` or several."""
+
+_ABBREVIATION = re.compile(r"[a-z]{1,8}")
+# FITS keys that a checkpoint's header uses for something else.
+RESERVED_KEYS = frozenset(
+    (
+        "SIMPLE BITPIX NAXIS NAXIS1 NAXIS2 EXTEND BZERO BSCALE END COMMENT HISTORY "
+        "SAMPLE DYE STAGE NAME CREATED SOFTWARE VERSION SCHEMA IACC ILVLOK SCALE "
+        "SCALEK SCALEERR OFFSET VERDICT REASON RAWHASH DIRECTN DATE ORIGIN BUNIT "
+        "XTENSION PCOUNT GCOUNT GROUPS EXTNAME EXTVER CHECKSUM DATASUM BLANK "
+        "CONTINUE HIERARCH LONGSTRN INHERIT NAXIS3 DATAMIN DATAMAX HEADSUM"
+    ).split()
+)
+
+
+def register_parameter(
+    name: str,
+    default: ParameterValue,
+    abbreviation: str,
+    stage: int,
+    description: str,
+    **more: Any,
+) -> Parameter:
+    """Add a parameter of one's own; suffix, header, form and options follow.
+
+    Parameters
+    ----------
+    name : str
+        A Python name that is not taken.
+    default : bool, int, float, str or None
+        Its type is the parameter's; None means an optional number.
+    abbreviation : str
+        1 to 8 lower-case letters, for file names and FITS cards.
+    stage : int
+        The stage that it changes.
+    description : str
+        One sentence for a person.
+    **more : object
+        Further fields of `Parameter`, such as `minimum` or `unit`.
+
+    Returns
+    -------
+    Parameter
+        The new entry of `PARAMETER_REGISTRY`.
+
+    Raises
+    ------
+    ParameterError
+        When name or abbreviation is taken, cannot be read back from a file name
+        without doubt, or is a key that a header needs, and when the default does
+        not fit the entry.
+
+    Examples
+    --------
+    >>> entry = register_parameter("despeckle", 3, "medsize", 4, "Size.", minimum=1)
+    >>> entry.wanted()
+    'a whole number of at least 1'
+    >>> unregister_parameter("despeckle")
+    """
+    return PARAMETER_REGISTRY.add(
+        parameter(name, default, abbreviation, stage, description, **more)
+    )
+
+
+def unregister_parameter(name: str) -> None:
+    """Remove a parameter that `register_parameter` added.
+
+    Parameters
+    ----------
+    name : str
+        Its name.
+
+    Raises
+    ------
+    ParameterError
+        When there is none of this name, or it is a built-in one.
+    """
+    PARAMETER_REGISTRY.remove(name)
+
+
+def _check(entry: Parameter) -> None:
+    """Raise when a parameter cannot be taken."""
+    name = entry.name
+    if not name.isidentifier() or name in PARAMETER_REGISTRY:
+        raise ParameterError(
+            f"parameter name '{name}' is taken or not a Python name; choose another"
+        )
+    if entry.stage not in STAGE_NAMES:
+        raise ParameterError(
+            f"parameter '{name}' needs a stage from 1 to {max(STAGE_NAMES)}, "
+            f"found {entry.stage!r}"
+        )
+    _refuse_ambiguous(entry)
+    if entry.default is not None:
+        entry.check(entry.default)
+
+
+def _refuse_ambiguous(entry: Parameter) -> None:
+    """Raise when the abbreviation could be read as another one plus a value."""
+    short = entry.abbreviation
+    if not _ABBREVIATION.fullmatch(short):
+        raise ParameterError(
+            f"abbreviation '{short}' of '{entry.name}' must be 1 to 8 lower-case "
+            "letters (it becomes a FITS key and a part of file names)"
+        )
+    if short.upper() in RESERVED_KEYS:
+        raise ParameterError(
+            f"abbreviation '{short}' of '{entry.name}' is a key that checkpoint "
+            "headers use already; choose another"
+        )
+    for other in PARAMETER_REGISTRY.values():
+        if other.abbreviation == short:
+            raise ParameterError(
+                f"abbreviation '{short}' of '{entry.name}' belongs to "
+                f"'{other.name}'; choose another"
+            )
+        if other.abbreviation.startswith(short) or short.startswith(other.abbreviation):
+            raise ParameterError(
+                f"abbreviation '{short}' of '{entry.name}' and "
+                f"'{other.abbreviation}' of '{other.name}' begin alike, so a file "
+                "name could be misread; choose another"
+            )
+
+
+#: name -> `Parameter`, in the order of a suffix.
+PARAMETER_REGISTRY: Registry[str, Parameter] = Registry(
+    "parameter",
+    ENTRY_POINT_GROUP,
+    key=lambda entry: entry.name,
+    built_in=PARAMETERS,
+    check=_check,
+    after=(STAGES,),
+)
+
+#: name -> abbreviation, in the order of a suffix.
+ABBREVIATIONS: Mapping[str, str] = PARAMETER_REGISTRY.view(
+    lambda entry: entry.abbreviation
+)
+
+
+def default_params() -> dict[str, ParameterValue]:
+    """Return all parameters at their defaults, in registry order.
+
+    Returns
+    -------
+    dict
+        Parameter name -> value.
+    """
+    return {entry.name: entry.default for entry in PARAMETER_REGISTRY.values()}
+
+
+def check_parameters(values: Mapping[str, Any]) -> dict[str, ParameterValue]:
+    """Return `values` with each one checked and in its parameter's type.
+
+    Parameters
+    ----------
+    values : mapping
+        Parameter name -> value.
+
+    Returns
+    -------
+    dict
+        The same names in the same order.
+
+    Raises
+    ------
+    ParameterError
+        When a name is unknown (the message lists the valid ones), a value has the
+        wrong type or is out of range, or `scale_min` exceeds `scale_max`.
+    """
+    unknown = sorted(set(values) - set(PARAMETER_REGISTRY))
+    if unknown:
+        raise ParameterError(
+            f"unknown parameter {', '.join(map(repr, unknown))}; valid names: "
+            + ", ".join(PARAMETER_REGISTRY)
+        )
+    checked = {name: PARAMETER_REGISTRY[name].check(v) for name, v in values.items()}
+    low, high = checked.get("scale_min"), checked.get("scale_max")
+    if isinstance(low, float) and isinstance(high, float) and low > high:
+        raise ParameterError(
+            f"scale_min must not exceed scale_max, found {low:g} and {high:g}"
+        )
+    return checked
+
+
+def non_default_params(
+    params: Mapping[str, ParameterValue], stage: int | None = None
+) -> dict[str, ParameterValue]:
+    """Return the parameters that differ from their defaults, in registry order.
+
+    Parameters
+    ----------
+    params : mapping
+        Parameter values; a missing name counts as its default.
+    stage : int, optional
+        Only parameters of stages 1..`stage`.
+    """
+    last = max(STAGE_NAMES) if stage is None else stage
+    return {
+        entry.name: params[entry.name]
+        for entry in PARAMETER_REGISTRY.values()
+        if entry.stage <= last
+        and entry.name in params
+        and params[entry.name] != entry.default
+    }
+
+
+def build_suffix(params: Mapping[str, ParameterValue], stage: int | None = None) -> str:
+    """Return the part of a file name that tells the parameters of a stage.
+
+    Parameters
+    ----------
+    params : mapping
+        Parameter values; a missing name counts as its default.
+    stage : int, optional
+        Only parameters of stages 1..`stage` count; all of them when None.
+
+    Returns
+    -------
+    str
+        ``_<abbreviation><value>`` for each parameter that differs from its
+        default, in registry order; empty when none does. Different values give
+        different suffixes.
+
+    Examples
+    --------
+    >>> build_suffix({"boundary_width": 20, "manual_scale": 1.42}, stage=2)
+    '_bw20'
+    >>> build_suffix({"boundary_width": 20, "manual_scale": 1.42})
+    '_bw20_msc1.42'
+    """
+    changed = non_default_params(check_parameters(params), stage)
+    return "".join(
+        f"_{ABBREVIATIONS[name]}{format_value(value)}"
+        for name, value in changed.items()
+    )
+
+
+def format_value(value: ParameterValue) -> str:
+    """Return a value as file names spell it, so that it reads back the same."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return str(int(value))
+    if isinstance(value, float):
+        short = f"{value:g}"
+        return short if float(short) == value else repr(value)
+    return str(value)
+
+
+def params_from_suffix(suffix: str) -> dict[str, ParameterValue]:
+    """Return the parameters that a suffix tells; the inverse of `build_suffix`.
+
+    Parameters
+    ----------
+    suffix : str
+        As `build_suffix` makes it. ``_sp_none`` is read like ``_spnone``.
+
+    Returns
+    -------
+    dict
+        Parameter name -> value, those that the suffix tells.
+
+    Raises
+    ------
+    ParameterError
+        On a part that names no parameter or whose value cannot be read, on a
+        parameter that comes twice, and on a suffix that was shortened to a hash
+        (then the file's header holds the parameters).
+
+    Examples
+    --------
+    >>> params_from_suffix("_bw20_sp99.1")
+    {'boundary_width': 20, 'scale_percentile': 99.1}
+    """
+    if re.fullmatch(r"_x[0-9a-f]{10}", suffix):
+        raise ParameterError(
+            f"'{suffix}' stands for a suffix that was too long for a file name; "
+            "read the parameters from the file's header instead"
+        )
+    parts = suffix.removeprefix("_").split("_") if suffix else []
+    params: dict[str, ParameterValue] = {}
+    while parts:
+        part = parts.pop(0)
+        if parts and parts[0] == "none" and part in ABBREVIATIONS.values():
+            part += parts.pop(0)
+        name, value = _read_part(part, suffix)
+        if name in params:
+            raise ParameterError(f"'{name}' comes twice in the suffix '{suffix}'")
+        params[name] = value
+    return params
+
+
+def _read_part(part: str, suffix: str) -> tuple[str, ParameterValue]:
+    for entry in PARAMETER_REGISTRY.values():
+        if part.startswith(entry.abbreviation):
+            try:
+                return entry.name, _read_value(
+                    part.removeprefix(entry.abbreviation), entry
+                )
+            except (ValueError, ParameterError):
+                continue  # a longer abbreviation may fit: ms, msd, msdf
+    raise ParameterError(
+        f"the part '{part}' of the suffix '{suffix}' is no parameter with a value; "
+        "known abbreviations: " + ", ".join(ABBREVIATIONS.values())
+    )
+
+
+def _read_value(text: str, entry: Parameter) -> ParameterValue:
+    if text == "none":
+        return entry.check(None)
+    if entry.kind is bool:
+        return {"0": False, "1": True}[text] if text in "01" and text else _no(text)
+    if entry.kind is str:
+        return entry.check(text)
+    if not re.fullmatch(r"-?\d[\d.]*(e[-+]?\d+)?", text):
+        _no(text)
+    return entry.check(entry.kind(text))
+
+
+def _no(text: str) -> ParameterValue:
+    raise ValueError(text)
+
+
+def __getattr__(name: str) -> int:
+    """Return `MAX_STAGE`, the number of the last stage registered so far."""
+    if name == "MAX_STAGE":
+        return max(STAGE_NAMES)
+    raise AttributeError(name)

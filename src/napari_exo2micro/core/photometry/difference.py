@@ -1,0 +1,286 @@
+"""The scaled difference of post and aligned pre, window by window."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from napari_exo2micro.core.base.monitor import Monitor
+from napari_exo2micro.core.images.lazy import LazyImage, Window
+from napari_exo2micro.core.images.raster import Frame, ImageLike
+from napari_exo2micro.core.images.warp import (
+    spans_to_mask,
+    valid_spans,
+)
+from napari_exo2micro.core.photometry.statistics import LevelHistogram, PairStatistics
+
+NO_DATA = 0.0
+"""Value of the difference where either image has no data."""
+
+_CV_TYPES = {"uint8", "uint16", "int16", "int32", "float32", "float64"}
+_MAX_SIDE = 16384
+_BAND_PIXELS = 8_000_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DifferenceHistogram:
+    """Distribution of the difference, grey levels.
+
+    Attributes
+    ----------
+    all : LevelHistogram
+        Every pixel where both images have data.
+    post_only : LevelHistogram
+        Of these, where post has signal (above 0) and the aligned pre has none.
+    both : LevelHistogram
+        Of these, where both have signal (above 0).
+    """
+
+    all: LevelHistogram
+    post_only: LevelHistogram
+    both: LevelHistogram
+
+
+def difference_window(
+    post: NDArray[Any],
+    pre: NDArray[Any],
+    scale: float,
+    offset: float = 0.0,
+    valid: NDArray[Any] | None = None,
+) -> NDArray[np.float32]:
+    """Return ``post - offset - scale * pre`` of a window.
+
+    Parameters
+    ----------
+    post, pre : ndarray, shape (rows, columns)
+        Windows of the post and the aligned pre image.
+    scale : float
+        Brightness of the minerals in post divided by that in pre.
+    offset : float
+        Constant in post beside the scaled minerals, grey levels.
+    valid : ndarray, shape (rows, columns), optional
+        Where both images have data (not 0); elsewhere the result is 0.
+
+    Returns
+    -------
+    ndarray, shape (rows, columns), float32
+        Grey levels of post.
+
+    Raises
+    ------
+    ValueError
+        If the windows differ in shape.
+
+    Examples
+    --------
+    >>> post, pre = np.full((1, 2), 90, np.uint8), np.full((1, 2), 40, np.uint8)
+    >>> difference_window(post, pre, 2.0, 3.0).tolist()
+    [[7.0, 7.0]]
+    """
+    if post.shape != pre.shape:
+        raise ValueError(f"windows differ in shape: {post.shape} and {pre.shape}")
+    result = np.empty(post.shape, np.float32)
+    _subtract(post, pre, scale, offset, result)
+    if valid is not None:
+        result[valid == 0] = NO_DATA
+    return result
+
+
+def difference_bands(
+    post: ImageLike,
+    pre: ImageLike,
+    *,
+    scale: float,
+    offset: float = 0.0,
+    post_frame: Frame | None = None,
+    pre_quad: ArrayLike | None = None,
+    max_rows: int | None = None,
+    monitor: Monitor | None = None,
+) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """Yield the difference image as bands of whole rows, from top to bottom.
+
+    Parameters
+    ----------
+    post, pre : array_like, shape (rows, columns)
+        Post and aligned pre on one canvas; read band by band.
+    scale, offset : float
+        As in `difference_window`.
+    post_frame : tuple of int, optional
+        (x0, y0, width, height) of the real data of `post`, px.
+    pre_quad : array_like, shape (4, 2), optional
+        Corners of the aligned pre image's data, see `mapped_frame`.
+    max_rows : int, optional
+        Most rows in a band; by default about 8 million pixels.
+    monitor : Monitor, optional
+        Is told the progress and may stop the work.
+
+    Yields
+    ------
+    y0 : int
+        First row of the band.
+    band : ndarray, shape (n, columns), float32
+        0 where either image has no data. A band without any data is a read-only
+        view that takes no memory.
+    """
+    rows, columns = post.shape
+    x, y, width, height = post_frame or (0, 0, columns, rows)
+    x0, x1 = max(x, 0), min(x + width, columns)
+    top, bottom = max(y, 0), min(y + height, rows)
+    step = max_rows or max(_BAND_PIXELS // max(columns, 1), 1)
+    monitor = monitor or Monitor()
+    for y0 in range(0, rows, step):
+        monitor.report(y0 / rows, "subtracting")
+        y1 = min(y0 + step, rows)
+        first = np.full(y1 - y0, x0)
+        end = np.full(y1 - y0, x1)
+        if pre_quad is not None:
+            starts, ends = valid_spans(pre_quad, y0, y1)
+            first, end = np.maximum(first, starts), np.minimum(end, ends)
+        lines = np.arange(y0, y1)
+        filled = np.flatnonzero((lines >= top) & (lines < bottom) & (end > first))
+        if not len(filled):
+            yield y0, np.broadcast_to(np.float32(NO_DATA), (y1 - y0, columns))
+            continue
+        a, b = int(filled[0]), int(filled[-1]) + 1
+        left, right = int(first[filled].min()), int(end[filled].max())
+        band = np.zeros((y1 - y0, columns), np.float32)
+        inner = band[a:b, left:right]
+        window = slice(y0 + a, y0 + b), slice(left, right)
+        _subtract(post[window], pre[window], scale, offset, inner)
+        mask_free = first[a:b].max() <= left and end[a:b].min() >= right
+        if not mask_free:
+            outside = spans_to_mask(first[a:b], end[a:b], left, right)
+            if outside is not None:
+                inner[outside == 0] = NO_DATA
+        yield y0, band
+    monitor.report(1.0, "subtracting")
+
+
+def _subtract(
+    post: Any, pre: Any, scale: float, offset: float, out: NDArray[np.float32]
+) -> None:
+    """Write ``post - offset - scale * pre`` into `out`."""
+    post, pre = _accepted(post), _accepted(pre)
+    for x0 in range(0, out.shape[1], _MAX_SIDE):
+        part = slice(x0, x0 + _MAX_SIDE)
+        out[:, part] = cv2.addWeighted(
+            post[:, part], 1.0, pre[:, part], -scale, -offset, dtype=cv2.CV_32F
+        )
+
+
+def _accepted(window: Any) -> NDArray[Any]:
+    """Return a window in a native type that OpenCV knows."""
+    array: NDArray[Any] = np.asarray(window)
+    if array.dtype.name not in _CV_TYPES:
+        return array.astype(np.float64)
+    if not array.dtype.isnative:
+        return array.astype(array.dtype.newbyteorder("="))
+    return array
+
+
+def difference_histogram(
+    statistics: PairStatistics,
+    scale: float,
+    offset: float = 0.0,
+    *,
+    bins: int = 400,
+) -> DifferenceHistogram:
+    """Return the distribution of the difference from the joint histogram.
+
+    Parameters
+    ----------
+    statistics : PairStatistics
+        Of the pair.
+    scale, offset : float
+        As in `difference_window`.
+    bins : int
+        Number of equal bins over the whole range.
+
+    Returns
+    -------
+    DifferenceHistogram
+        Exact for 8-bit images. For other types every pixel counts at the middle
+        of its cell, about one per cent of its grey level wide.
+    """
+    joint = statistics.joint
+    rows, columns = np.nonzero(joint)
+    counts = joint[rows, columns]
+    levels = statistics.centres
+    values = levels[rows] - offset - scale * levels[columns]
+    if len(values):
+        low, high = float(values.min()), float(values.max())
+    else:
+        low = high = 0.0
+    edges = np.linspace(low, high if high > low else low + 1.0, bins + 1)
+
+    def counted(where: NDArray[np.bool_]) -> LevelHistogram:
+        total, _ = np.histogram(values[where], edges, weights=counts[where])
+        return LevelHistogram(edges, np.rint(total).astype(np.int64))
+
+    signal = rows > 0, columns > 0
+    return DifferenceHistogram(
+        all=counted(np.ones(len(values), bool)),
+        post_only=counted(signal[0] & ~signal[1]),
+        both=counted(signal[0] & signal[1]),
+    )
+
+
+def difference_pyramid(
+    post: Sequence[LazyImage],
+    pre: Sequence[LazyImage],
+    *,
+    scale: float,
+    offset: float = 0.0,
+    post_frame: Frame | None = None,
+    pre_quad: ArrayLike | None = None,
+) -> list[LazyImage]:
+    """Return ``post - offset - scale * pre``, made when it is read.
+
+    Parameters
+    ----------
+    post, pre : sequence of LazyImage
+        Post and aligned pre on one canvas, full resolution first. Levels are used
+        as far as both have them.
+    scale, offset : float
+        As in `difference.difference_window`.
+    post_frame : tuple of int, optional
+        (x0, y0, width, height) of post's data, px at full resolution.
+    pre_quad : array_like, shape (4, 2), optional
+        Corners of the aligned pre image's data, see `coverage.mapped_frame`.
+
+    Returns
+    -------
+    list of LazyImage
+        float32, 0 where either image has no data.
+    """
+    columns, rows = post[0].shape[1], post[0].shape[0]
+    x0, y0, width, height = post_frame or (0, 0, columns, rows)
+    quad = None if pre_quad is None else np.asarray(pre_quad, dtype=np.float64)
+
+    def level(number: int) -> LazyImage:
+        a, b, factor = post[number], pre[number], 1 << number
+
+        def read(window: Window) -> NDArray[Any]:
+            result = difference_window(a[window], b[window], scale, offset)
+            r, c = window
+            lines = np.arange(r.start, r.stop) * factor
+            inside = (lines >= y0) & (lines < y0 + height)
+            first = np.where(inside, x0 // factor, 0)
+            end = np.where(inside, -(-(x0 + width) // factor), 0)
+            if quad is not None:
+                small = (quad + 0.5) / factor - 0.5
+                starts, ends = valid_spans(small, r.start, r.stop)
+                first, end = np.maximum(first, starts), np.minimum(end, ends)
+            mask = spans_to_mask(first, np.maximum(end, first), c.start, c.stop)
+            if mask is not None:
+                result[mask == 0] = 0.0
+            return result
+
+        return LazyImage(a.shape, np.float32, read)
+
+    return [level(number) for number in range(min(len(post), len(pre)))]

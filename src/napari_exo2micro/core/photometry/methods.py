@@ -1,0 +1,514 @@
+"""The scale methods: one registry that differencing, plots, names and forms follow.
+
+Nothing heavy is loaded here: the names of the difference images are needed where no
+scale is estimated.
+
+Nothing heavy is loaded here: the names of the difference images are needed where no
+scale is estimated.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from napari_exo2micro.core.base.errors import (
+    Exo2MicroError,
+    ParameterError,
+    RegistrationError,
+)
+from napari_exo2micro.core.base.registry import Registry
+from napari_exo2micro.core.parameters.parameters import (
+    PARAMETER_REGISTRY,
+    format_value,
+    params_from_suffix,
+)
+from napari_exo2micro.core.parameters.stages import LAST_BUILT_IN
+
+if TYPE_CHECKING:
+    from napari_exo2micro.core.photometry.scale import ScaleEstimate
+    from napari_exo2micro.core.photometry.statistics import PairStatistics
+
+
+DEFAULT_SCALE: Final = "moffat"
+"""The method whose difference image is always made."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleMethod:
+    """A way to estimate the scale.
+
+    Attributes
+    ----------
+    name : str
+        As it stands in headers and in the name of its difference image.
+    function : callable
+        Takes `PairStatistics` and, where `parameter` is a number, its value; returns
+        the scale (float) or a `ScaleEstimate`.
+    caption : str
+        One sentence for a person.
+    title : str
+        A few words for the window; the name in words by default.
+    legend : str
+        The same for plots; by default the title with a capital letter.
+    colour : str
+        Of its line in plots, ``#rrggbb``; one of a few others by default.
+    parameter : str
+        The parameter of stage 4 that asks for a difference image with this scale:
+        one that is False or None by default. Without one, the scale is only noted
+        for comparison.
+    value_mark : str
+        Letters that stand before the parameter's value in the image's name; the
+        value is left out when empty.
+    finds_offset : bool
+        Whether `function` also takes the keyword `offset_correction`.
+    reference : str
+        Where the method is described.
+    """
+
+    name: str
+    function: Callable[..., Any]
+    caption: str
+    title: str = ""
+    legend: str = ""
+    colour: str = ""
+    parameter: str = ""
+    value_mark: str = ""
+    finds_offset: bool = False
+    reference: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.title:
+            object.__setattr__(self, "title", str(self.name).replace("_", " "))
+        if not self.legend:
+            legend = self.title[:1].upper() + self.title[1:]
+            object.__setattr__(self, "legend", legend)
+
+    @property
+    def needs_value(self) -> bool:
+        """Whether `function` takes the value of the parameter."""
+        return bool(self.parameter) and (
+            PARAMETER_REGISTRY[self.parameter].kind is not bool
+        )
+
+    def is_asked_for(self, params: Mapping[str, Any]) -> bool:
+        """Return whether parameters ask for a difference image with this scale.
+
+        Parameters
+        ----------
+        params : mapping
+            Parameter name -> value.
+
+        Returns
+        -------
+        bool
+            Always true of the default method.
+        """
+        if not self.parameter:
+            return self.name == DEFAULT_SCALE
+        value = params.get(self.parameter)
+        return value is not None and value is not False
+
+    def image_name(self, params: Mapping[str, Any]) -> str:
+        """Return the name of its difference image: ``difference_<name>``.
+
+        Parameters
+        ----------
+        params : mapping
+            Parameter name -> value.
+
+        Returns
+        -------
+        str
+            As it stands in the file's name; that of the default method is
+            ``difference`` alone.
+        """
+        if self.name == DEFAULT_SCALE:
+            return "difference"
+        name = f"difference_{self.name}"
+        if self.value_mark:
+            name += f"_{self.value_mark}{format_value(params[self.parameter])}"
+        return name
+
+    def estimate(
+        self,
+        statistics: PairStatistics | None,
+        value: Any = None,
+        *,
+        offset_correction: bool = True,
+    ) -> ScaleEstimate:
+        """Return the scale.
+
+        Parameters
+        ----------
+        statistics : PairStatistics
+            Of the aligned pair.
+        value : float, optional
+            Of the parameter, where it is a number.
+        offset_correction : bool
+            Whether a method that finds an offset of post takes it off.
+
+        Returns
+        -------
+        ScaleEstimate
+            Its scale is finite and above 0.
+
+        Raises
+        ------
+        RegistrationError
+            When the function fails or does not return a scale above 0.
+        """
+        from napari_exo2micro.core.parameters.verdict import Verdict
+        from napari_exo2micro.core.photometry.scale import ScaleEstimate
+
+        arguments = (value,) if self.needs_value else ()
+        more = {"offset_correction": offset_correction} if self.finds_offset else {}
+        try:
+            found = self.function(statistics, *arguments, **more)
+        except Exo2MicroError:
+            raise
+        except Exception as error:  # a stranger's function raises what it likes
+            raise RegistrationError(
+                f"the scale method '{self.name}' failed with "
+                f"{type(error).__name__} ({error}); correct its function"
+            ) from error
+        if isinstance(found, ScaleEstimate):
+            named = found.method == self.name
+            found = found if named else replace(found, method=self.name)
+        elif isinstance(found, (int, float)) or hasattr(found, "__float__"):
+            found = ScaleEstimate(self.name, float(found), 0, 0, 0, Verdict("ok"))
+        scale = getattr(found, "scale", math.nan)
+        if not (math.isfinite(scale) and scale > 0):
+            raise RegistrationError(
+                f"the scale method '{self.name}' should return a number above 0 or a "
+                f"ScaleEstimate, found {found!r}; correct its function"
+            )
+        estimate: ScaleEstimate = found
+        return estimate
+
+
+ENTRY_POINT_GROUP: Final = "napari_exo2micro.scale_methods"
+"""Other packages offer scale methods here: a name, and a `ScaleMethod` or several."""
+
+
+def _check(method: ScaleMethod) -> None:
+    """Raise when a method cannot be taken."""
+    name = method.name
+    if not str(name).isidentifier():
+        raise ParameterError(
+            f"a scale method needs a name like 'my_method', found {name!r}; rename it"
+        )
+    if name in SCALE_METHODS:
+        raise ParameterError(
+            f"a scale method named {name!r} exists already; choose another name"
+        )
+    if not callable(method.function):
+        raise ParameterError(
+            f"the scale method '{name}' needs a function, found {method.function!r}"
+        )
+    if _reads_as_parameter(name):
+        raise ParameterError(
+            f"the name of the scale method '{name}' reads like a parameter in a file "
+            "name; choose another one"
+        )
+    if not method.parameter:
+        return
+    entry = PARAMETER_REGISTRY.get(method.parameter)
+    if entry is None:
+        raise ParameterError(
+            f"the scale method '{name}' is asked for with the parameter "
+            f"'{method.parameter}', which is not registered; register it first"
+        )
+    if entry.stage > LAST_BUILT_IN or not (entry.default is None or not entry.default):
+        raise ParameterError(
+            f"the parameter '{entry.name}' of the scale method '{name}' must belong to "
+            f"stage {LAST_BUILT_IN} or an earlier one and be None or False by default, "
+            f"found stage {entry.stage} and {entry.default!r}"
+        )
+
+
+def _reads_as_parameter(name: str) -> bool:
+    try:
+        return bool(params_from_suffix(f"_{name}"))
+    except ParameterError:
+        return False
+
+
+def _offered(name: str, found: Any) -> ScaleMethod:
+    """Return what a package offers: a `ScaleMethod`, or a function."""
+    if isinstance(found, ScaleMethod):
+        return found
+    return ScaleMethod(name, found, (inspect.getdoc(found) or name).splitlines()[0])
+
+
+def register_scale_method(
+    name: str,
+    function: Callable[..., Any],
+    *,
+    caption: str,
+    title: str = "",
+    colour: str = "",
+    parameter: str = "",
+    reference: str = "",
+    finds_offset: bool = False,
+    replace: bool = False,
+) -> ScaleMethod:
+    """Make a scale method known under a name.
+
+    Parameters
+    ----------
+    name : str
+        An identifier that is not taken.
+    function : callable
+        Takes `PairStatistics` and, where `parameter` is a number, its value; returns
+        the scale (float) or a `ScaleEstimate`.
+    caption : str
+        One sentence for a person.
+    title : str
+        A few words for the window; the name in words by default.
+    colour : str
+        Of its line in plots, ``#rrggbb``; one of a few others by default.
+    parameter : str
+        The parameter of stage 4 that asks for a difference image with this scale.
+    reference : str
+        Where the method is described.
+    finds_offset : bool
+        Whether `function` also takes the keyword `offset_correction`.
+    replace : bool
+        Whether a method of that name that a script registered may be replaced.
+
+    Returns
+    -------
+    ScaleMethod
+        What was registered.
+
+    Raises
+    ------
+    ParameterError
+        If the name is no identifier or is taken, or if the parameter is not there.
+
+    Examples
+    --------
+    >>> found = register_scale_method("double", lambda statistics: 2.0, caption="Two.")
+    >>> found.title
+    'double'
+    >>> unregister_scale_method("double")
+    """
+    method = ScaleMethod(
+        name,
+        function,
+        caption,
+        title=title,
+        colour=colour,
+        parameter=parameter,
+        reference=reference,
+        finds_offset=finds_offset,
+    )
+    if replace and name in SCALE_METHODS.added:
+        SCALE_METHODS.remove(name)
+    return SCALE_METHODS.add(method)
+
+
+def unregister_scale_method(name: str) -> None:
+    """Forget a method that `register_scale_method` made known.
+
+    Parameters
+    ----------
+    name : str
+        Its name.
+
+    Raises
+    ------
+    ParameterError
+        If there is none of this name, or it is a built-in one.
+    """
+    SCALE_METHODS.remove(name)
+
+
+def scales_asked_for(params: Mapping[str, Any]) -> dict[str, ScaleMethod]:
+    """Return the methods whose difference images parameters ask for, by name.
+
+    Parameters
+    ----------
+    params : mapping
+        Parameter name -> value.
+
+    Returns
+    -------
+    dict
+        The default one first.
+    """
+    return {
+        name: method
+        for name, method in SCALE_METHODS.items()
+        if method.is_asked_for(params)
+    }
+
+
+def scale_title(kind: str) -> str:
+    """Return a scale's kind in words, as the header tells it: ``'Moffat fit'``."""
+    method = SCALE_METHODS.get(kind)
+    return method.title if method else kind
+
+
+def further_scales(result: Mapping[str, Any]) -> list[tuple[str, float, float]]:
+    """Return the scales of other packages' methods in the result of a run.
+
+    Parameters
+    ----------
+    result : mapping
+        As `SampleDye.run` returns it.
+
+    Returns
+    -------
+    list of tuple
+        Title, value and uncertainty of each.
+    """
+    return [
+        (scale_title(kind), float(scale["value"]), float(scale["uncertainty"]))
+        for kind, scale in result.get("scales", {}).items()
+        if kind in SCALE_METHODS and not SCALE_METHODS.is_built_in(kind)
+    ]
+
+
+def _moffat(statistics: PairStatistics, *, offset_correction: bool) -> ScaleEstimate:
+    from napari_exo2micro.core.photometry.scale import moffat_scale
+
+    return moffat_scale(statistics, offset_correction=offset_correction)
+
+
+def _percentile(statistics: PairStatistics, percentile: float) -> ScaleEstimate:
+    from napari_exo2micro.core.photometry.scale import scale_at_percentile
+
+    return scale_at_percentile(statistics, percentile)
+
+
+def _manual(_statistics: PairStatistics, scale: float) -> ScaleEstimate:
+    from napari_exo2micro.core.photometry.scale import manual_scale
+
+    return manual_scale(scale)
+
+
+def _least_squares(statistics: PairStatistics) -> ScaleEstimate:
+    from napari_exo2micro.core.photometry.scale import least_squares_scale
+
+    return least_squares_scale(statistics)
+
+
+def _robust_percentile(statistics: PairStatistics) -> ScaleEstimate:
+    from napari_exo2micro.core.photometry.scale import robust_percentile_scale
+
+    return robust_percentile_scale(statistics)
+
+
+SCALE_METHODS: Registry[str, ScaleMethod] = Registry(
+    "scale method",
+    ENTRY_POINT_GROUP,
+    key=lambda method: method.name,
+    check=_check,
+    after=(PARAMETER_REGISTRY,),
+    offered=_offered,
+    built_in=(
+        ScaleMethod(
+            "moffat",
+            _moffat,
+            "Peak of the minerals' ratio distribution, offset taken off.",
+            title="Moffat fit",
+            legend="Moffat",
+            colour="#00cc88",
+            finds_offset=True,
+            reference="A. F. J. Moffat, Astronomy & Astrophysics 3 (1969) 455",
+        ),
+        ScaleMethod(
+            "percentile",
+            _percentile,
+            "A percentile of the ratio that a person chose.",
+            title="percentile",
+            colour="#ff9933",
+            parameter="scale_percentile",
+            value_mark="p",
+        ),
+        ScaleMethod(
+            "manual",
+            _manual,
+            "A scale that a person chose.",
+            title="by hand",
+            colour="#ff3366",
+            parameter="manual_scale",
+        ),
+        ScaleMethod(
+            "least_squares",
+            _least_squares,
+            "Least squares over all pixels; too high where microbes are bright.",
+        ),
+        ScaleMethod(
+            "robust_percentile",
+            _robust_percentile,
+            "90th percentile of the ratio; too high where images are well aligned.",
+        ),
+    ),
+)
+"""The known methods by name, the default one first."""
+
+
+def estimate_scale(
+    statistics: PairStatistics,
+    method: str = "moffat",
+    *,
+    value: float | None = None,
+    offset_correction: bool = True,
+) -> ScaleEstimate:
+    """Return the scale by a registered method.
+
+    Parameters
+    ----------
+    statistics : PairStatistics
+        Of the aligned pair.
+    method : str
+        A name in `SCALE_METHODS`.
+    value : float, optional
+        Of the parameter that the method is asked for with, where it is a number.
+    offset_correction : bool
+        Whether a method that finds an offset of post takes it off.
+
+    Returns
+    -------
+    ScaleEstimate
+        Never NaN; whether it is to be trusted stands in its verdict.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such method, or it needs a value.
+    RegistrationError
+        If another package's method fails.
+
+    References
+    ----------
+    A. F. J. Moffat, Astronomy & Astrophysics 3 (1969) 455: the profile of the
+    method ``'moffat'``.
+
+    Examples
+    --------
+    >>> from napari_exo2micro.core.simulate import simulate_section
+    >>> from napari_exo2micro.core.statistics import accumulate_statistics
+    >>> pair = simulate_section((600, 700), seed=1, gain=1.4)
+    >>> found = estimate_scale(accumulate_statistics(pair.post, pair.pre))
+    >>> found.verdict.state, abs(found.scale / 1.4 - 1) < 0.01
+    ('ok', True)
+    """
+    if method not in SCALE_METHODS:
+        known = ", ".join(sorted(SCALE_METHODS))
+        raise ParameterError(
+            f"the scale method must be one of {known}, found {method!r}; choose one"
+        )
+    chosen = SCALE_METHODS[method]
+    if chosen.needs_value and value is None:
+        raise ParameterError(
+            f"the scale method '{method}' needs the value of '{chosen.parameter}', "
+            "found None; give value=..."
+        )
+    return chosen.estimate(statistics, value, offset_correction=offset_correction)

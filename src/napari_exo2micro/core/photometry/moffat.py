@@ -1,0 +1,243 @@
+"""The peak of a ratio distribution, and the Moffat profile fitted to it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.ndimage import gaussian_filter1d
+from scipy.optimize import curve_fit
+
+from napari_exo2micro.core.photometry.minerals import jackknife, robust_spread
+
+Values = NDArray[np.float64]
+
+BINS = 401
+BINS_PER_SPREAD = 16
+"""Bins for one standard deviation of the distribution."""
+
+_SMOOTHING = 8.0
+_NARROWEST = 1e-5
+_FAINTEST = 0.02
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MoffatFit:
+    """The ratio distribution of the minerals and the profile fitted to it.
+
+    ``profile(x) = amplitude * (1 + ((x - mu) / alpha)**2) ** -beta``
+
+    Attributes
+    ----------
+    edges : ndarray, shape (n + 1,), float64
+        Bin edges in log10((post - offset) / pre).
+    density : ndarray, shape (n,), float64
+        Blocks of mineral in each bin.
+    low, high : float
+        The profile was fitted to bins between these values.
+    mirrored : ndarray, shape (n,), float64
+        What it was fitted to: left of the peak `density`, right of the peak the
+        left wing mirrored; NaN outside `low`..`high`.
+    peak : float
+        Peak of the smoothed distribution, log10 ratio.
+    amplitude, mu, alpha, beta : float
+        The profile; `mu` and `alpha` in log10 ratio.
+    mu_uncertainty : float
+        One standard deviation of `mu`.
+
+    References
+    ----------
+    A. F. J. Moffat, Astronomy & Astrophysics 3 (1969) 455.
+    """
+
+    edges: Values
+    density: Values
+    low: float
+    high: float
+    mirrored: Values
+    peak: float
+    amplitude: float
+    mu: float
+    alpha: float
+    beta: float
+    mu_uncertainty: float
+
+    @property
+    def centres(self) -> Values:
+        """Middles of the bins, log10 ratio."""
+        middles: Values = (self.edges[1:] + self.edges[:-1]) / 2
+        return middles
+
+    def profile(self, log_ratio: ArrayLike) -> Values:
+        """Return the fitted profile (blocks per bin) at log10 ratios."""
+        x = np.asarray(log_ratio, dtype=np.float64)
+        return moffat_profile(x, self.amplitude, self.mu, self.alpha, self.beta)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fit as JSON-ready built-in types."""
+        stored: dict[str, Any] = {}
+        for entry in fields(self):
+            value = getattr(self, entry.name)
+            if isinstance(value, np.ndarray):
+                value = [None if math.isnan(x) else x for x in value.tolist()]
+            stored[entry.name] = value
+        return stored
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> MoffatFit:
+        """Return the fit that `to_dict` stored."""
+        values: dict[str, Any] = {
+            name: np.array(value, dtype=np.float64)
+            if isinstance(value, list)
+            else float(value)
+            for name, value in stored.items()
+        }
+        return cls(**values)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RatioPeak:
+    """The most frequent log10 ratio, without a profile.
+
+    Attributes
+    ----------
+    edges, density : ndarray
+        Histogram, as in `MoffatFit`.
+    median : float
+        Of the whole sample, log10 ratio.
+    peak : float
+        Peak of the smoothed histogram, log10 ratio.
+    uncertainty : float
+        One standard deviation of `peak`, jackknife over spatial groups.
+    spread : float
+        Standard deviation of the distribution's core, log10 ratio.
+    """
+
+    edges: Values
+    density: Values
+    median: float
+    peak: float
+    uncertainty: float
+    spread: float
+
+
+def moffat_profile(
+    x: Values, amplitude: float, mu: float, alpha: float, beta: float
+) -> Values:
+    """Return ``amplitude * (1 + ((x - mu) / alpha)**2) ** -beta``."""
+    result: Values = amplitude * (1 + ((x - mu) / alpha) ** 2) ** -beta
+    return result
+
+
+def find_peak(log_ratio: Values, group: NDArray[np.int64]) -> RatioPeak:
+    """Return the most frequent value of a sample and its uncertainty.
+
+    Parameters
+    ----------
+    log_ratio : ndarray, shape (n,)
+        Finite values, at least one.
+    group : ndarray, shape (n,)
+        Jackknife group of each value, 0...
+    """
+    middle = float(np.median(log_ratio))
+    spread = max(robust_spread(log_ratio), _NARROWEST)
+    step = spread / BINS_PER_SPREAD
+    # The middle lies in the middle of a bin, so that equal values stay exact.
+    edges = middle + step * (np.arange(BINS + 1, dtype=np.float64) - BINS / 2)
+    index = np.floor((log_ratio - edges[0]) / step).astype(np.int64)
+    inside = (index >= 0) & (index < BINS)
+    number = int(group.max()) + 1
+    cells = group[inside] * BINS + index[inside]
+    counts = np.bincount(cells, minlength=number * BINS).reshape(number, BINS)
+    total = counts.sum(axis=0).astype(np.float64)
+    centres = (edges[1:] + edges[:-1]) / 2
+    peak = _smoothed_peak(centres, total)
+    used = counts[counts.sum(axis=1) > 0]
+    left_out = np.array([_smoothed_peak(centres, total - part) for part in used])
+    if len(used) < 2:
+        uncertainty = spread / math.sqrt(max(total.sum(), 1.0)) * 2.0
+    else:
+        uncertainty = jackknife(left_out)
+    return RatioPeak(edges, total, middle, peak, uncertainty, spread)
+
+
+def _smoothed_peak(centres: Values, counts: Values) -> float:
+    """Return the top of a parabola through the logarithm of the smoothed peak."""
+    smooth = gaussian_filter1d(counts, _SMOOTHING, mode="constant")
+    top = int(smooth.argmax())
+    if smooth[top] <= 0:
+        return float(centres[len(centres) // 2])
+    step = centres[1] - centres[0]
+    x = (centres - centres[top]) / step
+    near = (np.abs(x) <= 2.5 * _SMOOTHING) & (smooth > 0.4 * smooth[top])
+    if np.count_nonzero(near) < 3:
+        return float(centres[top])
+    bend, slope, _ = np.polyfit(x[near], np.log(smooth[near]), 2)
+    shift = -slope / (2 * bend) if bend < 0 else 0.0
+    return float(centres[top] + step * float(np.clip(shift, -_SMOOTHING, _SMOOTHING)))
+
+
+def fit_moffat(found: RatioPeak) -> MoffatFit | None:
+    """Fit a Moffat profile to the left wing mirrored about the peak.
+
+    Microbes brighten post, so they fill the right wing; the left one is that of
+    the minerals.
+
+    Parameters
+    ----------
+    found : RatioPeak
+        Histogram and peak.
+
+    Returns
+    -------
+    MoffatFit or None
+        None when no profile could be fitted.
+    """
+    centres = (found.edges[1:] + found.edges[:-1]) / 2
+    smooth = gaussian_filter1d(found.density, _SMOOTHING, mode="constant")
+    left = centres <= found.peak
+    bright = left & (smooth > _FAINTEST * smooth.max())
+    if np.count_nonzero(bright) < 4:
+        return None
+    low = float(centres[np.flatnonzero(bright)[0]])
+    high = 2 * found.peak - low
+    # Ratios that are all but equal fill too few bins to have wings.
+    exact = np.count_nonzero(found.density[bright]) < 4
+    wings = smooth if exact else found.density
+    folded = np.interp(2 * found.peak - centres, centres, wings)
+    mirrored = np.where(left, wings, folded)
+    mirrored[(centres < low) | (centres > high)] = np.nan
+    used = np.isfinite(mirrored)
+    amplitude = float(smooth.max())
+    # Fitted in units of the spread and the height, where all are of order 1.
+    x = (centres[used] - found.peak) / found.spread
+    y = mirrored[used] / amplitude
+    try:
+        best, _ = curve_fit(
+            moffat_profile,
+            x,
+            y,
+            p0=(1.0, 0.0, 1.5, 2.5),
+            sigma=np.sqrt(np.maximum(y, 0.0) + 1.0 / amplitude),
+            bounds=((0.05, -2.0, 0.02, 0.5), (20.0, 2.0, 50.0, 500.0)),
+            max_nfev=400,
+        )
+    except (RuntimeError, ValueError):
+        return None
+    return MoffatFit(
+        edges=found.edges,
+        density=found.density,
+        low=low,
+        high=high,
+        mirrored=mirrored,
+        peak=found.peak,
+        amplitude=float(best[0]) * amplitude,
+        mu=found.peak + float(best[1]) * found.spread,
+        alpha=float(best[2]) * found.spread,
+        beta=float(best[3]),
+        mu_uncertainty=found.uncertainty,
+    )

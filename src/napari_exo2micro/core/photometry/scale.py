@@ -1,0 +1,459 @@
+"""A scale, how well it is known, and the estimators that find one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_exo2micro.core.base.errors import ParameterError
+from napari_exo2micro.core.parameters.parameters import format_value
+from napari_exo2micro.core.parameters.verdict import Verdict
+from napari_exo2micro.core.photometry.minerals import (
+    MineralBlocks,
+    fit_background,
+    jackknife,
+    mineral_blocks,
+)
+from napari_exo2micro.core.photometry.moffat import (
+    MoffatFit,
+    RatioPeak,
+    find_peak,
+    fit_moffat,
+)
+from napari_exo2micro.core.photometry.statistics import PairStatistics
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScaleEstimate:
+    """A scale, how well it is known and whether it can be vouched for.
+
+    Attributes
+    ----------
+    method : str
+        Name in `SCALE_METHODS`.
+    scale : float
+        Brightness of the minerals in post divided by that in pre; finite, > 0.
+    uncertainty : float
+        One standard deviation of `scale`; 0 for a manual one.
+    offset : float
+        Constant in post beside the scaled minerals, grey levels;
+        ``difference = post - offset - scale * pre``. 0 when not significant.
+    offset_uncertainty : float
+        One standard deviation of the measured offset, grey levels.
+    verdict : Verdict
+        `ok`, `fell_back` (a lesser estimate stands in) or `failed` (the scale is
+        a placeholder), with the reason and the figures.
+    fit : MoffatFit or None
+        Of the Moffat method.
+    percentile : float or None
+        Of the percentile method, 0..100.
+    """
+
+    method: str
+    scale: float
+    uncertainty: float
+    offset: float
+    offset_uncertainty: float
+    verdict: Verdict
+    fit: MoffatFit | None = None
+    percentile: float | None = None
+
+    @property
+    def kind(self) -> str:
+        """The text of the header card SCALEK, such as ``percentile_p99.1``."""
+        if self.percentile is not None:
+            return f"percentile_p{format_value(self.percentile)}"
+        return self.method
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the estimate as JSON-ready built-in types.
+
+        Returns
+        -------
+        dict
+            Every attribute under its name.
+        """
+        return {
+            "method": self.method,
+            "scale": self.scale,
+            "uncertainty": self.uncertainty,
+            "offset": self.offset,
+            "offset_uncertainty": self.offset_uncertainty,
+            "verdict": self.verdict.to_dict(),
+            "fit": None if self.fit is None else self.fit.to_dict(),
+            "percentile": self.percentile,
+        }
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> ScaleEstimate:
+        """Return the estimate that `to_dict` stored.
+
+        Parameters
+        ----------
+        stored : mapping
+            As `to_dict` returned it.
+
+        Returns
+        -------
+        ScaleEstimate
+            An equal one.
+        """
+        fit = stored["fit"]
+        return cls(
+            method=stored["method"],
+            scale=float(stored["scale"]),
+            uncertainty=float(stored["uncertainty"]),
+            offset=float(stored["offset"]),
+            offset_uncertainty=float(stored["offset_uncertainty"]),
+            verdict=Verdict.from_dict(stored["verdict"]),
+            fit=None if fit is None else MoffatFit.from_dict(fit),
+            percentile=stored["percentile"],
+        )
+
+
+_LN10 = math.log(10.0)
+_NO_RATIO = (
+    "no pixel has signal in both images below saturation, so no ratio exists; check "
+    "the registration and the channels"
+)
+
+
+def median_ratio_scale(
+    statistics: PairStatistics, method: str, reason: str, numbers: dict[str, float]
+) -> ScaleEstimate:
+    """Return the median ratio of single pixels: a last resort.
+
+    Parameters
+    ----------
+    statistics : PairStatistics
+        Of the aligned pair.
+    method : str
+        The method that could not do better.
+    reason : str
+        Why, in words.
+    numbers : dict
+        Figures for the verdict.
+    """
+    rows, columns, counts = _signal_cells(statistics.joint, statistics)
+    number = int(counts.sum())
+    numbers = {**numbers, "pixels": float(number)}
+    if number == 0:
+        return _placeholder(method, _NO_RATIO, numbers)
+    levels = statistics.centres
+    ratio = np.log10(levels[rows] / levels[columns])
+    order = np.argsort(ratio)
+    total = np.cumsum(counts[order])
+    low, middle, high = (
+        float(ratio[order][np.searchsorted(total, part * number)])
+        for part in (0.16, 0.5, 0.84)
+    )
+    scale = 10.0**middle
+    spread = max((high - low) / 2 * _LN10, 0.01)
+    reason += "; the median ratio of single pixels stands in"
+    return ScaleEstimate(
+        method, scale, scale * spread, 0.0, 0.0, Verdict("fell_back", reason, numbers)
+    )
+
+
+def _placeholder(
+    method: str, reason: str, numbers: dict[str, float], percentile: float | None = None
+) -> ScaleEstimate:
+    """Return a failed estimate: scale 1, as uncertain as it is large."""
+    verdict = Verdict("failed", reason, numbers)
+    return ScaleEstimate(method, 1.0, 1.0, 0.0, 0.0, verdict, percentile=percentile)
+
+
+def _signal_cells(
+    joint: NDArray[np.int64], statistics: PairStatistics
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.int64]]:
+    """Return the filled cells with signal in both images, below saturation."""
+    good_post, good_pre = statistics.unsaturated
+    kept = np.where(np.outer(good_post, good_pre), joint, 0)
+    kept[0, :] = 0
+    kept[:, 0] = 0
+    rows, columns = np.nonzero(kept)
+    return rows, columns, kept[rows, columns]
+
+
+def _from_groups(
+    statistics: PairStatistics,
+    method: str,
+    function: Callable[[NDArray[np.int64]], float | None],
+    percentile: float | None = None,
+) -> ScaleEstimate:
+    """Return a scale that is a function of the joint histogram, with jackknife."""
+    joint = statistics.joint
+    scale = function(joint)
+    if scale is None or not math.isfinite(scale) or scale <= 0:
+        return _placeholder(method, _NO_RATIO, {"pixels": 0.0}, percentile)
+    left_out = [function(joint - group) for group in statistics.groups]
+    values = np.array([value for value in left_out if value is not None])
+    numbers = {"pixels": float(_signal_cells(joint, statistics)[2].sum())}
+    return ScaleEstimate(
+        method,
+        scale,
+        jackknife(values),
+        0.0,
+        0.0,
+        Verdict("ok", numbers=numbers),
+        percentile=percentile,
+    )
+
+
+def least_squares_scale(statistics: PairStatistics) -> ScaleEstimate:
+    """Return the least-squares slope of post on pre through the origin.
+
+    Over all pixels with signal in both images, microbes included: 10-30 % too
+    high where they are bright. For comparison with old results.
+    """
+    levels = statistics.centres
+
+    def slope(joint: NDArray[np.int64]) -> float | None:
+        rows, columns, counts = _signal_cells(joint, statistics)
+        below = float(np.sum(counts * levels[columns] ** 2))
+        if below <= 0:
+            return None
+        return float(np.sum(counts * levels[rows] * levels[columns])) / below
+
+    return _from_groups(statistics, "least_squares", slope)
+
+
+def robust_percentile_scale(statistics: PairStatistics) -> ScaleEstimate:
+    """Return the 90th percentile of post/pre.
+
+    Far too high where the images are well aligned. For comparison with old
+    results.
+    """
+    found = scale_at_percentile(statistics, 90.0)
+    return ScaleEstimate(
+        "robust_percentile", found.scale, found.uncertainty, 0.0, 0.0, found.verdict
+    )
+
+
+def scale_at_percentile(statistics: PairStatistics, percentile: float) -> ScaleEstimate:
+    """Return the scale at a percentile of log10(post/pre).
+
+    Parameters
+    ----------
+    statistics : PairStatistics
+        Of the aligned pair.
+    percentile : float
+        0..100. Pixels that are 0 or saturated in one of the images do not count.
+
+    Returns
+    -------
+    ScaleEstimate
+        For 8-bit images exactly what `numpy.percentile` gives; for other types
+        within half a bin of 1.5e-4 in log10 (0.02 %).
+
+    Raises
+    ------
+    ParameterError
+        If the percentile is out of range.
+    """
+    percentile = float(percentile)
+    if not 0.0 <= percentile <= 100.0:
+        raise ParameterError(
+            f"the percentile must be a number from 0 to 100, found {percentile!r}; "
+            "choose one in that range"
+        )
+    levels = statistics.centres
+
+    def at(joint: NDArray[np.int64]) -> float | None:
+        rows, columns, counts = _signal_cells(joint, statistics)
+        if not len(counts):
+            return None
+        values = np.log10(levels[rows] / levels[columns])
+        return math.pow(10.0, _percentile_of(values, counts, percentile))
+
+    found = _from_groups(statistics, "percentile", at, percentile)
+    if statistics.ratio is None or statistics.ratio.total == 0:
+        return found
+    finer = 10.0 ** _percentile_of(
+        statistics.ratio.centres, statistics.ratio.counts, percentile
+    )
+    return ScaleEstimate(
+        "percentile",
+        finer,
+        found.uncertainty,
+        0.0,
+        0.0,
+        found.verdict,
+        percentile=percentile,
+    )
+
+
+def _percentile_of(
+    values: NDArray[np.float64], counts: NDArray[np.int64], percentile: float
+) -> float:
+    """Return the percentile of values that occur `counts` times each."""
+    order = np.argsort(values, kind="stable")
+    last = np.cumsum(counts[order])
+    position = (int(last[-1]) - 1) * percentile / 100.0
+    below = math.floor(position)
+    above = min(below + 1, int(last[-1]) - 1)
+    first, second = (
+        float(values[order][np.searchsorted(last, rank, side="right")])
+        for rank in (below, above)
+    )
+    return first + (second - first) * (position - below)
+
+
+_FEWEST_BLOCKS = 40
+
+# What remains of the error where the noise is negligible, relative.
+_FLOOR = 3e-4
+# How far faint light of microbes may pull the peak, as a part of how far it
+# pulls the median.
+_PULL = 0.15
+_LEAST_OFFSET = 0.2
+_UNCERTAIN = 0.05
+_NO_PEAK = 0.3
+# What one scale leaves of the minerals then equals a faint microbe.
+_UNEVEN = 0.25
+_ONE_BRIGHTNESS = 0.02
+
+
+def moffat_scale(
+    statistics: PairStatistics, *, offset_correction: bool = True
+) -> ScaleEstimate:
+    """Return the scale at the peak of the minerals' ratio distribution.
+
+    The ratio is that of block means, of blocks that show the section in pre. An
+    offset of post is estimated with it (see `background`), taken off when it is
+    significant, and so are differences of light or glow from place to place.
+
+    Parameters
+    ----------
+    statistics : PairStatistics
+        Of the aligned pair.
+    offset_correction : bool
+        When false, the offset is measured but the plain ratio is used.
+    """
+    blocks = mineral_blocks(statistics.blocks)
+    if len(blocks) < _FEWEST_BLOCKS:
+        reason = (
+            f"only {len(blocks)} blocks of the section are usable, {_FEWEST_BLOCKS} "
+            "are needed"
+        )
+        numbers = {"blocks": float(len(blocks))}
+        return median_ratio_scale(statistics, "moffat", reason, numbers)
+    first = find_peak(np.log10(blocks.post / blocks.pre), blocks.group)
+    coarser = mineral_blocks(statistics.blocks.coarser())
+    background = fit_background(
+        blocks,
+        10.0**first.peak,
+        coarser=coarser if len(coarser) >= _FEWEST_BLOCKS else None,
+        least_offset=_LEAST_OFFSET if statistics.integer else 0.0,
+    )
+    ratio = background.log_ratio(blocks)
+    usable = np.isfinite(ratio)
+    related = background.gain > 0 and int(usable.sum()) > len(blocks) / 2
+    if not (offset_correction and related):
+        background = background.ignored()
+        ratio = background.log_ratio(blocks)
+        usable = np.isfinite(ratio)
+    found = find_peak(ratio[usable], blocks.group[usable])
+    fit = fit_moffat(found)
+    if fit is not None and abs(fit.mu - found.peak) > found.spread:
+        fit = None
+    centre = found.peak if fit is None else fit.mu
+    brightness = float(np.median(blocks.post))
+    pull = _PULL * abs(found.median - found.peak)
+    relative = math.hypot(_LN10 * math.hypot(found.uncertainty, pull), _FLOOR)
+    if background.model == "even":
+        # An offset too small to be used may still be there.
+        ignored = abs(background.measured_offset) / brightness
+        relative = math.hypot(relative, 0.3 * ignored)
+    else:
+        gain_error = background.gain_uncertainty / background.gain
+        relative = math.hypot(relative, gain_error)
+    scale = 10.0**centre
+    numbers = {
+        "blocks": float(len(blocks)),
+        "block_px": float(statistics.blocks.size),
+        "threshold": blocks.threshold,
+        "ratio_spread": found.spread * _LN10,
+        "measured_offset": background.measured_offset,
+        "local_spread": background.spread,
+        "relative_uncertainty": relative,
+    }
+    return ScaleEstimate(
+        method="moffat",
+        scale=scale,
+        uncertainty=scale * relative,
+        offset=background.offset,
+        offset_uncertainty=background.offset_uncertainty,
+        verdict=_judged(blocks, found, fit, numbers, related=related),
+        fit=fit,
+    )
+
+
+def _judged(
+    blocks: MineralBlocks,
+    found: RatioPeak,
+    fit: MoffatFit | None,
+    numbers: dict[str, float],
+    *,
+    related: bool,
+) -> Verdict:
+    """Return whether a Moffat scale can be vouched for."""
+    low, high = np.quantile(blocks.pre, (0.1, 0.9))
+    relative = numbers["relative_uncertainty"]
+    if not related:
+        reason = (
+            "post does not grow brighter where pre does, so the ratio means little; "
+            "check the registration"
+        )
+    elif found.spread > _NO_PEAK:
+        reason = (
+            "the ratio post/pre has no clear peak (it spreads by a factor of "
+            f"{10**found.spread:.1f}); check the registration"
+        )
+    elif fit is None:
+        reason = (
+            "no Moffat profile fits the ratio distribution; the peak of the smoothed "
+            "distribution stands in"
+        )
+    elif relative > _UNCERTAIN:
+        reason = f"the scale is uncertain by {100 * relative:.0f} %"
+    elif numbers["local_spread"] > _UNEVEN:
+        reason = (
+            "the light or the glow differs from place to place, by "
+            f"{numbers['local_spread']:.0%} of the minerals' brightness: one scale "
+            "leaves background in the difference; correct the shading of both images"
+        )
+    elif high <= low * (1 + _ONE_BRIGHTNESS):
+        reason = (
+            "the section has one brightness only, so an offset cannot be told from "
+            "the scale"
+        )
+    else:
+        return Verdict("ok", numbers=numbers)
+    return Verdict("fell_back", reason, numbers)
+
+
+def manual_scale(scale: float) -> ScaleEstimate:
+    """Return a scale that a person chose.
+
+    Parameters
+    ----------
+    scale : float
+        Finite and above 0.
+
+    Raises
+    ------
+    ParameterError
+        If it is not.
+    """
+    scale = float(scale)
+    if not (math.isfinite(scale) and scale > 0):
+        raise ParameterError(
+            f"a manual scale must be a number above 0, found {scale!r}; choose one"
+        )
+    return ScaleEstimate("manual", scale, 0.0, 0.0, 0.0, Verdict("ok"))

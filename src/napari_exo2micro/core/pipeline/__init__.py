@@ -1,0 +1,32 @@
+"""`SampleDye`: the stages in their order, resumed from what is valid on disk."""
+
+from __future__ import annotations
+
+from napari_exo2micro.core.pipeline.compare import (
+    ComparisonRow,
+    comparison_row,
+    save_comparison,
+)
+from napari_exo2micro.core.pipeline.difference import (
+    FigureEntry,
+    available_figures,
+    draw_figure,
+)
+from napari_exo2micro.core.pipeline.log import run_log
+from napari_exo2micro.core.pipeline.result import StageState, stage_states, stages_done
+from napari_exo2micro.core.pipeline.sample_dye import SampleDye, summarise
+
+__all__ = [
+    "ComparisonRow",
+    "FigureEntry",
+    "SampleDye",
+    "StageState",
+    "available_figures",
+    "comparison_row",
+    "draw_figure",
+    "run_log",
+    "save_comparison",
+    "stage_states",
+    "stages_done",
+    "summarise",
+]

@@ -1,0 +1,424 @@
+"""The diagnostic plots of stage 4: one registry that run, status and viewer read."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from matplotlib.figure import Figure
+
+from napari_exo2micro.core.base.errors import (
+    Exo2MicroError,
+    OutputError,
+    ParameterError,
+)
+from napari_exo2micro.core.base.registry import Registry
+from napari_exo2micro.core.images.raster import ImageLike, Raster
+from napari_exo2micro.core.plotting.charts import (
+    plot_difference_histogram,
+    plot_excess_heatmap,
+    plot_pre_post_heatmap,
+    plot_pre_post_histograms,
+    plot_ratio_histogram,
+)
+from napari_exo2micro.core.plotting.images import (
+    plot_difference_image,
+    plot_fine_alignment,
+    plot_registration,
+)
+from napari_exo2micro.core.plotting.style import save_figure, stamp_png, verdict_notes
+
+_STAGES: Final = (2, 3, 4)
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """A plot that stage 4 draws, `status` lists and the viewer shows.
+
+    Attributes
+    ----------
+    name : str
+        Stem of the file name: letters, digits, ``_`` and ``-``.
+    function : callable
+        ``function(post_im, pre_im, ..., sample='', dye='', save_path=None)``
+        that returns a matplotlib figure. What else it wants to know it asks for
+        by parameter name, see `draw_diagnostic`.
+    caption : str
+        One sentence: what the plot shows.
+    good, bad : str
+        One sentence each: what it looks like when all is well, and when not.
+    title : str
+        Two to five words for a list of plots; the name in words by default.
+    stage : int
+        The first stage after which it can be drawn, 2 to 4: stage 4 knows
+        statistics, scales and the difference, the stages before only the images
+        and their alignment.
+    """
+
+    name: str
+    function: Callable[..., Any]
+    caption: str
+    good: str = ""
+    bad: str = ""
+    title: str = ""
+    stage: int = 4
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(str(self.name)):
+            raise ParameterError(
+                "a diagnostic's name becomes a file name: letters, digits, '_' and "
+                f"'-', at most 64, found {self.name!r}; choose another one"
+            )
+        if not callable(self.function):
+            raise ParameterError(
+                f"the diagnostic '{self.name}' needs a function that draws it, found "
+                f"{self.function!r}; give a callable"
+            )
+        if self.stage not in _STAGES:
+            raise ParameterError(
+                f"the diagnostic '{self.name}' needs a stage from {_STAGES[0]} to "
+                f"{_STAGES[-1]} after which it is drawn, found {self.stage!r}"
+            )
+        if not self.title:
+            words = self.name.replace("_", " ").strip()
+            object.__setattr__(self, "title", words[:1].upper() + words[1:])
+
+
+#: In the order in which stage 4 draws them.
+BUILT_IN_DIAGNOSTICS: tuple[Diagnostic, ...] = (
+    Diagnostic(
+        "pre_post_heatmap",
+        plot_pre_post_heatmap,
+        "How many pixels have which grey level before (across) and after (up) "
+        "staining.",
+        good="One narrow bright streak that rises steadily from the corner: the "
+        "minerals; microbes are a faint cloud above it.",
+        bad="A wide cloud or two separate streaks: the images are not aligned, or the "
+        "light changed across the section.",
+        title="Grey levels before and after",
+    ),
+    Diagnostic(
+        "excess_heatmap",
+        plot_excess_heatmap,
+        "Where more pixels became brighter than became darker, with a line for each "
+        "scale.",
+        good="The scale line runs along the ridge of the brightest streak, and the "
+        "microbes lie above it.",
+        bad="The line runs beside the ridge, or there is no ridge: minerals will "
+        "remain in the difference, or microbes will be lost.",
+        title="Brighter after staining",
+    ),
+    Diagnostic(
+        "pre_post_histograms",
+        plot_pre_post_histograms,
+        "How often each grey level occurs: pre-stain as photographed and aligned, "
+        "and post-stain.",
+        good="The two pre-stain curves lie on each other, and the post-stain curve has "
+        "the same shape, stretched to the right.",
+        bad="The aligned pre-stain curve differs from the photographed one, a curve "
+        "is cut off at its bright end, or post-stain has a shape of its own.",
+        title="Histograms of the images",
+    ),
+    Diagnostic(
+        "difference_histogram",
+        plot_difference_histogram,
+        "How often each value of the difference occurs: all pixels, those with signal "
+        "in both images, and those with signal only after staining.",
+        good="A narrow, even peak at zero, the minerals, with a long tail to the "
+        "right, the microbes.",
+        bad="The peak lies beside zero or is wide on both sides: the scale is wrong or "
+        "the images are not aligned.",
+        title="Histogram of the difference",
+    ),
+    Diagnostic(
+        "ratio_histogram",
+        plot_ratio_histogram,
+        "How many times brighter the minerals became, and the profile whose peak is "
+        "the scale.",
+        good="One narrow peak that the profile follows, with the Moffat line at its "
+        "top.",
+        bad="A wide or double peak, or a line beside it: the scale is uncertain.",
+        title="Ratio and scale",
+    ),
+    Diagnostic(
+        "difference_image",
+        plot_difference_image,
+        "The difference as a picture: orange is brighter after staining than the "
+        "minerals explain, blue is darker, white has no data.",
+        good="Black where there is only rock, with orange spots: the microbes.",
+        bad="Orange and blue edges side by side along grains and cracks: the images "
+        "are not aligned; one colour all over: the scale is wrong.",
+        title="Difference image",
+    ),
+    Diagnostic(
+        "registration",
+        plot_registration,
+        "Post-stain (green) and pre-stain (magenta) on each other before and after "
+        "the alignment, with the outlines that were found, and the coarse difference.",
+        good="After the alignment the rock is white and grey, and the outlines "
+        "coincide.",
+        bad="Green and magenta fringes, or outlines that run apart or do not follow "
+        "the rock.",
+        title="Before and after alignment",
+        stage=2,
+    ),
+    Diagnostic(
+        "fine_alignment",
+        plot_fine_alignment,
+        "The alignment after the coarse search, the boundary and the interior, as a "
+        "whole and in one detail at full resolution.",
+        good="The colours fade from step to step and the last detail is grey; the "
+        "arrows are short and point anywhere.",
+        bad="The last detail still has coloured edges, or neighbouring arrows point "
+        "the same way: the section is bent, or the alignment failed.",
+        title="Alignment step by step",
+        stage=2,
+    ),
+)
+
+
+ENTRY_POINT_GROUP: Final = "napari_exo2micro.diagnostics"
+"""Other packages offer plots here: a name, and a `Diagnostic` or a function."""
+
+
+def _check(diagnostic: Diagnostic) -> None:
+    """Raise when a plot's name is taken, upper and lower case being the same."""
+    if diagnostic.name.lower() in {name.lower() for name in DIAGNOSTICS}:
+        raise ParameterError(
+            f"a diagnostic called {diagnostic.name!r} exists; choose another name or "
+            "unregister that one first"
+        )
+
+
+def _offered(name: str, found: Any) -> Diagnostic:
+    """Return what a package offers: a `Diagnostic`, or a function that draws."""
+    if isinstance(found, Diagnostic):
+        return found
+    about = (inspect.getdoc(found) or name).splitlines()[0]
+    return Diagnostic(name, found, about)
+
+
+DIAGNOSTICS: Registry[str, Diagnostic] = Registry(
+    "diagnostic plot",
+    ENTRY_POINT_GROUP,
+    key=lambda diagnostic: diagnostic.name,
+    built_in=BUILT_IN_DIAGNOSTICS,
+    check=_check,
+    offered=_offered,
+)
+"""Name to `Diagnostic`, in the order of drawing.
+
+Plots that other packages offer are found on first use; one that cannot be loaded
+is logged and left out.
+"""
+
+
+def register_diagnostic(
+    name: str,
+    function: Callable[..., Any],
+    caption: str,
+    *,
+    good: str = "",
+    bad: str = "",
+    title: str = "",
+    stage: int = 4,
+) -> Diagnostic:
+    """Add a plot: every later run draws it, `status` and the viewer show it.
+
+    Parameters
+    ----------
+    name : str
+        Stem of its file; not yet taken, upper and lower case being the same.
+    function : callable
+        See `Diagnostic`.
+    caption, good, bad : str
+        Sentences for the reader of the plot.
+    title : str
+        A few words for a list of plots; the name in words by default.
+    stage : int
+        The first stage (2 to 4) after which the viewer can draw it.
+
+    Returns
+    -------
+    Diagnostic
+        What was registered.
+
+    Raises
+    ------
+    ParameterError
+        If the name is no safe file name or is taken, or there is no such stage.
+
+    Examples
+    --------
+    >>> from matplotlib.figure import Figure
+    >>> def plot_nothing(post_im, pre_im, save_path=None):
+    ...     figure = Figure()
+    ...     if save_path is not None:
+    ...         figure.savefig(save_path)
+    ...     return figure
+    >>> register_diagnostic("nothing", plot_nothing, "An empty figure.").name
+    'nothing'
+    >>> unregister_diagnostic("nothing")
+    """
+    return DIAGNOSTICS.add(Diagnostic(name, function, caption, good, bad, title, stage))
+
+
+def unregister_diagnostic(name: str) -> None:
+    """Take a plot out of the registry; files that it drew stay.
+
+    Parameters
+    ----------
+    name : str
+        Its name.
+
+    Raises
+    ------
+    ParameterError
+        If there is none of this name, or it is a built-in one.
+    """
+    DIAGNOSTICS.remove(name)
+
+
+def draw_diagnostic(
+    diagnostic: Diagnostic | str,
+    post: ImageLike,
+    pre: ImageLike,
+    context: Mapping[str, Any],
+    *,
+    sample: str = "",
+    dye: str = "",
+    save_path: str | Path | None = None,
+) -> Figure:
+    """Draw one plot of an aligned pair.
+
+    Parameters
+    ----------
+    diagnostic : Diagnostic or str
+        The plot, or its name.
+    post, pre : ImageLike, shape (rows, columns)
+        Post-stain image and aligned pre-stain image on one canvas.
+    context : mapping
+        What else is known of the pair. A function receives those entries that
+        it has a parameter of the same name for. Stage 4 offers `statistics`
+        (`PairStatistics`), `scales` (list of `ScaleEstimate`, the default one
+        first) and `difference` (ImageLike, float32). Every stage from 2 on offers
+        `scale` and `offset` (float; before stage 4 from reduced images),
+        `raw_pre` (ImageLike: the padded original pre-stain image), `post_frame`
+        and `pre_frame` ((x0, y0, width, height) of the real data, px),
+        `coarse_transform`, `icp_transform`, `final_transform` (`Transform`, post
+        to pre), `post_contour`, `pre_contour` ((N, 2) points x, y, px),
+        `matches`, `tiles`, `aligned_stage` (int: the stage that `pre` is of, 2
+        or 3), `down_scale` (float), `params` (all parameters by name) and
+        `verdicts` (stage to `Verdict`). A narrow place offers `narrow` (bool: a
+        layout for it is wanted). A function of somebody else gets images on disk as
+        memory maps, ndarrays that it cannot change.
+    sample, dye : str
+        For the title line.
+    save_path : str or Path, optional
+        Where to write the picture.
+
+    Returns
+    -------
+    Figure
+        What the function returned. Written and released when `save_path` is
+        given; a picture of a function that does not know the verdicts gets a red
+        note about stages that fell back or failed.
+
+    Raises
+    ------
+    ParameterError
+        If no plot has the name given.
+    OutputError
+        If the picture cannot be written or the function fails.
+    """
+    if isinstance(diagnostic, str):
+        if diagnostic not in DIAGNOSTICS:
+            raise ParameterError(
+                f"no diagnostic is called {diagnostic!r}; there are: "
+                f"{', '.join(DIAGNOSTICS)}"
+            )
+        diagnostic = DIAGNOSTICS[diagnostic]
+    path = None if save_path is None else Path(save_path)
+    own = {"sample": sample, "dye": dye, "save_path": path}
+    accepted, anything = _parameters(diagnostic.function)
+    if diagnostic not in BUILT_IN_DIAGNOSTICS:
+        post, pre, context = _as_arrays(post, pre, context)
+    keywords = {name: context[name] for name in accepted if name in context}
+    keywords |= {k: v for k, v in own.items() if k in accepted or anything}
+    if path is not None:
+        _make_folder(path)
+    before = _state(path)
+    try:
+        figure = diagnostic.function(post, pre, **keywords)
+    except Exo2MicroError:
+        raise
+    except Exception as error:  # a stranger's function raises what it likes
+        raise OutputError(
+            f"the plot '{diagnostic.name}' could not be drawn "
+            f"({type(error).__name__}: {error}); correct its function "
+            f"{getattr(diagnostic.function, '__qualname__', diagnostic.function)}"
+        ) from error
+    if not isinstance(figure, Figure):
+        raise OutputError(
+            f"the plot '{diagnostic.name}' should return a matplotlib Figure, found "
+            f"{type(figure).__name__}; return the figure from its function"
+        )
+    if path is not None:
+        if _state(path) == before:
+            save_figure(figure, path)
+        notes = verdict_notes(context.get("verdicts"))
+        if notes and "verdicts" not in accepted and path.suffix.lower() == ".png":
+            stamp_png(path, notes)
+        _release(figure)
+    return figure
+
+
+def _as_arrays(
+    post: ImageLike, pre: ImageLike, context: Mapping[str, Any]
+) -> tuple[Any, Any, dict[str, Any]]:
+    """Return images on disk as memory maps, with which a script can calculate."""
+
+    def as_array(value: Any) -> Any:
+        return value.level(0) if isinstance(value, Raster) else value
+
+    known = {name: as_array(value) for name, value in context.items()}
+    return as_array(post), as_array(pre), known
+
+
+def _parameters(function: Callable[..., Any]) -> tuple[list[str], bool]:
+    """Return the names after the two images, and whether any other is taken."""
+    parameters = list(inspect.signature(function).parameters.values())
+    by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    names = [p.name for p in parameters[2:] if p.kind in by_name]
+    return names, any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters)
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"cannot make the folder {path.parent} ({error.strerror}); choose another "
+            "output folder"
+        ) from error
+
+
+def _state(path: Path | None) -> tuple[int, int, int] | None:
+    """Return what changes when a file is written again."""
+    if path is None or not path.exists():
+        return None
+    status = path.stat()
+    return status.st_mtime_ns, status.st_ino, status.st_size
+
+
+def _release(figure: Figure) -> None:
+    """Take a figure out of pyplot's list, when its function used pyplot."""
+    pyplot = sys.modules.get("matplotlib.pyplot")
+    if pyplot is not None:
+        pyplot.close(figure)

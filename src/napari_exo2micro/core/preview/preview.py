@@ -1,0 +1,688 @@
+"""What stages 2, 3 and 4 would find with other parameters."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_exo2micro.core.alignment.boundary import (
+    IcpLimits,
+    OutlineSearch,
+    align_sections,
+    coarse_patterns,
+)
+from napari_exo2micro.core.alignment.interior import (
+    FeatureMatches,
+    FeatureStart,
+    InteriorPair,
+    ReducedTiles,
+    judge_matching,
+    largest_distance,
+)
+from napari_exo2micro.core.base.errors import (
+    CheckpointError,
+    ParameterError,
+    RegistrationError,
+)
+from napari_exo2micro.core.base.files import read_json
+from napari_exo2micro.core.base.monitor import Monitor
+from napari_exo2micro.core.images.transform import Transform
+from napari_exo2micro.core.images.warp import mapped_frame, valid_mask_window
+from napari_exo2micro.core.parameters.parameters import (
+    default_params,
+    params_from_suffix,
+)
+from napari_exo2micro.core.parameters.verdict import Verdict
+from napari_exo2micro.core.photometry.difference import difference_window
+from napari_exo2micro.core.photometry.methods import (
+    DEFAULT_SCALE,
+    SCALE_METHODS,
+    scales_asked_for,
+)
+from napari_exo2micro.core.photometry.scale import ScaleEstimate
+from napari_exo2micro.core.photometry.statistics import PairStatistics, load_statistics
+from napari_exo2micro.core.preview.source import (
+    WHOLE_PIXELS,
+    PreviewSource,
+    ReducedImage,
+    Same,
+)
+
+if TYPE_CHECKING:
+    from napari_exo2micro.core.pipeline.sample_dye import SampleDye
+
+
+@dataclass(frozen=True, eq=False)
+class OverlayPreview:
+    """An alignment that a stage would find or use.
+
+    Attributes
+    ----------
+    source : PreviewSource
+        The pair.
+    verdict : Verdict
+        What it is worth; `failed` with the reason when nothing was found.
+    transform : Transform
+        Post (fixed) to pre (moving), full-resolution px of the canvas.
+    """
+
+    source: PreviewSource
+    verdict: Verdict
+    transform: Transform
+
+    @property
+    def post(self) -> ReducedImage | None:
+        """The post image, cut to its frame; None when it cannot be read."""
+        try:
+            return self.source.post()
+        except RegistrationError:
+            return None
+
+    @property
+    def aligned_pre(self) -> ReducedImage | None:
+        """The pre image on the grid of `post`; None when it cannot be read."""
+        try:
+            return self.source.aligned_pre(self.transform)
+        except RegistrationError:
+            return None
+
+
+Line = NDArray[np.float64]
+
+_SEARCH = (
+    "use_edges",
+    "boundary_width",
+    "boundary_smooth",
+    "rotation_search",
+    "angle_range",
+    "angle_step",
+    "scale_search",
+    "scale_min",
+    "scale_max",
+    "scale_step",
+    "multiscale",
+    "down_scale",
+)
+_LIMITS = ("max_translation", "max_rotation", "max_scale_delta", "max_scale_diff")
+_FINE = ("fine_ecc", "stopit", "stopdelta", "orientation_search")
+
+
+@dataclass(frozen=True, eq=False)
+class BoundaryPreview(OverlayPreview):
+    """What stage 2 would find; the transform is the identity when it finds nothing.
+
+    Attributes
+    ----------
+    method : str
+        Which search it comes from; empty when nothing was found.
+    reduction : float
+        Full-resolution px per px of the images that were looked at. The stage looks
+        at the same, so its transform is the same.
+    post_outline, pre_outline : list of ndarray, each of shape (N, 2), float64
+        Lines (x, y) along the outlines, full-resolution px on the post canvas:
+        pre's where `transform` lays it.
+    post_ring, pre_ring : ReducedImage or None
+        What the coarse search compares, 0 to 1: soft rings, or the brightness when
+        `use_edges` is off; pre's as `transform` lays it. None when nothing was
+        found.
+    """
+
+    method: str = ""
+    reduction: float = 1.0
+    post_outline: list[Line] | None = None
+    pre_outline: list[Line] | None = None
+    post_ring: ReducedImage | None = None
+    pre_ring: ReducedImage | None = None
+
+
+def preview_boundary(
+    source: PreviewSource,
+    params: Mapping[str, Any],
+    monitor: Monitor | None = None,
+) -> BoundaryPreview:
+    """Return what stage 2 would find with these parameters.
+
+    Parameters
+    ----------
+    source : PreviewSource
+        The pair.
+    params : mapping
+        Parameters by name; those left out have their defaults, other stages' are
+        not looked at.
+    monitor : Monitor, optional
+        Told the fraction done; may stop the work.
+
+    Returns
+    -------
+    BoundaryPreview
+        Also where nothing was found or a parameter does not fit: its verdict is
+        then `failed` and says why.
+
+    Raises
+    ------
+    CancelledError
+        When the monitor was asked to stop.
+    """
+    monitor = monitor or Monitor()
+    chosen = {**default_params(), **params}
+    try:
+        search = OutlineSearch.over_ranges(**{name: chosen[name] for name in _SEARCH})
+        searches = source.searches(monitor.part(0.0, 0.4))
+    except (RegistrationError, ParameterError) as error:
+        verdict = Verdict("failed", str(error))
+        return BoundaryPreview(source, verdict, Transform.identity())
+    pair = searches.pair
+    found = align_sections(
+        searches,
+        search,
+        IcpLimits(*(chosen[name] for name in _LIMITS)),
+        **{name: chosen[name] for name in _FINE},
+        monitor=monitor.part(0.4, 0.9),
+    )
+    rings = [
+        ReducedImage(p.values, p.view.to_full) for p in coarse_patterns(pair, search)
+    ]
+    monitor.check()
+    into_post = found.transform.inverse()
+    section, moving = pair.post_section, pair.pre_section
+    return BoundaryPreview(
+        source=source,
+        verdict=found.verdict,
+        transform=found.transform,
+        method=found.method,
+        reduction=pair.post.factor,
+        post_outline=outline_lines(section.view.to_full(section.contour)),
+        pre_outline=[
+            into_post(line)
+            for line in outline_lines(moving.view.to_full(moving.contour))
+        ],
+        post_ring=rings[0],
+        pre_ring=rings[1].warped_onto(rings[0], found.transform),
+    )
+
+
+def outline_lines(contour: Line) -> list[Line]:
+    """Return the unbroken lines of an outline.
+
+    Parameters
+    ----------
+    contour : ndarray, shape (N, 2), float64
+        Points (x, y) along the outline; parts of it may be missing.
+
+    Returns
+    -------
+    list of ndarray, each of shape (M, 2), float64
+        Closed ones end with their first point; empty for an empty outline.
+    """
+    if len(contour) < 3:
+        return []
+    steps = np.linalg.norm(np.diff(contour, axis=0), axis=1)
+    gap = 4.0 * float(np.median(steps)) + 1e-9
+    lines = []
+    for line in np.split(contour, np.flatnonzero(steps > gap) + 1):
+        if len(line) < 3:
+            continue
+        closed = float(np.linalg.norm(line[0] - line[-1])) <= gap
+        lines.append(np.vstack([line, line[:1]]) if closed else line)
+    return lines
+
+
+Method = Literal["features", "tiles", "initial"]
+
+
+def _no_matches() -> FeatureMatches:
+    none = np.empty((0, 2))
+    return FeatureMatches(none, none, np.zeros(0, bool))
+
+
+@dataclass(frozen=True, eq=False)
+class InteriorPreview(OverlayPreview):
+    """What stage 3 would find, as far as reduced images tell.
+
+    Its verdict is `ok` when features vouch for the transform; `fell_back` when tiles
+    of the reduced images stand in, or nothing but the start; `failed` when the
+    interior speaks against the start, or nothing could be compared; `skipped` when
+    it was not asked for.
+
+    Attributes
+    ----------
+    method : {'features', 'tiles', 'initial'}
+        What it rests on.
+    reduction : float
+        Full-resolution px per px of the images that were looked at. The stage
+        refines the result on tiles at full resolution.
+    matches : FeatureMatches
+        The features, full-resolution px on the two canvases.
+    """
+
+    method: Method = "initial"
+    reduction: float = 1.0
+    matches: FeatureMatches = field(default_factory=_no_matches)
+
+
+def preview_interior(
+    source: PreviewSource,
+    initial: Transform,
+    params: Mapping[str, Any],
+    monitor: Monitor | None = None,
+) -> InteriorPreview:
+    """Return what stage 3 would find with these parameters, at reduced size.
+
+    Parameters
+    ----------
+    source : PreviewSource
+        The pair.
+    initial : Transform
+        Post to pre from stage 2 or its preview, full-resolution px.
+    params : mapping
+        Parameters by name; those left out have their defaults, other stages' are
+        not looked at.
+    monitor : Monitor, optional
+        Told the fraction done; may stop the work.
+
+    Returns
+    -------
+    InteriorPreview
+        Also where nothing was found: its verdict then says why.
+
+    Raises
+    ------
+    CancelledError
+        When the monitor was asked to stop.
+    """
+    monitor = monitor or Monitor()
+    chosen = {**default_params(), **params}
+    if not chosen["interior_ecc"]:
+        skipped = Verdict("skipped", "interior_ecc is off: stage 2 stands")
+        return InteriorPreview(source, skipped, initial)
+    try:
+        pair = source.interior()
+        matching = source.matching(
+            initial, float(chosen["interior_blur_base"]), monitor.part(0.0, 0.7)
+        )
+    except RegistrationError as error:
+        return InteriorPreview(source, Verdict("failed", str(error)), initial)
+    most = float(chosen["interior_max_correction"])
+    features = judge_matching(
+        pair, initial, matching, most, float(chosen["interior_min_inlier_ratio"])
+    )
+    monitor.check()
+    if features.transform is not None and not features.problem:
+        method: Method = "features"
+        transform, verdict = features.transform, Verdict("ok", "", _numbers(features))
+    else:
+        tiles = source.tiles(initial)
+        monitor.check()
+        method, transform, verdict = _without_features(
+            pair, initial, features, tiles, most
+        )
+    return InteriorPreview(
+        source=source,
+        verdict=verdict,
+        transform=transform,
+        method=method,
+        reduction=float(pair.factor),
+        matches=FeatureMatches(features.post_xy, features.pre_xy, features.inliers),
+    )
+
+
+def _numbers(features: FeatureStart) -> dict[str, float]:
+    return {
+        "n_matches": float(len(features.inliers)),
+        "n_inliers": float(np.count_nonzero(features.inliers)),
+        "inlier_ratio": features.inlier_ratio,
+        "correction_px": features.correction,
+    }
+
+
+def _without_features(
+    pair: InteriorPair,
+    initial: Transform,
+    features: FeatureStart,
+    tiles: ReducedTiles | None,
+    most: float,
+) -> tuple[Method, Transform, Verdict]:
+    """Return what stands in for features that cannot be trusted."""
+    numbers = _numbers(features)
+    problem = "too few match" if tiles is None else tiles.problem
+    if tiles is not None and not problem:
+        found, places = tiles.transform, pair.overlap_points(initial)
+        correction = largest_distance(found, initial, places) if len(places) else 0.0
+        numbers["correction_px"] = correction
+        if correction <= most:
+            reason = (
+                "tiles of the reduced images vouch for it; features: "
+                f"{features.problem}"
+            )
+            return "tiles", found, Verdict("fell_back", reason, numbers)
+        reason = (
+            f"wanted a correction of {most:g} px at most, but the tiles ask for "
+            f"{correction:.0f} px; the start stands (raise interior_max_correction, or "
+            "look at stage 2)"
+        )
+        return "initial", initial, Verdict("failed", reason, numbers)
+    reason = f"the start stands; features: {features.problem}; tiles: {problem}"
+    state: Literal["failed", "fell_back"] = (
+        "failed" if features.contradicts else "fell_back"
+    )
+    return "initial", initial, Verdict(state, reason, numbers)
+
+
+_BINS = 120
+#: log10 of a hundredth to a hundred.
+_EDGES = np.linspace(-2.0, 2.0, 2001)
+_LOWEST, _HIGHEST = 0.01, 0.97
+_ROOM = 0.15
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleLine:
+    """One scale in the distribution.
+
+    Attributes
+    ----------
+    method : str
+        A name in `SCALE_METHODS`.
+    scale : float
+        Its value.
+    colour : str
+        As in the plots of stage 4.
+    words : str
+        What it is, as short as can be.
+    """
+
+    method: str
+    scale: float
+    colour: str
+    words: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RatioCurve:
+    """A distribution of ratios and the scales in it.
+
+    Attributes
+    ----------
+    edges : ndarray, shape (n + 1,), float64
+        Edges of the bins in log10(post/pre).
+    counts : ndarray, shape (n,), float64
+        Pixels in each bin; not whole numbers.
+    lines : tuple of ScaleLine
+        The scales.
+    """
+
+    edges: NDArray[np.float64]
+    counts: NDArray[np.float64]
+    lines: tuple[ScaleLine, ...]
+
+
+def ratio_curve(source: PreviewSource, found: ScalePreview) -> RatioCurve | None:
+    """Return the distribution of post/pre with the scales of a preview.
+
+    Parameters
+    ----------
+    source : PreviewSource
+        The pair; it keeps the counts for the next time.
+    found : ScalePreview
+        What stage 4 would find.
+
+    Returns
+    -------
+    RatioCurve or None
+        Over the range of nearly all pixels and all scales. None when nothing was
+        counted.
+    """
+    statistics = found.statistics
+    if statistics is None:
+        return None
+    from napari_exo2micro.core.plotting.style import scale_colour
+
+    order = list(SCALE_METHODS)
+    counted = source.keep("ratio", Same(statistics), lambda: _count(statistics))
+    lines = tuple(
+        ScaleLine(method, scale.scale, scale_colour(method), _words(scale))
+        for method, scale in sorted(
+            found.scales.items(), key=lambda item: order.index(item[0])
+        )
+    )
+    fine, low, high = counted
+    places = [math.log10(line.scale) for line in lines]
+    low, high = min([low, *places]), max([high, *places])
+    room = max(_ROOM * (high - low), 0.02)
+    first, end = np.searchsorted(_EDGES, (low - room, high + room))
+    step = max(1, (end - first) // _BINS)
+    end = first + (end - first) // step * step
+    counts = fine[first:end].reshape(-1, step).sum(axis=1)
+    return RatioCurve(_EDGES[first : end + 1 : step], counts, lines)
+
+
+def _words(scale: ScaleEstimate) -> str:
+    if scale.percentile is not None:
+        return f"{scale.percentile:g} %"
+    method = SCALE_METHODS[scale.method]
+    return "Moffat" if method.name == DEFAULT_SCALE else method.title
+
+
+def _count(statistics: PairStatistics) -> tuple[NDArray[np.float64], float, float]:
+    """Return counts in fine bins, and the ends between which nearly all lie."""
+    from napari_exo2micro.core.plotting.inputs import log_ratio_counts
+
+    fine = log_ratio_counts(statistics, _EDGES)
+    total = np.cumsum(fine)
+    if not total[-1] > 0:
+        return fine, -0.3, 0.3
+    first, last = np.searchsorted(total / total[-1], (_LOWEST, _HIGHEST))
+    return fine, float(_EDGES[first]), float(_EDGES[min(last + 1, len(_EDGES) - 1)])
+
+
+Basis = Literal["stage 4", "every pixel", "sample", "nothing"]
+
+
+@dataclass(frozen=True, eq=False)
+class ScalePreview(OverlayPreview):
+    """What stage 4 would find; its verdict is that of the Moffat scale.
+
+    Attributes
+    ----------
+    basis : {'stage 4', 'every pixel', 'sample', 'nothing'}
+        What the scales are counted on: the stored statistics of stage 4, all pixels
+        of a small pair, or windows at full resolution from all over a large one.
+    scales : dict of ScaleEstimate
+        Under ``'moffat'`` and, where they were asked for, under the names of the
+        other methods.
+    statistics : PairStatistics or None
+        What they were estimated from.
+    """
+
+    basis: Basis = "nothing"
+    scales: Mapping[str, ScaleEstimate] = field(default_factory=dict)
+    statistics: PairStatistics | None = None
+
+    @property
+    def valid(self) -> NDArray[np.bool_] | None:
+        """Where on the grid of `post` both images have data."""
+        post = self.post
+        if post is None:
+            return None
+        margin = max(post.step)
+        quad = mapped_frame(self.transform, self.source.pre_frame, margin=margin)
+        rows, columns = post.values.shape
+        small = post.to_full.inverse()(quad)
+        mask = valid_mask_window(small, 0, rows, 0, columns)
+        return np.ones((rows, columns), bool) if mask is None else mask > 0
+
+    def difference(self, method: str = "moffat") -> ReducedImage | None:
+        """Return the difference at reduced resolution, grey levels of post.
+
+        Parameters
+        ----------
+        method : str
+            Which of `scales`.
+
+        Returns
+        -------
+        ReducedImage or None
+            0 where an image has no data. None without images or that scale.
+        """
+        scale, post, pre = self.scales.get(method), self.post, self.aligned_pre
+        if scale is None or post is None or pre is None:
+            return None
+        values = difference_window(
+            post.values, pre.values, scale.scale, scale.offset, self.valid
+        )
+        return post.with_values(values)
+
+
+def preview_scale(
+    source: PreviewSource,
+    transform: Transform,
+    params: Mapping[str, Any],
+    *,
+    statistics: PairStatistics | None = None,
+    monitor: Monitor | None = None,
+) -> ScalePreview:
+    """Return the scales that stage 4 would find, and what it needs to be shown.
+
+    Parameters
+    ----------
+    source : PreviewSource
+        The pair.
+    transform : Transform
+        Post to pre, of stage 3 or its preview, full-resolution px.
+    params : mapping
+        Parameters by name; those left out have their defaults.
+    statistics : PairStatistics, optional
+        Those of stage 4 under this transform, see `stored_statistics`. Otherwise a
+        sample is counted.
+    monitor : Monitor, optional
+        Told the fraction done; may stop the work.
+
+    Returns
+    -------
+    ScalePreview
+        Also where the images hardly overlap: its verdict is then `failed` and says
+        why; a manual scale is there all the same.
+
+    Raises
+    ------
+    CancelledError
+        When the monitor was asked to stop.
+    """
+    monitor = monitor or Monitor()
+    chosen = {**default_params(), **params}
+    scales: dict[str, ScaleEstimate] = {}
+    problem = "the images hardly overlap: no scale can be had; check the registration"
+    basis: Basis = "stage 4"
+    try:
+        methods = scales_asked_for(chosen)
+        if "manual" in methods:  # it needs nothing that can fail
+            value = chosen[methods.pop("manual").parameter]
+            scales["manual"] = SCALE_METHODS["manual"].estimate(None, value)
+        if statistics is None:
+            width, height = source.post_frame[2:]
+            basis = "every pixel" if width * height <= WHOLE_PIXELS else "sample"
+            statistics = source.statistics(
+                transform, str(chosen["interpolation"]), monitor.part(0.1, 0.6)
+            )
+        monitor.report(0.6, "estimating the scale")
+        if statistics is not None:
+            for name, method in methods.items():
+                if name != DEFAULT_SCALE:
+                    value = chosen.get(method.parameter)
+                    scales[name] = method.estimate(statistics, value)
+            scales[DEFAULT_SCALE] = source.moffat(
+                statistics, offset_correction=bool(chosen["offset_correction"])
+            )
+    except (RegistrationError, ParameterError) as error:
+        problem = str(error)
+    monitor.check()
+    moffat = scales.get("moffat")
+    return ScalePreview(
+        source=source,
+        verdict=Verdict("failed", problem) if moffat is None else moffat.verdict,
+        transform=transform,
+        basis="nothing" if statistics is None else basis,
+        scales=scales,
+        statistics=statistics,
+    )
+
+
+def stored_statistics(task: SampleDye, source: PreviewSource) -> PairStatistics | None:
+    """Return the statistics of a pair that stage 4 has left, whatever its scales.
+
+    Parameters
+    ----------
+    task : SampleDye
+        Whose they are. Stage 3 must be valid for its parameters; those of stage 4
+        may differ, for scales do not change what was counted.
+    source : PreviewSource
+        Keeps them for the next time.
+
+    Returns
+    -------
+    PairStatistics or None
+        None when stage 4 has not run on the present alignment.
+    """
+    try:
+        inputs = task._inputs(4)
+    except CheckpointError:
+        return None
+    folder = task._check_path("04_difference_record").parent
+    for path in sorted(folder.glob("04_difference_record*.json")):
+        try:
+            record = read_json(path)
+        except (OSError, ValueError):
+            continue
+        if not isinstance(record, dict) or record.get("inputs") != inputs:
+            continue
+        name = path.name.replace("_record", "_statistics", 1)
+        file, digest = (
+            path.with_name(name).with_suffix(".npz"),
+            record.get("statistics"),
+        )
+        found = source.keep("stored", digest, partial(_load, file, digest))
+        if found is not None:
+            _keep_estimate(source, found, path.stem, record)
+            return found
+    return None
+
+
+def _keep_estimate(
+    source: PreviewSource,
+    statistics: PairStatistics,
+    name: str,
+    record: Mapping[str, Any],
+) -> None:
+    """Have the source know the Moffat scale that stage 4 has estimated."""
+    try:
+        chosen = params_from_suffix(name.removeprefix("04_difference_record"))
+        (stored,) = (s for s in record["scales"] if s["kind"] == "moffat")
+        estimate = ScaleEstimate(
+            method="moffat",
+            scale=float(stored["value"]),
+            uncertainty=float(stored["uncertainty"]),
+            offset=float(stored["offset"]),
+            offset_uncertainty=float(stored["offset_uncertainty"]),
+            verdict=Verdict.from_dict(stored["verdict"]),
+        )
+    except (ParameterError, KeyError, TypeError, ValueError):
+        return  # it is estimated again
+    correct = {**default_params(), **chosen}["offset_correction"]
+    source.keep("moffat", (Same(statistics), bool(correct)), lambda: estimate)
+
+
+def _load(path: Path, digest: Any) -> PairStatistics | None:
+    try:
+        if hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+            return None
+        return load_statistics(path)
+    except (OSError, CheckpointError):
+        return None

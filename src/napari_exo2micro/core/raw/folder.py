@@ -1,0 +1,580 @@
+"""What a raw folder holds: its layout, its pairs and a survey of its channels."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import numpy as np
+
+from napari_exo2micro.core.base.errors import (
+    Exo2MicroError,
+    ParameterError,
+    RawDataError,
+    RawFileNotFoundError,
+)
+from napari_exo2micro.core.base.machine import require_memory
+from napari_exo2micro.core.base.monitor import Monitor
+from napari_exo2micro.core.raw.names import (
+    EXPECTED,
+    DyeFiles,
+    RawFiles,
+    Stain,
+    classify_raw_files,
+    find_pair,
+    is_tiff_name,
+    list_samples,
+    normalise,
+    parse_raw_name,
+    sample_folder,
+    shortened,
+    some,
+    tiffs_in,
+)
+from napari_exo2micro.core.raw.read import BlockReader, channel_name
+from napari_exo2micro.core.raw.tiff import open_tiff
+
+
+class LayoutProblem(StrEnum):
+    """How a raw folder differs from ``raw/<sample>/<files>``."""
+
+    MISSING = "raw folder missing"
+    NOT_A_FOLDER = "not a folder"
+    EMPTY = "empty"
+    LOOSE_FILES_ONLY = "loose TIFFs and no sample folders"
+    LOOSE_FILES = "loose TIFFs beside sample folders"
+    NO_TIFFS = "sample folders without TIFFs"
+
+
+@dataclass(frozen=True, slots=True)
+class LayoutDiagnosis:
+    """What a raw folder looks like.
+
+    Attributes
+    ----------
+    raw_dir : pathlib.Path
+        The folder that was looked at.
+    problem : LayoutProblem or None
+        None when all is well.
+    message : str
+        What was found and the fix, in one line.
+    samples : tuple of str
+        Sample folders that hold TIFFs.
+    empty_samples : tuple of str
+        Sample folders without TIFFs.
+    loose_files : tuple of str
+        Names of TIFFs that lie in the raw folder itself.
+    """
+
+    raw_dir: Path
+    problem: LayoutProblem | None
+    message: str
+    samples: tuple[str, ...] = ()
+    empty_samples: tuple[str, ...] = ()
+    loose_files: tuple[str, ...] = ()
+
+    @property
+    def is_usable(self) -> bool:
+        """At least one sample folder holds TIFFs."""
+        return self.problem is None or self.problem is LayoutProblem.LOOSE_FILES
+
+
+@dataclass(frozen=True, slots=True)
+class SkippedTask:
+    """A pair that cannot run, and why.
+
+    Attributes
+    ----------
+    sample, dye : str
+        What was asked for; `dye` is empty where any was.
+    reason : str
+        Why it cannot run, with the fix.
+    """
+
+    sample: str
+    dye: str
+    reason: str
+
+    def sentence(self) -> str:
+        """Return sample, dye and reason in one line.
+
+        Returns
+        -------
+        str
+            Long names are cut.
+        """
+        names = f"{shortened(self.sample)} / {shortened(self.dye or 'any dye')}"
+        return f"{names}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class TaskDiscovery:
+    """Which of the pairs asked for exist.
+
+    Attributes
+    ----------
+    present : tuple of (str, str)
+        (sample, dye) with exactly one post and one pre file.
+    skipped : tuple of SkippedTask
+        The others, each with its reason.
+    warnings : tuple of str
+        Problems of other files in the same folders.
+    """
+
+    present: tuple[tuple[str, str], ...]
+    skipped: tuple[SkippedTask, ...]
+    warnings: tuple[str, ...]
+
+
+def diagnose_raw_layout(raw_dir: Path | str = "raw") -> LayoutDiagnosis:
+    """Say what a raw folder looks like and how to put it right.
+
+    Parameters
+    ----------
+    raw_dir : pathlib.Path or str
+        The folder; it need not exist.
+
+    Returns
+    -------
+    LayoutDiagnosis
+        The problem if there is one, and what was found.
+    """
+    raw_dir = Path(raw_dir)
+    if not raw_dir.exists():
+        return LayoutDiagnosis(
+            raw_dir,
+            LayoutProblem.MISSING,
+            f"{raw_dir}: the raw folder does not exist; make it with {EXPECTED}",
+        )
+    if not raw_dir.is_dir():
+        return LayoutDiagnosis(
+            raw_dir,
+            LayoutProblem.NOT_A_FOLDER,
+            f"{raw_dir}: is a file, not a folder; name the folder that holds the "
+            "sample folders",
+        )
+    folders = list_samples(raw_dir)
+    loose = tuple(path.name for path in tiffs_in(raw_dir))
+    samples = tuple(name for name in folders if tiffs_in(raw_dir / name))
+    empty = tuple(name for name in folders if name not in samples)
+    problem: LayoutProblem | None = None
+    if not folders and loose:
+        problem = LayoutProblem.LOOSE_FILES_ONLY
+        text = (
+            f"{len(loose)} TIFF files lie in it and there is no sample folder; move "
+            "them into one folder for each sample"
+        )
+        if _looks_like_a_sample(raw_dir):
+            text += f", or name {raw_dir.resolve().parent} as the raw folder"
+    elif not folders:
+        problem = LayoutProblem.EMPTY
+        text = f"holds neither sample folders nor TIFFs; add {EXPECTED}"
+    elif not samples:
+        problem = LayoutProblem.NO_TIFFS
+        text = (
+            f"none of its {len(folders)} folders ({some(folders)}) holds a .tif or "
+            f".tiff file; add {EXPECTED}"
+        )
+    elif loose:
+        problem = LayoutProblem.LOOSE_FILES
+        text = (
+            f"{len(loose)} TIFF files beside the sample folders are ignored "
+            f"({some(loose)}); move them into the folder of their sample"
+        )
+    else:
+        what = "sample" if len(samples) == 1 else "samples"
+        text = f"{len(samples)} {what} ({some(samples)})"
+    return LayoutDiagnosis(
+        raw_dir, problem, f"{raw_dir}: {text}", samples, empty, loose
+    )
+
+
+def discover_tasks(
+    samples: Sequence[str] | None = None,
+    dyes: Sequence[str] | None = None,
+    raw_dir: Path | str = "raw",
+) -> TaskDiscovery:
+    """Say which pairs can run, which cannot, and why.
+
+    Parameters
+    ----------
+    samples, dyes : sequence of str, optional
+        What is asked for; every combination of them. All samples, and for each
+        sample all of its dyes, when left out.
+    raw_dir : pathlib.Path or str
+        The raw folder.
+
+    Returns
+    -------
+    TaskDiscovery
+        Present and skipped pairs, in the order asked for, and warnings.
+
+    Raises
+    ------
+    RawFileNotFoundError
+        If the raw folder does not exist or holds nothing that can be used.
+    """
+    diagnosis = diagnose_raw_layout(raw_dir)
+    if not diagnosis.is_usable:
+        raise RawFileNotFoundError(diagnosis.message)
+    present: list[tuple[str, str]] = []
+    skipped: list[SkippedTask] = []
+    warnings = [diagnosis.message] if diagnosis.problem else []
+    wanted_samples = diagnosis.samples if samples is None else _once(samples)
+    for sample in wanted_samples:
+        try:
+            found = classify_raw_files(sample_folder(sample, Path(raw_dir)))
+        except Exo2MicroError as error:
+            skipped += [SkippedTask(sample, dye, str(error)) for dye in dyes or ("",)]
+            continue
+        wanted = tuple(found.dyes) if dyes is None else _once(dyes)
+        for dye in wanted:
+            try:
+                find_pair(sample, dye, raw_dir)
+            except Exo2MicroError as error:
+                skipped.append(SkippedTask(sample, dye, str(error)))
+            else:
+                present.append((sample, dye))
+        asked = {normalise(dye) for dye in wanted}
+        warnings += [f"{sample}: {parsed.message}" for parsed in found.problems]
+        warnings += [
+            f"{sample}: {files.problem()}"
+            for dye, files in found.dyes.items()
+            if dye not in asked and files.problem()
+        ]
+    return TaskDiscovery(tuple(present), tuple(skipped), tuple(warnings))
+
+
+def _looks_like_a_sample(folder: Path) -> bool:
+    return any(parse_raw_name(path).dye is not None for path in tiffs_in(folder))
+
+
+def _once(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys([names] if isinstance(names, str) else names))
+
+
+_MOST_FOLDERS = 2000
+_SURE = ("prestain", "poststain", "pre-stain", "post-stain", "pre_stain", "post_stain")
+
+
+@dataclass(frozen=True, slots=True)
+class PairFiles:
+    """The two files of one sample and dye.
+
+    Attributes
+    ----------
+    sample, dye : str
+        From the folder's and the files' names.
+    post, pre : pathlib.Path
+        The files.
+    """
+
+    sample: str
+    dye: str
+    post: Path
+    pre: Path
+
+    @property
+    def raw_dir(self) -> Path:
+        """The raw folder: the one that holds the sample's folder."""
+        return self.post.parent.parent
+
+
+@dataclass(frozen=True, slots=True)
+class FoundPairs:
+    """What a file or a folder stands for.
+
+    Attributes
+    ----------
+    pairs : tuple of PairFiles
+        The complete pairs, by sample and dye.
+    problems : tuple of str
+        What is wrong with others, and the fix, one line each.
+    """
+
+    pairs: tuple[PairFiles, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+def may_be_raw(path: Path | str, monitor: Monitor | None = None) -> bool:
+    """Tell from names alone whether a file or a folder is for us.
+
+    A file is when its name and that of another one beside it make a pair, or when
+    it says ``PreStain`` or ``PostStain``; a folder when it, or one of the folders in
+    it, holds such files.
+
+    Parameters
+    ----------
+    path : pathlib.Path or str
+        What a person chose; it may not exist.
+    monitor : Monitor, optional
+        Asked between the folders whether to stop.
+    """
+    path, monitor = _absolute(path), monitor or Monitor()
+    if path.is_dir():
+        if _holds_raw(path):
+            return True
+        for folder in _folders(path):
+            monitor.check()
+            if _holds_raw(folder):
+                return True
+        return False
+    if not is_tiff_name(path.name) or parse_raw_name(path).dye is None:
+        return False
+    return _is_sure(path) or _both_sides(_own_dye(path))
+
+
+def find_pairs(path: Path | str, monitor: Monitor | None = None) -> FoundPairs:
+    """Find the pairs that a file or a folder stands for.
+
+    Parameters
+    ----------
+    path : pathlib.Path or str
+        One file of a pair, the folder of a sample, or the raw folder.
+    monitor : Monitor, optional
+        Told the progress, and asked between the folders whether to stop.
+
+    Returns
+    -------
+    FoundPairs
+        For a file the pair that it belongs to.
+
+    Raises
+    ------
+    RawFileNotFoundError
+        If a folder cannot be listed.
+    """
+    path = _absolute(path)
+    if not path.is_dir():
+        return _pairs_of(path.parent.name, [_own_dye(path)])
+    own = classify_raw_files(path)
+    if own.dyes:
+        return _in_folder(own)
+    folders, monitor = _folders(path), monitor or Monitor()
+    found = []
+    for index, folder in enumerate(folders):
+        monitor.report(index / len(folders), folder.name)
+        found.append(_in_folder(classify_raw_files(folder)))
+    return FoundPairs(
+        tuple(pair for one in found for pair in one.pairs),
+        tuple(text for one in found for text in one.problems),
+    )
+
+
+def _absolute(path: Path | str) -> Path:
+    return Path(os.path.abspath(path))  # noqa: PTH100 - links stay as they are named
+
+
+def _folders(path: Path) -> list[Path]:
+    try:
+        entries = sorted(path.iterdir())
+    except OSError:
+        return []
+    folders = (one for one in entries if not one.name.startswith(".") and one.is_dir())
+    return [folder for folder, _ in zip(folders, range(_MOST_FOLDERS), strict=False)]
+
+
+def _own_dye(path: Path) -> DyeFiles:
+    """Return the files of the dye that a file's name tells."""
+    dye = parse_raw_name(path).dye or ""
+    try:
+        known = classify_raw_files(path.parent).dyes.get(dye)
+    except RawDataError:
+        known = None
+    return known or DyeFiles(dye)
+
+
+def _both_sides(files: DyeFiles) -> bool:
+    return bool(files.post and files.pre)
+
+
+def _is_sure(path: Path) -> bool:
+    return any(word in path.name.lower() for word in _SURE)
+
+
+def _holds_raw(folder: Path) -> bool:
+    try:
+        dyes = classify_raw_files(folder).dyes.values()
+    except RawDataError:
+        return False
+    return any(
+        _both_sides(files) or any(map(_is_sure, (*files.post, *files.pre)))
+        for files in dyes
+    )
+
+
+def _in_folder(found: RawFiles) -> FoundPairs:
+    pairs = _pairs_of(found.folder.name, found.dyes.values())
+    return FoundPairs(pairs.pairs, found.warnings)
+
+
+def _pairs_of(sample: str, dyes: Iterable[DyeFiles]) -> FoundPairs:
+    pairs, problems = [], []
+    for files in dyes:
+        if files.is_complete:
+            pairs.append(PairFiles(sample, files.dye, files.post[0], files.pre[0]))
+        elif problem := files.problem():
+            problems.append(f"{sample}: {problem}")
+    return FoundPairs(tuple(pairs), tuple(problems))
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelStatistics:
+    """One channel of the centre crop.
+
+    Attributes
+    ----------
+    name : str
+        ``'grey'``, ``'red'``, ``'green'``, ``'blue'`` or ``'channel n'``.
+    maximum : float
+        Largest pixel.
+    mean : float
+        Mean of all pixels.
+    nonzero : int
+        How many pixels are not 0.
+    """
+
+    name: str
+    maximum: float
+    mean: float
+    nonzero: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelSurvey:
+    """What one raw file holds.
+
+    Attributes
+    ----------
+    sample : str
+        The sample folder.
+    path : pathlib.Path
+        The file.
+    stain : {'pre', 'post'} or None
+        From the name; None when the name does not tell.
+    dye : str or None
+        From the name; None when the name does not tell.
+    height, width : int
+        Of the whole image, px; 0 when `problem` is set.
+    mode : str
+        dtype and kind, such as ``'uint8 RGB'``; empty when `problem` is set.
+    crop : tuple of int
+        Rows and columns that were looked at.
+    channels : tuple of ChannelStatistics
+        Alpha is left out.
+    warnings : tuple of str
+        What a careful reader would not expect.
+    problem : str
+        Why the file or its name cannot be used; empty when all is well.
+    """
+
+    sample: str
+    path: Path
+    stain: Stain | None
+    dye: str | None
+    height: int = 0
+    width: int = 0
+    mode: str = ""
+    crop: tuple[int, int] = (0, 0)
+    channels: tuple[ChannelStatistics, ...] = ()
+    warnings: tuple[str, ...] = ()
+    problem: str = ""
+
+
+def survey_raw_channels(
+    raw_dir: Path | str = "raw",
+    samples: Sequence[str] | None = None,
+    *,
+    crop: int = 1000,
+    monitor: Monitor | None = None,
+) -> tuple[ChannelSurvey, ...]:
+    """Look at the centre of every raw file.
+
+    Only the strips or tiles that hold the crop are read. A file that cannot be
+    read is reported with its problem and does not stop the others.
+
+    Parameters
+    ----------
+    raw_dir : pathlib.Path or str
+        The raw folder.
+    samples : sequence of str, optional
+        Some sample folders; all of them by default.
+    crop : int
+        Side of the crop, px; smaller images are looked at whole.
+    monitor : Monitor, optional
+        Told the progress.
+
+    Returns
+    -------
+    tuple of ChannelSurvey
+        By sample, then by file name.
+
+    Raises
+    ------
+    RawFileNotFoundError
+        If the raw folder or a sample folder does not exist.
+    ParameterError
+        If `crop` is not positive or a sample name is not safe.
+    """
+    if crop < 1:
+        raise ParameterError(f"crop must be at least 1 px, found {crop}")
+    raw_dir = Path(raw_dir)
+    if samples is None:  # whatever their names are: it only looks
+        folders = {sample: raw_dir / sample for sample in list_samples(raw_dir)}
+    else:
+        folders = {sample: sample_folder(sample, raw_dir) for sample in samples}
+    files = [
+        (sample, path)
+        for sample, folder in folders.items()
+        for path in tiffs_in(folder)
+    ]
+    found = []
+    for index, (sample, path) in enumerate(files):
+        if monitor is not None:
+            monitor.report(index / len(files), f"looking at {path.name}")
+        found.append(_survey(sample, path, crop))
+    return tuple(found)
+
+
+def _survey(sample: str, path: Path, crop: int) -> ChannelSurvey:
+    parsed = parse_raw_name(path)
+    try:
+        image = open_tiff(path)
+        y0, x0 = ((side - min(side, crop)) // 2 for side in image.shape)
+        y1, x1 = y0 + min(image.height, crop), x0 + min(image.width, crop)
+        area = (y1 - y0) * (x1 - x0)
+        require_memory(path, area * image.samples * image.dtype.itemsize, "the crop")
+        channels = []
+        with BlockReader(image, image.stored_colour) as reader:
+            block = reader.read(y0, y1, x0, x1)
+            for sample_index in image.colour:
+                plane = block.plane(sample_index)
+                name = channel_name(sample_index) if len(image.colour) > 1 else "grey"
+                wide = np.float64 if plane.dtype.kind == "f" else None
+                mean = float(plane.sum(dtype=wide)) / area
+                channels.append(
+                    ChannelStatistics(
+                        name,
+                        float(plane.max()),
+                        mean,
+                        int(np.count_nonzero(plane)),
+                    )
+                )
+    except Exo2MicroError as error:
+        return ChannelSurvey(sample, path, parsed.stain, parsed.dye, problem=str(error))
+    return ChannelSurvey(
+        sample,
+        path,
+        parsed.stain,
+        parsed.dye,
+        image.height,
+        image.width,
+        f"{image.sample_dtype} {image.mode}",
+        (y1 - y0, x1 - x0),
+        tuple(channels),
+        image.warnings,
+        parsed.message,
+    )

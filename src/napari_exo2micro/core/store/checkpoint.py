@@ -1,0 +1,571 @@
+"""One checkpoint: its name, its image, and the header that says where it is from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+from numpy.typing import NDArray
+
+from napari_exo2micro.core.base.errors import CheckpointError, ParameterError
+from napari_exo2micro.core.images.io import Card
+from napari_exo2micro.core.images.raster import Raster
+from napari_exo2micro.core.images.transform import Transform
+from napari_exo2micro.core.parameters.parameters import (
+    ABBREVIATIONS,
+    RESERVED_KEYS,
+    ParameterValue,
+    non_default_params,
+)
+from napari_exo2micro.core.parameters.stages import LAST_BUILT_IN, STAGES
+from napari_exo2micro.core.parameters.verdict import Verdict
+from napari_exo2micro.core.photometry.methods import SCALE_METHODS
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Checkpoint:
+    """A valid image of a stage.
+
+    Attributes
+    ----------
+    image : Raster
+        The pixels.
+    provenance : Provenance or None
+        None when the file carries no header (the reference system's do not).
+    identity : str
+        Digest of what the pixels depend on.
+    """
+
+    image: Raster
+    provenance: Provenance | None
+    identity: str
+
+    @property
+    def frames(self) -> Mapping[str, tuple[int, int, int, int] | None]:
+        """Frames of the data, `post` and `pre`, where they are known."""
+        canvas = self.provenance.canvas if self.provenance else {}
+        frames = {}
+        for side in ("post", "pre"):
+            stored = canvas.get(f"{side}_frame")
+            frames[side] = tuple(stored) if stored else None
+        return frames
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointStatus:
+    """One line of a status list.
+
+    Attributes
+    ----------
+    stage : int
+        Number of the stage.
+    name : str
+        Of the checkpoint or the plot.
+    kind : {'checkpoint', 'plot'}
+        What it is.
+    state : {'valid', 'stale', 'missing'}
+        A stale one exists and is not used.
+    reason : str
+        Why it is stale, or what is worth knowing of a valid one.
+    path : Path
+        The file.
+    """
+
+    stage: int
+    name: str
+    kind: Literal["checkpoint", "plot"]
+    state: Literal["valid", "stale", "missing"]
+    reason: str
+    path: Path
+
+
+def storable_pixels(pixels: NDArray[Any]) -> NDArray[Any]:
+    """Return an image in a type that both file formats hold."""
+    if pixels.ndim != 2:
+        raise ParameterError(
+            f"a checkpoint needs a 2-D image, found {pixels.ndim} axes"
+        )
+    larger = {"b1": "u1", "i1": "i2", "u4": "i8", "f2": "f4"}
+    code = pixels.dtype.str[1:]
+    if code in larger:
+        return pixels.astype(larger[code])
+    if code not in ("u1", "u2", "i2", "i4", "i8", "f4", "f8"):
+        raise ParameterError(
+            f"a checkpoint holds integers up to 64 bit signed or floats, found "
+            f"{pixels.dtype}; convert the image first"
+        )
+    return pixels
+
+
+_LONGEST_NAME = 200
+_LONGEST_EXTENSION = len(".tiff")
+_MORE_NAMES = {2: ("coarse_pre",)}
+_VALUE = r"\d+(?:\.\d+)?(?:e[-+]?\d+)?"
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointName:
+    """What the name of a checkpoint's file says.
+
+    Attributes
+    ----------
+    stage, name : int, str
+        Which checkpoint it is, for example 3 and ``'pre'``.
+    suffix : str
+        What `defaults.build_suffix` made of the parameters.
+    """
+
+    stage: int
+    name: str
+    suffix: str
+
+
+def name_ending(start: str, suffix: str) -> str:
+    """Return what the name of a file ends in: a long suffix becomes a hash.
+
+    Parameters
+    ----------
+    start : str
+        What the name begins with, for example ``02_icp_aligned_pre``.
+    suffix : str
+        As `defaults.build_suffix` makes it.
+
+    Examples
+    --------
+    >>> name_ending("02_icp_aligned_pre", "_bw20")
+    '_bw20'
+    >>> len(name_ending("02_icp_aligned_pre", 40 * "_bw20"))
+    12
+    """
+    if len(start) + len(suffix) + _LONGEST_EXTENSION <= _LONGEST_NAME:
+        return suffix
+    return f"_x{hashlib.sha256(suffix.encode()).hexdigest()[:10]}"
+
+
+def parse_checkpoint_name(path: Path | str) -> CheckpointName | None:
+    """Return what a file's name says; None when it is no checkpoint's.
+
+    The reference system names its files in the same way.
+
+    Parameters
+    ----------
+    path : Path or str
+        Only its last part is looked at.
+
+    Examples
+    --------
+    >>> parse_checkpoint_name("02_icp_aligned_pre_bw20.tiff")
+    CheckpointName(stage=2, name='pre', suffix='_bw20')
+    >>> parse_checkpoint_name("cells.tiff") is None
+    True
+    """
+    path = Path(path)
+    if path.suffix.lower() not in (".tiff", ".tif", ".fits"):
+        return None
+    for number, stage in STAGES.items():
+        rest = path.stem.removeprefix(f"{stage.name}_")
+        if rest == path.stem:
+            continue
+        name = _beginning(rest, number)
+        if name:
+            return CheckpointName(number, name, rest.removeprefix(name))
+    return None
+
+
+def _beginning(rest: str, stage: int) -> str:
+    """Return the image's name that the rest of a file's name begins with."""
+    if stage == LAST_BUILT_IN:
+        return _difference(rest)
+    names = (*STAGES[stage].checkpoints, *_MORE_NAMES.get(stage, ()))
+    fitting = [n for n in names if rest == n or rest.startswith(f"{n}_")]
+    return max(fitting, key=len, default="")
+
+
+def _difference(rest: str) -> str:
+    """Return the name of a difference image: of the longest method that fits."""
+    kinds = [
+        re.escape(name) + (f"_{method.value_mark}{_VALUE}" if method.value_mark else "")
+        for name, method in sorted(SCALE_METHODS.items(), key=lambda one: -len(one[0]))
+        if method.parameter
+    ]
+    found = re.match(f"difference(?:_(?:{'|'.join(kinds)}))?(?=_|$)", rest)
+    return found.group() if found else ""
+
+
+_FORM: dict[str, type] = {
+    "sample": str,
+    "dye": str,
+    "stage": int,
+    "name": str,
+    "created": str,
+    "parameters": dict,
+    "inputs": str,
+    "raw": dict,
+    "canvas": dict,
+    "verdicts": dict,
+    "scale": dict,
+    "registered_on": str,
+    "details": dict,
+    "notes": list,
+    "content": str,
+    "extra": dict,
+    "software": dict,
+}
+_STATES = ("ok", "fell_back", "failed", "skipped")
+_WORDS = {str: "text", int: "a whole number", dict: "named entries", list: "a list"}
+
+
+def check_header(header: Mapping[str, Any]) -> None:
+    """Refuse a header whose entries are not those of `Provenance.to_header`.
+
+    Its checksum shows damage; this shows what another program wrote.
+
+    Parameters
+    ----------
+    header : mapping
+        Without its kind, version and checksum.
+
+    Raises
+    ------
+    CheckpointError
+        When an entry is missing, unknown or of another type.
+    """
+    for name in (*_FORM, "transform"):
+        if name not in header:
+            raise CheckpointError(f"its header cannot be read: it lacks '{name}'")
+    for name, value in header.items():
+        if name == "transform":
+            _need(value is None or isinstance(value, dict), name, "a transform", value)
+            continue
+        kind = _FORM.get(name)
+        if kind is None:
+            raise CheckpointError(
+                f"its header cannot be read: nobody here knows its '{name:.60}'"
+            )
+        fits = isinstance(value, kind) and not isinstance(value, bool)
+        _need(fits, name, _WORDS[kind], value)
+    for side in ("post_frame", "pre_frame"):
+        frame = header["canvas"].get(side)
+        fits = frame is None or (
+            isinstance(frame, list)
+            and len(frame) == 4
+            and all(type(number) is int for number in frame)
+        )
+        _need(fits, side, "four whole numbers", frame)
+    for number, verdict in header["verdicts"].items():
+        fits = (
+            number.isdecimal()
+            and isinstance(verdict, dict)
+            and verdict.get("state") in _STATES
+            and isinstance(verdict.get("reason"), str)
+            and _are_numbers(verdict.get("numbers"))
+        )
+        _need(fits, "verdicts", "state, reason and numbers", verdict)
+    raw = header["raw"]
+    _need(isinstance(raw.get("loader", ""), str), "loader", "a name", raw)
+    for side in ("post", "pre"):
+        one = raw.get(side, {})
+        fits = isinstance(one, dict) and isinstance(one.get("file", ""), str)
+        _need(fits, side, "a raw file", one)
+    scale = header["scale"]
+    if scale:
+        known = {name: scale.get(name) for name in ("value", "uncertainty", "offset")}
+        fits = _are_numbers(known) and isinstance(scale.get("kind"), str)
+        _need(fits, "scale", "kind, value, uncertainty and offset", scale)
+
+
+def _are_numbers(values: Any) -> bool:
+    return isinstance(values, dict) and all(
+        isinstance(value, (int, float)) and not isinstance(value, bool)
+        for value in values.values()
+    )
+
+
+def _need(fits: bool, name: str, wanted: str, found: Any) -> None:
+    if not fits:
+        raise CheckpointError(
+            f"its header cannot be read: '{name}' should be {wanted}, found "
+            f"{found!r:.60}"
+        )
+
+
+#: Raised when a checkpoint of an earlier version must not be used any more.
+SCHEMA = 1
+
+_KIND = "napari-exo2micro checkpoint"
+_PACKAGES = ("napari-exo2micro", "numpy", "scipy")
+
+
+def creation_time() -> str:
+    """Return the time to the second, UTC, or that of SOURCE_DATE_EPOCH.
+
+    With that variable set, two runs on the same inputs write identical files
+    (https://reproducible-builds.org/specs/source-date-epoch/).
+    """
+    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
+    now = datetime.fromtimestamp(int(epoch), UTC) if epoch.isdigit() else None
+    return (now or datetime.now(UTC)).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def software_versions() -> dict[str, str]:
+    """Return the versions of this package and of those that make the numbers."""
+    versions = {}
+    for package in _PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = "unknown"
+    # Several distributions provide this one module.
+    versions["opencv"] = cv2.__version__
+    return versions
+
+
+def digest(value: Any) -> str:
+    """Return 16 hex digits that stand for a JSON-ready value."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def plain_entries(entries: Mapping[str, Any]) -> dict[str, Any]:
+    """Return header entries of one's own as JSON-ready built-in types.
+
+    Parameters
+    ----------
+    entries : mapping
+        Values may be numbers, text, paths, numpy scalars and arrays, lists, or
+        (value, comment) as astropy takes them; the comment is left out.
+
+    Raises
+    ------
+    ParameterError
+        When a value has no such form or is not finite.
+    """
+    plain = {}
+    for name, value in entries.items():
+        if isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], str):
+            value = value[0]
+        if hasattr(value, "tolist"):
+            value = value.tolist()
+        try:
+            json.dumps(value, allow_nan=False)
+        except TypeError:
+            value = str(value)
+        except ValueError as error:
+            raise ParameterError(
+                f"the header entry '{name}' takes a finite value, found {value!r}"
+            ) from error
+        plain[str(name)] = value
+    return plain
+
+
+def _free_key(name: str, taken: frozenset[str]) -> str:
+    """Return a FITS key for an entry, unlike those that are taken."""
+    wanted = re.sub("[^A-Z0-9_-]", "_", name.upper())[:8] or "X"
+    tries = [wanted, f"X_{wanted}"[:8], *(f"{wanted[:5]}_{n}" for n in range(2, 100))]
+    return next(key for key in tries if key not in taken)
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where a checkpoint comes from: everything that its header tells.
+
+    Attributes
+    ----------
+    sample, dye : str
+        Whose image it is.
+    stage, name : int, str
+        Which checkpoint it is.
+    parameters : mapping
+        All parameters of the run.
+    inputs : str
+        Digest of what the stage was made from: the raw files for stage 1, the
+        checkpoints of the stage before for the others.
+    raw : mapping
+        For `post` and `pre`: file name, size, time and SHA-256 of the raw file.
+    canvas : mapping
+        `post_frame` and `pre_frame`: (x0, y0, width, height) of the data, px;
+        `channels`: the signal channels of the raw files, None for grey ones.
+    transform : Transform, optional
+        Post (fixed) to pre (moving), canvas px.
+    verdicts : mapping of str to Verdict
+        Of this stage and those before it, under their numbers.
+    scale : mapping
+        On a difference: `kind`, `value`, `uncertainty`, `offset`, ...
+    registered_on : str
+        The dye whose transform was taken over; empty for one of its own.
+    details : mapping
+        What pictures need: contours, matches, tiles.
+    notes : tuple of str
+        Things that a careful reader wants to know.
+    content : str
+        Digest of the pixels of an image that a script saved; empty where they
+        follow from the rest.
+    extra : mapping
+        Header entries of one's own, see `plain_entries`.
+    created : str
+        Time of writing, UTC.
+    software : mapping
+        Versions.
+    """
+
+    sample: str
+    dye: str
+    stage: int
+    name: str
+    parameters: Mapping[str, ParameterValue]
+    inputs: str
+    raw: Mapping[str, Any] = field(default_factory=dict)
+    canvas: Mapping[str, Any] = field(default_factory=dict)
+    transform: Transform | None = None
+    verdicts: Mapping[str, Verdict] = field(default_factory=dict)
+    scale: Mapping[str, Any] = field(default_factory=dict)
+    registered_on: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    content: str = ""
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    created: str = field(default_factory=creation_time)
+    software: Mapping[str, str] = field(default_factory=software_versions)
+
+    @property
+    def identity(self) -> str:
+        """Digest of what the pixels depend on; equal for a repeated run."""
+        return digest(
+            [
+                SCHEMA,
+                self.sample,
+                self.dye,
+                self.stage,
+                self.name,
+                self.inputs,
+                non_default_params(self.parameters, self.stage),
+                self.transform.matrix.tolist() if self.transform else None,
+                self.content,
+                dict(self.extra),
+            ]
+        )
+
+    def to_header(self) -> dict[str, Any]:
+        """Return everything as JSON-ready built-in types, with a checksum."""
+        header: dict[str, Any] = {
+            "kind": _KIND,
+            "schema": SCHEMA,
+            "sample": self.sample,
+            "dye": self.dye,
+            "stage": self.stage,
+            "name": self.name,
+            "created": self.created,
+            "parameters": dict(self.parameters),
+            "inputs": self.inputs,
+            "raw": dict(self.raw),
+            "canvas": dict(self.canvas),
+            "transform": self.transform.to_dict() if self.transform else None,
+            "verdicts": {k: v.to_dict() for k, v in self.verdicts.items()},
+            "scale": dict(self.scale),
+            "registered_on": self.registered_on,
+            "details": dict(self.details),
+            "notes": list(self.notes),
+            "content": self.content,
+            "extra": dict(self.extra),
+            "software": dict(self.software),
+        }
+        header = json.loads(json.dumps(header, allow_nan=False))
+        header["checksum"] = digest(header)
+        return header
+
+    @classmethod
+    def from_header(cls, header: Mapping[str, Any]) -> Provenance:
+        """Return what `to_header` stored.
+
+        Raises
+        ------
+        CheckpointError
+            When the header is of another kind, version or form, or was changed.
+        """
+        stored = dict(header)
+        if stored.pop("kind", None) != _KIND:
+            raise CheckpointError("its header cannot be read; it is damaged")
+        schema, checksum = stored.pop("schema", None), stored.pop("checksum", None)
+        if schema != SCHEMA:
+            raise CheckpointError(
+                f"its header has the version {schema}, this package reads {SCHEMA}"
+            )
+        if checksum != digest({"kind": _KIND, "schema": schema, **stored}):
+            raise CheckpointError("its header is damaged (the checksum differs)")
+        check_header(stored)
+        transform = stored.pop("transform")
+        verdicts = stored.pop("verdicts")
+        return cls(
+            transform=Transform.from_dict(transform) if transform else None,
+            verdicts={k: Verdict.from_dict(v) for k, v in verdicts.items()},
+            notes=tuple(stored.pop("notes")),
+            **stored,
+        )
+
+    def to_cards(self) -> list[Card]:
+        """Return the cards of a FITS header: keys of at most 8 characters."""
+        cards: list[Card] = [
+            ("SAMPLE", self.sample, "sample"),
+            ("DYE", self.dye, "dye"),
+            ("STAGE", self.stage, "pipeline stage"),
+            ("NAME", self.name, "checkpoint"),
+            ("CREATED", self.created, "UTC"),
+            ("VERSION", self.software["napari-exo2micro"], "of the software"),
+            ("SCHEMA", SCHEMA, "version of the header"),
+            ("RAWHASH", digest(dict(self.raw)), "stands for the two raw files"),
+        ]
+        for name, value in non_default_params(self.parameters).items():
+            key = ABBREVIATIONS[name].upper()
+            cards.append((key, "none" if value is None else value, name))
+        cards += self._alignment_cards()
+        cards += self._scale_cards()
+        taken = RESERVED_KEYS | {key for key, _, _ in cards}
+        for name, value in self.extra.items():
+            key = _free_key(name, taken)
+            taken |= {key}
+            plain = isinstance(value, (str, int, float, bool))
+            cards.append((key, value if plain else json.dumps(value), name))
+        return cards
+
+    def _alignment_cards(self) -> list[Card]:
+        cards: list[Card] = []
+        if self.registered_on:
+            cards.append(("REGON", self.registered_on, "the dye that was registered"))
+        own = self.verdicts.get(str(self.stage))
+        if own is not None:
+            cards.append(("VERDICT", own.state, "of this stage"))
+            cards.append(("REASON", own.reason, "why not ok"))
+        interior = self.verdicts.get("3")
+        if interior is not None:
+            accuracy = interior.numbers.get("accuracy_px", -1.0)
+            vouched = interior.state == "ok"
+            cards.append(
+                ("IACC", float(accuracy), "estimated accuracy, px; -1: failed")
+            )
+            cards.append(("ILVLOK", vouched, "interior alignment vouched for"))
+        if self.transform is not None:
+            cards.append(("DIRECTN", "post->pre", "(x, y) px, canvas, centres at 0"))
+            for row in range(3):
+                for column in range(3):
+                    value = float(self.transform.matrix[row, column])
+                    cards.append((f"T{row}{column}", value, "transform"))
+        return cards
+
+    def _scale_cards(self) -> list[Card]:
+        if not self.scale:
+            return []
+        return [
+            ("SCALE", float(self.scale["value"]), "difference = post-OFFSET-SCALE*pre"),
+            ("SCALEK", str(self.scale["kind"]), "how the scale was found"),
+            ("SCALEERR", float(self.scale["uncertainty"]), "one standard deviation"),
+            ("OFFSET", float(self.scale["offset"]), "grey levels"),
+        ]

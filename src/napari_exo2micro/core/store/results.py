@@ -1,0 +1,481 @@
+"""Results found on disk: the sets of parameters that an output folder holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from napari_exo2micro.core.base.errors import CheckpointError, ParameterError
+from napari_exo2micro.core.base.monitor import Monitor
+from napari_exo2micro.core.images.io import open_raster
+from napari_exo2micro.core.parameters.parameters import (
+    PARAMETER_REGISTRY,
+    ParameterValue,
+    build_suffix,
+    default_params,
+    non_default_params,
+    params_from_suffix,
+)
+from napari_exo2micro.core.parameters.stages import STAGES
+from napari_exo2micro.core.store.checkpoint import (
+    Checkpoint,
+    CheckpointStatus,
+    Provenance,
+    digest,
+    parse_checkpoint_name,
+)
+from napari_exo2micro.core.store.store import stage_inputs
+
+#: The folders of a sample and dye, which are the formats of the files in them.
+FORMATS = ("tiff", "fits")
+
+_MOST_ENTRIES = 2000
+_HEAD = 1 << 16
+_MARK = b"napari-exo2micro"
+
+
+def find_result_folders(
+    path: Path | str, monitor: Monitor | None = None
+) -> tuple[Path, ...]:
+    """Return the ``<sample>/<dye>`` folders with checkpoints, in and below a folder.
+
+    Parameters
+    ----------
+    path : Path or str
+        Such a folder, one of the folders in it, the folder of a sample, or the
+        output folder. Of large folders the first 2000 entries are looked at.
+    monitor : Monitor, optional
+        Asked between the folders whether to stop.
+    """
+    return tuple(sorted(_result_folders(Path(path).absolute(), monitor or Monitor())))
+
+
+def holds_results(path: Path | str, monitor: Monitor | None = None) -> bool:
+    """Tell whether `find_result_folders` finds any; looks no further than the first.
+
+    Parameters
+    ----------
+    path : Path or str
+        A folder.
+    monitor : Monitor, optional
+        Asked between the folders whether to stop.
+    """
+    found = _result_folders(Path(path).absolute(), monitor or Monitor())
+    return next(found, None) is not None
+
+
+def _result_folders(path: Path, monitor: Monitor) -> Iterator[Path]:
+    if path.name in (*FORMATS, "pipeline_output") and _has_results(path.parent):
+        yield path.parent
+    elif _has_results(path):
+        yield path
+    else:
+        rest = []
+        for sample in _folders([path]):
+            monitor.check()
+            if _has_results(sample):
+                yield sample
+            else:
+                rest.append(sample)
+        for folder in _folders(rest):
+            monitor.check()
+            if _has_results(folder):
+                yield folder
+
+
+def checkpoint_files(folder: Path) -> Iterator[Path]:
+    """Yield the checkpoints of a sample and dye, TIFFs first, each kind by name.
+
+    Parameters
+    ----------
+    folder : Path
+        ``<output_dir>/<sample>/<dye>``.
+    """
+    for kind in FORMATS:
+        try:
+            paths = sorted((folder / kind).iterdir())
+        except OSError:
+            continue
+        for path in paths:
+            if path.suffix == f".{kind}" and parse_checkpoint_name(path) is not None:
+                yield path
+
+
+def may_be_checkpoint(path: Path | str) -> bool:
+    """Tell whether a file is one of ours by its name or its first bytes.
+
+    Parameters
+    ----------
+    path : Path or str
+        A file; one that cannot be opened is none of ours.
+    """
+    path = Path(path)
+    if parse_checkpoint_name(path) is not None:
+        return True
+    try:
+        with path.open("rb") as file:
+            return _MARK in file.read(_HEAD)
+    except OSError:
+        return False
+
+
+def _has_results(folder: Path) -> bool:
+    return next(checkpoint_files(folder), None) is not None
+
+
+def _folders(parents: Iterable[Path]) -> list[Path]:
+    """Return the visible folders in some folders."""
+    found: list[Path] = []
+    for parent in parents:
+        try:
+            for index, entry in enumerate(parent.iterdir()):
+                if index >= _MOST_ENTRIES or len(found) >= _MOST_ENTRIES:
+                    break
+                if not entry.name.startswith(".") and entry.is_dir():
+                    found.append(entry)
+        except OSError:
+            continue
+    return found
+
+
+class StageResults(Protocol):
+    """Where the images of a sample's stages are asked for: by `SampleDye`, too."""
+
+    @property
+    def sample(self) -> str:
+        """The sample's name."""
+
+    @property
+    def dye(self) -> str:
+        """The dye's name."""
+
+    @property
+    def raw_dir(self) -> Path | None:
+        """The raw folder; None when it is not known."""
+
+    @property
+    def output_dir(self) -> Path | None:
+        """The output folder; None when the files lie elsewhere."""
+
+    def checkpoint(self, stage: int, name: str) -> Checkpoint | None:
+        """Return an image, None when there is none that can be used."""
+
+    def status(self) -> list[CheckpointStatus]:
+        """Return a line for each image that is expected."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StoredImage:
+    """One checkpoint file.
+
+    Attributes
+    ----------
+    checkpoint : Checkpoint
+        Image and header; files of the reference system have no header.
+    sample, dye : str
+        From the header, otherwise from the folders.
+    stage, name : int, str
+        Which checkpoint it is.
+    parameters : mapping
+        All parameters; without a header those that the file's name tells.
+    """
+
+    checkpoint: Checkpoint
+    sample: str
+    dye: str
+    stage: int
+    name: str
+    parameters: Mapping[str, ParameterValue]
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self.checkpoint.image.path
+
+    @property
+    def canvas_offset(self) -> tuple[float, float]:
+        """Where the canvas begins, (row, column) in px of the raw post-stain image."""
+        header = self.checkpoint.provenance
+        frame = header.canvas.get("post_frame") if header else None
+        if frame:
+            return -float(frame[1]), -float(frame[0])
+        pad = self.parameters["pad"]
+        assert isinstance(pad, int)
+        return (0.0, 0.0) if header else (-float(pad), -float(pad))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ResultSet:
+    """The checkpoints of one run, or of what is left of it.
+
+    Attributes
+    ----------
+    sample, dye : str
+        Whose they are.
+    parameters : mapping
+        All parameters of the run.
+    images : mapping of (int, str) to StoredImage
+        Under stage and name.
+    raw_dir, output_dir : Path or None
+        Where they are known and exist.
+    time : float
+        When its last stage was written, seconds since 1970.
+    """
+
+    sample: str
+    dye: str
+    parameters: Mapping[str, ParameterValue]
+    images: Mapping[tuple[int, str], StoredImage]
+    raw_dir: Path | None
+    output_dir: Path | None
+    time: float
+
+    @property
+    def suffix(self) -> str:
+        """What the names of the run's last files end in."""
+        return build_suffix(self.parameters)
+
+    @property
+    def stages(self) -> tuple[int, ...]:
+        """The stages that it has images of."""
+        return tuple(sorted({stage for stage, _ in self.images}))
+
+    @property
+    def title(self) -> str:
+        """Its parameters in words: those that are not at their defaults."""
+        changed = non_default_params(self.parameters)
+        if not changed:
+            return "all parameters at their defaults"
+        return ", ".join(
+            f"{PARAMETER_REGISTRY[name].title}: {_word(value)}"
+            for name, value in changed.items()
+        )
+
+    def checkpoint(self, stage: int, name: str) -> Checkpoint | None:
+        """Return an image with its header, None when it is not there."""
+        found = self.images.get((stage, name))
+        return found.checkpoint if found else None
+
+    def status(self) -> list[CheckpointStatus]:
+        """Return a line for each image, in the order of the stages."""
+        return [
+            CheckpointStatus(stage, name, "checkpoint", "valid", "", image.path)
+            for (stage, name), image in self.images.items()
+        ]
+
+
+def _word(value: ParameterValue) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return "not set" if value is None else str(value)
+
+
+def read_stored_image(path: Path | str) -> StoredImage | None:
+    """Open one checkpoint file.
+
+    Parameters
+    ----------
+    path : Path or str
+        A TIFF or FITS file.
+
+    Returns
+    -------
+    StoredImage or None
+        None for a file that is neither ours by its header nor a checkpoint by its
+        name.
+
+    Raises
+    ------
+    CheckpointError
+        When it is one of ours, and damaged.
+    """
+    path = Path(path)
+    named = parse_checkpoint_name(path)
+    image = open_raster(path)
+    if not image.is_foreign:
+        header = Provenance.from_header(image.header)
+        return StoredImage(
+            Checkpoint(image, header, header.identity),
+            header.sample,
+            header.dye,
+            header.stage,
+            header.name,
+            default_params() | _registered(path, header.parameters),
+        )
+    if named is None:
+        return None
+    try:
+        parameters = params_from_suffix(named.suffix)
+    except ParameterError as error:
+        raise CheckpointError(f"{path} cannot be told: {error}") from error
+    status = path.stat()
+    identity = digest(["no header", named.stage, status.st_size, status.st_mtime_ns])
+    folder = path.parent.parent if path.parent.name in FORMATS else path.parent
+    return StoredImage(
+        Checkpoint(image, None, identity),
+        folder.parent.name,
+        folder.name,
+        named.stage,
+        named.name,
+        default_params() | parameters,
+    )
+
+
+def _registered(path: Path, stored: Mapping[str, Any]) -> dict[str, ParameterValue]:
+    """Return the parameters that are known here, in their types."""
+    known = {}
+    for name, value in stored.items():
+        if name in PARAMETER_REGISTRY:
+            try:
+                known[name] = PARAMETER_REGISTRY[name].check(value)
+            except ParameterError as error:
+                raise CheckpointError(
+                    f"{path}: its header is damaged: {error}"
+                ) from error
+    return known
+
+
+@dataclass(slots=True)
+class _Draft:
+    parameters: Mapping[str, ParameterValue]
+    images: dict[tuple[int, str], StoredImage] = field(default_factory=dict)
+
+    def covers(self, image: StoredImage) -> bool:
+        """Return whether a run with these parameters writes this file."""
+        mine = build_suffix(self.parameters, image.stage)
+        return mine == build_suffix(image.parameters, image.stage)
+
+
+def read_result_sets(
+    folder: Path | str, monitor: Monitor | None = None
+) -> tuple[tuple[ResultSet, ...], tuple[str, ...]]:
+    """Read the headers of all checkpoints of one sample and dye.
+
+    Pixels are not read, and raw files are not looked at.
+
+    Parameters
+    ----------
+    folder : Path or str
+        ``<output_dir>/<sample>/<dye>``.
+    monitor : Monitor, optional
+        Told the progress, and asked between the files whether to stop.
+
+    Returns
+    -------
+    sets : tuple of ResultSet
+        One for each set of parameters, the newest first. An image of an early stage
+        belongs to all runs that share it.
+    problems : tuple of str
+        Why files are left out, one line each.
+    """
+    folder = Path(folder)
+    images, problems = _read_images(folder, monitor or Monitor())
+    drafts: list[_Draft] = []
+    for image in sorted(images, key=lambda one: -one.stage):
+        fitting = [draft for draft in drafts if draft.covers(image)]
+        if not fitting:
+            fitting = [_Draft(image.parameters)]
+            drafts += fitting
+        for draft in fitting:
+            draft.images.setdefault((image.stage, image.name), image)
+    sets = []
+    for draft in drafts:
+        problems += _drop_stale(draft)
+        sets.append(_finished(draft, folder))
+        problems += _other_raw_files(draft.images.values())
+    sets.sort(key=lambda one: one.time, reverse=True)
+    return tuple(sets), tuple(dict.fromkeys(problems))
+
+
+def _read_images(folder: Path, monitor: Monitor) -> tuple[list[StoredImage], list[str]]:
+    images: dict[str, StoredImage] = {}
+    problems: dict[str, str] = {}
+    paths = list(checkpoint_files(folder))
+    for index, path in enumerate(paths):
+        monitor.report(index / len(paths), path.name)
+        if path.stem in images:
+            continue  # the TIFF is there
+        try:
+            found = read_stored_image(path)
+        except CheckpointError as error:
+            text = str(error)
+            problems[path.stem] = (
+                text if path.name in text else f"{path.name} is left out: {text}"
+            )
+            continue
+        if found is not None:
+            images[path.stem] = found
+            problems.pop(path.stem, None)
+    return list(images.values()), list(problems.values())
+
+
+def _drop_stale(draft: _Draft) -> list[str]:
+    """Leave out what was made from other images than those of the stage before."""
+    problems = []
+    for stage in sorted(STAGES)[1:]:
+        names = STAGES[stage - 1].checkpoints
+        before = [draft.images.get((stage - 1, name)) for name in names]
+        if not all(before):
+            continue
+        identities = {
+            (stage - 1, image.name): image.checkpoint.identity
+            for image in before
+            if image is not None
+        }
+        wanted = stage_inputs(stage, identities)
+        for key, image in list(draft.images.items()):
+            header = image.checkpoint.provenance
+            if key[0] != stage or header is None or header.inputs == wanted:
+                continue
+            del draft.images[key]
+            problems.append(
+                f"{image.path.name} is left out: it was made from other images than "
+                f"those of stage {stage - 1} that are there; run stage {stage} again"
+            )
+    return problems
+
+
+def _other_raw_files(images: Iterable[StoredImage]) -> list[str]:
+    """Tell raw files that were replaced, as far as their sizes show it."""
+    problems = []
+    for image in images:
+        header = image.checkpoint.provenance
+        for side in ("post", "pre"):
+            raw = header.raw.get(side, {}) if header else {}
+            file = Path(raw.get("file") or "none there")
+            if file.is_file() and file.stat().st_size != raw.get("size"):
+                problems.append(
+                    f"{file} is not the file that these results were made from; put "
+                    "that one back, or run all stages again"
+                )
+    return problems
+
+
+def _finished(draft: _Draft, folder: Path) -> ResultSet:
+    images = dict(sorted(draft.images.items()))
+    last = next(reversed(images.values()))
+    of_last = [image for image in images.values() if image.stage == last.stage]
+    own_folder = (folder.parent.name, folder.name) == (last.sample, last.dye)
+    return ResultSet(
+        sample=last.sample,
+        dye=last.dye,
+        parameters=draft.parameters,
+        images=images,
+        raw_dir=_raw_dir(images.values(), folder),
+        output_dir=folder.parent.parent if own_folder else None,
+        time=max(image.path.stat().st_mtime for image in of_last),
+    )
+
+
+def _raw_dir(images: Iterable[StoredImage], folder: Path) -> Path | None:
+    """Return the raw folder that headers name, or the usual one, if it exists."""
+    for image in images:
+        header = image.checkpoint.provenance
+        raw = header.raw if header else {}
+        file = raw.get("post", {}).get("file", "")
+        if file and Path(file).is_file():
+            return Path(file).parent.parent
+    usual = folder.parent.parent.parent / "raw"
+    return usual if (usual / folder.parent.name).is_dir() else None

@@ -1,0 +1,552 @@
+"""The diagnostic plots of a pair, with words on what a good one looks like."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari.components import ViewerModel
+from qtpy.QtCore import QSize, Qt, QTimer, Signal
+from qtpy.QtGui import QImage, QPixmap, QResizeEvent, QShowEvent
+from qtpy.QtWidgets import (
+    QFileDialog,
+    QHBoxLayout,
+    QLabel,
+    QListWidget,
+    QListWidgetItem,
+    QPushButton,
+    QScrollArea,
+    QSizePolicy,
+    QSplitter,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_exo2micro.core.base import Exo2MicroError, ParameterError
+from napari_exo2micro.core.parameters import PARAMETER_REGISTRY, STAGES
+from napari_exo2micro.plugin.diagnostics.plot import (
+    Drawn,
+    PlotCaption,
+    PlotView,
+    Room,
+    draw_plot,
+)
+from napari_exo2micro.plugin.session.errors import literal
+from napari_exo2micro.plugin.session.session import Session
+from napari_exo2micro.plugin.widgets.controls import MessageStrip, button
+from napari_exo2micro.plugin.widgets.dock import Dock
+
+if TYPE_CHECKING:
+    from napari_exo2micro.core.pipeline import FigureEntry
+    from napari_exo2micro.plugin.diagnostics.plot import DrawnPlot, Picture
+    from napari_exo2micro.plugin.session.job import Job
+
+
+_NAME = Qt.ItemDataRole.UserRole
+
+
+class PlotList(QListWidget):
+    """A list of plots; one that cannot be drawn says which stage it needs.
+
+    Parameters
+    ----------
+    parent : QWidget, optional
+        As for any widget.
+
+    Attributes
+    ----------
+    chosen : Signal(str)
+        A person chose the plot of this name.
+    """
+
+    chosen = Signal(str)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("plots")
+        self.setToolTip("Choose a plot of the results.")
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setTextElideMode(Qt.TextElideMode.ElideRight)
+        self._entries: tuple[FigureEntry, ...] = ()
+        self.currentItemChanged.connect(self._on_current)
+
+    @property
+    def entries(self) -> tuple[FigureEntry, ...]:
+        """What is listed."""
+        return self._entries
+
+    @property
+    def current_name(self) -> str:
+        """Name of the plot chosen; empty when there is none."""
+        item = self.currentItem()
+        return str(item.data(_NAME) or "") if item is not None else ""
+
+    @property
+    def current_title(self) -> str:
+        """Title of the plot chosen; empty when there is none."""
+        name = self.current_name
+        return next((e.title for e in self._entries if e.name == name), "")
+
+    def set_entries(self, entries: Sequence[FigureEntry], current: str = "") -> None:
+        """List these plots and mark one, without telling `chosen`."""
+        self._entries = tuple(entries)
+        self.blockSignals(True)
+        self.clear()
+        stage = 0
+        for entry in entries:
+            if entry.stage != stage:
+                stage = entry.stage
+                self._add_heading(f"Stage {stage}: {STAGES[stage].title}")
+            item = QListWidgetItem(self._words(entry), self)
+            item.setData(_NAME, entry.name)
+            item.setToolTip(literal(entry.note or entry.caption))
+            if entry.name == current:
+                self.setCurrentItem(item)
+        self.blockSignals(False)
+
+    def choose(self, name: str) -> None:
+        """Choose a plot by its name."""
+        for row in range(self.count()):
+            item = self.item(row)
+            if item is not None and item.data(_NAME) == name:
+                self.setCurrentItem(item)
+
+    def content_height(self) -> int:
+        """Return how high the list has to be to show all of its lines, px."""
+        rows = sum(max(self.sizeHintForRow(row), 0) for row in range(self.count()))
+        return rows + 2 * self.frameWidth() + 4
+
+    @staticmethod
+    def _words(entry: FigureEntry) -> str:
+        if entry.state == "ready":
+            return entry.title
+        return f"{entry.title} (needs stage {entry.stage})"
+
+    def _add_heading(self, text: str) -> None:
+        item = QListWidgetItem(text, self)
+        item.setFlags(Qt.ItemFlag.ItemIsEnabled)
+        font = item.font()
+        font.setBold(True)
+        item.setFont(font)
+
+    def _on_current(self, item: QListWidgetItem | None, _before: object) -> None:
+        if item is not None and item.data(_NAME):
+            self.chosen.emit(str(item.data(_NAME)))
+
+
+_HINT = "Click on the map to propose a scale by hand."
+_DIGITS = 4
+
+
+class ScaleProposal(QWidget):
+    """Says what a click means; hidden for plots that are no heat maps.
+
+    Parameters
+    ----------
+    parent : QWidget, optional
+        As for any widget.
+
+    Attributes
+    ----------
+    accepted : Signal(float)
+        A person wants this manual scale.
+    """
+
+    accepted = Signal(float)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("scale_proposal")
+        self._plot: DrawnPlot | None = None
+        self._hint = QLabel(_HINT)
+        self._hint.setObjectName("scale_hint")
+        self._hint.setWordWrap(True)
+        self._hint.setSizePolicy(
+            QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred
+        )
+        self._button = QPushButton()
+        self._button.setObjectName("use_scale")
+        self._button.setToolTip(
+            "Set the parameter 'manual scale' of stage 4 to this number; stage 4 then "
+            "makes one more difference image with it."
+        )
+        self._button.clicked.connect(self._accept)
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._hint, 1)
+        layout.addWidget(self._button)
+        self._scale: float | None = None
+        self.set_plot(None)
+
+    @property
+    def scale(self) -> float | None:
+        """The scale proposed; None before a click."""
+        return self._scale
+
+    def set_plot(self, plot: DrawnPlot | None) -> None:
+        """Propose on this plot from now on; nothing is proposed yet."""
+        self._plot = plot
+        self._set_scale(None)
+        self.setVisible(plot is not None and plot.is_heat_map)
+
+    def propose(self, x: float, y: float) -> bool:
+        """Propose the scale of a place; False where none can be used.
+
+        Parameters
+        ----------
+        x, y : float
+            The place, see `DrawnPlot`.
+        """
+        found = None if self._plot is None else self._plot.scale_at(x, y)
+        if found is None:
+            return False
+        rounded = float(f"{found:.{_DIGITS}g}")
+        try:
+            PARAMETER_REGISTRY["manual_scale"].check(rounded)
+        except ParameterError:
+            return False
+        self._set_scale(rounded)
+        return True
+
+    def _set_scale(self, scale: float | None) -> None:
+        self._scale = scale
+        self._button.setEnabled(scale is not None)
+        if scale is None:
+            self._button.setText("Use as manual scale")
+            self._hint.setText(_HINT)
+        else:
+            self._button.setText(f"Use {scale:g} as manual scale")
+            self._hint.setText(f"Along the dashed line post is {scale:g} × pre.")
+
+    def _accept(self) -> None:
+        if self._scale is not None:
+            self.accepted.emit(self._scale)
+
+
+#: From this width on the list stands beside the plot, px.
+_WIDE = 640
+_NOTHING_CHOSEN = (
+    "Choose the raw folder, the sample and the dye in the workbench. The plots appear "
+    "here as soon as the stage that they show has run."
+)
+
+
+class DiagnosticsDock(Dock):
+    """A list of plots, the chosen one, and what a good and a bad one look like.
+
+    Parameters
+    ----------
+    napari_viewer : ViewerModel
+        The viewer whose session it shows.
+    """
+
+    def __init__(self, napari_viewer: ViewerModel) -> None:
+        super().__init__()
+        self.setObjectName("diagnostics_dock")
+        self._session = Session.of(napari_viewer, self)
+        self._wanted = ""
+        self._shown: tuple[Any, str] | None = None
+        self._folder: Path | None = None
+        self._full_title = ""
+        self._due = True
+        self._drawing: Job | None = None
+        self._room = Room(0, 0)  # of what is drawn, or was drawn last
+        self._message = MessageStrip(self)
+        self._list = PlotList(self)
+        self._note = MessageStrip(self)
+        self._note.setObjectName("plot_note")
+        self._view = PlotView(self)
+        self._proposal = ScaleProposal(self)
+        self._caption = PlotCaption(self)
+        self._state = QLabel(self)
+        self._state.setObjectName("drawing")
+        self._run = button(
+            self, "run_stage", "", "Run the stage that makes what this plot shows."
+        )
+        self._save = button(
+            self, "save_picture", "Save picture …", "Save this plot as PNG, PDF or SVG."
+        )
+        self._enlarge = button(
+            self, "full_size", "Full size …", "Open this plot in a window of its own."
+        )
+        self._later = QTimer(self)
+        self._later.setSingleShot(True)
+        self._later.timeout.connect(self._refresh)
+        self._arrange()
+        self._connect()
+        self._show_nothing(_NOTHING_CHOSEN)
+
+    def _arrange(self) -> None:
+        buttons = QHBoxLayout()
+        for widget in (self._run, self._save, self._enlarge):
+            buttons.addWidget(widget)
+        buttons.addStretch(1)
+        buttons.addWidget(self._state)
+        right = QWidget(self)
+        below = QVBoxLayout(right)
+        below.setContentsMargins(0, 0, 0, 0)
+        below.addWidget(self._note)
+        below.addWidget(self._view, 1)
+        below.addWidget(self._proposal)
+        below.addWidget(self._caption)
+        below.addLayout(buttons)
+        self._splitter = QSplitter(Qt.Orientation.Vertical, self)
+        self._splitter.setObjectName("plots_and_plot")
+        self._splitter.setChildrenCollapsible(False)
+        self._splitter.addWidget(self._list)
+        self._splitter.addWidget(right)
+        self._splitter.setStretchFactor(0, 0)
+        self._splitter.setStretchFactor(1, 1)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(6, 6, 6, 6)
+        layout.addWidget(self._message)
+        layout.addWidget(self._splitter, 1)
+        self.setMinimumSize(280, 240)
+
+    def _connect(self) -> None:
+        session = self._session
+        for signal in (
+            session.source_changed,
+            session.params_changed,
+            session.results_changed,
+            session.run_ended,
+        ):
+            signal.connect(self._ask)
+        session.jobs.busy_changed.connect(self._on_busy)
+        self._list.chosen.connect(self._on_chosen)
+        self._view.pressed.connect(self._on_pressed)
+        self._view.resized.connect(self._on_resized)
+        self._proposal.accepted.connect(self._use_scale)
+        self._run.clicked.connect(self._run_stage)
+        self._save.clicked.connect(self._ask_where_to_save)
+        self._enlarge.clicked.connect(self._open_full_size)
+        self._on_busy(session.jobs.is_busy)
+
+    # What is shown -----------------------------------------------------------------
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Draw what has changed while nobody looked."""
+        super().showEvent(event)
+        if self._due:
+            self._ask()
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:
+        """Put the list beside the plot where there is room, above it elsewhere."""
+        super().resizeEvent(event)
+        wanted = (
+            Qt.Orientation.Horizontal
+            if self.width() >= _WIDE
+            else Qt.Orientation.Vertical
+        )
+        if self._splitter.orientation() != wanted:
+            self._splitter.setOrientation(wanted)
+            self._size_list()
+
+    def _size_list(self) -> None:
+        if self._splitter.orientation() == Qt.Orientation.Horizontal:
+            self._splitter.setSizes([220, max(self.width() - 220, 200)])
+        else:
+            high = min(self._list.content_height(), self.height() // 4)
+            self._splitter.setSizes([high, max(self.height() - high, 200)])
+
+    def _ask(self, *_: object) -> None:
+        """Draw soon: several changes at once are one."""
+        self._due = True
+        self._later.start(0)
+
+    def _refresh(self) -> None:
+        if not self.isVisible():
+            return
+        self._due = False
+        session = self._session
+        try:
+            source = session.task_source()
+        except Exo2MicroError:
+            self._list.set_entries(())
+            self._show_nothing(_NOTHING_CHOSEN)
+            return
+        self._state.setText("drawing …")
+        self._room = self._view.room
+        self._drawing = session.jobs.start(
+            draw_plot,
+            title="drawing a plot",
+            on_result=self._on_drawn,
+            on_error=self._on_error,
+            newest=f"diagnostics {id(self)}",
+            show_progress=False,
+            source=source,
+            params=session.params,
+            name=self._wanted,
+            room=self._room,
+        )
+
+    def _on_drawn(self, drawn: Drawn) -> None:
+        self._state.clear()
+        entry = drawn.entry
+        first = not self._list.entries
+        self._list.set_entries(drawn.entries, entry.name if entry else "")
+        if first:
+            self._size_list()
+        if entry is None:
+            self._show_nothing("There are no plots.")
+            return
+        key = (self._source(), entry.name)
+        ready = drawn.picture is not None
+        self._run.setVisible(not ready)
+        self._run.setText(f"Run stage {entry.stage} now")
+        if drawn.picture is not None:
+            self._message.clear()
+            self._view.show_picture(drawn.picture)
+            self._proposal.set_plot(drawn.picture.plot)
+            self._shown = key
+            self._tell(entry.note)
+        elif self._shown == key and self._view.plot is not None:
+            self._tell(f"This plot shows earlier settings. {entry.note}", "warning")
+        else:
+            self._show_nothing(entry.note)
+            self._run.setVisible(True)
+        self._caption.set_texts(entry.caption, entry.good, entry.bad)
+        self._update_buttons()
+        self._on_resized()  # while it was drawn, or by the words around it
+
+    def _on_resized(self) -> None:
+        """Draw what is shown for the room that there is now."""
+        plot = self._view.plot
+        if plot is None or (self._drawing is not None and self._drawing.is_running):
+            return
+        if self._view.room.is_narrow != self._room.is_narrow:
+            self._ask()
+        elif not self._view.is_sharp:
+            self._session.jobs.start(
+                plot.picture,
+                title="drawing a plot for another size",
+                on_result=self._on_sharp,
+                on_error=self._message.error,
+                newest=f"diagnostics size {id(self)}",
+                show_progress=False,
+                room=self._view.room,
+            )
+
+    def _on_sharp(self, picture: Picture) -> None:
+        if picture.plot is self._view.plot:
+            self._view.show_picture(picture)
+
+    def _on_error(self, text: str) -> None:
+        self._state.clear()
+        self._show_nothing("This plot cannot be drawn.")
+        self._message.error(text)
+
+    def _show_nothing(self, text: str) -> None:
+        self._shown = None
+        self._view.show_note(text)
+        self._proposal.set_plot(None)
+        self._caption.set_texts("", "", "")
+        self._tell("")
+        self._run.hide()
+        self._update_buttons()
+
+    def _update_buttons(self) -> None:
+        for one in (self._save, self._enlarge):
+            one.setEnabled(self._view.plot is not None)
+
+    def _tell(self, text: str, level: str = "note") -> None:
+        if not text:
+            self._note.clear()
+        elif level == "warning":
+            self._note.warning(text)
+        else:
+            self._note.note(text)
+
+    def _source(self) -> tuple[object, ...]:
+        session = self._session
+        return session.raw_dir, session.output_dir, session.sample, session.dye
+
+    # What a person does --------------------------------------------------------------
+
+    def _on_chosen(self, name: str) -> None:
+        self._wanted = name
+        self._refresh()
+
+    def _on_pressed(self, x: float, y: float) -> None:
+        if self._proposal.propose(x, y) and self._proposal.scale is not None:
+            self._view.mark_scale(self._proposal.scale)
+
+    def _use_scale(self, scale: float) -> None:
+        self._session.set_params(manual_scale=scale)
+
+    def _run_stage(self) -> None:
+        stage = next(
+            (e.stage for e in self._list.entries if e.name == self._list.current_name),
+            4,
+        )
+        self._message.clear()
+        try:
+            self._session.run(stage, stage, on_error=self._message.error)
+        except (Exo2MicroError, RuntimeError) as error:
+            self._message.error(str(error))
+
+    def _on_busy(self, busy: bool) -> None:
+        self._run.setEnabled(not busy)
+        self._run.setToolTip(
+            "Something runs already; wait for it or stop it."
+            if busy
+            else "Run the stage that makes what this plot shows."
+        )
+
+    def _ask_where_to_save(self) -> None:
+        name = f"{self._list.current_name}{self._session.suffix()}.png"
+        start = (self._folder or Path.home()) / name
+        chosen, _ = QFileDialog.getSaveFileName(
+            self, "Save picture", str(start), "Pictures (*.png *.pdf *.svg)"
+        )
+        if chosen:
+            self.save_picture(Path(chosen))
+
+    def save_picture(self, path: Path) -> None:
+        """Write the plot that is shown; how it went is said in the dock."""
+        plot = self._view.plot
+        if plot is None:
+            return
+        self._session.jobs.start(
+            plot.save,
+            title="saving a plot",
+            on_result=self._on_saved,
+            on_error=self._message.error,
+            show_progress=False,
+            path=path if path.suffix else path.with_suffix(".png"),
+            scale=self._proposal.scale,
+        )
+
+    def _on_saved(self, path: Path) -> None:
+        self._folder = path.parent
+        self._message.note(f"Saved as {path}")
+
+    def _open_full_size(self) -> None:
+        plot = self._view.plot
+        if plot is None:
+            return
+        self._full_title = self._list.current_title
+        self._session.jobs.start(
+            plot.full_size,
+            title="drawing a plot at full size",
+            on_result=self._show_full_size,
+            on_error=self._message.error,
+            newest=f"diagnostics full size {id(self)}",
+            show_progress=False,
+            scale=self._proposal.scale,
+        )
+
+    def _show_full_size(self, image: QImage) -> None:
+        window = QScrollArea(self)
+        window.setObjectName("full_size_window")
+        window.setWindowFlag(Qt.WindowType.Window)
+        window.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        window.setWindowTitle(self._full_title)
+        picture = QLabel()
+        picture.setPixmap(QPixmap.fromImage(image))
+        window.setWidget(picture)
+        screen = self.screen()
+        room = screen.availableSize() if screen is not None else self.size()
+        window.resize((picture.sizeHint() + QSize(4, 4)).boundedTo(room * 0.9))
+        window.show()

@@ -1,1 +1,0 @@
-"""Forms made from the parameter registry, and a dock for each stage."""

@@ -1,0 +1,101 @@
+"""The inspection dock: to see how good an alignment is, here and there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qtpy.QtCore import QSize
+from qtpy.QtGui import QShowEvent
+from qtpy.QtWidgets import QScrollArea, QTabWidget, QVBoxLayout, QWidget
+
+from napari_exo2micro.plugin.inspection.blink import BlinkBox
+from napari_exo2micro.plugin.inspection.curtain import CurtainBox
+from napari_exo2micro.plugin.inspection.residuals import ResidualsBox
+from napari_exo2micro.plugin.inspection.saved_views import SavedViewsBox
+from napari_exo2micro.plugin.inspection.side_by_side import SideBySideBox
+from napari_exo2micro.plugin.inspection.zoom import ZoomBox
+from napari_exo2micro.plugin.layers.pair import LayerPair
+from napari_exo2micro.plugin.session.session import Session
+from napari_exo2micro.plugin.widgets.controls import MessageStrip, scrolled
+from napari_exo2micro.plugin.widgets.dock import Dock
+
+
+class InspectionDock(Dock):
+    """Blink, curtain, side by side; a close look; what the alignment leaves.
+
+    Parameters
+    ----------
+    napari_viewer : ViewerModel
+        The viewer.
+    """
+
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__()
+        self.setObjectName("inspection_dock")
+        self.session = Session.of(napari_viewer, widget=self)
+        viewer = self.session.viewer
+        self.message = MessageStrip(self)
+        self.pair = LayerPair(self.session, self)
+        self.blink = BlinkBox(self.pair, viewer, self.message, self)
+        self.curtain = CurtainBox(self.pair, viewer, self.message, self)
+        self.side_by_side = SideBySideBox(self.pair, viewer, self.message, self)
+        self._comparisons = (self.blink, self.curtain, self.side_by_side)
+        for box in self._comparisons:
+            box.began.connect(self._end_others)
+        self.zoom = ZoomBox(self.session, self.message, self)
+        self.views = SavedViewsBox(self.session, self.zoom, self.message, self)
+        self.residuals = ResidualsBox(self.session, self.message, self)
+        tabs = QTabWidget(self)
+        tabs.setObjectName("inspection_tabs")
+        tabs.addTab(_page(self.pair, *self._comparisons), "Compare")
+        tabs.addTab(_page(self.zoom, self.views), "Zoom box")
+        tabs.addTab(_page(self.residuals), "Displacement")
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(4, 4, 4, 4)
+        layout.addWidget(self.message)
+        layout.addWidget(tabs, 1)
+        self.setMinimumWidth(300)
+
+    def stop(self) -> None:
+        """End what is shown: all layers are as they were before."""
+        for box in (*self._comparisons, self.zoom, self.residuals):
+            box.stop()
+
+    def close_down(self) -> None:
+        """Stop, free the keys and follow the viewer no more."""
+        if self._is_closed:
+            return
+        boxes = (*self._comparisons, self.zoom, self.views, self.residuals)
+        for part in (*boxes, self.pair):
+            part.close_down()
+        super().close_down()
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Let the keys work while the dock is there."""
+        super().showEvent(event)
+        if not self._is_closed:
+            self.blink.bind_keys()
+
+    def stay_hidden(self) -> None:
+        """Stop: nobody could any more."""
+        self.stop()
+        self.blink.free_keys()
+
+    def sizeHint(self) -> QSize:
+        """Leave the room to the picture."""
+        return QSize(370, 720)
+
+    def _end_others(self) -> None:
+        for box in self._comparisons:
+            if box is not self.sender():
+                box.stop()
+
+
+def _page(*boxes: QWidget) -> QScrollArea:
+    """Return a page of the tabs, which scrolls when the window is low."""
+    content = QWidget()
+    column = QVBoxLayout(content)
+    for box in boxes:
+        column.addWidget(box)
+    column.addStretch(1)
+    return scrolled(content)

@@ -1,0 +1,416 @@
+"""Layers of ours: what they are called, how they look, found again by metadata.
+
+World coordinates of the viewer are (row, column) pixels of the raw post-stain
+image. Layers on the padded canvas are moved by its frame, so that raw and padded
+images, and what a person drew on them, lie on one another.
+
+napari 0.9 moved these from the viewer to its scene and canvas; here both are known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Image, Layer, Vectors
+from napari.utils.colormaps.standardize_color import transform_color
+
+from napari_exo2micro.core.images import (
+    DIFFERENCE_STOPS,
+    LazyImage,
+    brightness_range,
+    symmetric_range,
+)
+from napari_exo2micro.core.parameters import LAST_BUILT_IN
+
+#: Where `layer.metadata` holds what we know of a layer.
+KEY = "exo2micro"
+
+_LOOKS: dict[str, dict[str, Any]] = {
+    "post": {"colormap": "green", "blending": "additive"},
+    "pre": {"colormap": "magenta", "blending": "additive"},
+    "aligned": {"colormap": "magenta", "blending": "additive"},
+    "scaled": {"colormap": "magenta", "blending": "additive"},
+    # Blue below zero, black at zero, red above: microbes are warm.
+    "difference": {"blending": "translucent_no_depth"},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LayerSpec:
+    """A layer to be: data, options and type, as napari's plugins hand them over.
+
+    Attributes
+    ----------
+    data : object
+        What the layer type takes.
+    options : dict
+        Keyword arguments of the layer type, `metadata` among them.
+    kind : {'image', 'points', 'shapes', 'vectors', 'labels'}
+        The layer type.
+    """
+
+    data: Any
+    options: dict[str, Any] = field(default_factory=dict)
+    kind: str = "image"
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What we know of it."""
+        known: dict[str, Any] = self.options.get("metadata", {}).get(KEY, {})
+        return known
+
+    def create(self) -> Layer:
+        """Return the layer; it knows the name that it was given."""
+        layer = Layer.create(*self.as_tuple())
+        self._name(layer)
+        return layer
+
+    def rename(self, layer: Layer) -> None:
+        """Give a layer this name, unless a person has given it one."""
+        if layer.name == about(layer).get("title", layer.name):
+            layer.name = self.options.get("name", layer.name)
+        layer.metadata = self.options.get("metadata", {})
+        self._name(layer)
+
+    def _name(self, layer: Layer) -> None:
+        if KEY in layer.metadata:
+            known = {**self.about, "title": self.options.get("name", layer.name)}
+            layer.metadata = {**layer.metadata, KEY: known}
+
+    def as_tuple(self) -> tuple[Any, dict[str, Any], str]:
+        """Return napari's layer data tuple."""
+        return self.data, self.options, self.kind
+
+
+def about(layer: Layer) -> dict[str, Any]:
+    """Return what we know of a layer; empty for a layer that is not ours."""
+    known = layer.metadata.get(KEY, {})
+    return dict(known) if isinstance(known, Mapping) else {}
+
+
+def image_spec(
+    levels: Sequence[LazyImage],
+    role: str,
+    *,
+    name: str,
+    known: Mapping[str, Any],
+    offset: tuple[float, float] = (0.0, 0.0),
+    visible: bool = True,
+) -> LayerSpec:
+    """Return an image layer as it looks for its role.
+
+    Parameters
+    ----------
+    levels : sequence of LazyImage
+        Full resolution first; more than one makes a multiscale layer.
+    role : str
+        Begins with post, pre, aligned, scaled or difference.
+    name : str
+        For the layer list.
+    known : mapping
+        For the metadata: sample, dye, stage, parameters, paths and more.
+    offset : tuple of float
+        (row, column) in the world of the image's first pixel.
+    visible : bool
+        Whether it is shown at first.
+    """
+    look = role.split()[0]
+    options: dict[str, Any] = {
+        "name": name,
+        "translate": offset,
+        "visible": visible,
+        "multiscale": len(levels) > 1,
+        "interpolation2d": "nearest",
+        **_LOOKS.get(look, {}),
+    }
+    if look == "difference":
+        limits = symmetric_range(levels)
+        options["colormap"] = _diverging()
+    else:
+        limits = brightness_range(levels)
+    options["contrast_limits"] = limits
+    options["metadata"] = {KEY: {**known, "role": role, "first_limits": limits}}
+    data = list(levels) if len(levels) > 1 else levels[0]
+    return LayerSpec(data, options)
+
+
+def _diverging() -> Any:
+    from napari.utils.colormaps import Colormap
+
+    places, colours = zip(*DIFFERENCE_STOPS, strict=True)
+    return Colormap(list(colours), controls=places, name="exo2micro difference")
+
+
+def role_of(stage: int, name: str) -> str:
+    """Return the role of a checkpoint's layer."""
+    if stage == 1:
+        return name
+    if stage in (2, 3):
+        return f"aligned {stage}" if name == "pre" else f"aligned {stage} {name}"
+    words = name.replace("_", " ")
+    return words if stage <= LAST_BUILT_IN else f"stage {stage} {words}"
+
+
+def is_stored(known: Mapping[str, Any]) -> bool:
+    """Return whether a layer is an image on disk as it is: a raw one or a result.
+
+    What is drawn from one, moved or shown beside others has another role.
+
+    Parameters
+    ----------
+    known : mapping
+        What the layer's metadata say, see `about`.
+    """
+    if not known.get("paths"):
+        return False
+    stage, role = int(known.get("stage", 0)), known.get("role")
+    if stage == 0:
+        return role in ("post", "pre")
+    return bool(role == role_of(stage, str(known.get("checkpoint", ""))))
+
+
+def find_layers(
+    viewer: ViewerModel,
+    role: str | None = None,
+    sample: str | None = None,
+    dye: str | None = None,
+    apart: str | None = "",
+) -> list[Layer]:
+    """Return our layers, bottom first; those asked for by their metadata.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+        The viewer.
+    role, sample, dye : str, optional
+        Only layers that say so. A role that ends in a blank is a beginning:
+        ``'preview '`` finds all previews.
+    apart : str, optional
+        Which set of results they belong to, see `layer_sets`: the one that is worked
+        on, one that was set apart under this name, or with None any.
+    """
+    found = []
+    for layer in viewer.layers:
+        known = about(layer)
+        if not known:
+            continue
+        its_role = str(known.get("role", ""))
+        if role is not None:
+            fits = its_role.startswith(role) if role.endswith(" ") else its_role == role
+            if not fits:
+                continue
+        if sample is not None and known.get("sample") != sample:
+            continue
+        if dye is not None and known.get("dye") != dye:
+            continue
+        if apart is not None and known.get("apart", "") != apart:
+            continue
+        found.append(layer)
+    return found
+
+
+def remove_layers(
+    viewer: ViewerModel,
+    role: str | None = None,
+    sample: str | None = None,
+    dye: str | None = None,
+) -> None:
+    """Remove our layers that `find_layers` finds."""
+    for layer in find_layers(viewer, role, sample, dye):
+        viewer.layers.remove(layer)
+
+
+def place_layers(
+    viewer: ViewerModel,
+    specs: Iterable[LayerSpec],
+    *,
+    on_error: Callable[[LayerSpec, Exception], None] | None = None,
+) -> list[Layer]:
+    """Add layers; one of the same role, sample and dye gets the new data instead.
+
+    Such a layer keeps what a person chose for it: its place, whether it is shown,
+    its opacity, its blending, its colours, a name of their own, and its contrast
+    where that was changed. Copies that a person made of it, and sets of results that
+    stand apart, are left alone.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+        The viewer.
+    specs : iterable of LayerSpec
+        What is to be shown, bottom first.
+    on_error : callable, optional
+        Takes a specification that could not be shown and the error; the others are
+        placed all the same. Without it the first error is raised.
+
+    Returns
+    -------
+    list of Layer
+        The layers, new or renewed.
+    """
+    placed = []
+    for spec in specs:
+        try:
+            placed.append(_place_layer(viewer, spec))
+        except Exception as error:  # napari's layers, and who listens to them
+            if on_error is None:
+                raise
+            on_error(spec, error)
+    return placed
+
+
+def _place_layer(viewer: ViewerModel, spec: LayerSpec) -> Layer:
+    known = spec.about
+    old = _original(
+        find_layers(viewer, known.get("role"), known.get("sample"), known.get("dye"))
+    )
+    if old is not None and renew_layer(old, spec):
+        return old
+    layer = spec.create()
+    if old is None:
+        viewer.add_layer(layer)
+    else:
+        _keep_choices(old, layer)
+        chosen = viewer.layers.selection.active
+        index = viewer.layers.index(old)
+        viewer.layers.remove(old)
+        viewer.layers.insert(index, layer)
+        # napari chooses what was added last.
+        viewer.layers.selection.active = layer if chosen is old else chosen
+    return layer
+
+
+def _original(layers: Sequence[Layer]) -> Layer | None:
+    """Return the layer of some of one role that was not copied from another one.
+
+    napari's "duplicate layer" copies the metadata, and names the copy anew.
+    """
+    named = [one for one in layers if one.name == about(one).get("title")]
+    return next(reversed(named or list(layers)), None)
+
+
+def renew_layer(layer: Layer, spec: LayerSpec) -> bool:
+    """Give a layer new data where its type allows; what a person chose stays.
+
+    Setting data takes a hundredth of a second where a new layer takes a tenth, and
+    nothing is taken away from the graphics card: removing several layers at once
+    can end in a crash of the driver (napari issue 6472).
+
+    Returns
+    -------
+    bool
+        False when the layer cannot hold the data: then nothing is changed.
+    """
+    if isinstance(layer, Image):
+        takes = spec.kind == "image" and layer.multiscale == isinstance(spec.data, list)
+    else:
+        takes = isinstance(layer, Vectors) and spec.kind == "vectors"
+    if not takes:
+        return False
+    before = about(layer)
+    if not _holds(layer, spec.data):
+        layer.data = spec.data
+        if isinstance(layer, Vectors):
+            # A hidden layer is not sliced anew, and the old slice points at vectors
+            # that may be gone: the next colour would be looked up in vain.
+            layer.set_view_slice()
+    if isinstance(layer, Image):
+        limits = spec.options.get("contrast_limits")
+        first = before.get("first_limits")
+        changed = first is not None and not np.allclose(layer.contrast_limits, first)
+        if limits is not None and first is not None and not changed:
+            layer.contrast_limits = limits
+    spec.rename(layer)
+    # Each of these draws the layer anew.
+    for name in ("scale", "translate", "edge_color", "edge_width"):
+        value = spec.options.get(name)
+        if value is not None and not _is_set(layer, name, value):
+            setattr(layer, name, value)
+    return True
+
+
+def _is_set(layer: Layer, name: str, value: Any) -> bool:
+    """Return whether a layer has this value; colours are compared as they look."""
+    now = getattr(layer, name)
+    if name == "edge_color":
+        return bool(np.all(np.isclose(now, transform_color(value))))
+    return np.array_equal(now, value)
+
+
+def _holds(layer: Layer, data: Any) -> bool:
+    """Return whether a layer shows this very data already."""
+    if isinstance(data, list):
+        return len(layer.data) == len(data) and all(
+            old is new for old, new in zip(layer.data, data, strict=True)
+        )
+    return layer.data is data
+
+
+def _keep_choices(old: Layer, new: Layer) -> None:
+    """Hand over what a person chose."""
+    new.visible, new.opacity, new.blending = old.visible, old.opacity, old.blending
+    if not (isinstance(old, Image) and isinstance(new, Image)):
+        return
+    new.colormap, new.gamma = old.colormap, old.gamma
+    first = about(old).get("first_limits")
+    if first is not None and not np.allclose(old.contrast_limits, first):
+        new.contrast_limits = old.contrast_limits
+
+
+def camera(viewer: ViewerModel) -> Any:
+    """Return the camera: `center`, `zoom` (screen px for one px of the image)."""
+    scene = getattr(viewer, "scene", None)
+    return viewer.camera if scene is None else scene.camera
+
+
+def grid(viewer: ViewerModel) -> Any:
+    """Return napari's grid: `enabled`, `shape`, `stride`."""
+    canvas = getattr(viewer, "canvas", None)
+    return viewer.grid if canvas is None else canvas.grid
+
+
+def scale_bar(viewer: ViewerModel) -> Any:
+    """Return napari's scale bar: `visible`."""
+    canvas = getattr(viewer, "canvas", None)
+    return viewer.scale_bar if canvas is None else canvas.overlays.scale_bar
+
+
+def canvas_size(viewer: ViewerModel) -> tuple[float, float]:
+    """Return height and width of what one image is drawn in, screen px."""
+    canvas = getattr(viewer, "canvas", None)
+    if canvas is None:
+        height, width = viewer._canvas_size
+    else:
+        height, width = canvas.viewbox_size(viewer.layers)
+    return float(height), float(width)
+
+
+def seen_window(viewer: ViewerModel) -> tuple[float, float, float, float]:
+    """Return the part of the world that is on screen: top, left, bottom, right.
+
+    Rows and columns of the raw post-stain image, px.
+    """
+    row, column, zoom = camera_place(viewer)
+    height, width = (side / max(zoom, 1e-12) for side in canvas_size(viewer))
+    return row - height / 2, column - width / 2, row + height / 2, column + width / 2
+
+
+def camera_place(viewer: ViewerModel) -> tuple[float, float, float]:
+    """Return where the viewer looks: row, column and zoom, as `move_camera` takes."""
+    eye = camera(viewer)
+    row, column = eye.center[-2:]
+    return float(row), float(column), float(eye.zoom)
+
+
+def move_camera(
+    viewer: ViewerModel, row: float, column: float, zoom: float | None = None
+) -> None:
+    """Look at a place of the world; the zoom stays when none is given."""
+    eye = camera(viewer)
+    eye.center = (*tuple(eye.center)[:-2], row, column)
+    if zoom is not None:
+        eye.zoom = zoom

@@ -1,0 +1,566 @@
+"""Two layers that belong together: found, chosen, compared, and put back after."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Image, Layer
+from numpy.typing import NDArray
+from qtpy.QtCore import QSize, QTimer, Signal
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFormLayout,
+    QHBoxLayout,
+    QSizePolicy,
+    QToolButton,
+    QWidget,
+)
+
+from napari_exo2micro.core.base import CheckpointError, ParameterError
+from napari_exo2micro.core.images import Look, Side
+from napari_exo2micro.core.plotting import CloseLook, PlacedImage
+from napari_exo2micro.plugin.layers.layers import about, find_layers
+from napari_exo2micro.plugin.layers.sets import fitting_layers, set_in_front
+from napari_exo2micro.plugin.session.errors import literal
+from napari_exo2micro.plugin.session.session import Session
+from napari_exo2micro.plugin.widgets.controls import Connections
+
+if TYPE_CHECKING:
+    from napari_exo2micro.core.store import Provenance
+
+
+def same_layer(viewer: ViewerModel, layer: Layer | None) -> Layer | None:
+    """Return a layer or the one that was put in its place; None when it is gone.
+
+    A stage that runs again makes new layers of the same role, sample and dye.
+    """
+    if layer is None or layer in viewer.layers:
+        return layer
+    known = about(layer)
+    if not known.get("role"):
+        return None
+    found = find_layers(viewer, known["role"], known.get("sample"), known.get("dye"))
+    return found[-1] if found else None
+
+
+@dataclass
+class _Entry:
+    layer: weakref.ReferenceType[Layer]
+    about: dict[str, Any]
+    before: dict[str, Any] = field(default_factory=dict)
+    ours: dict[str, Any] = field(default_factory=dict)
+
+
+class Remembered:
+    """Changes layers and takes the changes back.
+
+    What a person changed meanwhile stays: only a value that is still the one set
+    here goes back to what it was.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+        Whose layers they are.
+    """
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        self._viewer = viewer
+        self._entries: dict[int, _Entry] = {}
+
+    def set(self, layer: Layer, **values: Any) -> None:
+        """Change attributes of a layer; what they were at first is remembered."""
+        entry = self._entries.get(id(layer))
+        if entry is None or entry.layer() is not layer:
+            entry = self._replaced(layer) or _Entry(weakref.ref(layer), about(layer))
+            self._entries[id(layer)] = entry
+        for name, value in values.items():
+            now = getattr(layer, name)
+            entry.before.setdefault(name, now)
+            if not _equal(now, value):
+                setattr(layer, name, value)
+            entry.ours[name] = getattr(layer, name)
+
+    def restore(self) -> None:
+        """Give every layer back what it had before; layers that are gone are not."""
+        entries, self._entries = self._entries, {}
+        for entry in entries.values():
+            layer = self._find(entry)
+            if layer is None:
+                continue
+            for name, value in entry.before.items():
+                if _equal(getattr(layer, name), entry.ours[name]) and not _equal(
+                    getattr(layer, name), value
+                ):
+                    setattr(layer, name, value)
+
+    def _find(self, entry: _Entry) -> Layer | None:
+        layer = entry.layer()
+        if layer is not None:
+            return same_layer(self._viewer, layer)
+        role = entry.about.get("role")
+        if not role:
+            return None
+        found = find_layers(
+            self._viewer, role, entry.about.get("sample"), entry.about.get("dye")
+        )
+        return found[-1] if found else None
+
+    def _replaced(self, layer: Layer) -> _Entry | None:
+        """Return the entry of the layer in whose place this one was put."""
+        for key, entry in list(self._entries.items()):
+            old = entry.layer()
+            if (old is None or old not in self._viewer.layers) and self._find(
+                entry
+            ) is layer:
+                del self._entries[key]
+                entry.layer = weakref.ref(layer)
+                return entry
+        return None
+
+
+def _equal(first: Any, second: Any) -> bool:
+    names = getattr(first, "name", first), getattr(second, "name", second)
+    return bool(names[0] == names[1])
+
+
+#: Black to white, shape (256, 3), uint8.
+GREY: NDArray[np.uint8] = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
+
+
+def image_problem(layer: Layer, what: str) -> str:
+    """Return in words why a layer is not a plain grey image; empty when it is.
+
+    Parameters
+    ----------
+    layer : Layer
+        Any layer.
+    what : str
+        What it is wanted for, for example 'the curtain'.
+    """
+    if not isinstance(layer, Image):
+        kind = type(layer).__name__.lower()
+        return (
+            f"{what} takes image layers, '{layer.name}' is a {kind} layer: choose an "
+            "image, for example post-stain or pre-stain."
+        )
+    if layer.rgb or layer.ndim != 2:
+        found = "a colour picture" if layer.rgb else f"has {layer.ndim} axes"
+        is_it = "is" if layer.rgb else "it"
+        return (
+            f"{what} takes grey images of one channel, '{layer.name}' {is_it} {found}: "
+            "choose another layer, or split it into channels (right-click on it in "
+            "the layer list)."
+        )
+    origin, down, right = (
+        np.asarray(layer.data_to_world(point)) for point in ((0, 0), (1, 0), (0, 1))
+    )
+    if not np.allclose([down - origin, right - origin], np.eye(2), atol=1e-9):
+        return (
+            f"{what} takes images whose pixels are those of post-stain, "
+            f"'{layer.name}' is turned, mirrored or magnified in the viewer: set its "
+            "scale to 1 and its rotation to 0, or choose an aligned image."
+        )
+    return ""
+
+
+def layer_look(layer: Image) -> Look:
+    """Return the colours, range and gamma that a layer is drawn with."""
+    shades = np.asarray(layer.colormap.map(np.linspace(0, 1, 256)))
+    low, high = layer.contrast_limits
+    colours = np.rint(255 * np.clip(shades, 0, 1)).astype(np.uint8)
+    return Look(colours, float(low), float(high), float(layer.gamma))
+
+
+def layer_side(layer: Image, look: Look) -> Side:
+    """Return a layer's image at its place in the world."""
+    row, column = layer.data_to_world((0, 0))
+    levels = list(layer.data) if layer.multiscale else [layer.data]
+    return Side(levels, (float(row), float(column)), look)
+
+
+def stored_header(layer: Image) -> Provenance | None:
+    """Return what the file of a layer says about itself, None without a header."""
+    header = about(layer).get("header")
+    if not header:
+        return None
+    from napari_exo2micro.core.store import Provenance  # slow to import
+
+    try:
+        return Provenance.from_header(header)
+    except (CheckpointError, TypeError, KeyError):
+        return None
+
+
+@dataclass(frozen=True)
+class SectionLayers:
+    """Post, the best aligned pre and the difference of one run of one sample and dye.
+
+    Attributes
+    ----------
+    sample, dye : str
+        Whose layers they are; empty when there are none.
+    post, aligned, difference, pre : Image, optional
+        The layers; `pre` is the one that is not aligned.
+    outdated : tuple of Image
+        Layers that do not fit to these: a stage before theirs was run with other
+        settings since.
+    """
+
+    sample: str = ""
+    dye: str = ""
+    post: Image | None = None
+    aligned: Image | None = None
+    difference: Image | None = None
+    outdated: tuple[Image, ...] = ()
+    pre: Image | None = None
+
+    @property
+    def left_out(self) -> str:
+        """What was left out and how to get it, in a sentence; empty for nothing."""
+        if not self.outdated:
+            return ""
+        stages = sorted({int(about(one)["stage"]) for one in self.outdated})
+        names = " and ".join(f"'{one.name}'" for one in self.outdated)
+        one = len(self.outdated) == 1
+        return (
+            f"{names} {'was' if one else 'were'} made with other settings and "
+            f"{'is' if one else 'are'} left out: run "
+            f"{'stage' if len(stages) == 1 else 'stages'} "
+            f"{' and '.join(map(str, stages))} again."
+        )
+
+    @property
+    def words(self) -> str:
+        """Sample and dye for a label."""
+        return f"{self.sample}, {self.dye}" if self.sample else ""
+
+    @property
+    def post_shape(self) -> tuple[int, int]:
+        """Rows and columns of the raw post-stain image."""
+        assert self.post is not None
+        header = stored_header(self.aligned) if self.aligned is not None else None
+        header = header or stored_header(self.post)
+        frame = header.canvas.get("post_frame") if header else None
+        if frame:
+            return int(frame[3]), int(frame[2])
+        rows, columns = _levels(self.post)[0].shape
+        row, column = (round(v) for v in self.post.data_to_world((0, 0)))
+        return int(rows + row), int(columns + column)
+
+    def close_look(self) -> CloseLook:
+        """Return what a zoom box looks at.
+
+        Raises
+        ------
+        ParameterError
+            When post or the aligned pre is missing, or was turned in the viewer.
+        """
+        if self.post is None or self.aligned is None:
+            missing = "post-stain" if self.post is None else "aligned pre-stain"
+            raise ParameterError(
+                "the zoom box shows post-stain and aligned pre-stain of one sample, "
+                f"there is no {missing} layer: run stage 2 or 3 in the workbench, or "
+                "open the results folder of the sample"
+                + (f". {self.left_out}" if self.left_out else "")
+            )
+        for layer in (self.post, self.aligned, self.difference):
+            problem = image_problem(layer, "The zoom box") if layer is not None else ""
+            if problem:
+                raise ParameterError(problem)
+        header = stored_header(self.aligned)
+        scale: dict[str, Any] = {}
+        if self.difference is not None:
+            own = stored_header(self.difference)
+            scale = dict(own.scale) if own else {}
+            header = own or header
+        known = scale.get("value") is not None
+        return CloseLook(
+            post=_placed(self.post),
+            pre=_placed(self.aligned),
+            shape=self.post_shape,
+            difference=(
+                _placed(self.difference)
+                if self.difference is not None and known
+                else None
+            ),
+            scale=float(scale["value"]) if known else None,
+            offset=float(scale.get("offset") or 0.0),
+            verdicts=header.verdicts if header else {},
+            sample=self.sample,
+            dye=self.dye,
+        )
+
+
+def find_section(session: Session) -> SectionLayers:
+    """Return the layers of the session's sample and dye, otherwise of the topmost.
+
+    Of several sets of results it is the one that a person looks at, and in it only
+    what belongs together; see `layer_sets`.
+    """
+    viewer = session.viewer
+    sample, dye = session.sample, session.dye
+    if not (sample and find_layers(viewer, None, sample, dye, apart=None)):
+        for role in ("post", "aligned 3", "aligned 2"):
+            found = find_layers(viewer, role, apart=None)
+            if found:
+                known = about(found[-1])
+                sample, dye = known.get("sample", ""), known.get("dye", "")
+                break
+        else:
+            return SectionLayers()
+    apart = set_in_front(viewer, sample, dye)
+    fitting, outdated = fitting_layers(viewer, sample, dye, apart)
+    wanted = ("aligned 2", "aligned 3", "difference")
+    return SectionLayers(
+        sample,
+        dye,
+        fitting.get("post"),
+        fitting.get("aligned 3") or fitting.get("aligned 2"),
+        fitting.get("difference"),
+        tuple(outdated[role] for role in wanted if role in outdated),
+        fitting.get("pre"),
+    )
+
+
+def _levels(layer: Image) -> list[Any]:
+    return list(layer.data) if layer.multiscale else [layer.data]
+
+
+def _placed(layer: Image) -> PlacedImage:
+    row, column = np.rint(layer.data_to_world((0, 0))).astype(int)
+    return PlacedImage(_levels(layer), (int(row), int(column)))
+
+
+#: Roles of layers that the inspection makes itself: nobody compares them.
+TEMPORARY = ("curtain", "zoom frame", "residuals")
+
+
+def comparable_layers(viewer: ViewerModel) -> list[Layer]:
+    """Return the layers that can be chosen, as in the layer list: top first."""
+    return [
+        layer
+        for layer in reversed(list(viewer.layers))
+        if about(layer).get("role") not in TEMPORARY
+    ]
+
+
+def short_names(layers: Sequence[Layer]) -> list[str]:
+    """Return names for a narrow list: without the sample and dye that all share."""
+    known = [about(layer) for layer in layers]
+    owners = {(one.get("sample"), one.get("dye")) for one in known if one}
+    if len(owners) != 1:
+        return [layer.name for layer in layers]
+    start = "{} {}: ".format(*owners.pop())
+    return [layer.name.removeprefix(start) for layer in layers]
+
+
+def best_pair(session: Session) -> tuple[Layer | None, Layer | None]:
+    """Return post and the best aligned pre: of the session's sample or the topmost."""
+    section = find_section(session)
+    if section.aligned is not None or section.post is None:
+        return section.post, section.aligned
+    return section.post, section.pre
+
+
+class LayerChooser(QComboBox):
+    """A list of the viewer's layers; a layer that is made anew stays chosen.
+
+    Attributes
+    ----------
+    chosen : Signal(object)
+        Another layer, or None.
+    """
+
+    chosen = Signal(object)
+
+    def __init__(self, viewer: ViewerModel, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._viewer = viewer
+        self._layers: list[Layer] = []
+        self._layer: Layer | None = None
+        # Long names are cut: a dock must not become as wide as they are.
+        self.setSizeAdjustPolicy(
+            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        )
+        self.setMinimumContentsLength(12)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.activated.connect(self._on_activated)
+
+    @property
+    def layer(self) -> Layer | None:
+        """The layer that is chosen, if it is still there."""
+        return self._layer
+
+    def choose(self, layer: Layer | None) -> None:
+        """Choose a layer."""
+        changed = layer is not self._layer
+        self._layer = layer
+        index = self._layers.index(layer) if layer in self._layers else -1
+        self.setCurrentIndex(index)
+        known = layer.name if layer is not None else "Choose a layer"
+        self.setToolTip(literal(known))
+        if changed:
+            self.chosen.emit(layer)
+
+    def fill(self, layers: list[Layer]) -> None:
+        """List the layers anew; what was chosen stays so where it can."""
+        self.blockSignals(True)
+        self.clear()
+        self._layers = layers
+        self.addItems(short_names(layers))
+        self.blockSignals(False)
+        found = same_layer(self._viewer, self._layer)
+        self.choose(found if found in layers else None)
+
+    def minimumSizeHint(self) -> QSize:
+        """Let the dock be narrow."""
+        hint = super().minimumSizeHint()
+        return QSize(min(hint.width(), 120), hint.height())
+
+    def _on_activated(self, index: int) -> None:
+        self.choose(self._layers[index] if 0 <= index < len(self._layers) else None)
+
+
+class LayerPair(QWidget):
+    """Two lists of layers: the first is post and the second the best aligned pre.
+
+    Parameters
+    ----------
+    session : Session
+        Of the viewer; its sample is preferred.
+    parent : QWidget, optional
+        As for any widget.
+
+    Attributes
+    ----------
+    changed : Signal()
+        Another layer in one of the lists, also one that took another's place.
+    listed : Signal()
+        Layers came, went or changed their names.
+    """
+
+    changed = Signal()
+    listed = Signal()
+
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("layer_pair")
+        self._session = session
+        self._viewer = session.viewer
+        self.first = LayerChooser(self._viewer, self)
+        self.first.setObjectName("first_layer")
+        self.second = LayerChooser(self._viewer, self)
+        self.second.setObjectName("second_layer")
+        swap = QToolButton(self)
+        swap.setObjectName("swap_layers")
+        swap.setText("⇅")
+        swap.setToolTip("Exchange the first and the second layer")
+        swap.clicked.connect(self._swap)
+        form = QFormLayout()
+        form.setContentsMargins(0, 0, 0, 0)
+        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
+        form.addRow("First", self.first)
+        form.addRow("Second", self.second)
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addLayout(form, 1)
+        layout.addWidget(swap)
+        self._by_hand = False
+        self._before: tuple[Layer | None, Layer | None] = (None, None)
+        # Layers come and go in batches: one look when all have come.
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(0)
+        self._timer.timeout.connect(self.refresh)
+        for chooser in (self.first, self.second):
+            chooser.activated.connect(self._on_hand)
+        self._connections = Connections()
+        events = self._viewer.layers.events
+        for emitter in (events.inserted, events.removed, events.reordered):
+            self._connections.add(emitter, self._later)
+        self._connections.add(session.source_changed, self._on_source)
+        self._renamed: list[Layer] = []
+        self.refresh()
+
+    @property
+    def layers(self) -> tuple[Layer | None, Layer | None]:
+        """The first and the second layer; None where none is chosen."""
+        return self.first.layer, self.second.layer
+
+    def problem(self) -> str:
+        """Return in words why these two cannot be compared; empty when they can."""
+        first, second = self.layers
+        if not comparable_layers(self._viewer):
+            return (
+                "There is nothing to compare yet: run the stages in the workbench, or "
+                "open a pair or a results folder with File > Open."
+            )
+        if first is None or second is None:
+            which = "first" if first is None else "second"
+            return f"Choose the {which} layer: two layers are compared."
+        if first is second:
+            return (
+                f"Two different layers are compared, '{first.name}' is chosen twice: "
+                "choose another one in one of the lists."
+            )
+        return ""
+
+    def close_down(self) -> None:
+        """Listen to nothing any more."""
+        self._connections.close()
+        for layer in self._renamed:
+            layer.events.name.disconnect(self._later)
+        self._renamed = []
+        self._timer.stop()
+
+    def refresh(self) -> None:
+        """List the layers anew and choose what was, otherwise the best pair."""
+        layers = comparable_layers(self._viewer)
+        for layer in self._renamed:
+            layer.events.name.disconnect(self._later)
+        self._renamed = list(layers)
+        for layer in layers:
+            layer.events.name.connect(self._later)
+        self.first.fill(layers)
+        self.second.fill(layers)
+        if not self._by_hand:
+            self._choose_best()
+        elif None in self.layers:
+            best = best_pair(self._session)
+            for chooser, layer in zip((self.first, self.second), best, strict=True):
+                if chooser.layer is None and layer not in self.layers:
+                    chooser.choose(layer)
+        self.listed.emit()
+        self._tell()
+
+    def _choose_best(self) -> None:
+        best = best_pair(self._session)
+        self.first.choose(best[0] or self.first.layer)
+        self.second.choose(best[1] or self.second.layer)
+
+    def _later(self, _event: object = None) -> None:
+        self._timer.start()
+
+    def _on_source(self) -> None:
+        self._by_hand = False
+        self._later()
+
+    def _on_hand(self) -> None:
+        self._by_hand = True
+        self._tell()
+
+    def _swap(self) -> None:
+        first, second = self.layers
+        self.first.choose(second)
+        self.second.choose(first)
+        self._on_hand()
+
+    def _tell(self) -> None:
+        if self.layers != self._before:
+            self._before = self.layers
+            self.changed.emit()

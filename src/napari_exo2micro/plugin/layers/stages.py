@@ -1,0 +1,298 @@
+"""The layers that show what a stage has left on disk.
+
+Everything here reads headers and small pyramid levels only, and may be called in a
+background thread: it makes specifications, not layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from napari_exo2micro.core.images import (
+    Transform,
+    mapped_frame,
+    pyramid,
+    scaled_pyramid,
+)
+from napari_exo2micro.core.parameters import LAST_BUILT_IN, STAGES
+from napari_exo2micro.core.store import Checkpoint, Provenance, StageResults
+from napari_exo2micro.plugin.layers.layers import KEY, LayerSpec, image_spec, role_of
+
+_TOP_SIDE = 2048  # px, of the smallest level of labels
+_NAMES = {
+    "post": "post-stain",
+    "pre": "pre-stain",
+    "aligned 2": "pre-stain, boundary aligned",
+    "aligned 3": "pre-stain, interior aligned",
+}
+
+
+def world_offset(provenance: Provenance | None) -> tuple[float, float]:
+    """Return where the canvas's first pixel lies in the world: (row, column)."""
+    frame = provenance.canvas.get("post_frame") if provenance else None
+    return (-float(frame[1]), -float(frame[0])) if frame else (0.0, 0.0)
+
+
+def facts(found: Checkpoint, task: StageResults | None = None) -> dict[str, Any]:
+    """Return what the metadata of a checkpoint's layer says.
+
+    Parameters
+    ----------
+    found : Checkpoint
+        The image and its header.
+    task : SampleDye or ResultSet, optional
+        Whose it is; without it only the header is asked.
+    """
+    header = found.provenance
+    known: dict[str, Any] = {
+        "sample": header.sample if header else "",
+        "dye": header.dye if header else "",
+        "stage": header.stage if header else 0,
+        "checkpoint": header.name if header else "",
+        "parameters": dict(header.parameters) if header else {},
+        "paths": [str(found.image.path)],
+        "header": header.to_header() if header else {},
+        "transform": (
+            header.transform.to_dict() if header and header.transform else None
+        ),
+        "canvas_offset": world_offset(header),
+    }
+    if task is not None:
+        known |= {
+            "sample": task.sample,
+            "dye": task.dye,
+        }
+        folders = {"raw_dir": task.raw_dir, "output_dir": task.output_dir}
+        known |= {name: str(path) for name, path in folders.items() if path}
+    return known
+
+
+def checkpoint_spec(
+    found: Checkpoint,
+    stage: int,
+    name: str,
+    *,
+    task: StageResults | None = None,
+    visible: bool = True,
+) -> LayerSpec:
+    """Return the layer of one checkpoint.
+
+    Parameters
+    ----------
+    found : Checkpoint
+        The image and its header.
+    stage, name : int, str
+        Which one it is.
+    task : SampleDye or ResultSet, optional
+        Whose it is.
+    visible : bool
+        Whether it is shown at first.
+    """
+    known = facts(found, task)
+    known |= {"stage": stage, "checkpoint": name}
+    role = role_of(stage, name)
+    title = _NAMES.get(role, role)
+    if stage > LAST_BUILT_IN and stage in STAGES:
+        title = f"{STAGES[stage].title}, {name.replace('_', ' ')}"
+        if name in STAGES[stage].labels:
+            return _labels_spec(found, role, title, known, visible=visible)
+    return image_spec(
+        pyramid(found.image),
+        role,
+        name=f"{known['sample']} {known['dye']}: {title}",
+        known=known,
+        offset=world_offset(found.provenance),
+        visible=visible,
+    )
+
+
+def _labels_spec(
+    found: Checkpoint, role: str, title: str, known: Mapping[str, Any], *, visible: bool
+) -> LayerSpec:
+    """Return numbers of objects in colours; smaller levels are every n-th pixel."""
+    full = np.asanyarray(found.image.level(0))
+    levels = [full]
+    while max(levels[-1].shape) > _TOP_SIDE:
+        levels.append(levels[-1][::2, ::2])
+    options: dict[str, Any] = {
+        "name": f"{known['sample']} {known['dye']}: {title}",
+        "translate": world_offset(found.provenance),
+        "visible": visible,
+        "multiscale": len(levels) > 1,
+        "metadata": {KEY: {**known, "role": role}},
+    }
+    return LayerSpec(levels if len(levels) > 1 else full, options, "labels")
+
+
+def stage_specs(task: StageResults, stage: int) -> list[LayerSpec]:
+    """Return the layers of a stage's valid results, bottom first.
+
+    Parameters
+    ----------
+    task : SampleDye or ResultSet
+        With the parameters of the run.
+    stage : int
+        1: the padded pair; 2: rings and the aligned pre; 3: the aligned pre,
+        matches and residuals; 4: the scaled pre and difference of each scale.
+        A later stage: its checkpoints.
+
+    Returns
+    -------
+    list of LayerSpec
+        Empty when the stage has no valid result.
+    """
+    if stage == 1:
+        names: tuple[str, ...] = ("pre", "post")
+    elif stage == 4:
+        return _difference_specs(task)
+    else:
+        names = STAGES[stage].checkpoints
+    specs = []
+    for name in names:
+        found = task.checkpoint(stage, name)
+        if found is not None:
+            specs.append(checkpoint_spec(found, stage, name, task=task))
+            if stage == 2 and name == "pre":
+                specs += _ring_specs(found, task)
+            if stage == 3 and name == "pre":
+                specs += _match_specs(found, task)
+    return specs
+
+
+def _drawing(
+    role: str, title: str, found: Checkpoint, task: StageResults, **options: Any
+) -> dict[str, Any]:
+    known = facts(found, task) | {"role": role}
+    return {
+        "name": f"{task.sample} {task.dye}: {title}",
+        "translate": world_offset(found.provenance),
+        "metadata": {KEY: known},
+        **options,
+    }
+
+
+def rows_columns(points: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Return points (x, y) as napari's (row, column), shape (N, 2)."""
+    return np.asarray(points, dtype=np.float64).reshape(-1, 2)[:, ::-1]
+
+
+def _ring_specs(found: Checkpoint, task: StageResults) -> list[LayerSpec]:
+    """Return the outlines of the sections: post's, and pre's where it was put."""
+    header = found.provenance
+    details: Mapping[str, Any] = header.details if header else {}
+    specs = []
+    for side, colour in (("pre", "#ff66ff"), ("post", "#66ff66")):
+        points = details.get(f"{side}_contour")
+        if not points or len(points) < 3:
+            continue
+        contour = np.asarray(points, dtype=np.float64)
+        if side == "pre" and header is not None and header.transform is not None:
+            contour = header.transform.inverse()(contour)
+        options = _drawing(
+            f"ring {side}",
+            f"{side}-stain outline",
+            found,
+            task,
+            edge_color=colour,
+            edge_width=max(found.image.shape) / 800,
+            vector_style="line",
+            opacity=0.9,
+        )
+        # Lines from point to point, not a shape: napari renews lines in place.
+        corners = rows_columns(contour)
+        lines = np.stack([corners, np.roll(corners, -1, axis=0) - corners], axis=1)
+        specs.append(LayerSpec(lines, options, "vectors"))
+    return specs
+
+
+def _match_specs(found: Checkpoint, task: StageResults) -> list[LayerSpec]:
+    """Return the matches as vectors: from where pre was to where post has it."""
+    header = found.provenance
+    matches = header.details.get("matches") if header else None
+    if not matches or header is None or header.transform is None:
+        return []
+    post = np.asarray(matches["post_xy"], dtype=np.float64).reshape(-1, 2)
+    pre = np.asarray(matches["pre_xy"], dtype=np.float64).reshape(-1, 2)
+    inliers = np.asarray(matches["inliers"], dtype=bool)
+    before = task.checkpoint(2, "pre")
+    start = before.provenance.transform if before and before.provenance else None
+    specs = []
+    for role, title, chosen, colour in (
+        ("matches outlier", "matches not used", ~inliers, "#ff5533"),
+        ("matches inlier", "matches used", inliers, "#33ddff"),
+    ):
+        if not chosen.any():
+            continue
+        vectors = _movements(post[chosen], pre[chosen], start)
+        options = _drawing(
+            role,
+            title,
+            found,
+            task,
+            edge_color=colour,
+            edge_width=max(found.image.shape) / 1500,
+            vector_style="arrow",
+            visible=False,
+        )
+        specs.append(LayerSpec(vectors, options, "vectors"))
+    return specs
+
+
+def _movements(
+    post: Any, pre: Any, start: Transform | None
+) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Return vectors (N, 2, 2): where stage 2 put a point, and its way to post's."""
+    placed = start.inverse()(pre) if start is not None else np.asarray(pre)
+    begin = rows_columns(placed)
+    return np.stack([begin, rows_columns(post) - begin], axis=1)
+
+
+def _difference_specs(task: StageResults) -> list[LayerSpec]:
+    """Return the scaled pre and the difference of each scale that is active."""
+    aligned = task.checkpoint(3, "pre")
+    specs: list[LayerSpec] = []
+    if aligned is None:
+        return specs
+    levels = pyramid(aligned.image)
+    for name in reversed(difference_names(task)):
+        found = task.checkpoint(4, name)
+        if found is None or found.provenance is None:
+            continue
+        scale = found.provenance.scale
+        known = facts(found, task) | {"scale": dict(scale)}
+        kind = str(scale["kind"])
+        specs.append(
+            image_spec(
+                scaled_pyramid(levels, float(scale["value"])),
+                f"scaled {kind}",
+                name=f"{task.sample} {task.dye}: {scale['value']:.4g} × pre ({kind})",
+                known=known,
+                offset=world_offset(found.provenance),
+                visible=False,
+            )
+        )
+        specs.append(
+            checkpoint_spec(found, 4, name, task=task, visible=name == "difference")
+        )
+    return specs
+
+
+def difference_names(task: StageResults) -> Sequence[str]:
+    """Return the difference images that the parameters ask for, the main one first."""
+    return [
+        line.name
+        for line in task.status()
+        if line.stage == 4 and line.kind == "checkpoint"
+    ]
+
+
+def pre_quad(task: StageResults) -> Any:
+    """Return the corners of the aligned pre's data on the canvas, None if unknown."""
+    first, aligned = task.checkpoint(1, "pre"), task.checkpoint(3, "pre")
+    if first is None or aligned is None or aligned.provenance is None:
+        return None
+    frame, transform = first.frames["pre"], aligned.provenance.transform
+    return mapped_frame(transform, frame) if frame and transform else None

@@ -1,1 +1,0 @@
-"""What a stage would find, while its parameters move."""

@@ -1,0 +1,422 @@
+"""Work in the background: one place starts it, shows progress and tells errors."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from napari.utils.progress import cancelable_progress
+from qtpy.QtCore import QObject, Qt, QTimer, Signal
+
+from napari_exo2micro.core.base import CancelledError, Exo2MicroError, Monitor
+from napari_exo2micro.plugin.session.errors import error_text, literal, notify_error
+
+logger = logging.getLogger(__name__)
+
+_BETWEEN_PICTURES = 0.2  # s, of the bar in the activity dock
+
+
+class Job(QObject):
+    """One piece of work in the background; its signals arrive in the GUI thread.
+
+    Made by `jobs.Jobs.start`.
+
+    Attributes
+    ----------
+    progressed : Signal(float, str)
+        Fraction done and what is being done.
+    sent : Signal(object)
+        What the work sent on its way, see `jobs.Jobs.start`.
+    returned : Signal(object)
+        Its result.
+    failed : Signal(object)
+        The exception; not for a cancelled job.
+    finished : Signal()
+        Always the last one, also after `cancel`.
+    """
+
+    progressed = Signal(float, str)
+    sent = Signal(object)
+    returned = Signal(object)
+    failed = Signal(object)
+    finished = Signal()
+
+    _message = Signal(str, object)
+
+    def __init__(
+        self,
+        title: str,
+        function: Callable[..., Any],
+        arguments: dict[str, Any],
+        *,
+        show_progress: bool,
+        on_error: Callable[[str], None] | None = None,
+        on_end: Callable[[Job], None] | None = None,
+        keep_sent: bool = False,
+    ) -> None:
+        super().__init__()
+        self.title = title
+        self.is_running = True
+        #: The job that it replaces, while it waits for its end.
+        self.waits_for: Job | None = None
+        self._on_error, self._on_end = on_error, on_end
+        self._keep_sent = keep_sent
+        self._thread: threading.Thread | None = None
+        self._cancel = threading.Event()
+        self._closed = False
+        self._last_fraction = -1.0
+        self._last_text = ""
+        self._is_showing = False
+        self._shown, self._shown_at = literal(title), 0.0
+        self._bar = (
+            cancelable_progress(total=100, desc=literal(title))
+            if show_progress
+            else None
+        )
+        more: dict[str, Any] = {"monitor": self.monitor()}
+        if "send" in inspect.signature(function).parameters:
+            more["send"] = self.send
+        self._work: Callable[[], Any] | None
+        self._work = functools.partial(function, **arguments, **more)
+        # Queued: whatever thread it comes from, it arrives in this object's.
+        self._message.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether somebody asked to stop: here or in napari's activity dock."""
+        return self._cancel.is_set() or (
+            self._bar is not None and self._bar.is_canceled
+        )
+
+    def cancel(self) -> None:
+        """Ask the work to stop; it ends at its next window."""
+        self._cancel.set()
+
+    def monitor(self) -> Monitor:
+        """Return what the work reports to."""
+        return Monitor(self._on_progress, lambda: self.is_cancelled)
+
+    def send(self, value: Any) -> None:
+        """Hand something to `sent` from within the work."""
+        self._message.emit("sent", value)
+
+    def begin(self) -> None:
+        """Do the work in a thread of its own; nothing when it has begun or ended."""
+        if self._thread is None and self.is_running and not self._closed:
+            # A daemon: a read that hangs keeps neither window nor program from ending.
+            name = f"exo2micro {self.title}"
+            self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+            self._thread.start()
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether its work was started."""
+        return self._thread is not None
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for so long at most; return whether the work's thread has ended."""
+        if self._thread is None:
+            return True
+        if self._thread is not threading.current_thread():  # none waits for itself
+            self._thread.join(max(seconds, 0.0))
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        """Do the work; never raises."""
+        work, self._work = self._work, None
+        try:
+            if self._cancel.is_set() or work is None:
+                raise CancelledError("stopped before it began")
+            result = work()
+        except CancelledError:
+            if self._bar is not None:  # what nobody sees is stopped all the time
+                logger.info("%s: stopped", self.title)
+            self._post("finished", None)
+        except Exception as error:  # whatever it is, somebody waits for the end
+            if self._cancel.is_set():  # what breaks on the way out is no news
+                logger.debug("%s: stopped", self.title, exc_info=True)
+            elif isinstance(error, Exo2MicroError):
+                logger.error("%s: %s", self.title, error)
+            else:
+                logger.exception("%s failed", self.title)
+            self._post("failed", error)
+        else:
+            self._post("returned", result)
+
+    def close(self) -> None:
+        """Deliver nothing any more: the window is gone."""
+        self._closed = True
+        self._on_end = self._on_error = None
+        self.cancel()
+        if self._bar is not None:
+            # napari keeps a list of bars; its own part may be gone already.
+            with contextlib.suppress(RuntimeError):
+                self._bar.close()
+
+    def _post(self, what: str, value: Any) -> None:
+        # The object may be gone when the window was closed meanwhile.
+        with contextlib.suppress(RuntimeError):
+            self._message.emit(what, value)
+
+    def _on_progress(self, fraction: float, text: str) -> None:
+        # Hundreds of windows report; a person reads ten steps a second at most.
+        moved = abs(fraction - self._last_fraction) >= 0.005
+        if moved or (text and text != self._last_text):
+            self._last_fraction = fraction
+            self._last_text = text or self._last_text
+            self._post("progressed", (fraction, self._last_text))
+
+    def _deliver(self, what: str, value: Any) -> None:
+        if self._closed:
+            return
+        if what == "progressed":
+            # First, for what waits may be delivered while napari draws its bar.
+            self.progressed.emit(*value)
+            self._show(*value)
+        elif what == "sent":
+            if self._keep_sent or not self.is_cancelled:
+                self.sent.emit(value)
+        else:
+            self.is_running = False
+            self.wait(1.0)  # this was its last word: now it lets go of this object
+            if self._bar is not None:
+                self._bar.close()
+            if what == "returned" and not self.is_cancelled:
+                self.returned.emit(value)
+            elif what == "failed":
+                self.failed.emit(value)
+                self._tell(value)
+            self.finished.emit()
+            if self._on_end is not None:
+                self._on_end(self)
+            # Nothing that a callback holds is kept alive by a job that has ended.
+            self._on_end = self._on_error = None
+
+    def _tell(self, error: Exception) -> None:
+        if not self.is_cancelled:
+            text = error_text(error, wanted=self.title)
+            tell = notify_error if self._on_error is None else self._on_error
+            try:
+                tell(text)
+            except RuntimeError as gone:  # the dock that asked was closed
+                if "deleted" not in str(gone):
+                    raise
+                notify_error(text)
+
+    def _show(self, fraction: float, text: str) -> None:
+        """Show the progress in the activity dock.
+
+        napari handles all waiting events while it draws its bar, other progress of
+        this job among them: that is left out, or each would be drawn in the last.
+        """
+        words = literal(f"{self.title}: {text}" if text else self.title)
+        now = time.monotonic()
+        is_news = words != self._shown or now - self._shown_at >= _BETWEEN_PICTURES
+        if self._bar is None or self._is_showing or not is_news:
+            return
+        self._is_showing, self._shown_at = True, now
+        try:
+            if words != self._shown:
+                self._shown = words
+                self._bar.set_description(words)
+            step = int(fraction * 100) - self._bar.n
+            if step and self.is_running:
+                self._bar.update(step)
+        finally:
+            self._is_showing = False
+
+
+_WAIT_AT_THE_END = 4.0  # s, for all jobs together
+#: How long the newest job of a word waits for the one that it replaces, ms. What
+#: hangs, in a file on a network drive, is left behind then.
+_PATIENCE = 250
+#: Jobs that had not ended when their window was closed: they may not be taken apart
+#: in a thread of their own.
+_LEFT_BEHIND: list[Job] = []
+
+
+class Jobs(QObject):
+    """Starts jobs for one viewer and ends them with it.
+
+    Each one has a thread of its own: a run never waits behind previews, nor anything
+    behind a file that cannot be read for minutes.
+
+    Attributes
+    ----------
+    busy_changed : Signal(bool)
+        Whether an exclusive job runs: one that writes results.
+    closed : Signal()
+        The window is gone: no job delivers anything any more.
+    """
+
+    busy_changed = Signal(bool)
+    closed = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._running: list[Job] = []
+        self._newest: dict[str, Job] = {}
+        self._exclusive: Job | None = None
+        self._closed = False
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether an exclusive job runs."""
+        return self._exclusive is not None
+
+    @property
+    def is_working(self) -> bool:
+        """Whether any job runs, also one that only reads or draws."""
+        return bool(self._running)
+
+    @property
+    def exclusive(self) -> Job | None:
+        """The job that writes results now, if any."""
+        return self._exclusive
+
+    def start(
+        self,
+        function: Callable[..., Any],
+        *,
+        title: str,
+        on_result: Callable[[Any], None] | None = None,
+        on_error: Callable[[str], None] | None = None,
+        on_sent: Callable[[Any], None] | None = None,
+        on_progress: Callable[[float, str], None] | None = None,
+        on_finished: Callable[[], None] | None = None,
+        newest: str = "",
+        exclusive: bool = False,
+        show_progress: bool = True,
+        keep_sent: bool = False,
+        **arguments: Any,
+    ) -> Job:
+        """Call ``function(monitor=..., **arguments)`` in a thread of its own.
+
+        All callbacks are called in the GUI thread: use bound methods of widgets.
+
+        Parameters
+        ----------
+        function : callable
+            Takes `monitor`, a `core.Monitor`, and stops when that says so. It may
+            not touch the viewer or a widget. If it takes an argument `send`, it gets
+            a function whose values arrive at `on_sent` on the way.
+        title : str
+            In words, for the activity dock.
+        on_result : callable, optional
+            Takes the result; not called for a cancelled job.
+        on_error : callable, optional
+            Takes the error's text. Without it napari shows a notification; so an
+            error appears once, here or there.
+        on_sent, on_progress, on_finished : callable, optional
+            See `Job`.
+        newest : str
+            Jobs of the same word replace each other: the one that runs is cancelled
+            and its result is dropped. The new one begins when that has ended, or
+            after a quarter of a second.
+        exclusive : bool
+            It writes results; a second one is refused while it runs.
+        show_progress : bool
+            Whether it appears in napari's activity dock.
+        keep_sent : bool
+            Whether what the work sends is told after `cancel`, too: results that are
+            on disk by then.
+
+        Raises
+        ------
+        RuntimeError
+            When it is exclusive and another exclusive one runs: widgets disable
+            their buttons meanwhile (`busy_changed`).
+        """
+        if self._closed:
+            # The window is gone: nothing is started and nothing is told.
+            ended = Job(title, function, arguments, show_progress=False)
+            ended.close()
+            ended.is_running = False
+            return ended
+        if exclusive and self._exclusive is not None:
+            raise RuntimeError(f"'{self._exclusive.title}' has not ended yet")
+        job = Job(
+            title,
+            function,
+            arguments,
+            show_progress=show_progress,
+            on_error=on_error,
+            on_end=self._forget,
+            keep_sent=keep_sent,
+        )
+        for signal, slot in (
+            (job.returned, on_result),
+            (job.sent, on_sent),
+            (job.progressed, on_progress),
+            (job.finished, on_finished),
+        ):
+            if slot is not None:
+                signal.connect(slot)
+        older = self._newest.get(newest) if newest else None
+        self._running.append(job)
+        if newest:
+            self._newest[newest] = job
+        if exclusive:
+            self._exclusive = job
+            self.busy_changed.emit(True)
+        if older is None:
+            job.begin()
+        else:
+            self._replace(older, job)
+        return job
+
+    def _replace(self, older: Job, job: Job) -> None:
+        """Cancel a job and begin another one when it has ended, or soon."""
+        older.cancel()
+        job.waits_for = older if older.has_begun else older.waits_for
+        if not older.has_begun:
+            older.begin()  # its work is not done: it was cancelled
+        if job.waits_for is None or not job.waits_for.is_running:
+            job.begin()
+        else:
+            QTimer.singleShot(_PATIENCE, job.begin)
+
+    def cancel(self, *words: str) -> None:
+        """Ask the newest jobs of these words to stop; their results are dropped."""
+        for word in words:
+            if word in self._newest:
+                self._newest[word].cancel()
+
+    def cancel_all(self) -> None:
+        """Ask every job to stop."""
+        for job in self._running:
+            job.cancel()
+
+    def close(self) -> None:
+        """Stop everything, deliver nothing more and wait for a few seconds."""
+        self._closed = True
+        for job in self._running:
+            job.close()
+        self._exclusive = None
+        self.closed.emit()
+        end = time.monotonic() + _WAIT_AT_THE_END
+        for job in self._running:
+            if not job.wait(end - time.monotonic()):
+                _LEFT_BEHIND.append(job)
+        self._running.clear()
+        self._newest.clear()
+
+    def _forget(self, job: Job) -> None:
+        if job in self._running:
+            self._running.remove(job)
+        for word, newest in list(self._newest.items()):
+            if newest is job:
+                del self._newest[word]
+        for other in self._running:
+            if other.waits_for is job:
+                other.waits_for = None
+                other.begin()
+        if job is self._exclusive:
+            self._exclusive = None
+            self.busy_changed.emit(False)

@@ -1,0 +1,125 @@
+"""What a person has set in Preferences, and what was used lately."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_PLUGIN = "napari-exo2micro"
+_FORMATS = ("tiff", "fits", "both")
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What the workbench begins with.
+
+    Attributes
+    ----------
+    raw_dir : Path or None
+        The raw folder; None when none is set.
+    output_dir : Path or None
+        Where results go; None when none is set, see `output_dir_for`.
+    workers : int
+        How many pairs a batch works on at the same time, at least 1.
+    checkpoint_format : {'tiff', 'fits', 'both'}
+        What stages store.
+    """
+
+    raw_dir: Path | None = None
+    output_dir: Path | None = None
+    workers: int = 2
+    checkpoint_format: str = "both"
+
+    def output_dir_for(self, raw_dir: Path | str) -> Path:
+        """Return where results of a raw folder go: as set, or beside that folder."""
+        return self.output_dir or Path(raw_dir).absolute().parent / "processed"
+
+
+def read_defaults() -> Defaults:
+    """Return what is set; what is not set, or cannot be read, is as in `Defaults`."""
+    try:
+        from napari.settings import get_plugin_settings
+
+        stored: Any = get_plugin_settings(_PLUGIN)
+    except KeyError:  # napari does not know the plugin: a script, or it is disabled
+        return Defaults()
+    found = stored.defaults
+    return Defaults(
+        raw_dir=_folder(found.raw_folder),
+        output_dir=_folder(found.output_folder),
+        workers=max(1, int(found.workers)),
+        checkpoint_format=(
+            found.checkpoint_format if found.checkpoint_format in _FORMATS else "both"
+        ),
+    )
+
+
+def default_source() -> dict[str, Any]:
+    """Return the set folders and format as `Session.set_source` takes them.
+
+    Folders that are not set are left out.
+    """
+    defaults = read_defaults()
+    source: dict[str, Any] = {"checkpoint_format": defaults.checkpoint_format}
+    if defaults.raw_dir is not None:
+        source["raw_dir"] = defaults.raw_dir
+        source["output_dir"] = defaults.output_dir_for(defaults.raw_dir)
+    elif defaults.output_dir is not None:
+        source["output_dir"] = defaults.output_dir
+    return source
+
+
+def _folder(text: str) -> Path | None:
+    return Path(text.strip()).expanduser() if text.strip() else None
+
+
+_MOST = 8
+
+
+def recent_file() -> Path | None:
+    """Return where the lists are kept; None where napari keeps no settings."""
+    from napari.settings import get_settings
+
+    settings = get_settings().config_path
+    return Path(settings).parent / "napari-exo2micro-recent.json" if settings else None
+
+
+def recent(kind: str) -> list[str]:
+    """Return what was used lately, the last one first.
+
+    Parameters
+    ----------
+    kind : str
+        Which list, for example ``'raw folder'``.
+    """
+    found = _lists().get(kind, [])
+    return [one for one in found if isinstance(one, str)][:_MOST]
+
+
+def remember(kind: str, path: Path | str) -> None:
+    """Put a path at the head of a list; where that cannot be kept, nothing happens."""
+    file, name = recent_file(), str(path)
+    if file is None:
+        return
+    lists = _lists()
+    others = [one for one in recent(kind) if one != name]
+    lists[kind] = [name, *others[: _MOST - 1]]
+    part = file.with_suffix(".part")
+    # A list of conveniences is not worth a message.
+    with contextlib.suppress(OSError):
+        part.write_text(json.dumps(lists, indent=1), encoding="utf-8")
+        part.replace(file)
+
+
+def _lists() -> dict[str, list[Any]]:
+    file = recent_file()
+    try:
+        stored = json.loads(file.read_text(encoding="utf-8")) if file else {}
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(stored, dict):
+        return {}
+    return {kind: one for kind, one in stored.items() if isinstance(one, list)}

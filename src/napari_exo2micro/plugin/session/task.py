@@ -1,0 +1,152 @@
+"""What a session works on, as the core's object; nothing heavy until it is used."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_exo2micro.core.base import Monitor, check_output
+from napari_exo2micro.core.parameters import STAGES, ParameterValue
+from napari_exo2micro.core.pipeline import stages_done
+
+if TYPE_CHECKING:
+    from napari_exo2micro.core.pipeline import SampleDye
+    from napari_exo2micro.core.store import CheckpointStatus
+
+
+class TaskSource:
+    """Makes the `SampleDye` of one sample and dye; may be used from any thread.
+
+    All objects that it makes share what is known of the files on disk, so that raw
+    files whose time changed are read once and not at every look at the state.
+
+    Parameters
+    ----------
+    sample, dye, output_dir, raw_dir, checkpoint_format
+        As `SampleDye` takes them.
+    """
+
+    def __init__(
+        self,
+        sample: str,
+        dye: str,
+        output_dir: Path,
+        raw_dir: Path,
+        checkpoint_format: str,
+    ) -> None:
+        self._folders = output_dir, raw_dir
+        self._arguments = {
+            "sample": sample,
+            "dye": dye,
+            "output_dir": output_dir,
+            "raw_dir": raw_dir,
+            "checkpoint_format": checkpoint_format,
+        }
+        self._first: SampleDye | None = None
+        self._lock = threading.Lock()
+
+    def check_output(self) -> None:
+        """Stop when results cannot go to their folder; slow on a slow drive.
+
+        Raises
+        ------
+        OutputError
+            With the reason and the fix.
+        """
+        check_output(*self._folders)
+
+    def task(self, params: Mapping[str, ParameterValue]) -> SampleDye:
+        """Return an object of one's own with these parameters.
+
+        Raises
+        ------
+        ParameterError
+            When a name could leave the output folder.
+        """
+        from napari_exo2micro.core.pipeline import SampleDye  # scipy, matplotlib, ...
+
+        with self._lock:
+            if self._first is None:
+                self._first = SampleDye(**self._arguments)  # type: ignore[arg-type]
+            task = self._first.copy()
+        task.set_params(**params)
+        return task
+
+
+def read_status(
+    source: TaskSource, params: Mapping[str, ParameterValue], monitor: Monitor
+) -> tuple[list[CheckpointStatus], dict[str, Any] | None]:
+    """Return the check-list, and what the valid results say of themselves.
+
+    Returns
+    -------
+    list of CheckpointStatus
+        As `SampleDye.status` returns it.
+    dict or None
+        As `SampleDye.run` returned it, up to the last stage in a row whose results
+        are all valid; None when there is none.
+    """
+    monitor.check()
+    task = source.task(params)
+    from napari_exo2micro.core.pipeline import summarise
+
+    lines = task.status()
+    monitor.check()
+    done = stages_done(lines)
+    return lines, summarise(task, done) if done else None
+
+
+def run_stages(
+    source: TaskSource,
+    params: Mapping[str, ParameterValue],
+    from_stage: int,
+    to_stage: int,
+    force: bool,
+    monitor: Monitor,
+    send: Callable[[Any], None],
+) -> dict[str, Any]:
+    """Run stages; send number and layers of each one that has ended.
+
+    Raises
+    ------
+    OutputError
+        When results cannot go to their folder.
+    """
+    from napari_exo2micro.plugin.layers.stages import stage_specs
+
+    source.check_output()
+    task = source.task(params)
+
+    def ended(number: int) -> None:
+        send((number, stage_specs(task, number)))
+
+    return task.run(from_stage, to_stage, force, monitor, ended)
+
+
+def stored_layers(
+    source: TaskSource,
+    params: Mapping[str, ParameterValue],
+    monitor: Monitor,
+    send: Callable[[Any], None],
+) -> int:
+    """Send number and layers of every stage; return how many layers there are."""
+    from napari_exo2micro.plugin.layers.stages import stage_specs
+
+    task, count = source.task(params), 0
+    for number in sorted(STAGES):
+        monitor.check()
+        specs = stage_specs(task, number)
+        count += len(specs)
+        send((number, specs))
+    return count
+
+
+def load_core(monitor: Monitor) -> None:
+    """Import what the first run needs, so that the first click need not wait."""
+    from importlib import import_module
+
+    for module in ("raw.survey", "pipeline", "diagnostics"):
+        monitor.check()
+        import_module(f"napari_exo2micro.core.{module}")

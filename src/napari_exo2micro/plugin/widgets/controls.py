@@ -1,0 +1,504 @@
+"""Buttons, lines, fields, messages and pages that scroll, as all panels have them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from napari.components import ViewerModel
+from qtpy.QtCore import QObject, QSignalBlocker, QSize, Qt, QUrl, Signal
+from qtpy.QtGui import QResizeEvent
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFileDialog,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QScrollArea,
+    QSizePolicy,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_exo2micro.plugin.session.errors import literal
+from napari_exo2micro.plugin.session.settings import recent, remember
+
+
+class WordsLabel(QLabel):
+    """Sentences: wrapped, selectable, hidden while there is nothing to say.
+
+    A wrapped QLabel asks layouts for the height of fewer lines than it has once it
+    is narrow, and what stands below is drawn over it.
+
+    Parameters
+    ----------
+    name : str
+        Its objectName.
+    parent : QWidget, optional
+        As for any widget.
+    """
+
+    def __init__(self, name: str, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName(name)
+        self.setWordWrap(True)
+        self.setTextFormat(Qt.TextFormat.PlainText)
+        self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        # Words give way to the width of a dock; they do not widen it.
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.hide()
+
+    def say(self, text: str, style: str = "") -> None:
+        """Show a text, or hide the label when there is none.
+
+        Parameters
+        ----------
+        text : str
+            Plain text.
+        style : str
+            A style sheet.
+        """
+        if style != self.styleSheet():
+            self.setStyleSheet(style)
+        self.setText(text)
+        self.setVisible(bool(text))
+
+    def hasHeightForWidth(self) -> bool:
+        """Return false: the height is told as the least one, which layouts heed."""
+        return False
+
+    def sizeHint(self) -> QSize:
+        """Return the width as it is and the height that the lines need there."""
+        return QSize(self.width(), self.heightForWidth(max(self.width(), 1)))
+
+    def minimumSizeHint(self) -> QSize:
+        """Return no width and the height that the lines need at the width as it is."""
+        return QSize(0, self.sizeHint().height())
+
+    def resizeEvent(self, a0: QResizeEvent | None) -> None:
+        """Ask for another height when the width changes."""
+        super().resizeEvent(a0)
+        if a0 is None or a0.size().width() != a0.oldSize().width():
+            self.updateGeometry()
+
+
+# Readable on napari's dark and light themes alike: each brings its background.
+#: level -> style of a label.
+STYLES = {
+    "error": "background: #7a1f1f; color: white;",
+    "warning": "background: #7a5a00; color: white;",
+    "note": "background: #1f4d7a; color: white;",
+}
+
+
+class MessageStrip(QWidget):
+    """Shows one message at a time; hidden while there is none.
+
+    Parameters
+    ----------
+    parent : QWidget, optional
+        As for any widget.
+    """
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("message_strip")
+        self.level = ""
+        self._label = QLabel(self)
+        self._label.setObjectName("message")
+        self._label.setWordWrap(True)
+        self._label.setTextFormat(Qt.TextFormat.PlainText)
+        self._label.setTextInteractionFlags(
+            Qt.TextInteractionFlag.TextSelectableByMouse
+        )
+        self._label.setSizePolicy(
+            QSizePolicy.Policy.Ignored, QSizePolicy.Policy.MinimumExpanding
+        )
+        close = QToolButton(self)
+        close.setObjectName("close_message")
+        close.setText("×")
+        close.setToolTip("Close this message")
+        close.clicked.connect(self.clear)
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._label, 1)
+        layout.addWidget(close, 0, Qt.AlignmentFlag.AlignTop)
+        self.hide()
+
+    @property
+    def text(self) -> str:
+        """The message shown; empty when there is none."""
+        return self._label.text() if self.level else ""
+
+    def error(self, text: str) -> None:
+        """Show what went wrong and what to do."""
+        self._show("error", text)
+
+    def warning(self, text: str) -> None:
+        """Show what deserves care."""
+        self._show("warning", text)
+
+    def note(self, text: str) -> None:
+        """Show what was done or what to do next."""
+        self._show("note", text)
+
+    def clear(self) -> None:
+        """Take the message away."""
+        self.level = ""
+        self._label.clear()
+        self.hide()
+
+    def _show(self, level: str, text: str) -> None:
+        self.level = level
+        style = f"QLabel {{ {STYLES[level]} padding: 5px; border-radius: 3px; }}"
+        self._label.setStyleSheet(style)
+        self._label.setText(text)
+        self.show()
+
+
+_LABEL_WIDTH = 76
+
+
+def button(
+    parent: QWidget, name: str, text: str, tip: str = "", *, checkable: bool = False
+) -> QPushButton:
+    """Return a button.
+
+    Parameters
+    ----------
+    parent : QWidget
+        What it is a part of.
+    name : str
+        Its objectName.
+    text, tip : str
+        What it and its tooltip say.
+    checkable : bool, optional
+        Whether it stays down.
+
+    Returns
+    -------
+    QPushButton
+        Not connected yet.
+    """
+    made = QPushButton(text, parent)
+    made.setObjectName(name)
+    made.setToolTip(tip)
+    made.setCheckable(checkable)
+    return made
+
+
+def labelled(text: str, field: QWidget) -> QHBoxLayout:
+    """Return a field with its label; the labels of all lines are equally wide.
+
+    Parameters
+    ----------
+    text : str
+        What the label says.
+    field : QWidget
+        Takes the room that is left.
+
+    Returns
+    -------
+    QHBoxLayout
+        The line.
+    """
+    label = QLabel(text, field.parentWidget())
+    label.setMinimumWidth(_LABEL_WIDTH)
+    label.setBuddy(field)
+    line = QHBoxLayout()
+    line.addWidget(label)
+    line.addWidget(field, 1)
+    return line
+
+
+def scrolled(widget: QWidget) -> QScrollArea:
+    """Return a widget that scrolls up and down where there is too little room."""
+    area = QScrollArea()
+    area.setFrameShape(QFrame.Shape.NoFrame)
+    area.setWidgetResizable(True)
+    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+    area.setWidget(widget)
+    return area
+
+
+_BROWSE = 30
+
+
+def as_path(text: str) -> Path | None:
+    """Return the folder that a person typed, pasted or dropped; None for nothing."""
+    text = text.strip().strip("\"'").strip()
+    if text.startswith("file:"):
+        text = QUrl(text).toLocalFile()
+    return Path(text).expanduser() if text else None
+
+
+class FolderField(QWidget):
+    """A line to type a folder into, a list of recent ones, and a dialog.
+
+    Parameters
+    ----------
+    name : str
+        Its objectName, and that of the line.
+    kind : str
+        Which list of recent folders it offers, in words.
+    tooltip : str
+        What the folder is for.
+    parent : QWidget, optional
+        As for any widget.
+
+    Attributes
+    ----------
+    chosen : Signal(object)
+        Another folder was chosen, a `Path`.
+    """
+
+    chosen = Signal(object)
+
+    def __init__(
+        self, name: str, kind: str, tooltip: str, parent: QWidget | None = None
+    ) -> None:
+        super().__init__(parent)
+        self.setObjectName(name)
+        self._kind = kind
+        self._folder: Path | None = None
+        self._line = QComboBox(self)
+        self._line.setObjectName(f"{name}_line")
+        self._line.setEditable(True)
+        self._line.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
+        self._line.setToolTip(tooltip)
+        self._purpose = tooltip
+        self._line.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self._line.setMinimumContentsLength(8)
+        edit = self._line.lineEdit()
+        assert edit is not None
+        self._edit = edit
+        edit.editingFinished.connect(self._take)
+        self._line.activated.connect(self._take)
+        browse = QPushButton(self)
+        browse.setObjectName(f"{name}_browse")
+        browse.setText("…")
+        browse.setToolTip(f"Choose the {kind} in a dialog.")
+        browse.setFixedWidth(_BROWSE)
+        browse.clicked.connect(lambda: self.browse())
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._line, 1)
+        layout.addWidget(browse)
+        self._offer()
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder; None when the field is empty."""
+        return self._folder
+
+    def show_folder(self, folder: Path | None) -> None:
+        """Show a folder that was chosen elsewhere; nothing is told."""
+        if folder != self._folder or as_path(self._edit.text()) != folder:
+            self._folder = folder
+            self._edit.setText("" if folder is None else str(folder))
+        # The end of a path tells more than its beginning.
+        self._edit.setCursorPosition(len(self._edit.text()))
+        known = f"{self._purpose}\n{folder or ''}".strip()
+        self._line.setToolTip(literal(known))
+
+    def choose(self, folder: Path) -> None:
+        """Take a folder as if it had been typed."""
+        self._edit.setText(str(folder))
+        self._take()
+
+    def keep(self) -> None:
+        """Put the folder at the head of the recent ones."""
+        if self._folder is not None:
+            remember(self._kind, self._folder.absolute())
+            self._offer()
+
+    def browse(self) -> None:
+        """Ask for a folder in a dialog."""
+        start = self._folder
+        while start is not None and not start.is_dir() and start != start.parent:
+            start = start.parent
+        found = QFileDialog.getExistingDirectory(
+            self, f"Choose the {self._kind}", str(start or Path.home())
+        )
+        if found:
+            self.choose(Path(found))
+
+    def _take(self, _index: int = -1) -> None:
+        folder = as_path(self._edit.text())
+        if folder is None or folder == self._folder:
+            self.show_folder(self._folder)
+            return
+        self.show_folder(folder)
+        self.chosen.emit(folder)
+
+    def _offer(self) -> None:
+        text = self._edit.text()
+        with QSignalBlocker(self._line):
+            self._line.clear()
+            for one in recent(self._kind):
+                self._line.addItem(one)
+                index = self._line.count() - 1
+                self._line.setItemData(index, literal(one), Qt.ItemDataRole.ToolTipRole)
+            self._line.setCurrentIndex(-1)
+            self._edit.setText(text)
+
+
+class Connections:
+    """Connects to signals of Qt and events of napari, and ends all at once.
+
+    A dock that was closed may live on for a while, and what it listened to lives as
+    long as the viewer: without this it would go on reacting.
+    """
+
+    def __init__(self) -> None:
+        self._made: list[tuple[Any, Callable[..., Any]]] = []
+
+    def add(self, emitter: Any, slot: Callable[..., Any]) -> None:
+        """Listen to something.
+
+        Parameters
+        ----------
+        emitter : bound signal or napari.utils.events.EventEmitter
+            What is listened to.
+        slot : bound method
+            What is called.
+        """
+        emitter.connect(slot)
+        self._made.append((emitter, slot))
+
+    def close(self) -> None:
+        """Listen to nothing any more."""
+        made, self._made = self._made, []
+        for emitter, slot in made:
+            # Qt has deleted one of the two: then the connection is gone, too.
+            with contextlib.suppress(RuntimeError, TypeError):
+                emitter.disconnect(slot)
+
+
+class PickPlace(QObject):
+    """Waits for one click in the viewer; a drag still moves the picture.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+        Where to click.
+    parent : QObject, optional
+        As for any object.
+
+    Attributes
+    ----------
+    picked : Signal(float, float)
+        (row, column) of the world: px of the raw post-stain image.
+    changed : Signal(bool)
+        Whether it waits for a click.
+    """
+
+    picked = Signal(float, float)
+    changed = Signal(bool)
+
+    def __init__(self, viewer: ViewerModel, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._viewer = viewer
+        self._callback: Any = None
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it waits for a click."""
+        return self._callback is not None
+
+    def start(self) -> None:
+        """Wait for a click."""
+        if self.is_waiting:
+            return
+
+        # napari asks for a function of its own kind: it goes on with each event.
+        def on_mouse(_viewer: Any, event: Any) -> Iterator[None]:
+            dragged = False
+            yield
+            while event.type == "mouse_move":
+                dragged = True
+                yield
+            if not dragged and self.is_waiting:
+                row, column = (float(value) for value in event.position[-2:])
+                self.stop()
+                self.picked.emit(row, column)
+
+        self._callback = on_mouse
+        self._viewer.mouse_drag_callbacks.append(on_mouse)
+        self.changed.emit(True)
+
+    def stop(self) -> None:
+        """Wait no more."""
+        if not self.is_waiting:
+            return
+        self._viewer.mouse_drag_callbacks.remove(self._callback)
+        self._callback = None
+        self.changed.emit(False)
+
+
+class Question(QWidget):
+    """Says what was found and asks whether to go on; hidden while it asks nothing.
+
+    Parameters
+    ----------
+    parent : QWidget, optional
+        As for any widget.
+
+    Attributes
+    ----------
+    accepted : Signal()
+        A person wants to go on.
+    """
+
+    accepted = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("question")
+        self._words = WordsLabel("question_words", self)
+        self._yes = QPushButton(self)
+        self._yes.setObjectName("question_yes")
+        self._yes.clicked.connect(self._accept)
+        self._no = QPushButton("Run nothing", self)
+        self._no.setObjectName("question_no")
+        self._no.setToolTip("Close this question; nothing is started.")
+        self._no.clicked.connect(self.clear)
+        buttons = QHBoxLayout()
+        buttons.addWidget(self._yes, 1)
+        buttons.addWidget(self._no)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._words)
+        layout.addLayout(buttons)
+        self.hide()
+
+    def ask(self, text: str, answer: str, tooltip: str) -> None:
+        """Show a question.
+
+        Parameters
+        ----------
+        text : str
+            What was found.
+        answer : str
+            What the button that goes on says.
+        tooltip : str
+            What that does.
+        """
+        style = f"QLabel {{ {STYLES['warning']} padding: 5px; border-radius: 3px; }}"
+        self._words.say(text, style)
+        self._yes.setText(answer)
+        self._yes.setToolTip(literal(tooltip))
+        self.show()
+
+    def clear(self) -> None:
+        """Ask nothing any more."""
+        self.hide()
+
+    def _accept(self) -> None:
+        self.clear()
+        self.accepted.emit()

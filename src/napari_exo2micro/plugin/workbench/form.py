@@ -1,0 +1,551 @@
+"""The form of a stage: what it does, how its result stands, its parameters."""
+
+from __future__ import annotations
+
+import contextlib
+import html
+from collections.abc import Callable, Iterable, Mapping
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from magicgui.widgets import Container
+from qtpy.QtCore import QSignalBlocker, Qt
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
+from superqt import QDoubleSlider
+
+from napari_exo2micro.core.base import ParameterError
+from napari_exo2micro.core.parameters import (
+    PARAMETER_REGISTRY,
+    STAGES,
+    Parameter,
+    ParameterValue,
+    value_words,
+)
+from napari_exo2micro.core.photometry import further_scales, scale_title
+from napari_exo2micro.core.store import name_ending
+from napari_exo2micro.plugin.session.session import Session
+from napari_exo2micro.plugin.widgets.controls import (
+    STYLES,
+    WordsLabel,
+    button,
+    scrolled,
+)
+from napari_exo2micro.plugin.widgets.marks import state_icon
+from napari_exo2micro.plugin.widgets.rows import (
+    GroupHeading,
+    OptionalEditor,
+    ParameterRow,
+    capitalised,
+    parameter_widget,
+    with_titles,
+)
+from napari_exo2micro.plugin.workbench.preview import PREVIEWED, PreviewRow
+
+if TYPE_CHECKING:
+    from napari_exo2micro.core.pipeline import StageState
+
+
+_WITHOUT_GROUP = "Others"
+_SUFFIX_TIP = (
+    "Settings that differ from the defaults become part of the file names, so results "
+    "with other settings are kept beside these."
+)
+_WIDEST = 460  # beyond it a field stands too far from its label
+
+
+class ParameterForm(QWidget):
+    """The parameters of one stage: what is typed reaches the session at once.
+
+    What cannot be taken stays in its field, with the reason below it, until it is
+    corrected or reset; meanwhile the last good value counts and nothing can be run.
+    Of two values that do not fit each other, the later one waits until the other
+    is changed.
+
+    Parameters
+    ----------
+    session : Session
+        Holds the values.
+    stage : int
+        Whose parameters are shown.
+    parent : QWidget, optional
+        As for any widget.
+
+    Attributes
+    ----------
+    container : magicgui.widgets.Container
+        The rows: ``container["boundary_width"].value`` is what that field shows.
+    foot : QWidget
+        The suffix and the button that resets the stage; where the rows scroll it is
+        kept in sight below them.
+    """
+
+    def __init__(
+        self, session: Session, stage: int, parent: QWidget | None = None
+    ) -> None:
+        super().__init__(parent)
+        self.setObjectName(f"parameters_{stage}")
+        self._session = session
+        self._stage = stage
+        self._editing: set[str] = set()
+        entries = [p for p in PARAMETER_REGISTRY.values() if p.stage == stage]
+        grouped = _groups(entries)
+        self.container: Container[Any] = Container(
+            widgets=[parameter_widget(p) for group in grouped.values() for p in group],
+            labels=False,
+        )
+        self._rows: dict[str, ParameterRow] = {
+            str(widget.name): widget.native for widget in self.container
+        }
+        # What counts when something is typed that cannot be taken.
+        self._settled: dict[str, ParameterValue] = {}
+        self._headings = self._add_headings(grouped)
+        self.foot = QWidget(self)
+        self._suffix = WordsLabel("suffix", self.foot)
+        self._reset_all = button(self.foot, "reset_stage", "Reset this stage")
+        self._reset_all.clicked.connect(lambda _: self.reset())
+        column = QWidget(self)
+        column.setMaximumWidth(_WIDEST)
+        whole = QHBoxLayout(self)
+        whole.setContentsMargins(0, 0, 0, 0)
+        whole.addWidget(column, 1)
+        whole.addStretch(0)
+        layout = QVBoxLayout(column)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.container.native)
+        layout.addWidget(self.foot)
+        foot = QHBoxLayout(self.foot)
+        foot.setContentsMargins(0, 0, 0, 0)
+        foot.addWidget(self._suffix, 1)
+        foot.addWidget(self._reset_all, 0, Qt.AlignmentFlag.AlignTop)
+        self._reset_all.setVisible(bool(self._rows))
+        self._order_tabs()
+        for name, row in self._rows.items():
+            row.valueChanged.connect(self._slot(self._on_edit, name))
+            row.settled.connect(self._slot(self._on_settled, name))
+            row.reset.connect(self._slot(self.reset, name))
+        session.params_changed.connect(self._on_params)
+        session.add_check(self.refusal)
+        self._on_params(tuple(PARAMETER_REGISTRY))
+
+    # For others ------------------------------------------------------------------
+
+    def row(self, name: str) -> ParameterRow:
+        """Return the row of a parameter.
+
+        Raises
+        ------
+        KeyError
+            When it belongs to another stage.
+        """
+        return self._rows[name]
+
+    def refusal(self) -> str:
+        """Return why nothing can be run with what is typed here; empty when it can.
+
+        A form whose dock was closed has nothing to say.
+        """
+        with contextlib.suppress(RuntimeError):  # its Qt part may be gone already
+            window = self.window()
+            if window is not None and window.isVisible():
+                for row in self._rows.values():
+                    if row.refusal:
+                        title = f"{STAGES[self._stage].title}, {row.entry.title}"
+                        return f"Stage {self._stage}, {title}: {row.refusal}"
+        return ""
+
+    def reset(self, *names: str) -> None:
+        """Set parameters of this stage back to their defaults, all by default."""
+        for name in names or tuple(self._rows):
+            self._rows[name].show_value(PARAMETER_REGISTRY[name].default)
+        self._take(names or tuple(self._rows))
+        for name in names or tuple(self._rows):
+            self._on_settled(name)
+
+    # From the person to the session ------------------------------------------------
+
+    def _on_edit(self, name: str) -> None:
+        self._take((name,))
+
+    def _on_settled(self, name: str) -> None:
+        if not self._rows[name].refusal:
+            self._settled[name] = self._session.params[name]
+
+    def _take(self, names: Iterable[str]) -> None:
+        """Hand to the session what is shown, with what could not be taken before."""
+        waiting = [name for name, row in self._rows.items() if row.refusal]
+        tried = list(dict.fromkeys([*names, *waiting]))
+        self._session.show_stage(self._stage)
+        self._editing = set(tried)
+        try:
+            good = [name for name in tried if self._check(name)]
+            self._set(good)
+            refused = [name for name in tried if self._rows[name].refusal]
+            self._go_back(refused)
+        finally:
+            self._editing = set()
+        for name in waiting:
+            self._on_settled(name)
+        self._update()
+
+    def _check(self, name: str) -> bool:
+        """Return whether a value is one by itself, and say so when it is not."""
+        row = self._rows[name]
+        try:
+            row.entry.check(row.value())
+        except ParameterError:
+            shown = value_words(row.value())
+            words = row.entry.limits() or row.entry.wanted()
+            whole = "a whole number, " if row.entry.kind is int else ""
+            self._refuse(name, f"{shown} is not used: it must be {whole}{words}.")
+            return False
+        row.accept()
+        return True
+
+    def _set(self, names: list[str]) -> None:
+        """Set values that are good by themselves, together or as many as fit."""
+        values = {name: self._rows[name].value() for name in names}
+        try:
+            self._session.set_params(**values)
+        except ParameterError as error:
+            if len(names) == 1:
+                shown = value_words(values[names[0]])
+                self._refuse(
+                    names[0], f"{shown} is not used: {with_titles(str(error))}."
+                )
+                return
+            for name in names:
+                self._set([name])
+
+    def _refuse(self, name: str, text: str) -> None:
+        counts = value_words(self._settled[name])
+        self._rows[name].refuse(
+            f"{text} Until this is corrected or reset, {counts} counts and nothing "
+            "can be run."
+        )
+
+    def _go_back(self, names: list[str]) -> None:
+        """Let the session forget what was half typed on the way to a refusal."""
+        for name in names:
+            with contextlib.suppress(ParameterError):
+                self._session.set_params(**{name: self._settled[name]})
+
+    # From the session to the person ------------------------------------------------
+
+    def _on_params(self, names: tuple[str, ...]) -> None:
+        params = self._session.params
+        for name in names:
+            if name in self._rows and name not in self._editing:
+                self._settled[name] = params[name]
+                self._rows[name].accept()
+                self._rows[name].show_value(params[name])
+        self._update()
+
+    def _update(self) -> None:
+        """Show which parameters differ from their defaults, and the suffix."""
+        changed = set(self._session.non_default_params())
+        for name, row in self._rows.items():
+            row.set_changed(name in changed or bool(row.refusal))
+        for heading, names in self._headings:
+            heading.set_changed(len(changed.intersection(names)))
+        own = changed.intersection(self._rows)
+        self._reset_all.setEnabled(
+            bool(own) or any(row.refusal for row in self._rows.values())
+        )
+        self._reset_all.setToolTip(
+            "Set all parameters of this stage back to their defaults."
+            if own
+            else "All parameters of this stage are at their defaults."
+        )
+        self._show_suffix(self._session.suffix(self._stage))
+
+    def _show_suffix(self, suffix: str) -> None:
+        """Say what the files will end in, the short form of a long one."""
+        stage = STAGES[self._stage]
+        longest = max(stage.checkpoints, key=len, default="")
+        ending = name_ending(f"{stage.name}_{longest}", suffix)
+        # Lines may break before each part; nothing else breaks a long name.
+        shown = ending.replace("_", "\u200b_")
+        if not suffix:
+            self._suffix.say("All at their defaults: the files have no ending.")
+        elif ending == suffix:
+            self._suffix.say(f"Files of this stage end in: {shown}")
+        else:
+            self._suffix.say(
+                f"Files of this stage end in: {shown}, short for many settings; the "
+                "files themselves tell all of them."
+            )
+        told = "" if ending == suffix else f"\n{shown} stands for {suffix}"
+        self._suffix.setToolTip(f"{_SUFFIX_TIP}{told}")
+
+    # How it is made ----------------------------------------------------------------
+
+    def _slot(self, method: Callable[..., None], name: str) -> Callable[..., None]:
+        # What a signal brings is dropped: the row is asked.
+        return lambda *_: method(name)
+
+    def _add_headings(
+        self, grouped: dict[str, list[Parameter]]
+    ) -> list[tuple[GroupHeading, set[str]]]:
+        """Put a heading above each group, unless there is one group only."""
+        native = self.container.native
+        layout = native.layout()
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(3)
+        if len(grouped) < 2:
+            return []
+        made = []
+        for title, entries in grouped.items():
+            rows = [self._rows[entry.name] for entry in entries]
+            rare = all(entry.rare for entry in entries)
+            heading = GroupHeading(title, rows, folded=rare, parent=native)
+            layout.insertWidget(layout.indexOf(rows[0]), heading)
+            made.append((heading, {entry.name for entry in entries}))
+        return made
+
+    def _order_tabs(self) -> None:
+        """Let the tab key go from heading to row, not in the order of making."""
+        above = {
+            min(names, key=list(self._rows).index): h for h, names in self._headings
+        }
+        stops: list[QWidget] = []
+        for name, row in self._rows.items():
+            stops += [above[name]] if name in above else []
+            stops += row.tab_stops()
+        for one, following in pairwise([*stops, self._reset_all]):
+            QWidget.setTabOrder(one, following)
+
+
+def _groups(entries: Iterable[Parameter]) -> dict[str, list[Parameter]]:
+    """Return heading -> parameters, in the order of the registry, others last."""
+    groups: dict[str, list[Parameter]] = {}
+    for entry in sorted(entries, key=lambda entry: not entry.group):
+        groups.setdefault(entry.group or _WITHOUT_GROUP, []).append(entry)
+    return groups
+
+
+_SPAN = 0.4  # of the measured scale, on either side
+_DIGITS = 3
+
+
+class ScaleSlider(QWidget):
+    """Moves the number of a row between limits around what was measured.
+
+    Parameters
+    ----------
+    row : ParameterRow
+        Of an optional number; the slider stands below it and follows its tick.
+
+    Raises
+    ------
+    TypeError
+        When the row's parameter is not optional.
+    """
+
+    def __init__(self, row: ParameterRow) -> None:
+        super().__init__(row)
+        if not isinstance(row.editor, OptionalEditor):
+            raise TypeError(f"'{row.entry.name}' is not optional: it has no tick box")
+        self._editor = row.editor
+        self._row = row
+        self._measured: float | None = None
+        self._slider = QDoubleSlider(  # type: ignore[no-untyped-call]
+            Qt.Orientation.Horizontal, self
+        )
+        self._slider.setObjectName(f"slider_{row.entry.name}")
+        self._slider.setAccessibleName(f"{row.entry.title}, slider")
+        self._caption = WordsLabel(f"slider_range_{row.entry.name}", self)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 2)
+        layout.setSpacing(1)
+        layout.addWidget(self._slider)
+        layout.addWidget(self._caption)
+        row.add_below(self)
+        QWidget.setTabOrder(row.tab_stops()[1], self._slider)
+        self._slider.valueChanged.connect(self._on_slide)
+        self._editor.changed.connect(self._follow)
+        self.set_measured(None)
+
+    @property
+    def measured(self) -> float | None:
+        """The scale that was measured."""
+        return self._measured
+
+    def set_measured(self, value: float | None) -> None:
+        """Put the middle of the slider to a scale; 1 while none is measured."""
+        self._measured = value
+        middle = 1.0 if value is None else round(value, _DIGITS)
+        span = 0.75 if value is None else _SPAN
+        low, high = (round(middle * (1 + side * span), _DIGITS) for side in (-1, 1))
+        with QSignalBlocker(self._slider):
+            self._slider.setRange(low, high)
+            self._slider.setSingleStep(max(10**-_DIGITS, (high - low) / 400))
+            self._slider.setPageStep((high - low) / 20)
+        if self._editor.read() is None:
+            self._editor.set_start(middle)
+        if value is None:
+            words = "not measured yet"
+        else:
+            words = f"measured: {value:.5g}"
+        self._caption.say(f"{low:g} to {high:g}; {words}")
+        self._follow()
+
+    def _on_slide(self, value: float) -> None:
+        self._row.setValue(round(value, _DIGITS))
+
+    def _follow(self) -> None:
+        """Show the number and the tick of the row."""
+        value = self._editor.field.read()
+        ticked = self._editor.read() is not None
+        self._slider.setEnabled(ticked)
+        self._slider.setToolTip(
+            "Moves the scale; the difference follows."
+            if ticked
+            else "Tick the box above to choose a scale by hand."
+        )
+        if isinstance(value, (int, float)):
+            with QSignalBlocker(self._slider):
+                self._slider.setValue(value)
+
+
+_ICON = 16
+_ALARMS = {"fell_back": "warning", "failed": "error", "stale": "warning"}
+
+
+class StageForm(QWidget):
+    """What a stage does, what its result says, and its parameters.
+
+    Parameters
+    ----------
+    session : Session
+        Whose stage it is.
+    stage : int
+        Its number.
+    parent : QWidget, optional
+        As for any widget.
+
+    Attributes
+    ----------
+    parameters : ParameterForm
+        The parameters.
+    """
+
+    def __init__(
+        self, session: Session, stage: int, parent: QWidget | None = None
+    ) -> None:
+        super().__init__(parent)
+        self.setObjectName(f"stage_form_{stage}")
+        self._session = session
+        self._stage = stage
+        purpose = WordsLabel("purpose", self)
+        purpose.say(STAGES[stage].purpose)
+        self._icon = QLabel(self)
+        self._icon.setObjectName("state_icon")
+        self._icon.setFixedWidth(_ICON)
+        self._state = WordsLabel("state", self)
+        self._result = WordsLabel("result", self)
+        self.parameters = ParameterForm(session, stage, self)
+        self._slider: ScaleSlider | None = None
+        entry = PARAMETER_REGISTRY.get("manual_scale")
+        if entry is not None and entry.stage == stage:
+            self._slider = ScaleSlider(self.parameters.row(entry.name))
+        state = QHBoxLayout()
+        state.addWidget(self._icon, 0, Qt.AlignmentFlag.AlignTop)
+        state.addWidget(self._state, 1)
+        self._header = QVBoxLayout()
+        if stage in PREVIEWED:
+            self.add_header_widget(PreviewRow(session, stage, self))
+        page = QWidget(self)
+        layout = QVBoxLayout(page)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(purpose)
+        layout.addLayout(state)
+        layout.addWidget(self._result)
+        layout.addLayout(self._header)
+        layout.addWidget(self.parameters)
+        layout.addStretch(1)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(scrolled(page), 1)
+        layout.addWidget(self.parameters.foot)
+        session.status_changed.connect(self._on_status)
+        session.source_changed.connect(self._on_source)
+        self._on_status(session.status)
+        if session.has_source and not session.status:
+            session.refresh_status()
+
+    @property
+    def stage(self) -> int:
+        """The number of the stage."""
+        return self._stage
+
+    def add_header_widget(self, widget: QWidget) -> None:
+        """Add a widget above the parameters, such as the preview's tick box."""
+        self._header.addWidget(widget)
+
+    def _on_source(self) -> None:
+        if self._slider is not None:
+            self._slider.set_measured(None)
+        self._on_status([])
+        if self._session.sample and self._session.dye:
+            self._state.say("Looking for results …")
+
+    def _on_status(self, lines: list[Any]) -> None:
+        from napari_exo2micro.core.pipeline import stage_states
+
+        result = self._session.stored_result
+        state = stage_states(lines, result)[self._stage]
+        chosen = bool(self._session.sample and self._session.dye)
+        words = _state_words(state) if chosen else "No sample is chosen yet."
+        self._icon.setPixmap(state_icon(state.state).pixmap(_ICON, _ICON))
+        level = _ALARMS.get(state.state, "") if chosen else ""
+        style = STYLES.get(level, "")
+        box = f"QLabel {{ {style} padding: 4px; border-radius: 3px; }}"
+        self._state.say(words, box if style else "")
+        known = result if state.state not in ("missing", "stale") else None
+        words, more = _result_words(self._stage, known or {})
+        self._result.say(words)
+        self._result.setToolTip(more)
+        if self._slider is not None:
+            scale = (known or {}).get("scale_estimate")
+            if scale is not None and scale != self._slider.measured:
+                self._slider.set_measured(scale)
+
+
+def _state_words(state: StageState) -> str:
+    """Return in words how the results of a stage stand."""
+    reason = f": {with_titles(state.reason)}" if state.reason else ""
+    return {
+        "valid": f"Valid result{reason}",
+        "missing": f"No result with these settings yet{reason}",
+        "stale": f"Out of date{reason}. Run this stage again",
+        "fell_back": f"A lesser result stands in{reason}",
+        "failed": f"No trustworthy result{reason}",
+        "skipped": f"Left out{reason}",
+    }[state.state] + "."
+
+
+def _result_words(stage: int, result: Mapping[str, Any]) -> tuple[str, str]:
+    """Return accuracy or scale of a stage's result, and the figures behind it."""
+    verdict = result.get("registration", {}).get(stage)
+    if verdict is not None:
+        from napari_exo2micro.core.parameters import Verdict
+
+        accuracy = float(verdict["numbers"].get("accuracy_px", -1.0))
+        if accuracy < 0:
+            return "", ""
+        figures = capitalised(Verdict.from_dict(verdict).figures(most=20))
+        return f"Expected accuracy: {accuracy:.2g} px", f"<p>{html.escape(figures)}</p>"
+    scale = result.get("scale")
+    if stage != 4 or not scale:
+        return "", ""
+    kind = scale_title(str(scale["kind"]))
+    error = f" ± {scale['uncertainty']:.1g}" if scale.get("uncertainty") else ""
+    lines = [f"Scale: {scale['value']:.5g}{error} ({kind})"]
+    if scale.get("offset"):
+        lines.append(f"constant offset of {scale['offset']:.3g} grey levels taken off")
+    if result.get("scale_percentile_value") is not None:
+        lines.append(f"{result['scale_percentile_value']:.5g} at the percentile")
+    if result.get("manual_scale") is not None:
+        lines.append(f"{result['manual_scale']:.5g} by hand")
+    lines += [f"{value:.5g}: {title}" for title, value, _ in further_scales(result)]
+    return "; ".join(lines), ""

@@ -1,0 +1,597 @@
+"""What is worked on: raw folder, sample, dye, and where the results go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QSignalBlocker, Qt
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QComboBox,
+    QDialog,
+    QHBoxLayout,
+    QHeaderView,
+    QLabel,
+    QSizePolicy,
+    QTableWidget,
+    QTableWidgetItem,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_exo2micro.core.base import Monitor
+from napari_exo2micro.plugin.layers.layers import LayerSpec
+from napari_exo2micro.plugin.layers.sets import place_stage
+from napari_exo2micro.plugin.session.errors import literal
+from napari_exo2micro.plugin.session.raw_folder import (
+    RawFolder,
+    RawOverview,
+    take_source,
+)
+from napari_exo2micro.plugin.session.session import Session
+from napari_exo2micro.plugin.widgets.controls import (
+    STYLES,
+    FolderField,
+    WordsLabel,
+    button,
+    labelled,
+)
+
+if TYPE_CHECKING:
+    from napari_exo2micro.core.raw import ChannelSurvey
+    from napari_exo2micro.core.store import CheckpointStatus
+
+
+_MOST = 12
+
+#: The style of words that deserve care.
+TROUBLE = f"QLabel {{ {STYLES['warning']} padding: 4px; border-radius: 3px; }}"
+
+
+class OverviewView(QWidget):
+    """Shows a `RawOverview`.
+
+    Parameters
+    ----------
+    parent : QWidget, optional
+        As for any widget.
+    """
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("raw_overview")
+        self._lines = ""
+        self._words = WordsLabel("raw_words", self)
+        self._why = QToolButton(self)
+        self._why.setObjectName("show_left_out")
+        self._why.setCheckable(True)
+        self._why.setToolTip("Show what cannot be used, and why.")
+        self._why.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        self._why.setArrowType(Qt.ArrowType.RightArrow)
+        self._why.toggled.connect(self._show_details)
+        self._details = WordsLabel("left_out", self)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._words)
+        layout.addWidget(self._why)
+        layout.addWidget(self._details)
+        self.say(None)
+
+    @property
+    def text(self) -> str:
+        """What it says of the folder."""
+        return self._words.text()
+
+    def say_looking(self, folder: Path) -> None:
+        """Say that a folder is being looked at."""
+        self._say(f"Looking into {folder} …", is_trouble=False)
+
+    def say(self, found: RawOverview | None, sample: str = "", dye: str = "") -> None:
+        """Show what a folder holds.
+
+        Parameters
+        ----------
+        found : RawOverview or None
+            None: no folder was chosen.
+        sample, dye : str
+            What is worked on; told when it is not in the folder.
+        """
+        text = found.in_words() if found else ""
+        missing = bool(found and found.pairs and sample)
+        missing = missing and found is not None and (sample, dye) not in found.pairs
+        if missing:
+            text += f"; {sample} / {dye} is not among them"
+        self._say(text, is_trouble=missing or bool(found and found.problem))
+        troubles = found.troubles if found else ()
+        self._why.setText(f"{len(troubles)} left out or odd: why?")
+        self._why.setVisible(bool(troubles))
+        more = len(troubles) - _MOST
+        shown = (*troubles[:_MOST], *([f"and {more} more"] if more > 0 else []))
+        self._lines = "\n\n".join(shown)
+        self._show_details(self._why.isChecked())
+        if not troubles:
+            self._why.setChecked(False)
+
+    def _show_details(self, shown: bool) -> None:
+        self._details.say(self._lines if shown else "")
+        self._why.setArrowType(
+            Qt.ArrowType.DownArrow if shown else Qt.ArrowType.RightArrow
+        )
+
+    def _say(self, text: str, *, is_trouble: bool) -> None:
+        self._words.say(text, TROUBLE if is_trouble else "")
+
+
+_FORMATS = {"both": "TIFF and FITS", "tiff": "TIFF", "fits": "FITS"}
+
+
+class SourceFields(QWidget):
+    """Sample and dye in one line, and the folders below it, which fold.
+
+    Parameters
+    ----------
+    parent : QWidget, optional
+        As for any widget.
+    """
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("source_fields")
+        self.sample = _combo(self, "sample", "The sample: a folder in the raw folder.")
+        self.dye = _combo(self, "dye", "The dye: what the file names end in.")
+        self.toggle = QToolButton(self)
+        self.toggle.setObjectName("show_folders")
+        self.toggle.setText("Folders")
+        self.toggle.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        self.toggle.setCheckable(True)
+        self.toggle.setToolTip("Show or hide where the images are and results go.")
+        self.toggle.toggled.connect(self._show_folders)
+        self.raw = FolderField(
+            "raw_dir",
+            "raw folder",
+            "The folder that holds one folder for each sample, and in each of these "
+            "a pre-stain and a post-stain TIFF for each dye.",
+            self,
+        )
+        self.output = FolderField(
+            "output_dir",
+            "results folder",
+            "Where the results go, in a folder for each sample and dye.",
+            self,
+        )
+        self.format = _combo(
+            self,
+            "checkpoint_format",
+            "The file format of the images that each stage leaves.",
+        )
+        for value, words in _FORMATS.items():
+            self.format.addItem(words, value)
+        self.words = OverviewView(self)
+        self.output_note = WordsLabel("output_note", self)
+        self.stale_note = WordsLabel("stale_note", self)
+        self.other_note = WordsLabel("other_note", self)
+        self.start_hint = WordsLabel("start_hint", self)
+        self.channels = button(
+            self,
+            "channels",
+            "Channels…",
+            "Show size, type and brightness of each channel of the raw files.",
+        )
+        self.again = button(
+            self,
+            "look_again",
+            "Look again",
+            "Look for samples and dyes anew: files may have come.",
+        )
+        self.simulated = button(
+            self,
+            "try_simulated",
+            "Try it with a simulated section",
+            "Make a small pair of images with microbes at known places, in a "
+            "temporary folder, to try everything on.",
+        )
+        self._arrange()
+        self._show_folders(False)
+
+    def set_folded(self, folded: bool) -> None:
+        """Show the folders, or only the sample and the dye."""
+        self.toggle.setChecked(not folded)
+
+    def _show_folders(self, shown: bool) -> None:
+        self._folders.setVisible(shown)
+        self.toggle.setArrowType(
+            Qt.ArrowType.DownArrow if shown else Qt.ArrowType.RightArrow
+        )
+
+    def _arrange(self) -> None:
+        self.pair = QWidget(self)
+        pair = QHBoxLayout(self.pair)
+        pair.setContentsMargins(0, 0, 0, 0)
+        pair.addWidget(self.sample, 3)
+        pair.addWidget(self.dye, 2)
+        head = QHBoxLayout()
+        head.addWidget(self.pair, 1)
+        head.addStretch()
+        head.addWidget(self.toggle)
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.again)
+        buttons.addWidget(self.channels)
+        # Shown once there is a folder: at first there is one thing to do.
+        self.further = QWidget(self)
+        further = QVBoxLayout(self.further)
+        further.setContentsMargins(0, 0, 0, 0)
+        further.addWidget(self.words)
+        further.addLayout(buttons)
+        further.addLayout(labelled("Results in", self.output))
+        further.addWidget(self.output_note)
+        further.addLayout(labelled("Written as", self.format))
+        self._folders = QWidget(self)
+        folders = QVBoxLayout(self._folders)
+        folders.setContentsMargins(0, 0, 0, 0)
+        folders.addWidget(self.start_hint)
+        folders.addLayout(labelled("Raw folder", self.raw))
+        folders.addWidget(self.further)
+        folders.addWidget(self.simulated)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addLayout(head)
+        layout.addWidget(self._folders)
+        layout.addWidget(self.stale_note)
+        layout.addWidget(self.other_note)
+
+
+def _combo(parent: QWidget, name: str, tooltip: str) -> QComboBox:
+    combo = QComboBox(parent)
+    combo.setObjectName(name)
+    combo.setToolTip(tooltip)
+    combo.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+    return combo
+
+
+_HEADERS = ("file", "size, px", "type", "channel", "mean", "maximum", "not 0")
+_NUMBERS_FROM = 4
+
+
+class ChannelSurveyWindow(QDialog):
+    """A table of the raw files: size, type and brightness of each channel.
+
+    The files are read in the background, a centre of 1000 x 1000 px of each. The
+    window says itself when that fails or is stopped.
+
+    Parameters
+    ----------
+    session : Session
+        Tells the raw folder and the sample; without a sample all are looked at.
+    parent : QWidget, optional
+        As for any widget.
+    """
+
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("channel_survey")
+        what = session.sample or "all samples"
+        self.setWindowTitle(f"Channels of the raw files of {what}")
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        self.resize(760, 320)
+        self._words = QLabel(f"Looking at the raw files of {what} …", self)
+        self._words.setObjectName("survey_words")
+        self._words.setWordWrap(True)
+        self._words.setTextFormat(Qt.TextFormat.PlainText)
+        self._table = QTableWidget(0, len(_HEADERS), self)
+        self._table.setObjectName("survey_table")
+        self._table.setHorizontalHeaderLabels(list(_HEADERS))
+        self._table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self._table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        layout = QVBoxLayout(self)
+        layout.addWidget(self._words)
+        layout.addWidget(self._table, 1)
+        self._is_looking = True
+        self._job = session.jobs.start(
+            _survey,
+            title="looking at the channels of the raw files",
+            on_result=self._fill,
+            on_error=self._on_error,
+            on_finished=self._on_finished,
+            newest="channel survey",
+            raw_dir=session.raw_dir,
+            sample=session.sample,
+        )
+        self.finished.connect(self._job.cancel)
+
+    def _on_error(self, text: str) -> None:
+        self._is_looking = False
+        self._words.setText(f"The channels cannot be shown: {text}")
+
+    def _on_finished(self) -> None:
+        if self._is_looking:
+            self._words.setText(
+                "Stopped before the files were read. Close this window and press "
+                "'Channels…' to look again."
+            )
+
+    def _fill(self, files: Sequence[ChannelSurvey]) -> None:
+        self._is_looking = False
+        rows = [row for file in files for row in _rows(file)]
+        self._table.setRowCount(len(rows))
+        for index, row in enumerate(rows):
+            for column, text in enumerate(row):
+                item = QTableWidgetItem(text)
+                item.setToolTip(literal(text))
+                if column >= _NUMBERS_FROM:
+                    item.setTextAlignment(
+                        Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+                    )
+                self._table.setItem(index, column, item)
+        self._table.resizeColumnsToContents()
+        header = self._table.horizontalHeader()
+        if header is not None:
+            header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        troubles = [
+            f"{file.path.name}: {text}" if file.path.name not in text else text
+            for file in files
+            for text in (file.problem, *file.warnings)
+            if text
+        ]
+        count = f"{len(files)} files, the centre of each was looked at."
+        self._words.setText("\n".join([count, *troubles]))
+
+
+def _survey(raw_dir: Path, sample: str, monitor: Monitor) -> Sequence[ChannelSurvey]:
+    from napari_exo2micro.core.raw import survey_raw_channels
+
+    return survey_raw_channels(raw_dir, [sample] if sample else None, monitor=monitor)
+
+
+def _rows(file: ChannelSurvey) -> list[tuple[str, ...]]:
+    """Return a row for each channel; what concerns the file stands in the first."""
+    size = f"{file.width} × {file.height}" if file.width else "cannot be read"
+    head: tuple[str, ...] = (file.path.name, size, file.mode)
+    if not file.channels:
+        return [(*head, "", "", "", "")]
+    area = max(file.crop[0] * file.crop[1], 1)
+    rows = []
+    for one in file.channels:
+        share = f"{100 * one.nonzero / area:.0f} %"
+        rows.append((*head, one.name, f"{one.mean:.2f}", f"{one.maximum:g}", share))
+        head = ("", "", "")
+    return rows
+
+
+_START = (
+    "Start here: choose the folder of your raw images (it holds one folder for each "
+    "sample), or try it with a simulated section."
+)
+#: Wide enough for the simulated section, px; the default is for large images.
+_MARGIN = 400
+
+
+class SourcePanel(QWidget):
+    """Chooses the raw folder, the sample and the dye, and where results go.
+
+    Parameters
+    ----------
+    session : Session
+        Gets what is chosen, and is followed where another dock chooses.
+    message : callable, optional
+        Takes the text of an error; without it napari shows a notification.
+    parent : QWidget, optional
+        As for any widget.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        message: Callable[[str], None] | None = None,
+        parent: QWidget | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._simulated_in: Path | None = None
+        self.setObjectName("source_panel")
+        self._session = session
+        self._message = message
+        self._folder = RawFolder.of(session)
+        self._fields = SourceFields(self)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._fields)
+        self._connect()
+        self._follow()
+        self._on_look()
+        self._on_status(session.status)
+        self._on_busy(session.jobs.is_busy)
+
+    # What it does ----------------------------------------------------------------
+
+    @property
+    def overview(self) -> RawOverview | None:
+        """What the raw folder holds; None before one was looked at."""
+        return self._folder.overview
+
+    def choose_raw_dir(self, folder: Path | str) -> None:
+        """Take another raw folder and look for its samples and dyes."""
+        self._folder.choose(Path(folder))
+
+    def choose_output_dir(self, folder: Path | str) -> None:
+        """Take another folder for the results."""
+        self._folder.choose_output(Path(folder))
+
+    def set_folded(self, folded: bool) -> None:
+        """Show the folders, or only the sample and the dye."""
+        self._fields.set_folded(folded)
+
+    def survey_channels(self) -> None:
+        """Show what the channels of the sample's raw files hold; of all without one."""
+        if self._session.raw_dir is not None:
+            ChannelSurveyWindow(self._session, self).show()
+
+    def try_simulated(self) -> None:
+        """Make a simulated section, show it and work on it."""
+        self._fields.simulated.setEnabled(False)
+        self._session.jobs.start(
+            _simulate,
+            title="making a simulated section",
+            on_result=self._on_simulated,
+            on_error=self._message,
+            on_finished=self._on_idle,
+            newest="simulated section",
+        )
+
+    def _on_simulated(self, specs: Sequence[LayerSpec]) -> None:
+        session = self._session
+        if session.jobs.is_busy:
+            return  # a run began meanwhile: its source stays
+        for spec in specs:
+            if take_source(session, spec.about):
+                break
+        if not session.non_default_params():
+            session.set_params(pad=_MARGIN)
+            self._simulated_in = session.raw_dir
+        place_stage(session.viewer, 1, specs)
+
+    # What others say -------------------------------------------------------------
+
+    def _on_source(self) -> None:
+        self._fields.other_note.say("")
+        if not self._folder.is_automatic:
+            # A person chose something else than the section that is being made.
+            self._session.jobs.cancel("simulated section")
+        self._follow()
+
+    def _follow(self) -> None:
+        """Show what the session works on."""
+        session, fields = self._session, self._fields
+        if self._simulated_in not in (None, session.raw_dir):
+            # The narrow margin was for the simulated section only.
+            self._simulated_in = None
+            if session.params["pad"] == _MARGIN:
+                session.reset_params("pad")
+        fields.raw.show_folder(session.raw_dir)
+        fields.output.show_folder(session.output_dir)
+        with QSignalBlocker(fields.format):
+            fields.format.setCurrentIndex(
+                max(fields.format.findData(session.checkpoint_format), 0)
+            )
+        has_folder = session.raw_dir is not None or bool(session.sample)
+        fields.further.setVisible(has_folder)
+        self._on_output(session.output_problem)
+        fields.start_hint.say("" if session.has_source else _START)
+        fields.toggle.setVisible(session.has_source)
+        self._say_overview()
+        if not session.has_source:
+            self.set_folded(False)
+
+    def _on_output(self, problem: str) -> None:
+        """Say why results cannot go to their folder, where that is so."""
+        self._fields.output_note.say(problem, TROUBLE)
+        if problem:
+            self.set_folded(False)
+
+    def _on_look(self) -> None:
+        """Show what the folder holds; fold when there is nothing more to choose."""
+        self._say_overview()
+        found = self._folder.overview
+        if found is not None and found.pairs:
+            self._fields.raw.keep()
+        if self._folder.looking is None:
+            problem = self._session.output_problem or (found and found.problem)
+            self.set_folded(self._session.has_source and not problem)
+
+    def _say_overview(self) -> None:
+        """Offer the samples and dyes; what is chosen elsewhere is among them."""
+        session, fields, found = self._session, self._fields, self._folder.overview
+        if self._folder.looking is not None:
+            fields.words.say_looking(self._folder.looking)
+        else:
+            fields.words.say(found, session.sample, session.dye)
+        samples = found.samples if found else []
+        dyes = found.dyes(session.sample) if found else []
+        for combo, names, chosen in (
+            (fields.sample, samples, session.sample),
+            (fields.dye, dyes, session.dye),
+        ):
+            known = [*names, chosen] if chosen and chosen not in names else names
+            with QSignalBlocker(combo):
+                if [combo.itemText(i) for i in range(combo.count())] != known:
+                    combo.clear()
+                    combo.addItems(known)
+                combo.setCurrentIndex(combo.findText(chosen) if chosen else -1)
+        fields.pair.setVisible(bool(samples or session.sample))
+
+    def _on_status(self, lines: Sequence[CheckpointStatus]) -> None:
+        """Tell when the results in the folder do not belong to the raw files."""
+        stale = [one for one in lines if one.stage == 1 and one.state == "stale"]
+        text = ""
+        if stale:
+            text = (
+                f"The results in {stale[0].path.parent.parent} do not fit: "
+                f"{stale[0].reason}. A run makes them again; to keep them, choose "
+                "another results folder."
+            )
+        self._fields.stale_note.say(text, TROUBLE)
+
+    def _on_other(self, pair: str) -> None:
+        """Tell which pair is worked on when another one was opened in the viewer."""
+        session = self._session
+        self._fields.other_note.say(
+            f"{pair} was opened; the workbench still works on {session.sample} / "
+            f"{session.dye}. To work on {pair}, choose its raw folder, sample and dye "
+            "above.",
+            TROUBLE,
+        )
+
+    def _on_busy(self, busy: bool) -> None:
+        """Let the source be while a run writes results for it."""
+        fields = self._fields
+        for one in (fields.sample, fields.dye, fields.raw, fields.output):
+            one.setEnabled(not busy)
+        fields.format.setEnabled(not busy)
+        fields.simulated.setEnabled(not busy)
+
+    def _on_idle(self) -> None:
+        self._on_busy(self._session.jobs.is_busy)
+
+    # What a person does ----------------------------------------------------------
+
+    def _connect(self) -> None:
+        fields, session = self._fields, self._session
+        fields.sample.currentIndexChanged.connect(self._choose_sample)
+        fields.dye.currentIndexChanged.connect(self._choose_dye)
+        fields.format.currentIndexChanged.connect(self._choose_format)
+        fields.raw.chosen.connect(self.choose_raw_dir)
+        fields.output.chosen.connect(self.choose_output_dir)
+        # `clicked` brings whether it is checked; the methods take nothing.
+        fields.again.clicked.connect(lambda: self._folder.look_again())
+        fields.channels.clicked.connect(lambda: self.survey_channels())
+        fields.simulated.clicked.connect(lambda: self.try_simulated())
+        self._folder.changed.connect(self._on_look)
+        self._folder.other_opened.connect(self._on_other)
+        session.source_changed.connect(self._on_source)
+        session.output_checked.connect(self._on_output)
+        session.status_changed.connect(self._on_status)
+        session.jobs.busy_changed.connect(self._on_busy)
+
+    def _choose_sample(self, _index: int) -> None:
+        sample, found = self._fields.sample.currentText(), self._folder.overview
+        if not sample or found is None:
+            return
+        dyes = found.dyes(sample)
+        dye = self._session.dye if self._session.dye in dyes else (dyes or [""])[0]
+        self._session.set_source(sample=sample, dye=dye)
+
+    def _choose_dye(self, _index: int) -> None:
+        self._session.set_source(dye=self._fields.dye.currentText())
+
+    def _choose_format(self, _index: int) -> None:
+        chosen = str(self._fields.format.currentData())
+        self._session.set_source(checkpoint_format=chosen)
+
+
+def _simulate(monitor: Monitor) -> list[LayerSpec]:
+    """Return the layers of a simulated section."""
+    from napari_exo2micro.plugin.files.sample_data import section_specs
+
+    monitor.check()
+    return section_specs()

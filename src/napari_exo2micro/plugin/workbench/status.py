@@ -1,0 +1,415 @@
+"""The check-list: what is valid, stale or missing, why, and a way to open it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari.layers import Layer
+from qtpy.QtCore import QSize, Qt, QUrl
+from qtpy.QtGui import (
+    QDesktopServices,
+    QGuiApplication,
+    QImage,
+    QPainter,
+    QPaintEvent,
+    QPixmap,
+)
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QDialog,
+    QHBoxLayout,
+    QHeaderView,
+    QPushButton,
+    QTreeWidget,
+    QTreeWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_exo2micro.core.base import CheckpointError, Monitor
+from napari_exo2micro.core.parameters import STAGES, ParameterValue
+from napari_exo2micro.core.pipeline import StageState, stage_states
+from napari_exo2micro.plugin.layers.layers import (
+    LayerSpec,
+    about,
+    find_layers,
+    is_stored,
+    place_layers,
+)
+from napari_exo2micro.plugin.session.errors import literal, notify_error
+from napari_exo2micro.plugin.session.session import Session
+from napari_exo2micro.plugin.session.task import TaskSource
+from napari_exo2micro.plugin.widgets.controls import WordsLabel
+from napari_exo2micro.plugin.widgets.marks import WORDS, state_icon
+from napari_exo2micro.plugin.widgets.rows import with_titles
+
+if TYPE_CHECKING:
+    from napari_exo2micro.core.store import CheckpointStatus
+
+
+_SHARE_OF_SCREEN = 0.8
+
+
+class _Picture(QWidget):
+    """Draws a picture as large as it fits, in its own proportions."""
+
+    def __init__(self, pixmap: QPixmap, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._pixmap = pixmap
+        self.setMinimumSize(200, 150)
+
+    def sizeHint(self) -> QSize:
+        return self._pixmap.size()
+
+    def paintEvent(self, _event: QPaintEvent | None) -> None:
+        ratio = self.devicePixelRatioF()
+        drawn = self._pixmap.scaled(
+            self.size() * ratio,
+            Qt.AspectRatioMode.KeepAspectRatio,
+            Qt.TransformationMode.SmoothTransformation,
+        )
+        drawn.setDevicePixelRatio(ratio)
+        size = drawn.deviceIndependentSize()
+        painter = QPainter(self)
+        painter.drawPixmap(
+            round((self.width() - size.width()) / 2),
+            round((self.height() - size.height()) / 2),
+            drawn,
+        )
+        painter.end()
+
+
+class PictureWindow(QDialog):
+    """Shows an image; it is closed with Escape.
+
+    Parameters
+    ----------
+    path : Path
+        Its file, which is the title.
+    image : QImage
+        Its pixels, as another thread has read them.
+    parent : QWidget, optional
+        As for any widget.
+    """
+
+    def __init__(
+        self, path: Path, image: QImage, parent: QWidget | None = None
+    ) -> None:
+        super().__init__(parent)
+        self.setObjectName("picture_window")
+        self.setWindowTitle(path.name)
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        pixmap = QPixmap.fromImage(image)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(_Picture(pixmap, self), 1)
+        screen = QGuiApplication.primaryScreen()
+        if screen is not None:
+            most = screen.availableSize() * _SHARE_OF_SCREEN
+            keep = Qt.AspectRatioMode.KeepAspectRatio
+            size = pixmap.size()
+            fits = size.width() <= most.width() and size.height() <= most.height()
+            self.resize(size if fits else size.scaled(most, keep))
+
+
+_LINE = Qt.ItemDataRole.UserRole
+_NAMES = {
+    (1, "post"): "post-stain, padded",
+    (1, "pre"): "pre-stain, padded",
+    (2, "pre"): "pre-stain, boundary aligned",
+    (2, "coarse_pre"): "pre-stain, coarsely aligned",
+    (3, "pre"): "pre-stain, interior aligned",
+    (4, "difference"): "difference",
+}
+
+
+def result_name(line: CheckpointStatus) -> str:
+    """Return in words what a line of the check-list is about."""
+    if line.kind == "plot":
+        from napari_exo2micro.core.plotting import DIAGNOSTICS
+
+        known = DIAGNOSTICS.get(line.name)
+        title = known.title if known else ""
+        return title or line.name.replace("_", " ")
+    return _NAMES.get((line.stage, line.name), line.name.replace("_", " "))
+
+
+class StatusList(QWidget):
+    """Every image and plot of the sample, by stage, with its state in word and mark.
+
+    Parameters
+    ----------
+    session : Session
+        Whose results are listed.
+    message : callable, optional
+        Takes the text of an error; without it napari shows a notification.
+    parent : QWidget, optional
+        As for any widget.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        message: Callable[[str], None] | None = None,
+        parent: QWidget | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self.setObjectName("status_list")
+        self._session = session
+        self._message = message if message is not None else notify_error
+        self._items: dict[tuple[int, str, str], QTreeWidgetItem] = {}
+        #: Whether a row is unfolded, also of rows that are not there at the moment.
+        self._unfolded: dict[tuple[int, str, str], bool] = {}
+        self._tree = QTreeWidget(self)
+        self._tree.setObjectName("check_list")
+        self._tree.setColumnCount(2)
+        self._tree.setHeaderHidden(True)
+        self._tree.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self._tree.setMinimumHeight(90)
+        self._tree.setIndentation(14)
+        header = self._tree.header()
+        if header is not None:
+            header.setStretchLastSection(False)
+            header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+            header.setSectionResizeMode(1, QHeaderView.ResizeMode.ResizeToContents)
+        self._tree.itemActivated.connect(lambda item: self.open(item))
+        self._why = WordsLabel("why", self)
+        self._tree.currentItemChanged.connect(lambda *_items: self._explain())
+        self._folder = QPushButton("Open the folder", self)
+        self._folder.setObjectName("open_folder")
+        self._folder.setToolTip("Show the folder of the results in the file manager.")
+        self._folder.clicked.connect(lambda: self.open_folder())
+        self._open = QPushButton("Open", self)
+        self._open.setObjectName("open_result")
+        self._open.setToolTip("Show the chosen image as a layer, or the chosen plot.")
+        self._open.clicked.connect(lambda: self.open(self._tree.currentItem()))
+        buttons = QHBoxLayout()
+        buttons.addWidget(self._open)
+        buttons.addWidget(self._folder)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._tree, 1)
+        layout.addWidget(self._why)
+        layout.addLayout(buttons)
+        session.status_changed.connect(self._fill)
+        self._fill(session.status)
+
+    # What it does ----------------------------------------------------------------
+
+    def open(self, item: QTreeWidgetItem | None) -> None:
+        """Show the layer or the picture of a row."""
+        line: CheckpointStatus | None = None if item is None else item.data(0, _LINE)
+        if line is None:
+            return
+        if line.state == "missing":
+            self._message(
+                f"{result_name(line)} does not exist yet; run stage {line.stage} first"
+            )
+        elif line.kind == "plot":
+            self._session.jobs.start(
+                _read_picture,
+                title=f"opening {line.path.name}",
+                on_result=self._show_picture,
+                on_error=self._message,
+                newest="open a result",
+                line=line,
+            )
+        elif line.state != "valid":
+            self._message(
+                f"{line.path.name} is not used: {line.reason}; run stage "
+                f"{line.stage} again"
+            )
+        else:
+            self._open_layer(line)
+
+    def open_folder(self) -> None:
+        """Show the folder of the results in the system's file manager."""
+        session = self._session
+        self._session.jobs.start(
+            _find_folder,
+            title="looking for the folder of the results",
+            on_result=self._show_folder,
+            on_error=self._message,
+            newest="open the folder",
+            show_progress=False,
+            folder=session.output_dir / session.sample / session.dye,
+        )
+
+    def _show_folder(self, folder: Path) -> None:
+        if not QDesktopServices.openUrl(QUrl.fromLocalFile(str(folder.absolute()))):
+            self._message(f"no file manager was found here; the folder is {folder}")
+
+    def _show_picture(self, read: tuple[Path, QImage]) -> None:
+        PictureWindow(*read, self).show()
+
+    def _open_layer(self, line: CheckpointStatus) -> None:
+        session = self._session
+        layer = self._layer_of(line)
+        if layer is not None:
+            layer.visible = True
+            session.viewer.layers.selection.active = layer
+            return
+        session.jobs.start(
+            _one_layer,
+            title=f"opening {line.path.name}",
+            on_result=self._place,
+            on_error=self._message,
+            newest="open a result",
+            source=session.task_source(),
+            params=session.params,
+            stage=line.stage,
+            name=line.name,
+        )
+
+    def _layer_of(self, line: CheckpointStatus) -> Layer | None:
+        """Return the image in the viewer that shows a line; None without one."""
+        session = self._session
+        for layer in find_layers(
+            session.viewer, sample=session.sample, dye=session.dye
+        ):
+            known = about(layer)
+            # The same image made with other parameters has another file.
+            if is_stored(known) and str(line.path) in known.get("paths", ()):
+                return layer
+        return None
+
+    def _place(self, specs: Sequence[LayerSpec]) -> None:
+        for layer in place_layers(self._session.viewer, specs):
+            layer.visible = True
+            self._session.viewer.layers.selection.active = layer
+
+    # What it shows ---------------------------------------------------------------
+
+    def _fill(self, lines: Sequence[CheckpointStatus]) -> None:
+        """Show the lines; rows that were there keep their place and their fold."""
+        states = stage_states(lines, self._session.stored_result) if lines else {}
+        wanted = list(_rows(lines, states))
+        keys = [key for key, *_ in wanted]
+        if keys != list(self._items):
+            self._rebuild(keys)
+        for key, name, state, why, line in wanted:
+            item = self._items[key]
+            item.setText(0, name)
+            item.setText(1, WORDS.get(state, state) if state else "")
+            if state:
+                item.setIcon(1, state_icon(state))
+            item.setData(0, _LINE, line)
+            path = str(line.path) if line is not None else ""
+            told = literal("\n".join(text for text in (why, path) if text))
+            item.setToolTip(0, told)
+            item.setToolTip(1, told)
+            item.setData(1, _LINE, why)
+        chosen = bool(self._session.sample and self._session.dye)
+        self._folder.setEnabled(chosen)
+        self._explain()
+
+    def _rebuild(self, keys: Sequence[tuple[int, str, str]]) -> None:
+        for key, item in self._items.items():
+            self._unfolded[key] = item.isExpanded()
+        self._tree.clear()
+        self._items = {}
+        for key in keys:
+            number, kind, _ = key
+            parent = {
+                "stage": None,
+                "checkpoint": self._items.get((number, "stage", "")),
+                "plots": self._items.get((number, "stage", "")),
+                "plot": self._items.get((number, "plots", "")),
+            }[kind]
+            item = QTreeWidgetItem()
+            if parent is None:
+                self._tree.addTopLevelItem(item)
+            else:
+                parent.addChild(item)
+            self._items[key] = item
+        for key, item in self._items.items():
+            item.setExpanded(self._unfolded.get(key, key[1] == "stage"))
+
+    def _explain(self) -> None:
+        """Say why the chosen row is as it is."""
+        item = self._tree.currentItem()
+        line = item.data(0, _LINE) if item is not None else None
+        why = str(item.data(1, _LINE) or "") if item is not None else ""
+        self._why.say(why)
+        self._open.setEnabled(line is not None and line.state != "missing")
+
+
+_Row = tuple[tuple[int, str, str], str, str, str, "CheckpointStatus | None"]
+
+
+def _rows(
+    lines: Sequence[CheckpointStatus], states: dict[int, StageState]
+) -> list[_Row]:
+    """Return key, name, state, why and line of each row, in order."""
+    rows: list[_Row] = []
+    for number, stage in states.items():
+        title = f"{number} {STAGES[number].title}"
+        why = with_titles(stage.reason)
+        rows.append(((number, "stage", ""), title, stage.state, why, None))
+        own = [line for line in lines if line.stage == number]
+        plots = [line for line in own if line.kind == "plot"]
+        for line in own:
+            if line.kind == "checkpoint":
+                key = (number, "checkpoint", line.name)
+                rows.append((key, result_name(line), line.state, line.reason, line))
+        if plots:
+            worst = max(plots, key=lambda one: _ORDER.index(one.state))
+            count = sum(one.state == "valid" for one in plots)
+            name = f"{count} of {len(plots)} plots"
+            rows.append(((number, "plots", ""), name, worst.state, worst.reason, None))
+        for line in plots:
+            key = (number, "plot", line.name)
+            rows.append((key, result_name(line), line.state, line.reason, line))
+    return rows
+
+
+_ORDER = ("valid", "stale", "missing")
+
+
+def _one_layer(
+    source: TaskSource,
+    params: dict[str, ParameterValue],
+    stage: int,
+    name: str,
+    monitor: Monitor,
+) -> list[Any]:
+    """Return the layer of one checkpoint.
+
+    Raises
+    ------
+    CheckpointError
+        When it is gone meanwhile.
+    """
+    from napari_exo2micro.plugin.layers.stages import checkpoint_spec
+
+    monitor.check()
+    task = source.task(params)
+    found = task.checkpoint(stage, name)
+    if found is None:
+        raise CheckpointError(
+            f"the image '{name}' of stage {stage} is gone or was changed; run stage "
+            f"{stage} again"
+        )
+    return [checkpoint_spec(found, stage, name, task=task)]
+
+
+def _read_picture(line: CheckpointStatus, monitor: Monitor) -> tuple[Path, QImage]:
+    """Return a plot's file and its pixels."""
+    monitor.check()
+    image = QImage(str(line.path))
+    if image.isNull():
+        raise CheckpointError(
+            f"{line.path} cannot be read as a picture; run stage {line.stage} again "
+            "with Force"
+        )
+    return line.path, image
+
+
+def _find_folder(folder: Path, monitor: Monitor) -> Path:
+    """Return a folder that exists."""
+    monitor.check()
+    if not folder.is_dir():
+        raise CheckpointError(f"{folder} does not exist yet; a run makes it")
+    return folder
