@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
-import threading
-import traceback
-import weakref
 from collections import deque
 from dataclasses import dataclass
 
-from qtpy.QtCore import QObject, Qt, Signal
+from qtpy.QtCore import QObject, Signal
 
 from napari_exo2micro.core.base import add_listener, remove_listener
 
@@ -34,7 +32,7 @@ class KeptRecord:
     kind : {'note', 'warning', 'error'}
         How grave it is.
     text : str
-        May have several lines.
+        May have several lines: a traceback follows the message.
     """
 
     number: int
@@ -43,74 +41,50 @@ class KeptRecord:
     text: str
 
 
-class KeptRecords(QObject):
+class _Signals(QObject):
+    added = Signal()
+
+
+class KeptRecords(logging.Handler):
     """The last records of the package's loggers, of all threads.
 
     Attributes
     ----------
     added : Signal()
-        There are new ones; arrives in the GUI thread, once for many.
+        There is a new one; emitted in the thread that logs, so that it arrives in
+        the thread of the widget that is connected.
     """
 
-    added = Signal()
-
-    _arrived = Signal()
-
-    def __init__(self, parent: QObject | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
         self._kept: deque[KeptRecord] = deque(maxlen=_MOST)
-        self._lock = threading.Lock()
-        self._is_told = True
-        self._last = 0
-        self._handler = _Handler(self)
-        # Queued: whatever thread logs, it arrives in this object's.
-        self._arrived.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
-        add_listener(self._handler)
+        self._numbers = itertools.count(1)
+        self._signals = _Signals()
+        self.added = self._signals.added
+        self.setFormatter(logging.Formatter("%(message)s"))
+        add_listener(self)
 
     def since(self, number: int = 0) -> list[KeptRecord]:
         """Return the records after the one with this number, oldest first."""
-        with self._lock:
-            return [record for record in self._kept if record.number > number]
+        new = itertools.takewhile(
+            lambda record: record.number > number, reversed(self._kept.copy())
+        )
+        return list(new)[::-1]
 
     def close(self) -> None:
         """Hear no more; what was kept stays."""
-        remove_listener(self._handler)
-
-    def keep(self, time: float, kind: str, text: str) -> None:
-        """Keep a record; may be called in any thread."""
-        with self._lock:
-            self._last += 1
-            self._kept.append(KeptRecord(self._last, time, kind, text))
-            told, self._is_told = self._is_told, False
-        if told:
-            # The object may be gone when the window was closed meanwhile.
-            with contextlib.suppress(RuntimeError):
-                self._arrived.emit()
-
-    def _deliver(self) -> None:
-        with self._lock:
-            self._is_told = True
-        self.added.emit()
-
-
-class _Handler(logging.Handler):
-    """Hands records over, without keeping the object alive."""
-
-    def __init__(self, records: KeptRecords) -> None:
-        super().__init__(logging.INFO)
-        self._keep = weakref.WeakMethod(records.keep)
+        remove_listener(self)
+        super().close()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep a record."""
-        keep = self._keep()
-        if keep is None:
-            remove_listener(self)
-            return
         try:
-            text = record.getMessage()
-            if record.exc_info and record.exc_info[0] is not None:
-                text += "\n" + "".join(traceback.format_exception(*record.exc_info))
+            text = self.format(record)[:_MOST_TEXT]
             kind = next(k for k in reversed(KINDS) if record.levelno >= KINDS[k])
-            keep(record.created, kind, text.rstrip()[:_MOST_TEXT])
+            kept = KeptRecord(next(self._numbers), record.created, kind, text)
         except Exception:  # noqa: BLE001 - as every handler of Python's
             self.handleError(record)
+            return
+        self._kept.append(kept)
+        with contextlib.suppress(RuntimeError):  # the window was closed meanwhile
+            self.added.emit()

@@ -257,7 +257,7 @@ class Session(SessionSource):
         self._viewer = weakref.ref(viewer)
         self._thread = threading.get_ident()
         #: What the package logged since this session began.
-        self.records = KeptRecords(self)
+        self.records = KeptRecords()
         #: What the valid results on disk say, as a run returns it; None without any.
         self.stored_result: dict[str, Any] | None = None
         self._status: list[CheckpointStatus] = []

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from napari.components import ViewerModel
-from qtpy.QtCore import QObject, QSignalBlocker, QSize, Qt, QUrl, Signal
+from qtpy.QtCore import QObject, QSignalBlocker, QSize, Qt, QTimer, QUrl, Signal
 from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import (
+    QBoxLayout,
+    QCheckBox,
     QComboBox,
     QFileDialog,
     QFrame,
     QHBoxLayout,
     QLabel,
+    QLayout,
     QPushButton,
     QScrollArea,
     QSizePolicy,
+    QSpinBox,
     QToolButton,
     QVBoxLayout,
     QWidget,
@@ -224,6 +228,105 @@ def scrolled(widget: QWidget) -> QScrollArea:
     area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
     area.setWidget(widget)
     return area
+
+
+_Part = QWidget | QLayout | str | None
+_Box = TypeVar("_Box", bound=QBoxLayout)
+
+
+def row(*parts: _Part | tuple[_Part, int]) -> QHBoxLayout:
+    """Return parts side by side.
+
+    Parameters
+    ----------
+    *parts : QWidget, QLayout, str or None, or one of these with its stretch
+        A text is a label; None takes the room that is left.
+    """
+    return _filled(QHBoxLayout(), parts)
+
+
+def column(
+    *parts: _Part | tuple[_Part, int],
+    parent: QWidget | None = None,
+    margin: int | None = None,
+) -> QVBoxLayout:
+    """Return parts below one another; of `parent` it becomes the layout.
+
+    Parameters
+    ----------
+    *parts
+        As for `row`.
+    parent : QWidget, optional
+        What they are parts of.
+    margin : int, optional
+        On all sides, px; as the style has it where it is left out.
+    """
+    made = _filled(QVBoxLayout(), parts)
+    if margin is not None:
+        made.setContentsMargins(margin, margin, margin, margin)
+    if parent is not None:
+        parent.setLayout(made)
+    return made
+
+
+def _filled(layout: _Box, parts: tuple[_Part | tuple[_Part, int], ...]) -> _Box:
+    for part in parts:
+        content, stretch = part if isinstance(part, tuple) else (part, 0)
+        if content is None:
+            layout.addStretch(1)
+        elif isinstance(content, QLayout):
+            layout.addLayout(content, stretch)
+        else:
+            label = QLabel(content) if isinstance(content, str) else content
+            layout.addWidget(label, stretch)
+    return layout
+
+
+def check_box(
+    parent: QWidget, name: str, text: str, tip: str, *, on: bool = False
+) -> QCheckBox:
+    """Return a box to tick; see `button`."""
+    made = QCheckBox(text, parent)
+    made.setObjectName(name)
+    made.setToolTip(tip)
+    made.setChecked(on)
+    return made
+
+
+def spin_box(
+    parent: QWidget, name: str, limits: tuple[int, int], value: int, tip: str
+) -> QSpinBox:
+    """Return a field for a number of px, told when it was typed; see `button`."""
+    made = QSpinBox(parent)
+    made.setObjectName(name)
+    made.setRange(*limits)
+    made.setValue(value)
+    made.setSuffix(" px")
+    made.setKeyboardTracking(False)
+    made.setToolTip(tip)
+    return made
+
+
+def combo_box(
+    parent: QWidget, name: str, tip: str, texts: Iterable[str] = ()
+) -> QComboBox:
+    """Return a list to choose from that does not widen a dock; see `button`."""
+    made = QComboBox(parent)
+    made.setObjectName(name)
+    made.setToolTip(tip)
+    made.addItems(list(texts))
+    made.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+    made.setMinimumWidth(90)
+    return made
+
+
+def delayed(parent: QObject, slot: Callable[[], None], wait: int = 0) -> QTimer:
+    """Return a timer: `slot` is called once for all starts within `wait` ms."""
+    made = QTimer(parent)
+    made.setSingleShot(True)
+    made.setInterval(wait)
+    made.timeout.connect(slot)
+    return made
 
 
 _BROWSE = 30
