@@ -172,13 +172,13 @@ def measure_viewer(task: SampleDye, arguments: Namespace) -> Table:
     from qtpy.QtCore import QEventLoop, QTimer
     from qtpy.QtWidgets import QApplication
 
-    from napari_exo2micro.plugin.session.session import Session
+    from napari_exo2micro.plugin.layers.presenter import shared_session
     from napari_exo2micro.plugin.workbench.form import StageForm
     from napari_exo2micro.plugin.workbench.preview import LivePreview
 
     viewer = napari.Viewer(show=True)
     viewer.window.resize(1500, 950)
-    session = Session.of(viewer)
+    session = shared_session(viewer)
     session.set_source(
         raw_dir=task.raw_dir,
         output_dir=task.output_dir,

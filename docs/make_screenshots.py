@@ -29,7 +29,7 @@ from qtpy.QtWidgets import (
 
 from napari_exo2micro.core.simulate import simulate_section, write_pair
 from napari_exo2micro.plugin.batch.dock import BatchDock
-from napari_exo2micro.plugin.session.session import Session
+from napari_exo2micro.plugin.layers.presenter import shared_session
 
 IMAGES = Path(__file__).parent / "images"
 PLUGIN = "napari-exo2micro"
@@ -52,7 +52,7 @@ class Photographer:
         self.viewer = napari.Viewer(show=True)
         self.viewer.theme = "dark"
         self.viewer.window.resize(*SIZE)
-        self.session = Session.of(self.viewer)
+        self.session = shared_session(self.viewer)
         self._docks: list[Any] = []
 
     def open(self, panel: str) -> QWidget:

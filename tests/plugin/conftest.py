@@ -12,6 +12,7 @@ from napari.components import ViewerModel
 from napari_exo2micro.core.pipeline import SampleDye
 from napari_exo2micro.core.simulate import SimulatedPair, simulate_section, write_pair
 from napari_exo2micro.plugin.layers.layers import LayerSpec, place_layers
+from napari_exo2micro.plugin.layers.presenter import shared_session
 from napari_exo2micro.plugin.layers.stages import stage_specs
 from napari_exo2micro.plugin.session.session import Session
 
@@ -80,7 +81,7 @@ def viewer(qtbot) -> Iterator[ViewerModel]:
 @pytest.fixture
 def session(viewer: ViewerModel, tmp_path: Path, shared_raw_dir: Path) -> Session:
     """The session of `viewer`: Rock / DAPI, nothing run yet, pad 60."""
-    session = Session.of(viewer)
+    session = shared_session(viewer)
     session.set_params(pad=PAD)
     session.set_source(
         raw_dir=shared_raw_dir,
@@ -94,7 +95,7 @@ def session(viewer: ViewerModel, tmp_path: Path, shared_raw_dir: Path) -> Sessio
 @pytest.fixture
 def finished(viewer: ViewerModel, results: Path, shared_raw_dir: Path) -> Session:
     """The session of `viewer` on a sample whose stages have all run."""
-    session = Session.of(viewer)
+    session = shared_session(viewer)
     session.set_params(pad=PAD)
     session.set_source(
         raw_dir=shared_raw_dir, output_dir=results, sample="Rock", dye="DAPI"
@@ -118,7 +119,7 @@ def shown(
     all_specs: dict[int, list[LayerSpec]],
 ) -> Session:
     """The session of `viewer` with the layers of all stages; only to be looked at."""
-    session = Session.of(viewer)
+    session = shared_session(viewer)
     session.set_params(pad=PAD)
     session.set_source(
         raw_dir=shared_raw_dir, output_dir=shared_results, sample="Rock", dye="DAPI"

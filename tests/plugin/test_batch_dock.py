@@ -33,7 +33,7 @@ from napari_exo2micro.core.simulate import simulate_section, write_pair
 from napari_exo2micro.plugin.batch.dock import BatchDock
 from napari_exo2micro.plugin.batch.table import PairView
 from napari_exo2micro.plugin.layers.layers import about
-from napari_exo2micro.plugin.session.session import Session
+from napari_exo2micro.plugin.layers.presenter import shared_session
 from napari_exo2micro.plugin.widgets.controls import MessageStrip
 from napari_exo2micro.plugin.workbench.run_bar import RunBar
 
@@ -170,7 +170,7 @@ def open_dock(viewer, qtbot, tmp_path):
     """Open the dock on a raw folder and wait until it has looked at everything."""
 
     def make(raw_dir: Path, output_dir: Path = tmp_path / "out") -> Handle:
-        session = Session.of(viewer)
+        session = shared_session(viewer)
         session.set_params(pad=8)
         session.set_source(raw_dir=raw_dir, output_dir=output_dir)
         session.set_source(checkpoint_format="tiff")
@@ -896,7 +896,7 @@ def test_closing_the_window_ends_the_worker_processes(
     for sample in "AB":
         write_pair(section, raw, sample, "DAPI")
     viewer = make_napari_viewer_proxy(show=True).__wrapped__
-    session = Session.of(viewer)
+    session = shared_session(viewer)
     session.set_source(raw_dir=raw, output_dir=tmp_path / "out")
     _, dock = viewer.window.add_plugin_dock_widget(
         "napari-exo2micro", "Batch of samples and dyes"

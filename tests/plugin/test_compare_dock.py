@@ -25,7 +25,7 @@ from napari_exo2micro.plugin.compare.dock import CompareDock
 from napari_exo2micro.plugin.compare.results import CompareTable
 from napari_exo2micro.plugin.inspection.dock import InspectionDock
 from napari_exo2micro.plugin.layers.layers import about, find_layers, grid
-from napari_exo2micro.plugin.session.session import Session
+from napari_exo2micro.plugin.layers.presenter import shared_session
 from napari_exo2micro.plugin.session.task import TaskSource
 from napari_exo2micro.plugin.widgets.controls import MessageStrip
 
@@ -319,7 +319,7 @@ def both_values(tmp_path_factory, shared_results, shared_raw_dir):
 @pytest.fixture
 def compared(viewer, open_dock, both_values, shared_raw_dir, tmp_path):
     """A dock whose two runs find their results on disk."""
-    session = Session.of(viewer)
+    session = shared_session(viewer)
     session.set_params(pad=60)
     session.set_source(
         raw_dir=shared_raw_dir,
@@ -338,7 +338,7 @@ def shown(viewer):
 
 
 def test_pictures_stand_side_by_side_and_go_again(compared, viewer, qtbot):
-    session = Session.of(viewer)
+    session = shared_session(viewer)
     with qtbot.waitSignal(session.results_changed, timeout=LONG):
         session.show_results()
     compared.wait(lambda: find_layers(viewer, "difference"))
@@ -386,7 +386,7 @@ def test_a_double_click_shows_one_value_alone(compared, viewer):
 
 
 def test_another_sample_takes_the_pictures_away(compared, viewer, tmp_path):
-    session = Session.of(viewer)
+    session = shared_session(viewer)
     compared.press("show_side_by_side")
     compared.wait(lambda: grid(viewer).enabled)
     session.set_source(output_dir=tmp_path / "elsewhere")
@@ -395,7 +395,7 @@ def test_another_sample_takes_the_pictures_away(compared, viewer, tmp_path):
 
 
 def test_pictures_that_are_gone_are_said_to_be(compared, viewer):
-    session = Session.of(viewer)
+    session = shared_session(viewer)
     for path in (session.output_dir / "Rock" / "DAPI").rglob("04_*"):
         path.unlink()
     compared.press("show_side_by_side")
@@ -405,7 +405,7 @@ def test_pictures_that_are_gone_are_said_to_be(compared, viewer):
 
 
 def test_a_value_can_be_used(compared, viewer):
-    session = Session.of(viewer)
+    session = shared_session(viewer)
     assert not compared.button("use_value").isEnabled()
     compared.table.selectRow(1)
     compared.press("use_value")
@@ -510,8 +510,8 @@ def docked(widget, qtbot):
 
 def test_a_dock_that_is_closed_takes_its_pictures_away(compared, viewer, qtbot):
     close = docked(compared.dock, qtbot)
-    with qtbot.waitSignal(Session.of(viewer).results_changed, timeout=LONG):
-        Session.of(viewer).show_results()
+    with qtbot.waitSignal(shared_session(viewer).results_changed, timeout=LONG):
+        shared_session(viewer).show_results()
     compared.wait(lambda: find_layers(viewer, "difference"))
     before = shown(viewer)
     compared.press("show_side_by_side")
@@ -526,7 +526,7 @@ def test_pictures_on_their_way_to_a_closed_dock_are_dropped(compared, viewer, qt
     close = docked(compared.dock, qtbot)
     compared.press("show_side_by_side")
     close()
-    compared.wait(lambda: not Session.of(viewer).jobs.is_working)
+    compared.wait(lambda: not shared_session(viewer).jobs.is_working)
     assert not grid(viewer).enabled
     assert find_layers(viewer, "compare ") == []
 
@@ -568,7 +568,7 @@ def test_a_closed_dock_ends_its_runs(session, open_dock, monkeypatch, qtbot):
 
 
 def test_inspection_and_comparison_share_the_grid(compared, viewer, qtbot):
-    session = Session.of(viewer)
+    session = shared_session(viewer)
     with qtbot.waitSignal(session.results_changed, timeout=LONG):
         session.show_results()
     compared.wait(lambda: not session.jobs.is_working)
@@ -608,22 +608,22 @@ def test_a_value_of_another_sample_cannot_be_used(compared, viewer):
     compared.table.selectRow(1)
     use = compared.button("use_value")
     assert use.isEnabled()
-    Session.of(viewer).set_source(sample="Other")
+    shared_session(viewer).set_source(sample="Other")
     assert not use.isEnabled()
     assert "made of Rock DAPI" in use.toolTip()
-    Session.of(viewer).set_source(sample="Rock")
+    shared_session(viewer).set_source(sample="Rock")
     assert use.isEnabled()
 
 
 def test_a_value_of_another_folder_cannot_be_used(compared, viewer, tmp_path):
     compared.table.selectRow(1)
-    Session.of(viewer).set_source(output_dir=tmp_path / "elsewhere")
+    shared_session(viewer).set_source(output_dir=tmp_path / "elsewhere")
     assert not compared.button("use_value").isEnabled()
     assert "other folders" in compared.button("use_value").toolTip()
 
 
 def test_a_value_found_with_other_parameters_cannot_be_used(compared, viewer):
-    session, use = Session.of(viewer), compared.button("use_value")
+    session, use = shared_session(viewer), compared.button("use_value")
     compared.table.selectRow(1)
     session.set_params(scale_percentile=70.0)
     assert use.isEnabled(), "this is the parameter that was compared"
@@ -635,7 +635,7 @@ def test_a_value_found_with_other_parameters_cannot_be_used(compared, viewer):
 
 
 def test_what_is_said_of_a_used_value_is_what_is_shown(compared, viewer):
-    session = Session.of(viewer)
+    session = shared_session(viewer)
     compared.table.selectRow(1)
     compared.press("use_value")
     compared.wait(lambda: "Its results are in the layer list" in compared.message.text)

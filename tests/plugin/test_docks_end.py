@@ -91,7 +91,7 @@ def test_an_error_for_a_dock_that_was_closed_is_still_told(
 ):
     told = []
     monkeypatch.setattr(
-        "napari_exo2micro.plugin.session.errors.notify_error", told.append
+        "napari_exo2micro.plugin.widgets.errors.notify_error", told.append
     )
     dock = PaddingDock(viewer)
 

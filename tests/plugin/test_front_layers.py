@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from napari.utils.notifications import notification_manager
 
+from napari_exo2micro.plugin.layers import presenter
 from napari_exo2micro.plugin.layers.layers import KEY, LayerSpec, about, find_layers
 from napari_exo2micro.plugin.layers.sets import leave_outdated, place_stage
 from napari_exo2micro.plugin.layers.stages import stage_specs
@@ -176,7 +177,9 @@ def test_one_layer_that_cannot_be_shown_is_told_once_and_the_others_are_there(
     ready = notification_manager.notification_ready
     listen = ready.connect(lambda one: told.append(one.message))
     try:
-        finished._on_stage((1, [broken, *stages[1][1:]]))
+        finished.describe = lambda *_: [broken, *stages[1][1:]]
+        with qtbot.waitSignal(finished.run(1, 1).finished, timeout=120_000):
+            pass
     finally:
         ready.disconnect(listen)
     assert shown(viewer) == {"post"}
@@ -185,14 +188,16 @@ def test_one_layer_that_cannot_be_shown_is_told_once_and_the_others_are_there(
     assert broken.options["name"] in told[0]
 
 
-def test_results_are_told_when_the_viewer_breaks(finished, stages, monkeypatch):
+def test_results_are_told_when_the_viewer_breaks(finished, qtbot, monkeypatch):
     changed: list[int] = []
     finished.results_changed.connect(changed.append)
 
     def breaks(*_args):
         raise RuntimeError("no picture")
 
-    monkeypatch.setattr("napari_exo2micro.plugin.layers.sets.place_stage", breaks)
-    with pytest.raises(RuntimeError, match="no picture"):
-        finished._on_stage((1, stages[1]))
+    monkeypatch.setattr(presenter, "place_stage", breaks)
+    with qtbot.captureExceptions() as raised:
+        job = finished.run(1, 1)
+        qtbot.waitUntil(lambda: not job.is_running, timeout=120_000)
+    assert [str(error) for _, error, _ in raised] == ["no picture"]
     assert changed == [1]

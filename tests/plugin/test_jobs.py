@@ -13,8 +13,8 @@ from napari.utils.notifications import notification_manager
 from napari.utils.progress import progress
 
 from napari_exo2micro.core.base import RawDataError
-from napari_exo2micro.plugin.session.errors import error_text
 from napari_exo2micro.plugin.session.job import Jobs
+from napari_exo2micro.plugin.widgets.errors import error_text
 
 LONG = 60_000
 

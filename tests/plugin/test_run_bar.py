@@ -10,7 +10,6 @@ from qtpy.QtWidgets import QCheckBox, QLabel, QProgressBar, QPushButton
 from napari_exo2micro.core.batch import summarise_batch
 from napari_exo2micro.core.parameters import STAGES
 from napari_exo2micro.core.pipeline import SampleDye
-from napari_exo2micro.plugin.layers import stages
 from napari_exo2micro.plugin.layers.layers import about
 from napari_exo2micro.plugin.workbench.run_bar import RunBar
 
@@ -119,19 +118,17 @@ def test_abort_leaves_valid_checkpoints_only_and_an_enabled_button(
         button(bar, "run_stage").click()
 
 
-def test_a_stage_that_ended_before_the_abort_is_shown(
-    bar, session, qtbot, monkeypatch, errors
-):
+def test_a_stage_that_ended_before_the_abort_is_shown(bar, session, qtbot, errors):
     """Its files are valid, so its layers appear."""
     ended = threading.Event()
-    layers_of = stages.stage_specs
+    layers_of = session.describe
 
     def layers_then_tell(task, number):
         specs = layers_of(task, number)
         ended.set()
         return specs
 
-    monkeypatch.setattr(stages, "stage_specs", layers_then_tell)
+    session.describe = layers_then_tell
     button(bar, "run_all").click()
     assert ended.wait(LONG / 1000)  # nothing is delivered while this thread waits
     button(bar, "abort").click()

@@ -82,20 +82,16 @@ def test_an_error_in_a_run_is_told_once(session, qtbot, tmp_path):
 
 
 @pytest.mark.parametrize("how", ["ended", "stopped", "failed"])
-def test_every_run_tells_its_end_when_its_files_are_there(
-    how, session, qtbot, monkeypatch
-):
+def test_every_run_tells_its_end_when_its_files_are_there(how, session, qtbot):
     """Other docks read the files anew then."""
-    from napari_exo2micro.plugin.layers import stages
-
-    told, layers_of = [], stages.stage_specs
+    told, layers_of = [], session.describe
 
     def layers(task, number):
         if how == "failed":
             raise OSError("a disk went away")
         return layers_of(task, number)
 
-    monkeypatch.setattr(stages, "stage_specs", layers)
+    session.describe = layers
     session.run_ended.connect(lambda _: told.append("run_ended"))
     session.results_changed.connect(lambda number: told.append(number))
     session.jobs.busy_changed.connect(lambda busy: told.append("busy" if busy else "-"))
@@ -183,7 +179,7 @@ def test_a_folder_on_a_slow_drive_is_looked_at_in_the_background(
             release.wait(30)
         return f"{output_dir.name} is full" if output_dir.name != "good" else ""
 
-    monkeypatch.setattr("napari_exo2micro.core.base.files.output_problem", look)
+    monkeypatch.setattr("napari_exo2micro.plugin.session.session.output_problem", look)
     session.output_checked.connect(told.append)
     session.set_source(output_dir=tmp_path / "slow")
     with qtbot.waitSignal(session.output_checked, timeout=LONG):

@@ -21,8 +21,8 @@ from qtpy.QtWidgets import (
 )
 
 from napari_exo2micro.plugin.layers.layers import KEY
+from napari_exo2micro.plugin.layers.presenter import shared_session
 from napari_exo2micro.plugin.session import raw_folder, settings
-from napari_exo2micro.plugin.session.session import Session
 from napari_exo2micro.plugin.workbench.source import ChannelSurveyWindow, SourcePanel
 
 LONG = 60_000
@@ -30,7 +30,7 @@ LONG = 60_000
 
 @pytest.fixture
 def fresh(viewer):
-    return Session.of(viewer)
+    return shared_session(viewer)
 
 
 @pytest.fixture
@@ -385,11 +385,12 @@ def test_a_pair_that_nobody_chose_gives_way_to_one_that_is_opened(fresh, many, q
     assert note.text() == ""
 
 
-def test_it_begins_with_what_the_preferences_say(fresh, raw_dir, qtbot, monkeypatch):
+def test_it_begins_with_what_the_preferences_say(viewer, raw_dir, qtbot, monkeypatch):
     from napari_exo2micro.plugin.session import raw_folder
 
     source = {"raw_dir": raw_dir, "output_dir": raw_dir.parent / "out"}
     monkeypatch.setattr(raw_folder, "default_source", lambda: source)
+    fresh = shared_session(viewer)
     panel_of(fresh, qtbot)
     qtbot.waitUntil(lambda: fresh.has_source, timeout=LONG)
     assert (fresh.raw_dir, fresh.sample) == (raw_dir, "Rock")

@@ -41,6 +41,7 @@ from napari_exo2micro.core.images import (
 from napari_exo2micro.core.parameters import PARAMETER_REGISTRY, STAGES
 from napari_exo2micro.plugin.layers.layers import KEY, LayerSpec, about, place_layers
 from napari_exo2micro.plugin.layers.pair import LayerChooser
+from napari_exo2micro.plugin.layers.presenter import shared_session
 from napari_exo2micro.plugin.session.job import Job
 from napari_exo2micro.plugin.session.session import Session
 from napari_exo2micro.plugin.widgets.controls import (
@@ -469,7 +470,7 @@ class ApplyDock(Dock):
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__()
         self.setObjectName("apply_dock")
-        self.session = Session.of(napari_viewer, widget=self)
+        self.session = shared_session(napari_viewer, self)
         self.message = MessageStrip(self)
         self._job: Job | None = None
         self._named: list[Layer] = []

@@ -35,10 +35,11 @@ from napari_exo2micro.plugin.batch.table import (
     PairView,
     ResultOpener,
 )
-from napari_exo2micro.plugin.session.errors import literal
+from napari_exo2micro.plugin.layers.presenter import shared_session
 from napari_exo2micro.plugin.session.job import Job
 from napari_exo2micro.plugin.session.raw_folder import RawFolder
 from napari_exo2micro.plugin.session.session import Session
+from napari_exo2micro.plugin.session.settings import recent, remember
 from napari_exo2micro.plugin.widgets.controls import (
     STYLES,
     FolderField,
@@ -50,6 +51,7 @@ from napari_exo2micro.plugin.widgets.controls import (
     scrolled,
 )
 from napari_exo2micro.plugin.widgets.dock import Dock
+from napari_exo2micro.plugin.widgets.errors import literal
 from napari_exo2micro.plugin.widgets.marks import (
     count_words,
     needs_words,
@@ -101,6 +103,8 @@ class BatchLayout(Dock):
             "has the same one.",
             self,
         )
+        for field in (self.raw, self.output):
+            field.offer(recent(field.kind))
         self.every = button(self, "choose_all", "All", "Choose every pair.")
         self.none = button(self, "choose_none", "None", "Choose no pair.")
         self.undone = button(
@@ -503,9 +507,9 @@ class BatchDock(BatchLayout):
     """
 
     def __init__(self, napari_viewer: ViewerModel) -> None:
-        session = Session.of(napari_viewer)
+        session = shared_session(napari_viewer)
         super().__init__(session)
-        Session.of(napari_viewer, widget=self)
+        session.end_with_window_of(self)
         self._folder = RawFolder.of(session)
         self._run = BatchRun.of(session)
         self._opener = ResultOpener(session, self.message, self)
@@ -650,7 +654,7 @@ class BatchDock(BatchLayout):
         self.model.show_folder(found)
         self.form.offer_dyes(found.dyes)
         if found.pairs:
-            self.raw.keep()
+            self.raw.offer(remember(self.raw.kind, found.raw_dir.absolute()))
         self._seen = None
         self._ask_disk()
 

@@ -30,12 +30,12 @@ from napari_exo2micro.core.parameters import (
     non_default_params,
     value_words,
 )
-from napari_exo2micro.plugin.session.errors import literal
 from napari_exo2micro.plugin.session.job import Job
 from napari_exo2micro.plugin.session.presets import PRESET, Preset, read_preset
 from napari_exo2micro.plugin.session.session import Session
 from napari_exo2micro.plugin.session.settings import read_defaults, recent
 from napari_exo2micro.plugin.widgets.controls import MessageStrip, WordsLabel
+from napari_exo2micro.plugin.widgets.errors import literal
 
 if TYPE_CHECKING:
     from napari_exo2micro.core.batch import (

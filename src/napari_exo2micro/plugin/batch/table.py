@@ -42,9 +42,9 @@ from napari_exo2micro.core.batch import (
 from napari_exo2micro.core.parameters import ParameterValue
 from napari_exo2micro.plugin.batch.form import BatchRequest, FolderPairs, Pair
 from napari_exo2micro.plugin.layers.layers import about
-from napari_exo2micro.plugin.session.errors import literal
 from napari_exo2micro.plugin.session.session import Session
 from napari_exo2micro.plugin.widgets.controls import MessageStrip, WordsLabel
+from napari_exo2micro.plugin.widgets.errors import literal
 from napari_exo2micro.plugin.widgets.marks import (
     KIND_WORDS,
     pairs_sentence,

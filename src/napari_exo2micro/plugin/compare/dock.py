@@ -12,8 +12,8 @@ from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QVBoxLayout
 from napari_exo2micro.core.base import Exo2MicroError, Monitor
 from napari_exo2micro.plugin.compare.form import Compared, CompareForm, words_label
 from napari_exo2micro.plugin.compare.results import CompareResults, enable
+from napari_exo2micro.plugin.layers.presenter import shared_session
 from napari_exo2micro.plugin.session.job import Job
-from napari_exo2micro.plugin.session.session import Session
 from napari_exo2micro.plugin.widgets.controls import MessageStrip, button
 from napari_exo2micro.plugin.widgets.dock import Dock
 
@@ -33,7 +33,7 @@ class CompareDock(Dock):
     def __init__(self, napari_viewer: ViewerModel) -> None:
         super().__init__()
         self.setObjectName("compare_dock")
-        self._session = Session.of(napari_viewer, self)
+        self._session = shared_session(napari_viewer, self)
         self._job: Job | None = None
         self._count = 0
         self._ended = ""

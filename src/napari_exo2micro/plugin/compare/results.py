@@ -45,10 +45,10 @@ from napari_exo2micro.plugin.layers.layers import (
     remove_layers,
 )
 from napari_exo2micro.plugin.layers.side_by_side import SideBySide
-from napari_exo2micro.plugin.session.errors import literal
 from napari_exo2micro.plugin.session.job import Job
 from napari_exo2micro.plugin.session.session import Session
 from napari_exo2micro.plugin.widgets.controls import MessageStrip, button
+from napari_exo2micro.plugin.widgets.errors import literal
 
 if TYPE_CHECKING:
     from napari_exo2micro.core.pipeline import ComparisonRow, SampleDye

@@ -32,10 +32,10 @@ from napari_exo2micro.plugin.diagnostics.plot import (
     Room,
     draw_plot,
 )
-from napari_exo2micro.plugin.session.errors import literal
-from napari_exo2micro.plugin.session.session import Session
+from napari_exo2micro.plugin.layers.presenter import shared_session
 from napari_exo2micro.plugin.widgets.controls import MessageStrip, button
 from napari_exo2micro.plugin.widgets.dock import Dock
+from napari_exo2micro.plugin.widgets.errors import literal
 
 if TYPE_CHECKING:
     from napari_exo2micro.core.pipeline import FigureEntry
@@ -244,7 +244,7 @@ class DiagnosticsDock(Dock):
     def __init__(self, napari_viewer: ViewerModel) -> None:
         super().__init__()
         self.setObjectName("diagnostics_dock")
-        self._session = Session.of(napari_viewer, self)
+        self._session = shared_session(napari_viewer, self)
         self._wanted = ""
         self._shown: tuple[Any, str] | None = None
         self._folder: Path | None = None

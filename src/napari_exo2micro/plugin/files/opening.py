@@ -69,9 +69,9 @@ from napari_exo2micro.plugin.layers.sets import (
     show_set,
 )
 from napari_exo2micro.plugin.layers.stages import checkpoint_spec, stage_specs
-from napari_exo2micro.plugin.session.errors import literal, notify_error
 from napari_exo2micro.plugin.session.job import Jobs
 from napari_exo2micro.plugin.session.session import Session
+from napari_exo2micro.plugin.widgets.errors import literal, notify_error
 
 Result = TypeVar("Result")
 

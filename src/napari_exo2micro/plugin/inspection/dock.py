@@ -15,7 +15,7 @@ from napari_exo2micro.plugin.inspection.saved_views import SavedViewsBox
 from napari_exo2micro.plugin.inspection.side_by_side import SideBySideBox
 from napari_exo2micro.plugin.inspection.zoom import ZoomBox
 from napari_exo2micro.plugin.layers.pair import LayerPair
-from napari_exo2micro.plugin.session.session import Session
+from napari_exo2micro.plugin.layers.presenter import shared_session
 from napari_exo2micro.plugin.widgets.controls import MessageStrip, scrolled
 from napari_exo2micro.plugin.widgets.dock import Dock
 
@@ -32,7 +32,7 @@ class InspectionDock(Dock):
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__()
         self.setObjectName("inspection_dock")
-        self.session = Session.of(napari_viewer, widget=self)
+        self.session = shared_session(napari_viewer, self)
         viewer = self.session.viewer
         self.message = MessageStrip(self)
         self.pair = LayerPair(self.session, self)

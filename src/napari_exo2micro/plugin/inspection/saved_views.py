@@ -27,9 +27,9 @@ from napari_exo2micro.plugin.inspection.box import InspectionBox
 from napari_exo2micro.plugin.inspection.zoom import ZoomBox
 from napari_exo2micro.plugin.layers.layers import camera_place, move_camera
 from napari_exo2micro.plugin.layers.pair import find_section
-from napari_exo2micro.plugin.session.errors import literal
 from napari_exo2micro.plugin.session.session import Session
 from napari_exo2micro.plugin.widgets.controls import MessageStrip, button
+from napari_exo2micro.plugin.widgets.errors import literal
 
 _Source = tuple[str, str, str]
 

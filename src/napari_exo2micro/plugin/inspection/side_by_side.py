@@ -14,9 +14,9 @@ from napari_exo2micro.plugin.layers.pair import (
     short_names,
 )
 from napari_exo2micro.plugin.layers.side_by_side import _ROW_HEIGHT, SideBySide
-from napari_exo2micro.plugin.session.errors import literal
 from napari_exo2micro.plugin.session.session import Session
 from napari_exo2micro.plugin.widgets.controls import MessageStrip
+from napari_exo2micro.plugin.widgets.errors import literal
 
 
 class SideBySideBox(ComparisonBox):

@@ -26,9 +26,9 @@ from napari_exo2micro.core.images import Look, Side
 from napari_exo2micro.core.plotting import CloseLook, PlacedImage
 from napari_exo2micro.plugin.layers.layers import about, find_layers
 from napari_exo2micro.plugin.layers.sets import fitting_layers, set_in_front
-from napari_exo2micro.plugin.session.errors import literal
 from napari_exo2micro.plugin.session.session import Session
 from napari_exo2micro.plugin.widgets.controls import Connections
+from napari_exo2micro.plugin.widgets.errors import literal
 
 if TYPE_CHECKING:
     from napari_exo2micro.core.store import Provenance

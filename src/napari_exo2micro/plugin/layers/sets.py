@@ -37,7 +37,7 @@ from napari_exo2micro.plugin.layers.layers import (
     is_stored,
     place_layers,
 )
-from napari_exo2micro.plugin.session.errors import notify_error
+from napari_exo2micro.plugin.widgets.errors import notify_error
 
 # The best picture that there is: the difference covers the overlay of the pair.
 _SHOWN = (("difference",), ("aligned 3", "aligned 2", "pre"), ("post",))

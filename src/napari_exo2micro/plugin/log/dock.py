@@ -27,6 +27,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_exo2micro.core.base import Monitor, log_path, read_log_tail
+from napari_exo2micro.plugin.layers.presenter import shared_session
 from napari_exo2micro.plugin.session.records import KeptRecord
 from napari_exo2micro.plugin.session.session import Session
 from napari_exo2micro.plugin.widgets.controls import (
@@ -163,7 +164,7 @@ class LogPanel(Dock):
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()
         self.setObjectName("log_panel")
-        session = Session.of(napari_viewer, self)
+        session = shared_session(napari_viewer, self)
         self._tabs = QTabWidget(self)
         self._tabs.setObjectName("log_tabs")
         self._tabs.addTab(ThisSession(session, self), "This session")

@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from napari.layers import Layer
 from qtpy.QtCore import QObject, Signal
 
 from napari_exo2micro.core.base import Monitor
-from napari_exo2micro.plugin.layers.layers import about
 from napari_exo2micro.plugin.session.session import Session
 from napari_exo2micro.plugin.session.settings import default_source, read_defaults
 
@@ -125,13 +123,9 @@ class RawFolder(QObject):
         self._has_own_output = session.output_dir != Path("processed")
         self._automatic: tuple[object, ...] = ()
         session.source_changed.connect(self._follow)
-        session.viewer.layers.events.inserted.connect(self._on_inserted)
         if session.raw_dir is None and not session.sample:
             session.set_source(**default_source())
             self._has_own_output = read_defaults().output_dir is not None
-        for layer in reversed(session.viewer.layers):
-            if self._offer(layer):
-                break
         self._follow()
 
     @classmethod
@@ -202,20 +196,29 @@ class RawFolder(QObject):
 
     # Layers that name a source ------------------------------------------------------
 
-    def _on_inserted(self, event: Any) -> None:
-        session, known = self._session, about(event.value)
-        if self._offer(event.value) or session.jobs.is_busy or not session.has_source:
-            return
+    def take_opened(self, known: Mapping[str, Any]) -> bool:
+        """Choose the source of a layer that was opened, unless a person chose one.
+
+        Parameters
+        ----------
+        known : mapping
+            What the layer's metadata say.
+
+        Returns
+        -------
+        bool
+            Whether it was chosen; `other_opened` is emitted where a person works on
+            another pair.
+        """
+        session = self._session
+        if session.jobs.is_busy:
+            return False
+        if not session.has_source or self.is_automatic:
+            return take_source(session, known)
         pair = (str(known.get("sample") or ""), str(known.get("dye") or ""))
         if all(pair) and pair != (session.sample, session.dye):
             self.other_opened.emit(" / ".join(pair))
-
-    def _offer(self, layer: Layer) -> bool:
-        session = self._session
-        is_free = not session.has_source or self.is_automatic
-        if session.jobs.is_busy or not is_free:
-            return False
-        return take_source(session, about(layer))
+        return False
 
 
 def take_source(session: Session, known: Mapping[str, Any]) -> bool:

@@ -22,7 +22,6 @@ from napari_exo2micro.core.parameters import (
     default_params,
     non_default_params,
 )
-from napari_exo2micro.plugin.layers.sets import leave_outdated, place_stage
 from napari_exo2micro.plugin.session.job import Job, Jobs
 from napari_exo2micro.plugin.session.records import KeptRecords
 from napari_exo2micro.plugin.session.task import (
@@ -35,7 +34,6 @@ from napari_exo2micro.plugin.session.task import (
 if TYPE_CHECKING:
     from napari_exo2micro.core.pipeline import SampleDye
     from napari_exo2micro.core.store import CheckpointStatus
-    from napari_exo2micro.plugin.layers.layers import LayerSpec
 
 
 class SessionParams(QObject):
@@ -241,13 +239,23 @@ class Session(SessionSource):
     run_ended : Signal(object)
         The result of a run, as `SampleDye.run` returns it; not of one that was
         stopped or failed: ``jobs.busy_changed(False)`` comes after each.
+    stage_ready : Signal(int, object)
+        A stage's results are on disk: its number, and what `describe` made of them.
+    run_left : Signal(str, str, int)
+        A run ended, was stopped or failed: sample, dye and the last stage that it
+        finished.
     stage_shown : Signal(int)
         The form of this stage is the one in front.
+    describe : callable
+        Takes a `SampleDye` and the number of a stage, and returns what a viewer
+        needs to show its results; called in the thread of the run.
     """
 
     status_changed = Signal(object)
     results_changed = Signal(int)
     run_ended = Signal(object)
+    stage_ready = Signal(int, object)
+    run_left = Signal(str, str, int)
     stage_shown = Signal(int)
 
     _viewer_gone = Signal()
@@ -256,13 +264,14 @@ class Session(SessionSource):
         super().__init__()
         self._viewer = weakref.ref(viewer)
         self._thread = threading.get_ident()
+        self.describe: Callable[[SampleDye, int], Any] = _undescribed
         #: What the package logged since this session began.
         self.records = KeptRecords()
         #: What the valid results on disk say, as a run returns it; None without any.
         self.stored_result: dict[str, Any] | None = None
         self._status: list[CheckpointStatus] = []
         self._shown_stage = 1
-        self._ran: tuple[str, str, int] | None = None
+        self._ran = 0  # the last stage that the run has finished
         self._has_window = False  # not the window itself: that would keep it alive
         self._checks: list[weakref.WeakMethod[Callable[[], str]]] = []
         self.params_changed.connect(self.refresh_status)
@@ -289,8 +298,12 @@ class Session(SessionSource):
             session = _SESSIONS[key] = cls(model)
             weakref.finalize(model, _end, key)
         if widget is not None:
-            widget.installEventFilter(session)
+            session.end_with_window_of(widget)
         return session
+
+    def end_with_window_of(self, widget: QWidget) -> None:
+        """End with the window that a dock's widget is shown in."""
+        widget.installEventFilter(self)
 
     @property
     def viewer(self) -> ViewerModel:
@@ -422,7 +435,7 @@ class Session(SessionSource):
         problem = self.refusal()
         if problem:
             raise ParameterError(problem)
-        self._ran = None
+        self._ran = 0
         numbers = f"stage {from_stage}"
         if to_stage != from_stage:
             numbers = f"stages {from_stage} to {to_stage}"
@@ -438,6 +451,7 @@ class Session(SessionSource):
             keep_sent=True,
             source=tasks,
             params=dict(self._params),
+            describe=self.describe,
             from_stage=from_stage,
             to_stage=to_stage,
             force=force,
@@ -472,20 +486,18 @@ class Session(SessionSource):
             newest="show results",
             source=self.task_source(),
             params=dict(self._params),
+            describe=self.describe,
         )
 
-    def _on_stage(self, sent: tuple[int, list[LayerSpec]]) -> None:
-        number, specs = sent
-        try:
-            place_stage(self.viewer, number, specs)
-        finally:  # the results are there, whatever the viewer made of them
-            if specs:
-                self.results_changed.emit(number)
-            if self.jobs.is_busy:
-                if specs:
-                    known = specs[0].about
-                    self._ran = str(known["sample"]), str(known["dye"]), number
-                self.refresh_status()
+    def _on_stage(self, sent: tuple[int, Any]) -> None:
+        number, described = sent
+        if described:
+            self.stage_ready.emit(number, described)
+            self.results_changed.emit(number)
+        if self.jobs.is_busy:
+            if described:
+                self._ran = number
+            self.refresh_status()
 
     def _on_run_finished(self) -> None:
         self._leave_outdated()  # also of a run that was stopped or broke
@@ -498,9 +510,13 @@ class Session(SessionSource):
         self.run_ended.emit(result)
 
     def _leave_outdated(self) -> None:
-        ran, self._ran = self._ran, None
-        if ran is not None:
-            leave_outdated(self.viewer, *ran)
+        ran, self._ran = self._ran, 0
+        if ran:
+            self.run_left.emit(self.sample, self.dye, ran)
+
+
+def _undescribed(*_: object) -> None:
+    """Describe nothing: without a viewer of results they stay on disk."""
 
 
 def _end(key: int) -> None:

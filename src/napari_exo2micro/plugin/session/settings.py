@@ -99,19 +99,20 @@ def recent(kind: str) -> list[str]:
     return [one for one in found if isinstance(one, str)][:_MOST]
 
 
-def remember(kind: str, path: Path | str) -> None:
-    """Put a path at the head of a list; where that cannot be kept, nothing happens."""
+def remember(kind: str, path: Path | str) -> list[str]:
+    """Put a path at the head of a list and return that; kept on disk where it can."""
     file, name = recent_file(), str(path)
-    if file is None:
-        return
     lists = _lists()
-    others = [one for one in recent(kind) if one != name]
+    others = [other for other in recent(kind) if other != name]
     lists[kind] = [name, *others[: _MOST - 1]]
+    if file is None:
+        return lists[kind]
     part = file.with_suffix(".part")
     # A list of conveniences is not worth a message.
     with contextlib.suppress(OSError):
         part.write_text(json.dumps(lists, indent=1), encoding="utf-8")
         part.replace(file)
+    return lists[kind]
 
 
 def _lists() -> dict[str, list[Any]]:

@@ -104,23 +104,22 @@ def run_stages(
     from_stage: int,
     to_stage: int,
     force: bool,
+    describe: Callable[[SampleDye, int], Any],
     monitor: Monitor,
     send: Callable[[Any], None],
 ) -> dict[str, Any]:
-    """Run stages; send number and layers of each one that has ended.
+    """Run stages; send number and description of each one that has ended.
 
     Raises
     ------
     OutputError
         When results cannot go to their folder.
     """
-    from napari_exo2micro.plugin.layers.stages import stage_specs
-
     source.check_output()
     task = source.task(params)
 
     def ended(number: int) -> None:
-        send((number, stage_specs(task, number)))
+        send((number, describe(task, number)))
 
     return task.run(from_stage, to_stage, force, monitor, ended)
 
@@ -128,18 +127,17 @@ def run_stages(
 def stored_layers(
     source: TaskSource,
     params: Mapping[str, ParameterValue],
+    describe: Callable[[SampleDye, int], Any],
     monitor: Monitor,
     send: Callable[[Any], None],
 ) -> int:
-    """Send number and layers of every stage; return how many layers there are."""
-    from napari_exo2micro.plugin.layers.stages import stage_specs
-
+    """Send number and description of every stage; return how many layers there are."""
     task, count = source.task(params), 0
     for number in sorted(STAGES):
         monitor.check()
-        specs = stage_specs(task, number)
-        count += len(specs)
-        send((number, specs))
+        described = describe(task, number) or ()
+        count += len(described)
+        send((number, described))
     return count
 
 
@@ -147,6 +145,6 @@ def load_core(monitor: Monitor) -> None:
     """Import what the first run needs, so that the first click need not wait."""
     from importlib import import_module
 
-    for module in ("raw.survey", "pipeline", "diagnostics"):
+    for module in ("raw", "pipeline", "plotting"):
         monitor.check()
         import_module(f"napari_exo2micro.core.{module}")

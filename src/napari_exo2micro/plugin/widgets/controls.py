@@ -28,8 +28,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_exo2micro.plugin.session.errors import literal
-from napari_exo2micro.plugin.session.settings import recent, remember
+from napari_exo2micro.plugin.widgets.errors import literal
 
 
 class WordsLabel(QLabel):
@@ -348,7 +347,7 @@ class FolderField(QWidget):
     name : str
         Its objectName, and that of the line.
     kind : str
-        Which list of recent folders it offers, in words.
+        What kind of folder it is, in words.
     tooltip : str
         What the folder is for.
     parent : QWidget, optional
@@ -367,7 +366,7 @@ class FolderField(QWidget):
     ) -> None:
         super().__init__(parent)
         self.setObjectName(name)
-        self._kind = kind
+        self.kind = kind
         self._folder: Path | None = None
         self._line = QComboBox(self)
         self._line.setObjectName(f"{name}_line")
@@ -392,7 +391,6 @@ class FolderField(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._line, 1)
         layout.addWidget(browse)
-        self._offer()
 
     @property
     def folder(self) -> Path | None:
@@ -414,19 +412,13 @@ class FolderField(QWidget):
         self._edit.setText(str(folder))
         self._take()
 
-    def keep(self) -> None:
-        """Put the folder at the head of the recent ones."""
-        if self._folder is not None:
-            remember(self._kind, self._folder.absolute())
-            self._offer()
-
     def browse(self) -> None:
         """Ask for a folder in a dialog."""
         start = self._folder
         while start is not None and not start.is_dir() and start != start.parent:
             start = start.parent
         found = QFileDialog.getExistingDirectory(
-            self, f"Choose the {self._kind}", str(start or Path.home())
+            self, f"Choose the {self.kind}", str(start or Path.home())
         )
         if found:
             self.choose(Path(found))
@@ -439,14 +431,15 @@ class FolderField(QWidget):
         self.show_folder(folder)
         self.chosen.emit(folder)
 
-    def _offer(self) -> None:
+    def offer(self, folders: Iterable[str]) -> None:
+        """List recent folders, the last one first; what is typed stays."""
         text = self._edit.text()
         with QSignalBlocker(self._line):
             self._line.clear()
-            for one in recent(self._kind):
-                self._line.addItem(one)
-                index = self._line.count() - 1
-                self._line.setItemData(index, literal(one), Qt.ItemDataRole.ToolTipRole)
+            for index, folder in enumerate(folders):
+                self._line.addItem(folder)
+                tip = literal(folder)
+                self._line.setItemData(index, tip, Qt.ItemDataRole.ToolTipRole)
             self._line.setCurrentIndex(-1)
             self._edit.setText(text)
 

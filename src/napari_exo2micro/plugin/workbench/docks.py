@@ -8,7 +8,7 @@ from napari.components import ViewerModel
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QVBoxLayout
 
-from napari_exo2micro.plugin.session.session import Session
+from napari_exo2micro.plugin.layers.presenter import shared_session
 from napari_exo2micro.plugin.widgets.controls import MessageStrip
 from napari_exo2micro.plugin.widgets.dock import Dock
 from napari_exo2micro.plugin.workbench.form import StageForm
@@ -40,7 +40,7 @@ class StageDock(Dock):
     def __init__(self, napari_viewer: ViewerModel) -> None:
         super().__init__()
         self.setObjectName(f"stage_dock_{self.stage}")
-        session = Session.of(napari_viewer, widget=self)
+        session = shared_session(napari_viewer, self)
         self._session = session
         self.message = MessageStrip(self)
         self.source = SourcePanel(session, self.message.error, self)

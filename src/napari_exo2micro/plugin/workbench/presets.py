@@ -24,7 +24,6 @@ from napari_exo2micro.core.parameters import (
     default_params,
     non_default_params,
 )
-from napari_exo2micro.plugin.session.errors import literal
 from napari_exo2micro.plugin.session.presets import (
     PRESET,
     Preset,
@@ -35,6 +34,7 @@ from napari_exo2micro.plugin.session.presets import (
 from napari_exo2micro.plugin.session.session import Session
 from napari_exo2micro.plugin.session.settings import recent
 from napari_exo2micro.plugin.widgets.controls import MessageStrip
+from napari_exo2micro.plugin.widgets.errors import literal
 
 _FILES = "Presets (*.json);;All files (*)"
 

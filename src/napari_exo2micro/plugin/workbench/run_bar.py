@@ -19,10 +19,10 @@ from qtpy.QtWidgets import (
 from napari_exo2micro.core.base import Exo2MicroError
 from napari_exo2micro.core.batch import BatchSummary
 from napari_exo2micro.core.parameters import STAGES
-from napari_exo2micro.plugin.session.errors import literal, notify_error
 from napari_exo2micro.plugin.session.job import Job
 from napari_exo2micro.plugin.session.session import Session
 from napari_exo2micro.plugin.widgets.controls import WordsLabel, button
+from napari_exo2micro.plugin.widgets.errors import literal, notify_error
 from napari_exo2micro.plugin.widgets.marks import pairs_sentence
 
 #: objectName -> text of the buttons that start a run.

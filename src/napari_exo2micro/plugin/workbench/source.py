@@ -25,13 +25,13 @@ from qtpy.QtWidgets import (
 from napari_exo2micro.core.base import Monitor
 from napari_exo2micro.plugin.layers.layers import LayerSpec
 from napari_exo2micro.plugin.layers.sets import place_stage
-from napari_exo2micro.plugin.session.errors import literal
 from napari_exo2micro.plugin.session.raw_folder import (
     RawFolder,
     RawOverview,
     take_source,
 )
 from napari_exo2micro.plugin.session.session import Session
+from napari_exo2micro.plugin.session.settings import recent, remember
 from napari_exo2micro.plugin.widgets.controls import (
     STYLES,
     FolderField,
@@ -39,6 +39,7 @@ from napari_exo2micro.plugin.widgets.controls import (
     button,
     labelled,
 )
+from napari_exo2micro.plugin.widgets.errors import literal
 
 if TYPE_CHECKING:
     from napari_exo2micro.core.raw import ChannelSurvey
@@ -398,6 +399,8 @@ class SourcePanel(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._fields)
         self._connect()
+        for field in (self._fields.raw, self._fields.output):
+            field.offer(recent(field.kind))
         self._follow()
         self._on_look()
         self._on_status(session.status)
@@ -494,7 +497,8 @@ class SourcePanel(QWidget):
         self._say_overview()
         found = self._folder.overview
         if found is not None and found.pairs:
-            self._fields.raw.keep()
+            field = self._fields.raw
+            field.offer(remember(field.kind, found.raw_dir.absolute()))
         if self._folder.looking is None:
             problem = self._session.output_problem or (found and found.problem)
             self.set_folded(self._session.has_source and not problem)

@@ -38,10 +38,10 @@ from napari_exo2micro.plugin.layers.layers import (
     is_stored,
     place_layers,
 )
-from napari_exo2micro.plugin.session.errors import literal, notify_error
 from napari_exo2micro.plugin.session.session import Session
 from napari_exo2micro.plugin.session.task import TaskSource
 from napari_exo2micro.plugin.widgets.controls import WordsLabel
+from napari_exo2micro.plugin.widgets.errors import literal, notify_error
 from napari_exo2micro.plugin.widgets.marks import WORDS, state_icon
 from napari_exo2micro.plugin.widgets.rows import with_titles
 

@@ -12,11 +12,12 @@ from qtpy.QtWidgets import QSplitter, QTabBar, QTabWidget, QVBoxLayout, QWidget
 
 from napari_exo2micro.core.parameters import STAGES
 from napari_exo2micro.core.pipeline import stage_states
-from napari_exo2micro.plugin.session.errors import literal
+from napari_exo2micro.plugin.layers.presenter import shared_session
 from napari_exo2micro.plugin.session.session import Session
 from napari_exo2micro.plugin.session.task import load_core
 from napari_exo2micro.plugin.widgets.controls import MessageStrip, scrolled
 from napari_exo2micro.plugin.widgets.dock import Dock
+from napari_exo2micro.plugin.widgets.errors import literal
 from napari_exo2micro.plugin.widgets.marks import WORDS, state_icon
 from napari_exo2micro.plugin.widgets.rows import with_titles
 from napari_exo2micro.plugin.workbench.form import StageForm
@@ -182,7 +183,7 @@ class Workbench(Dock):
         super().__init__()
         self.setObjectName("workbench")
         self.setMinimumWidth(_LEAST_WIDTH)
-        self._session = session = Session.of(napari_viewer, widget=self)
+        self._session = session = shared_session(napari_viewer, self)
         self._is_ready = False
         self.message = MessageStrip(self)
         self.source = SourcePanel(session, self.message.error, self)
