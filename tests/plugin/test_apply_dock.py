@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 from napari.layers import Image, Labels, Points
 from qtpy.QtWidgets import QLabel, QPushButton, QRadioButton, QSpinBox
 
 from napari_exo2micro.core.alignment import Alignment
+from napari_exo2micro.plugin.apply import dock as module
 from napari_exo2micro.plugin.apply.dock import ApplyDock
 from napari_exo2micro.plugin.layers.layers import about, find_layers
 
@@ -305,19 +308,15 @@ def test_a_volume_is_refused_with_the_fix(dock, opened, qtbot):
 
 
 def test_stopping_adds_nothing(dock, opened, qtbot, pair, monkeypatch):
-    import threading
-
-    from napari_exo2micro.plugin.apply import dock
-
     reached, go_on = threading.Event(), threading.Event()
-    original = dock.moved_image
+    original = module.moved_image
 
     def slow(image, monitor):
         reached.set()
         go_on.wait(60)
         return original(image, monitor)
 
-    monkeypatch.setattr(dock, "moved_image", slow)
+    monkeypatch.setattr(module, "moved_image", slow)
     photo = opened.add_image(pair.pre, name="photo")
     qtbot.waitUntil(lambda: dock.layer.findText("photo") >= 0, timeout=LONG)
     dock.layer.choose(photo)

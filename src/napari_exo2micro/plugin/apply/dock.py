@@ -10,20 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer, Points
-from qtpy.QtCore import QSize, QTimer, Signal
+from qtpy.QtCore import QSize, Signal
 from qtpy.QtWidgets import (
     QButtonGroup,
     QComboBox,
     QFileDialog,
     QFormLayout,
-    QHBoxLayout,
     QRadioButton,
-    QSpinBox,
-    QVBoxLayout,
     QWidget,
 )
+from superqt.utils import signals_blocked
 
 from napari_exo2micro.core.alignment import Alignment, Direction
 from napari_exo2micro.core.base import (
@@ -49,9 +46,44 @@ from napari_exo2micro.plugin.widgets.controls import (
     MessageStrip,
     WordsLabel,
     button,
+    column,
+    combo_box,
+    delayed,
+    row,
     scrolled,
+    spin_box,
 )
 from napari_exo2micro.plugin.widgets.dock import Dock
+
+MOVABLE = (Image, Labels, Points)
+
+#: A result of up to so many bytes is made at once, a larger one when it is read.
+_MADE_AT_ONCE = 256_000_000
+#: A larger side than this is shown in several levels.
+_ONE_LEVEL = 4096
+
+#: kind -> how a layer looks, which the moved one takes over; not where it lies.
+_KEPT = {
+    "image": "blending colormap contrast_limits gamma interpolation2d opacity rgb",
+    "labels": "blending colormap features opacity",
+    "points": (
+        "blending border_color border_width border_width_is_relative face_color "
+        "features opacity shown size symbol"
+    ),
+}
+
+_RESAMPLING = {
+    "smooth (cubic)": "cubic",
+    "simple (linear)": "linear",
+    "sharp (Lanczos)": "lanczos",
+}
+_JSON = "Alignments (*.json)"
+
+#: An alignment, or a function that reads it from files, to be called in a thread.
+Source = Alignment | Callable[[], Alignment]
+
+
+# Which alignment ------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,28 +95,28 @@ class AlignmentChoice:
     title : str
         In words.
     alignment : Alignment or callable
-        Or a function that reads it, to be called in a thread.
+        Or a function that reads it.
     owner : tuple of str
         Sample and dye; empty texts where they are not known.
     """
 
     title: str
-    alignment: Alignment | Callable[[], Alignment]
+    alignment: Source
     owner: tuple[str, str] = ("", "")
 
 
-def alignments_in(viewer: ViewerModel) -> list[AlignmentChoice]:
-    """Return the alignments of the viewer's layers, the topmost first, each once."""
-    found: dict[tuple[object, ...], AlignmentChoice] = {}
-    for layer in reversed(list(viewer.layers)):
+def alignments_in(layers: list[Layer]) -> list[AlignmentChoice]:
+    """Return the alignments of layers, each once, in the order of the layers."""
+    choices: dict[tuple[object, ...], AlignmentChoice] = {}
+    for layer in layers:
         known = about(layer)
         if not known.get("transform") or "direction" in known:
             continue
         try:
-            one = Alignment.from_header(known.get("header") or {})
-            if one is None:
+            alignment = Alignment.from_header(known.get("header") or {})
+            if alignment is None:
                 x, y = (-int(side) for side in reversed(known["canvas_offset"]))
-                one = Alignment(
+                alignment = Alignment(
                     Transform.from_dict(known["transform"]),
                     (x, y, 0, 0),
                     (x, y, 0, 0),
@@ -94,26 +126,17 @@ def alignments_in(viewer: ViewerModel) -> list[AlignmentChoice]:
                 )
         except (CheckpointError, KeyError, TypeError, ValueError):
             continue
-        key = (one.sample, one.dye, one.transform)
-        owner = (one.sample, one.dye)
-        found.setdefault(key, AlignmentChoice(_title(one), one, owner))
-    return list(found.values())
-
-
-def _title(one: Alignment) -> str:
-    what = STAGES[one.stage].title if one.stage in STAGES else "alignment"
-    return f"{one.sample} {one.dye}: {what}".strip(": ")
+        stage = STAGES.get(alignment.stage)
+        what = "alignment" if stage is None else stage.title
+        title = f"{alignment.sample} {alignment.dye}: {what}".strip(": ")
+        owner = (alignment.sample, alignment.dye)
+        key = (owner, alignment.transform)
+        choices.setdefault(key, AlignmentChoice(title, alignment, owner))
+    return list(choices.values())
 
 
 class AlignmentChooser(QComboBox):
     """A list of alignments; what is chosen stays so while layers come and go.
-
-    Parameters
-    ----------
-    session : Session
-        Its viewer's layers, and the results of its sample and dye, are listed.
-    parent : QWidget, optional
-        As for any widget.
 
     Attributes
     ----------
@@ -123,7 +146,7 @@ class AlignmentChooser(QComboBox):
 
     chosen = Signal()
 
-    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+    def __init__(self, session: Session, parent: QWidget) -> None:
         super().__init__(parent)
         self._session = session
         self._choices: list[AlignmentChoice] = []
@@ -160,13 +183,7 @@ class AlignmentChooser(QComboBox):
         self.setCurrentIndex(first + list(self._files).index(path))
 
     def prefer(self, sample: str, dye: str) -> None:
-        """Choose an alignment of a sample and dye, if there is one, not another's.
-
-        Parameters
-        ----------
-        sample, dye : str
-            Of the layer that is to be moved; empty if nobody knows.
-        """
+        """Choose an alignment of a layer's sample and dye, if there is one."""
         owners = [choice.owner for choice in self._choices]
         chosen = self.choice
         if not sample or chosen is None or chosen.owner == (sample, dye):
@@ -175,54 +192,49 @@ class AlignmentChooser(QComboBox):
             self.setCurrentIndex(owners.index((sample, dye)))
 
     def refresh(self) -> None:
-        """List anew."""
-        before = self.currentText()
-        self._choices = alignments_in(self._session.viewer)
-        session = self._session
+        """List anew: those of layers, of the results on disk, of files."""
+        before, session = self.currentText(), self._session
+        choices = alignments_in(list(reversed(session.viewer.layers)))
         if session.sample and session.dye:
             title = f"{session.sample} {session.dye}: result in the output folder"
             owner = (session.sample, session.dye)
-            self._choices.append(AlignmentChoice(title, _reader(session), owner))
-        self._choices += [
-            AlignmentChoice(_file_title(path), one, (one.sample, one.dye))
-            for path, one in self._files.items()
-        ]
-        self._choices = _told_apart(self._choices)
-        self.blockSignals(True)
-        self.clear()
-        self.addItems([choice.title for choice in self._choices])
-        self.setCurrentIndex(max(self.findText(before), 0) if self._choices else -1)
-        self.blockSignals(False)
+            choices.append(AlignmentChoice(title, _stored(session), owner))
+        for path, alignment in self._files.items():
+            title = f"file {path.parent.name}/{path.name}"
+            owner = (alignment.sample, alignment.dye)
+            choices.append(AlignmentChoice(title, alignment, owner))
+        self._choices = _numbered(choices)
+        with signals_blocked(self):
+            self.clear()
+            self.addItems([choice.title for choice in self._choices])
+            self.setCurrentIndex(max(self.findText(before), 0) if self._choices else -1)
         self.chosen.emit()
 
 
-def _file_title(path: Path) -> str:
-    return f"file {path.parent.name}/{path.name}"
-
-
-def _told_apart(choices: list[AlignmentChoice]) -> list[AlignmentChoice]:
+def _numbered(choices: list[AlignmentChoice]) -> list[AlignmentChoice]:
     """Return choices whose titles differ: those of equal ones are numbered."""
     seen: Counter[str] = Counter()
-    named = []
+    numbered = []
     for choice in choices:
         seen[choice.title] += 1
         count = seen[choice.title]
         title = choice.title if count == 1 else f"{choice.title} ({count})"
-        named.append(replace(choice, title=title))
-    return named
+        numbered.append(replace(choice, title=title))
+    return numbered
 
 
-def _reader(session: Session) -> Callable[[], Alignment]:
+def _stored(session: Session) -> Callable[[], Alignment]:
     """Return a function that reads the best alignment of the session's results."""
 
     def read() -> Alignment:
         task = session.task()
         for stage in (3, 2):
-            found = task.checkpoint(stage, "pre")
-            header = found.provenance.to_header() if found and found.provenance else {}
-            one = Alignment.from_header(header)
-            if one is not None:
-                return one
+            checkpoint = task.checkpoint(stage, "pre")
+            if checkpoint is not None and checkpoint.provenance is not None:
+                header = checkpoint.provenance.to_header()
+                alignment = Alignment.from_header(header)
+                if alignment is not None:
+                    return alignment
         raise CheckpointError(
             f"{session.sample} {session.dye} has no valid alignment for these "
             "parameters yet; run stages 1 to 3 in the workbench first"
@@ -231,37 +243,7 @@ def _reader(session: Session) -> Callable[[], Alignment]:
     return read
 
 
-MOVABLE = (Image, Labels, Points)
-
-#: A result of up to so many bytes is made at once, a larger one when it is read.
-_MADE_AT_ONCE = 256_000_000
-#: A larger side than this is shown in several levels.
-_ONE_LEVEL = 4096
-
-_KEPT = {
-    "image": (
-        "blending",
-        "colormap",
-        "contrast_limits",
-        "gamma",
-        "interpolation2d",
-        "opacity",
-        "rgb",
-    ),
-    "labels": ("blending", "colormap", "features", "opacity"),
-    "points": (
-        "blending",
-        "border_color",
-        "border_width",
-        "border_width_is_relative",
-        "face_color",
-        "features",
-        "opacity",
-        "shown",
-        "size",
-        "symbol",
-    ),
-}
+# Moving a layer -------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,12 +276,7 @@ class MoveRequest:
 
 
 def side_of(layer: Layer) -> str:
-    """Return on which image a layer lies, by what its metadata say of it.
-
-    Parameters
-    ----------
-    layer : Layer
-        Any layer; its name does not matter.
+    """Return on which image a layer lies, by its metadata; its name does not matter.
 
     Returns
     -------
@@ -319,16 +296,7 @@ def side_of(layer: Layer) -> str:
 def request_for(
     layer: Layer, direction: Direction, interpolation: str = "cubic"
 ) -> MoveRequest:
-    """Return what is to be done with a layer.
-
-    Parameters
-    ----------
-    layer : Layer
-        An image, labels or points.
-    direction : {'onto post', 'onto pre'}
-        Onto which image it is moved.
-    interpolation : {'linear', 'cubic', 'lanczos'}
-        For images.
+    """Return what is to be done with a layer; see `MoveRequest`.
 
     Raises
     ------
@@ -352,14 +320,9 @@ def request_for(
         data = list(layer.data) if layer.multiscale else [layer.data]
         if isinstance(data[0], np.ndarray) and not _is_large(data[0]):
             data[0] = data[0].copy()  # a person may go on painting meanwhile
+    options = {name: state[name] for name in _KEPT[kind].split() if name in state}
     return MoveRequest(
-        layer.name,
-        kind,
-        data,
-        _to_world(layer),
-        {name: state[name] for name in _KEPT[kind] if name in state},
-        direction,
-        interpolation,
+        layer.name, kind, data, _to_world(layer), options, direction, interpolation
     )
 
 
@@ -385,21 +348,8 @@ def _to_world(layer: Layer) -> Transform:
         ) from error
 
 
-def move_layer(
-    request: MoveRequest,
-    alignment: Alignment | Callable[[], Alignment],
-    monitor: Monitor,
-) -> LayerSpec:
+def move_layer(request: MoveRequest, alignment: Source, monitor: Monitor) -> LayerSpec:
     """Return the moved layer; may be called in a thread.
-
-    Parameters
-    ----------
-    request : MoveRequest
-        What is to be moved.
-    alignment : Alignment or callable
-        Or a function that reads it.
-    monitor : Monitor
-        Told the progress, and asked whether to stop.
 
     Returns
     -------
@@ -407,31 +357,28 @@ def move_layer(
         In the world of the viewer: px of the raw image that it is moved onto.
     """
     monitor.report(0.0, "reading the alignment")
-    found = alignment() if callable(alignment) else alignment
+    applied = alignment() if callable(alignment) else alignment
     side = "post-stain" if request.direction == "onto post" else "pre-stain"
-    options = {
-        **request.options,
-        "name": f"{request.name} on {side}",
-        "metadata": {
-            KEY: {
-                "role": f"moved {request.direction} {request.name}",
-                "sample": found.sample,
-                "dye": found.dye,
-                "stage": found.stage,
-                "parameters": {},
-                "paths": [],
-                "transform": found.transform.to_dict(),
-                "direction": request.direction,
-                "canvas_offset": (0.0, 0.0),
-            }
-        },
+    known = {
+        "role": f"moved {request.direction} {request.name}",
+        "sample": applied.sample,
+        "dye": applied.dye,
+        "stage": applied.stage,
+        "parameters": {},
+        "paths": [],
+        "transform": applied.transform.to_dict(),
+        "direction": request.direction,
+        "canvas_offset": (0.0, 0.0),
     }
+    name = f"{request.name} on {side}"
+    options = {**request.options, "name": name, "metadata": {KEY: known}}
     if request.kind == "points":
         there = request.to_world(request.data[:, ::-1])
-        moved = found.points_moved(there, request.direction)
+        moved = applied.points_moved(there, request.direction)
         return LayerSpec(moved[:, ::-1], options, "points")
-    sampling = request.to_world.inverse() @ found.sampling(request.direction)
-    shape = found.shape_of(request.direction)
+    # What is wanted is known by where each of its pixels is taken from in the data.
+    sampling = request.to_world.inverse() @ applied.sampling(request.direction)
+    shape = applied.shape_of(request.direction)
     if shape is None:  # the file does not tell: as large as what is moved needs
         first, shape = outline_of(request.data[0].shape, sampling)
         start = Transform.similarity(translation=(float(first[0]), float(first[1])))
@@ -453,9 +400,7 @@ def move_layer(
     return LayerSpec(views, {**options, "multiscale": True}, request.kind)
 
 
-_RESAMPLING = {"smooth (cubic)": "cubic", "simple (linear)": "linear"}
-_RESAMPLING["sharp (Lanczos)"] = "lanczos"
-_JSON = "Alignments (*.json)"
+# The dock -------------------------------------------------------------------------
 
 
 class ApplyDock(Dock):
@@ -473,20 +418,21 @@ class ApplyDock(Dock):
         self.session = shared_session(napari_viewer, self)
         self.message = MessageStrip(self)
         self._job: Job | None = None
-        self._named: list[Layer] = []
         self._told_direction = False
         self._make_fields()
         self._lay_out()
         # Layers come and go in batches: one look when all have come.
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(0)
-        self._timer.timeout.connect(self.refresh)
+        self._timer = delayed(self, self.refresh)
         self._connections = Connections()
         events = self.session.viewer.layers.events
-        for emitter in (events.inserted, events.removed, events.reordered):
+        for emitter in (
+            events.inserted,
+            events.removed,
+            events.reordered,
+            events.renamed,
+            self.session.source_changed,
+        ):
             self._connections.add(emitter, self._later)
-        self._connections.add(self.session.source_changed, self._later)
         self.refresh()
 
     def _make_fields(self) -> None:
@@ -499,14 +445,13 @@ class ApplyDock(Dock):
             "Read an alignment that was saved as a JSON file",
         )
         self.load_button.clicked.connect(self._on_load)
-        self.pad = QSpinBox(self)
-        self.pad.setObjectName("pad")
-        self.pad.setRange(0, 100_000)
-        self.pad.setSuffix(" px")
-        self.pad.setValue(int(PARAMETER_REGISTRY["pad"].default or 0))
-        self.pad.setToolTip(
+        self.pad = spin_box(
+            self,
+            "pad",
+            (0, 100_000),
+            int(PARAMETER_REGISTRY["pad"].default or 0),
             "The empty margin that stage 1 made around the images (parameter 'pad'): "
-            "this file does not tell it"
+            "this file does not tell it",
         )
         self.layer = LayerChooser(self.session.viewer, self)
         self.layer.setObjectName("layer")
@@ -522,12 +467,12 @@ class ApplyDock(Dock):
         group.addButton(self.from_pre)
         group.addButton(self.from_post)
         group.buttonClicked.connect(self._on_direction)
-        self.resampling = QComboBox(self)
-        self.resampling.setObjectName("resampling")
-        self.resampling.addItems(list(_RESAMPLING))
-        self.resampling.setToolTip(
+        self.resampling = combo_box(
+            self,
+            "resampling",
             "How brightness between pixels is found in a moved image; labels keep "
-            "their values and points are moved exactly"
+            "their values and points are moved exactly",
+            _RESAMPLING,
         )
         self.words = WordsLabel("what_happens", self)
         self.apply_button = button(
@@ -548,36 +493,26 @@ class ApplyDock(Dock):
         self.save_button.clicked.connect(self._on_save)
 
     def _lay_out(self) -> None:
-        first = QHBoxLayout()
-        first.addWidget(self.alignment, 1)
-        first.addWidget(self.load_button)
         self._form = QFormLayout()
         self._form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
         self._form.setFieldGrowthPolicy(
-            QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow
+            QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow
         )
-        self._form.addRow("Alignment", first)
+        self._form.addRow("Alignment", row((self.alignment, 1), self.load_button))
         self._form.addRow("Empty margin", self.pad)
         self._form.addRow("Layer to move", self.layer)
-        drawn = QVBoxLayout()
-        drawn.addWidget(self.from_pre)
-        drawn.addWidget(self.from_post)
-        self._form.addRow("Drawn on", drawn)
+        self._form.addRow("Drawn on", column(self.from_pre, self.from_post))
         self._form.addRow("Resampling", self.resampling)
-        buttons = QHBoxLayout()
-        buttons.addWidget(self.apply_button, 1)
-        buttons.addWidget(self.stop_button)
         content = QWidget()
-        column = QVBoxLayout(content)
-        column.addLayout(self._form)
-        column.addWidget(self.words)
-        column.addLayout(buttons)
-        column.addWidget(self.save_button)
-        column.addStretch(1)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(4, 4, 4, 4)
-        layout.addWidget(self.message)
-        layout.addWidget(scrolled(content), 1)
+        column(
+            self._form,
+            self.words,
+            row((self.apply_button, 1), self.stop_button),
+            self.save_button,
+            None,
+            parent=content,
+        )
+        column(self.message, (scrolled(content), 1), parent=self, margin=4)
         self.setMinimumWidth(300)
 
     # What is chosen ---------------------------------------------------------------
@@ -594,7 +529,6 @@ class ApplyDock(Dock):
             for layer in reversed(list(self.session.viewer.layers))
             if isinstance(layer, MOVABLE)
         ]
-        self._follow_names(layers)
         self.layer.fill(layers)
         if self.layer.layer is None and layers:
             own = [layer for layer in layers if not about(layer)]
@@ -683,9 +617,9 @@ class ApplyDock(Dock):
         if choice is None or layer is None or self._job is not None:
             return
         self.message.clear()
-        found = choice.alignment
-        if isinstance(found, Alignment) and not found.knows_its_canvas:
-            found = found.on_canvas(self.pad.value())
+        alignment = choice.alignment
+        if isinstance(alignment, Alignment) and not alignment.knows_its_canvas:
+            alignment = alignment.on_canvas(self.pad.value())
         interpolation = _RESAMPLING[self.resampling.currentText()]
         try:
             request = request_for(layer, self.direction, interpolation)
@@ -699,7 +633,7 @@ class ApplyDock(Dock):
             on_error=self.message.error,
             on_finished=self._on_finished,
             request=request,
-            alignment=found,
+            alignment=alignment,
         )
         self._show()
 
@@ -729,13 +663,6 @@ class ApplyDock(Dock):
 
     # Coming and going -------------------------------------------------------------
 
-    def _follow_names(self, layers: list[Layer]) -> None:
-        for layer in self._named:
-            layer.events.name.disconnect(self._later)
-        self._named = layers
-        for layer in layers:
-            layer.events.name.connect(self._later)
-
     def _later(self, _event: object = None) -> None:
         self._timer.start()
 
@@ -746,7 +673,6 @@ class ApplyDock(Dock):
         self._timer.stop()
         self._on_stop()
         self._connections.close()
-        self._follow_names([])
         super().close_down()
 
     def sizeHint(self) -> QSize:
@@ -754,10 +680,8 @@ class ApplyDock(Dock):
         return QSize(360, 420)
 
 
-def _save(
-    alignment: Alignment | Callable[[], Alignment], path: Path, monitor: Monitor
-) -> Path:
-    found = alignment() if callable(alignment) else alignment
+def _save(alignment: Source, path: Path, monitor: Monitor) -> Path:
+    read = alignment() if callable(alignment) else alignment
     monitor.check()
-    found.save(path)
+    read.save(path)
     return path

@@ -11,7 +11,7 @@ import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image, Layer
 from numpy.typing import NDArray
-from qtpy.QtCore import QSize, QTimer, Signal
+from qtpy.QtCore import QSize, Signal
 from qtpy.QtWidgets import (
     QComboBox,
     QFormLayout,
@@ -27,7 +27,7 @@ from napari_exo2micro.core.plotting import CloseLook, PlacedImage
 from napari_exo2micro.plugin.layers.layers import about, find_layers
 from napari_exo2micro.plugin.layers.sets import fitting_layers, set_in_front
 from napari_exo2micro.plugin.session.session import Session
-from napari_exo2micro.plugin.widgets.controls import Connections
+from napari_exo2micro.plugin.widgets.controls import Connections, delayed
 from napari_exo2micro.plugin.widgets.errors import literal
 
 if TYPE_CHECKING:
@@ -473,18 +473,19 @@ class LayerPair(QWidget):
         self._by_hand = False
         self._before: tuple[Layer | None, Layer | None] = (None, None)
         # Layers come and go in batches: one look when all have come.
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(0)
-        self._timer.timeout.connect(self.refresh)
+        self._timer = delayed(self, self.refresh)
         for chooser in (self.first, self.second):
             chooser.activated.connect(self._on_hand)
         self._connections = Connections()
         events = self._viewer.layers.events
-        for emitter in (events.inserted, events.removed, events.reordered):
+        for emitter in (
+            events.inserted,
+            events.removed,
+            events.reordered,
+            events.renamed,
+        ):
             self._connections.add(emitter, self._later)
         self._connections.add(session.source_changed, self._on_source)
-        self._renamed: list[Layer] = []
         self.refresh()
 
     @property
@@ -513,19 +514,11 @@ class LayerPair(QWidget):
     def close_down(self) -> None:
         """Listen to nothing any more."""
         self._connections.close()
-        for layer in self._renamed:
-            layer.events.name.disconnect(self._later)
-        self._renamed = []
         self._timer.stop()
 
     def refresh(self) -> None:
         """List the layers anew and choose what was, otherwise the best pair."""
         layers = comparable_layers(self._viewer)
-        for layer in self._renamed:
-            layer.events.name.disconnect(self._later)
-        self._renamed = list(layers)
-        for layer in layers:
-            layer.events.name.connect(self._later)
         self.first.fill(layers)
         self.second.fill(layers)
         if not self._by_hand:
