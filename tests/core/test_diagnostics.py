@@ -3,6 +3,7 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Iterator
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from napari_exo2micro.core.base import OutputError, ParameterError
+from napari_exo2micro.core.base import OutputError, ParameterError, registry
 from napari_exo2micro.core.parameters import Verdict
 from napari_exo2micro.core.plotting import (
     DIAGNOSTICS,
@@ -41,6 +42,9 @@ def plain_plot(post_im: Any, pre_im: Any, save_path: Any = None) -> Figure:
     if save_path is not None:
         figure.savefig(save_path)
     return figure
+
+
+WHOLE = Diagnostic("whole", plain_plot, "Whole.", "Good.", "Bad.")
 
 
 @pytest.fixture
@@ -202,9 +206,20 @@ def test_own_errors_pass_unchanged(tmp_path: Path) -> None:
         )
 
 
-def test_a_package_offers_a_function_or_a_whole_diagnostic() -> None:
-    made = DIAGNOSTICS.entry_of("theirs", plain_plot)
-    assert (made.name, made.function) == ("theirs", plain_plot)
-    assert made.caption.startswith("Draw as the developer page asks")
-    whole = Diagnostic("whole", plain_plot, "Whole.", "Good.", "Bad.")
-    assert DIAGNOSTICS.entry_of("any", whole) is whole
+def test_a_package_offers_a_function_or_a_whole_diagnostic(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    points = [
+        EntryPoint(name, f"{__name__}:{value}", DIAGNOSTICS.group)
+        for name, value in (("any", "WHOLE"), ("theirs", "plain_plot"))
+    ]
+    monkeypatch.setattr(registry, "entry_points", lambda group: points)
+    DIAGNOSTICS.look_again()
+    try:
+        made = DIAGNOSTICS["theirs"]
+        assert (made.name, made.function) == ("theirs", plain_plot)
+        assert made.caption.startswith("Draw as the developer page asks")
+        assert DIAGNOSTICS["whole"] is WHOLE
+    finally:
+        monkeypatch.undo()
+        DIAGNOSTICS.look_again()

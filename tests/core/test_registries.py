@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -51,39 +49,41 @@ class Point:
 
 
 @pytest.fixture
-def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Point]]:
+def installed(monkeypatch: pytest.MonkeyPatch) -> list[Point]:
     points: list[Point] = []
-    kinds = set(registries._REGISTRIES)
 
     def entry_points(*, group: str) -> list[Point]:
         return [point for point in points if point.group == group]
 
     monkeypatch.setattr(registries, "entry_points", entry_points)
-    yield points
-    for kind in set(registries._REGISTRIES) - kinds:
-        del registries._REGISTRIES[kind]
+    return points
+
+
+def refuse_taken(entry: Filter, known: Mapping[str, Filter]) -> None:
+    if entry.name in known:
+        raise ParameterError(f"'{entry.name}' is taken")
 
 
 @pytest.fixture
-def make(installed: list[Point]) -> Callable[..., Registry[str, Filter]]:
+def make(installed: list[Point]) -> Iterator[Callable[..., Registry[str, Filter]]]:
+    registries_made: list[Registry[str, Filter]] = []
+
     def made(**more: Any) -> Registry[str, Filter]:
-        registry: Registry[str, Filter]
-
-        def check(entry: Filter) -> None:
-            if entry.name in registry:
-                raise ParameterError(f"'{entry.name}' is taken")
-
         registry = Registry(
             "filter",
             "mine.filters",
             key=lambda entry: entry.name,
             built_in=(Filter("box"),),
-            check=check,
+            check=refuse_taken,
             **more,
         )
+        registries_made.append(registry)
         return registry
 
-    return made
+    yield made
+    for registry in registries_made:
+        for key in registry.added:
+            registry.remove(key)
 
 
 @pytest.fixture
@@ -220,7 +220,7 @@ def bank(make) -> tuple[Registry[str, Filter], Registry[str, Filter]]:
     """Filters, and banks whose names must be those of filters."""
     filters = make()
 
-    def check(entry: Filter) -> None:
+    def check(entry: Filter, _known: Mapping[str, Filter]) -> None:
         if entry.name not in filters:
             raise ParameterError(f"there is no filter '{entry.name}'")
 
@@ -234,105 +234,50 @@ def bank(make) -> tuple[Registry[str, Filter], Registry[str, Filter]]:
     return filters, banks
 
 
-def at_once(*works: Callable[[], Any]) -> list[Any]:
-    """Return what each gives in a thread of its own; fail when they hang."""
-    found: list[Any] = [None] * len(works)
-
-    def run(number: int) -> None:
-        found[number] = works[number]()
-
-    threads = [
-        threading.Thread(target=run, args=(number,), daemon=True)
-        for number in range(len(works))
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
-    assert not any(thread.is_alive() for thread in threads), "they wait for each other"
-    return found
-
-
-def test_two_threads_that_use_two_registries_first_do_not_hang(installed, bank) -> None:
+def test_what_a_check_reads_comes_first(installed, bank, told) -> None:
     filters, banks = bank
-    both = [threading.Event(), threading.Event()]
-
-    def load() -> Filter:
-        both[0].set()
-        both[1].wait(1)
-        len(banks)  # as a module that looks at its parameters
-        return Filter("n")
-
     installed += [
-        Point("p", "n", load),
-        Point("p", "n", lambda: both[1].set() or Filter("n"), "mine.banks"),
-    ]
-
-    def second() -> list[str]:
-        both[0].wait(10)
-        return list(banks)
-
-    assert at_once(lambda: list(filters), second) == [["box", "n"], ["n"]]
-    for registry in (filters, banks):
-        registry.look_again()
-    assert at_once(lambda: list(banks), lambda: list(filters)) == [["n"], ["box", "n"]]
-
-
-def test_a_module_that_another_thread_imports_does_not_hang(
-    installed, make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    module = "imported_by_two_threads"
-    monkeypatch.syspath_prepend(str(tmp_path))
-    (tmp_path / f"{module}.py").write_text(
-        "from builtins import the_test\n"
-        "the_test.begun.set()\n"
-        "assert the_test.looks_up.wait(10)\n"
-        "seen = list(the_test.registry)\n"
-    )
-
-    class Shared:
-        begun, looks_up, registry = threading.Event(), threading.Event(), make()
-
-    monkeypatch.setattr("builtins.the_test", Shared, raising=False)
-    monkeypatch.setattr(registries, "_PATIENCE", 0.2)
-
-    def load() -> Filter:
-        Shared.looks_up.set()
-        import_module(module)
-        return Filter("n")
-
-    installed.append(Point("p", "n", load))
-
-    def look_up() -> list[str]:
-        assert Shared.begun.wait(10)
-        return list(Shared.registry)
-
-    try:
-        seen = at_once(lambda: import_module(module).seen, look_up)
-    finally:
-        sys.modules.pop(module, None)
-    assert seen == [["box"], ["box", "n"]]
-
-
-def test_what_needs_others_entries_is_tried_again(installed, bank, told) -> None:
-    filters, banks = bank
-
-    def needs_late() -> Filter:
-        return Filter(filters["late"].name + " too")
-
-    def needs_banks() -> Filter:
-        assert list(banks)
-        return Filter("late")
-
-    installed += [
-        Point("a", "early", needs_late),
-        Point("b", "late", needs_banks),
         Point("c", "bank", Filter("late"), "mine.banks"),
         Point("d", "box", Filter("box", 2), "mine.banks"),
+        Point("e", "none", Filter("none"), "mine.banks"),
+        Point("z", "late", Filter("late")),
     ]
-    assert set(filters) == {"box", "late", "late too"}
-    assert set(banks) == {"box", "late"}
-    assert not told
+    assert list(banks) == ["late", "box"]
+    assert list(filters) == ["box", "late"]
+    (text,) = told
+    assert "there is no filter 'none'" in text
+
+
+def test_a_module_that_is_imported_sees_the_entries_so_far(installed, bank) -> None:
+    filters, banks = bank
+    seen: list[list[str]] = []
+
+    def load() -> Filter:
+        seen.extend([list(filters), list(banks)])
+        return Filter("n")
+
+    installed += [Point("p", "n", load), Point("p", "n", Filter("n"), "mine.banks")]
+    assert list(filters) == ["box", "n"]
+    assert seen == [["box"], []]
+    assert list(banks) == ["n"]
+
+
+def at_once(*works: Callable[[], Any]) -> list[Any]:
+    """Return what each gives in a thread of its own; fail when they hang."""
+    with ThreadPoolExecutor(len(works)) as pool:
+        return [future.result(30) for future in [pool.submit(work) for work in works]]
+
+
+def test_threads_that_use_registries_first_have_all_entries(installed, bank) -> None:
+    filters, banks = bank
+    both = threading.Barrier(2, timeout=10)
+
+    def load() -> Filter:
+        both.wait()  # each thread imports for itself, none waits for the other
+        return Filter("n")
+
+    installed += [Point("p", "n", load), Point("p", "n", Filter("n"), "mine.banks")]
+    assert at_once(lambda: list(filters), lambda: list(banks)) == [["box", "n"], ["n"]]
 
 
 def test_another_process_finds_what_an_import_has_registered(installed, bank) -> None:
@@ -350,6 +295,7 @@ def test_another_process_finds_what_an_import_has_registered(installed, bank) ->
     for registry in (filters, banks):
         registry.look_again()
     refuse_unknown_here(wanted)
+    banks.remove("box")
 
 
 def test_an_interrupted_look_up_is_done_again(installed, make) -> None:
@@ -364,5 +310,5 @@ def test_an_interrupted_look_up_is_done_again(installed, make) -> None:
     registry = make()
     with pytest.raises(KeyboardInterrupt):
         list(registry)
-    assert at_once(lambda: list(registry)) == [["box", "n", "second"]]
+    assert list(registry) == ["box", "n", "second"]
     assert not registry.problems

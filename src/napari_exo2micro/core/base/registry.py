@@ -1,18 +1,15 @@
-"""What can be extended: built-in entries, those of packages, those of a script.
+"""Registries: entries of this package, those that packages offer, those of a script.
 
-One mechanism for diagnostics, loaders, parameters, scale methods and stages. Other
-packages offer theirs through entry points, which are looked up when a registry is
-first used for more than a built-in entry: all those of its kind at once.
+Diagnostics, loaders, parameters, scale methods and stages have one each. What other
+packages offer by entry points is imported once: when a registry is first asked for
+more than an entry of this package.
 """
 
 from __future__ import annotations
 
 import logging
-import sys
-import threading
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from importlib import import_module
+from contextvars import ContextVar
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
@@ -26,23 +23,18 @@ W = TypeVar("W")
 
 _REGISTRIES: dict[str, Registry[Any, Any]] = {}
 
-# Held by the thread that looks up or adds. A look-up imports strangers' modules, so two
-# threads may wait for each other: one for the lock, one for a module that the first is
-# importing. The first then goes on without what packages offer.
-_LOCK = threading.RLock()
-_PATIENCE = 30.0  # s to wait for the lock
-_going_on: list[str] = []  # kinds whose look-up has begun, of the thread with the lock
+# Whether this thread is importing what packages offer. Their modules then see the
+# entries so far. Another thread imports for itself: the modules are the same, and a
+# lock around imports could wait for one that waits for it.
+_importing: ContextVar[bool] = ContextVar("importing", default=False)
 
 
 class Registry(Mapping[K, V], Generic[K, V]):
-    """Entries by name: built-in ones first, then packages', then a script's.
+    """Entries by key: built-in ones first, then packages', then a script's.
 
-    Entries of packages come in the order of the packages' and then the entry
-    points' names, whatever order they were installed in. What cannot be imported or
-    is refused is tried once more when all others have come, which it may need; then it
-    is logged in one line and left out, unless its module is just being imported.
-
-    Asking for any key that is no built-in one imports what packages offer of this kind.
+    Entries of packages come in the order of the packages' and then the entry points'
+    names, whatever order they were installed in. What cannot be imported or is
+    refused is left out, which is logged in one line and kept in `problems`.
 
     Parameters
     ----------
@@ -55,7 +47,8 @@ class Registry(Mapping[K, V], Generic[K, V]):
     built_in : iterable
         The entries of this package.
     check : callable, optional
-        Takes a new entry, raises `ParameterError` when it cannot be taken.
+        Takes a new entry and the mapping of those known, raises `ParameterError`
+        when it cannot be taken.
     offered : callable, optional
         Takes an entry point's name and what it refers to, returns the entry.
     order : callable, optional
@@ -63,6 +56,11 @@ class Registry(Mapping[K, V], Generic[K, V]):
         before their names.
     after : iterable of Registry, optional
         The registries that `check` reads; their packages come first.
+
+    Attributes
+    ----------
+    problems : dict
+        Name of an entry point -> why what it offers is left out.
     """
 
     def __init__(
@@ -72,34 +70,26 @@ class Registry(Mapping[K, V], Generic[K, V]):
         *,
         key: Callable[[V], K],
         built_in: Iterable[V] = (),
-        check: Callable[[V], None] = lambda _: None,
-        offered: Callable[[str, Any], V] = lambda _, entry: entry,
-        order: Callable[[V], Any] = lambda _: 0,
+        check: Callable[[V, Mapping[K, V]], None] = lambda _entry, _known: None,
+        offered: Callable[[str, Any], V] = lambda _name, entry: entry,
+        order: Callable[[V], Any] = lambda _entry: 0,
         after: Iterable[Registry[Any, Any]] = (),
     ) -> None:
         self.kind = kind
         self.group = group
-        self._key = key
-        self._check = check
-        self._offered = offered
-        self._order = order
-        self._after = tuple(after)
-        # Replaced as a whole, so that they are read without the lock.
-        self._built_in: dict[K, V] = {key(entry): entry for entry in built_in}
-        self._of_packages: dict[K, V] = {}
-        self._added: dict[K, V] = {}
-        self._places: dict[K, tuple[str, str]] = {}
-        # What could not be taken at the first try; None before that. The entry is None
-        # when it could not even be imported.
-        self._failed: list[tuple[EntryPoint, V | None]] | None = None
-        #: Name of an entry point -> why what it offers is left out.
         self.problems: dict[str, str] = {}
+        self._key, self._check = key, check
+        self._offered, self._order = offered, order
+        self._after = tuple(after)
+        self._built_in = {key(entry): entry for entry in built_in}
+        self._added: tuple[K, ...] = ()
+        # Replaced as a whole, so that other threads may iterate meanwhile.
+        self._entries = dict(self._built_in)
+        self._is_complete = False
         _REGISTRIES[kind] = self
 
     def __getitem__(self, key: K) -> V:
-        if key in self._built_in:
-            return self._built_in[key]
-        return self._all()[key]
+        return self._built_in[key] if key in self._built_in else self._all()[key]
 
     def __iter__(self) -> Iterator[K]:
         return iter(self._all())
@@ -110,17 +100,10 @@ class Registry(Mapping[K, V], Generic[K, V]):
     def __contains__(self, key: object) -> bool:
         return key in self._built_in or key in self._all()
 
-    def __repr__(self) -> str:
-        return f"<{self.kind}: {', '.join(map(str, self))}>"
-
     @property
     def added(self) -> tuple[K, ...]:
         """Keys of what was added in this process, not offered by a package."""
-        return tuple(self._added)
-
-    def entry_of(self, name: str, offered: Any) -> V:
-        """Return the entry that an entry point's object stands for."""
-        return self._offered(name, offered)
+        return self._added
 
     def is_built_in(self, key: K) -> bool:
         """Return whether an entry belongs to this package."""
@@ -130,31 +113,19 @@ class Registry(Mapping[K, V], Generic[K, V]):
         """Return a mapping of the same keys that follows this one."""
         return _View(self, value)
 
-    def look_again(self) -> None:
-        """Forget what packages offer; it is looked up when it is needed next."""
-        self._of_packages, self._failed = {}, None
-        self.problems.clear()
-
     def add(self, entry: V) -> V:
-        """Put an entry last.
+        """Put an entry last; one that is there already stays in its place.
 
         Raises
         ------
         ParameterError
             When it cannot be taken: the message says why.
         """
-        for registry in (*self._after, self):
-            registry._all()
-        with _patiently():
-            key = self._key(entry)
-            if self._all().get(key) is not entry:
-                self._check(entry)
-                self._added = {**self._added, key: entry}
-        return entry
-
-    def add_built_in(self, entry: V) -> V:
-        """Put in an entry of this package, made after the registry was."""
-        self._built_in = {**self._built_in, self._key(entry): entry}
+        key, known = self._key(entry), self._all()
+        if known.get(key) is not entry:
+            self._check(entry, known)
+            self._entries = {**known, key: entry}
+            self._added += (key,)
         return entry
 
     def remove(self, key: K) -> V:
@@ -165,112 +136,80 @@ class Registry(Mapping[K, V], Generic[K, V]):
         ParameterError
             When there is none of this key, or it is a built-in one.
         """
-        with _patiently():
-            entry = self._all().get(key)
-            if entry is None or self.is_built_in(key):
-                raise ParameterError(
-                    f"'{key}' is not a {self.kind} of yours; nothing removed"
-                )
-            self._of_packages = _without(self._of_packages, key)
-            self._added = _without(self._added, key)
-            return entry
+        entries = dict(self._all())
+        if key not in entries or self.is_built_in(key):
+            raise ParameterError(
+                f"'{key}' is not a {self.kind} of yours; nothing removed"
+            )
+        removed = entries.pop(key)
+        self._entries = entries
+        self._added = tuple(other for other in self._added if other != key)
+        return removed
+
+    def look_again(self) -> None:
+        """Forget what packages offer; it is imported when it is needed next."""
+        added = {key: self._entries[key] for key in self._added}
+        self._entries, self._is_complete = {**self._built_in, **added}, False
 
     def _all(self) -> dict[K, V]:
-        if not self._is_complete:
-            with _patiently() as is_ours:
-                if is_ours:
-                    self._look_up()
-                    self._look_up()  # what failed, when others' entries have come
-        return {**self._built_in, **self._of_packages, **self._added}
+        if not self._is_complete and not _importing.get():
+            for registry in self._after:
+                registry._all()
+            self._fill()
+        return self._entries
 
-    @property
-    def _is_complete(self) -> bool:
-        return self._failed is not None and not self._failed
-
-    def _look_up(self) -> None:
-        is_again = self._failed is not None
-        if self._is_complete or self.kind in _going_on or (is_again and _going_on):
-            return  # what is missing comes when the look-ups that go on have ended
-        for registry in self._after:
-            registry._look_up()
-        _going_on.append(self.kind)
-        try:
-            failed = self._take(self._failed or self._offers())
-        except BaseException:  # a person pressed Ctrl+C: it is looked up next time
-            self.look_again()
-            raise
-        finally:
-            _going_on.pop()
-        self._failed = [(point, entry) for point, entry, _ in failed]
-        if is_again:
-            self._failed = [one for one in self._failed if _is_being_imported(one[0])]
-            for point, _, error in failed:
-                if not _is_being_imported(point):
-                    self._leave_out(point, error)
-
-    def _offers(self) -> list[tuple[EntryPoint, V | None]]:
-        points = sorted(entry_points(group=self.group), key=_place)
-        return [(point, None) for point in points]
-
-    def _take(
-        self, offers: Iterable[tuple[EntryPoint, V | None]]
-    ) -> list[tuple[EntryPoint, V | None, BaseException]]:
-        """Take what packages offer; return what could not be taken, and why."""
-        failed: list[tuple[EntryPoint, V | None, BaseException]] = []
-        found: list[tuple[EntryPoint, V]] = []
-        for point, entry in offers:
+    def _fill(self) -> None:
+        """Import what packages offer, and take what passes the check."""
+        self.problems = {}
+        offers = self._import()
+        entries = dict(self._built_in)
+        added = {key: self._entries[key] for key in self._added}
+        for point, entry in sorted(offers, key=lambda offer: self._order(offer[1])):
+            key = self._key(entry)
+            # A module may have added its entry while it was imported.
+            others = {k: v for k, v in added.items() if v != entry}
             try:
-                entries = self._load(point) if entry is None else [entry]
-                found += [(point, one) for one in entries]
-            except (Exception, SystemExit) as error:  # noqa: BLE001
-                # Whatever a stranger's module does, work goes on without it.
-                failed.append((point, None, error))
-        for point, one in sorted(found, key=lambda pair: self._order(pair[1])):
-            try:
-                self._put(one, _place(point))
+                self._check(entry, {**entries, **others})
             except Exception as error:  # noqa: BLE001 - a stranger's entry
-                failed.append((point, one, error))
-        return failed
+                self._leave_out(point, error)
+                continue
+            entries[key], added = entry, others
+        self._entries, self._added = {**entries, **added}, tuple(added)
+        self._is_complete = True
 
-    def _load(self, point: EntryPoint) -> list[V]:
-        loaded = point.load()
-        several = isinstance(loaded, (list, tuple))
-        made = [
-            self.entry_of(point.name, one) for one in (loaded if several else [loaded])
-        ]
-        for entry in made:  # raises for what is no entry
-            self._key(entry), self._order(entry)
-        return made
-
-    def _put(self, entry: V, place: tuple[str, str]) -> None:
-        key = self._key(entry)
-        if self._of_packages.get(key) is entry:
-            return
-        if self._added.get(key) is entry:  # its module did so when it was imported
-            self._added = _without(self._added, key)
-        else:
-            self._check(entry)
-        self._places[key] = place
-        entries = {**self._of_packages, key: entry}
-        self._of_packages = dict(
-            sorted(
-                entries.items(),
-                key=lambda item: (self._order(item[1]), self._places[item[0]]),
-            )
-        )
+    def _import(self) -> list[tuple[EntryPoint, V]]:
+        offers: list[tuple[EntryPoint, V]] = []
+        token = _importing.set(True)
+        try:
+            points = entry_points(group=self.group)
+            for point in sorted(points, key=lambda p: (_package(p).lower(), p.name)):
+                try:
+                    loaded = point.load()
+                    several = loaded if isinstance(loaded, list | tuple) else [loaded]
+                    entries = [self._offered(point.name, each) for each in several]
+                    for entry in entries:  # raises for what is no entry
+                        self._key(entry), self._order(entry)
+                except (Exception, SystemExit) as error:  # noqa: BLE001
+                    # Whatever a stranger's module does, work goes on without it.
+                    self._leave_out(point, error)
+                else:
+                    offers += [(point, entry) for entry in entries]
+        finally:
+            _importing.reset(token)
+        return offers
 
     def _leave_out(self, point: EntryPoint, error: BaseException) -> None:
-        what = str(error)
+        reason = str(error)
         if not isinstance(error, ParameterError):
-            what = f"{type(error).__name__}: {error}"
-        self.problems[point.name] = f"{point.value}: {what}"
+            reason = f"{type(error).__name__}: {error}"
+        self.problems[point.name] = f"{point.value}: {reason}"
         logger.warning(
             "the %s '%s' of %s (%s) is left out: %s; repair or uninstall that package",
             self.kind,
             point.name,
             _package(point) or "another package",
             point.value,
-            what,
+            reason,
         )
         logger.debug("why it is left out", exc_info=error)
 
@@ -292,36 +231,8 @@ class _View(Mapping[K, W], Generic[K, V, W]):
         return len(self._registry)
 
 
-@contextmanager
-def _patiently() -> Iterator[bool]:
-    """Hold the lock; give whether it could be had."""
-    is_ours = _LOCK.acquire(timeout=_PATIENCE)
-    try:
-        yield is_ours
-    finally:
-        if is_ours:
-            _LOCK.release()
-
-
-def _is_being_imported(point: EntryPoint) -> bool:
-    """Return whether the import of its module or of its package has not ended yet."""
-    parts = point.value.partition(":")[0].strip().split(".")
-    names = [".".join(parts[: n + 1]) for n in range(len(parts))]
-    specs = [getattr(sys.modules.get(name), "__spec__", None) for name in names]
-    return any(getattr(spec, "_initializing", False) for spec in specs)
-
-
-def _without(entries: dict[K, V], key: K) -> dict[K, V]:
-    return {one: entry for one, entry in entries.items() if one != key}
-
-
 def _package(point: EntryPoint) -> str:
     return point.dist.name if point.dist is not None else ""
-
-
-def _place(point: EntryPoint) -> tuple[str, str]:
-    """Return what entry points are sorted by."""
-    return _package(point).lower(), point.name
 
 
 def registered_here() -> dict[str, tuple[Any, ...]]:
@@ -333,15 +244,18 @@ def registered_here() -> dict[str, tuple[Any, ...]]:
         Kind of entry -> keys; only kinds that have some. Loaders travel with their
         tasks and are not among them.
     """
-    known = {kind: one.added for kind, one in _REGISTRIES.items()}
-    return {kind: keys for kind, keys in known.items() if keys and kind != "loader"}
+    return {
+        kind: registry.added
+        for kind, registry in _REGISTRIES.items()
+        if registry.added and kind != "loader"
+    }
 
 
 def refuse_unknown_here(wanted: Mapping[str, Iterable[Any]]) -> None:
     """Raise when another process has registered what this one does not know.
 
     Packages may register something else than they offer when they are imported: all
-    they offer is looked up before anything is refused.
+    they offer is imported before anything is refused.
 
     Parameters
     ----------
@@ -353,28 +267,17 @@ def refuse_unknown_here(wanted: Mapping[str, Iterable[Any]]) -> None:
     ParameterError
         The message names what is missing and how a worker process gets it.
     """
-    if _missing(wanted):
-        for module in _MODULES:
-            import_module(f"napari_exo2micro.core.{module}")
-        for registry in list(_REGISTRIES.values()):
-            registry._all()
-    missing = _missing(wanted)
+    for registry in _REGISTRIES.values():
+        len(registry)
+    missing = [
+        f"the {kind} '{key}'"
+        for kind, keys in wanted.items()
+        for key in keys
+        if kind not in _REGISTRIES or key not in _REGISTRIES[kind]
+    ]
     if missing:
         raise ParameterError(
             f"{', '.join(missing)} was registered where the batch was started, and "
             "this worker process does not know it; offer it from an installed package "
             "by an entry point, or run without worker processes (parallel=False)"
         )
-
-
-def _missing(wanted: Mapping[str, Iterable[Any]]) -> list[str]:
-    return [
-        f"the {kind} '{key}'"
-        for kind, keys in wanted.items()
-        for key in keys
-        if kind not in _REGISTRIES or key not in _REGISTRIES[kind]
-    ]
-
-
-# Each makes its registry when it is imported.
-_MODULES = ("stages", "defaults", "scale_methods", "diagnostics", "raw")

@@ -668,10 +668,10 @@ def unregister_parameter(name: str) -> None:
     PARAMETER_REGISTRY.remove(name)
 
 
-def _check(entry: Parameter) -> None:
+def _check(entry: Parameter, known: Mapping[str, Parameter]) -> None:
     """Raise when a parameter cannot be taken."""
     name = entry.name
-    if not name.isidentifier() or name in PARAMETER_REGISTRY:
+    if not name.isidentifier() or name in known:
         raise ParameterError(
             f"parameter name '{name}' is taken or not a Python name; choose another"
         )
@@ -680,12 +680,12 @@ def _check(entry: Parameter) -> None:
             f"parameter '{name}' needs a stage from 1 to {max(STAGE_NAMES)}, "
             f"found {entry.stage!r}"
         )
-    _refuse_ambiguous(entry)
+    _refuse_ambiguous(entry, known)
     if entry.default is not None:
         entry.check(entry.default)
 
 
-def _refuse_ambiguous(entry: Parameter) -> None:
+def _refuse_ambiguous(entry: Parameter, known: Mapping[str, Parameter]) -> None:
     """Raise when the abbreviation could be read as another one plus a value."""
     short = entry.abbreviation
     if not _ABBREVIATION.fullmatch(short):
@@ -698,7 +698,7 @@ def _refuse_ambiguous(entry: Parameter) -> None:
             f"abbreviation '{short}' of '{entry.name}' is a key that checkpoint "
             "headers use already; choose another"
         )
-    for other in PARAMETER_REGISTRY.values():
+    for other in known.values():
         if other.abbreviation == short:
             raise ParameterError(
                 f"abbreviation '{short}' of '{entry.name}' belongs to "

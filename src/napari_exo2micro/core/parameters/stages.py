@@ -52,13 +52,13 @@ class Stage:
     labels: tuple[str, ...] = ()
 
 
-def _check(stage: Stage) -> None:
+def _check(stage: Stage, known: Mapping[int, Stage]) -> None:
     """Raise when a stage cannot be the next one."""
-    wanted = max(STAGES) + 1
-    if stage.number in STAGES:
+    wanted = max(known) + 1
+    if stage.number in known:
         raise ParameterError(
             f"there is a stage {stage.number} already, "
-            f"'{STAGES[stage.number].name}'; give '{stage.name}' the number {wanted} "
+            f"'{known[stage.number].name}'; give '{stage.name}' the number {wanted} "
             f"and a name that begins with '{wanted:02d}_'"
         )
     named = _NAME.fullmatch(stage.name) and stage.name.startswith(f"{wanted:02d}_")

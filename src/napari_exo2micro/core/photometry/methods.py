@@ -194,14 +194,14 @@ ENTRY_POINT_GROUP: Final = "napari_exo2micro.scale_methods"
 """Other packages offer scale methods here: a name, and a `ScaleMethod` or several."""
 
 
-def _check(method: ScaleMethod) -> None:
+def _check(method: ScaleMethod, known: Mapping[str, ScaleMethod]) -> None:
     """Raise when a method cannot be taken."""
     name = method.name
     if not str(name).isidentifier():
         raise ParameterError(
             f"a scale method needs a name like 'my_method', found {name!r}; rename it"
         )
-    if name in SCALE_METHODS:
+    if name in known:
         raise ParameterError(
             f"a scale method named {name!r} exists already; choose another name"
         )

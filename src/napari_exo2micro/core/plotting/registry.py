@@ -187,9 +187,9 @@ ENTRY_POINT_GROUP: Final = "napari_exo2micro.diagnostics"
 """Other packages offer plots here: a name, and a `Diagnostic` or a function."""
 
 
-def _check(diagnostic: Diagnostic) -> None:
+def _check(diagnostic: Diagnostic, known: Mapping[str, Diagnostic]) -> None:
     """Raise when a plot's name is taken, upper and lower case being the same."""
-    if diagnostic.name.lower() in {name.lower() for name in DIAGNOSTICS}:
+    if diagnostic.name.lower() in {name.lower() for name in known}:
         raise ParameterError(
             f"a diagnostic called {diagnostic.name!r} exists; choose another name or "
             "unregister that one first"

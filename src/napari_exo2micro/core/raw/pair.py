@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -70,7 +70,7 @@ class NamedLoader:
         return self.function(*what, **more)
 
 
-def _check(entry: NamedLoader) -> None:
+def _check(entry: NamedLoader, known: Mapping[str, NamedLoader]) -> None:
     """Raise when a loader cannot be taken."""
     name, function = entry.name, entry.function
     if not str(name).strip():
@@ -80,21 +80,11 @@ def _check(entry: NamedLoader) -> None:
             f"loader '{name}' must be a function with the signature of "
             f"load_image_pair, found {type(function).__name__}"
         )
-    if name in LOADERS:
+    if name in known:
         raise ParameterError(
             f"the name '{name}' belongs to another loader; choose a name that is "
-            f"none of {', '.join(loader_names())}"
+            f"none of {', '.join(sorted(known))}"
         )
-
-
-#: name -> loader and its name; `get_loader` returns the loader.
-LOADERS: Registry[str, NamedLoader] = Registry(
-    "loader",
-    ENTRY_POINT_GROUP,
-    key=lambda entry: entry.name,
-    check=_check,
-    offered=NamedLoader,
-)
 
 
 def register_loader(name: str, function: Loader) -> Loader:
@@ -609,4 +599,12 @@ def _warn(pair: RawPair) -> None:
         warnings.warn(text, DataWarning, stacklevel=3)
 
 
-LOADERS.add_built_in(NamedLoader(DEFAULT_LOADER, load_image_pair))
+#: name -> loader and its name; `get_loader` returns the loader.
+LOADERS: Registry[str, NamedLoader] = Registry(
+    "loader",
+    ENTRY_POINT_GROUP,
+    key=lambda entry: entry.name,
+    built_in=(NamedLoader(DEFAULT_LOADER, load_image_pair),),
+    check=_check,
+    offered=NamedLoader,
+)
