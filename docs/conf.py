@@ -23,7 +23,7 @@ extensions = [
     "sphinx_design",
     "diagnostic_examples",
     "formulas",
-    "module_list",
+    "house",
     "parameter_role",
     "parameter_table",
 ]

@@ -1,24 +1,30 @@
-"""Draw the house, from the folders that it has: ``python docs/make_house_picture.py``.
+"""Draw the house, floor by floor: ``python docs/make_house_picture.py``.
 
-A test tells when a folder has come or gone since.
+The floors are those of the import-linter contracts in ``pyproject.toml``. A test tells
+when a folder has come, gone or moved since.
 """
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from xml.sax.saxutils import escape
 
 HERE = Path(__file__).parent
-PACKAGE = HERE.parent / "src" / "napari_exo2micro"
 PICTURE = HERE / "images" / "house.svg"
 
-WIDTH, HEIGHT = 940, 525
-ROOMS_IN_A_ROW = 5
+sys.path.insert(0, str(HERE / "site"))
+from house import floors  # noqa: E402 - beside this script, not installed
+
+WIDTH, ROW, ROOM_HEIGHT = 940, 52, 36
+LEFT, RIGHT = 160, 890
+CLI_WIDTH = 90
+COLOURS = {"plugin": "#dcebf5", "cli": "#f6ead2", "core": "#ddf0df"}
 STYLE = """
 text { font-family: 'DejaVu Sans', Verdana, sans-serif; fill: #1b2a33; }
-.name { font-size: 20px; font-weight: bold; }
-.words { font-size: 14px; }
-.room { font-size: 14px; font-family: 'DejaVu Sans Mono', monospace; }
+.part { font-size: 17px; font-weight: bold; }
+.words { font-size: 13px; }
+.room { font-size: 12px; font-family: 'DejaVu Sans Mono', monospace; }
 .arrow { stroke: #44545f; stroke-width: 2.5; fill: none; marker-end: url(#head); }
 """
 HEAD = (
@@ -26,83 +32,71 @@ HEAD = (
     'markerHeight="7" orient="auto"><path d="M0 0 L10 5 L0 10 z" fill="#44545f"/>'
     "</marker>"
 )
-
-
-def rooms(floor: str) -> list[str]:
-    """Return the packages inside one of the three floors."""
-    return sorted(path.parent.name for path in (PACKAGE / floor).glob("*/__init__.py"))
+WORDS = {
+    "plugin": ("napari and Qt", "live only here"),
+    "core": ("all science", "and all files;", "knows no screen"),
+}
 
 
 def picture() -> str:
     """Return the picture as SVG."""
+    rows = [rooms for rooms in floors() if rooms != ["cli"]]
+    upper = sum(rooms[0].startswith("plugin/") for rooms in rows)
+    bottom = 14 + len(rows) * ROW
+    height = bottom + 46
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
-        'role="img" aria-label="The plugin and the command line import the core; '
-        'the core imports neither">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" '
+        'role="img" aria-label="Floors of folders; each imports only from floors '
+        'below it">',
         f"<style>{STYLE}</style><defs>{HEAD}</defs>",
-        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>',
-        *_floor(
-            "plugin",
-            "the only place with Qt and napari: shows and steers, computes nothing",
-            (20, 20, 900, 180),
-            "#dcebf5",
-        ),
-        *_floor(
-            "cli",
-            "the command exo2micro: words in, words out",
-            (20, 250, 270, 100),
-            "#f6ead2",
-        ),
-        *_floor(
-            "core",
-            "all of the science and all files; knows no screen",
-            (330, 280, 590, 190),
-            "#ddf0df",
-        ),
-        '<path class="arrow" d="M625 200 V276"/>',
-        '<text class="words" x="640" y="245">imports</text>',
-        '<path class="arrow" d="M290 320 H326"/>',
-        '<text class="words" x="330" y="505">numpy, scipy, OpenCV, scikit-image, '
-        "astropy, tifffile, matplotlib</text>",
-        '<path class="arrow" d="M625 470 V488"/>',
+        f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>',
+    ]
+    for number, rooms in enumerate(rows):
+        right = RIGHT - CLI_WIDTH if number < upper else RIGHT
+        parts += _floor(rooms, 14 + number * ROW, right)
+    tall = (upper - 1) * ROW + ROOM_HEIGHT
+    parts += _room("cli", RIGHT - CLI_WIDTH, 14, CLI_WIDTH, tall)
+    parts += [*_words("plugin", 14), *_words("core", 14 + upper * ROW)]
+    parts += [
+        f'<path class="arrow" d="M{WIDTH - 14} 20 V{bottom - 20}"/>',
+        f'<text class="words" x="{WIDTH - 36}" y="{bottom // 2}" text-anchor="middle" '
+        f'transform="rotate(90 {WIDTH - 36} {bottom // 2})">',
+        "imports go down only</text>",
+        f'<text class="words" x="{LEFT}" y="{bottom + 22}">numpy, scipy, OpenCV, '
+        "scikit-image, astropy, tifffile, matplotlib</text>",
         "</svg>",
     ]
     return "\n".join(parts) + "\n"
 
 
-def _floor(
-    name: str, words: str, frame: tuple[int, int, int, int], colour: str
-) -> list[str]:
-    x, y, width, height = frame
-    found = [
-        f'<rect x="{x}" y="{y}" width="{width}" height="{height}" rx="10" '
-        f'fill="{colour}" stroke="#8a9aa5"/>',
-        f'<text class="name" x="{x + 18}" y="{y + 32}">{escape(name)}/</text>',
-    ]
-    found += [
-        f'<text class="words" x="{x + 18}" y="{y + 56 + 18 * number}">{line}</text>'
-        for number, line in enumerate(_lines(escape(words), width // 9))
-    ]
-    columns = min(ROOMS_IN_A_ROW, width // 140)
-    for number, room in enumerate(rooms(name)):
-        row, column = divmod(number, columns)
-        pitch = (width - 36) / columns
-        left, top = x + 18 + column * pitch, y + 82 + row * 44
-        found += [
-            f'<rect x="{left:.0f}" y="{top}" width="{pitch - 12:.0f}" height="34" '
-            'rx="6" fill="#ffffff" stroke="#8a9aa5"/>',
-            f'<text class="room" x="{left + 10:.0f}" y="{top + 22}">{room}/</text>',
-        ]
-    return found
-
-
-def _lines(words: str, most: int) -> list[str]:
-    lines = [""]
-    for word in words.split():
-        if len(lines[-1]) + len(word) >= most:
-            lines.append("")
-        lines[-1] = f"{lines[-1]} {word}".strip()
+def _words(part: str, top: int) -> list[str]:
+    """Return the name of a part of the package with what it is."""
+    lines = [f'<text class="part" x="16" y="{top + 24}">{part}/</text>']
+    for number, words in enumerate(WORDS[part]):
+        y = top + 44 + 17 * number
+        lines.append(f'<text class="words" x="16" y="{y}">{words}</text>')
     return lines
+
+
+def _floor(rooms: list[str], top: int, right: int) -> list[str]:
+    """Return the boxes of one floor, which fill it from side to side."""
+    pitch = (right - LEFT) / len(rooms)
+    return [
+        line
+        for column, room in enumerate(rooms)
+        for line in _room(room, LEFT + column * pitch, top, pitch, ROOM_HEIGHT)
+    ]
+
+
+def _room(room: str, left: float, top: int, width: float, height: int) -> list[str]:
+    part, _, name = room.partition("/")
+    middle = left + (width - 6) / 2
+    return [
+        f'<rect x="{left:.0f}" y="{top}" width="{width - 6:.0f}" height="{height}" '
+        f'rx="6" fill="{COLOURS[part]}" stroke="#8a9aa5"/>',
+        f'<text class="room" x="{middle:.0f}" y="{top + height / 2 + 5:.0f}" '
+        f'text-anchor="middle">{escape(name or part)}/</text>',
+    ]
 
 
 if __name__ == "__main__":
