@@ -162,7 +162,11 @@ def raised_by(function: Callable[..., Any]) -> set[str]:
 @pytest.mark.parametrize("module", MODULES)
 def test_documented_parameters_are_those_of_the_function(module: str) -> None:
     home = import_module(module)
-    names = {name: getattr(home, name) for name in getattr(home, "__all__", ())}
+    names = {
+        name: value
+        for name, value in vars(home).items()
+        if not name.startswith("_") and getattr(value, "__module__", "") == module
+    }
     for name, value in with_methods(names).items():
         if inspect.isclass(value) or not FunctionDoc(value)["Parameters"]:
             continue

@@ -17,12 +17,12 @@ from npe2 import PluginManager
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication, QPushButton, QTreeWidget
 
+from napari_exo2micro.core import store
 from napari_exo2micro.core.base import CheckpointError, RawDataError
 from napari_exo2micro.core.images import Transform
 from napari_exo2micro.core.pipeline import SampleDye
 from napari_exo2micro.core.raw.lazy import RawLevels
 from napari_exo2micro.core.raw.pair import open_image_pair
-from napari_exo2micro.core.store import results
 from napari_exo2micro.plugin.files import opening
 from napari_exo2micro.plugin.files.opening import set_chooser
 from napari_exo2micro.plugin.files.reader import get_reader
@@ -473,7 +473,7 @@ class Gate:
 @pytest.mark.parametrize(
     ("module", "name"),
     [
-        (results, "holds_results"),
+        (store, "holds_results"),
         (opening, "find_result_folders"),
         (opening, "find_pairs"),
     ],
@@ -504,7 +504,7 @@ def test_slow_headers_do_not_freeze_the_window(
 
 @pytest.mark.display
 @pytest.mark.parametrize(
-    ("module", "name"), [(results, "holds_results"), (opening, "find_pairs")]
+    ("module", "name"), [(store, "holds_results"), (opening, "find_pairs")]
 )
 def test_looking_into_a_slow_folder_can_be_cancelled(
     make_napari_viewer_proxy, shared_raw_dir, monkeypatch, module, name

@@ -16,7 +16,7 @@ from napari_exo2micro.core.base import OutputError
 from napari_exo2micro.core.parameters import Verdict
 from napari_exo2micro.core.plotting.style import WARNING_COLOUR
 
-NAMES = sorted(plotting.__all__)
+NAMES = sorted(name for name in plotting.__all__ if name.startswith("plot_"))
 
 
 def draw(name: str, pair: Any, **more: Any) -> Any:

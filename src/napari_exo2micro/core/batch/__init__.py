@@ -7,7 +7,11 @@ from napari_exo2micro.core.batch.board import BatchBoard, BoardRow, clock_words
 from napari_exo2micro.core.batch.demo import DemoResult, run_demo
 from napari_exo2micro.core.batch.executors import Executor, make_executor
 from napari_exo2micro.core.batch.resources import Preflight, check_resources
-from napari_exo2micro.core.batch.summary import BatchSummary, summarise_batch
+from napari_exo2micro.core.batch.summary import (
+    BatchProblem,
+    BatchSummary,
+    summarise_batch,
+)
 from napari_exo2micro.core.batch.task import (
     StoredState,
     Task,
@@ -20,6 +24,7 @@ from napari_exo2micro.core.batch.task import (
 __all__ = [
     "BatchBoard",
     "BatchPlan",
+    "BatchProblem",
     "BatchSummary",
     "BoardRow",
     "DemoResult",

@@ -494,7 +494,7 @@ def estimate_scale(
     Examples
     --------
     >>> from napari_exo2micro.core.simulate import simulate_section
-    >>> from napari_exo2micro.core.statistics import accumulate_statistics
+    >>> from napari_exo2micro.core.photometry import accumulate_statistics
     >>> pair = simulate_section((600, 700), seed=1, gain=1.4)
     >>> found = estimate_scale(accumulate_statistics(pair.post, pair.pre))
     >>> found.verdict.state, abs(found.scale / 1.4 - 1) < 0.01

@@ -312,6 +312,11 @@ def may_be_raw(path: Path | str, monitor: Monitor | None = None) -> bool:
         What a person chose; it may not exist.
     monitor : Monitor, optional
         Asked between the folders whether to stop.
+
+    Returns
+    -------
+    bool
+        Whether it is worth a closer look.
     """
     path, monitor = _absolute(path), monitor or Monitor()
     if path.is_dir():

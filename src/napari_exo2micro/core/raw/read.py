@@ -676,7 +676,18 @@ class ChannelDecision:
 
 
 def channel_name(index: int) -> str:
-    """Return ``'red'``, ``'green'``, ``'blue'`` or ``'channel 4'``."""
+    """Return the name of a channel for a person.
+
+    Parameters
+    ----------
+    index : int
+        Counted from 0.
+
+    Returns
+    -------
+    str
+        ``'red'``, ``'green'``, ``'blue'``, ``'channel 4'``, ...
+    """
     return _NAMES[index] if index < len(_NAMES) else f"channel {index + 1}"
 
 

@@ -107,7 +107,7 @@ def pairs_sentence(summary: BatchSummary) -> str:
 
     Examples
     --------
-    >>> from napari_exo2micro.core.batch_summary import summarise_batch
+    >>> from napari_exo2micro.core.batch import summarise_batch
     >>> one = {"sample": "CD070", "dye": "DAPI", "status": "complete"}
     >>> pairs_sentence(summarise_batch([one, {**one, "status": "error: no disk"}]))
     '2 pairs: 1 done, 1 failed'
