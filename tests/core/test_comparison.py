@@ -1,6 +1,7 @@
 """Values as people type them, suggestions, and a comparison as a table."""
 
 import csv
+from dataclasses import replace
 
 import pytest
 
@@ -13,6 +14,8 @@ from napari_exo2micro.core.base import (
 )
 from napari_exo2micro.core.parameters import (
     PARAMETER_REGISTRY,
+    State,
+    Verdict,
     default_params,
     parse_value,
     parse_values,
@@ -21,10 +24,12 @@ from napari_exo2micro.core.parameters import (
 )
 from napari_exo2micro.core.pipeline import (
     ComparisonRow,
+    RunResult,
     SampleDye,
     comparison_row,
     save_comparison,
 )
+from napari_exo2micro.core.store import StoredScale
 
 
 def entry(name):
@@ -143,25 +148,33 @@ def test_a_row_of_a_real_run(task):
         "interior_ecc", task.compare("interior_ecc", [False], to_stage=3)[0]
     )
     assert row.value is False
-    assert row.state == "complete"
+    assert row.state == "done"
     assert row.scale is None
     assert row.seconds > 0
 
 
-RESULT = {
-    "value": 20,
-    "status": "complete",
-    "warnings": ["careful"],
-    "registration": {
-        2: {"numbers": {"accuracy_px": 3.0}},
-        3: {"numbers": {"accuracy_px": 0.1}},
+RESULT = RunResult(
+    "Rock",
+    "DAPI",
+    State.DONE,
+    verdicts={
+        2: Verdict("ok", numbers={"accuracy_px": 3.0}),
+        3: Verdict("ok", numbers={"accuracy_px": 0.1}),
     },
-    "scale": {"uncertainty": 0.002},
-    "scale_estimate": 1.3,
-    "scale_percentile_value": 1.5,
-    "manual_scale": 1.4,
-    "seconds": 2.0,
-}
+    scales={
+        scale.kind: scale
+        for scale in (
+            StoredScale("moffat", 1.3, 0.002, is_main=True),
+            StoredScale("percentile_p99", 1.5, 0.004),
+            StoredScale("manual", 1.4),
+        )
+    },
+    manual_scale=1.4,
+    warnings=("careful",),
+    seconds=2.0,
+    compared="boundary_width",
+    value=20,
+)
 
 
 def test_a_row_tells_the_last_accuracy_and_the_scale_that_is_compared():
@@ -172,21 +185,16 @@ def test_a_row_tells_the_last_accuracy_and_the_scale_that_is_compared():
     assert comparison_row("manual_scale", RESULT).scale == 1.4
 
 
-@pytest.mark.parametrize(
-    ("status", "state", "note"),
-    [
-        ("degraded: stage 3: few features", "degraded", "stage 3: few features"),
-        ("error: no room: free some", "failed", "no room: free some"),
-    ],
-)
-def test_a_row_says_why_it_is_not_complete(status, state, note):
-    row = comparison_row("pad", {**RESULT, "status": status, "warnings": []})
-    assert (row.state, row.note) == (state, note)
+@pytest.mark.parametrize("state", [State.DEGRADED, State.FAILED])
+def test_a_row_says_why_it_is_not_complete(state):
+    result = replace(RESULT, state=state, reason="few features", warnings=())
+    row = comparison_row("pad", result)
+    assert (row.state, row.note) == (state, "few features")
 
 
 def test_an_accuracy_that_failed_is_not_known():
-    failed = {3: {"numbers": {"accuracy_px": -1.0}}}
-    row = comparison_row("pad", {**RESULT, "registration": failed})
+    failed = {3: Verdict("failed", "no features", {"accuracy_px": -1.0})}
+    row = comparison_row("pad", replace(RESULT, verdicts=failed))
     assert row.accuracy_px is None
 
 
@@ -205,7 +213,7 @@ def test_the_table_reads_back(tmp_path):
     path = tmp_path / "new" / "table.csv"
     rows = [
         comparison_row("boundary_width", RESULT),
-        ComparisonRow(None, "failed", 'a "quoted", reason'),
+        ComparisonRow(None, State.FAILED, 'a "quoted", reason'),
     ]
     save_comparison(path, "boundary_width", rows, sample="Rock", dye="DAPI")
     with path.open(newline="", encoding="utf-8") as file:

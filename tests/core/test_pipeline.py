@@ -908,4 +908,4 @@ def test_progress_rises_from_nothing_to_all(raw_dir, tmp_path):
 
 
 def test_results_are_json_ready(done):
-    assert json.loads(json.dumps(done[1]))["status"] == "complete"
+    assert json.loads(json.dumps(done[1].to_dict()))["status"] == "complete"

@@ -9,16 +9,22 @@ import pytest
 from napari_exo2micro.core.parameters import (
     STAGES,
     Stage,
+    State,
+    Verdict,
     register_stage,
     unregister_stage,
 )
-from napari_exo2micro.core.pipeline import stage_states, stages_done
+from napari_exo2micro.core.pipeline import RunResult, stage_states, stages_done
 from napari_exo2micro.core.store import CheckpointStatus
 
 
 def line(stage, name, state="valid", reason="", kind="checkpoint"):
     path = Path(f"{stage}_{name}")
-    return CheckpointStatus(stage, name, kind, state, reason, path)
+    return CheckpointStatus(stage, name, kind, State(state), reason, path)
+
+
+def result(verdicts):
+    return RunResult("Rock", "DAPI", State.DEGRADED, verdicts=verdicts)
 
 
 def test_without_results_every_stage_is_missing():
@@ -50,24 +56,17 @@ def test_a_plot_that_shows_other_results_makes_its_stage_stale():
 
 @pytest.mark.parametrize("state", ["fell_back", "failed", "skipped"])
 def test_a_valid_stage_says_what_it_says_of_its_own_work(state):
-    verdict = {"state": state, "reason": "few matches", "numbers": {}}
+    verdict = Verdict(state, "few matches")
     lines = [line(3, "pre"), line(4, "difference")]
-    result = {"registration": {3: verdict}, "scale": {"verdict": verdict}}
-    found = stage_states(lines, result)
-    assert (found[3].state, found[3].reason) == (state, "few matches")
-    assert found[4].state == state
+    states = stage_states(lines, result({3: verdict, 4: verdict}))
+    assert (states[3].state, states[3].reason) == (state, "few matches")
+    assert states[4].state == state
 
 
 def test_a_valid_stage_without_a_doubt_is_valid():
-    ok = {"state": "ok", "reason": "", "numbers": {}}
-    found = stage_states(
-        [line(2, "pre", reason="no header: provenance unknown")],
-        {"registration": {2: ok}, "scale": None},
-    )
-    assert (found[2].state, found[2].reason) == (
-        "valid",
-        "no header: provenance unknown",
-    )
+    lines = [line(2, "pre", reason="no header: provenance unknown")]
+    state = stage_states(lines, result({2: Verdict("ok")}))[2]
+    assert (state.state, state.reason) == ("valid", "no header: provenance unknown")
 
 
 def test_stages_are_done_in_a_row():

@@ -19,8 +19,9 @@ from qtpy.QtWidgets import (
 )
 
 from napari_exo2micro.core.base import CancelledError, OutputError
-from napari_exo2micro.core.parameters import PARAMETER_REGISTRY
-from napari_exo2micro.core.pipeline import SampleDye
+from napari_exo2micro.core.parameters import PARAMETER_REGISTRY, State, Verdict
+from napari_exo2micro.core.pipeline import RunResult, SampleDye
+from napari_exo2micro.core.store import StoredScale
 from napari_exo2micro.plugin.compare.dock import CompareDock
 from napari_exo2micro.plugin.compare.results import CompareTable
 from napari_exo2micro.plugin.inspection.dock import InspectionDock
@@ -98,16 +99,15 @@ def open_dock(viewer, qtbot):
 
 def result(value, **more):
     """What a run returns, as far as the table needs it."""
-    return {
-        "value": value,
-        "status": "complete",
-        "warnings": [],
-        "registration": {3: {"numbers": {"accuracy_px": 0.05}}},
-        "scale": {"uncertainty": 0.002},
-        "scale_estimate": 1.31,
+    fields = {
+        "state": State.DONE,
+        "verdicts": {3: Verdict("ok", numbers={"accuracy_px": 0.05})},
+        "scales": {"moffat": StoredScale("moffat", 1.31, 0.002, is_main=True)},
         "seconds": 2.5,
-        **more,
+        "compared": "boundary_width",
+        "value": value,
     }
+    return RunResult("Rock", "DAPI", **(fields | more))
 
 
 @pytest.fixture
@@ -213,9 +213,10 @@ def test_a_comparison_runs_and_shows_its_numbers(finished, open_dock, viewer):
 
 
 def test_rows_tell_why_a_run_is_not_complete(session, open_dock, told):
-    told[15] = result(15, status="degraded: stage 3: few features agree")
-    told[20] = {**result(20), "status": "error: no room on the disk"}
-    told[20].update(registration={}, scale=None, scale_estimate=None)
+    reason = "stage 3: few features agree"
+    told[15] = result(15, state=State.DEGRADED, reason=reason)
+    reason = "no room on the disk"
+    told[20] = result(20, state=State.FAILED, reason=reason, verdicts={}, scales={})
     session.set_params(boundary_width=20)
     dock = open_dock()
     dock.choose("boundary_width", "10, 15, 20")

@@ -363,7 +363,7 @@ _STYLES = {
     TaskState.STOPPED: "yellow",
 }
 # What a person wants to see first where not all rows fit.
-_ORDER = list(TaskState)
+_ORDER = list(_STYLES)
 _ORDER.sort(
     key=lambda state: (
         state is not TaskState.RUNNING,
@@ -456,7 +456,7 @@ def watched_batch() -> Iterator[dict[str, Any]]:
             and (event.result or event.text)
             and (event.state is not TaskState.RUNNING)
         ):
-            seconds = (event.result or {}).get("seconds")
+            seconds = event.result.seconds if event.result else None
             took = f" ({seconds:.1f} s)" if seconds else ""
             note(f"{event.sample} / {event.dye}: {_sentence(event)}{took}")
 

@@ -46,7 +46,7 @@ from napari_exo2micro.core.base.errors import ParameterError, RegistrationError
 from napari_exo2micro.core.base.monitor import Monitor
 from napari_exo2micro.core.images.raster import Frame, ImageLike, warp_window
 from napari_exo2micro.core.images.transform import Transform
-from napari_exo2micro.core.parameters.verdict import State, Verdict
+from napari_exo2micro.core.parameters.verdict import Verdict
 
 _CONTOUR_SIDE = 1024
 _SCORE_SIDE = 512
@@ -283,7 +283,7 @@ def verdict_of(
         "patch_residual_px": agreement.residual if agreement else -1.0,
         "accuracy_px": accuracy,
     }
-    state: State = "ok"
+    state = "ok"
     reasons = []
     if best.broken:
         state = "fell_back"

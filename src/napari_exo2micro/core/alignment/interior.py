@@ -47,7 +47,7 @@ from napari_exo2micro.core.images.raster import (
     reduce_image,
 )
 from napari_exo2micro.core.images.transform import Transform
-from napari_exo2micro.core.parameters.verdict import State, Verdict
+from napari_exo2micro.core.parameters.verdict import Verdict
 
 #: Longest side of the images that features are sought in.
 _WORK_SIDE = 2400
@@ -1176,7 +1176,7 @@ def _decide(
     max_correction: float,
 ) -> InteriorAlignment:
     """Return the result with its verdict: who vouches for which transform."""
-    state: State
+    state: str
     method: Literal["tiles", "features", "initial"]
     fit, accuracy = tiles.fit, tiles.accuracy
     vouched = (

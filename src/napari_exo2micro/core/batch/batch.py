@@ -32,7 +32,7 @@ from napari_exo2micro.core.batch.task import (
 from napari_exo2micro.core.parameters.parameters import check_parameters
 from napari_exo2micro.core.parameters.stages import stage_range
 from napari_exo2micro.core.pipeline.log import RunLog, run_log
-from napari_exo2micro.core.pipeline.result import result_without_run
+from napari_exo2micro.core.pipeline.result import RunResult, result_without_run
 from napari_exo2micro.core.raw.folder import SkippedTask, discover_tasks
 from napari_exo2micro.core.raw.names import check_name, find_pair
 from napari_exo2micro.core.raw.pair import (
@@ -355,7 +355,7 @@ def run_batch(
     wait_for_lock: float = 600.0,
     monitor: Monitor | None = None,
     on_event: OnEvent | None = None,
-) -> list[dict[str, Any]]:
+) -> list[RunResult]:
     """Run every combination of samples and dyes; a failed one stops no other.
 
     Parameters
@@ -490,7 +490,7 @@ def run_plan(
     force_run: bool = False,
     monitor: Monitor | None = None,
     on_event: OnEvent | None = None,
-) -> list[dict[str, Any]]:
+) -> list[RunResult]:
     """Run what `plan_batch` has decided; `run_batch` is both in one.
 
     Parameters
@@ -572,12 +572,10 @@ class _Board:
         self._monitor = monitor
         self._listener = on_event
         self._fractions = dict.fromkeys((task.number for task in plan.tasks), 0.0)
-        self._results: dict[int, dict[str, Any]] = {}
+        self._results: dict[int, RunResult] = {}
         self._log: RunLog | None = None
 
-    def run(
-        self, executor: Executor, log: RunLog | None = None
-    ) -> list[dict[str, Any]]:
+    def run(self, executor: Executor, log: RunLog | None = None) -> list[RunResult]:
         """Run all tasks and return their results, the skipped ones last."""
         self._log = log
         for task in self._plan.tasks:

@@ -11,10 +11,10 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any
 
 from napari_exo2micro.core.batch.task import TaskEvent, TaskState
 from napari_exo2micro.core.parameters.stages import STAGES
+from napari_exo2micro.core.pipeline.result import RunResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +134,9 @@ class BatchBoard:
             ]
 
     @property
-    def results(self) -> list[dict[str, Any]]:
+    def results(self) -> list[RunResult]:
         """The results of the tasks that have ended, in the order of their numbers."""
-        return [dict(row.result) for row in self.rows if row.result is not None]
+        return [row.result for row in self.rows if row.result is not None]
 
     def counts(self) -> dict[str, int]:
         """Return how many tasks there are of each word, see `BoardRow.word`."""

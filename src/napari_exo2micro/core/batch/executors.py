@@ -46,7 +46,7 @@ from napari_exo2micro.core.batch.task import (
     TaskState,
     run_task,
 )
-from napari_exo2micro.core.pipeline.result import result_without_run
+from napari_exo2micro.core.pipeline.result import RunResult, result_without_run
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -76,7 +76,7 @@ class Executor(Protocol):
         tasks: Sequence[Task],
         on_event: OnEvent,
         should_stop: Callable[[], bool],
-    ) -> list[dict[str, Any]]:
+    ) -> list[RunResult]:
         """Run tasks and return their results in the same order.
 
         No task's fate has an effect on another one.
@@ -130,7 +130,7 @@ class SerialExecutor:
         tasks: Sequence[Task],
         on_event: OnEvent,
         should_stop: Callable[[], bool],
-    ) -> list[dict[str, Any]]:
+    ) -> list[RunResult]:
         """Run tasks and return their results in the same order."""
         results = []
         for task in tasks:
@@ -210,7 +210,7 @@ class _Talk:
         """Send an event."""
         self._safely(lambda: self._connection.send(event))
 
-    def answer(self, result: dict[str, Any]) -> None:
+    def answer(self, result: RunResult) -> None:
         """Send a result."""
         self._safely(lambda: self._connection.send(result))
 
@@ -270,7 +270,7 @@ class ProcessExecutor:
         tasks: Sequence[Task],
         on_event: OnEvent,
         should_stop: Callable[[], bool],
-    ) -> list[dict[str, Any]]:
+    ) -> list[RunResult]:
         """Run tasks and return their results in the same order."""
         _check_that_tasks_travel(tasks)
         run = _Run(self, tasks, on_event)
@@ -337,7 +337,7 @@ class _Run:
         self._on_event = on_event
         self._waiting = deque(tasks)
         self._tries: dict[int, int] = {}
-        self._results: dict[int, dict[str, Any]] = {}
+        self._results: dict[int, RunResult] = {}
         self._workers: list[_Worker] = []
         self._leaving: list[_Worker] = []
         self._kill_at = math.inf
@@ -346,7 +346,7 @@ class _Run:
         self._context = _context(executor._tasks_per_worker)
         self._threads = max(1, (os.cpu_count() or 1) // n)
 
-    def until_done(self, should_stop: Callable[[], bool]) -> list[dict[str, Any]]:
+    def until_done(self, should_stop: Callable[[], bool]) -> list[RunResult]:
         """Work until each task has a result."""
         while len(self._results) < len(self._tasks):
             if self._kill_at == math.inf and should_stop():
@@ -441,7 +441,7 @@ class _Run:
                     continue  # it has said something before it went
                 self._bury(worker)
 
-    def _take_result(self, worker: _Worker, result: dict[str, Any]) -> None:
+    def _take_result(self, worker: _Worker, result: RunResult) -> None:
         task = worker.task
         assert task is not None
         worker.task, worker.deadline = None, math.inf
@@ -492,10 +492,10 @@ class _Run:
                 status = f"error: {out_of_time(self._executor._timeout or 0.0)}"
             self._finish(task, result_without_run(task.sample, task.dye, status))
 
-    def _finish(self, task: Task, result: dict[str, Any]) -> None:
+    def _finish(self, task: Task, result: RunResult) -> None:
         tries = self._tries.get(task.number, 0)
         if tries > 1:
-            result = {**result, "tries": tries}
+            result = dataclasses.replace(result, tries=tries)
         self._results[task.number] = result
         self._on_event(TaskEvent.ended(task.number, result))
 
@@ -672,7 +672,7 @@ class DaskExecutor:
         tasks: Sequence[Task],
         on_event: OnEvent,
         should_stop: Callable[[], bool],
-    ) -> list[dict[str, Any]]:
+    ) -> list[RunResult]:
         """Run tasks and return their results in the same order."""
         run = _DaskRun(self._client, tasks, on_event)
         try:
@@ -706,13 +706,13 @@ class _DaskRun:
         self._stop = Event(f"{self._topic}-stop", client=client)
         self._heard: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         self._futures: dict[int, Any] = {}
-        self._results: dict[int, dict[str, Any]] = {}
+        self._results: dict[int, RunResult] = {}
         self._again: list[Task] = []
         self._tried_again: set[int] = set()
         self._give_up_at = math.inf
         client.subscribe_topic(self._topic, lambda event: self._heard.put(event[1]))
 
-    def until_done(self, should_stop: Callable[[], bool]) -> list[dict[str, Any]]:
+    def until_done(self, should_stop: Callable[[], bool]) -> list[RunResult]:
         """Work until each task has a result."""
         for task in self._tasks:
             self._submit(task)
@@ -811,7 +811,7 @@ class _DaskRun:
         waiting = [f for f in self._futures.values() if str(f.key) not in begun]
         self._client.cancel(waiting)
 
-    def _finish(self, number: int, result: dict[str, Any]) -> None:
+    def _finish(self, number: int, result: RunResult) -> None:
         future = self._futures.pop(number)
         if future is not None:
             future.release()
@@ -884,7 +884,7 @@ def _first(answer: queue.SimpleQueue[Any], monitor: Monitor) -> Any:
             return answer.get(timeout=_TICK)
 
 
-def _run_on_worker(task: Task, topic: str) -> dict[str, Any]:
+def _run_on_worker(task: Task, topic: str) -> RunResult:
     """Run a task where dask has put it."""
     import cv2
     from distributed import Event, get_worker

@@ -8,8 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from enum import StrEnum
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from napari_exo2micro.core.base.errors import CancelledError, Exo2MicroError
@@ -17,7 +16,12 @@ from napari_exo2micro.core.base.locks import lock_holder
 from napari_exo2micro.core.base.monitor import Monitor
 from napari_exo2micro.core.base.registry import refuse_unknown_here, registered_here
 from napari_exo2micro.core.parameters.stages import STAGES, stage_range
-from napari_exo2micro.core.pipeline.result import result_without_run, stages_done
+from napari_exo2micro.core.parameters.state import State
+from napari_exo2micro.core.pipeline.result import (
+    RunResult,
+    result_without_run,
+    stages_done,
+)
 
 if TYPE_CHECKING:
     from napari_exo2micro.core.parameters.parameters import ParameterValue
@@ -26,15 +30,8 @@ if TYPE_CHECKING:
     from napari_exo2micro.core.store.checkpoint import CheckpointStatus
 
 
-class TaskState(StrEnum):
-    """Where a task is, in a person's words."""
-
-    QUEUED = "queued"
-    RUNNING = "running"
-    DONE = "done"
-    FAILED = "failed"
-    NO_FILES = "no files"
-    STOPPED = "stopped"
+#: The states of a task under the name that scripts know.
+TaskState = State
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +52,7 @@ class TaskEvent:
         Done of the whole task, 0..1.
     text : str
         What is being done, the status in the end, or why there is none.
-    result : dict, optional
+    result : RunResult, optional
         In the end: what the run returned.
     """
 
@@ -66,7 +63,7 @@ class TaskEvent:
     stage: int = 0
     fraction: float = 0.0
     text: str = ""
-    result: dict[str, Any] | None = None
+    result: RunResult | None = None
 
     @classmethod
     def queued(cls, task: Task, text: str = "") -> TaskEvent:
@@ -87,14 +84,14 @@ class TaskEvent:
         return cls(task.number, task.sample, task.dye, TaskState.QUEUED, text=text)
 
     @classmethod
-    def ended(cls, number: int, result: dict[str, Any]) -> TaskEvent:
+    def ended(cls, number: int, result: RunResult) -> TaskEvent:
         """Return the last event of a task.
 
         Parameters
         ----------
         number : int
             The task's place in the batch.
-        result : dict
+        result : RunResult
             As `run_batch` returns it.
 
         Returns
@@ -252,7 +249,7 @@ def run_task(
     task: Task,
     on_event: OnEvent | None = None,
     should_stop: Callable[[], bool] | None = None,
-) -> dict[str, Any]:
+) -> RunResult:
     """Run one task in this process; every executor calls this function.
 
     Parameters
@@ -266,7 +263,7 @@ def run_task(
 
     Returns
     -------
-    dict
+    RunResult
         What `SampleDye.run` returns, `seconds` with it, and `memory` (bytes
         `before`, `peak`, `after`) when that was asked for. Whatever goes wrong
         becomes the status: ``'error: ...'``, or ``'stopped: ...'``.
@@ -287,19 +284,16 @@ def run_task(
                 wait_for_lock=task.wait_for_lock,
             )
         except Exception as error:  # noqa: BLE001 - one task must not end the others
-            result = result_without_run(
-                task.sample,
-                task.dye,
-                _status_of(error),
-                manual_scale=task.params.get("manual_scale"),
-            )
-    known = list(result["warnings"])
-    result["warnings"] = known + [text for text in notes if text not in known]
+            result = result_without_run(task.sample, task.dye, _status_of(error))
     release_memory()
-    result["seconds"] = round(time.perf_counter() - start, 3)
-    if watch is not None:
-        result["memory"] = watch.close()
-    return result
+    manual = task.params.get("manual_scale")
+    return replace(
+        result,
+        manual_scale=float(manual) if isinstance(manual, (int, float)) else None,
+        warnings=tuple(dict.fromkeys((*result.warnings, *notes))),
+        seconds=round(time.perf_counter() - start, 3),
+        memory=None if watch is None else watch.close(),
+    )
 
 
 def _status_of(error: Exception) -> str:
@@ -421,7 +415,7 @@ class StoredState:
         Stages that the task would run now.
     holder : str
         Who works on this sample and dye now; empty when nobody does.
-    result : dict, optional
+    result : RunResult, optional
         As `SampleDye.run` returned it, where all is done.
     """
 
@@ -429,7 +423,7 @@ class StoredState:
     reason: str = ""
     to_run: tuple[int, ...] = ()
     holder: str = ""
-    result: dict[str, Any] | None = None
+    result: RunResult | None = None
 
     @property
     def has_results(self) -> bool:

@@ -18,6 +18,7 @@ from napari_exo2micro.core.parameters.parameters import (
     register_parameter,
     unregister_parameter,
 )
+from napari_exo2micro.core.parameters.run import CHECKPOINT_FORMATS, RunSettings
 from napari_exo2micro.core.parameters.settings import (
     as_command_line,
     as_python,
@@ -41,10 +42,12 @@ from napari_exo2micro.core.parameters.stages import (
     register_stage,
     unregister_stage,
 )
+from napari_exo2micro.core.parameters.state import State
 from napari_exo2micro.core.parameters.verdict import Verdict, number_words
 
 __all__ = [
     "ABBREVIATIONS",
+    "CHECKPOINT_FORMATS",
     "LAST_BUILT_IN",
     "MAX_STAGE",
     "PARAMETER_REGISTRY",
@@ -52,7 +55,9 @@ __all__ = [
     "STAGE_NAMES",
     "Parameter",
     "ParameterValue",
+    "RunSettings",
     "Stage",
+    "State",
     "Verdict",
     "as_command_line",
     "as_python",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any
 
-State = Literal["ok", "fell_back", "failed", "skipped"]
+from napari_exo2micro.core.base.errors import ParameterError
+from napari_exo2micro.core.parameters.state import State
 
+_STATES = (State.OK, State.FELL_BACK, State.FAILED, State.SKIPPED)
 
 # What a person asks for first.
 _FIRST = (
@@ -36,13 +38,13 @@ def _short(value: float) -> str:
     return f"{value:.3g}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class Verdict:
     """What a stage says of its own work.
 
     Attributes
     ----------
-    state : {'ok', 'fell_back', 'failed', 'skipped'}
+    state : State
         `ok`: done and vouched for. `fell_back`: a lesser result stands in.
         `failed`: no result that can be vouched for. `skipped`: not asked for.
     reason : str
@@ -57,8 +59,23 @@ class Verdict:
     """
 
     state: State
-    reason: str = ""
-    numbers: Mapping[str, float] = field(default_factory=dict)
+    reason: str
+    numbers: Mapping[str, float]
+
+    def __init__(
+        self,
+        state: State | str,
+        reason: str = "",
+        numbers: Mapping[str, float] | None = None,
+    ) -> None:
+        if state not in _STATES:
+            raise ParameterError(
+                f"the state of a verdict is one of {', '.join(_STATES)}, found "
+                f"{state!r}"
+            )
+        object.__setattr__(self, "state", State(state))
+        object.__setattr__(self, "reason", reason)
+        object.__setattr__(self, "numbers", {} if numbers is None else numbers)
 
     def figures(self, most: int = 5) -> str:
         """Return the most telling numbers in words.
@@ -86,7 +103,7 @@ class Verdict:
             `state`, `reason` and `numbers`.
         """
         return {
-            "state": self.state,
+            "state": str(self.state),
             "reason": self.reason,
             "numbers": dict(self.numbers),
         }

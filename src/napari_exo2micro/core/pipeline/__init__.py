@@ -13,12 +13,18 @@ from napari_exo2micro.core.pipeline.difference import (
     draw_figure,
 )
 from napari_exo2micro.core.pipeline.log import run_log
-from napari_exo2micro.core.pipeline.result import StageState, stage_states, stages_done
+from napari_exo2micro.core.pipeline.result import (
+    RunResult,
+    StageState,
+    stage_states,
+    stages_done,
+)
 from napari_exo2micro.core.pipeline.sample_dye import SampleDye, summarise
 
 __all__ = [
     "ComparisonRow",
     "FigureEntry",
+    "RunResult",
     "SampleDye",
     "StageState",
     "available_figures",

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
 
 from napari_exo2micro.core.base.files import replace_file
 from napari_exo2micro.core.parameters.parameters import ParameterValue
 from napari_exo2micro.core.parameters.settings import value_words
 from napari_exo2micro.core.parameters.stages import STAGES
+from napari_exo2micro.core.parameters.state import State
 from napari_exo2micro.core.photometry.methods import SCALE_METHODS
+from napari_exo2micro.core.pipeline.result import RunResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +24,11 @@ class ComparisonRow:
     ----------
     value : bool, int, float, str or None
         Of the parameter.
-    state : {'complete', 'degraded', 'failed'}
-        Degraded: a stage fell back or could not vouch for its result.
+    state : State
+        `DONE`, `DEGRADED` (a stage fell back or could not vouch for its result) or
+        `FAILED`.
     note : str
-        Why it is not complete, and what a careful reader wants to know.
+        Why it is not done, and what a careful reader wants to know.
     accuracy_px : float or None
         Estimated accuracy of the alignment, px.
     scale, scale_uncertainty : float or None
@@ -36,69 +38,43 @@ class ComparisonRow:
     """
 
     value: ParameterValue
-    state: Literal["complete", "degraded", "failed"]
+    state: State
     note: str = ""
     accuracy_px: float | None = None
     scale: float | None = None
     scale_uncertainty: float | None = None
     seconds: float | None = None
 
+    @property
+    def verdict(self) -> str:
+        """The word in the table: ``complete``, ``degraded`` or ``failed``."""
+        return "complete" if self.state == State.DONE else self.state.word
 
-def comparison_row(name: str, result: Mapping[str, Any]) -> ComparisonRow:
+
+def comparison_row(name: str, result: RunResult) -> ComparisonRow:
     """Return the row of one result of `SampleDye.compare`.
 
     Parameters
     ----------
     name : str
-        The parameter; with `scale_percentile` and `manual_scale` the row tells the
-        scale that they ask for.
-    result : mapping
+        The parameter; where a scale method takes it, the row tells the scale that
+        this method finds.
+    result : RunResult
         With its `value`.
     """
-    status = str(result["status"])
-    state: Literal["complete", "degraded", "failed"] = "complete"
-    notes = list(map(str, result.get("warnings", ())))
-    kind, _, reason = status.partition(": ")
-    if kind == "error":
-        state = "failed"
-        notes.insert(0, reason)
-    elif kind == "degraded":
-        state = "degraded"
-        notes.insert(0, reason)
-    scale, uncertainty = _scale(name, result)
+    own = [m.name for m in SCALE_METHODS.values() if m.parameter == name]
+    scales = {scale.method: scale for scale in result.scales.values()}
+    scale = next((scales[method] for method in own if method in scales), result.scale)
+    notes = [result.reason, *result.warnings]
     return ComparisonRow(
-        value=result["value"],
-        state=state,
-        note="; ".join(notes),
-        accuracy_px=_accuracy(result),
-        scale=scale,
-        scale_uncertainty=uncertainty,
-        seconds=result.get("seconds"),
+        value=result.value,
+        state=result.state,
+        note="; ".join(note for note in notes if note),
+        accuracy_px=result.accuracy_px,
+        scale=scale.value if scale else None,
+        scale_uncertainty=(scale.uncertainty or None) if scale else None,
+        seconds=result.seconds,
     )
-
-
-def _accuracy(result: Mapping[str, Any]) -> float | None:
-    registration = result.get("registration", {})
-    for number in sorted(registration, key=int, reverse=True):
-        accuracy = registration[number]["numbers"].get("accuracy_px")
-        if accuracy is not None and accuracy >= 0:
-            return float(accuracy)
-    return None
-
-
-def _scale(name: str, result: Mapping[str, Any]) -> tuple[float | None, float | None]:
-    own = {"scale_percentile": "scale_percentile_value", "manual_scale": "manual_scale"}
-    value = result.get("scale_estimate")
-    if value is None:
-        return None, None
-    if name in own and result.get(own[name]) is not None:
-        return float(result[own[name]]), None
-    asked = {method.parameter: method.name for method in SCALE_METHODS.values()}
-    of_method = result.get("scales", {}).get(asked.get(name, ""))
-    if name in asked and of_method:
-        return float(of_method["value"]), float(of_method["uncertainty"]) or None
-    uncertainty = (result.get("scale") or {}).get("uncertainty")
-    return float(value), None if uncertainty is None else float(uncertainty)
 
 
 def save_comparison(
@@ -145,5 +121,5 @@ def save_comparison(
         for row in rows:
             numbers = (row.accuracy_px, row.scale, row.scale_uncertainty)
             seconds = None if row.seconds is None else round(row.seconds, 2)
-            own = (name, value_words(row.value), last, row.state, *numbers)
+            own = (name, value_words(row.value), last, row.verdict, *numbers)
             table.writerow([sample, dye, *own, seconds, row.note])

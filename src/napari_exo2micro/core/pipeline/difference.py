@@ -7,7 +7,7 @@ import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 from matplotlib.figure import Figure
 
@@ -22,6 +22,7 @@ from napari_exo2micro.core.images.raster import BAND_ROWS, Frame, reduce_image
 from napari_exo2micro.core.images.transform import Transform
 from napari_exo2micro.core.images.warp import mapped_frame
 from napari_exo2micro.core.parameters.stages import STAGES
+from napari_exo2micro.core.parameters.state import State
 from napari_exo2micro.core.photometry.difference import difference_bands
 from napari_exo2micro.core.photometry.methods import (
     DEFAULT_SCALE,
@@ -280,12 +281,14 @@ class Differencing:
         for name in (plot.name for plot in self.plots()):
             path = self._task._check_path(name)
             if not path.is_file():
-                lines.append(CheckpointStatus(4, name, "plot", "missing", "", path))
+                lines.append(CheckpointStatus(4, name, "plot", State.MISSING, "", path))
             elif name in drawn:
-                lines.append(CheckpointStatus(4, name, "plot", "valid", "", path))
+                lines.append(CheckpointStatus(4, name, "plot", State.VALID, "", path))
             else:
                 reason = "it was drawn from other results"
-                lines.append(CheckpointStatus(4, name, "plot", "stale", reason, path))
+                lines.append(
+                    CheckpointStatus(4, name, "plot", State.STALE, reason, path)
+                )
         return lines
 
     @property
@@ -568,7 +571,7 @@ class FigureEntry:
     caption: str
     good: str
     bad: str
-    state: Literal["ready", "stale", "missing"]
+    state: str
     note: str = ""
 
 
@@ -596,9 +599,9 @@ def available_figures(task: SampleDye) -> list[FigureEntry]:
     for plot in work.plots():
         stage = plot.diagnostic.stage
         line = lines.get(stage) or images[plot.image]
-        state: Literal["ready", "stale", "missing"] = "ready"
-        if line.state != "valid":
-            state, note = line.state, _what_to_run(stage, line)
+        state = "ready"
+        if line.state != State.VALID:
+            state, note = str(line.state), _what_to_run(stage, line)
         elif stage == 4 and not counted:
             state, note = "stale", "Its statistics are lost: run stage 4 again."
         else:
@@ -682,9 +685,7 @@ def _context(task: SampleDye, plot: Plot, pair: AlignedPair) -> dict[str, Any]:
     }
 
 
-def _entry(
-    plot: Plot, state: Literal["ready", "stale", "missing"], note: str
-) -> FigureEntry:
+def _entry(plot: Plot, state: str, note: str) -> FigureEntry:
     diagnostic = plot.diagnostic
     title = diagnostic.title
     if plot.image != "difference":

@@ -1,15 +1,182 @@
-"""The state of each stage in one word, and results without a run."""
+"""The result of a run, and the state of each stage that follows from what is stored."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
 
+from napari_exo2micro.core.parameters.parameters import ParameterValue
 from napari_exo2micro.core.parameters.stages import STAGES
+from napari_exo2micro.core.parameters.state import State
+from napari_exo2micro.core.parameters.verdict import Verdict
+from napari_exo2micro.core.store.checkpoint import CheckpointStatus, StoredScale
 
-if TYPE_CHECKING:
-    from napari_exo2micro.core.store.checkpoint import CheckpointStatus
+_STATUS_WORDS: Final = {
+    State.DONE: "complete",
+    State.DEGRADED: "degraded",
+    State.FAILED: "error",
+    State.NO_FILES: "skipped",
+    State.STOPPED: "stopped",
+}
+_REGISTRATION: Final = (2, 3)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RunResult(Mapping[str, Any]):
+    """What came out of a run of one sample and dye.
+
+    Its attributes are typed. As a mapping it has the published keys with values
+    that JSON can hold: `sample`, `dye`, `status`, `state`, `reason`,
+    `scale_estimate`, `scale_percentile_value`, `manual_scale`, `scale`, `scales`,
+    `registration`, `verdicts`, `warnings`, `outputs`; and `seconds`, `memory`,
+    `tries` and `value` where they are known. `dataclasses.replace` makes a changed
+    one.
+
+    Attributes
+    ----------
+    sample, dye : str
+        Whose result it is.
+    state : State
+        `DONE`; `DEGRADED`: a stage fell back or cannot vouch for its result;
+        `FAILED`; `NO_FILES`; `STOPPED`.
+    reason : str
+        Why it is not done, in words.
+    verdicts : mapping of int to Verdict
+        Of each stage that has one.
+    scales : mapping of str to StoredScale
+        Each scale that a difference image was made with, under its kind.
+    manual_scale : float, optional
+        As it was asked for.
+    warnings : tuple of str
+        What a careful reader wants to know.
+    outputs : tuple of Path
+        The valid files.
+    seconds : float, optional
+        Wall time of the run.
+    memory : mapping of str to int, optional
+        Bytes that the process held: `before`, `peak` and `after`.
+    tries : int
+        How often a batch has begun it: a worker may have died.
+    compared : str
+        The parameter that a comparison has varied; empty otherwise.
+    value : bool, int, float, str or None
+        Its value in this run.
+
+    Examples
+    --------
+    >>> result = RunResult("CD070", "DAPI", State.FAILED, "no such file")
+    >>> result.state.word, result["status"]
+    ('failed', 'error: no such file')
+    """
+
+    sample: str
+    dye: str
+    state: State
+    reason: str = ""
+    verdicts: Mapping[int, Verdict] = field(default_factory=dict)
+    scales: Mapping[str, StoredScale] = field(default_factory=dict)
+    manual_scale: float | None = None
+    warnings: tuple[str, ...] = ()
+    outputs: tuple[Path, ...] = ()
+    seconds: float | None = None
+    memory: Mapping[str, int] | None = None
+    tries: int = 1
+    compared: str = ""
+    value: ParameterValue = None
+
+    @property
+    def status(self) -> str:
+        """The state and the reason as one text, such as ``'degraded: ...'``."""
+        word = _STATUS_WORDS.get(self.state, self.state)
+        return f"{word}: {self.reason}" if self.reason else word
+
+    @property
+    def scale(self) -> StoredScale | None:
+        """The scale of the main difference image."""
+        return next((scale for scale in self.scales.values() if scale.is_main), None)
+
+    @property
+    def percentile_scale(self) -> StoredScale | None:
+        """The scale at `scale_percentile`, where that was asked for."""
+        scales = self.scales.values()
+        return next((scale for scale in scales if scale.method == "percentile"), None)
+
+    @property
+    def accuracy_px(self) -> float | None:
+        """Estimated accuracy of the last alignment that has one, px."""
+        for stage in reversed(_REGISTRATION):
+            verdict = self.verdicts.get(stage)
+            accuracy = verdict.numbers.get("accuracy_px", -1.0) if verdict else -1.0
+            if accuracy >= 0:
+                return float(accuracy)
+        return None
+
+    @property
+    def doubtful_stages(self) -> tuple[int, ...]:
+        """The stages that fell back or cannot vouch for their result."""
+        return tuple(n for n, v in self.verdicts.items() if not v.state.is_good)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the published keys with JSON-ready values."""
+        main, percentile = self.scale, self.percentile_scale
+        verdicts = {n: verdict.to_dict() for n, verdict in self.verdicts.items()}
+        entries: dict[str, Any] = {
+            "sample": self.sample,
+            "dye": self.dye,
+            "status": self.status,
+            "state": str(self.state),
+            "reason": self.reason,
+            "scale_estimate": main.value if main else None,
+            "scale_percentile_value": percentile.value if percentile else None,
+            "manual_scale": self.manual_scale,
+            "scale": main.to_dict() if main else None,
+            "scales": {kind: scale.to_dict() for kind, scale in self.scales.items()},
+            "registration": {n: verdicts[n] for n in _REGISTRATION if n in verdicts},
+            "verdicts": verdicts,
+            "warnings": list(self.warnings),
+            "outputs": [str(path) for path in self.outputs],
+        }
+        if self.seconds is not None:
+            entries["seconds"] = self.seconds
+        if self.memory is not None:
+            entries["memory"] = dict(self.memory)
+        if self.tries > 1:
+            entries["tries"] = self.tries
+        if self.compared:
+            entries["value"] = self.value
+        return entries
+
+    def __getitem__(self, key: str) -> Any:
+        """Return a published entry."""
+        return self.to_dict()[key]
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the published keys."""
+        return iter(self.to_dict())
+
+    def __len__(self) -> int:
+        """Return the number of published keys."""
+        return len(self.to_dict())
+
+
+def judged(verdicts: Mapping[int, Verdict], last: int) -> tuple[State, str]:
+    """Return the state of a run up to stage `last`, with each stage's reason.
+
+    It is done when every verdict is `ok` or the stage was asked to be skipped, and
+    stages 3 and 4 have one where the run went so far.
+    """
+    unknown = Verdict(
+        State.FAILED, "its result was not made by this package: no verdict"
+    )
+    needed = {number: unknown for number in (3, 4) if number <= last}
+    reasons = [
+        f"stage {number} {STAGES[number].title}: {verdict.reason}"
+        for number, verdict in sorted({**needed, **verdicts}.items())
+        if not verdict.state.is_good
+    ]
+    return (State.DEGRADED if reasons else State.DONE), "; ".join(reasons)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,22 +187,21 @@ class StageState:
     ----------
     number : int
         Of the stage.
-    state : str
-        ``'missing'``: it has not run with these parameters. ``'stale'``: results
-        exist and are not used. ``'valid'``: they are used. ``'fell_back'``,
-        ``'failed'``, ``'skipped'``: they are valid, and the stage says so of its
-        own work.
+    state : State
+        `MISSING`: it has not run with these parameters. `STALE`: results exist and
+        are not used. `VALID`: they are used. `FELL_BACK`, `FAILED`, `SKIPPED`: they
+        are valid, and the stage says so of its own work.
     reason : str
         Why, in words; empty when there is nothing to say.
     """
 
     number: int
-    state: Literal["valid", "stale", "missing", "fell_back", "failed", "skipped"]
+    state: State
     reason: str = ""
 
 
 def stage_states(
-    lines: Iterable[CheckpointStatus], result: Mapping[str, Any] | None = None
+    lines: Iterable[CheckpointStatus], result: RunResult | None = None
 ) -> dict[int, StageState]:
     """Return the state of each stage.
 
@@ -43,7 +209,7 @@ def stage_states(
     ----------
     lines : iterable of CheckpointStatus
         As `SampleDye.status` returns them.
-    result : mapping, optional
+    result : RunResult, optional
         As `SampleDye.result` returns it, for the verdicts.
 
     Returns
@@ -52,12 +218,12 @@ def stage_states(
         Number -> state, for every stage that there is.
     """
     known = list(lines)
-    verdicts = _verdicts(result or {})
+    verdicts = result.verdicts if result is not None else {}
     return {
-        number: _state(
+        number: _stage_state(
             number,
             [line for line in known if line.stage == number],
-            verdicts.get(number, {}),
+            verdicts.get(number, Verdict(State.OK)),
         )
         for number in sorted(STAGES)
     }
@@ -68,70 +234,36 @@ def stages_done(lines: Iterable[CheckpointStatus]) -> int:
     images = [line for line in lines if line.kind == "checkpoint"]
     done = 0
     for number in sorted({line.stage for line in images}):
-        if any(one.state != "valid" for one in images if one.stage == number):
+        if any(line.state != State.VALID for line in images if line.stage == number):
             break
         done = number
     return done
 
 
-def _verdicts(result: Mapping[str, Any]) -> dict[int, Mapping[str, Any]]:
-    found = {int(number): one for number, one in result.get("registration", {}).items()}
-    of_scale = (result.get("scale") or {}).get("verdict")
-    if of_scale:
-        found[4] = of_scale
-    later = {int(number): one for number, one in result.get("verdicts", {}).items()}
-    return later | found
-
-
-def _state(
-    number: int, lines: list[CheckpointStatus], verdict: Mapping[str, Any]
+def _stage_state(
+    number: int, lines: list[CheckpointStatus], verdict: Verdict
 ) -> StageState:
     images = [line for line in lines if line.kind == "checkpoint"]
-    if not images or all(line.state == "missing" for line in images):
-        return StageState(number, "missing")
+    if all(line.state == State.MISSING for line in images):
+        return StageState(number, State.MISSING)
     for line in images:
-        if line.state == "stale":
-            return StageState(number, "stale", line.reason)
+        if line.state == State.STALE:
+            return StageState(number, State.STALE, line.reason)
     for line in images:
-        if line.state == "missing":
-            return StageState(number, "missing", f"{line.path.name} is missing")
+        if line.state == State.MISSING:
+            return StageState(number, State.MISSING, f"{line.path.name} is missing")
     for line in lines:
-        if line.state != "valid":
+        if line.state != State.VALID:
             why = line.reason or "it is missing"
-            return StageState(number, "stale", f"the plot {line.path.name}: {why}")
-    state = verdict.get("state", "ok")
-    if state == "ok":
-        notes = (line.reason for line in images if line.reason)
-        return StageState(number, "valid", next(notes, ""))
-    return StageState(number, state, str(verdict.get("reason", "")))
+            return StageState(number, State.STALE, f"the plot {line.path.name}: {why}")
+    if verdict.state != State.OK:
+        return StageState(number, verdict.state, verdict.reason)
+    notes = (line.reason for line in images if line.reason)
+    return StageState(number, State.VALID, next(notes, ""))
 
 
-def result_without_run(
-    sample: str, dye: str, status: str, *, manual_scale: Any = None
-) -> dict[str, Any]:
-    """Return the result of a task that gave none.
-
-    Parameters
-    ----------
-    sample, dye : str
-        Whose task it is.
-    status : str
-        ``'error: ...'``, ``'skipped: ...'`` or ``'stopped: ...'``.
-    manual_scale : float, optional
-        As it was asked for.
-    """
-    return {
-        "sample": sample,
-        "dye": dye,
-        "status": status,
-        "scale_estimate": None,
-        "scale_percentile_value": None,
-        "manual_scale": manual_scale,
-        "scale": None,
-        "scales": {},
-        "registration": {},
-        "verdicts": {},
-        "warnings": [],
-        "outputs": [],
-        "seconds": 0.0,
-    }
+def result_without_run(sample: str, dye: str, status: str) -> RunResult:
+    """Return the result of a task that gave none, from its status text."""
+    word, _, reason = status.partition(": ")
+    states = {known: state for state, known in _STATUS_WORDS.items()}
+    return RunResult(sample, dye, states[word], reason, seconds=0.0)

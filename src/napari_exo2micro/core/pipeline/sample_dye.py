@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -58,16 +58,18 @@ from napari_exo2micro.core.parameters.stages import (
     STAGES,
     stage_range,
 )
+from napari_exo2micro.core.parameters.state import State
 from napari_exo2micro.core.parameters.verdict import Verdict
 from napari_exo2micro.core.pipeline.difference import Differencing
 from napari_exo2micro.core.pipeline.log import run_log
-from napari_exo2micro.core.pipeline.result import result_without_run
+from napari_exo2micro.core.pipeline.result import RunResult, judged
 from napari_exo2micro.core.raw.names import check_name, find_pair
 from napari_exo2micro.core.raw.pair import Loader, get_loader, open_image_pair
 from napari_exo2micro.core.store.checkpoint import (
     Checkpoint,
     CheckpointStatus,
     Provenance,
+    StoredScale,
     digest,
     plain_entries,
     storable_pixels,
@@ -504,7 +506,7 @@ class SampleFiles(SampleSettings):
             why = why_stale(self, stage) if exists else ""
             if exists and not why:
                 why = f"stage {stage - 1} is not valid"
-            state: Literal["stale", "missing"] = "stale" if exists else "missing"
+            state = State.STALE if exists else State.MISSING
             return CheckpointStatus(stage, name, "checkpoint", state, why, paths[0])
         found = self._store.state(stage, name, self.params, inputs=inputs, shape=shape)
         if found.state == "stale":
@@ -515,7 +517,7 @@ class SampleFiles(SampleSettings):
             reason = self._source.mismatch(checkpoint.provenance) if checkpoint else ""
             if reason:
                 return CheckpointStatus(
-                    stage, name, "checkpoint", "stale", reason, found.path
+                    stage, name, "checkpoint", State.STALE, reason, found.path
                 )
         return found
 
@@ -919,26 +921,6 @@ def do_stage(task: StageMethods, number: int, force: bool) -> None:
     own(force)
 
 
-def run_status(verdicts: Mapping[str, Verdict], last: int = 0) -> str:
-    """Return ``'complete'``, or ``'degraded: '`` with each stage and its reason.
-
-    A run is complete when every verdict is `ok` or the stage was asked to be
-    skipped, and stages 3 and 4 have one where the run went up to stage `last`.
-    """
-    known = dict(verdicts)
-    for number in (3, 4):
-        if number <= last and str(number) not in known:
-            known[str(number)] = Verdict(
-                "failed", "its result was not made by this package: no verdict"
-            )
-    reasons = [
-        f"stage {number} {STAGES[int(number)].title}: {verdict.reason}"
-        for number, verdict in sorted(known.items(), key=lambda item: int(item[0]))
-        if verdict.state not in ("ok", "skipped")
-    ]
-    return "degraded: " + "; ".join(reasons) if reasons else "complete"
-
-
 @contextmanager
 def logged_stage(task: SampleFiles, number: int) -> Iterator[None]:
     """Log when a stage begins and ends, its time and what it says of its work."""
@@ -959,54 +941,45 @@ def logged_stage(task: SampleFiles, number: int) -> Iterator[None]:
     logger.info("%s: ended after %.1f s: %s", title, seconds, said)
 
 
-def summarise(task: SampleDye, last: int) -> dict[str, Any]:
+def summarise(task: SampleDye, last: int) -> RunResult:
     """Return the result of a run up to stage `last`, from what is on disk."""
-    verdicts: dict[str, Verdict] = {}
+    verdicts: dict[int, Verdict] = {}
     notes: dict[str, None] = {}
-    outputs: list[Path] = []
-    scales: dict[str, dict[str, Any]] = {}
+    outputs: dict[Path, None] = {}
+    scales: dict[str, StoredScale] = {}
     for line in task.status():
-        if line.stage > last or line.state != "valid":
+        if line.stage > last or line.state != State.VALID:
             continue
+        outputs[line.path] = None
         if line.kind == "plot":
-            outputs.append(line.path)
             continue
         paths = task._store.paths(line.stage, line.name, task.params)
-        outputs += dict.fromkeys([line.path, *(p for p in paths if p.is_file())])
-        found = task._find(line.stage, line.name)
-        provenance = found.provenance if found else None
+        outputs.update(dict.fromkeys(path for path in paths if path.is_file()))
+        checkpoint = task._find(line.stage, line.name)
+        provenance = checkpoint.provenance if checkpoint else None
         if provenance is None:
-            notes[f"{line.path.name} carries no header: its provenance is unknown"] = (
-                None
-            )
+            note = f"{line.path.name} carries no header: its provenance is unknown"
+            notes[note] = None
             continue
-        verdicts.update(provenance.verdicts)
+        verdicts.update({int(n): v for n, v in provenance.verdicts.items()})
         notes.update(dict.fromkeys(provenance.notes))
         if provenance.scale:
-            scales[str(provenance.scale["kind"])] = dict(provenance.scale)
-    percentile = next((s for k, s in scales.items() if k.startswith("perc")), None)
-    main = next((s for s in scales.values() if s.get("main")), None)
-    return {
-        "sample": task.sample,
-        "dye": task.dye,
-        "status": run_status(verdicts, last),
-        "scale_estimate": main["value"] if main else None,
-        "scale_percentile_value": percentile["value"] if percentile else None,
-        "manual_scale": task.params["manual_scale"],
-        "scale": main,
-        "scales": scales,
-        "registration": {
-            int(number): verdict.to_dict()
-            for number, verdict in sorted(verdicts.items())
-            if number in ("2", "3")
-        },
-        "verdicts": {
-            int(number): verdict.to_dict()
-            for number, verdict in sorted(verdicts.items())
-        },
-        "warnings": list(notes),
-        "outputs": [str(path) for path in outputs],
-    }
+            scale = StoredScale.from_dict(provenance.scale)
+            scales[scale.kind] = scale
+    state, reason = judged(verdicts, last)
+    manual = task.params["manual_scale"]
+    assert manual is None or isinstance(manual, float)
+    return RunResult(
+        task.sample,
+        task.dye,
+        state,
+        reason,
+        verdicts=dict(sorted(verdicts.items())),
+        scales=scales,
+        manual_scale=manual,
+        warnings=tuple(notes),
+        outputs=tuple(outputs),
+    )
 
 
 def interior_details(found: InteriorAlignment, most: int) -> dict[str, Any]:
@@ -1040,39 +1013,41 @@ def compare_values(
     keep: bool,
     to_stage: int | None,
     monitor: Monitor | None,
-    on_result: Callable[[dict[str, Any]], None] | None = None,
-) -> list[dict[str, Any]]:
+    on_result: Callable[[RunResult], None] | None = None,
+) -> list[RunResult]:
     """Do the work of `SampleDye.compare`; `task` itself stays as it is."""
     tasks = []
     for value in [values] if isinstance(values, str) else values:
-        one = task.copy()
-        one.set_params(**{name: value})
-        tasks.append((one, one.params[name]))
+        other = task.copy()
+        other.set_params(**{name: value})
+        tasks.append(other)
     results = []
-    for index, (one, value) in enumerate(tasks):
-        before = one._store.existing()
+    for index, other in enumerate(tasks):
+        before = other._store.existing()
         part = (monitor or Monitor()).part(index / len(tasks), (index + 1) / len(tasks))
         start = time.monotonic()
         try:
-            result = one.run(to_stage=to_stage, monitor=part)
+            result = other.run(to_stage=to_stage, monitor=part)
         except CancelledError:
             raise
         except Exo2MicroError as error:
-            result = result_without_run(
-                one.sample,
-                one.dye,
-                f"error: {error}",
-                manual_scale=one.params["manual_scale"],
-            )
+            result = RunResult(other.sample, other.dye, State.FAILED, str(error))
         finally:
             if not keep:
-                one._store.remove_new(before)
-        seconds = time.monotonic() - start
-        if not keep:
-            result["outputs"] = [p for p in result["outputs"] if Path(p).is_file()]
-        results.append({**result, "value": value, "seconds": seconds})
+                other._store.remove_new(before)
+        manual = other.params["manual_scale"]
+        assert manual is None or isinstance(manual, float)
+        result = replace(
+            result,
+            compared=name,
+            value=other.params[name],
+            manual_scale=manual,
+            seconds=time.monotonic() - start,
+            outputs=tuple(path for path in result.outputs if path.is_file()),
+        )
+        results.append(result)
         if on_result is not None:
-            on_result(results[-1])
+            on_result(result)
     return results
 
 
@@ -1116,7 +1091,7 @@ class SampleDye(StageMethods):
         monitor: Monitor | None = None,
         on_stage: Callable[[int], None] | None = None,
         wait_for_lock: float = 0.0,
-    ) -> dict[str, Any]:
+    ) -> RunResult:
         """Run the stages and return what came out.
 
         Parameters
@@ -1135,14 +1110,9 @@ class SampleDye(StageMethods):
 
         Returns
         -------
-        dict
-            `sample`, `dye`; `status` (``'complete'``, or ``'degraded: ...'`` with
-            the stage and the reason when one fell back or could not vouch for its
-            result); `scale_estimate`, `scale_percentile_value`, `manual_scale`
-            (None where not asked for); `scales` (each scale that was used, by its
-            kind); `registration` (for stages 2 and 3 the verdict and its numbers),
-            `verdicts` (the same for every stage that has one); `warnings`;
-            `outputs` (paths).
+        RunResult
+            Its `status` is ``'complete'``, or ``'degraded: ...'`` with the stage and
+            the reason when one fell back or could not vouch for its result.
 
         Raises
         ------
@@ -1154,6 +1124,7 @@ class SampleDye(StageMethods):
         self._results = {}
         whole = monitor or Monitor()
         numbers = [number for number in sorted(STAGES) if first <= number <= last]
+        start = time.perf_counter()
         title = f"{self.sample} {self.dye}, stages {first} to {last}"
         title += ", by force" if force else ""
         with (
@@ -1170,8 +1141,9 @@ class SampleDye(StageMethods):
                     on_stage(number)
             self._monitor = Monitor()
             whole.report(1.0, "done")
-            result = summarise(self, last)
-            log.conclude(result["status"], result["warnings"])
+            seconds = round(time.perf_counter() - start, 3)
+            result = replace(summarise(self, last), seconds=seconds)
+            log.conclude(result.status, result.warnings)
         self._results.update(result)
         return result
 
@@ -1184,12 +1156,12 @@ class SampleDye(StageMethods):
             self.output_dir, self.sample, self.dye, wait=wait, monitor=monitor
         )
 
-    def result(self) -> dict[str, Any]:
+    def result(self) -> RunResult:
         """Return what `run` returned, from what is valid on disk.
 
         Returns
         -------
-        dict
+        RunResult
             As `run` returns it, up to the last stage with a valid result.
         """
         return summarise(self, max(STAGES))
@@ -1217,8 +1189,8 @@ class SampleDye(StageMethods):
         keep: bool = True,
         to_stage: int | None = None,
         monitor: Monitor | None = None,
-        on_result: Callable[[dict[str, Any]], None] | None = None,
-    ) -> list[dict[str, Any]]:
+        on_result: Callable[[RunResult], None] | None = None,
+    ) -> list[RunResult]:
         """Run once for each value of one parameter.
 
         Parameters
@@ -1239,7 +1211,7 @@ class SampleDye(StageMethods):
 
         Returns
         -------
-        list of dict
+        list of RunResult
             The results of `run`, each with its `value` and the `seconds` that it
             took; where one failed, its `status` is ``'error: ...'``.
 

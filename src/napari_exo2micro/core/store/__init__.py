@@ -6,6 +6,7 @@ from napari_exo2micro.core.store.checkpoint import (
     Checkpoint,
     CheckpointStatus,
     Provenance,
+    StoredScale,
     name_ending,
 )
 from napari_exo2micro.core.store.export import export_image, provenance_of
@@ -27,6 +28,7 @@ __all__ = [
     "ResultSet",
     "StageResults",
     "StoredImage",
+    "StoredScale",
     "export_image",
     "find_result_folders",
     "holds_results",

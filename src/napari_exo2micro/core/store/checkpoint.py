@@ -27,6 +27,7 @@ from napari_exo2micro.core.parameters.parameters import (
     non_default_params,
 )
 from napari_exo2micro.core.parameters.stages import LAST_BUILT_IN, STAGES
+from napari_exo2micro.core.parameters.state import State
 from napari_exo2micro.core.parameters.verdict import Verdict
 from napari_exo2micro.core.photometry.methods import SCALE_METHODS
 
@@ -72,8 +73,8 @@ class CheckpointStatus:
         Of the checkpoint or the plot.
     kind : {'checkpoint', 'plot'}
         What it is.
-    state : {'valid', 'stale', 'missing'}
-        A stale one exists and is not used.
+    state : State
+        `VALID`, `STALE` or `MISSING`; a stale one exists and is not used.
     reason : str
         Why it is stale, or what is worth knowing of a valid one.
     path : Path
@@ -83,9 +84,68 @@ class CheckpointStatus:
     stage: int
     name: str
     kind: Literal["checkpoint", "plot"]
-    state: Literal["valid", "stale", "missing"]
+    state: State
     reason: str
     path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class StoredScale:
+    """The scale of a difference image as its header tells it.
+
+    Attributes
+    ----------
+    kind : str
+        The text of the header card SCALEK, such as ``percentile_p99.1``.
+    value, uncertainty : float
+        Of the scale; one standard deviation, 0 for one by hand.
+    offset, offset_uncertainty : float
+        Grey levels.
+    verdict : Verdict
+        What the estimate says of itself.
+    is_main : bool
+        Whether it is that of the main difference image.
+    """
+
+    kind: str
+    value: float
+    uncertainty: float = 0.0
+    offset: float = 0.0
+    offset_uncertainty: float = 0.0
+    verdict: Verdict = field(default_factory=lambda: Verdict(State.OK))
+    is_main: bool = False
+
+    @property
+    def method(self) -> str:
+        """Name of the scale method, where it is registered here."""
+        fitting = [m for m in SCALE_METHODS if f"{self.kind}_".startswith(f"{m}_")]
+        return max(fitting, key=len, default=self.kind)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the scale as JSON-ready built-in types."""
+        return {
+            "kind": self.kind,
+            "value": self.value,
+            "uncertainty": self.uncertainty,
+            "offset": self.offset,
+            "offset_uncertainty": self.offset_uncertainty,
+            "verdict": self.verdict.to_dict(),
+            "main": self.is_main,
+        }
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> StoredScale:
+        """Return the scale that `to_dict` stored."""
+        verdict = stored.get("verdict")
+        return cls(
+            kind=str(stored["kind"]),
+            value=float(stored["value"]),
+            uncertainty=float(stored.get("uncertainty", 0.0)),
+            offset=float(stored.get("offset", 0.0)),
+            offset_uncertainty=float(stored.get("offset_uncertainty", 0.0)),
+            verdict=Verdict.from_dict(verdict) if verdict else Verdict(State.OK),
+            is_main=bool(stored.get("main", False)),
+        )
 
 
 def storable_pixels(pixels: NDArray[Any]) -> NDArray[Any]:

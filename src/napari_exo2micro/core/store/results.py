@@ -19,6 +19,7 @@ from napari_exo2micro.core.parameters.parameters import (
     params_from_suffix,
 )
 from napari_exo2micro.core.parameters.stages import STAGES
+from napari_exo2micro.core.parameters.state import State
 from napari_exo2micro.core.store.checkpoint import (
     Checkpoint,
     CheckpointStatus,
@@ -261,7 +262,7 @@ class ResultSet:
     def status(self) -> list[CheckpointStatus]:
         """Return a line for each image, in the order of the stages."""
         return [
-            CheckpointStatus(stage, name, "checkpoint", "valid", "", image.path)
+            CheckpointStatus(stage, name, "checkpoint", State.VALID, "", image.path)
             for (stage, name), image in self.images.items()
         ]
 

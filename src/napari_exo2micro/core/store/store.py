@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from napari_exo2micro.core.base.errors import (
     CheckpointError,
@@ -21,6 +21,7 @@ from napari_exo2micro.core.parameters.parameters import (
     build_suffix,
 )
 from napari_exo2micro.core.parameters.stages import LAST_BUILT_IN, STAGE_NAMES, STAGES
+from napari_exo2micro.core.parameters.state import State
 from napari_exo2micro.core.parameters.verdict import Verdict
 from napari_exo2micro.core.raw.fingerprint import RawFingerprint
 from napari_exo2micro.core.raw.names import find_pair
@@ -302,12 +303,13 @@ class CheckpointStore:
         if good and self.all_needed(stage, name):
             reasons += [f"{p.name} is missing" for p in wanted if not p.is_file()]
         broken = [p for p in wanted if p.is_file() and p not in good]
-        state: Literal["valid", "stale", "missing"]
         if good and not broken and not (reasons and self.all_needed(stage, name)):
             known = self._read(good[0])[1]
             note = "" if known else "no header: provenance unknown"
-            return CheckpointStatus(stage, name, "checkpoint", "valid", note, good[0])
-        state = "stale" if candidates else "missing"
+            return CheckpointStatus(
+                stage, name, "checkpoint", State.VALID, note, good[0]
+            )
+        state = State.STALE if candidates else State.MISSING
         return CheckpointStatus(
             stage, name, "checkpoint", state, "; ".join(reasons), wanted[0]
         )

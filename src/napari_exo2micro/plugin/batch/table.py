@@ -40,6 +40,7 @@ from napari_exo2micro.core.batch import (
     summarise_batch,
 )
 from napari_exo2micro.core.parameters import ParameterValue
+from napari_exo2micro.core.pipeline import RunResult
 from napari_exo2micro.plugin.batch.form import BatchRequest, FolderPairs, Pair
 from napari_exo2micro.plugin.layers.layers import about
 from napari_exo2micro.plugin.session.session import Session
@@ -167,9 +168,9 @@ def of_row(row: BoardRow) -> CellView:
     return CellView("stopped", "", "skipped", why)
 
 
-def _figures(result: object) -> str:
-    scale = result.get("scale_estimate") if isinstance(result, dict) else None
-    return f"scale {scale:.4g}" if isinstance(scale, float) else ""
+def _figures(result: RunResult | None) -> str:
+    scale = result.scale if result is not None else None
+    return f"scale {scale.value:.4g}" if scale is not None else ""
 
 
 def _range(stages: tuple[int, ...]) -> str:
@@ -696,7 +697,7 @@ class OutcomeList(QWidget):
         self.hide()
 
     def show_results(
-        self, results: Sequence[dict[str, Any]], seconds: float, *, stopped: bool
+        self, results: Sequence[RunResult], seconds: float, *, stopped: bool
     ) -> None:
         """Show what came out.
 

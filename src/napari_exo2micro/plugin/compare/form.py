@@ -236,7 +236,8 @@ class CompareForm(QWidget):
         params = self._session.params
         around = params[entry.name]
         if around is None and entry.name == "manual_scale":
-            around = (self._session.stored_result or {}).get("scale_estimate")
+            result = self._session.stored_result
+            around = result.scale.value if result and result.scale else None
         suggested = suggest_values(entry, around, params)
         self._last.blockSignals(True)
         self._last.clear()

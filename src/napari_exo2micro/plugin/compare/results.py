@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from napari.layers import Image, Layer
 from qtpy.QtCore import QObject, Qt, Signal
@@ -51,7 +51,7 @@ from napari_exo2micro.plugin.widgets.controls import MessageStrip, button
 from napari_exo2micro.plugin.widgets.errors import literal
 
 if TYPE_CHECKING:
-    from napari_exo2micro.core.pipeline import ComparisonRow, SampleDye
+    from napari_exo2micro.core.pipeline import ComparisonRow, RunResult, SampleDye
 
 
 _COLUMNS = (
@@ -164,7 +164,7 @@ class CompareTable(QTableWidget):
             _UNKNOWN if row.seconds is None else f"{row.seconds:.1f} s",
             row.note,
         )
-        self._set(number, _VERDICT, row.state, _COLOURS[row.state])
+        self._set(number, _VERDICT, row.verdict, _COLOURS[row.verdict])
         for column, words in enumerate(cells, _VERDICT + 1):
             self._set(number, column, words)
         if number + 1 < len(self._rows):
@@ -497,7 +497,7 @@ class CompareResults(QWidget):
         self._what.setCurrentIndex(0 if difference else 1)
         self._update()
 
-    def add(self, result: dict[str, Any]) -> None:
+    def add(self, result: RunResult) -> None:
         """Fill the row of the next value."""
         from napari_exo2micro.core.pipeline import comparison_row
 

@@ -32,7 +32,7 @@ from napari_exo2micro.plugin.session.task import (
 )
 
 if TYPE_CHECKING:
-    from napari_exo2micro.core.pipeline import SampleDye
+    from napari_exo2micro.core.pipeline import RunResult, SampleDye
     from napari_exo2micro.core.store import CheckpointStatus
 
 
@@ -112,7 +112,7 @@ class SessionSource(SessionParams):
         #: Why the results folder cannot be used, as it was when it was looked at.
         self.output_problem = ""
         #: What the last run returned, None before one and after another choice.
-        self.last_result: dict[str, Any] | None = None
+        self.last_result: RunResult | None = None
         self._task_source: TaskSource | None = None
 
     def set_source(
@@ -268,7 +268,7 @@ class Session(SessionSource):
         #: What the package logged since this session began.
         self.records = KeptRecords()
         #: What the valid results on disk say, as a run returns it; None without any.
-        self.stored_result: dict[str, Any] | None = None
+        self.stored_result: RunResult | None = None
         self._status: list[CheckpointStatus] = []
         self._shown_stage = 1
         self._ran = 0  # the last stage that the run has finished
@@ -381,9 +381,7 @@ class Session(SessionSource):
         """The check-list as it was read last; see `status_changed`."""
         return list(self._status)
 
-    def _on_status(
-        self, read: tuple[list[CheckpointStatus], dict[str, Any] | None]
-    ) -> None:
+    def _on_status(self, read: tuple[list[CheckpointStatus], RunResult | None]) -> None:
         self._status, self.stored_result = read
         self.status_changed.emit(self.status)
 
@@ -504,7 +502,7 @@ class Session(SessionSource):
         self.refresh_status()
         self.look_at_output()  # the run made it, or something is wrong with it
 
-    def _on_run(self, result: dict[str, Any]) -> None:
+    def _on_run(self, result: RunResult) -> None:
         self.last_result = result
         self._leave_outdated()
         self.run_ended.emit(result)

@@ -12,7 +12,7 @@ from napari_exo2micro.core.parameters import STAGES, ParameterValue
 from napari_exo2micro.core.pipeline import stages_done
 
 if TYPE_CHECKING:
-    from napari_exo2micro.core.pipeline import SampleDye
+    from napari_exo2micro.core.pipeline import RunResult, SampleDye
     from napari_exo2micro.core.store import CheckpointStatus
 
 
@@ -77,14 +77,14 @@ class TaskSource:
 
 def read_status(
     source: TaskSource, params: Mapping[str, ParameterValue], monitor: Monitor
-) -> tuple[list[CheckpointStatus], dict[str, Any] | None]:
+) -> tuple[list[CheckpointStatus], RunResult | None]:
     """Return the check-list, and what the valid results say of themselves.
 
     Returns
     -------
     list of CheckpointStatus
         As `SampleDye.status` returns it.
-    dict or None
+    RunResult or None
         As `SampleDye.run` returned it, up to the last stage in a row whose results
         are all valid; None when there is none.
     """
@@ -107,7 +107,7 @@ def run_stages(
     describe: Callable[[SampleDye, int], Any],
     monitor: Monitor,
     send: Callable[[Any], None],
-) -> dict[str, Any]:
+) -> RunResult:
     """Run stages; send number and description of each one that has ended.
 
     Raises

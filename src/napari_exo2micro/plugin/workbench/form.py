@@ -506,9 +506,9 @@ class StageForm(QWidget):
         self._result.say(words)
         self._result.setToolTip(more)
         if self._slider is not None:
-            scale = (known or {}).get("scale_estimate")
-            if scale is not None and scale != self._slider.measured:
-                self._slider.set_measured(scale)
+            scale = known.scale if known is not None else None
+            if scale is not None and scale.value != self._slider.measured:
+                self._slider.set_measured(scale.value)
 
 
 def _state_words(state: StageState) -> str:
