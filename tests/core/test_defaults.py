@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from napari_exo2micro.core import parameters
 from napari_exo2micro.core.base import ParameterError
 from napari_exo2micro.core.parameters import (
     ABBREVIATIONS,
@@ -16,7 +17,6 @@ from napari_exo2micro.core.parameters import (
     check_parameters,
     default_params,
     parameter,
-    parameters,
     params_from_suffix,
     register_parameter,
     register_stage,

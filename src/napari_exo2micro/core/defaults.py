@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
+from napari_exo2micro.core import parameters as _parameters
 from napari_exo2micro.core.parameters import (
     ABBREVIATIONS as ABBREVIATIONS,
-)
-from napari_exo2micro.core.parameters import (
-    MAX_STAGE as MAX_STAGE,
 )
 from napari_exo2micro.core.parameters import (
     PARAMETER_REGISTRY as PARAMETER_REGISTRY,
@@ -32,3 +30,10 @@ from napari_exo2micro.core.parameters import (
 from napari_exo2micro.core.parameters import (
     unregister_parameter as unregister_parameter,
 )
+
+
+def __getattr__(name: str) -> int:
+    """Return `MAX_STAGE`, the number of the last stage registered so far."""
+    if name == "MAX_STAGE":
+        return _parameters.MAX_STAGE
+    raise AttributeError(f"{__name__} has no {name!r}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from napari_exo2micro.core.parameters.parameters import (
     ABBREVIATIONS,
-    MAX_STAGE,
     PARAMETER_REGISTRY,
     Parameter,
     ParameterValue,
@@ -85,3 +84,11 @@ __all__ = [
     "unregister_stage",
     "value_words",
 ]
+
+
+def __getattr__(name: str) -> int:
+    """Return `MAX_STAGE`, the number of the last stage registered so far."""
+    # Not a name of a module: counting the stages imports those of other packages.
+    if name == "MAX_STAGE":
+        return max(STAGES)
+    raise AttributeError(f"{__name__} has no {name!r}")

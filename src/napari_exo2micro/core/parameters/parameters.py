@@ -910,10 +910,3 @@ def _read_value(text: str, entry: Parameter) -> ParameterValue:
 
 def _no(text: str) -> ParameterValue:
     raise ValueError(text)
-
-
-def __getattr__(name: str) -> int:
-    """Return `MAX_STAGE`, the number of the last stage registered so far."""
-    if name == "MAX_STAGE":
-        return max(STAGE_NAMES)
-    raise AttributeError(name)
