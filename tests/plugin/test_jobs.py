@@ -11,6 +11,7 @@ import weakref
 import pytest
 from napari.utils.notifications import notification_manager
 from napari.utils.progress import progress
+from qtpy.QtCore import QElapsedTimer
 
 from napari_exo2micro.core.base import RawDataError
 from napari_exo2micro.plugin.session.job import Jobs
@@ -74,6 +75,37 @@ def test_progress_is_in_the_activity_dock_while_it_runs(jobs, qtbot):
     assert not bars()
 
 
+def test_a_bar_is_drawn_by_the_clock_and_not_while_something_is_delivered(jobs, qtbot):
+    """napari handles all waiting events while it draws a bar."""
+    delivering, drawn, release = [], [], threading.Event()
+
+    def deliver(*_):
+        delivering.append(True)
+        deadline = QElapsedTimer()
+        deadline.start()
+        while not deadline.hasExpired(300):
+            pass  # longer than a tick of the clock
+        delivering.clear()
+
+    def work(monitor, send):
+        monitor.report(0.42, "warping")
+        send("a result")
+        release.wait(30)
+
+    def watch(event):
+        drawn.extend(bool(delivering) for _ in event.added)
+
+    progress._all_instances.events.changed.connect(watch)
+    job = jobs.start(work, title="x", on_sent=deliver, on_progress=deliver)
+    try:
+        qtbot.waitUntil(lambda: bool(drawn), timeout=LONG)
+    finally:
+        progress._all_instances.events.changed.disconnect(watch)
+        with qtbot.waitSignal(job.finished, timeout=LONG):
+            release.set()
+    assert drawn == [False]
+
+
 def test_the_activity_dock_can_cancel(jobs, qtbot):
     started = threading.Event()
     results = []
@@ -85,6 +117,7 @@ def test_the_activity_dock_can_cancel(jobs, qtbot):
 
     job = jobs.start(work, title="endless", on_result=results.append)
     assert started.wait(30)
+    qtbot.waitUntil(lambda: bool(progress._all_instances), timeout=LONG)
     (bar,) = progress._all_instances
     with qtbot.waitSignal(job.finished, timeout=LONG):
         bar.cancel()

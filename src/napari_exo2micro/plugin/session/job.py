@@ -19,20 +19,21 @@ from napari_exo2micro.plugin.widgets.errors import error_text, literal, notify_e
 
 logger = logging.getLogger(__name__)
 
-_BETWEEN_PICTURES = 0.2  # s, of the bar in the activity dock
+#: Between two looks at the bars in the activity dock, ms.
+_BETWEEN_PICTURES = 200
 
 
 class Job(QObject):
     """One piece of work in the background; its signals arrive in the GUI thread.
 
-    Made by `jobs.Jobs.start`.
+    Made by `Jobs.start`.
 
     Attributes
     ----------
     progressed : Signal(float, str)
         Fraction done and what is being done.
     sent : Signal(object)
-        What the work sent on its way, see `jobs.Jobs.start`.
+        What the work sent on its way, see `Jobs.start`.
     returned : Signal(object)
         Its result.
     failed : Signal(object)
@@ -72,13 +73,8 @@ class Job(QObject):
         self._closed = False
         self._last_fraction = -1.0
         self._last_text = ""
-        self._is_showing = False
-        self._shown, self._shown_at = literal(title), 0.0
-        self._bar = (
-            cancelable_progress(total=100, desc=literal(title))
-            if show_progress
-            else None
-        )
+        self._shows_progress = show_progress
+        self._bar: cancelable_progress | None = None
         more: dict[str, Any] = {"monitor": self.monitor()}
         if "send" in inspect.signature(function).parameters:
             more["send"] = self.send
@@ -135,7 +131,7 @@ class Job(QObject):
                 raise CancelledError("stopped before it began")
             result = work()
         except CancelledError:
-            if self._bar is not None:  # what nobody sees is stopped all the time
+            if self._shows_progress:  # what nobody sees is stopped all the time
                 logger.info("%s: stopped", self.title)
             self._post("finished", None)
         except Exception as error:  # whatever it is, somebody waits for the end
@@ -176,9 +172,7 @@ class Job(QObject):
         if self._closed:
             return
         if what == "progressed":
-            # First, for what waits may be delivered while napari draws its bar.
             self.progressed.emit(*value)
-            self._show(*value)
         elif what == "sent":
             if self._keep_sent or not self.is_cancelled:
                 self.sent.emit(value)
@@ -209,27 +203,20 @@ class Job(QObject):
                     raise
                 notify_error(text)
 
-    def _show(self, fraction: float, text: str) -> None:
-        """Show the progress in the activity dock.
-
-        napari handles all waiting events while it draws its bar, other progress of
-        this job among them: that is left out, or each would be drawn in the last.
-        """
-        words = literal(f"{self.title}: {text}" if text else self.title)
-        now = time.monotonic()
-        is_news = words != self._shown or now - self._shown_at >= _BETWEEN_PICTURES
-        if self._bar is None or self._is_showing or not is_news:
+    def draw_progress(self) -> None:
+        """Bring the bar in the activity dock up to date; see `Jobs`."""
+        if not self._shows_progress or self._closed:
             return
-        self._is_showing, self._shown_at = True, now
-        try:
-            if words != self._shown:
-                self._shown = words
-                self._bar.set_description(words)
-            step = int(fraction * 100) - self._bar.n
-            if step and self.is_running:
-                self._bar.update(step)
-        finally:
-            self._is_showing = False
+        text = self._last_text
+        words = literal(f"{self.title}: {text}" if text else self.title)
+        if self._bar is None:
+            self._bar = cancelable_progress(total=100, desc=words)
+        # Each of these handles waiting events: the job may end meanwhile.
+        if self.is_running and self._bar.desc != f"{words}: ":
+            self._bar.set_description(words)
+        step = max(int(100 * self._last_fraction), 0) - self._bar.n
+        if self.is_running and step:
+            self._bar.update(step)
 
 
 _WAIT_AT_THE_END = 4.0  # s, for all jobs together
@@ -245,7 +232,9 @@ class Jobs(QObject):
     """Starts jobs for one viewer and ends them with it.
 
     Each one has a thread of its own: a run never waits behind previews, nor anything
-    behind a file that cannot be read for minutes.
+    behind a file that cannot be read for minutes. The bars in napari's activity dock
+    follow a timer: napari handles all waiting events while it draws one, which may not
+    happen while a result is delivered.
 
     Attributes
     ----------
@@ -264,6 +253,10 @@ class Jobs(QObject):
         self._newest: dict[str, Job] = {}
         self._exclusive: Job | None = None
         self._closed = False
+        self._is_drawing = False
+        self._clock = QTimer(self)
+        self._clock.setInterval(_BETWEEN_PICTURES)
+        self._clock.timeout.connect(self._draw_progress)
 
     @property
     def is_busy(self) -> bool:
@@ -360,6 +353,7 @@ class Jobs(QObject):
                 signal.connect(slot)
         older = self._newest.get(newest) if newest else None
         self._running.append(job)
+        self._clock.start()
         if newest:
             self._newest[newest] = job
         if exclusive:
@@ -396,6 +390,7 @@ class Jobs(QObject):
     def close(self) -> None:
         """Stop everything, deliver nothing more and wait for a few seconds."""
         self._closed = True
+        self._clock.stop()
         for job in self._running:
             job.close()
         self._exclusive = None
@@ -407,9 +402,22 @@ class Jobs(QObject):
         self._running.clear()
         self._newest.clear()
 
+    def _draw_progress(self) -> None:
+        if self._is_drawing:
+            return
+        self._is_drawing = True
+        try:
+            for job in list(self._running):
+                if job.is_running:  # it may have ended while another one was drawn
+                    job.draw_progress()
+        finally:
+            self._is_drawing = False
+
     def _forget(self, job: Job) -> None:
         if job in self._running:
             self._running.remove(job)
+        if not self._running:
+            self._clock.stop()
         for word, newest in list(self._newest.items()):
             if newest is job:
                 del self._newest[word]
