@@ -57,14 +57,15 @@ def test_a_closed_dock_reacts_to_nothing(
     start = finished.jobs.start
     for _ in range(2):
         dock = kind(viewer)
-        window.setCentralWidget(dock)
+        widget = getattr(dock, "native", dock)  # the docks of stages are of magicgui
+        window.setCentralWidget(widget)
         window.show()
         qtbot.waitUntil(lambda: not finished.jobs.is_working, timeout=LONG)
         window.takeCentralWidget()  # as napari takes a widget out of a closed dock
         delete_what_is_due()
         closed.append(dock)  # held by somebody, so that only the closing counts
         with pytest.raises(RuntimeError, match="deleted"):
-            dock.isVisible()
+            widget.isVisible()
     monkeypatch.setattr(
         finished.jobs,
         "start",
@@ -90,9 +91,7 @@ def test_an_error_for_a_dock_that_was_closed_is_still_told(
     finished, viewer, qtbot, monkeypatch
 ):
     told = []
-    monkeypatch.setattr(
-        "napari_exo2micro.plugin.widgets.errors.notify_error", told.append
-    )
+    monkeypatch.setattr("napari_exo2micro.plugin.session.job.notify_error", told.append)
     dock = PaddingDock(viewer)
 
     def work(monitor):
@@ -101,7 +100,7 @@ def test_an_error_for_a_dock_that_was_closed_is_still_told(
 
     release = threading.Event()
     job = finished.jobs.start(work, title="reading", on_error=dock.message.error)
-    dock.deleteLater()
+    dock.native.deleteLater()
     delete_what_is_due()
     with qtbot.waitSignal(job.finished, timeout=LONG):
         release.set()

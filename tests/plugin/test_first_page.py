@@ -89,7 +89,7 @@ def test_the_workbench_has_its_buttons_and_tabs(bench):
     "dock", [PaddingDock, BoundaryDock, InteriorDock, DifferenceDock]
 )
 def test_a_panel_of_one_stage_runs_that_stage_only(dock, viewer, qtbot):
-    panel = dock(viewer)
+    panel = dock(viewer).native
     qtbot.addWidget(panel)
     buttons = texts(panel, QPushButton)
     assert set(buttons) >= ON_A_STAGE_DOCK
@@ -97,7 +97,7 @@ def test_a_panel_of_one_stage_runs_that_stage_only(dock, viewer, qtbot):
 
 
 def test_a_panel_of_one_stage_has_the_live_preview(viewer, qtbot):
-    panel = BoundaryDock(viewer)
+    panel = BoundaryDock(viewer).native
     qtbot.addWidget(panel)
     assert BOX in texts(panel, QCheckBox)
 

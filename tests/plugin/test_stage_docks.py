@@ -6,17 +6,20 @@ import gc
 import weakref
 
 import pytest
+from magicgui.widgets import Container
+from qtpy.QtCore import QCoreApplication, QEvent
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
     QLabel,
+    QMainWindow,
     QProgressBar,
     QPushButton,
     QScrollArea,
-    QWidget,
 )
 from superqt import QDoubleSlider
 
+from napari_exo2micro.core.parameters import PARAMETER_REGISTRY
 from napari_exo2micro.core.pipeline import SampleDye
 from napari_exo2micro.plugin.widgets.controls import MessageStrip
 from napari_exo2micro.plugin.widgets.rows import NumberBox
@@ -25,6 +28,7 @@ from napari_exo2micro.plugin.workbench.docks import (
     DifferenceDock,
     InteriorDock,
     PaddingDock,
+    StageDock,
 )
 from napari_exo2micro.plugin.workbench.form import StageForm
 
@@ -36,9 +40,9 @@ DOCKS = {1: PaddingDock, 2: BoundaryDock, 3: InteriorDock, 4: DifferenceDock}
 def open_dock(viewer, qtbot):
     """Return a function that opens the dock of a stage and waits for its state."""
 
-    def open_dock(stage: int, session) -> QWidget:
+    def open_dock(stage: int, session) -> StageDock:
         dock = DOCKS[stage](viewer)
-        qtbot.addWidget(dock)
+        qtbot.addWidget(dock.native)
         dock.show()
         with qtbot.waitSignal(session.status_changed, timeout=LONG):
             session.refresh_status()
@@ -48,11 +52,11 @@ def open_dock(viewer, qtbot):
 
 
 def words(dock, name) -> str:
-    return dock.findChild(QLabel, name).text()
+    return dock.native.findChild(QLabel, name).text()
 
 
 def button(dock, name) -> QPushButton:
-    return dock.findChild(QPushButton, name)
+    return dock.native.findChild(QPushButton, name)
 
 
 def files(folder):
@@ -66,13 +70,13 @@ def files(folder):
 @pytest.mark.parametrize("stage", DOCKS)
 def test_a_dock_shows_source_purpose_parameters_and_run(open_dock, finished, stage):
     dock = open_dock(stage, finished)
-    assert dock.findChild(QComboBox, "sample").currentText() == "Rock"
-    assert dock.findChild(QComboBox, "dye").currentText() == "DAPI"
+    assert dock.native.findChild(QComboBox, "sample").currentText() == "Rock"
+    assert dock.native.findChild(QComboBox, "dye").currentText() == "DAPI"
     assert len(words(dock, "purpose")) > 40
     assert button(dock, "run_stage").isEnabled()
     assert not button(dock, "abort").isEnabled()
-    assert dock.findChild(QScrollArea) is not None
-    assert dock.minimumSizeHint().width() <= 320
+    assert dock.native.findChild(QScrollArea) is not None
+    assert dock.native.minimumSizeHint().width() <= 320
     assert finished.shown_stage == stage
     assert words(dock, "state") == "Valid result."
 
@@ -82,7 +86,7 @@ def test_the_result_is_told_in_words_and_figures(open_dock, finished):
         dock = open_dock(stage, finished)
         assert words(dock, "result").startswith("Expected accuracy: 0.")
         assert words(dock, "result").endswith(" px")
-        assert "ccuracy" in dock.findChild(QLabel, "result").toolTip()
+        assert "ccuracy" in dock.native.findChild(QLabel, "result").toolTip()
     dock = open_dock(4, finished)
     estimate = finished.stored_result["scale"]
     assert words(dock, "result").startswith(
@@ -92,14 +96,14 @@ def test_the_result_is_told_in_words_and_figures(open_dock, finished):
 
 def test_the_state_follows_what_is_typed(open_dock, finished, qtbot):
     dock = open_dock(2, finished)
-    dock.form.parameters.row("boundary_width").setValue(20)
+    dock["boundary_width"].value = 20
     qtbot.waitUntil(
         lambda: "No result with these" in words(dock, "state"), timeout=LONG
     )
-    assert not dock.findChild(QLabel, "result").isVisible()
+    assert not dock.native.findChild(QLabel, "result").isVisible()
     dock.form.parameters.reset("boundary_width")
     qtbot.waitUntil(lambda: words(dock, "state") == "Valid result.", timeout=LONG)
-    assert dock.findChild(QLabel, "result").isVisible()
+    assert dock.native.findChild(QLabel, "result").isVisible()
 
 
 def test_a_damaged_result_and_what_follows_it_are_called_out_of_date(
@@ -139,13 +143,13 @@ def test_a_stage_that_could_not_do_its_work_says_so_with_its_reason(
     reason = words(dock, "state").removeprefix(start)
     assert reason.split()[:3] == verdict["reason"].split()[:3]
     assert "_" not in reason  # labels, not the names that scripts use
-    assert "background" in dock.findChild(QLabel, "state").styleSheet()
+    assert "background" in dock.native.findChild(QLabel, "state").styleSheet()
     assert f"look at the result of stage {stage}" in words(dock, "progress_text")
 
 
 def test_without_a_sample_the_dock_says_what_to_do(viewer, qtbot):
     dock = PaddingDock(viewer)
-    qtbot.addWidget(dock)
+    qtbot.addWidget(dock.native)
     dock.show()
     assert words(dock, "state") == "No sample is chosen yet."
     assert not button(dock, "run_stage").isEnabled()
@@ -168,7 +172,7 @@ def test_a_run_from_a_dock_leaves_the_files_of_the_core(
     made, wanted = files(session.output_dir), files(tmp_path / "core")
     assert set(made) == set(wanted)
     assert [path for path in wanted if made[path] != wanted[path]] == []
-    assert dock.findChild(MessageStrip).text == ""
+    assert dock.native.findChild(MessageStrip).text == ""
     qtbot.waitUntil(lambda: words(dock, "state") == "Valid result.", timeout=LONG)
 
 
@@ -176,13 +180,13 @@ def test_abort_in_a_dock_leaves_valid_checkpoints_and_an_enabled_button(
     open_dock, session, qtbot
 ):
     dock = open_dock(4, session)
-    bar = dock.findChild(QProgressBar, "progress")
+    bar = dock.native.findChild(QProgressBar, "progress")
     stop = button(dock, "abort")
     bar.valueChanged.connect(lambda value: stop.click() if value > 100 else None)
     button(dock, "run_stage").click()
     qtbot.waitUntil(button(dock, "run_stage").isEnabled, timeout=LONG)
     assert "Stopped" in words(dock, "progress_text")
-    assert dock.findChild(MessageStrip).text == ""
+    assert dock.native.findChild(MessageStrip).text == ""
     assert {line.state for line in session.task().status()} <= {"valid", "missing"}
 
 
@@ -193,11 +197,11 @@ def test_an_error_appears_once_in_the_dock_and_goes_with_the_next_run(
     dock, other = open_dock(1, session), open_dock(2, session)
     session.set_source(raw_dir=tmp_path / "nothing")
     button(dock, "run_stage").click()
-    strip = dock.findChild(MessageStrip)
+    strip = dock.native.findChild(MessageStrip)
     qtbot.waitUntil(lambda: bool(strip.text), timeout=LONG)
     assert strip.level == "error"
     assert "nothing" in strip.text
-    assert other.findChild(MessageStrip).text == ""
+    assert other.native.findChild(MessageStrip).text == ""
     qtbot.waitUntil(button(dock, "run_stage").isEnabled, timeout=LONG)
     session.set_source(raw_dir=good)
     with qtbot.waitSignal(session.run_ended, timeout=LONG):
@@ -207,18 +211,18 @@ def test_an_error_appears_once_in_the_dock_and_goes_with_the_next_run(
 
 def test_what_is_refused_keeps_a_run_from_starting(open_dock, session, qtbot):
     dock = open_dock(2, session)
-    dock.form.parameters.row("boundary_width").setValue(300)
+    dock["boundary_width"].value = 300
     button(dock, "run_stage").click()
-    assert "ring thickness: 300 is not used" in dock.findChild(MessageStrip).text
+    assert "ring thickness: 300 is not used" in dock.native.findChild(MessageStrip).text
     assert not session.jobs.is_busy
 
 
 def test_the_slider_for_the_scale_by_hand(open_dock, finished, qtbot):
     dock = open_dock(4, finished)
     measured = finished.stored_result["scale_estimate"]
-    slider = dock.findChild(QDoubleSlider, "slider_manual_scale")
-    tick = dock.findChild(QCheckBox, "use_manual_scale")
-    number = dock.findChild(NumberBox, "manual_scale")
+    slider = dock.native.findChild(QDoubleSlider, "slider_manual_scale")
+    tick = dock.native.findChild(QCheckBox, "use_manual_scale")
+    number = dock.native.findChild(NumberBox, "manual_scale")
     assert slider.minimum() < measured < slider.maximum()
     assert f"{measured:.5g}" in words(dock, "slider_range_manual_scale")
     assert not slider.isEnabled()
@@ -253,17 +257,44 @@ def test_a_header_widget_stands_above_the_parameters(session, qtbot):
     assert tick.geometry().bottom() <= form.parameters.geometry().top()
 
 
+def test_a_script_sets_and_reads_the_parameters_of_a_dock(open_dock, session):
+    """A dock is a magicgui container; each of its values tells its changes."""
+    dock, told = open_dock(2, session), []
+    assert isinstance(dock, Container)
+    dock["boundary_width"].changed.connect(told.append)
+    dock["boundary_width"].value = 20
+    assert session.params["boundary_width"] == 20
+    session.set_params(boundary_width=25)
+    assert dock["boundary_width"].value == 25
+    assert told == [20]
+    scales = open_dock(4, session)
+    assert scales["manual_scale"].value is None
+    scales["manual_scale"].value = 1.5
+    assert session.params["manual_scale"] == 1.5
+    scales["manual_scale"].value = None
+    assert session.params["manual_scale"] is None
+    assert scales.asdict() == {
+        name: session.params[name]
+        for name, entry in PARAMETER_REGISTRY.items()
+        if entry.stage == 4
+    }
+
+
 @pytest.mark.parametrize("stage", DOCKS)
 def test_a_closed_dock_is_gone_and_follows_nothing(viewer, session, qtbot, stage):
     dock = DOCKS[stage](viewer)
-    dock.show()
     gone = weakref.ref(dock)
     form = weakref.ref(dock.form.parameters)
-    dock.close()
+    window = QMainWindow()  # the session ends with it
+    qtbot.addWidget(window)
+    window.setCentralWidget(dock.native)
+    window.show()
+    window.takeCentralWidget()  # as napari takes a widget out of a closed dock
     del dock
     session.set_params(boundary_width=20)
 
     def is_gone() -> bool:
+        QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
         gc.collect()
         return gone() is None and form() is None
 
@@ -272,9 +303,8 @@ def test_a_closed_dock_is_gone_and_follows_nothing(viewer, session, qtbot, stage
 
 def test_a_message_goes_when_what_it_was_about_is_corrected(open_dock, session, qtbot):
     dock = open_dock(2, session)
-    row = dock.form.parameters.row("boundary_width")
-    row.setValue(300)
+    dock["boundary_width"].value = 300
     button(dock, "run_stage").click()
-    assert "300 is not used" in dock.findChild(MessageStrip).text
-    row.setValue(30)
-    assert dock.findChild(MessageStrip).text == ""
+    assert "300 is not used" in dock.native.findChild(MessageStrip).text
+    dock["boundary_width"].value = 30
+    assert dock.native.findChild(MessageStrip).text == ""

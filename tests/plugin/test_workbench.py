@@ -29,7 +29,6 @@ from napari_exo2micro.plugin.layers.layers import about, find_layers
 from napari_exo2micro.plugin.session import session
 from napari_exo2micro.plugin.session.session import Session
 from napari_exo2micro.plugin.widgets.controls import MessageStrip
-from napari_exo2micro.plugin.widgets.rows import ParameterRow
 from napari_exo2micro.plugin.workbench.summary import summary_words
 from napari_exo2micro.plugin.workbench.workbench import Workbench
 
@@ -369,7 +368,7 @@ def test_the_file_suffix_stays_in_sight_whichever_field_is_typed_in(
     qtbot.waitUntil(lambda: summary(bench) != "", timeout=LONG)
     finished.show_stage(stage)
     form = bench.forms[stage]
-    rows = [row for row in form.findChildren(ParameterRow) if row.isVisible()]
+    rows = [row.native for row in form.parameters.container if row.native.isVisible()]
     suffix = form.findChild(QLabel, "suffix")
     for row in (rows[0], rows[-1]):
         (area,) = [x for x in form.findChildren(QScrollArea) if x.isAncestorOf(row)]

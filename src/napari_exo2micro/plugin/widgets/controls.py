@@ -149,7 +149,7 @@ class MessageStrip(QWidget):
         """Show what was done or what to do next."""
         self._show("note", text)
 
-    def clear(self) -> None:
+    def clear(self, _what: object = None) -> None:
         """Take the message away."""
         self.level = ""
         self._label.clear()

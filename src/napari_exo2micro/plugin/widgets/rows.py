@@ -1,4 +1,4 @@
-"""One parameter in a form: label, field, reset button and what is wrong with it."""
+"""One parameter in a form, a magicgui widget: label, field, reset, what is wrong."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import html
 import math
 import re
 from collections.abc import Iterable
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
-from magicgui.backends._qtpy.widgets import QBaseValueWidget
-from magicgui.widgets.bases import ValueWidget
-from qtpy.QtCore import QEvent, QObject, QSignalBlocker, Qt, Signal
-from qtpy.QtGui import QValidator, QWheelEvent
+from magicgui.widgets import CheckBox, create_widget
+from magicgui.widgets.bases import BaseValueWidget, ValuedContainerWidget
+from psygnal import Signal
+from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtGui import QValidator
 from qtpy.QtWidgets import (
-    QCheckBox,
     QComboBox,
     QDoubleSpinBox,
     QGridLayout,
@@ -40,6 +40,12 @@ _LARGEST = 1e12
 _DECIMALS = 20  # Qt rounds to them; so many leave every number as it was typed
 _NUMBER = frozenset("0123456789.+-eE")
 _WHOLE = frozenset("0123456789+-")
+_LONGEST_UNIT = 4  # letters, behind a number; a longer one stands in the label
+_FIELD_WIDTH = 118
+_MARK_WIDTH = 12
+# A middle tone: it stands out on napari's dark and light themes alike.
+_CHANGED = "color: #d06a00; font-weight: bold; padding: 0px; margin: 0px;"
+_REFUSED = f"QLabel {{ {STYLES['error']} padding: 4px; border-radius: 3px; }}"
 
 
 class NumberBox(QDoubleSpinBox):
@@ -47,43 +53,26 @@ class NumberBox(QDoubleSpinBox):
 
     What is typed is not clipped: who shows the box checks it and says what is wrong,
     so that nobody types 300 and unknowingly gets 30. The arrows stop at the limits.
-    The mouse wheel changes only a box that has the focus: a form scrolls by wheel.
 
     Parameters
     ----------
-    whole : bool
-        Only whole numbers.
-    minimum, maximum : float, optional
-        Where the arrows stop.
-    exclusive_minimum : bool
-        Whether the arrows stop before `minimum`.
-    parent : QWidget, optional
-        As for any widget.
+    entry : Parameter
+        A number of the registry.
     """
 
-    def __init__(
-        self,
-        *,
-        whole: bool = False,
-        minimum: float | None = None,
-        maximum: float | None = None,
-        exclusive_minimum: bool = False,
-        parent: QWidget | None = None,
-    ) -> None:
-        super().__init__(parent)
-        self._whole = whole
-        self._low = -math.inf if minimum is None else minimum
-        self._high = math.inf if maximum is None else maximum
-        self._excludes_low = exclusive_minimum
-        self.setDecimals(0 if whole else _DECIMALS)
+    def __init__(self, entry: Parameter) -> None:
+        super().__init__()
+        self._whole = entry.kind is int
+        self._low = -math.inf if entry.minimum is None else entry.minimum
+        self._high = math.inf if entry.maximum is None else entry.maximum
+        self._excludes_low = entry.exclusive_minimum
+        self.setDecimals(0 if self._whole else _DECIMALS)
         self.setRange(-_LARGEST, _LARGEST)
-        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.setSuffix(unit_words(entry)[0])
 
     def number(self) -> int | float:
         """Return the value in its type."""
         return round(self.value()) if self._whole else self.value()
-
-    # What Qt asks for ------------------------------------------------------------
 
     def textFromValue(self, v: float) -> str:
         """Return a number as file names spell it, too."""
@@ -120,15 +109,6 @@ class NumberBox(QDoubleSpinBox):
         self.setValue(target)
         self.editingFinished.emit()  # nothing half typed: it can be relied on
 
-    def wheelEvent(self, event: QWheelEvent | None) -> None:
-        """Scroll the form, unless the field is being edited."""
-        if event is None or self.hasFocus():
-            super().wheelEvent(event)
-        else:
-            event.ignore()
-
-    # How -------------------------------------------------------------------------
-
     def _bare(self, text: str) -> str:
         return text.removesuffix(self.suffix()).strip().replace(",", ".")
 
@@ -148,205 +128,41 @@ class NumberBox(QDoubleSpinBox):
         return max(step, 1.0) if self._whole else step
 
 
-_LONGEST_UNIT = 4
+class NumberField(ValuedContainerWidget[Any]):
+    """A `NumberBox` as a magicgui widget."""
 
+    def __init__(self, entry: Parameter) -> None:
+        self.box = NumberBox(entry)
+        super().__init__(labels=False)
+        self.margins = (0, 0, 0, 0)
+        self.native.layout().addWidget(self.box)
+        self.box.valueChanged.connect(lambda _: self.changed.emit(self.value))
 
-class Editor(Protocol):
-    """What a row asks of its field; each one is a QWidget, too."""
-
-    changed: Signal
-    settled: Signal
-
-    def read(self) -> ParameterValue:
-        """Return what the field shows; it need not be a value that is taken."""
-
-    def put(self, value: ParameterValue) -> None:
-        """Show a value."""
-
-
-class TickEditor(QCheckBox):
-    """On or off."""
-
-    changed = Signal()
-    settled = Signal()
-
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.toggled.connect(lambda _: self.changed.emit())
-        self.toggled.connect(lambda _: self.settled.emit())
-
-    def read(self) -> bool:
-        """Return whether it is on."""
-        return self.isChecked()
-
-    def put(self, value: ParameterValue) -> None:
-        """Switch it."""
-        self.setChecked(bool(value))
-
-
-class NumberEditor(NumberBox):
-    """A number with its unit."""
-
-    changed = Signal()
-    settled = Signal()
-
-    def __init__(self, entry: Parameter, parent: QWidget | None = None) -> None:
-        super().__init__(
-            whole=entry.kind is int,
-            minimum=entry.minimum,
-            maximum=entry.maximum,
-            exclusive_minimum=entry.exclusive_minimum,
-            parent=parent,
-        )
-        self.setSuffix(unit_words(entry)[0])
-        self.valueChanged.connect(lambda _: self.changed.emit())
-        self.editingFinished.connect(self.settled)
-
-    def read(self) -> int | float:
+    def get_value(self) -> int | float:
         """Return the number in its type."""
-        return self.number()
+        return self.box.number()
 
-    def put(self, value: ParameterValue) -> None:
+    def set_value(self, value: Any) -> None:
         """Show a number."""
-        self.setValue(float(cast(float, value)))
+        self.box.setValue(float(value))
 
 
-class ChoiceEditor(QComboBox):
-    """One of several words; the mouse wheel scrolls the form instead."""
-
-    changed = Signal()
-    settled = Signal()
-
-    def __init__(self, entry: Parameter, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.addItems(entry.choices)
-        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-        self.setSizeAdjustPolicy(
-            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-        )
-        self.currentTextChanged.connect(lambda _: self.changed.emit())
-        self.currentTextChanged.connect(lambda _: self.settled.emit())
-
-    def read(self) -> str:
-        """Return the word."""
-        return self.currentText()
-
-    def put(self, value: ParameterValue) -> None:
-        """Choose a word."""
-        self.setCurrentText(str(value))
-
-    def wheelEvent(self, e: QWheelEvent | None) -> None:
-        """Scroll the form, unless the field is being used."""
-        if e is None or self.hasFocus():
-            super().wheelEvent(e)
-        else:
-            e.ignore()
-
-
-class WordEditor(QLineEdit):
-    """Any word."""
-
-    changed = Signal()
-    settled = Signal()
-
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.textChanged.connect(lambda _: self.changed.emit())
-        self.editingFinished.connect(self.settled)
-
-    def read(self) -> str:
-        """Return the word."""
-        return self.text()
-
-    def put(self, value: ParameterValue) -> None:
-        """Show a word."""
-        self.setText(str(value))
-
-
-class OptionalEditor(QWidget):
-    """A tick box and a field: without the tick there is no value.
-
-    Parameters
-    ----------
-    name : str
-        Of the parameter; the tick box is called ``use_<name>``.
-    field : Editor
-        For the value; disabled while there is no tick.
-    start : bool, int, float or str
-        What the field shows before there was a value.
-    parent : QWidget, optional
-        As for any widget.
-    """
-
-    changed = Signal()
-    settled = Signal()
-
-    def __init__(
-        self,
-        name: str,
-        field: Editor,
-        start: ParameterValue,
-        parent: QWidget | None = None,
-    ) -> None:
-        super().__init__(parent)
-        self.field = field
-        self.tick = QCheckBox(self)
-        self.tick.setObjectName(f"use_{name}")
-        widget = cast(QWidget, field)
-        widget.setParent(self)
-        widget.setEnabled(False)
-        field.put(start)
-        layout = QHBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(2)
-        layout.addWidget(self.tick)
-        layout.addWidget(widget, 1)
-        self.setFocusProxy(self.tick)
-        self.tick.toggled.connect(self._on_tick)
-        field.changed.connect(self._on_field)
-        field.settled.connect(self.settled)
-
-    def read(self) -> ParameterValue:
-        """Return the value, None without the tick."""
-        return self.field.read() if self.tick.isChecked() else None
-
-    def put(self, value: ParameterValue) -> None:
-        """Show a value with its tick; None takes away the tick only."""
-        if value is not None:
-            self.field.put(value)
-        self.tick.setChecked(value is not None)
-
-    def set_start(self, value: ParameterValue) -> None:
-        """Choose what a tick will start with; without effect while it is set."""
-        if not self.tick.isChecked():
-            self.field.put(value)
-
-    def _on_tick(self, ticked: bool) -> None:
-        cast(QWidget, self.field).setEnabled(ticked)
-        self.changed.emit()
-        self.settled.emit()
-
-    def _on_field(self) -> None:
-        if self.tick.isChecked():
-            self.changed.emit()
-
-
-def editor_for(entry: Parameter, parent: QWidget | None = None) -> Editor:
-    """Return the field for a parameter of any kind; it has the parameter's name."""
-    field: Editor
+def create_field(entry: Parameter) -> BaseValueWidget[Any]:
+    """Return the magicgui widget for the values of a parameter, None left out."""
+    start = _start(entry) if entry.default is None else entry.default
     if entry.kind is bool:
-        field = TickEditor(parent)
-    elif entry.choices:
-        field = ChoiceEditor(entry, parent)
-    elif entry.kind is str:
-        field = WordEditor(parent)
-    else:
-        field = NumberEditor(entry, parent)
-    cast(QWidget, field).setObjectName(entry.name)
-    if entry.optional:
-        return OptionalEditor(entry.name, field, _start(entry), parent)
-    field.put(entry.default)
-    return field
+        tick = create_widget(bool(start))
+        cast(CheckBox, tick).text = ""
+        return cast(CheckBox, tick)
+    if entry.choices:
+        options = {"choices": list(entry.choices)}
+        made = create_widget(str(start), widget_type="ComboBox", options=options)
+        return cast("BaseValueWidget[Any]", made)
+    if entry.kind is str:
+        return cast("BaseValueWidget[Any]", create_widget(str(start)))
+    number = NumberField(entry)
+    number.value = start
+    return number
 
 
 def unit_words(entry: Parameter) -> tuple[str, str]:
@@ -354,7 +170,6 @@ def unit_words(entry: Parameter) -> tuple[str, str]:
 
     Examples
     --------
-    >>> from napari_exo2micro.core.defaults import PARAMETER_REGISTRY
     >>> unit_words(PARAMETER_REGISTRY["boundary_width"])
     (' px', '')
     """
@@ -379,13 +194,6 @@ def _start(entry: Parameter) -> ParameterValue:
     return round(start) if entry.kind is int else start
 
 
-_FIELD_WIDTH = 118
-_MARK_WIDTH = 12
-# A middle tone: it stands out on napari's dark and light themes alike.
-_CHANGED = "color: #d06a00; font-weight: bold; padding: 0px; margin: 0px;"
-_REFUSED = f"QLabel {{ {STYLES['error']} padding: 4px; border-radius: 3px; }}"
-
-
 def capitalised(text: str) -> str:
     """Return a text with its first letter large and the others as they are."""
     return text[:1].upper() + text[1:]
@@ -408,88 +216,83 @@ def with_titles(text: str) -> str:
     return re.sub(r"\w+", title, text)
 
 
-class ParameterRow(QWidget):
+class ParameterRow(ValuedContainerWidget[ParameterValue]):
     """One parameter: its label, its field, and a button that resets it.
 
-    A row knows nothing of other parameters: it shows what it is told and says what
-    was typed; see `ParameterForm`.
+    Its `value` is what the field shows, also what cannot be taken; None for an
+    optional parameter without its tick. A row knows nothing of other parameters: it
+    shows what it is told and says what was typed; see `ParameterForm`.
 
     Parameters
     ----------
     entry : Parameter
-        Of the registry.
-    parent : QWidget, optional
-        As for any widget.
+        Of the registry; the row has its name.
 
     Attributes
     ----------
-    valueChanged : Signal(object)
-        What the field shows now; it may be a value that cannot be taken.
+    changed : Signal(object)
+        What the field shows now.
     settled : Signal()
         The field was left, or what was chosen in it is complete.
-    reset : Signal()
+    reset_asked : Signal()
         The reset button was pressed.
+    field : BaseValueWidget
+        Shows the value, also while there is no tick.
+    tick : CheckBox or None
+        Whether an optional parameter has a value.
+    refusal : str
+        Why what it shows is not taken; empty when it is.
     """
 
-    valueChanged = Signal(object)
     settled = Signal()
-    reset = Signal()
+    reset_asked = Signal()
 
-    def __init__(self, entry: Parameter, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, entry: Parameter) -> None:
+        super().__init__(
+            name=entry.name, label=entry.title, nullable=entry.optional, labels=False
+        )
+        self.margins = (0, 0, 0, 0)
         self.entry = entry
         self.refusal = ""
-        self.editor: Editor = editor_for(entry, self)
-        tooltip = _tooltip(entry)
-        title = capitalised(entry.title)
-        in_label = unit_words(entry)[1]
-        self._mark = QLabel(self)
+        self.field = create_field(entry)
+        self.tick: CheckBox | None = None
+        if entry.optional:
+            self.tick = CheckBox(text="", value=entry.default is not None)
+            self.field.enabled = self.tick.value
+        native: QWidget = self.native
+        native.setObjectName(f"row_{entry.name}")
+        self._mark = QLabel(native)
         self._mark.setObjectName(f"mark_{entry.name}")
         self._mark.setFixedWidth(_MARK_WIDTH)
         self._mark.setStyleSheet(_CHANGED)
-        self._label = WordsLabel(f"label_{entry.name}", self)
-        self._label.setTextInteractionFlags(Qt.TextInteractionFlag.NoTextInteraction)
-        self._label.say(f"{title} ({in_label})" if in_label else title)
-        self._label.setToolTip(tooltip)
-        self._label.setMinimumWidth(60)
-        self._label.setBuddy(self.field)
-        self.field.setToolTip(tooltip)
-        self.field.setAccessibleName(title)
-        self.field.setAccessibleDescription(entry.description)
-        self.field.setFixedWidth(_FIELD_WIDTH)
-        self._reset = QToolButton(self)
+        self._title_label = WordsLabel(f"label_{entry.name}", native)
+        self._reset = QToolButton(native)
         self._reset.setObjectName(f"reset_{entry.name}")
         self._reset.setText("↺")
         self._reset.setAccessibleName(f"Reset {entry.title}")
-        self._reset.clicked.connect(lambda _: self.reset.emit())
-        self._refusal = WordsLabel(f"refusal_{entry.name}", self)
-        self._grid = self._arrange()
-        self._has_focus = False
-        for stop in self.tab_stops():
-            stop.installEventFilter(self)
-        self.editor.changed.connect(self._on_change)
-        self.editor.settled.connect(self.settled)
+        self._refusal = WordsLabel(f"refusal_{entry.name}", native)
+        self._arrange()
+        self._connect()
         self.set_changed(False)
 
-    @property
-    def field(self) -> QWidget:
-        """The editor as a widget."""
-        return cast(QWidget, self.editor)
-
-    def value(self) -> ParameterValue:
+    def get_value(self) -> ParameterValue:
         """Return what the field shows."""
-        return self.editor.read()
+        has_value = self.tick is None or self.tick.value
+        return cast(ParameterValue, self.field.value) if has_value else None
 
-    def setValue(self, value: ParameterValue) -> None:
+    def set_value(self, value: Any) -> None:
         """Put a value into the field as if it had been typed."""
-        self.editor.put(value)
+        if value is not None:
+            self.field.value = value
+        if self.tick is not None:
+            self.tick.value = value is not None
         self.settled.emit()
 
     def show_value(self, value: ParameterValue) -> None:
         """Show a value that is known elsewhere; nothing is told of it."""
-        if self.value() != value:
-            with QSignalBlocker(self):
-                self.editor.put(value)
+        if self.value != value:
+            with self.changed.blocked(), self.settled.blocked():
+                self.set_value(value)
 
     def set_changed(self, changed: bool) -> None:
         """Make the row stand out as one that differs from its default, or not."""
@@ -499,19 +302,15 @@ class ParameterRow(QWidget):
             self._mark.setToolTip(
                 f"Changed; the default is {default}." if changed else ""
             )
-            self._write_label()
+            self.write_label()
         self._update_reset(changed or bool(self.refusal))
 
     def refuse(self, text: str) -> None:
-        """Say below the field why what it shows is not taken."""
+        """Say below the field why what it shows is not taken; empty: it is."""
         self.refusal = text
-        self._refusal.say(text, _REFUSED)
-        self._update_reset(True)
-
-    def accept(self) -> None:
-        """Take the message of `refuse` away."""
-        self.refusal = ""
-        self._refusal.say("")
+        self._refusal.say(text, _REFUSED if text else "")
+        if text:
+            self._update_reset(True)
 
     def add_below(self, widget: QWidget) -> None:
         """Add a widget of the row's whole width below the field."""
@@ -519,26 +318,34 @@ class ParameterRow(QWidget):
 
     def tab_stops(self) -> list[QWidget]:
         """Return what the tab key goes through, in this order."""
-        if isinstance(self.editor, OptionalEditor):
-            stops = [self.editor.tick, cast(QWidget, self.editor.field)]
+        return [*self._inputs, self._reset]
+
+    def _connect(self) -> None:
+        """Tell what is typed, and when it is complete."""
+        if self.tick is not None:
+            self.tick.changed.connect(self._on_tick)
+        self.field.changed.connect(self._on_field)
+        if isinstance(self._inputs[-1], (NumberBox, QLineEdit)):
+            self._inputs[-1].editingFinished.connect(lambda: self.settled.emit())
         else:
-            stops = [self.field]
-        return [*stops, self._reset]
+            self.field.changed.connect(lambda _: self.settled.emit())
+        self._reset.clicked.connect(lambda _: self.reset_asked.emit())
+        self._events = _FieldEvents(self)
 
-    def eventFilter(self, a0: QObject | None, a1: QEvent | None) -> bool:
-        """Underline the label while its field has the focus; some hardly show it."""
-        if a1 is not None and a1.type() in (QEvent.Type.FocusIn, QEvent.Type.FocusOut):
-            self._has_focus = a1.type() == QEvent.Type.FocusIn
-            self._write_label()
-        return super().eventFilter(a0, a1)
+    def _on_tick(self, ticked: bool) -> None:
+        self.field.enabled = ticked
+        self.changed.emit(self.value)
+        self.settled.emit()
 
-    def _write_label(self) -> None:
+    def _on_field(self) -> None:
+        if self.tick is None or self.tick.value:
+            self.changed.emit(self.value)
+
+    def write_label(self, *, has_focus: bool = False) -> None:
+        """Write the label: bold for a changed value, underlined in the field."""
         bold = "font-weight: bold;" if self._mark.text() else ""
-        line = "text-decoration: underline;" if self._has_focus else ""
-        self._label.setStyleSheet(bold + line)
-
-    def _on_change(self) -> None:
-        self.valueChanged.emit(self.value())
+        line = "text-decoration: underline;" if has_focus else ""
+        self._title_label.setStyleSheet(bold + line)
 
     def _update_reset(self, enabled: bool) -> None:
         default = value_words(self.entry.default)
@@ -549,18 +356,77 @@ class ParameterRow(QWidget):
             else f"This is the default: {default}"
         )
 
-    def _arrange(self) -> QGridLayout:
-        grid = QGridLayout(self)
-        grid.setContentsMargins(0, 0, 0, 0)
-        grid.setHorizontalSpacing(3)
-        grid.setVerticalSpacing(2)
-        grid.addWidget(self._mark, 0, 0)
-        grid.addWidget(self._label, 0, 1)
-        grid.addWidget(self.field, 0, 2)
-        grid.addWidget(self._reset, 0, 3)
-        grid.addWidget(self._refusal, 2, 1, 1, 3)
-        grid.setColumnStretch(1, 1)
-        return grid
+    def _arrange(self) -> None:
+        """Name, describe and lay out the parts."""
+        entry, tooltip = self.entry, _tooltip(self.entry)
+        title, in_label = capitalised(entry.title), unit_words(entry)[1]
+        field = self.field.box if isinstance(self.field, NumberField) else None
+        self._inputs: list[QWidget] = [field or self.field.native]
+        self._inputs[0].setObjectName(entry.name)
+        if self.tick is not None:
+            self._inputs.insert(0, self.tick.native)
+            self._inputs[0].setObjectName(f"use_{entry.name}")
+        for widget in self._inputs:
+            widget.setToolTip(tooltip)
+            widget.setAccessibleName(title)
+            widget.setAccessibleDescription(entry.description)
+            # The wheel scrolls the form, see `_FieldEvents`.
+            widget.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        if isinstance(self._inputs[-1], QComboBox):
+            self._inputs[-1].setSizeAdjustPolicy(
+                QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+            )
+        self._title_label.setTextInteractionFlags(
+            Qt.TextInteractionFlag.NoTextInteraction
+        )
+        self._title_label.say(f"{title} ({in_label})" if in_label else title)
+        self._title_label.setToolTip(tooltip)
+        self._title_label.setMinimumWidth(60)
+        self._title_label.setBuddy(self._inputs[0])
+        holder = QWidget(self.native)
+        holder.setFixedWidth(_FIELD_WIDTH)
+        inside = QHBoxLayout(holder)
+        inside.setContentsMargins(0, 0, 0, 0)
+        inside.setSpacing(2)
+        if self.tick is not None:
+            inside.addWidget(self.tick.native)
+        inside.addWidget(self.field.native, 1)
+        self._grid = QGridLayout()
+        self._grid.setContentsMargins(0, 0, 0, 0)
+        self._grid.setHorizontalSpacing(3)
+        self._grid.setVerticalSpacing(2)
+        self._grid.addWidget(self._mark, 0, 0)
+        self._grid.addWidget(self._title_label, 0, 1)
+        self._grid.addWidget(holder, 0, 2)
+        self._grid.addWidget(self._reset, 0, 3)
+        self._grid.addWidget(self._refusal, 2, 1, 1, 3)
+        self._grid.setColumnStretch(1, 1)
+        self.native.layout().addLayout(self._grid)
+
+
+class _FieldEvents(QObject):
+    """Underlines a row's label while it has the focus; lets the wheel scroll the form.
+
+    Some styles hardly show the focus, and a field that lies under the mouse by chance
+    must not change.
+    """
+
+    def __init__(self, row: ParameterRow) -> None:
+        super().__init__(row.native)
+        self._row = row
+        for widget in row.tab_stops():
+            widget.installEventFilter(self)
+
+    def eventFilter(self, a0: QObject | None, a1: QEvent | None) -> bool:
+        """Follow the focus and leave the wheel to the form."""
+        if a1 is None:
+            return False
+        if a1.type() in (QEvent.Type.FocusIn, QEvent.Type.FocusOut):
+            self._row.write_label(has_focus=a1.type() == QEvent.Type.FocusIn)
+        if a1.type() == QEvent.Type.Wheel and not cast(QWidget, a0).hasFocus():
+            a1.ignore()
+            return True
+        return False
 
 
 def _tooltip(entry: Parameter) -> str:
@@ -585,7 +451,7 @@ class GroupHeading(QPushButton):
     ----------
     title : str
         Of the group.
-    rows : iterable of ParameterRow
+    rows : iterable of QWidget
         What stands below it.
     folded : bool
         Whether it is folded at first.
@@ -596,7 +462,7 @@ class GroupHeading(QPushButton):
     def __init__(
         self,
         title: str,
-        rows: Iterable[ParameterRow],
+        rows: Iterable[QWidget],
         *,
         folded: bool = False,
         parent: QWidget | None = None,
@@ -624,19 +490,10 @@ class GroupHeading(QPushButton):
         """The group's name."""
         return self._title
 
-    @property
-    def is_folded(self) -> bool:
-        """Whether the rows are hidden."""
-        return not self.isChecked()
-
-    def unfold(self) -> None:
-        """Show the rows."""
-        self.setChecked(True)
-
     def set_changed(self, count: int) -> None:
         """Tell how many rows differ from their defaults; new ones are shown."""
         if count > self._n_changed:
-            self.unfold()
+            self.setChecked(True)
         self._n_changed = count
         self._write()
 
@@ -650,35 +507,3 @@ class GroupHeading(QPushButton):
         arrow = "▾" if self.isChecked() else "▸"
         ending = f"  · {self._n_changed} changed" if self._n_changed else ""
         self.setText(f"{arrow} {self._title}{ending}")
-
-
-# The one private name of magicgui that is used: its public ones let a Qt widget stand
-# for a value only by writing some 25 methods that this base has.
-
-
-class _RowBackend(QBaseValueWidget):
-    """Lets magicgui hold a row as one of its own widgets."""
-
-    def __init__(self, entry: Parameter, **more: Any) -> None:
-        def parameter_row(parent: QWidget | None = None) -> ParameterRow:
-            return ParameterRow(entry, parent)
-
-        # Not a class: magicgui calls it and asks for its name, no more.
-        make = cast(Any, parameter_row)
-        super().__init__(make, "value", "setValue", "valueChanged", **more)
-        self._qwidget.setObjectName(f"row_{entry.name}")
-
-
-def parameter_widget(entry: Parameter) -> ValueWidget[Any]:
-    """Return the row of a parameter as a magicgui widget of the same name.
-
-    Its `value` is what the field shows, None for an optional parameter without its
-    tick; its `native` is the `ParameterRow`.
-    """
-    return ValueWidget(
-        widget_type=_RowBackend,
-        backend_kwargs={"entry": entry},
-        name=entry.name,
-        label=entry.title,
-        nullable=entry.optional,
-    )

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from magicgui.widgets import Container
 from napari.components import ViewerModel
-from qtpy.QtGui import QShowEvent
-from qtpy.QtWidgets import QVBoxLayout
 
 from napari_exo2micro.plugin.layers.presenter import shared_session
 from napari_exo2micro.plugin.widgets.controls import MessageStrip
-from napari_exo2micro.plugin.widgets.dock import Dock
-from napari_exo2micro.plugin.workbench.form import StageForm
+from napari_exo2micro.plugin.widgets.dock import DockWatch
+from napari_exo2micro.plugin.widgets.rows import ParameterRow
+from napari_exo2micro.plugin.workbench.form import StageForm, parameter_rows
 from napari_exo2micro.plugin.workbench.run_bar import RunBar
 from napari_exo2micro.plugin.workbench.source import SourcePanel
 
 
-class StageDock(Dock):
+class StageDock(Container[ParameterRow]):
     """One stage by itself: choose a sample, set its parameters, run it.
 
-    A stage that another package registered gets a dock by a subclass with its
-    `stage`, declared as a widget in that package's manifest.
+    A magicgui container of the stage's parameters, which scripts can set and read. A
+    stage that another package registered gets a dock by a subclass with its `stage`,
+    declared as a widget in that package's manifest.
 
     Parameters
     ----------
@@ -33,39 +34,42 @@ class StageDock(Dock):
         The number of the stage.
     form : StageForm
         What the stage does, its result and its parameters.
+
+    Examples
+    --------
+    >>> _, dock = viewer.window.add_plugin_dock_widget(  # doctest: +SKIP
+    ...     "napari-exo2micro", "Stage 2: boundary alignment"
+    ... )
+    >>> dock["boundary_width"].value = 20  # doctest: +SKIP
     """
 
     stage: ClassVar[int]
 
     def __init__(self, napari_viewer: ViewerModel) -> None:
-        super().__init__()
-        self.setObjectName(f"stage_dock_{self.stage}")
-        session = shared_session(napari_viewer, self)
-        self._session = session
-        self.message = MessageStrip(self)
-        self.source = SourcePanel(session, self.message.error, self)
-        self.form = StageForm(session, self.stage, self)
+        super().__init__(widgets=parameter_rows(self.stage), labels=False)
+        native = self.native
+        native.setObjectName(f"stage_dock_{self.stage}")
+        session = shared_session(napari_viewer, native)
+        self.message = MessageStrip(native)
+        self.source = SourcePanel(session, self.message.error, native)
+        self.form = StageForm(session, self.stage, self, native)
         self.run_bar = RunBar(
             session, self.stage, buttons=("run_stage",), message=self.message.error
         )
-        self.run_bar.started.connect(self.message.clear)
-        session.source_changed.connect(self.message.clear)
-        session.params_changed.connect(self._on_params)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(6, 6, 6, 6)
+        # What was wrong was said of the source and the settings before.
+        for signal in (
+            self.run_bar.started,
+            session.source_changed,
+            session.params_changed,
+        ):
+            signal.connect(self.message.clear)
+        self.margins = (6, 6, 6, 6)
+        layout = native.layout()
         layout.addWidget(self.message)
         layout.addWidget(self.source)
         layout.addWidget(self.form, 1)
         layout.addWidget(self.run_bar)
-
-    def showEvent(self, a0: QShowEvent | None) -> None:
-        """Say that this stage's form came to the front."""
-        super().showEvent(a0)
-        self._session.show_stage(self.stage)
-
-    def _on_params(self, _names: object) -> None:
-        # What was wrong was said of the settings before.
-        self.message.clear()
+        DockWatch(native).closed.connect(native.deleteLater)
 
 
 class PaddingDock(StageDock):

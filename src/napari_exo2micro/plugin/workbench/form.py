@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import html
 from collections.abc import Callable, Iterable, Mapping
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import Container
 from qtpy.QtCore import QSignalBlocker, Qt
+from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
 from superqt import QDoubleSlider
 
@@ -33,10 +34,8 @@ from napari_exo2micro.plugin.widgets.controls import (
 from napari_exo2micro.plugin.widgets.marks import state_icon
 from napari_exo2micro.plugin.widgets.rows import (
     GroupHeading,
-    OptionalEditor,
     ParameterRow,
     capitalised,
-    parameter_widget,
     with_titles,
 )
 from napari_exo2micro.plugin.workbench.preview import PREVIEWED, PreviewRow
@@ -53,6 +52,19 @@ _SUFFIX_TIP = (
 _WIDEST = 460  # beyond it a field stands too far from its label
 
 
+def parameter_rows(stage: int) -> list[ParameterRow]:
+    """Return a row for each parameter of a stage, by group; those of none come last."""
+    own = [entry for entry in PARAMETER_REGISTRY.values() if entry.stage == stage]
+    groups: dict[str, list[Parameter]] = {}
+    for entry in sorted(own, key=lambda entry: not entry.group):
+        groups.setdefault(_group(entry), []).append(entry)
+    return [ParameterRow(entry) for group in groups.values() for entry in group]
+
+
+def _group(entry: Parameter) -> str:
+    return entry.group or _WITHOUT_GROUP
+
+
 class ParameterForm(QWidget):
     """The parameters of one stage: what is typed reaches the session at once.
 
@@ -67,6 +79,8 @@ class ParameterForm(QWidget):
         Holds the values.
     stage : int
         Whose parameters are shown.
+    container : magicgui.widgets.Container, optional
+        Has the rows of `parameter_rows`, which are laid out here.
     parent : QWidget, optional
         As for any widget.
 
@@ -80,49 +94,38 @@ class ParameterForm(QWidget):
     """
 
     def __init__(
-        self, session: Session, stage: int, parent: QWidget | None = None
+        self,
+        session: Session,
+        stage: int,
+        container: Container[ParameterRow] | None = None,
+        parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
         self.setObjectName(f"parameters_{stage}")
         self._session = session
         self._stage = stage
         self._editing: set[str] = set()
-        entries = [p for p in PARAMETER_REGISTRY.values() if p.stage == stage]
-        grouped = _groups(entries)
-        self.container: Container[Any] = Container(
-            widgets=[parameter_widget(p) for group in grouped.values() for p in group],
-            labels=False,
-        )
-        self._rows: dict[str, ParameterRow] = {
-            str(widget.name): widget.native for widget in self.container
-        }
+        if container is None:
+            container = Container(widgets=parameter_rows(stage), labels=False)
+        self.container = container
+        self._rows: dict[str, ParameterRow] = {row.name: row for row in container}
         # What counts when something is typed that cannot be taken.
         self._settled: dict[str, ParameterValue] = {}
-        self._headings = self._add_headings(grouped)
         self.foot = QWidget(self)
         self._suffix = WordsLabel("suffix", self.foot)
         self._reset_all = button(self.foot, "reset_stage", "Reset this stage")
         self._reset_all.clicked.connect(lambda _: self.reset())
-        column = QWidget(self)
-        column.setMaximumWidth(_WIDEST)
-        whole = QHBoxLayout(self)
-        whole.setContentsMargins(0, 0, 0, 0)
-        whole.addWidget(column, 1)
-        whole.addStretch(0)
-        layout = QVBoxLayout(column)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.container.native)
-        layout.addWidget(self.foot)
+        self._reset_all.setVisible(bool(self._rows))
         foot = QHBoxLayout(self.foot)
         foot.setContentsMargins(0, 0, 0, 0)
         foot.addWidget(self._suffix, 1)
         foot.addWidget(self._reset_all, 0, Qt.AlignmentFlag.AlignTop)
-        self._reset_all.setVisible(bool(self._rows))
-        self._order_tabs()
+        self._headings = self._arrange()
         for name, row in self._rows.items():
-            row.valueChanged.connect(self._slot(self._on_edit, name))
+            # What a signal brings is dropped: the row is asked.
+            row.changed.connect(self._slot(self._on_edit, name))
             row.settled.connect(self._slot(self._on_settled, name))
-            row.reset.connect(self._slot(self.reset, name))
+            row.reset_asked.connect(self._slot(self.reset, name))
         session.params_changed.connect(self._on_params)
         session.add_check(self.refusal)
         self._on_params(tuple(PARAMETER_REGISTRY))
@@ -191,19 +194,19 @@ class ParameterForm(QWidget):
         """Return whether a value is one by itself, and say so when it is not."""
         row = self._rows[name]
         try:
-            row.entry.check(row.value())
+            row.entry.check(row.value)
         except ParameterError:
-            shown = value_words(row.value())
+            shown = value_words(row.value)
             words = row.entry.limits() or row.entry.wanted()
             whole = "a whole number, " if row.entry.kind is int else ""
             self._refuse(name, f"{shown} is not used: it must be {whole}{words}.")
             return False
-        row.accept()
+        row.refuse("")
         return True
 
     def _set(self, names: list[str]) -> None:
         """Set values that are good by themselves, together or as many as fit."""
-        values = {name: self._rows[name].value() for name in names}
+        values = {name: self._rows[name].value for name in names}
         try:
             self._session.set_params(**values)
         except ParameterError as error:
@@ -236,7 +239,7 @@ class ParameterForm(QWidget):
         for name in names:
             if name in self._rows and name not in self._editing:
                 self._settled[name] = params[name]
-                self._rows[name].accept()
+                self._rows[name].refuse("")
                 self._rows[name].show_value(params[name])
         self._update()
 
@@ -280,47 +283,45 @@ class ParameterForm(QWidget):
     # How it is made ----------------------------------------------------------------
 
     def _slot(self, method: Callable[..., None], name: str) -> Callable[..., None]:
-        # What a signal brings is dropped: the row is asked.
         return lambda *_: method(name)
 
-    def _add_headings(
-        self, grouped: dict[str, list[Parameter]]
-    ) -> list[tuple[GroupHeading, set[str]]]:
-        """Put a heading above each group, unless there is one group only."""
-        native = self.container.native
-        layout = native.layout()
+    def _arrange(self) -> list[tuple[GroupHeading, set[str]]]:
+        """Lay out the rows, with a heading above each group if there are several.
+
+        The tab key goes the same way, not in the order of making.
+        """
+        column = QWidget(self)
+        column.setMaximumWidth(_WIDEST)
+        whole = QHBoxLayout(self)
+        whole.setContentsMargins(0, 0, 0, 0)
+        whole.addWidget(column, 1)
+        whole.addStretch(0)
+        layout = QVBoxLayout(column)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(3)
-        if len(grouped) < 2:
-            return []
-        made = []
-        for title, entries in grouped.items():
-            rows = [self._rows[entry.name] for entry in entries]
-            rare = all(entry.rare for entry in entries)
-            heading = GroupHeading(title, rows, folded=rare, parent=native)
-            layout.insertWidget(layout.indexOf(rows[0]), heading)
-            made.append((heading, {entry.name for entry in entries}))
-        return made
-
-    def _order_tabs(self) -> None:
-        """Let the tab key go from heading to row, not in the order of making."""
-        above = {
-            min(names, key=list(self._rows).index): h for h, names in self._headings
-        }
+        headings: list[tuple[GroupHeading, set[str]]] = []
         stops: list[QWidget] = []
-        for name, row in self._rows.items():
-            stops += [above[name]] if name in above else []
-            stops += row.tab_stops()
-        for one, following in pairwise([*stops, self._reset_all]):
-            QWidget.setTabOrder(one, following)
-
-
-def _groups(entries: Iterable[Parameter]) -> dict[str, list[Parameter]]:
-    """Return heading -> parameters, in the order of the registry, others last."""
-    groups: dict[str, list[Parameter]] = {}
-    for entry in sorted(entries, key=lambda entry: not entry.group):
-        groups.setdefault(entry.group or _WITHOUT_GROUP, []).append(entry)
-    return groups
+        groups = [
+            list(g) for _, g in groupby(self.container, lambda r: _group(r.entry))
+        ]
+        for rows in groups:
+            if len(groups) > 1:
+                heading = GroupHeading(
+                    _group(rows[0].entry),
+                    [row.native for row in rows],
+                    folded=all(row.entry.rare for row in rows),
+                    parent=column,
+                )
+                layout.addWidget(heading)
+                stops.append(heading)
+                headings.append((heading, {row.name for row in rows}))
+            for row in rows:
+                layout.addWidget(row.native)
+                stops += row.tab_stops()
+        layout.addWidget(self.foot)
+        for first, second in pairwise([*stops, self._reset_all]):
+            QWidget.setTabOrder(first, second)
+        return headings
 
 
 _SPAN = 0.4  # of the measured scale, on either side
@@ -328,24 +329,16 @@ _DIGITS = 3
 
 
 class ScaleSlider(QWidget):
-    """Moves the number of a row between limits around what was measured.
+    """Moves the number of an optional row between limits around what was measured.
 
     Parameters
     ----------
     row : ParameterRow
         Of an optional number; the slider stands below it and follows its tick.
-
-    Raises
-    ------
-    TypeError
-        When the row's parameter is not optional.
     """
 
     def __init__(self, row: ParameterRow) -> None:
-        super().__init__(row)
-        if not isinstance(row.editor, OptionalEditor):
-            raise TypeError(f"'{row.entry.name}' is not optional: it has no tick box")
-        self._editor = row.editor
+        super().__init__(row.native)
         self._row = row
         self._measured: float | None = None
         self._slider = QDoubleSlider(  # type: ignore[no-untyped-call]
@@ -362,7 +355,9 @@ class ScaleSlider(QWidget):
         row.add_below(self)
         QWidget.setTabOrder(row.tab_stops()[1], self._slider)
         self._slider.valueChanged.connect(self._on_slide)
-        self._editor.changed.connect(self._follow)
+        row.field.changed.connect(self._follow)
+        if row.tick is not None:
+            row.tick.changed.connect(self._follow)
         self.set_measured(None)
 
     @property
@@ -380,8 +375,8 @@ class ScaleSlider(QWidget):
             self._slider.setRange(low, high)
             self._slider.setSingleStep(max(10**-_DIGITS, (high - low) / 400))
             self._slider.setPageStep((high - low) / 20)
-        if self._editor.read() is None:
-            self._editor.set_start(middle)
+        if self._row.value is None:
+            self._row.field.value = middle  # what a tick will start with
         if value is None:
             words = "not measured yet"
         else:
@@ -390,21 +385,19 @@ class ScaleSlider(QWidget):
         self._follow()
 
     def _on_slide(self, value: float) -> None:
-        self._row.setValue(round(value, _DIGITS))
+        self._row.value = round(value, _DIGITS)
 
     def _follow(self) -> None:
         """Show the number and the tick of the row."""
-        value = self._editor.field.read()
-        ticked = self._editor.read() is not None
+        ticked = self._row.value is not None
         self._slider.setEnabled(ticked)
         self._slider.setToolTip(
             "Moves the scale; the difference follows."
             if ticked
             else "Tick the box above to choose a scale by hand."
         )
-        if isinstance(value, (int, float)):
-            with QSignalBlocker(self._slider):
-                self._slider.setValue(value)
+        with QSignalBlocker(self._slider):
+            self._slider.setValue(self._row.field.value)
 
 
 _ICON = 16
@@ -420,6 +413,8 @@ class StageForm(QWidget):
         Whose stage it is.
     stage : int
         Its number.
+    container : magicgui.widgets.Container, optional
+        See `ParameterForm`.
     parent : QWidget, optional
         As for any widget.
 
@@ -430,7 +425,11 @@ class StageForm(QWidget):
     """
 
     def __init__(
-        self, session: Session, stage: int, parent: QWidget | None = None
+        self,
+        session: Session,
+        stage: int,
+        container: Container[ParameterRow] | None = None,
+        parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
         self.setObjectName(f"stage_form_{stage}")
@@ -443,7 +442,7 @@ class StageForm(QWidget):
         self._icon.setFixedWidth(_ICON)
         self._state = WordsLabel("state", self)
         self._result = WordsLabel("result", self)
-        self.parameters = ParameterForm(session, stage, self)
+        self.parameters = ParameterForm(session, stage, container, self)
         self._slider: ScaleSlider | None = None
         entry = PARAMETER_REGISTRY.get("manual_scale")
         if entry is not None and entry.stage == stage:
@@ -473,10 +472,10 @@ class StageForm(QWidget):
         if session.has_source and not session.status:
             session.refresh_status()
 
-    @property
-    def stage(self) -> int:
-        """The number of the stage."""
-        return self._stage
+    def showEvent(self, a0: QShowEvent | None) -> None:
+        """Say that this stage's form came to the front."""
+        super().showEvent(a0)
+        self._session.show_stage(self._stage)
 
     def add_header_widget(self, widget: QWidget) -> None:
         """Add a widget above the parameters, such as the preview's tick box."""

@@ -187,7 +187,9 @@ class Workbench(Dock):
         self._is_ready = False
         self.message = MessageStrip(self)
         self.source = SourcePanel(session, self.message.error, self)
-        self.forms = {number: StageForm(session, number, self) for number in STAGES}
+        self.forms = {
+            number: StageForm(session, number, parent=self) for number in STAGES
+        }
         self.tabs = StageTabs(session, self.forms, self)
         self.run_bar = RunBar(
             session, self.tabs.stage, message=self.message.error, parent=self
