@@ -9,13 +9,13 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
-    QDoubleSpinBox,
     QListWidget,
     QPushButton,
     QSlider,
     QSpinBox,
     QWidget,
 )
+from superqt import QLabeledDoubleSlider
 
 from napari_exo2micro.plugin.inspection.blink import BLINK_KEY, NEXT_KEY, BlinkBox
 from napari_exo2micro.plugin.inspection.dock import InspectionDock
@@ -125,7 +125,7 @@ def test_blink_shows_one_at_a_time_and_restores(dock, viewer, qtbot):
     before = visible(viewer)
     post, pre = dock.pair.layers
     move_camera(viewer, 333.0, 222.0, 2.5)
-    dock.findChild(QDoubleSpinBox, "blink_rate_number").setValue(10.0)
+    dock.findChild(QLabeledDoubleSlider, "blink_rate").setValue(10.0)
     press(dock, "blink_start")
     seen = set()
     for _ in range(4):
@@ -159,13 +159,11 @@ def test_keys_blink_and_step(dock, viewer):
 
 
 def test_rate_goes_from_a_half_to_ten(dock):
-    number = dock.findChild(QDoubleSpinBox, "blink_rate_number")
-    slider = dock.findChild(QSlider, "blink_rate")
-    assert number.value() == 4.0
-    slider.setValue(slider.minimum())
-    assert (number.value(), dock.blink.blink.rate) == (0.5, 0.5)
-    number.setValue(99)
-    assert (slider.value(), dock.blink.blink.rate) == (slider.maximum(), 10.0)
+    slider = dock.findChild(QLabeledDoubleSlider, "blink_rate")
+    assert slider.value() == dock.blink.blink.rate == 4.0
+    for wanted, rate in ((0.1, 0.5), (99, 10.0), (2.5, 2.5)):
+        slider.setValue(wanted)
+        assert slider.value() == dock.blink.blink.rate == rate
 
 
 def test_grey_is_only_for_the_blink(dock, viewer):

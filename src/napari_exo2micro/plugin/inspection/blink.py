@@ -8,36 +8,31 @@ from typing import Any
 from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer
 from qtpy.QtCore import QObject, Qt, QTimer, Signal
-from qtpy.QtWidgets import (
-    QCheckBox,
-    QDoubleSpinBox,
-    QHBoxLayout,
-    QLabel,
-    QSizePolicy,
-    QSlider,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QWidget
+from superqt import QElidingLabel, QLabeledDoubleSlider
 
 from napari_exo2micro.plugin.inspection.box import ComparisonBox
 from napari_exo2micro.plugin.layers.pair import LayerPair, Remembered, short_names
-from napari_exo2micro.plugin.widgets.controls import MessageStrip, button
+from napari_exo2micro.plugin.session.session import Session
+from napari_exo2micro.plugin.widgets.controls import (
+    MessageStrip,
+    button,
+    check_box,
+    column,
+    row,
+)
 
 #: Changes in a second.
 DEFAULT_RATE, SLOWEST, FASTEST = 4.0, 0.5, 10.0
+
+#: Letters that no layer of napari uses itself, so that they work whatever is active.
+BLINK_KEY, NEXT_KEY = "K", "N"
 
 
 class Blink(QObject):
     """Shows one of two layers at a time; restores everything in the end.
 
     Images other than the two are hidden meanwhile, drawings stay.
-
-    Parameters
-    ----------
-    viewer : ViewerModel
-        Whose layers they are.
-    parent : QObject, optional
-        As for any object.
 
     Attributes
     ----------
@@ -47,16 +42,17 @@ class Blink(QObject):
 
     changed = Signal()
 
-    def __init__(self, viewer: ViewerModel, parent: QObject | None = None) -> None:
+    def __init__(self, viewer: ViewerModel, parent: QObject) -> None:
         super().__init__(parent)
         self._viewer = viewer
-        self._remembered = Remembered(viewer)
+        self._remembered, self._colours = Remembered(viewer), Remembered(viewer)
         self._layers: tuple[Layer, ...] = ()
         self._shown = 0
+        self._grey = False
         self._timer = QTimer(self)
         self._timer.setTimerType(Qt.TimerType.PreciseTimer)
         self._timer.timeout.connect(self._turn)
-        self.rate = DEFAULT_RATE
+        self.set_rate(DEFAULT_RATE)
 
     @property
     def is_active(self) -> bool:
@@ -76,12 +72,19 @@ class Blink(QObject):
     @property
     def rate(self) -> float:
         """Changes in a second."""
-        return self._rate
+        return 1000 / self._timer.interval()
 
-    @rate.setter
-    def rate(self, value: float) -> None:
-        self._rate = min(max(float(value), SLOWEST), FASTEST)
-        self._timer.setInterval(round(1000 / self._rate))
+    def set_rate(self, rate: float) -> None:
+        """Choose how many changes there are in a second."""
+        self._timer.setInterval(round(1000 / rate))
+
+    def set_grey(self, grey: bool) -> None:
+        """Choose whether both are drawn in grey while they blink."""
+        self._grey = grey
+        self._colours.restore()
+        for layer in self._layers:
+            if grey and isinstance(layer, Image) and not layer.rgb:
+                self._colours.set(layer, colormap="gray")
 
     def start(self, first: Layer, second: Layer, *, run: bool = True) -> None:
         """Show the first layer, and the other one in turn.
@@ -96,6 +99,7 @@ class Blink(QObject):
         other = self._layers[1 - self._shown] if self._layers else None
         self._shown = 1 if other is first else 0
         self._layers = (first, second)
+        self.set_grey(self._grey)
         for layer in self._viewer.layers:
             if isinstance(layer, (Image, Labels)) and layer not in self._layers:
                 self._remembered.set(layer, visible=False)
@@ -119,6 +123,7 @@ class Blink(QObject):
         self._timer.stop()
         self._layers = ()
         self._remembered.restore()
+        self._colours.restore()
         self.changed.emit()
 
     def _turn(self) -> None:
@@ -136,24 +141,8 @@ class Blink(QObject):
         self._remembered.set(self._layers[1 - index], visible=False)
 
 
-#: Letters that no layer of napari uses itself, so that they work whatever is active.
-BLINK_KEY, NEXT_KEY = "K", "N"
-
-
 class BlinkBox(ComparisonBox):
-    """Buttons and rate of the blink, with its keys in the viewer.
-
-    Parameters
-    ----------
-    pair : LayerPair
-        The two layers.
-    viewer : ViewerModel
-        Whose layers they are.
-    message : MessageStrip
-        Where problems are told.
-    parent : QWidget, optional
-        As for any widget.
-    """
+    """Buttons and rate of the blink, with its keys in the viewer."""
 
     HEADING = "Blink"
     NAME = "blink_box"
@@ -162,69 +151,55 @@ class BlinkBox(ComparisonBox):
         "Show the first and the second layer in turn, at the same place: what is "
         f"not aligned jumps.\nKey: {BLINK_KEY}, in the viewer"
     )
+    ENDED = "Blinking has ended."
 
     def __init__(
         self,
         pair: LayerPair,
-        viewer: ViewerModel,
+        session: Session,
         message: MessageStrip,
-        parent: QWidget | None = None,
+        parent: QWidget,
     ) -> None:
-        super().__init__(pair, viewer, message, parent)
-        self.blink = Blink(viewer, self)
+        super().__init__(pair, session, message, parent)
+        self.blink = Blink(self._viewer, self)
         self._our_keys: dict[str, Callable[..., Any]] = {}
         self._their_keys: dict[str, Any] = {}
-        self._next = button(
+        following = button(
             self,
             "blink_next",
             "Next",
             f"Show the other layer and stay there.\nKey: {NEXT_KEY}, in the viewer",
         )
-        self._shown = QLabel(self)
+        following.clicked.connect(self.step)
+        rate = QLabeledDoubleSlider(Qt.Orientation.Horizontal, self)
+        rate.setObjectName("blink_rate")
+        rate.setRange(SLOWEST, FASTEST)
+        rate.setDecimals(1)
+        rate.setValue(DEFAULT_RATE)
+        rate.setToolTip("How many times in a second the picture changes")
+        rate.valueChanged.connect(self.blink.set_rate)
+        grey = check_box(
+            self,
+            "blink_grey",
+            "both in grey",
+            "Draw both layers in grey while they blink: the eye then follows what "
+            "moves, not the change of colour",
+        )
+        grey.toggled.connect(self.blink.set_grey)
+        self._shown = QElidingLabel(self)
         self._shown.setObjectName("blink_shown")
         self._shown.setTextFormat(Qt.TextFormat.PlainText)
-        self._shown.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        self._slider = QSlider(Qt.Orientation.Horizontal, self)
-        self._slider.setObjectName("blink_rate")
-        self._slider.setRange(round(10 * SLOWEST), round(10 * FASTEST))
-        self._rate = QDoubleSpinBox(self)
-        self._rate.setObjectName("blink_rate_number")
-        self._rate.setRange(SLOWEST, FASTEST)
-        self._rate.setDecimals(1)
-        self._rate.setSingleStep(0.5)
-        self._rate.setSuffix(" Hz")
-        for widget in (self._slider, self._rate):
-            widget.setToolTip("How many times in a second the picture changes")
-        self._grey = QCheckBox("both in grey", self)
-        self._grey.setObjectName("blink_grey")
-        self._grey.setToolTip(
-            "Draw both layers in grey while they blink: the eye then follows what "
-            "moves, not the change of colour"
+        self._shown.setElideMode(Qt.TextElideMode.ElideMiddle)
+        column(
+            row((self._start, 2), (following, 1)),
+            row("Rate, Hz", (rate, 1)),
+            grey,
+            self._shown,
+            parent=self,
         )
-        self._arrange()
-        self._next.clicked.connect(self.step)
-        self._slider.valueChanged.connect(lambda tenths: self._set_rate(tenths / 10))
-        self._rate.valueChanged.connect(self._set_rate)
-        self._grey.toggled.connect(self._set_grey)
         self.blink.changed.connect(self._show_state)
         self._connections.add(pair.changed, self._follow)
-        self._colours = Remembered(viewer)
-        self._set_rate(DEFAULT_RATE)
         self._show_state()
-
-    def _arrange(self) -> None:
-        buttons = QHBoxLayout()
-        buttons.addWidget(self._start, 2)
-        buttons.addWidget(self._next, 1)
-        rate = QHBoxLayout()
-        rate.addWidget(QLabel("Rate", self))
-        rate.addWidget(self._slider, 1)
-        rate.addWidget(self._rate)
-        layout = QVBoxLayout(self)
-        layout.addLayout(buttons)
-        layout.addLayout(rate)
-        layout.addWidget(self._grey)
-        layout.addWidget(self._shown)
 
     @property
     def is_active(self) -> bool:
@@ -241,7 +216,6 @@ class BlinkBox(ComparisonBox):
     def stop(self) -> None:
         """End it and restore what was visible."""
         self.blink.stop()
-        self._colours.restore()
 
     def close_down(self) -> None:
         """Stop, give the keys back and listen to nothing any more."""
@@ -258,6 +232,8 @@ class BlinkBox(ComparisonBox):
         def step(_viewer: Any) -> None:
             self.step()
 
+        if self._our_keys:
+            return
         for key, action in ((BLINK_KEY, toggle), (NEXT_KEY, step)):
             self._their_keys[key] = self._bound_to(key)
             self._viewer.bind_key(key, action, overwrite=True)
@@ -279,49 +255,17 @@ class BlinkBox(ComparisonBox):
         first, second = self._pair.layers
         assert first is not None
         assert second is not None
-        self._set_grey(self._grey.isChecked(), (first, second))
         self.blink.start(first, second, run=run)
 
     def _go_on(self) -> None:
-        self._colours.restore()
         # One that was stepped by hand stands still.
         self._begin(run=self.blink.is_running)
-
-    def _why_ended(self, problem: str) -> str:
-        return f"Blinking has ended. {problem}"
-
-    def _set_rate(self, value: float) -> None:
-        self.blink.rate = value
-        for widget in (self._slider, self._rate):
-            widget.blockSignals(True)
-        self._slider.setValue(round(10 * value))
-        self._rate.setValue(value)
-        for widget in (self._slider, self._rate):
-            widget.blockSignals(False)
-
-    def _set_grey(
-        self, grey: bool, layers: tuple[Layer | None, ...] | None = None
-    ) -> None:
-        if layers is None:
-            if not self.blink.is_active:
-                return
-            layers = self._pair.layers
-        if not grey:
-            self._colours.restore()
-            return
-        for layer in layers:
-            if isinstance(layer, Image) and not layer.rgb:
-                self._colours.set(layer, colormap="gray")
 
     def _show_state(self) -> None:
         super()._show_state()
         shown = self.blink.shown
         if shown is None:
-            self._shown.setText(f"Keys: {BLINK_KEY} blinks, {NEXT_KEY} shows the next")
-            return
-        name = short_names([shown])[0]
-        width = max(self._shown.width() - 4, 100)
-        elide = Qt.TextElideMode.ElideMiddle
-        self._shown.setText(
-            self._shown.fontMetrics().elidedText(f"Shown: {name}", elide, width)
-        )
+            text = f"Keys: {BLINK_KEY} blinks, {NEXT_KEY} shows the next"
+        else:
+            text = f"Shown: {short_names([shown])[0]}"
+        self._shown.setText(text)

@@ -2,42 +2,53 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
+import numpy as np
 from napari.components import ViewerModel
-from qtpy.QtCore import Signal
+from napari.layers import Layer, Vectors
+from numpy.typing import NDArray
+from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QGroupBox, QWidget
 
+from napari_exo2micro.plugin.layers.layers import camera
 from napari_exo2micro.plugin.layers.pair import LayerPair
-from napari_exo2micro.plugin.widgets.controls import Connections, MessageStrip, button
+from napari_exo2micro.plugin.session.session import Session
+from napari_exo2micro.plugin.widgets.controls import (
+    Connections,
+    MessageStrip,
+    button,
+    delayed,
+)
 
 
 class InspectionBox(QGroupBox):
-    """A titled part of the dock: its buttons, where it speaks, what it listens to.
+    """A titled part of the dock.
 
     Parameters
     ----------
-    title, name : str
-        In words, and for `findChild`.
-    viewer : ViewerModel
-        Whose layers are looked at.
+    session : Session
+        Whose viewer and sample are looked at.
     message : MessageStrip
         Where problems are told.
-    parent : QWidget, optional
-        As for any widget.
+    parent : QWidget
+        The dock.
+
+    Attributes
+    ----------
+    HEADING, NAME : str
+        The title, and the objectName.
     """
 
+    HEADING: ClassVar[str]
+    NAME: ClassVar[str]
+
     def __init__(
-        self,
-        title: str,
-        name: str,
-        viewer: ViewerModel,
-        message: MessageStrip,
-        parent: QWidget | None = None,
+        self, session: Session, message: MessageStrip, parent: QWidget
     ) -> None:
-        super().__init__(title, parent)
-        self.setObjectName(name)
-        self._viewer, self._message = viewer, message
+        super().__init__(self.HEADING, parent)
+        self.setObjectName(self.NAME)
+        self._session, self._viewer, self._message = session, session.viewer, message
         self._connections = Connections()
 
     def stop(self) -> None:
@@ -49,87 +60,86 @@ class InspectionBox(QGroupBox):
         self._connections.close()
 
 
-class ComparisonBox(InspectionBox):
-    """A box whose button shows layers of the viewer in another way, and stops it.
-
-    Parameters
-    ----------
-    pair : LayerPair
-        The two layers.
-    viewer, message, parent
-        As for `InspectionBox`.
+class ToggleBox(InspectionBox):
+    """A box whose button shows something in the viewer, and takes it away.
 
     Attributes
     ----------
-    HEADING : str
-        The title.
-    NAME : str
-        For `findChild`; the button's ends in "start" instead of "box".
     WORDS : tuple of str
-        What the button says to start, and to stop.
+        What the button says to start, and to stop. Its objectName ends in "start"
+        instead of "box".
     TIP : str
         Of the button.
-    began : Signal()
-        It is going to change what is visible; other comparisons end before.
     """
 
-    HEADING: ClassVar[str]
-    NAME: ClassVar[str]
     WORDS: ClassVar[tuple[str, str]]
     TIP: ClassVar[str]
 
-    began = Signal()
-
     def __init__(
-        self,
-        pair: LayerPair,
-        viewer: ViewerModel,
-        message: MessageStrip,
-        parent: QWidget | None = None,
+        self, session: Session, message: MessageStrip, parent: QWidget
     ) -> None:
-        super().__init__(self.HEADING, self.NAME, viewer, message, parent)
-        self._pair = pair
+        super().__init__(session, message, parent)
         name = self.NAME.removesuffix("box") + "start"
         self._start = button(self, name, self.WORDS[0], self.TIP, checkable=True)
         self._start.clicked.connect(self.toggle)
 
     @property
     def is_active(self) -> bool:
-        """Whether it determines what is visible."""
+        """Whether it is shown."""
+        raise NotImplementedError
+
+    def start(self) -> None:
+        """Show it, or tell why that cannot be."""
         raise NotImplementedError
 
     def toggle(self) -> None:
         """Start, or stop and restore."""
         if self.is_active:
             self.stop()
-        elif self._may_begin():
-            self._begin()
-
-    def _problem(self) -> str:
-        """Return in words why it cannot begin; empty when it can."""
-        return self._pair.problem()
-
-    def _begin(self) -> None:
-        raise NotImplementedError
-
-    def _follow(self) -> None:
-        """Another pair was chosen, or a layer is gone."""
-        if not self.is_active:
-            return
-        problem = self._problem()
-        if problem:
-            self.stop()
-            self._message.warning(self._why_ended(problem))
         else:
-            self._go_on()
+            self.start()
 
-    def _go_on(self) -> None:
-        """Show the layers that are chosen now instead of the ones before."""
-        self._begin()
+    def _show_state(self) -> None:
+        self._start.setChecked(self.is_active)
+        self._start.setText(self.WORDS[self.is_active])
 
-    def _why_ended(self, problem: str) -> str:
-        """Return in words that a problem with the layers has ended it."""
-        raise NotImplementedError
+
+class ComparisonBox(ToggleBox):
+    """A box that shows the layers of a pair in another way.
+
+    Parameters
+    ----------
+    pair : LayerPair
+        The two layers.
+    session, message, parent
+        As for `InspectionBox`.
+
+    Attributes
+    ----------
+    ENDED : str
+        What is said when a problem with the layers has ended it.
+    began : Signal()
+        It is going to change what is visible; other comparisons end before.
+    """
+
+    ENDED: ClassVar[str]
+
+    began = Signal()
+
+    def __init__(
+        self,
+        pair: LayerPair,
+        session: Session,
+        message: MessageStrip,
+        parent: QWidget,
+    ) -> None:
+        super().__init__(session, message, parent)
+        self._pair = pair
+
+    def start(self) -> None:
+        """Show the layers; other comparisons end."""
+        if self._may_begin():
+            self._begin()
 
     def _may_begin(self) -> bool:
         """Tell a problem; without one let the other comparisons end."""
@@ -142,6 +152,125 @@ class ComparisonBox(InspectionBox):
         self.began.emit()
         return True
 
-    def _show_state(self) -> None:
-        self._start.setChecked(self.is_active)
-        self._start.setText(self.WORDS[self.is_active])
+    def _problem(self) -> str:
+        """Return in words why it cannot begin; empty when it can."""
+        return self._pair.problem()
+
+    def _begin(self) -> None:
+        raise NotImplementedError
+
+    def _follow(self) -> None:
+        """Show another pair that was chosen; end when a layer is gone."""
+        if not self.is_active:
+            return
+        problem = self._problem()
+        if problem:
+            self.stop()
+            self._message.warning(f"{self.ENDED} {problem}")
+        else:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Show the layers that are chosen now instead of the ones before."""
+        self._begin()
+
+
+def add_behind(viewer: ViewerModel, layer: Layer) -> None:
+    """Add a layer and leave the active one active: a person works on that."""
+    active = viewer.layers.selection.active
+    viewer.add_layer(layer)
+    if active is not None and active in viewer.layers:
+        viewer.layers.selection.active = active
+
+
+class ScreenLines(QObject):
+    """A layer of lines that are as thick on the screen at any zoom.
+
+    napari renews vectors in place, which it does not do with shapes. A width that a
+    person has chosen stays.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+        Where they are drawn.
+    width : float
+        Screen px.
+    parent : QObject
+        As for any object.
+
+    Attributes
+    ----------
+    removed : Signal()
+        The layer was removed in the layer list.
+    """
+
+    removed = Signal()
+
+    def __init__(self, viewer: ViewerModel, width: float, parent: QObject) -> None:
+        super().__init__(parent)
+        self._viewer, self._screen_width = viewer, width
+        self.layer: Vectors | None = None
+        self._width = 0.0
+        self._timer = delayed(self, self._follow_zoom)  # a wheel turns in small steps
+        self._connections = Connections()
+        self._connections.add(camera(viewer).events.zoom, self._on_zoom)
+        self._connections.add(viewer.layers.events.removed, self._on_removed)
+
+    def draw(
+        self, lines: NDArray[np.float64], style: str, options: dict[str, Any]
+    ) -> None:
+        """Draw the lines, or draw them anew.
+
+        Parameters
+        ----------
+        lines : ndarray, shape (n, 2, 2)
+            Where each one begins and which way it goes, (row, column).
+        style : {'line', 'arrow'}
+            How a new layer draws them.
+        options : dict
+            Attributes of the layer.
+        """
+        if self.layer is None:
+            self.layer = Vectors(lines, vector_style=style, **options)
+            self._set_width()
+            self.layer.opacity = 1.0
+            add_behind(self._viewer, self.layer)
+            return
+        # New lines take the layer's width for granted.
+        chosen = self.layer.edge_width != self._width
+        self.layer.data = lines
+        for name, value in options.items():
+            setattr(self.layer, name, value)
+        if not chosen:
+            self._set_width()
+
+    def remove(self) -> None:
+        """Take them away."""
+        layer, self.layer = self.layer, None
+        if layer is not None and layer in self._viewer.layers:
+            self._viewer.layers.remove(layer)
+
+    def close_down(self) -> None:
+        """Take them away and follow the viewer no more."""
+        self.remove()
+        self._timer.stop()
+        self._connections.close()
+
+    def _set_width(self) -> None:
+        if self.layer is not None:
+            zoom = max(camera(self._viewer).zoom, 1e-6)
+            self.layer.edge_width = self._screen_width / zoom
+            self._width = self.layer.edge_width
+
+    def _on_zoom(self, _event: object = None) -> None:
+        if self.layer is not None:
+            self._timer.start()
+
+    def _follow_zoom(self) -> None:
+        if self.layer is not None and self.layer.edge_width == self._width:
+            self._set_width()
+
+    def _on_removed(self, event: Any) -> None:
+        if self.layer is not None and event.value is self.layer:
+            self.layer = None
+            self.removed.emit()

@@ -6,7 +6,7 @@ from typing import Any
 
 from qtpy.QtCore import QSize
 from qtpy.QtGui import QShowEvent
-from qtpy.QtWidgets import QScrollArea, QTabWidget, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QScrollArea, QTabWidget, QWidget
 
 from napari_exo2micro.plugin.inspection.blink import BlinkBox
 from napari_exo2micro.plugin.inspection.curtain import CurtainBox
@@ -16,7 +16,7 @@ from napari_exo2micro.plugin.inspection.side_by_side import SideBySideBox
 from napari_exo2micro.plugin.inspection.zoom import ZoomBox
 from napari_exo2micro.plugin.layers.pair import LayerPair
 from napari_exo2micro.plugin.layers.presenter import shared_session
-from napari_exo2micro.plugin.widgets.controls import MessageStrip, scrolled
+from napari_exo2micro.plugin.widgets.controls import MessageStrip, column, scrolled
 from napari_exo2micro.plugin.widgets.dock import Dock
 
 
@@ -33,40 +33,37 @@ class InspectionDock(Dock):
         super().__init__()
         self.setObjectName("inspection_dock")
         self.session = shared_session(napari_viewer, self)
-        viewer = self.session.viewer
         self.message = MessageStrip(self)
+        rest = self.session, self.message, self
         self.pair = LayerPair(self.session, self)
-        self.blink = BlinkBox(self.pair, viewer, self.message, self)
-        self.curtain = CurtainBox(self.pair, viewer, self.message, self)
-        self.side_by_side = SideBySideBox(self.pair, viewer, self.message, self)
+        self.blink = BlinkBox(self.pair, *rest)
+        self.curtain = CurtainBox(self.pair, *rest)
+        self.side_by_side = SideBySideBox(self.pair, *rest)
         self._comparisons = (self.blink, self.curtain, self.side_by_side)
         for box in self._comparisons:
             box.began.connect(self._end_others)
-        self.zoom = ZoomBox(self.session, self.message, self)
-        self.views = SavedViewsBox(self.session, self.zoom, self.message, self)
-        self.residuals = ResidualsBox(self.session, self.message, self)
+        self.zoom = ZoomBox(*rest)
+        self.views = SavedViewsBox(self.zoom, *rest)
+        self.residuals = ResidualsBox(*rest)
+        self._boxes = (*self._comparisons, self.zoom, self.views, self.residuals)
         tabs = QTabWidget(self)
         tabs.setObjectName("inspection_tabs")
         tabs.addTab(_page(self.pair, *self._comparisons), "Compare")
         tabs.addTab(_page(self.zoom, self.views), "Zoom box")
         tabs.addTab(_page(self.residuals), "Displacement")
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(4, 4, 4, 4)
-        layout.addWidget(self.message)
-        layout.addWidget(tabs, 1)
+        column(self.message, (tabs, 1), parent=self, margin=4)
         self.setMinimumWidth(300)
 
     def stop(self) -> None:
         """End what is shown: all layers are as they were before."""
-        for box in (*self._comparisons, self.zoom, self.residuals):
+        for box in self._boxes:
             box.stop()
 
     def close_down(self) -> None:
         """Stop, free the keys and follow the viewer no more."""
         if self._is_closed:
             return
-        boxes = (*self._comparisons, self.zoom, self.views, self.residuals)
-        for part in (*boxes, self.pair):
+        for part in (*self._boxes, self.pair):
             part.close_down()
         super().close_down()
 
@@ -94,8 +91,5 @@ class InspectionDock(Dock):
 def _page(*boxes: QWidget) -> QScrollArea:
     """Return a page of the tabs, which scrolls when the window is low."""
     content = QWidget()
-    column = QVBoxLayout(content)
-    for box in boxes:
-        column.addWidget(box)
-    column.addStretch(1)
+    column(*boxes, None, parent=content)
     return scrolled(content)

@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from napari.components import ViewerModel
-from napari.layers import Image, Vectors
-from qtpy.QtCore import QObject, QPointF, QSize, Qt, QTimer, Signal
+from napari.layers import Image
+from qtpy.QtCore import QPointF, QSize, Qt
 from qtpy.QtGui import QPainter, QPaintEvent, QPen, QPolygonF
-from qtpy.QtWidgets import (
-    QCheckBox,
-    QDoubleSpinBox,
-    QHBoxLayout,
-    QLabel,
-    QSizePolicy,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QDoubleSpinBox, QSizePolicy, QWidget
+from superqt.utils import signals_blocked
 
 from napari_exo2micro.core.alignment import (
     Residuals,
@@ -26,7 +16,7 @@ from napari_exo2micro.core.alignment import (
     round_figure,
 )
 from napari_exo2micro.core.base import RegistrationError
-from napari_exo2micro.plugin.inspection.box import InspectionBox
+from napari_exo2micro.plugin.inspection.box import ScreenLines, ToggleBox
 from napari_exo2micro.plugin.layers.layers import (
     KEY,
     about,
@@ -36,63 +26,53 @@ from napari_exo2micro.plugin.layers.layers import (
 )
 from napari_exo2micro.plugin.layers.pair import find_section, stored_header
 from napari_exo2micro.plugin.session.session import Session
-from napari_exo2micro.plugin.widgets.controls import MessageStrip, button
+from napari_exo2micro.plugin.widgets.controls import (
+    MessageStrip,
+    WordsLabel,
+    button,
+    check_box,
+    column,
+    row,
+)
 
-#: The key's arrow is at most this long, screen px.
-_LONGEST = 120.0
-_HEAD = 9.0
+#: The key's arrow is at most this long, and its head so long, screen px.
+_LONGEST, _HEAD = 120.0, 9.0
+#: Width of the viewer's arrows on the screen, px.
+_LINE = 3.0
+_USED, _LEFT_OUT = "#33ddff", "#ff8844"
+
+_HELP = (
+    "Each arrow leads from a grain in post-stain to where aligned pre-stain shows it, "
+    "drawn many times longer. Arrows that point every way are noise of the measuring; "
+    "neighbours that point the same way are displacement that remains."
+)
 
 
 class ArrowKey(QWidget):
     """An arrow as the viewer draws it now, and the displacement it stands for.
 
-    Parameters
+    Attributes
     ----------
-    parent : QWidget, optional
-        As for any widget.
+    displacement : float
+        What the arrow stands for, px of post-stain.
+    length : float
+        How long it is drawn, screen px.
     """
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
         self.setObjectName("arrow_key")
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self._displacement = 0.0
-        self._length = 0.0
+        self.displacement = self.length = 0.0
         self.setToolTip(
             "An arrow of this length in the viewer stands for this displacement; it "
             "follows the zoom"
         )
 
-    @property
-    def displacement(self) -> float:
-        """What the arrow stands for, px of post-stain."""
-        return self._displacement
-
-    @property
-    def length(self) -> float:
-        """How long it is drawn, screen px."""
-        return self._length
-
-    @property
-    def text(self) -> str:
-        """What the arrow stands for, in words."""
-        return f"{self._displacement:g} px" if self._displacement else ""
-
     def set_scale(self, screen_px: float) -> None:
-        """Choose the arrow.
-
-        Parameters
-        ----------
-        screen_px : float
-            How long the viewer draws a displacement of one px of post-stain.
-        """
-        self._displacement = round_figure(_LONGEST / max(screen_px, 1e-9))
-        self._length = self._displacement * screen_px
-        self.update()
-
-    def clear(self) -> None:
-        """Show nothing."""
-        self._displacement = self._length = 0.0
+        """Choose the arrow; a displacement of 1 px is drawn `screen_px` long."""
+        self.displacement = round_figure(_LONGEST / max(screen_px, 1e-9))
+        self.length = self.displacement * screen_px
         self.update()
 
     def sizeHint(self) -> QSize:
@@ -105,35 +85,23 @@ class ArrowKey(QWidget):
 
     def paintEvent(self, _event: QPaintEvent | None) -> None:
         """Draw the arrow in the colour of the text."""
-        if not self._displacement:
+        if not self.displacement:
             return
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         colour = self.palette().windowText().color()
         painter.setPen(QPen(colour, 2))
         painter.setBrush(colour)
-        middle, start, end = self.height() / 2, 4.0, 4.0 + self._length
-        head = min(_HEAD, 0.6 * self._length)
+        middle, start, end = self.height() / 2, 4.0, 4.0 + self.length
+        head = min(_HEAD, 0.6 * self.length)
         painter.drawLine(QPointF(start, middle), QPointF(end - head / 2, middle))
         painter.setPen(Qt.PenStyle.NoPen)
-        painter.drawPolygon(
-            QPolygonF(
-                [
-                    QPointF(end, middle),
-                    QPointF(end - head, middle - head / 2),
-                    QPointF(end - head, middle + head / 2),
-                ]
-            )
-        )
+        tip, back = QPointF(end, middle), end - head
+        wings = (QPointF(back, middle + side * head / 2) for side in (-1, 1))
+        painter.drawPolygon(QPolygonF([tip, *wings]))
         painter.setPen(QPen(colour))
-        painter.drawText(QPointF(end + 10, middle + 4), f"= {self.text}")
+        painter.drawText(QPointF(end + 10, middle + 4), f"= {self.displacement:g} px")
         painter.end()
-
-
-_USED, _LEFT_OUT = "#33ddff", "#ff8844"
-
-#: Width of a line on the screen, px.
-_LINE = 3.0
 
 
 def layer_residuals(layer: Image) -> Residuals:
@@ -151,155 +119,6 @@ def layer_residuals(layer: Image) -> Residuals:
             "with this package and show its result"
         )
     return residuals_from_details(header.details, header.transform)
-
-
-class ResidualArrows(QObject):
-    """The layer of arrows and napari's scale bar.
-
-    Parameters
-    ----------
-    viewer : ViewerModel
-        Where they are drawn.
-    parent : QObject, optional
-        As for any object.
-
-    Attributes
-    ----------
-    ended : Signal()
-        The layer was removed in the layer list.
-    """
-
-    ended = Signal()
-
-    def __init__(self, viewer: ViewerModel, parent: QObject | None = None) -> None:
-        super().__init__(parent)
-        self._viewer = viewer
-        self._layer: Vectors | None = None
-        self._bar_before: bool | None = None
-        self._width = 0.0
-        # A wheel turns in many small steps.
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(0)
-        self._timer.timeout.connect(self._follow_zoom)
-        viewer.layers.events.removed.connect(self._on_removed)
-        camera(viewer).events.zoom.connect(self._on_zoom)
-
-    @property
-    def layer(self) -> Vectors | None:
-        """The layer of arrows."""
-        return self._layer
-
-    def show_arrows(
-        self, source: Image, residuals: Residuals, factor: float, *, every: bool
-    ) -> None:
-        """Draw the arrows, or draw them anew.
-
-        Parameters
-        ----------
-        source : Image
-            The aligned layer; the arrows lie on it.
-        residuals : Residuals
-            What it carries.
-        factor : float
-            Times that the arrows are longer than the displacements.
-        every : bool
-            Whether tiles that the alignment left out are drawn, too.
-        """
-        shown = np.ones(len(residuals.used), bool) if every else residuals.used
-        vectors = residuals.vectors(factor)[shown]
-        used = residuals.used[shown]
-        colours = np.where(used, _USED, _LEFT_OUT)
-        features = {
-            "displacement_px": residuals.lengths[shown],
-            "used": used,
-        }
-        known = about(source)
-        options: dict[str, Any] = {
-            "name": f"{known.get('sample', '')} {known.get('dye', '')}: remaining "
-            f"displacement × {factor:g}".strip(),
-            "translate": source.translate,
-            "features": features,
-            "edge_color": list(colours),
-            "edge_width": self._line_width(),
-            "vector_style": "arrow",
-            "opacity": 1.0,
-            "metadata": {
-                KEY: {
-                    "role": "residuals",
-                    "sample": known.get("sample", ""),
-                    "dye": known.get("dye", ""),
-                    "amplification": factor,
-                }
-            },
-        }
-        layer = self._layer
-        if layer is not None and layer in self._viewer.layers:
-            chosen_width = layer.edge_width != self._width
-            layer.data = vectors
-            options.pop("vector_style"), options.pop("opacity")
-            if chosen_width:
-                options.pop("edge_width")
-            for name, value in options.items():
-                setattr(layer, name, value)
-            if not chosen_width:
-                self._width = layer.edge_width
-            return
-        active = self._viewer.layers.selection.active
-        self._layer = Vectors(vectors, **options)
-        self._width = self._layer.edge_width
-        self._viewer.add_layer(self._layer)
-        if active is not None and active in self._viewer.layers:
-            self._viewer.layers.selection.active = active
-
-    def show_bar(self, shown: bool) -> None:
-        """Show napari's scale bar, in px of the image, or what was before."""
-        bar = scale_bar(self._viewer)
-        if shown and self._bar_before is None:
-            self._bar_before = bool(bar.visible)
-            bar.visible = True
-        elif not shown and self._bar_before is not None:
-            bar.visible, self._bar_before = self._bar_before, None
-
-    def stop(self) -> None:
-        """Remove the arrows; the scale bar is as it was before."""
-        layer, self._layer = self._layer, None
-        if layer is not None and layer in self._viewer.layers:
-            self._viewer.layers.remove(layer)
-        self.show_bar(False)
-
-    def close_down(self) -> None:
-        """Stop, and follow the viewer no more."""
-        self.stop()
-        self._timer.stop()
-        self._viewer.layers.events.removed.disconnect(self._on_removed)
-        camera(self._viewer).events.zoom.disconnect(self._on_zoom)
-
-    def _line_width(self) -> float:
-        return float(_LINE / max(camera(self._viewer).zoom, 1e-6))
-
-    def _on_zoom(self, _event: object = None) -> None:
-        if self._layer is not None:
-            self._timer.start()
-
-    def _follow_zoom(self) -> None:
-        """Keep the lines as thick on the screen, unless a person chose another."""
-        if self._layer is not None and self._layer.edge_width == self._width:
-            self._layer.edge_width = self._line_width()
-            self._width = self._layer.edge_width
-
-    def _on_removed(self, event: Any) -> None:
-        if self._layer is not None and event.value is self._layer:
-            self._layer = None
-            self.show_bar(False)
-            self.ended.emit()
-
-
-_HELP = (
-    "Each arrow leads from a grain in post-stain to where aligned pre-stain shows it, "
-    "drawn many times longer. Arrows that point every way are noise of the measuring; "
-    "neighbours that point the same way are displacement that remains."
-)
 
 
 def residual_words(residuals: Residuals, layer: Image) -> str:
@@ -328,36 +147,22 @@ def residual_words(residuals: Residuals, layer: Image) -> str:
     return "\n".join(words)
 
 
-class ResidualsBox(InspectionBox):
-    """Button, amplification and key of the arrows.
+class ResidualsBox(ToggleBox):
+    """Button, amplification and key of the arrows."""
 
-    Parameters
-    ----------
-    session : Session
-        Whose sample is shown.
-    message : MessageStrip
-        Where problems are told.
-    parent : QWidget, optional
-        As for any widget.
-    """
+    HEADING = "Remaining displacement"
+    NAME = "residuals_box"
+    WORDS = ("Show arrows", "Hide arrows")
+    TIP = _HELP
 
     def __init__(
-        self, session: Session, message: MessageStrip, parent: QWidget | None = None
+        self, session: Session, message: MessageStrip, parent: QWidget
     ) -> None:
-        super().__init__(
-            "Remaining displacement", "residuals_box", session.viewer, message, parent
-        )
-        self._session = session
-        self.arrows = ResidualArrows(self._viewer, self)
+        super().__init__(session, message, parent)
+        self.arrows = ScreenLines(self._viewer, _LINE, self)
         self._source: Image | None = None
         self._residuals: Residuals | None = None
-        self._start = button(
-            self, "residuals_start", "Show arrows", _HELP, checkable=True
-        )
-        self._auto = QCheckBox("chosen automatically", self)
-        self._auto.setObjectName("residuals_auto")
-        self._auto.setChecked(True)
-        self._auto.setToolTip("So that most arrows about reach the next one")
+        self._bar_before: bool | None = None
         self._factor = QDoubleSpinBox(self)
         self._factor.setObjectName("residuals_factor")
         self._factor.setRange(1, 1_000_000)
@@ -365,82 +170,76 @@ class ResidualsBox(InspectionBox):
         self._factor.setSuffix(" times longer")
         self._factor.setKeyboardTracking(False)
         self._factor.setToolTip("How many times longer the arrows are drawn")
-        self._every = QCheckBox("also tiles that were not used (orange)", self)
-        self._every.setObjectName("residuals_every")
-        self._every.setToolTip(
-            "Tiles that disagree with the alignment: a bubble, a change by the stain, "
-            "or a place that really moved"
+        self._auto = check_box(
+            self,
+            "residuals_auto",
+            "chosen automatically",
+            "So that most arrows about reach the next one",
+            on=True,
         )
-        self._bar = QCheckBox("scale bar of the image", self)
-        self._bar.setObjectName("residuals_bar")
-        self._bar.setChecked(True)
-        self._bar.setToolTip("napari's scale bar, in px of post-stain")
+        self._every = check_box(
+            self,
+            "residuals_every",
+            "also tiles that were not used (orange)",
+            "Tiles that disagree with the alignment: a bubble, a change by the stain, "
+            "or a place that really moved",
+        )
+        self._bar = check_box(
+            self,
+            "residuals_bar",
+            "scale bar of the image",
+            "napari's scale bar, in px of post-stain",
+            on=True,
+        )
         self._key = ArrowKey(self)
-        self._key_words = QLabel(self)
-        self._key_words.setObjectName("residuals_key")
-        self._key_words.setWordWrap(True)
-        self._words = QLabel(self)
-        self._words.setObjectName("residuals_words")
-        self._words.setTextFormat(Qt.TextFormat.PlainText)
-        self._words.setWordWrap(True)
+        self._key_words = WordsLabel("residuals_key", self)
+        self._words = WordsLabel("residuals_words", self)
         self._go = button(
             self,
             "residuals_largest",
             "Go to the largest",
             "Look at the tile whose displacement is the largest",
         )
-        self._help = QLabel(_HELP, self)
-        self._help.setWordWrap(True)
-        self._arrange()
-        self._start.clicked.connect(self.toggle)
+        explanation = WordsLabel("residuals_help", self)
+        explanation.say(_HELP)
+        column(
+            self._start,
+            row("Drawn", (self._factor, 1)),
+            self._auto,
+            self._every,
+            self._bar,
+            self._key,
+            self._key_words,
+            self._words,
+            self._go,
+            explanation,
+            parent=self,
+        )
         self._go.clicked.connect(self.go_to_largest)
         self._auto.toggled.connect(self._on_auto)
-        self._factor.valueChanged.connect(self._redraw)
+        self._factor.valueChanged.connect(self._on_factor)
         self._every.toggled.connect(self._redraw)
         self._bar.toggled.connect(self._on_bar)
-        self.arrows.ended.connect(self._on_ended)
+        self.arrows.removed.connect(self.stop)
         self._connections.add(session.results_changed, self._on_results)
         self._connections.add(session.source_changed, self._on_source)
         self._connections.add(camera(self._viewer).events.zoom, self._on_zoom)
         self._show_state()
-
-    def _arrange(self) -> None:
-        row = QHBoxLayout()
-        row.addWidget(QLabel("Drawn", self))
-        row.addWidget(self._factor, 1)
-        layout = QVBoxLayout(self)
-        layout.addWidget(self._start)
-        layout.addLayout(row)
-        layout.addWidget(self._auto)
-        layout.addWidget(self._every)
-        layout.addWidget(self._bar)
-        layout.addWidget(self._key)
-        layout.addWidget(self._key_words)
-        layout.addWidget(self._words)
-        layout.addWidget(self._go)
-        layout.addWidget(self._help)
 
     @property
     def is_active(self) -> bool:
         """Whether the arrows are shown."""
         return self.arrows.layer is not None
 
-    def toggle(self) -> None:
-        """Show the arrows, or take them away."""
-        if self.is_active:
-            self.stop()
-        else:
-            self.start()
-
     def start(self) -> None:
         """Show the arrows of the sample's interior-aligned image."""
         section = find_section(self._session)
         layer = section.aligned
         if layer is None or about(layer).get("role") != "aligned 3":
-            found = f"'{layer.name}'" if layer is not None else "no aligned image"
+            there = f"'{layer.name}'" if layer is not None else "no aligned image"
             self._refuse(
                 "The remaining displacement is measured in stage 3; there is "
-                f"{found} and no interior-aligned pre-stain: run stage 3 in the "
+                f"{there} and no interior-aligned pre-stain: run stage 3 in the "
                 "workbench, or open the results folder of the sample."
                 + (f" {section.left_out}" if section.left_out else "")
             )
@@ -454,12 +253,10 @@ class ResidualsBox(InspectionBox):
         self._source = layer
         self._message.clear()
         if self._auto.isChecked():
-            self._factor.blockSignals(True)
-            self._factor.setValue(amplification(self._residuals))
-            self._factor.blockSignals(False)
-        self._draw()
-        self.arrows.show_bar(self._bar.isChecked())
-        self._show_state()
+            with signals_blocked(self._factor):
+                self._factor.setValue(amplification(self._residuals))
+        self._draw(layer, self._residuals)
+        self._show_bar(self._bar.isChecked())
 
     def go_to_largest(self) -> None:
         """Look at the tile whose displacement is the largest."""
@@ -470,7 +267,8 @@ class ResidualsBox(InspectionBox):
 
     def stop(self) -> None:
         """Take the arrows away; the scale bar is as it was before."""
-        self.arrows.stop()
+        self.arrows.remove()
+        self._show_bar(False)
         self._show_state()
 
     def close_down(self) -> None:
@@ -482,24 +280,47 @@ class ResidualsBox(InspectionBox):
         self.stop()
         self._message.error(text)
 
-    def _draw(self) -> None:
-        assert self._source is not None
-        assert self._residuals is not None
-        self.arrows.show_arrows(
-            self._source,
-            self._residuals,
-            self._factor.value(),
-            every=self._every.isChecked(),
-        )
+    def _draw(self, source: Image, residuals: Residuals) -> None:
+        """Draw the arrows on the aligned layer whose residuals they are."""
+        factor = self._factor.value()
+        every = np.ones(len(residuals.used), bool)
+        shown = every if self._every.isChecked() else residuals.used
+        known = about(source)
+        sample, dye = known.get("sample", ""), known.get("dye", "")
+        used = residuals.used[shown]
+        options = {
+            "name": f"{sample} {dye}: remaining displacement × {factor:g}".strip(),
+            "translate": source.translate,
+            "features": {"displacement_px": residuals.lengths[shown], "used": used},
+            "edge_color": list(np.where(used, _USED, _LEFT_OUT)),
+            "metadata": {
+                KEY: {
+                    "role": "residuals",
+                    "sample": sample,
+                    "dye": dye,
+                    "amplification": factor,
+                }
+            },
+        }
+        self.arrows.draw(residuals.vectors(factor)[shown], "arrow", options)
+        self._show_state()
+
+    def _show_bar(self, shown: bool) -> None:
+        """Show napari's scale bar, in px of the image, or what was before."""
+        bar = scale_bar(self._viewer)
+        if shown and self._bar_before is None:
+            self._bar_before, bar.visible = bool(bar.visible), True
+        elif not shown and self._bar_before is not None:
+            bar.visible, self._bar_before = self._bar_before, None
 
     def _redraw(self) -> None:
-        if self.sender() is self._factor:
-            self._auto.blockSignals(True)
+        if self.is_active and self._source is not None and self._residuals is not None:
+            self._draw(self._source, self._residuals)
+
+    def _on_factor(self) -> None:
+        with signals_blocked(self._auto):
             self._auto.setChecked(False)
-            self._auto.blockSignals(False)
-        if self.is_active:
-            self._draw()
-            self._show_state()
+        self._redraw()
 
     def _on_auto(self, automatic: bool) -> None:
         if automatic and self.is_active:
@@ -507,10 +328,7 @@ class ResidualsBox(InspectionBox):
 
     def _on_bar(self, shown: bool) -> None:
         if self.is_active:
-            self.arrows.show_bar(shown)
-
-    def _on_ended(self) -> None:
-        self._show_state()
+            self._show_bar(shown)
 
     def _on_results(self, stage: int) -> None:
         """Stage 3 has run again: its arrows are drawn anew."""
@@ -520,26 +338,28 @@ class ResidualsBox(InspectionBox):
     def _on_source(self) -> None:
         """Another sample: arrows of the one before would lie on its picture."""
         if self._source is not None and self.is_active:
-            known = about(self._source)
-            session = self._session
+            known, session = about(self._source), self._session
             if (known.get("sample"), known.get("dye")) != (session.sample, session.dye):
                 self.stop()
 
     def _on_zoom(self, _event: object = None) -> None:
         if not self.is_active:
             return
-        self._key.set_scale(self._factor.value() * camera(self._viewer).zoom)
-        self._key_words.setText(
-            f"This arrow stands for {self._key.text}. A displacement of 1 px would be "
-            f"an arrow of {self._factor.value():g} px on the image."
+        factor = self._factor.value()
+        self._key.set_scale(factor * camera(self._viewer).zoom)
+        self._key_words.say(
+            f"This arrow stands for {self._key.displacement:g} px. A displacement of "
+            f"1 px would be an arrow of {factor:g} px on the image."
         )
 
     def _show_state(self) -> None:
+        super()._show_state()
         active = self.is_active
-        self._start.setChecked(active)
-        self._start.setText("Hide arrows" if active else "Show arrows")
-        for widget in (self._key, self._key_words, self._words, self._go):
-            widget.setVisible(active)
+        self._key.setVisible(active)
+        self._go.setVisible(active)
         if active and self._residuals is not None and self._source is not None:
-            self._words.setText(residual_words(self._residuals, self._source))
+            self._words.say(residual_words(self._residuals, self._source))
             self._on_zoom()
+        else:
+            self._words.say("")
+            self._key_words.say("")

@@ -1,11 +1,11 @@
-"""The controls of side by side."""
+"""Side by side: which layers are shown in fields of their own."""
 
 from __future__ import annotations
 
-from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer
 from qtpy.QtCore import QSize, Qt
-from qtpy.QtWidgets import QLabel, QListWidget, QListWidgetItem, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QListWidget, QListWidgetItem, QWidget
+from superqt.utils import signals_blocked
 
 from napari_exo2micro.plugin.inspection.box import ComparisonBox
 from napari_exo2micro.plugin.layers.pair import (
@@ -13,26 +13,16 @@ from napari_exo2micro.plugin.layers.pair import (
     comparable_layers,
     short_names,
 )
-from napari_exo2micro.plugin.layers.side_by_side import _ROW_HEIGHT, SideBySide
+from napari_exo2micro.plugin.layers.side_by_side import SideBySide
 from napari_exo2micro.plugin.session.session import Session
-from napari_exo2micro.plugin.widgets.controls import MessageStrip
+from napari_exo2micro.plugin.widgets.controls import MessageStrip, column
 from napari_exo2micro.plugin.widgets.errors import literal
+
+_ROW_HEIGHT = 22
 
 
 class SideBySideBox(ComparisonBox):
-    """A list of layers with tick marks, and the button.
-
-    Parameters
-    ----------
-    pair : LayerPair
-        The two layers that are ticked at first.
-    viewer : ViewerModel
-        Whose layers they are.
-    message : MessageStrip
-        Where problems are told.
-    parent : QWidget, optional
-        As for any widget.
-    """
+    """A list of layers with tick marks, at first the pair's, and the button."""
 
     HEADING = "Side by side"
     NAME = "side_by_side_box"
@@ -45,28 +35,24 @@ class SideBySideBox(ComparisonBox):
     def __init__(
         self,
         pair: LayerPair,
-        viewer: ViewerModel,
+        session: Session,
         message: MessageStrip,
-        parent: QWidget | None = None,
+        parent: QWidget,
     ) -> None:
-        super().__init__(pair, viewer, message, parent)
-        self.grid = SideBySide.of(Session.of(viewer))
+        super().__init__(pair, session, message, parent)
+        self.grid = SideBySide.of(session)
+        self._layers: list[Layer] = []
         self._list = QListWidget(self)
         self._list.setObjectName("side_by_side_layers")
         self._list.setToolTip("Tick two layers or more")
         self._list.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self._list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self._layers: list[Layer] = []
-        layout = QVBoxLayout(self)
-        layout.addWidget(self._start)
-        layout.addWidget(QLabel("Layers to show", self))
-        layout.addWidget(self._list)
         self._list.itemChanged.connect(self._on_ticked)
+        column(self._start, "Layers to show", self._list, parent=self)
         self._connections.add(self.grid.changed, self._show_state)
-        self._connections.add(pair.changed, self._on_pair)
+        self._connections.add(pair.changed, self._tick_pair)
         self._connections.add(pair.listed, self.refresh)
         self.refresh()
-        self._on_pair()
 
     @property
     def is_active(self) -> bool:
@@ -74,15 +60,18 @@ class SideBySideBox(ComparisonBox):
         return self.grid.is_used_by(self)
 
     @property
+    def _items(self) -> list[tuple[Layer, QListWidgetItem]]:
+        items = map(self._list.item, range(self._list.count()))
+        pairs = zip(self._layers, items, strict=True)
+        return [(layer, item) for layer, item in pairs if item is not None]
+
+    @property
     def ticked(self) -> list[Layer]:
         """The layers that are ticked, those of the pair first."""
-        chosen = [
-            layer
-            for row, layer in enumerate(self._layers)
-            if self._item(row).checkState() == Qt.CheckState.Checked
-        ]
-        first = [layer for layer in self._pair.layers if layer in chosen]
-        return first + [layer for layer in chosen if layer not in first]
+        checked = Qt.CheckState.Checked
+        ticked = [layer for layer, item in self._items if item.checkState() == checked]
+        first = [layer for layer in self._pair.layers if layer in ticked]
+        return first + [layer for layer in ticked if layer not in first]
 
     def _problem(self) -> str:
         count = len(self.ticked)
@@ -106,46 +95,39 @@ class SideBySideBox(ComparisonBox):
 
     def refresh(self) -> None:
         """List the layers anew; what was ticked stays so."""
-        ticked = {id(layer) for layer in self.ticked}
-        self._list.blockSignals(True)
-        self._list.clear()
-        self._layers = [
-            layer
-            for layer in comparable_layers(self._viewer)
-            if isinstance(layer, (Image, Labels))
-        ]
-        for layer, name in zip(self._layers, short_names(self._layers), strict=True):
-            item = QListWidgetItem(name, self._list)
-            item.setSizeHint(QSize(0, _ROW_HEIGHT))
-            item.setToolTip(literal(layer.name))
-            item.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsUserCheckable)
-            item.setCheckState(
-                Qt.CheckState.Checked
-                if id(layer) in ticked
-                else Qt.CheckState.Unchecked
-            )
-        self._list.blockSignals(False)
+        ticked = self.ticked
+        with signals_blocked(self._list):
+            self._list.clear()
+            self._layers = [
+                layer
+                for layer in comparable_layers(self._viewer)
+                if isinstance(layer, (Image, Labels))
+            ]
+            names = short_names(self._layers)
+            for layer, name in zip(self._layers, names, strict=True):
+                item = QListWidgetItem(name, self._list)
+                item.setSizeHint(QSize(0, _ROW_HEIGHT))
+                item.setToolTip(literal(layer.name))
+                item.setFlags(
+                    Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsUserCheckable
+                )
+        self._tick(ticked)
         rows = min(max(len(self._layers), 2), 6)
         self._list.setFixedHeight(rows * _ROW_HEIGHT + 6)
         if not self.ticked:
-            self._on_pair()
+            self._tick_pair()
 
-    def _item(self, row: int) -> QListWidgetItem:
-        item = self._list.item(row)
-        assert item is not None
-        return item
+    def _tick(self, layers: list[Layer]) -> None:
+        with signals_blocked(self._list):
+            for layer, item in self._items:
+                is_ticked = any(layer is other for other in layers)
+                state = Qt.CheckState
+                item.setCheckState(state.Checked if is_ticked else state.Unchecked)
 
-    def _on_pair(self) -> None:
-        """Tick the pair, unless a person has ticked more."""
-        if self.is_active:
-            return
-        self._list.blockSignals(True)
-        for row, layer in enumerate(self._layers):
-            chosen = layer in self._pair.layers
-            self._item(row).setCheckState(
-                Qt.CheckState.Checked if chosen else Qt.CheckState.Unchecked
-            )
-        self._list.blockSignals(False)
+    def _tick_pair(self) -> None:
+        """Tick the pair; while the grid is shown what is ticked stays."""
+        if not self.is_active:
+            self._tick([layer for layer in self._pair.layers if layer is not None])
 
     def _on_ticked(self) -> None:
         if not self.is_active:

@@ -16,8 +16,6 @@ from napari_exo2micro.plugin.layers.pair import (
 )
 from napari_exo2micro.plugin.session.session import Session
 
-_ROW_HEIGHT = 22
-
 #: Points; a field is narrow, and names are long.
 _NAME_SIZE = 8
 
