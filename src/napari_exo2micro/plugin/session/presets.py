@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from napari_exo2micro.core.base import Monitor
-from napari_exo2micro.core.parameters import ParameterValue
+from napari_exo2micro.core.parameters import ParameterValue, load_preset, save_preset
 from napari_exo2micro.plugin.session.settings import recent, remember
 
 #: The list of recent files that presets are in.
@@ -39,8 +39,6 @@ def read_preset(path: Path, monitor: Monitor) -> Preset:
     ParameterError
         When the file cannot be read or used; see `core.presets.load_preset`.
     """
-    from napari_exo2micro.core.parameters import load_preset
-
     values = load_preset(path)
     monitor.check()
     remember(PRESET, path.absolute())
@@ -55,8 +53,6 @@ def write_preset(preset: Preset, monitor: Monitor) -> Preset:
     OutputError
         When the file cannot be written; see `core.presets.save_preset`.
     """
-    from napari_exo2micro.core.parameters import save_preset
-
     monitor.check()
     save_preset(preset.path, preset.params)
     remember(PRESET, preset.path.absolute())

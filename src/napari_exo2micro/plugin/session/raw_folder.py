@@ -10,6 +10,7 @@ from typing import Any
 from qtpy.QtCore import QObject, Signal
 
 from napari_exo2micro.core.base import Monitor
+from napari_exo2micro.core.raw import diagnose_raw_layout, discover_tasks
 from napari_exo2micro.plugin.session.session import Session
 from napari_exo2micro.plugin.session.settings import default_source, read_defaults
 
@@ -62,8 +63,6 @@ def look_into(raw_dir: Path, monitor: Monitor) -> RawOverview:
     monitor : Monitor
         May stop it.
     """
-    from napari_exo2micro.core.raw import diagnose_raw_layout, discover_tasks
-
     monitor.check()
     layout = diagnose_raw_layout(raw_dir)
     if not layout.is_usable:

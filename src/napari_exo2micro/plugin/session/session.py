@@ -1,4 +1,4 @@
-"""What the panels of one viewer share: the sample, its parameters, what runs."""
+"""What the panels of one viewer share: the choice, jobs, and what is known of results."""
 
 from __future__ import annotations
 
@@ -6,255 +6,99 @@ import contextlib
 import threading
 import weakref
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from napari.components import ViewerModel
 from qtpy.QtCore import QCoreApplication, QEvent, QObject, Qt, Signal
 from qtpy.QtWidgets import QWidget
 
-from napari_exo2micro.core.base import Monitor, ParameterError, output_problem
+from napari_exo2micro.core.base import ParameterError
 from napari_exo2micro.core.parameters import (
     PARAMETER_REGISTRY,
     ParameterValue,
+    RunSettings,
     build_suffix,
-    check_parameters,
     default_params,
     non_default_params,
 )
+from napari_exo2micro.core.pipeline import RunResult, SampleDye
+from napari_exo2micro.core.store import CheckpointStatus
 from napari_exo2micro.plugin.session.job import Job, Jobs
 from napari_exo2micro.plugin.session.records import KeptRecords
 from napari_exo2micro.plugin.session.task import (
+    Describe,
     TaskSource,
+    look_at_output,
     read_status,
     run_stages,
     stored_layers,
 )
 
-if TYPE_CHECKING:
-    from napari_exo2micro.core.pipeline import RunResult, SampleDye
-    from napari_exo2micro.core.store import CheckpointStatus
+_SESSIONS: dict[int, Session] = {}
+#: Sessions whose viewer went away in another thread, until they are closed.
+_ENDING: list[Session] = []
+#: Jobs that read files of the choice before: what they show would be wrong now.
+_OF_THE_CHOICE = ("status", "show results", "open a result", "show the raw images")
 
 
-class SessionParams(QObject):
-    """Holds a value for each parameter of the registry and tells when one changes.
+class Session(QObject):
+    """What the docks of one viewer share; get it with `Session.of`.
+
+    It has a choice (`sample`, `dye` and `settings`), `jobs`, and what was read of the
+    results: `status` and `stored_result`. It shows nothing: it tells, and others
+    listen.
 
     Attributes
     ----------
     params_changed : Signal(object)
         Names of the parameters that changed, a tuple.
-    """
-
-    params_changed = Signal(object)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._params = default_params()
-
-    @property
-    def params(self) -> dict[str, ParameterValue]:
-        """All parameters, a copy in the order of the registry."""
-        known = default_params()
-        return {name: self._params.get(name, value) for name, value in known.items()}
-
-    def set_params(self, **values: Any) -> None:
-        """Change parameters by name.
-
-        Raises
-        ------
-        ParameterError
-            When a name is unknown or a value does not fit; nothing is changed.
-        """
-        checked = check_parameters(values)
-        check_parameters({**self.params, **checked})
-        old = self.params
-        changed = tuple(name for name in checked if checked[name] != old[name])
-        if changed:
-            self._params.update(checked)
-            self.params_changed.emit(changed)
-
-    def reset_params(self, *names: str) -> None:
-        """Set parameters back to their defaults; all of them when none is named."""
-        chosen = names or tuple(PARAMETER_REGISTRY)
-        self.set_params(**{name: PARAMETER_REGISTRY[name].default for name in chosen})
-
-    def non_default_params(self, stage: int | None = None) -> dict[str, ParameterValue]:
-        """Return the parameters of stages 1..`stage` that differ from defaults."""
-        return non_default_params(self.params, stage)
-
-    def suffix(self, stage: int | None = None) -> str:
-        """Return what the names of a stage's files will end in."""
-        return build_suffix(self.params, stage)
-
-
-class SessionSource(SessionParams):
-    """Holds folders, sample, dye and file format, and tells when one changes.
-
-    Attributes
-    ----------
     source_changed : Signal()
         Another sample, dye, folder or checkpoint format.
     output_checked : Signal(str)
         The results folder was looked at: why it cannot be used, empty when it can.
-    """
-
-    source_changed = Signal()
-    output_checked = Signal(str)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.jobs = Jobs()
-        self.raw_dir: Path | None = None
-        self.output_dir = Path("processed")
-        self.sample = ""
-        self.dye = ""
-        self.checkpoint_format = "both"
-        #: Why the results folder cannot be used, as it was when it was looked at.
-        self.output_problem = ""
-        #: What the last run returned, None before one and after another choice.
-        self.last_result: RunResult | None = None
-        self._task_source: TaskSource | None = None
-
-    def set_source(
-        self,
-        *,
-        raw_dir: Path | str | None = None,
-        output_dir: Path | str | None = None,
-        sample: str | None = None,
-        dye: str | None = None,
-        checkpoint_format: str | None = None,
-    ) -> None:
-        """Choose what is worked on; what is left out stays as it is."""
-        before, folders = self._source(), (self.raw_dir, self.output_dir)
-        if raw_dir is not None:
-            self.raw_dir = Path(raw_dir)
-        if output_dir is not None:
-            self.output_dir = Path(output_dir)
-        if sample is not None:
-            self.sample = sample
-        if dye is not None:
-            self.dye = dye
-        if checkpoint_format is not None:
-            self.checkpoint_format = checkpoint_format
-        if self._source() == before:
-            return
-        self.last_result = None
-        self._task_source = None
-        # What still reads files of the one before would show them now.
-        self.jobs.cancel(
-            "status", "show results", "open a result", "show the raw images"
-        )
-        self._forget_results()
-        if folders != (self.raw_dir, self.output_dir):
-            self.look_at_output()
-        self.source_changed.emit()
-        self._on_new_source()
-
-    def _forget_results(self) -> None:
-        """Drop what was read of the source before, before others hear of this one."""
-
-    def _on_new_source(self) -> None:
-        """Do what is due when all have heard of another source."""
-
-    def _source(self) -> tuple[Any, ...]:
-        folders = (self.raw_dir, self.output_dir)
-        return (*folders, self.sample, self.dye, self.checkpoint_format)
-
-    @property
-    def has_source(self) -> bool:
-        """Whether a raw folder, a sample and a dye are chosen."""
-        return bool(self.raw_dir and self.sample and self.dye)
-
-    def task(self) -> SampleDye:
-        """Return the sample and dye with the present parameters.
-
-        Raises
-        ------
-        ParameterError
-            When none is chosen yet, or a name cannot be used.
-        """
-        return self.task_source().task(self._params)
-
-    def task_source(self) -> TaskSource:
-        """Return what makes `task`, for work in another thread.
-
-        Raises
-        ------
-        ParameterError
-            When no sample is chosen yet.
-        """
-        if not (self.sample and self.dye):
-            raise ParameterError(
-                "no sample is chosen yet; choose the raw folder, the sample and the "
-                "dye at the top of the workbench"
-            )
-        if self._task_source is None:
-            self._task_source = TaskSource(
-                self.sample,
-                self.dye,
-                self.output_dir,
-                self.raw_dir or Path("raw"),
-                self.checkpoint_format,
-            )
-        return self._task_source
-
-    def look_at_output(self) -> None:
-        """Learn in the background whether results can go to their folder."""
-        self.output_problem = ""
-        self.jobs.start(
-            _look_at,
-            title=f"looking at {self.output_dir}",
-            on_result=self._on_output,
-            newest="results folder",
-            show_progress=False,
-            output_dir=self.output_dir,
-            raw_dir=self.raw_dir,
-        )
-
-    def _on_output(self, problem: str) -> None:
-        self.output_problem = problem
-        self.output_checked.emit(problem)
-
-
-def _look_at(output_dir: Path, raw_dir: Path | None, monitor: Monitor) -> str:
-    monitor.check()
-    return output_problem(output_dir, raw_dir)
-
-
-_SESSIONS: dict[int, Session] = {}
-#: Sessions whose viewer went away in another thread, until they are closed.
-_ENDING: list[Session] = []
-
-
-class Session(SessionSource):
-    """What the docks of one viewer share; get it with `Session.of`.
-
-    Attributes
-    ----------
     status_changed : Signal(object)
         The check-list was read anew: a list of `CheckpointStatus`. It is empty from
         another choice of the source until its files were looked at.
-    results_changed : Signal(int)
-        A stage's results were made or loaded; its number, 0 for all.
-    run_ended : Signal(object)
-        The result of a run, as `SampleDye.run` returns it; not of one that was
-        stopped or failed: ``jobs.busy_changed(False)`` comes after each.
     stage_ready : Signal(int, object)
         A stage's results are on disk: its number, and what `describe` made of them.
+    results_changed : Signal(int)
+        The same, when they are shown: the stage's number, 0 for all.
+    run_ended : Signal(object)
+        The `RunResult` of a run; not of one that was stopped or failed:
+        ``jobs.busy_changed(False)`` comes after each.
     run_left : Signal(str, str, int)
         A run ended, was stopped or failed: sample, dye and the last stage that it
         finished.
     stage_shown : Signal(int)
         The form of this stage is the one in front.
+    sample, dye : str
+        What is worked on; empty when nothing is chosen. See `set_source`.
+    settings : RunSettings
+        Folders, format and parameters; see `set_source` and `set_params`.
+    jobs : Jobs
+        Starts work in the background.
+    records : KeptRecords
+        What the package logged since this session began.
+    output_problem : str
+        Why the results folder cannot be used, as it was when it was looked at.
+    last_result : RunResult or None
+        What the last run returned; None before one and after another choice.
+    stored_result : RunResult or None
+        What the valid results on disk say, as a run returns it; None without any.
     describe : callable
         Takes a `SampleDye` and the number of a stage, and returns what a viewer
         needs to show its results; called in the thread of the run.
     """
 
+    params_changed = Signal(object)
+    source_changed = Signal()
+    output_checked = Signal(str)
     status_changed = Signal(object)
+    stage_ready = Signal(int, object)
     results_changed = Signal(int)
     run_ended = Signal(object)
-    stage_ready = Signal(int, object)
     run_left = Signal(str, str, int)
     stage_shown = Signal(int)
 
@@ -264,14 +108,19 @@ class Session(SessionSource):
         super().__init__()
         self._viewer = weakref.ref(viewer)
         self._thread = threading.get_ident()
-        self.describe: Callable[[SampleDye, int], Any] = _undescribed
-        #: What the package logged since this session began.
+        self.sample = self.dye = ""
+        self.settings = RunSettings()
+        self._has_raw_dir = False
+        self.jobs = Jobs()
         self.records = KeptRecords()
-        #: What the valid results on disk say, as a run returns it; None without any.
+        self.output_problem = ""
+        self.last_result: RunResult | None = None
         self.stored_result: RunResult | None = None
+        self.describe: Describe = _undescribed
+        self._task_source: TaskSource | None = None
         self._status: list[CheckpointStatus] = []
         self._shown_stage = 1
-        self._ran = 0  # the last stage that the run has finished
+        self._last_ended = 0  # the last stage that the run has finished
         self._has_window = False  # not the window itself: that would keep it alive
         self._checks: list[weakref.WeakMethod[Callable[[], str]]] = []
         self.params_changed.connect(self.refresh_status)
@@ -279,6 +128,8 @@ class Session(SessionSource):
         application = QCoreApplication.instance()
         if application is not None:
             application.aboutToQuit.connect(self.close)
+
+    # One for each viewer ---------------------------------------------------------
 
     @classmethod
     def of(cls, viewer: ViewerModel, widget: QWidget | None = None) -> Session:
@@ -339,7 +190,144 @@ class Session(SessionSource):
         if self in _ENDING:
             _ENDING.remove(self)
 
-    # Which form is in front ------------------------------------------------------
+    def leave_thread(self) -> None:
+        """Close in the thread of the window; the viewer went away in any."""
+        if threading.get_ident() == self._thread:
+            self.close()
+            return
+        # The last that held the viewer was a worker: it cannot wait for itself.
+        _ENDING.append(self)
+        self.jobs.cancel_all()
+        with contextlib.suppress(RuntimeError):  # Qt is gone already
+            self._viewer_gone.emit()
+
+    # The choice ------------------------------------------------------------------
+
+    @property
+    def raw_dir(self) -> Path | None:
+        """The raw folder; None when none is chosen."""
+        return self.settings.raw_dir if self._has_raw_dir else None
+
+    @property
+    def output_dir(self) -> Path:
+        """Where results go."""
+        return self.settings.output_dir
+
+    @property
+    def checkpoint_format(self) -> str:
+        """What stages store: tiff, fits or both."""
+        return self.settings.checkpoint_format
+
+    @property
+    def params(self) -> dict[str, ParameterValue]:
+        """All parameters, a copy in the order of the registry."""
+        known = self.settings.params
+        return {
+            name: known.get(name, value) for name, value in default_params().items()
+        }
+
+    def set_params(self, **values: Any) -> None:
+        """Change parameters by name.
+
+        Raises
+        ------
+        ParameterError
+            When a name is unknown or a value does not fit; nothing is changed.
+        """
+        old = self.params
+        settings = replace(self.settings, params={**old, **values})
+        changed = tuple(name for name in values if settings.params[name] != old[name])
+        if changed:
+            self.settings = settings
+            self.params_changed.emit(changed)
+
+    def reset_params(self, *names: str) -> None:
+        """Set parameters back to their defaults; all of them when none is named."""
+        chosen = names or tuple(PARAMETER_REGISTRY)
+        self.set_params(**{name: PARAMETER_REGISTRY[name].default for name in chosen})
+
+    def non_default_params(self, stage: int | None = None) -> dict[str, ParameterValue]:
+        """Return the parameters of stages 1..`stage` that differ from defaults."""
+        return non_default_params(self.params, stage)
+
+    def suffix(self, stage: int | None = None) -> str:
+        """Return what the names of a stage's files will end in."""
+        return build_suffix(self.params, stage)
+
+    def set_source(
+        self,
+        *,
+        sample: str | None = None,
+        dye: str | None = None,
+        raw_dir: Path | str | None = None,
+        **changes: Any,
+    ) -> None:
+        """Choose what is worked on; what is left out, or None, stays as it is.
+
+        Parameters
+        ----------
+        sample, dye : str, optional
+            Empty for none.
+        raw_dir : Path or str, optional
+            The raw folder.
+        **changes
+            Other fields of `settings`: `output_dir`, `checkpoint_format`.
+        """
+        before = self._source()
+        changes = {name: value for name, value in changes.items() if value is not None}
+        if raw_dir is not None:
+            changes["raw_dir"], self._has_raw_dir = raw_dir, True
+        self.settings = replace(self.settings, params=self.params, **changes)
+        self.sample = self.sample if sample is None else sample
+        self.dye = self.dye if dye is None else dye
+        if self._source() == before:
+            return
+        self.last_result = None
+        self._task_source = None
+        self.jobs.cancel(*_OF_THE_CHOICE)
+        self._on_status(([], None))  # before others hear of the new choice
+        if before[:2] != self._source()[:2]:
+            self.look_at_output()
+        self.source_changed.emit()
+        self.refresh_status()
+
+    def _source(self) -> tuple[object, ...]:
+        folders = self.raw_dir, self.output_dir
+        return (*folders, self.checkpoint_format, self.sample, self.dye)
+
+    @property
+    def has_source(self) -> bool:
+        """Whether a raw folder, a sample and a dye are chosen."""
+        return bool(self.raw_dir and self.sample and self.dye)
+
+    def task(self) -> SampleDye:
+        """Return the sample and dye with the present parameters.
+
+        Raises
+        ------
+        ParameterError
+            When none is chosen yet, or a name cannot be used.
+        """
+        return self.task_source().task(self.params)
+
+    def task_source(self) -> TaskSource:
+        """Return what makes `task`, for work in another thread.
+
+        Raises
+        ------
+        ParameterError
+            When no sample is chosen yet.
+        """
+        if not (self.sample and self.dye):
+            raise ParameterError(
+                "no sample is chosen yet; choose the raw folder, the sample and the "
+                "dye at the top of the workbench"
+            )
+        if self._task_source is None:
+            self._task_source = TaskSource(self.sample, self.dye, self.settings)
+        return self._task_source
+
+    # Which form is in front, and what forms say ----------------------------------
 
     @property
     def shown_stage(self) -> int:
@@ -351,43 +339,6 @@ class Session(SessionSource):
         if number != self._shown_stage:
             self._shown_stage = number
             self.stage_shown.emit(number)
-
-    # Work ------------------------------------------------------------------------
-
-    def _forget_results(self) -> None:
-        self._on_status(([], None))
-
-    def _on_new_source(self) -> None:
-        self.refresh_status()
-
-    def refresh_status(self, _changed: object = None) -> None:
-        """Read in the background what is valid, stale or missing."""
-        if not (self.sample and self.dye):
-            self._on_status(([], None))
-            return
-        self.jobs.start(
-            read_status,
-            title="reading the state of the files",
-            on_result=self._on_status,
-            on_error=self._on_no_status,
-            newest="status",
-            show_progress=False,
-            source=self.task_source(),
-            params=dict(self._params),
-        )
-
-    @property
-    def status(self) -> list[CheckpointStatus]:
-        """The check-list as it was read last; see `status_changed`."""
-        return list(self._status)
-
-    def _on_status(self, read: tuple[list[CheckpointStatus], RunResult | None]) -> None:
-        self._status, self.stored_result = read
-        self.status_changed.emit(self.status)
-
-    def _on_no_status(self, _error: str) -> None:
-        # A name that cannot be used: what asks for a run is told so.
-        self._on_status(([], None))
 
     def add_check(self, check: Callable[[], str]) -> None:
         """Have a form asked before each run; it is forgotten with its form.
@@ -411,6 +362,56 @@ class Session(SessionSource):
         reasons = (method() for _, method in living if method is not None)
         return next(filter(None, reasons), "")
 
+    # What is on disk -------------------------------------------------------------
+
+    @property
+    def status(self) -> list[CheckpointStatus]:
+        """The check-list as it was read last; see `status_changed`."""
+        return list(self._status)
+
+    def refresh_status(self, _changed: object = None) -> None:
+        """Read in the background what is valid, stale or missing."""
+        if not (self.sample and self.dye):
+            self._on_status(([], None))
+            return
+        self.jobs.start(
+            read_status,
+            title="reading the state of the files",
+            on_result=self._on_status,
+            on_error=self._on_no_status,
+            newest="status",
+            show_progress=False,
+            source=self.task_source(),
+            params=self.params,
+        )
+
+    def look_at_output(self) -> None:
+        """Learn in the background whether results can go to their folder."""
+        self.output_problem = ""
+        self.jobs.start(
+            look_at_output,
+            title=f"looking at {self.output_dir}",
+            on_result=self._on_output,
+            newest="results folder",
+            show_progress=False,
+            output_dir=self.output_dir,
+            raw_dir=self.raw_dir,
+        )
+
+    def _on_status(self, read: tuple[list[CheckpointStatus], RunResult | None]) -> None:
+        self._status, self.stored_result = read
+        self.status_changed.emit(self.status)
+
+    def _on_no_status(self, _error: str) -> None:
+        # A name that cannot be used: what asks for a run is told so.
+        self._on_status(([], None))
+
+    def _on_output(self, problem: str) -> None:
+        self.output_problem = problem
+        self.output_checked.emit(problem)
+
+    # Runs ------------------------------------------------------------------------
+
     def run(
         self,
         from_stage: int,
@@ -420,7 +421,7 @@ class Session(SessionSource):
         on_error: Callable[[str], None] | None = None,
         on_progress: Callable[[float, str], None] | None = None,
     ) -> Job:
-        """Run stages in the background; their layers appear as each one ends.
+        """Run stages in the background; each is told as it ends, see `stage_ready`.
 
         Raises
         ------
@@ -429,11 +430,11 @@ class Session(SessionSource):
         RuntimeError
             When a run goes on already.
         """
-        tasks = self.task_source()
+        source = self.task_source()
         problem = self.refusal()
         if problem:
             raise ParameterError(problem)
-        self._ran = 0
+        self._last_ended = 0
         numbers = f"stage {from_stage}"
         if to_stage != from_stage:
             numbers = f"stages {from_stage} to {to_stage}"
@@ -447,12 +448,15 @@ class Session(SessionSource):
             on_finished=self._on_run_finished,
             exclusive=True,
             keep_sent=True,
-            source=tasks,
-            params=dict(self._params),
+            source=source,
+            settings=replace(
+                self.settings,
+                params=self.params,
+                from_stage=from_stage,
+                to_stage=to_stage,
+                force=force,
+            ),
             describe=self.describe,
-            from_stage=from_stage,
-            to_stage=to_stage,
-            force=force,
         )
 
     def show_results(
@@ -461,7 +465,7 @@ class Session(SessionSource):
         on_error: Callable[[str], None] | None = None,
         on_result: Callable[[int], None] | None = None,
     ) -> Job:
-        """Show the layers of all stages that have valid results.
+        """Tell all stages that have valid results, see `stage_ready`.
 
         Parameters
         ----------
@@ -483,7 +487,7 @@ class Session(SessionSource):
             on_error=on_error,
             newest="show results",
             source=self.task_source(),
-            params=dict(self._params),
+            params=self.params,
             describe=self.describe,
         )
 
@@ -494,39 +498,31 @@ class Session(SessionSource):
             self.results_changed.emit(number)
         if self.jobs.is_busy:
             if described:
-                self._ran = number
+                self._last_ended = number
             self.refresh_status()
-
-    def _on_run_finished(self) -> None:
-        self._leave_outdated()  # also of a run that was stopped or broke
-        self.refresh_status()
-        self.look_at_output()  # the run made it, or something is wrong with it
 
     def _on_run(self, result: RunResult) -> None:
         self.last_result = result
-        self._leave_outdated()
+        self._leave_run()
         self.run_ended.emit(result)
 
-    def _leave_outdated(self) -> None:
-        ran, self._ran = self._ran, 0
-        if ran:
-            self.run_left.emit(self.sample, self.dye, ran)
+    def _on_run_finished(self) -> None:
+        self._leave_run()  # also one that was stopped or broke
+        self.refresh_status()
+        self.look_at_output()  # the run made it, or something is wrong with it
+
+    def _leave_run(self) -> None:
+        last, self._last_ended = self._last_ended, 0
+        if last:
+            self.run_left.emit(self.sample, self.dye, last)
 
 
 def _undescribed(*_: object) -> None:
-    """Describe nothing: without a viewer of results they stay on disk."""
+    """Describe nothing: where nobody shows results they stay on disk."""
 
 
 def _end(key: int) -> None:
-    """Close the session of a viewer that is gone, in the thread of its window."""
+    """Close the session of a viewer that is gone."""
     session = _SESSIONS.pop(key, None)
-    if session is None:
-        return
-    if threading.get_ident() == session._thread:
-        session.close()
-        return
-    # The last that held the viewer was a worker: it cannot wait for itself.
-    _ENDING.append(session)
-    session.jobs.cancel_all()
-    with contextlib.suppress(RuntimeError):  # Qt is gone already
-        session._viewer_gone.emit()
+    if session is not None:
+        session.leave_thread()

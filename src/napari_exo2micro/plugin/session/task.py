@@ -1,19 +1,24 @@
-"""What a session works on, as the core's object; nothing heavy until it is used."""
+"""What the jobs of a session do in their threads, on one sample and dye."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from napari_exo2micro.core.base import Monitor, check_output
-from napari_exo2micro.core.parameters import STAGES, ParameterValue
-from napari_exo2micro.core.pipeline import stages_done
+from napari_exo2micro.core.base import Monitor, check_output, output_problem
+from napari_exo2micro.core.parameters import STAGES, ParameterValue, RunSettings
+from napari_exo2micro.core.pipeline import (
+    RunResult,
+    SampleDye,
+    stages_done,
+    summarise,
+)
+from napari_exo2micro.core.store import CheckpointStatus
 
-if TYPE_CHECKING:
-    from napari_exo2micro.core.pipeline import RunResult, SampleDye
-    from napari_exo2micro.core.store import CheckpointStatus
+#: Takes a task and the number of a stage; returns what shows its results.
+Describe = Callable[[SampleDye, int], Any]
 
 
 class TaskSource:
@@ -24,26 +29,14 @@ class TaskSource:
 
     Parameters
     ----------
-    sample, dye, output_dir, raw_dir, checkpoint_format
-        As `SampleDye` takes them.
+    sample, dye : str
+        What is worked on.
+    settings : RunSettings
+        Folders and format; parameters are given to `task`.
     """
 
-    def __init__(
-        self,
-        sample: str,
-        dye: str,
-        output_dir: Path,
-        raw_dir: Path,
-        checkpoint_format: str,
-    ) -> None:
-        self._folders = output_dir, raw_dir
-        self._arguments = {
-            "sample": sample,
-            "dye": dye,
-            "output_dir": output_dir,
-            "raw_dir": raw_dir,
-            "checkpoint_format": checkpoint_format,
-        }
+    def __init__(self, sample: str, dye: str, settings: RunSettings) -> None:
+        self.sample, self.dye, self.settings = sample, dye, settings
         self._first: SampleDye | None = None
         self._lock = threading.Lock()
 
@@ -55,7 +48,7 @@ class TaskSource:
         OutputError
             With the reason and the fix.
         """
-        check_output(*self._folders)
+        check_output(self.settings.output_dir, self.settings.raw_dir)
 
     def task(self, params: Mapping[str, ParameterValue]) -> SampleDye:
         """Return an object of one's own with these parameters.
@@ -65,14 +58,24 @@ class TaskSource:
         ParameterError
             When a name could leave the output folder.
         """
-        from napari_exo2micro.core.pipeline import SampleDye  # scipy, matplotlib, ...
-
         with self._lock:
             if self._first is None:
-                self._first = SampleDye(**self._arguments)  # type: ignore[arg-type]
+                self._first = SampleDye(
+                    self.sample,
+                    self.dye,
+                    self.settings.output_dir,
+                    self.settings.raw_dir,
+                    self.settings.checkpoint_format,
+                )
             task = self._first.copy()
         task.set_params(**params)
         return task
+
+
+def look_at_output(output_dir: Path, raw_dir: Path | None, monitor: Monitor) -> str:
+    """Return why results cannot go to their folder; empty when they can."""
+    monitor.check()
+    return output_problem(output_dir, raw_dir)
 
 
 def read_status(
@@ -90,8 +93,6 @@ def read_status(
     """
     monitor.check()
     task = source.task(params)
-    from napari_exo2micro.core.pipeline import summarise
-
     lines = task.status()
     monitor.check()
     done = stages_done(lines)
@@ -100,11 +101,8 @@ def read_status(
 
 def run_stages(
     source: TaskSource,
-    params: Mapping[str, ParameterValue],
-    from_stage: int,
-    to_stage: int,
-    force: bool,
-    describe: Callable[[SampleDye, int], Any],
+    settings: RunSettings,
+    describe: Describe,
     monitor: Monitor,
     send: Callable[[Any], None],
 ) -> RunResult:
@@ -116,18 +114,19 @@ def run_stages(
         When results cannot go to their folder.
     """
     source.check_output()
-    task = source.task(params)
+    task = source.task(settings.params)
 
-    def ended(number: int) -> None:
+    def on_stage(number: int) -> None:
         send((number, describe(task, number)))
 
-    return task.run(from_stage, to_stage, force, monitor, ended)
+    first, last = settings.stages
+    return task.run(first, last, settings.force, monitor, on_stage)
 
 
 def stored_layers(
     source: TaskSource,
     params: Mapping[str, ParameterValue],
-    describe: Callable[[SampleDye, int], Any],
+    describe: Describe,
     monitor: Monitor,
     send: Callable[[Any], None],
 ) -> int:
@@ -139,12 +138,3 @@ def stored_layers(
         count += len(described)
         send((number, described))
     return count
-
-
-def load_core(monitor: Monitor) -> None:
-    """Import what the first run needs, so that the first click need not wait."""
-    from importlib import import_module
-
-    for module in ("raw", "pipeline", "plotting"):
-        monitor.check()
-        import_module(f"napari_exo2micro.core.{module}")

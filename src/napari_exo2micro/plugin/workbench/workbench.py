@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 
 from napari.components import ViewerModel
 from qtpy.QtCore import QSize, Qt
-from qtpy.QtGui import QResizeEvent, QShowEvent
+from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QSplitter, QTabBar, QTabWidget, QVBoxLayout, QWidget
 
 from napari_exo2micro.core.parameters import STAGES
 from napari_exo2micro.core.pipeline import stage_states
 from napari_exo2micro.plugin.layers.presenter import shared_session
 from napari_exo2micro.plugin.session.session import Session
-from napari_exo2micro.plugin.session.task import load_core
 from napari_exo2micro.plugin.widgets.controls import MessageStrip, scrolled
 from napari_exo2micro.plugin.widgets.dock import Dock
 from napari_exo2micro.plugin.widgets.errors import literal
@@ -113,7 +112,6 @@ class StageTabs(QTabWidget):
             self.addTab(page, str(number))
         words = {n: STAGES[n].title.split()[0].capitalize() for n in pages}
         self._bar.set_names(words)
-        self.currentChanged.connect(self._on_tab)
         session.status_changed.connect(self._on_status)
         session.stage_shown.connect(self.show_stage)
         self.show_stage(session.shown_stage)
@@ -133,9 +131,6 @@ class StageTabs(QTabWidget):
         """Let the names fit the new width."""
         self._bar.fit()
         super().resizeEvent(e)
-
-    def _on_tab(self, index: int) -> None:
-        self._session.show_stage(self._numbers[index])
 
     def _on_status(self, lines: Sequence[CheckpointStatus]) -> None:
         states = stage_states(lines, self._session.stored_result)
@@ -184,7 +179,6 @@ class Workbench(Dock):
         self.setObjectName("workbench")
         self.setMinimumWidth(_LEAST_WIDTH)
         self._session = session = shared_session(napari_viewer, self)
-        self._is_ready = False
         self.message = MessageStrip(self)
         self.source = SourcePanel(session, self.message.error, self)
         self.forms = {
@@ -212,16 +206,6 @@ class Workbench(Dock):
     def sizeHint(self) -> QSize:
         """Return a width at which the tabs carry their numbers."""
         return QSize(_WIDTH, super().sizeHint().height())
-
-    def showEvent(self, a0: QShowEvent | None) -> None:
-        """Get ready in the background what the first run needs."""
-        super().showEvent(a0)
-        self._session.show_stage(self.tabs.stage)
-        if not self._is_ready:
-            self._is_ready = True
-            self._session.jobs.start(
-                load_core, title="getting ready", show_progress=False
-            )
 
     def _on_source(self) -> None:
         # Without a sample there is nothing to list.
