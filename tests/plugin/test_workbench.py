@@ -24,11 +24,11 @@ from napari_exo2micro.core.parameters import (
     register_stage,
     unregister_stage,
 )
-from napari_exo2micro.core.raw import pair
 from napari_exo2micro.plugin.layers.layers import about, find_layers
 from napari_exo2micro.plugin.session import session
 from napari_exo2micro.plugin.session.session import Session
 from napari_exo2micro.plugin.widgets.controls import MessageStrip
+from napari_exo2micro.plugin.workbench import summary as summary_module
 from napari_exo2micro.plugin.workbench.summary import summary_words
 from napari_exo2micro.plugin.workbench.workbench import Workbench
 
@@ -119,6 +119,7 @@ def test_a_stage_of_somebody_else_has_a_tab(open_workbench, session):
         bench.tabs.setCurrentIndex(4)
         assert bench.run_bar.stage == 5
     finally:
+        session.close()  # what is on its way would ask for the stage
         unregister_stage(5)
 
 
@@ -229,14 +230,14 @@ def test_raw_images_that_come_late_are_not_shown_with_another_sample(
     bench = open_workbench()
     qtbot.waitUntil(button(bench, "show_raw").isVisible, timeout=LONG)
     asked, release = threading.Event(), threading.Event()
-    find_pair = pair.find_pair
+    find_pair = summary_module.find_pair
 
     def slow(sample, dye, raw_dir):
         asked.set()
         assert release.wait(30)
         return find_pair(sample, dye, raw_dir)
 
-    monkeypatch.setattr(pair, "find_pair", slow)
+    monkeypatch.setattr(summary_module, "find_pair", slow)
     button(bench, "show_raw").click()
     assert asked.wait(30)
     session.set_source(sample="Granite")

@@ -1,4 +1,4 @@
-"""What the panels of one viewer share: the choice, jobs, and what is known of results."""
+"""What the panels of one viewer share: a choice, jobs, and what is on disk."""
 
 from __future__ import annotations
 

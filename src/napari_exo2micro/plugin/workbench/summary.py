@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
@@ -12,6 +12,8 @@ from napari_exo2micro.core.base import Exo2MicroError, Monitor
 from napari_exo2micro.core.parameters import STAGES
 from napari_exo2micro.core.photometry import further_scales, scale_title
 from napari_exo2micro.core.pipeline import stages_done
+from napari_exo2micro.core.raw import LazyPair, PairFiles, find_pair
+from napari_exo2micro.plugin.files.opening import open_pair, prepare_levels
 from napari_exo2micro.plugin.layers.layers import (
     LayerSpec,
     about,
@@ -23,9 +25,6 @@ from napari_exo2micro.plugin.session.session import Session
 from napari_exo2micro.plugin.widgets.controls import MessageStrip, WordsLabel
 from napari_exo2micro.plugin.widgets.rows import with_titles
 from napari_exo2micro.plugin.workbench.source import TROUBLE
-
-if TYPE_CHECKING:
-    from napari_exo2micro.core.raw import LazyPair, PairFiles
 
 
 def summary_words(result: Mapping[str, Any] | None, done: int) -> str:
@@ -159,8 +158,6 @@ class ResultSummary(QWidget):
             )
 
     def _on_raw(self, opened: tuple[PairFiles, LazyPair, list[LayerSpec]]) -> None:
-        from napari_exo2micro.plugin.files.opening import prepare_levels
-
         files, pair, specs = opened
         place_stage(self._session.viewer, 1, specs)
         prepare_levels(files, pair, self._session.viewer)
@@ -193,9 +190,6 @@ def _raw_pair(
     sample: str, dye: str, raw_dir: Path, monitor: Monitor
 ) -> tuple[PairFiles, LazyPair, list[LayerSpec]]:
     """Return a raw pair, opened, and its layers."""
-    from napari_exo2micro.core.raw import PairFiles, find_pair
-    from napari_exo2micro.plugin.files.opening import open_pair
-
     post, pre, _ = find_pair(sample, dye, raw_dir)
     files = PairFiles(sample, dye, post, pre)
     return files, *open_pair(files, monitor)
