@@ -188,7 +188,7 @@ def test_a_slow_drive_holds_nothing_up(
 
 
 def write_preset(path, width):
-    content = {"format": settings.PRESET_FORMAT, "version": 1}
+    content = {"format": "napari-exo2micro preset", "version": 1}
     path.write_text(json.dumps({**content, "parameters": {"boundary_width": width}}))
     return path
 
