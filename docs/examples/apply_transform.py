@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from napari_exo2micro import core as e2m
-from napari_exo2micro.core.images.lazy import nearest_window
+from napari_exo2micro.core.images import nearest_window
 
 FOLDER, PAD = Path("exo2micro-example"), 60
 

@@ -13,10 +13,10 @@ from napari_exo2micro.core.images import (
     Transform,
     moved_image,
     moved_levels,
+    nearest_window,
     outline_of,
     warp_window,
 )
-from napari_exo2micro.core.images.lazy import nearest_window
 
 TURN = Transform.similarity(
     angle_deg=7.0, scale=1.05, translation=(12.25, -8.5), centre=(150, 120)

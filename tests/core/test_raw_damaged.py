@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from napari_exo2micro.core.base import RawDataError, RawFileNotFoundError
 from napari_exo2micro.core.raw import RawPair
-from napari_exo2micro.core.raw.read import BlockReader
+from napari_exo2micro.core.raw.read import TiffReader
 from napari_exo2micro.core.raw.tiff import TiffImage, check_stream_size, open_tiff
 
 resource = pytest.importorskip("resource", reason="limits of memory are of POSIX")
@@ -84,7 +84,7 @@ BAD_HEADERS = {
     "a terapixel": (hand_made(MILLION, MILLION), "truncated or damaged"),
     "a deflated terapixel": (
         hand_made(MILLION, MILLION, compression=8),
-        "400 bytes, which cannot hold its 1000000000000 bytes",
+        "cannot hold the 1000000000000 bytes",
     ),
     "no rows": (hand_made(20, 0), "image is empty"),
     "no columns": (hand_made(0, 20), "image is empty"),
@@ -237,7 +237,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path) -> None
     image = open_tiff(path)
     path.write_bytes(path.read_bytes() + b"more")
     with (
-        BlockReader(image, (0,)) as reader,
+        TiffReader(image, (0,)) as reader,
         pytest.raises(RawDataError, match="changed while it was read"),
     ):
         list(reader.blocks())
@@ -255,18 +255,10 @@ def test_a_jpeg_stream_may_not_claim_more_than_its_tile(tmp_path: Path) -> None:
 
 def streams_of(shape: tuple[int, int]) -> dict[str, bytes]:
     grey = noise("uint8", shape)
-    colour = np.repeat(grey[..., np.newaxis], 3, axis=-1)
-    with_alpha = np.repeat(grey[..., np.newaxis], 4, axis=-1)
-    boxed = imagecodecs.jpegxl_encode(grey, usecontainer=True)
     return {
+        "JPEG": imagecodecs.jpeg_encode(grey),
         "PNG": imagecodecs.png_encode(grey),
         "JPEG 2000": imagecodecs.jpeg2k_encode(grey),
-        "JPEG XL": imagecodecs.jpegxl_encode(grey),
-        "JPEG XL in boxes": boxed,
-        "WebP": imagecodecs.webp_encode(colour, lossless=False),
-        "WebP without loss": imagecodecs.webp_encode(colour, lossless=True),
-        "WebP with alpha": imagecodecs.webp_encode(with_alpha, lossless=False),
-        "LERC": imagecodecs.lerc_encode(grey),
     }
 
 
@@ -277,25 +269,13 @@ def test_the_size_that_a_stream_claims_is_known(
 ) -> None:
     stream = streams_of(shape)[kind]
     check_stream_size(stream, *shape)
-    codec = kind.split(" in ")[0].split(" with")[0]
-    told = f"a {codec} stream of {shape[1]} x {shape[0]} px"
+    told = f"a {kind} stream of {shape[1]} x {shape[0]} px"
     for rows, columns in ((shape[0] - 17, shape[1]), (shape[0], shape[1] - 17)):
         with pytest.raises(ValueError, match=told):
             check_stream_size(stream, rows, columns)
     for end in range(40):  # a stream that is cut off is for its decoder to refuse
         with suppress(ValueError):
             check_stream_size(stream[:end], *shape)
-
-
-def test_a_lerc_stream_may_not_claim_more_than_its_tile(tmp_path: Path) -> None:
-    path = tmp_path / "x.tif"
-    tifffile.imwrite(path, noise("uint8", (64, 64)), tile=(32, 32), compression="lerc")
-    content = bytearray(path.read_bytes())
-    frame = content.index(b"Lerc2 ")
-    content[frame + 14 : frame + 22] = struct.pack("<II", 60000, 60000)
-    path.write_bytes(content)
-    with pytest.raises(RawDataError, match="a LERC stream of 60000 x 60000 px"):
-        read_whole(path)
 
 
 def encode(**options: Any) -> bytes:
@@ -319,8 +299,8 @@ def read_or_refuse(path: Path) -> NDArray[Any] | None:
         warnings.simplefilter("error")
         try:
             image: TiffImage = open_tiff(path)
-            with BlockReader(image, range(image.samples)) as reader:
-                return np.vstack([block.data.copy() for block in reader.blocks()])
+            with TiffReader(image, range(image.samples)) as reader:
+                return np.concatenate([planes for _, planes in reader.blocks()], 1)
         except RawDataError:
             return None
 
@@ -334,7 +314,10 @@ def test_a_file_cut_off_anywhere_is_refused(
     content = FILES[kind]
     path.write_bytes(content[: data.draw(st.integers(0, len(content) - 1))])
     read = read_or_refuse(path)
-    assert read is None or np.array_equal(read, noise("uint16", (24, 30, 3)))
+    if read is not None:
+        np.testing.assert_array_equal(
+            read, np.moveaxis(noise("uint16", (24, 30, 3)), -1, 0)
+        )
 
 
 @settings(max_examples=400, deadline=None)

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from napari_exo2micro.core.raw import RawPair
-from napari_exo2micro.core.raw.read import BlockReader
+from napari_exo2micro.core.raw import RawFingerprint, RawPair
+from napari_exo2micro.core.raw.read import TiffReader, measure
 from napari_exo2micro.core.raw.tiff import open_tiff
 
 SHAPE = (75, 90)
@@ -35,6 +35,14 @@ WHOLE = {
     "lzma": {"compression": "lzma"},
     "packbits": {"compression": "packbits", "rowsperstrip": 7},
 }
+
+
+def _file_options(kind: str) -> dict[str, Any]:
+    return {k: v for k, v in WHOLE[kind].items() if k in ("byteorder", "bigtiff")}
+
+
+def _page_options(kind: str) -> dict[str, Any]:
+    return {k: v for k, v in WHOLE[kind].items() if k not in _file_options(kind)}
 
 
 def noise(dtype: str, shape: tuple[int, ...] = SHAPE) -> NDArray[Any]:
@@ -119,9 +127,9 @@ def test_jpeg_is_read_close_to_what_was_written(
         subsampling=(1, 1),
         tile=tile,
     )
-    with BlockReader(open_tiff(tmp_path / "x.tif"), (1,)) as reader:
-        block = reader.read(0, SHAPE[0])
-    difference = block.plane(1).astype(int) - ramp
+    with TiffReader(open_tiff(tmp_path / "x.tif"), (1,)) as reader:
+        (green,) = reader.read((range(SHAPE[0]), range(SHAPE[1])))
+    difference = green.astype(int) - ramp
     assert np.abs(difference).max() <= 6
 
 
@@ -140,33 +148,50 @@ def test_a_window_is_that_part_of_the_whole(
         tifffile.imwrite(
             path, stored, photometric="rgb", planarconfig=config, **WHOLE[kind]
         )
-    y0, x0 = (data.draw(st.integers(0, side - 1)) for side in SHAPE)
-    y1 = data.draw(st.integers(y0 + 1, SHAPE[0]))
-    x1 = data.draw(st.integers(x0 + 1, SHAPE[1]))
-    with BlockReader(open_tiff(path), (0, 2)) as reader:
-        block = reader.read(y0, y1, x0, x1)
-    for sample in (0, 2):
-        np.testing.assert_array_equal(block.plane(sample), image[y0:y1, x0:x1, sample])
+    area = tuple(
+        data.draw(
+            st.builds(range, st.integers(0, side - 1), st.just(side), st.integers(1, 9))
+        )
+        for side in SHAPE
+    )
+    rows, columns = (part[: data.draw(st.integers(1, len(part)))] for part in area)
+    with TiffReader(open_tiff(path), (0, 2)) as reader:
+        planes = reader.read((rows, columns))
+    for sample, plane in zip((0, 2), planes, strict=True):
+        np.testing.assert_array_equal(plane, image[..., sample][np.ix_(rows, columns)])
 
 
 @pytest.mark.parametrize("samples", [2, 3, 5])
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint32", "float32", "int16"])
-def test_sums_of_samples_are_exact(tmp_path: Path, samples: int, dtype: str) -> None:
-    image = noise(dtype, (*SHAPE, samples))
-    tifffile.imwrite(
-        tmp_path / "x.tif", image, photometric="minisblack", planarconfig="contig"
-    )
-    with BlockReader(open_tiff(tmp_path / "x.tif"), range(samples)) as reader:
-        sums = [
-            sum(one)
-            for one in zip(
-                *(b.sums(range(samples)) for b in reader.blocks()), strict=True
-            )
-        ]
-    wide = np.float64 if dtype == "float32" else np.int64
-    np.testing.assert_allclose(
-        sums, image.reshape(-1, samples).sum(0, dtype=wide), rtol=1e-12
-    )
+@pytest.mark.parametrize("kind", ["plain", "deflate tiles"])
+def test_means_of_samples_are_exact(
+    tmp_path: Path, samples: int, dtype: str, kind: str
+) -> None:
+    image = np.abs(noise(dtype, (*SHAPE, samples)))
+    path = tmp_path / "x.tif"
+    options = {"photometric": "minisblack", "planarconfig": "contig"}
+    tifffile.imwrite(path, image, **options, **WHOLE[kind])
+    measured = measure(open_tiff(path), digest=True)
+    means = image.reshape(-1, samples).mean(0, dtype=np.float64)
+    np.testing.assert_allclose(measured.means, means, rtol=1e-12)
+    assert measured.largest == (0 if dtype == "float32" else image.max())
+
+
+@pytest.mark.parametrize("planar", [False, True])
+@pytest.mark.parametrize("kind", WHOLE)
+def test_the_digest_is_that_of_the_file(
+    tmp_path: Path, kind: str, planar: bool
+) -> None:
+    """Whatever lies between, before and after the pixels is in it."""
+    path = tmp_path / "x.tif"
+    stored = noise("uint16", (3, *SHAPE) if planar else (*SHAPE, 3))
+    options = {"photometric": "rgb", "planarconfig": "separate" if planar else 1}
+    with tifffile.TiffWriter(path, **_file_options(kind)) as writer:
+        for _ in range(2):
+            writer.write(stored, contiguous=False, **options, **_page_options(kind))
+    image = open_tiff(path)
+    assert measure(image, digest=True).fingerprint == RawFingerprint.of(path)
+    assert measure(image).fingerprint is None
 
 
 def test_one_bit_and_packed_pixels_become_bytes(tmp_path: Path) -> None:
@@ -286,9 +311,10 @@ def test_blank_tiles_may_all_be_in_one_place(tmp_path: Path) -> None:
     assert path.stat().st_size < 3 * side**2
     image = open_tiff(path)
     assert image.warnings == ()
-    with BlockReader(image, (0,)) as reader:
-        total = sum(int(block.data.sum()) for block in reader.blocks())
-        corner = reader.read(side - 2, side + 2, side - 2, side + 2).data[..., 0]
+    with TiffReader(image, (0,)) as reader:
+        total = sum(int(planes.sum()) for _, planes in reader.blocks())
+        around = range(side - 2, side + 2)
+        (corner,) = reader.read((around, around))
     assert total == 9 * side**2
     assert corner.tolist() == [[9, 9, 0, 0], [9, 9, 0, 0], [0] * 4, [0] * 4]
 
@@ -306,5 +332,5 @@ def test_a_constant_tile_may_take_some_bytes_only(tmp_path: Path, codec: str) ->
         photometric="rgb" if samples == 3 else "minisblack",
     )
     image = open_tiff(tmp_path / "x.tif")
-    with BlockReader(image, (0,)) as reader:
-        assert np.all(reader.read(1000, 1010).data == 7)
+    with TiffReader(image, (0,)) as reader:
+        assert np.all(reader.read((range(1000, 1010), range(4096))) == 7)

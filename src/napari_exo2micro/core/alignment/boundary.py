@@ -44,8 +44,9 @@ from napari_exo2micro.core.alignment.views import (
 )
 from napari_exo2micro.core.base.errors import ParameterError, RegistrationError
 from napari_exo2micro.core.base.monitor import Monitor
-from napari_exo2micro.core.images.raster import Frame, ImageLike, warp_window
+from napari_exo2micro.core.images.raster import Frame, ImageLike
 from napari_exo2micro.core.images.transform import Transform
+from napari_exo2micro.core.images.warp import warp_window
 from napari_exo2micro.core.parameters.verdict import Verdict
 
 _CONTOUR_SIDE = 1024

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-from napari_exo2micro.core.images.io import open_raster
-from napari_exo2micro.core.images.lazy import (
+from napari_exo2micro.core.images.composite import (
     DIFFERENCE_STOPS,
     Composite,
-    LazyImage,
     Look,
     Side,
     Split,
     brightness_range,
+    symmetric_range,
+)
+from napari_exo2micro.core.images.io import open_raster
+from napari_exo2micro.core.images.lazy import (
+    LazyImage,
+    cropped_pyramid,
     moved_image,
     moved_levels,
-    nearest_window,
     outline_of,
     pyramid,
     scaled_pyramid,
-    symmetric_range,
 )
-from napari_exo2micro.core.images.raster import Raster, reduce_image, warp_window
+from napari_exo2micro.core.images.raster import Raster, reduce_image
 from napari_exo2micro.core.images.transform import Transform
-from napari_exo2micro.core.images.warp import mapped_frame, pad_images
+from napari_exo2micro.core.images.warp import (
+    mapped_frame,
+    nearest_window,
+    pad_images,
+    warp_window,
+)
 
 __all__ = [
     "DIFFERENCE_STOPS",
@@ -33,6 +40,7 @@ __all__ = [
     "Split",
     "Transform",
     "brightness_range",
+    "cropped_pyramid",
     "mapped_frame",
     "moved_image",
     "moved_levels",

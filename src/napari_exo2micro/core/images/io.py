@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
 import os
 import re
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from io import BufferedRandom, BufferedReader
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
@@ -25,13 +28,14 @@ from numpy.typing import NDArray
 
 from napari_exo2micro.core.base.errors import CheckpointError, OutputError
 from napari_exo2micro.core.base.files import output_error, replace_files
-from napari_exo2micro.core.base.machine import quiet_tifffile
 from napari_exo2micro.core.base.monitor import Monitor
 from napari_exo2micro.core.images.raster import BAND_ROWS, CV2_MAX_SIDE, Raster
 
 if TYPE_CHECKING:
     from astropy.io import fits
 
+
+logger = logging.getLogger(__name__)
 
 #: The key of the FITS card that holds the seal.
 FITS_SEAL = "HEADSUM"
@@ -145,6 +149,25 @@ def open_raster(path: Path) -> Raster:
         raise CheckpointError(
             f"{path} cannot be read ({reason}); run its stage again"
         ) from error
+
+
+@contextmanager
+def quiet_tifffile(path: Path) -> Iterator[None]:
+    """Send what tifffile logs in this thread to the debug log; our error tells it."""
+    thread = threading.get_ident()
+
+    def not_ours(record: logging.LogRecord) -> bool:
+        if record.thread != thread:
+            return True
+        logger.debug("%s: tifffile: %s", path, record.getMessage())
+        return False
+
+    library = logging.getLogger("tifffile")
+    library.addFilter(not_ours)
+    try:
+        yield
+    finally:
+        library.removeFilter(not_ours)
 
 
 def _open_tiff(path: Path, file: BufferedReader) -> Raster:

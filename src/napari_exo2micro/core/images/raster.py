@@ -1,8 +1,4 @@
-"""One large image in a file: its levels, read and resampled window by window.
-
-OpenCV's cubic kernel (a = -3/4) does not reproduce a ramp: structures come out
-up to 0.05 px from where they are, more than a registration is off.
-"""
+"""One large image in a file: its levels, read window by window and reduced."""
 
 from __future__ import annotations
 
@@ -15,165 +11,6 @@ from typing import Any, Literal, Protocol
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-
-from napari_exo2micro.core.images.transform import Transform
-
-
-def block_size(side: int, max_side: int) -> int:
-    """Return the block that makes an image small enough.
-
-    Parameters
-    ----------
-    side : int
-        The longest side, px.
-    max_side : int
-        What it may be after the reduction, px.
-
-    Returns
-    -------
-    int
-        Side of a block, px. A large one is a multiple of a power of two, so that a
-        smaller level can be used; up to a quarter larger than needed then.
-
-    Examples
-    --------
-    >>> block_size(100, 25), block_size(1700, 100)
-    (4, 20)
-    """
-    block = max(1, math.ceil(side / max_side))
-    if block >= 8:
-        step = 1 << (block.bit_length() - 3)
-        block = -(-block // step) * step
-    return block
-
-
-def level_for(block: int, n_levels: int) -> int:
-    """Return the smallest level that whole blocks can be made from.
-
-    Parameters
-    ----------
-    block : int
-        Side of a block, full-resolution px.
-    n_levels : int
-        How many levels there are, each half the size of the one before.
-
-    Returns
-    -------
-    int
-        0 for the full image.
-
-    Examples
-    --------
-    >>> level_for(20, 5), level_for(7, 5)
-    (2, 0)
-    """
-    level = 0
-    while level + 1 < n_levels and block % (2 << level) == 0:
-        level += 1
-    return level
-
-
-_SECOND_DIFFERENCE = np.array([1.0, -2.0, 1.0])
-_NOTHING = np.array([0.0, 1.0, 0.0])
-#: Rows worked on at a time, so that all that is needed stays in the cache.
-_STRIP = 64
-
-
-def warp_cubic(
-    source: NDArray[Any], matrix: NDArray[np.floating[Any]], shape: tuple[int, int]
-) -> NDArray[Any]:
-    """Return ``source`` sampled at the points that a projective map gives.
-
-    In one dimension Keys' cubic at the fraction t between two samples equals linear
-    interpolation of the samples less ``t (1 - t) / 2`` times linear interpolation of
-    their second differences. In two dimensions that makes four linearly
-    interpolated images, which OpenCV 5 samples without rounding the position.
-
-    Parameters
-    ----------
-    source : ndarray, shape (rows, columns)
-        uint8, uint16, int16, float32 or float64 (worked on as float32); outside of it
-        is 0.
-    matrix : ndarray, shape (3, 3)
-        From result to source points (x, y), px.
-    shape : tuple of int
-        Rows and columns of the result.
-
-    Returns
-    -------
-    ndarray, shape `shape`, dtype of `source`
-        Integers are rounded and clipped to the type.
-
-    References
-    ----------
-    R. G. Keys, "Cubic convolution interpolation for digital image processing", IEEE
-    Trans. ASSP 29 (1981) 1153, doi:10.1109/TASSP.1981.1163711
-    """
-    kernels = [
-        (_NOTHING, _NOTHING),
-        (_SECOND_DIFFERENCE, _NOTHING),
-        (_NOTHING, _SECOND_DIFFERENCE),
-        (_SECOND_DIFFERENCE, _SECOND_DIFFERENCE),
-    ]
-    # OpenCV samples float64 at the nearest 1/32 px only, float32 where it is asked to.
-    pixels = source.astype(np.float32) if source.dtype == np.float64 else source
-    layers = cv2.merge(
-        [
-            cv2.sepFilter2D(pixels, cv2.CV_32F, x, y, borderType=cv2.BORDER_CONSTANT)
-            for x, y in kernels
-        ]
-    )
-    result = np.empty(shape, source.dtype)
-    columns = np.arange(shape[1], dtype=np.float64)
-    for top in range(0, shape[0], _STRIP):
-        rows = np.arange(top, min(top + _STRIP, shape[0]), dtype=np.float64)
-        shifted = matrix @ np.array([[1, 0, 0], [0, 1, top], [0, 0, 1.0]])
-        sampled = cv2.warpPerspective(
-            layers,
-            shifted,
-            (shape[1], len(rows)),
-            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_CONSTANT,
-            borderValue=0,
-        )
-        plain, bent_x, bent_y, bent = cv2.split(sampled)
-        weight_x, weight_y = _weights(matrix, rows, columns)
-        bent *= weight_y
-        bent_x -= bent
-        bent_x *= weight_x
-        bent_y *= weight_y
-        plain -= bent_x
-        plain -= bent_y
-        if source.dtype.kind != "f":
-            info = np.iinfo(source.dtype)
-            np.rint(plain, out=plain)
-            np.clip(plain, info.min, info.max, out=plain)
-        result[top : top + len(rows)] = plain
-    return result
-
-
-def _weights(
-    matrix: NDArray[np.floating[Any]],
-    rows: NDArray[np.float64],
-    columns: NDArray[np.float64],
-) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return t (1 - t) / 2 of the fractions t of the sampled points, along x and y."""
-    projective = matrix[2, 0] != 0 or matrix[2, 1] != 0
-    below = None
-    if projective:
-        below = np.add.outer(matrix[2, 1] * rows + matrix[2, 2], matrix[2, 0] * columns)
-    weights = []
-    for axis in (0, 1):
-        along = np.add.outer(
-            matrix[axis, 1] * rows + matrix[axis, 2], matrix[axis, 0] * columns
-        )
-        if below is not None:
-            along /= below
-        along -= np.floor(along)
-        fraction = along.astype(np.float32)
-        weights.append(fraction * (1 - fraction) * np.float32(0.5))
-    return weights[0], weights[1]
-
 
 #: The longest side that every OpenCV resampling function takes.
 CV2_MAX_SIDE = 32767
@@ -411,6 +248,27 @@ def reduce_image(
     return reduced, factor
 
 
+def block_size(side: int, max_side: int) -> int:
+    """Return the block, px, that makes a side at most `max_side`.
+
+    A large one is a multiple of a power of two, so that a smaller level can be used;
+    up to a quarter larger than needed then.
+    """
+    block = max(1, math.ceil(side / max_side))
+    if block >= 8:
+        step = 1 << (block.bit_length() - 3)
+        block = -(-block // step) * step
+    return block
+
+
+def level_for(block: int, n_levels: int) -> int:
+    """Return the smallest of the levels that whole blocks can be made from."""
+    level = 0
+    while level + 1 < n_levels and block % (2 << level) == 0:
+        level += 1
+    return level
+
+
 def _block_means(pixels: NDArray[Any], block: int) -> NDArray[np.float32]:
     """Return the means of square blocks; those at the edges may be smaller."""
     if block == 1:
@@ -445,97 +303,3 @@ def _run_means(values: NDArray[np.float64], block: int) -> NDArray[np.float64]:
     lengths = np.diff(np.append(starts, len(values)))
     means: NDArray[np.float64] = np.add.reduceat(values, starts) / lengths
     return means
-
-
-def warp_window(
-    image: ImageLike,
-    transform: Transform,
-    y0: int,
-    y1: int,
-    x0: int,
-    x1: int,
-    interpolation: str = "cubic",
-) -> NDArray[Any]:
-    """Return one window of ``warped[y, x] = image[transform((x, y))]``.
-
-    Parameters
-    ----------
-    image : ImageLike, shape (rows, columns)
-        The moving image; uint8, uint16, int16, float32 or float64.
-    transform : Transform
-        From points of the warped (fixed) image to points of `image`, px.
-    y0, y1, x0, x1 : int
-        Rows and columns of the window in the warped image.
-    interpolation : {'linear', 'cubic', 'lanczos'}
-        Resampling kernel; outside of `image` is 0. Linear and cubic sample at the
-        exact position, lanczos at the nearest 1/32 px.
-
-    Returns
-    -------
-    ndarray, shape (y1 - y0, x1 - x0), dtype of `image`
-        Integers are rounded and clipped to the type.
-
-    References
-    ----------
-    R. G. Keys, "Cubic convolution interpolation for digital image processing", IEEE
-    Trans. ASSP 29 (1981) 1153, doi:10.1109/TASSP.1981.1163711 (cubic, a = -1/2).
-
-    Examples
-    --------
-    >>> image = np.arange(20, dtype=np.float32).reshape(4, 5)
-    >>> right = Transform.similarity(translation=(1.0, 0.0))
-    >>> warp_window(image, right, 0, 2, 0, 3, "linear").tolist()
-    [[1.0, 2.0, 3.0], [6.0, 7.0, 8.0]]
-    """
-    shape = (y1 - y0, x1 - x0)
-    corners = np.array(
-        [(x0, y0), (x1 - 1, y0), (x0, y1 - 1), (x1 - 1, y1 - 1)], dtype=np.float64
-    )
-    mapped = transform(corners)
-    margin = 6
-    left, top = np.floor(mapped.min(axis=0)).astype(int) - margin
-    right, bottom = np.ceil(mapped.max(axis=0)).astype(int) + margin + 1
-    left, top = max(left, 0), max(top, 0)
-    right, bottom = min(right, image.shape[1]), min(bottom, image.shape[0])
-    if right <= left or bottom <= top:
-        return np.zeros(shape, image.dtype)
-    if max(right - left, bottom - top) > 4 * max(*shape, 256):
-        return _warp_in_halves(image, transform, (y0, y1, x0, x1), interpolation)
-    source = np.ascontiguousarray(image[top:bottom, left:right])
-    into = Transform.similarity(translation=(-float(left), -float(top)))
-    start = Transform.similarity(translation=(float(x0), float(y0)))
-    matrix = (into @ transform @ start).matrix
-    if interpolation == "cubic":
-        return warp_cubic(source, matrix, shape)
-    if source.dtype == np.float64:
-        source = source.astype(np.float32)  # which OpenCV samples where it is asked to
-    kernel = {"linear": cv2.INTER_LINEAR, "lanczos": cv2.INTER_LANCZOS4}[interpolation]
-    warped: NDArray[Any] = cv2.warpPerspective(
-        source,
-        matrix,
-        (shape[1], shape[0]),
-        flags=kernel | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_CONSTANT,
-        borderValue=0,
-    )
-    return warped.astype(image.dtype, copy=False)
-
-
-def _warp_in_halves(
-    image: ImageLike,
-    transform: Transform,
-    window: tuple[int, int, int, int],
-    interpolation: str,
-) -> NDArray[Any]:
-    """Warp a strongly magnified window in two parts, to bound what is read."""
-    y0, y1, x0, x1 = window
-    if y1 - y0 >= x1 - x0:
-        middle, axis = (y0 + y1) // 2, 0
-        parts = ((y0, middle, x0, x1), (middle, y1, x0, x1))
-    else:
-        middle, axis = (x0 + x1) // 2, 1
-        parts = ((y0, y1, x0, middle), (y0, y1, middle, x1))
-    return np.concatenate(
-        [warp_window(image, transform, *p, interpolation) for p in parts],
-        axis=axis,
-    )

@@ -16,9 +16,9 @@ from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import KDTree
 
-from napari_exo2micro.core.images.raster import Frame, ImageLike, warp_window
+from napari_exo2micro.core.images.raster import Frame, ImageLike
 from napari_exo2micro.core.images.transform import Transform
-from napari_exo2micro.core.images.warp import mapped_frame
+from napari_exo2micro.core.images.warp import mapped_frame, warp_window
 from napari_exo2micro.core.parameters.verdict import Verdict
 from napari_exo2micro.core.photometry.scale import ScaleEstimate
 from napari_exo2micro.core.photometry.statistics import PairStatistics

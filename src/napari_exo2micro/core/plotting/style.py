@@ -24,7 +24,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from napari_exo2micro.core.base.errors import OutputError
 from napari_exo2micro.core.base.files import replace_file
-from napari_exo2micro.core.images.lazy import DIFFERENCE_STOPS
+from napari_exo2micro.core.images.composite import DIFFERENCE_STOPS
 from napari_exo2micro.core.parameters.stages import STAGES
 from napari_exo2micro.core.parameters.verdict import Verdict
 from napari_exo2micro.core.photometry.methods import SCALE_METHODS

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from napari_exo2micro.core.base.errors import ParameterError
 from napari_exo2micro.core.base.monitor import Monitor
-from napari_exo2micro.core.images.lazy import LazyImage, Window
+from napari_exo2micro.core.images.lazy import cropped, lazy
 from napari_exo2micro.core.images.raster import Frame, ImageLike
 from napari_exo2micro.core.parameters.verdict import Verdict
 from napari_exo2micro.core.photometry.scale import ScaleEstimate
@@ -414,26 +414,9 @@ class PlacedImage:
         ImageLike, shape `shape`, divided by 2**number
             0 where this image has no pixels; read window by window.
         """
-        image = self.levels[number]
         rows, columns = (-(-side >> number) for side in shape)
-        move = [-(start >> number) for start in self.offset]
-
-        def read(window: Window) -> NDArray[Any]:
-            inside, place = [], []
-            for part, shift, side in zip(window, move, image.shape, strict=True):
-                start = min(max(part.start + shift, 0), side)
-                stop = min(max(part.stop + shift, start), side)
-                inside.append(slice(start, stop))
-                first = start - shift - part.start
-                place.append(slice(first, first + stop - start))
-            pixels: NDArray[Any] = np.zeros(
-                [part.stop - part.start for part in window], image.dtype
-            )
-            if all(part.stop > part.start for part in inside):
-                pixels[place[0], place[1]] = image[inside[0], inside[1]]
-            return pixels
-
-        return LazyImage((rows, columns), image.dtype, read)
+        row, column = (-(start >> number) for start in self.offset)
+        return cropped(lazy(self.levels[number]), (row, column), (rows, columns))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

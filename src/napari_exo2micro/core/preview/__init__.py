@@ -32,10 +32,7 @@ from napari_exo2micro.core.preview.preview import (
 from napari_exo2micro.core.preview.source import (
     PreviewSource,
     ReducedImage,
-    canvas_pyramid,
-    cropped_pyramid,
     open_source,
-    warped_pyramid,
 )
 
 __all__ = [
@@ -45,13 +42,10 @@ __all__ = [
     "RatioCurve",
     "ReducedImage",
     "ScalePreview",
-    "canvas_pyramid",
-    "cropped_pyramid",
     "open_source",
     "preview_boundary",
     "preview_interior",
     "preview_scale",
     "ratio_curve",
     "stored_statistics",
-    "warped_pyramid",
 ]

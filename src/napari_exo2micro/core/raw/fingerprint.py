@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from napari_exo2micro.core.base.errors import CheckpointError, RawFileNotFoundError
-
-_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +30,13 @@ class RawFingerprint:
     sha256: str
 
     @classmethod
-    def of(cls, path: Path, stop: threading.Event | None = None) -> RawFingerprint:
+    def of(cls, path: Path) -> RawFingerprint:
         """Read a file and return its fingerprint.
 
         Parameters
         ----------
         path : pathlib.Path
             The file.
-        stop : threading.Event, optional
-            Ends the reading early; the digest is then worthless.
 
         Returns
         -------
@@ -53,16 +48,10 @@ class RawFingerprint:
         RawFileNotFoundError
             If the file cannot be read.
         """
-        digest = hashlib.sha256()
-        buffer = bytearray(_CHUNK)
-        view = memoryview(buffer)
         try:
-            with path.open("rb", buffering=0) as file:
+            with path.open("rb") as file:
                 status = path.stat()
-                while count := file.readinto(buffer):
-                    digest.update(view[:count])
-                    if stop is not None and stop.is_set():
-                        break
+                digest = hashlib.file_digest(file, "sha256")
         except OSError as error:
             raise RawFileNotFoundError(
                 f"{path}: cannot be read ({error.strerror}); check the file and "
@@ -158,49 +147,3 @@ class RawFingerprint:
             return RawFingerprint.of(path).sha256 == self.sha256
         except RawFileNotFoundError:
             return False
-
-
-class BackgroundFingerprint:
-    """A fingerprint that is computed while the pixels are being read.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._stop = threading.Event()
-        self._result: RawFingerprint | None = None
-        self._error: RawFileNotFoundError | None = None
-        # a daemon, so that a refused pair does not hold up the end of a program
-        self._thread = threading.Thread(
-            target=self._run, name=f"sha256 {path.name}", daemon=True
-        )
-        self._thread.start()
-
-    def _run(self) -> None:
-        try:
-            self._result = RawFingerprint.of(self._path, self._stop)
-        except RawFileNotFoundError as error:
-            self._error = error
-
-    def cancel(self) -> None:
-        """Stop reading; `result` may not be asked for afterwards."""
-        self._stop.set()
-
-    def result(self) -> RawFingerprint:
-        """Wait for the fingerprint and return it.
-
-        Raises
-        ------
-        RawFileNotFoundError
-            If the file could not be read.
-        """
-        self._thread.join()
-        if self._result is None:
-            raise self._error or RawFileNotFoundError(
-                f"{self._path}: was not read to its end; run again"
-            )
-        return self._result

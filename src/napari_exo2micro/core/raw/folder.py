@@ -16,7 +16,6 @@ from napari_exo2micro.core.base.errors import (
     RawDataError,
     RawFileNotFoundError,
 )
-from napari_exo2micro.core.base.machine import require_memory
 from napari_exo2micro.core.base.monitor import Monitor
 from napari_exo2micro.core.raw.names import (
     EXPECTED,
@@ -34,8 +33,8 @@ from napari_exo2micro.core.raw.names import (
     some,
     tiffs_in,
 )
-from napari_exo2micro.core.raw.read import BlockReader, channel_name
-from napari_exo2micro.core.raw.tiff import open_tiff
+from napari_exo2micro.core.raw.read import TiffReader, channel_name
+from napari_exo2micro.core.raw.tiff import open_tiff, require_memory
 
 
 class LayoutProblem(StrEnum):
@@ -548,26 +547,24 @@ def _survey(sample: str, path: Path, crop: int) -> ChannelSurvey:
     parsed = parse_raw_name(path)
     try:
         image = open_tiff(path)
-        y0, x0 = ((side - min(side, crop)) // 2 for side in image.shape)
-        y1, x1 = y0 + min(image.height, crop), x0 + min(image.width, crop)
-        area = (y1 - y0) * (x1 - x0)
-        require_memory(path, area * image.samples * image.dtype.itemsize, "the crop")
-        channels = []
-        with BlockReader(image, image.stored_colour) as reader:
-            block = reader.read(y0, y1, x0, x1)
-            for sample_index in image.colour:
-                plane = block.plane(sample_index)
-                name = channel_name(sample_index) if len(image.colour) > 1 else "grey"
-                wide = np.float64 if plane.dtype.kind == "f" else None
-                mean = float(plane.sum(dtype=wide)) / area
-                channels.append(
-                    ChannelStatistics(
-                        name,
-                        float(plane.max()),
-                        mean,
-                        int(np.count_nonzero(plane)),
-                    )
-                )
+        rows, columns = (
+            range((side - min(side, crop)) // 2, (side + min(side, crop)) // 2)
+            for side in image.shape
+        )
+        size = len(rows) * len(columns)
+        require_memory(path, size * image.samples * image.dtype.itemsize, "the crop")
+        with TiffReader(image, image.colour) as reader:
+            planes = reader.read((rows, columns))
+        wide = np.float64 if planes.dtype.kind == "f" else None
+        channels = tuple(
+            ChannelStatistics(
+                channel_name(number) if len(image.colour) > 1 else "grey",
+                float(plane.max()),
+                float(plane.sum(dtype=wide)) / size,
+                int(np.count_nonzero(plane)),
+            )
+            for number, plane in zip(image.colour, planes, strict=True)
+        )
     except Exo2MicroError as error:
         return ChannelSurvey(sample, path, parsed.stain, parsed.dye, problem=str(error))
     return ChannelSurvey(
@@ -578,8 +575,8 @@ def _survey(sample: str, path: Path, crop: int) -> ChannelSurvey:
         image.height,
         image.width,
         f"{image.sample_dtype} {image.mode}",
-        (y1 - y0, x1 - x0),
-        tuple(channels),
+        (len(rows), len(columns)),
+        channels,
         image.warnings,
         parsed.message,
     )

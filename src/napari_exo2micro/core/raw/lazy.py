@@ -1,11 +1,11 @@
-"""A raw image as a viewer shows it, read where one looks."""
+"""A raw pair as a viewer shows it, read where one looks."""
 
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_exo2micro.core.base.errors import RawDataError
-from napari_exo2micro.core.base.machine import require_memory
 from napari_exo2micro.core.base.monitor import Monitor
 from napari_exo2micro.core.images.lazy import TOP_SIDE, LazyImage, Window
-from napari_exo2micro.core.raw.pair import check_fit
+from napari_exo2micro.core.raw.pair import open_fitting
 from napari_exo2micro.core.raw.read import (
     Area,
     ChannelMeans,
+    TiffReader,
     choose_dtype,
     decide_channels,
     decoded_bytes,
-    read_samples,
-    rows_read,
-    segment_bytes,
+    summed,
 )
-from napari_exo2micro.core.raw.tiff import TiffImage, open_tiff
+from napari_exo2micro.core.raw.tiff import TiffImage, require_memory
 
 #: Levels up to this side stay in memory once they were read.
 _SMALL_SIDE = 2048
@@ -74,18 +72,8 @@ class RawLevels:
         self.samples = samples
         self.dtype = dtype
         self._on_error = on_error
-        self._told = self._is_partial = False
-        self._lock = threading.Lock()
-        # step -> every step-th pixel of every step-th row of the whole image
-        self._held: dict[int, NDArray[Any]] = {}
-
-    @property
-    def steps(self) -> list[int]:
-        """The levels: 1, 2, 4, ... until the longest side is at most 1024 px."""
-        steps = [1]
-        while max(self._shape(steps[-1])) > TOP_SIDE:
-            steps.append(2 * steps[-1])
-        return steps
+        self._told = False
+        self._kept: _Kept | None = None
 
     @property
     def is_slow(self) -> bool:
@@ -94,15 +82,18 @@ class RawLevels:
         return self.image.contiguous is None and large
 
     def levels(self) -> list[LazyImage]:
-        """Return all levels, full resolution first."""
+        """Return all levels, full resolution first.
 
-        def level(step: int) -> LazyImage:
-            def read(window: Window) -> NDArray[Any]:
-                return self._read(window, step)
-
-            return LazyImage(self._shape(step), self.dtype, read)
-
-        return [level(step) for step in self.steps]
+        The longest side of the last one is at most 1024 px.
+        """
+        levels: list[LazyImage] = []
+        while not levels or max(levels[-1].shape) > TOP_SIDE:
+            number = len(levels)
+            rows, columns = _places(self.image, number)
+            shape = (len(rows), len(columns))
+            read = partial(self._read, number)
+            levels.append(LazyImage(shape, self.dtype, read, strided=True))
+        return levels
 
     def prepare(self, monitor: Monitor | None = None) -> None:
         """Decode a compressed file once and keep its middle levels, 100 MB at most.
@@ -119,14 +110,16 @@ class RawLevels:
         RawDataError
             If the file is damaged.
         """
-        pixel = self.dtype.itemsize
-        steps = [
-            s for s in self.steps if math.prod(self._shape(s)) * pixel <= _HELD_BYTES
-        ]
-        if not (self.is_slow and steps):
+        if not self.is_slow:
             return
-        if self._is_partial or min(self._held, default=steps[0] + 1) > steps[0]:
-            self.hold(steps[0], self._sampled(self._whole(1), steps[0], monitor))
+        number = 0
+        while math.prod(map(len, _places(self.image, number))) > (
+            _HELD_BYTES // self.dtype.itemsize
+        ):
+            number += 1
+        kept = self._kept
+        if kept is None or kept.is_partial or kept.number > number:
+            self.keep(number, self._sampled(_places(self.image, number), monitor))
 
     def tell(self, error: RawDataError) -> None:
         """Hand an error of reading to `on_error`, the first one only.
@@ -142,80 +135,70 @@ class RawLevels:
             self._told = True
             self._on_error(error)
 
-    def hold(
-        self, step: int, pixels: NDArray[Any], *, is_partial: bool = False
+    def keep(
+        self, number: int, pixels: NDArray[Any], *, is_partial: bool = False
     ) -> None:
-        """Keep every `step`-th pixel of the whole image in memory.
+        """Keep a level in memory, which smaller ones are taken from.
 
         Parameters
         ----------
-        step : int
-            Distance of the pixels, px.
+        number : int
+            Its pixels are every 2**number-th of the image.
         pixels : ndarray
             The level.
         is_partial : bool
             Whether some of its rows are not read yet.
         """
-        with self._lock:
-            self._is_partial = is_partial
-            coarser = [known for known in self._held if known % step == 0]
-            for known in coarser:
-                del self._held[known]
-            self._held[step] = pixels
+        self._kept = _Kept(number, pixels, is_partial)
 
-    def _shape(self, step: int) -> tuple[int, int]:
-        height, width = self.image.shape
-        return -(-height // step), -(-width // step)
-
-    def _whole(self, step: int) -> Area:
-        rows, columns = self._shape(step)
-        return 0, rows, 0, columns
-
-    def _read(self, window: Window, step: int) -> NDArray[Any]:
+    def _read(self, number: int, window: Window) -> NDArray[Any]:
         """Return a window of a level."""
+        rows, columns = (
+            places[part]
+            for places, part in zip(_places(self.image, number), window, strict=True)
+        )
         try:
-            if self._find_held(step) is None:
-                self._hold_if_better(step)
-            held = self._find_held(step)
-            if held is not None:
-                return held[window]
-            rows, columns = window
-            height, width = self.image.shape
-            area = (
-                rows.start * step,
-                min((rows.stop - 1) * step + 1, height),
-                columns.start * step,
-                min((columns.stop - 1) * step + 1, width),
-            )
-            return self._sampled(area, step)
+            kept = self._kept
+            if kept is None or kept.number > number:
+                self._keep_if_better(number)
+                kept = self._kept
+            if kept is None or kept.number > number:
+                return self._sampled((rows, columns))
+            step = 1 << (number - kept.number)
+            return kept.pixels[::step, ::step][window]
         except RawDataError as error:
             self.tell(error)
-            shape = tuple(part.stop - part.start for part in window)
-            return np.zeros(shape, self.dtype)
+            return np.zeros((len(rows), len(columns)), self.dtype)
 
-    def _find_held(self, step: int) -> NDArray[Any] | None:
-        with self._lock:
-            for known, pixels in self._held.items():
-                if step % known == 0:
-                    factor = step // known
-                    return pixels[::factor, ::factor]
-        return None
-
-    def _hold_if_better(self, step: int) -> None:
+    def _keep_if_better(self, number: int) -> None:
         """Read a whole level where windows of it would cost as much."""
-        if max(self._shape(step)) <= _SMALL_SIDE:
-            self.hold(step, self._sampled(self._whole(1), step))
-        elif segment_bytes(self.image) > _LARGE_SEGMENT:
+        area = _places(self.image, number)
+        if max(map(len, area)) <= _SMALL_SIDE:
+            self.keep(number, self._sampled(area))
+        elif self.image.segment_bytes > _LARGE_SEGMENT:
             size = self.image.height * self.image.width * self.dtype.itemsize
-            size += 2 * segment_bytes(self.image)
+            size += 2 * self.image.segment_bytes
             require_memory(self.image.path, size, "an image compressed in one piece")
-            self.hold(1, self._sampled(self._whole(1), 1))
+            self.keep(0, self._sampled(_places(self.image, 0)))
 
-    def _sampled(
-        self, area: Area, step: int, monitor: Monitor | None = None
-    ) -> NDArray[Any]:
-        found = read_samples(self.image, self.samples, area, step, monitor)
-        return _summed(found, self.dtype)
+    def _sampled(self, area: Area, monitor: Monitor | None = None) -> NDArray[Any]:
+        with TiffReader(self.image, self.samples) as reader:
+            return summed(reader.read(area, monitor=monitor), self.dtype)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Kept:
+    """A level in memory."""
+
+    number: int
+    pixels: NDArray[Any]
+    is_partial: bool
+
+
+def _places(image: TiffImage, number: int) -> Area:
+    """Return the rows and columns of the image that a level consists of."""
+    height, width = image.shape
+    return range(0, height, 1 << number), range(0, width, 1 << number)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -285,36 +268,29 @@ def open_lazy_pair(
         If a file cannot be used, or the two do not fit together.
     """
     monitor = monitor or Monitor()
-    post, pre = open_tiff(post_path), open_tiff(pre_path)
-    check_fit(
-        str(post.path),
-        post.shape,
-        post.sample_dtype,
-        str(pre.path),
-        pre.shape,
-        pre.sample_dtype,
-    )
-    looks = (
-        _Look(post, monitor.part(0.0, 0.5), quick),
-        _Look(pre, monitor.part(0.5, 1.0), quick),
-    )
+    images = open_fitting(post_path, pre_path)
+    looks = [
+        _Look(image, monitor.part(side / 2, (side + 1) / 2), quick)
+        for side, image in enumerate(images)
+    ]
     decision = decide_channels(looks[0].means, looks[1].means)
     chosen = (decision.post, decision.pre)
-    largest = max(look.largest(own) for look, own in zip(looks, chosen, strict=True))
-    dtype = choose_dtype(post.sample_dtype, largest)
+    largest = max(
+        look.largest(samples) for look, samples in zip(looks, chosen, strict=True)
+    )
+    dtype = choose_dtype(images[0].sample_dtype, largest)
     sides = []
     for look, samples in zip(looks, chosen, strict=True):
         levels = RawLevels(look.image, samples, dtype, on_error)
-        signal = look.signal(samples, dtype)
-        levels.hold(look.step, signal, is_partial=look.every > 1)
+        levels.keep(look.number, look.signal(samples, dtype), is_partial=look.every > 1)
         sides.append(levels)
     return LazyPair(
         sides[0],
         sides[1],
         decision.channels,
-        decision.channels is not None and any(look.step > 1 for look in looks),
+        decision.channels is not None and any(look.number > 0 for look in looks),
         any(look.every > 1 for look in looks),
-        (*post.warnings, *pre.warnings, *decision.warnings),
+        (*images[0].warnings, *images[1].warnings, *decision.warnings),
     )
 
 
@@ -323,45 +299,35 @@ class _Look:
 
     def __init__(self, image: TiffImage, monitor: Monitor, quick: bool) -> None:
         self.image = image
-        self.step = self.every = 1
+        self.number = 0
         if image.height * image.width > _MEASURED_WHOLE:
-            while max(image.shape) > self.step * _SMALL_SIDE:
-                self.step *= 2
-        area = (0, image.height, 0, image.width)
-        if quick:
-            self.every += decoded_bytes(image, area, self.step) // _QUICK_BYTES
-        self._found = read_samples(
-            image, image.colour, area, self.step, monitor, every=self.every
-        )
-        self._rows = rows_read(image, area, self.step, self.every)
+            while max(image.shape) > _SMALL_SIDE << self.number:
+                self.number += 1
+        area = _places(image, self.number)
+        self.every = 1 + (decoded_bytes(image, area) // _QUICK_BYTES if quick else 0)
+        with TiffReader(image, image.colour) as reader:
+            self._planes = reader.read(area, every=self.every, monitor=monitor)
+            self._rows = reader.rows_read(area[0], self.every)
 
     @property
     def means(self) -> ChannelMeans:
         """The mean of each colour."""
-        found = np.nanmean(self._found[self._rows], axis=(0, 1), dtype=np.float64)
-        means = tuple(float(mean) for mean in np.atleast_1d(found))
-        return ChannelMeans(self.image.path.name, self.image.colour, means)
+        means = np.nanmean(self._planes[:, self._rows], axis=(1, 2), dtype=np.float64)
+        name, colours = self.image.path.name, self.image.colour
+        return ChannelMeans(name, colours, tuple(np.asarray(means).tolist()))
 
     def largest(self, samples: tuple[int, ...]) -> int:
         """Return the largest sum of some samples, or what none exceeds."""
-        kind = self.image.sample_dtype
-        if kind.kind == "f":
+        dtype = self.image.sample_dtype
+        if dtype.kind == "f":
             return 0
-        if self.step == 1:
+        if self.number == 0:
             return int(self.signal(samples, np.dtype(np.float64)).max())
-        return (
-            int(np.iinfo(kind).max) * len(samples) if kind.itemsize <= 2 else _ANY_SUM
-        )
+        if dtype.itemsize > 2:
+            return _ANY_SUM
+        return int(np.iinfo(dtype).max) * len(samples)
 
     def signal(self, samples: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
         """Return the sum of some samples."""
-        colours = self.image.colour
-        return _summed(self._found[..., [colours.index(s) for s in samples]], dtype)
-
-
-def _summed(found: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return the sum over the last axis, a contiguous plane."""
-    total = np.array(found[..., 0], dtype)
-    for index in range(1, found.shape[2]):
-        np.add(total, found[..., index], out=total, casting="unsafe")
-    return total
+        chosen = [self.image.colour.index(sample) for sample in samples]
+        return summed(self._planes[chosen], dtype)

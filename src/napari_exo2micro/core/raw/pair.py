@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import threading
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +23,6 @@ from napari_exo2micro.core.base.errors import (
 )
 from napari_exo2micro.core.base.monitor import Monitor
 from napari_exo2micro.core.base.registry import Registry
-from napari_exo2micro.core.raw.fingerprint import BackgroundFingerprint
 from napari_exo2micro.core.raw.names import (
     check_name,
     find_pair,
@@ -294,7 +295,7 @@ class RawPair:
         pre_path: Path,
         *,
         monitor: Monitor | None = None,
-        background: bool = True,
+        digest: bool = True,
         notes: tuple[str, ...] = (),
     ) -> RawPair:
         """Check and open two TIFF files.
@@ -305,8 +306,8 @@ class RawPair:
             The files.
         monitor : Monitor, optional
             Told the progress.
-        background : bool
-            Compute the fingerprints meanwhile, instead of when they are asked
+        digest : bool
+            Make the fingerprints in the same pass, instead of when they are asked
             for.
         notes : tuple of str
             Warnings to put before the pair's own.
@@ -321,36 +322,30 @@ class RawPair:
         RawDataError
             If a file cannot be used, or the two do not fit together.
         """
-        post, pre = open_tiff(post_path), open_tiff(pre_path)
-        check_fit(
-            str(post_path),
-            post.shape,
-            post.sample_dtype,
-            str(pre_path),
-            pre.shape,
-            pre.sample_dtype,
-        )
-        jobs = [
-            BackgroundFingerprint(image.path) for image in (post, pre) if background
-        ]
-        try:
-            found = _measure(post, pre, monitor)
-            decision = decide_channels(_means(post, found[0]), _means(pre, found[1]))
-            _check_lit(post, decision.post, found[0])
-            _check_lit(pre, decision.pre, found[1])
-            largest = max(
-                _largest(post, decision.post, found[0]),
-                _largest(pre, decision.pre, found[1]),
+        images = open_fitting(post_path, pre_path)
+        measured = _measure(images, monitor or Monitor(), digest)
+        decision = decide_channels(
+            *(
+                ChannelMeans(image.path.name, image.colour, own.means)
+                for image, own in zip(images, measured, strict=True)
             )
-        except BaseException:
-            for job in jobs:
-                job.cancel()
-            raise
+        )
+        largest = 0
+        for image, samples, own in zip(
+            images, (decision.post, decision.pre), measured, strict=True
+        ):
+            if not any(own.lit[image.colour.index(sample)] for sample in samples):
+                raise RawDataError(
+                    f"{image.path}: every pixel of the signal is 0; check that it is "
+                    "the right file and was exported with its data"
+                )
+            largest = max(largest, largest_sum(image, samples, own))
+        post, pre = images
         dtype = choose_dtype(post.sample_dtype, largest)
         widened = _widening(post.sample_dtype, dtype, decision.post)
         return cls(
-            file_image(post, decision.post, dtype, jobs[0] if jobs else None),
-            file_image(pre, decision.pre, dtype, jobs[1] if jobs else None),
+            file_image(post, decision.post, dtype, measured[0].fingerprint),
+            file_image(pre, decision.pre, dtype, measured[1].fingerprint),
             decision.channels,
             (*notes, *post.warnings, *pre.warnings, *decision.warnings, *widened),
         )
@@ -388,46 +383,58 @@ class RawPair:
             If an image cannot be used or the two do not fit together.
         """
         names = [f"{loader}: {side}-stain image" for side in ("post", "pre")]
-        (post, most_post), (pre, most_pre) = (
+        (post, most_post, post_mark), (pre, most_pre, pre_mark) = (
             check_array(array, name)
             for array, name in zip((post, pre), names, strict=True)
         )
-        check_fit(names[0], post.shape, post.dtype, names[1], pre.shape, pre.dtype)
+        _check_fit(names, (post.shape, pre.shape), (post.dtype, pre.dtype))
         dtype = choose_dtype(np.dtype(post.dtype), max(most_post, most_pre))
         return cls(
-            array_image(post, post_path, dtype),
-            array_image(pre, pre_path, dtype),
+            array_image(post, Path(post_path) if post_path else None, dtype, post_mark),
+            array_image(pre, Path(pre_path) if pre_path else None, dtype, pre_mark),
             warnings=_widening(np.dtype(post.dtype), dtype, (0,)),
         )
 
 
+def open_fitting(
+    post_path: Path | str, pre_path: Path | str
+) -> tuple[TiffImage, TiffImage]:
+    """Check the headers of two files, and that they can be a pair.
+
+    Raises
+    ------
+    RawDataError
+        If a file cannot be used, or the two do not fit together.
+    """
+    post, pre = open_tiff(post_path), open_tiff(pre_path)
+    _check_fit(
+        (str(post_path), str(pre_path)),
+        (post.shape, pre.shape),
+        (post.sample_dtype, pre.sample_dtype),
+    )
+    return post, pre
+
+
 def _measure(
-    post: TiffImage, pre: TiffImage, monitor: Monitor | None
-) -> tuple[Measured, Measured]:
-    if monitor is None:
-        return measure(post), measure(pre)
-    return measure(post, monitor.part(0.0, 0.5)), measure(pre, monitor.part(0.5, 1.0))
+    images: tuple[TiffImage, TiffImage], monitor: Monitor, digest: bool
+) -> list[Measured]:
+    """Measure both files side by side; when post is refused, pre is left."""
+    done, lock, is_over = {}, threading.Lock(), threading.Event()
 
+    def measured(image: TiffImage, side: int) -> Measured:
+        def report(fraction: float, text: str) -> None:
+            with lock:
+                done[side] = fraction
+                monitor.report(sum(done.values()) / 2, text)
 
-def _means(image: TiffImage, found: Measured) -> ChannelMeans:
-    return ChannelMeans(image.path.name, image.colour, found.means)
+        return measure(image, Monitor(report, is_over.is_set), digest=digest)
 
-
-def _check_lit(image: TiffImage, samples: tuple[int, ...], found: Measured) -> None:
-    if not any(found.lit[image.colour.index(sample)] for sample in samples):
-        raise RawDataError(
-            f"{image.path}: every pixel of the signal is 0; check that it is the right "
-            "file and was exported with its data"
-        )
-
-
-def _largest(image: TiffImage, samples: tuple[int, ...], found: Measured) -> int:
-    """Return an upper bound of the signal that tells whether it fits its type."""
-    if image.sample_dtype.kind == "f":
-        return 0
-    if len(samples) == 1:
-        return found.largest
-    return largest_sum(image, samples, found.largest)
+    with ThreadPoolExecutor(2) as pool:
+        jobs = [pool.submit(measured, image, i) for i, image in enumerate(images)]
+        try:
+            return [job.result() for job in jobs]
+        finally:
+            is_over.set()
 
 
 def _widening(
@@ -443,25 +450,22 @@ def _widening(
     return (f"{what} exceed {limit}; both images are widened to {dtype}{note}",)
 
 
-def check_fit(
-    post_name: str,
-    post_shape: tuple[int, ...],
-    post_dtype: np.dtype[Any],
-    pre_name: str,
-    pre_shape: tuple[int, ...],
-    pre_dtype: np.dtype[Any],
+def _check_fit(
+    names: Sequence[str],
+    shapes: tuple[tuple[int, ...], tuple[int, ...]],
+    dtypes: tuple[np.dtype[Any], np.dtype[Any]],
 ) -> None:
     """Refuse two images that cannot be a pair."""
-    if post_dtype != pre_dtype:
+    if dtypes[0] != dtypes[1]:
         raise RawDataError(
-            f"{post_name} has {post_dtype} pixels and {pre_name} has {pre_dtype}; "
+            f"{names[0]} has {dtypes[0]} pixels and {names[1]} has {dtypes[1]}; "
             "export both with the same settings"
         )
-    for a, b in zip(post_shape, pre_shape, strict=True):
-        if max(a, b) > _MAX_SIDE_RATIO * min(a, b):
+    for sides in zip(*shapes, strict=True):
+        if max(sides) > _MAX_SIDE_RATIO * min(sides):
             sizes = " and ".join(
                 f"{name} is {shape[1]} x {shape[0]} px"
-                for name, shape in ((post_name, post_shape), (pre_name, pre_shape))
+                for name, shape in zip(names, shapes, strict=True)
             )
             raise RawDataError(
                 f"{sizes}; sides may differ by a factor of {_MAX_SIDE_RATIO:g}, check "
@@ -483,7 +487,7 @@ def open_image_pair(
     """Find, check and open the two images of a pair, without loading them.
 
     All pixels are looked at once: for the channel means, for NaN and for the
-    largest sum. The fingerprints of the files are computed meanwhile.
+    largest sum. The fingerprints of the files are made in the same pass.
 
     Parameters
     ----------
@@ -519,7 +523,8 @@ def open_image_pair(
     """
     function = get_loader(loader)
     if function is load_image_pair:
-        pair = _open_files(sample, dye, raw_dir, monitor, background=True)
+        post_path, pre_path, notes = find_pair(sample, dye, raw_dir)
+        pair = RawPair.from_files(post_path, pre_path, monitor=monitor, notes=notes)
     else:
         check_name("sample", sample)
         check_name("dye", dye)
@@ -574,24 +579,10 @@ def load_image_pair(
     DataWarning
         For what a careful reader would not expect.
     """
-    pair = _open_files(sample, dye, raw_dir, None, background=False)
-    _warn(pair)
-    assert pair.post.path is not None
-    assert pair.pre.path is not None
-    return pair.post.read(), pair.pre.read(), pair.post.path, pair.pre.path
-
-
-def _open_files(
-    sample: str,
-    dye: str,
-    raw_dir: Path | str,
-    monitor: Monitor | None,
-    background: bool,
-) -> RawPair:
     post_path, pre_path, notes = find_pair(sample, dye, raw_dir)
-    return RawPair.from_files(
-        post_path, pre_path, monitor=monitor, background=background, notes=notes
-    )
+    pair = RawPair.from_files(post_path, pre_path, digest=False, notes=notes)
+    _warn(pair)
+    return pair.post.read(), pair.pre.read(), post_path, pre_path
 
 
 def _warn(pair: RawPair) -> None:

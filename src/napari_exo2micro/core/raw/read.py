@@ -1,95 +1,68 @@
-"""The pixels of a raw file: decoded in blocks, with the channels that carry signal."""
+"""The pixels of raw files: looked at once as a whole, read in bands or in windows.
+
+The first pass over a file digests its bytes, measures its channels and judges its
+pixels. The second one, once the channels of the pair are decided, reads the signal.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import math
 import os
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_exo2micro.core.base.errors import RawDataError, RawFileNotFoundError
-from napari_exo2micro.core.base.machine import require_memory, tiff_errors
 from napari_exo2micro.core.base.monitor import Monitor
-from napari_exo2micro.core.raw.fingerprint import BackgroundFingerprint, RawFingerprint
-from napari_exo2micro.core.raw.tiff import MIN_SIDE, TiffImage, check_stream_size
+from napari_exo2micro.core.raw.fingerprint import RawFingerprint
+from napari_exo2micro.core.raw.tiff import (
+    MIN_SIDE,
+    TiffImage,
+    require_memory,
+    tiff_errors,
+)
 
-# bytes of a block: many enough for few calls and parallel decoding, few enough
-# to stay in the memory of any machine
-_PLAIN_BYTES = 1 << 24
-_DECODED_BYTES = 1 << 25
+#: A channel whose mean exceeds this carries signal.
+SIGNAL_MEAN = 0.5
+
+# bytes of a block: many enough for few calls, few enough for any machine
+_BLOCK_BYTES = 1 << 24
+_CHUNK = 1 << 20
 _WORKERS = min(4, os.cpu_count() or 1)
-_CV2_TYPES = frozenset({"uint8", "uint16", "float32", "float64"})
-_CV2_SIDE = 32767
+#: Segments read and decoded at a time, so that few compressed ones wait in memory.
+_BATCH = 8 * _WORKERS
+_TOLD_EVERY = 16
+_BAND_ROWS = 512
+_MAX_ROWS = 1024
+_FLOAT32_EXACT = 1 << 24
+_NAMES = ("red", "green", "blue")
+
+#: Rows and columns, px of the file; with a step only some of them.
+Area = tuple[range, range]
+
+T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Block:
-    """Some rows of an image with several samples.
-
-    Attributes
-    ----------
-    y0 : int
-        First row.
-    data : numpy.ndarray, shape (rows, columns, n)
-        The samples, native byte order.
-    samples : tuple of int
-        Which sample of a pixel each of the n is.
-    """
-
-    y0: int
-    data: NDArray[Any]
-    samples: tuple[int, ...]
-
-    def plane(self, sample: int) -> NDArray[Any]:
-        """Return one sample as a contiguous 2-D array that nobody overwrites."""
-        index = self.samples.index(sample)
-        plane = self.data[..., index]
-        if plane.flags.c_contiguous:
-            return plane
-        rows, columns = plane.shape
-        if self.data.dtype.name not in _CV2_TYPES or columns > _CV2_SIDE:
-            return np.ascontiguousarray(plane)
-        out = np.empty((rows, columns), self.data.dtype)
-        cv2.extractChannel(self.data, index, out)
-        return out
-
-    def sums(self, samples: Sequence[int]) -> list[float]:
-        """Return the sum of each of some samples, exact for 8 and 16 bits."""
-        data, columns = self.data, self.data.shape[1]
-        fast = data.dtype.name in _CV2_TYPES and columns <= _CV2_SIDE
-        if fast and data.flags.c_contiguous and data.shape[2] <= 4:
-            totals = cv2.sumElems(data)
-            return [float(totals[self.samples.index(k)]) for k in samples]
-        return [_sum(self.plane(k), fast) for k in samples]
-
-
-def _sum(plane: NDArray[Any], fast: bool) -> float:
-    if fast:
-        return float(cv2.sumElems(plane)[0])
-    wide = np.float64 if plane.dtype.kind == "f" else None
-    return float(plane.sum(dtype=wide))
-
-
-class BlockReader:
-    """Reads rows of a checked TIFF file; a context manager.
+class TiffReader:
+    """Reads samples of a checked TIFF file; a context manager, for one thread.
 
     Parameters
     ----------
     image : TiffImage
         The file.
     samples : sequence of int
-        Which samples of a pixel are wanted; others may come along for nothing.
+        The wanted samples of a pixel, out of ``image.colour``.
+    digest : hash object, optional
+        `scan` gives it every byte of the file, in order.
 
     Raises
     ------
@@ -97,21 +70,25 @@ class BlockReader:
         If the file is gone.
     """
 
-    def __init__(self, image: TiffImage, samples: Sequence[int]) -> None:
+    def __init__(
+        self, image: TiffImage, samples: Sequence[int], digest: Any = None
+    ) -> None:
         self._image = image
-        # in a planar file the unwanted samples are not even read
-        self._stored = tuple(samples) if image.planar else tuple(range(image.samples))
-        self._buffer: NDArray[Any] | None = None
-        self._stack = ExitStack()
-        self._pool: ThreadPoolExecutor | None = None
+        self._digest, self._digested = digest, 0
+        self._samples = tuple(samples)
+        # a palette's colours are all made from its only sample
+        self._stored = self._samples if image.table is None else image.stored_colour
         try:
-            self._file = self._stack.enter_context(image.path.open("rb", buffering=0))
+            self._file = image.path.open("rb")
         except OSError as error:
             raise RawFileNotFoundError(
                 f"{image.path}: cannot be opened ({error.strerror}); check the file"
             ) from error
-        if image.contiguous is None:
-            self._pool = self._stack.enter_context(ThreadPoolExecutor(_WORKERS))
+        self._pool = ThreadPoolExecutor(_WORKERS)
+        self._batch, plain = _BATCH, 0
+        if image.contiguous is not None:
+            self._batch, plain = 1, max(image.byte_counts)
+        self._buffer = memoryview(bytearray(plain))
 
     def __enter__(self) -> Self:
         return self
@@ -122,25 +99,24 @@ class BlockReader:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._stack.close()
+        self._pool.shutdown()
+        self._file.close()
 
     @property
     def block_rows(self) -> int:
-        """Rows of a block: whole strips or tiles, as many as are handy."""
-        image = self._image
-        if image.contiguous is not None:
-            return max(1, _PLAIN_BYTES // image.row_bytes)
-        return image.segment_rows * max(
-            1, _DECODED_BYTES // (image.row_bytes * image.segment_rows)
-        )
+        """Rows that are handy to read at a time: whole strips or tiles."""
+        high = self._image.segment_rows
+        return high * max(1, _BLOCK_BYTES // (self._image.row_bytes * high))
 
-    def blocks(self) -> Iterator[Block]:
+    def blocks(self) -> Iterator[tuple[int, NDArray[Any]]]:
         """Yield all rows from top to bottom.
 
         Yields
         ------
-        Block
-            Its data may be overwritten by the next block; its planes are not.
+        y0 : int
+            First row.
+        planes : numpy.ndarray, shape (samples, rows, columns)
+            Nobody overwrites them later.
 
         Raises
         ------
@@ -149,324 +125,323 @@ class BlockReader:
         """
         height, step = self._image.height, self.block_rows
         for y0 in range(0, height, step):
-            yield self.read(y0, min(y0 + step, height))
-        try:
-            status = self._image.path.stat()
-            now = status.st_size, status.st_mtime_ns
-        except OSError:
-            now = (0, 0)
-        if now != (self._image.size, self._image.mtime_ns):
-            raise RawDataError(
-                f"{self._image.path}: changed while it was read; wait until it is "
-                "complete and run again"
-            )
+            rows = range(y0, min(y0 + step, height))
+            yield y0, self.read((rows, range(self._image.width)))
+        self._check_unchanged()
 
-    def read(self, y0: int, y1: int, x0: int = 0, x1: int | None = None) -> Block:
-        """Read a window.
+    def read(
+        self, area: Area, *, every: int = 1, monitor: Monitor | None = None
+    ) -> NDArray[Any]:
+        """Read some pixels.
+
+        From an uncompressed file only the wanted rows are read; of a compressed one
+        only the strips or tiles are decoded that hold them.
 
         Parameters
         ----------
-        y0, y1, x0, x1 : int
-            Rows and columns, px, the ends not included; all columns by default.
+        area : tuple of range
+            Rows and columns, px, not empty.
+        every : int
+            Of a compressed file decode each `every`-th row of strips or tiles only;
+            the others are 0, see `rows_read`.
+        monitor : Monitor, optional
+            Told the progress.
 
         Returns
         -------
-        Block
-            Its data may be overwritten by the next call.
+        numpy.ndarray, shape (samples, rows, columns), dtype ``image.sample_dtype``
+            The samples in the order asked for.
 
         Raises
         ------
         RawDataError
             If the file is damaged.
         """
-        image = self._image
-        x1 = image.width if x1 is None else x1
-        with tiff_errors(image.path, f"its rows {y0} to {y1 - 1} cannot be read"):
-            if image.contiguous is not None:
-                data = self._read_plain(y0, y1, x0, x1)
+        image, monitor = self._image, monitor or Monitor()
+        rows, columns = area
+        make = np.empty if every == 1 else np.zeros
+        out = make((len(self._stored), len(rows), len(columns)), image.dtype)
+        with tiff_errors(image.path, _unreadable(rows)):
+            is_whole = rows.step == 1 and len(columns) == image.width
+            if image.contiguous is None or (
+                is_whole and rows.start % image.segment_rows == 0
+            ):
+                self._read_segments(area, out, every, monitor)
             else:
-                data = self._read_segments(y0, y1, x0, x1)
+                self._read_rows(area, out, monitor)
             if image.white is not None:
-                np.subtract(image.dtype.type(image.white), data, out=data)
+                np.subtract(image.dtype.type(image.white), out, out=out)
             if image.table is None:
-                return Block(y0, data, self._stored)
-            index = np.minimum(data[..., 0], len(image.table) - 1)
-            return Block(y0, image.table[index], (0, 1, 2))
+                return out
+            colours = image.table[np.minimum(out[0], len(image.table) - 1)]
+            return np.stack([colours[..., sample] for sample in self._samples])
 
-    def expect(self, rows: range, x0: int, x1: int) -> None:
-        """Have parts of rows of a plain file read from the disk soon, all at once.
-
-        Rows that lie far apart would otherwise be waited for one by one.
+    def scan(
+        self, look: Callable[[tuple[int, ...], NDArray[Any]], T]
+    ) -> Iterator[tuple[Area, T]]:
+        """Look at all wanted pixels once, in the order in which the file holds them.
 
         Parameters
         ----------
-        rows : range
-            Rows, px.
-        x0, x1 : int
-            Columns, px, the end not included.
+        look : callable
+            Takes which sample of a pixel each of n is, and the pixels, shape
+            (rows, columns, n); samples that are not wanted may come along. It may be
+            called from several threads.
+
+        Yields
+        ------
+        area : tuple of range
+            Rows and columns, px.
+        seen : object
+            What `look` returned for them.
+
+        Raises
+        ------
+        RawDataError
+            If the file is damaged, or changes while it is read.
         """
         image = self._image
-        if image.contiguous is None or not hasattr(os, "posix_fadvise"):
-            return
-        pixel = image.dtype.itemsize * (1 if image.planar else image.samples)
-        for plane in self._stored if image.planar else (0,):
-            start = image.contiguous + plane * image.height * image.width * pixel
-            for row in rows:
-                offset = start + (row * image.width + x0) * pixel
-                size, soon = (x1 - x0) * pixel, os.POSIX_FADV_WILLNEED
-                os.posix_fadvise(self._file.fileno(), offset, size, soon)
+        high, wide = image.segment_rows, image.segment_columns
+        segments = [
+            (plane, down, across)
+            for plane in self._planes
+            for down in range(image.down)
+            for across in range(image.across)
+        ]
+        segments.sort(key=lambda segment: image.offsets[self._index(segment)])
 
-    def _array(self, rows: int, columns: int) -> NDArray[Any]:
-        """Return room for a window, (rows, columns, n) as the file stores it."""
-        image, count = self._image, len(self._stored)
-        if image.planar:
-            planes = np.empty((count, rows, columns), image.dtype)
-            return np.moveaxis(planes, 0, -1)
-        shape = (rows, columns, count)
-        if count == 1:
-            return np.empty(shape, image.dtype)
-        # fresh pages cost more than the copying, so interleaved rows, from which
-        # planes are copied out anyway, share one buffer
-        size = rows * columns * count
-        if self._buffer is None or self._buffer.size < size:
-            self._buffer = np.empty(size, image.dtype)
-        return self._buffer[:size].reshape(shape)
+        def see(segment: tuple[int, int, int], data: bytes | memoryview | None) -> T:
+            return self._seen(look, segment[0], self._decoded(data, segment))
 
-    def _read_plain(self, y0: int, y1: int, x0: int, x1: int) -> NDArray[Any]:
+        for begin in range(0, len(segments), self._batch):
+            batch = segments[begin : begin + self._batch]
+            tops = [down * high for _, down, _ in batch]
+            rows = range(min(tops), min(max(tops) + high, image.height))
+            with tiff_errors(image.path, _unreadable(rows)):
+                seen = self._map(see, batch)
+            for (_, down, across), result in zip(batch, seen, strict=True):
+                yield (
+                    (
+                        range(down * high, min((down + 1) * high, image.height)),
+                        range(across * wide, min((across + 1) * wide, image.width)),
+                    ),
+                    result,
+                )
+        self._digest_up_to(self._image.size)
+        self._check_unchanged()
+
+    def rows_read(self, rows: range, every: int) -> NDArray[np.bool_]:
+        """Return which of some rows `read` fills when it is told `every`."""
+        high = self._image.segment_rows
+        if self._image.contiguous is not None:
+            return np.ones(len(rows), bool)
+        return np.isin(np.asarray(rows) // high, _segments_of(rows, high)[::every])
+
+    def _check_unchanged(self) -> None:
         image = self._image
+        try:
+            status = image.path.stat()
+            now = status.st_size, status.st_mtime_ns
+        except OSError:
+            now = (0, 0)
+        if now != (image.size, image.mtime_ns):
+            raise RawDataError(
+                f"{image.path}: changed while it was read; wait until it is complete "
+                "and run again"
+            )
+
+    def _bytes(self, offset: int, count: int) -> bytes | memoryview:
+        """Return bytes of the file; those of plain pixels until others are read."""
+        self._digest_up_to(offset)
+        self._file.seek(offset)
+        data: bytes | memoryview
+        if self._image.contiguous is None:
+            data = self._file.read(count)
+        else:  # fresh pages of memory would cost more than reading
+            size = self._file.readinto(self._buffer[:count])
+            data = self._buffer[:size]
+        if len(data) < count:
+            raise EOFError(f"the file ends {count - len(data)} bytes too early")
+        if self._digest is not None:
+            # strips or tiles that share their bytes count once
+            self._digest.update(memoryview(data)[self._digested - offset :])
+            self._digested = max(self._digested, offset + count)
+        return data
+
+    def _digest_up_to(self, end: int) -> None:
+        """Read what lies between the pixels, for the digest."""
+        if self._digest is None:
+            return
+        self._file.seek(self._digested)
+        while self._digested < end and (
+            chunk := self._file.read(min(_CHUNK, end - self._digested))
+        ):
+            self._digest.update(chunk)
+            self._digested += len(chunk)
+
+    @property
+    def _planes(self) -> tuple[int, ...]:
+        """Planes of the file that are read: those of the samples, or all in one."""
+        return self._stored if self._image.planar else (0,)
+
+    def _samples_of(self, plane: int) -> tuple[int, ...]:
+        if self._image.planar:
+            return (plane,)
+        return tuple(range(self._image.samples))
+
+    def _read_rows(self, area: Area, out: NDArray[Any], monitor: Monitor) -> None:
+        """Read parts of rows of a plain file, and nothing else."""
+        image, (rows, columns) = self._image, area
         assert image.contiguous is not None
-        out = self._array(y1 - y0, x1 - x0)
-        pixel = image.dtype.itemsize * (1 if image.planar else image.samples)
-        planes = [out[..., k] for k in range(out.shape[2])] if image.planar else [out]
-        for k, plane in enumerate(planes):
-            start = image.contiguous
-            if image.planar:
-                start += self._stored[k] * image.height * image.width * pixel
-            if x1 - x0 == image.width:
-                self._fill(start + y0 * image.width * pixel, plane)
-            else:
-                for row in range(y0, y1):
-                    offset = start + (row * image.width + x0) * pixel
-                    self._fill(offset, plane[row - y0])
-        if image.big_endian != (sys.byteorder == "big") and image.dtype.itemsize > 1:
-            for plane in planes:
-                plane.byteswap(inplace=True)
-        return out
-
-    def _fill(self, offset: int, out: NDArray[Any]) -> None:
-        view = out.reshape(-1).view(np.uint8).data
-        self._file.seek(offset)
-        done = 0
-        while done < len(view):
-            count = self._file.readinto(view[done:])
-            if not count:
-                raise EOFError(f"the file ends {len(view) - done} bytes too early")
-            done += count
-
-    def _read_segments(self, y0: int, y1: int, x0: int, x1: int) -> NDArray[Any]:
-        image = self._image
-        out = self._array(y1 - y0, x1 - x0)
-        rows, columns = image.segment_rows, image.segment_columns
-        jobs = [
-            (k, (plane * image.down + down) * image.across + across)
-            for k, plane in enumerate(self._stored if image.planar else (0,))
-            for down in range(y0 // rows, (y1 - 1) // rows + 1)
-            for across in range(x0 // columns, (x1 - 1) // columns + 1)
+        left, width = columns[0], columns[-1] + 1 - columns[0]
+        size, row_bytes = width * image.pixel_bytes, image.width * image.pixel_bytes
+        places = [
+            (plane, number, (plane * image.height + row) * row_bytes)
+            for plane in self._planes
+            for number, row in enumerate(rows)
         ]
+        start = image.contiguous + left * image.pixel_bytes
+        if hasattr(os, "posix_fadvise"):
+            # rows that lie far apart would be waited for one by one
+            for _, _, offset in places:
+                os.posix_fadvise(
+                    self._file.fileno(), start + offset, size, os.POSIX_FADV_WILLNEED
+                )
+        for done, (plane, number, offset) in enumerate(places):
+            if done % _TOLD_EVERY == 0:
+                monitor.report(done / len(places), f"reading {image.path.name}")
+            row = np.frombuffer(self._bytes(start + offset, size), image.stored)
+            pixels = row.reshape(1, width, -1)[:, :: columns.step]
+            self._place(out[:, number : number + 1], plane, pixels)
 
-        def place(job: tuple[int, int, bytes | None]) -> None:
-            k, index, data = job
-            target = out[..., k : k + 1] if image.planar else out
-            self._decode(data, index, target, y0, x0)
+    def _place(self, out: NDArray[Any], plane: int, pixels: NDArray[Any]) -> None:
+        """Put the wanted ones of n samples, shape (rows, columns, n), into `out`."""
+        of_plane = self._samples_of(plane)
+        for target, sample in zip(out, self._stored, strict=True):
+            if sample in of_plane:
+                target[...] = pixels[..., of_plane.index(sample)]
 
-        assert self._pool is not None
-        # a few segments at a time, so that few compressed ones wait in memory
-        for begin in range(0, len(jobs), 8 * _WORKERS):
-            batch = [
-                (k, index, self._segment(index))
-                for k, index in jobs[begin : begin + 8 * _WORKERS]
-            ]
-            if len(batch) == 1:
-                place(batch[0])
-                continue
-            for _ in self._pool.map(place, batch):
-                pass
-        return out
-
-    def _segment(self, index: int) -> bytes | None:
-        image = self._image
-        offset, count = image.offsets[index], image.byte_counts[index]
-        if offset == 0 or count == 0:
-            return None
-        self._file.seek(offset)
-        parts = []
-        while count and (part := self._file.read(count)):
-            parts.append(part)
-            count -= len(part)
-        if count:
-            raise EOFError(f"the file ends {count} bytes too early")
-        return parts[0] if len(parts) == 1 else b"".join(parts)
-
-    def _decode(
-        self, data: bytes | None, index: int, out: NDArray[Any], y0: int, x0: int
+    def _read_segments(
+        self, area: Area, out: NDArray[Any], every: int, monitor: Monitor
     ) -> None:
-        """Decode one strip or tile into its place in a window."""
-        image = self._image
-        if data is not None and image.holds_streams:
-            check_stream_size(data, image.segment_rows, image.segment_columns)
-        decoded, (_, _, top, left, _), shape = image.decode(data, index)
-        rows = slice(max(y0 - top, 0), min(y0 + out.shape[0] - top, shape[1]))
-        columns = slice(max(x0 - left, 0), min(x0 + out.shape[1] - left, shape[2]))
-        target = out[
-            top + rows.start - y0 : top + rows.stop - y0,
-            left + columns.start - x0 : left + columns.stop - x0,
+        image, (rows, columns) = self._image, area
+        high, wide = image.segment_rows, image.segment_columns
+        jobs = [
+            (plane, down, across)
+            for plane in self._planes
+            for down in _segments_of(rows, high)[::every]
+            for across in _segments_of(columns, wide)
         ]
-        if decoded is None:
-            target[...] = 0
-            return
-        if decoded.dtype != image.dtype and decoded.dtype.kind != "b":
-            raise ValueError(f"{decoded.dtype} pixels where {image.dtype} are declared")
-        target[...] = decoded[0, rows, columns]
+
+        def place(job: tuple[int, int, int], data: bytes | memoryview | None) -> None:
+            plane, down, across = job
+            pixels = self._decoded(data, job)
+            own_rows, from_rows = _overlap(rows, down * high, (down + 1) * high)
+            own_columns, from_columns = _overlap(
+                columns, across * wide, (across + 1) * wide
+            )
+            target = out[:, own_rows, own_columns]
+            self._place(target, plane, pixels[from_rows, from_columns])
+
+        for begin in range(0, len(jobs), self._batch):
+            monitor.report(begin / len(jobs), f"reading {image.path.name}")
+            self._map(place, jobs[begin : begin + self._batch])
+
+    def _index(self, segment: tuple[int, int, int]) -> int:
+        plane, down, across = segment
+        return (plane * self._image.down + down) * self._image.across + across
+
+    def _map(
+        self,
+        function: Callable[[tuple[int, int, int], bytes | memoryview | None], T],
+        segments: Sequence[tuple[int, int, int]],
+    ) -> list[T]:
+        """Call a function with each strip or tile and its bytes, side by side."""
+        if len(segments) == 1:
+            return [function(segments[0], self._segment(segments[0]))]
+        data = [self._segment(segment) for segment in segments]
+        return list(self._pool.map(function, segments, data))
+
+    def _segment(self, segment: tuple[int, int, int]) -> bytes | memoryview | None:
+        """Return the bytes of a strip or tile; None when the file has none."""
+        index = self._index(segment)
+        offset, count = self._image.offsets[index], self._image.byte_counts[index]
+        return self._bytes(offset, count) if offset and count else None
+
+    def _decoded(
+        self, data: bytes | memoryview | None, segment: tuple[int, int, int]
+    ) -> NDArray[Any]:
+        """Return the pixels of a strip or tile that lie in the image."""
+        image = self._image
+        _, down, across = segment
+        rows = min(image.segment_rows, image.height - down * image.segment_rows)
+        columns = min(
+            image.segment_columns, image.width - across * image.segment_columns
+        )
+        count = 1 if image.planar else image.samples
+        if data is None:
+            return np.zeros((rows, columns, count), image.dtype)
+        pixels = image.decode(data, self._index(segment))[:rows, :columns]
+        if pixels.dtype.kind == "b" or not pixels.dtype.isnative:
+            pixels = pixels.astype(image.dtype)
+        if pixels.dtype != image.dtype or pixels.shape != (rows, columns, count):
+            raise ValueError(
+                f"{pixels.dtype} pixels of shape {pixels.shape} where {image.dtype} "
+                f"of shape {(rows, columns, count)} are declared"
+            )
+        return pixels
+
+    def _seen(
+        self,
+        look: Callable[[tuple[int, ...], NDArray[Any]], T],
+        plane: int,
+        pixels: NDArray[Any],
+    ) -> T:
+        image = self._image
+        if image.white is not None:
+            pixels = image.dtype.type(image.white) - pixels
+        if image.table is None:
+            return look(self._samples_of(plane), pixels)
+        index = np.minimum(pixels[..., 0], len(image.table) - 1)
+        return look((0, 1, 2), image.table[index])
 
 
-#: First row, end of rows, first column, end of columns, px of the file.
-Area = tuple[int, int, int, int]
-
-_BAND_BYTES = 1 << 24
-_TOLD_EVERY = 16
-_THREADS = min(4, os.cpu_count() or 1)
+def _unreadable(rows: range) -> str:
+    return f"its rows {rows[0]} to {rows[-1]} cannot be read"
 
 
-def read_samples(
-    image: TiffImage,
-    samples: Sequence[int],
-    area: Area,
-    step: int = 1,
-    monitor: Monitor | None = None,
-    *,
-    every: int = 1,
-) -> NDArray[Any]:
-    """Read every `step`-th pixel of every `step`-th row of a window.
+def _segments_of(places: range, size: int) -> list[int]:
+    """Return the numbers of the strips or tiles that hold some rows or columns."""
+    return sorted({place // size for place in places})
 
-    From an uncompressed file only these rows are read; of a compressed one only
-    the strips or tiles are decoded that hold them, a few at a time.
 
-    Parameters
-    ----------
-    image : TiffImage
-        The checked file.
-    samples : sequence of int
-        The wanted samples of a pixel, out of ``image.colour``.
-    area : tuple of int
-        (y0, y1, x0, x1), rows and columns, the ends not included, not empty.
-    step : int
-        Distance of the pixels, px; the first one is at (y0, x0).
-    monitor : Monitor, optional
-        Told the progress, and asked whether to stop.
-    every : int
-        Of a compressed file decode only each `every`-th band of strips or tiles;
-        the rows of the others are 0, see `rows_read`.
+def _overlap(places: range, start: int, stop: int) -> tuple[slice, slice]:
+    """Return which of `places` lie in start..stop, and where they lie there."""
+    first, end = (
+        min(max(-(-(edge - places.start) // places.step), 0), len(places))
+        for edge in (start, stop)
+    )
+    here = slice(places[first] - start, places[end - 1] - start + 1, places.step)
+    return slice(first, end), here
 
-    Returns
-    -------
-    numpy.ndarray, shape (rows, columns, n), dtype ``image.sample_dtype``
-        The samples in the order asked for.
 
-    Raises
-    ------
-    RawDataError
-        If the file is damaged; a `RawFileNotFoundError` if it is gone.
+def decoded_bytes(image: TiffImage, area: Area) -> int:
+    """Return how many bytes reading an area decodes; 0 for an uncompressed file."""
+    rows = _segments_of(area[0], image.segment_rows)
+    columns = _segments_of(area[1], image.segment_columns)
+    return len(rows) * len(columns) * image.segment_bytes
+
+
+def summed(planes: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return the sum of planes, shape (n, rows, columns); `dtype` must hold it.
+
+    Memory of the first plane may be used.
     """
-    y0, y1, x0, x1 = area
-    monitor = monitor or Monitor()
-    shape = (-(-(y1 - y0) // step), -(-(x1 - x0) // step), len(samples))
-    out = (np.zeros if every > 1 else np.empty)(shape, image.sample_dtype)
-
-    def place(block: Block) -> None:
-        first = -(-(block.y0 - y0) // step)
-        rows = slice(first * step + y0 - block.y0, None, step)
-        for index, sample in enumerate(samples):
-            chosen = block.data[rows, ::step, block.samples.index(sample)]
-            out[first : first + len(chosen), :, index] = chosen
-
-    def read_all(bands: Sequence[tuple[int, int]], *, tells: bool = True) -> None:
-        with BlockReader(image, image.stored(tuple(samples))) as reader:
-            if step > 1 or x1 - x0 < image.width:
-                reader.expect(range(y0, y1, step), x0, x1)
-            for done, (top, bottom) in enumerate(bands):
-                monitor.check()
-                if tells and done % _TOLD_EVERY == 0:
-                    monitor.report(done / len(bands), f"reading {image.path.name}")
-                place(reader.read(top, bottom, x0, x1))
-
-    bands = list(_bands(image, area, step))[::every]
-    if image.contiguous is not None or image.across > 1:
-        read_all(bands)  # several threads decode the tiles of a band
-        return out
-    with ThreadPoolExecutor(_THREADS) as pool:
-        parts = [bands[start::_THREADS] for start in range(_THREADS)]
-        jobs = [pool.submit(read_all, part, tells=part is parts[0]) for part in parts]
-        for job in jobs:
-            job.result()
-    return out
-
-
-def rows_read(image: TiffImage, area: Area, step: int, every: int) -> NDArray[np.bool_]:
-    """Return which rows of the result `read_samples` fills.
-
-    Parameters
-    ----------
-    image, area, step, every
-        As `read_samples` takes them.
-
-    Returns
-    -------
-    numpy.ndarray, shape (rows,), bool
-    """
-    y0, y1 = area[:2]
-    rows = np.zeros(-(-(y1 - y0) // step), bool)
-    for top, bottom in list(_bands(image, area, step))[::every]:
-        rows[(top - y0) // step : -(-(bottom - y0) // step)] = True
-    return rows
-
-
-def decoded_bytes(image: TiffImage, area: Area, step: int) -> int:
-    """Return how many bytes `read_samples` decodes; 0 for an uncompressed file."""
-    x0, x1 = area[2:]
-    columns = -(-(x1 - x0) // image.segment_columns) + 1
-    columns = min(columns, image.across)
-    return len(list(_bands(image, area, step))) * columns * segment_bytes(image)
-
-
-def segment_bytes(image: TiffImage) -> int:
-    """Return the decoded bytes of one strip or tile; 0 for an uncompressed file."""
-    if image.contiguous is not None:
-        return 0
-    samples = 1 if image.planar else image.samples
-    pixels = image.segment_rows * image.segment_columns
-    return pixels * samples * image.dtype.itemsize
-
-
-def _bands(image: TiffImage, area: Area, step: int) -> Iterator[tuple[int, int]]:
-    """Yield the rows to read at once: each span begins and ends with a wanted row."""
-    y0, y1, x0, x1 = area
-    row_bytes = (x1 - x0) * image.samples * image.dtype.itemsize
-    if image.contiguous is not None:
-        most = max(1, _BAND_BYTES // row_bytes)
-        if step > 1:
-            yield from ((row, row + 1) for row in range(y0, y1, step))
-            return
-        yield from ((top, min(top + most, y1)) for top in range(y0, y1, most))
-        return
-    high = image.segment_rows
-    for top in range(y0 // high * high, y1, high):
-        first = y0 + max(0, -(-(top - y0) // step)) * step
-        last = y0 + (min(top + high, y1) - 1 - y0) // step * step
-        if first <= last:
-            yield first, last + 1
-
-
-_FLOAT32_EXACT = 1 << 24
+    total: NDArray[Any] = planes[0].astype(dtype, copy=False)
+    for plane in planes[1:]:
+        # the addends may be narrower than the sum, never wider
+        np.add(total, plane, out=total, casting="unsafe")
+    return total
 
 
 @dataclass(frozen=True, slots=True)
@@ -481,14 +456,22 @@ class Measured:
         Whether each colour sample is non-zero anywhere.
     largest : int
         Upper bound of all colour samples; 0 for floats.
+    peaks : mapping
+        Area to the upper bound in it, where sums may need a wider type.
+    fingerprint : RawFingerprint or None
+        Of the file, when it was digested.
     """
 
     means: tuple[float, ...]
     lit: tuple[bool, ...]
     largest: int
+    peaks: Mapping[Area, int]
+    fingerprint: RawFingerprint | None
 
 
-def measure(image: TiffImage, monitor: Monitor | None = None) -> Measured:
+def measure(
+    image: TiffImage, monitor: Monitor | None = None, *, digest: bool = False
+) -> Measured:
     """Read all pixels once, and refuse those that nothing can be done with.
 
     Parameters
@@ -497,6 +480,8 @@ def measure(image: TiffImage, monitor: Monitor | None = None) -> Measured:
         The checked file.
     monitor : Monitor, optional
         Told the progress.
+    digest : bool
+        Make the fingerprint in the same pass.
 
     Returns
     -------
@@ -508,127 +493,122 @@ def measure(image: TiffImage, monitor: Monitor | None = None) -> Measured:
     RawDataError
         If the file is damaged, or holds NaN, infinite or negative integer pixels.
     """
-    dtype, samples, count = image.sample_dtype, image.colour, len(image.colour)
-    totals: list[float] = [0] * count
-    lit = [False] * count
-    largest = bad = 0
-    with BlockReader(image, image.stored_colour) as reader:
-        for block in reader.blocks():
-            sums = block.sums(samples)
-            for index, (sample, total) in enumerate(zip(samples, sums, strict=True)):
-                totals[index] += total if dtype.kind == "f" else int(total)
-                if not lit[index]:
-                    lit[index] = total != 0 or bool(block.plane(sample).any())
-                if dtype.kind == "f" and not math.isfinite(total):
-                    bad += int((~np.isfinite(block.plane(sample))).sum())
-                elif dtype.kind == "i":
-                    bad += int((block.plane(sample) < 0).sum())
-            if dtype.kind != "f" and (count > 1 or dtype.itemsize > 2):
-                largest = max(largest, int(block.data.max()))
-            if monitor is not None:
-                done = (block.y0 + len(block.data)) / image.height
-                monitor.report(done, f"reading {image.path.name}")
+    dtype, colours = image.sample_dtype, image.colour
+    monitor = monitor or Monitor()
+    totals: dict[int, float] = dict.fromkeys(colours, 0)
+    lit: set[int] = set()
+    peaks: dict[Area, int] = {}
+    largest = bad = done = 0
+    sha256 = hashlib.sha256() if digest else None
+    fingerprint: RawFingerprint | None = None
     pixels = image.height * image.width
+    # each plane of a planar file is a pass of its own
+    work = pixels * (len(colours) if image.planar else 1)
+    with TiffReader(image, colours, sha256) as reader:
+        for area, seen in reader.scan(partial(_look, colours)):
+            for sample, total, is_lit in seen.samples:
+                totals[sample] += total
+                if is_lit:
+                    lit.add(sample)
+            bad += seen.bad
+            largest = max(largest, seen.peak)
+            if seen.peak * len(colours) > _narrow_limit(dtype):
+                peaks[area] = max(seen.peak, peaks.get(area, 0))
+            done += len(area[0]) * len(area[1])
+            monitor.report(done / work, f"reading {image.path.name}")
     if bad:
+        count = len(colours)
         kind = "NaN or infinite" if dtype.kind == "f" else "negative"
-        found = f"{bad} of its {pixels * count} {'pixels' if count == 1 else 'samples'}"
+        which = f"{bad} of its {pixels * count} {'pixels' if count == 1 else 'samples'}"
         raise RawDataError(
-            f"{image.path}: {found} are {kind}; export it without them, for example "
+            f"{image.path}: {which} are {kind}; export it without them, for example "
             "with 0 instead"
         )
-    return Measured(tuple(total / pixels for total in totals), tuple(lit), largest)
+    if sha256 is not None:
+        fingerprint = RawFingerprint(image.size, image.mtime_ns, sha256.hexdigest())
+    return Measured(
+        tuple(totals[sample] / pixels for sample in colours),
+        tuple(sample in lit for sample in colours),
+        largest,
+        peaks,
+        fingerprint,
+    )
 
 
-def largest_sum(image: TiffImage, samples: tuple[int, ...], most: int) -> int:
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """Of some pixels: (sample, sum, lit) of each colour, and of all of them."""
+
+    samples: list[tuple[int, float, bool]]
+    peak: int
+    bad: int
+
+
+def _look(
+    colours: tuple[int, ...], samples: tuple[int, ...], pixels: NDArray[Any]
+) -> _Seen:
+    kind, count = pixels.dtype.kind, pixels.shape[2]
+    sums: Sequence[float]
+    if count <= 4:  # channels of OpenCV's sum, which is exact for 8 and 16 bits
+        sums = cv2.sumElems(np.ascontiguousarray(pixels))
+    else:
+        wide = np.float64 if kind == "f" else None
+        sums = [pixels[..., index].sum(dtype=wide) for index in range(count)]
+    result, bad = [], 0
+    for index, sample in enumerate(samples):
+        if sample not in colours:
+            continue
+        total = float(sums[index]) if kind == "f" else int(sums[index])
+        is_lit = total != 0 or bool(pixels[..., index].any())
+        result.append((sample, total, is_lit))
+        if kind == "f" and not math.isfinite(total):
+            bad += int((~np.isfinite(pixels[..., index])).sum())
+        elif kind == "i":
+            bad += int((pixels[..., index] < 0).sum())
+    # the peak of grey pixels of 8 and 16 bits decides nothing
+    is_asked = kind != "f" and (len(colours) > 1 or pixels.dtype.itemsize > 2)
+    return _Seen(result, int(pixels.max()) if is_asked else 0, bad)
+
+
+def _narrow_limit(dtype: np.dtype[Any]) -> int:
+    """Return the largest sum that stays in the pixel type of the file."""
+    return 0xFF if dtype.itemsize == 1 else 0xFFFF
+
+
+def largest_sum(image: TiffImage, samples: tuple[int, ...], measured: Measured) -> int:
     """Return the largest sum of some samples, as far as `choose_dtype` needs it.
 
-    Parameters
-    ----------
-    image : TiffImage
-        The checked file, with integer samples.
-    samples : tuple of int
-        Which samples are summed.
-    most : int
-        Upper bound of all of them: spares the pass when it settles the matter.
-
-    Returns
-    -------
-    int
-        The largest sum, or a number that asks for the same pixel type.
-    """
-    limit = 0xFF if image.sample_dtype.itemsize == 1 else 0xFFFF
-    if most * len(samples) <= limit:
-        return most * len(samples)
-    largest = 0
-    wide = np.dtype(np.uint16 if image.sample_dtype.itemsize == 1 else np.uint64)
-    with BlockReader(image, image.stored(samples)) as reader:
-        for block in reader.blocks():
-            total = block.plane(samples[0]).astype(wide)
-            for sample in samples[1:]:
-                np.add(total, block.plane(sample), out=total, casting="unsafe")
-            largest = max(largest, int(total.max()))
-            # the next type holds any sum of 8 or 16 bits
-            if largest > limit and image.sample_dtype.itemsize <= 2:
-                break
-    return largest
-
-
-def choose_dtype(stored: np.dtype[Any], largest: int) -> np.dtype[Any]:
-    """Return the smallest pixel type of the pipeline that holds all values.
-
-    Parameters
-    ----------
-    stored : numpy.dtype
-        Of the samples in the file.
-    largest : int
-        Largest value or sum of both images; not looked at for floats.
-
-    Returns
-    -------
-    numpy.dtype
-        uint8, uint16, float32 (exact up to 2**24) or float64.
-    """
-    if stored.kind == "f":
-        return np.dtype(np.float64 if stored.itemsize == 8 else np.float32)
-    if stored.itemsize == 1 and largest <= 0xFF:
-        return np.dtype(np.uint8)
-    if largest <= 0xFFFF:
-        return np.dtype(np.uint16)
-    return np.dtype(np.float32 if largest <= _FLOAT32_EXACT else np.float64)
-
-
-def signal_planes(
-    image: TiffImage, samples: tuple[int, ...], dtype: np.dtype[Any]
-) -> Iterator[tuple[int, NDArray[Any]]]:
-    """Yield the signal of all rows from top to bottom.
+    Only the places are read again where bright samples may add up to more than the
+    pixel type of the file holds, until one is found that does.
 
     Parameters
     ----------
     image : TiffImage
         The checked file.
     samples : tuple of int
-        The samples whose sum is the signal.
-    dtype : numpy.dtype
-        Of the signal; must hold the largest sum.
+        Which samples are summed.
+    measured : Measured
+        Of all colours.
 
-    Yields
-    ------
-    y0 : int
-        First row.
-    plane : numpy.ndarray, shape (rows, columns), `dtype`
-        Contiguous, and not overwritten later.
+    Returns
+    -------
+    int
+        The largest sum, or a number that asks for the same pixel type; 0 for floats.
     """
-    with BlockReader(image, image.stored(samples)) as reader:
-        for block in reader.blocks():
-            plane = block.plane(samples[0]).astype(dtype, copy=False)
-            for sample in samples[1:]:
-                # the addends may be narrower than the sum, never wider
-                np.add(plane, block.plane(sample), out=plane, casting="unsafe")
-            yield block.y0, plane
-
-
-SIGNAL_MEAN = 0.5
-_NAMES = ("red", "green", "blue")
+    dtype, limit = image.sample_dtype, _narrow_limit(image.sample_dtype)
+    bound = measured.largest * len(samples)
+    if dtype.kind == "f" or len(samples) == 1 or bound <= limit:
+        return bound
+    largest = 0
+    wide = np.dtype(np.uint16 if dtype.itemsize == 1 else np.uint64)
+    with TiffReader(image, samples) as reader:
+        for area, peak in measured.peaks.items():
+            if peak * len(samples) > max(largest, limit):
+                largest = max(largest, int(summed(reader.read(area), wide).max()))
+            # the next type holds any sum of 8 or 16 bits
+            if largest > limit and dtype.itemsize <= 2:
+                break
+    return largest
 
 
 @dataclass(frozen=True, slots=True)
@@ -765,7 +745,28 @@ def _listed(channels: Sequence[int]) -> str:
     return " + ".join(channel_name(index) for index in channels)
 
 
-_MAX_ROWS = 1024
+def choose_dtype(stored: np.dtype[Any], largest: int) -> np.dtype[Any]:
+    """Return the smallest pixel type of the pipeline that holds all values.
+
+    Parameters
+    ----------
+    stored : numpy.dtype
+        Of the samples in the file.
+    largest : int
+        Largest value or sum of both images; not looked at for floats.
+
+    Returns
+    -------
+    numpy.dtype
+        uint8, uint16, float32 (exact up to 2**24) or float64.
+    """
+    if stored.kind == "f":
+        return np.dtype(np.float64 if stored.itemsize == 8 else np.float32)
+    if stored.itemsize == 1 and largest <= 0xFF:
+        return np.dtype(np.uint8)
+    if largest <= 0xFFFF:
+        return np.dtype(np.uint16)
+    return np.dtype(np.float32 if largest <= _FLOAT32_EXACT else np.float64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -856,7 +857,7 @@ def file_image(
     image: TiffImage,
     samples: tuple[int, ...],
     dtype: np.dtype[Any],
-    job: BackgroundFingerprint | None = None,
+    fingerprint: RawFingerprint | None = None,
 ) -> RawImage:
     """Return the signal of a checked file.
 
@@ -868,76 +869,63 @@ def file_image(
         The samples whose sum is the signal.
     dtype : numpy.dtype
         Of the signal; must hold the largest sum.
-    job : BackgroundFingerprint, optional
-        The fingerprint that is being computed; otherwise it is when asked for.
+    fingerprint : RawFingerprint, optional
+        Of the file; otherwise it is made when it is asked for.
     """
+
+    def bands() -> Iterator[tuple[int, NDArray[Any]]]:
+        with TiffReader(image, samples) as reader:
+            for y0, planes in reader.blocks():
+                yield y0, summed(planes, dtype)
+
     return RawImage(
         image.path,
         image.shape,
         dtype,
-        lambda: signal_planes(image, samples, dtype),
-        job.result if job is not None else lambda: RawFingerprint.of(image.path),
+        bands,
+        lambda: fingerprint or RawFingerprint.of(image.path),
     )
 
 
-def array_image(array: Any, path: Path | str | None, dtype: np.dtype[Any]) -> RawImage:
+def array_image(
+    array: Any, path: Path | None, dtype: np.dtype[Any], fingerprint: RawFingerprint
+) -> RawImage:
     """Return a checked array as an image.
 
     Parameters
     ----------
     array : array_like, shape (rows, columns)
         The pixels.
-    path : pathlib.Path or str or None
+    path : pathlib.Path or None
         The file they came from: its fingerprint, if it exists, is the image's.
     dtype : numpy.dtype
         Of the signal.
+    fingerprint : RawFingerprint
+        Of the pixels.
     """
-    file = None if path is None else Path(path)
     rows, columns = array.shape
 
-    def fingerprint() -> RawFingerprint:
-        if file is not None and file.is_file():
-            return RawFingerprint.of(file)
-        return fingerprint_array(array)
+    def bands() -> Iterator[tuple[int, NDArray[Any]]]:
+        for y0, band in _array_bands(array):
+            yield y0, band.astype(dtype, copy=False)
 
     return RawImage(
-        file,
+        path,
         (int(rows), int(columns)),
         dtype,
-        lambda: array_bands(array, dtype),
-        fingerprint,
+        bands,
+        lambda: RawFingerprint.of(path) if path and path.is_file() else fingerprint,
     )
 
 
-_BAND_ROWS = 512
-
-
-def array_bands(
-    array: Any, dtype: np.dtype[Any] | None = None
-) -> Iterator[tuple[int, NDArray[Any]]]:
-    """Yield all rows of anything that can be sliced, from top to bottom.
-
-    Parameters
-    ----------
-    array : array_like, shape (rows, columns)
-        An array, a memory map, or any object with ``shape`` and slicing.
-    dtype : numpy.dtype, optional
-        Of the bands; that of the array, native byte order, by default.
-
-    Yields
-    ------
-    y0 : int
-        First row.
-    band : numpy.ndarray, shape (rows, columns)
-        Contiguous.
-    """
+def _array_bands(array: Any) -> Iterator[tuple[int, NDArray[Any]]]:
+    """Yield all rows of anything that can be sliced, contiguous, native byte order."""
     for y0 in range(0, array.shape[0], _BAND_ROWS):
         band = np.asarray(array[y0 : y0 + _BAND_ROWS])
-        wanted = band.dtype.newbyteorder("=") if dtype is None else dtype
-        yield y0, np.ascontiguousarray(band, wanted)
+        yield y0, np.ascontiguousarray(band, band.dtype.newbyteorder("="))
 
 
-def check_array(array: Any, name: str) -> tuple[Any, int]:
+def check_array(array: Any, name: str) -> tuple[Any, int, RawFingerprint]:
     """Refuse an array that cannot be an image of a pair.
 
     Parameters
@@ -953,6 +941,8 @@ def check_array(array: Any, name: str) -> tuple[Any, int]:
         The same, or an array made from a list.
     largest : int
         Its largest value; 0 for floats.
+    fingerprint : RawFingerprint
+        Of its shape, type and pixels.
 
     Raises
     ------
@@ -985,9 +975,13 @@ def check_array(array: Any, name: str) -> tuple[Any, int]:
             f"{name}: pixels of type {dtype} are not supported; return unsigned "
             "integers or floats from the loader"
         )
-    largest = bad = 0
+    kind = dtype.newbyteorder("=").name
+    sha256 = hashlib.sha256(f"{tuple(array.shape)} {kind}".encode())
+    largest = bad = size = 0
     lit = False
-    for _, band in array_bands(array):
+    for _, band in _array_bands(array):
+        sha256.update(band.data)
+        size += band.nbytes
         lit = lit or bool(band.any())
         if dtype.kind == "f":
             bad += int((~np.isfinite(band)).sum())
@@ -995,28 +989,11 @@ def check_array(array: Any, name: str) -> tuple[Any, int]:
             largest = max(largest, int(band.max()))
             bad += int((band < 0).sum()) if dtype.kind == "i" else 0
     if bad:
-        kind = "NaN or infinite" if dtype.kind == "f" else "negative"
+        what = "NaN or infinite" if dtype.kind == "f" else "negative"
         raise RawDataError(
-            f"{name}: {bad} of its {rows * columns} pixels are {kind}; return an "
+            f"{name}: {bad} of its {rows * columns} pixels are {what}; return an "
             "image without them"
         )
     if not lit:
         raise RawDataError(f"{name}: every pixel is 0; return the image's data")
-    return array, largest
-
-
-def fingerprint_array(array: Any) -> RawFingerprint:
-    """Return the fingerprint of an array's shape, type and pixels.
-
-    Parameters
-    ----------
-    array : array_like, shape (rows, columns)
-        The image.
-    """
-    kind = np.dtype(array.dtype).newbyteorder("=")
-    digest = hashlib.sha256(f"{tuple(array.shape)} {kind.name}".encode())
-    size = 0
-    for _, band in array_bands(array):
-        digest.update(band.data)
-        size += band.nbytes
-    return RawFingerprint(size, 0, digest.hexdigest())
+    return array, largest, RawFingerprint(size, 0, sha256.hexdigest())

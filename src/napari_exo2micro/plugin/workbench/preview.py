@@ -44,7 +44,14 @@ from qtpy.QtGui import (
 from qtpy.QtWidgets import QCheckBox, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_exo2micro.core.base import CheckpointError, Monitor
-from napari_exo2micro.core.images import LazyImage, Transform, mapped_frame, pyramid
+from napari_exo2micro.core.images import (
+    LazyImage,
+    Transform,
+    cropped_pyramid,
+    mapped_frame,
+    moved_levels,
+    pyramid,
+)
 from napari_exo2micro.core.parameters import PARAMETER_REGISTRY, ParameterValue
 from napari_exo2micro.core.photometry import (
     DEFAULT_SCALE,
@@ -58,14 +65,12 @@ from napari_exo2micro.core.preview import (
     PreviewSource,
     RatioCurve,
     ScalePreview,
-    cropped_pyramid,
     open_source,
     preview_boundary,
     preview_interior,
     preview_scale,
     ratio_curve,
     stored_statistics,
-    warped_pyramid,
 )
 from napari_exo2micro.plugin.layers.layers import (
     KEY,
@@ -327,7 +332,8 @@ def scale_specs(
         return []
     levels = difference_pyramid(
         source.levels("post"),
-        aligned or warped_pyramid(source.levels("pre"), found.transform),
+        aligned
+        or moved_levels(source.levels("pre"), found.transform, interpolation="linear"),
         scale=scale.scale,
         offset=scale.offset,
         post_frame=source.post_frame,
@@ -348,7 +354,8 @@ def _overlay(
         lambda: cropped_pyramid(source.levels("post"), source.post_frame),
     )
     aligned = cropped_pyramid(
-        warped_pyramid(source.levels("pre"), transform), source.post_frame
+        moved_levels(source.levels("pre"), transform, interpolation="linear"),
+        source.post_frame,
     )
     with_transform = {**known, "transform": transform.to_dict()}
     return [

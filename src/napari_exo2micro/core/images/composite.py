@@ -1,0 +1,420 @@
+"""How images are shown: brightness, colours, and two images in one picture."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_exo2micro.core.images.lazy import LazyImage, Window
+
+#: Colours of a difference from the lowest to the highest value, black at zero.
+DIFFERENCE_STOPS = (
+    (0.0, "#c8ecff"),
+    (0.2, "#3fa7e8"),
+    (0.36, "#1b4f9c"),
+    (0.5, "#000000"),
+    (0.64, "#a33a06"),
+    (0.8, "#f39b1d"),
+    (1.0, "#fff3b0"),
+)
+
+#: Ranges are read from a level of at most this side, px.
+_SIDE: Final = 2048
+
+#: So many percent of the pixels with signal are not brighter than full brightness.
+_BRIGHTEST: Final = 99.8
+
+#: Shades of a look for images whose values are not whole numbers.
+_SHADES: Final = 1024
+
+#: Steps of whole levels on which the picture's first pixel lies.
+_GRID_LEVELS: Final = 6
+
+#: The last level is for a viewer's thumbnail: nobody looks at it closely.
+_THUMBNAIL_SIDE: Final = 64
+
+_Words = NDArray[np.uint32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Look:
+    """How grey levels are coloured.
+
+    Attributes
+    ----------
+    colours : ndarray, shape (N, 3) or (N, 4), uint8
+        From the darkest to the brightest shade, red, green, blue.
+    low, high : float
+        Grey levels of the first and the last colour.
+    gamma : float
+        The colour of a value is that of ``fraction ** gamma``, with its fraction
+        of the way from `low` to `high`.
+    """
+
+    colours: NDArray[np.uint8]
+    low: float
+    high: float
+    gamma: float = 1.0
+
+    def _words(self, fractions: NDArray[np.float64]) -> _Words:
+        """Return the colours of fractions from 0 to 1, four bytes in a word each."""
+        last = len(self.colours) - 1
+        index = np.rint(np.clip(fractions, 0, 1) ** self.gamma * last).astype(int)
+        opaque = np.full((*index.shape, 4), 255, np.uint8)
+        opaque[..., :3] = self.colours[index, :3]
+        return opaque.view(np.uint32)[..., 0]
+
+    def table(self, dtype: np.dtype[Any]) -> _Words:
+        """Return the colour of each value that a pixel can have.
+
+        Parameters
+        ----------
+        dtype : dtype
+            Of the image. For 8 and 16 bits without a sign the table's index is the
+            value, otherwise the shade, see `painted`.
+        """
+        if not _is_small(dtype):
+            return self._words(np.linspace(0, 1, _SHADES))
+        values = np.arange(1 << (8 * dtype.itemsize), dtype=np.float64)
+        return self._words((values - self.low) / self._span)
+
+    @property
+    def _span(self) -> float:
+        return max(self.high - self.low, 1e-12)
+
+    def painted(self, pixels: NDArray[Any], table: _Words) -> _Words:
+        """Return the colours of a window.
+
+        Parameters
+        ----------
+        pixels : ndarray, shape (rows, columns)
+            Grey levels; what is no number is drawn like `low`.
+        table : ndarray, shape (N,), uint32
+            As `table` returned it for their type.
+
+        Returns
+        -------
+        ndarray, shape (rows, columns), uint32
+            Bytes of red, green, blue, alpha; alpha is 255.
+        """
+        if _is_small(pixels.dtype):
+            return np.take(table, pixels)
+        shades = np.array(pixels, dtype=np.float32)
+        shades -= np.float32(self.low)
+        shades *= np.float32((_SHADES - 1) / self._span)
+        shades = np.nan_to_num(shades, copy=False, nan=0.0)
+        np.clip(shades, 0, _SHADES - 1, out=shades)
+        return np.take(table, np.rint(shades, out=shades).astype(np.uint16))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Side:
+    """One of the two images.
+
+    Attributes
+    ----------
+    levels : sequence of array_like
+        A grey image and its smaller levels, full resolution first; each further
+        one is smaller by a whole number.
+    offset : tuple of float
+        (row, column) of its first pixel's centre in the common coordinates, px.
+    look : Look
+        Its colours.
+    """
+
+    levels: Sequence[Any]
+    offset: tuple[float, float]
+    look: Look
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns at full resolution."""
+        rows, columns = self.levels[0].shape
+        return int(rows), int(columns)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of a pixel."""
+        dtype: np.dtype[Any] = np.dtype(self.levels[0].dtype)
+        return dtype
+
+    def level(self, number: int) -> tuple[Any, int]:
+        """Return what a level of 2**number px is made from.
+
+        Returns
+        -------
+        image : array_like
+            One of `levels`.
+        step : int
+            Of which every `step`-th pixel is taken.
+        """
+        wanted = 1 << number
+        best = (self.levels[0], wanted)
+        for level in self.levels[1:]:
+            ratios = {
+                max(round(full / part), 1)
+                for full, part in zip(self.shape, level.shape, strict=True)
+                if part > 4
+            }
+            if len(ratios) == 1:
+                factor = ratios.pop()
+                if factor <= wanted and wanted % factor == 0:
+                    best = (level, wanted // factor)
+        return best
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Which parts of the picture show which image.
+
+    Attributes
+    ----------
+    kind : {'columns', 'rows', 'checkerboard'}
+        The first image is left of the curtain, above it, or in every second
+        square, the one that begins at (0, 0) among them.
+    position : float
+        Where the curtain hangs: column or row in the common coordinates, px.
+    square : int
+        Side of a square, px.
+    """
+
+    kind: Literal["columns", "rows", "checkerboard"] = "columns"
+    position: float = 0.0
+    square: int = 512
+
+
+class Composite:
+    """Two images in one picture that is made window by window.
+
+    `first`, `second` and `split` may be replaced at any time; what is read
+    afterwards follows. Both images keep their places when they are replaced by
+    others of the same size and offset, for example with another look.
+
+    Parameters
+    ----------
+    first, second : Side
+        The two images.
+    split : Split
+        Which parts of the picture show which image.
+
+    Attributes
+    ----------
+    origin : tuple of float
+        (row, column) in the common coordinates of the picture's first pixel.
+    levels : list of LazyImage, shape (rows, columns, 4), uint8
+        Red, green, blue and alpha, full resolution first; alpha is 0 where the
+        image to be shown has no pixels. Each level is half as large as the one
+        before; the last is no longer than 64 px.
+
+    Notes
+    -----
+    An image whose offset is not a whole number of a level's pixels from the first
+    one's is interpolated linearly on that level, so that both lie on one another
+    as exactly as at full resolution. The first one never is.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> grey = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
+    >>> look = Look(grey, 0, 255)
+    >>> dark, bright = (np.full((8, 8), v, np.uint8) for v in (10, 200))
+    >>> sides = [Side([image], (0.0, 0.0), look) for image in (dark, bright)]
+    >>> picture = Composite(*sides, Split("columns", position=3.0)).levels[0]
+    >>> picture[0, :8, 0].tolist()
+    [10, 10, 10, 200, 200, 200, 200, 200]
+    """
+
+    def __init__(self, first: Side, second: Side, split: Split) -> None:
+        self.first, self.second, self.split = first, second, split
+        last = 0
+        low = np.minimum(first.offset, second.offset)
+        high = np.maximum(
+            np.add(first.offset, first.shape), np.add(second.offset, second.shape)
+        )
+        while (high - low).max() > _THUMBNAIL_SIDE << last:
+            last += 1
+        step = 1 << min(last, _GRID_LEVELS)
+        # Whole steps from the first image, so that this one is never interpolated.
+        start = np.asarray(first.offset) - step * np.ceil(
+            (np.asarray(first.offset) - low) / step
+        )
+        rows, columns = (
+            int(step * math.ceil((e - s) / step))
+            for s, e in zip(start, high, strict=True)
+        )
+        self.origin = (float(start[0]), float(start[1]))
+        self._cached: dict[int, tuple[Any, ...]] = {}
+        self._tables: dict[int, tuple[Look, _Words]] = {}
+        self.levels = [
+            self._level(number, -(-rows >> number), -(-columns >> number))
+            for number in range(last + 1)
+        ]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns at full resolution."""
+        return self.levels[0].shape[0], self.levels[0].shape[1]
+
+    def _level(self, number: int, rows: int, columns: int) -> LazyImage:
+        return LazyImage(
+            (rows, columns, 4), np.uint8, lambda window: self._read(window, number)
+        )
+
+    def _read(self, window: Window, number: int) -> NDArray[np.uint8]:
+        """Return a window of one level."""
+        split = self.split
+        first = self._painted(0, self.first, window, number)
+        second = self._painted(1, self.second, window, number)
+        centres = [
+            start + (np.arange(part.start, part.stop) + 0.5) * (1 << number) - 0.5
+            for start, part in zip(self.origin, window, strict=True)
+        ]
+        result = second.copy()
+        if split.kind == "checkerboard":
+            size = max(int(split.square), 1)
+            rows, columns = (np.floor(c / size).astype(np.int64) % 2 for c in centres)
+            for parity in (0, 1):
+                of_first = columns == parity
+                np.copyto(result, first, where=(rows == parity)[:, None] & of_first)
+        elif split.kind == "rows":
+            end = int(np.searchsorted(centres[0], split.position))
+            result[:end] = first[:end]
+        else:
+            end = int(np.searchsorted(centres[1], split.position))
+            result[:, :end] = first[:, :end]
+        return result.view(np.uint8).reshape(*result.shape, 4)
+
+    def _painted(self, key: int, side: Side, window: Window, number: int) -> _Words:
+        """Return one image's colours in a window; the last window is kept.
+
+        So that a curtain that moves reads and colours nothing again.
+        """
+        wanted = (side, number, window)
+        known = self._cached.get(key)
+        if known is not None and known[0] is side and known[1:3] == wanted[1:]:
+            kept: _Words = known[3]
+            return kept
+        look, table = self._tables.get(key, (None, None))
+        if look is not side.look or table is None:
+            table = side.look.table(side.dtype)
+            self._tables[key] = (side.look, table)
+        colours = _painted_window(side, table, self.origin, window, number)
+        self._cached[key] = (*wanted, colours)
+        return colours
+
+
+def _is_small(dtype: np.dtype[Any]) -> bool:
+    return dtype.kind == "u" and dtype.itemsize <= 2
+
+
+def _painted_window(
+    side: Side,
+    table: _Words,
+    origin: tuple[float, float],
+    window: Window,
+    number: int,
+) -> _Words:
+    """Return an image's colours in a window of the picture, 0 where it has none."""
+    image, step = side.level(number)
+    factor = 1 << number
+    shape = [-(-length // step) for length in image.shape]
+    parts, targets, shifts = [], [], []
+    for axis, part in enumerate(window):
+        place = (side.offset[axis] - origin[axis]) / factor
+        whole = math.floor(place)
+        shift = place - whole
+        if min(shift, 1 - shift) < 1e-6:
+            whole, shift = round(place), 0.0
+        # Pixels of the picture that lie on the image, at least by half.
+        start = max(part.start, whole + round(shift))
+        stop = min(part.stop, whole + round(shift) + shape[axis])
+        targets.append(slice(start - part.start, max(stop, start) - part.start))
+        parts.append((start - whole, max(stop, start) - whole))
+        shifts.append(shift)
+    result = np.zeros([part.stop - part.start for part in window], np.uint32)
+    if any(start >= stop for start, stop in parts):
+        return result
+    pixels = _taken(image, step, parts, shifts)
+    result[targets[0], targets[1]] = side.look.painted(pixels, table)
+    return result
+
+
+def _taken(
+    image: Any, step: int, parts: Sequence[tuple[int, int]], shifts: Sequence[float]
+) -> NDArray[Any]:
+    """Return a part of a level, moved by fractions of a pixel to higher numbers."""
+    keys, places = [], []
+    for (start, stop), shift, length in zip(parts, shifts, image.shape, strict=True):
+        count = -(-length // step)
+        # What is moved is a mean of each pixel and the one before it.
+        first = max(start - 1, 0) if shift else start
+        last = min(stop, count)
+        half = min(step // 2, length - 1 - (last - 1) * step)
+        keys.append(slice(first * step + half, (last - 1) * step + half + 1, step))
+        places.append(np.arange(start, stop) - first)
+    pixels: NDArray[Any] = np.asarray(image[keys[0], keys[1]])
+    if not any(shifts):
+        return pixels
+    moved = pixels.astype(np.float32)
+    for axis, (shift, place) in enumerate(zip(shifts, places, strict=True)):
+        if shift:
+            weight, end = np.float32(shift), moved.shape[axis] - 1
+            here, before = (
+                moved.take(np.clip(place - back, 0, end), axis) for back in (0, 1)
+            )
+            moved = (1 - weight) * here + weight * before
+    return np.rint(moved).astype(pixels.dtype) if pixels.dtype.kind == "u" else moved
+
+
+def _sample(levels: Sequence[LazyImage]) -> NDArray[np.float64]:
+    """Return the finite values of the finest level that is read at once."""
+    small = next((one for one in levels if max(one.shape) <= _SIDE), levels[-1])
+    values = np.asarray(small, dtype=np.float64).ravel()
+    return values[np.isfinite(values)]
+
+
+def brightness_range(levels: Sequence[LazyImage]) -> tuple[float, float]:
+    """Return the grey levels to show as black and as full brightness.
+
+    Parameters
+    ----------
+    levels : sequence of LazyImage
+        The image, full resolution first; one level of at most 2048 px is read.
+
+    Returns
+    -------
+    low, high : float
+        0, and what 99.8 % of the pixels above 0 stay below; for an image with
+        negative values the lowest instead of 0. `high` is above `low`.
+    """
+    values = _sample(levels)
+    if not len(values):
+        return 0.0, 1.0
+    low = min(float(values.min()), 0.0)
+    lit = values[values > 0]
+    high = float(np.percentile(lit, _BRIGHTEST)) if len(lit) else low + 1.0
+    return low, max(high, low + 1e-6)
+
+
+def symmetric_range(levels: Sequence[LazyImage]) -> tuple[float, float]:
+    """Return the range of a difference image, centred on zero.
+
+    Parameters
+    ----------
+    levels : sequence of LazyImage
+        The image, full resolution first; one level of at most 2048 px is read.
+
+    Returns
+    -------
+    low, high : float
+        ``-high`` and what 99.8 % of the values that are not 0 stay within.
+    """
+    values = np.abs(_sample(levels))
+    lit = values[values > 0]
+    high = float(np.percentile(lit, _BRIGHTEST)) if len(lit) else 1.0
+    return -high, high
