@@ -22,8 +22,7 @@ from napari_exo2micro.core.base import CancelledError, OutputError
 from napari_exo2micro.core.parameters import PARAMETER_REGISTRY, State, Verdict
 from napari_exo2micro.core.pipeline import RunResult, SampleDye
 from napari_exo2micro.core.store import StoredScale
-from napari_exo2micro.plugin.compare.dock import CompareDock
-from napari_exo2micro.plugin.compare.results import CompareTable
+from napari_exo2micro.plugin.compare.dock import CompareDock, CompareTable
 from napari_exo2micro.plugin.inspection.dock import InspectionDock
 from napari_exo2micro.plugin.layers.layers import about, find_layers, grid
 from napari_exo2micro.plugin.layers.presenter import shared_session
@@ -204,7 +203,7 @@ def test_a_comparison_runs_and_shows_its_numbers(finished, open_dock, viewer):
     assert dock.column(0) == ["40", "60"]
     assert dock.column(1) == ["complete", "complete"]
     assert all(words.endswith(" px") for words in dock.column(2))
-    low, high = map(float, dock.column(3))
+    low, high = (float(words.split(" ± ")[0]) for words in dock.column(3))
     assert low < high
     assert all(words.endswith(" s") for words in dock.column(4))
     assert list((finished.output_dir / "Rock" / "DAPI").rglob("*_sp60*"))

@@ -2,23 +2,687 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 from napari.components import ViewerModel
-from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QVBoxLayout
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtGui import QColor, QStandardItem, QStandardItemModel
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QFileDialog,
+    QFormLayout,
+    QHeaderView,
+    QLineEdit,
+    QProgressBar,
+    QTableWidget,
+    QTableWidgetItem,
+    QWidget,
+)
+from superqt.utils import signals_blocked
 
-from napari_exo2micro.core.base import Exo2MicroError, Monitor
-from napari_exo2micro.plugin.compare.form import Compared, CompareForm, words_label
-from napari_exo2micro.plugin.compare.results import CompareResults, enable
+from napari_exo2micro.core.base import Exo2MicroError, Monitor, ParameterError
+from napari_exo2micro.core.parameters import (
+    PARAMETER_REGISTRY,
+    STAGES,
+    Parameter,
+    ParameterValue,
+    State,
+    parse_values,
+    suggest_values,
+    value_words,
+)
+from napari_exo2micro.plugin.compare.pictures import (
+    DIFFERENCE,
+    OVERLAY,
+    ComparePictures,
+    picture_specs,
+)
 from napari_exo2micro.plugin.layers.presenter import shared_session
 from napari_exo2micro.plugin.session.job import Job
-from napari_exo2micro.plugin.widgets.controls import MessageStrip, button
+from napari_exo2micro.plugin.session.session import Session
+from napari_exo2micro.plugin.widgets.controls import (
+    MessageStrip,
+    WordsLabel,
+    button,
+    check_box,
+    column,
+    combo_box,
+    enable,
+    label_style,
+    row,
+)
 from napari_exo2micro.plugin.widgets.dock import Dock
+from napari_exo2micro.plugin.widgets.errors import literal
+
+if TYPE_CHECKING:
+    from napari_exo2micro.core.pipeline import ComparisonRow, RunResult
+    from napari_exo2micro.plugin.layers.layers import LayerSpec
+    from napari_exo2micro.plugin.session.task import TaskSource
+
+_FIRST = "boundary_width"
+_FIRST_ALIGNMENT = 2
+
+_COLUMNS = (
+    ("Value", "The value of the parameter."),
+    (
+        "Verdict",
+        "complete: every stage vouches for its result. degraded: a stage fell back "
+        "or cannot vouch for it; the note says why. failed: the run ended early.",
+    ),
+    (
+        "Accuracy",
+        "How far the aligned images are apart, as the last alignment estimates it, "
+        "pixels.",
+    ),
+    ("Scale", "Brightness of the minerals after staining divided by that before."),
+    ("Time", "How long the run took; short where results were there already."),
+    ("Note", "Why a run is not complete, and what deserves care."),
+)
+_VERDICT, _NOTE = 1, 5
+_UNKNOWN = "\u2013"
 
 _NO_SOURCE = "Choose the raw folder, the sample and the dye in the workbench first."
 _BUSY = "Something runs already; wait for it or stop it."
+_NOTHING = "Run a comparison first."
+_NO_FILES = (
+    "The files of this comparison were not kept. Tick 'Keep the files of each value' "
+    "and run it again to see its pictures."
+)
+_NO_ROW = "Click on a row of the table first."
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Compared:
+    """What a comparison was made of.
+
+    Attributes
+    ----------
+    source : TaskSource
+        Makes the sample and dye, in another thread.
+    sample, dye : str
+        Their names.
+    folders : tuple of Path or None
+        The raw folder and that of the results.
+    params : dict
+        All parameters at that time.
+    entry : Parameter
+        The parameter that was given several values.
+    values : sequence
+        Its values.
+    to_stage : int
+        The last stage of each run.
+    keep : bool
+        Whether the files of each value stay.
+    """
+
+    source: TaskSource
+    sample: str
+    dye: str
+    folders: tuple[Path | None, Path]
+    params: dict[str, ParameterValue]
+    entry: Parameter
+    values: Sequence[ParameterValue]
+    to_stage: int
+    keep: bool
+
+    def differs_from(self, session: Session) -> str:
+        """Return why these are not the results of a session's choices; empty if so."""
+        if (session.sample, session.dye) != (self.sample, self.dye):
+            return (
+                f"This comparison was made of {self.sample} {self.dye}: choose that "
+                "in the workbench, or run the comparison again."
+            )
+        if (session.raw_dir, session.output_dir) != self.folders:
+            return (
+                "This comparison was made with other folders: choose them in the "
+                "workbench, or run the comparison again."
+            )
+        params = session.params
+        others = [
+            PARAMETER_REGISTRY[name].title
+            for name, value in self.params.items()
+            if name != self.entry.name
+            and PARAMETER_REGISTRY[name].stage <= self.to_stage
+            and params[name] != value
+        ]
+        if not others:
+            return ""
+        return (
+            "Other parameters were changed since this comparison "
+            f"({', '.join(others)}): set them back, or run the comparison again."
+        )
+
+
+def run_comparison(
+    compared: Compared, monitor: Monitor, send: Callable[[RunResult], None]
+) -> None:
+    """Run the sample and dye with each value; send the result of each run."""
+    compared.source.check_output()
+    compared.source.task(compared.params).compare(
+        compared.entry.name,
+        compared.values,
+        keep=compared.keep,
+        to_stage=compared.to_stage,
+        monitor=monitor,
+        on_result=send,
+    )
+
+
+def load_pictures(
+    compared: Compared, count: int, picture: str, number: int, monitor: Monitor
+) -> tuple[Compared, int, list[list[LayerSpec]]]:
+    """Return the layers of the first `count` values, those that have run."""
+    task, name = compared.source.task(compared.params), compared.entry.name
+    values = compared.values[:count]
+    return compared, number, picture_specs(task, name, values, picture, monitor)
+
+
+class CompareForm(QWidget):
+    """Asks what to compare and checks it while it is typed.
+
+    Attributes
+    ----------
+    changed : Signal()
+        Something else would be compared now.
+    """
+
+    changed = Signal()
+
+    def __init__(self, session: Session, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.setObjectName("compare_form")
+        self._session = session
+        self._parameter = combo_box(
+            self, "parameter", "The parameter that is given several values."
+        )
+        self._about = WordsLabel("about_parameter", self)
+        self._values = QLineEdit(self)
+        self._values.setObjectName("values")
+        self._values.setToolTip("At least two values, with commas between them.")
+        self._state = WordsLabel("values_state", self)
+        self._last = combo_box(
+            self,
+            "last_stage",
+            "Where each run ends: the scale and the difference need stage 4, the "
+            "accuracy of the alignment stage 3.",
+        )
+        self._keep = check_box(
+            self,
+            "keep_files",
+            "Keep the files of each value",
+            "Needed to see the pictures side by side. The values stand in the names "
+            "of the files. Without the tick only the numbers stay, and what these "
+            "runs have written is removed.",
+            on=True,
+        )
+        layout = QFormLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        layout.addRow("Parameter", self._parameter)
+        layout.addRow(self._about)
+        layout.addRow("Values", self._values)
+        layout.addRow(self._state)
+        layout.addRow("Up to", self._last)
+        layout.addRow(self._keep)
+        self._fill()
+        self._parameter.currentIndexChanged.connect(self._on_parameter)
+        self._values.textChanged.connect(self._check)
+        self._last.currentIndexChanged.connect(self.changed)
+        self._keep.toggled.connect(self.changed)
+        session.params_changed.connect(self._on_params)
+        self._on_parameter()
+
+    @property
+    def entry(self) -> Parameter:
+        """The parameter."""
+        return PARAMETER_REGISTRY[str(self._parameter.currentData())]
+
+    @property
+    def values(self) -> list[ParameterValue]:
+        """Its values.
+
+        Raises
+        ------
+        ParameterError
+            When what is typed cannot be taken.
+        """
+        return parse_values(self.entry, self._values.text(), self._session.params)
+
+    @property
+    def problem(self) -> str:
+        """Why nothing can be compared yet; empty when all is well."""
+        try:
+            _ = self.values
+        except ParameterError as error:
+            return str(error)
+        return ""
+
+    def compared(self) -> Compared:
+        """Return what is asked for, of the session's sample and dye.
+
+        Raises
+        ------
+        ParameterError
+            When no sample is chosen, or what is typed cannot be taken.
+        """
+        session = self._session
+        return Compared(
+            source=session.task_source(),
+            sample=session.sample,
+            dye=session.dye,
+            folders=(session.raw_dir, session.output_dir),
+            params=session.params,
+            entry=self.entry,
+            values=self.values,
+            to_stage=int(self._last.currentData()),
+            keep=self._keep.isChecked(),
+        )
+
+    def _fill(self) -> None:
+        """List the parameters under their stages."""
+        model = cast(QStandardItemModel, self._parameter.model())
+        for number, stage in sorted(STAGES.items()):
+            own = [e for e in PARAMETER_REGISTRY.values() if e.stage == number]
+            if not own:
+                continue
+            heading = QStandardItem(f"Stage {number}: {stage.title}")
+            heading.setFlags(Qt.ItemFlag.NoItemFlags)
+            font = heading.font()
+            font.setBold(True)
+            heading.setFont(font)
+            model.appendRow(heading)
+            for entry in own:
+                item = QStandardItem(f"  {entry.title}")
+                item.setData(entry.name, Qt.ItemDataRole.UserRole)
+                item.setToolTip(f"{entry.description} ({entry.name})")
+                model.appendRow(item)
+        self._parameter.setCurrentIndex(self._parameter.findData(_FIRST))
+
+    def _on_parameter(self, _index: int = 0) -> None:
+        """Propose values of another parameter."""
+        entry, params = self.entry, self._session.params
+        self._describe()
+        around, result = params[entry.name], self._session.stored_result
+        if around is None and entry.name == "manual_scale" and result and result.scale:
+            around = result.scale.value
+        with signals_blocked(self._last):
+            self._last.clear()
+            for number in sorted(STAGES):
+                if number >= max(entry.stage, _FIRST_ALIGNMENT):
+                    words = f"stage {number}: {STAGES[number].title}"
+                    self._last.addItem(words, number)
+            self._last.setCurrentIndex(self._last.count() - 1)
+        suggested = suggest_values(entry, around, params)
+        self._values.setText(", ".join(map(value_words, suggested)))
+        self._check()
+
+    def _on_params(self, _names: object) -> None:
+        self._describe()
+        self._check()
+
+    def _describe(self) -> None:
+        entry = self.entry
+        limits, now = entry.limits(), self._session.params[entry.name]
+        words = [entry.description]
+        if entry.kind is bool:
+            words.append("It takes on or off.")
+        elif limits:
+            words.append(f"It takes {limits}.")
+        present = f"The default is {value_words(entry.default)}"
+        if now != entry.default:
+            present += f"; at present it is {value_words(now)}"
+        self._about.say(" ".join([*words, f"{present}."]))
+
+    def _check(self, _text: str = "") -> None:
+        problem = self.problem
+        if problem:
+            self._state.say(problem[:1].upper() + problem[1:], label_style("warning"))
+        else:
+            self._state.say(f"{len(self.values)} runs, one for each value.")
+        self.changed.emit()
+
+
+class CompareTable(QTableWidget):
+    """One row for each value; double-clicking one asks for its pictures."""
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(0, len(_COLUMNS), parent)
+        self.setObjectName("comparison")
+        self._rows: list[ComparisonRow | None] = []
+        for number, (title, tip) in enumerate(_COLUMNS):
+            head = QTableWidgetItem(title)
+            head.setToolTip(tip)
+            self.setHorizontalHeaderItem(number, head)
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.setWordWrap(False)
+        self.setMinimumHeight(110)
+        rows, columns = self.verticalHeader(), self.horizontalHeader()
+        assert rows is not None
+        assert columns is not None
+        rows.hide()
+        columns.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        columns.setStretchLastSection(True)
+        columns.setDefaultAlignment(Qt.AlignmentFlag.AlignLeft)
+
+    @property
+    def rows(self) -> list[ComparisonRow]:
+        """The rows that have a result."""
+        return [row for row in self._rows if row is not None]
+
+    def row_at(self, number: int) -> ComparisonRow | None:
+        """Return a row; None for one without a result and for none at all."""
+        return self._rows[number] if 0 <= number < len(self._rows) else None
+
+    def begin(self, compared: Compared, now: ParameterValue) -> None:
+        """Show the values that wait for their runs; `now` is the form's."""
+        self._rows = [None] * len(compared.values)
+        self.setRowCount(0)
+        self.setRowCount(len(compared.values))
+        for number, value in enumerate(compared.values):
+            special = {"default": compared.entry.default, "now": now}
+            known = [word for word, other in special.items() if other == value]
+            words = value_words(value)
+            self._set(number, 0, f"{words} ({', '.join(known)})" if known else words)
+            state = State.WAITING if number else State.RUNNING
+            self._set(number, _VERDICT, state.word)
+
+    def add(self, row: ComparisonRow) -> None:
+        """Fill the next row."""
+        number = self._rows.index(None)
+        self._rows[number] = row
+        scale = _UNKNOWN
+        if row.scale is not None:
+            error = row.scale_uncertainty
+            scale = f"{row.scale:.5g}" + (f" ± {error:.1g}" if error else "")
+        cells = (
+            row.verdict,
+            _UNKNOWN if row.accuracy_px is None else f"{row.accuracy_px:.2g} px",
+            scale,
+            _UNKNOWN if row.seconds is None else f"{row.seconds:.1f} s",
+            row.note,
+        )
+        for place, words in enumerate(cells, _VERDICT):
+            self._set(number, place, words, row.state if place == _VERDICT else None)
+        if number + 1 < len(self._rows):
+            self._set(number + 1, _VERDICT, State.RUNNING.word)
+
+    def end(self) -> None:
+        """Say of rows without a result that they were stopped."""
+        for number, known in enumerate(self._rows):
+            if known is None:
+                self._set(number, _VERDICT, State.STOPPED.word)
+
+    def _set(
+        self, number: int, place: int, words: str, state: State | None = None
+    ) -> None:
+        item = QTableWidgetItem(words)
+        if place == _NOTE:
+            item.setToolTip(literal(words))
+        if state is not None:
+            item.setBackground(QColor(state.colour))
+            item.setForeground(QColor("white"))
+        self.setItem(number, place, item)
+
+
+class CompareResults(QWidget):
+    """The table of a comparison, and buttons for its pictures and values."""
+
+    def __init__(
+        self, session: Session, message: MessageStrip, parent: QWidget
+    ) -> None:
+        super().__init__(parent)
+        self.setObjectName("compare_results")
+        self._session, self._message = session, message
+        self._compared: Compared | None = None
+        self._folder: Path | None = None
+        self._loading: Job | None = None
+        self._used = ""
+        self._stages: set[int] = set()
+        self._pictures = ComparePictures(session, self)
+        self._title = WordsLabel("compared", self)
+        self._table = CompareTable(self)
+        self._note = WordsLabel("note", self)
+        self._what = combo_box(self, "picture", "What is shown of each value.")
+        self._what.addItem("Differences", DIFFERENCE)
+        self._what.addItem("Aligned pre on post", OVERLAY)
+        self._show = button(
+            self, "show_side_by_side", "Show side by side", checkable=True
+        )
+        self._use = button(self, "use_value", "Use this value")
+        self._save = button(self, "save_table", "Save table …")
+        column(
+            self._title,
+            (self._table, 1),
+            self._note,
+            row((self._what, 1), (self._show, 1)),
+            row((self._use, 1), (self._save, 1)),
+            parent=self,
+            margin=0,
+        )
+        session.source_changed.connect(self._on_source)
+        session.params_changed.connect(self._update)
+        self._table.itemSelectionChanged.connect(self._update)
+        self._table.cellDoubleClicked.connect(self._open)
+        self._show.clicked.connect(self._toggle)
+        self._what.activated.connect(self._on_what)
+        self._pictures.changed.connect(self._update)
+        self._use.clicked.connect(self._use_value)
+        self._save.clicked.connect(self._ask_where_to_save)
+        self._update()
+
+    # What came out ---------------------------------------------------------------
+
+    @property
+    def done(self) -> int:
+        """How many values have a result."""
+        return len(self._table.rows)
+
+    def begin(self, compared: Compared) -> None:
+        """Show the values that wait for their runs."""
+        self._pictures.close()
+        self._compared = compared
+        entry = compared.entry
+        self._table.begin(compared, self._session.params[entry.name])
+        self._title.say(
+            f"{compared.sample} {compared.dye}: {entry.title}, "
+            f"up to stage {compared.to_stage}"
+        )
+        has_difference = compared.to_stage >= 4
+        self._what.setEnabled(has_difference)
+        self._what.setCurrentIndex(0 if has_difference else 1)
+        self._update()
+
+    def add(self, result: RunResult) -> None:
+        """Fill the row of the next value."""
+        from napari_exo2micro.core.pipeline import comparison_row
+
+        if self._compared is not None:
+            self._table.add(comparison_row(self._compared.entry.name, result))
+            self._update()
+
+    def end(self) -> None:
+        """Say of values without a result that their runs were stopped."""
+        self._table.end()
+        self._update()
+
+    # Pictures --------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """Take the pictures away, also those that are on their way."""
+        if self._loading is not None:
+            self._loading.cancel()
+        self._pictures.close()
+
+    def close_down(self) -> None:
+        """Stop, and follow the viewer no more."""
+        self.stop()
+        self._pictures.close_down()
+
+    def _toggle(self) -> None:
+        if self._pictures.is_active:
+            self._pictures.close()
+        else:
+            self._load_pictures()
+
+    def _on_what(self, _index: int = 0) -> None:
+        if self._pictures.is_active:
+            self._load_pictures()
+
+    def _open(self, number: int, _column: int) -> None:
+        """Show the pictures of one row alone."""
+        if self._table.row_at(number) is None or self._compared is None:
+            return
+        if not self._compared.keep:
+            self._message.note(_NO_FILES)
+        elif not (self._pictures.is_active and self._pictures.show_one(number)):
+            self._load_pictures(number)
+
+    def _load_pictures(self, number: int = -1) -> None:
+        """Load the pictures of all values; one number is shown alone."""
+        if self._compared is None:
+            return
+        self._message.clear()
+        self._loading = self._session.jobs.start(
+            load_pictures,
+            title="opening the pictures",
+            on_result=self._on_pictures,
+            on_error=self._message.error,
+            newest="compare pictures",
+            compared=self._compared,
+            count=self.done,
+            picture=str(self._what.currentData()),
+            number=number,
+        )
+        self._update()
+
+    def _on_pictures(self, loaded: tuple[Compared, int, list[list[LayerSpec]]]) -> None:
+        compared, number, specs = loaded
+        if compared is not self._compared:
+            return
+        if not self._pictures.show(specs):
+            self._message.warning(
+                "No value has such a picture: its files are gone, or its run ended "
+                "before the stage that makes it. Run the comparison again."
+            )
+        elif number >= 0 and not self._pictures.show_one(number):
+            self._message.warning(
+                "This value has no such picture: its run ended before the stage that "
+                "makes it. The note of its row says why."
+            )
+        self._update()
+
+    # Values and the table ----------------------------------------------------------
+
+    def _use_value(self) -> None:
+        row, compared = self._table.row_at(self._table.currentRow()), self._compared
+        if row is None or compared is None:
+            return
+        if problem := compared.differs_from(self._session):
+            self._message.error(problem)
+            return
+        entry = compared.entry
+        try:
+            self._session.set_params(**{entry.name: row.value})
+            self.stop()
+            job = self._session.show_results(
+                on_error=self._message.error, on_result=self._on_shown
+            )
+        except ParameterError as error:
+            self._message.error(str(error))
+            return
+        # What it sends arrives after this: it is delivered to this thread later.
+        job.sent.connect(self._on_stage_shown)
+        words = f"The parameter '{entry.title}' is now {value_words(row.value)}."
+        self._used, self._stages = words, set()
+        self._message.note(words)
+
+    def _on_stage_shown(self, sent: tuple[int, list[LayerSpec]]) -> None:
+        number, specs = sent
+        if specs:
+            self._stages.add(number)
+
+    def _on_shown(self, _count: int) -> None:
+        """Say what is shown of the value that is used now."""
+        wanted = 0 if self._compared is None else self._compared.to_stage
+        missing = [n for n in range(1, wanted + 1) if n not in self._stages]
+        if not missing:
+            shown = "Its results are in the layer list."
+        elif missing[0] == 1:
+            shown = "It has no results yet: run the stages to see them."
+        else:
+            shown = (
+                f"Its results up to stage {missing[0] - 1} are in the layer list: run "
+                "the stages from there on to see more."
+            )
+        self._message.note(f"{self._used} {shown}")
+
+    def _ask_where_to_save(self) -> None:
+        compared = self._compared
+        if compared is None:
+            return
+        name = f"{compared.sample}_{compared.dye}_{compared.entry.name}.csv"
+        start = (self._folder or Path.home()) / name
+        chosen, _ = QFileDialog.getSaveFileName(
+            self, "Save table", str(start), "Tables (*.csv)"
+        )
+        if chosen:
+            self.save_table(Path(chosen))
+
+    def save_table(self, path: Path) -> None:
+        """Write the table as a CSV file; what goes wrong is said in the dock."""
+        compared = self._compared
+        if compared is None:
+            return
+        from napari_exo2micro.core.pipeline import save_comparison
+
+        path = path if path.suffix else path.with_suffix(".csv")
+        try:
+            save_comparison(
+                path,
+                compared.entry.name,
+                self._table.rows,
+                sample=compared.sample,
+                dye=compared.dye,
+                to_stage=compared.to_stage,
+            )
+        except Exo2MicroError as error:
+            self._message.error(str(error))
+        else:
+            self._folder = path.parent
+            self._message.note(f"Saved as {path}")
+
+    # What can be pressed -------------------------------------------------------------
+
+    def _on_source(self) -> None:
+        self.stop()
+        self._update()
+
+    def _update(self, *_: object) -> None:
+        compared, active = self._compared, self._pictures.is_active
+        row = self._table.row_at(self._table.currentRow())
+        why = "" if self.done else _NOTHING
+        lost = "" if compared is None or compared.keep else _NO_FILES
+        differs = compared.differs_from(self._session) if compared else ""
+        enable(
+            self._show,
+            "" if active else why or lost,
+            "Show the picture of each value in a field of its own; double-click on a "
+            "row of the table to see one value alone.",
+        )
+        self._show.setChecked(active)
+        self._show.setText("Stop side by side" if active else "Show side by side")
+        enable(
+            self._use,
+            why or differs or ("" if row is not None else _NO_ROW),
+            "Give the parameter the value of the row that is marked.",
+        )
+        enable(self._save, why, "Save the table as a CSV file.")
+        self._note.say(row.note if row is not None else "")
 
 
 class CompareDock(Dock):
@@ -51,18 +715,17 @@ class CompareDock(Dock):
         self._bar.setObjectName("progress")
         self._bar.setRange(0, 1000)
         self._bar.setFormat("%p %")
-        self._text = words_label("progress_text")
-        start = QHBoxLayout()
-        start.addWidget(self._run, 1)
-        start.addWidget(self._abort)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(6, 6, 6, 6)
-        layout.addWidget(self._message)
-        layout.addWidget(self._form)
-        layout.addLayout(start)
-        layout.addWidget(self._bar)
-        layout.addWidget(self._text)
-        layout.addWidget(self._results, 1)
+        self._text = WordsLabel("progress_text", self)
+        column(
+            self._message,
+            self._form,
+            row((self._run, 1), self._abort),
+            self._bar,
+            self._text,
+            (self._results, 1),
+            parent=self,
+            margin=6,
+        )
         self.setMinimumWidth(300)
         self._session.jobs.busy_changed.connect(self._update)
         self._session.source_changed.connect(self._update)
@@ -74,25 +737,16 @@ class CompareDock(Dock):
     def run(self) -> None:
         """Run once for each value; rows appear as the runs end."""
         self._message.clear()
-        session, form = self._session, self._form
+        session = self._session
         if problem := session.refusal():
             self._message.error(problem)
             return
         try:
-            compared = Compared(
-                source=session.task_source(),
-                sample=session.sample,
-                dye=session.dye,
-                folders=(session.raw_dir, session.output_dir),
-                params=session.params,
-                entry=form.entry,
-                values=form.values,
-                to_stage=form.to_stage,
-                keep=form.keep,
-            )
-            job = session.jobs.start(
-                _compare,
-                title=f"comparing {form.entry.title} of {session.sample} {session.dye}",
+            compared = self._form.compared()
+            self._job = session.jobs.start(
+                run_comparison,
+                title=f"comparing {compared.entry.title} of {session.sample} "
+                f"{session.dye}",
                 on_sent=self._results.add,
                 on_error=self._message.error,
                 on_progress=self._on_progress,
@@ -103,15 +757,11 @@ class CompareDock(Dock):
         except (Exo2MicroError, RuntimeError) as error:
             self._message.error(str(error))
             return
-        self._job, self._count = job, len(compared.values)
+        self._count = len(compared.values)
         self._results.begin(compared)
         self._bar.setValue(0)
-        self._text.setText("Starting …")
+        self._text.say("Starting …")
         self._update()
-
-    def save_table(self, path: Path) -> None:
-        """Write the table as a CSV file; what goes wrong is said in the dock."""
-        self._results.save_table(path)
 
     # Coming and going -------------------------------------------------------------
 
@@ -132,13 +782,13 @@ class CompareDock(Dock):
     def _stop(self) -> None:
         if self._job is not None:
             self._job.cancel()
-            self._text.setText("Stopping …")
+            self._text.say("Stopping …")
 
     def _on_progress(self, fraction: float, text: str) -> None:
         if self._job is not None and not self._job.is_cancelled:
             self._bar.setValue(round(1000 * fraction))
             number = min(self._results.done + 1, self._count)
-            self._text.setText(f"Value {number} of {self._count}, {text}")
+            self._text.say(f"Value {number} of {self._count}, {text}")
 
     def _on_finished(self) -> None:
         stopped = self._job is not None and self._job.is_cancelled
@@ -155,23 +805,8 @@ class CompareDock(Dock):
             waits = _NO_SOURCE
         elif self._session.jobs.is_busy:
             waits = _BUSY
-        problem = waits or self._form.problem
-        enable(self._run, problem, "Run once for each value.")
+        enable(self._run, waits or self._form.problem, "Run once for each value.")
         self._abort.setEnabled(running)
         self._bar.setVisible(running)
         if not running:
-            self._text.setText(waits or self._ended)
-        self._text.setVisible(bool(self._text.text()))
-
-
-def _compare(compared: Compared, monitor: Monitor, send: Callable[[Any], None]) -> None:
-    """Run the comparison; send the result of each value."""
-    compared.source.check_output()
-    compared.source.task(compared.params).compare(
-        compared.entry.name,
-        compared.values,
-        keep=compared.keep,
-        to_stage=compared.to_stage,
-        monitor=monitor,
-        on_result=send,
-    )
+            self._text.say(waits or self._ended)

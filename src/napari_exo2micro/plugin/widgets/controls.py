@@ -98,6 +98,11 @@ STYLES = {
 }
 
 
+def label_style(level: str) -> str:
+    """Return the style sheet of a label that speaks at this level."""
+    return f"QLabel {{ {STYLES[level]} padding: 4px; border-radius: 3px; }}"
+
+
 class MessageStrip(QWidget):
     """Shows one message at a time; hidden while there is none.
 
@@ -157,8 +162,7 @@ class MessageStrip(QWidget):
 
     def _show(self, level: str, text: str) -> None:
         self.level = level
-        style = f"QLabel {{ {STYLES[level]} padding: 5px; border-radius: 3px; }}"
-        self._label.setStyleSheet(style)
+        self._label.setStyleSheet(label_style(level))
         self._label.setText(text)
         self.show()
 
@@ -192,6 +196,12 @@ def button(
     made.setToolTip(tip)
     made.setCheckable(checkable)
     return made
+
+
+def enable(button: QPushButton, problem: str, tip: str) -> None:
+    """Enable a button when there is no problem, and say in its tooltip which."""
+    button.setEnabled(not problem)
+    button.setToolTip(literal(problem) or tip)
 
 
 def labelled(text: str, field: QWidget) -> QHBoxLayout:
@@ -585,8 +595,7 @@ class Question(QWidget):
         tooltip : str
             What that does.
         """
-        style = f"QLabel {{ {STYLES['warning']} padding: 5px; border-radius: 3px; }}"
-        self._words.say(text, style)
+        self._words.say(text, label_style("warning"))
         self._yes.setText(answer)
         self._yes.setToolTip(literal(tooltip))
         self.show()
