@@ -22,7 +22,11 @@ from napari_exo2micro.core.base import CancelledError, OutputError
 from napari_exo2micro.core.parameters import PARAMETER_REGISTRY, State, Verdict
 from napari_exo2micro.core.pipeline import RunResult, SampleDye
 from napari_exo2micro.core.store import StoredScale
-from napari_exo2micro.plugin.compare.dock import CompareDock, CompareTable
+from napari_exo2micro.plugin.compare.dock import (
+    CompareDock,
+    CompareResults,
+    CompareTable,
+)
 from napari_exo2micro.plugin.inspection.dock import InspectionDock
 from napari_exo2micro.plugin.layers.layers import about, find_layers, grid
 from napari_exo2micro.plugin.layers.presenter import shared_session
@@ -415,14 +419,14 @@ def test_a_value_can_be_used(compared, viewer):
 
 
 def test_the_table_is_saved(compared, tmp_path):
-    compared.dock.save_table(tmp_path / "table")
+    compared.dock.findChild(CompareResults).save_table(tmp_path / "table")
     assert compared.message.text == f"Saved as {tmp_path / 'table.csv'}"
     with Path(tmp_path / "table.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [row["value"] for row in rows] == ["40", "60"]
     assert {row["parameter"] for row in rows} == {"scale_percentile"}
     (tmp_path / "file").write_text("")
-    compared.dock.save_table(tmp_path / "file" / "table.csv")
+    compared.dock.findChild(CompareResults).save_table(tmp_path / "file" / "table.csv")
     assert compared.message.level == "error"
 
 
