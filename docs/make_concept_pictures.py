@@ -21,7 +21,7 @@ from panels import IMAGES, TITLE, WORDS, crop, panels, save, show
 
 from napari_exo2micro import core as e2m
 from napari_exo2micro.core.photometry.minerals import fit_background, mineral_blocks
-from napari_exo2micro.core.plotting.inputs import (
+from napari_exo2micro.core.plotting.pictures import (
     brightness_limits,
     colour_difference,
     difference_norm,

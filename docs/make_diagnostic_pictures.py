@@ -10,6 +10,7 @@ import io
 import sys
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -77,13 +78,12 @@ class Example:
     ) -> None:
         pair = find_aligned_pair(task)
         stored = Differencing(task).stored_results()
-        self.context = dict(difference_context(task, pair, *stored))
+        self.context = difference_context(task, pair, *stored)
         self.post, self.pre = pair.post.image, pair.pre.image
         if any(shift) or turn:
             self._misplace(pair, shift, turn)
         if scale is not None:
-            self.context["scales"] = [manual_scale(scale)]
-            self._subtract(scale, 0.0)
+            self._subtract(manual_scale(scale))
 
     def _misplace(self, pair: Any, shift: tuple[float, float], turn: float) -> None:
         rows, columns = self.post.shape
@@ -97,29 +97,30 @@ class Example:
             post_frame=pair.post.frames["post"],
             pre_quad=mapped_frame(wrong, pair.raw_pre.frames["pre"]),
         )
-        found = e2m.estimate_scale(statistics)
-        self.context |= {
-            "statistics": statistics,
-            "scales": [found],
-            "final_transform": wrong,
-            "icp_transform": wrong,
-            "coarse_transform": wrong,
-        }
-        self._subtract(found.scale, found.offset)
+        self.context = replace(
+            self.context,
+            statistics=statistics,
+            final_transform=wrong,
+            icp_transform=wrong,
+            coarse_transform=wrong,
+        )
+        self._subtract(e2m.estimate_scale(statistics))
 
-    def _subtract(self, scale: float, offset: float) -> None:
+    def _subtract(self, estimate: e2m.ScaleEstimate) -> None:
         bands = e2m.difference_bands(
             self.post,
             self.pre,
-            scale=scale,
-            offset=offset,
-            post_frame=self.context["post_frame"],
+            scale=estimate.scale,
+            offset=estimate.offset,
+            post_frame=self.context.post_frame,
         )
-        self.context |= {
-            "scale": scale,
-            "offset": offset,
-            "difference": np.concatenate([band for _, band in bands]),
-        }
+        self.context = replace(
+            self.context,
+            scales=[estimate],
+            scale=estimate.scale,
+            offset=estimate.offset,
+            difference=np.concatenate([band for _, band in bands]),
+        )
 
 
 def _moved(
@@ -139,9 +140,8 @@ def _moved(
 
 def draw(name: str, kind: str, example: Example, folder: Path) -> None:
     """Draw one plot of one example."""
-    figure = draw_diagnostic(
-        name, example.post, example.pre, {**example.context, "narrow": True}
-    )
+    context = replace(example.context, narrow=True)
+    figure = draw_diagnostic(name, example.post, example.pre, context)
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png", dpi=DPI)
     save_image(Image.open(drawn), f"diagnostics/{name}_{kind}", folder)

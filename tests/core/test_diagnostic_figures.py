@@ -142,8 +142,12 @@ def test_every_entry_has_words_for_its_reader(done):
 def test_plots_of_others_are_listed_and_drawn(done):
     asked = {}
 
-    def plot(post_im, pre_im, *, aligned_stage, statistics=None, scale=0.0):
-        asked.update(stage=aligned_stage, statistics=statistics, scale=scale)
+    def plot(post_im, pre_im, *, context):
+        asked.update(
+            stage=context.aligned_stage,
+            statistics=context.statistics,
+            scale=context.scale,
+        )
         return Figure()
 
     register_diagnostic("late", plot, "Of stage 4.")
@@ -167,6 +171,29 @@ def test_the_function_of_others_that_fails_is_named(done):
     try:
         with pytest.raises(OutputError, match="'mine' could not be drawn"):
             draw_figure(done, "mine")
+    finally:
+        unregister_diagnostic("mine")
+
+
+def test_a_plot_that_raises_is_told_and_the_run_goes_on(finished):
+    register_diagnostic("mine", lambda post_im, pre_im: 1 / 0, "Fails.")
+    reason = "the plot 'mine' could not be drawn (ZeroDivisionError: division by zero)"
+    try:
+        result = finished.run()
+        assert result["status"] == "complete"
+        assert result["warnings"][-1].startswith(reason)
+        assert finished.result()["warnings"] == result["warnings"]
+        lines = {line.name: line for line in finished.status()}
+        assert lines["mine"].state == "failed"
+        assert lines["mine"].reason.startswith(reason)
+        assert lines["difference"].state == lines["registration"].state == "valid"
+        entry = next(e for e in available_figures(finished) if e.name == "mine")
+        assert entry.state == "ready"
+        assert entry.note.startswith(reason)
+        unregister_diagnostic("mine")
+        register_diagnostic("mine", lambda post_im, pre_im: Figure(), "Corrected.")
+        assert not any("'mine'" in text for text in finished.run()["warnings"])
+        assert {line.state for line in finished.status()} == {"valid"}
     finally:
         unregister_diagnostic("mine")
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -17,12 +16,14 @@ from napari_exo2micro.core.parameters import Verdict
 from napari_exo2micro.core.plotting import (
     DIAGNOSTICS,
     Diagnostic,
+    PlotContext,
     register_diagnostic,
     unregister_diagnostic,
 )
 from napari_exo2micro.core.plotting.registry import draw_diagnostic
 
 IMAGE = np.random.default_rng(0).integers(1, 90, (40, 50), dtype=np.uint8)
+NOTHING = PlotContext()
 BUILT_IN = [
     "pre_post_heatmap",
     "excess_heatmap",
@@ -63,18 +64,9 @@ def test_the_eight_plots_are_there_with_words_for_a_reader() -> None:
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
-def test_every_plot_asks_only_for_what_stage_4_offers(name: str) -> None:
-    described = inspect.getdoc(draw_diagnostic) or ""
-    parameters = inspect.signature(DIAGNOSTICS[name].function).parameters
-    assert {"sample", "dye", "save_path", "verdicts"} <= set(parameters)
-    for asked in list(parameters)[2:]:
-        assert asked in ("sample", "dye", "save_path") or f"`{asked}`" in described
-
-
-@pytest.mark.parametrize("name", BUILT_IN)
 def test_plots_are_drawn_by_name(name: str, tmp_path: Path) -> None:
     path = tmp_path / f"{name}.png"
-    draw_diagnostic(name, IMAGE, IMAGE, {}, sample="S", dye="D", save_path=path)
+    draw_diagnostic(name, IMAGE, IMAGE, NOTHING, sample="S", dye="D", save_path=path)
     with Image.open(path) as picture:
         assert picture.width > 500
 
@@ -84,7 +76,7 @@ def test_registered_plot_is_listed_last_and_drawn(
 ) -> None:
     assert list(DIAGNOSTICS)[-1] == "my_plot"
     path = tmp_path / "new" / "my_plot.png"
-    draw_diagnostic(registered, IMAGE, IMAGE, {"scale": 2.0}, save_path=path)
+    draw_diagnostic(registered, IMAGE, IMAGE, PlotContext(scale=2.0), save_path=path)
     with Image.open(path) as picture:
         assert picture.size == (300, 200)
 
@@ -98,7 +90,7 @@ def test_unregistered_plot_is_gone() -> None:
             unregister_diagnostic(name)
     assert "pre_post_heatmap" in DIAGNOSTICS
     with pytest.raises(ParameterError, match="no diagnostic is called 'gone'"):
-        draw_diagnostic("gone", IMAGE, IMAGE, {})
+        draw_diagnostic("gone", IMAGE, IMAGE, NOTHING)
 
 
 @pytest.mark.parametrize(
@@ -120,24 +112,51 @@ def test_function_must_be_callable() -> None:
         register_diagnostic("no_function", "plot", "No.")  # type: ignore[arg-type]
 
 
-def test_function_receives_what_it_names_and_nothing_else() -> None:
+def test_a_function_receives_the_context_and_the_names_that_it_takes() -> None:
     received: dict[str, Any] = {}
 
-    def plot(post_im: Any, pre_im: Any, scale: float, *, dye: str = "") -> Figure:
-        received.update(scale=scale, dye=dye)
+    def plot(post_im: Any, pre_im: Any, *, context: Any, dye: str = "") -> Figure:
+        received.update(scale=context.scale, dye=dye)
         return Figure()
+
+    context = PlotContext(scale=1.5, offset=3.0)
+    own = Diagnostic("one", plot, "One.")
+    draw_diagnostic(own, IMAGE, IMAGE, context, sample="S", dye="D")
+    assert received == {"scale": 1.5, "dye": "D"}
+
+
+def test_a_function_of_the_published_form_receives_names_and_path() -> None:
+    received: dict[str, Any] = {}
 
     def greedy(post_im: Any, pre_im: Any, **rest: Any) -> Figure:
         received.update(rest)
         return Figure()
 
-    context = {"scale": 1.5, "offset": 3.0}
-    one = Diagnostic("one", plot, "One.")
-    draw_diagnostic(one, IMAGE, IMAGE, context, sample="S", dye="D")
-    assert received == {"scale": 1.5, "dye": "D"}
-    received.clear()
+    def older(
+        post_im: Any,
+        pre_im: Any,
+        scale: float = 1.0,
+        sample: str = "",
+        dye: str = "",
+        save_path: Any = None,
+    ) -> Figure:
+        received.update(scale=scale, sample=sample)
+        return Figure()
+
+    context = PlotContext(scale=2.0)
     draw_diagnostic(Diagnostic("two", greedy, "Two."), IMAGE, IMAGE, context, dye="D")
     assert received == {"sample": "", "dye": "D", "save_path": None}
+    received.clear()
+    draw_diagnostic(Diagnostic("old", older, "Old."), IMAGE, IMAGE, context, sample="S")
+    assert received == {"scale": 1.0, "sample": "S"}
+
+
+def test_a_function_that_needs_anything_else_is_refused() -> None:
+    def plot(post_im: Any, pre_im: Any, difference: Any, sample: str = "") -> Figure:
+        raise AssertionError("never called")
+
+    with pytest.raises(ParameterError, match=r"'needy' .* take context\.difference"):
+        register_diagnostic("needy", plot, "No.")
 
 
 def test_figure_that_its_function_did_not_write_is_written(tmp_path: Path) -> None:
@@ -147,7 +166,9 @@ def test_figure_that_its_function_did_not_write_is_written(tmp_path: Path) -> No
     def plot(post_im: Any, pre_im: Any) -> Figure:
         return Figure(figsize=(2, 1), dpi=100)
 
-    draw_diagnostic(Diagnostic("lazy", plot, "L."), IMAGE, IMAGE, {}, save_path=path)
+    draw_diagnostic(
+        Diagnostic("lazy", plot, "L."), IMAGE, IMAGE, NOTHING, save_path=path
+    )
     with Image.open(path) as picture:
         assert picture.size == (200, 100)
 
@@ -156,14 +177,14 @@ def test_red_note_is_added_to_pictures_that_lack_it(
     registered: Diagnostic, tmp_path: Path
 ) -> None:
     path = tmp_path / "a.png"
-    context = {"verdicts": {3: Verdict("failed", "nothing supports it")}}
+    context = PlotContext(verdicts={3: Verdict("failed", "nothing supports it")})
     draw_diagnostic(registered, IMAGE, IMAGE, context, save_path=path)
     with Image.open(path) as picture:
         assert picture.width == 300
         head = np.asarray(picture.convert("RGB"))[: picture.height - 200].astype(int)
     red = (head[..., 0] > 180) & (head[..., 1] < 60)
     assert red.sum() > 50
-    fine = {"verdicts": {3: Verdict("ok")}}
+    fine = PlotContext(verdicts={3: Verdict("ok")})
     draw_diagnostic(registered, IMAGE, IMAGE, fine, save_path=path)
     with Image.open(path) as picture:
         assert picture.size == (300, 200)
@@ -180,7 +201,11 @@ def test_pyplot_figures_are_closed(tmp_path: Path) -> None:
         return figure
 
     draw_diagnostic(
-        Diagnostic("open", plot, "O."), IMAGE, IMAGE, {}, save_path=tmp_path / "a.png"
+        Diagnostic("open", plot, "O."),
+        IMAGE,
+        IMAGE,
+        NOTHING,
+        save_path=tmp_path / "a.png",
     )
     assert pyplot.get_fignums() == []
 
@@ -193,16 +218,16 @@ def test_failing_functions_are_named() -> None:
         return None
 
     with pytest.raises(OutputError, match=r"'bad' could not be drawn \(KeyError"):
-        draw_diagnostic(Diagnostic("bad", broken, "B."), IMAGE, IMAGE, {})
+        draw_diagnostic(Diagnostic("bad", broken, "B."), IMAGE, IMAGE, NOTHING)
     with pytest.raises(OutputError, match="should return a matplotlib Figure"):
-        draw_diagnostic(Diagnostic("none", nothing, "N."), IMAGE, IMAGE, {})
+        draw_diagnostic(Diagnostic("none", nothing, "N."), IMAGE, IMAGE, NOTHING)
 
 
 def test_own_errors_pass_unchanged(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot make the folder"):
         draw_diagnostic(
-            "registration", IMAGE, IMAGE, {}, save_path=tmp_path / "file" / "a.png"
+            "registration", IMAGE, IMAGE, NOTHING, save_path=tmp_path / "file" / "a.png"
         )
 
 

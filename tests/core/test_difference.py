@@ -6,8 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from napari_exo2micro.core.base import CancelledError, Monitor
 from napari_exo2micro.core.images.warp import valid_mask_window
@@ -16,7 +14,6 @@ from napari_exo2micro.core.photometry import (
     difference_bands,
     difference_window,
 )
-from napari_exo2micro.core.photometry.difference import difference_histogram
 
 SHAPE = (120, 170)
 QUAD = [(10.0, 20.0), (150.0, 5.0), (160.0, 90.0), (20.0, 110.0)]
@@ -106,40 +103,3 @@ def test_subtracting_can_be_stopped() -> None:
     )
     with pytest.raises(CancelledError):
         next(bands)
-
-
-@given(st.floats(0.1, 5.0), st.floats(-50, 50))
-def test_8_bit_histogram_is_that_of_the_image(scale: float, offset: float) -> None:
-    post, pre = make_pair("uint8")
-    post[:40] = 0
-    pre[30:60] = 0
-    found = difference_histogram(accumulate_statistics(post, pre), scale, offset)
-    image = post.astype(float) - offset - scale * pre.astype(float)
-    for histogram, where in (
-        (found.all, np.ones(SHAPE, bool)),
-        (found.post_only, (post > 0) & (pre == 0)),
-        (found.both, (post > 0) & (pre > 0)),
-    ):
-        expected, _ = np.histogram(image[where], histogram.edges)
-        np.testing.assert_array_equal(histogram.counts, expected)
-        assert histogram.total == where.sum()
-
-
-def test_16_bit_histogram_is_near_that_of_the_image() -> None:
-    rng = np.random.default_rng(4)
-    pre = rng.gamma(9.0, 700.0, SHAPE)
-    post = 1.3 * pre + rng.normal(0.0, 150.0, SHAPE)
-    post, pre = (np.clip(image, 0, 65535).astype(np.uint16) for image in (post, pre))
-    found = difference_histogram(accumulate_statistics(post, pre), 1.3, bins=2000)
-    image = post - 1.3 * pre
-    total = np.cumsum(found.all.counts)
-    assert total[-1] == image.size
-    for part in (0.05, 0.5, 0.95):
-        at = found.all.centres[np.searchsorted(total, part * image.size)]
-        assert at == pytest.approx(np.quantile(image, part), abs=25.0)
-
-
-def test_no_overlap_gives_empty_histograms() -> None:
-    post, pre = make_pair("uint8")
-    statistics = accumulate_statistics(post, pre, pre_quad=np.zeros((4, 2)))
-    assert difference_histogram(statistics, 1.0).all.total == 0

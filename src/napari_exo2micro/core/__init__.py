@@ -109,6 +109,7 @@ _MODULES = {
     "plotting": (
         "DIAGNOSTICS",
         "Diagnostic",
+        "PlotContext",
         "plot_difference_histogram",
         "plot_difference_image",
         "plot_excess_heatmap",

@@ -9,7 +9,7 @@ from matplotlib.quiver import Quiver
 
 from napari_exo2micro.core.images import Transform, warp_window
 from napari_exo2micro.core.plotting import plot_fine_alignment, plot_registration
-from napari_exo2micro.core.plotting.inputs import (
+from napari_exo2micro.core.plotting.pictures import (
     overlay,
     take_picture,
     valid_pixels,

@@ -7,7 +7,7 @@ import pytest
 
 from napari_exo2micro.core.images import Transform
 from napari_exo2micro.core.plotting import plot_difference_image
-from napari_exo2micro.core.plotting.inputs import asinh_ticks, difference_norm
+from napari_exo2micro.core.plotting.pictures import asinh_ticks, difference_norm
 
 WHITE, BLACK = [255, 255, 255], [0, 0, 0]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +16,13 @@ from napari_exo2micro.core.parameters import Verdict
 from napari_exo2micro.core.plotting.style import WARNING_COLOUR
 
 NAMES = sorted(name for name in plotting.__all__ if name.startswith("plot_"))
+NARROW = [name for name in NAMES if not name.startswith("plot_zoom")]
 
 
 def draw(name: str, pair: Any, **more: Any) -> Any:
-    """Draw a figure with everything known that it asks for."""
-    function = getattr(plotting, name)
-    asked = inspect.signature(function).parameters
-    known = {k: v for k, v in pair.context.items() if k in asked}
-    return function(pair.post, pair.pre, **{**known, **more})
+    """Draw a figure with everything that is known of a pair."""
+    context = plotting.PlotContext(**pair.context)
+    return getattr(plotting, name)(pair.post, pair.pre, context=context, **more)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
@@ -58,14 +56,7 @@ def assert_all_inside(figure: Any) -> None:
         assert box.y1 <= figure.bbox.height + 1
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        n
-        for n in NAMES
-        if "narrow" in inspect.signature(getattr(plotting, n)).parameters
-    ],
-)
+@pytest.mark.parametrize("name", NARROW)
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
 def test_narrow_layout_keeps_every_word_inside_and_apart(
     name: str, dtype: str, pairs: dict[str, Any]
@@ -96,6 +87,12 @@ def test_stage_that_fell_back_is_said_in_red(name: str, pair: Any) -> None:
     }
     note = red(draw(name, pair, verdicts=verdicts))
     assert note == ("Stage 3 (interior alignment) fell back: too few features agree")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_field_that_does_not_exist_is_refused(name: str, pair: Any) -> None:
+    with pytest.raises(TypeError, match="statistic"):
+        getattr(plotting, name)(pair.post, pair.pre, statistic=None)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -155,15 +152,8 @@ def test_large_images_are_read_in_parts(name: str) -> None:
     limit = 8_500_000
     assert whole.size > 2 * limit
     image = Guarded(whole, limit)
-    function = getattr(plotting, name)
-    more = (
-        {"raw_pre": image}
-        if "raw_pre" in inspect.signature(function).parameters
-        else {}
-    )
-    if name.startswith("plot_zoom"):
-        more["size"] = 5000
-    figure = function(image, image, **more)
+    more = {"size": 5000} if name.startswith("plot_zoom") else {}
+    figure = getattr(plotting, name)(image, image, raw_pre=image, **more)
     assert figure.axes
 
 

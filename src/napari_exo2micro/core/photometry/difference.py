@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -13,11 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from napari_exo2micro.core.base.monitor import Monitor
 from napari_exo2micro.core.images.lazy import LazyImage, Window
 from napari_exo2micro.core.images.raster import Frame, ImageLike
-from napari_exo2micro.core.images.warp import (
-    spans_to_mask,
-    valid_spans,
-)
-from napari_exo2micro.core.photometry.statistics import LevelHistogram, PairStatistics
+from napari_exo2micro.core.images.warp import spans_to_mask, valid_spans
 
 NO_DATA = 0.0
 """Value of the difference where either image has no data."""
@@ -25,25 +20,6 @@ NO_DATA = 0.0
 _CV_TYPES = {"uint8", "uint16", "int16", "int32", "float32", "float64"}
 _MAX_SIDE = 16384
 _BAND_PIXELS = 8_000_000
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class DifferenceHistogram:
-    """Distribution of the difference, grey levels.
-
-    Attributes
-    ----------
-    all : LevelHistogram
-        Every pixel where both images have data.
-    post_only : LevelHistogram
-        Of these, where post has signal (above 0) and the aligned pre has none.
-    both : LevelHistogram
-        Of these, where both have signal (above 0).
-    """
-
-    all: LevelHistogram
-    post_only: LevelHistogram
-    both: LevelHistogram
 
 
 def difference_window(
@@ -181,53 +157,6 @@ def _accepted(window: Any) -> NDArray[Any]:
     if not array.dtype.isnative:
         return array.astype(array.dtype.newbyteorder("="))
     return array
-
-
-def difference_histogram(
-    statistics: PairStatistics,
-    scale: float,
-    offset: float = 0.0,
-    *,
-    bins: int = 400,
-) -> DifferenceHistogram:
-    """Return the distribution of the difference from the joint histogram.
-
-    Parameters
-    ----------
-    statistics : PairStatistics
-        Of the pair.
-    scale, offset : float
-        As in `difference_window`.
-    bins : int
-        Number of equal bins over the whole range.
-
-    Returns
-    -------
-    DifferenceHistogram
-        Exact for 8-bit images. For other types every pixel counts at the middle
-        of its cell, about one per cent of its grey level wide.
-    """
-    joint = statistics.joint
-    rows, columns = np.nonzero(joint)
-    counts = joint[rows, columns]
-    levels = statistics.centres
-    values = levels[rows] - offset - scale * levels[columns]
-    if len(values):
-        low, high = float(values.min()), float(values.max())
-    else:
-        low = high = 0.0
-    edges = np.linspace(low, high if high > low else low + 1.0, bins + 1)
-
-    def counted(where: NDArray[np.bool_]) -> LevelHistogram:
-        total, _ = np.histogram(values[where], edges, weights=counts[where])
-        return LevelHistogram(edges, np.rint(total).astype(np.int64))
-
-    signal = rows > 0, columns > 0
-    return DifferenceHistogram(
-        all=counted(np.ones(len(values), bool)),
-        post_only=counted(signal[0] & ~signal[1]),
-        both=counted(signal[0] & signal[1]),
-    )
 
 
 def difference_pyramid(

@@ -396,6 +396,29 @@ class PairStatistics:
             self.edges[1:] <= self.pre_saturation,
         )
 
+    def signal_cells(
+        self, joint: NDArray[np.int64] | None = None
+    ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.int64]]:
+        """Return the filled cells with signal in both images, below saturation.
+
+        Parameters
+        ----------
+        joint : ndarray, shape (n, n), optional
+            A joint histogram of some of the groups; `joint` by default.
+
+        Returns
+        -------
+        rows, columns, counts : ndarray, shape (m,)
+            Cells of post and of pre, and the number of pixels in each pair.
+        """
+        good_post, good_pre = self.unsaturated
+        kept = self.joint if joint is None else joint
+        kept = np.where(np.outer(good_post, good_pre), kept, 0)
+        kept[0, :] = 0
+        kept[:, 0] = 0
+        rows, columns = np.nonzero(kept)
+        return rows, columns, kept[rows, columns]
+
 
 def save_statistics(path: str | Path, statistics: PairStatistics) -> None:
     """Write statistics as a compressed ``.npz`` file without pickled objects.

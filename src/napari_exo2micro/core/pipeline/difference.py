@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from matplotlib.figure import Figure
 
 from napari_exo2micro.core.base.errors import (
+    CancelledError,
     CheckpointError,
     Exo2MicroError,
     ParameterError,
@@ -23,6 +25,7 @@ from napari_exo2micro.core.images.transform import Transform
 from napari_exo2micro.core.images.warp import mapped_frame
 from napari_exo2micro.core.parameters.stages import STAGES
 from napari_exo2micro.core.parameters.state import State
+from napari_exo2micro.core.parameters.verdict import Verdict
 from napari_exo2micro.core.photometry.difference import difference_bands
 from napari_exo2micro.core.photometry.methods import (
     DEFAULT_SCALE,
@@ -37,6 +40,7 @@ from napari_exo2micro.core.photometry.statistics import (
     load_statistics,
     save_statistics,
 )
+from napari_exo2micro.core.plotting.context import PlotContext
 from napari_exo2micro.core.plotting.registry import (
     DIAGNOSTICS,
     Diagnostic,
@@ -47,9 +51,13 @@ from napari_exo2micro.core.store.checkpoint import Checkpoint, CheckpointStatus
 if TYPE_CHECKING:
     from napari_exo2micro.core.pipeline.sample_dye import SampleDye, SampleFiles
 
+logger = logging.getLogger(__name__)
 
 _REDUCED_SIDE: Final = 1024
 """Longest side of the images that a provisional scale is estimated on, px."""
+
+_NOTABLE_SPREAD: Final = 0.03
+"""Part of the minerals' brightness by which light or glow may differ untold."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,40 +114,41 @@ def find_aligned_pair(task: SampleFiles) -> AlignedPair:
     )
 
 
-def alignment_context(task: SampleFiles, pair: AlignedPair) -> dict[str, Any]:
-    """Return what every plot may ask for from stage 2 on; see `draw_diagnostic`."""
+def alignment_context(task: SampleFiles, pair: AlignedPair) -> PlotContext:
+    """Return what is known from stage 2 on, for plots."""
     stage_2 = pair.boundary.provenance
-    boundary = dict(stage_2.details) if stage_2 else {}
+    boundary = stage_2.details if stage_2 else {}
     coarse = boundary.get("coarse_matrix")
     aligned = pair.pre.provenance
-    interior = dict(aligned.details) if aligned and pair.stage == 3 else {}
-    verdicts = aligned.verdicts if aligned else {}
-    return {
-        "raw_pre": pair.raw_pre.image,
-        "post_frame": pair.post.frames["post"],
-        "pre_frame": pair.raw_pre.frames["pre"],
-        "coarse_transform": Transform(coarse) if coarse else None,
-        "icp_transform": stage_2.transform if stage_2 else None,
-        "final_transform": pair.transform,
-        "post_contour": boundary.get("post_contour"),
-        "pre_contour": boundary.get("pre_contour"),
-        "matches": interior.get("matches"),
-        "tiles": interior.get("tiles"),
-        "aligned_stage": pair.stage,
-        "down_scale": task.params["down_scale"],
-        "params": task.params,
-        "verdicts": {int(number): verdict for number, verdict in verdicts.items()},
-    }
+    interior = aligned.details if aligned and pair.stage == 3 else {}
+    down_scale = task.params["down_scale"]
+    assert isinstance(down_scale, float)
+    return PlotContext(
+        raw_pre=pair.raw_pre.image,
+        post_frame=pair.post.frames["post"],
+        pre_frame=pair.raw_pre.frames["pre"],
+        coarse_transform=Transform(coarse) if coarse else None,
+        icp_transform=stage_2.transform if stage_2 else None,
+        final_transform=pair.transform,
+        post_contour=boundary.get("post_contour"),
+        pre_contour=boundary.get("pre_contour"),
+        matches=interior.get("matches"),
+        tiles=interior.get("tiles"),
+        aligned_stage=pair.stage,
+        down_scale=down_scale,
+        params=task.params,
+        verdicts=_verdicts(pair.pre),
+    )
 
 
 def difference_context(
     task: SampleFiles,
     pair: AlignedPair,
     statistics: PairStatistics,
-    scales: list[ScaleEstimate],
+    scales: Sequence[ScaleEstimate],
     name: str = "difference",
-) -> dict[str, Any]:
-    """Return what every plot may ask for after stage 4; see `draw_diagnostic`.
+) -> PlotContext:
+    """Return what is known after stage 4, for plots.
 
     Parameters
     ----------
@@ -147,7 +156,7 @@ def difference_context(
         Whose results they are.
     statistics : PairStatistics
         Of the pair.
-    scales : list of ScaleEstimate
+    scales : sequence of ScaleEstimate
         The default one first.
     name : str
         The difference image that is shown.
@@ -157,19 +166,22 @@ def difference_context(
     CheckpointError
         When a difference image is missing or stale.
     """
-    main = task._need(4, "difference").provenance
     shown = task._need(4, name)
     stored = shown.provenance.scale if shown.provenance else {}
-    verdicts = main.verdicts if main else {}
-    return {
-        **alignment_context(task, pair),
-        "statistics": statistics,
-        "scales": scales,
-        "scale": stored.get("value", scales[0].scale),
-        "offset": stored.get("offset", scales[0].offset),
-        "difference": shown.image,
-        "verdicts": {int(number): verdict for number, verdict in verdicts.items()},
-    }
+    return replace(
+        alignment_context(task, pair),
+        statistics=statistics,
+        scales=scales,
+        scale=stored.get("value", scales[0].scale),
+        offset=stored.get("offset", scales[0].offset),
+        difference=shown.image,
+        verdicts=_verdicts(task._need(4, "difference")),
+    )
+
+
+def _verdicts(checkpoint: Checkpoint) -> dict[int, Verdict]:
+    known = checkpoint.provenance.verdicts if checkpoint.provenance else {}
+    return {int(number): verdict for number, verdict in known.items()}
 
 
 def provisional_scale(pair: AlignedPair) -> ScaleEstimate:
@@ -202,10 +214,6 @@ def _reduced(frame: Frame | None, factor: int) -> Frame | None:
     x1, y1 = (frame[0] + frame[2]) // factor, (frame[1] + frame[3]) // factor
     return x0, y0, max(x1 - x0, 1), max(y1 - y0, 1)
 
-
-logger = logging.getLogger(__name__)
-
-_NOTABLE_SPREAD = 0.03
 
 #: The statistics that were read last, with what they were read for.
 _kept: dict[str, tuple[Any, PairStatistics, list[ScaleEstimate]]] = {}
@@ -276,19 +284,19 @@ class Differencing:
 
     def plot_status(self) -> list[CheckpointStatus]:
         """Return for every plot whether it shows the present results."""
-        drawn = self._record().get("plots", [])
+        record = self._record()
+        drawn, failures = record.get("plots", []), record.get("failed", {})
         lines = []
         for name in (plot.name for plot in self.plots()):
             path = self._task._check_path(name)
-            if not path.is_file():
-                lines.append(CheckpointStatus(4, name, "plot", State.MISSING, "", path))
-            elif name in drawn:
-                lines.append(CheckpointStatus(4, name, "plot", State.VALID, "", path))
-            else:
-                reason = "it was drawn from other results"
-                lines.append(
-                    CheckpointStatus(4, name, "plot", State.STALE, reason, path)
-                )
+            state, reason = State.VALID, ""
+            if name in failures:
+                state, reason = State.FAILED, str(failures[name])
+            elif not path.is_file():
+                state = State.MISSING
+            elif name not in drawn:
+                state, reason = State.STALE, "it was drawn from other results"
+            lines.append(CheckpointStatus(4, name, "plot", state, reason, path))
         return lines
 
     @property
@@ -360,8 +368,7 @@ class Differencing:
         }
         self._write_record(record)
         shown = list(scales.values())
-        drawn = [] if force else record["plots"]
-        self._draw(record, pair, statistics, shown, drawn, monitor.part(0.6, 1.0))
+        self._draw(record, pair, statistics, shown, monitor.part(0.6, 1.0))
 
     def has_stored_results(self) -> bool:
         """Return whether `stored_results` has something to return, without reading."""
@@ -484,32 +491,44 @@ class Differencing:
         record: dict[str, Any],
         pair: AlignedPair,
         statistics: PairStatistics,
-        scales: list[ScaleEstimate],
-        drawn: list[str],
+        scales: Sequence[ScaleEstimate],
         monitor: Monitor,
     ) -> None:
-        """Draw the plots that are missing or not among those drawn already."""
+        """Draw the plots that are missing or not among those of the record.
+
+        One that fails is noted with its reason: the run is for the difference.
+        """
         task, plots = self._task, self.plots()
+        drawn, failed = list(record["plots"]), dict[str, str]()
         new: list[Path] = []
         for index, plot in enumerate(plots):
             path = task._check_path(plot.name)
             if plot.name in drawn and path.is_file():
                 continue
             monitor.report(index / len(plots), f"drawing {plot.name}")
-            draw_diagnostic(
-                plot.diagnostic,
-                pair.post.image,
-                pair.pre.image,
-                difference_context(task, pair, statistics, scales, plot.image),
-                sample=task.sample,
-                dye=task.dye,
-                save_path=path,
-            )
-            task._store.written.append(path)
-            new.append(path)
-            drawn = [*(n for n in drawn if n != plot.name), plot.name]
+            context = difference_context(task, pair, statistics, scales, plot.image)
+            drawn = [name for name in drawn if name != plot.name]
+            try:
+                draw_diagnostic(
+                    plot.diagnostic,
+                    pair.post.image,
+                    pair.pre.image,
+                    context,
+                    sample=task.sample,
+                    dye=task.dye,
+                    save_path=path,
+                )
+            except CancelledError:
+                raise
+            except Exo2MicroError as error:
+                failed[plot.name] = str(error)
+                logger.warning("%s", error)
+            else:
+                task._store.written.append(path)
+                new.append(path)
+                drawn.append(plot.name)
             # Each picture counts from now on, whatever becomes of the next one.
-            self._write_record({**record, "plots": drawn})
+            self._write_record({**record, "plots": drawn, "failed": failed})
         if new:
             logger.info("drawn: %d pictures in %s", len(new), new[0].parent.name)
 
@@ -562,7 +581,8 @@ class FigureEntry:
     state : {'ready', 'stale', 'missing'}
         Whether the results that it shows are there.
     note : str
-        What to run where it is not ready; of a plot that is, what to know.
+        What to run where it is not ready; of a plot that is, what to know, such as
+        why the last run could not draw it.
     """
 
     name: str
@@ -595,6 +615,11 @@ def available_figures(task: SampleDye) -> list[FigureEntry]:
     )
     images = {name: task._status_of(4, name) for name in work.checkpoint_names()}
     counted = work.has_stored_results()
+    failures = {
+        line.name: line.reason
+        for line in work.plot_status()
+        if line.state == State.FAILED
+    }
     entries = []
     for plot in work.plots():
         stage = plot.diagnostic.stage
@@ -605,7 +630,7 @@ def available_figures(task: SampleDye) -> list[FigureEntry]:
         elif stage == 4 and not counted:
             state, note = "stale", "Its statistics are lost: run stage 4 again."
         else:
-            note = _provisional(stage, reached)
+            note = failures.get(plot.name) or _provisional(stage, reached)
         entries.append(_entry(plot, state, note))
     return sorted(entries, key=lambda entry: entry.stage)
 
@@ -660,29 +685,22 @@ def draw_figure(
         raise CheckpointError(f"'{entries[name].title}': {entries[name].note}")
     plot = next(plot for plot in Differencing(task).plots() if plot.name == name)
     pair = find_aligned_pair(task)
-    context = {**_context(task, plot, pair), "narrow": narrow}
+    context = replace(_context(task, plot, pair), narrow=narrow)
     monitor.report(0.5, "drawing")
+    post, pre = pair.post.image, pair.pre.image
     return draw_diagnostic(
-        plot.diagnostic,
-        pair.post.image,
-        pair.pre.image,
-        context,
-        sample=task.sample,
-        dye=task.dye,
+        plot.diagnostic, post, pre, context, sample=task.sample, dye=task.dye
     )
 
 
-def _context(task: SampleDye, plot: Plot, pair: AlignedPair) -> dict[str, Any]:
+def _context(task: SampleDye, plot: Plot, pair: AlignedPair) -> PlotContext:
     """Return all that is known, from stage 4 where it is valid."""
     work = Differencing(task)
     if pair.stage == 3 and work.has_stored_results():
         return difference_context(task, pair, *work.stored_results(), plot.image)
     scale = provisional_scale(pair)
-    return {
-        **alignment_context(task, pair),
-        "scale": scale.scale,
-        "offset": scale.offset,
-    }
+    known = alignment_context(task, pair)
+    return replace(known, scale=scale.scale, offset=scale.offset)
 
 
 def _entry(plot: Plot, state: str, note: str) -> FigureEntry:

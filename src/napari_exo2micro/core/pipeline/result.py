@@ -253,12 +253,12 @@ def _stage_state(
         if line.state == State.MISSING:
             return StageState(number, State.MISSING, f"{line.path.name} is missing")
     for line in lines:
-        if line.state != State.VALID:
+        if line.state not in (State.VALID, State.FAILED):
             why = line.reason or "it is missing"
             return StageState(number, State.STALE, f"the plot {line.path.name}: {why}")
     if verdict.state != State.OK:
         return StageState(number, verdict.state, verdict.reason)
-    notes = (line.reason for line in images if line.reason)
+    notes = (line.reason for line in lines if line.reason)
     return StageState(number, State.VALID, next(notes, ""))
 
 

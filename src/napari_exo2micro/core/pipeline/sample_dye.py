@@ -948,6 +948,8 @@ def summarise(task: SampleDye, last: int) -> RunResult:
     outputs: dict[Path, None] = {}
     scales: dict[str, StoredScale] = {}
     for line in task.status():
+        if line.stage <= last and line.state == State.FAILED:
+            notes[line.reason] = None
         if line.stage > last or line.state != State.VALID:
             continue
         outputs[line.path] = None

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from napari_exo2micro.core.plotting.charts import (
+    heatmap_axes,
+    mark_scale,
     plot_difference_histogram,
     plot_excess_heatmap,
     plot_pre_post_heatmap,
     plot_pre_post_histograms,
     plot_ratio_histogram,
+    scale_at,
+    scale_line,
 )
+from napari_exo2micro.core.plotting.context import PlotContext
 from napari_exo2micro.core.plotting.images import (
     plot_difference_image,
     plot_fine_alignment,
     plot_registration,
-)
-from napari_exo2micro.core.plotting.inputs import (
-    heatmap_axes,
-    mark_scale,
-    scale_at,
-    scale_line,
 )
 from napari_exo2micro.core.plotting.registry import (
     DIAGNOSTICS,
@@ -45,6 +44,7 @@ __all__ = [
     "CloseLook",
     "Diagnostic",
     "PlacedImage",
+    "PlotContext",
     "draw_close_look",
     "figure_pixels",
     "heatmap_axes",

@@ -1,13 +1,22 @@
-"""Charts: heat maps and histograms of grey levels, differences and ratios."""
+"""Charts: heat maps and histograms of grey levels, differences and ratios.
+
+The pixels of a cell of the statistics are shared among the values that the cell stands
+for. Otherwise the grey levels of the two images beat against each other, and a smooth
+distribution shows teeth.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from matplotlib import colormaps
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm
@@ -16,23 +25,10 @@ from matplotlib.patheffects import Stroke, withStroke
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 from numpy.typing import NDArray
 
-from napari_exo2micro.core.images.raster import Frame, ImageLike
-from napari_exo2micro.core.images.transform import Transform
-from napari_exo2micro.core.parameters.verdict import Verdict
+from napari_exo2micro.core.images.raster import ImageLike
 from napari_exo2micro.core.photometry.scale import ScaleEstimate
 from napari_exo2micro.core.photometry.statistics import PairStatistics
-from napari_exo2micro.core.plotting.inputs import (
-    LevelGrid,
-    attach_grid,
-    chosen_scale,
-    difference_counts,
-    difference_range,
-    log_ratio_counts,
-    pair_scales,
-    pair_statistics,
-    rebin,
-    upper_level,
-)
+from napari_exo2micro.core.plotting.context import PlotContext
 from napari_exo2micro.core.plotting.style import (
     ALL_COLOUR,
     MUTED,
@@ -41,8 +37,6 @@ from napari_exo2micro.core.plotting.style import (
     RAW_PRE_COLOUR,
     Sheet,
     add_message,
-    chart_layout,
-    chart_sheet,
     count_words,
     finish_figure,
     format_counts,
@@ -51,44 +45,45 @@ from napari_exo2micro.core.plotting.style import (
     number_axes,
     plain_number,
     scale_colour,
-    scale_notes,
     scale_words,
     short_count,
-    verdict_notes,
 )
 
-_SIDE, _LEFT, _BOTTOM = 5.6, 0.85, 0.65
-_NARROW_SIDE, _BAR_WIDTH, _LEGEND_WIDTH, _LEGEND_HEIGHT = 4.1, 1.2, 2.15, 1.15
-_NOTHING: Final = "#f2f2f2"
+Values = NDArray[np.float64]
+
+_BINS: Final = 256
+_CELLS: Final = 360
+"""Most cells of a heat map along an axis; a cell then has more than one pixel."""
+
+_DWARFED: Final = 20.0
+"""A bin this many times higher than the rest asks for a logarithmic axis."""
+
+_LEFT_OUT: Final = 2e-5
+"""Part of the pixels that may lie beyond the end of an axis of grey levels."""
+
+_BEYOND: Final = 1e-4
+"""Part of the pixels that may lie beyond each end of an axis of differences."""
+
+
+# Heat maps ---------------------------------------------------------------------------
 
 
 def plot_pre_post_heatmap(
     post_im: ImageLike,
     pre_im: ImageLike,
     *,
-    statistics: PairStatistics | None = None,
-    narrow: bool = False,
-    verdicts: Mapping[Any, Verdict] | None = None,
+    context: PlotContext | None = None,
     sample: str = "",
     dye: str = "",
     save_path: str | Path | None = None,
+    **known: Any,
 ) -> Figure:
     """Draw how many pixels have which grey level before and after staining.
 
     Parameters
     ----------
-    post_im, pre_im : ImageLike, shape (rows, columns)
-        Post-stain image and aligned pre-stain image on one canvas.
-    statistics : PairStatistics, optional
-        Of this pair; counted from the images when not given.
-    narrow : bool
-        Smaller panels with the legend below, for a narrow place.
-    verdicts : mapping, optional
-        Stage to `Verdict`; what fell back or failed is said in red.
-    sample, dye : str
-        For the title line.
-    save_path : str or Path, optional
-        Where to write the figure.
+    post_im, pre_im, context, sample, dye, save_path, **known
+        As every plot takes them, see `PlotContext`. Drawn from `statistics`.
 
     Returns
     -------
@@ -102,30 +97,24 @@ def plot_pre_post_heatmap(
     OutputError
         If the file cannot be written.
     """
-    statistics = pair_statistics(post_im, pre_im, statistics)
-    sheet = _sheet(
+    context = PlotContext.of(context, known)
+    statistics = context.pair_statistics(post_im, pre_im)
+    layout = _square_layout(narrow=context.narrow, legend_top=3.5)
+    chart = _Chart(
         "Grey levels before and after staining",
-        sample,
-        dye,
-        verdict_notes(verdicts),
         statistics,
-        narrow=narrow,
+        layout,
+        context.notes(),
+        (sample, dye),
     )
-    grid = LevelGrid.of(statistics)
-    side = _NARROW_SIDE if narrow else _SIDE
-    axes = _panel(sheet, grid, side)
+    grid = _draw_grid(chart.axes, statistics)
     density = grid.density(statistics)
-    norm = _draw(axes, grid, density, np.ones_like(density, dtype=bool))
+    norm = _draw_cells(chart.axes, grid, density, np.ones_like(density, dtype=bool))
     if norm is None:
-        add_message(axes, "No pixel has data in both images.")
+        add_message(chart.axes, "No pixel has data in both images.")
     else:
-        sheet.colour_bar(
-            sheet.axes(_LEFT + side + 0.2, 0.1, 0.2, 3.0),
-            norm,
-            "Pixels per cell of the grid",
-            counts=True,
-        )
-    axes.plot(
+        chart.colour_bar(norm, "Pixels per cell of the grid", 3.0)
+    chart.axes.plot(
         *grid.line(1.0, 0.0),
         color="#111111",
         linewidth=1.4,
@@ -133,40 +122,26 @@ def plot_pre_post_heatmap(
         path_effects=[withStroke(linewidth=3.0, foreground="white")],
         label="Equally bright\n(post = pre)",
     )
-    _legend(sheet, axes, 3.5, narrow=narrow)
-    return finish_figure(sheet.figure, save_path)
+    return chart.finish(save_path)
 
 
 def plot_excess_heatmap(
     post_im: ImageLike,
     pre_im: ImageLike,
     *,
-    statistics: PairStatistics | None = None,
-    scales: Sequence[ScaleEstimate] | None = None,
-    narrow: bool = False,
-    verdicts: Mapping[Any, Verdict] | None = None,
+    context: PlotContext | None = None,
     sample: str = "",
     dye: str = "",
     save_path: str | Path | None = None,
+    **known: Any,
 ) -> Figure:
     """Draw where pixels are brighter after staining than chance would make them.
 
     Parameters
     ----------
-    post_im, pre_im : ImageLike, shape (rows, columns)
-        Post-stain image and aligned pre-stain image on one canvas.
-    statistics : PairStatistics, optional
-        Of this pair; counted from the images when not given.
-    scales : sequence of ScaleEstimate, optional
-        A line is drawn for each; the default estimate when not given.
-    narrow : bool
-        Smaller panels with the legend below, for a narrow place.
-    verdicts : mapping, optional
-        Stage to `Verdict`; what fell back or failed is said in red.
-    sample, dye : str
-        For the title line.
-    save_path : str or Path, optional
-        Where to write the figure.
+    post_im, pre_im, context, sample, dye, save_path, **known
+        As every plot takes them, see `PlotContext`. Drawn from `statistics` and
+        `scales`: a line for each.
 
     Returns
     -------
@@ -181,35 +156,32 @@ def plot_excess_heatmap(
     OutputError
         If the file cannot be written.
     """
-    statistics = pair_statistics(post_im, pre_im, statistics)
-    estimates = pair_scales(statistics, scales)
-    sheet = _sheet(
+    context = PlotContext.of(context, known)
+    statistics = context.pair_statistics(post_im, pre_im)
+    estimates = context.pair_scales(statistics)
+    layout = _square_layout(narrow=context.narrow, legend_top=3.0)
+    chart = _Chart(
         "Where staining made pixels brighter",
-        sample,
-        dye,
-        verdict_notes(verdicts) + scale_notes(estimates, verdicts),
         statistics,
-        narrow=narrow,
+        layout,
+        context.notes(*estimates),
+        (sample, dye),
     )
-    grid = LevelGrid.of(statistics)
-    side = _NARROW_SIDE if narrow else _SIDE
-    axes = _panel(sheet, grid, side)
+    grid = _draw_grid(chart.axes, statistics)
     density = grid.density(statistics)
     excess = density - density.T
     upper = np.tril(np.ones_like(excess, dtype=bool), -1)
-    norm = _draw(axes, grid, excess, upper)
+    norm = _draw_cells(chart.axes, grid, excess, upper)
     if norm is None:
-        add_message(axes, "Nowhere are there more pixels above the line than below.")
+        words = "Nowhere are there more pixels above the line than below."
+        add_message(chart.axes, words)
     else:
-        sheet.colour_bar(
-            sheet.axes(_LEFT + side + 0.2, 0.1, 0.2, 2.6),
-            norm,
-            "Excess of pixels per cell of the grid",
-            counts=True,
-        )
-    axes.plot(*grid.line(1.0, 0.0), color="#888888", linewidth=1.0, label="post = pre")
+        chart.colour_bar(norm, "Excess of pixels per cell of the grid", 2.6)
+    chart.axes.plot(
+        *grid.line(1.0, 0.0), color="#888888", linewidth=1.0, label="post = pre"
+    )
     for i, estimate in enumerate(estimates):
-        axes.plot(
+        chart.axes.plot(
             *grid.line(estimate.scale, estimate.offset),
             color=scale_colour(estimate.method, i),
             linewidth=2.0,
@@ -217,62 +189,124 @@ def plot_excess_heatmap(
             label=scale_words(estimate),
             gid=f"scale-{estimate.kind}",
         )
-    _legend(sheet, axes, 3.0, narrow=narrow)
-    return finish_figure(sheet.figure, save_path)
+    return chart.finish(save_path)
 
 
-def _sheet(
-    title: str,
-    sample: str,
-    dye: str,
-    notes: Sequence[str],
-    statistics: PairStatistics,
-    *,
-    narrow: bool,
-) -> Sheet:
-    side = _NARROW_SIDE if narrow else _SIDE
-    return Sheet(
-        title,
-        width=_LEFT + side + (_BAR_WIDTH if narrow else _LEGEND_WIDTH),
-        height=0.1 + side + _BOTTOM + (_LEGEND_HEIGHT if narrow else 0.0),
-        sample=sample,
-        dye=dye,
-        notes=notes,
-        remark=count_words(statistics.n_both),
-    )
+def heatmap_axes(drawn: Figure | Axes) -> Axes | None:
+    """Return the panel of a figure that shows grey levels of pre and post."""
+    panels = drawn.axes if isinstance(drawn, Figure) else [drawn]
+    return next((axes for axes in panels if axes in _GRIDS), None)
 
 
-def _legend(sheet: Sheet, axes: Axes, top: float, *, narrow: bool) -> None:
-    """Draw the legend below the panel where it is narrow, else beside it."""
-    if narrow:
-        sheet.legend(axes, _LEFT - 0.3, 0.1 + _NARROW_SIDE + _BOTTOM, ncols=2)
-    else:
-        sheet.legend(axes, _LEFT + _SIDE + 0.2, top)
+def scale_at(
+    drawn: Figure | Axes, x: float | None, y: float | None, *, offset: float = 0.0
+) -> float | None:
+    """Return the scale whose line runs through a place on a heat map.
+
+    Parameters
+    ----------
+    drawn : Figure or Axes
+        What `plot_excess_heatmap` or `plot_pre_post_heatmap` returned, or its
+        panel.
+    x, y : float or None
+        The place in the units of the axes, as a mouse event tells it (`xdata`,
+        `ydata`; None outside of the panel).
+    offset : float
+        Grey levels that the difference takes off post beside the scaled pre. A
+        manual scale takes off none, so this is 0 where one is chosen by a click.
+
+    Returns
+    -------
+    float or None
+        (post level - offset) / pre level, above 0. None beside the panel, where
+        no scale does that, and for a figure that is no heat map.
+    """
+    axes = heatmap_axes(drawn)
+    if axes is None or x is None or y is None:
+        return None
+    grid = _GRIDS[axes]
+    low, high = float(grid.edges[0]), float(grid.edges[-1])
+    if not (low <= x <= high and low <= y <= high):
+        return None
+    pre, post = grid.level(x), grid.level(y) - offset
+    if not (pre > 0 and post > 0):
+        return None
+    scale = post / pre
+    return scale if math.isfinite(scale) else None
 
 
-def _panel(sheet: Sheet, grid: LevelGrid, side: float) -> Axes:
-    axes = sheet.axes(_LEFT, 0.1, side, side)
+def scale_line(
+    drawn: Figure | Axes, scale: float, *, offset: float = 0.0
+) -> tuple[Values, Values] | None:
+    """Return the line of a scale on a heat map, in the units of the axes.
+
+    Parameters
+    ----------
+    drawn : Figure or Axes
+        As for `scale_at`.
+    scale, offset : float
+        ``post = offset + scale * pre``, grey levels.
+
+    Returns
+    -------
+    tuple of ndarray or None
+        x and y of its points; None for a figure that is no heat map.
+    """
+    axes = heatmap_axes(drawn)
+    return None if axes is None else _GRIDS[axes].line(scale, offset)
+
+
+def mark_scale(drawn: Figure | Axes, scale: float) -> list[Artist]:
+    """Draw the line of a manual scale that somebody thinks about.
+
+    Parameters
+    ----------
+    drawn : Figure or Axes
+        As for `scale_at`.
+    scale : float
+        ``post = scale * pre``.
+
+    Returns
+    -------
+    list of Artist
+        What was drawn, to be removed again; empty for a figure that is no heat map.
+    """
+    axes, line = heatmap_axes(drawn), scale_line(drawn, scale)
+    if axes is None or line is None:
+        return []
+    return [
+        *axes.plot(
+            *line,
+            color=scale_colour("manual"),
+            linewidth=2.0,
+            linestyle=(0, (4, 2)),
+            path_effects=[withStroke(linewidth=4.0, foreground="white")],
+            zorder=5,
+            gid="scale-proposed",
+        )
+    ]
+
+
+def _draw_grid(axes: Axes, statistics: PairStatistics) -> LevelGrid:
+    """Give a panel the axes of a heat map; `scale_at` knows them from now on."""
+    grid = LevelGrid.of(statistics)
+    _GRIDS[axes] = grid
     unit = "grey level, square-root axis" if grid.root else "grey level"
     label_axes(axes, f"Pre-stain, aligned ({unit})", f"Post-stain ({unit})")
-    low, high = grid.edges[0], grid.edges[-1]
-    axes.set_xlim(low, high)
-    axes.set_ylim(low, high)
-    attach_grid(axes, grid)
+    axes.set_xlim(grid.edges[0], grid.edges[-1])
+    axes.set_ylim(grid.edges[0], grid.edges[-1])
     if not grid.root:
         number_axes(axes)
-        return axes
+        return grid
     for axis in (axes.xaxis, axes.yaxis):
         ticks = grid.place(grid.root_ticks())
         axis.set_major_locator(FixedLocator(ticks.tolist()))
         axis.set_major_formatter(FuncFormatter(lambda v, _: plain_number(v * v)))
-    return axes
+    return grid
 
 
-def _draw(
-    axes: Axes,
-    grid: LevelGrid,
-    values: NDArray[np.float64],
-    shown: NDArray[np.bool_],
+def _draw_cells(
+    axes: Axes, grid: LevelGrid, values: Values, shown: NDArray[np.bool_]
 ) -> ScalarMappable | None:
     """Draw positive values with logarithmic colours; None when there are none."""
     filled = shown & (values > 0)
@@ -295,47 +329,102 @@ def _draw(
     return mapping
 
 
-_BINS: Final = 256
-_DWARFED: Final = 20.0
+@dataclass(frozen=True, slots=True, eq=False)
+class LevelGrid:
+    """Even cells of a heat map; square-root steps when most levels are low.
+
+    A straight line through the origin stays straight in either case.
+
+    Attributes
+    ----------
+    edges : ndarray, shape (n + 1,)
+        Edges of the cells in the units of the axes.
+    root : bool
+        Whether the axes show the square root of the grey level.
+    top : float
+        Highest grey level shown.
+    """
+
+    edges: Values
+    root: bool
+    top: float
+
+    @classmethod
+    def of(cls, statistics: PairStatistics) -> LevelGrid:
+        """Return the grid that suits the levels of a pair."""
+        top = _upper_level(statistics)
+        levels = statistics.post.centres[1:]
+        counts = np.cumsum(statistics.post.counts[1:], dtype=np.float64)
+        middle = top
+        if len(counts) and counts[-1] > 0:
+            middle = float(levels[int(np.searchsorted(counts, counts[-1] / 2))])
+        if middle < 0.08 * top and statistics.dtype != "uint8":
+            return cls(np.linspace(0.0, np.sqrt(top), _CELLS + 1), True, top)
+        if not statistics.integer:
+            return cls(np.linspace(0.0, top, _CELLS + 1), False, top)
+        return cls(_whole_level_edges(top, _CELLS), False, top)
+
+    def place(self, level: Any) -> Values:
+        """Return where grey levels lie along an axis."""
+        values = np.asarray(level, dtype=np.float64)
+        return np.sqrt(np.maximum(values, 0.0)) if self.root else values
+
+    def level(self, place: float) -> float:
+        """Return the grey level at a place along an axis; inverse of `place`."""
+        return place * abs(place) if self.root else place
+
+    def density(self, statistics: PairStatistics) -> Values:
+        """Return the pixels in each cell, axes [post, pre]."""
+        edges = self.place(statistics.edges)
+        # matrix[new, old]: the part of each old cell that lies in each new one.
+        low = np.maximum(self.edges[:-1, None], edges[None, :-1])
+        high = np.minimum(self.edges[1:, None], edges[None, 1:])
+        matrix = np.maximum(high - low, 0.0) / np.maximum(np.diff(edges), 1e-300)
+        return np.asarray(matrix @ statistics.joint @ matrix.T)
+
+    def line(self, slope: float, offset: float) -> tuple[Values, Values]:
+        """Return ``post = offset + slope * pre`` in the units of the axes."""
+        reach = min(self.top, max((self.top - offset) / max(slope, 1e-12), 0.0))
+        x = np.linspace(0.0, reach, 200 if self.root else 2)
+        return self.place(x), self.place(offset + slope * x)
+
+    def root_ticks(self) -> list[float]:
+        """Return round levels whose places on a square-root axis lie well apart."""
+        size = 10.0 ** np.floor(np.log10(self.top))
+        chosen: list[float] = []
+        for level in [
+            m * size / d for d in (1, 10, 100) for m in (9, 8, 6, 5, 4, 3, 2, 1)
+        ]:
+            gap = np.sqrt(chosen[-1] / self.top) if chosen else 1.1
+            if level <= self.top and gap - np.sqrt(level / self.top) >= 0.09:
+                chosen.append(level)
+        return [0.0, *reversed(chosen)]
+
+
+_GRIDS: WeakKeyDictionary[Axes, LevelGrid] = WeakKeyDictionary()
+"""The grid of every heat map, as long as its panel lives."""
+
+
+# Histograms --------------------------------------------------------------------------
 
 
 def plot_pre_post_histograms(
     post_im: ImageLike,
     pre_im: ImageLike,
     *,
-    statistics: PairStatistics | None = None,
-    raw_pre: ImageLike | None = None,
-    post_frame: Frame | None = None,
-    pre_frame: Frame | None = None,
-    final_transform: Transform | None = None,
-    narrow: bool = False,
-    verdicts: Mapping[Any, Verdict] | None = None,
+    context: PlotContext | None = None,
     sample: str = "",
     dye: str = "",
     save_path: str | Path | None = None,
+    **known: Any,
 ) -> Figure:
     """Draw the grey levels of pre before and after the warp, and of post.
 
     Parameters
     ----------
-    post_im, pre_im : ImageLike, shape (rows, columns)
-        Post-stain image and aligned pre-stain image on one canvas.
-    statistics : PairStatistics, optional
-        Of this pair; counted from the images when not given.
-    raw_pre : ImageLike, optional
-        The pre-stain image before the warp.
-    post_frame, pre_frame : tuple of int, optional
-        (x0, y0, width, height) of the real data of `post_im` and `raw_pre`, px.
-    final_transform : Transform, optional
-        Post to pre, with which `pre_im` was made.
-    narrow : bool
-        Smaller panels with the legend below, for a narrow place.
-    verdicts : mapping, optional
-        Stage to `Verdict`; what fell back or failed is said in red.
-    sample, dye : str
-        For the title line.
-    save_path : str or Path, optional
-        Where to write the figure.
+    post_im, pre_im, context, sample, dye, save_path, **known
+        As every plot takes them, see `PlotContext`. Drawn from `statistics`, or from
+        `raw_pre`, the frames and `final_transform`.
 
     Returns
     -------
@@ -350,20 +439,12 @@ def plot_pre_post_histograms(
     OutputError
         If the file cannot be written.
     """
-    statistics = pair_statistics(
-        post_im,
-        pre_im,
-        statistics,
-        raw_pre=raw_pre,
-        post_frame=post_frame,
-        pre_frame=pre_frame,
-        transform=final_transform,
-    )
-    layout = chart_layout(narrow=narrow)
-    notes = verdict_notes(verdicts)
+    context = PlotContext.of(context, known)
+    statistics = context.pair_statistics(post_im, pre_im)
+    layout = _chart_layout(narrow=context.narrow)
     title = "Grey levels of each image"
-    sheet = chart_sheet(title, sample, dye, notes, statistics, layout)
-    axes = sheet.axes(*layout.panel)
+    chart = _Chart(title, statistics, layout, context.notes(), (sample, dye))
+    axes = chart.axes
     label_axes(axes, "Grey level", "Pixels per bin", grid=True)
     edges = _level_edges(statistics)
     curves = []
@@ -382,58 +463,36 @@ def plot_pre_post_histograms(
     if most == 0:
         add_message(axes, "No pixel has data.")
     elif most > _DWARFED * max(rest, 1.0):
-        _log_counts(axes, curves)
+        _log_counts(axes, most)
         axes.set_ylabel("Pixels per bin (logarithmic)", fontsize=10)
     else:
         axes.set_ylim(0, 1.05 * most)
         format_counts(axes.yaxis)
-    axes.set_xlim(edges[0], edges[-1])
-    number_axes(axes, y=False)
-    sheet.legend(axes, *layout.legend, ncols=layout.columns)
     if statistics.n_saturated:
         part = 100 * statistics.n_saturated / max(statistics.n_both, 1)
         many = short_count(statistics.n_saturated)
-        words = f"{many} pixels\n({part:.2g} %) are\nsaturated"
-        if narrow:
-            words = words.replace("\n", " ")
-        sheet.text(*layout.remark, words, color=MUTED)
-    return finish_figure(sheet.figure, save_path)
+        chart.remark(f"{many} pixels\n({part:.2g} %) are\nsaturated")
+    chart.number_x(edges[0], edges[-1])
+    return chart.finish(save_path)
 
 
 def plot_difference_histogram(
     post_im: ImageLike,
     pre_im: ImageLike,
     *,
-    statistics: PairStatistics | None = None,
-    scales: Sequence[ScaleEstimate] | None = None,
-    scale: float | None = None,
-    offset: float | None = None,
-    narrow: bool = False,
-    verdicts: Mapping[Any, Verdict] | None = None,
+    context: PlotContext | None = None,
     sample: str = "",
     dye: str = "",
     save_path: str | Path | None = None,
+    **known: Any,
 ) -> Figure:
     """Draw how often each value of the difference occurs.
 
     Parameters
     ----------
-    post_im, pre_im : ImageLike, shape (rows, columns)
-        Post-stain image and aligned pre-stain image on one canvas.
-    statistics : PairStatistics, optional
-        Of this pair; counted from the images when not given.
-    scales : sequence of ScaleEstimate, optional
-        The first one is used when `scale` is not given.
-    scale, offset : float, optional
-        ``difference = post - offset - scale * pre``, grey levels.
-    narrow : bool
-        Smaller panels with the legend below, for a narrow place.
-    verdicts : mapping, optional
-        Stage to `Verdict`; what fell back or failed is said in red.
-    sample, dye : str
-        For the title line.
-    save_path : str or Path, optional
-        Where to write the figure.
+    post_im, pre_im, context, sample, dye, save_path, **known
+        As every plot takes them, see `PlotContext`. Drawn from `statistics`, `scale`
+        and `offset`, or the first of `scales`.
 
     Returns
     -------
@@ -449,17 +508,18 @@ def plot_difference_histogram(
     OutputError
         If the file cannot be written.
     """
-    statistics = pair_statistics(post_im, pre_im, statistics)
-    scale, offset, estimate = chosen_scale(
-        scale, offset, scales, post_im, pre_im, statistics
+    context = PlotContext.of(context, known)
+    statistics = context.pair_statistics(post_im, pre_im)
+    scale, offset, estimate = context.subtraction(post_im, pre_im)
+    layout = _chart_layout(narrow=context.narrow)
+    chart = _Chart(
+        f"Difference: {formula(scale, offset)}",
+        statistics,
+        layout,
+        context.notes(estimate),
+        (sample, dye),
     )
-    notes = verdict_notes(verdicts)
-    notes += scale_notes([estimate] if estimate else [], verdicts)
-    layout = chart_layout(narrow=narrow)
-    sheet = chart_sheet(
-        f"Difference: {formula(scale, offset)}", sample, dye, notes, statistics, layout
-    )
-    axes = sheet.axes(*layout.panel)
+    axes = chart.axes
     label_axes(
         axes, "Difference (grey levels)", "Pixels per bin (logarithmic)", grid=True
     )
@@ -473,74 +533,36 @@ def plot_difference_histogram(
     ):
         axes.stairs(counts[key], edges, label=label, color=colour, linewidth=width)
     axes.axvline(0.0, color="#777777", linewidth=1.0, linestyle=(0, (2, 2)))
-    if counts["all"].sum() == 0:
+    total = float(counts["all"].sum())
+    if total == 0:
         add_message(axes, "No pixel has data in both images.")
     else:
-        _log_counts(axes, [counts["all"]])
-        beyond = max(statistics.n_both - float(counts["all"].sum()), 0.0)
+        _log_counts(axes, float(counts["all"].max()))
+        beyond = max(statistics.n_both - total, 0.0)
         if beyond >= 1:
-            words = f"{short_count(round(beyond))} pixels lie\nbeyond the axis"
-            if narrow:
-                words = words.replace("\n", " ")
-            sheet.text(*layout.remark, words, color=MUTED)
-    axes.set_xlim(low, high)
-    number_axes(axes, y=False)
-    sheet.legend(axes, *layout.legend, ncols=layout.columns)
-    return finish_figure(sheet.figure, save_path)
-
-
-def _log_counts(axes: Axes, curves: Sequence[NDArray[np.float64]]) -> None:
-    high = max(float(counts.max(initial=1.0)) for counts in curves)
-    axes.set_yscale("log")
-    axes.set_ylim(0.7, 2.0 * max(high, 2.0))
-    axes.yaxis.set_major_locator(LogLocator(10.0, numticks=12))
-    # Hundreds of minor ticks would take most of the time of drawing.
-    axes.yaxis.set_minor_locator(NullLocator())
-    format_counts(axes.yaxis)
-
-
-def _level_edges(statistics: PairStatistics) -> NDArray[np.float64]:
-    """Return bins for grey levels; level zero has the first one."""
-    top = upper_level(statistics)
-    if not statistics.integer:
-        low = min(float(h.edges[0]) for h in (statistics.post, statistics.pre))
-        return np.linspace(low, max(top, low + 1e-30), _BINS + 1)
-    step = max(1, int(np.ceil(top / _BINS)))
-    count = int(np.ceil((top + 0.5) / step))
-    return np.arange(count + 1, dtype=np.float64) * step - 0.5
+            chart.remark(f"{short_count(round(beyond))} pixels lie\nbeyond the axis")
+    chart.number_x(low, high)
+    return chart.finish(save_path)
 
 
 def plot_ratio_histogram(
     post_im: ImageLike,
     pre_im: ImageLike,
     *,
-    statistics: PairStatistics | None = None,
-    scales: Sequence[ScaleEstimate] | None = None,
-    narrow: bool = False,
-    verdicts: Mapping[Any, Verdict] | None = None,
+    context: PlotContext | None = None,
     sample: str = "",
     dye: str = "",
     save_path: str | Path | None = None,
+    **known: Any,
 ) -> Figure:
     """Draw how much brighter places became, and the profile that gave the scale.
 
     Parameters
     ----------
-    post_im, pre_im : ImageLike, shape (rows, columns)
-        Post-stain image and aligned pre-stain image on one canvas.
-    statistics : PairStatistics, optional
-        Of this pair; counted from the images when not given.
-    scales : sequence of ScaleEstimate, optional
-        The first with a Moffat fit is drawn with its profile and bins, the others
-        as lines; the default estimate when not given.
-    narrow : bool
-        Smaller panels with the legend below, for a narrow place.
-    verdicts : mapping, optional
-        Stage to `Verdict`; what fell back or failed is said in red.
-    sample, dye : str
-        For the title line.
-    save_path : str or Path, optional
-        Where to write the figure.
+    post_im, pre_im, context, sample, dye, save_path, **known
+        As every plot takes them, see `PlotContext`. Drawn from `statistics` and
+        `scales`: the first with a Moffat fit with its profile and bins, the others
+        as lines.
 
     Returns
     -------
@@ -554,13 +576,14 @@ def plot_ratio_histogram(
     OutputError
         If the file cannot be written.
     """
-    statistics = pair_statistics(post_im, pre_im, statistics)
-    estimates = pair_scales(statistics, scales)
-    notes = verdict_notes(verdicts) + scale_notes(estimates, verdicts)
-    layout = chart_layout(narrow=narrow, above=0.45)
+    context = PlotContext.of(context, known)
+    statistics = context.pair_statistics(post_im, pre_im)
+    estimates = context.pair_scales(statistics)
+    layout = _chart_layout(narrow=context.narrow, above=0.45)
     title = "Ratio of post-stain to pre-stain"
-    sheet = chart_sheet(title, sample, dye, notes, statistics, layout)
-    axes = sheet.axes(*layout.panel)
+    notes = context.notes(*estimates)
+    chart = _Chart(title, statistics, layout, notes, (sample, dye))
+    axes = chart.axes
     fitted = next((e for e in estimates if e.fit is not None), None)
     low, high = _ratio_range(statistics, estimates)
     edges = np.linspace(low, high, _BINS + 1)
@@ -592,13 +615,20 @@ def plot_ratio_histogram(
             gid=f"scale-{estimate.kind}",
             zorder=1.5,
         )
-    axes.set_xlim(low, high)
     axes.set_ylim(0, 1.12 * top if top > 0 else 1.0)
-    number_axes(axes, y=False)
+    chart.number_x(low, high)
     format_counts(axes.yaxis)
     _ratio_axis(axes, low, high)
-    sheet.legend(axes, *layout.legend, ncols=layout.columns)
-    return finish_figure(sheet.figure, save_path)
+    return chart.finish(save_path)
+
+
+def _log_counts(axes: Axes, most: float) -> None:
+    axes.set_yscale("log")
+    axes.set_ylim(0.7, 2.0 * max(most, 2.0))
+    axes.yaxis.set_major_locator(LogLocator(10.0, numticks=12))
+    # Hundreds of minor ticks would take most of the time of drawing.
+    axes.yaxis.set_minor_locator(NullLocator())
+    format_counts(axes.yaxis)
 
 
 def _draw_fit(axes: Axes, estimate: ScaleEstimate) -> float:
@@ -628,15 +658,15 @@ def _ratio_range(
     statistics: PairStatistics, estimates: Sequence[ScaleEstimate]
 ) -> tuple[float, float]:
     """Return the log10 ratios to show: the peak, its wings and every scale."""
+    for estimate in estimates:
+        if estimate.fit is not None:
+            wing = max(estimate.fit.high - estimate.fit.low, 1e-4)
+            return estimate.fit.low - 1.5 * wing, estimate.fit.high + 2.0 * wing
     wide = np.linspace(-3.0, 3.0, 1201)
     counts = np.cumsum(log_ratio_counts(statistics, wide))
     places = [float(np.log10(e.scale)) for e in estimates]
     centre = places[0] if places else 0.0
     low, high = centre - 0.3, centre + 0.3
-    for estimate in estimates:
-        if estimate.fit is not None:
-            wing = max(estimate.fit.high - estimate.fit.low, 1e-4)
-            return estimate.fit.low - 1.5 * wing, estimate.fit.high + 2.0 * wing
     if counts[-1] > 0:
         first, last = np.searchsorted(counts, counts[-1] * np.array([0.005, 0.995]))
         low, high = float(wide[first]), float(wide[last + 1])
@@ -661,3 +691,240 @@ def _ratio_axis(axes: Axes, low: float, high: float) -> None:
     )
     upper.tick_params(labelsize=9, colors="#333333", length=3, width=0.8)
     upper.set_xlabel("post / pre", fontsize=10, labelpad=4)
+
+
+# Counts in the bins of a chart -------------------------------------------------------
+
+
+def rebin(counts: NDArray[np.int64], edges: Values, new_edges: Values) -> Values:
+    """Return the counts of a histogram in other bins, spread evenly in each bin."""
+    total = np.concatenate([[0.0], np.cumsum(counts, dtype=np.float64)])
+    return np.diff(np.interp(new_edges, edges, total))
+
+
+def _upper_level(statistics: PairStatistics) -> float:
+    """Return the grey level up to which the axes of a pair should reach."""
+    top = 0.0
+    # The zero of padding and background says nothing about the bright end.
+    dark = 0.5 if statistics.integer else 0.0
+    for histogram in (statistics.post, statistics.pre):
+        lit = np.where(histogram.edges[1:] > dark, histogram.counts, 0)
+        total = np.cumsum(lit, dtype=np.float64)
+        if total[-1] > 0:
+            last = int(np.searchsorted(total, total[-1] * (1 - _LEFT_OUT)))
+            top = max(top, float(histogram.edges[min(last, len(total) - 1) + 1]))
+    return top if top > 0 else 1.0
+
+
+def _whole_level_edges(top: float, most: int) -> Values:
+    """Return at most about `most` bins of whole levels: others beat with the levels."""
+    step = max(1, int(np.ceil(top / most)))
+    count = int(np.ceil((top + 0.5) / step))
+    return np.arange(count + 1, dtype=np.float64) * step - 0.5
+
+
+def _level_edges(statistics: PairStatistics) -> Values:
+    """Return bins for grey levels; level zero has the first one."""
+    top = _upper_level(statistics)
+    if statistics.integer:
+        return _whole_level_edges(top, _BINS)
+    low = min(float(h.edges[0]) for h in (statistics.post, statistics.pre))
+    return np.linspace(low, max(top, low + 1e-30), _BINS + 1)
+
+
+class _Differences(NamedTuple):
+    """Differences of the filled cells, how wide each is, its pixels and its cell."""
+
+    middle: Values
+    width: Values
+    counts: NDArray[np.int64]
+    rows: NDArray[np.intp]
+    columns: NDArray[np.intp]
+
+    @classmethod
+    def of(
+        cls, statistics: PairStatistics, scale: float, offset: float
+    ) -> _Differences:
+        joint = statistics.joint
+        rows, columns = np.nonzero(joint)
+        levels = statistics.centres
+        middle = levels[rows] - offset - scale * levels[columns]
+        cell = np.diff(statistics.edges)
+        # A cell with no signal is one value, zero, not a range of values.
+        cell[0] = 0.0
+        width = np.hypot(cell[rows], scale * cell[columns])
+        return cls(middle, width, joint[rows, columns], rows, columns)
+
+
+def difference_counts(
+    statistics: PairStatistics, scale: float, offset: float, edges: Values
+) -> Mapping[str, Values]:
+    """Return how many pixels have a difference in each bin.
+
+    ``all``; ``post_only``: signal (above 0) in post alone; ``both``: in both.
+    """
+    middle, width, counts, rows, columns = _Differences.of(statistics, scale, offset)
+    post_only, both, rest = (
+        spread_counts(middle[part], width[part], counts[part], edges)
+        for part in (
+            (rows > 0) & (columns == 0),
+            (rows > 0) & (columns > 0),
+            rows == 0,
+        )
+    )
+    return {"post_only": post_only, "both": both, "all": post_only + both + rest}
+
+
+def difference_range(
+    statistics: PairStatistics, scale: float, offset: float
+) -> tuple[float, float]:
+    """Return the differences between which all but very few pixels lie."""
+    middle, _, counts, _, _ = _Differences.of(statistics, scale, offset)
+    if not len(counts):
+        return -1.0, 1.0
+    order = np.argsort(middle)
+    total = np.cumsum(counts[order])
+    ends = np.searchsorted(total, total[-1] * np.array([_BEYOND, 1 - _BEYOND]))
+    low, high = middle[order][np.minimum(ends, len(order) - 1)]
+    width = max(high - low, 1.0 if statistics.integer else 1e-6 * (abs(high) + 1e-30))
+    return min(low, 0.0) - 0.04 * width, max(high, 0.0) + 0.04 * width
+
+
+def log_ratio_counts(statistics: PairStatistics, edges: Values) -> Values:
+    """Return how many pixels have a log10(post/pre) in each bin.
+
+    Pixels with signal in both images and below saturation count.
+    """
+    if statistics.ratio is not None:
+        return rebin(statistics.ratio.counts, statistics.ratio.edges, edges)
+    rows, columns, counts = statistics.signal_cells()
+    levels = statistics.centres
+    relative = np.diff(statistics.edges) / np.maximum(levels, 1e-300) / np.log(10.0)
+    return spread_counts(
+        np.log10(levels[rows] / levels[columns]),
+        np.hypot(relative[rows], relative[columns]),
+        counts,
+        edges,
+    )
+
+
+def spread_counts(
+    middle: Values, width: Values, counts: NDArray[np.int64], edges: Values
+) -> Values:
+    """Return a histogram of values that are known to a certain width each.
+
+    A value lies anywhere in ``middle - width / 2 .. middle + width / 2``, so its
+    counts are no whole numbers.
+    """
+    if not len(middle):
+        return np.zeros(len(edges) - 1)
+    places = edges - edges[0]
+    width = np.maximum(width, 1e-6 * places[-1])
+    below = np.zeros(len(edges))
+    # The cumulative distribution is a sum of ramps: each begins at one end of a
+    # value's range and is taken back at the other.
+    for sign, side in ((1.0, -0.5), (-1.0, 0.5)):
+        start = middle + side * width - edges[0]
+        order = np.argsort(start)
+        # below(x) = sum of slope * (x - start) over the ramps that start before x
+        slope = counts[order] / width[order]
+        slopes = np.concatenate([[0.0], np.cumsum(slope)])
+        starts = np.concatenate([[0.0], np.cumsum(slope * start[order])])
+        reached = np.searchsorted(start[order], places)
+        below += sign * (slopes[reached] * places - starts[reached])
+    result = np.diff(below)
+    # What is left of large sums that cancel is no pixel.
+    result[result < 1e-9 * float(counts.sum())] = 0.0
+    return result
+
+
+# The sheet of a chart ----------------------------------------------------------------
+
+
+class _Layout(NamedTuple):
+    """Where the parts of a chart are, inches from the corner under the title.
+
+    `panel` is left, top, width and height; `legend` and `remark` are left and top;
+    `size` is width and height of everything under the title.
+    """
+
+    panel: tuple[float, float, float, float]
+    legend: tuple[float, float]
+    remark: tuple[float, float]
+    columns: int
+    size: tuple[float, float]
+
+
+def _square_layout(*, narrow: bool, legend_top: float) -> _Layout:
+    """Return the layout of a heat map."""
+    left, top, below = 0.85, 0.1, 0.65
+    side = 4.1 if narrow else 5.6
+    end = top + side + below
+    return _Layout(
+        panel=(left, top, side, side),
+        legend=(left - 0.3, end) if narrow else (left + side + 0.2, legend_top),
+        remark=(0.0, 0.0),
+        columns=2 if narrow else 1,
+        size=(left + side + (1.2 if narrow else 2.15), end + 1.15 * narrow),
+    )
+
+
+def _chart_layout(*, narrow: bool, above: float = 0.0) -> _Layout:
+    """Return the layout of a histogram, with room for an axis along its upper edge."""
+    left, top, below = 0.95, 0.1 + above, 0.65
+    width, height = (4.4, 3.4) if narrow else (5.9, 4.1)
+    end, beside = top + height + below, left + width + 0.2
+    return _Layout(
+        panel=(left, top, width, height),
+        legend=(left - 0.4, end) if narrow else (beside, top),
+        remark=(left - 0.4, end + 1.05) if narrow else (beside, top + 2.3),
+        columns=2 if narrow else 1,
+        size=(left + width + (0.3 if narrow else 2.2), end + (1.65 if narrow else 0.0)),
+    )
+
+
+class _Chart:
+    """A sheet with one panel of a pair, and its legend beside or below it."""
+
+    def __init__(
+        self,
+        title: str,
+        statistics: PairStatistics,
+        layout: _Layout,
+        notes: Sequence[str],
+        names: tuple[str, str],
+    ) -> None:
+        self._layout = layout
+        self._sheet = Sheet(
+            title,
+            width=layout.size[0],
+            height=layout.size[1],
+            sample=names[0],
+            dye=names[1],
+            notes=notes,
+            remark=count_words(statistics.n_both),
+        )
+        self.axes = self._sheet.axes(*layout.panel)
+
+    def colour_bar(self, norm: ScalarMappable, words: str, height: float) -> None:
+        """Draw the colours of pixel counts at the right of the panel."""
+        left, top, width, _ = self._layout.panel
+        bar = self._sheet.axes(left + width + 0.2, top, 0.2, height)
+        self._sheet.colour_bar(bar, norm, words, counts=True)
+
+    def remark(self, words: str) -> None:
+        """Write under the legend; in one line where that is below the panel."""
+        below = self._layout.columns > 1
+        words = words.replace("\n", " ") if below else words
+        self._sheet.text(*self._layout.remark, words, color=MUTED)
+
+    def number_x(self, low: float, high: float) -> None:
+        """Give the horizontal axis its ends and numbers."""
+        self.axes.set_xlim(low, high)
+        number_axes(self.axes, y=False)
+
+    def finish(self, save_path: str | Path | None) -> Figure:
+        """Draw the legend, write the file when asked to, and return the figure."""
+        layout = self._layout
+        self._sheet.legend(self.axes, *layout.legend, ncols=layout.columns)
+        return finish_figure(self._sheet.figure, save_path)

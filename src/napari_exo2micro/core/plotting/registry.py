@@ -1,4 +1,4 @@
-"""The diagnostic plots of stage 4: one registry that run, status and viewer read."""
+"""The diagnostic plots: one registry that run, status and viewer read."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import inspect
 import re
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ from napari_exo2micro.core.base.errors import (
     ParameterError,
 )
 from napari_exo2micro.core.base.registry import Registry
-from napari_exo2micro.core.images.raster import ImageLike, Raster
+from napari_exo2micro.core.images.raster import ImageLike
 from napari_exo2micro.core.plotting.charts import (
     plot_difference_histogram,
     plot_excess_heatmap,
@@ -26,15 +26,17 @@ from napari_exo2micro.core.plotting.charts import (
     plot_pre_post_histograms,
     plot_ratio_histogram,
 )
+from napari_exo2micro.core.plotting.context import PlotContext, as_array
 from napari_exo2micro.core.plotting.images import (
     plot_difference_image,
     plot_fine_alignment,
     plot_registration,
 )
-from napari_exo2micro.core.plotting.style import save_figure, stamp_png, verdict_notes
+from napari_exo2micro.core.plotting.style import save_figure, stamp_png
 
 _STAGES: Final = (2, 3, 4)
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_KEYWORDS: Final = ("context", "sample", "dye", "save_path")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +48,9 @@ class Diagnostic:
     name : str
         Stem of the file name: letters, digits, ``_`` and ``-``.
     function : callable
-        ``function(post_im, pre_im, ..., sample='', dye='', save_path=None)``
-        that returns a matplotlib figure. What else it wants to know it asks for
-        by parameter name, see `draw_diagnostic`.
+        ``function(post_im, pre_im, *, context, sample, dye, save_path)`` that returns
+        a matplotlib figure; `context` is a `PlotContext`. It need not take all four,
+        so ``function(post_im, pre_im, sample="", dye="", save_path=None)`` does.
     caption : str
         One sentence: what the plot shows.
     good, bad : str
@@ -68,6 +70,7 @@ class Diagnostic:
     bad: str = ""
     title: str = ""
     stage: int = 4
+    _keywords: frozenset[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(str(self.name)):
@@ -88,6 +91,39 @@ class Diagnostic:
         if not self.title:
             words = self.name.replace("_", " ").strip()
             object.__setattr__(self, "title", words[:1].upper() + words[1:])
+        object.__setattr__(self, "_keywords", _taken_keywords(self))
+
+    def __call__(self, post: Any, pre: Any, **given: Any) -> Any:
+        """Call the function with those of the four keywords that it takes."""
+        taken = {name: given[name] for name in _KEYWORDS if name in self._keywords}
+        return self.function(post, pre, **taken)
+
+
+def _taken_keywords(diagnostic: Diagnostic) -> frozenset[str]:
+    """Return which of the four keywords a function takes, or say what is wrong."""
+    try:
+        parameters = inspect.signature(diagnostic.function).parameters.values()
+    except (TypeError, ValueError):  # a compiled function that does not tell
+        return frozenset()
+    kinds = inspect.Parameter
+    after = [p for p in list(parameters)[2:] if p.kind is not kinds.VAR_POSITIONAL]
+    anything = any(p.kind is kinds.VAR_KEYWORD for p in after)
+    named = {p.name: p for p in after if p.kind is not kinds.VAR_KEYWORD}
+    unknown = [
+        name
+        for name, parameter in named.items()
+        if parameter.default is kinds.empty and name not in _KEYWORDS
+    ]
+    if unknown:
+        raise ParameterError(
+            f"the function of the diagnostic '{diagnostic.name}' is called with two "
+            f"images, context, sample, dye and save_path, found {', '.join(unknown)} "
+            f"without a default; take context.{unknown[0]}"
+        )
+    # Whoever takes anything has the published form: names and path.
+    return frozenset(
+        name for name in _KEYWORDS if name in named or (anything and name != "context")
+    )
 
 
 #: In the order in which stage 4 draws them.
@@ -289,7 +325,7 @@ def draw_diagnostic(
     diagnostic: Diagnostic | str,
     post: ImageLike,
     pre: ImageLike,
-    context: Mapping[str, Any],
+    context: PlotContext,
     *,
     sample: str = "",
     dye: str = "",
@@ -300,24 +336,12 @@ def draw_diagnostic(
     Parameters
     ----------
     diagnostic : Diagnostic or str
-        The plot, or its name.
+        The plot, or its name. A function of somebody else gets images on disk as
+        memory maps.
     post, pre : ImageLike, shape (rows, columns)
         Post-stain image and aligned pre-stain image on one canvas.
-    context : mapping
-        What else is known of the pair. A function receives those entries that
-        it has a parameter of the same name for. Stage 4 offers `statistics`
-        (`PairStatistics`), `scales` (list of `ScaleEstimate`, the default one
-        first) and `difference` (ImageLike, float32). Every stage from 2 on offers
-        `scale` and `offset` (float; before stage 4 from reduced images),
-        `raw_pre` (ImageLike: the padded original pre-stain image), `post_frame`
-        and `pre_frame` ((x0, y0, width, height) of the real data, px),
-        `coarse_transform`, `icp_transform`, `final_transform` (`Transform`, post
-        to pre), `post_contour`, `pre_contour` ((N, 2) points x, y, px),
-        `matches`, `tiles`, `aligned_stage` (int: the stage that `pre` is of, 2
-        or 3), `down_scale` (float), `params` (all parameters by name) and
-        `verdicts` (stage to `Verdict`). A narrow place offers `narrow` (bool: a
-        layout for it is wanted). A function of somebody else gets images on disk as
-        memory maps, ndarrays that it cannot change.
+    context : PlotContext
+        What else is known of the pair.
     sample, dye : str
         For the title line.
     save_path : str or Path, optional
@@ -326,9 +350,9 @@ def draw_diagnostic(
     Returns
     -------
     Figure
-        What the function returned. Written and released when `save_path` is
-        given; a picture of a function that does not know the verdicts gets a red
-        note about stages that fell back or failed.
+        What the function returned. Written and released when `save_path` is given;
+        a picture of somebody else's function gets a red note about stages that fell
+        back or failed.
 
     Raises
     ------
@@ -345,17 +369,16 @@ def draw_diagnostic(
             )
         diagnostic = DIAGNOSTICS[diagnostic]
     path = None if save_path is None else Path(save_path)
-    own = {"sample": sample, "dye": dye, "save_path": path}
-    accepted, anything = _parameters(diagnostic.function)
-    if diagnostic not in BUILT_IN_DIAGNOSTICS:
-        post, pre, context = _as_arrays(post, pre, context)
-    keywords = {name: context[name] for name in accepted if name in context}
-    keywords |= {k: v for k, v in own.items() if k in accepted or anything}
+    is_built_in = diagnostic in BUILT_IN_DIAGNOSTICS
+    if not is_built_in:
+        post, pre, context = as_array(post), as_array(pre), context.with_arrays()
     if path is not None:
         _make_folder(path)
     before = _state(path)
     try:
-        figure = diagnostic.function(post, pre, **keywords)
+        figure = diagnostic(
+            post, pre, context=context, sample=sample, dye=dye, save_path=path
+        )
     except Exo2MicroError:
         raise
     except Exception as error:  # a stranger's function raises what it likes
@@ -372,31 +395,11 @@ def draw_diagnostic(
     if path is not None:
         if _state(path) == before:
             save_figure(figure, path)
-        notes = verdict_notes(context.get("verdicts"))
-        if notes and "verdicts" not in accepted and path.suffix.lower() == ".png":
+        notes = context.notes()
+        if notes and not is_built_in and path.suffix.lower() == ".png":
             stamp_png(path, notes)
         _release(figure)
     return figure
-
-
-def _as_arrays(
-    post: ImageLike, pre: ImageLike, context: Mapping[str, Any]
-) -> tuple[Any, Any, dict[str, Any]]:
-    """Return images on disk as memory maps, with which a script can calculate."""
-
-    def as_array(value: Any) -> Any:
-        return value.level(0) if isinstance(value, Raster) else value
-
-    known = {name: as_array(value) for name, value in context.items()}
-    return as_array(post), as_array(pre), known
-
-
-def _parameters(function: Callable[..., Any]) -> tuple[list[str], bool]:
-    """Return the names after the two images, and whether any other is taken."""
-    parameters = list(inspect.signature(function).parameters.values())
-    by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    names = [p.name for p in parameters[2:] if p.kind in by_name]
-    return names, any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters)
 
 
 def _make_folder(path: Path) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,11 +24,8 @@ from PIL.PngImagePlugin import PngInfo
 from napari_exo2micro.core.base.errors import OutputError
 from napari_exo2micro.core.base.files import replace_file
 from napari_exo2micro.core.images.composite import DIFFERENCE_STOPS
-from napari_exo2micro.core.parameters.stages import STAGES
-from napari_exo2micro.core.parameters.verdict import Verdict
 from napari_exo2micro.core.photometry.methods import SCALE_METHODS
 from napari_exo2micro.core.photometry.scale import ScaleEstimate
-from napari_exo2micro.core.photometry.statistics import PairStatistics
 
 DPI: Final = 120
 EDGE: Final = 0.18
@@ -97,13 +93,6 @@ def formula(scale: float, offset: float) -> str:
     return text
 
 
-def match_words(score: float | None) -> str:
-    """Return a correlation in words for the heading of a panel."""
-    if score is None:
-        return "no overlap to compare"
-    return f"match {score:.3f} (1 = alike)".replace("-", "\u2212")
-
-
 @functools.cache
 def _glyphs() -> frozenset[int]:
     return frozenset(get_font(findfont(_FONT)).get_charmap())
@@ -136,10 +125,6 @@ def plain_number(value: float, _position: object = None) -> str:
         text = f"{value:.4g}"
     return text.replace("-", "\u2212")
 
-
-_LEFT, _TOP, _WIDTH, _HEIGHT, _BOTTOM = 0.95, 0.1, 5.9, 4.1, 0.65
-_LEGEND_WIDTH: Final = 2.2
-_NARROW_WIDTH, _NARROW_HEIGHT, _LEGEND_HEIGHT, _REMARK_HEIGHT = 4.4, 3.4, 1.05, 0.6
 
 SHORTEST_BAR: Final = 2.1
 """Shortest colour bar whose numbers and name have room, inches."""
@@ -177,80 +162,6 @@ def panel_size(
     return width / DPI, height / DPI
 
 
-@dataclass(frozen=True, slots=True)
-class ChartLayout:
-    """Where the parts of a chart are, inches from the corner under the title.
-
-    Attributes
-    ----------
-    panel : tuple of float
-        Left, top, width and height.
-    legend, remark : tuple of float
-        Left and top of the legend and of what is said beside it.
-    columns : int
-        Of the legend.
-    size : tuple of float
-        Width and height of everything under the title.
-    """
-
-    panel: tuple[float, float, float, float]
-    legend: tuple[float, float]
-    remark: tuple[float, float]
-    columns: int
-    size: tuple[float, float]
-
-
-def chart_layout(*, narrow: bool = False, above: float = 0.0) -> ChartLayout:
-    """Return the layout of a chart: its legend at its right, or below it.
-
-    Parameters
-    ----------
-    narrow : bool
-        Below it, with a smaller panel: for a narrow place.
-    above : float
-        Room for an axis along the upper edge, inches.
-    """
-    top = _TOP + above
-    if narrow:
-        below = top + _NARROW_HEIGHT + _BOTTOM
-        end = below + _LEGEND_HEIGHT
-        return ChartLayout(
-            panel=(_LEFT, top, _NARROW_WIDTH, _NARROW_HEIGHT),
-            legend=(_LEFT - 0.4, below),
-            remark=(_LEFT - 0.4, end),
-            columns=2,
-            size=(_LEFT + _NARROW_WIDTH + 0.3, end + _REMARK_HEIGHT),
-        )
-    beside = _LEFT + _WIDTH + 0.2
-    return ChartLayout(
-        panel=(_LEFT, top, _WIDTH, _HEIGHT),
-        legend=(beside, top),
-        remark=(beside, top + 2.3),
-        columns=1,
-        size=(_LEFT + _WIDTH + _LEGEND_WIDTH, top + _HEIGHT + _BOTTOM),
-    )
-
-
-def chart_sheet(
-    title: str,
-    sample: str,
-    dye: str,
-    notes: Sequence[str],
-    statistics: PairStatistics,
-    layout: ChartLayout,
-) -> Sheet:
-    """Return the sheet of a chart of a pair."""
-    return Sheet(
-        title,
-        width=layout.size[0],
-        height=layout.size[1],
-        sample=sample,
-        dye=dye,
-        notes=notes,
-        remark=count_words(statistics.n_both),
-    )
-
-
 NOTE_LINE: Final = 0.19
 """Height of a line of notes, inches."""
 
@@ -258,52 +169,6 @@ NOTE_CHARACTER: Final = 0.073
 """Average width of a character of the notes, inches; on the safe side."""
 
 _MAX_NOTE_LINES: Final = 3
-
-
-def verdict_notes(verdicts: Mapping[Any, Verdict] | None) -> list[str]:
-    """Return what has to be said of stages that fell back or failed.
-
-    Parameters
-    ----------
-    verdicts : mapping, optional
-        Stage (its number or a name) to `Verdict`.
-
-    Returns
-    -------
-    list of str
-        One note for each such stage, in order.
-    """
-    notes = []
-    for stage, verdict in (verdicts or {}).items():
-        if verdict.state not in ("fell_back", "failed"):
-            continue
-        known = STAGES.get(stage) if isinstance(stage, int) else None
-        name = f"Stage {stage}" if isinstance(stage, int) else str(stage)
-        if known is not None:
-            name += f" ({known.title})"
-        what = "failed" if verdict.state == "failed" else "fell back"
-        notes.append(f"{name} {what}: {verdict.reason or 'no reason given'}")
-    return notes
-
-
-def scale_notes(
-    scales: Iterable[ScaleEstimate], verdicts: Mapping[Any, Verdict] | None = None
-) -> list[str]:
-    """Return what has to be said of scales that cannot be vouched for.
-
-    A reason that a stage's verdict gives already is not said twice.
-    """
-    said = [verdict.reason for verdict in (verdicts or {}).values() if verdict.reason]
-    notes = []
-    for scale in scales:
-        verdict = scale.verdict
-        if verdict.state not in ("fell_back", "failed"):
-            continue
-        if any(verdict.reason in reason for reason in said):
-            continue
-        what = "failed" if verdict.state == "failed" else "fell back"
-        notes.append(f"Scale ({scale.kind}) {what}: {verdict.reason}")
-    return notes
 
 
 def wrapped(notes: Sequence[str], columns: int) -> list[str]:

@@ -12,8 +12,9 @@ import cv2
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import AsinhNorm, Normalize
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -22,39 +23,43 @@ from napari_exo2micro.core.base.monitor import Monitor
 from napari_exo2micro.core.images.lazy import cropped, lazy
 from napari_exo2micro.core.images.raster import Frame, ImageLike
 from napari_exo2micro.core.parameters.verdict import Verdict
-from napari_exo2micro.core.photometry.scale import ScaleEstimate
-from napari_exo2micro.core.photometry.statistics import PairStatistics
-from napari_exo2micro.core.plotting.inputs import (
+from napari_exo2micro.core.plotting.context import PlotContext
+from napari_exo2micro.core.plotting.pictures import (
     Picture,
-    asinh_ticks,
     beyond_border,
+    block_words,
     brightness_limits,
-    chosen_scale,
     clip_frame,
-    colour_difference,
-    difference_norm,
+    number_pixels,
+    show_difference,
     show_picture,
     take_picture,
 )
 from napari_exo2micro.core.plotting.style import (
-    DIFFERENCE_COLOURS,
     SHORTEST_BAR,
     Sheet,
-    add_message,
     bar_height,
     finish_figure,
     formula,
-    label_axes,
     name_panel,
-    number_axes,
     panel_size,
     plain_number,
-    verdict_notes,
+    save_figure,
 )
 
-_LEFT, _RIGHT, _BOTTOM = 0.85, 1.35, 0.6
-_MOST: Final = 4096
+LARGEST_BOX: Final = 2000
+"""Longest side of a zoom box, px: all three panels at full resolution fit memory."""
+
+_LARGEST_READ: Final = 4096
 """Longest side of a crop that is read at full resolution, px."""
+
+_SCALE_SIDE: Final = 2048
+"""Longest side of the level that a provisional scale is read from, px."""
+
+_PANEL: Final = (560, 500)
+"""Panels of `plot_zoom_multi` are at most this high and wide, px."""
+
+_LEFT, _RIGHT, _BOTTOM = 0.85, 1.35, 0.6
 
 
 def plot_zoom(
@@ -66,22 +71,19 @@ def plot_zoom(
     column: int | None = None,
     size: int | tuple[int, int] = 500,
     blur: float = 0.0,
-    difference: ImageLike | None = None,
-    statistics: PairStatistics | None = None,
-    scales: Sequence[ScaleEstimate] | None = None,
-    scale: float | None = None,
-    offset: float | None = None,
-    verdicts: Mapping[Any, Verdict] | None = None,
+    context: PlotContext | None = None,
     sample: str = "",
     dye: str = "",
     save_path: str | Path | None = None,
+    **known: Any,
 ) -> Figure:
     """Draw a crop of one image.
 
     Parameters
     ----------
-    post_im, pre_im : ImageLike, shape (rows, columns)
-        Post-stain image and aligned pre-stain image on one canvas.
+    post_im, pre_im, context, sample, dye, save_path, **known
+        As every plot takes them, see `PlotContext`. Drawn from `difference`, or else
+        from `scale` and `offset`, or else from the first of `scales`.
     show : {'difference', 'post', 'pre'}
         Which image.
     row, column : int, optional
@@ -91,20 +93,6 @@ def plot_zoom(
         read at full resolution, a larger one is reduced.
     blur : float
         Sigma of a Gaussian blur, full-resolution px; 0 for none.
-    difference : ImageLike, shape (rows, columns), optional
-        The difference image, as stage 4 leaves it; subtracted here when not given.
-    statistics : PairStatistics, optional
-        Of the two images; accumulated when they are needed and not given.
-    scales : sequence of ScaleEstimate, optional
-        Estimates; the first one is used when `scale` is not given.
-    scale, offset : float, optional
-        The difference is ``post - offset - scale * pre``.
-    verdicts : mapping, optional
-        Stage to `Verdict`; what fell back or failed is said in red.
-    sample, dye : str
-        For the title line.
-    save_path : str or Path, optional
-        Where to write the figure.
 
     Returns
     -------
@@ -124,19 +112,13 @@ def plot_zoom(
         raise ParameterError(
             f"show must be 'difference', 'post' or 'pre', found {show!r}; choose one"
         )
-    frame = _crop(post_im.shape, row, column, size)
-    _check_blur(blur)
+    context = PlotContext.of(context, known)
+    crop = _Crop.of(post_im.shape, row, column, size, blur)
     if show == "difference":
-        scale, offset, _ = chosen_scale(
-            scale, offset, scales, post_im, pre_im, statistics
-        )
-        picture, valid = _difference(
-            post_im, pre_im, difference, scale, offset, frame, blur
-        )
-        title = f"Difference: {formula(scale, offset)}"
+        picture, valid, words = crop.difference(post_im, pre_im, context)
+        title = f"Difference: {words}"
     else:
-        picture = _read(post_im if show == "post" else pre_im, frame, blur)
-        valid = np.isfinite(picture.pixels)
+        picture = crop.read(post_im if show == "post" else pre_im)
         title = "Post-stain" if show == "post" else "Pre-stain, aligned"
     width, height = panel_size(picture.pixels.shape, 900, 800)
     sheet = Sheet(
@@ -145,17 +127,17 @@ def plot_zoom(
         height=0.1 + max(height, SHORTEST_BAR) + _BOTTOM,
         sample=sample,
         dye=dye,
-        notes=verdict_notes(verdicts),
-        remark=_remark(picture, blur),
+        notes=context.notes(),
+        remark=crop.remark(picture),
     )
     axes = sheet.axes(_LEFT, 0.1, width, height)
-    if show == "difference":
-        mapping = _draw_difference(axes, picture, valid)
-    else:
-        mapping = _draw_grey(axes, picture, brightness_limits(picture.pixels))
-    _name_axes(axes)
     bar = sheet.axes(_LEFT + width + 0.18, 0.1, 0.18, bar_height(height))
-    _draw_bar(sheet, bar, mapping)
+    if show == "difference":
+        _show_difference(sheet, axes, bar, picture, valid)
+    else:
+        grey = _show_grey(axes, picture, brightness_limits(picture.pixels))
+        sheet.colour_bar(bar, grey, "Grey level")
+    number_pixels(axes)
     return finish_figure(sheet.figure, save_path)
 
 
@@ -167,42 +149,21 @@ def plot_zoom_multi(
     column: int | None = None,
     size: int | tuple[int, int] = 500,
     blur: float = 0.0,
-    difference: ImageLike | None = None,
-    statistics: PairStatistics | None = None,
-    scales: Sequence[ScaleEstimate] | None = None,
-    scale: float | None = None,
-    offset: float | None = None,
-    verdicts: Mapping[Any, Verdict] | None = None,
+    context: PlotContext | None = None,
     sample: str = "",
     dye: str = "",
     save_path: str | Path | None = None,
+    **known: Any,
 ) -> Figure:
     """Draw the same crop of post, aligned pre and difference side by side.
 
     Parameters
     ----------
-    post_im, pre_im : ImageLike, shape (rows, columns)
-        Post-stain image and aligned pre-stain image on one canvas.
-    row, column : int, optional
-        Middle of the crop, full-resolution px; that of the image when not given.
-    size : int or tuple of int
-        Side of the crop, or its rows and columns, px.
-    blur : float
-        Sigma of a Gaussian blur, full-resolution px; 0 for none.
-    difference : ImageLike, shape (rows, columns), optional
-        The difference image, as stage 4 leaves it; subtracted here when not given.
-    statistics : PairStatistics, optional
-        Of the two images; accumulated when they are needed and not given.
-    scales : sequence of ScaleEstimate, optional
-        Estimates; the first one is used when `scale` is not given.
-    scale, offset : float, optional
-        The difference is ``post - offset - scale * pre``.
-    verdicts : mapping, optional
-        Stage to `Verdict`; what fell back or failed is said in red.
-    sample, dye : str
-        For the title line.
-    save_path : str or Path, optional
-        Where to write the figure.
+    post_im, pre_im, context, sample, dye, save_path, **known
+        As every plot takes them, see `PlotContext`. Drawn from `difference`, or else
+        from `scale` and `offset`, or else from the first of `scales`.
+    row, column, size, blur
+        As in `plot_zoom`.
 
     Returns
     -------
@@ -218,87 +179,113 @@ def plot_zoom_multi(
     OutputError
         If the file cannot be written.
     """
-    frame = _crop(post_im.shape, row, column, size)
-    _check_blur(blur)
-    scale, offset, _ = chosen_scale(scale, offset, scales, post_im, pre_im, statistics)
-    post, pre = _read(post_im, frame, blur), _read(pre_im, frame, blur)
-    picture, valid = _difference(
-        post_im, pre_im, difference, scale, offset, frame, blur
-    )
-    width, height = panel_size(post.pixels.shape, 500, 560)
-    top, gap = 0.42, 0.35
-    pitch = max(width, 2.6) + gap
-    second = _LEFT + 2 * pitch + 0.95
+    context = PlotContext.of(context, known)
+    crop = _Crop.of(post_im.shape, row, column, size, blur)
+    difference, valid, words = crop.difference(post_im, pre_im, context)
+    post, pre = crop.read(post_im), crop.read(pre_im)
+    width, height = panel_size(post.pixels.shape, _PANEL[1], _PANEL[0])
+    top = 0.42
+    pitch = max(width, 2.6) + 0.35
+    third = _LEFT + 2 * pitch + 0.95
     sheet = Sheet(
         "The same place in each image",
-        width=second + max(width, 2.6) + _RIGHT,
+        width=third + max(width, 2.6) + _RIGHT,
         height=top + max(height, SHORTEST_BAR) + _BOTTOM,
         sample=sample,
         dye=dye,
-        notes=verdict_notes(verdicts),
-        remark=_remark(post, blur),
+        notes=context.notes(),
+        remark=crop.remark(post),
     )
+    panels = [
+        sheet.axes(left, top, width, height) for left in (_LEFT, _LEFT + pitch, third)
+    ]
+    bars = [
+        sheet.axes(left + width + 0.12, top, 0.14, bar_height(height))
+        for left in (_LEFT + pitch, third)
+    ]
     limits = brightness_limits(np.concatenate([post.pixels, pre.pixels]))
-    for i, (name, image) in enumerate((("Post-stain", post), ("Pre, aligned", pre))):
-        axes = sheet.axes(_LEFT + i * pitch, top, width, height)
-        grey = _draw_grey(axes, image, limits)
+    _show_grey(panels[0], post, limits)
+    sheet.colour_bar(bars[0], _show_grey(panels[1], pre, limits), "Grey level")
+    _show_difference(sheet, panels[2], bars[1], difference, valid)
+    for axes, name in zip(panels, ("Post-stain", "Pre, aligned", words), strict=True):
         name_panel(axes, name)
-        _name_axes(axes, first=i == 0)
-    bar = sheet.axes(_LEFT + pitch + width + 0.12, top, 0.14, bar_height(height))
-    _draw_bar(sheet, bar, grey)
-    axes = sheet.axes(second, top, width, height)
-    mapping = _draw_difference(axes, picture, valid)
-    name_panel(axes, formula(scale, offset))
-    _name_axes(axes, first=False)
-    bar = sheet.axes(second + width + 0.12, top, 0.14, bar_height(height))
-    _draw_bar(sheet, bar, mapping)
+        is_first = axes is panels[0]
+        number_pixels(axes, named=is_first, numbered=is_first)
     return finish_figure(sheet.figure, save_path)
 
 
-def _crop(
-    shape: Sequence[int],
-    row: int | None,
-    column: int | None,
-    size: int | tuple[int, int],
-) -> Frame:
-    """Return the crop as a frame on the image, or say why there is none."""
-    rows, columns = (size, size) if isinstance(size, int | np.integer) else size
-    if min(rows, columns) < 1:
-        raise ParameterError(
-            f"size must be 1 px or more, found {size!r}; choose a larger crop"
-        )
-    row = shape[0] // 2 if row is None else row
-    column = shape[1] // 2 if column is None else column
-    y0, x0 = int(row) - int(rows) // 2, int(column) - int(columns) // 2
-    y1, x1 = y0 + int(rows), x0 + int(columns)
-    if y0 >= shape[0] or x0 >= shape[1] or y1 <= 0 or x1 <= 0:
-        raise ParameterError(
-            f"the crop must touch the image of {shape[0]} rows and {shape[1]} columns, "
-            f"found its middle at row {row}, column {column}; choose a place inside"
-        )
-    x0, y0 = max(x0, 0), max(y0, 0)
-    return clip_frame((x0, y0, x1 - x0, y1 - y0), shape)
+@dataclass(frozen=True, slots=True)
+class _Crop:
+    """A frame on the image and the sigma of its blur, full-resolution px."""
 
+    frame: Frame
+    blur: float
 
-def _check_blur(blur: float) -> None:
-    if not (math.isfinite(blur) and 0 <= blur <= 1000):
-        raise ParameterError(
-            f"blur must be a sigma from 0 to 1000 px, found {blur!r}; choose one"
-        )
+    @classmethod
+    def of(
+        cls,
+        shape: Sequence[int],
+        row: int | None,
+        column: int | None,
+        size: int | tuple[int, int],
+        blur: float,
+    ) -> _Crop:
+        """Return the crop, or say why there is none."""
+        rows, columns = (size, size) if isinstance(size, int | np.integer) else size
+        if min(rows, columns) < 1:
+            raise ParameterError(
+                f"size must be 1 px or more, found {size!r}; choose a larger crop"
+            )
+        row = shape[0] // 2 if row is None else row
+        column = shape[1] // 2 if column is None else column
+        y0, x0 = int(row) - int(rows) // 2, int(column) - int(columns) // 2
+        y1, x1 = y0 + int(rows), x0 + int(columns)
+        if y0 >= shape[0] or x0 >= shape[1] or y1 <= 0 or x1 <= 0:
+            raise ParameterError(
+                f"the crop must touch the image of {shape[0]} rows and {shape[1]} "
+                f"columns, found its middle at row {row}, column {column}; choose a "
+                "place inside"
+            )
+        if not (math.isfinite(blur) and 0 <= blur <= 1000):
+            raise ParameterError(
+                f"blur must be a sigma from 0 to 1000 px, found {blur!r}; choose one"
+            )
+        x0, y0 = max(x0, 0), max(y0, 0)
+        return cls(clip_frame((x0, y0, x1 - x0, y1 - y0), shape), blur)
 
+    def read(self, image: ImageLike, *, sharp: bool = False) -> Picture:
+        """Return the crop, blurred with what lies around it."""
+        blur = 0.0 if sharp else self.blur
+        if max(self.frame[2:]) > _LARGEST_READ:
+            picture = take_picture(image, self.frame, 1000)
+            return picture.with_pixels(_blurred(picture.pixels, blur / picture.factor))
+        margin = math.ceil(min(3 * blur, 512))
+        x0, y0, width, height = self.frame
+        left, top = max(x0 - margin, 0), max(y0 - margin, 0)
+        window = image[top : y0 + height + margin, left : x0 + width + margin]
+        pixels = _blurred(np.asarray(window, dtype=np.float32), blur)
+        inner = pixels[y0 - top : y0 - top + height, x0 - left : x0 - left + width]
+        return Picture(inner, 1, x0, y0)
 
-def _read(image: ImageLike, frame: Frame, blur: float) -> Picture:
-    """Return a crop, blurred with what lies around it."""
-    if max(frame[2:]) > _MOST:
-        picture = take_picture(image, frame, 1000)
-        return picture.with_pixels(_blurred(picture.pixels, blur / picture.factor))
-    margin = math.ceil(min(3 * blur, 512))
-    x0, y0, width, height = frame
-    left, top = max(x0 - margin, 0), max(y0 - margin, 0)
-    window = image[top : y0 + height + margin, left : x0 + width + margin]
-    pixels = _blurred(np.asarray(window, dtype=np.float32), blur)
-    inner = pixels[y0 - top : y0 - top + height, x0 - left : x0 - left + width]
-    return Picture(inner, 1, x0, y0)
+    def difference(
+        self, post_im: ImageLike, pre_im: ImageLike, context: PlotContext
+    ) -> tuple[Picture, NDArray[np.bool_], str]:
+        """Return the difference, where there are data, and how it was made."""
+        scale, offset, _ = context.subtraction(post_im, pre_im)
+        post, pre = self.read(post_im, sharp=True), self.read(pre_im, sharp=True)
+        valid = ~(beyond_border(post.pixels) | beyond_border(pre.pixels))
+        if context.difference is not None:
+            picture = self.read(context.difference)
+            valid |= picture.pixels != 0
+        else:
+            values = post.pixels - np.float32(offset) - np.float32(scale) * pre.pixels
+            picture = post.with_pixels(_blurred(values, self.blur / post.factor))
+        return picture, valid, formula(scale, offset)
+
+    def remark(self, picture: Picture) -> str:
+        """Return what was done to the pixels, for the title line."""
+        blurred = f"blurred by {plain_number(self.blur)} px" if self.blur > 0 else ""
+        return ", ".join(words for words in (block_words(picture), blurred) if words)
 
 
 def _blurred(pixels: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
@@ -308,30 +295,7 @@ def _blurred(pixels: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
     return np.asarray(blurred, dtype=np.float32)
 
 
-def _difference(
-    post_im: ImageLike,
-    pre_im: ImageLike,
-    difference: ImageLike | None,
-    scale: float,
-    offset: float,
-    frame: Frame,
-    blur: float,
-) -> tuple[Picture, NDArray[np.bool_]]:
-    """Return the difference of a crop and where there are data."""
-    post, pre = _read(post_im, frame, 0.0), _read(pre_im, frame, 0.0)
-    if difference is not None:
-        picture = _read(difference, frame, blur)
-        known = picture.pixels != 0
-    else:
-        values = post.pixels - np.float32(offset) - np.float32(scale) * pre.pixels
-        sigma = blur / post.factor
-        picture = post.with_pixels(_blurred(values, sigma))
-        known = np.zeros(values.shape, bool)
-    valid = known | ~(beyond_border(post.pixels) | beyond_border(pre.pixels))
-    return picture, valid
-
-
-def _draw_grey(
+def _show_grey(
     axes: Axes, picture: Picture, limits: tuple[float, float]
 ) -> ScalarMappable:
     norm = Normalize(*limits, clip=True)
@@ -341,47 +305,11 @@ def _draw_grey(
     return mapping
 
 
-def _draw_difference(
-    axes: Axes, picture: Picture, valid: NDArray[np.bool_]
-) -> ScalarMappable:
-    norm = difference_norm(picture.pixels[valid])
-    show_picture(axes, picture, colour_difference(picture.pixels, valid, norm))
-    if not valid.any():
-        add_message(axes, "No data here.")
-    return ScalarMappable(norm, DIFFERENCE_COLOURS)
-
-
-def _draw_bar(sheet: Sheet, axes: Axes, mapping: ScalarMappable) -> None:
-    if isinstance(mapping.norm, AsinhNorm):
-        words = "Difference (grey levels)"
-        sheet.colour_bar(axes, mapping, words, ticks=asinh_ticks(mapping.norm))
-    else:
-        sheet.colour_bar(axes, mapping, "Grey level")
-
-
-def _name_axes(axes: Axes, *, first: bool = True) -> None:
-    label_axes(axes, "x (px)", "y (px)" if first else "")
-    number_axes(axes)
-    axes.tick_params(labelleft=first)
-
-
-def _remark(picture: Picture, blur: float) -> str:
-    words = []
-    if picture.factor > 1:
-        words.append(f"means of {picture.factor} × {picture.factor} px")
-    if blur > 0:
-        words.append(f"blurred by {plain_number(blur)} px")
-    return ", ".join(words)
-
-
-#: Longest side of a zoom box, px: all three panels at full resolution fit memory.
-LARGEST_BOX: Final = 2000
-
-#: Longest side of the level that a provisional scale is read from, px.
-_SCALE_SIDE: Final = 2048
-
-#: Panels of `plot_zoom_multi` are at most this large, px.
-_PANEL: Final = (560, 500)
+def _show_difference(
+    sheet: Sheet, axes: Axes, bar: Axes, picture: Picture, valid: NDArray[np.bool_]
+) -> None:
+    words, nothing = "Difference (grey levels)", "No data here."
+    show_difference(sheet, (axes, bar), picture, valid, words, nothing=nothing)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -461,17 +389,13 @@ def level_scale(look: CloseLook) -> tuple[float, float]:
     RegistrationError
         When the two images cannot be compared.
     """
-    # Slow to import, and seldom wanted here.
-    from napari_exo2micro.core.photometry.methods import estimate_scale
-    from napari_exo2micro.core.photometry.statistics import accumulate_statistics
-
     number = 0
     last = min(len(look.post.levels), len(look.pre.levels)) - 1
     while number < last and max(look.post.levels[number].shape) > _SCALE_SIDE:
         number += 1
     post, pre = (side.cut(look.shape, number) for side in (look.post, look.pre))
-    found = estimate_scale(accumulate_statistics(post, pre))
-    return found.scale, found.offset
+    scale, offset, _ = PlotContext().subtraction(post, pre)
+    return scale, offset
 
 
 def draw_close_look(
@@ -510,8 +434,6 @@ def draw_close_look(
     RegistrationError
         When a scale is needed and the images cannot be compared.
     """
-    # A figure is slow to import, and not every session draws one.
-
     monitor = monitor or Monitor()
     if not 1 <= size <= LARGEST_BOX:
         raise ParameterError(
@@ -563,8 +485,6 @@ def figure_pixels(figure: Figure, most_columns: int | None = None) -> NDArray[np
     ndarray, shape (rows, columns, 4), uint8
         Red, green, blue, alpha.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
     canvas = figure.canvas
     if not isinstance(canvas, FigureCanvasAgg):
         canvas = FigureCanvasAgg(figure)
@@ -588,8 +508,6 @@ def save_close_look(figure: Figure, path: str | Path, *, monitor: Monitor) -> Pa
     OutputError
         When the format is unknown or the file cannot be written.
     """
-    from napari_exo2micro.core.plotting.style import save_figure
-
     monitor.check()
     save_figure(figure, path)
     return Path(path)

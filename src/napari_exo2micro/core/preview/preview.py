@@ -473,7 +473,7 @@ def _words(scale: ScaleEstimate) -> str:
 
 def _count(statistics: PairStatistics) -> tuple[NDArray[np.float64], float, float]:
     """Return counts in fine bins, and the ends between which nearly all lie."""
-    from napari_exo2micro.core.plotting.inputs import log_ratio_counts
+    from napari_exo2micro.core.plotting.charts import log_ratio_counts
 
     fine = log_ratio_counts(statistics, _EDGES)
     total = np.cumsum(fine)

@@ -74,9 +74,10 @@ class CheckpointStatus:
     kind : {'checkpoint', 'plot'}
         What it is.
     state : State
-        `VALID`, `STALE` or `MISSING`; a stale one exists and is not used.
+        `VALID`, `STALE` or `MISSING`; a stale one exists and is not used. `FAILED`
+        is a plot that could not be drawn.
     reason : str
-        Why it is stale, or what is worth knowing of a valid one.
+        Why it is stale or has failed, or what is worth knowing of a valid one.
     path : Path
         The file.
     """

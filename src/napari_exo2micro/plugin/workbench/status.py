@@ -333,7 +333,9 @@ class StatusList(QWidget):
         line = item.data(0, _LINE) if item is not None else None
         why = str(item.data(1, _LINE) or "") if item is not None else ""
         self._why.say(why)
-        self._open.setEnabled(line is not None and line.state != "missing")
+        self._open.setEnabled(
+            line is not None and line.state not in ("missing", "failed")
+        )
 
 
 _Row = tuple[tuple[int, str, str], str, str, str, "CheckpointStatus | None"]
@@ -365,7 +367,7 @@ def _rows(
     return rows
 
 
-_ORDER = ("valid", "stale", "missing")
+_ORDER = ("valid", "stale", "missing", "failed")
 
 
 def _one_layer(

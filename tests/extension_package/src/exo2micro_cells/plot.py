@@ -6,11 +6,11 @@ from matplotlib.figure import Figure
 from napari_exo2micro.core.plotting import Diagnostic
 
 
-def plot_rows(post_im, pre_im, difference, sample="", dye=""):
+def plot_rows(post_im, pre_im, *, context, sample="", dye=""):
     """Draw the mean of each row of the difference."""
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.add_subplot(title=f"{sample} {dye}: mean of each row")
-    axes.plot(np.mean(difference, axis=1))
+    axes.plot(np.mean(context.difference, axis=1))
     return figure
 
 

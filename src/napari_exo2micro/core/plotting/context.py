@@ -1,0 +1,200 @@
+"""What plots may know of a pair beside its two images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+from numpy.typing import ArrayLike
+
+from napari_exo2micro.core.images.raster import Frame, ImageLike, Raster
+from napari_exo2micro.core.images.transform import Transform
+from napari_exo2micro.core.images.warp import mapped_frame
+from napari_exo2micro.core.parameters.stages import STAGES
+from napari_exo2micro.core.parameters.verdict import Verdict
+from napari_exo2micro.core.photometry.methods import estimate_scale
+from napari_exo2micro.core.photometry.scale import ScaleEstimate
+from napari_exo2micro.core.photometry.statistics import (
+    PairStatistics,
+    accumulate_statistics,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PlotContext:
+    """What the results of a pair hold; None where it is not known (yet).
+
+    Every field is a keyword of each ``plot_...`` function, too. Stages 2 and 3 know
+    the images and their alignment, stage 4 statistics, scales and the difference.
+
+    Attributes
+    ----------
+    statistics : PairStatistics or None
+        Counts of grey levels. A plot that needs them and has none counts the images.
+    scales : sequence of ScaleEstimate or None
+        The default one first. A plot that needs one and has none estimates it.
+    scale, offset : float or None
+        ``difference = post - offset - scale * pre``, grey levels; those of the first
+        of `scales` when not given.
+    difference : ImageLike or None, shape (rows, columns), float32
+        The difference image. A plot that needs it and has none subtracts.
+    raw_pre : ImageLike or None, shape (rows, columns)
+        The pre-stain image before the warp, on its padded canvas.
+    post_frame, pre_frame : tuple of int or None
+        (x0, y0, width, height) of the real data of post and of `raw_pre`, px.
+    coarse_transform, icp_transform, final_transform : Transform or None
+        Post to pre: after the coarse search, after ICP, and the one with which pre
+        was aligned.
+    post_contour, pre_contour : array_like or None, shape (N, 2)
+        Points (x, y) on the outlines, each on its own canvas, px.
+    matches : mapping or None
+        Features of stage 3: `post_xy`, `pre_xy`, `inliers`.
+    tiles : mapping or object or None
+        Of stage 3, with `x`, `y` (places on the canvas, px), `dx`, `dy` (what the
+        alignment leaves there, px) and `used` (whether a tile agrees with the fit),
+        each of shape (N,).
+    aligned_stage : int
+        The stage that the aligned pre image is of, 2 or 3.
+    down_scale : float or None
+        Scale of the pictures; they are never finer than their panels.
+    params : mapping
+        All parameters by name.
+    verdicts : mapping or None
+        Stage to `Verdict`; what fell back or failed is said in red.
+    narrow : bool
+        Whether the plot is for a narrow place: smaller panels, one under another.
+    """
+
+    statistics: PairStatistics | None = None
+    scales: Sequence[ScaleEstimate] | None = None
+    scale: float | None = None
+    offset: float | None = None
+    difference: ImageLike | None = None
+    raw_pre: ImageLike | None = None
+    post_frame: Frame | None = None
+    pre_frame: Frame | None = None
+    coarse_transform: Transform | None = None
+    icp_transform: Transform | None = None
+    final_transform: Transform | None = None
+    post_contour: ArrayLike | None = None
+    pre_contour: ArrayLike | None = None
+    matches: Any = None
+    tiles: Any = None
+    aligned_stage: int = 3
+    down_scale: float | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    verdicts: Mapping[Any, Verdict] | None = None
+    narrow: bool = False
+
+    @classmethod
+    def of(cls, context: PlotContext | None, known: Mapping[str, Any]) -> PlotContext:
+        """Return a context with further fields, as a plot is given them.
+
+        Raises
+        ------
+        TypeError
+            If there is no such field.
+        """
+        return replace(context or cls(), **known)
+
+    def with_arrays(self) -> PlotContext:
+        """Return the context with images on disk as memory maps."""
+        images = {
+            entry.name: as_array(value)
+            for entry in fields(self)
+            if isinstance(value := getattr(self, entry.name), Raster)
+        }
+        return replace(self, **images)
+
+    @property
+    def pre_quad(self) -> Any:
+        """Corners of the aligned pre image's data, (x, y) in px; None if unknown."""
+        if self.pre_frame is None or self.final_transform is None:
+            return None
+        return mapped_frame(self.final_transform, self.pre_frame)
+
+    def pair_statistics(self, post: ImageLike, pre: ImageLike) -> PairStatistics:
+        """Return the statistics that are known, otherwise those of the images.
+
+        Raises
+        ------
+        RegistrationError
+            If the images cannot be compared.
+        """
+        if self.statistics is not None:
+            return self.statistics
+        return accumulate_statistics(
+            post,
+            pre,
+            raw_pre=self.raw_pre,
+            raw_pre_frame=self.pre_frame if self.raw_pre is not None else None,
+            post_frame=self.post_frame,
+            pre_quad=self.pre_quad,
+        )
+
+    def pair_scales(self, statistics: PairStatistics) -> tuple[ScaleEstimate, ...]:
+        """Return the scales that are known, otherwise the default one."""
+        if self.scales is not None:
+            return tuple(self.scales)
+        return (estimate_scale(statistics),)
+
+    def subtraction(
+        self, post: ImageLike, pre: ImageLike
+    ) -> tuple[float, float, ScaleEstimate | None]:
+        """Return the scale and offset to subtract with, and where they come from.
+
+        Returns
+        -------
+        scale, offset : float
+            ``difference = post - offset - scale * pre``, grey levels.
+        estimate : ScaleEstimate or None
+            The one of `scales` that this is; None for a number from elsewhere.
+
+        Raises
+        ------
+        RegistrationError
+            If a scale is needed and the images cannot be compared.
+        """
+        scale, offset, estimates = self.scale, self.offset, self.scales or ()
+        estimate: ScaleEstimate | None
+        if scale is not None:
+            estimate = next((e for e in estimates if e.scale == scale), None)
+        elif estimates:
+            estimate = estimates[0]
+        else:
+            estimate = estimate_scale(self.pair_statistics(post, pre))
+        if scale is None and estimate is not None:
+            scale = estimate.scale
+        if offset is None:
+            offset = 0.0 if estimate is None else estimate.offset
+        assert scale is not None
+        return float(scale), float(offset), estimate
+
+    def notes(self, *estimates: ScaleEstimate | None) -> list[str]:
+        """Return what has to be said of stages and scales that fell back or failed.
+
+        A reason of a scale that a stage's verdict gives already is not said twice.
+        """
+        notes, reasons = [], []
+        for stage, verdict in (self.verdicts or {}).items():
+            reasons.append(verdict.reason)
+            known = STAGES.get(stage) if isinstance(stage, int) else None
+            name = f"Stage {stage}" if isinstance(stage, int) else str(stage)
+            if known is not None:
+                name += f" ({known.title})"
+            if what := _TROUBLE.get(verdict.state):
+                notes.append(f"{name} {what}: {verdict.reason or 'no reason given'}")
+        for scale in filter(None, estimates):
+            what = _TROUBLE.get(scale.verdict.state)
+            if what and not any(scale.verdict.reason in reason for reason in reasons):
+                notes.append(f"Scale ({scale.kind}) {what}: {scale.verdict.reason}")
+        return notes
+
+
+_TROUBLE = {"fell_back": "fell back", "failed": "failed"}
+
+
+def as_array(image: Any) -> Any:
+    """Return an image on disk as a memory map, with which a script can calculate."""
+    return image.level(0) if isinstance(image, Raster) else image

@@ -1,0 +1,393 @@
+"""Pictures: parts of images reduced for a panel, their colours, and what is valid."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import cv2
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import AsinhNorm
+from numpy.typing import ArrayLike, NDArray
+from scipy import ndimage
+
+from napari_exo2micro.core.images.raster import (
+    Frame,
+    ImageLike,
+    Raster,
+    block_size,
+    level_for,
+    reduce_image,
+)
+from napari_exo2micro.core.images.transform import Transform
+from napari_exo2micro.core.images.warp import spans_to_mask, valid_spans
+from napari_exo2micro.core.plotting.style import (
+    DIFFERENCE_COLOURS,
+    Sheet,
+    add_message,
+    label_axes,
+    number_axes,
+)
+
+_GAMMA: Final = 0.6
+"""Brightness is drawn to this power: dim minerals are seen beside bright ones."""
+
+_SMALLEST_SIDE: Final = 64
+"""Longer side of the smallest picture, px."""
+
+_SMALLEST_PATCH: Final = 16
+"""Fewer zeros than this at the edge are dark pixels, not padding."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picture:
+    """Part of an image, reduced by area averaging.
+
+    Attributes
+    ----------
+    pixels : ndarray, shape (rows, columns), float32
+        Means of the blocks.
+    factor : int
+        Side of a block, full-resolution px.
+    x0, y0 : int
+        First full-resolution pixel of the first block.
+    """
+
+    pixels: NDArray[np.float32]
+    factor: int
+    x0: int
+    y0: int
+
+    @property
+    def extent(self) -> tuple[float, float, float, float]:
+        """Left, right, bottom and top edge in full-resolution px."""
+        rows, columns = self.pixels.shape
+        left, top = self.x0 - 0.5, self.y0 - 0.5
+        return left, left + columns * self.factor, top + rows * self.factor, top
+
+    @property
+    def to_full(self) -> Transform:
+        """From points of the picture to full-resolution px."""
+        half = (self.factor - 1) / 2
+        return Transform(
+            np.array(
+                [
+                    [self.factor, 0.0, self.x0 + half],
+                    [0.0, self.factor, self.y0 + half],
+                    [0.0, 0.0, 1.0],
+                ]
+            )
+        )
+
+    def with_pixels(self, pixels: NDArray[np.float32]) -> Picture:
+        """Return another picture of the same place."""
+        return replace(self, pixels=pixels)
+
+
+class _Window:
+    """A part of one level of an image, as an image of its own."""
+
+    def __init__(self, image: ImageLike, level: int, frame: Frame) -> None:
+        self._image, self._level = image, level
+        self._x0, self._y0, width, height = frame
+        self.shape: tuple[int, ...] = (height, width)
+        self.dtype: np.dtype[Any] = np.dtype(image.dtype)
+
+    def __getitem__(self, key: Any, /) -> Any:
+        rows, columns = (
+            range(*part.indices(length))
+            for part, length in zip(key, self.shape, strict=True)
+        )
+        window = (
+            slice(self._y0 + rows.start, self._y0 + rows.stop),
+            slice(self._x0 + columns.start, self._x0 + columns.stop),
+        )
+        if isinstance(self._image, Raster):
+            return self._image.read(window, self._level)
+        return self._image[window]
+
+
+def clip_frame(frame: Frame | None, shape: Sequence[int]) -> Frame:
+    """Return the part of a frame that lies on the image; all of it without one."""
+    rows, columns = shape
+    if frame is None:
+        return 0, 0, columns, rows
+    x, y, width, height = frame
+    x0, y0 = min(max(x, 0), columns - 1), min(max(y, 0), rows - 1)
+    x1, y1 = min(max(x + width, x0 + 1), columns), min(max(y + height, y0 + 1), rows)
+    return x0, y0, x1 - x0, y1 - y0
+
+
+def union(*frames: Frame) -> Frame:
+    """Return the smallest frame that holds all of some frames."""
+    x0, y0 = min(f[0] for f in frames), min(f[1] for f in frames)
+    x1, y1 = max(f[0] + f[2] for f in frames), max(f[1] + f[3] for f in frames)
+    return x0, y0, x1 - x0, y1 - y0
+
+
+def data_frame(image: ImageLike) -> Frame:
+    """Return about where an image is not zero: to cut off padding in pictures."""
+    small, factor = reduce_image(image, max_side=512)
+    lit = np.nan_to_num(small) != 0
+    rows, columns = np.flatnonzero(lit.any(axis=1)), np.flatnonzero(lit.any(axis=0))
+    if not len(rows):
+        return clip_frame(None, image.shape)
+    box = (
+        int(columns[0]) * factor,
+        int(rows[0]) * factor,
+        int(columns[-1] - columns[0] + 1) * factor,
+        int(rows[-1] - rows[0] + 1) * factor,
+    )
+    return clip_frame(box, image.shape)
+
+
+def picture_side(frame: Frame, down_scale: float | None, most: int) -> int:
+    """Return the longer side of a picture at a scale, at most `most` px."""
+    if down_scale is None:
+        return most
+    return min(max(round(max(frame[2:]) * down_scale), min(_SMALLEST_SIDE, most)), most)
+
+
+def take_picture(image: ImageLike, frame: Frame, max_side: int) -> Picture:
+    """Return a part of an image with its longer side at most `max_side` px.
+
+    Parameters
+    ----------
+    image : ImageLike, shape (rows, columns)
+        Any real dtype; read band by band, from a smaller level where it has one.
+    frame : tuple of int
+        (x0, y0, width, height) of the part, px, on the image.
+    max_side : int
+        The result may be one pixel larger, for whole blocks.
+    """
+    factor = block_size(max(frame[2:]), max_side)
+    level = level_for(factor, image.n_levels) if isinstance(image, Raster) else 0
+    x0, y0 = frame[0] // factor * factor, frame[1] // factor * factor
+    right = min(frame[0] + frame[2], image.shape[1])
+    bottom = min(frame[1] + frame[3], image.shape[0])
+    size = 1 << level
+    window = (
+        x0 >> level,
+        y0 >> level,
+        -(-(right - x0) // size),
+        -(-(bottom - y0) // size),
+    )
+    pixels, _ = reduce_image(_Window(image, level, window), factor=factor >> level)
+    return Picture(pixels, factor, x0, y0)
+
+
+def warp_picture(moving: Picture, transform: Transform, onto: Picture) -> Picture:
+    """Return a picture warped to the place of another one.
+
+    Parameters
+    ----------
+    moving : Picture
+        Of the pre-stain image.
+    transform : Transform
+        Post (fixed) to pre (moving), full-resolution px.
+    onto : Picture
+        Of the post-stain image: the grid of the result.
+    """
+    matrix = (moving.to_full.inverse() @ transform @ onto.to_full).matrix
+    rows, columns = onto.pixels.shape
+    warped = cv2.warpPerspective(
+        moving.pixels,
+        matrix,
+        (columns, rows),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=0,
+    )
+    return onto.with_pixels(np.asarray(warped, dtype=np.float32))
+
+
+def valid_pixels(
+    picture: Picture, frame: Frame | None, quad: ArrayLike | None
+) -> NDArray[np.bool_]:
+    """Return which pixels of a picture lie in a frame and in a quadrilateral.
+
+    Parameters
+    ----------
+    picture : Picture
+        The place.
+    frame : tuple of int, optional
+        (x0, y0, width, height), full-resolution px.
+    quad : array_like, shape (4, 2), optional
+        Corners (x, y), full-resolution px.
+    """
+    rows, columns = picture.pixels.shape
+    valid = np.ones((rows, columns), bool)
+    if frame is not None:
+        x, y = (
+            (np.arange(n) + 0.5) * picture.factor - 0.5 + first
+            for n, first in ((columns, picture.x0), (rows, picture.y0))
+        )
+        valid &= ((y >= frame[1]) & (y < frame[1] + frame[3]))[:, None]
+        valid &= ((x >= frame[0]) & (x < frame[0] + frame[2]))[None, :]
+    if quad is not None:
+        first, end = valid_spans(picture.to_full.inverse()(quad), 0, rows)
+        mask = spans_to_mask(first, end, 0, columns)
+        if mask is not None:
+            valid &= mask > 0
+    return valid
+
+
+def beyond_border(pixels: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Return the patches of zeros that reach the edge: padding, most likely."""
+    labels, _ = ndimage.label(pixels == 0)
+    size = np.bincount(labels.ravel())
+    edge = np.unique(
+        np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
+    )
+    patches = edge[(edge > 0) & (size[edge] >= _SMALLEST_PATCH)]
+    return np.isin(labels, patches)
+
+
+def brightness_limits(
+    pixels: NDArray[np.float32], valid: NDArray[np.bool_] | None = None
+) -> tuple[float, float]:
+    """Return the grey levels to draw black and white."""
+    seen = np.isfinite(pixels) & (pixels != 0)
+    if valid is not None:
+        seen &= valid
+    if not seen.any():
+        return 0.0, 1.0
+    low, high = np.percentile(pixels[seen], [1.0, 99.7])
+    if high > 0:
+        # What a cubic warp undershoots is no darker than dark.
+        low = max(low, 0.0)
+    return float(low), float(max(high, low + 1e-6 * max(abs(low), 1e-6)))
+
+
+def stretch(
+    pixels: NDArray[np.float32], limits: tuple[float, float]
+) -> NDArray[np.uint8]:
+    """Return brightness from 0 to 255 with the dim parts lifted."""
+    scaled = (np.nan_to_num(pixels) - limits[0]) / (limits[1] - limits[0])
+    lifted = np.clip(scaled, 0.0, 1.0) ** _GAMMA
+    brightness: NDArray[np.uint8] = np.rint(255 * lifted).astype(np.uint8)
+    return brightness
+
+
+def overlay(post: NDArray[np.float32], pre: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Return both images in one: post green, pre magenta, white where alike."""
+    green = stretch(post, brightness_limits(post))
+    magenta = stretch(pre, brightness_limits(pre))
+    return np.stack([magenta, green, magenta], axis=-1)
+
+
+def correlation(
+    post: NDArray[np.float32], pre: NDArray[np.float32], valid: NDArray[np.bool_]
+) -> float | None:
+    """Return the correlation of the roots of two images, None without overlap."""
+    seen = valid & np.isfinite(post) & np.isfinite(pre)
+    if np.count_nonzero(seen) < 20:
+        return None
+    a, b = (
+        np.sqrt(np.maximum(image[seen], 0.0, dtype=np.float64)) for image in (post, pre)
+    )
+    if np.ptp(a) == 0 or np.ptp(b) == 0:
+        return None
+    return float(np.corrcoef(a, b)[0, 1])
+
+
+def difference_norm(values: NDArray[np.float32]) -> AsinhNorm:
+    """Return the stretch of a difference: linear near zero, then logarithmic."""
+    size = np.abs(values[np.isfinite(values)])
+    reach = float(np.quantile(size, 0.9995)) if size.size else 0.0
+    typical = 1.4826 * float(np.median(size)) if size.size else 0.0
+    reach = max(reach, 6.0 * typical) or 1.0
+    return AsinhNorm(
+        linear_width=max(3.0 * typical, reach / 300.0), vmin=-reach, vmax=reach
+    )
+
+
+def colour_difference(
+    values: NDArray[np.float32], valid: NDArray[np.bool_], norm: AsinhNorm
+) -> NDArray[np.uint8]:
+    """Return the colours of a difference: black at zero, white without data."""
+    colours: NDArray[np.uint8] = DIFFERENCE_COLOURS(
+        np.asarray(norm(np.nan_to_num(values))), bytes=True
+    )[..., :3]
+    colours[~(valid & np.isfinite(values))] = 255
+    return colours
+
+
+def asinh_ticks(norm: AsinhNorm) -> list[float]:
+    """Return round values whose places on a colour bar lie well apart."""
+    reach = float(norm.vmax or 1.0)
+    size = 10.0 ** math.floor(math.log10(reach))
+    chosen: list[float] = []
+    for value in [m * size / 10**k for k in range(5) for m in (5, 2, 1)]:
+        place = float(norm(value)) - 0.5
+        last = float(norm(chosen[-1])) - 0.5 if chosen else 1.0
+        if value <= reach and last - place >= 0.075 and place >= 0.075:
+            chosen.append(value)
+    return [-v for v in chosen] + [0.0] + chosen[::-1]
+
+
+def show_picture(axes: Axes, picture: Picture, colours: NDArray[Any]) -> None:
+    """Draw colours of a picture's place, axes in full-resolution px."""
+    axes.imshow(colours, extent=picture.extent, interpolation="nearest", aspect="auto")
+    axes.set_facecolor("white")
+
+
+def show_nothing(axes: Axes, picture: Picture, reason: str) -> None:
+    """Leave a panel empty, with the axes of a picture's place, and say why."""
+    left, right, bottom, top = picture.extent
+    axes.set_xlim(left, right)
+    axes.set_ylim(bottom, top)
+    axes.set_facecolor("#f2f2f2")
+    add_message(axes, reason)
+
+
+def show_difference(
+    sheet: Sheet,
+    panels: tuple[Axes, Axes],
+    picture: Picture,
+    valid: NDArray[np.bool_],
+    words: str,
+    *,
+    nothing: str = "Nowhere do both images have data.",
+) -> None:
+    """Draw a difference into the first panel, and its colours into the second.
+
+    Parameters
+    ----------
+    sheet : Sheet
+        Whose panels they are.
+    panels : tuple of Axes
+        For the picture and for the colour bar.
+    picture : Picture
+        The difference, grey levels.
+    valid : ndarray of bool
+        Where there are data; white elsewhere.
+    words : str
+        For the colour bar.
+    nothing : str
+        For the picture, where nowhere are data.
+    """
+    axes, bar = panels
+    norm = difference_norm(picture.pixels[valid])
+    show_picture(axes, picture, colour_difference(picture.pixels, valid, norm))
+    if not np.any(valid & np.isfinite(picture.pixels)):
+        add_message(axes, nothing)
+    mapping = ScalarMappable(norm, DIFFERENCE_COLOURS)
+    sheet.colour_bar(bar, mapping, words, ticks=asinh_ticks(norm))
+
+
+def number_pixels(axes: Axes, *, named: bool = True, numbered: bool = True) -> None:
+    """Name and number the axes of a picture; that of the rows on demand only."""
+    label_axes(axes, "x (px)", "y (px)" if named else "")
+    number_axes(axes)
+    axes.tick_params(labelleft=numbered)
+
+
+def block_words(picture: Picture) -> str:
+    """Return what a pixel of a picture stands for; empty at full resolution."""
+    size = picture.factor
+    return f"means of {size} × {size} px" if size > 1 else ""
