@@ -37,8 +37,7 @@ from napari_exo2micro.core.simulate import write_large_pair
 N_TASKS = 8
 KINDS: dict[str, Any] = {
     "serial": False,
-    "pool": True,
-    "subprocess": "subprocess",
+    "workers": True,
     "dask": "dask",
 }
 
@@ -88,7 +87,7 @@ def measure(kind: str, folder: Path, workers: int) -> tuple[float, list[str]]:
     words = summarise_batch(results).sentence()
     # processes of these two are not children of this one and are not counted
     cells = [f"{own / len(results):.1f}", f"{cost:.3f}"]
-    cells += ["" if kind in ("subprocess", "dask") else f"{cores:.2f}", grown, words]
+    cells += ["" if kind == "dask" else f"{cores:.2f}", grown, words]
     return seconds, cells
 
 

@@ -11,7 +11,7 @@ killed, full disk
     undisturbed run, and the resumed run must end with exactly its files. With a full
     disk the run must end with an error that says so.
 workers
-    A worker of a pool is killed in its task: that task is tried again, or reported;
+    A worker is killed in its task: that task is tried again, or reported;
     the others end well. (Dask's workers are killed in `tests/core/test_dask_cluster`.)
 two runs
     Two programs are started on one sample and dye at the same moment: both must end
@@ -161,11 +161,11 @@ def may_mount(folder: Path) -> bool:
 
 
 def run_all(folder: Path, raw: str, out: str, samples: list[str]) -> list[str]:
-    """Run samples by a pool of two; return the states of the tasks."""
+    """Run samples by two workers; return the states of the tasks."""
     results = run_batch(
         samples,
         ["DAPI"],
-        parallel="pool",
+        parallel=True,
         n_workers=2,
         raw_dir=folder / raw,
         output_dir=folder / out,
@@ -176,13 +176,13 @@ def run_all(folder: Path, raw: str, out: str, samples: list[str]) -> list[str]:
 
 
 def worker_once(folder: Path, chance: random.Random) -> tuple[str, list[str]]:
-    """Kill one worker of a pool, at random; what did not hold."""
+    """Kill one worker, at random; what did not hold."""
     samples = [f"S{number}" for number in range(6)]
     for sample in samples:
         shutil.copytree(
             folder / "raw" / "Rock", folder / "six" / sample, dirs_exist_ok=True
         )
-    shutil.rmtree(folder / "pool", ignore_errors=True)
+    shutil.rmtree(folder / "workers", ignore_errors=True)
     struck: list[int] = []
     over = threading.Event()
 
@@ -201,13 +201,13 @@ def worker_once(folder: Path, chance: random.Random) -> tuple[str, list[str]]:
 
     thread = threading.Thread(target=strike)
     thread.start()
-    states = run_all(folder, "six", "pool", samples)
+    states = run_all(folder, "six", "workers", samples)
     over.set()
     thread.join()
     failed = [state for state in states if state != "complete"]
     wrong = [] if len(failed) <= 1 else [f"{len(failed)} tasks failed: {failed}"]
     wrong += [state for state in failed if "memory" not in state and "end" not in state]
-    if run_all(folder, "six", "pool", samples) != ["complete"] * len(samples):
+    if run_all(folder, "six", "workers", samples) != ["complete"] * len(samples):
         wrong.append("the next batch does not end it")
     return ("a worker" if struck else "nobody, all was done"), wrong
 

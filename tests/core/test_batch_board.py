@@ -263,11 +263,14 @@ def test_where_it_runs_is_in_the_recipes() -> None:
     assert "--scheduler tcp://h:1" in batch_as_command_line(
         pair, executor="dask", scheduler="tcp://h:1", n_workers=2, **folders
     )
-    assert "--executor subprocess --workers 2" in batch_as_command_line(
-        pair, executor="subprocess", n_workers=2, **folders
+    assert "--executor serial" in batch_as_command_line(
+        pair, executor="serial", n_workers=2, **folders
     )
-    text = batch_as_python(pair, executor="subprocess", n_workers=2, **folders)
-    assert "parallel='subprocess'" in text.replace('"', "'")
+    assert "--executor dask --workers 2" in batch_as_command_line(
+        pair, executor="dask", n_workers=2, **folders
+    )
+    text = batch_as_python(pair, executor="dask", n_workers=2, **folders)
+    assert "parallel='dask'" in text.replace('"', "'")
     assert "n_workers=2" in text
     assert "--loader scan" in batch_as_command_line(pair, loader="scan", **folders)
     with pytest.raises(TypeError, match="no setting stage"):

@@ -14,10 +14,18 @@ from pathlib import Path
 from typing import Any
 
 import distributed
+import psutil
 import pytest
 
 from napari_exo2micro.core.base import CancelledError, Monitor, ParameterError
-from napari_exo2micro.core.batch import TaskEvent, TaskState, executors, run_batch
+from napari_exo2micro.core.batch import (
+    Task,
+    TaskEvent,
+    TaskState,
+    executors,
+    make_executor,
+    run_batch,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -92,7 +100,7 @@ def test_a_cluster_whose_worker_is_killed_in_the_middle(
     statuses = [result["status"] for result in results]
     assert [statuses[number] for number in (0, 1, 3, 5)] == ["complete"] * 4
     assert "the scan is empty" in statuses[2]
-    assert statuses[4].startswith("error: the workers that ran it died")
+    assert statuses[4].startswith("error: the process that ran it died")
     assert len(pids(tmp_path, "DiesOnce")) >= 2
     for number, sample in ((0, "A"), (3, "B"), (5, "C")):
         assert len(list((tmp_path / "out" / sample).rglob("*.tiff"))) == 2
@@ -126,13 +134,22 @@ def test_workers_of_this_computer_are_started_and_ended(
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs SIGINT for one process")
-def test_ctrl_c_in_the_terminal_does_not_reach_the_workers_of_this_computer() -> None:
-    executor = executors.DaskExecutor(n_workers=1)
+def test_ctrl_c_in_the_terminal_does_not_reach_the_workers_of_this_computer(
+    tmp_path: Path, batch_loader: Callable[..., Any]
+) -> None:
+    executor = make_executor("dask", n_workers=1)
     try:
-        (pid,) = executor._client.run(os.getpid).values()
-        os.kill(pid, signal.SIGINT)
-        assert executor._client.submit(sum, (1, 2)).result(timeout=60) == 3
-        assert list(executor._client.run(os.getpid).values()) == [pid]
+        for process in psutil.Process().children(recursive=True):
+            process.send_signal(signal.SIGINT)
+        task = Task(
+            *(0, "A", "DAPI", str(tmp_path), str(tmp_path / "out")),
+            loader="misbehaving",
+            loader_function=batch_loader,
+            params={"pad": 8},
+            to_stage=1,
+        )
+        (result,) = executor.run([task], lambda _: None, lambda: False)
+        assert result["status"] == "complete"
     finally:
         executor.close()
 

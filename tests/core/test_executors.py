@@ -6,11 +6,14 @@ import os
 import pickle
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from napari_exo2micro.core.base import ParameterError
@@ -21,7 +24,6 @@ from napari_exo2micro.core.batch import (
     executors,
     make_executor,
 )
-from napari_exo2micro.core.batch.executors import how_it_ended
 from napari_exo2micro.core.batch.task import run_task
 
 
@@ -112,7 +114,7 @@ def test_in_this_process_a_failed_task_stops_no_other(bench: Bench) -> None:
 
 
 def test_in_a_pool_dead_workers_are_replaced(bench: Bench) -> None:
-    results = bench.run("pool", "A", "Fails", "B", "DiesOnce", "Dies", "C")
+    results = bench.run("workers", "A", "Fails", "B", "DiesOnce", "Dies", "C")
     check_that_a_failed_task_stopped_no_other(bench, results)
     assert results[3]["status"] == results[5]["status"] == "complete"
     assert results[3]["tries"] == len(bench.pids("DiesOnce")) == 2
@@ -122,7 +124,8 @@ def test_in_a_pool_dead_workers_are_replaced(bench: Bench) -> None:
         TaskState.RUNNING,
         TaskState.DONE,
     ]
-    assert results[4]["status"].startswith("error: its process was killed twice, most")
+    assert results[4]["status"].startswith("error: the process that ran it died, most")
+    assert "memory ran out, twice" in results[4]["status"]
     assert len(bench.pids("Dies")) == 2
     pids = [pid for name in "ABC" for pid in bench.pids(name)]
     assert len(pids) == 3  # the deaths of others have no effect on them
@@ -144,7 +147,7 @@ def test_where_processes_cannot_be_started_the_batch_goes_on(
         original(process)
 
     monkeypatch.setattr(BaseProcess, "start", start)
-    statuses = [result["status"] for result in bench.run("pool", "A", "B", "C")]
+    statuses = [result["status"] for result in bench.run("workers", "A", "B", "C")]
     if which_start:
         assert statuses == ["complete"] * 3
     else:
@@ -154,40 +157,79 @@ def test_where_processes_cannot_be_started_the_batch_goes_on(
         assert len(tried) == 6  # each task twice
 
 
-def test_a_process_of_its_own_serves_one_task(bench: Bench) -> None:
-    results = bench.run("subprocess", "A", "DiesOnce", n_workers=1)
-    assert [result["status"] for result in results] == ["complete"] * 2
-    pids = bench.pids("A") + bench.pids("DiesOnce")
-    assert len(set(pids)) == len(pids) == 3
+SCRIPT = """
+import numpy as np
+from napari_exo2micro.core import run_batch
+
+def load(sample, dye, raw_dir="raw"):
+    pixels = np.arange(1920, dtype=np.uint8).reshape(40, 48)
+    return pixels, pixels[::-1], None, None
+
+print("begins")
+results = run_batch(["A", "B"], ["DAPI"], parallel={parallel}, n_workers=2, loader=load,
+    to_stage=1, params={{"pad": 8}}, raw_dir="raw", output_dir="out")
+print(*[result["status"] for result in results])
+"""
 
 
+@pytest.mark.parametrize(
+    ("parallel", "by"),
+    [
+        ("False", "file"),
+        ("True", "file"),
+        ("True", "standard input"),
+        pytest.param("'dask'", "file", marks=pytest.mark.slow),
+    ],
+)
 def test_a_script_needs_no_guard_against_its_own_workers(
-    bench: Bench, tmp_path: Path
+    tmp_path: Path, parallel: str, by: str
 ) -> None:
-    (tmp_path / "raw").mkdir()
+    """Nor does its own loader need a module; standard input is as in a notebook."""
     script = tmp_path / "script.py"
-    script.write_text(
+    script.write_text(SCRIPT.format(parallel=parallel))
+    done = subprocess.run(
+        [sys.executable, script if by == "file" else "-"],
+        input=None if by == "file" else script.read_text(),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "begins\ncomplete complete\n", done.stderr
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.usefixtures("batch_loader")
+def test_workers_end_with_the_program_that_started_them(tmp_path: Path) -> None:
+    """Even with one that is killed."""
+    (tmp_path / "script.py").write_text(
         "from batch_loader import load\n"
         "from napari_exo2micro.core import run_batch\n"
-        "found = run_batch(['A'], ['DAPI'], parallel=True, loader=load, to_stage=1,\n"
+        "run_batch(['Waits'], ['DAPI'], parallel=True, loader=load, to_stage=1,\n"
         "    params={'pad': 8}, raw_dir='raw', output_dir='out')\n"
-        "print(found[0]['status'])\n"
     )
-    done = subprocess.run(
-        [sys.executable, script], cwd=tmp_path, capture_output=True, text=True
-    )
-    assert (done.stdout, done.returncode) == ("complete\n", 0), done.stderr
+    (tmp_path / "raw").mkdir()
+    program = subprocess.Popen([sys.executable, "script.py"], cwd=tmp_path)
+    begun = tmp_path / "raw" / "Waits-DAPI.begun"
+    while not (begun.exists() and begun.read_text()):
+        assert program.poll() is None
+        time.sleep(0.05)
+    (pid,) = map(int, begun.read_text().split())
+    worker = psutil.Process(pid)
+    program.kill()
+    program.wait()
+    worker.wait(60)
+    assert not (tmp_path / "out" / "Waits" / "DAPI" / "tiff").exists()
 
 
 def test_a_task_that_hangs_is_ended(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(executors, "PATIENCE", 0.0)
-    (result,) = bench.run("subprocess", "Hangs", timeout_per_task=1.0)
+    (result,) = bench.run("workers", "Hangs", timeout_per_task=1.0)
     assert result["status"].startswith("error: stopped after 1 s")
 
 
-@pytest.mark.parametrize("kind", ["serial", "pool"])
+@pytest.mark.parametrize("kind", ["serial", "workers"])
 def test_stopping_leaves_finished_tasks_alone(bench: Bench, kind: str) -> None:
     def first_has_ended() -> bool:
         return any(event.result for event in bench.events)
@@ -217,7 +259,7 @@ def test_a_hanging_task_is_ended_when_all_stop(
     def has_begun() -> bool:
         return bench.folder.joinpath("Hangs-DAPI.begun").exists()
 
-    results = bench.run("pool", "Hangs", "A", should_stop=has_begun, n_workers=1)
+    results = bench.run("workers", "Hangs", "A", should_stop=has_begun, n_workers=1)
     assert [r["status"].partition(":")[0] for r in results] == ["stopped"] * 2
 
 
@@ -242,27 +284,21 @@ def test_memory_is_told_when_asked_for(bench: Bench) -> None:
 def test_a_loader_that_cannot_be_sent_is_told_before_anything_runs(
     bench: Bench,
 ) -> None:
-    bench.loader = lambda sample, dye, raw_dir="raw": None
+    lock = threading.Lock()
+    bench.loader = lambda sample, dye, raw_dir="raw": lock
     with pytest.raises(ParameterError, match="define it at the top of a module"):
-        bench.run("pool", "A")
+        bench.run("workers", "A")
 
 
 @pytest.mark.parametrize(
     ("kind", "more", "words"),
     [
-        ("fast", {}, "one of serial, pool"),
-        ("pool", {"n_workers": 0}, "n_workers takes a whole number"),
-        ("pool", {"n_workers": True}, "n_workers takes a whole number"),
-        ("pool", {"timeout_per_task": 0}, "timeout_per_task takes"),
+        ("fast", {}, "one of serial, workers, dask"),
+        ("workers", {"n_workers": 0}, "n_workers takes a whole number"),
+        ("workers", {"n_workers": True}, "n_workers takes a whole number"),
+        ("workers", {"timeout_per_task": 0}, "timeout_per_task takes"),
     ],
 )
 def test_wrong_settings_are_told(kind: str, more: dict[str, Any], words: str) -> None:
     with pytest.raises(ParameterError, match=words):
         make_executor(kind, **more)
-
-
-def test_words_for_the_end_of_a_process() -> None:
-    assert how_it_ended(-9).endswith("most likely because memory ran out")
-    assert "SIGSEGV" in how_it_ended(-11)
-    assert "ended twice by the signal 63" in how_it_ended(-63, " twice")
-    assert "exit code 1" in how_it_ended(1)

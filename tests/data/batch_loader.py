@@ -19,6 +19,8 @@ def load(sample, dye, raw_dir="raw"):
         os.kill(os.getpid(), signal.SIGABRT)
     if sample == "Exits":
         os._exit(7)
+    if sample == "Waits":
+        time.sleep(3)
     if sample == "Hangs":
         time.sleep(600)
     if sample == "Fails":

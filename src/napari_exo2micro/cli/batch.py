@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -102,14 +102,14 @@ def batch(
     to_stage: ToStage = None,
     force: Force = False,
     executor: Annotated[
-        Literal["serial", "pool", "subprocess", "dask"],
+        str,
         typer.Option(
             metavar="KIND",
-            help="serial: one after the other. pool: worker processes. subprocess: a "
-            "new process for each task. dask: the workers of a scheduler.",
+            help="serial: one after the other. workers: several at once, in worker "
+            "processes. dask: the workers of a scheduler.",
             rich_help_panel=_WHERE,
         ),
-    ] = "pool",
+    ] = "workers",
     workers: Annotated[
         int | None,
         typer.Option(

@@ -19,7 +19,7 @@ from napari_exo2micro.core.base.errors import (
 from napari_exo2micro.core.base.files import check_output
 from napari_exo2micro.core.base.machine import LEAST_MEMORY
 from napari_exo2micro.core.base.monitor import Monitor
-from napari_exo2micro.core.batch.executors import Executor, make_executor
+from napari_exo2micro.core.batch.executors import ALSO_CALLED, Executor, make_executor
 from napari_exo2micro.core.batch.resources import check_resources
 from napari_exo2micro.core.batch.summary import summarise_batch
 from napari_exo2micro.core.batch.task import (
@@ -328,7 +328,7 @@ def _takes_over(task: Task) -> bool:
 
 logger = logging.getLogger(__name__)
 
-Parallel = bool | Literal["pool", "subprocess", "dask"]
+Parallel = bool | Literal["workers", "pool", "subprocess", "dask"]
 
 
 def run_batch(
@@ -363,10 +363,10 @@ def run_batch(
     samples, dyes : sequence of str, optional
         Names as in the raw folder. All samples, and for each sample all of its
         dyes, when left out.
-    parallel : bool or {'pool', 'subprocess', 'dask'}
-        False: one after the other in this process. True or ``'pool'``: in worker
-        processes. ``'subprocess'``: in a new process for each task. ``'dask'``:
-        see `scheduler`.
+    parallel : bool or {'workers', 'dask'}
+        False: one after the other in this process. True or ``'workers'`` (also
+        ``'pool'`` and ``'subprocess'``): in worker processes of this computer.
+        ``'dask'``: see `scheduler`.
     n_workers : int
         How many tasks run at once.
     params : mapping, optional
@@ -471,14 +471,11 @@ def executor_kind(parallel: Parallel, scheduler: Any = None) -> str:
     """
     if scheduler is not None:
         return "dask"
-    kinds = {False: "serial", True: "pool"}
-    named = ("pool", "subprocess", "dask")
     if isinstance(parallel, bool):
-        return kinds[parallel]
-    if parallel not in named:
+        return "workers" if parallel else "serial"
+    if ALSO_CALLED.get(parallel, parallel) not in ("workers", "dask"):
         raise ParameterError(
-            f"parallel takes False, True or one of {', '.join(named)}, found "
-            f"{parallel!r}"
+            f"parallel takes False, True or one of workers, dask, found {parallel!r}"
         )
     return parallel
 

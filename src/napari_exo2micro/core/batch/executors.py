@@ -1,7 +1,9 @@
-"""Where the tasks of a batch run: here, in worker processes, or on a cluster.
+"""Where the tasks of a batch run: here, in local workers, or on dask's workers.
 
-Each worker has a pipe of its own: one that is killed takes nothing with it that
-others need (a queue that all share would keep the lock of the one that died).
+Local workers are processes that loky keeps, on every system without running the
+program that was started once more: a script needs no ``if __name__ == "__main__"``, and
+functions of a notebook travel. Each has an executor of loky's to itself, since loky
+gives up all that an executor has begun when one of its processes dies.
 
 The output folder must be the same for all workers. With dask-jobqueue a cluster is
 made like this::
@@ -14,28 +16,34 @@ made like this::
 
 from __future__ import annotations
 
-import dataclasses
+import asyncio
 import logging
 import math
-import multiprocessing
 import os
 import pickle
 import queue
+import secrets
 import signal
+import subprocess
 import sys
 import threading
 import time
 import uuid
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from abc import ABC, abstractmethod
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent import futures
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
-from multiprocessing.connection import Connection, wait
-from multiprocessing.context import BaseContext
-from multiprocessing.process import BaseProcess
+from multiprocessing import AuthenticationError
+from multiprocessing.connection import Client as Call
+from multiprocessing.connection import Connection, Listener
 from typing import TYPE_CHECKING, Any, Protocol
 
-from napari_exo2micro.core.base.errors import ParameterError
+import cloudpickle
+
+from napari_exo2micro.core.base.errors import ParameterError, ResourceError
 from napari_exo2micro.core.base.machine import out_of_time
 from napari_exo2micro.core.base.monitor import Monitor
 from napari_exo2micro.core.batch.task import (
@@ -43,13 +51,46 @@ from napari_exo2micro.core.batch.task import (
     OnEvent,
     Task,
     TaskEvent,
-    TaskState,
     run_task,
 )
 from napari_exo2micro.core.pipeline.result import RunResult, result_without_run
 
 if TYPE_CHECKING:
     from distributed import Client
+
+logger = logging.getLogger(__name__)
+
+#: What `make_executor` takes, with a sentence for people.
+EXECUTORS = {
+    "serial": "one task after the other, in this process",
+    "workers": "several tasks at once, in worker processes of this computer",
+    "dask": "the workers of a dask scheduler, on this computer or on a cluster",
+}
+#: Names of earlier versions for the same.
+ALSO_CALLED = {"pool": "workers", "subprocess": "workers"}
+
+GRACE = 15.0  # s that a stopped task has to come to its next window
+PATIENCE = 5.0  # s beyond its time limit that a task has for the same
+_TICK = 0.1  # s between two looks at time limits and the wish to stop
+_ASK_INTERVAL = 0.25  # s between a worker's questions whether to stop
+_CONNECT_TIMEOUT = 15  # s
+_MOST_TRIES = 2
+# Read when a library is loaded: workers share the processors.
+_THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
+_DEATH = "the process that ran it died, most likely because memory ran out"
+_ADVICE = (
+    "use fewer workers or close other programs, then run again: finished stages are "
+    "kept"
+)
+_MISSING = (
+    "dask's distributed is not installed; run pip install "
+    "'napari-exo2micro[distributed]', or use worker processes"
+)
 
 
 class Executor(Protocol):
@@ -97,26 +138,56 @@ class Executor(Protocol):
         """Let go of what was started for the tasks."""
 
 
-@contextmanager
-def deaf_to_ctrl_c() -> Iterator[None]:
-    """Let processes and threads that the block starts never hear Ctrl-C.
+def make_executor(
+    kind: str,
+    *,
+    n_workers: int = 4,
+    timeout_per_task: float | None = None,
+    scheduler: Any = None,
+    monitor: Monitor | None = None,
+) -> Executor:
+    """Return an executor.
 
-    From their first moment on, and for all that they start themselves: a process
-    that loads its libraries would end with a traceback in the middle of the table.
-    This thread hears in the end what came meanwhile. On Windows it does nothing.
+    Parameters
+    ----------
+    kind : {'serial', 'workers', 'dask'}
+        See `EXECUTORS`; ``'pool'`` and ``'subprocess'`` are older names of the
+        second.
+    n_workers : int
+        How many tasks run at once, at least 1.
+    timeout_per_task : float, optional
+        Seconds after which a task is ended.
+    scheduler : str, distributed.Client or cluster, optional
+        Of dask; None starts a cluster on this computer.
+    monitor : Monitor, optional
+        Asked whether to stop while no scheduler answers yet.
+
+    Raises
+    ------
+    CancelledError
+        When that was asked for.
+    ParameterError
+        When the kind or a number is not known, or dask is not installed.
     """
-    if sys.platform == "win32":
-        yield
-        return
-    from multiprocessing import resource_tracker
-
-    # Its first start lifts the block again (Python 3.11).
-    resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    kind = ALSO_CALLED.get(kind, kind)
+    if kind not in EXECUTORS:
+        raise ParameterError(
+            f"an executor is one of {', '.join(EXECUTORS)}, found {kind!r}"
+        )
+    if type(n_workers) is not int or n_workers < 1:
+        raise ParameterError(
+            f"n_workers takes a whole number of at least 1, found {n_workers!r}"
+        )
+    if timeout_per_task is not None and not timeout_per_task > 0:
+        raise ParameterError(
+            "timeout_per_task takes a number of seconds above 0 or None, found "
+            f"{timeout_per_task!r}"
+        )
+    if kind == "dask":
+        return DaskExecutor(scheduler, n_workers, monitor)
+    if kind == "serial":
+        return SerialExecutor()
+    return WorkerExecutor(n_workers, timeout_per_task)
 
 
 class SerialExecutor:
@@ -146,124 +217,20 @@ class SerialExecutor:
         """Do nothing: nothing was started."""
 
 
-#: Sent to a worker whose task is to end; None ends the worker itself.
-STOP = "stop"
-
-_LOOK_INTERVAL = 0.1  # s between two looks into the pipe
-# Read when a library is loaded: workers share the processors.
-_THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-)
+# In other processes -----------------------------------------------------------
 
 
-def work(connection: Connection, threads: int) -> None:
-    """Run tasks until None comes or the other end is closed.
+class _Elsewhere(ABC):
+    """Runs tasks in other processes, each by a future, see `Executor`."""
 
-    Parameters
-    ----------
-    connection : multiprocessing.connection.Connection
-        Takes tasks and `STOP`, gives events and results (dict).
-    threads : int
-        How many threads libraries may use.
-    """
-    # Ctrl-C reaches all processes of a terminal; who started this one decides.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for name in _THREAD_VARIABLES:
-        os.environ.setdefault(name, str(threads))
-    # Results carry the warnings; a live table must not be disturbed.
-    logging.captureWarnings(True)
-    logging.getLogger().addHandler(logging.NullHandler())
-    import cv2
+    #: Seconds after which a process is ended with its task.
+    timeout: float | None = None
+    #: What a future raises when its process has died.
+    death: type[Exception]
 
-    from napari_exo2micro.core.batch.task import run_task
-
-    cv2.setNumThreads(threads)
-    talk = _Talk(connection)
-    while True:
-        task = talk.next_task()
-        if task is None:
-            return
-        talk.answer(run_task(task, talk.tell, talk.should_stop))
-
-
-class _Talk:
-    """The worker's end of the pipe; an end that was closed asks it to stop."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._stopping = False
-        self._closed = False
-        self._last_look = 0.0
-
-    def next_task(self) -> Any:
-        """Wait for a task; None when there is none any more."""
-        self._stopping = False
-        message: Any = STOP
-        while message == STOP and not self._closed:
-            message = self._safely(self._connection.recv)
-        return None if self._closed else message
-
-    def tell(self, event: TaskEvent) -> None:
-        """Send an event."""
-        self._safely(lambda: self._connection.send(event))
-
-    def answer(self, result: RunResult) -> None:
-        """Send a result."""
-        self._safely(lambda: self._connection.send(result))
-
-    def should_stop(self) -> bool:
-        """Return whether the task is to end."""
-        now = time.monotonic()
-        if now - self._last_look >= _LOOK_INTERVAL:
-            self._last_look = now
-            while self._safely(self._connection.poll) and not self._closed:
-                if self._safely(self._connection.recv) == STOP:
-                    self._stopping = True
-        return self._stopping or self._closed
-
-    def _safely(self, action: Callable[[], Any]) -> Any:
-        try:
-            return action()
-        except (OSError, EOFError):
-            self._closed = True
-            return None
-
-
-_TICK = 0.1  # s between two looks at time limits and the wish to stop
-GRACE = 15.0  # s that a stopped task has to come to its next window
-PATIENCE = 5.0  # s beyond its time limit that a task has for the same
-_MOST_TRIES = 2
-_PRELOADED = "napari_exo2micro.core.pipeline"
-
-
-class ProcessExecutor:
-    """Runs tasks in processes of their own, see `Executor`.
-
-    Parameters
-    ----------
-    n_workers : int
-        How many at once.
-    tasks_per_worker : int
-        After so many tasks a process is replaced by a new one.
-    timeout_per_task : float, optional
-        Seconds after which a process is ended with its task.
-    """
-
-    is_here = True
-
-    def __init__(
-        self,
-        n_workers: int,
-        *,
-        tasks_per_worker: int,
-        timeout_per_task: float | None = None,
-    ) -> None:
-        self.n_workers = n_workers
-        self._tasks_per_worker = tasks_per_worker
-        self._timeout = timeout_per_task
+    def __init__(self) -> None:
+        # Events come in threads of their own.
+        self.heard: queue.SimpleQueue[TaskEvent] = queue.SimpleQueue()
 
     def run(
         self,
@@ -272,329 +239,366 @@ class ProcessExecutor:
         should_stop: Callable[[], bool],
     ) -> list[RunResult]:
         """Run tasks and return their results in the same order."""
-        _check_that_tasks_travel(tasks)
         run = _Run(self, tasks, on_event)
         try:
             return run.until_done(should_stop)
         finally:
-            run.end_workers()
+            run.abandon()
 
-    def close(self) -> None:
-        """Do nothing: workers end with `run`."""
+    @abstractmethod
+    def has_room(self, n_running: int) -> bool:
+        """Return whether one more task may begin."""
 
+    @abstractmethod
+    def begin(self, task: Task) -> Any:
+        """Return the future of a task; an `OSError` when there is no process for it."""
 
-class _Worker:
-    """A process and the task that it works on."""
+    @abstractmethod
+    def ask_to_stop(self, running: Mapping[int, Any]) -> None:
+        """Ask running tasks, by their numbers, to end."""
 
-    def __init__(self, context: BaseContext, threads: int, *, with_main: bool) -> None:
-        self.connection, theirs = context.Pipe()
-        self.process: BaseProcess = context.Process(  # type: ignore[attr-defined]
-            target=work, args=(theirs, threads), name="exo2micro worker", daemon=True
-        )
-        with deaf_to_ctrl_c(), nullcontext() if with_main else _without_main():
-            self.process.start()
-        theirs.close()  # so that this end notices when the process is gone
-        self.task: Task | None = None
-        self.has_spoken = False
-        self.n_begun = 0
-        self.deadline = math.inf
-
-    def begin(self, task: Task, timeout: float | None) -> None:
-        """Hand over a task."""
-        self.task = task
-        self.n_begun += 1
-        if timeout is not None:
-            self.deadline = time.monotonic() + timeout + PATIENCE
-        self._send(task)
-
-    def stop(self) -> None:
-        """Ask the task to end."""
-        self._send(STOP)
-
-    def dismiss(self) -> None:
-        """Ask an idle process to end."""
-        self._send(None)
-
-    def _send(self, message: Any) -> None:
-        with suppress(OSError):  # one that has died is noticed elsewhere
-            self.connection.send(message)
-
-    def end(self) -> None:
-        """End the process, whatever it does."""
-        self.process.kill()
-        self.process.join()
-        self.connection.close()
+    @abstractmethod
+    def end(self, number: int, future: Any) -> None:
+        """Let go of a task's future, and end the task where it still runs."""
 
 
 class _Run:
-    """One call of `ProcessExecutor.run`."""
+    """One call of `run`: a task whose process died is tried once more, alone.
+
+    Alone it has all the memory, and where others run on the same worker only the right
+    one is blamed for its death.
+    """
 
     def __init__(
-        self, executor: ProcessExecutor, tasks: Sequence[Task], on_event: OnEvent
+        self, executor: _Elsewhere, tasks: Sequence[Task], on_event: OnEvent
     ) -> None:
+        for task in tasks[:1]:
+            _check_that_it_travels(task)
         self._executor = executor
-        self._tasks = tasks
+        self._tasks = {task.number: task for task in tasks}
         self._on_event = on_event
         self._waiting = deque(tasks)
-        self._tries: dict[int, int] = {}
+        self._again: deque[Task] = deque()
+        self._tries: Counter[int] = Counter()
+        self._running: dict[int, Any] = {}
+        self._deadlines: dict[int, float] = {}
         self._results: dict[int, RunResult] = {}
-        self._workers: list[_Worker] = []
-        self._leaving: list[_Worker] = []
-        self._kill_at = math.inf
-        n = min(executor.n_workers, len(tasks)) or 1
-        self._with_main = any(_comes_from_main(task) for task in tasks)
-        self._context = _context(executor._tasks_per_worker)
-        self._threads = max(1, (os.cpu_count() or 1) // n)
+        self._give_up_at = math.inf
 
     def until_done(self, should_stop: Callable[[], bool]) -> list[RunResult]:
         """Work until each task has a result."""
         while len(self._results) < len(self._tasks):
-            if self._kill_at == math.inf and should_stop():
+            if not self._is_stopping and should_stop():
                 self._stop()
             self._hand_out()
+            # Looked at first: what these have said is all there by now.
+            done = [number for number, f in self._running.items() if f.done()]
             self._listen()
+            for number in done:
+                if number in self._running:
+                    self._conclude(number)
             self._look_at_clock()
-        return [self._results[task.number] for task in self._tasks]
+        return [self._results[number] for number in self._tasks]
 
-    def end_workers(self) -> None:
-        """End every process, idle ones politely."""
-        for worker in self._workers:
-            if worker.task is None:
-                worker.dismiss()
-                self._leaving.append(worker)
-            else:
-                worker.end()
-        self._workers = []
-        end = time.monotonic() + 1.0
-        for worker in self._leaving:
-            worker.process.join(max(end - time.monotonic(), 0.0))
-            worker.end()
+    def abandon(self) -> None:
+        """End what still runs, as on Ctrl-C."""
+        for number, future in self._running.items():
+            self._executor.end(number, future)
+
+    @property
+    def _is_stopping(self) -> bool:
+        return self._give_up_at < math.inf
 
     def _stop(self) -> None:
         """Begin nothing more, and ask what runs to end."""
-        self._kill_at = time.monotonic() + GRACE
-        while self._waiting:
-            task = self._waiting.popleft()
-            self._finish(task, result_without_run(task.sample, task.dye, STOPPED))
-        for worker in self._workers:
-            if worker.task is not None and worker.has_spoken:
-                worker.stop()
-            elif worker.task is not None:
-                worker.deadline = 0.0  # it loads its libraries: nothing is lost
+        self._give_up_at = time.monotonic() + GRACE
+        for task in (*self._waiting, *self._again):
+            self._finish_without(task, STOPPED)
+        self._waiting.clear()
+        self._again.clear()
+        self._executor.ask_to_stop(self._running)
 
     def _hand_out(self) -> None:
-        """Give waiting tasks to idle workers, and to new ones up to the number."""
-        self._leaving = [w for w in self._leaving if w.process.is_alive()]
-        while self._waiting:
-            worker = next((w for w in self._workers if w.task is None), None)
-            if worker is None:
-                if len(self._workers) >= self._executor.n_workers:
-                    return
-                try:
-                    worker = _Worker(
-                        self._context, self._threads, with_main=self._with_main
-                    )
-                except (OSError, EOFError) as error:  # no memory, too many processes
-                    if not self._workers:  # else those that are there go on
-                        self._fail_to_start(error)
-                    return
-                self._workers.append(worker)
-            task = self._waiting.popleft()
-            self._tries[task.number] = self._tries.get(task.number, 0) + 1
-            worker.begin(task, self._executor._timeout)
+        """Begin as many tasks as there is room for."""
+        while self._waiting and self._executor.has_room(len(self._running)):
+            if not self._begin(self._waiting.popleft()):
+                return
+        if self._again and not self._waiting and not self._running:
+            self._begin(self._again.popleft())
 
-    def _fail_to_start(self, error: Exception) -> None:
-        """Try the next task again, or say that there is no process for it."""
-        task = self._waiting.popleft()
-        how = f"no process could be started ({error})"
-        tries = self._tries[task.number] = self._tries.get(task.number, 0) + 1
-        if tries < _MOST_TRIES:
-            self._waiting.appendleft(task)
-            self._on_event(TaskEvent.queued(task, f"{how}; it is tried once more"))
-            return
-        status = f"error: {how}; {_ADVICE}"
-        self._finish(task, result_without_run(task.sample, task.dye, status))
+    def _begin(self, task: Task) -> bool:
+        try:
+            future = self._executor.begin(task)
+        except (OSError, EOFError) as error:  # no memory, too many processes
+            if self._running:  # those that are there go on
+                self._waiting.appendleft(task)
+            else:
+                self._tries[task.number] += 1
+                self._try_again(task, f"no process could be started ({error})")
+            return False
+        self._tries[task.number] += 1
+        self._running[task.number] = future
+        if self._executor.timeout is not None:
+            end = time.monotonic() + self._executor.timeout + PATIENCE
+            self._deadlines[task.number] = end
+        return True
 
     def _listen(self) -> None:
-        """Take what workers have to say, or notice that one has died."""
-        sources: dict[Any, _Worker] = {}
-        for worker in self._workers:
-            sources[worker.connection] = worker
-            sources[worker.process.sentinel] = worker
-        ready = wait(list(sources), timeout=_TICK)
-        for worker in {id(sources[r]): sources[r] for r in ready}.values():
-            while True:
-                try:
-                    if not worker.connection.poll():
-                        break
-                    message = worker.connection.recv()
-                except (EOFError, OSError, pickle.UnpicklingError):
-                    self._bury(worker)
-                    break
-                worker.has_spoken = True
-                if isinstance(message, TaskEvent):
-                    self._on_event(message)
-                else:
-                    self._take_result(worker, message)
-            if worker in self._workers and not worker.process.is_alive():
-                if worker.connection.poll():
-                    continue  # it has said something before it went
-                self._bury(worker)
+        """Take what tasks have said, and wait a moment for more."""
+        wait = _TICK
+        while True:
+            try:
+                event = self._executor.heard.get(timeout=wait)
+            except queue.Empty:
+                return
+            wait = 0.0
+            if event.number not in self._running:
+                continue
+            if event.result is None:
+                self._on_event(event)
+            else:
+                self._finish(event.number, event.result)
 
-    def _take_result(self, worker: _Worker, result: RunResult) -> None:
-        task = worker.task
-        assert task is not None
-        worker.task, worker.deadline = None, math.inf
-        if worker.n_begun >= self._executor._tasks_per_worker:
-            self._workers.remove(worker)
-            worker.dismiss()
-            self._leaving.append(worker)
-        self._finish(task, result)
+    def _conclude(self, number: int) -> None:
+        """Say what became of a task whose future is done."""
+        task, future = self._tasks[number], self._running[number]
+        try:
+            self._finish(number, future.result(timeout=5))
+        except TimeoutError:
+            return  # lost with its worker: dask runs it again
+        except self._executor.death as error:
+            logger.info("%s / %s: %s", task.sample, task.dye, error)
+            if self._is_stopping:
+                self._finish_without(task, STOPPED)
+            else:
+                self._executor.end(number, self._running.pop(number))
+                self._try_again(task, _DEATH)
+        except (futures.CancelledError, asyncio.CancelledError):
+            status = "error: the scheduler is gone or has cancelled it"
+            self._finish_without(task, STOPPED if self._is_stopping else status)
+        except Exception as error:  # noqa: BLE001 - one task must not end the others
+            status = f"error: {type(error).__name__} on the worker: {error}"
+            self._finish_without(task, status)
 
-    def _bury(self, worker: _Worker) -> None:
-        """Try the task of a dead worker again, or say what happened."""
-        self._workers.remove(worker)
-        worker.process.join()
-        how = how_it_ended(worker.process.exitcode)
-        worker.end()
-        task = worker.task
-        if task is None:
-            return
-        if self._kill_at != math.inf:
-            status = STOPPED
-        elif not worker.has_spoken:
-            status = f"error: {how} before it began"
-            if self._with_main:
-                status += (
-                    "; a script whose own loader runs in processes has to call the "
-                    "batch under \"if __name__ == '__main__':\""
-                )
-        elif self._tries[task.number] < _MOST_TRIES:
-            self._waiting.append(task)
-            self._on_event(TaskEvent.queued(task, f"{how}; it is tried once more"))
-            return
+    def _try_again(self, task: Task, why: str) -> None:
+        if self._tries[task.number] < _MOST_TRIES:
+            self._again.append(task)
+            words = f"{why}; it is tried once more, alone"
+            self._on_event(TaskEvent.queued(task, words))
         else:
-            how = how_it_ended(worker.process.exitcode, " twice")
-            status = f"error: {how}; {_ADVICE}"
-        self._finish(task, result_without_run(task.sample, task.dye, status))
+            self._finish_without(task, f"error: {why}, twice; {_ADVICE}")
 
     def _look_at_clock(self) -> None:
         """End tasks whose time is over."""
         now = time.monotonic()
-        for worker in list(self._workers):
-            task = worker.task
-            if task is None or now < min(worker.deadline, self._kill_at):
-                continue
-            self._workers.remove(worker)
-            worker.end()
-            status = STOPPED
-            if self._kill_at == math.inf:
-                status = f"error: {out_of_time(self._executor._timeout or 0.0)}"
-            self._finish(task, result_without_run(task.sample, task.dye, status))
+        for number in list(self._running):
+            if now > self._give_up_at:
+                self._finish_without(self._tasks[number], STOPPED)
+            elif now > self._deadlines.get(number, math.inf):
+                words = out_of_time(self._executor.timeout or 0.0)
+                self._finish_without(self._tasks[number], f"error: {words}")
 
-    def _finish(self, task: Task, result: RunResult) -> None:
-        tries = self._tries.get(task.number, 0)
-        if tries > 1:
-            result = dataclasses.replace(result, tries=tries)
-        self._results[task.number] = result
-        self._on_event(TaskEvent.ended(task.number, result))
+    def _finish_without(self, task: Task, status: str) -> None:
+        self._finish(task.number, result_without_run(task.sample, task.dye, status))
 
-
-_ADVICE = (
-    "use fewer workers or close other programs, then run again: finished stages are "
-    "kept"
-)
+    def _finish(self, number: int, result: RunResult) -> None:
+        future = self._running.pop(number, None)
+        if future is not None:
+            self._executor.end(number, future)
+        if self._tries[number] > 1:
+            result = replace(result, tries=self._tries[number])
+        self._results[number] = result
+        self._on_event(TaskEvent.ended(number, result))
 
 
-def how_it_ended(code: int | None, times: str = "") -> str:
-    """Return in words how a process ended that should not have.
-
-    Parameters
-    ----------
-    code : int or None
-        Its exit code: the negative number of a signal where one killed it.
-    times : str
-        How often, for example ``' twice'``.
-    """
-    if code is None or code >= 0:
-        return f"its process ended{times} with the exit code {code}"
+def _check_that_it_travels(task: Task) -> None:
+    """Raise before anything runs when a loader cannot be sent to a process."""
     try:
-        name = signal.Signals(-code).name
-    except ValueError:
-        name = str(-code)
-    if name == "SIGKILL":
-        return f"its process was killed{times}, most likely because memory ran out"
-    return f"its process was ended{times} by the signal {name}"
+        cloudpickle.dumps(task.loader_function)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise ParameterError(
+            f"the loader '{task.loader}' cannot be sent to another process ({error}); "
+            "define it at the top of a module, or run in this process"
+        ) from error
 
 
-def _context(tasks_per_worker: int) -> BaseContext:
-    """Return how processes are started.
+def _now_and_then(ask: Callable[[], bool]) -> Callable[[], bool]:
+    """Return `ask`, which takes long, as a function that may be called at any rate."""
+    last, answer = time.monotonic(), False
 
-    A process for each task would load the libraries each time, which takes longer
-    than a second. Where it can be done safely, processes are copies of one that has
-    loaded them and never does anything else.
-    """
-    if tasks_per_worker > 1 or sys.platform != "linux":
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([_PRELOADED])
-    return context
+    def asked() -> bool:
+        nonlocal last, answer
+        now = time.monotonic()
+        if not answer and now - last >= _ASK_INTERVAL:
+            last, answer = now, ask()
+        return answer
 
-
-def _comes_from_main(task: Task) -> bool:
-    """Return whether a worker must import the script that was started."""
-    return getattr(task.loader_function, "__module__", "") == "__main__"
-
-
-_MAIN_LOCK = threading.Lock()
+    return asked
 
 
 @contextmanager
-def _without_main() -> Iterator[None]:
-    """Start processes that do not import the program that was started.
+def deaf_to_ctrl_c() -> Iterator[None]:
+    """Let processes and threads that the block starts never hear Ctrl-C.
 
-    It may be a viewer with all that belongs to it, or a script that would begin its
-    work again.
+    From their first moment on, and for all that they start themselves: a process
+    that loads its libraries would end with a traceback in the middle of the table.
+    This thread hears in the end what came meanwhile. On Windows it does nothing.
     """
-    main = sys.modules["__main__"].__dict__
-    with _MAIN_LOCK:
-        kept: dict[str, Any] = {
-            name: main[name] for name in ("__spec__", "__file__") if name in main
-        }
-        main.update(__spec__=None, __file__=None)
-        try:
-            yield
-        finally:
-            for name in ("__spec__", "__file__"):
-                main.pop(name)
-            main.update(kept)
+    if sys.platform == "win32":
+        yield
+        return
+    from multiprocessing import resource_tracker
+
+    resource_tracker.ensure_running()  # its first start lifts the block (Python 3.11)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _check_that_tasks_travel(tasks: Sequence[Task]) -> None:
-    """Raise before anything runs when a task cannot be sent to a process."""
-    for task in tasks:
-        try:
-            pickle.dumps(task)
-        except (pickle.PicklingError, AttributeError, TypeError) as error:
-            if task.loader_function is None:
+# Local workers ------------------------------------------------------------------
+
+
+class WorkerExecutor(_Elsewhere):
+    """Runs tasks in processes of this computer, see `Executor`.
+
+    Parameters
+    ----------
+    n_workers : int
+        How many at once.
+    timeout : float, optional
+        Seconds after which a process is ended with its task.
+    """
+
+    is_here = True
+    death = BrokenProcessPool
+
+    def __init__(self, n_workers: int, timeout: float | None = None) -> None:
+        super().__init__()
+        self.n_workers = n_workers
+        self.timeout = timeout
+        self._threads = 1
+        self._idle: list[Any] = []
+        self._busy: dict[int, Any] = {}
+        self._calls: set[Connection] = set()
+        self._is_over = False
+        self._key = secrets.token_bytes(32)
+        self._line = Listener(authkey=self._key)
+        threading.Thread(target=self._take_calls, daemon=True).start()
+
+    def run(
+        self,
+        tasks: Sequence[Task],
+        on_event: OnEvent,
+        should_stop: Callable[[], bool],
+    ) -> list[RunResult]:
+        """Run tasks and return their results in the same order."""
+        n_workers = min(self.n_workers, len(tasks)) or 1
+        self._threads = max(1, (os.cpu_count() or 1) // n_workers)
+        return super().run(tasks, on_event, should_stop)
+
+    def has_room(self, n_running: int) -> bool:
+        """Return whether a worker is idle, or a new one may be started."""
+        return n_running < self.n_workers
+
+    def begin(self, task: Task) -> futures.Future[RunResult]:
+        """Hand a task to an idle worker or a new one."""
+        while True:
+            worker = self._idle.pop() if self._idle else self._new_worker()
+            try:
+                with deaf_to_ctrl_c():
+                    future: futures.Future[RunResult] = worker.submit(
+                        _call_and_run, task, self._line.address, self._key
+                    )
+            except BrokenProcessPool:  # it has died since its last task
+                continue
+            except (OSError, EOFError):
+                worker.shutdown(wait=False, kill_workers=True)
                 raise
-            where = replace(task, loader_function=None).loader
-            raise ParameterError(
-                f"the loader '{where}' cannot be sent to another process ({error}); "
-                "define it at the top of a module, or run in this process"
-            ) from error
+            self._busy[task.number] = worker
+            return future
+
+    def ask_to_stop(self, running: Mapping[int, Any]) -> None:  # noqa: ARG002
+        """Hang up: that asks every task to end, and those that call later."""
+        self._is_over = True
+        for call in list(self._calls):
+            with suppress(OSError):
+                call.send(None)
+
+    def end(self, number: int, future: futures.Future[RunResult]) -> None:
+        """Keep the worker for another task, or end it with the one that it has."""
+        worker = self._busy.pop(number)
+        if future.done() and future.exception() is None:
+            self._idle.append(worker)
+        else:
+            worker.shutdown(kill_workers=True)
+
+    def close(self) -> None:
+        """End all workers."""
+        for worker in self._idle:
+            worker.shutdown(kill_workers=True)
+        self._idle = []
+        self._is_over = True
+        with suppress(OSError, EOFError):
+            Call(self._line.address).close()  # wakes the thread that waits for calls
+        self._line.close()
+
+    def _new_worker(self) -> Any:
+        from loky import ProcessPoolExecutor
+
+        threads = {n: os.environ.get(n, str(self._threads)) for n in _THREAD_VARIABLES}
+        return ProcessPoolExecutor(
+            1, initializer=_prepare_worker, initargs=(self._threads,), env=threads
+        )
+
+    def _take_calls(self) -> None:
+        """Listen to each task that calls, in a thread of its own."""
+        while not self._is_over:
+            with suppress(OSError, EOFError, AuthenticationError):
+                call = self._line.accept()
+                threading.Thread(target=self._hear, args=(call,), daemon=True).start()
+
+    def _hear(self, call: Connection) -> None:
+        self._calls.add(call)
+        with call, suppress(OSError, EOFError, pickle.UnpicklingError):
+            while not self._is_over:
+                self.heard.put(call.recv())
+        self._calls.discard(call)
 
 
-_STOP_INTERVAL = 0.5  # s between two questions to the scheduler
-_GRACE = 30.0  # s that stopped tasks have to come to their next window
-_CONNECT_TIMEOUT = 15  # s
-_MISSING = (
-    "dask's distributed is not installed; run pip install "
-    "'napari-exo2micro[distributed]', or use worker processes"
-)
+def _prepare_worker(threads: int) -> None:
+    # Ctrl-C reaches all processes of a terminal; who started this one decides.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Results carry the warnings; a live table must not be disturbed.
+    logging.captureWarnings(True)
+    logging.getLogger().addHandler(logging.NullHandler())
+    import cv2
+
+    cv2.setNumThreads(threads)
 
 
-class DaskExecutor:
+def _call_and_run(task: Task, address: Any, key: bytes) -> RunResult:
+    """Run a task in a worker of this computer, on the line with who started it."""
+    with Call(address, authkey=key) as call:
+
+        def tell(event: TaskEvent) -> None:
+            with suppress(OSError):
+                call.send(event)
+
+        def is_stopped() -> bool:
+            try:
+                return call.poll()
+            except (OSError, EOFError):
+                return True
+
+        return run_task(task, tell, _now_and_then(is_stopped))
+
+
+# Workers of dask ------------------------------------------------------------------
+
+
+class DaskExecutor(_Elsewhere):
     """Runs tasks on the workers of a scheduler, see `Executor`.
 
     A task whose worker dies is run on another one, as often as the scheduler has
@@ -624,203 +628,115 @@ class DaskExecutor:
         n_workers: int = 4,
         monitor: Monitor | None = None,
     ) -> None:
+        super().__init__()
         try:
             import distributed
         except ImportError as error:
             raise ParameterError(_MISSING) from error
-        self._cluster: Any = None
-        self._client: Client
-        self._own_client = not isinstance(scheduler, distributed.Client)
+        self.death = distributed.KilledWorker
         self.is_here = scheduler is None or scheduler == "local"
-        if not self._own_client:
-            self._client = scheduler
-        elif self.is_here:
-            import dask
-
-            environment = dask.config.get("distributed.nanny.pre-spawn-environ")
-            settings = {
-                # Once more, alone, is what `_Run` sees to.
-                "distributed.scheduler.allowed-failures": 0,
-                # dask has memory given back at once; asking for it again takes a task
-                # half as long again.
-                "distributed.nanny.pre-spawn-environ": {
-                    name: value
-                    for name, value in environment.items()
-                    if name != "MALLOC_TRIM_THRESHOLD_"
-                },
-            }
-            with dask.config.set(settings), deaf_to_ctrl_c():
-                self._cluster = distributed.LocalCluster(
-                    n_workers=n_workers,
-                    threads_per_worker=1,
-                    processes=True,
-                    dashboard_address="127.0.0.1:0",  # any port, for nobody else
-                    silence_logs=logging.CRITICAL,
-                    memory_limit=None,  # tasks watch the memory themselves
-                )
-            self._client = distributed.Client(self._cluster)
-        else:
-            self._client = _connect(scheduler, monitor or Monitor())
+        with ExitStack() as opened:  # closed again where the next step fails
+            if self.is_here:
+                scheduler = opened.enter_context(_local_cluster(n_workers))
+            if isinstance(scheduler, distributed.Client):
+                self._client = scheduler
+            else:
+                self._client = _connect(scheduler, monitor or Monitor())
+                opened.callback(self._client.close)
+            self._topic = f"exo2micro-{uuid.uuid4().hex}"
+            self._stop = distributed.Event(f"{self._topic}-stop", client=self._client)
+            self._client.subscribe_topic(
+                self._topic, lambda event: self.heard.put(pickle.loads(event[1]["it"]))
+            )
+            opened.callback(self._client.unsubscribe_topic, self._topic)
+            self._opened = opened.pop_all()
 
     @property
     def n_workers(self) -> int:
         """How many tasks the workers that are there now can run at once."""
         return max(int(sum(self._client.nthreads().values())), 1)
 
-    def run(
-        self,
-        tasks: Sequence[Task],
-        on_event: OnEvent,
-        should_stop: Callable[[], bool],
-    ) -> list[RunResult]:
-        """Run tasks and return their results in the same order."""
-        run = _DaskRun(self._client, tasks, on_event)
-        try:
-            return run.until_done(should_stop)
-        finally:
-            run.end()
+    def has_room(self, n_running: int) -> bool:  # noqa: ARG002
+        """Return True: the scheduler knows what waits, and may ask for workers."""
+        return True
 
-    def close(self) -> None:
-        """Close what was opened here."""
-        if self._own_client:
-            self._client.close()
-        if self._cluster is not None:
-            self._cluster.close()
-
-
-class _DaskRun:
-    """One call of `DaskExecutor.run`.
-
-    Results come as messages as well: one that only a worker keeps is lost with it.
-    A task whose workers have died is run once more when all others have ended: dask
-    blames all tasks of a dead worker, and alone it can only blame the right one.
-    """
-
-    def __init__(self, client: Client, tasks: Sequence[Task], tell: OnEvent) -> None:
-        from distributed import Event
-
-        self._client = client
-        self._tasks = tasks
-        self._tell = tell
-        self._topic = f"exo2micro-{uuid.uuid4().hex}"
-        self._stop = Event(f"{self._topic}-stop", client=client)
-        self._heard: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
-        self._futures: dict[int, Any] = {}
-        self._results: dict[int, RunResult] = {}
-        self._again: list[Task] = []
-        self._tried_again: set[int] = set()
-        self._give_up_at = math.inf
-        client.subscribe_topic(self._topic, lambda event: self._heard.put(event[1]))
-
-    def until_done(self, should_stop: Callable[[], bool]) -> list[RunResult]:
-        """Work until each task has a result."""
-        for task in self._tasks:
-            self._submit(task)
-        while len(self._results) < len(self._tasks):
-            self._listen()
-            self._look()
-            if self._give_up_at == math.inf and should_stop():
-                self._ask_to_stop()
-            if self._again and len(self._futures) == 0:
-                self._submit(self._again.pop(0))
-        return [self._results[task.number] for task in self._tasks]
-
-    def end(self) -> None:
-        """Leave nothing behind on the scheduler."""
-        with suppress(Exception):  # it may be gone
-            self._client.unsubscribe_topic(self._topic)
-            self._client.cancel(list(self._futures.values()))
-
-    def _submit(self, task: Task) -> None:
-        key = f"{self._topic}-{task.number}-{len(self._tried_again)}"
-        self._futures[task.number] = self._client.submit(
+    def begin(self, task: Task) -> Any:
+        """Hand a task to the scheduler."""
+        key = f"{self._topic}-{task.number}-{uuid.uuid4().hex}"
+        return self._client.submit(
             _run_on_worker, task, self._topic, key=key, pure=False
         )
 
-    def _listen(self) -> None:
-        """Take what workers have said, and wait a moment for more."""
-        wait = _TICK
-        while True:
-            try:
-                message = self._heard.get(timeout=wait)
-            except queue.Empty:
-                return
-            wait = 0.0
-            if "event" in message:
-                event = _unpacked(message["event"])
-                if event.number in self._futures:
-                    self._tell(event)
-            elif message["number"] in self._futures:
-                self._finish(message["number"], pickle.loads(message["result"]))
-
-    def _look(self) -> None:
-        """Look at what has become of each task that has not answered."""
-        for task in self._tasks:
-            future = self._futures.get(task.number)
-            if future is None:
-                continue
-            if future.status == "finished":
-                with suppress(Exception):  # lost on the way: dask runs it again
-                    self._finish(task.number, future.result(timeout=5))
-                continue
-            status = None
-            if future.status == "error":
-                status = self._failure(future, task)
-            elif future.status in ("cancelled", "lost"):
-                status = STOPPED
-                if self._give_up_at == math.inf:
-                    status = "error: the scheduler is gone or has cancelled it"
-            elif time.monotonic() > self._give_up_at:
-                status = STOPPED
-            if status is not None:
-                result = result_without_run(task.sample, task.dye, status)
-                self._finish(task.number, result)
-
-    def _failure(self, future: Any, task: Task) -> str | None:
-        """Return the status of a task that no worker has finished.
-
-        None when it is to be tried again.
-        """
-        from distributed import KilledWorker
-
-        error = future.exception(timeout=60)
-        if not isinstance(error, KilledWorker):
-            return f"error: {type(error).__name__} on the worker: {error}"
-        if self._give_up_at != math.inf:
-            return STOPPED
-        if task.number in self._tried_again:
-            return f"error: {_DEATH}; {_DASK_ADVICE}"
-        self._tried_again.add(task.number)
-        del self._futures[task.number]
-        self._again.append(task)
-        self._tell(TaskEvent.queued(task, f"{_DEATH}; it is tried once more, alone"))
-        return None
-
-    def _ask_to_stop(self) -> None:
+    def ask_to_stop(self, running: Mapping[int, Any]) -> None:
         """Cancel what no worker has begun, and ask the others to end."""
-        self._give_up_at = time.monotonic() + _GRACE
         self._stop.set()
-        for task in self._again:
-            self._futures[task.number] = None
-            result = result_without_run(task.sample, task.dye, STOPPED)
-            self._finish(task.number, result)
-        self._again = []
         begun = {
             str(key) for keys in self._client.processing().values() for key in keys
         }
-        waiting = [f for f in self._futures.values() if str(f.key) not in begun]
-        self._client.cancel(waiting)
+        self._client.cancel([f for f in running.values() if str(f.key) not in begun])
 
-    def _finish(self, number: int, result: RunResult) -> None:
-        future = self._futures.pop(number)
-        if future is not None:
+    def end(self, number: int, future: Any) -> None:  # noqa: ARG002
+        """Leave nothing of a task behind on the scheduler."""
+        with suppress(Exception):  # it may be gone
+            if not future.done():
+                self._client.cancel([future])
             future.release()
-        self._results[number] = result
-        self._tell(TaskEvent.ended(number, result))
+
+    def close(self) -> None:
+        """Close what was opened here."""
+        self._opened.close()
 
 
-_DEATH = "the workers that ran it died, most likely because memory ran out"
-_DASK_ADVICE = "run fewer tasks at once, then run again: finished stages are kept"
+# Without a file of its own, a program that its workers need not run once more.
+_LOCAL_CLUSTER = """
+import logging
+import sys
+
+import dask
+from distributed import LocalCluster
+
+environment = dict(dask.config.get("distributed.nanny.pre-spawn-environ"))
+# Memory that is given back at once and asked for again takes a task half as long again.
+environment.pop("MALLOC_TRIM_THRESHOLD_", None)
+settings = {
+    "distributed.nanny.pre-spawn-environ": environment,
+    "distributed.scheduler.allowed-failures": 0,  # it is tried again alone
+}
+with dask.config.set(settings), LocalCluster(
+    n_workers=int(sys.argv[1]),
+    threads_per_worker=1,
+    processes=True,
+    dashboard_address="127.0.0.1:0",  # any port, for nobody else
+    silence_logs=logging.CRITICAL,
+    memory_limit=None,  # tasks watch the memory themselves
+) as cluster:
+    print(cluster.scheduler_address, flush=True)
+    sys.stdin.read()  # until who started it closes its end, or is gone
+"""
+
+
+@contextmanager
+def _local_cluster(n_workers: int) -> Iterator[str]:
+    """Yield the address of a scheduler with workers of this computer."""
+    with deaf_to_ctrl_c():
+        process = subprocess.Popen(
+            [sys.executable, "-c", _LOCAL_CLUSTER, str(n_workers)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+        )
+    with process:
+        assert process.stdout is not None
+        address = process.stdout.readline().strip()
+        if not address:
+            raise ResourceError(
+                "dask could not start its workers on this computer (exit code "
+                f"{process.wait()}); use worker processes without dask"
+            )
+        yield address
 
 
 def _connect(scheduler: Any, monitor: Monitor) -> Client:
@@ -837,35 +753,28 @@ def _connect(scheduler: Any, monitor: Monitor) -> Client:
             get_address_host_port(scheduler)
         except (ValueError, KeyError) as error:
             raise _no_answer(scheduler, error) from error
-    answer: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    is_left = threading.Event()
+    answer: futures.Future[Client] = futures.Future()
 
     def connect() -> None:
         try:
             client = Client(scheduler, timeout=_CONNECT_TIMEOUT, set_as_default=False)
         except Exception as error:  # noqa: BLE001 - raised where somebody waits
-            answer.put(error)
+            answer.set_exception(error)
         else:
-            answer.put(client)
-            if is_left.is_set():
-                client.close()
+            answer.set_result(client)
 
     threading.Thread(target=connect, name="exo2micro dask", daemon=True).start()
     try:
-        found = _first(answer, monitor)
+        while not answer.done():
+            monitor.check()
+            futures.wait([answer], timeout=_TICK)
     except BaseException:
-        is_left.set()
-        with suppress(queue.Empty):  # it may have come just now
-            late = answer.get_nowait()
-            if isinstance(late, Client):
-                late.close()
+        answer.add_done_callback(lambda f: f.exception() or f.result().close())
         raise
-    if isinstance(found, (OSError, ValueError, TypeError)):
-        raise _no_answer(scheduler, found) from found
-    if isinstance(found, Exception):
-        raise found
-    client: Client = found
-    return client
+    try:
+        return answer.result()
+    except (OSError, ValueError, TypeError) as error:
+        raise _no_answer(scheduler, error) from error
 
 
 def _no_answer(scheduler: Any, why: Exception) -> ParameterError:
@@ -876,14 +785,6 @@ def _no_answer(scheduler: Any, why: Exception) -> ParameterError:
     )
 
 
-def _first(answer: queue.SimpleQueue[Any], monitor: Monitor) -> Any:
-    """Return what comes, or stop waiting for it when that was asked for."""
-    while True:
-        monitor.check()
-        with suppress(queue.Empty):
-            return answer.get(timeout=_TICK)
-
-
 def _run_on_worker(task: Task, topic: str) -> RunResult:
     """Run a task where dask has put it."""
     import cv2
@@ -891,99 +792,12 @@ def _run_on_worker(task: Task, topic: str) -> RunResult:
 
     worker = get_worker()
     cv2.setNumThreads(max(1, worker.state.nthreads))
-    stop = Event(f"{topic}-stop")
-    last = time.monotonic()
-    stopping = False
-
-    def should_stop() -> bool:
-        nonlocal last, stopping
-        now = time.monotonic()
-        if not stopping and now - last >= _STOP_INTERVAL:
-            last = now
-            stopping = stop.is_set()
-        return stopping
 
     def tell(event: TaskEvent) -> None:
-        worker.log_event(topic, _packed(event))
+        worker.log_event(topic, {"it": pickle.dumps(event)})
 
-    result = run_task(task, tell, should_stop)
-    answer = {"number": task.number, "result": pickle.dumps(result)}
-    worker.log_event(topic, answer)
+    stop = Event(f"{topic}-stop")
+    result = run_task(task, tell, _now_and_then(stop.is_set))
+    # A result that only this worker keeps is lost with it.
+    tell(TaskEvent.ended(task.number, result))
     return result
-
-
-def _packed(event: TaskEvent) -> dict[str, Any]:
-    """Return an event of a running task as dask's messages can hold it."""
-    names = [field.name for field in dataclasses.fields(event)]
-    fields = {name: getattr(event, name) for name in names}
-    # dask adds entries of its own beside this one
-    return {"event": {**fields, "state": str(event.state)}}
-
-
-def _unpacked(fields: dict[str, Any]) -> TaskEvent:
-    return TaskEvent(**{**fields, "state": TaskState(fields["state"])})
-
-
-#: What `make_executor` takes, with a sentence for people.
-EXECUTORS = {
-    "serial": "one task after the other, in this process",
-    "pool": "worker processes that take several tasks each",
-    "subprocess": "a new process for each task: what one breaks, no other one feels",
-    "dask": "the workers of a dask scheduler, on this computer or on a cluster",
-}
-
-_TASKS_PER_WORKER = 16
-
-
-def make_executor(
-    kind: str,
-    *,
-    n_workers: int = 4,
-    timeout_per_task: float | None = None,
-    scheduler: Any = None,
-    monitor: Monitor | None = None,
-) -> Executor:
-    """Return an executor.
-
-    Parameters
-    ----------
-    kind : {'serial', 'pool', 'subprocess', 'dask'}
-        See `EXECUTORS`.
-    n_workers : int
-        How many tasks run at once, at least 1.
-    timeout_per_task : float, optional
-        Seconds after which a task is ended.
-    scheduler : str, distributed.Client or cluster, optional
-        Of dask; None starts a cluster on this computer.
-    monitor : Monitor, optional
-        Asked whether to stop while no scheduler answers yet.
-
-    Raises
-    ------
-    CancelledError
-        When that was asked for.
-    ParameterError
-        When the kind or a number is not known, or dask is not installed.
-    """
-    if kind not in EXECUTORS:
-        raise ParameterError(
-            f"an executor is one of {', '.join(EXECUTORS)}, found {kind!r}"
-        )
-    if type(n_workers) is not int or n_workers < 1:
-        raise ParameterError(
-            f"n_workers takes a whole number of at least 1, found {n_workers!r}"
-        )
-    if timeout_per_task is not None and not timeout_per_task > 0:
-        raise ParameterError(
-            "timeout_per_task takes a number of seconds above 0 or None, found "
-            f"{timeout_per_task!r}"
-        )
-    if kind == "dask":
-        return DaskExecutor(scheduler, n_workers, monitor)
-    if kind == "serial":
-        return SerialExecutor()
-
-    per_worker = 1 if kind == "subprocess" else _TASKS_PER_WORKER
-    return ProcessExecutor(
-        n_workers, tasks_per_worker=per_worker, timeout_per_task=timeout_per_task
-    )

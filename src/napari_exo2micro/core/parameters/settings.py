@@ -615,7 +615,7 @@ def batch_as_command_line(
     *,
     raw_dir: str | Path,
     output_dir: str | Path,
-    executor: str = "pool",
+    executor: str = "workers",
     n_workers: int | None = None,
     scheduler: str | None = None,
     strict: bool = True,
@@ -662,7 +662,7 @@ def batch_as_command_line(
         where["lenient"] = True
     if scheduler:
         where["scheduler"] = scheduler
-    elif executor != "pool":
+    elif executor != "workers":
         where["executor"] = executor
     if n_workers is not None and executor != "serial" and not scheduler:
         where["workers"] = n_workers
@@ -687,7 +687,7 @@ def batch_as_python(
     *,
     raw_dir: str | Path,
     output_dir: str | Path,
-    executor: str = "pool",
+    executor: str = "workers",
     n_workers: int | None = None,
     scheduler: str | None = None,
     strict: bool = True,
@@ -735,7 +735,7 @@ def batch_as_python(
     if scheduler:
         arguments["scheduler"] = scheduler
     elif executor != "serial":
-        arguments["parallel"] = True if executor == "pool" else executor
+        arguments["parallel"] = True if executor == "workers" else executor
         if n_workers is not None:
             arguments["n_workers"] = n_workers
     if not strict:

@@ -73,7 +73,7 @@ class BatchRequest:
     register_on : str or None
         The dye whose registration the others take.
     executor : str
-        One of `core.executors.EXECUTORS`.
+        One of `core.batch.executors.EXECUTORS`.
     n_workers : int
         How many pairs at once.
     scheduler : str
@@ -89,7 +89,7 @@ class BatchRequest:
     to_stage: int | None = None
     force: bool = False
     register_on: str | None = None
-    executor: str = "pool"
+    executor: str = "workers"
     n_workers: int = 2
     scheduler: str = ""
 
@@ -256,18 +256,14 @@ _FROM_WORKBENCH = ""
 _OTHER_FILE = "?"
 _EACH_BY_ITSELF = ""
 _WHERE = {
-    "pool": (
+    "workers": (
         "several at once",
-        "In worker processes; each works on one pair after the other. Fast, and "
+        "In worker processes: what one pair breaks, no other one feels. Fast, and "
         "napari goes on.",
     ),
     "serial": (
         "one after the other",
         "In napari itself. It takes the least memory.",
-    ),
-    "subprocess": (
-        "each in a process of its own",
-        "A new process for each pair: what one of them breaks, no other one feels.",
     ),
     "dask": (
         "on a cluster",
@@ -486,7 +482,7 @@ class BatchForm(QWidget):
             self._about.say("All are at their defaults.")
         kind = str(self._where.currentData())
         self._where.setToolTip(_WHERE[kind][1])
-        self._workers.setVisible(kind in ("pool", "subprocess"))
+        self._workers.setVisible(kind == "workers")
         for line in (self._scheduler, self._scheduler_label):
             line.setVisible(kind == "dask")
         self.changed.emit()
