@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -49,6 +50,6 @@ def batch_loader(
     """
     folder = str(Path(__file__).parent.parent / "data")
     monkeypatch.syspath_prepend(folder)
-    monkeypatch.setenv("PYTHONPATH", folder)
+    monkeypatch.setenv("PYTHONPATH", folder, prepend=os.pathsep)
     load: Callable[..., object] = import_module("batch_loader").load
     return load

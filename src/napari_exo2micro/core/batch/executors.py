@@ -17,6 +17,7 @@ made like this::
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import logging
 import math
 import os
@@ -71,6 +72,7 @@ ALSO_CALLED = {"pool": "workers", "subprocess": "workers"}
 
 GRACE = 15.0  # s that a stopped task has to come to its next window
 PATIENCE = 5.0  # s beyond its time limit that a task has for the same
+_LOADING = 120.0  # s that a new worker has to load its libraries
 _TICK = 0.1  # s between two looks at time limits and the wish to stop
 _ASK_INTERVAL = 0.25  # s between a worker's questions whether to stop
 _CONNECT_TIMEOUT = 15  # s
@@ -281,6 +283,7 @@ class _Run:
         self._again: deque[Task] = deque()
         self._tries: Counter[int] = Counter()
         self._running: dict[int, Any] = {}
+        self._loading: set[int] = set()
         self._deadlines: dict[int, float] = {}
         self._results: dict[int, RunResult] = {}
         self._give_up_at = math.inf
@@ -338,10 +341,13 @@ class _Run:
             return False
         self._tries[task.number] += 1
         self._running[task.number] = future
-        if self._executor.timeout is not None:
-            end = time.monotonic() + self._executor.timeout + PATIENCE
-            self._deadlines[task.number] = end
+        self._loading.add(task.number)
+        self._set_deadline(task.number, PATIENCE + _LOADING)
         return True
+
+    def _set_deadline(self, number: int, more: float) -> None:
+        if self._executor.timeout is not None:
+            self._deadlines[number] = time.monotonic() + self._executor.timeout + more
 
     def _listen(self) -> None:
         """Take what tasks have said, and wait a moment for more."""
@@ -355,6 +361,9 @@ class _Run:
             if event.number not in self._running:
                 continue
             if event.result is None:
+                if event.number in self._loading:
+                    self._loading.remove(event.number)
+                    self._set_deadline(event.number, PATIENCE)
                 self._on_event(event)
             else:
                 self._finish(event.number, event.result)
@@ -367,7 +376,8 @@ class _Run:
         except TimeoutError:
             return  # lost with its worker: dask runs it again
         except self._executor.death as error:
-            logger.info("%s / %s: %s", task.sample, task.dye, error)
+            how = " ".join(str(error).split())
+            logger.info("%s / %s: %s", task.sample, task.dye, how)
             if self._is_stopping:
                 self._finish_without(task, STOPPED)
             else:
@@ -570,7 +580,9 @@ class WorkerExecutor(_Elsewhere):
 def _prepare_worker(threads: int) -> None:
     # Ctrl-C reaches all processes of a terminal; who started this one decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # Results carry the warnings; a live table must not be disturbed.
+    # Nothing may disturb a live table: results carry the warnings, and the parent says
+    # when a worker has died.
+    faulthandler.disable()
     logging.captureWarnings(True)
     logging.getLogger().addHandler(logging.NullHandler())
     import cv2
