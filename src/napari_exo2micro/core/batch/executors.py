@@ -43,6 +43,7 @@ from multiprocessing.connection import Connection, Listener
 from typing import TYPE_CHECKING, Any, Protocol
 
 import cloudpickle
+import psutil
 
 from napari_exo2micro.core.base.errors import ParameterError, ResourceError
 from napari_exo2micro.core.base.machine import out_of_time
@@ -558,8 +559,9 @@ class WorkerExecutor(_Elsewhere):
         from loky import ProcessPoolExecutor
 
         threads = {n: os.environ.get(n, str(self._threads)) for n in _THREAD_VARIABLES}
+        ours = os.getpid(), self._threads
         return ProcessPoolExecutor(
-            1, initializer=_prepare_worker, initargs=(self._threads,), env=threads
+            1, initializer=_prepare_worker, initargs=ours, env=threads
         )
 
     def _take_calls(self) -> None:
@@ -577,7 +579,7 @@ class WorkerExecutor(_Elsewhere):
         self._calls.discard(call)
 
 
-def _prepare_worker(threads: int) -> None:
+def _prepare_worker(parent: int, threads: int) -> None:
     # Ctrl-C reaches all processes of a terminal; who started this one decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Nothing may disturb a live table: results carry the warnings, and the parent says
@@ -585,9 +587,18 @@ def _prepare_worker(threads: int) -> None:
     faulthandler.disable()
     logging.captureWarnings(True)
     logging.getLogger().addHandler(logging.NullHandler())
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     import cv2
 
     cv2.setNumThreads(threads)
+
+
+def _end_with(parent: int) -> None:
+    """End this process when its parent was killed, which loky does not see to."""
+    with suppress(psutil.NoSuchProcess):
+        psutil.Process(parent).wait()
+    time.sleep(PATIENCE)
+    os._exit(1)
 
 
 def _call_and_run(task: Task, address: Any, key: bytes) -> RunResult:
