@@ -209,20 +209,20 @@ if any("popen_loky" in word for word in sys.orig_argv):
 
 @pytest.mark.skipif(os.name == "nt", reason="needs SIGINT for a group of processes")
 def test_ctrl_c_while_workers_load_their_libraries_is_no_mess(
-    raw: Path, tmp_path: Path
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A terminal's Ctrl-C goes to all processes, also to those that just begin."""
     loading = tmp_path / "loading"
     (tmp_path / "site").mkdir()
     text = _SLOW_TO_LOAD.format(file=str(loading))
     (tmp_path / "site" / "sitecustomize.py").write_text(text)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"), prepend=os.pathsep)
     command = [sys.executable, "-m", "napari_exo2micro", "batch", raw, tmp_path / "out"]
     process = subprocess.Popen(
         [*map(str, command), *QUICK, "--workers", "1"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(tmp_path / "site")},
         start_new_session=True,
     )
     while not loading.exists():

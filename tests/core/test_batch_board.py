@@ -230,7 +230,7 @@ def test_a_recipe_for_the_command_line_does_the_same_run(
         asked.append((samples, dyes, more))
         return plan_batch(samples, dyes, **{**more, "strict_dyes": False})
 
-    monkeypatch.setattr("napari_exo2micro.core.batch.batch.plan_batch", plan)
+    monkeypatch.setattr("napari_exo2micro.core.batch.plan_batch", plan)
     text = batch_as_command_line(
         SOME,
         raw_dir=raw,
