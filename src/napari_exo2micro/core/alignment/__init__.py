@@ -24,13 +24,19 @@ from napari_exo2micro.core.alignment.interior import (
     refine_interior_ecc,
     refine_interior_sift,
 )
+from napari_exo2micro.core.alignment.settings import (
+    BoundarySettings,
+    InteriorSettings,
+)
 
 __all__ = [
     "VIEWS_FILE",
     "Alignment",
     "BoundaryAlignment",
+    "BoundarySettings",
     "Direction",
     "InteriorAlignment",
+    "InteriorSettings",
     "Residuals",
     "SavedView",
     "amplification",

@@ -181,8 +181,8 @@ class Alignment:
             Points (x, y), px of the raw image that they are moved onto.
         """
         points = np.asarray(points, dtype=np.float64).reshape(-1, 2)
-        found = self.raw_transform
-        return found.inverse()(points) if direction == "onto post" else found(points)
+        to_pre = self.raw_transform
+        return to_pre.inverse()(points) if direction == "onto post" else to_pre(points)
 
     def sampling(self, direction: Direction) -> Transform:
         """Return, for each px of the image moved onto, where to look in the other.
@@ -192,8 +192,8 @@ class Alignment:
         direction : {'onto post', 'onto pre'}
             As in `points_moved`; both sides in px of the raw images.
         """
-        found = self.raw_transform
-        return found if direction == "onto post" else found.inverse()
+        to_pre = self.raw_transform
+        return to_pre if direction == "onto post" else to_pre.inverse()
 
 
 def _frame(stored: Any) -> Frame | None:

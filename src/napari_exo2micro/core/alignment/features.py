@@ -10,19 +10,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_exo2micro.core.alignment.fit import (
-    Model,
-    fit_plane,
-    search_magsac,
-    search_similarity,
-)
+from napari_exo2micro.core.alignment.fit import FloatArray, Model, fit_plane
 from napari_exo2micro.core.base.monitor import Monitor
 from napari_exo2micro.core.images.transform import Transform
 
-FloatArray = NDArray[np.float64]
-
 _ROWS_AT_ONCE = 1024
 _POLISH_ROUNDS = 5
+_SIMILARITY_TRIALS = 2000
 #: Seconds between two questions whether to stop.
 _ASK_EVERY = 0.05
 
@@ -210,9 +204,9 @@ def detect_features(
         keypoints, descriptors = _search(sift, image, region, monitor)
     if not len(keypoints):
         return empty
-    found = np.array([(*k.pt, k.size, k.angle, k.response) for k in keypoints])
-    order = np.lexsort((found[:, 3], found[:, 2], found[:, 1], found[:, 0]))
-    points = (found[order, :2] + 0.5) * factor - 0.5 + np.asarray(offset)
+    table = np.array([(*k.pt, k.size, k.angle) for k in keypoints])
+    order = np.lexsort(table.T[::-1])
+    points = (table[order, :2] + 0.5) * factor - 0.5 + np.asarray(offset)
     return Features(points, np.asarray(descriptors, np.float32)[order])
 
 
@@ -357,9 +351,9 @@ def fit_matches(
     if len(source) < needed:
         return None
     if model == "similarity":
-        transform = search_similarity(source, target, threshold, mirrored)
+        transform = _search_similarity(source, target, threshold, mirrored)
     else:
-        transform = search_magsac(source, target, model, threshold, mirrored)
+        transform = _search_magsac(source, target, model, threshold, mirrored)
     if transform is None:
         return None
     for _ in range(_POLISH_ROUNDS):
@@ -379,3 +373,89 @@ def fit_matches(
     if mirrored is not None and transform.mirrored != mirrored:
         return None
     return MatchFit(transform, inliers, residuals)
+
+
+def _search_magsac(
+    source: FloatArray,
+    target: FloatArray,
+    model: Model,
+    threshold: float,
+    mirrored: bool | None,
+) -> Transform | None:
+    """Return the transform that MAGSAC++ finds, of the hand with more inliers."""
+    # Single precision inside OpenCV: coordinates are centred to keep digits.
+    middle, goal = source.mean(axis=0), target.mean(axis=0)
+    moving = (target - goal).astype(np.float32)
+    params = cv2.UsacParams()
+    params.threshold = threshold
+    params.maxIterations = 5000
+    params.confidence = 0.999
+    params.score = cv2.SCORE_METHOD_MAGSAC
+    params.isParallel = False
+    params.randomGeneratorState = 0
+    after = np.array([[1, 0, goal[0]], [0, 1, goal[1]], [0, 0, 1.0]])
+    best_count, best = 0, None
+    for hand in (False, True) if mirrored is None else (mirrored,):
+        # OpenCV refuses samples that turn the plane over: mirror one side first.
+        flip = np.array([-1.0 if hand else 1.0, 1.0])
+        fixed = ((source - middle) * flip).astype(np.float32)
+        try:
+            if model == "homography":
+                matrix, _ = cv2.findHomography(fixed, moving, params)
+            else:
+                matrix, _ = cv2.estimateAffine2D(fixed, moving, params)
+        except cv2.error:
+            continue
+        if matrix is None or not np.isfinite(matrix).all():
+            continue
+        local = np.eye(3)
+        local[: matrix.shape[0]] = matrix
+        before = np.diag([*flip, 1.0])
+        before[:2, 2] = -middle * flip
+        try:
+            transform = Transform(after @ local @ before)
+        except ValueError:
+            continue
+        gap = np.linalg.norm(target - transform(source), axis=1)
+        count = int(np.count_nonzero(gap <= threshold))
+        if count > best_count:
+            best_count, best = count, transform
+    return best
+
+
+def _search_similarity(
+    source: FloatArray, target: FloatArray, threshold: float, mirrored: bool | None
+) -> Transform | None:
+    """Return the best similarity through two matches of a seeded sample."""
+    count = len(source)
+    if count * (count - 1) // 2 <= _SIMILARITY_TRIALS:
+        i, j = np.triu_indices(count, 1)
+    else:
+        rng = np.random.default_rng(20)
+        i = rng.integers(0, count, _SIMILARITY_TRIALS)
+        j = (i + rng.integers(1, count, _SIMILARITY_TRIALS)) % count
+    # As complex numbers a similarity is q = a p + b; two matches give a and b.
+    q = target[:, 0] + 1j * target[:, 1]
+    best_score, best = 0.0, None
+    for hand in (False, True) if mirrored is None else (mirrored,):
+        p = source[:, 0] * (-1.0 if hand else 1.0) + 1j * source[:, 1]
+        base = p[j] - p[i]
+        usable = np.abs(base) > 3.0 * threshold
+        if not usable.any():
+            continue
+        turn = (q[j] - q[i])[usable] / base[usable]
+        shift = q[i][usable] - turn * p[i][usable]
+        for start in range(0, len(turn), 256):
+            part = slice(start, start + 256)
+            gap = np.abs(turn[part, None] * p + shift[part, None] - q)
+            score = np.clip(1.0 - (gap / threshold) ** 2, 0.0, None).sum(axis=1)
+            top = int(np.argmax(score))
+            if score[top] > best_score and abs(turn[part][top]) > 1e-3:
+                best_score = float(score[top])
+                best = (hand, turn[part][top], shift[part][top])
+    if best is None:
+        return None
+    hand, a, b = best
+    h = -1.0 if hand else 1.0
+    matrix = [[h * a.real, -a.imag, b.real], [h * a.imag, a.real, b.imag], [0, 0, 1]]
+    return Transform(np.array(matrix, dtype=np.float64))

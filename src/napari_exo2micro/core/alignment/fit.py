@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
@@ -16,8 +15,20 @@ from napari_exo2micro.core.images.transform import Transform
 Model = Literal["similarity", "affine", "homography"]
 MODELS: tuple[Model, ...] = ("similarity", "affine", "homography")
 _FREEDOM = {"similarity": 4, "affine": 6, "homography": 8}
+#: Tukey's constant: 95 % of the efficiency of least squares on normal noise.
 _TUKEY = 4.685
+#: Median of the length of a 2-D normal vector of unit sigma: sqrt(2 ln 2).
+_MEDIAN_LENGTH = 1.1774
 _GAUSS_NEWTON_STEPS = 8
+_REWEIGHTINGS = 20
+
+_FOLDS = 10
+#: Tiles of a neighbourhood, and those of it that stand for a tile's surroundings.
+_NEIGHBOURS, _AROUND = 9, 5
+#: Held-out residuals count up to so many times their median.
+_CLIP = 3.0
+#: Fewer held-out tiles than this tell nothing.
+_FEWEST = 8
 
 FloatArray = NDArray[np.float64]
 
@@ -79,6 +90,7 @@ def _design(
     if model != "homography":
         return design
     matrix = transform.matrix
+    # d(u/w) = (du - (u/w) dw) / w, with (u, v, w) = H (x, y, 1)
     homogeneous = np.column_stack([points, one]) @ matrix.T
     # The denominator at the centre of the points is the unit of the parameters.
     centre = float(matrix[2] @ np.array([*normalisation[:2], 1.0]))
@@ -105,6 +117,7 @@ def _solve(
     design: FloatArray, residuals: FloatArray, information: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
     """Return the least-squares step and the covariance of its parameters."""
+    # p = (sum J' W J)^-1 sum J' W r, conditioned by the diagonal of the normal matrix.
     weighted = information @ design
     normal = np.einsum("nip,niq->pq", design, weighted)
     gradient = np.einsum("nip,ni->p", weighted, residuals)
@@ -124,14 +137,23 @@ def _linear(
 ) -> tuple[Transform, FloatArray]:
     hand = Transform(np.diag([-1.0 if mirrored else 1.0, 1.0, 1.0]))
     design = _design(model, hand, source, normalisation)
+    # Rows follow the design: x' = h a x - b y + c, y' = a y + h b x + d.
     p, covariance = _solve(design, target, information)
     if model == "similarity":
         h = -1.0 if mirrored else 1.0
         matrix = np.array([[h * p[0], -p[1], p[2]], [h * p[1], p[0], p[3]], [0, 0, 1]])
-        # Rows follow the design: x' = h a x - b y + c, y' = a y + h b x + d.
     else:
         matrix = np.array([p[:3], p[3:6], [0.0, 0.0, 1.0]])
     return _from_normalised(matrix, normalisation), covariance
+
+
+def _as_matrices(information: FloatArray | None, count: int) -> FloatArray:
+    """Return the information of each point as a matrix, shape (N, 2, 2)."""
+    if information is None:
+        information = np.ones(count)
+    if information.ndim == 1:
+        information = information[:, None, None] * np.eye(2)
+    return information
 
 
 def fit_plane(
@@ -181,10 +203,7 @@ def fit_plane(
     needed = _FREEDOM[model] // 2
     if len(source) < needed:
         raise ValueError(f"a {model} needs {needed} pairs of points, not {len(source)}")
-    if information is None:
-        information = np.ones(len(source))
-    if information.ndim == 1:
-        information = information[:, None, None] * np.eye(2)
+    information = _as_matrices(information, len(source))
     total = float(np.trace(information, axis1=1, axis2=2).sum())
     if not total > 0:
         raise ValueError("a fit needs points of positive weight")
@@ -255,7 +274,6 @@ def fit_plane_robust(
     start: Transform | None = None,
     mirrored: bool | None = None,
     floor: float = 0.02,
-    rounds: int = 20,
 ) -> PlaneFit:
     """Fit a transform by iteratively reweighted least squares (Tukey).
 
@@ -270,8 +288,6 @@ def fit_plane_robust(
         As for `fit_plane`.
     floor : float
         The scale of the residuals is never taken to be below this, px.
-    rounds : int
-        Greatest number of reweightings.
 
     Returns
     -------
@@ -290,10 +306,7 @@ def fit_plane_robust(
     """
     source = np.asarray(source, dtype=np.float64)
     target = np.asarray(target, dtype=np.float64)
-    if information is None:
-        information = np.ones(len(source))
-    if information.ndim == 1:
-        information = information[:, None, None] * np.eye(2)
+    information = _as_matrices(information, len(source))
     fit = None
     if start is None:
         fit = fit_plane(
@@ -304,11 +317,11 @@ def fit_plane_robust(
     weights = np.ones(len(source))
     own = 0.5 * np.trace(information, axis1=1, axis2=2)
     typical = max(float(np.median(own)), 1e-300)
-    for number in range(rounds):
+    for number in range(_REWEIGHTINGS):
         gap = target - transform(source)
         distance = np.sqrt(np.einsum("ni,nij,nj->n", gap, information, gap) / typical)
-        # 1.18: median of the length of a 2-D normal vector of unit sigma.
-        sigma = max(float(np.median(distance)) / 1.1774, floor)
+        # w = (1 - (d / c sigma)^2)^2 within c sigma
+        sigma = max(float(np.median(distance)) / _MEDIAN_LENGTH, floor)
         reach = _TUKEY * 1.25 * sigma
         new = np.clip(1.0 - (distance / reach) ** 2, 0.0, None) ** 2
         if number and np.max(np.abs(new - weights)) < 1e-4:
@@ -337,101 +350,6 @@ def fit_plane_robust(
         fit.jacobian_covariance,
         fit.normalisation,
     )
-
-
-_SIMILARITY_TRIALS = 2000
-
-
-def search_magsac(
-    source: FloatArray,
-    target: FloatArray,
-    model: Model,
-    threshold: float,
-    mirrored: bool | None,
-) -> Transform | None:
-    """Return the transform that MAGSAC++ finds, of the hand with more inliers."""
-    # Single precision inside OpenCV: coordinates are centred to keep digits.
-    middle, goal = source.mean(axis=0), target.mean(axis=0)
-    moving = (target - goal).astype(np.float32)
-    params = cv2.UsacParams()
-    params.threshold = threshold
-    params.maxIterations = 5000
-    params.confidence = 0.999
-    params.score = cv2.SCORE_METHOD_MAGSAC
-    params.isParallel = False
-    params.randomGeneratorState = 0
-    after = np.array([[1, 0, goal[0]], [0, 1, goal[1]], [0, 0, 1.0]])
-    best_count, best = 0, None
-    for hand in (False, True) if mirrored is None else (mirrored,):
-        # OpenCV refuses samples that turn the plane over: mirror one side first.
-        flip = np.array([-1.0 if hand else 1.0, 1.0])
-        fixed = ((source - middle) * flip).astype(np.float32)
-        try:
-            if model == "homography":
-                found, _ = cv2.findHomography(fixed, moving, params)
-            else:
-                found, _ = cv2.estimateAffine2D(fixed, moving, params)
-        except cv2.error:
-            continue
-        if found is None or not np.isfinite(found).all():
-            continue
-        local = np.eye(3)
-        local[: found.shape[0]] = found
-        before = np.diag([*flip, 1.0])
-        before[:2, 2] = -middle * flip
-        try:
-            transform = Transform(after @ local @ before)
-        except ValueError:
-            continue
-        gap = np.linalg.norm(target - transform(source), axis=1)
-        count = int(np.count_nonzero(gap <= threshold))
-        if count > best_count:
-            best_count, best = count, transform
-    return best
-
-
-def search_similarity(
-    source: FloatArray, target: FloatArray, threshold: float, mirrored: bool | None
-) -> Transform | None:
-    """Return the best similarity through two matches of a seeded sample."""
-    count = len(source)
-    if count * (count - 1) // 2 <= _SIMILARITY_TRIALS:
-        i, j = np.triu_indices(count, 1)
-    else:
-        rng = np.random.default_rng(20)
-        i = rng.integers(0, count, _SIMILARITY_TRIALS)
-        j = (i + rng.integers(1, count, _SIMILARITY_TRIALS)) % count
-    q = target[:, 0] + 1j * target[:, 1]
-    best_score, best = 0.0, None
-    for hand in (False, True) if mirrored is None else (mirrored,):
-        p = source[:, 0] * (-1.0 if hand else 1.0) + 1j * source[:, 1]
-        base = p[j] - p[i]
-        usable = np.abs(base) > 3.0 * threshold
-        if not usable.any():
-            continue
-        turn = (q[j] - q[i])[usable] / base[usable]
-        shift = q[i][usable] - turn * p[i][usable]
-        for start in range(0, len(turn), 256):
-            part = slice(start, start + 256)
-            gap = np.abs(turn[part, None] * p + shift[part, None] - q)
-            score = np.clip(1.0 - (gap / threshold) ** 2, 0.0, None).sum(axis=1)
-            top = int(np.argmax(score))
-            if score[top] > best_score and abs(turn[part][top]) > 1e-3:
-                best_score = float(score[top])
-                best = (hand, turn[part][top], shift[part][top])
-    if best is None:
-        return None
-    hand, a, b = best
-    h = -1.0 if hand else 1.0
-    matrix = [[h * a.real, -a.imag, b.real], [h * a.imag, a.real, b.imag], [0, 0, 1]]
-    return Transform(np.array(matrix, dtype=np.float64))
-
-
-_FOLDS = 10
-_NEIGHBOURS = 9
-_APART = 5
-_CLIP = 3.0
-_FEWEST = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -497,26 +415,31 @@ def _fit_each_fold(
     start: Transform,
     folds: NDArray[np.intp],
     monitor: Monitor | None,
-) -> list[tuple[NDArray[np.bool_], PlaneFit]]:
-    fits = []
+) -> tuple[FloatArray, list[PlaneFit]]:
+    """Return the residual of each tile from the fit to the other folds, and the fits.
+
+    NaN where no fit is possible without the tile's fold.
+    """
     monitor = monitor or Monitor()
+    residuals = np.full((len(source), 2), np.nan)
+    fits = []
     for fold in np.unique(folds):
         monitor.check()
         unseen = folds == fold
-        seen = ~unseen
         try:
             fit = fit_plane_robust(
                 model,
-                source[seen],
-                target[seen],
-                information=information[seen],
+                source[~unseen],
+                target[~unseen],
+                information=information[~unseen],
                 start=start,
                 mirrored=start.mirrored,
             )
         except ValueError:
             continue
-        fits.append((unseen, fit))
-    return fits
+        residuals[unseen] = target[unseen] - fit.transform(source[unseen])
+        fits.append(fit)
+    return residuals, fits
 
 
 def held_out_residuals(
@@ -553,11 +476,7 @@ def held_out_residuals(
         possible without the tile's fold.
     """
     folds = spatial_folds(source) if folds is None else folds
-    residuals = np.full((len(source), 2), np.nan)
-    fits = _fit_each_fold(model, source, target, information, start, folds, monitor)
-    for unseen, fit in fits:
-        residuals[unseen] = target[unseen] - fit.transform(source[unseen])
-    return residuals
+    return _fit_each_fold(model, source, target, information, start, folds, monitor)[0]
 
 
 def choose_model(
@@ -580,20 +499,15 @@ def choose_model(
         More freedom only when it lowers the held-out misfit by more than the
         standard error of that gain.
     """
-    costs: dict[Model, FloatArray] = {}
     folds = spatial_folds(source)
-    residuals = {
-        model: held_out_residuals(
+    squared: dict[Model, FloatArray] = {}
+    for model in MODELS:
+        r = held_out_residuals(
             model, source, target, information, start, folds=folds, monitor=monitor
         )
-        for model in MODELS
-    }
-    squared = {
-        model: np.einsum("ni,nij,nj->n", r, information, r)
-        for model, r in residuals.items()
-    }
+        squared[model] = np.einsum("ni,nij,nj->n", r, information, r)
     known = np.all([np.isfinite(s) for s in squared.values()], axis=0)
-    if np.count_nonzero(known) < 8:
+    if np.count_nonzero(known) < _FEWEST:
         return "similarity"
     scale = min(float(np.median(s[known])) for s in squared.values())
     limit = _CLIP**2 * max(scale, 1e-300)
@@ -641,7 +555,7 @@ def coherent_misfit(
     distance, near = cKDTree(points).query(points, k=min(4 * _NEIGHBOURS, count))
     # The nearest of those that share nothing with the tile.
     rank = np.where(distance >= max(apart, 1e-9), 0, 1)
-    order = np.argsort(rank, axis=1, kind="stable")[:, :_APART]
+    order = np.argsort(rank, axis=1, kind="stable")[:, :_AROUND]
     others = np.take_along_axis(near, order, axis=1)
     around = np.median(residuals[others], axis=1)
     step = residuals - around
@@ -700,19 +614,17 @@ def assess_accuracy(
        40, 2017. :doi:`10.1111/ecog.02881`
     """
     folds = spatial_folds(source)
-    fits = _fit_each_fold(
+    residuals, fits = _fit_each_fold(
         fit.model, source, target, information, fit.transform, folds, monitor
     )
-    residuals = np.full((len(source), 2), np.nan)
-    for unseen, other in fits:
-        residuals[unseen] = target[unseen] - other.transform(source[unseen])
     known = np.isfinite(residuals).all(axis=1)
     used = known & (fit.weights > 0.0)
     lengths = np.linalg.norm(residuals[used], axis=1)
     if len(lengths) < _FEWEST or len(fits) < 3:
-        nothing = float("inf")
-        return Accuracy(nothing, nothing, nothing, nothing, nothing, nothing)
-    mapped = np.stack([other.transform(section) for _, other in fits])
+        return Accuracy(*[float("inf")] * 6)
+    # Jackknife: (k - 1) / k sum_i (T_i(x) - mean T(x))^2 over k fits that leave a
+    # block out each.
+    mapped = np.stack([other.transform(section) for other in fits])
     spread = ((mapped - mapped.mean(axis=0)) ** 2).sum(axis=2).mean(axis=1).sum()
     jackknife = float(spread) * (len(fits) - 1) / len(fits)
     chi = np.einsum("ni,nij,nj->n", fit.residuals, information, fit.residuals)

@@ -5,15 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from napari_exo2micro.core.alignment.fit import FloatArray
+from napari_exo2micro.core.alignment.settings import BoundarySettings
 from napari_exo2micro.core.images.transform import Transform
-
-FloatArray = NDArray[np.float64]
 
 _MAX_POINTS = 2500
 _ROUNDS = 60
+#: The iteration ends when no point moves by more than this, px.
+_STILL = 1e-3
+_FEWEST = 40
+#: Share of the point-to-point distance: nearly round outlines do not spin.
+_POINT_SHARE = 0.05
+#: Pull towards the map of before, which what the outlines do not determine follows.
+_DAMPING = 1e-4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,14 +34,11 @@ class IcpResult:
         Root mean square distance of the points that agree, same units.
     overlap : float
         Part of the post contour that agrees, 0 to 1.
-    rounds : int
-        Iterations until it stood still.
     """
 
     transform: Transform
     rms: float
     overlap: float
-    rounds: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,47 +59,26 @@ class Correction:
     rotation_deg: float
     scales: tuple[float, float]
 
-    def beyond(
-        self,
-        *,
-        max_translation: float,
-        max_rotation: float,
-        max_scale_delta: float,
-        max_scale_diff: float,
-    ) -> str:
+    def beyond(self, limits: BoundarySettings) -> str:
         """Return which limit is broken, with both numbers; empty when none."""
         low, high = self.scales
         delta = max(abs(low - 1.0), abs(high - 1.0))
         checks = (
-            (
-                "moved the section by",
-                self.translation,
-                max_translation,
-                " px",
-                "max_translation",
-            ),
-            ("turned it by", self.rotation_deg, max_rotation, " deg", "max_rotation"),
-            (
-                "changed a magnification by",
-                delta,
-                max_scale_delta,
-                "",
-                "max_scale_delta",
-            ),
+            ("moved the section by", self.translation, " px", "max_translation"),
+            ("turned it by", self.rotation_deg, " deg", "max_rotation"),
+            ("changed a magnification by", delta, "", "max_scale_delta"),
             (
                 "made the two magnifications differ by",
                 high - low,
-                max_scale_diff,
                 "",
                 "max_scale_diff",
             ),
         )
-        broken = [
-            f"{what} {found:.4g}{unit}, above {name} = {limit:g}{unit}"
-            for what, found, limit, unit, name in checks
-            if found > limit
-        ]
-        return " and ".join(broken)
+        return " and ".join(
+            f"{what} {value:.4g}{unit}, above {name} = {getattr(limits, name):g}{unit}"
+            for what, value, unit, name in checks
+            if value > getattr(limits, name)
+        )
 
 
 def correction_of(coarse: Transform, fine: Transform, centre: FloatArray) -> Correction:
@@ -111,6 +93,7 @@ def correction_of(coarse: Transform, fine: Transform, centre: FloatArray) -> Cor
     """
     middle = centre[None, :]
     moved = float(np.linalg.norm(fine(middle) - coarse(middle)))
+    # Singular values of fine coarse^-1 = U S V' are the magnifications; U V' turns.
     change = fine.matrix[:2, :2] @ np.linalg.inv(coarse.matrix[:2, :2])
     u, scales, vt = np.linalg.svd(change)
     turn = u @ vt
@@ -119,12 +102,7 @@ def correction_of(coarse: Transform, fine: Transform, centre: FloatArray) -> Cor
 
 
 def match_contours(
-    post: FloatArray,
-    pre: FloatArray,
-    start: Transform,
-    *,
-    reach: float,
-    settle: float = 1e-3,
+    post: FloatArray, pre: FloatArray, start: Transform, *, reach: float
 ) -> IcpResult | None:
     """Lay the post contour on the pre contour by an affine map.
 
@@ -137,8 +115,6 @@ def match_contours(
     reach : float
         Points farther than this from the other outline take no part at first,
         px; the reach shrinks with the distances of the points that agree.
-    settle : float
-        Stops when no point moves by more than this, px.
 
     Returns
     -------
@@ -167,30 +143,26 @@ def match_contours(
     length = max(float(np.sqrt(np.mean((source - centre) ** 2))), 1.0)
     x, y = ((source - centre) / length).T
     design = np.stack([x, y, np.ones_like(x)], axis=-1)
-    matrix = start.matrix
     mapped = start(source)
     scale = reach
-    distance = np.zeros(len(source))
-    weight = np.zeros(len(source))
-    rounds = 0
     for _ in range(_ROUNDS):
-        rounds += 1
         distance, index = tree.query(mapped)
         scale = _spread(distance, reach)
+        # Tukey's biweight: w = (1 - (d / c s)^2)^2 within c s, c = 4.685.
         weight = np.clip(1.0 - (distance / (4.685 * scale)) ** 2, 0.0, None) ** 2
         weight[distance > reach] = 0.0
-        if np.count_nonzero(weight) < 40:
+        if np.count_nonzero(weight) < _FEWEST:
             return None
         gap = pre[index] - mapped
         step = _affine_step(design, gap, normals[index], weight)
         moved = design @ step
         mapped = mapped + moved
-        if float(np.abs(moved).max()) < settle:
+        if float(np.abs(moved).max()) < _STILL:
             break
     distance, index = tree.query(mapped)
     line = np.abs(np.einsum("ni,ni->n", pre[index] - mapped, normals[index]))
     agree = distance <= min(reach, max(3.0 * scale, 2.0))
-    if np.count_nonzero(agree) < 40:
+    if np.count_nonzero(agree) < _FEWEST:
         return None
     solution = np.linalg.lstsq(
         np.column_stack([source, np.ones(len(source))]), mapped, rcond=None
@@ -199,7 +171,7 @@ def match_contours(
     if abs(np.linalg.det(matrix)) < 1e-6:
         return None
     rms = float(np.sqrt(np.mean(line[agree] ** 2)))
-    return IcpResult(Transform(matrix), rms, float(agree.mean()), rounds)
+    return IcpResult(Transform(matrix), rms, float(agree.mean()))
 
 
 def _spread(distance: FloatArray, reach: float) -> float:
@@ -218,7 +190,7 @@ def _normals(points: FloatArray, tree: cKDTree) -> FloatArray:
     cxx = np.mean(around[..., 0] ** 2, axis=1)
     cyy = np.mean(around[..., 1] ** 2, axis=1)
     cxy = np.mean(around[..., 0] * around[..., 1], axis=1)
-    # Direction of least spread.
+    # Principal axis of [[cxx, cxy], [cxy, cyy]]: tan 2a = 2 cxy / (cxx - cyy).
     along = 0.5 * np.arctan2(2.0 * cxy, cxx - cyy)
     return np.column_stack([-np.sin(along), np.cos(along)])
 
@@ -227,17 +199,16 @@ def _affine_step(
     design: FloatArray, gap: FloatArray, normal: FloatArray, weight: FloatArray
 ) -> FloatArray:
     """Return the affine movement, shape (3, 2), that closes the gaps best."""
+    # Minimise sum w ((n . (A p - gap))^2 + share |A p - gap|^2) + damping sum w |A|^2.
     rows = np.concatenate([design * normal[:, :1], design * normal[:, 1:]], axis=1)
     target = np.einsum("ni,ni->n", gap, normal)
     system = rows.T @ (rows * weight[:, None])
     right = rows.T @ (weight * target)
-    # Point-to-point part, equal for both coordinates.
-    share = 0.05
-    block = share * (design.T @ (design * weight[:, None]))
+    block = _POINT_SHARE * (design.T @ (design * weight[:, None]))
     system[:3, :3] += block
     system[3:, 3:] += block
-    right[:3] += share * (design.T @ (weight * gap[:, 0]))
-    right[3:] += share * (design.T @ (weight * gap[:, 1]))
-    system += 1e-4 * float(weight.sum()) * np.eye(6)
+    right[:3] += _POINT_SHARE * (design.T @ (weight * gap[:, 0]))
+    right[3:] += _POINT_SHARE * (design.T @ (weight * gap[:, 1]))
+    system += _DAMPING * float(weight.sum()) * np.eye(6)
     step: FloatArray = np.linalg.solve(system, right).reshape(2, 3).T
     return step

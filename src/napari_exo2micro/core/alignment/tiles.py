@@ -1,10 +1,9 @@
-"""Small windows matched to a few hundredths of a pixel at full resolution."""
+"""Tiles: small windows matched to a few hundredths of a pixel at full resolution."""
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from itertools import pairwise
@@ -17,186 +16,8 @@ from numpy.typing import NDArray
 
 from napari_exo2micro.core.alignment.fit import FloatArray
 from napari_exo2micro.core.base.monitor import Monitor
-from napari_exo2micro.core.images.raster import ImageLike
+from napari_exo2micro.core.images.raster import Frame, ImageLike
 from napari_exo2micro.core.images.transform import Transform
-
-_NEWTON_STEPS = 4
-
-
-def taper_window(side: int, flat: int, rise: int) -> NDArray[np.float32]:
-    """Return a square window: 1 on the inner `flat` px, cosine flanks of `rise`.
-
-    Parameters
-    ----------
-    side, flat, rise : int
-        Side of the array, of its flat part, and width of a flank, px.
-
-    Returns
-    -------
-    ndarray, shape (side, side), float32
-    """
-    distance = np.abs(np.arange(side) - (side - 1) / 2.0) - flat / 2.0
-    line = 0.5 + 0.5 * np.cos(np.pi * np.clip(distance / rise, 0.0, 1.0))
-    return np.outer(line, line).astype(np.float32)
-
-
-def pixel_weights(
-    f: NDArray[np.float32], g: NDArray[np.float32], w: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """Return Tukey weights of the pixels by how well ``gain * g`` explains f.
-
-    Parameters
-    ----------
-    f, g, w : ndarray, shape (N, side, side), float32
-        Fixed windows, moving windows and weights; only where `w` is above zero
-        are pixels judged.
-
-    Returns
-    -------
-    ndarray, shape (N, side, side), float32
-        0 (a microbe) to 1.
-    """
-    weights = np.ones_like(f)
-    for n in range(len(f)):
-        inside = w[n] > 0.0
-        if not inside.any():
-            continue
-        a, b = g[n][inside].astype(np.float64), f[n][inside].astype(np.float64)
-        keep = np.ones(len(a), bool)
-        for _ in range(3):
-            gain = float(a[keep] @ b[keep]) / max(float(a[keep] @ a[keep]), 1e-30)
-            rest = b - gain * a
-            scale = 1.4826 * float(np.median(np.abs(rest)))
-            keep = np.abs(rest) < 4.0 * max(scale, 1e-12)
-        ratio = rest / (6.0 * max(scale, 1e-12))
-        weights[n][inside] = np.clip(1.0 - ratio**2, 0.0, None) ** 2
-    return weights
-
-
-def correlate_windows(
-    f: NDArray[np.float32],
-    g: NDArray[np.float32],
-    w: NDArray[np.float32],
-    margin: int,
-    highest: float,
-) -> tuple[FloatArray, FloatArray, FloatArray, NDArray[np.bool_]]:
-    """Return the shift, value and curvature of the highest correlation.
-
-    Parameters
-    ----------
-    f, g, w : ndarray, shape (N, side, side), float32
-        Fixed windows, moving windows and the weights of fixed pixels.
-    margin : int
-        Largest shift that is searched, px.
-    highest : float
-        Frequency in radians per px beyond which the windows are empty.
-
-    Returns
-    -------
-    shifts : ndarray, shape (N, 2), float64
-        (dx, dy) such that ``f(x) ~ g(x + shift)``.
-    value : ndarray, shape (N,), float64
-        Weighted correlation coefficient there.
-    curvature : ndarray, shape (N, 2, 2), float64
-        Its second derivatives, 1/px squared.
-    ok : ndarray, shape (N,), bool
-        Whether this is a maximum inside the search.
-    """
-    count, side = f.shape[0], f.shape[1]
-    total = np.maximum(w.sum(axis=(1, 2), dtype=np.float64), 1e-9)
-    mean = (w * f).sum(axis=(1, 2), dtype=np.float64) / total
-    centred = f - mean.astype(np.float32)[:, None, None]
-    energy = (w * centred**2).sum(axis=(1, 2), dtype=np.float64)
-    template = np.conj(scipy.fft.rfft2(w * centred))
-    mask = np.conj(scipy.fft.rfft2(w))
-    moving = scipy.fft.rfft2(g)
-    power = scipy.fft.rfft2(g * g)
-    spectra = np.stack([template * moving, mask * moving, mask * power], axis=1)
-    surface = scipy.fft.irfft2(spectra, s=(side, side))
-    reach = np.r_[0:margin, -margin:0]
-    near = surface[:, :, reach[:, None], reach[None, :]].astype(np.float64)
-    energy = np.maximum(energy, 1e-30)
-    variance = near[:, 2] - near[:, 1] ** 2 / total[:, None, None]
-    floor = 1e-6 * np.maximum(variance.max(axis=(1, 2)), 1e-30)
-    variance = np.maximum(variance, floor[:, None, None])
-    rho = near[:, 0] / np.sqrt(variance * energy[:, None, None])
-    flat = rho.reshape(count, -1).argmax(axis=1)
-    top_y, top_x = np.unravel_index(flat, rho.shape[1:])
-    d = np.column_stack([reach[top_x], reach[top_y]]).astype(np.float64)
-    ky = np.asarray(2.0 * np.pi * np.fft.fftfreq(side), np.float64)
-    kx = np.asarray(2.0 * np.pi * np.fft.rfftfreq(side), np.float64)
-    low_y, low_x = np.abs(ky) <= highest, kx <= highest
-    spectra = spectra[:, :, low_y][:, :, :, low_x]
-    waves = (ky[low_y], kx[low_x])
-    origin = d.copy()
-    value = np.zeros(count)
-    curvature = np.zeros((count, 2, 2))
-    ok = np.abs(d).max(axis=1) < margin - 1
-    for _ in range(_NEWTON_STEPS):
-        value, slope, curvature = _coefficient(spectra, waves, d, total, energy, side)
-        determinant = np.linalg.det(curvature)
-        peaked = (determinant > 0) & (curvature[:, 0, 0] < 0)
-        safe = np.where(peaked[:, None, None], curvature, -np.eye(2))
-        step = -np.linalg.solve(safe, slope[:, :, None])[:, :, 0]
-        length = np.linalg.norm(step, axis=1, keepdims=True)
-        step *= np.minimum(1.0, 0.6 / np.maximum(length, 1e-12))
-        d += np.where(peaked[:, None], step, 0.0)
-        ok &= peaked
-    ok &= np.abs(d - origin).max(axis=1) < 1.2
-    curvature[~ok] = 0.0
-    return d, value, curvature, ok
-
-
-def _coefficient(
-    spectra: NDArray[np.complex64],
-    waves: tuple[FloatArray, FloatArray],
-    d: FloatArray,
-    total: FloatArray,
-    energy: FloatArray,
-    side: int,
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return the correlation coefficient, its slope and curvature at shifts d."""
-    ky, kx = waves
-    # Half of the spectrum stands for both halves, but for its edges.
-    twice = np.where((kx == 0.0) | np.isclose(kx, np.pi), 1.0, 2.0)
-    orders_x = np.stack([np.ones_like(kx), 1j * kx, -(kx**2)], axis=-1)
-    orders_y = np.stack([np.ones_like(ky), 1j * ky, -(ky**2)], axis=-1)
-    wave_x = (np.exp(1j * d[:, :1] * kx) * twice)[:, :, None] * orders_x
-    wave_y = np.exp(1j * d[:, 1:] * ky)[:, :, None] * orders_y
-    lines = np.einsum("nsyx,nxp->nsyp", spectra, wave_x.astype(np.complex64))
-    # values[n, s, q, p]: order q in y, p in x.
-    values = np.einsum("nsyp,nyq->nsqp", lines, wave_y).real / side**2
-    v = values[:, :, 0, 0]
-    v_d = np.stack([values[:, :, 0, 1], values[:, :, 1, 0]], axis=-1)
-    cross = values[:, :, 1, 1]
-    v_dd = np.stack(
-        [
-            np.stack([values[:, :, 0, 2], cross], axis=-1),
-            np.stack([cross, values[:, :, 2, 0]], axis=-1),
-        ],
-        axis=-2,
-    )
-    t = total[:, None]
-    variance = np.maximum(v[:, 2] - v[:, 1] ** 2 / total, 1e-30)
-    var_d = v_d[:, 2] - 2.0 * v[:, 1, None] * v_d[:, 1] / t
-    outer = v_d[:, 1, :, None] * v_d[:, 1, None, :]
-    var_dd = (
-        v_dd[:, 2] - 2.0 * (outer + v[:, 1, None, None] * v_dd[:, 1]) / t[:, :, None]
-    )
-    root = np.sqrt(variance * energy)
-    rho = v[:, 0] / root
-    half = var_d / (2.0 * variance[:, None])
-    slope = v_d[:, 0] / root[:, None] - rho[:, None] * half
-    n_d = v_d[:, 0] / root[:, None]
-    curvature = (
-        v_dd[:, 0] / root[:, None, None]
-        - n_d[:, :, None] * half[:, None, :]
-        - n_d[:, None, :] * half[:, :, None]
-        + rho[:, None, None] * 3.0 * half[:, :, None] * half[:, None, :]
-        - rho[:, None, None] * var_dd / (2.0 * variance[:, None, None])
-    )
-    return rho, slope, curvature
-
 
 #: Tiles nearer than this part of their side say the same thing twice.
 _SPACING = 0.65
@@ -204,95 +25,13 @@ _MIN_COUNT = 40
 #: Less texture than this part of the strong one is bare glass.
 _WEAKEST = 0.05
 
-
-def choose_tiles(
-    texture: NDArray[np.float32],
-    valid: NDArray[np.bool_],
-    *,
-    factor: float,
-    core: int,
-    count: int = 320,
-    monitor: Monitor | None = None,
-) -> FloatArray:
-    """Choose the places of the tiles: the strongest texture of each grid cell.
-
-    Parameters
-    ----------
-    texture : ndarray, shape (rows, cols), float32
-        The reduced pre-stain image (where there are no microbes), stretched
-        and warped onto the post-stain image.
-    valid : ndarray of bool, shape (rows, cols)
-        Where both images have data.
-    factor : float
-        Full-resolution px per px of `texture`.
-    core : int
-        Side of a tile, full-resolution px.
-    count : int
-        Number of grid cells over the valid area, fewer where tiles would
-        overlap by much; at most so many tiles.
-    monitor : Monitor, optional
-        Asked whether to stop, at each row of the grid and on the way to it.
-
-    Returns
-    -------
-    ndarray, shape (N, 2), float64
-        Centres (x, y), whole full-resolution px, in the order of the grid.
-    """
-    monitor = monitor or Monitor()
-    monitor.check()
-    side = max(3, round(core / factor) | 1)
-    gx = cv2.Sobel(texture, cv2.CV_32F, 1, 0, scale=0.125)
-    gy = cv2.Sobel(texture, cv2.CV_32F, 0, 1, scale=0.125)
-    box = (side, side)
-    xx, yy, xy = (cv2.boxFilter(p, -1, box) for p in (gx * gx, gy * gy, gx * gy))
-    monitor.check()
-    # The smaller eigenvalue: texture that fixes both directions, not an edge.
-    weak = 0.5 * (xx + yy) - np.sqrt(0.25 * (xx - yy) ** 2 + xy * xy)
-    monitor.check()
-    room = cv2.boxFilter(valid.astype(np.float32), -1, box, borderType=0)
-    usable = room > 0.75
-    if not usable.any():
-        return np.empty((0, 2))
-    monitor.check()
-    # A section may fill a small part of the frame: leave the bare glass alone.
-    usable &= weak >= _WEAKEST * max(float(np.percentile(weak[usable], 95)), 1e-30)
-    if not usable.any():
-        return np.empty((0, 2))
-    room_for = np.count_nonzero(usable) * (factor / (_SPACING * core)) ** 2
-    count = round(min(count, max(room_for, _MIN_COUNT)))
-    monitor.check()
-    score = np.where(usable, np.maximum(weak, 0.0), -1.0)
-    cell = max(float(np.sqrt(np.count_nonzero(usable) / count)), 1.0)
-    rows, cols = np.nonzero(usable)
-    top, left = int(rows.min()), int(cols.min())
-    height, width = int(rows.max()) + 1 - top, int(cols.max()) + 1 - left
-    picked: list[tuple[int, int]] = []
-    n_rows, n_cols = max(1, round(height / cell)), max(1, round(width / cell))
-    row_edges = top + np.round(np.linspace(0, height, n_rows + 1)).astype(int)
-    col_edges = left + np.round(np.linspace(0, width, n_cols + 1)).astype(int)
-    for y0, y1 in pairwise(row_edges):
-        monitor.check()
-        for x0, x1 in pairwise(col_edges):
-            part = score[y0:y1, x0:x1]
-            if part.size == 0:
-                continue
-            y, x = np.unravel_index(int(np.argmax(part)), part.shape)
-            if part[y, x] > 0.0:
-                picked.append((x0 + int(x), y0 + int(y)))
-    if not picked:
-        return np.empty((0, 2))
-    centres: FloatArray = np.rint((np.array(picked) + 0.5) * factor - 0.5)
-    return centres
-
-
-#: x0, y0, width, height of the real data on a canvas, px.
-Box = tuple[int, int, int, int]
-
 _BATCH = 32
-_THREADS = 4
+_THREADS = min(4, os.cpu_count() or 1)
 #: Seconds between two questions whether to stop.
 _ASK_EVERY = 0.05
+#: Steps of OpenCV's sampling grid in a pixel.
 _SUBPIXELS = 32
+_NEWTON_STEPS = 4
 #: Standard errors by which a correlation must stand out of chance.
 _SIGNIFICANCE = 5.0
 
@@ -369,7 +108,7 @@ class TileShifts:
         Weighted correlation coefficient at that shift.
     information : ndarray, shape (N, 2, 2), float64
         Inverse covariance of the shift by its own noise, 1/px squared.
-    found : ndarray, shape (N,), bool
+    matched : ndarray, shape (N,), bool
         Whether the peak stands out of chance and lies inside the search.
     """
 
@@ -377,131 +116,88 @@ class TileShifts:
     shifts: FloatArray
     correlation: FloatArray
     information: FloatArray
-    found: NDArray[np.bool_]
+    matched: NDArray[np.bool_]
 
 
-def _read_post(
-    image: ImageLike, box: Box, left: int, top: int, side: int
-) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """Return a window, its edge pixels repeated outside the box, and validity."""
-    x0, y0, width, height = box
-    columns = np.arange(left, left + side)
-    rows = np.arange(top, top + side)
-    cx = np.clip(columns, x0, x0 + width - 1)
-    cy = np.clip(rows, y0, y0 + height - 1)
-    window = np.asarray(image[cy[0] : cy[-1] + 1, cx[0] : cx[-1] + 1])
-    window = window[np.ix_(cy - cy[0], cx - cx[0])]
-    inside_x = (columns >= x0 + 3) & (columns < x0 + width - 3)
-    inside_y = (rows >= y0 + 3) & (rows < y0 + height - 3)
-    return window, inside_y[:, None] & inside_x[None, :]
-
-
-def _read_pre(
-    image: ImageLike,
-    box: Box,
-    transform: Transform,
-    left: float,
-    top: float,
-    side: int,
-) -> tuple[NDArray[Any], NDArray[np.bool_], FloatArray]:
-    """Return a warped window, its validity and the mean error of its grid.
-
-    OpenCV samples on a grid of 1/32 px. The grid is laid here, so that the mean
-    of what was rounded away is known and can be taken off the shift.
-    """
-    x0, y0, width, height = box
-    x, y = np.meshgrid(left + np.arange(side), top + np.arange(side))
-    m = transform.matrix
-    depth = m[2, 0] * x + m[2, 1] * y + m[2, 2]
-    px = (m[0, 0] * x + m[0, 1] * y + m[0, 2]) / depth
-    py = (m[1, 0] * x + m[1, 1] * y + m[1, 2]) / depth
-    valid = (px >= x0 + 3) & (px < x0 + width - 4)
-    valid &= (py >= y0 + 3) & (py < y0 + height - 4)
-    np.clip(px, x0, x0 + width - 1, out=px)
-    np.clip(py, y0, y0 + height - 1, out=py)
-    left_in = max(int(px.min()) - 3, 0)
-    top_in = max(int(py.min()) - 3, 0)
-    right_in = min(int(px.max()) + 5, image.shape[1])
-    bottom_in = min(int(py.max()) + 5, image.shape[0])
-    window = np.asarray(image[top_in:bottom_in, left_in:right_in])
-    if window.dtype not in (np.uint8, np.uint16, np.float32):
-        window = window.astype(np.float32)
-    fixed_x = np.rint((px - left_in) * _SUBPIXELS).astype(np.int32)
-    fixed_y = np.rint((py - top_in) * _SUBPIXELS).astype(np.int32)
-    whole = np.stack([fixed_x >> 5, fixed_y >> 5], axis=-1).astype(np.int16)
-    part = ((fixed_y & 31) * _SUBPIXELS + (fixed_x & 31)).astype(np.uint16)
-    warped = cv2.remap(
-        np.ascontiguousarray(window),
-        whole,
-        part,
-        cv2.INTER_CUBIC,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
-    error = np.array(
-        [
-            float(np.mean(fixed_x / _SUBPIXELS + left_in - px)),
-            float(np.mean(fixed_y / _SUBPIXELS + top_in - py)),
-        ]
-    )
-    return warped, valid, error
-
-
-def _filtered(pixels: NDArray[Any], band: Band) -> NDArray[np.float32]:
-    """Return the band-passed window with a root mean square of 1, or zeros.
-
-    Grey levels stay linear: a stretch would make the blurred outline of a section
-    look wider than the sharp one, and so the section larger.
-    """
-    lowest = pixels.min()
-    window = band((pixels - lowest).astype(np.float32))
-    power = float(np.mean(window.astype(np.float64) ** 2))
-    if power <= (1e-6 * float(pixels.max() - lowest)) ** 2:
-        return np.zeros_like(window)
-    window /= np.float32(np.sqrt(power))
-    return window
-
-
-def transform_jacobian(transform: Transform, points: FloatArray) -> FloatArray:
-    """Return d(pre)/d(post) at points, shape (N, 2, 2)."""
-    m = transform.matrix
-    homogeneous = np.column_stack([points, np.ones(len(points))]) @ m.T
-    depth = homogeneous[:, 2]
-    mapped = homogeneous[:, :2] / depth[:, None]
-    upper = np.broadcast_to(m[:2, :2], (len(points), 2, 2))
-    result: FloatArray = upper - mapped[:, :, None] * m[2, :2][None, None, :]
-    result /= depth[:, None, None]
-    return result
-
-
-def tile_targets(
-    measured: TileShifts, transform: Transform, floor: float
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return post points, pre points and information of the tiles found.
+def choose_tiles(
+    texture: NDArray[np.float32],
+    valid: NDArray[np.bool_],
+    *,
+    factor: float,
+    core: int,
+    count: int = 320,
+    monitor: Monitor | None = None,
+) -> FloatArray:
+    """Choose the places of the tiles: the strongest texture of each grid cell.
 
     Parameters
     ----------
-    measured : TileShifts
-        The tiles.
-    transform : Transform
-        What they were measured with.
-    floor : float
-        Standard error of a tile beyond its own noise, px of the pre image.
+    texture : ndarray, shape (rows, cols), float32
+        The reduced pre-stain image (where there are no microbes), stretched
+        and warped onto the post-stain image.
+    valid : ndarray of bool, shape (rows, cols)
+        Where both images have data.
+    factor : float
+        Full-resolution px per px of `texture`.
+    core : int
+        Side of a tile, full-resolution px.
+    count : int
+        Number of grid cells over the valid area, fewer where tiles would
+        overlap by much; at most so many tiles.
+    monitor : Monitor, optional
+        Asked whether to stop, at each row of the grid and on the way to it.
 
     Returns
     -------
-    source, target : ndarray, shape (M, 2), float64
-        Points (x, y), px.
-    information : ndarray, shape (M, 2, 2), float64
-        Inverse covariance of the targets, 1/px squared.
+    ndarray, shape (N, 2), float64
+        Centres (x, y), whole full-resolution px, in the order of the grid.
     """
-    found = measured.found
-    source = measured.centres[found]
-    place = source + measured.shifts[found]
-    covariance = np.linalg.inv(measured.information[found])
-    jacobian = transform_jacobian(transform, place)
-    covariance = jacobian @ covariance @ jacobian.transpose(0, 2, 1)
-    covariance[:, [0, 1], [0, 1]] += floor**2
-    return source, transform(place), np.linalg.inv(covariance)
+    monitor = monitor or Monitor()
+    monitor.check()
+    side = max(3, round(core / factor) | 1)
+    gx = cv2.Sobel(texture, cv2.CV_32F, 1, 0, scale=0.125)
+    gy = cv2.Sobel(texture, cv2.CV_32F, 0, 1, scale=0.125)
+    box = (side, side)
+    xx, yy, xy = (cv2.boxFilter(p, -1, box) for p in (gx * gx, gy * gy, gx * gy))
+    monitor.check()
+    # The smaller eigenvalue of [[xx, xy], [xy, yy]]: texture that fixes both
+    # directions, not an edge.
+    weak = 0.5 * (xx + yy) - np.sqrt(0.25 * (xx - yy) ** 2 + xy * xy)
+    monitor.check()
+    room = cv2.boxFilter(valid.astype(np.float32), -1, box, borderType=0)
+    usable = room > 0.75
+    if not usable.any():
+        return np.empty((0, 2))
+    monitor.check()
+    # A section may fill a small part of the frame: leave the bare glass alone.
+    usable &= weak >= _WEAKEST * max(float(np.percentile(weak[usable], 95)), 1e-30)
+    if not usable.any():
+        return np.empty((0, 2))
+    room_for = np.count_nonzero(usable) * (factor / (_SPACING * core)) ** 2
+    count = round(min(count, max(room_for, _MIN_COUNT)))
+    monitor.check()
+    score = np.where(usable, np.maximum(weak, 0.0), -1.0)
+    cell = max(float(np.sqrt(np.count_nonzero(usable) / count)), 1.0)
+    rows, cols = np.nonzero(usable)
+    top, left = int(rows.min()), int(cols.min())
+    height, width = int(rows.max()) + 1 - top, int(cols.max()) + 1 - left
+    picked: list[tuple[int, int]] = []
+    n_rows, n_cols = max(1, round(height / cell)), max(1, round(width / cell))
+    row_edges = top + np.round(np.linspace(0, height, n_rows + 1)).astype(int)
+    col_edges = left + np.round(np.linspace(0, width, n_cols + 1)).astype(int)
+    for y0, y1 in pairwise(row_edges):
+        monitor.check()
+        for x0, x1 in pairwise(col_edges):
+            part = score[y0:y1, x0:x1]
+            if part.size == 0:
+                continue
+            y, x = np.unravel_index(int(np.argmax(part)), part.shape)
+            if part[y, x] > 0.0:
+                picked.append((x0 + int(x), y0 + int(y)))
+    if not picked:
+        return np.empty((0, 2))
+    centres: FloatArray = np.rint((np.array(picked) + 0.5) * factor - 0.5)
+    return centres
 
 
 def measure_tiles(
@@ -510,8 +206,8 @@ def measure_tiles(
     transform: Transform,
     centres: FloatArray,
     *,
-    post_frame: Box,
-    pre_frame: Box,
+    post_frame: Frame,
+    pre_frame: Frame,
     shape: TileShape | None = None,
     band: Band = BANDS[0],
     expected: FloatArray | None = None,
@@ -551,9 +247,9 @@ def measure_tiles(
     -----
     The shift maximises the weighted correlation coefficient of band-passed
     windows, as the translation case of ECC does [1]_, so gain and offset do not
-    matter. The coefficient at any
-    fraction of a px comes from the windows' spectra, so no interpolation
-    kernel biases the maximum. The information follows from its curvature.
+    matter. The coefficient at any fraction of a px comes from the windows'
+    spectra, so no interpolation kernel biases the maximum. The information
+    follows from its curvature.
 
     References
     ----------
@@ -610,18 +306,18 @@ def measure_tiles(
         d += np.einsum("nij,nj->ni", inverse[rows], grid)
         total = w.sum(axis=(1, 2), dtype=np.float64)
         samples = total / band.pixels_per_sample
+        # I = n rho / (1 - rho^2) (-d2 rho / d shift^2), n independent samples.
         gain = samples * rho / np.maximum(1.0 - rho**2, 1e-6)
         result.shifts[rows] = start[rows] + d
         result.correlation[rows] = rho
         result.information[rows] = gain[:, None, None] * -curvature
         significant = rho * np.sqrt(np.maximum(samples, 1.0)) > _SIGNIFICANCE
         enough = total > 0.4 * float(weight_shape.sum())
-        result.found[rows] = ok & enough & significant
+        result.matched[rows] = ok & enough & significant
 
-    batches = list(_batches(count))
-    threads = min(_THREADS, os.cpu_count() or 1, len(batches))
+    batches = [slice(i, min(i + _BATCH, count)) for i in range(0, count, _BATCH)]
     # Each batch writes rows of its own, so threads change the time alone.
-    with ThreadPoolExecutor(threads) as pool:
+    with ThreadPoolExecutor(min(_THREADS, len(batches))) as pool:
         jobs = [pool.submit(measure, rows) for rows in batches]
         try:
             for done, job in enumerate(jobs):
@@ -636,6 +332,307 @@ def measure_tiles(
     return result
 
 
-def _batches(count: int) -> Iterator[slice]:
-    for first in range(0, count, _BATCH):
-        yield slice(first, min(first + _BATCH, count))
+def _read_post(
+    image: ImageLike, frame: Frame, left: int, top: int, side: int
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Return a window, its edge pixels repeated outside the frame, and validity."""
+    x0, y0, width, height = frame
+    columns = np.arange(left, left + side)
+    rows = np.arange(top, top + side)
+    cx = np.clip(columns, x0, x0 + width - 1)
+    cy = np.clip(rows, y0, y0 + height - 1)
+    window = np.asarray(image[cy[0] : cy[-1] + 1, cx[0] : cx[-1] + 1])
+    window = window[np.ix_(cy - cy[0], cx - cx[0])]
+    inside_x = (columns >= x0 + 3) & (columns < x0 + width - 3)
+    inside_y = (rows >= y0 + 3) & (rows < y0 + height - 3)
+    return window, inside_y[:, None] & inside_x[None, :]
+
+
+def _read_pre(
+    image: ImageLike,
+    frame: Frame,
+    transform: Transform,
+    left: float,
+    top: float,
+    side: int,
+) -> tuple[NDArray[Any], NDArray[np.bool_], FloatArray]:
+    """Return a warped window, its validity and the mean error of its grid.
+
+    OpenCV samples on a grid of 1/32 px. The grid is laid here, so that the mean
+    of what was rounded away is known and can be taken off the shift.
+    """
+    x0, y0, width, height = frame
+    x, y = np.meshgrid(left + np.arange(side), top + np.arange(side))
+    m = transform.matrix
+    depth = m[2, 0] * x + m[2, 1] * y + m[2, 2]
+    px = (m[0, 0] * x + m[0, 1] * y + m[0, 2]) / depth
+    py = (m[1, 0] * x + m[1, 1] * y + m[1, 2]) / depth
+    valid = (px >= x0 + 3) & (px < x0 + width - 4)
+    valid &= (py >= y0 + 3) & (py < y0 + height - 4)
+    np.clip(px, x0, x0 + width - 1, out=px)
+    np.clip(py, y0, y0 + height - 1, out=py)
+    left_in = max(int(px.min()) - 3, 0)
+    top_in = max(int(py.min()) - 3, 0)
+    right_in = min(int(px.max()) + 5, image.shape[1])
+    bottom_in = min(int(py.max()) + 5, image.shape[0])
+    window = np.asarray(image[top_in:bottom_in, left_in:right_in])
+    if window.dtype not in (np.uint8, np.uint16, np.float32):
+        window = window.astype(np.float32)
+    fixed_x = np.rint((px - left_in) * _SUBPIXELS).astype(np.int32)
+    fixed_y = np.rint((py - top_in) * _SUBPIXELS).astype(np.int32)
+    whole = np.stack([fixed_x >> 5, fixed_y >> 5], axis=-1).astype(np.int16)
+    part = ((fixed_y & 31) * _SUBPIXELS + (fixed_x & 31)).astype(np.uint16)
+    warped = cv2.remap(
+        np.ascontiguousarray(window),
+        whole,
+        part,
+        cv2.INTER_CUBIC,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    error = np.array(
+        [
+            float(np.mean(fixed_x / _SUBPIXELS + left_in - px)),
+            float(np.mean(fixed_y / _SUBPIXELS + top_in - py)),
+        ]
+    )
+    return warped, valid, error
+
+
+def _filtered(pixels: NDArray[Any], band: Band) -> NDArray[np.float32]:
+    """Return the band-passed window with a root mean square of 1, or zeros.
+
+    Grey levels stay linear: a stretch would make the blurred outline of a section
+    look wider than the sharp one, and so the section larger.
+    """
+    lowest = pixels.min()
+    window = band((pixels - lowest).astype(np.float32))
+    power = float(np.mean(window.astype(np.float64) ** 2))
+    if power <= (1e-6 * float(pixels.max() - lowest)) ** 2:
+        return np.zeros_like(window)
+    window /= np.float32(np.sqrt(power))
+    return window
+
+
+def taper_window(side: int, flat: int, rise: int) -> NDArray[np.float32]:
+    """Return a square window: 1 on the inner `flat` px, cosine flanks of `rise`.
+
+    Parameters
+    ----------
+    side, flat, rise : int
+        Side of the array, of its flat part, and width of a flank, px.
+
+    Returns
+    -------
+    ndarray, shape (side, side), float32
+    """
+    distance = np.abs(np.arange(side) - (side - 1) / 2.0) - flat / 2.0
+    line = 0.5 + 0.5 * np.cos(np.pi * np.clip(distance / rise, 0.0, 1.0))
+    return np.outer(line, line).astype(np.float32)
+
+
+def pixel_weights(
+    f: NDArray[np.float32], g: NDArray[np.float32], w: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Return Tukey weights of the pixels by how well ``gain * g`` explains f.
+
+    Parameters
+    ----------
+    f, g, w : ndarray, shape (N, side, side), float32
+        Fixed windows, moving windows and weights; only where `w` is above zero
+        are pixels judged.
+
+    Returns
+    -------
+    ndarray, shape (N, side, side), float32
+        0 (a microbe) to 1.
+    """
+    weights = np.ones_like(f)
+    for n in np.flatnonzero((w > 0.0).any(axis=(1, 2))):
+        inside = w[n] > 0.0
+        a, b = g[n][inside].astype(np.float64), f[n][inside].astype(np.float64)
+        keep = np.ones(len(a), bool)
+        for _ in range(3):
+            gain = float(a[keep] @ b[keep]) / max(float(a[keep] @ a[keep]), 1e-30)
+            rest = b - gain * a
+            scale = 1.4826 * float(np.median(np.abs(rest)))
+            keep = np.abs(rest) < 4.0 * max(scale, 1e-12)
+        ratio = rest / (6.0 * max(scale, 1e-12))
+        weights[n][inside] = np.clip(1.0 - ratio**2, 0.0, None) ** 2
+    return weights
+
+
+def correlate_windows(
+    f: NDArray[np.float32],
+    g: NDArray[np.float32],
+    w: NDArray[np.float32],
+    margin: int,
+    highest: float,
+) -> tuple[FloatArray, FloatArray, FloatArray, NDArray[np.bool_]]:
+    """Return the shift, value and curvature of the highest correlation.
+
+    Parameters
+    ----------
+    f, g, w : ndarray, shape (N, side, side), float32
+        Fixed windows, moving windows and the weights of fixed pixels.
+    margin : int
+        Largest shift that is searched, px.
+    highest : float
+        Frequency in radians per px beyond which the windows are empty.
+
+    Returns
+    -------
+    shifts : ndarray, shape (N, 2), float64
+        (dx, dy) such that ``f(x) ~ g(x + shift)``.
+    value : ndarray, shape (N,), float64
+        Weighted correlation coefficient there.
+    curvature : ndarray, shape (N, 2, 2), float64
+        Its second derivatives, 1/px squared.
+    ok : ndarray, shape (N,), bool
+        Whether this is a maximum inside the search.
+    """
+    count, side = f.shape[0], f.shape[1]
+    total = np.maximum(w.sum(axis=(1, 2), dtype=np.float64), 1e-9)
+    mean = (w * f).sum(axis=(1, 2), dtype=np.float64) / total
+    centred = f - mean.astype(np.float32)[:, None, None]
+    energy = (w * centred**2).sum(axis=(1, 2), dtype=np.float64)
+    template = np.conj(scipy.fft.rfft2(w * centred))
+    mask = np.conj(scipy.fft.rfft2(w))
+    moving = scipy.fft.rfft2(g)
+    power = scipy.fft.rfft2(g * g)
+    spectra = np.stack([template * moving, mask * moving, mask * power], axis=1)
+    surface = scipy.fft.irfft2(spectra, s=(side, side))
+    # rho(d) = sum w f g / sqrt(sum w f^2 (sum w g^2 - (sum w g)^2 / sum w)), f centred
+    # and g moved by d, for all whole shifts at once.
+    reach = np.r_[0:margin, -margin:0]
+    near = surface[:, :, reach[:, None], reach[None, :]].astype(np.float64)
+    energy = np.maximum(energy, 1e-30)
+    variance = near[:, 2] - near[:, 1] ** 2 / total[:, None, None]
+    floor = 1e-6 * np.maximum(variance.max(axis=(1, 2)), 1e-30)
+    variance = np.maximum(variance, floor[:, None, None])
+    rho = near[:, 0] / np.sqrt(variance * energy[:, None, None])
+    flat = rho.reshape(count, -1).argmax(axis=1)
+    top_y, top_x = np.unravel_index(flat, rho.shape[1:])
+    d = np.column_stack([reach[top_x], reach[top_y]]).astype(np.float64)
+    ky = np.asarray(2.0 * np.pi * np.fft.fftfreq(side), np.float64)
+    kx = np.asarray(2.0 * np.pi * np.fft.rfftfreq(side), np.float64)
+    low_y, low_x = np.abs(ky) <= highest, kx <= highest
+    spectra = spectra[:, :, low_y][:, :, :, low_x]
+    waves = (ky[low_y], kx[low_x])
+    origin = d.copy()
+    value = np.zeros(count)
+    curvature = np.zeros((count, 2, 2))
+    ok = np.abs(d).max(axis=1) < margin - 1
+    for _ in range(_NEWTON_STEPS):
+        value, slope, curvature = _coefficient(spectra, waves, d, total, energy, side)
+        determinant = np.linalg.det(curvature)
+        peaked = (determinant > 0) & (curvature[:, 0, 0] < 0)
+        safe = np.where(peaked[:, None, None], curvature, -np.eye(2))
+        # Newton: d - H^-1 grad rho, at most 0.6 px a step.
+        step = -np.linalg.solve(safe, slope[:, :, None])[:, :, 0]
+        length = np.linalg.norm(step, axis=1, keepdims=True)
+        step *= np.minimum(1.0, 0.6 / np.maximum(length, 1e-12))
+        d += np.where(peaked[:, None], step, 0.0)
+        ok &= peaked
+    ok &= np.abs(d - origin).max(axis=1) < 1.2
+    curvature[~ok] = 0.0
+    return d, value, curvature, ok
+
+
+def _coefficient(
+    spectra: NDArray[np.complex64],
+    waves: tuple[FloatArray, FloatArray],
+    d: FloatArray,
+    total: FloatArray,
+    energy: FloatArray,
+    side: int,
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return the correlation coefficient, its slope and curvature at shifts d."""
+    # rho(d) = n / sqrt(s e), with g at . + d and f centred: n = sum w f g,
+    # s = sum w g^2 - (sum w g)^2 / t, e = sum w f^2, t = sum w. Each sum and its
+    # derivatives are sums of the spectra times exp(i k d), i k exp(i k d), ...
+    ky, kx = waves
+    # Half of the spectrum stands for both halves, but for its edges.
+    twice = np.where((kx == 0.0) | np.isclose(kx, np.pi), 1.0, 2.0)
+    orders_x = np.stack([np.ones_like(kx), 1j * kx, -(kx**2)], axis=-1)
+    orders_y = np.stack([np.ones_like(ky), 1j * ky, -(ky**2)], axis=-1)
+    wave_x = (np.exp(1j * d[:, :1] * kx) * twice)[:, :, None] * orders_x
+    wave_y = np.exp(1j * d[:, 1:] * ky)[:, :, None] * orders_y
+    lines = np.einsum("nsyx,nxp->nsyp", spectra, wave_x.astype(np.complex64))
+    # values[n, s, q, p]: order q in y, p in x.
+    values = np.einsum("nsyp,nyq->nsqp", lines, wave_y).real / side**2
+    v = values[:, :, 0, 0]
+    v_d = np.stack([values[:, :, 0, 1], values[:, :, 1, 0]], axis=-1)
+    cross = values[:, :, 1, 1]
+    v_dd = np.stack(
+        [
+            np.stack([values[:, :, 0, 2], cross], axis=-1),
+            np.stack([cross, values[:, :, 2, 0]], axis=-1),
+        ],
+        axis=-2,
+    )
+    t = total[:, None]
+    variance = np.maximum(v[:, 2] - v[:, 1] ** 2 / total, 1e-30)
+    var_d = v_d[:, 2] - 2.0 * v[:, 1, None] * v_d[:, 1] / t
+    outer = v_d[:, 1, :, None] * v_d[:, 1, None, :]
+    var_dd = (
+        v_dd[:, 2] - 2.0 * (outer + v[:, 1, None, None] * v_dd[:, 1]) / t[:, :, None]
+    )
+    # rho' = n' / sqrt(s e) - rho s' / 2 s, and once more for the curvature.
+    root = np.sqrt(variance * energy)
+    rho = v[:, 0] / root
+    half = var_d / (2.0 * variance[:, None])
+    slope = v_d[:, 0] / root[:, None] - rho[:, None] * half
+    n_d = v_d[:, 0] / root[:, None]
+    curvature = (
+        v_dd[:, 0] / root[:, None, None]
+        - n_d[:, :, None] * half[:, None, :]
+        - n_d[:, None, :] * half[:, :, None]
+        + rho[:, None, None] * 3.0 * half[:, :, None] * half[:, None, :]
+        - rho[:, None, None] * var_dd / (2.0 * variance[:, None, None])
+    )
+    return rho, slope, curvature
+
+
+def tile_targets(
+    measured: TileShifts, transform: Transform, floor: float
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return post points, pre points and information of the tiles that match.
+
+    Parameters
+    ----------
+    measured : TileShifts
+        The tiles.
+    transform : Transform
+        What they were measured with.
+    floor : float
+        Standard error of a tile beyond its own noise, px of the pre image.
+
+    Returns
+    -------
+    source, target : ndarray, shape (M, 2), float64
+        Points (x, y), px.
+    information : ndarray, shape (M, 2, 2), float64
+        Inverse covariance of the targets, 1/px squared.
+    """
+    matched = measured.matched
+    source = measured.centres[matched]
+    place = source + measured.shifts[matched]
+    # The covariance of T(x + shift) is J C J', and a floor for all alike.
+    covariance = np.linalg.inv(measured.information[matched])
+    jacobian = transform_jacobian(transform, place)
+    covariance = jacobian @ covariance @ jacobian.transpose(0, 2, 1)
+    covariance[:, [0, 1], [0, 1]] += floor**2
+    return source, transform(place), np.linalg.inv(covariance)
+
+
+def transform_jacobian(transform: Transform, points: FloatArray) -> FloatArray:
+    """Return d(pre)/d(post) at points, shape (N, 2, 2)."""
+    # d(u/w) = (du - (u/w) dw) / w, with (u, v, w) = H (x, y, 1)
+    m = transform.matrix
+    homogeneous = np.column_stack([points, np.ones(len(points))]) @ m.T
+    depth = homogeneous[:, 2]
+    mapped = homogeneous[:, :2] / depth[:, None]
+    upper = np.broadcast_to(m[:2, :2], (len(points), 2, 2))
+    result: FloatArray = upper - mapped[:, :, None] * m[2, :2][None, None, :]
+    result /= depth[:, None, None]
+    return result

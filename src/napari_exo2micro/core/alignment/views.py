@@ -1,4 +1,4 @@
-"""Views: what the camera saw at a size that stage 2 can afford, and its outline."""
+"""What the camera saw at a size that stage 2 can afford, and where the section lies."""
 
 from __future__ import annotations
 
@@ -13,11 +13,18 @@ from scipy import ndimage
 from skimage.measure import find_contours
 
 from napari_exo2micro.core.base.errors import RegistrationError
+from napari_exo2micro.core.base.monitor import Monitor
 from napari_exo2micro.core.images.raster import Frame, ImageLike, bands, reduce_image
 from napari_exo2micro.core.images.transform import Transform
 
 #: A frame with a shorter side than this holds nothing that could be compared.
 SMALLEST_SIDE = 16
+
+_MAX_CONTOUR_POINTS = 6000
+#: Pieces of the mask smaller than this part of the largest one are dropped.
+_SIGNIFICANT = 0.03
+#: Gaps up to this part of the section's size (root of its area) are closed.
+_CLOSING = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +82,20 @@ def between(post: View, pre: View, transform: Transform) -> Transform:
     return pre.to_full.inverse() @ transform @ post.to_full
 
 
-def find_frame(image: ImageLike) -> Frame:
+def on_canvas(post: View, pre: View, small: Transform) -> Transform:
+    """Return a transform between points of two views as one at full resolution."""
+    return pre.to_full @ small @ post.to_full.inverse()
+
+
+def find_frame(image: ImageLike, monitor: Monitor | None = None) -> Frame:
     """Return the bounding box of what is not zero.
 
     Parameters
     ----------
     image : ImageLike, shape (rows, columns)
         A padded canvas: zero outside the frame.
+    monitor : Monitor, optional
+        Asked whether to stop before each band that is read.
 
     Returns
     -------
@@ -93,10 +107,11 @@ def find_frame(image: ImageLike) -> Frame:
     RegistrationError
         If the whole image is zero.
     """
-    rows, columns = image.shape
-    hit_rows = np.zeros(rows, bool)
-    hit_columns = np.zeros(columns, bool)
-    for y0, y1 in bands(image.shape, 512):
+    monitor = monitor or Monitor()
+    hit_rows = np.zeros(image.shape[0], bool)
+    hit_columns = np.zeros(image.shape[1], bool)
+    for y0, y1 in bands(image.shape):
+        monitor.check()
         seen = np.asarray(image[y0:y1, :]) != 0
         hit_rows[y0:y1] = seen.any(axis=1)
         hit_columns |= seen.any(axis=0)
@@ -107,6 +122,30 @@ def find_frame(image: ImageLike) -> Frame:
             "everywhere; check the raw file and its signal channel"
         )
     return int(x[0]), int(y[0]), int(x[-1] - x[0] + 1), int(y[-1] - y[0] + 1)
+
+
+def checked_frame(
+    image: ImageLike, frame: Frame | None, name: str, monitor: Monitor | None = None
+) -> Frame:
+    """Return a frame that lies in the image; None: what is not zero.
+
+    Raises
+    ------
+    RegistrationError
+        If it does not, or if the whole image is zero.
+    """
+    if frame is None:
+        return find_frame(image, monitor)
+    x0, y0, width, height = map(int, frame)
+    rows, columns = image.shape
+    beyond = x0 + width > columns or y0 + height > rows
+    if beyond or min(x0, y0) < 0 or min(width, height) < 1:
+        raise RegistrationError(
+            f"the {name}-stain frame {(x0, y0, width, height)} does not lie inside its "
+            f"image of {columns} x {rows} px; give x0, y0, width, height as stage 1 "
+            "tells them"
+        )
+    return x0, y0, width, height
 
 
 def open_view(
@@ -144,15 +183,7 @@ def open_view(
         )
     if min(image.shape) < SMALLEST_SIDE:
         raise RegistrationError(_too_small(name, image.shape[1], image.shape[0]))
-    if frame is None:
-        frame = find_frame(image)
-    x0, y0, width, height = frame
-    beyond = x0 + width > image.shape[1] or y0 + height > image.shape[0]
-    if beyond or x0 < 0 or y0 < 0:
-        raise RegistrationError(
-            f"the {name}-stain frame {tuple(frame)} does not lie inside its image of "
-            f"{image.shape[1]} x {image.shape[0]} px; give x0, y0, width, height"
-        )
+    x0, y0, width, height = checked_frame(image, frame, name)
     if min(width, height) < SMALLEST_SIDE:
         raise RegistrationError(_too_small(name, width, height))
     factor = max(1, math.ceil(max(width, height) / max_side))
@@ -192,11 +223,6 @@ def _too_small(name: str, width: int, height: int) -> str:
     )
 
 
-_MAX_CONTOUR_POINTS = 6000
-_SIGNIFICANT = 0.03
-_CLOSING = 0.02
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Section:
     """Where the rock section lies in a view.
@@ -224,6 +250,14 @@ class Section:
     distance: NDArray[np.float32]
     cut_fraction: float
     area_fraction: float
+
+    def distance_on(self, view: View) -> NDArray[np.float32]:
+        """Return `distance`, still in px of its own view, on the grid of another."""
+        rows, columns = view.image.shape
+        resized = cv2.resize(
+            self.distance, (columns, rows), interpolation=cv2.INTER_AREA
+        )
+        return np.asarray(resized, np.float32)
 
     @property
     def trusted(self) -> bool:
@@ -260,7 +294,7 @@ def find_section(view: View) -> Section:
        IEEE Trans. SMC 9, 1979. :doi:`10.1109/TSMC.1979.4310076`
     """
     valid = view.valid
-    smooth = _masked_blur(view.image, valid, 1.5)
+    smooth = masked_blur(view.image, valid, 1.5)
     texture = _texture_energy(view.image, valid)
     mask = _threshold(_evidence(smooth, texture, valid, None), valid)
     # A second look, over the background that the first one left.
@@ -297,11 +331,8 @@ def boundary_ring(
         1 in the middle of a band that is not softened, 0 far from it.
     """
     ratio = view.factor / section.view.factor
-    rows, columns = view.image.shape
-    distance = cv2.resize(
-        section.distance, (columns, rows), interpolation=cv2.INTER_AREA
-    )
-    depth = 0.5 * max(width, 1.0) + 0.5 - np.abs(distance) / ratio
+    # 1 up to half the width from the outline, then down to 0 over one pixel.
+    depth = 0.5 * max(width, 1.0) + 0.5 - np.abs(section.distance_on(view)) / ratio
     return _softened(np.clip(depth, 0.0, 1.0) * view.valid, smooth)
 
 
@@ -341,7 +372,7 @@ def _softened(values: NDArray[Any], sigma: float) -> NDArray[np.float32]:
     return soft
 
 
-def _masked_blur(
+def masked_blur(
     image: NDArray[np.float32], valid: NDArray[np.bool_], sigma: float
 ) -> NDArray[np.float32]:
     """Return a Gaussian mean over what is valid."""
@@ -356,12 +387,12 @@ def _texture_energy(
     image: NDArray[np.float32], valid: NDArray[np.bool_]
 ) -> NDArray[np.float32]:
     """Return the local standard deviation of fine structure."""
-    fine = np.where(valid, image - _masked_blur(image, valid, 3.0), np.float32(0))
+    fine = np.where(valid, image - masked_blur(image, valid, 3.0), np.float32(0))
     # One bright microbe or hot pixel is not texture.
     spread = float(np.median(np.abs(fine[valid]))) + 1e-12
     limit = 12.0 * spread
     fine = np.clip(fine, -limit, limit)
-    return np.asarray(np.sqrt(_masked_blur(fine * fine, valid, 3.0)), np.float32)
+    return np.asarray(np.sqrt(masked_blur(fine * fine, valid, 3.0)), np.float32)
 
 
 def _evidence(
@@ -524,9 +555,9 @@ def _signed_distance(
 
 def _distance(image: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Return the distance to the nearest zero, px."""
-    found = cv2.distanceTransform(image, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    rough = cv2.distanceTransform(image, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     # Its last bits depend on the number of threads; squares are whole numbers.
-    exact: NDArray[np.float64] = np.sqrt(np.rint(np.square(found, dtype=np.float64)))
+    exact: NDArray[np.float64] = np.sqrt(np.rint(np.square(rough, dtype=np.float64)))
     return exact
 
 
