@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -570,7 +571,7 @@ def test_every_parameter_reaches_the_work_that_it_tunes(raw_dir, tmp_path, monke
         original = getattr(sample_dye, function)
 
         def spy(*args, original=original, **kwargs):
-            seen.update(kwargs)
+            seen.update(asdict(kwargs["settings"]))
             return original(*args)
 
         monkeypatch.setattr(sample_dye, function, spy)

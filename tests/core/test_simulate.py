@@ -32,6 +32,7 @@ from napari_exo2micro.core.simulate import (
     read_truth,
     registration_error,
     scene,
+    section,
     simulate_section,
     write_large_pair,
     write_pair,
@@ -319,19 +320,22 @@ def test_deformation_is_as_long_as_told_and_no_projective_map() -> None:
 def test_transform_turns_about_the_centres(
     angle_deg: float, scale: float, dx: float, mirrored: bool
 ) -> None:
-    asked = camera.SectionSettings(
+    asked = section.SectionSettings(
         shape=(201, 301),
         angle_deg=angle_deg,
         scale=scale,
         shift=(dx, 5.0),
         mirrored=mirrored,
+        pre_shape=(101, 401),
     )
-    transform = camera._true_transform(asked, (101, 401))
-    found = transform.decompose()
-    assert found["scale"] == pytest.approx(scale)
-    assert found["mirrored"] == float(mirrored)
-    assert np.cos(np.radians(found["angle_deg"] - angle_deg)) == pytest.approx(1.0)
-    np.testing.assert_allclose(transform([[150, 100]]), [[200 + dx, 55]], atol=1e-9)
+    transform = asked.transform
+    parts = transform.decompose()
+    assert parts["scale"] == pytest.approx(scale)
+    assert parts["mirrored"] == float(mirrored)
+    assert np.cos(np.radians(parts["angle_deg"] - angle_deg)) == pytest.approx(1.0)
+    np.testing.assert_allclose(
+        asked.transform([[150, 100]]), [[200 + dx, 55]], atol=1e-9
+    )
 
 
 def test_registration_error_is_the_distance_in_pre() -> None:
@@ -388,7 +392,7 @@ def test_large_writer_writes_what_is_made_in_memory(
 ) -> None:
     small_windows(monkeypatch, 200)
     # The way of a large section: coarse light and texture tiles.
-    monkeypatch.setattr(scene, "_WHOLE_GRID_PIXELS", 1000)
+    monkeypatch.setattr(scene, "WHOLE_GRID_PIXELS", 1000)
     asked: dict[str, Any] = {"seed": 5, "dtype": dtype, **MOVE}
     pair = simulate_section((450, 530), channels=channels, **asked)
     paths = write_large_pair(
@@ -409,7 +413,7 @@ def test_windows_leave_no_seams(
     monkeypatch: pytest.MonkeyPatch, large: bool, difficulty: dict[str, Any]
 ) -> None:
     if large:
-        monkeypatch.setattr(scene, "_WHOLE_GRID_PIXELS", 1000)
+        monkeypatch.setattr(scene, "WHOLE_GRID_PIXELS", 1000)
     asked: dict[str, Any] = {
         "microbes": 100,
         "uneven_light": 0.3,
@@ -425,7 +429,7 @@ def test_windows_leave_no_seams(
 
 
 def test_truth_of_the_large_way_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scene, "_WHOLE_GRID_PIXELS", 1000)
+    monkeypatch.setattr(scene, "WHOLE_GRID_PIXELS", 1000)
     pair = exact()
     best = rms(residual(pair))
     assert best < 0.5
@@ -524,6 +528,6 @@ def test_benchmark_pairs_are_those_promised(pairs: ModuleType) -> None:
         assert np.hypot(*spec.kwargs["shift"]) <= 170
     for spec in every:
         assert spec.shape == (2400, 2800)
-        camera.SectionSettings(shape=spec.shape, **spec.kwargs)
+        section.SectionSettings(shape=spec.shape, **spec.kwargs)
         json.dumps(dict(spec.kwargs))
     assert ranged == pairs.documented_range_pairs()

@@ -300,12 +300,15 @@ def test_an_image_without_a_section_is_an_error(side, value):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"scale_min": 1.2, "scale_max": 0.9}, "range is empty"),
-        ({"angle_step": 0.0}, "step above 0"),
+        ({"scale_min": 1.2, "scale_max": 0.9}, "scale_min must not exceed scale_max"),
+        ({"scale_min": 1.2}, "scale_min must not exceed scale_max"),
+        ({"angle_step": 0.0}, r"'angle_step' takes a number from 0\.05 to 45 \(deg\)"),
         ({"down_scale": 0.0}, "down_scale"),
+        ({"boundary_size": 3}, "unknown parameter 'boundary_size'; this stage takes"),
+        ({"pad": 30}, "unknown parameter 'pad'"),
     ],
 )
-def test_a_search_without_a_range_is_an_error(options, message):
+def test_tuning_that_does_not_fit_is_an_error(options, message):
     with pytest.raises(ParameterError, match=message):
         align(section(**MOVED), **options)
 

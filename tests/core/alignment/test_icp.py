@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from napari_exo2micro.core.alignment import BoundarySettings
 from napari_exo2micro.core.alignment.icp import correction_of, match_contours
 from napari_exo2micro.core.images import Transform
 
@@ -94,15 +95,17 @@ def test_the_correction_is_that_of_the_section():
     ],
 )
 def test_a_broken_limit_is_named_with_both_numbers(limit, value, found):
-    generous = {
-        "max_translation": 10.0,
-        "max_rotation": 10.0,
-        "max_scale_delta": 0.1,
-        "max_scale_diff": 0.1,
-    }
+    generous = BoundarySettings.of(
+        {
+            "max_translation": 10.0,
+            "max_rotation": 10.0,
+            "max_scale_delta": 0.1,
+            "max_scale_diff": 0.1,
+        }
+    )
     fine = affine(2.0, (1.03, 0.99), 0.0, (3.0, 4.0))
     change = correction_of(Transform.identity(), fine, np.array(CENTRE))
-    assert change.beyond(**generous) == ""
-    told = change.beyond(**{**generous, limit: value})
+    assert change.beyond(generous) == ""
+    told = change.beyond(generous.tuned(**{limit: value}))
     assert f"{limit} = {value:g}" in told
     assert found in told

@@ -271,16 +271,18 @@ def test_a_small_section_in_a_large_frame():
 
 
 def test_bad_input_is_told(plain):
-    with pytest.raises(ParameterError, match="interior_blur_base must be 0 px or more"):
+    with pytest.raises(ParameterError, match="'interior_blur_base' takes a number"):
         align(plain, interior_blur_base=-1.0)
-    with pytest.raises(ParameterError, match="interior_max_correction must be above 0"):
+    with pytest.raises(ParameterError, match=r"'interior_max_correction' .* above 0"):
         align(plain, interior_max_correction=0)
-    with pytest.raises(ParameterError, match=r"must lie in 0\.\.1, found 1\.5"):
+    with pytest.raises(ParameterError, match=r"from 0 to 1, found 1\.5"):
         align(plain, interior_min_inlier_ratio=1.5)
+    with pytest.raises(ParameterError, match="unknown parameter 'interior_ecc'"):
+        align(plain, interior_ecc=False)
     empty = np.zeros((100, 100), np.uint8)
-    with pytest.raises(RegistrationError, match="no pixel above zero"):
+    with pytest.raises(RegistrationError, match="zero everywhere"):
         refine_interior_sift(empty, empty, Transform.identity())
-    with pytest.raises(RegistrationError, match="does not lie in the canvas"):
+    with pytest.raises(RegistrationError, match="does not lie inside"):
         refine_interior_sift(
             plain.post, plain.pre, Transform.identity(), post_frame=(0, 0, 9000, 10)
         )

@@ -5,8 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_exo2micro.core.alignment.boundary import search_features, search_full_circle
+from napari_exo2micro.core.alignment.boundary import (
+    SectionImage,
+    SectionPair,
+    search_features,
+    search_full_circle,
+)
 from napari_exo2micro.core.alignment.views import open_view
+from napari_exo2micro.core.base import Monitor
 from napari_exo2micro.core.simulate import registration_error, simulate_section
 
 SHAPE = (380, 430)
@@ -24,11 +30,12 @@ def views(pair):
 def test_both_searches_find_any_turn_and_hand(angle, mirrored):
     pair = simulate_section(SHAPE, seed=3, angle_deg=angle, mirrored=mirrored)
     post, pre = views(pair)
-    match = search_features(post, pre)[0]
+    match = search_features(post, pre, Monitor())[0]
     assert match.transform.mirrored == mirrored
     assert match.n_inliers > 30
     assert np.median(registration_error(pair.truth, match.transform)) < 1.0
-    found = search_full_circle(post, pre, scales=[1.0])[0]
+    sections = SectionPair(*(SectionImage.of(v, Monitor()) for v in (post, pre)))
+    found = search_full_circle(sections, [1.0], Monitor())[0]
     assert found.mirrored == mirrored
     assert np.median(registration_error(pair.truth, found.transform)) < 10.0
 
@@ -36,4 +43,4 @@ def test_both_searches_find_any_turn_and_hand(angle, mirrored):
 def test_unrelated_images_share_few_features():
     post, _ = views(simulate_section(SHAPE, seed=3))
     _, pre = views(simulate_section(SHAPE, seed=4))
-    assert all(match.n_inliers < 15 for match in search_features(post, pre))
+    assert all(match.n_inliers < 15 for match in search_features(post, pre, Monitor()))

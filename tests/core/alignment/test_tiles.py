@@ -54,7 +54,7 @@ def test_a_shift_is_measured_to_a_hundredth_of_a_pixel(shift, dtype):
     image = texture() * (250 if dtype is np.uint16 else 1)
     post, pre = (image * 1.2 + 4).astype(dtype), moved(image, *shift).astype(dtype)
     found = measure(post, pre)
-    assert found.found.all()
+    assert found.matched.all()
     off = found.shifts - shift
     assert np.abs(off).max() < 0.05
     assert np.abs(off.mean(axis=0)).max() < 0.01
@@ -88,8 +88,8 @@ def test_the_information_predicts_the_scatter():
     post = image + rng.normal(0.0, 12.0, image.shape)
     pre = moved(image, 0.4, 0.2) + rng.normal(0.0, 12.0, image.shape)
     found = measure(post, pre)
-    off = (found.shifts - (0.4, 0.2))[found.found]
-    covariance = np.linalg.inv(found.information[found.found])
+    off = (found.shifts - (0.4, 0.2))[found.matched]
+    covariance = np.linalg.inv(found.information[found.matched])
     predicted = np.sqrt(np.median(covariance[:, [0, 1], [0, 1]]))
     seen = 1.4826 * np.median(np.abs(off))
     assert 0.5 < predicted / seen < 2.0
@@ -104,12 +104,12 @@ def test_every_band_measures_the_same_shift(band):
 
 def test_unrelated_windows_are_not_found():
     found = measure(texture(1), texture(2))
-    assert found.found.mean() < 0.1
+    assert found.matched.mean() < 0.1
 
 
 def test_flat_windows_are_not_found():
     flat = np.full((SIDE, SIDE), 80, np.uint8)
-    assert not measure(flat, flat).found.any()
+    assert not measure(flat, flat).matched.any()
 
 
 def test_pixels_of_microbes_lose_their_say():
@@ -125,7 +125,7 @@ def test_pixels_of_microbes_lose_their_say():
     )
 
     def error(found):
-        off = np.where(found.found[:, None], found.shifts - (0.4, 0.2), 1.0)
+        off = np.where(found.matched[:, None], found.shifts - (0.4, 0.2), 1.0)
         return np.median(np.linalg.norm(off, axis=1))
 
     assert error(careful) < 0.5 * error(plain)
@@ -144,8 +144,8 @@ def test_tiles_beyond_the_frame_are_not_used():
         pre_frame=FRAME,
         shape=TileShape(64, 12),
     )
-    assert not found.found[CENTRES[:, 0] > 190].any()
-    assert found.found[CENTRES[:, 0] < 110].all()
+    assert not found.matched[CENTRES[:, 0] > 190].any()
+    assert found.matched[CENTRES[:, 0] < 110].all()
 
 
 def test_a_request_to_stop_is_heard():
@@ -183,7 +183,7 @@ def test_no_valid_area_gives_no_tiles():
                 np.empty((0, 2)),
                 post_frame=FRAME,
                 pre_frame=FRAME,
-            ).found
+            ).matched
         )
         == 0
     )

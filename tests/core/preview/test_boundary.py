@@ -97,7 +97,7 @@ def test_an_image_without_a_section_is_told(pair, empty):
 def test_an_empty_search_range_is_told(source):
     found = preview_boundary(source, {"scale_min": 1.2, "scale_max": 0.9})
     assert found.verdict.state == "failed"
-    assert "the search range is empty" in found.verdict.reason
+    assert "scale_min must not exceed scale_max" in found.verdict.reason
 
 
 def test_sections_that_have_nothing_in_common_fail():
@@ -135,7 +135,7 @@ def test_threads_share_what_is_made_once(pair, source_of):
     source = source_of(pair)
     found = []
     threads = [
-        threading.Thread(target=lambda: found.append(source.searches()))
+        threading.Thread(target=lambda: found.append(source.sections(Monitor())))
         for _ in range(4)
     ]
     for thread in threads:

@@ -382,8 +382,6 @@ def align_sections(
         The two images.
     settings : BoundarySettings
         What is sought, and how far ICP may go.
-    monitor : Monitor
-        Told the fraction done and asked whether to stop.
     keep : callable
         Lets a preview keep the searches that a parameter does not change.
     """
@@ -592,8 +590,6 @@ def search_features(post: View, pre: View, monitor: Monitor) -> list[MatchFit]:
     ----------
     post, pre : View
         At 1200 to 1600 px.
-    monitor : Monitor
-        Told the fraction done.
 
     Returns
     -------
@@ -685,8 +681,6 @@ def search_full_circle(
         The two images.
     scales : list of float
         Nodes of the coarse search, ascending; a little more is covered.
-    monitor : Monitor
-        Told the fraction done.
 
     Returns
     -------

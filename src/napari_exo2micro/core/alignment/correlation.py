@@ -218,8 +218,6 @@ def search_grid(
     near : iterable of Candidate, optional
         What the same nodes gave on smaller patterns: only they and their neighbours
         are looked at.
-    monitor : Monitor
-        Told the fraction done.
 
     Returns
     -------
@@ -300,8 +298,6 @@ def refine_candidates(
         The range that is not left.
     rounds : int
         How often the step is halved.
-    monitor : Monitor
-        Asked whether to stop.
 
     Returns
     -------

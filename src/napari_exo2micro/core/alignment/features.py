@@ -93,8 +93,6 @@ def stretch_for_features(
         Sigma in px of a Gaussian before anything else is measured.
     local_size : float
         Sigma in px of the neighbourhood that sets the local contrast.
-    monitor : Monitor, optional
-        Asked whether to stop between the steps.
 
     Returns
     -------
@@ -169,8 +167,6 @@ def detect_features(
         The strongest are kept.
     contrast_threshold : float
         Weaker features are dropped.
-    monitor : Monitor, optional
-        Asked whether to stop during the search, which takes seconds.
 
     Returns
     -------
@@ -254,8 +250,6 @@ def match_features(
     max_distance : float, optional
         Only points that lie so near each other (px of `points`) may match, for
         images that are already roughly aligned.
-    monitor : Monitor, optional
-        Asked whether to stop before each part of the comparison.
 
     Returns
     -------

@@ -466,8 +466,6 @@ def held_out_residuals(
         Where the robust fit starts.
     folds : ndarray, shape (N,), int, optional
         By default `spatial_folds` of the source.
-    monitor : Monitor, optional
-        Asked whether to stop before each fit.
 
     Returns
     -------
@@ -593,8 +591,6 @@ def assess_accuracy(
         Points of the post image over which the error counts.
     apart : float
         Tiles nearer than this share pixels, px.
-    monitor : Monitor, optional
-        Asked whether to stop before each fit.
 
     Returns
     -------

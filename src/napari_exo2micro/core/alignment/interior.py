@@ -223,8 +223,6 @@ def prepare_pair(
         Longest side of the reduced images, about, px.
     max_features : int
         The strongest ones of each image that are kept.
-    monitor : Monitor, optional
-        Asked whether to stop between the images.
 
     Raises
     ------
@@ -554,8 +552,6 @@ def match_interiors(
         From `detect_in_post`.
     settings : InteriorSettings
         As there.
-    monitor : Monitor
-        Told the fraction done.
     """
     monitor.check()
     warped, inside = pair.warp_small(initial)
@@ -710,8 +706,6 @@ def align_reduced_tiles(
         The images.
     start : Transform
         Right within about 20 px of the reduced images.
-    monitor : Monitor, optional
-        Asked whether to stop.
 
     Returns
     -------
@@ -819,8 +813,6 @@ def refine_on_tiles(
     trusted : bool
         Whether features vouch for the start. If not, tiles of the reduced images
         come first, and a fair part of all tiles must agree.
-    monitor : Monitor
-        Told the fraction done.
     """
     transform = start
     if not trusted:
@@ -993,7 +985,7 @@ def _decide(
             reason = f"features alone vouch for it; tiles: {problem}"
         else:
             method = "initial"
-            state = State.FAILED if features.contradicts else "fell_back"
+            state = State.FAILED if features.contradicts else State.FELL_BACK
             reason = f"the start stands; features: {features.problem}; tiles: {problem}"
     elif correction > settings.interior_max_correction:
         method, state = "initial", State.FAILED

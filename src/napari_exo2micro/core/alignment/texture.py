@@ -266,7 +266,7 @@ def refine_ecc(
     warp = between(post.view, pre.view, start).matrix.astype(np.float32)
     kind = cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT
     try:
-        _, warp = cv2.findTransformECC(
+        _, best = cv2.findTransformECC(
             post.values,
             pre.values,
             warp,
@@ -275,7 +275,7 @@ def refine_ecc(
             pre.mask.astype(np.uint8),
             3,
         )
-        small = Transform(np.asarray(warp, np.float64))
+        small = Transform(np.asarray(best, np.float64))
         full = on_canvas(post.view, pre.view, small)
     except (cv2.error, ValueError):
         return None

@@ -144,8 +144,6 @@ def choose_tiles(
     count : int
         Number of grid cells over the valid area, fewer where tiles would
         overlap by much; at most so many tiles.
-    monitor : Monitor, optional
-        Asked whether to stop, at each row of the grid and on the way to it.
 
     Returns
     -------
@@ -235,8 +233,6 @@ def measure_tiles(
     reject_pixels : bool
         Whether pixels that do not fit the moving window (microbes) lose their
         weight. Needs `expected` to be right within about half a px.
-    monitor : Monitor, optional
-        Told the fraction done; asked whether to stop while tiles are matched.
 
     Returns
     -------

@@ -94,8 +94,6 @@ def find_frame(image: ImageLike, monitor: Monitor | None = None) -> Frame:
     ----------
     image : ImageLike, shape (rows, columns)
         A padded canvas: zero outside the frame.
-    monitor : Monitor, optional
-        Asked whether to stop before each band that is read.
 
     Returns
     -------

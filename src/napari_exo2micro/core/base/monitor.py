@@ -10,6 +10,9 @@ from napari_exo2micro.core.base.errors import CancelledError
 class Monitor:
     """Is told the fraction done and is asked whether to stop.
 
+    Functions that take long have a parameter `monitor`, which is one of these; without
+    one they tell nobody and cannot be stopped.
+
     Parameters
     ----------
     on_progress : callable, optional

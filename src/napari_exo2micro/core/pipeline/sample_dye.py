@@ -28,6 +28,10 @@ from napari_exo2micro.core.alignment.interior import (
     InteriorAlignment,
     refine_interior_sift,
 )
+from napari_exo2micro.core.alignment.settings import (
+    BoundarySettings,
+    InteriorSettings,
+)
 from napari_exo2micro.core.base.errors import (
     CancelledError,
     CheckpointError,
@@ -46,7 +50,6 @@ from napari_exo2micro.core.images.warp import (
     warped_bands,
 )
 from napari_exo2micro.core.parameters.parameters import (
-    PARAMETERS,
     ParameterValue,
     check_parameters,
     default_params,
@@ -678,7 +681,6 @@ def _verdict(found: Provenance | None, dye: str, stage: int) -> Verdict:
 
 logger = logging.getLogger(__name__)
 
-_STAGE_2_ONLY = frozenset(("save_all_intermediates",))
 _MAX_STORED_POINTS = 1000
 
 
@@ -763,7 +765,7 @@ class StageMethods(SampleFiles):
             post_frame=post.frames["post"],
             pre_frame=pre.frames["pre"],
             monitor=self._monitor.part(0.0, 0.6),
-            **self._tuning(2, without=_STAGE_2_ONLY),
+            settings=BoundarySettings.of(self.params),
         )
         details = {
             "method": found.method,
@@ -809,7 +811,7 @@ class StageMethods(SampleFiles):
                 post_frame=post.frames["post"],
                 pre_frame=pre.frames["pre"],
                 monitor=self._monitor.part(0.0, 0.6),
-                **self._tuning(3, without={"interior_ecc", "interpolation"}),
+                settings=InteriorSettings.of(self.params),
             )
             transform, verdict = found.transform, found.verdict
             details = interior_details(found, _MAX_STORED_POINTS)
@@ -880,11 +882,6 @@ class StageMethods(SampleFiles):
             if not self._is_done(number):
                 logger.info("stage %d is needed first", number)
                 self._do_stage(number)
-
-    def _tuning(self, stage: int, without: Iterable[str] = ()) -> Mapping[str, Any]:
-        """Return a stage's own parameters as keyword arguments."""
-        own = (p.name for p in PARAMETERS if p.stage == stage)
-        return {name: self.params[name] for name in own if name not in set(without)}
 
 
 def _int(value: ParameterValue) -> int:

@@ -13,20 +13,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_exo2micro.core.alignment.boundary import (
-    IcpLimits,
-    OutlineSearch,
-    align_sections,
-    coarse_patterns,
-)
+from napari_exo2micro.core.alignment.boundary import align_sections, coarse_patterns
 from napari_exo2micro.core.alignment.interior import (
     FeatureMatches,
-    FeatureStart,
-    InteriorPair,
-    ReducedTiles,
+    Method,
+    asked_too_much,
     judge_matching,
     largest_distance,
 )
+from napari_exo2micro.core.alignment.settings import BoundarySettings, InteriorSettings
 from napari_exo2micro.core.base.errors import (
     CheckpointError,
     ParameterError,
@@ -37,9 +32,12 @@ from napari_exo2micro.core.base.monitor import Monitor
 from napari_exo2micro.core.images.transform import Transform
 from napari_exo2micro.core.images.warp import mapped_frame, valid_mask_window
 from napari_exo2micro.core.parameters.parameters import (
+    ParameterValue,
+    check_parameters,
     default_params,
     params_from_suffix,
 )
+from napari_exo2micro.core.parameters.state import State
 from napari_exo2micro.core.parameters.verdict import Verdict
 from napari_exo2micro.core.photometry.difference import difference_window
 from napari_exo2micro.core.photometry.methods import (
@@ -53,11 +51,25 @@ from napari_exo2micro.core.preview.source import (
     WHOLE_PIXELS,
     PreviewSource,
     ReducedImage,
-    Same,
 )
 
 if TYPE_CHECKING:
     from napari_exo2micro.core.pipeline.sample_dye import SampleDye
+
+Line = NDArray[np.float64]
+Basis = Literal["stage 4", "every pixel", "sample", "nothing"]
+
+#: Fine bins of log10(post/pre) from a hundredth to a hundred, and how many are shown.
+_EDGES = np.linspace(-2.0, 2.0, 2001)
+_BINS = 120
+#: Nearly all pixels: ratios between these parts of them are shown, with so much room.
+_LOWEST, _HIGHEST = 0.01, 0.97
+_ROOM = 0.15
+
+
+def _checked(params: Mapping[str, Any]) -> dict[str, ParameterValue]:
+    """Return all parameters; those that are not given have their defaults."""
+    return check_parameters({**default_params(), **params})
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,26 +105,6 @@ class OverlayPreview:
             return self.source.aligned_pre(self.transform)
         except RegistrationError:
             return None
-
-
-Line = NDArray[np.float64]
-
-_SEARCH = (
-    "use_edges",
-    "boundary_width",
-    "boundary_smooth",
-    "rotation_search",
-    "angle_range",
-    "angle_step",
-    "scale_search",
-    "scale_min",
-    "scale_max",
-    "scale_step",
-    "multiscale",
-    "down_scale",
-)
-_LIMITS = ("max_translation", "max_rotation", "max_scale_delta", "max_scale_diff")
-_FINE = ("fine_ecc", "stopit", "stopdelta", "orientation_search")
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,40 +164,30 @@ def preview_boundary(
         When the monitor was asked to stop.
     """
     monitor = monitor or Monitor()
-    chosen = {**default_params(), **params}
     try:
-        search = OutlineSearch.over_ranges(**{name: chosen[name] for name in _SEARCH})
-        searches = source.searches(monitor.part(0.0, 0.4))
+        settings = BoundarySettings.of(_checked(params))
+        pair = source.sections(monitor.part(0.0, 0.4))
     except (RegistrationError, ParameterError) as error:
-        verdict = Verdict("failed", str(error))
+        verdict = Verdict(State.FAILED, str(error))
         return BoundaryPreview(source, verdict, Transform.identity())
-    pair = searches.pair
-    found = align_sections(
-        searches,
-        search,
-        IcpLimits(*(chosen[name] for name in _LIMITS)),
-        **{name: chosen[name] for name in _FINE},
-        monitor=monitor.part(0.4, 0.9),
+    alignment = align_sections(pair, settings, monitor.part(0.4, 0.9), source.keep)
+    transform = alignment.transform
+    post_ring, pre_ring = (
+        ReducedImage(pattern.values, pattern.view.to_full)
+        for pattern in coarse_patterns(pair, settings)
     )
-    rings = [
-        ReducedImage(p.values, p.view.to_full) for p in coarse_patterns(pair, search)
-    ]
     monitor.check()
-    into_post = found.transform.inverse()
-    section, moving = pair.post_section, pair.pre_section
+    into_post = transform.inverse()
     return BoundaryPreview(
         source=source,
-        verdict=found.verdict,
-        transform=found.transform,
-        method=found.method,
-        reduction=pair.post.factor,
-        post_outline=outline_lines(section.view.to_full(section.contour)),
-        pre_outline=[
-            into_post(line)
-            for line in outline_lines(moving.view.to_full(moving.contour))
-        ],
-        post_ring=rings[0],
-        pre_ring=rings[1].warped_onto(rings[0], found.transform),
+        verdict=alignment.verdict,
+        transform=transform,
+        method=alignment.method,
+        reduction=pair.post.view.factor,
+        post_outline=outline_lines(alignment.post_contour),
+        pre_outline=[into_post(line) for line in outline_lines(alignment.pre_contour)],
+        post_ring=post_ring,
+        pre_ring=pre_ring.warped_onto(post_ring, transform),
     )
 
 
@@ -233,9 +215,6 @@ def outline_lines(contour: Line) -> list[Line]:
         closed = float(np.linalg.norm(line[0] - line[-1])) <= gap
         lines.append(np.vstack([line, line[:1]]) if closed else line)
     return lines
-
-
-Method = Literal["features", "tiles", "initial"]
 
 
 def _no_matches() -> FeatureMatches:
@@ -299,88 +278,51 @@ def preview_interior(
         When the monitor was asked to stop.
     """
     monitor = monitor or Monitor()
-    chosen = {**default_params(), **params}
-    if not chosen["interior_ecc"]:
-        skipped = Verdict("skipped", "interior_ecc is off: stage 2 stands")
-        return InteriorPreview(source, skipped, initial)
     try:
+        chosen = _checked(params)
+        if not chosen["interior_ecc"]:
+            skipped = Verdict(State.SKIPPED, "interior_ecc is off: stage 2 stands")
+            return InteriorPreview(source, skipped, initial)
+        settings = InteriorSettings.of(chosen)
         pair = source.interior()
-        matching = source.matching(
-            initial, float(chosen["interior_blur_base"]), monitor.part(0.0, 0.7)
-        )
-    except RegistrationError as error:
-        return InteriorPreview(source, Verdict("failed", str(error)), initial)
-    most = float(chosen["interior_max_correction"])
-    features = judge_matching(
-        pair, initial, matching, most, float(chosen["interior_min_inlier_ratio"])
-    )
+        matching = source.matching(initial, settings, monitor.part(0.0, 0.7))
+    except (RegistrationError, ParameterError) as error:
+        return InteriorPreview(source, Verdict(State.FAILED, str(error)), initial)
+    features = judge_matching(pair, initial, matching, settings)
     monitor.check()
-    if features.transform is not None and not features.problem:
-        method: Method = "features"
-        transform, verdict = features.transform, Verdict("ok", "", _numbers(features))
-    else:
+    method: Method = "features"
+    state, reason, transform = State.OK, "", features.transform
+    correction = features.correction
+    if not features.trusted:
         tiles = source.tiles(initial)
         monitor.check()
-        method, transform, verdict = _without_features(
-            pair, initial, features, tiles, most
-        )
+        problem = "too few match" if tiles is None else tiles.problem
+        method, transform = "initial", initial
+        if tiles is None or problem:
+            state = State.FAILED if features.contradicts else State.FELL_BACK
+            reason = f"the start stands; features: {features.problem}; tiles: {problem}"
+        else:
+            places = pair.overlap_points(initial)
+            correction = 0.0
+            if len(places):
+                correction = largest_distance(tiles.transform, initial, places)
+            if correction > settings.interior_max_correction:
+                state, reason = State.FAILED, asked_too_much(correction, settings)
+            else:
+                method, transform, state = "tiles", tiles.transform, State.FELL_BACK
+                reason = (
+                    "tiles of the reduced images vouch for it; features: "
+                    f"{features.problem}"
+                )
+    numbers = features.numbers | {"correction_px": correction}
     return InteriorPreview(
         source=source,
-        verdict=verdict,
+        verdict=Verdict(state, reason, numbers),
         transform=transform,
         method=method,
         reduction=float(pair.factor),
-        matches=FeatureMatches(features.post_xy, features.pre_xy, features.inliers),
+        matches=features.matches,
     )
-
-
-def _numbers(features: FeatureStart) -> dict[str, float]:
-    return {
-        "n_matches": float(len(features.inliers)),
-        "n_inliers": float(np.count_nonzero(features.inliers)),
-        "inlier_ratio": features.inlier_ratio,
-        "correction_px": features.correction,
-    }
-
-
-def _without_features(
-    pair: InteriorPair,
-    initial: Transform,
-    features: FeatureStart,
-    tiles: ReducedTiles | None,
-    most: float,
-) -> tuple[Method, Transform, Verdict]:
-    """Return what stands in for features that cannot be trusted."""
-    numbers = _numbers(features)
-    problem = "too few match" if tiles is None else tiles.problem
-    if tiles is not None and not problem:
-        found, places = tiles.transform, pair.overlap_points(initial)
-        correction = largest_distance(found, initial, places) if len(places) else 0.0
-        numbers["correction_px"] = correction
-        if correction <= most:
-            reason = (
-                "tiles of the reduced images vouch for it; features: "
-                f"{features.problem}"
-            )
-            return "tiles", found, Verdict("fell_back", reason, numbers)
-        reason = (
-            f"wanted a correction of {most:g} px at most, but the tiles ask for "
-            f"{correction:.0f} px; the start stands (raise interior_max_correction, or "
-            "look at stage 2)"
-        )
-        return "initial", initial, Verdict("failed", reason, numbers)
-    reason = f"the start stands; features: {features.problem}; tiles: {problem}"
-    state: Literal["failed", "fell_back"] = (
-        "failed" if features.contradicts else "fell_back"
-    )
-    return "initial", initial, Verdict(state, reason, numbers)
-
-
-_BINS = 120
-#: log10 of a hundredth to a hundred.
-_EDGES = np.linspace(-2.0, 2.0, 2001)
-_LOWEST, _HIGHEST = 0.01, 0.97
-_ROOM = 0.15
 
 
 @dataclass(frozen=True, slots=True)
@@ -424,14 +366,14 @@ class RatioCurve:
     lines: tuple[ScaleLine, ...]
 
 
-def ratio_curve(source: PreviewSource, found: ScalePreview) -> RatioCurve | None:
+def ratio_curve(source: PreviewSource, preview: ScalePreview) -> RatioCurve | None:
     """Return the distribution of post/pre with the scales of a preview.
 
     Parameters
     ----------
     source : PreviewSource
         The pair; it keeps the counts for the next time.
-    found : ScalePreview
+    preview : ScalePreview
         What stage 4 would find.
 
     Returns
@@ -440,20 +382,17 @@ def ratio_curve(source: PreviewSource, found: ScalePreview) -> RatioCurve | None
         Over the range of nearly all pixels and all scales. None when nothing was
         counted.
     """
-    statistics = found.statistics
+    statistics = preview.statistics
     if statistics is None:
         return None
     from napari_exo2micro.core.plotting.style import scale_colour
 
-    order = list(SCALE_METHODS)
-    counted = source.keep("ratio", Same(statistics), lambda: _count(statistics))
     lines = tuple(
         ScaleLine(method, scale.scale, scale_colour(method), _words(scale))
-        for method, scale in sorted(
-            found.scales.items(), key=lambda item: order.index(item[0])
-        )
+        for method in SCALE_METHODS
+        if (scale := preview.scales.get(method)) is not None
     )
-    fine, low, high = counted
+    fine, low, high = source.keep("ratio", statistics, lambda: _count(statistics))
     places = [math.log10(line.scale) for line in lines]
     low, high = min([low, *places]), max([high, *places])
     room = max(_ROOM * (high - low), 0.02)
@@ -481,9 +420,6 @@ def _count(statistics: PairStatistics) -> tuple[NDArray[np.float64], float, floa
         return fine, -0.3, 0.3
     first, last = np.searchsorted(total / total[-1], (_LOWEST, _HIGHEST))
     return fine, float(_EDGES[first]), float(_EDGES[min(last + 1, len(_EDGES) - 1)])
-
-
-Basis = Literal["stage 4", "every pixel", "sample", "nothing"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -577,11 +513,11 @@ def preview_scale(
         When the monitor was asked to stop.
     """
     monitor = monitor or Monitor()
-    chosen = {**default_params(), **params}
     scales: dict[str, ScaleEstimate] = {}
     problem = "the images hardly overlap: no scale can be had; check the registration"
     basis: Basis = "stage 4"
     try:
+        chosen = _checked(params)
         methods = scales_asked_for(chosen)
         if "manual" in methods:  # it needs nothing that can fail
             value = chosen[methods.pop("manual").parameter]
@@ -607,7 +543,7 @@ def preview_scale(
     moffat = scales.get("moffat")
     return ScalePreview(
         source=source,
-        verdict=Verdict("failed", problem) if moffat is None else moffat.verdict,
+        verdict=Verdict(State.FAILED, problem) if moffat is None else moffat.verdict,
         transform=transform,
         basis="nothing" if statistics is None else basis,
         scales=scales,
@@ -648,10 +584,10 @@ def stored_statistics(task: SampleDye, source: PreviewSource) -> PairStatistics 
             path.with_name(name).with_suffix(".npz"),
             record.get("statistics"),
         )
-        found = source.keep("stored", digest, partial(_load, file, digest))
-        if found is not None:
-            _keep_estimate(source, found, path.stem, record)
-            return found
+        statistics = source.keep("stored", digest, partial(_load, file, digest))
+        if statistics is not None:
+            _keep_estimate(source, statistics, path.stem, record)
+            return statistics
     return None
 
 
@@ -676,7 +612,7 @@ def _keep_estimate(
     except (ParameterError, KeyError, TypeError, ValueError):
         return  # it is estimated again
     correct = {**default_params(), **chosen}["offset_correction"]
-    source.keep("moffat", (Same(statistics), bool(correct)), lambda: estimate)
+    source.keep("moffat", (statistics, bool(correct)), lambda: estimate)
 
 
 def _load(path: Path, digest: Any) -> PairStatistics | None:

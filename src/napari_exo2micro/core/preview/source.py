@@ -28,11 +28,9 @@ from numpy.typing import NDArray
 
 from napari_exo2micro.core.alignment.boundary import (
     BASE_SIDE,
-    PairSearches,
-    look_at,
-    pair_of,
+    SectionImage,
+    SectionPair,
 )
-from napari_exo2micro.core.alignment.features import Features
 from napari_exo2micro.core.alignment.interior import (
     FeatureMatching,
     InteriorPair,
@@ -40,8 +38,9 @@ from napari_exo2micro.core.alignment.interior import (
     align_reduced_tiles,
     detect_in_post,
     match_interiors,
+    prepare_pair,
 )
-from napari_exo2micro.core.alignment.interior import prepare_pair as prepare_interior
+from napari_exo2micro.core.alignment.settings import InteriorSettings
 from napari_exo2micro.core.alignment.views import View, find_frame, open_view
 from napari_exo2micro.core.base.errors import CheckpointError, RegistrationError
 from napari_exo2micro.core.base.monitor import Monitor
@@ -105,8 +104,6 @@ def sample_statistics(
         (x0, y0, width, height) of the real data, px.
     interpolation : {'linear', 'cubic', 'lanczos'}
         Kernel of the warp.
-    monitor : Monitor, optional
-        Asked whether to stop.
 
     Returns
     -------
@@ -337,7 +334,7 @@ class PreviewSource:
         (x0, y0, width, height) of the real data, px; by default the bounding box of
         what is not zero.
     identity : hashable
-        Tells whether two sources hold the same images; see `opening.open_source`.
+        Tells whether two sources hold the same images; see `open_source`.
     """
 
     def __init__(
@@ -380,8 +377,6 @@ class PreviewSource:
             del kept[:-_KEPT]
             return made
 
-    # What no parameter changes ---------------------------------------------------
-
     @property
     def post_frame(self) -> Frame:
         """Where post has data: (x0, y0, width, height), px."""
@@ -392,41 +387,38 @@ class PreviewSource:
         """Where pre has data: (x0, y0, width, height), px."""
         return self._frame("pre")
 
-    def searches(self, monitor: Monitor | None = None) -> PairSearches:
-        """Return both sections, and what is sought in them: stage 2's own view.
+    def sections(self, monitor: Monitor) -> SectionPair:
+        """Return both sections: what stage 2 looks at.
 
         Raises
         ------
         RegistrationError
             If an image is empty, constant or too small.
         """
-        monitor = monitor or Monitor()
         monitor.report(0.0, "reading the images at reduced size")
         views = []
         for side in ("post", "pre"):
             views.append(self._view(side))
             monitor.check()
         monitor.report(0.3, "finding the sections")
-        looks = []
+        images = []
         for side, view in zip(("post", "pre"), views, strict=True):
-            looks.append(
-                self.keep(f"look {side}", None, partial(look_at, view, monitor))
-            )
+            make = partial(SectionImage.of, view, monitor)
+            images.append(self.keep(f"section {side}", None, make))
             monitor.check()
-        return self.keep("searches", None, lambda: PairSearches(pair_of(*looks)))
+        return self.keep("sections", None, lambda: SectionPair(*images))
 
     def interior(self) -> InteriorPair:
         """Return both images as features are sought in them."""
-
-        def make() -> InteriorPair:
-            return prepare_interior(
-                self.post_image,
-                self.pre_image,
-                self.post_frame,
-                self.pre_frame,
-                work_side=FEATURE_SIDE,
-            )
-
+        make = partial(
+            prepare_pair,
+            self.post_image,
+            self.pre_image,
+            self.post_frame,
+            self.pre_frame,
+            work_side=FEATURE_SIDE,
+            max_features=MOST_FEATURES,
+        )
         return self.keep("interior", None, make)
 
     def post(self) -> ReducedImage:
@@ -439,8 +431,6 @@ class PreviewSource:
         image = self.post_image if side == "post" else self.pre_image
         return self.keep(f"levels {side}", None, lambda: pyramid(image))
 
-    # What depends on a transform or a parameter ------------------------------------
-
     def aligned_pre(self, transform: Transform) -> ReducedImage:
         """Return the pre image as `transform` lays it on `post`."""
         view = self._view("pre")
@@ -450,7 +440,7 @@ class PreviewSource:
         )
 
     def matching(
-        self, initial: Transform, blur_base: float, monitor: Monitor | None = None
+        self, initial: Transform, settings: InteriorSettings, monitor: Monitor
     ) -> FeatureMatching:
         """Return the matched features of the interiors, before limits are asked.
 
@@ -458,26 +448,19 @@ class PreviewSource:
         ----------
         initial : Transform
             The start, post to pre, full-resolution px.
-        blur_base : float
-            As in `refine_interior_sift`.
-        monitor : Monitor, optional
-            Asked whether to stop.
+        settings : InteriorSettings
+            The blur before features are sought.
         """
-        monitor = monitor or Monitor()
-        pair = self.interior()
+        pair, blur, unasked = self.interior(), settings.interior_blur_base, Monitor()
         monitor.report(0.2, "finding features after staining")
-        post: Features = self.keep(
-            "features",
-            blur_base,
-            lambda: detect_in_post(pair, blur_base, max_features=MOST_FEATURES),
+        post = self.keep(
+            "features", blur, lambda: detect_in_post(pair, settings, unasked)
         )
         monitor.report(0.5, "matching features")
         return self.keep(
             "matching",
-            (initial, blur_base),
-            lambda: match_interiors(
-                pair, initial, post, blur_base, max_features=MOST_FEATURES
-            ),
+            (initial, blur),
+            lambda: match_interiors(pair, initial, post, settings, unasked),
         )
 
     def tiles(self, initial: Transform) -> ReducedTiles | None:
@@ -499,13 +482,11 @@ class PreviewSource:
             Post to pre, full-resolution px.
         interpolation : {'linear', 'cubic', 'lanczos'}
             Kernel of the warp.
-        monitor : Monitor, optional
-            Asked whether to stop.
 
         Returns
         -------
         PairStatistics or None
-            See `sampling.sample_statistics`; None where the images do not overlap.
+            See `sample_statistics`; None where the images do not overlap.
         """
         return self.keep(
             "statistics",
@@ -527,11 +508,9 @@ class PreviewSource:
         """Return the Moffat scale of statistics, estimated once."""
         return self.keep(
             "moffat",
-            (Same(statistics), offset_correction),
+            (statistics, offset_correction),
             lambda: estimate_scale(statistics, offset_correction=offset_correction),
         )
-
-    # -----------------------------------------------------------------------------
 
     def _frame(self, side: str) -> Frame:
         given = self._frames[side]
@@ -547,16 +526,3 @@ class PreviewSource:
             None,
             lambda: open_view(image, self._frame(side), BASE_SIDE, name=side),
         )
-
-
-class Same:
-    """A key of `PreviewSource.keep`: equal to another one around the same object."""
-
-    def __init__(self, value: object) -> None:
-        self.value = value
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Same) and self.value is other.value
-
-    def __hash__(self) -> int:
-        return id(self.value)

@@ -20,102 +20,186 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
+FloatGrid = NDArray[np.float32]
 
-def texture(
-    size: tuple[int, int],
-    rng: np.random.Generator,
-    *,
-    longest: float,
-    shortest: float = 2.2,
-    contrast: float = 0.24,
-) -> FloatGrid:
-    """Return a multi-scale texture with mean about 1, which repeats at its edges.
-
-    Parameters
-    ----------
-    size : tuple of int
-        Rows and columns.
-    rng : numpy.random.Generator
-        Source of the noise.
-    longest, shortest : float
-        Structure sizes between which the spectrum falls as 1 / frequency,
-        in grid steps.
-    contrast : float
-        Standard deviation of the logarithm.
-    """
-    rows, columns = (fft.next_fast_len(length, real=True) for length in size)
-    noise = rng.standard_normal((rows, columns), dtype=np.float32)
-    spectrum = fft.rfft2(noise, workers=2)
-    fy = fft.fftfreq(rows).astype(np.float32)[:, None]
-    fx = fft.rfftfreq(columns).astype(np.float32)[None, :]
-    squared = fx * fx + fy * fy
-    low, high = np.float32(1.0 / longest), np.float32(0.5 / shortest)
-    weight = np.exp(-squared / (2.0 * high * high)) / np.sqrt(squared + low * low)
-    weight[0, 0] = 0.0
-    spectrum *= weight
-    field = fft.irfft2(spectrum, s=(rows, columns), workers=2)[: size[0], : size[1]]
-    field = np.ascontiguousarray(field, dtype=np.float32)
-    field /= np.float32(field[::3, ::3].std())
-    # Bright specks: the far tail of the same noise.
-    specks = np.clip(field - 2.1, 0.0, 1.2)
-    pattern = np.exp(np.float32(contrast) * field) + np.float32(0.9) * specks
-    return np.asarray(pattern, dtype=np.float32)
-
-
-def doubled(grid: FloatGrid) -> FloatGrid:
-    """Return a grid of twice the nodes, smooth at the scale of the old ones.
-
-    Repeating and blurring keeps the new nodes evenly spaced to 1e-6. Cubic
-    interpolation would pull them apart by some hundredths of a step, and a
-    registration of such an image would be biased by its subpixel phase.
-    """
-    repeated = cv2.resize(grid, None, fx=2, fy=2, interpolation=cv2.INTER_NEAREST)
-    return np.asarray(cv2.GaussianBlur(repeated, (0, 0), 1.8), dtype=np.float32)
-
-
-def texture_tiles(rng: np.random.Generator) -> tuple[Layer, Layer]:
-    """Return fine and middle texture that repeat with periods far apart.
-
-    Their product repeats only after the least common multiple of both, so that
-    no two places of a large section look alike.
-    """
-    # Two nodes a px: smooth enough for bilinear interpolation.
-    period = 2000
-    once = texture((period, period), rng, longest=40.0)
-    dense = doubled(np.pad(once, 8, mode="wrap"))
-    fine = np.pad(_limited(dense[16:-16, 16:-16], 1.8), ((0, 3200),) * 2, mode="wrap")
-    # Five px a node.
-    slow = texture((1531, 1531), rng, longest=60.0, contrast=0.2)
-    middle = np.pad(_limited(slow, 1.4), ((0, 400),) * 2, mode="wrap")
-    return (
-        Layer(
-            np.asarray(fine, dtype=np.float32), 0.5, (-0.25, -0.25), "wrap", 2 * period
-        ),
-        Layer(
-            np.asarray(middle, dtype=np.float32), 5.0, (2.0, 2.0), "wrap", slow.shape[0]
-        ),
-    )
-
-
-def _limited(grid: NDArray[Any], highest: float) -> FloatGrid:
-    """Return values from 0 to below `highest`, the small ones as they are."""
-    positive = np.maximum(grid, 0.0)
-    folded = positive / np.sqrt(np.sqrt(1.0 + (positive / highest) ** 4))
-    return np.asarray(folded, dtype=np.float32)
-
-
-# Up to here one grid holds everything; beyond it, coarse grids and tiles.
-_WHOLE_GRID_PIXELS = 9_000_000
+#: Up to here one grid holds everything; beyond it, coarse grids and tiles.
+WHOLE_GRID_PIXELS = 9_000_000
 _COARSE_GRID_CELLS = 12_500_000
 _GLASS_LEVEL = 4.0
 _TISSUE_LEVEL = 52.0
 _BRIGHTEST = 128.0
-# Half size of the section as a part of the half frame: what turns by 20 deg,
-# grows by 15 % and shifts a little stays in view.
+#: Half size of the section as a part of the half frame: what turns by 20 deg,
+#: grows by 15 % and shifts a little stays in view.
 _SECTION_FILL = 0.72
 _FRAME_FILLING_MARGIN = 0.15
-# Room above coarse light for the product of the texture tiles.
+#: Room above coarse light for the product of the texture tiles.
 _TILES_PEAK = 1.7
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One factor of a scene: a grid read by bilinear interpolation.
+
+    Attributes
+    ----------
+    grid : ndarray, shape (rows, columns), float32
+        The values at the nodes.
+    spacing : float
+        Distance of two nodes, px.
+    origin : tuple of float
+        The point (x, y), px, of the first node.
+    beyond : {'edge', 'mirror', 'wrap'}
+        What lies outside the grid: its outermost values, its mirror image, or
+        the grid again.
+    period : int
+        In nodes, both ways, of a grid that repeats ('wrap'), which is stored
+        with its own beginning appended, so that most windows are slices.
+    """
+
+    grid: FloatGrid
+    spacing: float
+    origin: tuple[float, float]
+    beyond: Literal["edge", "mirror", "wrap"] = "edge"
+    period: int = 0
+
+    def from_pixels(self) -> NDArray[np.float64]:
+        """Return the matrix from points (x, y) in px to node coordinates."""
+        step = 1.0 / self.spacing
+        return np.array(
+            [
+                [step, 0.0, -self.origin[0] * step],
+                [0.0, step, -self.origin[1] * step],
+                [0.0, 0.0, 1.0],
+            ]
+        )
+
+    def warp(self, to_scene: NDArray[np.float64], size: tuple[int, int]) -> FloatGrid:
+        """Return the layer as seen by a small window of an image.
+
+        Parameters
+        ----------
+        to_scene : ndarray, shape (3, 3)
+            Homogeneous matrix from the window's px to scene px.
+        size : tuple of int
+            Rows and columns of the window.
+        """
+        to_nodes = self.from_pixels() @ to_scene
+        rows, columns = size
+        corners = np.array(
+            [(x, y, 1.0) for y in (0, rows - 1) for x in (0, columns - 1)]
+        )
+        nodes = corners @ to_nodes.T
+        nodes = nodes[:, :2] / nodes[:, 2:]
+        crop, x0, y0 = self._crop(nodes.min(axis=0), nodes.max(axis=0))
+        to_crop = np.array([[1, 0, -x0], [0, 1, -y0], [0, 0, 1.0]]) @ to_nodes
+        # Only bilinear interpolation is exact in OpenCV: the others round
+        # coordinates to 1/32 px, which would be an error of the truth.
+        seen = cv2.warpPerspective(
+            crop,
+            to_crop,
+            (columns, rows),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
+        return np.asarray(seen, dtype=np.float32)
+
+    def sample(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> FloatGrid:
+        """Return the layer at points of the scene.
+
+        Parameters
+        ----------
+        x, y : ndarray, shape (rows, columns)
+            Points in scene px; a compact region, such as one window.
+        """
+        u = (x - self.origin[0]) / self.spacing
+        v = (y - self.origin[1]) / self.spacing
+        low = np.array([u.min(), v.min()])
+        crop, x0, y0 = self._crop(low, np.array([u.max(), v.max()]))
+        seen = cv2.remap(
+            crop,
+            (u - x0).astype(np.float32),
+            (v - y0).astype(np.float32),
+            cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
+        return np.asarray(seen, dtype=np.float32)
+
+    def _crop(
+        self, low: NDArray[np.float64], high: NDArray[np.float64]
+    ) -> tuple[FloatGrid, int, int]:
+        """Return the nodes around a box and the coordinates of the first one."""
+        x0, y0 = (math.floor(value) - 2 for value in low)
+        x1, y1 = (math.ceil(value) + 3 for value in high)
+        rows, columns = self.grid.shape
+        wanted_x, wanted_y = np.arange(x0, x1), np.arange(y0, y1)
+        if self.beyond == "wrap":
+            start_x, start_y = x0 % self.period, y0 % self.period
+            stop_x, stop_y = start_x + x1 - x0, start_y + y1 - y0
+            if stop_x <= columns and stop_y <= rows:
+                return self.grid[start_y:stop_y, start_x:stop_x], x0, y0
+            ix, iy = wanted_x % self.period, wanted_y % self.period
+        elif x0 >= 0 and y0 >= 0 and x1 <= columns and y1 <= rows:
+            return self.grid[y0:y1, x0:x1], x0, y0
+        elif self.beyond == "mirror":
+            ix, iy = _reflected(wanted_x, columns), _reflected(wanted_y, rows)
+        else:
+            ix = np.clip(wanted_x, 0, columns - 1)
+            iy = np.clip(wanted_y, 0, rows - 1)
+        return self.grid[np.ix_(iy, ix)], x0, y0
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """The brightness of a section at every point, without microbes.
+
+    Attributes
+    ----------
+    layers : tuple of Layer
+        Their product is the section's light, grey levels above the glass.
+    glass : float
+        Grey levels of the slide where there is no section.
+    tissue : Layer
+        1 on the section and 0 elsewhere, holes included; coarse.
+    keep : Layer
+        0 where a piece is missing from one of the images, otherwise 1; coarse.
+    """
+
+    layers: tuple[Layer, ...]
+    glass: float
+    tissue: Layer
+    keep: Layer
+
+    def visible_layers(self, *, piece_missing: bool) -> tuple[Layer, ...]:
+        """Return the factors of one image's light."""
+        return (*self.layers, self.keep) if piece_missing else self.layers
+
+    def on_section(self, points: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Return which points (x, y) are on the section, clear of its edge."""
+        return _lookup(self.tissue, points) > 0.9
+
+    def kept(self, points: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Return which points (x, y) are not on the piece that may be missing."""
+        return _lookup(self.keep, points) > 0.999
+
+
+def _lookup(layer: Layer, points: NDArray[np.float64]) -> FloatGrid:
+    """Return the least of the four nodes around each point, 0 outside the grid."""
+    nodes = (points - np.array(layer.origin)) / layer.spacing
+    index = np.floor(nodes).astype(np.intp)
+    rows, columns = layer.grid.shape
+    inside = ((index >= 0) & (index < [columns - 1, rows - 1])).all(axis=1)
+    index[~inside] = 0
+    x, y = index.T
+    around = [layer.grid[y + dy, x + dx] for dy in (0, 1) for dx in (0, 1)]
+    least = np.min(around, axis=0)
+    return np.where(inside, least, np.float32(0.0)).astype(np.float32)
+
+
+def _reflected(index: NDArray[np.intp], length: int) -> NDArray[np.intp]:
+    """Return indices folded back into 0..length-1."""
+    period = 2 * (length - 1)
+    folded = np.abs(index % period)
+    return np.where(folded < length, folded, period - folded).astype(np.intp)
 
 
 def build_scene(
@@ -145,7 +229,7 @@ def build_scene(
     """
     rows, columns = shape
     cell = 1
-    if rows * columns > _WHOLE_GRID_PIXELS:
+    if rows * columns > WHOLE_GRID_PIXELS:
         cell = 2
         while rows * columns / cell**2 > _COARSE_GRID_CELLS:
             cell *= 2
@@ -183,44 +267,6 @@ def build_scene(
         Layer(tissue, wide, (start, start)),
         Layer(keep, wide, (start, start)),
     )
-
-
-def _reduced(grid: FloatGrid, factor: int) -> FloatGrid:
-    """Return the means of factor x factor cells; the last ones may be cut off."""
-    rows, columns = (length // factor * factor for length in grid.shape)
-    small = cv2.resize(
-        grid[:rows, :columns],
-        (columns // factor, rows // factor),
-        interpolation=cv2.INTER_AREA,
-    )
-    return np.asarray(small, dtype=np.float32)
-
-
-def _limit(light: FloatGrid, tissue: FloatGrid, brightness: float) -> None:
-    """Scale the light to its level and fold its highlights down, in place."""
-    sample = light[::7, ::7][tissue[::7, ::7] > 0.5]
-    light *= np.float32(_TISSUE_LEVEL / max(float(np.median(sample)), 1e-6))
-    light *= np.float32(1.0 / _BRIGHTEST)
-    # x / (1 + x^4)^(1/4): straight for most of the section, never above 1.
-    light /= np.sqrt(np.sqrt(1.0 + light**4))
-    light *= np.float32(_BRIGHTEST * brightness)
-
-
-def _noise(
-    size: tuple[int, int], spacing: float, rng: np.random.Generator
-) -> FloatGrid:
-    """Return smooth noise of unit variance at the nodes, `spacing` apart."""
-    rows, columns = (math.ceil(length / spacing) + 4 for length in size)
-    nodes = rng.standard_normal((rows, columns), dtype=np.float32)
-    matrix = np.array([[1 / spacing, 0, 1.0], [0, 1 / spacing, 1.0]])
-    smooth = cv2.warpAffine(
-        nodes,
-        matrix,
-        (size[1], size[0]),
-        flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REFLECT,
-    )
-    return np.asarray(smooth, dtype=np.float32)
 
 
 def _grains(
@@ -432,170 +478,122 @@ def _piece(
     return np.asarray(mask, dtype=np.float32) / np.float32(255)
 
 
-FloatGrid = NDArray[np.float32]
+def texture(
+    size: tuple[int, int],
+    rng: np.random.Generator,
+    *,
+    longest: float,
+    shortest: float = 2.2,
+    contrast: float = 0.24,
+) -> FloatGrid:
+    """Return a multi-scale texture with mean about 1, which repeats at its edges.
 
-
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """One factor of a scene: a grid read by bilinear interpolation.
-
-    Attributes
+    Parameters
     ----------
-    grid : ndarray, shape (rows, columns), float32
-        The values at the nodes.
-    spacing : float
-        Distance of two nodes, px.
-    origin : tuple of float
-        The point (x, y), px, of the first node.
-    beyond : {'edge', 'mirror', 'wrap'}
-        What lies outside the grid: its outermost values, its mirror image, or
-        the grid again.
-    period : int
-        In nodes, both ways, of a grid that repeats ('wrap'), which is stored
-        with its own beginning appended, so that most windows are slices.
+    size : tuple of int
+        Rows and columns.
+    rng : numpy.random.Generator
+        Source of the noise.
+    longest, shortest : float
+        Structure sizes between which the spectrum falls as 1 / frequency,
+        in grid steps.
+    contrast : float
+        Standard deviation of the logarithm.
     """
-
-    grid: FloatGrid
-    spacing: float
-    origin: tuple[float, float]
-    beyond: Literal["edge", "mirror", "wrap"] = "edge"
-    period: int = 0
-
-    def from_pixels(self) -> NDArray[np.float64]:
-        """Return the matrix from points (x, y) in px to node coordinates."""
-        step = 1.0 / self.spacing
-        return np.array(
-            [
-                [step, 0.0, -self.origin[0] * step],
-                [0.0, step, -self.origin[1] * step],
-                [0.0, 0.0, 1.0],
-            ]
-        )
-
-    def warp(self, to_scene: NDArray[np.float64], size: tuple[int, int]) -> FloatGrid:
-        """Return the layer as seen by a small window of an image.
-
-        Parameters
-        ----------
-        to_scene : ndarray, shape (3, 3)
-            Homogeneous matrix from the window's px to scene px.
-        size : tuple of int
-            Rows and columns of the window.
-        """
-        to_nodes = self.from_pixels() @ to_scene
-        rows, columns = size
-        corners = np.array(
-            [(x, y, 1.0) for y in (0, rows - 1) for x in (0, columns - 1)]
-        )
-        nodes = corners @ to_nodes.T
-        nodes = nodes[:, :2] / nodes[:, 2:]
-        crop, x0, y0 = self._crop(nodes.min(axis=0), nodes.max(axis=0))
-        to_crop = np.array([[1, 0, -x0], [0, 1, -y0], [0, 0, 1.0]]) @ to_nodes
-        # Only bilinear interpolation is exact in OpenCV: the others round
-        # coordinates to 1/32 px, which would be an error of the truth.
-        seen = cv2.warpPerspective(
-            crop,
-            to_crop,
-            (columns, rows),
-            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_REPLICATE,
-        )
-        return np.asarray(seen, dtype=np.float32)
-
-    def sample(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> FloatGrid:
-        """Return the layer at points of the scene.
-
-        Parameters
-        ----------
-        x, y : ndarray, shape (rows, columns)
-            Points in scene px; a compact region, such as one window.
-        """
-        u = (x - self.origin[0]) / self.spacing
-        v = (y - self.origin[1]) / self.spacing
-        low = np.array([u.min(), v.min()])
-        crop, x0, y0 = self._crop(low, np.array([u.max(), v.max()]))
-        seen = cv2.remap(
-            crop,
-            (u - x0).astype(np.float32),
-            (v - y0).astype(np.float32),
-            cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_REPLICATE,
-        )
-        return np.asarray(seen, dtype=np.float32)
-
-    def _crop(
-        self, low: NDArray[np.float64], high: NDArray[np.float64]
-    ) -> tuple[FloatGrid, int, int]:
-        """Return the nodes around a box and the coordinates of the first one."""
-        x0, y0 = (math.floor(value) - 2 for value in low)
-        x1, y1 = (math.ceil(value) + 3 for value in high)
-        rows, columns = self.grid.shape
-        wanted_x, wanted_y = np.arange(x0, x1), np.arange(y0, y1)
-        if self.beyond == "wrap":
-            start_x, start_y = x0 % self.period, y0 % self.period
-            stop_x, stop_y = start_x + x1 - x0, start_y + y1 - y0
-            if stop_x <= columns and stop_y <= rows:
-                return self.grid[start_y:stop_y, start_x:stop_x], x0, y0
-            ix, iy = wanted_x % self.period, wanted_y % self.period
-        elif x0 >= 0 and y0 >= 0 and x1 <= columns and y1 <= rows:
-            return self.grid[y0:y1, x0:x1], x0, y0
-        elif self.beyond == "mirror":
-            ix, iy = _reflected(wanted_x, columns), _reflected(wanted_y, rows)
-        else:
-            ix = np.clip(wanted_x, 0, columns - 1)
-            iy = np.clip(wanted_y, 0, rows - 1)
-        return self.grid[np.ix_(iy, ix)], x0, y0
+    rows, columns = (fft.next_fast_len(length, real=True) for length in size)
+    noise = rng.standard_normal((rows, columns), dtype=np.float32)
+    spectrum = fft.rfft2(noise, workers=2)
+    fy = fft.fftfreq(rows).astype(np.float32)[:, None]
+    fx = fft.rfftfreq(columns).astype(np.float32)[None, :]
+    squared = fx * fx + fy * fy
+    low, high = np.float32(1.0 / longest), np.float32(0.5 / shortest)
+    weight = np.exp(-squared / (2.0 * high * high)) / np.sqrt(squared + low * low)
+    weight[0, 0] = 0.0
+    spectrum *= weight
+    field = fft.irfft2(spectrum, s=(rows, columns), workers=2)[: size[0], : size[1]]
+    field = np.ascontiguousarray(field, dtype=np.float32)
+    field /= np.float32(field[::3, ::3].std())
+    # Bright specks: the far tail of the same noise.
+    specks = np.clip(field - 2.1, 0.0, 1.2)
+    pattern = np.exp(np.float32(contrast) * field) + np.float32(0.9) * specks
+    return np.asarray(pattern, dtype=np.float32)
 
 
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """The brightness of a section at every point, without microbes.
+def doubled(grid: FloatGrid) -> FloatGrid:
+    """Return a grid of twice the nodes, smooth at the scale of the old ones.
 
-    Attributes
-    ----------
-    layers : tuple of Layer
-        Their product is the section's light, grey levels above the glass.
-    glass : float
-        Grey levels of the slide where there is no section.
-    tissue : Layer
-        1 on the section and 0 elsewhere, holes included; coarse.
-    keep : Layer
-        0 where a piece is missing from one of the images, otherwise 1; coarse.
+    Repeating and blurring keeps the new nodes evenly spaced to 1e-6. Cubic
+    interpolation would pull them apart by some hundredths of a step, and a
+    registration of such an image would be biased by its subpixel phase.
     """
-
-    layers: tuple[Layer, ...]
-    glass: float
-    tissue: Layer
-    keep: Layer
-
-    def visible_layers(self, *, piece_missing: bool) -> tuple[Layer, ...]:
-        """Return the factors of one image's light."""
-        return (*self.layers, self.keep) if piece_missing else self.layers
-
-    def on_section(self, points: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Return which points (x, y) are on the section, clear of its edge."""
-        return _lookup(self.tissue, points) > 0.9
-
-    def kept(self, points: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Return which points (x, y) are not on the piece that may be missing."""
-        return _lookup(self.keep, points) > 0.999
+    repeated = cv2.resize(grid, None, fx=2, fy=2, interpolation=cv2.INTER_NEAREST)
+    return np.asarray(cv2.GaussianBlur(repeated, (0, 0), 1.8), dtype=np.float32)
 
 
-def _lookup(layer: Layer, points: NDArray[np.float64]) -> FloatGrid:
-    """Return the least of the four nodes around each point, 0 outside the grid."""
-    nodes = (points - np.array(layer.origin)) / layer.spacing
-    index = np.floor(nodes).astype(np.intp)
-    rows, columns = layer.grid.shape
-    inside = ((index >= 0) & (index < [columns - 1, rows - 1])).all(axis=1)
-    index[~inside] = 0
-    x, y = index.T
-    around = [layer.grid[y + dy, x + dx] for dy in (0, 1) for dx in (0, 1)]
-    least = np.min(around, axis=0)
-    return np.where(inside, least, np.float32(0.0)).astype(np.float32)
+def texture_tiles(rng: np.random.Generator) -> tuple[Layer, Layer]:
+    """Return fine and middle texture that repeat with periods far apart.
+
+    Their product repeats only after the least common multiple of both, so that
+    no two places of a large section look alike.
+    """
+    # Two nodes a px: smooth enough for bilinear interpolation.
+    period = 2000
+    once = texture((period, period), rng, longest=40.0)
+    dense = doubled(np.pad(once, 8, mode="wrap"))
+    fine = np.pad(_limited(dense[16:-16, 16:-16], 1.8), ((0, 3200),) * 2, mode="wrap")
+    # Five px a node.
+    slow = texture((1531, 1531), rng, longest=60.0, contrast=0.2)
+    middle = np.pad(_limited(slow, 1.4), ((0, 400),) * 2, mode="wrap")
+    return (
+        Layer(
+            np.asarray(fine, dtype=np.float32), 0.5, (-0.25, -0.25), "wrap", 2 * period
+        ),
+        Layer(
+            np.asarray(middle, dtype=np.float32), 5.0, (2.0, 2.0), "wrap", slow.shape[0]
+        ),
+    )
 
 
-def _reflected(index: NDArray[np.intp], length: int) -> NDArray[np.intp]:
-    """Return indices folded back into 0..length-1."""
-    period = 2 * (length - 1)
-    folded = np.abs(index % period)
-    return np.where(folded < length, folded, period - folded).astype(np.intp)
+def _limited(grid: NDArray[Any], highest: float) -> FloatGrid:
+    """Return values from 0 to below `highest`, the small ones as they are."""
+    positive = np.maximum(grid, 0.0)
+    folded = positive / np.sqrt(np.sqrt(1.0 + (positive / highest) ** 4))
+    return np.asarray(folded, dtype=np.float32)
+
+
+def _reduced(grid: FloatGrid, factor: int) -> FloatGrid:
+    """Return the means of factor x factor cells; the last ones may be cut off."""
+    rows, columns = (length // factor * factor for length in grid.shape)
+    small = cv2.resize(
+        grid[:rows, :columns],
+        (columns // factor, rows // factor),
+        interpolation=cv2.INTER_AREA,
+    )
+    return np.asarray(small, dtype=np.float32)
+
+
+def _limit(light: FloatGrid, tissue: FloatGrid, brightness: float) -> None:
+    """Scale the light to its level and fold its highlights down, in place."""
+    sample = light[::7, ::7][tissue[::7, ::7] > 0.5]
+    light *= np.float32(_TISSUE_LEVEL / max(float(np.median(sample)), 1e-6))
+    light *= np.float32(1.0 / _BRIGHTEST)
+    # x / (1 + x^4)^(1/4): straight for most of the section, never above 1.
+    light /= np.sqrt(np.sqrt(1.0 + light**4))
+    light *= np.float32(_BRIGHTEST * brightness)
+
+
+def _noise(
+    size: tuple[int, int], spacing: float, rng: np.random.Generator
+) -> FloatGrid:
+    """Return smooth noise of unit variance at the nodes, `spacing` apart."""
+    rows, columns = (math.ceil(length / spacing) + 4 for length in size)
+    nodes = rng.standard_normal((rows, columns), dtype=np.float32)
+    matrix = np.array([[1 / spacing, 0, 1.0], [0, 1 / spacing, 1.0]])
+    smooth = cv2.warpAffine(
+        nodes,
+        matrix,
+        (size[1], size[0]),
+        flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REFLECT,
+    )
+    return np.asarray(smooth, dtype=np.float32)

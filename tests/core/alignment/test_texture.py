@@ -6,10 +6,12 @@ import cv2
 import numpy as np
 import pytest
 
-from napari_exo2micro.core.alignment.boundary import correlation_at, refine_ecc
-from napari_exo2micro.core.alignment.correlation import (
+from napari_exo2micro.core.alignment import BoundarySettings
+from napari_exo2micro.core.alignment.texture import (
     agree_on_patches,
+    correlation_at,
     interior_texture,
+    refine_ecc,
     score_overlap,
 )
 from napari_exo2micro.core.alignment.views import open_view
@@ -17,6 +19,7 @@ from napari_exo2micro.core.images import Transform
 
 SIDE = 420
 CENTRE = (SIDE / 2, SIDE / 2)
+SETTINGS = BoundarySettings.of({})
 POINTS = np.array([(60.0, 60), (360, 70), (210, 210), (70, 350), (340, 360)])
 
 
@@ -110,7 +113,7 @@ def test_ecc_removes_what_is_left():
     scene = rock(6)
     truth = Transform.similarity(angle_deg=0.3, translation=(1.0, -1.2), centre=CENTRE)
     post, pre = texture(seen(scene, truth, gain=1.2)), texture(scene)
-    found = refine_ecc(post, pre, Transform.identity())
+    found = refine_ecc(post, pre, Transform.identity(), SETTINGS)
     assert found is not None
     assert found.after > found.before
     assert found.after == pytest.approx(correlation_at(post, pre, found.transform))
@@ -121,9 +124,9 @@ def test_ecc_of_fewer_rounds_is_farther_off():
     scene = rock(6)
     truth = Transform.similarity(angle_deg=0.5, translation=(2.0, -1.8), centre=CENTRE)
     post, pre = texture(seen(scene, truth)), texture(scene)
-    full = refine_ecc(post, pre, Transform.identity())
-    few = refine_ecc(post, pre, Transform.identity(), stopit=1)
-    loose = refine_ecc(post, pre, Transform.identity(), stopdelta=0.05)
+    full = refine_ecc(post, pre, Transform.identity(), SETTINGS)
+    few = refine_ecc(post, pre, Transform.identity(), SETTINGS.tuned(stopit=1))
+    loose = refine_ecc(post, pre, Transform.identity(), SETTINGS.tuned(stopdelta=0.05))
     assert full is not None
     assert few is not None
     assert loose is not None
@@ -133,4 +136,4 @@ def test_ecc_of_fewer_rounds_is_farther_off():
 
 def test_ecc_that_cannot_converge_says_so():
     away = Transform.similarity(translation=(1000.0, 0.0))
-    assert refine_ecc(texture(rock(1)), texture(rock(1)), away) is None
+    assert refine_ecc(texture(rock(1)), texture(rock(1)), away, SETTINGS) is None
