@@ -59,15 +59,6 @@ def test_a_mirrored_pair_is_fitted_in_original_coordinates(turned, matches, mode
     assert fit.inlier_ratio > 0.9
 
 
-def test_points_come_in_full_resolution_pixels(turned):
-    small = cv2.resize(turned.post, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
-    stretched = stretch_for_features(small)
-    plain = detect_features(stretched)
-    scaled = detect_features(stretched, factor=2.0, offset=(100.0, 50.0))
-    expected = (plain.points + 0.5) * 2.0 - 0.5 + (100.0, 50.0)
-    np.testing.assert_allclose(scaled.points, expected)
-
-
 def test_features_lie_inside_the_mask(turned):
     mask = np.zeros(turned.post.shape, bool)
     mask[100:400, 200:500] = True
@@ -83,7 +74,7 @@ def test_gain_and_offset_hardly_change_the_stretched_image(turned):
     assert np.abs(plain - other).mean() < 0.5
 
 
-def test_matching_drops_what_is_ambiguous_or_far():
+def test_matching_drops_what_is_ambiguous():
     descriptors = np.zeros((3, 128), np.float32)
     descriptors[np.arange(3), np.arange(3)] = 200.0
     points = np.array([[0.0, 0.0], [50.0, 0.0], [100.0, 0.0]])
@@ -93,9 +84,6 @@ def test_matching_drops_what_is_ambiguous_or_far():
         np.vstack([points, [[150.0, 0.0]]]), np.vstack([descriptors, descriptors[:1]])
     )
     assert match_features(features, twin).tolist() == [[1, 1], [2, 2]]
-    moved = Features(points + np.array([0.0, 30.0]), descriptors)
-    assert len(match_features(features, moved, max_distance=20.0)) == 0
-    assert len(match_features(features, moved, max_distance=40.0)) == 3
 
 
 def test_threads_do_not_change_a_bit(turned):

@@ -439,7 +439,11 @@ def _from_outlines(
             settings.angle_step,
             settings.scale_step,
         )
-        candidates = keep("coarse", key, lambda: _search_coarse(pair, settings, part))
+        candidates = keep(
+            "coarse",
+            key,
+            lambda: _search_coarse(*coarse_patterns(pair, settings), settings, part),
+        )
         if candidates:
             scored = []
             for candidate in candidates:
@@ -506,10 +510,9 @@ def coarse_patterns(
 
 
 def _search_coarse(
-    pair: SectionPair, settings: BoundarySettings, monitor: Monitor
+    post: Pattern, pre: Pattern, settings: BoundarySettings, monitor: Monitor
 ) -> list[Candidate]:
     """Return turns and magnifications of the outlines, best first."""
-    post, pre = coarse_patterns(pair, settings)
     angles, scales = settings.angles, settings.scales
     grid = partial(search_grid, angles=angles, scales=scales)
     rough = grid(

@@ -16,6 +16,10 @@ from napari_exo2micro.core.images.transform import Transform
 
 _ROWS_AT_ONCE = 1024
 _POLISH_ROUNDS = 5
+#: Sigma in px of the neighbourhood that sets the local contrast.
+_LOCAL_SIZE = 24.0
+#: Weaker features than this are dropped: OpenCV's contrast threshold.
+_CONTRAST = 0.02
 _SIMILARITY_TRIALS = 2000
 #: Seconds between two questions whether to stop.
 _ASK_EVERY = 0.05
@@ -28,7 +32,7 @@ class Features:
     Attributes
     ----------
     points : ndarray, shape (N, 2), float64
-        (x, y) in the px units that were asked for.
+        (x, y), px of the image.
     descriptors : ndarray, shape (N, 128), float32
         SIFT descriptors; whole numbers.
     """
@@ -75,7 +79,6 @@ def stretch_for_features(
     *,
     mask: NDArray[np.bool_] | None = None,
     blur: float = 0.0,
-    local_size: float = 24.0,
     monitor: Monitor | None = None,
 ) -> NDArray[np.uint8]:
     """Return an 8-bit image whose texture is about equally strong everywhere.
@@ -91,8 +94,6 @@ def stretch_for_features(
         Where the camera saw something; by default everywhere.
     blur : float
         Sigma in px of a Gaussian before anything else is measured.
-    local_size : float
-        Sigma in px of the neighbourhood that sets the local contrast.
 
     Returns
     -------
@@ -115,11 +116,11 @@ def stretch_for_features(
     if blur > 0.0:
         root = cv2.GaussianBlur(root, (0, 0), blur)
     monitor.check()
-    weight = np.maximum(_wide_blur(inside.astype(np.float32), local_size), 1e-3)
-    mean = _wide_blur(root, local_size) / weight
+    weight = np.maximum(_wide_blur(inside.astype(np.float32), _LOCAL_SIZE), 1e-3)
+    mean = _wide_blur(root, _LOCAL_SIZE) / weight
     difference = np.where(inside, root - mean, np.float32(0.0))
     monitor.check()
-    power = _wide_blur(difference * difference, local_size) / weight
+    power = _wide_blur(difference * difference, _LOCAL_SIZE) / weight
     spread = np.sqrt(np.maximum(power, 0.0))
     # Empty glass must not be blown up into texture: its contrast is noise.
     typical = float(np.percentile(spread[inside][:: max(1, sample.size // 50_000)], 75))
@@ -144,10 +145,7 @@ def detect_features(
     image: NDArray[np.uint8],
     *,
     mask: NDArray[np.bool_] | None = None,
-    factor: float = 1.0,
-    offset: tuple[float, float] = (0.0, 0.0),
     max_features: int = 6000,
-    contrast_threshold: float = 0.02,
     monitor: Monitor | None = None,
 ) -> Features:
     """Find SIFT features [1]_.
@@ -158,15 +156,8 @@ def detect_features(
         For example from `stretch_for_features`.
     mask : ndarray of bool, shape (rows, cols), optional
         Where features may lie.
-    factor : float
-        Full-resolution px per px of `image`, when this was reduced by area
-        averaging; the points are returned in full-resolution px.
-    offset : tuple of float
-        (x, y), added to the points after that, full-resolution px.
     max_features : int
         The strongest are kept.
-    contrast_threshold : float
-        Weaker features are dropped.
 
     Returns
     -------
@@ -190,7 +181,7 @@ def detect_features(
     # as soon as one image is turned against the other.
     sift = cv2.SIFT.create(
         nfeatures=max_features,
-        contrastThreshold=contrast_threshold,
+        contrastThreshold=_CONTRAST,
         enable_precise_upscale=True,
     )
     region = None if mask is None else mask.astype(np.uint8) * 255
@@ -202,8 +193,7 @@ def detect_features(
         return empty
     table = np.array([(*k.pt, k.size, k.angle) for k in keypoints])
     order = np.lexsort(table.T[::-1])
-    points = (table[order, :2] + 0.5) * factor - 0.5 + np.asarray(offset)
-    return Features(points, np.asarray(descriptors, np.float32)[order])
+    return Features(table[order, :2], np.asarray(descriptors, np.float32)[order])
 
 
 def _search(
@@ -233,8 +223,6 @@ def match_features(
     pre: Features,
     *,
     ratio: float = 0.7,
-    mutual: bool = True,
-    max_distance: float | None = None,
     monitor: Monitor | None = None,
 ) -> NDArray[np.intp]:
     """Pair the features of two images by their descriptors.
@@ -244,12 +232,8 @@ def match_features(
     post, pre : Features
         Of the fixed and the moving image.
     ratio : float
-        The best match must be nearer than this times the second best.
-    mutual : bool
-        Whether each must be the other's best match.
-    max_distance : float, optional
-        Only points that lie so near each other (px of `points`) may match, for
-        images that are already roughly aligned.
+        The best match must be nearer than this times the second best; each is the
+        other's best.
 
     Returns
     -------
@@ -270,15 +254,11 @@ def match_features(
     passed = np.zeros(n_post, bool)
     column_best = np.full(n_pre, np.inf, np.float32)
     column_row = np.full(n_pre, -1, np.intp)
-    far = np.float32(1e12)
     monitor = monitor or Monitor()
     for start in range(0, n_post, _ROWS_AT_ONCE):
         monitor.check()
         rows = slice(start, min(start + _ROWS_AT_ONCE, n_post))
         squared = a_norm[rows, None] + b_norm[None, :] - 2.0 * (a[rows] @ b.T)
-        if max_distance is not None:
-            gap = np.abs(post.points[rows, None, :] - pre.points[None, :, :])
-            squared[gap.max(axis=2) > max_distance] = far
         height = np.arange(squared.shape[0])
         first = np.argmin(squared, axis=1)
         nearest = squared[height, first]
@@ -290,9 +270,8 @@ def match_features(
         squared[height, first] = np.inf
         second = squared.min(axis=1)
         best[rows] = first
-        passed[rows] = (nearest < ratio**2 * second) & (nearest < far)
-    if mutual:
-        passed &= column_row[best] == np.arange(n_post)
+        passed[rows] = nearest < ratio**2 * second
+    passed &= column_row[best] == np.arange(n_post)
     kept = np.flatnonzero(passed)
     pairs = np.column_stack([kept, best[kept]])
     # Two orientations at one place give the same pair of points twice.

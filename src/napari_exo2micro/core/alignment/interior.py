@@ -173,10 +173,10 @@ class InteriorPair:
         )
         return warped.astype(np.float32, copy=False), inside > 0
 
-    def overlap_points(self, transform: Transform, across: int = 24) -> FloatArray:
+    def overlap_points(self, transform: Transform) -> FloatArray:
         """Return post points on a grid that lie in both frames, (N, 2), px."""
         x0, y0, width, height = self.post.frame
-        step = max(width, height) / across
+        step = max(width, height) / 24
         grid = np.stack(
             np.meshgrid(
                 np.arange(x0 + step / 2, x0 + width, step),

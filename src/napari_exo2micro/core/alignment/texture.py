@@ -35,6 +35,9 @@ _FEWEST_PIXELS = 400
 _PATCH = 72
 _PATCHES_A_SIDE = 14
 _FEWEST_PATCHES = 6
+#: Largest shift that is looked for, round by round, px of the texture. The last one
+#: stays wide: agreement within it is no matter of course.
+_REACHES = (16, 8, 8)
 #: Distance from the common map within which a patch agrees, px of the texture.
 _TOLERANCE = 2.0
 
@@ -313,9 +316,7 @@ class Agreement:
         return self.n_agreeing / max(self.n_patches, 1)
 
 
-def agree_on_patches(
-    post: Texture, pre: Texture, start: Transform, *, reach: int = 16
-) -> Agreement | None:
+def agree_on_patches(post: Texture, pre: Texture, start: Transform) -> Agreement | None:
     """Find the shift of each patch, and the map on which most agree.
 
     Parameters
@@ -324,8 +325,6 @@ def agree_on_patches(
         Of the fixed and the moving image, at about 1000 px.
     start : Transform
         Post to pre, full-resolution px.
-    reach : int
-        Largest shift that is looked for, px of the texture.
 
     Returns
     -------
@@ -334,9 +333,8 @@ def agree_on_patches(
     """
     agreement = None
     transform = start
-    for number, limit in enumerate((reach, reach // 2, reach // 2)):
-        # The last window stays wide: agreement within it is no matter of course.
-        centres, shifts, total = _patch_shifts(post, pre, transform, limit)
+    for number, reach in enumerate(_REACHES):
+        centres, shifts, total = _patch_shifts(post, pre, transform, reach)
         if len(centres) < _FEWEST_PATCHES:
             return None
         agreement = _common_map(

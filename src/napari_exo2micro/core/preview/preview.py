@@ -30,7 +30,6 @@ from napari_exo2micro.core.base.errors import (
 from napari_exo2micro.core.base.files import read_json
 from napari_exo2micro.core.base.monitor import Monitor
 from napari_exo2micro.core.images.transform import Transform
-from napari_exo2micro.core.images.warp import mapped_frame, valid_mask_window
 from napari_exo2micro.core.parameters.parameters import (
     ParameterValue,
     check_parameters,
@@ -39,7 +38,6 @@ from napari_exo2micro.core.parameters.parameters import (
 )
 from napari_exo2micro.core.parameters.state import State
 from napari_exo2micro.core.parameters.verdict import Verdict
-from napari_exo2micro.core.photometry.difference import difference_window
 from napari_exo2micro.core.photometry.methods import (
     DEFAULT_SCALE,
     SCALE_METHODS,
@@ -73,46 +71,16 @@ def _checked(params: Mapping[str, Any]) -> dict[str, ParameterValue]:
 
 
 @dataclass(frozen=True, eq=False)
-class OverlayPreview:
-    """An alignment that a stage would find or use.
+class BoundaryPreview:
+    """What stage 2 would find.
 
     Attributes
     ----------
-    source : PreviewSource
-        The pair.
     verdict : Verdict
         What it is worth; `failed` with the reason when nothing was found.
     transform : Transform
-        Post (fixed) to pre (moving), full-resolution px of the canvas.
-    """
-
-    source: PreviewSource
-    verdict: Verdict
-    transform: Transform
-
-    @property
-    def post(self) -> ReducedImage | None:
-        """The post image, cut to its frame; None when it cannot be read."""
-        try:
-            return self.source.post()
-        except RegistrationError:
-            return None
-
-    @property
-    def aligned_pre(self) -> ReducedImage | None:
-        """The pre image on the grid of `post`; None when it cannot be read."""
-        try:
-            return self.source.aligned_pre(self.transform)
-        except RegistrationError:
-            return None
-
-
-@dataclass(frozen=True, eq=False)
-class BoundaryPreview(OverlayPreview):
-    """What stage 2 would find; the transform is the identity when it finds nothing.
-
-    Attributes
-    ----------
+        Post (fixed) to pre (moving), full-resolution px of the canvas; the identity
+        when nothing was found.
     method : str
         Which search it comes from; empty when nothing was found.
     reduction : float
@@ -127,6 +95,8 @@ class BoundaryPreview(OverlayPreview):
         found.
     """
 
+    verdict: Verdict
+    transform: Transform
     method: str = ""
     reduction: float = 1.0
     post_outline: list[Line] | None = None
@@ -169,7 +139,7 @@ def preview_boundary(
         pair = source.sections(monitor.part(0.0, 0.4))
     except (RegistrationError, ParameterError) as error:
         verdict = Verdict(State.FAILED, str(error))
-        return BoundaryPreview(source, verdict, Transform.identity())
+        return BoundaryPreview(verdict, Transform.identity())
     alignment = align_sections(pair, settings, monitor.part(0.4, 0.9), source.keep)
     transform = alignment.transform
     post_ring, pre_ring = (
@@ -179,7 +149,6 @@ def preview_boundary(
     monitor.check()
     into_post = transform.inverse()
     return BoundaryPreview(
-        source=source,
         verdict=alignment.verdict,
         transform=transform,
         method=alignment.method,
@@ -223,16 +192,18 @@ def _no_matches() -> FeatureMatches:
 
 
 @dataclass(frozen=True, eq=False)
-class InteriorPreview(OverlayPreview):
+class InteriorPreview:
     """What stage 3 would find, as far as reduced images tell.
-
-    Its verdict is `ok` when features vouch for the transform; `fell_back` when tiles
-    of the reduced images stand in, or nothing but the start; `failed` when the
-    interior speaks against the start, or nothing could be compared; `skipped` when
-    it was not asked for.
 
     Attributes
     ----------
+    verdict : Verdict
+        `ok` when features vouch for the transform; `fell_back` when tiles of the
+        reduced images stand in, or nothing but the start; `failed` when the interior
+        speaks against the start, or nothing could be compared; `skipped` when it was
+        not asked for.
+    transform : Transform
+        Post (fixed) to pre (moving), full-resolution px of the canvas.
     method : {'features', 'tiles', 'initial'}
         What it rests on.
     reduction : float
@@ -242,6 +213,8 @@ class InteriorPreview(OverlayPreview):
         The features, full-resolution px on the two canvases.
     """
 
+    verdict: Verdict
+    transform: Transform
     method: Method = "initial"
     reduction: float = 1.0
     matches: FeatureMatches = field(default_factory=_no_matches)
@@ -282,12 +255,12 @@ def preview_interior(
         chosen = _checked(params)
         if not chosen["interior_ecc"]:
             skipped = Verdict(State.SKIPPED, "interior_ecc is off: stage 2 stands")
-            return InteriorPreview(source, skipped, initial)
+            return InteriorPreview(skipped, initial)
         settings = InteriorSettings.of(chosen)
         pair = source.interior()
         matching = source.matching(initial, settings, monitor.part(0.0, 0.7))
     except (RegistrationError, ParameterError) as error:
-        return InteriorPreview(source, Verdict(State.FAILED, str(error)), initial)
+        return InteriorPreview(Verdict(State.FAILED, str(error)), initial)
     features = judge_matching(pair, initial, matching, settings)
     monitor.check()
     method: Method = "features"
@@ -316,7 +289,6 @@ def preview_interior(
                 )
     numbers = features.numbers | {"correction_px": correction}
     return InteriorPreview(
-        source=source,
         verdict=Verdict(state, reason, numbers),
         transform=transform,
         method=method,
@@ -423,11 +395,15 @@ def _count(statistics: PairStatistics) -> tuple[NDArray[np.float64], float, floa
 
 
 @dataclass(frozen=True, eq=False)
-class ScalePreview(OverlayPreview):
-    """What stage 4 would find; its verdict is that of the Moffat scale.
+class ScalePreview:
+    """What stage 4 would find.
 
     Attributes
     ----------
+    verdict : Verdict
+        That of the Moffat scale; `failed` with the reason when there is none.
+    transform : Transform
+        Post (fixed) to pre (moving), full-resolution px of the canvas: as given.
     basis : {'stage 4', 'every pixel', 'sample', 'nothing'}
         What the scales are counted on: the stored statistics of stage 4, all pixels
         of a small pair, or windows at full resolution from all over a large one.
@@ -438,43 +414,11 @@ class ScalePreview(OverlayPreview):
         What they were estimated from.
     """
 
+    verdict: Verdict
+    transform: Transform
     basis: Basis = "nothing"
     scales: Mapping[str, ScaleEstimate] = field(default_factory=dict)
     statistics: PairStatistics | None = None
-
-    @property
-    def valid(self) -> NDArray[np.bool_] | None:
-        """Where on the grid of `post` both images have data."""
-        post = self.post
-        if post is None:
-            return None
-        margin = max(post.step)
-        quad = mapped_frame(self.transform, self.source.pre_frame, margin=margin)
-        rows, columns = post.values.shape
-        small = post.to_full.inverse()(quad)
-        mask = valid_mask_window(small, 0, rows, 0, columns)
-        return np.ones((rows, columns), bool) if mask is None else mask > 0
-
-    def difference(self, method: str = "moffat") -> ReducedImage | None:
-        """Return the difference at reduced resolution, grey levels of post.
-
-        Parameters
-        ----------
-        method : str
-            Which of `scales`.
-
-        Returns
-        -------
-        ReducedImage or None
-            0 where an image has no data. None without images or that scale.
-        """
-        scale, post, pre = self.scales.get(method), self.post, self.aligned_pre
-        if scale is None or post is None or pre is None:
-            return None
-        values = difference_window(
-            post.values, pre.values, scale.scale, scale.offset, self.valid
-        )
-        return post.with_values(values)
 
 
 def preview_scale(
@@ -485,7 +429,7 @@ def preview_scale(
     statistics: PairStatistics | None = None,
     monitor: Monitor | None = None,
 ) -> ScalePreview:
-    """Return the scales that stage 4 would find, and what it needs to be shown.
+    """Return the scales that stage 4 would find.
 
     Parameters
     ----------
@@ -542,7 +486,6 @@ def preview_scale(
     monitor.check()
     moffat = scales.get("moffat")
     return ScalePreview(
-        source=source,
         verdict=Verdict(State.FAILED, problem) if moffat is None else moffat.verdict,
         transform=transform,
         basis="nothing" if statistics is None else basis,

@@ -277,10 +277,6 @@ class ReducedImage:
         x, y = self.to_full(np.zeros((1, 2)))[0]
         return float(x), float(y)
 
-    def with_values(self, values: NDArray[Any]) -> ReducedImage:
-        """Return other values at the same place."""
-        return ReducedImage(np.asarray(values, np.float32), self.to_full)
-
     def warped_onto(self, target: ReducedImage, transform: Transform) -> ReducedImage:
         """Return this (moving) image as it lies on another one's grid.
 
@@ -306,7 +302,7 @@ class ReducedImage:
             borderMode=cv2.BORDER_CONSTANT,
             borderValue=0,
         )
-        return target.with_values(warped)
+        return ReducedImage(np.asarray(warped, np.float32), target.to_full)
 
 
 #: Longer side of the images that features are sought in, about, px.
@@ -421,23 +417,10 @@ class PreviewSource:
         )
         return self.keep("interior", None, make)
 
-    def post(self) -> ReducedImage:
-        """Return the post image, cut to its frame, at about 1500 px."""
-        view = self._view("post")
-        return ReducedImage(view.image, view.to_full)
-
     def levels(self, side: Literal["post", "pre"]) -> list[LazyImage]:
         """Return a canvas and its smaller levels, to be looked at at any zoom."""
         image = self.post_image if side == "post" else self.pre_image
         return self.keep(f"levels {side}", None, lambda: pyramid(image))
-
-    def aligned_pre(self, transform: Transform) -> ReducedImage:
-        """Return the pre image as `transform` lays it on `post`."""
-        view = self._view("pre")
-        pre = ReducedImage(view.image, view.to_full)
-        return self.keep(
-            "aligned", transform, lambda: pre.warped_onto(self.post(), transform)
-        )
 
     def matching(
         self, initial: Transform, settings: InteriorSettings, monitor: Monitor
