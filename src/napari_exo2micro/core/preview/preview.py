@@ -46,9 +46,9 @@ from napari_exo2micro.core.photometry.methods import (
 from napari_exo2micro.core.photometry.scale import ScaleEstimate
 from napari_exo2micro.core.photometry.statistics import PairStatistics, load_statistics
 from napari_exo2micro.core.preview.source import (
-    WHOLE_PIXELS,
     PreviewSource,
     ReducedImage,
+    is_small,
 )
 
 if TYPE_CHECKING:
@@ -467,8 +467,7 @@ def preview_scale(
             value = chosen[methods.pop("manual").parameter]
             scales["manual"] = SCALE_METHODS["manual"].estimate(None, value)
         if statistics is None:
-            width, height = source.post_frame[2:]
-            basis = "every pixel" if width * height <= WHOLE_PIXELS else "sample"
+            basis = "every pixel" if is_small(source.post_frame) else "sample"
             statistics = source.statistics(
                 transform, str(chosen["interpolation"]), monitor.part(0.1, 0.6)
             )

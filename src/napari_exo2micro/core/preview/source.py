@@ -82,6 +82,11 @@ _THREADS = min(4, os.cpu_count() or 1)
 Window = tuple[int, int, int, int]
 
 
+def is_small(frame: Frame) -> bool:
+    """Whether a frame is counted as a whole, not from a sample."""
+    return frame[2] * frame[3] <= WHOLE_PIXELS
+
+
 def sample_statistics(
     post: ImageLike,
     pre: ImageLike,
@@ -115,7 +120,7 @@ def sample_statistics(
     monitor = monitor or Monitor()
     quad = mapped_frame(transform, pre_frame)
     x0, y0, width, height = post_frame
-    whole = width * height <= WHOLE_PIXELS
+    whole = is_small(post_frame)
     if whole:
         end = y0 + height
         places = [
