@@ -24,8 +24,12 @@ from numpy.typing import NDArray
 
 from napari_exo2micro.core.base import RawDataError, RawFileNotFoundError
 from napari_exo2micro.core.raw import RawPair
-from napari_exo2micro.core.raw.read import TiffReader
-from napari_exo2micro.core.raw.tiff import TiffImage, check_stream_size, open_tiff
+from napari_exo2micro.core.raw.tiff import (
+    TiffImage,
+    TiffReader,
+    check_stream_size,
+    open_tiff,
+)
 
 resource = pytest.importorskip("resource", reason="limits of memory are of POSIX")
 

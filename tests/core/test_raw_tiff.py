@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from napari_exo2micro.core.raw import RawFingerprint, RawPair
-from napari_exo2micro.core.raw.read import TiffReader, measure
-from napari_exo2micro.core.raw.tiff import open_tiff
+from napari_exo2micro.core.raw.read import measure
+from napari_exo2micro.core.raw.tiff import TiffReader, open_tiff
 
 SHAPE = (75, 90)
 WHOLE = {

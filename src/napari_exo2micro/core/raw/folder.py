@@ -33,8 +33,8 @@ from napari_exo2micro.core.raw.names import (
     some,
     tiffs_in,
 )
-from napari_exo2micro.core.raw.read import TiffReader, channel_name
-from napari_exo2micro.core.raw.tiff import open_tiff, require_memory
+from napari_exo2micro.core.raw.read import channel_name
+from napari_exo2micro.core.raw.tiff import TiffReader, open_tiff, require_memory
 
 
 class LayoutProblem(StrEnum):

@@ -17,15 +17,18 @@ from napari_exo2micro.core.base.monitor import Monitor
 from napari_exo2micro.core.images.lazy import TOP_SIDE, LazyImage, Window
 from napari_exo2micro.core.raw.pair import open_fitting
 from napari_exo2micro.core.raw.read import (
-    Area,
     ChannelMeans,
-    TiffReader,
     choose_dtype,
     decide_channels,
-    decoded_bytes,
     summed,
 )
-from napari_exo2micro.core.raw.tiff import TiffImage, require_memory
+from napari_exo2micro.core.raw.tiff import (
+    Area,
+    TiffImage,
+    TiffReader,
+    decoded_bytes,
+    require_memory,
+)
 
 #: Levels up to this side stay in memory once they were read.
 _SMALL_SIDE = 2048

@@ -1,4 +1,4 @@
-"""The structure of a TIFF file, checked before any pixel is read.
+"""A TIFF file: its structure, checked before any pixel is read, and its pixels.
 
 A header may claim anything. What is allocated is bounded before: the values that a
 directory lists, the pixels of a row of strips or tiles, and the size that a compressed
@@ -14,11 +14,12 @@ import os
 import re
 import stat
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO, Literal, NamedTuple, Self, TypeVar
 
 import numpy as np
 import tifffile
@@ -30,6 +31,7 @@ from napari_exo2micro.core.base.errors import (
     RawFileNotFoundError,
 )
 from napari_exo2micro.core.base.machine import free_memory
+from napari_exo2micro.core.base.monitor import Monitor
 from napari_exo2micro.core.images.io import quiet_tifffile
 
 logger = logging.getLogger(__name__)
@@ -56,10 +58,24 @@ _MOST_REPEATS = 1 << 15
 _BELIEVED = 1 << 32
 #: Plain pixels are read in bands of about so many bytes.
 _BAND_BYTES = 1 << 22
+#: Bytes of a block: many enough for few calls, few enough for any machine.
+_BLOCK_BYTES = 1 << 24
+#: What lies between the pixels is digested in pieces of so many bytes.
+_CHUNK = 1 << 20
+_WORKERS = min(4, os.cpu_count() or 1)
+#: Strips or tiles read and decoded at a time, so that few of them wait in memory.
+_BATCH = 8 * _WORKERS
+_TOLD_EVERY = 16  # rows
 #: A row of strips or tiles of more bytes is not decoded without asking for memory.
 _LARGE_ROW = 1 << 28
 #: A stream may be so much larger than its strip or tile: whole blocks of its codec, px.
 _BLOCK = 16
+
+#: Rows and columns, px of the file; with a step only some of them.
+Area = tuple[range, range]
+
+_Data = bytes | memoryview
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -222,6 +238,326 @@ def open_tiff(path: Path | str) -> TiffImage:
         note = f"{path.name}: {missing} tiles are not in the file and read as zero"
         image = replace(image, warnings=(*image.warnings, note))
     return image
+
+
+class TiffReader:
+    """Reads samples of a checked TIFF file; a context manager, for one thread.
+
+    Parameters
+    ----------
+    image : TiffImage
+        The file.
+    samples : sequence of int
+        The wanted samples of a pixel, out of ``image.colour``.
+    digest : hash object, optional
+        `scan` gives it every byte of the file, in order.
+
+    Raises
+    ------
+    RawFileNotFoundError
+        If the file is gone.
+    RawDataError
+        By each method: if the file is damaged, or changes while all of it is read.
+    """
+
+    def __init__(
+        self, image: TiffImage, samples: Sequence[int], digest: Any = None
+    ) -> None:
+        self._image = image
+        self._samples = tuple(samples)
+        self._digest, self._digested = digest, 0
+        self._planes: tuple[int, ...] = self._samples if image.planar else (0,)
+        try:
+            self._file = image.path.open("rb")
+        except OSError as error:
+            raise RawFileNotFoundError(
+                f"{image.path}: cannot be opened ({error.strerror}); check the file"
+            ) from error
+        self._pool = ThreadPoolExecutor(_WORKERS)
+        self._batch, plain = _BATCH, 0
+        if image.contiguous is not None:  # there is nothing to decode side by side
+            self._batch, plain = 1, max(image.byte_counts)
+        self._buffer = memoryview(bytearray(plain))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._pool.shutdown()
+        self._file.close()
+
+    def read(
+        self, area: Area, *, every: int = 1, monitor: Monitor | None = None
+    ) -> NDArray[Any]:
+        """Return the pixels of an area, shape (samples, rows, columns).
+
+        From an uncompressed file only the wanted rows are read; of a compressed one
+        only the strips or tiles are decoded that hold them.
+
+        Parameters
+        ----------
+        area : tuple of range
+            Rows and columns, px, not empty.
+        every : int
+            Of a compressed file decode each `every`-th row of strips or tiles only;
+            the others are 0, see `rows_read`.
+        monitor : Monitor, optional
+            Told the progress.
+        """
+        image, (rows, columns) = self._image, area
+        monitor = monitor or Monitor()
+        make = np.empty if every == 1 else np.zeros
+        shape = (len(self._samples), len(rows), len(columns))
+        out = make(shape, image.sample_dtype)
+        whole_bands = (
+            rows.step == 1
+            and len(columns) == image.width
+            and rows.start % image.segment_rows == 0
+        )
+        with tiff_errors(image.path, _unreadable(rows)):
+            if image.contiguous is not None and not whole_bands:
+                self._read_rows(area, out, monitor)
+                return out
+
+            def place(segment: _Segment, pixels: NDArray[Any]) -> None:
+                own_rows, from_rows = _overlap(rows, segment.rows)
+                own_columns, from_columns = _overlap(columns, segment.columns)
+                self._place(
+                    out[:, own_rows, own_columns],
+                    segment.plane,
+                    pixels[from_rows, from_columns],
+                )
+
+            segments = self._segments(area, every)
+            for begin in range(0, len(segments), self._batch):
+                monitor.report(begin / len(segments), f"reading {image.path.name}")
+                self._map(place, segments[begin : begin + self._batch])
+        return out
+
+    def rows_read(self, rows: range, every: int) -> NDArray[np.bool_]:
+        """Return which of some rows `read` fills when it is told `every`."""
+        high = self._image.segment_rows
+        if self._image.contiguous is not None:
+            return np.ones(len(rows), bool)
+        return np.isin(np.asarray(rows) // high, _parts(rows, high)[::every])
+
+    def blocks(self) -> Iterator[tuple[int, NDArray[Any]]]:
+        """Yield all rows from top to bottom: the first row, and what `read` returns."""
+        image = self._image
+        high = image.segment_rows
+        step = high * max(1, _BLOCK_BYTES // (image.row_bytes * high))
+        for y0 in range(0, image.height, step):
+            rows = range(y0, min(y0 + step, image.height))
+            yield y0, self.read((rows, range(image.width)))
+        self._check_unchanged()
+
+    def scan(
+        self, look: Callable[[tuple[int, ...], NDArray[Any]], T]
+    ) -> Iterator[tuple[Area, T]]:
+        """Look at all wanted pixels once, in the order in which the file holds them.
+
+        Parameters
+        ----------
+        look : callable
+            Takes which sample of a pixel each of n is, and the pixels, shape
+            (rows, columns, n); samples that are not wanted may come along. It may be
+            called from several threads.
+
+        Yields
+        ------
+        area : tuple of range
+            Rows and columns, px.
+        seen : object
+            What `look` returned for them.
+        """
+        image = self._image
+        segments = self._segments((range(image.height), range(image.width)))
+        segments.sort(key=lambda segment: image.offsets[segment.number])
+        for begin in range(0, len(segments), self._batch):
+            batch = segments[begin : begin + self._batch]
+            rows = [row for segment in batch for row in segment.rows]
+            with tiff_errors(image.path, _unreadable(rows)):
+                seen = self._map(
+                    lambda segment, pixels: look(
+                        *self._converted(segment.plane, pixels)
+                    ),
+                    batch,
+                )
+            for segment, result in zip(batch, seen, strict=True):
+                yield (segment.rows, segment.columns), result
+        self._digest_up_to(image.size)
+        self._check_unchanged()
+
+    def _segments(self, area: Area, every: int = 1) -> list[_Segment]:
+        """Return the strips, tiles or bands that hold some pixels."""
+        image, (rows, columns) = self._image, area
+        high, wide = image.segment_rows, image.segment_columns
+        return [
+            _Segment(
+                plane,
+                (plane * image.down + down) * image.across + across,
+                range(down * high, min((down + 1) * high, image.height)),
+                range(across * wide, min((across + 1) * wide, image.width)),
+            )
+            for plane in self._planes
+            for down in _parts(rows, high)[::every]
+            for across in _parts(columns, wide)
+        ]
+
+    def _map(
+        self,
+        function: Callable[[_Segment, NDArray[Any]], T],
+        segments: Sequence[_Segment],
+    ) -> list[T]:
+        """Call a function with strips or tiles and their pixels, side by side."""
+        data = [self._segment_bytes(segment.number) for segment in segments]
+
+        def call(segment: _Segment, data: _Data | None) -> T:
+            return function(segment, self._decoded(segment, data))
+
+        run = map if len(segments) == 1 else self._pool.map
+        return list(run(call, segments, data))
+
+    def _decoded(self, segment: _Segment, data: _Data | None) -> NDArray[Any]:
+        """Return the pixels of a strip or tile that lie in the image."""
+        image = self._image
+        rows, columns = len(segment.rows), len(segment.columns)
+        shape = (rows, columns, 1 if image.planar else image.samples)
+        if data is None:
+            return np.zeros(shape, image.dtype)
+        pixels = image.decode(data, segment.number)[:rows, :columns]
+        if pixels.dtype.kind == "b" or not pixels.dtype.isnative:
+            pixels = pixels.astype(image.dtype)
+        if pixels.dtype != image.dtype or pixels.shape != shape:
+            raise ValueError(
+                f"{pixels.dtype} pixels of shape {pixels.shape} where {image.dtype} "
+                f"of shape {shape} are declared"
+            )
+        return pixels
+
+    def _converted(
+        self, plane: int, pixels: NDArray[Any]
+    ) -> tuple[tuple[int, ...], NDArray[Any]]:
+        """Return which samples stored pixels are, and as bright as they are meant."""
+        image = self._image
+        if image.white is not None:
+            pixels = image.dtype.type(image.white) - pixels
+        if image.table is not None:
+            index = np.minimum(pixels[..., 0], len(image.table) - 1)
+            return (0, 1, 2), image.table[index]
+        return (plane,) if image.planar else tuple(range(image.samples)), pixels
+
+    def _place(self, out: NDArray[Any], plane: int, pixels: NDArray[Any]) -> None:
+        """Put the wanted samples of stored pixels into `out`."""
+        samples, pixels = self._converted(plane, pixels)
+        for target, sample in zip(out, self._samples, strict=True):
+            if sample in samples:
+                target[...] = pixels[..., samples.index(sample)]
+
+    def _read_rows(self, area: Area, out: NDArray[Any], monitor: Monitor) -> None:
+        """Read parts of rows of a plain file, and nothing else."""
+        image, (rows, columns) = self._image, area
+        assert image.contiguous is not None
+        width = columns[-1] + 1 - columns[0]
+        size = width * image.pixel_bytes
+        places = []
+        for plane in self._planes:
+            for number, row in enumerate(rows):
+                pixel = (plane * image.height + row) * image.width + columns[0]
+                offset = image.contiguous + pixel * image.pixel_bytes
+                places.append((plane, number, offset))
+        if hasattr(os, "posix_fadvise"):
+            # rows that lie far apart would be waited for one by one
+            file, soon = self._file.fileno(), os.POSIX_FADV_WILLNEED
+            for _, _, offset in places:
+                os.posix_fadvise(file, offset, size, soon)
+        for done, (plane, number, offset) in enumerate(places):
+            if done % _TOLD_EVERY == 0:
+                monitor.report(done / len(places), f"reading {image.path.name}")
+            stored = np.frombuffer(self._bytes(offset, size), image.stored)
+            pixels = stored.reshape(1, width, -1)[:, :: columns.step]
+            self._place(out[:, number : number + 1], plane, pixels)
+
+    def _segment_bytes(self, index: int) -> _Data | None:
+        """Return the bytes of a strip or tile; None when the file has none."""
+        offset, count = self._image.offsets[index], self._image.byte_counts[index]
+        return self._bytes(offset, count) if offset and count else None
+
+    def _bytes(self, offset: int, count: int) -> _Data:
+        """Return bytes of the file; those of plain pixels until others are read."""
+        self._digest_up_to(offset)
+        self._file.seek(offset)
+        data: _Data
+        if self._image.contiguous is None:
+            data = self._file.read(count)
+        else:  # fresh pages of memory would cost more than reading
+            data = self._buffer[: self._file.readinto(self._buffer[:count])]
+        if len(data) < count:
+            raise EOFError(f"the file ends {count - len(data)} bytes too early")
+        if self._digest is not None:
+            # strips or tiles that share their bytes count once
+            self._digest.update(memoryview(data)[self._digested - offset :])
+            self._digested = max(self._digested, offset + count)
+        return data
+
+    def _digest_up_to(self, end: int) -> None:
+        """Read what lies between the pixels, for the digest."""
+        if self._digest is None:
+            return
+        self._file.seek(self._digested)
+        while self._digested < end and (
+            chunk := self._file.read(min(_CHUNK, end - self._digested))
+        ):
+            self._digest.update(chunk)
+            self._digested += len(chunk)
+
+    def _check_unchanged(self) -> None:
+        image = self._image
+        try:
+            status = image.path.stat()
+            now = status.st_size, status.st_mtime_ns
+        except OSError:
+            now = (0, 0)
+        if now != (image.size, image.mtime_ns):
+            raise RawDataError(
+                f"{image.path}: changed while it was read; wait until it is complete "
+                "and run again"
+            )
+
+
+class _Segment(NamedTuple):
+    """A strip, tile or band: its plane, its number, and where it lies, px."""
+
+    plane: int
+    number: int
+    rows: range
+    columns: range
+
+
+def decoded_bytes(image: TiffImage, area: Area) -> int:
+    """Return how many bytes reading an area decodes; 0 for an uncompressed file."""
+    rows = _parts(area[0], image.segment_rows)
+    columns = _parts(area[1], image.segment_columns)
+    return len(rows) * len(columns) * image.segment_bytes
+
+
+def _unreadable(rows: Sequence[int]) -> str:
+    return f"its rows {min(rows)} to {max(rows)} cannot be read"
+
+
+def _parts(places: range, size: int) -> list[int]:
+    """Return the numbers of the strips or tiles that hold some rows or columns."""
+    return sorted({place // size for place in places})
+
+
+def _overlap(places: range, within: range) -> tuple[slice, slice]:
+    """Return which of `places` lie within a span, and where they lie there."""
+    first, end = (
+        min(max(-(-(edge - places.start) // places.step), 0), len(places))
+        for edge in (within.start, within.stop)
+    )
+    start, last = (place - within.start for place in (places[first], places[end - 1]))
+    return slice(first, end), slice(start, last + 1, places.step)
 
 
 @contextmanager
