@@ -56,8 +56,8 @@ def private_memory() -> int:
 
     Mapped files do not count: the system drops their pages when it needs them.
     """
-    found = psutil.Process().memory_info()
-    return int(found.rss - getattr(found, "shared", 0))
+    memory = psutil.Process().memory_info()
+    return int(memory.rss - getattr(memory, "shared", 0))
 
 
 def release_memory() -> None:
@@ -138,10 +138,10 @@ def watch_memory(
         now = time.monotonic()
         if now - last >= _INTERVAL:
             last = now
-            found = free()
-            if found < least:
+            left = free()
+            if left < least:
                 raise ResourceError(
-                    f"stopped before the memory ran out: {found / 1e9:.2f} GB are "
+                    f"stopped before the memory ran out: {left / 1e9:.2f} GB are "
                     f"free, {least / 1e9:.2f} GB must stay free; close other programs "
                     "or use fewer workers, then run again: finished stages are kept"
                 )

@@ -72,11 +72,7 @@ class Look:
     def table(self, dtype: np.dtype[Any]) -> _Words:
         """Return the colour of each value that a pixel can have.
 
-        Parameters
-        ----------
-        dtype : dtype
-            Of the image. For 8 and 16 bits without a sign the table's index is the
-            value, otherwise the shade, see `painted`.
+        For 8 and 16 bits without a sign the index is the value, otherwise the shade.
         """
         if not _is_small(dtype):
             return self._words(np.linspace(0, 1, _SHADES))
@@ -88,19 +84,9 @@ class Look:
         return max(self.high - self.low, 1e-12)
 
     def painted(self, pixels: NDArray[Any], table: _Words) -> _Words:
-        """Return the colours of a window.
+        """Return the colours of a window, bytes of red, green, blue, alpha in a word.
 
-        Parameters
-        ----------
-        pixels : ndarray, shape (rows, columns)
-            Grey levels; what is no number is drawn like `low`.
-        table : ndarray, shape (N,), uint32
-            As `table` returned it for their type.
-
-        Returns
-        -------
-        ndarray, shape (rows, columns), uint32
-            Bytes of red, green, blue, alpha; alpha is 255.
+        `table` is that of its type. What is no number is drawn like `low`.
         """
         if _is_small(pixels.dtype):
             return np.take(table, pixels)
@@ -144,15 +130,7 @@ class Side:
         return dtype
 
     def level(self, number: int) -> tuple[Any, int]:
-        """Return what a level of 2**number px is made from.
-
-        Returns
-        -------
-        image : array_like
-            One of `levels`.
-        step : int
-            Of which every `step`-th pixel is taken.
-        """
+        """Return the image and the step that a level of 2**number px is made from."""
         wanted = 1 << number
         best = (self.levels[0], wanted)
         for level in self.levels[1:]:
@@ -373,7 +351,7 @@ def _taken(
 
 def _sample(levels: Sequence[LazyImage]) -> NDArray[np.float64]:
     """Return the finite values of the finest level that is read at once."""
-    small = next((one for one in levels if max(one.shape) <= _SIDE), levels[-1])
+    small = next((level for level in levels if max(level.shape) <= _SIDE), levels[-1])
     values = np.asarray(small, dtype=np.float64).ravel()
     return values[np.isfinite(values)]
 

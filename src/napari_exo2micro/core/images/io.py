@@ -12,14 +12,13 @@ import logging
 import math
 import os
 import re
-import shutil
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from io import BufferedRandom, BufferedReader
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import cv2
 import numpy as np
@@ -27,7 +26,8 @@ import tifffile
 from numpy.typing import NDArray
 
 from napari_exo2micro.core.base.errors import CheckpointError, OutputError
-from napari_exo2micro.core.base.files import output_error, replace_files
+from napari_exo2micro.core.base.files import replace_files
+from napari_exo2micro.core.base.machine import free_disk
 from napari_exo2micro.core.base.monitor import Monitor
 from napari_exo2micro.core.images.raster import BAND_ROWS, CV2_MAX_SIDE, Raster
 
@@ -37,42 +37,40 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: The key of the FITS card that holds the seal.
+#: A FITS header card: key of at most 8 characters, value, comment.
+Card = tuple[str, str | int | float | bool, str]
+
+#: The key of the FITS card that holds the seal, and what its card has before.
 FITS_SEAL = "HEADSUM"
+_NO_SEAL = "0" * 64
 
 #: What stands before the seal at the end of a TIFF.
 TIFF_SEAL = b"\nexo2micro "
+TIFF_SEAL_SIZE = len(TIFF_SEAL) + len(_NO_SEAL)
 
-_FITS_CARD = 80
-_DIGITS = 64
-TIFF_SEAL_SIZE = len(TIFF_SEAL) + _DIGITS
+#: Name of the FITS extension that holds the header as JSON text.
+FITS_EXTENSION = "PROVENANCE"
+
+#: What the Software tag of a TIFF and the SOFTWARE card of a FITS begin with.
+WRITER = "napari-exo2micro"
+
+#: A TIFF has levels until the longest side of the last one is at most twice this, px.
+_SMALLEST_LEVEL = 512
+
+_FITS_CARD, _FITS_BLOCK = 80, 2880  # bytes
 _CHUNK = 1 << 20
+_CHANGED = "it is damaged, or another program changed it"
+_AXES = re.compile(rb"NAXIS   = *\d{1,3} ")
 
 
 def seal_of(file: BinaryIO, left_out: Sequence[tuple[int, int]], end: int) -> str:
-    """Return the digest of a file's bytes but for some.
+    """Return the digest of a file's bytes but for some, 64 hexadecimal digits.
 
-    Parameters
-    ----------
-    file : file object
-        Open for reading.
-    left_out : sequence of (int, int)
-        Where what is left out begins, and how many bytes it has. These numbers are
-        in the digest, too.
-    end : int
-        Where the sealed part of the file ends.
-
-    Returns
-    -------
-    str
-        64 hexadecimal digits.
-
-    Raises
-    ------
-    ValueError
-        When parts lie over each other or outside of the file.
+    `left_out` are (start, bytes) of what is left out, whose numbers are in the digest,
+    too; `end` is where the sealed part of the file ends. Parts that lie over each
+    other, or outside of the file, are a `ValueError`.
     """
-    found = hashlib.sha256(repr([*left_out, end]).encode())
+    digest = hashlib.sha256(repr([*left_out, end]).encode())
     at = 0
     for start, size in [*sorted(left_out), (end, 0)]:
         if start < at or size < 0:
@@ -83,40 +81,22 @@ def seal_of(file: BinaryIO, left_out: Sequence[tuple[int, int]], end: int) -> st
             chunk = file.read(min(left, _CHUNK))
             if not chunk:
                 raise ValueError("it is truncated")
-            found.update(chunk)
+            digest.update(chunk)
             left -= len(chunk)
         at = start + size
-    return found.hexdigest()
+    return digest.hexdigest()
 
 
 def fits_seal_card(head: bytes) -> tuple[int, int]:
-    """Return where in a FITS header the card of the seal begins, and its bytes.
+    """Return where the card of the seal begins in a FITS header, and its bytes.
 
-    Parameters
-    ----------
-    head : bytes
-        The file up to its pixels.
-
-    Raises
-    ------
-    ValueError
-        When there is no such card.
+    `head` is the file up to its pixels; without such a card it is a `ValueError`.
     """
     key = f"{FITS_SEAL:8}= ".encode()
     for start in range(0, len(head), _FITS_CARD):  # texts may hold the key, too
         if head.startswith(key, start):
             return start, _FITS_CARD
     raise ValueError("it has no seal")
-
-
-#: Name of the FITS extension that holds the header as JSON text.
-FITS_EXTENSION = "PROVENANCE"
-
-#: What the Software tag of a TIFF and the SOFTWARE card of a FITS begin with.
-WRITER = "napari-exo2micro"
-
-_CHANGED = "it is damaged, or another program changed it"
-_AXES = re.compile(rb"NAXIS   = *\d{1,3} ")
 
 
 def open_raster(path: Path) -> Raster:
@@ -246,15 +226,7 @@ def _open_fits(path: Path, file: BufferedReader) -> Raster:
                 "run its stage again"
             )
         shape = (header["NAXIS2"], header["NAXIS1"])
-        codes = {
-            8: "u1",
-            16: ">i2",
-            32: ">i4",
-            64: ">i8",
-            -32: ">f4",
-            -64: ">f8",
-        }
-        dtype = np.dtype(codes[header["BITPIX"]])
+        dtype = np.dtype(fits.BITPIX2DTYPE[header["BITPIX"]]).newbyteorder(">")
         bzero = int(header.get("BZERO", 0))
         pixels = (info["datLoc"], math.prod(shape) * dtype.itemsize)
         if min(shape) < 1 or sum(pixels) > size:
@@ -304,14 +276,6 @@ def _read_json(text: str) -> dict[str, Any]:
     except ValueError:
         return {}
     return stored if isinstance(stored, dict) else {}
-
-
-#: A FITS header card: key of at most 8 characters, value, comment.
-Card = tuple[str, str | int | float | bool, str]
-
-_SMALLEST_LEVEL = 512
-_FITS_BLOCK = 2880
-_BITPIX = {"u1": 8, "i2": 16, "u2": 16, "i4": 32, "i8": 64, "f4": -32, "f8": -64}
 
 
 def write_raster(
@@ -373,10 +337,21 @@ def write_raster(
                 target.close()
 
 
-class _Target(Protocol):
-    def write(self, y0: int, band: NDArray[Any]) -> None: ...
-    def finish(self) -> None: ...
-    def close(self) -> None: ...
+class _Target:
+    """A file that is filled from top to bottom."""
+
+    _file: BufferedRandom
+
+    def write(self, y0: int, band: NDArray[Any]) -> None:
+        raise NotImplementedError
+
+    def finish(self) -> None:
+        """Hand everything to the disk."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        self._file.close()
 
 
 def _fill(
@@ -401,8 +376,8 @@ def _fill(
             future.result()
 
 
-class _TiffTarget:
-    """A sparse pyramidal BigTIFF that is filled from top to bottom."""
+class _TiffTarget(_Target):
+    """A sparse pyramidal BigTIFF."""
 
     def __init__(
         self,
@@ -432,7 +407,7 @@ class _TiffTarget:
             self._offsets = [level.keyframe.dataoffsets[0] for level in levels]
         self._shapes = shapes
         self._dtype = dtype.newbyteorder("<")
-        self._file: BufferedRandom = path.open("r+b")
+        self._file = path.open("r+b")
         sizes = [math.prod(shape) * dtype.itemsize for shape in shapes]
         size = os.fstat(self._file.fileno()).st_size
         end = max(size, self._offsets[-1] + sizes[-1])
@@ -455,15 +430,8 @@ class _TiffTarget:
             self._file.seek(offset + (y0 >> level) * row_bytes)
             self._file.write(np.ascontiguousarray(band, self._dtype).data)
 
-    def finish(self) -> None:
-        """Hand everything to the disk."""
-        _sync(self._file)
 
-    def close(self) -> None:
-        self._file.close()
-
-
-class _FitsTarget:
+class _FitsTarget(_Target):
     """A FITS file with a plain primary image and the header as an extension."""
 
     def __init__(
@@ -481,7 +449,7 @@ class _FitsTarget:
         primary = fits.Header(
             [
                 ("SIMPLE", True, "conforms to FITS standard"),
-                ("BITPIX", _BITPIX[dtype.str[1:]], "array data type"),
+                ("BITPIX", fits.DTYPE2BITPIX[dtype.name], "array data type"),
                 ("NAXIS", 2, "number of array dimensions"),
                 ("NAXIS1", shape[1], "columns"),
                 ("NAXIS2", shape[0], "rows"),
@@ -493,7 +461,7 @@ class _FitsTarget:
         primary.append(("SOFTWARE", WRITER, ""))
         for key, value, comment in cards:
             _add_card(primary, key, value, comment)
-        primary.append((FITS_SEAL, "0" * 64, ""), end=True)
+        primary.append((FITS_SEAL, _NO_SEAL, ""), end=True)
         head = primary.tostring().encode("ascii")
         card = fits_seal_card(head)
         text = np.frombuffer(json.dumps(header).encode("ascii"), np.uint8)
@@ -504,7 +472,7 @@ class _FitsTarget:
         self._start = len(head)
         end = self._start + shape[0] * self._row_bytes
         end += -end % _FITS_BLOCK
-        self._file: BufferedRandom = path.open("w+b")
+        self._file = path.open("w+b")
         self._file.write(head)
         self._file.seek(end)
         self._file.write(tail + bytes(-len(tail) % _FITS_BLOCK))
@@ -523,13 +491,6 @@ class _FitsTarget:
             band = (band ^ np.uint16(0x8000)).view(np.int16)
         self._file.seek(self._start + y0 * self._row_bytes)
         self._file.write(np.ascontiguousarray(band, self._dtype).data)
-
-    def finish(self) -> None:
-        """Hand everything to the disk."""
-        _sync(self._file)
-
-    def close(self) -> None:
-        self._file.close()
 
 
 def _add_card(
@@ -563,22 +524,11 @@ def _halved(band: NDArray[Any]) -> NDArray[Any]:
     return half
 
 
-def _sync(file: BufferedRandom) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-
-
 def _check_space(
     paths: Sequence[Path], shape: tuple[int, int], dtype: np.dtype[Any]
 ) -> None:
     """Raise before anything is written when the disk is clearly too small."""
-    folder = paths[0].parent
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    try:
-        free = shutil.disk_usage(folder).free
-    except OSError as error:
-        raise output_error(paths[0], error) from error
+    free = free_disk(paths[0].parent)
     # Padding is not stored, so that only a part of this may be needed.
     least = len(paths) * math.prod(shape) * dtype.itemsize // 4
     if least > free:

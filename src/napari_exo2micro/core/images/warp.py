@@ -175,31 +175,15 @@ def _in_halves(
 def _warp_cubic(
     source: NDArray[Any], matrix: NDArray[np.floating[Any]], shape: tuple[int, int]
 ) -> NDArray[Any]:
-    """Return ``source`` sampled at the points that a projective map gives.
+    """Return `source` sampled at the points that a projective map gives; 0 outside.
 
     In one dimension Keys' cubic at the fraction t between two samples equals linear
     interpolation of the samples less ``t (1 - t) / 2`` times linear interpolation of
-    their second differences. In two dimensions that makes four linearly
-    interpolated images, which OpenCV 5 samples without rounding the position.
+    their second differences. In two dimensions that makes four linearly interpolated
+    images, which OpenCV 5 samples without rounding the position.
 
-    Parameters
-    ----------
-    source : ndarray, shape (rows, columns)
-        uint8, uint16, int16, float32 or float64 (worked on as float32); outside of it
-        is 0.
-    matrix : ndarray, shape (3, 3)
-        From result to source points (x, y), px.
-    shape : tuple of int
-        Rows and columns of the result.
-
-    Returns
-    -------
-    ndarray, shape `shape`, dtype of `source`
-        Integers are rounded and clipped to the type.
-
-    References
-    ----------
-    See `warp_window`.
+    `matrix` maps points (x, y) of the result to those of the source, px. float64 is
+    worked on as float32; integers are rounded and clipped to their type.
     """
     kernels = [
         (_NOTHING, _NOTHING),
@@ -275,7 +259,7 @@ def warped_bands(
     frame: Frame | None = None,
     interpolation: str = "cubic",
 ) -> Iterator[tuple[int, NDArray[Any]]]:
-    """Yield the aligned image band by band.
+    """Yield the aligned image band by band: first row and pixels (h, columns).
 
     Parameters
     ----------
@@ -284,17 +268,16 @@ def warped_bands(
     transform : Transform
         Post (fixed) to pre (moving), canvas px.
     shape : tuple of int
-        Rows and columns of the result.
+        Rows and columns of the result, which has the dtype of `image`.
     frame : tuple of int, optional
-        (x0, y0, width, height) of the data in `image`; windows that see none of
-        it are not computed.
+        (x0, y0, width, height) of the data in `image`; windows that see none of it are
+        not computed.
     interpolation : {'linear', 'cubic', 'lanczos'}
         Resampling kernel.
 
-    Yields
-    ------
-    first_row, band : int, ndarray of shape (h, columns), dtype of `image`
-        `first_row` is a multiple of `rasters.BAND_ROWS`; empty bands are left out.
+    Notes
+    -----
+    A first row is a multiple of `raster.BAND_ROWS`; empty bands are left out.
     """
     x0, y0, width, height = frame or (0, 0, image.shape[1], image.shape[0])
     low = np.array([x0, y0]) - _KERNEL
@@ -385,25 +368,11 @@ def padded_bands(
     pad: int,
     dtype: Any,
 ) -> Iterator[tuple[int, NDArray[Any]]]:
-    """Yield the canvas of one image band by band.
+    """Yield the canvas of one image band by band: first row and pixels (h, columns).
 
-    Parameters
-    ----------
-    parts : iterable of (int, ndarray)
-        First row and pixels (h, columns) of the raw image, from top to bottom
-        without gaps.
-    canvas : tuple of int
-        Rows and columns of the canvas.
-    pad : int
-        Offset of the image on the canvas, both axes, px.
-    dtype : data-type
-        Of the image.
-
-    Yields
-    ------
-    first_row, band : int, ndarray of shape (h, canvas columns)
-        `first_row` is a multiple of `rasters.BAND_ROWS`; bands that hold nothing
-        but padding are left out.
+    `parts` are first rows and pixels of the raw image, from top to bottom without gaps,
+    which lies at offset `pad` on the canvas. A first row is a multiple of
+    `raster.BAND_ROWS`; bands that hold nothing but padding are left out.
     """
     stream = iter(parts)
     row, pixels = -1, np.empty((0, 0), dtype)
@@ -516,18 +485,8 @@ def valid_mask_window(
 ) -> NDArray[np.uint8] | None:
     """Return where in a window the aligned pre image has data.
 
-    Parameters
-    ----------
-    quad : array_like, shape (4, 2)
-        Corners of the pre image's data on the post canvas, (x, y) in px; see
-        `mapped_frame`.
-    y0, y1, x0, x1 : int
-        The window, ends excluded.
-
-    Returns
-    -------
-    ndarray, shape (y1 - y0, x1 - x0), uint8, or None
-        1 where pre has data, 0 elsewhere; None when it has data everywhere.
+    `quad` are its corners, see `mapped_frame`. The mask is uint8, 1 where pre has data;
+    None when it has data everywhere.
     """
     first, end = valid_spans(quad, y0, y1)
     return spans_to_mask(first, end, x0, x1)

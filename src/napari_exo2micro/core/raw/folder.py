@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,6 @@ from napari_exo2micro.core.base.monitor import Monitor
 from napari_exo2micro.core.raw.names import (
     EXPECTED,
     DyeFiles,
-    RawFiles,
     Stain,
     classify_raw_files,
     find_pair,
@@ -35,6 +35,12 @@ from napari_exo2micro.core.raw.names import (
 )
 from napari_exo2micro.core.raw.read import channel_name
 from napari_exo2micro.core.raw.tiff import TiffReader, open_tiff, require_memory
+
+#: Folders that are looked into when somebody opens one.
+_MOST_FOLDERS = 2000
+
+#: A name with one of these is that of a raw file, even without its partner.
+_SURE = ("prestain", "poststain", "pre-stain", "post-stain", "pre_stain", "post_stain")
 
 
 class LayoutProblem(StrEnum):
@@ -225,11 +231,11 @@ def discover_tasks(
     wanted_samples = diagnosis.samples if samples is None else _once(samples)
     for sample in wanted_samples:
         try:
-            found = classify_raw_files(sample_folder(sample, Path(raw_dir)))
+            files = classify_raw_files(sample_folder(sample, Path(raw_dir)))
         except Exo2MicroError as error:
             skipped += [SkippedTask(sample, dye, str(error)) for dye in dyes or ("",)]
             continue
-        wanted = tuple(found.dyes) if dyes is None else _once(dyes)
+        wanted = tuple(files.dyes) if dyes is None else _once(dyes)
         for dye in wanted:
             try:
                 find_pair(sample, dye, raw_dir)
@@ -238,11 +244,11 @@ def discover_tasks(
             else:
                 present.append((sample, dye))
         asked = {normalise(dye) for dye in wanted}
-        warnings += [f"{sample}: {parsed.message}" for parsed in found.problems]
+        warnings += [f"{sample}: {parsed.message}" for parsed in files.problems]
         warnings += [
-            f"{sample}: {files.problem()}"
-            for dye, files in found.dyes.items()
-            if dye not in asked and files.problem()
+            f"{sample}: {own.problem()}"
+            for dye, own in files.dyes.items()
+            if dye not in asked and own.problem()
         ]
     return TaskDiscovery(tuple(present), tuple(skipped), tuple(warnings))
 
@@ -253,10 +259,6 @@ def _looks_like_a_sample(folder: Path) -> bool:
 
 def _once(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys([names] if isinstance(names, str) else names))
-
-
-_MOST_FOLDERS = 2000
-_SURE = ("prestain", "poststain", "pre-stain", "post-stain", "pre_stain", "post_stain")
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,7 +330,7 @@ def may_be_raw(path: Path | str, monitor: Monitor | None = None) -> bool:
         return False
     if not is_tiff_name(path.name) or parse_raw_name(path).dye is None:
         return False
-    return _is_sure(path) or _both_sides(_own_dye(path))
+    return _is_sure(path) or _own_dye(path).has_both_sides
 
 
 def find_pairs(path: Path | str, monitor: Monitor | None = None) -> FoundPairs:
@@ -356,16 +358,16 @@ def find_pairs(path: Path | str, monitor: Monitor | None = None) -> FoundPairs:
         return _pairs_of(path.parent.name, [_own_dye(path)])
     own = classify_raw_files(path)
     if own.dyes:
-        return _in_folder(own)
+        return FoundPairs(_pairs_of(path.name, own.dyes.values()).pairs, own.warnings)
     folders, monitor = _folders(path), monitor or Monitor()
-    found = []
+    pairs: list[PairFiles] = []
+    problems: list[str] = []
     for index, folder in enumerate(folders):
         monitor.report(index / len(folders), folder.name)
-        found.append(_in_folder(classify_raw_files(folder)))
-    return FoundPairs(
-        tuple(pair for one in found for pair in one.pairs),
-        tuple(text for one in found for text in one.problems),
-    )
+        files = classify_raw_files(folder)
+        pairs += _pairs_of(folder.name, files.dyes.values()).pairs
+        problems += files.warnings
+    return FoundPairs(tuple(pairs), tuple(problems))
 
 
 def _absolute(path: Path | str) -> Path:
@@ -377,8 +379,10 @@ def _folders(path: Path) -> list[Path]:
         entries = sorted(path.iterdir())
     except OSError:
         return []
-    folders = (one for one in entries if not one.name.startswith(".") and one.is_dir())
-    return [folder for folder, _ in zip(folders, range(_MOST_FOLDERS), strict=False)]
+    folders = (
+        path for path in entries if not path.name.startswith(".") and path.is_dir()
+    )
+    return list(islice(folders, _MOST_FOLDERS))
 
 
 def _own_dye(path: Path) -> DyeFiles:
@@ -391,10 +395,6 @@ def _own_dye(path: Path) -> DyeFiles:
     return known or DyeFiles(dye)
 
 
-def _both_sides(files: DyeFiles) -> bool:
-    return bool(files.post and files.pre)
-
-
 def _is_sure(path: Path) -> bool:
     return any(word in path.name.lower() for word in _SURE)
 
@@ -405,14 +405,9 @@ def _holds_raw(folder: Path) -> bool:
     except RawDataError:
         return False
     return any(
-        _both_sides(files) or any(map(_is_sure, (*files.post, *files.pre)))
+        files.has_both_sides or any(map(_is_sure, (*files.post, *files.pre)))
         for files in dyes
     )
-
-
-def _in_folder(found: RawFiles) -> FoundPairs:
-    pairs = _pairs_of(found.folder.name, found.dyes.values())
-    return FoundPairs(pairs.pairs, found.warnings)
 
 
 def _pairs_of(sample: str, dyes: Iterable[DyeFiles]) -> FoundPairs:
@@ -535,12 +530,12 @@ def survey_raw_channels(
         for sample, folder in folders.items()
         for path in tiffs_in(folder)
     ]
-    found = []
+    monitor = monitor or Monitor()
+    surveys = []
     for index, (sample, path) in enumerate(files):
-        if monitor is not None:
-            monitor.report(index / len(files), f"looking at {path.name}")
-        found.append(_survey(sample, path, crop))
-    return tuple(found)
+        monitor.report(index / len(files), f"looking at {path.name}")
+        surveys.append(_survey(sample, path, crop))
+    return tuple(surveys)
 
 
 def _survey(sample: str, path: Path, crop: int) -> ChannelSurvey:

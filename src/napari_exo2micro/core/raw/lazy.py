@@ -101,17 +101,7 @@ class RawLevels:
     def prepare(self, monitor: Monitor | None = None) -> None:
         """Decode a compressed file once and keep its middle levels, 100 MB at most.
 
-        The levels can be read meanwhile.
-
-        Parameters
-        ----------
-        monitor : Monitor, optional
-            Told the progress, and asked whether to stop.
-
-        Raises
-        ------
-        RawDataError
-            If the file is damaged.
+        The levels can be read meanwhile. A damaged file is a `RawDataError`.
         """
         if not self.is_slow:
             return
@@ -125,13 +115,7 @@ class RawLevels:
             self.keep(number, self._sampled(_places(self.image, number), monitor))
 
     def tell(self, error: RawDataError) -> None:
-        """Hand an error of reading to `on_error`, the first one only.
-
-        Parameters
-        ----------
-        error : RawDataError
-            Raised where there is no `on_error`.
-        """
+        """Hand an error of reading to `on_error`, the first one only, or raise it."""
         if self._on_error is None:
             raise error
         if not self._told:
@@ -141,16 +125,9 @@ class RawLevels:
     def keep(
         self, number: int, pixels: NDArray[Any], *, is_partial: bool = False
     ) -> None:
-        """Keep a level in memory, which smaller ones are taken from.
+        """Keep a level, every 2**number-th pixel, that smaller ones are taken from.
 
-        Parameters
-        ----------
-        number : int
-            Its pixels are every 2**number-th of the image.
-        pixels : ndarray
-            The level.
-        is_partial : bool
-            Whether some of its rows are not read yet.
+        Of a partial one some rows are not read yet.
         """
         self._kept = _Kept(number, pixels, is_partial)
 

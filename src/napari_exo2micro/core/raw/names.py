@@ -18,7 +18,13 @@ from napari_exo2micro.core.base.errors import (
 
 Stain = Literal["pre", "post"]
 
+#: What a raw folder should hold, for messages.
+EXPECTED = "<sample>/<anything>Pre<anything>_<Dye>.tif and the same with Post"
+
+#: File systems allow 255; suffixes follow a name.
 MAX_NAME_BYTES = 200
+
+#: Letters of a name in a message.
 _MOST_SHOWN = 60
 _TIFF_EXTENSIONS = (".tif", ".tiff")
 _RESERVED = frozenset(
@@ -149,21 +155,11 @@ def _why_refused(name: object) -> str | None:
 
 
 def parse_raw_name(path: Path) -> ParsedName:
-    """Read stain and dye from the name of a raw file.
+    """Read stain and dye from the name of a raw file, or why it does not tell them.
 
-    The rule is ``<anything>Pre<anything>_<Dye>.tif`` or the same with ``Post``:
-    the marker stands anywhere in the name without its extension, in any case,
-    and only one of the two; the dye is what follows the last underscore.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file; only its name is looked at.
-
-    Returns
-    -------
-    ParsedName
-        Stain and dye, or the problem with its fix.
+    The rule is ``<anything>Pre<anything>_<Dye>.tif`` or the same with ``Post``: the
+    marker stands anywhere in the name without its extension, in any case, and only one
+    of the two; the dye is what follows the last underscore.
 
     Examples
     --------
@@ -200,9 +196,6 @@ def parse_raw_name(path: Path) -> ParsedName:
     return ParsedName(path, "pre" if has_pre else "post", normalise(dye))
 
 
-EXPECTED = "<sample>/<anything>Pre<anything>_<Dye>.tif and the same with Post"
-
-
 @dataclass(frozen=True, slots=True)
 class DyeFiles:
     """The files of one dye of a sample.
@@ -225,6 +218,11 @@ class DyeFiles:
         return len(self.post) == 1 and len(self.pre) == 1
 
     @property
+    def has_both_sides(self) -> bool:
+        """At least one post and one pre file."""
+        return bool(self.post and self.pre)
+
+    @property
     def has_duplicates(self) -> bool:
         """More than one file on a side."""
         return len(self.post) > 1 or len(self.pre) > 1
@@ -237,17 +235,15 @@ class DyeFiles:
         str
             What was wanted, what was found, and what to do.
         """
-        for side, files in (("post", self.post), ("pre", self.pre)):
+        sides = (("post", self.post, self.pre), ("pre", self.pre, self.post))
+        for side, files, _ in sides:
             if len(files) > 1:
                 names = ", ".join(path.name for path in files)
                 return (
                     f"{len(files)} {side}-stain files for dye '{self.dye}', 1 wanted: "
                     f"{names}; move all but one of them away"
                 )
-        for side, files, other in (
-            ("post", self.post, self.pre),
-            ("pre", self.pre, self.post),
-        ):
+        for side, files, other in sides:
             if not files and other:
                 return (
                     f"no {side}-stain file for dye '{self.dye}' beside "
@@ -415,15 +411,15 @@ def find_pair(
     """
     check_name("dye", dye)
     folder = sample_folder(sample, Path(raw_dir))
-    found = classify_raw_files(folder)
-    files = found.dyes.get(normalise(dye))
+    raw = classify_raw_files(folder)
+    files = raw.dyes.get(normalise(dye))
     if files is None:
-        raise RawFileNotFoundError(_no_such_dye(dye, found))
+        raise RawFileNotFoundError(_no_such_dye(dye, raw))
     if files.has_duplicates:
         raise RawDataError(f"{folder}: {files.problem()}")
     if not files.is_complete:
         raise RawFileNotFoundError(f"{folder}: {files.problem()}")
-    warnings = tuple(f"{folder.name}: {parsed.message}" for parsed in found.problems)
+    warnings = tuple(f"{folder.name}: {parsed.message}" for parsed in raw.problems)
     return files.post[0], files.pre[0], warnings
 
 
@@ -472,20 +468,20 @@ def sample_folder(sample: str, raw_dir: Path) -> Path:
     )
 
 
-def _no_such_dye(dye: str, found: RawFiles) -> str:
-    hint = _like(dye, found.dyes)
+def _no_such_dye(dye: str, files: RawFiles) -> str:
+    hint = _like(dye, files.dyes)
     if "_" in dye:
         hint = (
             "; a dye has no underscore, it is what follows the last one in the file "
             f"name: ask for '{dye.rpartition('_')[2]}'?"
         )
-    if found.dyes:
-        listed = f"dyes there: {some(tuple(found.dyes))}"
-    elif found.problems:
-        listed = f"no file name there can be used ({found.problems[0].message})"
+    if files.dyes:
+        listed = f"dyes there: {some(tuple(files.dyes))}"
+    elif files.problems:
+        listed = f"no file name there can be used ({files.problems[0].message})"
     else:
         listed = f"it holds no TIFFs; add {EXPECTED}"
-    return f"{found.folder}: no file for dye '{dye}'{hint}; {listed}"
+    return f"{files.folder}: no file for dye '{dye}'{hint}; {listed}"
 
 
 def _like(name: str, names: Iterable[str]) -> str:

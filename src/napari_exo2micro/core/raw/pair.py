@@ -41,6 +41,11 @@ from napari_exo2micro.core.raw.read import (
 )
 from napari_exo2micro.core.raw.tiff import TiffImage, open_tiff
 
+logger = logging.getLogger(__name__)
+
+#: Sides of the two images of a pair may differ by this factor.
+_MAX_SIDE_RATIO = 3.0
+
 Loader = Callable[..., tuple[Any, Any, Path | str | None, Path | str | None]]
 
 ENTRY_POINT_GROUP: Final = "napari_exo2micro.loaders"
@@ -51,15 +56,7 @@ DEFAULT_LOADER = "tiff"
 
 @dataclass(frozen=True, slots=True)
 class NamedLoader:
-    """A loader and what it is asked for with; called, it loads as the function does.
-
-    Attributes
-    ----------
-    name : str
-        What it is asked for with.
-    function : callable
-        The loader.
-    """
+    """A loader and the name that it is asked for with; called, it loads."""
 
     name: str
     function: Loader
@@ -225,19 +222,7 @@ def call_loader(
 ) -> tuple[Any, Any, Path | str | None, Path | str | None]:
     """Call a loader of somebody else's; what it raises becomes a typed error.
 
-    Parameters
-    ----------
-    loader : callable
-        With the signature of `load_image_pair`.
-    sample, dye : str
-        What is asked for.
-    raw_dir : pathlib.Path or str
-        The raw folder.
-
-    Returns
-    -------
-    tuple
-        The four things that a loader returns, not checked further.
+    Returns its four things, not checked further.
 
     Raises
     ------
@@ -264,9 +249,6 @@ def call_loader(
         )
     post, pre, post_path, pre_path = result
     return post, pre, post_path, pre_path
-
-
-_MAX_SIDE_RATIO = 3.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -307,8 +289,7 @@ class RawPair:
         monitor : Monitor, optional
             Told the progress.
         digest : bool
-            Make the fingerprints in the same pass, instead of when they are asked
-            for.
+            Make the fingerprints in the same pass, instead of when they are asked for.
         notes : tuple of str
             Warnings to put before the pair's own.
 
@@ -399,13 +380,7 @@ class RawPair:
 def open_fitting(
     post_path: Path | str, pre_path: Path | str
 ) -> tuple[TiffImage, TiffImage]:
-    """Check the headers of two files, and that they can be a pair.
-
-    Raises
-    ------
-    RawDataError
-        If a file cannot be used, or the two do not fit together.
-    """
+    """Check the headers of two files, and that they can be a pair."""
     post, pre = open_tiff(post_path), open_tiff(pre_path)
     _check_fit(
         (str(post_path), str(pre_path)),
@@ -471,9 +446,6 @@ def _check_fit(
                 f"{sizes}; sides may differ by a factor of {_MAX_SIDE_RATIO:g}, check "
                 "that both show the same section at the same magnification"
             )
-
-
-logger = logging.getLogger(__name__)
 
 
 def open_image_pair(

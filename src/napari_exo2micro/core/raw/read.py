@@ -54,18 +54,10 @@ def summed(planes: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
 class Measured:
     """What one pass over all pixels of a file found.
 
-    Attributes
-    ----------
-    means : tuple of float
-        Of each colour sample, exact for 8 and 16 bits.
-    lit : tuple of bool
-        Whether each colour sample is non-zero anywhere.
-    largest : int
-        Upper bound of all colour samples; 0 for floats.
-    peaks : mapping
-        Area to the upper bound in it, where sums may need a wider type.
-    fingerprint : RawFingerprint or None
-        Of the file, when it was digested.
+    `means` and `lit` (non-zero anywhere) are of each colour sample, in the order of
+    ``image.colour``; means are exact for 8 and 16 bits. `largest` bounds all of them
+    from above, 0 for floats; `peaks` does so for the areas where sums may need a wider
+    type. `fingerprint` is None when the file was not digested.
     """
 
     means: tuple[float, ...]
@@ -80,19 +72,7 @@ def measure(
 ) -> Measured:
     """Read all pixels once, and refuse those that nothing can be done with.
 
-    Parameters
-    ----------
-    image : TiffImage
-        The checked file.
-    monitor : Monitor, optional
-        Told the progress.
-    digest : bool
-        Make the fingerprint in the same pass.
-
-    Returns
-    -------
-    Measured
-        Of each colour sample, in the order of ``image.colour``.
+    With `digest` the fingerprint of the file is made in the same pass.
 
     Raises
     ------
@@ -184,22 +164,8 @@ def _narrow_limit(dtype: np.dtype[Any]) -> int:
 def largest_sum(image: TiffImage, samples: tuple[int, ...], measured: Measured) -> int:
     """Return the largest sum of some samples, as far as `choose_dtype` needs it.
 
-    Only the places are read again where bright samples may add up to more than the
-    pixel type of the file holds, until one is found that does.
-
-    Parameters
-    ----------
-    image : TiffImage
-        The checked file.
-    samples : tuple of int
-        Which samples are summed.
-    measured : Measured
-        Of all colours.
-
-    Returns
-    -------
-    int
-        The largest sum, or a number that asks for the same pixel type; 0 for floats.
+    Only the areas are read again where bright samples may add up to more than the
+    pixel type of the file holds, until one is found that does. 0 for floats.
     """
     dtype, limit = image.sample_dtype, _narrow_limit(image.sample_dtype)
     bound = measured.largest * len(samples)
@@ -219,17 +185,7 @@ def largest_sum(image: TiffImage, samples: tuple[int, ...], measured: Measured) 
 
 @dataclass(frozen=True, slots=True)
 class ChannelMeans:
-    """The colour channels of one image.
-
-    Attributes
-    ----------
-    name : str
-        The file, for messages.
-    samples : tuple of int
-        Which samples of a pixel are colours; alpha is not among them.
-    means : tuple of float
-        The mean of each over all pixels.
-    """
+    """The means of an image's colour samples; alpha is not among them."""
 
     name: str
     samples: tuple[int, ...]
@@ -245,14 +201,8 @@ class ChannelMeans:
 class ChannelDecision:
     """The samples whose sum is the signal.
 
-    Attributes
-    ----------
-    post, pre : tuple of int
-        For each image; the same for both unless one of them is grey.
-    channels : tuple of int or None
-        The decision; None when both images are grey.
-    warnings : tuple of str
-        What a careful reader would not expect.
+    Those of `post` and `pre` differ only when one of them is grey; `channels` is None
+    when both are. `warnings` are what a careful reader would not expect.
     """
 
     post: tuple[int, ...]
@@ -280,18 +230,9 @@ def channel_name(index: int) -> str:
 def decide_channels(post: ChannelMeans, pre: ChannelMeans) -> ChannelDecision:
     """Choose the channels that carry the signal of a pair.
 
-    A channel counts when its mean exceeds 0.5 in either image. Several are
-    summed. When none does, the one with the highest mean of both is taken.
-
-    Parameters
-    ----------
-    post, pre : ChannelMeans
-        The two images.
-
-    Returns
-    -------
-    ChannelDecision
-        One decision for both; a grey image takes part with its only channel.
+    A channel counts when its mean exceeds 0.5 in either image. Several are summed.
+    When none does, the one with the highest mean of both is taken. A grey image takes
+    part with its only channel.
 
     Raises
     ------
@@ -354,17 +295,9 @@ def _listed(channels: Sequence[int]) -> str:
 def choose_dtype(stored: np.dtype[Any], largest: int) -> np.dtype[Any]:
     """Return the smallest pixel type of the pipeline that holds all values.
 
-    Parameters
-    ----------
-    stored : numpy.dtype
-        Of the samples in the file.
-    largest : int
-        Largest value or sum of both images; not looked at for floats.
-
-    Returns
-    -------
-    numpy.dtype
-        uint8, uint16, float32 (exact up to 2**24) or float64.
+    uint8, uint16, float32 (exact up to 2**24) or float64; `stored` is that of the
+    samples in the file, `largest` the largest value or sum of both images, which
+    floats ignore.
     """
     if stored.kind == "f":
         return np.dtype(np.float64 if stored.itemsize == 8 else np.float32)
@@ -465,18 +398,9 @@ def file_image(
     dtype: np.dtype[Any],
     fingerprint: RawFingerprint | None = None,
 ) -> RawImage:
-    """Return the signal of a checked file.
+    """Return the signal of a checked file: the sum of samples, which `dtype` must hold.
 
-    Parameters
-    ----------
-    image : TiffImage
-        The file.
-    samples : tuple of int
-        The samples whose sum is the signal.
-    dtype : numpy.dtype
-        Of the signal; must hold the largest sum.
-    fingerprint : RawFingerprint, optional
-        Of the file; otherwise it is made when it is asked for.
+    Without a fingerprint it is made when it is asked for.
     """
 
     def bands() -> Iterator[tuple[int, NDArray[Any]]]:
@@ -498,16 +422,8 @@ def array_image(
 ) -> RawImage:
     """Return a checked array as an image.
 
-    Parameters
-    ----------
-    array : array_like, shape (rows, columns)
-        The pixels.
-    path : pathlib.Path or None
-        The file they came from: its fingerprint, if it exists, is the image's.
-    dtype : numpy.dtype
-        Of the signal.
-    fingerprint : RawFingerprint
-        Of the pixels.
+    `path` is the file that it came from; its fingerprint, if it exists, is that of the
+    image, otherwise `fingerprint`, that of the pixels.
     """
     rows, columns = array.shape
 
@@ -534,27 +450,15 @@ def _array_bands(array: Any) -> Iterator[tuple[int, NDArray[Any]]]:
 def check_array(array: Any, name: str) -> tuple[Any, int, RawFingerprint]:
     """Refuse an array that cannot be an image of a pair.
 
-    Parameters
-    ----------
-    array : array_like
-        What the loader gave.
-    name : str
-        Loader and side, for messages.
-
-    Returns
-    -------
-    array : array_like, shape (rows, columns)
-        The same, or an array made from a list.
-    largest : int
-        Its largest value; 0 for floats.
-    fingerprint : RawFingerprint
-        Of its shape, type and pixels.
+    `name` tells loader and side in messages. Returns the array, or one made from a
+    list; its largest value, 0 for floats; and the fingerprint of its shape, type and
+    pixels.
 
     Raises
     ------
     RawDataError
-        If it is not 2-D, too small, not a number type of the pipeline, all
-        zero, or holds NaN, infinite or negative integer pixels.
+        If it is not 2-D, too small, not a number type of the pipeline, all zero, or
+        holds NaN, infinite or negative integer pixels.
     """
     if not hasattr(array, "shape") or not hasattr(array, "dtype"):
         try:

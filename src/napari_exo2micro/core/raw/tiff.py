@@ -84,18 +84,14 @@ class TiffImage:
 
     Attributes
     ----------
-    path : pathlib.Path
-        The file.
-    size, mtime_ns : int
-        Bytes and time of the last change when the header was read.
-    height, width : int
-        Rows and columns, px.
-    samples : int
-        Samples stored for each pixel, alpha included.
+    path, size, mtime_ns
+        The file, its bytes, and the time of its last change when the header was read.
+    height, width, samples : int
+        Rows, columns, and samples stored for each pixel, alpha included.
     planar : bool
         Samples are stored plane after plane instead of pixel by pixel.
-    dtype : numpy.dtype
-        Of the decoded samples, native byte order.
+    dtype, stored : numpy.dtype
+        Of the decoded samples, native byte order; of plain ones as they lie there.
     stored_colour : tuple of int
         The stored samples that are not alpha.
     mode : str
@@ -106,14 +102,12 @@ class TiffImage:
         Of each strip, tile or band.
     contiguous : int or None
         Offset of the pixels when they lie there plain and whole.
-    stored : numpy.dtype
-        Of plain pixels, in the byte order of the file.
     white : int or None
         The value to subtract from when white is zero.
     table : numpy.ndarray, shape (N, 3), or None
         The colours of a palette image.
     decode : callable
-        ``decode(data, index)`` returns the pixels of a strip, tile or band, shape
+        ``decode(data, number)`` returns the pixels of a strip, tile or band, shape
         (rows, columns, n).
     warnings : tuple of str
         What a careful reader would not expect.
@@ -184,19 +178,9 @@ class TiffImage:
 
 
 def open_tiff(path: Path | str) -> TiffImage:
-    """Read and check the header of a raw file.
+    """Read and check the header of a raw file: of its first full-resolution image.
 
     Nothing in proportion to the image that the header claims is allocated.
-
-    Parameters
-    ----------
-    path : pathlib.Path or str
-        The file.
-
-    Returns
-    -------
-    TiffImage
-        The first full-resolution image of the file.
 
     Raises
     ------
@@ -562,17 +546,10 @@ def _overlap(places: range, within: range) -> tuple[slice, slice]:
 
 @contextmanager
 def tiff_errors(path: Path, what: str) -> Iterator[None]:
-    """Turn whatever a TIFF library raises into one `RawDataError`.
+    """Turn whatever a TIFF library raises into one `RawDataError` that says `what`.
 
-    A damaged file makes decoders raise anything (struct.error, KeyError,
-    zlib.error, IndexError, ...), so every `Exception` is taken.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file, for the message.
-    what : str
-        What is wrong when something is raised.
+    A damaged file makes decoders raise anything (struct.error, KeyError, zlib.error,
+    IndexError, ...), so every `Exception` is taken.
     """
     try:
         with quiet_tifffile(path):
@@ -592,19 +569,7 @@ def tiff_errors(path: Path, what: str) -> Iterator[None]:
 def require_memory(path: Path, size: int, what: str) -> None:
     """Refuse what would not fit in the memory that is free now.
 
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file, for the message.
-    size : int
-        Bytes wanted.
-    what : str
-        What they are for.
-
-    Raises
-    ------
-    RawDataError
-        If fewer bytes are free.
+    `size` are the bytes wanted and `what` is what for, for the message.
     """
     free = free_memory()
     if size > free:
@@ -944,21 +909,9 @@ def _check_range(image: TiffImage, offset: int, count: int, what: str) -> None:
 
 
 def check_stream_size(data: bytes, rows: int, columns: int) -> None:
-    """Refuse a stream whose own size is not that of its strip or tile.
+    """Refuse a JPEG, JPEG 2000 or PNG whose own size is not that of its strip or tile.
 
-    The decoder would allocate, and fill, what the stream claims.
-
-    Parameters
-    ----------
-    data : bytes
-        A strip or tile that may be JPEG, JPEG 2000 or PNG; others are not looked at.
-    rows, columns : int
-        Size of a strip or tile, px.
-
-    Raises
-    ------
-    ValueError
-        When the stream claims more.
+    The decoder would allocate, and fill, what the stream claims: a `ValueError`.
     """
     for mark, kind, size_of in _STREAMS:
         size = size_of(data) if data.startswith(mark) else None
