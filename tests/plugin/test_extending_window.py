@@ -23,7 +23,7 @@ from napari_exo2micro.core.pipeline import SampleDye
 from napari_exo2micro.core.plotting import DIAGNOSTICS
 from napari_exo2micro.plugin.compare.pictures import DIFFERENCE, picture_specs
 from napari_exo2micro.plugin.layers.layers import place_layers
-from napari_exo2micro.plugin.layers.sets import fit_into_sets
+from napari_exo2micro.plugin.layers.presenter import presenter_of
 from napari_exo2micro.plugin.layers.stages import stage_specs
 from napari_exo2micro.plugin.session.session import Session
 from snippets import code_blocks
@@ -100,10 +100,9 @@ def test_a_stage_has_a_tab_lines_layers_and_is_compared(
     other = SampleDye(task.sample, task.dye, task.output_dir, raw_dir=task.raw_dir)
     other.set_params(**{**task.non_default_params(), "cell_level": 5.0})
     other.run(from_stage=5)
-    new, apart = fit_into_sets(viewer, stage_specs(other, 5))
-    assert apart.endswith(": 5.0")
-    assert [spec.about["apart"] for spec in new] == [apart]
-    assert fit_into_sets(viewer, stage_specs(task, 5)) == ([], "")
+    (new,) = presenter_of(viewer).open(stage_specs(other, 5))
+    assert new.about["apart"].endswith(": 5.0")
+    assert presenter_of(viewer).open(stage_specs(task, 5)) == []
 
     pictures = picture_specs(task, "cell_level", [5.0, 8.0], DIFFERENCE, Monitor())
     counts = [int(spec.data.max()) for (spec,) in pictures]

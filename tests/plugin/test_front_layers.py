@@ -10,7 +10,7 @@ from napari.utils.notifications import notification_manager
 
 from napari_exo2micro.plugin.layers import presenter
 from napari_exo2micro.plugin.layers.layers import KEY, LayerSpec, about, find_layers
-from napari_exo2micro.plugin.layers.sets import leave_outdated, place_stage
+from napari_exo2micro.plugin.layers.presenter import presenter_of
 from napari_exo2micro.plugin.layers.stages import stage_specs
 
 
@@ -36,7 +36,7 @@ def test_each_stage_brings_its_picture_to_the_front(viewer, stages):
         4: ({"difference"}, "difference"),
     }
     for number, (roles, active) in wanted.items():
-        place_stage(viewer, number, stages[number])
+        presenter_of(viewer).place_stage(number, stages[number])
         assert shown(viewer) == roles
         assert about(viewer.layers.selection.active)["role"] == active
     (post,) = find_layers(viewer, "post")
@@ -46,16 +46,16 @@ def test_each_stage_brings_its_picture_to_the_front(viewer, stages):
 
 def test_a_stage_that_runs_again_changes_nothing_of_what_is_shown(viewer, stages):
     for number in stages:
-        place_stage(viewer, number, stages[number])
+        presenter_of(viewer).place_stage(number, stages[number])
     (post,) = find_layers(viewer, "post")
     (difference,) = find_layers(viewer, "difference")
     post.visible, difference.visible = True, False
     viewer.layers.selection.active = post
     before = shown(viewer)
-    camera = getattr(viewer, "scene", viewer).camera  # napari from 0.9 on
+    camera = viewer.scene.camera
     camera.zoom, camera.center = 3.0, (0.0, 10.0, 20.0)
     for number in stages:
-        place_stage(viewer, number, stages[number])
+        presenter_of(viewer).place_stage(number, stages[number])
     assert shown(viewer) == before
     assert about(viewer.layers.selection.active)["role"] == "post"
     assert camera.zoom == 3.0
@@ -64,12 +64,12 @@ def test_a_stage_that_runs_again_changes_nothing_of_what_is_shown(viewer, stages
 
 def test_another_sample_comes_without_the_first_one_behind_it(viewer, stages, finished):
     for number in stages:
-        place_stage(viewer, number, stages[number])
+        presenter_of(viewer).place_stage(number, stages[number])
     viewer.add_points([[1.0, 2.0]], name="a person's own")
     specs = stage_specs(finished.task(), 1)
     for spec in specs:
         spec.about["sample"] = "Other"
-    place_stage(viewer, 1, specs)
+    presenter_of(viewer).place_stage(1, specs)
     assert shown(viewer) == set()
     assert shown(viewer, "Other") == {"pre", "post"}
     assert viewer.layers["a person's own"].visible
@@ -77,7 +77,7 @@ def test_another_sample_comes_without_the_first_one_behind_it(viewer, stages, fi
 
 def test_nothing_is_fitted_or_hidden_without_layers(viewer):
     viewer.add_points([[1.0, 2.0]])
-    assert place_stage(viewer, 1, []) == []
+    assert presenter_of(viewer).place_stage(1, []) == []
     assert viewer.layers[0].visible
 
 
@@ -85,34 +85,38 @@ def test_a_later_result_that_no_longer_belongs_to_the_run_leaves_the_front(
     viewer, stages
 ):
     for number in stages:
-        place_stage(viewer, number, stages[number])
-    leave_outdated(viewer, "Rock", "DAPI", 2)  # run again with the same settings
+        presenter_of(viewer).place_stage(number, stages[number])
+    presenter_of(viewer).leave_run(
+        "Rock", "DAPI", 2
+    )  # run again with the same settings
     assert shown(viewer) == {"difference"}
     for spec in stages[2]:
         spec.about["parameters"]["boundary_width"] = 25
-    place_stage(viewer, 2, stages[2])
-    leave_outdated(viewer, "Rock", "DAPI", 2)
+    presenter_of(viewer).place_stage(2, stages[2])
+    presenter_of(viewer).leave_run("Rock", "DAPI", 2)
     assert shown(viewer) == {"aligned 2", "post", "ring pre", "ring post"}
     # It comes back as soon as it belongs to the settings again.
-    place_stage(viewer, 4, stages[4])
+    presenter_of(viewer).place_stage(4, stages[4])
     assert shown(viewer) == {"difference"}
     for layer in find_layers(viewer):
         layer.visible = about(layer)["role"] == "post"
-    leave_outdated(viewer, "Rock", "DAPI", 2)  # a person's choice that is not outdated
+    presenter_of(viewer).leave_run(
+        "Rock", "DAPI", 2
+    )  # a person's choice that is not outdated
     assert shown(viewer) == {"post"}
 
 
 def test_the_difference_of_a_scale_that_is_new_is_in_front(viewer, stages):
     for number in stages:
-        place_stage(viewer, number, stages[number])
+        presenter_of(viewer).place_stage(number, stages[number])
     (difference,) = (s for s in stages[4] if s.about["role"] == "difference")
     known = {**difference.about, "role": "difference manual"}
     options = {**difference.options, "metadata": {KEY: known}, "visible": False}
     manual = LayerSpec(difference.data, options)
-    place_stage(viewer, 4, [*stages[4], manual])
+    presenter_of(viewer).place_stage(4, [*stages[4], manual])
     assert shown(viewer) == {"difference manual"}
     viewer.layers.clear()
-    place_stage(viewer, 4, [*stages[4], manual])
+    presenter_of(viewer).place_stage(4, [*stages[4], manual])
     assert shown(viewer) == {"difference"}
 
 
@@ -151,14 +155,14 @@ def other_sample(specs, every=1):
 
 
 def test_a_smaller_sample_fills_the_view_after_a_larger_one(viewer, stages):
-    camera = getattr(viewer, "scene", viewer).camera  # napari from 0.9 on
+    camera = viewer.scene.camera
     small = other_sample(stages[1], every=4)
-    place_stage(viewer, 1, small)
+    presenter_of(viewer).place_stage(1, small)
     alone = camera.zoom, tuple(camera.center)
     viewer.layers.clear()
-    place_stage(viewer, 1, stages[1])
+    presenter_of(viewer).place_stage(1, stages[1])
     assert camera.zoom < 0.5 * alone[0]
-    place_stage(viewer, 1, small)
+    presenter_of(viewer).place_stage(1, small)
     assert camera.zoom == pytest.approx(alone[0])
     assert camera.center == pytest.approx(alone[1])
     height, width = (
@@ -192,10 +196,10 @@ def test_results_are_told_when_the_viewer_breaks(finished, qtbot, monkeypatch):
     changed: list[int] = []
     finished.results_changed.connect(changed.append)
 
-    def breaks(*_args):
+    def breaks(*_args, **_how):
         raise RuntimeError("no picture")
 
-    monkeypatch.setattr(presenter, "place_stage", breaks)
+    monkeypatch.setattr(presenter, "place_layers", breaks)
     with qtbot.captureExceptions() as raised:
         job = finished.run(1, 1)
         qtbot.waitUntil(lambda: not job.is_running, timeout=120_000)

@@ -12,12 +12,8 @@ from napari_exo2micro.core.parameters import PARAMETER_REGISTRY
 from napari_exo2micro.core.pipeline import SampleDye
 from napari_exo2micro.plugin.files.opening import set_chooser
 from napari_exo2micro.plugin.layers.layers import KEY, about, find_layers, place_layers
-from napari_exo2micro.plugin.layers.sets import (
-    fitting_layers,
-    place_stage,
-    set_in_front,
-    show_set,
-)
+from napari_exo2micro.plugin.layers.presenter import presenter_of
+from napari_exo2micro.plugin.layers.sets import fitting_layers, set_in_front, set_shown
 from napari_exo2micro.plugin.layers.stages import stage_specs
 
 OURS = "napari-exo2micro"
@@ -131,7 +127,7 @@ def test_a_run_to_the_end_ends_with_its_difference_in_front(viewer, two_sets, fi
     open_set(viewer, two_sets, "30")
     task = finished.task()
     for number in (1, 2, 3, 4):
-        place_stage(viewer, number, stage_specs(task, number))
+        presenter_of(viewer).place_stage(number, stage_specs(task, number))
     assert seen(viewer) == {("difference", "")}
 
 
@@ -219,6 +215,6 @@ def test_layers_made_from_other_raw_files_are_outdated(viewer, finished):
 def test_showing_a_set_leaves_what_is_a_persons(viewer, shared_results):
     viewer.open(shared_results, plugin=OURS)
     mine = viewer.add_points([[1.0, 2.0]])
-    show_set(viewer, "Other", "DAPI", "")
+    set_shown(find_layers(viewer, apart=None), (), ()).apply(viewer)
     assert mine.visible
     assert seen(viewer) == set()

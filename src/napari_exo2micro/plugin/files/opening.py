@@ -62,12 +62,8 @@ from napari_exo2micro.plugin.layers.layers import (
     find_layers,
     image_spec,
 )
-from napari_exo2micro.plugin.layers.sets import (
-    best_roles,
-    fit_into_sets,
-    layer_key,
-    show_set,
-)
+from napari_exo2micro.plugin.layers.presenter import presenter_of
+from napari_exo2micro.plugin.layers.sets import best_roles
 from napari_exo2micro.plugin.layers.stages import checkpoint_spec, stage_specs
 from napari_exo2micro.plugin.session.job import Jobs
 from napari_exo2micro.plugin.session.session import Session
@@ -539,8 +535,8 @@ def _open_raw(
 ) -> list[LayerSpec]:
     files = _choose_pair(path, found)
     shown = _layers_of(viewer, [str(files.post), str(files.pre)])
-    if len(shown) == 2:
-        _choose(viewer, shown)
+    if viewer is not None and len(shown) == 2:
+        presenter_of(viewer).choose(shown)
         return []
     pair, specs = wait_for(
         open_pair,
@@ -717,24 +713,4 @@ def _layers_of(viewer: ViewerModel | None, paths: Sequence[str]) -> list[Layer]:
 
 def _placed(specs: Sequence[LayerSpec], viewer: ViewerModel | None) -> list[LayerSpec]:
     """Leave out what the viewer has already, and hide what is not of this set."""
-    if viewer is None:
-        return list(specs)
-    new, apart = fit_into_sets(viewer, specs)
-    known = specs[0].about
-    sample, dye = str(known.get("sample", "")), str(known.get("dye", ""))
-    best = show_set(viewer, sample, dye, apart, specs)
-    for spec in new:
-        spec.options["visible"] = spec.about.get("role") in best
-    if not new:
-        keys = [layer_key(spec.about) for spec in specs]
-        own = find_layers(viewer, None, sample, dye, apart)
-        viewer.layers.selection = {x for x in own if layer_key(about(x)) in keys}
-    return new
-
-
-def _choose(viewer: ViewerModel | None, layers: Sequence[Layer]) -> None:
-    """Select layers that the viewer has already, and show their set."""
-    if viewer is not None:
-        known = about(layers[0])
-        show_set(viewer, known["sample"], known["dye"], known.get("apart", ""))
-        viewer.layers.selection = set(layers)
+    return list(specs) if viewer is None else presenter_of(viewer).open(specs)

@@ -3,8 +3,6 @@
 World coordinates of the viewer are (row, column) pixels of the raw post-stain
 image. Layers on the padded canvas are moved by its frame, so that raw and padded
 images, and what a person drew on them, lie on one another.
-
-napari 0.9 moved these from the viewer to its scene and canvas; here both are known.
 """
 
 from __future__ import annotations
@@ -16,6 +14,7 @@ from typing import Any
 import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image, Layer, Vectors
+from napari.utils.colormaps import Colormap
 from napari.utils.colormaps.standardize_color import transform_color
 
 from napari_exo2micro.core.images import (
@@ -63,27 +62,21 @@ class LayerSpec:
         known: dict[str, Any] = self.options.get("metadata", {}).get(KEY, {})
         return known
 
-    def create(self) -> Layer:
-        """Return the layer; it knows the name that it was given."""
-        layer = Layer.create(*self.as_tuple())
-        self._name(layer)
-        return layer
-
-    def rename(self, layer: Layer) -> None:
-        """Give a layer this name, unless a person has given it one."""
-        if layer.name == about(layer).get("title", layer.name):
-            layer.name = self.options.get("name", layer.name)
-        layer.metadata = self.options.get("metadata", {})
-        self._name(layer)
-
-    def _name(self, layer: Layer) -> None:
-        if KEY in layer.metadata:
-            known = {**self.about, "title": self.options.get("name", layer.name)}
-            layer.metadata = {**layer.metadata, KEY: known}
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The layer's metadata, with its name: a person may give it another one."""
+        metadata: dict[str, Any] = self.options.get("metadata", {})
+        if KEY not in metadata or "name" not in self.options:
+            return metadata
+        return {**metadata, KEY: {**self.about, "title": self.options["name"]}}
 
     def as_tuple(self) -> tuple[Any, dict[str, Any], str]:
         """Return napari's layer data tuple."""
-        return self.data, self.options, self.kind
+        return self.data, {**self.options, "metadata": self.metadata}, self.kind
+
+    def create(self) -> Layer:
+        """Return the layer."""
+        return Layer.create(*self.as_tuple())
 
 
 def about(layer: Layer) -> dict[str, Any]:
@@ -129,20 +122,16 @@ def image_spec(
     }
     if look == "difference":
         limits = symmetric_range(levels)
-        options["colormap"] = _diverging()
+        places, colours = zip(*DIFFERENCE_STOPS, strict=True)
+        options["colormap"] = Colormap(
+            list(colours), controls=places, name="exo2micro difference"
+        )
     else:
         limits = brightness_range(levels)
     options["contrast_limits"] = limits
     options["metadata"] = {KEY: {**known, "role": role, "first_limits": limits}}
     data = list(levels) if len(levels) > 1 else levels[0]
     return LayerSpec(data, options)
-
-
-def _diverging() -> Any:
-    from napari.utils.colormaps import Colormap
-
-    places, colours = zip(*DIFFERENCE_STOPS, strict=True)
-    return Colormap(list(colours), controls=places, name="exo2micro difference")
 
 
 def role_of(stage: int, name: str) -> str:
@@ -193,24 +182,20 @@ def find_layers(
         Which set of results they belong to, see `layer_sets`: the one that is worked
         on, one that was set apart under this name, or with None any.
     """
-    found = []
-    for layer in viewer.layers:
-        known = about(layer)
-        if not known:
-            continue
-        its_role = str(known.get("role", ""))
-        if role is not None:
-            fits = its_role.startswith(role) if role.endswith(" ") else its_role == role
-            if not fits:
-                continue
-        if sample is not None and known.get("sample") != sample:
-            continue
-        if dye is not None and known.get("dye") != dye:
-            continue
-        if apart is not None and known.get("apart", "") != apart:
-            continue
-        found.append(layer)
-    return found
+    wanted = {"sample": sample, "dye": dye}
+    return [
+        layer
+        for layer in viewer.layers
+        if (known := about(layer))
+        and all(v is None or known.get(name) == v for name, v in wanted.items())
+        and (role is None or _has_role(known, role))
+        and (apart is None or known.get("apart", "") == apart)
+    ]
+
+
+def _has_role(known: Mapping[str, Any], role: str) -> bool:
+    own = str(known.get("role", ""))
+    return own.startswith(role) if role.endswith(" ") else own == role
 
 
 def remove_layers(
@@ -289,8 +274,8 @@ def _original(layers: Sequence[Layer]) -> Layer | None:
 
     napari's "duplicate layer" copies the metadata, and names the copy anew.
     """
-    named = [one for one in layers if one.name == about(one).get("title")]
-    return next(reversed(named or list(layers)), None)
+    named = [layer for layer in layers if layer.name == about(layer).get("title")]
+    return next(reversed(named or layers), None)
 
 
 def renew_layer(layer: Layer, spec: LayerSpec) -> bool:
@@ -324,7 +309,9 @@ def renew_layer(layer: Layer, spec: LayerSpec) -> bool:
         changed = first is not None and not np.allclose(layer.contrast_limits, first)
         if limits is not None and first is not None and not changed:
             layer.contrast_limits = limits
-    spec.rename(layer)
+    if layer.name == before.get("title", layer.name):
+        layer.name = spec.options.get("name", layer.name)
+    layer.metadata = spec.metadata
     # Each of these draws the layer anew.
     for name in ("scale", "translate", "edge_color", "edge_width"):
         value = spec.options.get(name)
@@ -363,29 +350,22 @@ def _keep_choices(old: Layer, new: Layer) -> None:
 
 def camera(viewer: ViewerModel) -> Any:
     """Return the camera: `center`, `zoom` (screen px for one px of the image)."""
-    scene = getattr(viewer, "scene", None)
-    return viewer.camera if scene is None else scene.camera
+    return viewer.scene.camera
 
 
 def grid(viewer: ViewerModel) -> Any:
     """Return napari's grid: `enabled`, `shape`, `stride`."""
-    canvas = getattr(viewer, "canvas", None)
-    return viewer.grid if canvas is None else canvas.grid
+    return viewer.canvas.grid
 
 
 def scale_bar(viewer: ViewerModel) -> Any:
     """Return napari's scale bar: `visible`."""
-    canvas = getattr(viewer, "canvas", None)
-    return viewer.scale_bar if canvas is None else canvas.overlays.scale_bar
+    return viewer.canvas.overlays.scale_bar
 
 
 def canvas_size(viewer: ViewerModel) -> tuple[float, float]:
     """Return height and width of what one image is drawn in, screen px."""
-    canvas = getattr(viewer, "canvas", None)
-    if canvas is None:
-        height, width = viewer._canvas_size
-    else:
-        height, width = canvas.viewbox_size(viewer.layers)
+    height, width = viewer.canvas.viewbox_size(viewer.layers)
     return float(height), float(width)
 
 

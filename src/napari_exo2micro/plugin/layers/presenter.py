@@ -2,22 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from napari.components import ViewerModel
+from napari.layers import Layer
 from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QWidget
 
-from napari_exo2micro.plugin.layers.layers import LayerSpec, about
-from napari_exo2micro.plugin.layers.sets import leave_outdated, place_stage
+from napari_exo2micro.plugin.layers.layers import (
+    KEY,
+    LayerSpec,
+    about,
+    camera_place,
+    find_layers,
+    is_stored,
+    move_camera,
+    place_layers,
+)
+from napari_exo2micro.plugin.layers.sets import (
+    RAW,
+    Shown,
+    best_roles,
+    last_picture,
+    layer_key,
+    outdated_in_front,
+    picture_shown,
+    role,
+    set_apart,
+    set_for,
+    set_shown,
+    stage_of,
+    stage_shown,
+    vanished,
+)
 from napari_exo2micro.plugin.layers.stages import stage_specs
 from napari_exo2micro.plugin.session.raw_folder import RawFolder
 from napari_exo2micro.plugin.session.session import Session
+from napari_exo2micro.plugin.widgets.errors import notify_error
+
+logger = logging.getLogger(__name__)
 
 
 def shared_session(viewer: ViewerModel, widget: QWidget | None = None) -> Session:
-    """Return the session of a viewer, whose results are shown as layers.
+    """Return the session of a viewer for a dock: its results are shown as layers.
 
     Parameters
     ----------
@@ -25,32 +55,231 @@ def shared_session(viewer: ViewerModel, widget: QWidget | None = None) -> Sessio
         As `Session.of` takes them.
     """
     session = Session.of(viewer, widget)
-    if session.findChild(Presenter) is None:
-        Presenter(session)
+    presenter_of(viewer).follow_opened()
     return session
 
 
+def presenter_of(viewer: ViewerModel) -> Presenter:
+    """Return what shows layers in a viewer, made when it is first asked for."""
+    session = Session.of(viewer)
+    presenter: Presenter | None = session.findChild(Presenter)
+    return Presenter(session) if presenter is None else presenter
+
+
 class Presenter(QObject):
-    """Places the layers of a session's results; a session has one, its child."""
+    """Places the layers of results; a session has one, its child.
+
+    Parameters
+    ----------
+    session : Session
+        Of the viewer.
+    """
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         self._session = session
+        self._folder: RawFolder | None = None
+        #: Sample, dye and role of what had to leave the front: it comes back with
+        #: its new result.
+        self._gave_way: frozenset[tuple[str, str, str]] = frozenset()
         session.describe = stage_specs
-        session.stage_ready.connect(self._on_stage)
-        session.run_left.connect(self._on_run_left)
-        self._folder = RawFolder.of(session)
-        layers = session.viewer.layers
+        session.stage_ready.connect(self.place_stage)
+        session.run_left.connect(self.leave_run)
+
+    @property
+    def viewer(self) -> ViewerModel:
+        """The viewer."""
+        return self._session.viewer
+
+    # Results of stages -------------------------------------------------------------
+
+    def place_stage(self, number: int, specs: Sequence[LayerSpec]) -> list[Layer]:
+        """Add or replace the layers of a stage and bring what is new to the front.
+
+        Parameters
+        ----------
+        number : int
+            The stage; of a stage after the fourth its new layers are shown, no other
+            is hidden.
+        specs : sequence of LayerSpec
+            Its layers, of one sample and dye, bottom first.
+
+        Returns
+        -------
+        list of Layer
+            The layers, new or replaced.
+        """
+        if not specs:
+            return []
+        viewer = self.viewer
+        sample, dye = _pair(specs)
+        before = find_layers(viewer, None, sample, dye)
+        roles = {role(layer) for layer in before}
+        if self.hide_sets_apart(sample, dye):
+            self._gave_way |= {(sample, dye, name) for name in roles}
+        placed = self._place(number, specs)
+        for layer in vanished(number, before, placed):
+            viewer.layers.remove(layer)
+        if not before:
+            _without_others(viewer, sample, dye).apply(viewer)
+            _fit(viewer, placed)
+        came = [role(layer) for layer in placed]
+        new = [n for n in came if n not in roles or (sample, dye, n) in self._gave_way]
+        self._gave_way -= {(sample, dye, name) for name in came}
+        own = find_layers(viewer, None, sample, dye)
+        stage_shown(own, number, new).apply(viewer)
+        for truth in find_layers(viewer, "truth", sample, dye):
+            if viewer.layers[-1] is not truth:
+                viewer.layers.move(viewer.layers.index(truth), -1)
+        return placed
+
+    def leave_run(self, sample: str, dye: str, last: int) -> None:
+        """Show what a run ended with, if a later result in front does not belong to it.
+
+        Parameters
+        ----------
+        sample, dye : str
+            What was run.
+        last : int
+            The last stage of the run.
+        """
+        own = find_layers(self.viewer, None, sample, dye)
+        outdated = outdated_in_front(own, last)
+        if outdated is not None:
+            self._gave_way |= {(sample, dye, role(outdated))}
+            picture_shown(own, last_picture(last)).apply(self.viewer)
+
+    def hide_sets_apart(self, sample: str, dye: str) -> bool:
+        """Hide the sets of a pair that stand apart; return whether any was shown."""
+        layers = find_layers(self.viewer, None, sample, dye, apart=None)
+        seen = [
+            layer for layer in layers if about(layer).get("apart") and layer.visible
+        ]
+        Shown(dict.fromkeys(seen, False)).apply(self.viewer)
+        return bool(seen)
+
+    def _place(self, number: int, specs: Sequence[LayerSpec]) -> list[Layer]:
+        failed: list[str] = []
+
+        def note(spec: LayerSpec, error: Exception) -> None:
+            name = str(spec.options.get("name", spec.about.get("role", "")))
+            logger.error("layer %s cannot be shown", name, exc_info=error)
+            failed.append(f"{name} ({type(error).__name__}: {error})")
+
+        placed = place_layers(self.viewer, specs, on_error=note)
+        if failed:
+            notify_error(
+                f"Wanted to show {len(specs)} layers of stage {number}, could not show "
+                f"{', '.join(failed)}. The results are on disk; remove the layer from "
+                "the layer list and open the results again."
+            )
+        return placed
+
+    # What a person opens -------------------------------------------------------------
+
+    def open(self, specs: Sequence[LayerSpec]) -> list[LayerSpec]:
+        """Show the set of opened layers; return those that the viewer lacks.
+
+        Parameters
+        ----------
+        specs : sequence of LayerSpec
+            Of one sample and dye and one run, bottom first.
+
+        Returns
+        -------
+        list of LayerSpec
+            Named and marked as their set asks for.
+        """
+        viewer = self.viewer
+        sample, dye = _pair(specs)
+        self._make_room(sample, dye, specs)
+        everything = find_layers(viewer, None, sample, dye, apart=None)
+        label = set_for(map(about, everything), [spec.about for spec in specs])
+        own = find_layers(viewer, None, sample, dye, label)
+        opened = {str(spec.about.get("role")) for spec in specs}
+        picture = best_roles({role(layer) for layer in own}, opened)
+        set_shown(find_layers(viewer, apart=None), own, picture).apply(viewer)
+        there = {layer_key(about(layer)): layer for layer in own}
+        keys = [layer_key(spec.about) for spec in specs]
+        if all(key in there for key in keys):
+            viewer.layers.selection = {there[key] for key in keys}
+        new = [s for s, key in zip(specs, keys, strict=True) if key not in there]
+        marked = [set_apart(spec, label) for spec in new]
+        return [
+            replace(s, options={**s.options, "visible": s.about.get("role") in picture})
+            for s in marked
+        ]
+
+    def choose(self, layers: Sequence[Layer]) -> None:
+        """Select layers that the viewer has already, and show their set."""
+        viewer, known = self.viewer, about(layers[0])
+        own = find_layers(
+            viewer, None, known["sample"], known["dye"], known.get("apart", "")
+        )
+        picture = best_roles({role(layer) for layer in own})
+        set_shown(find_layers(viewer, apart=None), own, picture).apply(viewer)
+        viewer.layers.selection = set(layers)
+
+    def _make_room(self, sample: str, dye: str, specs: Iterable[LayerSpec]) -> None:
+        """Set raw images apart when results come in their place."""
+        stored = [spec.about for spec in specs if is_stored(spec.about)]
+        if not any(map(stage_of, stored)):
+            return
+        roles = {known["role"] for known in stored}
+        for layer in find_layers(self.viewer, None, sample, dye):
+            known = about(layer)
+            if is_stored(known) and not stage_of(known) and known["role"] in roles:
+                layer.metadata = {**layer.metadata, KEY: {**known, "apart": RAW}}
+
+    # Layers that name a source -------------------------------------------------------
+
+    def follow_opened(self) -> None:
+        """Let the session work on what is opened, as long as nobody chose a source."""
+        if self._folder is not None:
+            return
+        self._folder = RawFolder.of(self._session)
+        layers = self.viewer.layers
         layers.events.inserted.connect(self._on_inserted)
         for layer in reversed(layers):
             if self._folder.take_opened(about(layer)):
                 break
 
-    def _on_stage(self, number: int, specs: Sequence[LayerSpec]) -> None:
-        place_stage(self._session.viewer, number, specs)
-
-    def _on_run_left(self, sample: str, dye: str, last: int) -> None:
-        leave_outdated(self._session.viewer, sample, dye, last)
-
     def _on_inserted(self, event: Any) -> None:
-        self._folder.take_opened(about(event.value))
+        if self._folder is not None:
+            self._folder.take_opened(about(event.value))
+
+
+def _pair(specs: Sequence[LayerSpec]) -> tuple[str, str]:
+    known = specs[0].about
+    return str(known.get("sample", "")), str(known.get("dye", ""))
+
+
+def _without_others(viewer: ViewerModel, sample: str, dye: str) -> Shown:
+    """Return what is ours and of another sample or dye as hidden: pictures would mix.
+
+    A frame or a curtain of the inspection has no sample; that ends it itself.
+    """
+    others = [
+        layer
+        for layer in find_layers(viewer, apart=None)
+        if "sample" in about(layer)
+        and (about(layer)["sample"], about(layer).get("dye")) != (sample, dye)
+    ]
+    return Shown(dict.fromkeys(others, False))
+
+
+def _fit(viewer: ViewerModel, placed: Sequence[Layer]) -> None:
+    """Fill the view with the section; a canvas is mostly margin."""
+    if not placed:
+        return
+    # Of these alone: a larger sample that is hidden now has no say.
+    viewer.reset_view(layers=placed)
+    inner = about(placed[0]).get("header", {}).get("canvas", {}).get("post_frame")
+    if inner is None:
+        return
+    columns, rows = float(inner[2]), float(inner[3])
+    first, last = viewer.layers.get_extent(placed).world
+    height, width = (last - first)[-2:]
+    zoom = camera_place(viewer)[2] * min(height / rows, width / columns)
+    # The raw post-stain image begins at the world's origin.
+    move_camera(viewer, rows / 2, columns / 2, zoom)

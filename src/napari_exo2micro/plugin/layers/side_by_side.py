@@ -11,9 +11,7 @@ from napari.layers import Layer
 from qtpy.QtCore import QObject, Signal
 
 from napari_exo2micro.plugin.layers.layers import camera_place, grid, move_camera
-from napari_exo2micro.plugin.layers.pair import (
-    Remembered,
-)
+from napari_exo2micro.plugin.layers.pair import Remembered
 from napari_exo2micro.plugin.session.session import Session
 
 #: Points; a field is narrow, and names are long.
@@ -130,16 +128,14 @@ class SideBySide(QObject):
         self.changed.emit()
 
     def name(self, layer: Layer, shown: bool) -> None:
-        """Write a layer's name into its field, or not; older napari cannot."""
-        overlay = getattr(layer, "name_overlay", None)
-        if overlay is None:
-            return
-        found = [one for one in self._names if one.overlay is overlay]
-        if not found:
-            found = [_Name(overlay, overlay.visible, overlay.font_size, shown)]
-            self._names += found
+        """Write a layer's name into its field, or not."""
+        overlay = layer.name_overlay
+        known = [name for name in self._names if name.overlay is overlay]
+        if not known:
+            known = [_Name(overlay, overlay.visible, overlay.font_size, shown)]
+            self._names += known
         overlay.font_size = _NAME_SIZE
-        overlay.visible = found[0].shown = shown
+        overlay.visible = known[0].shown = shown
 
     def _on_enabled(self, _event: object = None) -> None:
         with contextlib.suppress(RuntimeError):  # the viewer was closed

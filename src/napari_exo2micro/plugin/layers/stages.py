@@ -13,7 +13,6 @@ import numpy as np
 
 from napari_exo2micro.core.images import (
     Transform,
-    mapped_frame,
     pyramid,
     scaled_pyramid,
 )
@@ -174,7 +173,7 @@ def _drawing(
     }
 
 
-def rows_columns(points: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _rows_columns(points: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Return points (x, y) as napari's (row, column), shape (N, 2)."""
     return np.asarray(points, dtype=np.float64).reshape(-1, 2)[:, ::-1]
 
@@ -202,7 +201,7 @@ def _ring_specs(found: Checkpoint, task: StageResults) -> list[LayerSpec]:
             opacity=0.9,
         )
         # Lines from point to point, not a shape: napari renews lines in place.
-        corners = rows_columns(contour)
+        corners = _rows_columns(contour)
         lines = np.stack([corners, np.roll(corners, -1, axis=0) - corners], axis=1)
         specs.append(LayerSpec(lines, options, "vectors"))
     return specs
@@ -246,8 +245,8 @@ def _movements(
 ) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Return vectors (N, 2, 2): where stage 2 put a point, and its way to post's."""
     placed = start.inverse()(pre) if start is not None else np.asarray(pre)
-    begin = rows_columns(placed)
-    return np.stack([begin, rows_columns(post) - begin], axis=1)
+    begin = _rows_columns(placed)
+    return np.stack([begin, _rows_columns(post) - begin], axis=1)
 
 
 def _difference_specs(task: StageResults) -> list[LayerSpec]:
@@ -287,12 +286,3 @@ def difference_names(task: StageResults) -> Sequence[str]:
         for line in task.status()
         if line.stage == 4 and line.kind == "checkpoint"
     ]
-
-
-def pre_quad(task: StageResults) -> Any:
-    """Return the corners of the aligned pre's data on the canvas, None if unknown."""
-    first, aligned = task.checkpoint(1, "pre"), task.checkpoint(3, "pre")
-    if first is None or aligned is None or aligned.provenance is None:
-        return None
-    frame, transform = first.frames["pre"], aligned.provenance.transform
-    return mapped_frame(transform, frame) if frame and transform else None

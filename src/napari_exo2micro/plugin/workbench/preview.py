@@ -78,10 +78,11 @@ from napari_exo2micro.plugin.layers.layers import (
     about,
     find_layers,
     image_spec,
+    place_layers,
     remove_layers,
-    renew_layer,
 )
-from napari_exo2micro.plugin.layers.sets import hide_apart
+from napari_exo2micro.plugin.layers.pair import Remembered
+from napari_exo2micro.plugin.layers.sets import role
 from napari_exo2micro.plugin.session.job import Job
 from napari_exo2micro.plugin.session.session import Session
 from napari_exo2micro.plugin.session.task import TaskSource
@@ -449,56 +450,6 @@ def _enlargement(way: NDArray[np.float64], source: PreviewSource) -> float:
     )
 
 
-def keep_fitting(
-    viewer: ViewerModel, specs: Sequence[LayerSpec], sample: str, dye: str
-) -> list[LayerSpec]:
-    """Remove previews that a new one does not renew; return what it has to place.
-
-    Parameters
-    ----------
-    viewer : ViewerModel
-        The viewer.
-    specs : sequence of LayerSpec
-        Of one preview, bottom first.
-    sample, dye : str
-        Whose they are: previews of others go away.
-
-    Returns
-    -------
-    list of LayerSpec
-        Without a post of its own where the pair's post is among the layers.
-    """
-    if find_layers(viewer, "post", sample, dye):
-        specs = [spec for spec in specs if spec.about["role"] != "preview post"]
-    roles = [spec.about["role"] for spec in specs]
-    for layer in find_layers(viewer, "preview "):
-        known = about(layer)
-        own = (known.get("sample"), known.get("dye")) == (sample, dye)
-        if not own or known["role"] not in roles:
-            viewer.layers.remove(layer)
-    return list(specs)
-
-
-def place_preview(viewer: ViewerModel, spec: LayerSpec) -> bool:
-    """Show a layer of a preview; the layer of an earlier one gets the new data.
-
-    Returns
-    -------
-    bool
-        Whether a layer was added, which takes napari a tenth of a second.
-    """
-    known = spec.about
-    old = find_layers(viewer, known["role"], known["sample"], known["dye"])
-    if old and renew_layer(old[-1], spec):
-        return False
-    for layer in old:
-        viewer.layers.remove(layer)
-    active = viewer.layers.selection.active
-    viewer.add_layer(spec.create())
-    viewer.layers.selection.active = active
-    return True
-
-
 @dataclass(frozen=True, slots=True)
 class StagePreview:
     """A preview, ready to be shown.
@@ -698,12 +649,10 @@ class LivePreview(QObject):
         self._begun = QElapsedTimer()
         self._source: PreviewSource | None = None
         self._scale = ""
-        self._pair = ("", "")
         self._rows: weakref.WeakSet[QWidget] = weakref.WeakSet()
         self._has_form = True
         self._run_with: dict[str, Any] = {}
-        self._hidden: set[str] = set()
-        self._post_was_hidden = False
+        self._others: Remembered | None = None  # layers that gave way to a preview
         self._words = dict.fromkeys(PREVIEWED, (_IDLE, ""))
         self._latest: StagePreview | None = None
         self._waiting: list[LayerSpec] = []
@@ -801,7 +750,9 @@ class LivePreview(QObject):
         with contextlib.suppress(RuntimeError):  # the viewer was closed
             viewer = self._session.viewer
             remove_layers(viewer, "preview ")
-            self._bring_back(viewer)
+        others, self._others = self._others, None
+        if others is not None:
+            others.restore()
 
     # What happens in the session ---------------------------------------------------
 
@@ -905,14 +856,19 @@ class LivePreview(QObject):
         self._source = source
 
     def _show(self, preview: StagePreview) -> None:
-
         viewer, pair = self._session.viewer, (preview.sample, preview.dye)
-        if not self._stage:
-            self._pair = pair
-            self._make_room(viewer, with_post=preview.stage != 4)
+        self._make_room(viewer, *pair, with_post=preview.stage != 4)
         self._stage = preview.stage
         self._latest = preview
-        self._waiting = keep_fitting(viewer, preview.specs, *pair)
+        self._waiting = list(preview.specs)
+        if find_layers(viewer, "post", *pair):  # the pair's own will do
+            self._waiting = [
+                s for s in preview.specs if s.about["role"] != "preview post"
+            ]
+        roles = [spec.about["role"] for spec in self._waiting]
+        for layer in find_layers(viewer, "preview "):
+            if role(layer) not in roles:
+                viewer.layers.remove(layer)
         self._place()
 
     def _place(self) -> None:
@@ -925,12 +881,12 @@ class LivePreview(QObject):
         except RuntimeError:  # it was closed
             return
         while self._waiting:
-            is_first = not viewer.layers
-            added = place_preview(viewer, self._waiting.pop(0))
-            if is_first:
+            count, active = len(viewer.layers), viewer.layers.selection.active
+            (layer,) = place_layers(viewer, [self._waiting.pop(0)])
+            if not count:
                 viewer.reset_view()
-                viewer.layers.selection.active = viewer.layers[0]
-            if added and self._waiting:
+            viewer.layers.selection.active = active if count else layer
+            if len(viewer.layers) > count and self._waiting:
                 self._turn.start(0)
                 return
         text, level = preview_words(preview.found)
@@ -941,29 +897,16 @@ class LivePreview(QObject):
         self._words[stage] = (text, level)
         self.told.emit(stage, text, level)
 
-    # What else is in the viewer ------------------------------------------------------
-
-    def _make_room(self, viewer: ViewerModel, *, with_post: bool) -> None:
+    def _make_room(
+        self, viewer: ViewerModel, sample: str, dye: str, *, with_post: bool
+    ) -> None:
         """Hide this pair's other layers, but for post: pictures would mix."""
-        hide_apart(viewer, *self._pair)
-        for layer in find_layers(viewer, None, *self._pair):
-            role = str(about(layer).get("role"))
-            if role == "post" and with_post:
-                self._post_was_hidden = not layer.visible
-                layer.visible = True
-            elif layer.visible and not role.startswith("preview"):
-                self._hidden.add(role)
-                layer.visible = False
-
-    def _bring_back(self, viewer: ViewerModel) -> None:
-        for layer in find_layers(viewer, None, *self._pair):
-            role = str(about(layer).get("role"))
-            if role in self._hidden:
-                layer.visible = True
-            elif role == "post" and self._post_was_hidden:
-                layer.visible = False
-        self._hidden.clear()
-        self._post_was_hidden = False
+        if self._others is not None:
+            return
+        self._others = Remembered(viewer)
+        for layer in find_layers(viewer, None, sample, dye, apart=None):
+            is_post = role(layer) == "post" and not about(layer).get("apart")
+            self._others.set(layer, visible=is_post and with_post)
 
 
 def _is_in_a_window(row: QWidget) -> bool:

@@ -24,7 +24,7 @@ from qtpy.QtWidgets import (
 
 from napari_exo2micro.core.base import Monitor
 from napari_exo2micro.plugin.layers.layers import LayerSpec
-from napari_exo2micro.plugin.layers.sets import place_stage
+from napari_exo2micro.plugin.layers.presenter import presenter_of
 from napari_exo2micro.plugin.session.raw_folder import (
     RawFolder,
     RawOverview,
@@ -452,7 +452,7 @@ class SourcePanel(QWidget):
         if not session.non_default_params():
             session.set_params(pad=_MARGIN)
             self._simulated_in = session.raw_dir
-        place_stage(session.viewer, 1, specs)
+        presenter_of(session.viewer).place_stage(1, specs)
 
     # What others say -------------------------------------------------------------
 

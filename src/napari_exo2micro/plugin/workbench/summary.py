@@ -20,7 +20,7 @@ from napari_exo2micro.plugin.layers.layers import (
     find_layers,
     is_stored,
 )
-from napari_exo2micro.plugin.layers.sets import place_stage
+from napari_exo2micro.plugin.layers.presenter import presenter_of
 from napari_exo2micro.plugin.session.session import Session
 from napari_exo2micro.plugin.widgets.controls import MessageStrip, WordsLabel
 from napari_exo2micro.plugin.widgets.rows import with_titles
@@ -159,7 +159,7 @@ class ResultSummary(QWidget):
 
     def _on_raw(self, opened: tuple[PairFiles, LazyPair, list[LayerSpec]]) -> None:
         files, pair, specs = opened
-        place_stage(self._session.viewer, 1, specs)
+        presenter_of(self._session.viewer).place_stage(1, specs)
         prepare_levels(files, pair, self._session.viewer)
 
     def _on_status(self, _lines: object = None) -> None:
