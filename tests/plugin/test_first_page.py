@@ -10,6 +10,8 @@ from npe2 import PluginManifest
 from qtpy.QtWidgets import QCheckBox, QPushButton, QWidget
 
 import napari_exo2micro
+from napari_exo2micro.core.parameters import State
+from napari_exo2micro.core.pipeline import RunResult
 from napari_exo2micro.plugin.workbench.docks import (
     BoundaryDock,
     DifferenceDock,
@@ -33,8 +35,8 @@ ON_THE_WORKBENCH = {
 ON_A_STAGE_DOCK = {"Run this stage", "Abort"}
 BOX = "Live preview"
 VERDICTS = {
-    "Complete: every stage vouches for its result.": "complete",
-    "Done, but look at the result": "degraded: stage 2 fell back (no outline)",
+    "Complete: every stage vouches for its result.": State.DONE,
+    "Done, but look at the result": State.DEGRADED,
 }
 TABS = ["Padding", "Boundary", "Interior", "Scale"]
 EXPLAINED = {"difference"}
@@ -102,6 +104,6 @@ def test_a_panel_of_one_stage_has_the_live_preview(viewer, qtbot):
     assert BOX in texts(panel, QCheckBox)
 
 
-@pytest.mark.parametrize(("words", "status"), VERDICTS.items())
-def test_the_answer_below_the_bar_is_that_of_the_page(words, status):
-    assert summary_words({"status": status}, 4).startswith(words)
+@pytest.mark.parametrize(("words", "state"), VERDICTS.items())
+def test_the_answer_below_the_bar_is_that_of_the_page(words, state):
+    assert summary_words(RunResult("Rock", "DAPI", state), 4).startswith(words)

@@ -21,9 +21,13 @@ from qtpy.QtWidgets import (
 from napari_exo2micro.core.parameters import (
     STAGES,
     Stage,
+    State,
+    Verdict,
     register_stage,
     unregister_stage,
 )
+from napari_exo2micro.core.pipeline import RunResult
+from napari_exo2micro.core.store import StoredScale
 from napari_exo2micro.plugin.layers.layers import about, find_layers
 from napari_exo2micro.plugin.session import session
 from napari_exo2micro.plugin.session.session import Session
@@ -326,16 +330,18 @@ def test_the_workbench_scrolls_where_there_is_little_room(open_workbench, sessio
     ("result", "done", "wanted"),
     [
         (None, 0, ""),
-        ({"status": "complete", "registration": {}}, 1, "Stage 1 is done."),
+        (RunResult("Rock", "DAPI", State.DONE), 1, "Stage 1 is done."),
         (
-            {
-                "status": "degraded: stage 3 interior alignment: few matches",
-                "registration": {2: {"numbers": {"accuracy_px": 0.8}}},
-                "scale_estimate": 1.25,
-                "scale": {"uncertainty": 0.003, "kind": "moffat"},
-                "manual_scale": 1.4,
-                "warnings": ["it is dark"],
-            },
+            RunResult(
+                "Rock",
+                "DAPI",
+                State.DEGRADED,
+                "stage 3 interior alignment: few matches",
+                verdicts={2: Verdict("ok", numbers={"accuracy_px": 0.8})},
+                scales={"moffat": StoredScale("moffat", 1.25, 0.003, is_main=True)},
+                manual_scale=1.4,
+                warnings=("it is dark",),
+            ),
             4,
             "Done, but look at the result: stage 3 interior alignment: few matches.\n"
             "Scale 1.25 ± 0.003 (Moffat fit), by hand 1.4, alignment accurate to "

@@ -12,6 +12,7 @@ from napari_exo2micro.core.batch import BatchBoard, BatchSummary, clock_words
 from napari_exo2micro.core.parameters import (
     PARAMETER_REGISTRY,
     ParameterValue,
+    State,
     value_words,
 )
 
@@ -19,72 +20,56 @@ if TYPE_CHECKING:
     from napari_exo2micro.core.batch import Preflight
 
 
-#: state -> the word for it.
-WORDS = {
-    "valid": "valid",
-    "skipped": "skipped",
-    "fell_back": "fell back",
-    "failed": "failed",
-    "stale": "stale",
-    "missing": "missing",
-}
-
-# Middle tones: they stand out on napari's dark and light themes alike.
-_COLOURS = {
-    "valid": "#2fa05a",
-    "skipped": "#7f8c99",
-    "fell_back": "#d98e04",
-    "failed": "#d64545",
-    "stale": "#d98e04",
-    "missing": "#7f8c99",
-}
 _SIDE = 32
+_Lines = tuple[tuple[tuple[float, float], ...], ...]
+_SIGNS: dict[str, _Lines] = {
+    "tick": (((9, 17), (14, 22), (23, 11)),),
+    "cross": (((11, 11), (21, 21)), ((21, 11), (11, 21))),
+    "dash": (((10, 16), (22, 16)),),
+    "warning": (((16, 12), (16, 19)), ((16, 24.5), (16, 25))),
+    "ring": (),
+}
+_TRIANGLE = ((16, 3), (30, 29), (2, 29))
 
 
-def state_icon(state: str) -> QIcon:
-    """Return the mark of a state; the shapes differ too, not the colours alone.
-
-    Parameters
-    ----------
-    state : str
-        One of `WORDS`; another one looks like ``'missing'``.
-    """
+def state_icon(state: State | str) -> QIcon:
+    """Return the mark of a state; the shapes differ too, not the colours alone."""
+    state = State(state)
     pixmap = QPixmap(_SIDE, _SIDE)
     pixmap.fill(Qt.GlobalColor.transparent)
     painter = QPainter(pixmap)
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-    colour = QColor(_COLOURS.get(state, _COLOURS["missing"]))
-    whole = QRectF(3, 3, _SIDE - 6, _SIDE - 6)
-    pen = QPen(QColor("white"), 3.6)
-    pen.setCapStyle(Qt.PenCapStyle.RoundCap)
+    colour, whole = QColor(state.colour), QRectF(3, 3, _SIDE - 6, _SIDE - 6)
     painter.setPen(Qt.PenStyle.NoPen)
     painter.setBrush(colour)
-    if state in ("valid", "failed", "skipped"):
-        painter.drawEllipse(whole)
-        painter.setPen(pen)
-        painter.setBrush(Qt.BrushStyle.NoBrush)
-        for points in _SIGNS[state]:
-            painter.drawPolyline(QPolygonF([QPointF(x, y) for x, y in points]))
-    elif state in ("stale", "fell_back"):
-        corners = [(16, 3), (30, 29), (2, 29)]
-        painter.drawPolygon(QPolygonF([QPointF(x, y) for x, y in corners]))
-        painter.setPen(pen)
-        for points in _SIGNS["stale"]:
-            painter.drawPolyline(QPolygonF([QPointF(x, y) for x, y in points]))
-    else:
+    if state.mark == "ring":
         painter.setBrush(Qt.BrushStyle.NoBrush)
         painter.setPen(QPen(colour, 3.2))
         painter.drawEllipse(whole.adjusted(3, 3, -3, -3))
+    elif state.mark == "warning":
+        painter.drawPolygon(QPolygonF([QPointF(x, y) for x, y in _TRIANGLE]))
+    else:
+        painter.drawEllipse(whole)
+    pen = QPen(QColor("white"), 3.6)
+    pen.setCapStyle(Qt.PenCapStyle.RoundCap)
+    painter.setPen(pen)
+    painter.setBrush(Qt.BrushStyle.NoBrush)
+    for points in _SIGNS[state.mark]:
+        painter.drawPolyline(QPolygonF([QPointF(x, y) for x, y in points]))
     painter.end()
     return QIcon(pixmap)
 
 
-_SIGNS: dict[str, tuple[tuple[tuple[float, float], ...], ...]] = {
-    "valid": (((9, 17), (14, 22), (23, 11)),),
-    "failed": (((11, 11), (21, 21)), ((21, 11), (11, 21))),
-    "skipped": (((10, 16), (22, 16)),),
-    "stale": (((16, 12), (16, 19)), ((16, 24.5), (16, 25))),
-}
+def scale_words(value: float, uncertainty: float, title: str) -> str:
+    """Return a scale with its error.
+
+    Examples
+    --------
+    >>> scale_words(1.30012, 0.0004, "Moffat fit")
+    '1.3001 ± 0.0004 (Moffat fit)'
+    """
+    error = f" ± {uncertainty:.1g}" if uncertainty else ""
+    return f"{value:.5g}{error} ({title})"
 
 
 #: What a batch's summary calls what became of a task -> what the window calls it.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import html
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from itertools import groupby, pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from magicgui.widgets import Container
 from qtpy.QtCore import QSignalBlocker, Qt
@@ -16,13 +16,16 @@ from superqt import QDoubleSlider
 
 from napari_exo2micro.core.base import ParameterError
 from napari_exo2micro.core.parameters import (
+    LAST_BUILT_IN,
     PARAMETER_REGISTRY,
     STAGES,
     Parameter,
     ParameterValue,
+    State,
     value_words,
 )
 from napari_exo2micro.core.photometry import further_scales, scale_title
+from napari_exo2micro.core.pipeline import RunResult, StageState, stage_states
 from napari_exo2micro.core.store import name_ending
 from napari_exo2micro.plugin.session.session import Session
 from napari_exo2micro.plugin.widgets.controls import (
@@ -31,7 +34,7 @@ from napari_exo2micro.plugin.widgets.controls import (
     button,
     scrolled,
 )
-from napari_exo2micro.plugin.widgets.marks import state_icon
+from napari_exo2micro.plugin.widgets.marks import scale_words, state_icon
 from napari_exo2micro.plugin.widgets.rows import (
     GroupHeading,
     ParameterRow,
@@ -39,10 +42,6 @@ from napari_exo2micro.plugin.widgets.rows import (
     with_titles,
 )
 from napari_exo2micro.plugin.workbench.preview import PREVIEWED, PreviewRow
-
-if TYPE_CHECKING:
-    from napari_exo2micro.core.pipeline import StageState
-
 
 _WITHOUT_GROUP = "Others"
 _SUFFIX_TIP = (
@@ -401,7 +400,15 @@ class ScaleSlider(QWidget):
 
 
 _ICON = 16
-_ALARMS = {"fell_back": "warning", "failed": "error", "stale": "warning"}
+_ALARMS = {State.FELL_BACK: "warning", State.FAILED: "error", State.STALE: "warning"}
+_STATES = {
+    State.VALID: "Valid result",
+    State.MISSING: "No result with these settings yet",
+    State.STALE: "Out of date",
+    State.FELL_BACK: "A lesser result stands in",
+    State.FAILED: "No trustworthy result",
+    State.SKIPPED: "Left out",
+}
 
 
 class StageForm(QWidget):
@@ -489,8 +496,6 @@ class StageForm(QWidget):
             self._state.say("Looking for results …")
 
     def _on_status(self, lines: list[Any]) -> None:
-        from napari_exo2micro.core.pipeline import stage_states
-
         result = self._session.stored_result
         state = stage_states(lines, result)[self._stage]
         chosen = bool(self._session.sample and self._session.dye)
@@ -500,8 +505,9 @@ class StageForm(QWidget):
         style = STYLES.get(level, "")
         box = f"QLabel {{ {style} padding: 4px; border-radius: 3px; }}"
         self._state.say(words, box if style else "")
-        known = result if state.state not in ("missing", "stale") else None
-        words, more = _result_words(self._stage, known or {})
+        is_used = state.state not in (State.MISSING, State.STALE)
+        known = result if is_used else None
+        words, more = _result_words(self._stage, known)
         self._result.say(words)
         self._result.setToolTip(more)
         if self._slider is not None:
@@ -513,38 +519,29 @@ class StageForm(QWidget):
 def _state_words(state: StageState) -> str:
     """Return in words how the results of a stage stand."""
     reason = f": {with_titles(state.reason)}" if state.reason else ""
-    return {
-        "valid": f"Valid result{reason}",
-        "missing": f"No result with these settings yet{reason}",
-        "stale": f"Out of date{reason}. Run this stage again",
-        "fell_back": f"A lesser result stands in{reason}",
-        "failed": f"No trustworthy result{reason}",
-        "skipped": f"Left out{reason}",
-    }[state.state] + "."
+    fix = ". Run this stage again" if state.state == State.STALE else ""
+    return f"{_STATES[state.state]}{reason}{fix}."
 
 
-def _result_words(stage: int, result: Mapping[str, Any]) -> tuple[str, str]:
+def _result_words(stage: int, result: RunResult | None) -> tuple[str, str]:
     """Return accuracy or scale of a stage's result, and the figures behind it."""
-    verdict = result.get("registration", {}).get(stage)
-    if verdict is not None:
-        from napari_exo2micro.core.parameters import Verdict
-
-        accuracy = float(verdict["numbers"].get("accuracy_px", -1.0))
-        if accuracy < 0:
-            return "", ""
-        figures = capitalised(Verdict.from_dict(verdict).figures(most=20))
-        return f"Expected accuracy: {accuracy:.2g} px", f"<p>{html.escape(figures)}</p>"
-    scale = result.get("scale")
-    if stage != 4 or not scale:
+    if result is None:
         return "", ""
-    kind = scale_title(str(scale["kind"]))
-    error = f" ± {scale['uncertainty']:.1g}" if scale.get("uncertainty") else ""
-    lines = [f"Scale: {scale['value']:.5g}{error} ({kind})"]
-    if scale.get("offset"):
-        lines.append(f"constant offset of {scale['offset']:.3g} grey levels taken off")
-    if result.get("scale_percentile_value") is not None:
-        lines.append(f"{result['scale_percentile_value']:.5g} at the percentile")
-    if result.get("manual_scale") is not None:
-        lines.append(f"{result['manual_scale']:.5g} by hand")
+    verdict = result.verdicts.get(stage)
+    accuracy = verdict.numbers.get("accuracy_px", -1.0) if verdict else -1.0
+    if verdict is not None and accuracy >= 0:
+        figures = capitalised(verdict.figures(most=20))
+        return f"Expected accuracy: {accuracy:.2g} px", f"<p>{html.escape(figures)}</p>"
+    scale = result.scale
+    if stage != LAST_BUILT_IN or scale is None:
+        return "", ""
+    title = scale_title(scale.kind)
+    lines = [f"Scale: {scale_words(scale.value, scale.uncertainty, title)}"]
+    if scale.offset:
+        lines.append(f"constant offset of {scale.offset:.3g} grey levels taken off")
+    if result.percentile_scale is not None:
+        lines.append(f"{result.percentile_scale.value:.5g} at the percentile")
+    if result.manual_scale is not None:
+        lines.append(f"{result.manual_scale:.5g} by hand")
     lines += [f"{value:.5g}: {title}" for title, value, _ in further_scales(result)]
     return "; ".join(lines), ""

@@ -52,7 +52,7 @@ from napari_exo2micro.core.images import (
     moved_levels,
     pyramid,
 )
-from napari_exo2micro.core.parameters import PARAMETER_REGISTRY, ParameterValue
+from napari_exo2micro.core.parameters import PARAMETER_REGISTRY, ParameterValue, State
 from napari_exo2micro.core.photometry import (
     DEFAULT_SCALE,
     SCALE_METHODS,
@@ -87,13 +87,14 @@ from napari_exo2micro.plugin.session.job import Job
 from napari_exo2micro.plugin.session.session import Session
 from napari_exo2micro.plugin.session.task import TaskSource
 from napari_exo2micro.plugin.widgets.controls import STYLES, WordsLabel
+from napari_exo2micro.plugin.widgets.marks import scale_words
 from napari_exo2micro.plugin.widgets.rows import with_titles
 
 if TYPE_CHECKING:
     from napari_exo2micro.core.pipeline import SampleDye
 
 
-_LEVELS = {"ok": "", "skipped": "", "fell_back": "warning", "failed": "error"}
+_LEVELS = {State.FELL_BACK: "warning", State.FAILED: "error"}
 _BASIS = {
     "stage 4": "counted by stage 4 on every pixel",
     "every pixel": "counted on every pixel",
@@ -120,7 +121,7 @@ def preview_words(
         words = _interior(found)
     else:
         words = _scale(found)
-    return words, _LEVELS[found.verdict.state]
+    return words, _LEVELS.get(found.verdict.state, "")
 
 
 def _boundary(found: BoundaryPreview) -> str:
@@ -133,9 +134,9 @@ def _boundary(found: BoundaryPreview) -> str:
         words += f", shift {numbers['shift_px']:.0f} px"
     if parts["mirrored"]:
         words += ", mirrored"
-    if found.verdict.state == "failed":
+    if found.verdict.state == State.FAILED:
         return f"Not trustworthy: {found.verdict.reason}. {words}."
-    if found.verdict.state == "fell_back":
+    if found.verdict.state == State.FELL_BACK:
         return f"A lesser result: {found.verdict.reason}. {words}."
     accuracy = numbers.get("accuracy_px", -1.0)
     if accuracy >= 0:
@@ -145,7 +146,7 @@ def _boundary(found: BoundaryPreview) -> str:
 
 def _interior(found: InteriorPreview) -> str:
     verdict, numbers = found.verdict, found.verdict.numbers
-    if verdict.state == "skipped":
+    if verdict.state == State.SKIPPED:
         return f"Left out: {verdict.reason}."
     if not numbers:
         return f"Nothing to align: {verdict.reason}."
@@ -154,10 +155,10 @@ def _interior(found: InteriorPreview) -> str:
     if found.reduction > 1:
         size = f"on images reduced {found.reduction:g} times"
     later = f"Estimated {size}; the stage refines it on small tiles at full size."
-    if verdict.state == "ok":
+    if verdict.state == State.OK:
         moved = f"correction {numbers['correction_px']:.2g} px"
         return f"{counts}, {moved}. {later}"
-    start = "Not trustworthy" if verdict.state == "failed" else "A lesser result"
+    start = "Not trustworthy" if verdict.state == State.FAILED else "A lesser result"
     return f"{start}: {verdict.reason}. {later}"
 
 
@@ -165,8 +166,8 @@ def _scale(found: ScalePreview) -> str:
     scales = found.scales
     words = [_one(scales[method]) for method in SCALE_METHODS if method in scales]
     text = ", ".join(words)
-    if found.verdict.state != "ok":
-        start = "No scale" if found.verdict.state == "failed" else "A lesser scale"
+    if found.verdict.state != State.OK:
+        start = "No scale" if found.verdict.state == State.FAILED else "A lesser scale"
         text = f"{start}: {found.verdict.reason}" + (f"; {text}" if text else "")
     basis = _BASIS.get(found.basis, "")
     return f"{text}; {basis}." if basis else f"{text}."
@@ -177,8 +178,7 @@ def _one(scale: ScaleEstimate) -> str:
     name = SCALE_METHODS[scale.method].title
     if scale.percentile is not None:
         name += f" {scale.percentile:g}"
-    error = f" ± {scale.uncertainty:.1g}" if scale.uncertainty else ""
-    words = f"{scale.scale:.5g}{error} ({name})"
+    words = scale_words(scale.scale, scale.uncertainty, name)
     return f"Scale {words}" if scale.method == DEFAULT_SCALE else words
 
 

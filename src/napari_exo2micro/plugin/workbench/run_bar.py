@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from qtpy.QtCore import Signal
@@ -18,7 +17,8 @@ from qtpy.QtWidgets import (
 
 from napari_exo2micro.core.base import Exo2MicroError
 from napari_exo2micro.core.batch import BatchSummary
-from napari_exo2micro.core.parameters import STAGES
+from napari_exo2micro.core.parameters import STAGES, State
+from napari_exo2micro.core.pipeline import RunResult
 from napari_exo2micro.plugin.session.job import Job
 from napari_exo2micro.plugin.session.session import Session
 from napari_exo2micro.plugin.widgets.controls import WordsLabel, button
@@ -197,8 +197,8 @@ class RunBar(QWidget):
 
     def _arrange(self) -> None:
         buttons = QHBoxLayout()
-        for one in self._buttons.values():
-            buttons.addWidget(one, 1)
+        for run_button in self._buttons.values():
+            buttons.addWidget(run_button, 1)
         switches = QHBoxLayout()
         switches.addWidget(self._force)
         switches.addStretch(1)
@@ -213,11 +213,11 @@ class RunBar(QWidget):
     def _update(self) -> None:
         """Enable what can be done now, and say why where it cannot."""
         why = self._why_not()
-        for name, one in self._buttons.items():
+        for name, run_button in self._buttons.items():
             without_stage = name != "run_all" and self._stage is None
             reason = why or (_NO_STAGE if without_stage else "")
-            one.setEnabled(not reason)
-            one.setToolTip(literal(reason) or _purpose(name, self._stage))
+            run_button.setEnabled(not reason)
+            run_button.setToolTip(literal(reason) or _purpose(name, self._stage))
         stopping = self._job is not None and self._job.is_cancelled
         self._abort.setEnabled(self._job is not None and not stopping)
         if stopping:
@@ -263,10 +263,11 @@ def _ended(result: Any) -> str:
     """
     if isinstance(result, BatchSummary):
         return f"The batch has ended, {pairs_sentence(result)}."
-    if not isinstance(result, Mapping):
+    if not isinstance(result, RunResult):
         return ""
-    status = str(result.get("status", ""))
-    numbers = re.findall(r"(?:^degraded: |; )stage (\d+) ", status)
-    if numbers:
-        return f"Done, but look at the result of stage {' and '.join(numbers)}."
-    return "Done."
+    if result.state != State.DEGRADED:
+        return "Done."
+    numbers = " and ".join(map(str, result.doubtful_stages))
+    return "Done, but look at the result" + (
+        f" of stage {numbers}." if numbers else "."
+    )

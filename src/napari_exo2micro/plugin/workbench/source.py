@@ -23,6 +23,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_exo2micro.core.base import Monitor
+from napari_exo2micro.core.parameters import State
 from napari_exo2micro.plugin.layers.layers import LayerSpec
 from napari_exo2micro.plugin.layers.presenter import presenter_of
 from napari_exo2micro.plugin.session.raw_folder import (
@@ -526,7 +527,7 @@ class SourcePanel(QWidget):
 
     def _on_status(self, lines: Sequence[CheckpointStatus]) -> None:
         """Tell when the results in the folder do not belong to the raw files."""
-        stale = [one for one in lines if one.stage == 1 and one.state == "stale"]
+        stale = [one for one in lines if one.stage == 1 and one.state == State.STALE]
         text = ""
         if stale:
             text = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from napari.layers import Layer
 from qtpy.QtCore import QSize, Qt, QUrl
@@ -29,8 +29,10 @@ from qtpy.QtWidgets import (
 )
 
 from napari_exo2micro.core.base import CheckpointError, Monitor
-from napari_exo2micro.core.parameters import STAGES, ParameterValue
+from napari_exo2micro.core.parameters import STAGES, ParameterValue, State
 from napari_exo2micro.core.pipeline import StageState, stage_states
+from napari_exo2micro.core.plotting import DIAGNOSTICS
+from napari_exo2micro.core.store import CheckpointStatus
 from napari_exo2micro.plugin.layers.layers import (
     LayerSpec,
     about,
@@ -38,16 +40,13 @@ from napari_exo2micro.plugin.layers.layers import (
     is_stored,
     place_layers,
 )
+from napari_exo2micro.plugin.layers.stages import checkpoint_spec
 from napari_exo2micro.plugin.session.session import Session
 from napari_exo2micro.plugin.session.task import TaskSource
 from napari_exo2micro.plugin.widgets.controls import WordsLabel
 from napari_exo2micro.plugin.widgets.errors import literal, notify_error
-from napari_exo2micro.plugin.widgets.marks import WORDS, state_icon
+from napari_exo2micro.plugin.widgets.marks import state_icon
 from napari_exo2micro.plugin.widgets.rows import with_titles
-
-if TYPE_CHECKING:
-    from napari_exo2micro.core.store import CheckpointStatus
-
 
 _SHARE_OF_SCREEN = 0.8
 
@@ -128,8 +127,6 @@ _NAMES = {
 def result_name(line: CheckpointStatus) -> str:
     """Return in words what a line of the check-list is about."""
     if line.kind == "plot":
-        from napari_exo2micro.core.plotting import DIAGNOSTICS
-
         known = DIAGNOSTICS.get(line.name)
         title = known.title if known else ""
         return title or line.name.replace("_", " ")
@@ -203,7 +200,7 @@ class StatusList(QWidget):
         line: CheckpointStatus | None = None if item is None else item.data(0, _LINE)
         if line is None:
             return
-        if line.state == "missing":
+        if line.state == State.MISSING:
             self._message(
                 f"{result_name(line)} does not exist yet; run stage {line.stage} first"
             )
@@ -216,7 +213,7 @@ class StatusList(QWidget):
                 newest="open a result",
                 line=line,
             )
-        elif line.state != "valid":
+        elif line.state != State.VALID:
             self._message(
                 f"{line.path.name} is not used: {line.reason}; run stage "
                 f"{line.stage} again"
@@ -292,9 +289,8 @@ class StatusList(QWidget):
         for key, name, state, why, line in wanted:
             item = self._items[key]
             item.setText(0, name)
-            item.setText(1, WORDS.get(state, state) if state else "")
-            if state:
-                item.setIcon(1, state_icon(state))
+            item.setText(1, state.word)
+            item.setIcon(1, state_icon(state))
             item.setData(0, _LINE, line)
             path = str(line.path) if line is not None else ""
             told = literal("\n".join(text for text in (why, path) if text))
@@ -333,12 +329,11 @@ class StatusList(QWidget):
         line = item.data(0, _LINE) if item is not None else None
         why = str(item.data(1, _LINE) or "") if item is not None else ""
         self._why.say(why)
-        self._open.setEnabled(
-            line is not None and line.state not in ("missing", "failed")
-        )
+        missing = line is None or line.state in (State.MISSING, State.FAILED)
+        self._open.setEnabled(not missing)
 
 
-_Row = tuple[tuple[int, str, str], str, str, str, "CheckpointStatus | None"]
+_Row = tuple[tuple[int, str, str], str, State, str, CheckpointStatus | None]
 
 
 def _rows(
@@ -357,8 +352,8 @@ def _rows(
                 key = (number, "checkpoint", line.name)
                 rows.append((key, result_name(line), line.state, line.reason, line))
         if plots:
-            worst = max(plots, key=lambda one: _ORDER.index(one.state))
-            count = sum(one.state == "valid" for one in plots)
+            worst = max(plots, key=lambda line: _ORDER.index(line.state))
+            count = sum(line.state == State.VALID for line in plots)
             name = f"{count} of {len(plots)} plots"
             rows.append(((number, "plots", ""), name, worst.state, worst.reason, None))
         for line in plots:
@@ -367,7 +362,7 @@ def _rows(
     return rows
 
 
-_ORDER = ("valid", "stale", "missing", "failed")
+_ORDER = (State.VALID, State.STALE, State.MISSING, State.FAILED)
 
 
 def _one_layer(
@@ -384,8 +379,6 @@ def _one_layer(
     CheckpointError
         When it is gone meanwhile.
     """
-    from napari_exo2micro.plugin.layers.stages import checkpoint_spec
-
     monitor.check()
     task = source.task(params)
     found = task.checkpoint(stage, name)

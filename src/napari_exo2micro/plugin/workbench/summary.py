@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_exo2micro.core.base import Exo2MicroError, Monitor
-from napari_exo2micro.core.parameters import STAGES
+from napari_exo2micro.core.parameters import STAGES, State
 from napari_exo2micro.core.photometry import further_scales, scale_title
-from napari_exo2micro.core.pipeline import stages_done
+from napari_exo2micro.core.pipeline import RunResult, stages_done
 from napari_exo2micro.core.raw import LazyPair, PairFiles, find_pair
 from napari_exo2micro.plugin.files.opening import open_pair, prepare_levels
 from napari_exo2micro.plugin.layers.layers import (
@@ -22,57 +21,53 @@ from napari_exo2micro.plugin.layers.layers import (
 )
 from napari_exo2micro.plugin.layers.presenter import presenter_of
 from napari_exo2micro.plugin.session.session import Session
-from napari_exo2micro.plugin.widgets.controls import MessageStrip, WordsLabel
-from napari_exo2micro.plugin.widgets.rows import with_titles
+from napari_exo2micro.plugin.widgets.controls import (
+    MessageStrip,
+    WordsLabel,
+    button,
+)
+from napari_exo2micro.plugin.widgets.marks import scale_words
+from napari_exo2micro.plugin.widgets.rows import capitalised, with_titles
 from napari_exo2micro.plugin.workbench.source import TROUBLE
 
 
-def summary_words(result: Mapping[str, Any] | None, done: int) -> str:
+def summary_words(result: RunResult | None, done: int) -> str:
     """Return what a result comes to; empty when there is none.
 
     Parameters
     ----------
-    result : mapping or None
+    result : RunResult or None
         As `SampleDye.run` returns it.
     done : int
         The last stage in a row whose results are valid.
     """
     if result is None or done < 1:
         return ""
-    status = str(result["status"])
-    reasons = status.removeprefix("degraded: ")
-    if reasons != status:
-        first = f"Done, but look at the result: {with_titles(reasons)}."
+    if result.state == State.DEGRADED:
+        first = f"Done, but look at the result: {with_titles(result.reason)}."
     elif done == max(STAGES):
         first = "Complete: every stage vouches for its result."
     else:
         stages = "Stage 1 is" if done == 1 else f"Stages 1 to {done} are"
         first = f"{stages} done."
     figures = ", ".join(_figures(result))
-    lines = [first, f"{figures[:1].upper()}{figures[1:]}." if figures else ""]
-    lines += [f"Note: {text}" for text in result.get("warnings", ())]
-    return "\n".join(line for line in lines if line)
+    notes = [f"Note: {text}" for text in result.warnings]
+    lines = [first, f"{capitalised(figures)}." if figures else "", *notes]
+    return "\n".join(filter(None, lines))
 
 
-def _figures(result: Mapping[str, Any]) -> Iterator[str]:
+def _figures(result: RunResult) -> Iterator[str]:
     """Yield the scale and the accuracy, where they are known."""
-    scale = result.get("scale") or {}
-    if result.get("scale_estimate") is not None:
-        error = scale.get("uncertainty")
-        kind = str(scale.get("kind", ""))
-        words = f"scale {result['scale_estimate']:.5g}"
-        words += f" ± {error:.1g}" if error else ""
-        yield f"{words} ({scale_title(kind)})"
-    if result.get("manual_scale") is not None:
-        yield f"by hand {result['manual_scale']:.5g}"
+    scale = result.scale
+    if scale is not None:
+        title = scale_title(scale.kind)
+        yield f"scale {scale_words(scale.value, scale.uncertainty, title)}"
+    if result.manual_scale is not None:
+        yield f"by hand {result.manual_scale:.5g}"
     for title, value, _ in further_scales(result):
         yield f"{title} {value:.5g}"
-    registration = result.get("registration", {})
-    for number in sorted(registration, reverse=True):
-        accuracy = registration[number]["numbers"].get("accuracy_px")
-        if accuracy is not None and accuracy >= 0:
-            yield f"alignment accurate to {accuracy:.2g} px"
-            return
+    if result.accuracy_px is not None:
+        yield f"alignment accurate to {result.accuracy_px:.2g} px"
 
 
 class ResultSummary(QWidget):
@@ -96,15 +91,19 @@ class ResultSummary(QWidget):
         self._session = session
         self._message = message
         self._words = WordsLabel("summary", self)
-        self._results = QPushButton("Show results", self)
-        self._results.setObjectName("show_results")
-        self._results.setToolTip(
-            "Open the valid results of all stages as layers, without running anything."
+        self._results = button(
+            self,
+            "show_results",
+            "Show results",
+            "Open the valid results of all stages as layers, without running anything.",
         )
         self._results.clicked.connect(lambda: self.show_results())
-        self._raw = QPushButton("Show the raw images", self)
-        self._raw.setObjectName("show_raw")
-        self._raw.setToolTip("Open the pre-stain and the post-stain image as layers.")
+        self._raw = button(
+            self,
+            "show_raw",
+            "Show the raw images",
+            "Open the pre-stain and the post-stain image as layers.",
+        )
         self._raw.clicked.connect(lambda: self.show_raw())
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -165,8 +164,8 @@ class ResultSummary(QWidget):
     def _on_status(self, _lines: object = None) -> None:
         result = self._session.stored_result
         words = summary_words(result, stages_done(self._session.status))
-        degraded = bool(words) and result is not None and result["status"] != "complete"
-        self._words.say(words, TROUBLE if degraded else "")
+        is_done = result is None or result.state == State.DONE
+        self._words.say(words, "" if is_done else TROUBLE)
         self._offer()
 
     def _offer(self, _what: object = None) -> None:
@@ -178,7 +177,7 @@ class ResultSummary(QWidget):
         valid = {
             str(line.path)
             for line in session.status
-            if line.kind == "checkpoint" and line.state == "valid"
+            if line.kind == "checkpoint" and line.state == State.VALID
         }
         idle = not session.jobs.is_busy
         self._results.setVisible(bool(valid - shown) and idle)

@@ -17,7 +17,7 @@ from napari_exo2micro.plugin.session.session import Session
 from napari_exo2micro.plugin.widgets.controls import MessageStrip, scrolled
 from napari_exo2micro.plugin.widgets.dock import Dock
 from napari_exo2micro.plugin.widgets.errors import literal
-from napari_exo2micro.plugin.widgets.marks import WORDS, state_icon
+from napari_exo2micro.plugin.widgets.marks import state_icon
 from napari_exo2micro.plugin.widgets.rows import with_titles
 from napari_exo2micro.plugin.workbench.form import StageForm
 from napari_exo2micro.plugin.workbench.presets import PresetsMenu
@@ -141,7 +141,7 @@ class StageTabs(QTabWidget):
                 continue
             words = f"Stage {number}, {STAGES[number].title}"
             if is_known:
-                words += f" – {WORDS[state.state]}"
+                words += f" – {state.state.word}"
                 words += f": {with_titles(state.reason)}" if state.reason else ""
             self.setTabIcon(index, state_icon(state.state))
             self.setTabToolTip(index, literal(words))
