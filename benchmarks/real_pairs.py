@@ -49,7 +49,7 @@ def main() -> int:
             task.set_params(pad=PAD)
             result = task.run()
             found = task.transform(3)
-            _, _, width, height = task._need(1, "post").frames["post"]
+            _, _, width, height = task.store.need(1, "post").frames["post"]
         measured = Transform(matrix).inverse().conjugated(scale=1, shift=(PAD, PAD))
         corners = np.array([(0, 0), (width, 0), (0, height), (width, height)]) + PAD
         errors = np.linalg.norm(found(corners) - measured(corners), axis=1)

@@ -76,9 +76,9 @@ class Example:
         turn: float = 0.0,
         scale: float | None = None,
     ) -> None:
-        pair = find_aligned_pair(task)
-        stored = Differencing(task).stored_results()
-        self.context = difference_context(task, pair, *stored)
+        pair = find_aligned_pair(task.store)
+        stored = Differencing(task.store).stored_results()
+        self.context = difference_context(task.store, pair, *stored)
         self.post, self.pre = pair.post.image, pair.pre.image
         if any(shift) or turn:
             self._misplace(pair, shift, turn)

@@ -98,7 +98,7 @@ def test_stage_2_plots_need_stage_2_only(shared_raw_dir, tmp_path, pair):
     words = figure_words(draw_figure(task, "fine_alignment"))
     assert "Stage 3 has no result yet" in words
     assert "After the boundary" in figure_words(draw_figure(task, "registration"))
-    scale = provisional_scale(find_aligned_pair(task))
+    scale = provisional_scale(find_aligned_pair(task.store))
     assert scale.scale == pytest.approx(pair.truth.gain, rel=0.03)
 
 

@@ -632,10 +632,10 @@ def test_what_a_script_saves_is_known_by_its_pixels(finished):
     aligned = np.array(finished._load_image(3, "pre"))
     transform = finished.transform(3)
     finished._save_image(aligned, 3, "pre", transform=transform)
-    first = finished._find(3, "pre").identity
+    first = finished.checkpoint(3, "pre").identity
     aligned[300, 300] += 1
     finished._save_image(aligned, 3, "pre", transform=transform)
-    assert finished._find(3, "pre").identity != first
+    assert finished.checkpoint(3, "pre").identity != first
     assert finished.transform(3) == transform
     finished._save_image(aligned, 3, "pre")
     with pytest.raises(CheckpointError, match="does not tell its transform"):

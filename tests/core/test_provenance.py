@@ -25,8 +25,8 @@ def provenance(**more):
         "raw": {"post": {"sha256": "ab"}, "pre": {"sha256": "cd"}},
         "transform": Transform.similarity(angle_deg=3.3, translation=(0.1, -7)),
         "verdicts": {
-            "3": Verdict("ok", numbers={"accuracy_px": 0.03}),
-            "4": Verdict("fell_back", "no peak"),
+            3: Verdict("ok", numbers={"accuracy_px": 0.03}),
+            4: Verdict("fell_back", "no peak"),
         },
         "scale": {"kind": "moffat", "value": 1.3, "uncertainty": 0.01, "offset": 0.0},
         "notes": ("taken in a hurry",),
@@ -95,7 +95,7 @@ def test_cards_are_short_unique_and_finite():
 
 
 def test_a_failed_interior_alignment_has_the_accuracy_minus_one():
-    failed = provenance(verdicts={"3": Verdict("failed", "nothing matched")})
+    failed = provenance(verdicts={3: Verdict("failed", "nothing matched")})
     told = {key: value for key, value, _ in failed.to_cards()}
     assert told["IACC"] == -1
     assert told["ILVLOK"] is False

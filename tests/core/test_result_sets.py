@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from napari_exo2micro.core.base import CheckpointError
 from napari_exo2micro.core.images import Transform
+from napari_exo2micro.core.parameters import RunSettings
 from napari_exo2micro.core.pipeline import SampleDye
 from napari_exo2micro.core.store import (
     find_result_folders,
@@ -81,9 +82,9 @@ def test_a_name_that_the_store_makes_is_understood(
 ):
     stage, name = stage_name
     params = {"boundary_width": width, "scale_percentile": percentile}
-    store = CheckpointStore(Path("x"), "Rock", "DAPI", "both")
+    store = CheckpointStore("Rock", "DAPI", RunSettings(params=params))
     make = store.tiff_path if extension == "tiff" else store.fits_path
-    found = parse_checkpoint_name(make(stage, name, params))
+    found = parse_checkpoint_name(make(stage, name))
     assert found is not None
     assert (found.stage, found.name) == stage_name
 

@@ -23,6 +23,7 @@ from napari_exo2micro.core.base import ParameterError
 from napari_exo2micro.core.parameters import (
     PARAMETER_REGISTRY,
     STAGES,
+    RunSettings,
     register_parameter,
     unregister_parameter,
 )
@@ -393,8 +394,8 @@ def test_a_long_ending_is_shown_as_the_files_have_it(make_form, session, tmp_pat
     form = make_form(4)
     whole = session.suffix(4)
     assert len(whole) > 200
-    store = CheckpointStore(tmp_path, "Rock", "DAPI", "tiff")
-    path = store.tiff_path(4, "difference_moffat", session.params)
+    settings = RunSettings(output_dir=tmp_path, params=session.params)
+    path = CheckpointStore("Rock", "DAPI", settings).tiff_path(4, "difference_moffat")
     shown = label(form, "suffix").replace("\u200b", "")
     ending = re.search(r"_x[0-9a-f]{10}", shown)[0]
     assert path.stem.endswith(ending)

@@ -30,6 +30,7 @@ from napari_exo2micro.core.batch.task import (
     state_of,
 )
 from napari_exo2micro.core.parameters.parameters import check_parameters
+from napari_exo2micro.core.parameters.run import CHECKPOINT_FORMATS
 from napari_exo2micro.core.parameters.stages import stage_range
 from napari_exo2micro.core.pipeline.log import RunLog, run_log
 from napari_exo2micro.core.pipeline.result import RunResult, result_without_run
@@ -41,7 +42,6 @@ from napari_exo2micro.core.raw.pair import (
     load_image_pair,
     loader_name,
 )
-from napari_exo2micro.core.store.store import FORMATS
 
 #: The last stage whose transform other dyes take over.
 _LAST_SHARED_STAGE = 3
@@ -141,9 +141,9 @@ def plan_batch(
         When an argument does not fit.
     """
     stage_range(from_stage, to_stage)
-    if checkpoint_format not in FORMATS:
+    if checkpoint_format not in CHECKPOINT_FORMATS:
         raise ParameterError(
-            f"checkpoint_format takes one of {', '.join(FORMATS)}, found "
+            f"checkpoint_format takes one of {', '.join(CHECKPOINT_FORMATS)}, found "
             f"{checkpoint_format!r}"
         )
     if register_on is not None:

@@ -21,6 +21,7 @@ from napari_exo2micro.core.base.machine import (
 from napari_exo2micro.core.batch.task import Task, stages_to_run
 from napari_exo2micro.core.images.raster import BAND_ROWS
 from napari_exo2micro.core.images.warp import canvas_shape
+from napari_exo2micro.core.parameters.run import RunSettings
 from napari_exo2micro.core.parameters.stages import LAST_BUILT_IN
 from napari_exo2micro.core.photometry.methods import scales_asked_for
 from napari_exo2micro.core.raw.names import find_pair
@@ -239,8 +240,12 @@ def _disk(
 ) -> int:
     """Return the bytes that new files take; bands without data take none."""
     params = task.all_params()
-    folder = Path(task.output_dir) / task.sample / task.dye
-    store = CheckpointStore(folder, task.sample, task.dye, task.checkpoint_format)
+    settings = RunSettings(
+        output_dir=Path(task.output_dir),
+        checkpoint_format=task.checkpoint_format,
+        params=task.params,
+    )
+    store = CheckpointStore(task.sample, task.dye, settings)
     pad = params["pad"]
     assert isinstance(pad, int)
     rows = {
@@ -267,7 +272,7 @@ def _disk(
         if stage not in to_run:
             continue
         plain = height * canvas[1] * size
-        for path in store.paths(stage, name, params):
+        for path in store.paths(stage, name):
             wanted = round(plain * (_PYRAMID if path.suffix == ".tiff" else 1.0))
             there = _size_on_disk(path)
             total += max(wanted - there, 0)

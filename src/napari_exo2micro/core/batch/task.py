@@ -463,9 +463,7 @@ def stored_state(task: Task) -> StoredState:
     _, last = stage_range(task.from_stage, task.to_stage)
     own = [line for line in lines if line.stage <= last]
     if all(line.state == "valid" for line in own):
-        from napari_exo2micro.core.pipeline.sample_dye import summarise
-
-        result = summarise(opened, last)
+        result = opened.result(last)
         word, _, reason = str(result["status"]).partition(": ")
         state: Literal["done", "degraded"] = "done"
         if word == "degraded":

@@ -819,10 +819,14 @@ def build_suffix(params: Mapping[str, ParameterValue], stage: int | None = None)
     >>> build_suffix({"boundary_width": 20, "manual_scale": 1.42})
     '_bw20_msc1.42'
     """
-    changed = non_default_params(check_parameters(params), stage)
+    return suffix_of(check_parameters(params), stage)
+
+
+def suffix_of(params: Mapping[str, ParameterValue], stage: int | None = None) -> str:
+    """Return `build_suffix` of parameters that are checked already."""
     return "".join(
         f"_{ABBREVIATIONS[name]}{format_value(value)}"
-        for name, value in changed.items()
+        for name, value in non_default_params(params, stage).items()
     )
 
 

@@ -19,7 +19,7 @@ from napari_exo2micro.core.pipeline.result import (
     stage_states,
     stages_done,
 )
-from napari_exo2micro.core.pipeline.sample_dye import SampleDye, summarise
+from napari_exo2micro.core.pipeline.sample_dye import SampleDye
 
 __all__ = [
     "ComparisonRow",
@@ -34,5 +34,4 @@ __all__ = [
     "save_comparison",
     "stage_states",
     "stages_done",
-    "summarise",
 ]

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 
 from matplotlib.figure import Figure
 
@@ -25,7 +25,6 @@ from napari_exo2micro.core.images.transform import Transform
 from napari_exo2micro.core.images.warp import mapped_frame
 from napari_exo2micro.core.parameters.stages import STAGES
 from napari_exo2micro.core.parameters.state import State
-from napari_exo2micro.core.parameters.verdict import Verdict
 from napari_exo2micro.core.photometry.difference import difference_bands
 from napari_exo2micro.core.photometry.methods import (
     DEFAULT_SCALE,
@@ -46,10 +45,12 @@ from napari_exo2micro.core.plotting.registry import (
     Diagnostic,
     draw_diagnostic,
 )
-from napari_exo2micro.core.store.checkpoint import Checkpoint, CheckpointStatus
-
-if TYPE_CHECKING:
-    from napari_exo2micro.core.pipeline.sample_dye import SampleDye, SampleFiles
+from napari_exo2micro.core.store.checkpoint import (
+    Checkpoint,
+    CheckpointStatus,
+    StoredScale,
+)
+from napari_exo2micro.core.store.store import CheckpointStore
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +97,7 @@ class AlignedPair:
         return mapped_frame(transform, frame)
 
 
-def find_aligned_pair(task: SampleFiles) -> AlignedPair:
+def find_aligned_pair(store: CheckpointStore) -> AlignedPair:
     """Return the pair as the last stage that is valid has aligned it.
 
     Raises
@@ -104,24 +105,24 @@ def find_aligned_pair(task: SampleFiles) -> AlignedPair:
     CheckpointError
         When stage 2 has no valid result.
     """
-    boundary, interior = task._need(2, "pre"), task._find(3, "pre")
+    boundary, interior = store.need(2, "pre"), store.find(3, "pre")
     return AlignedPair(
-        post=task._need(1, "post"),
-        raw_pre=task._need(1, "pre"),
+        post=store.need(1, "post"),
+        raw_pre=store.need(1, "pre"),
         pre=boundary if interior is None else interior,
         boundary=boundary,
         stage=2 if interior is None else 3,
     )
 
 
-def alignment_context(task: SampleFiles, pair: AlignedPair) -> PlotContext:
+def alignment_context(store: CheckpointStore, pair: AlignedPair) -> PlotContext:
     """Return what is known from stage 2 on, for plots."""
     stage_2 = pair.boundary.provenance
     boundary = stage_2.details if stage_2 else {}
     coarse = boundary.get("coarse_matrix")
     aligned = pair.pre.provenance
     interior = aligned.details if aligned and pair.stage == 3 else {}
-    down_scale = task.params["down_scale"]
+    down_scale = store.params["down_scale"]
     assert isinstance(down_scale, float)
     return PlotContext(
         raw_pre=pair.raw_pre.image,
@@ -136,13 +137,13 @@ def alignment_context(task: SampleFiles, pair: AlignedPair) -> PlotContext:
         tiles=interior.get("tiles"),
         aligned_stage=pair.stage,
         down_scale=down_scale,
-        params=task.params,
-        verdicts=_verdicts(pair.pre),
+        params=store.params,
+        verdicts=dict(aligned.verdicts) if aligned else {},
     )
 
 
 def difference_context(
-    task: SampleFiles,
+    store: CheckpointStore,
     pair: AlignedPair,
     statistics: PairStatistics,
     scales: Sequence[ScaleEstimate],
@@ -152,7 +153,7 @@ def difference_context(
 
     Parameters
     ----------
-    task, pair
+    store, pair
         Whose results they are.
     statistics : PairStatistics
         Of the pair.
@@ -166,22 +167,17 @@ def difference_context(
     CheckpointError
         When a difference image is missing or stale.
     """
-    shown = task._need(4, name)
+    main, shown = store.need(4, "difference").provenance, store.need(4, name)
     stored = shown.provenance.scale if shown.provenance else {}
     return replace(
-        alignment_context(task, pair),
+        alignment_context(store, pair),
         statistics=statistics,
         scales=scales,
         scale=stored.get("value", scales[0].scale),
         offset=stored.get("offset", scales[0].offset),
         difference=shown.image,
-        verdicts=_verdicts(task._need(4, "difference")),
+        verdicts=dict(main.verdicts) if main else {},
     )
-
-
-def _verdicts(checkpoint: Checkpoint) -> dict[int, Verdict]:
-    known = checkpoint.provenance.verdicts if checkpoint.provenance else {}
-    return {int(number): verdict for number, verdict in known.items()}
 
 
 def provisional_scale(pair: AlignedPair) -> ScaleEstimate:
@@ -243,13 +239,13 @@ class Differencing:
 
     Parameters
     ----------
-    task : SampleDye
+    store : CheckpointStore
         Whose stage it is.
     """
 
-    def __init__(self, task: SampleFiles) -> None:
-        self._task = task
-        params = task.params
+    def __init__(self, store: CheckpointStore) -> None:
+        self._store = store
+        params = store.params
         self._params = params
         self._methods = scales_asked_for(params)
         # Names of the difference images: the main one and those asked for.
@@ -268,7 +264,7 @@ class Differencing:
 
     def _is_complete(self, name: str) -> bool:
         """Return whether a difference image is valid in each of its formats."""
-        return self._task._is_valid(4, name)
+        return self._store.is_valid(4, name)
 
     # Plots -------------------------------------------------------------------
 
@@ -288,7 +284,7 @@ class Differencing:
         drawn, failures = record.get("plots", []), record.get("failed", {})
         lines = []
         for name in (plot.name for plot in self.plots()):
-            path = self._task._check_path(name)
+            path = self._store.output_path(name)
             state, reason = State.VALID, ""
             if name in failures:
                 state, reason = State.FAILED, str(failures[name])
@@ -301,20 +297,16 @@ class Differencing:
 
     @property
     def _record_path(self) -> Path:
-        return self._task._store.output_path(
-            "04_difference_record", self._params, ".json"
-        )
+        return self._store.output_path("04_difference_record", ".json")
 
     @property
     def _statistics_path(self) -> Path:
-        return self._task._store.output_path(
-            "04_difference_statistics", self._params, ".npz"
-        )
+        return self._store.output_path("04_difference_statistics", ".npz")
 
     def _record(self) -> dict[str, Any]:
         """Return the record of the last run on these inputs, or nothing."""
         try:
-            inputs = self._task._inputs(4)
+            inputs = self._store.inputs(4)
             stored = read_json(self._record_path)
         except (OSError, ValueError, CheckpointError):
             return {}
@@ -325,21 +317,20 @@ class Differencing:
     def _write_record(self, record: dict[str, Any]) -> None:
         with replace_file(self._record_path) as part:
             part.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-        self._task._store.written.append(self._record_path)
+        self._store.written.append(self._record_path)
 
     # Work --------------------------------------------------------------------
 
-    def run(self, monitor: Monitor, *, force: bool) -> None:
-        """Make what is missing: statistics, scales, images, plots."""
-        task = self._task
-        task._need(3, "pre")
-        pair = find_aligned_pair(task)
+    def run(self, monitor: Monitor, *, force: bool) -> dict[str, ScaleEstimate]:
+        """Make what is missing (statistics, scales, images, plots); return scales."""
+        store = self._store
+        store.need(3, "pre")
+        pair = find_aligned_pair(store)
         record = {} if force else self._record()
         statistics = self._known_statistics(record)
         if statistics is None:
             statistics = self._count(pair, monitor.part(0.0, 0.15))
         scales = self._scales(statistics)
-        self._remember(scales)
         for scale in scales.values():
             logger.info(
                 "scale, %s: %.6g ± %.2g, offset %.3g ± %.2g grey levels; %s",
@@ -361,7 +352,7 @@ class Differencing:
                     name, scales[method], pair, part, main=method == DEFAULT_SCALE
                 )
         record = {
-            "inputs": task._inputs(4),
+            "inputs": store.inputs(4),
             "scales": self._compared(statistics, scales),
             "statistics": self._statistics_digest(),
             "plots": record.get("plots", []),
@@ -369,6 +360,7 @@ class Differencing:
         self._write_record(record)
         shown = list(scales.values())
         self._draw(record, pair, statistics, shown, monitor.part(0.6, 1.0))
+        return scales
 
     def has_stored_results(self) -> bool:
         """Return whether `stored_results` has something to return, without reading."""
@@ -423,7 +415,7 @@ class Differencing:
         path = self._statistics_path
         with replace_file(path) as part:
             save_statistics(part, statistics)
-        self._task._store.written.append(path)
+        self._store.written.append(path)
         return statistics
 
     def _scales(self, statistics: PairStatistics) -> dict[str, ScaleEstimate]:
@@ -437,12 +429,6 @@ class Differencing:
             for name, method in self._methods.items()
         }
 
-    def _remember(self, scales: dict[str, ScaleEstimate]) -> None:
-        results = self._task._results
-        results["scale_estimate"] = scales[DEFAULT_SCALE].scale
-        if "percentile" in scales:
-            results["scale_percentile_value"] = scales["percentile"].scale
-
     def _compared(
         self, statistics: PairStatistics, scales: dict[str, ScaleEstimate]
     ) -> list[dict[str, Any]]:
@@ -455,7 +441,10 @@ class Differencing:
                 estimates[name] = method.estimate(statistics)
             except Exo2MicroError as error:  # nobody has asked for this one
                 logger.warning("%s", error)
-        return [_scale_fields(estimate) for estimate in estimates.values()]
+        return [
+            _stored(estimate, is_main=name == DEFAULT_SCALE).to_dict()
+            for name, estimate in estimates.items()
+        ]
 
     def _write_difference(
         self,
@@ -466,15 +455,14 @@ class Differencing:
         *,
         main: bool,
     ) -> None:
-        task = self._task
-        provenance = task._provenance(
+        store = self._store
+        provenance = store.provenance(
             4,
             name,
-            scale={**_scale_fields(scale), "main": main},
-            verdicts={"4": scale.verdict} if main else {},
+            scale=_stored(scale, is_main=main).to_dict(),
+            verdict=scale.verdict if main else None,
             notes=_notes(scale),
         )
-        shape = (pair.post.image.shape[0], pair.post.image.shape[1])
         parts = difference_bands(
             pair.post.image,
             pair.pre.image,
@@ -484,7 +472,7 @@ class Differencing:
             pre_quad=pair.quad,
             max_rows=BAND_ROWS,
         )
-        task._write(provenance, shape, "float32", parts, monitor)
+        store.write(provenance, pair.post.image.shape, "float32", parts, monitor)
 
     def _draw(
         self,
@@ -498,15 +486,15 @@ class Differencing:
 
         One that fails is noted with its reason: the run is for the difference.
         """
-        task, plots = self._task, self.plots()
+        store, plots = self._store, self.plots()
         drawn, failed = list(record["plots"]), dict[str, str]()
         new: list[Path] = []
         for index, plot in enumerate(plots):
-            path = task._check_path(plot.name)
+            path = store.output_path(plot.name)
             if plot.name in drawn and path.is_file():
                 continue
             monitor.report(index / len(plots), f"drawing {plot.name}")
-            context = difference_context(task, pair, statistics, scales, plot.image)
+            context = difference_context(store, pair, statistics, scales, plot.image)
             drawn = [name for name in drawn if name != plot.name]
             try:
                 draw_diagnostic(
@@ -514,8 +502,8 @@ class Differencing:
                     pair.post.image,
                     pair.pre.image,
                     context,
-                    sample=task.sample,
-                    dye=task.dye,
+                    sample=store.sample,
+                    dye=store.dye,
                     save_path=path,
                 )
             except CancelledError:
@@ -524,7 +512,7 @@ class Differencing:
                 failed[plot.name] = str(error)
                 logger.warning("%s", error)
             else:
-                task._store.written.append(path)
+                store.written.append(path)
                 new.append(path)
                 drawn.append(plot.name)
             # Each picture counts from now on, whatever becomes of the next one.
@@ -552,16 +540,24 @@ def _notes(scale: ScaleEstimate) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _scale_fields(estimate: ScaleEstimate) -> dict[str, Any]:
+def _stored(estimate: ScaleEstimate, *, is_main: bool) -> StoredScale:
     """Return a scale for a header."""
-    return {
-        "kind": estimate.kind,
-        "value": estimate.scale,
-        "uncertainty": estimate.uncertainty,
-        "offset": estimate.offset,
-        "offset_uncertainty": estimate.offset_uncertainty,
-        "verdict": estimate.verdict.to_dict(),
-    }
+    return StoredScale(
+        kind=estimate.kind,
+        value=estimate.scale,
+        uncertainty=estimate.uncertainty,
+        offset=estimate.offset,
+        offset_uncertainty=estimate.offset_uncertainty,
+        verdict=estimate.verdict,
+        is_main=is_main,
+    )
+
+
+class HasStore(Protocol):
+    """What is asked of a `SampleDye` here."""
+
+    @property
+    def store(self) -> CheckpointStore: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True)
@@ -595,7 +591,7 @@ class FigureEntry:
     note: str = ""
 
 
-def available_figures(task: SampleDye) -> list[FigureEntry]:
+def available_figures(task: HasStore) -> list[FigureEntry]:
     """Return every plot of a pair by stage, and whether it can be drawn now.
 
     Parameters
@@ -608,12 +604,12 @@ def available_figures(task: SampleDye) -> list[FigureEntry]:
     list of FigureEntry
         Those of earlier stages first; else in the order of the registry.
     """
-    work = Differencing(task)
-    lines = {stage: task._status_of(stage, "pre") for stage in (2, 3)}
+    work = Differencing(task.store)
+    lines = {stage: task.store.status(stage, "pre") for stage in (2, 3)}
     reached = max(
         [stage for stage, line in lines.items() if line.state == "valid"] + [1]
     )
-    images = {name: task._status_of(4, name) for name in work.checkpoint_names()}
+    images = {name: task.store.status(4, name) for name in work.checkpoint_names()}
     counted = work.has_stored_results()
     failures = {
         line.name: line.reason
@@ -636,7 +632,7 @@ def available_figures(task: SampleDye) -> list[FigureEntry]:
 
 
 def draw_figure(
-    task: SampleDye,
+    task: HasStore,
     name: str,
     *,
     narrow: bool = False,
@@ -683,23 +679,28 @@ def draw_figure(
         )
     if entries[name].state != "ready":
         raise CheckpointError(f"'{entries[name].title}': {entries[name].note}")
-    plot = next(plot for plot in Differencing(task).plots() if plot.name == name)
-    pair = find_aligned_pair(task)
+    plot = next(plot for plot in Differencing(task.store).plots() if plot.name == name)
+    pair = find_aligned_pair(task.store)
     context = replace(_context(task, plot, pair), narrow=narrow)
     monitor.report(0.5, "drawing")
     post, pre = pair.post.image, pair.pre.image
     return draw_diagnostic(
-        plot.diagnostic, post, pre, context, sample=task.sample, dye=task.dye
+        plot.diagnostic,
+        post,
+        pre,
+        context,
+        sample=task.store.sample,
+        dye=task.store.dye,
     )
 
 
-def _context(task: SampleDye, plot: Plot, pair: AlignedPair) -> PlotContext:
+def _context(task: HasStore, plot: Plot, pair: AlignedPair) -> PlotContext:
     """Return all that is known, from stage 4 where it is valid."""
-    work = Differencing(task)
+    work = Differencing(task.store)
     if pair.stage == 3 and work.has_stored_results():
-        return difference_context(task, pair, *work.stored_results(), plot.image)
+        return difference_context(task.store, pair, *work.stored_results(), plot.image)
     scale = provisional_scale(pair)
-    known = alignment_context(task, pair)
+    known = alignment_context(task.store, pair)
     return replace(known, scale=scale.scale, offset=scale.offset)
 
 

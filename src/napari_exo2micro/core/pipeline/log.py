@@ -23,7 +23,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import psutil
 
@@ -41,10 +41,6 @@ from napari_exo2micro.core.base.log import (
     remove_warning_listener,
 )
 
-if TYPE_CHECKING:
-    from napari_exo2micro.core.pipeline.sample_dye import SampleFiles
-
-
 logger = logging.getLogger(__name__)
 
 _PACKAGES = (
@@ -54,6 +50,20 @@ _PACKAGES = (
 _MOST_TEXT = 50_000
 _MOST_WAITING = 200
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+class LoggedTask(Protocol):
+    """What the header of a log tells of a `SampleDye`."""
+
+    @property
+    def sample(self) -> str: ...  # noqa: D102
+    @property
+    def dye(self) -> str: ...  # noqa: D102
+    @property
+    def raw_dir(self) -> Path: ...  # noqa: D102
+    @property
+    def output_dir(self) -> Path: ...  # noqa: D102
+    def non_default_params(self) -> Mapping[str, object]: ...  # noqa: D102
 
 
 class RunLog:
@@ -156,7 +166,7 @@ def run_log(
     output_dir: str | Path,
     *,
     title: str,
-    task: SampleFiles | None = None,
+    task: LoggedTask | None = None,
     details: Mapping[str, object] | None = None,
 ) -> Iterator[RunLog]:
     """Record a run in the run log of its output folder.
@@ -173,7 +183,7 @@ def run_log(
         The folder that results are written to; see `RunLog`.
     title : str
         What runs, in a few words.
-    task : SampleFiles, optional
+    task : SampleDye, optional
         Its names, folders and parameters go into the header.
     details : mapping, optional
         More lines of the header: what -> value.
@@ -221,7 +231,7 @@ def _failure(log: RunLog, error: BaseException) -> str:
 # The header ------------------------------------------------------------------
 
 
-def _header(task: SampleFiles | None, details: Mapping[str, object]) -> Iterator[str]:
+def _header(task: LoggedTask | None, details: Mapping[str, object]) -> Iterator[str]:
     """Yield the lines that say what ran, where, and with what."""
     now = datetime.now().astimezone()
     facts: dict[str, object] = {"date": now.isoformat(timespec="seconds")}

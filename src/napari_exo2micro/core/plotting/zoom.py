@@ -374,7 +374,7 @@ class CloseLook:
     difference: PlacedImage | None = None
     scale: float | None = None
     offset: float = 0.0
-    verdicts: Mapping[str, Verdict] = field(default_factory=dict)
+    verdicts: Mapping[int, Verdict] = field(default_factory=dict)
     sample: str = ""
     dye: str = ""
 

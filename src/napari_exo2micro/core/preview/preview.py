@@ -510,10 +510,10 @@ def stored_statistics(task: SampleDye, source: PreviewSource) -> PairStatistics 
         None when stage 4 has not run on the present alignment.
     """
     try:
-        inputs = task._inputs(4)
+        inputs = task.store.inputs(4)
     except CheckpointError:
         return None
-    folder = task._check_path("04_difference_record").parent
+    folder = task.store.output_path("04_difference_record").parent
     for path in sorted(folder.glob("04_difference_record*.json")):
         try:
             record = read_json(path)

@@ -66,7 +66,7 @@ from napari_exo2micro.core.raw.pair import RawPair
 from napari_exo2micro.core.raw.tiff import open_tiff
 
 if TYPE_CHECKING:
-    from napari_exo2micro.core.pipeline.sample_dye import SampleFiles
+    from napari_exo2micro.core.pipeline.sample_dye import SampleDye
 
 
 #: Frames up to this size are counted as a whole.
@@ -191,12 +191,12 @@ def _side_by_side(windows: Sequence[NDArray[Any]]) -> NDArray[Any]:
 _LARGEST_CANVAS = 64_000_000
 
 
-def open_source(task: SampleFiles, known: PreviewSource | None = None) -> PreviewSource:
+def open_source(task: SampleDye, known: PreviewSource | None = None) -> PreviewSource:
     """Return the pair of a sample and dye, to preview stages on.
 
     Parameters
     ----------
-    task : SampleFiles
+    task : SampleDye
         Whose pair it is. The checkpoints of stage 1 are used where they are valid;
         otherwise small raw images are read and padded in memory.
     known : PreviewSource, optional
@@ -224,12 +224,12 @@ def open_source(task: SampleFiles, known: PreviewSource | None = None) -> Previe
     return _open_raw(task, known)
 
 
-def _open_raw(task: SampleFiles, known: PreviewSource | None) -> PreviewSource:
+def _open_raw(task: SampleDye, known: PreviewSource | None) -> PreviewSource:
     run_first = (
         f"the preview needs the padded images of {task.sample} / {task.dye}; run "
         "stage 1 (padding) first"
     )
-    if task._loader is not None:
+    if task.store.source.loader is not None:
         raise CheckpointError(run_first)
     paths = find_pair(task.sample, task.dye, task.raw_dir)[:2]
     shapes = [open_tiff(path).shape for path in paths]

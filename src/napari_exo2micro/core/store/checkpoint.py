@@ -457,7 +457,7 @@ class Provenance:
         `channels`: the signal channels of the raw files, None for grey ones.
     transform : Transform, optional
         Post (fixed) to pre (moving), canvas px.
-    verdicts : mapping of str to Verdict
+    verdicts : mapping of int to Verdict
         Of this stage and those before it, under their numbers.
     scale : mapping
         On a difference: `kind`, `value`, `uncertainty`, `offset`, ...
@@ -487,7 +487,7 @@ class Provenance:
     raw: Mapping[str, Any] = field(default_factory=dict)
     canvas: Mapping[str, Any] = field(default_factory=dict)
     transform: Transform | None = None
-    verdicts: Mapping[str, Verdict] = field(default_factory=dict)
+    verdicts: Mapping[int, Verdict] = field(default_factory=dict)
     scale: Mapping[str, Any] = field(default_factory=dict)
     registered_on: str = ""
     details: Mapping[str, Any] = field(default_factory=dict)
@@ -530,7 +530,7 @@ class Provenance:
             "raw": dict(self.raw),
             "canvas": dict(self.canvas),
             "transform": self.transform.to_dict() if self.transform else None,
-            "verdicts": {k: v.to_dict() for k, v in self.verdicts.items()},
+            "verdicts": {str(k): v.to_dict() for k, v in self.verdicts.items()},
             "scale": dict(self.scale),
             "registered_on": self.registered_on,
             "details": dict(self.details),
@@ -567,7 +567,7 @@ class Provenance:
         verdicts = stored.pop("verdicts")
         return cls(
             transform=Transform.from_dict(transform) if transform else None,
-            verdicts={k: Verdict.from_dict(v) for k, v in verdicts.items()},
+            verdicts={int(k): Verdict.from_dict(v) for k, v in verdicts.items()},
             notes=tuple(stored.pop("notes")),
             **stored,
         )
@@ -601,11 +601,11 @@ class Provenance:
         cards: list[Card] = []
         if self.registered_on:
             cards.append(("REGON", self.registered_on, "the dye that was registered"))
-        own = self.verdicts.get(str(self.stage))
+        own = self.verdicts.get(self.stage)
         if own is not None:
-            cards.append(("VERDICT", own.state, "of this stage"))
+            cards.append(("VERDICT", str(own.state), "of this stage"))
             cards.append(("REASON", own.reason, "why not ok"))
-        interior = self.verdicts.get("3")
+        interior = self.verdicts.get(3)
         if interior is not None:
             accuracy = interior.numbers.get("accuracy_px", -1.0)
             vouched = interior.state == "ok"

@@ -1,11 +1,17 @@
-"""The checkpoints of a sample and dye, and whether they are valid for its raw files."""
+"""The checkpoints of one sample and dye, and what makes one of them stale."""
 
 from __future__ import annotations
 
+import copy
+import hashlib
 import logging
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
 
 from napari_exo2micro.core.base.errors import (
     CheckpointError,
@@ -14,23 +20,22 @@ from napari_exo2micro.core.base.errors import (
 )
 from napari_exo2micro.core.base.monitor import Monitor
 from napari_exo2micro.core.images.io import open_raster, write_raster
-from napari_exo2micro.core.images.raster import Raster
+from napari_exo2micro.core.images.raster import Raster, bands
+from napari_exo2micro.core.images.transform import Transform
+from napari_exo2micro.core.images.warp import canvas_shape
 from napari_exo2micro.core.parameters.parameters import (
     PARAMETER_REGISTRY,
     ParameterValue,
-    build_suffix,
+    suffix_of,
 )
+from napari_exo2micro.core.parameters.run import RunSettings
 from napari_exo2micro.core.parameters.stages import LAST_BUILT_IN, STAGE_NAMES, STAGES
 from napari_exo2micro.core.parameters.state import State
 from napari_exo2micro.core.parameters.verdict import Verdict
+from napari_exo2micro.core.photometry.methods import scales_asked_for
 from napari_exo2micro.core.raw.fingerprint import RawFingerprint
-from napari_exo2micro.core.raw.names import find_pair
-from napari_exo2micro.core.raw.pair import (
-    Loader,
-    get_loader,
-    loader_name,
-    open_image_pair,
-)
+from napari_exo2micro.core.raw.names import check_name, find_pair
+from napari_exo2micro.core.raw.pair import get_loader, loader_name, open_image_pair
 from napari_exo2micro.core.raw.tiff import open_tiff
 from napari_exo2micro.core.store.checkpoint import (
     Checkpoint,
@@ -38,11 +43,20 @@ from napari_exo2micro.core.store.checkpoint import (
     Provenance,
     digest,
     name_ending,
+    plain_entries,
+    storable_pixels,
 )
 
 logger = logging.getLogger(__name__)
 
-_SIDES = ("post", "pre")
+_SIDES: Final = ("post", "pre")
+
+STAGES_TAKEN_OVER: Final = (2, 3)
+"""What `register_on` takes over: the transforms of these stages."""
+
+# A stage-3 image without a transform says nothing about the alignment, and what
+# follows it rests on it.
+_LAST_STAGE_WITHOUT_HEADER: Final = 2
 
 
 class RawSource:
@@ -54,17 +68,14 @@ class RawSource:
     ----------
     sample, dye : str
         Names as in the raw folder.
-    raw_dir : Path
-        The raw folder.
-    loader : callable, optional
-        Reads the pair instead of the built-in rules.
+    settings : RunSettings
+        Its raw folder and loader.
     """
 
-    def __init__(
-        self, sample: str, dye: str, raw_dir: Path, loader: Loader | None
-    ) -> None:
-        self._pair = (sample, dye, raw_dir)
-        self._loader = loader
+    def __init__(self, sample: str, dye: str, settings: RunSettings) -> None:
+        loader = settings.loader
+        self.loader = None if loader is None else get_loader(loader)
+        self._pair = (sample, dye, settings.raw_dir)
         self._shapes: dict[Any, tuple[int, int]] = {}
         self._same: dict[Any, bool] = {}
         self._loaded: dict[str, RawFingerprint] = {}
@@ -72,7 +83,7 @@ class RawSource:
     @property
     def loader_name(self) -> str:
         """Name that the loader is registered under, or that of the function."""
-        return loader_name(get_loader(self._loader))
+        return loader_name(get_loader(self.loader))
 
     def shapes(self) -> tuple[tuple[int, int], tuple[int, int]] | None:
         """Return rows and columns of post and pre; None when there are no files."""
@@ -91,13 +102,13 @@ class RawSource:
             stored = {s: RawFingerprint.from_dict(raw.get(s, {})) for s in _SIDES}
         except CheckpointError as error:
             return f"its header does not tell the raw files: {error}"
-        if raw.get("loader") != self.loader_name:
-            maker = raw.get("loader")
+        maker = raw.get("loader")
+        if maker != self.loader_name:
             return (
                 f"the loader '{maker}' made it, now '{self.loader_name}' is asked for"
             )
         paths = {side: str(raw[side].get("file", "")) for side in _SIDES}
-        if self._loader is None:
+        if self.loader is None:
             try:
                 post, pre, _ = find_pair(*self._pair)
             except RawDataError as error:
@@ -105,18 +116,12 @@ class RawSource:
                 return ""
             paths = {"post": str(post), "pre": str(pre)}
         for side, path in paths.items():
-            if not path:
-                same, what = (
-                    self._is_same_array(side, stored[side]),
-                    f"the {side} image",
-                )
+            if path:
+                name, same = Path(path).name, self._is_file(Path(path), stored[side])
             else:
-                same, what = (
-                    self._is_same_file(Path(path), stored[side]),
-                    Path(path).name,
-                )
+                name, same = f"the {side} image", self._is_array(side, stored[side])
             if not same:
-                return f"{what} is not the file that it was made from"
+                return f"{name} is not the file that it was made from"
         return ""
 
     def remember(self, post: RawFingerprint, pre: RawFingerprint) -> None:
@@ -130,7 +135,7 @@ class RawSource:
             self._shapes[key] = open_tiff(path).shape
         return self._shapes[key]
 
-    def _is_same_file(self, path: Path, stored: RawFingerprint) -> bool:
+    def _is_file(self, path: Path, stored: RawFingerprint) -> bool:
         try:
             status = path.stat()
         except OSError:
@@ -140,198 +145,311 @@ class RawSource:
             self._same[key] = stored.matches(path)
         return self._same[key]
 
-    def _is_same_array(self, side: str, stored: RawFingerprint) -> bool:
+    def _is_array(self, side: str, stored: RawFingerprint) -> bool:
         """Ask a loader that names no files for its images, once."""
         if not self._loaded:
-            pair = open_image_pair(*self._pair, loader=self._loader)
-            self._loaded = {
-                "post": pair.post.fingerprint(),
-                "pre": pair.pre.fingerprint(),
-            }
+            pair = open_image_pair(*self._pair, loader=self.loader)
+            self.remember(pair.post.fingerprint(), pair.pre.fingerprint())
         return self._loaded[side].same_content(stored)
 
 
-FORMATS = ("tiff", "fits", "both")
-#: A stage-3 image without a transform says nothing about the alignment, and what
-#: follows it rests on it.
-_LAST_STAGE_WITHOUT_HEADER = 2
-
-
 class CheckpointStore:
-    """The files of one sample and dye.
+    """The checkpoints of one sample and dye for one set of parameters.
+
+    A checkpoint is valid when its file can be read, has the shape of the canvas, is
+    of this sample, dye and stage, was made with the present parameters, and from what
+    is there now: stage 1 from these raw files, a later stage from the present images
+    of the stage before, and with the present transform of another dye where that was
+    taken over. All other files are stale: never used, never removed.
 
     Parameters
     ----------
-    folder : Path
-        ``<output_dir>/<sample>/<dye>``.
     sample, dye : str
         Must agree with the headers.
-    checkpoint_format : {'tiff', 'fits', 'both'}
-        What is written; what exists is read, TIFF first.
+    settings : RunSettings
+        Folders, format, parameters, loader and `register_on`. May be replaced by one
+        with other parameters.
+
+    Attributes
+    ----------
+    folder : Path
+        ``<output_dir>/<sample>/<dye>``.
+    source : RawSource
+        The raw images.
+    written : list of Path
+        What this object has written.
+    has_own_canvas : bool
+        Whether a script pads in its own way: then the canvas may have any shape.
+
+    Raises
+    ------
+    ParameterError
+        When a name could leave the output folder, or the loader is not known.
     """
 
-    def __init__(
-        self, folder: Path, sample: str, dye: str, checkpoint_format: str
-    ) -> None:
-        if checkpoint_format not in FORMATS:
-            raise ParameterError(
-                f"checkpoint_format takes one of {', '.join(FORMATS)}, found "
-                f"{checkpoint_format!r}"
-            )
-        self.folder = folder
-        self.sample = sample
-        self.dye = dye
-        self.format = checkpoint_format
+    def __init__(self, sample: str, dye: str, settings: RunSettings) -> None:
+        self.sample = check_name("sample", sample)
+        self.dye = check_name("dye", dye)
+        if settings.register_on is not None:
+            check_name("dye", settings.register_on)
+        self.settings = settings
+        self.folder = settings.output_dir / sample / dye
+        self.source = RawSource(sample, dye, settings)
         self.written: list[Path] = []
+        self.has_own_canvas = False
         self._told: set[tuple[Path, str]] = set()
         self._opened: dict[
             Path,
             tuple[tuple[int, int, int], Raster | CheckpointError, Provenance | None],
         ] = {}
+        self._others: dict[str, Self] = {}
+
+    def copy(self) -> Self:
+        """Return another store, which shares what is known of the files."""
+        other = copy.copy(self)
+        other.written, other._others = [], {}
+        return other
+
+    def of_dye(self, dye: str) -> Self:
+        """Return the store of another dye of the sample, registered by itself."""
+        settings = replace(self.settings, register_on=dye)
+        if dye not in self._others:
+            self._others[dye] = type(self)(self.sample, dye, settings)
+            self._others[dye].has_own_canvas = self.has_own_canvas
+        self._others[dye].settings = settings
+        return self._others[dye]
+
+    @property
+    def params(self) -> dict[str, ParameterValue]:
+        """All parameters, in registry order."""
+        return self.settings.all_params
+
+    @property
+    def takes_over(self) -> bool:
+        """Whether stages 2 and 3 are to take another dye's transforms."""
+        return self.settings.register_on not in (None, self.dye)
 
     # Names -------------------------------------------------------------------
 
-    def tiff_path(
-        self, stage: int, name: str, params: Mapping[str, ParameterValue]
-    ) -> Path:
+    def tiff_path(self, stage: int, name: str) -> Path:
         """Return the path of a checkpoint as TIFF."""
-        stem = self._stem(f"{STAGE_NAMES[stage]}_{name}", stage, params)
+        stem = self._stem(f"{STAGE_NAMES[stage]}_{name}", stage)
         return self.folder / "tiff" / f"{stem}.tiff"
 
-    def fits_path(
-        self, stage: int, name: str, params: Mapping[str, ParameterValue]
-    ) -> Path:
+    def fits_path(self, stage: int, name: str) -> Path:
         """Return the path of a checkpoint as FITS."""
-        stem = self._stem(f"{STAGE_NAMES[stage]}_{name}", stage, params)
+        stem = self._stem(f"{STAGE_NAMES[stage]}_{name}", stage)
         return self.folder / "fits" / f"{stem}.fits"
 
     def output_path(
-        self,
-        name: str,
-        params: Mapping[str, ParameterValue],
-        extension: str = ".png",
-        *,
-        stage: int = LAST_BUILT_IN,
+        self, name: str, extension: str = ".png", *, stage: int = LAST_BUILT_IN
     ) -> Path:
         """Return the path of a plot or record; it carries the suffix of its stage."""
-        stem = self._stem(name, stage, params)
-        return self.folder / "pipeline_output" / f"{stem}{extension}"
+        return self.folder / "pipeline_output" / f"{self._stem(name, stage)}{extension}"
 
-    @staticmethod
-    def _stem(start: str, stage: int, params: Mapping[str, ParameterValue]) -> str:
-        return start + name_ending(start, build_suffix(params, stage))
+    def _stem(self, start: str, stage: int) -> str:
+        return start + name_ending(start, suffix_of(self.settings.params, stage))
 
-    def paths(
-        self, stage: int, name: str, params: Mapping[str, ParameterValue]
-    ) -> list[Path]:
+    def names(self, stage: int) -> tuple[str, ...]:
+        """Return the checkpoints of a stage that the parameters ask for."""
+        always = STAGES[stage].checkpoints
+        if stage == 2 and self.params["save_all_intermediates"]:
+            return (*always, "coarse_pre")
+        if stage == LAST_BUILT_IN:
+            methods = scales_asked_for(self.params)
+            return tuple(method.image_name(self.params) for method in methods.values())
+        return always
+
+    def paths(self, stage: int, name: str) -> list[Path]:
         """Return the files that a checkpoint is written to."""
-        both = self.format == "both" or self.all_needed(stage, name)
-        tiff = self.tiff_path(stage, name, params)
-        fits = self.fits_path(stage, name, params)
-        if both:
+        tiff, fits = self.tiff_path(stage, name), self.fits_path(stage, name)
+        if _needs_both(stage, name):
             return [tiff, fits]
-        return [tiff] if self.format == "tiff" else [fits]
+        return {"tiff": [tiff], "fits": [fits], "both": [tiff, fits]}[
+            self.settings.checkpoint_format
+        ]
 
-    def all_needed(self, stage: int, name: str) -> bool:
-        """Return whether a checkpoint must exist in each of its formats."""
-        return stage == 4 and name.partition("_")[0] == "difference"
+    def _existing(self, stage: int, name: str) -> list[Path]:
+        """Return the files that may be read, TIFF first."""
+        both = self.tiff_path(stage, name), self.fits_path(stage, name)
+        return [path for path in both if path.is_file()]
 
     # Reading -----------------------------------------------------------------
 
-    def find(
-        self,
-        stage: int,
-        name: str,
-        params: Mapping[str, ParameterValue],
-        *,
-        inputs: str | None,
-        shape: tuple[int, ...] | None = None,
-    ) -> Checkpoint | None:
-        """Return a checkpoint that is valid for these inputs, or None.
+    def find(self, stage: int, name: str) -> Checkpoint | None:
+        """Return a checkpoint that is valid now, or None.
 
         Parameters
         ----------
-        stage, name, params
-            Which one.
-        inputs : str or None
-            Digest that its header must hold; None when the inputs cannot be
-            checked.
-        shape : tuple of int, optional
-            Rows and columns that it must have.
+        stage : int
+            Such as 1.
+        name : str
+            Such as ``'post'``.
+
+        Raises
+        ------
+        ParameterError
+            When there is no such stage.
         """
-        for path in self._candidates(stage, name, params):
+        _check_stage(stage)
+        try:
+            inputs, shape = self.inputs(stage), self._shape(stage)
+        except CheckpointError:
+            return None  # a stage before it is missing or stale
+        for path in self._existing(stage, name):
             try:
-                found = self._open(path, stage, name, params, inputs, shape)
+                checkpoint = self._open(path, stage, name, inputs, shape)
             except CheckpointError as error:
                 self.tell(path, f"{path.name} is not used: {error}")
-            else:
-                if path.parent.name != self.format and self.format != "both":
-                    exists = path.parent.name.upper()
-                    self.tell(
-                        self.folder,
-                        f"{self.format.upper()} was asked for and checkpoints exist "
-                        f"as {exists}: reading those; the formats are mixed from here "
-                        "on",
-                    )
-                return found
+                continue
+            asked = self.settings.checkpoint_format
+            if asked not in ("both", path.parent.name):
+                self.tell(
+                    self.folder,
+                    f"{asked.upper()} was asked for and checkpoints exist as "
+                    f"{path.parent.name.upper()}: reading those; the formats are mixed "
+                    "from here on",
+                )
+            return checkpoint
         return None
 
-    def state(
-        self,
-        stage: int,
-        name: str,
-        params: Mapping[str, ParameterValue],
-        *,
-        inputs: str | None,
-        shape: tuple[int, ...] | None = None,
-    ) -> CheckpointStatus:
+    def need(self, stage: int, name: str) -> Checkpoint:
+        """Return a checkpoint that must be there.
+
+        Raises
+        ------
+        CheckpointError
+            When it is missing or stale.
+        """
+        checkpoint = self.find(stage, name)
+        if checkpoint is None:
+            raise CheckpointError(
+                f"{self.tiff_path(stage, name).stem} of {self.sample} / {self.dye} "
+                f"is missing or not valid any more; run stage {stage} first"
+            )
+        return checkpoint
+
+    def status(self, stage: int, name: str) -> CheckpointStatus:
         """Return whether a checkpoint is valid, stale or missing, and why.
 
         Each file that exists in a format asked for must be valid, and a difference
         must exist in both.
         """
-        reasons, good = [], []
-        candidates = self._candidates(stage, name, params)
-        for path in candidates:
-            try:
-                self._open(path, stage, name, params, inputs, shape)
-            except CheckpointError as error:
-                reasons.append(f"{path.name}: {error}")
-            else:
-                good.append(path)
-        wanted = self.paths(stage, name, params)
-        if good and self.all_needed(stage, name):
-            reasons += [f"{p.name} is missing" for p in wanted if not p.is_file()]
-        broken = [p for p in wanted if p.is_file() and p not in good]
-        if good and not broken and not (reasons and self.all_needed(stage, name)):
-            known = self._read(good[0])[1]
-            note = "" if known else "no header: provenance unknown"
-            return CheckpointStatus(
-                stage, name, "checkpoint", State.VALID, note, good[0]
-            )
-        state = State.STALE if candidates else State.MISSING
-        return CheckpointStatus(
-            stage, name, "checkpoint", state, "; ".join(reasons), wanted[0]
-        )
+        existing, asked = self._existing(stage, name), self.paths(stage, name)
 
-    def _candidates(
-        self, stage: int, name: str, params: Mapping[str, ParameterValue]
-    ) -> list[Path]:
-        both = (
-            self.tiff_path(stage, name, params),
-            self.fits_path(stage, name, params),
+        def line(state: State, why: str, path: Path = asked[0]) -> CheckpointStatus:
+            return CheckpointStatus(stage, name, "checkpoint", state, why, path)
+
+        if not existing:
+            return line(State.MISSING, "")
+        try:
+            inputs, shape = self.inputs(stage), self._shape(stage)
+        except CheckpointError:
+            why = self._other_geometry(stage) or f"stage {stage - 1} is not valid"
+            return line(State.STALE, why)
+        valid: dict[Path, Checkpoint] = {}
+        reasons: dict[str, list[Path]] = {}
+        for path in existing:
+            try:
+                valid[path] = self._open(path, stage, name, inputs, shape)
+            except CheckpointError as error:
+                reasons.setdefault(f": {error}", []).append(path)
+        if valid and _needs_both(stage, name):
+            missing = [path for path in asked if path not in existing]
+            reasons |= {" is missing": missing} if missing else {}
+        refused = {path for paths in reasons.values() for path in paths}
+        if not valid or refused.intersection(asked):
+            why = self._other_geometry(stage) or "; ".join(
+                ", ".join(path.name for path in paths) + reason
+                for reason, paths in reasons.items()
+            )
+            return line(State.STALE, why)
+        path, checkpoint = next(iter(valid.items()))
+        known = checkpoint.provenance is not None
+        note = "" if known else "no header: provenance unknown"
+        return line(State.VALID, note, path)
+
+    def is_valid(self, stage: int, name: str) -> bool:
+        """Return whether a checkpoint is valid, and tell why one is not used."""
+        line = self.status(stage, name)
+        if line.state == State.STALE:
+            self.tell(line.path, f"{line.path.name} is made again: {line.reason}")
+        return line.state == State.VALID
+
+    def is_done(self, stage: int) -> bool:
+        """Return whether all checkpoints that the parameters ask for are valid."""
+        return all(self.is_valid(stage, name) for name in self.names(stage))
+
+    def transform(self, stage: int) -> Transform:
+        """Return the transform of a stage's result; see `SampleDye.transform`."""
+        _check_stage(stage)
+        if stage == 1:
+            return Transform.identity()
+        stage = min(stage, max(STAGES_TAKEN_OVER))
+        checkpoint = self.need(stage, "pre")
+        if checkpoint.provenance is None or checkpoint.provenance.transform is None:
+            raise CheckpointError(
+                f"{checkpoint.image.path} does not tell its transform; run stage "
+                f"{stage} again with force"
+            )
+        return checkpoint.provenance.transform
+
+    def tell(self, path: Path, text: str) -> None:
+        """Log a line once."""
+        if (path, text) not in self._told:
+            self._told.add((path, text))
+            logger.warning("%s", text)
+
+    # What makes a checkpoint stale ---------------------------------------------
+
+    def inputs(self, stage: int) -> str | None:
+        """Return the digest of what a stage is made from now; None for raw files.
+
+        Raises
+        ------
+        CheckpointError
+            When the stage before, or the other dye's, has no valid result.
+        """
+        if stage == 1:
+            return None
+        return self._made_from(stage, *self._geometry(stage))
+
+    def _made_from(self, stage: int, dye: str, transform: Transform | None) -> str:
+        """Return the digest of the stage before, and of a transform taken over."""
+        before = STAGES[stage - 1]
+        own = stage_inputs(
+            stage,
+            {
+                (before.number, name): self.need(before.number, name).identity
+                for name in before.checkpoints
+            },
         )
-        return [path for path in both if path.is_file()]
+        if transform is None:
+            return own
+        return digest([own, dye, transform.matrix.tolist()])
+
+    def _shape(self, stage: int) -> tuple[int, ...] | None:
+        """Return the canvas, where it can be known without reading pixels."""
+        if stage > 1:
+            return self.need(1, "post").image.shape
+        if self.source.loader is not None or self.has_own_canvas:
+            return None
+        shapes = self.source.shapes()
+        if shapes is None:
+            return None  # results can be looked at without their raw files
+        pad = self.params["pad"]
+        assert isinstance(pad, int)
+        return canvas_shape(*shapes, pad)
 
     def _open(
         self,
         path: Path,
         stage: int,
         name: str,
-        params: Mapping[str, ParameterValue],
         inputs: str | None,
         shape: tuple[int, ...] | None,
     ) -> Checkpoint:
+        """Return what a file holds; a `CheckpointError` says why it is not valid."""
         image, provenance = self._read(path)
         if shape is not None and image.shape != shape:
             raise CheckpointError(
@@ -339,23 +457,23 @@ class CheckpointStore:
                 f"{shape[1]} x {shape[0]}; it belongs to other raw files"
             )
         if provenance is None:
-            return self._without_header(image, stage)
-        found = (provenance.sample, provenance.dye, provenance.stage, provenance.name)
-        if found != (self.sample, self.dye, stage, name):
+            return _without_header(image, stage)
+        told = (provenance.sample, provenance.dye, provenance.stage, provenance.name)
+        wanted = (self.sample, self.dye, stage, name)
+        if told != wanted:
             raise CheckpointError(
-                f"its header says {found}, expected "
-                f"{(self.sample, self.dye, stage, name)}; it was moved here"
+                f"its header says {told}, expected {wanted}; it was moved here"
             )
-        if build_suffix(_known(provenance.parameters), stage) != build_suffix(
-            params, stage
-        ):
+        made_with = suffix_of(registered_params(provenance), stage)
+        if made_with != suffix_of(self.settings.params, stage):
             raise CheckpointError("its header tells other parameters than its name")
         if inputs is not None and provenance.inputs != inputs:
             raise CheckpointError(
                 "it was made from other raw files or another result of the stage before"
-                if stage > 1
-                else "it was made from other raw files"
             )
+        mismatch = self.source.mismatch(provenance) if stage == 1 else ""
+        if mismatch:
+            raise CheckpointError(mismatch)
         return Checkpoint(image, provenance, provenance.identity)
 
     def _read(self, path: Path) -> tuple[Raster, Provenance | None]:
@@ -376,21 +494,215 @@ class CheckpointStore:
             raise known[1]
         return known[1], known[2]
 
-    @staticmethod
-    def _without_header(image: Raster, stage: int) -> Checkpoint:
-        if stage > _LAST_STAGE_WITHOUT_HEADER:
-            raise CheckpointError(
-                "it carries no header of this package, so its transform cannot be known"
-            )
-        status = image.path.stat()
-        identity = digest(["no header", stage, status.st_size, status.st_mtime_ns])
-        return Checkpoint(image, None, identity)
+    # A transform that was taken over -------------------------------------------
 
-    def tell(self, path: Path, text: str) -> None:
-        """Log a line once."""
-        if (path, text) not in self._told:
-            self._told.add((path, text))
-            logger.warning("%s", text)
+    def transform_of(self, dye: str, stage: int) -> Transform:
+        """Return the present transform of another dye.
+
+        Raises
+        ------
+        CheckpointError
+            When it has none that is valid.
+        """
+        try:
+            return self.of_dye(dye).transform(stage)
+        except CheckpointError as error:
+            raise CheckpointError(
+                f"{self.sample} / {self.dye} takes the transform of {dye}, whose stage "
+                f"{stage} has no valid result; run {self.sample} / {dye} first"
+            ) from error
+
+    def _geometry(self, stage: int) -> tuple[str, Transform | None]:
+        """Return the dye and the transform that a valid result has taken over.
+
+        Without `register_on`, what is stored decides whose transform it should be,
+        and it stands where nothing of the other dye is left to compare with. Empty
+        and None when the result's transform is its own.
+        """
+        asked = self.settings.register_on
+        if stage not in STAGES_TAKEN_OVER or asked == self.dye:
+            return "", None
+        if asked is not None:
+            return asked, self.transform_of(asked, stage)
+        stored = self._stored(stage)
+        if stored is None or not stored.registered_on:
+            return "", None
+        dye = stored.registered_on
+        if not self.of_dye(dye)._existing(stage, "pre"):
+            return dye, stored.transform
+        return dye, self.transform_of(dye, stage)
+
+    def _other_geometry(self, stage: int) -> str:
+        """Return why a stored transform is not the one asked for; empty if it is."""
+        stored = self._stored(stage) if stage in STAGES_TAKEN_OVER else None
+        if stored is None:
+            return ""
+        try:
+            dye, transform = self._geometry(stage)
+        except CheckpointError as error:
+            return str(error)
+        if stored.registered_on != dye:
+            made, wanted = (
+                f"that of {name}" if name else "its own"
+                for name in (stored.registered_on, dye)
+            )
+            return f"its transform is {made}, {wanted} is asked for"
+        if dye and stored.transform != transform:
+            return f"the transform of {dye}, which it has taken over, has changed"
+        return ""
+
+    def _stored(self, stage: int) -> Provenance | None:
+        """Return the header of a stage's file, valid or not."""
+        for path in self._existing(stage, "pre"):
+            try:
+                provenance = self._read(path)[1]
+            except CheckpointError:
+                continue
+            if provenance is not None:
+                return provenance
+        return None
+
+    # Writing -----------------------------------------------------------------
+
+    def provenance(
+        self,
+        stage: int,
+        name: str,
+        *,
+        verdict: Verdict | None = None,
+        notes: tuple[str, ...] = (),
+        inputs: str = "",
+        taken_over: Transform | None = None,
+        **fields: Any,
+    ) -> Provenance:
+        """Return the header of a new checkpoint.
+
+        It goes on with what the stages before have told: raw files and canvas, their
+        verdicts and notes, and from stage 4 on their transform.
+
+        Parameters
+        ----------
+        stage, name : int, str
+            Which checkpoint it is.
+        verdict : Verdict, optional
+            What the stage says of its own work.
+        notes : tuple of str
+            In addition to those of the stages before.
+        inputs : str
+            Digest of the raw files, for stage 1.
+        taken_over : Transform, optional
+            That of the dye `registered_on`, which the result rests on.
+        **fields
+            Others of `Provenance`.
+        """
+        verdicts: dict[int, Verdict] = {}
+        if stage > 1:
+            inputs = self._made_from(stage, fields.get("registered_on", ""), taken_over)
+            canvas = self.find(1, "post")
+            if canvas and canvas.provenance:
+                fields.setdefault("raw", canvas.provenance.raw)
+                fields.setdefault("canvas", canvas.provenance.canvas)
+            before = self.find(stage - 1, STAGES[stage - 1].checkpoints[-1])
+            if before and before.provenance:
+                earlier = before.provenance
+                verdicts.update(earlier.verdicts)
+                notes = (*earlier.notes, *notes)
+                fields.setdefault("transform", earlier.transform)
+                if stage > max(STAGES_TAKEN_OVER):
+                    fields.setdefault("registered_on", earlier.registered_on)
+        if verdict is not None:
+            verdicts[stage] = verdict
+        return Provenance(
+            sample=self.sample,
+            dye=self.dye,
+            stage=stage,
+            name=name,
+            parameters=self.params,
+            inputs=inputs,
+            verdicts=verdicts,
+            notes=notes,
+            **fields,
+        )
+
+    def write(
+        self,
+        provenance: Provenance,
+        shape: tuple[int, ...],
+        dtype: Any,
+        parts: Iterable[tuple[int, Any]],
+        monitor: Monitor | None = None,
+    ) -> list[Path]:
+        """Write a checkpoint in the formats asked for and return its paths.
+
+        Parameters
+        ----------
+        provenance : Provenance
+            Its header, which says which checkpoint it is.
+        shape : tuple of int
+            Rows and columns.
+        dtype : dtype
+            Of the pixels.
+        parts : iterable of (int, ndarray)
+            First row and rows of each band, from the top.
+        monitor : Monitor, optional
+            Told the fraction done; may stop.
+
+        Raises
+        ------
+        OutputError
+            When a file cannot be written; the earlier one stays.
+        """
+        paths = self.paths(provenance.stage, provenance.name)
+        for path in paths:
+            self._opened.pop(path, None)  # Windows replaces no file that is mapped
+        write_raster(
+            paths,
+            (shape[0], shape[1]),
+            dtype,
+            parts,
+            header=provenance.to_header(),
+            cards=provenance.to_cards(),
+            monitor=monitor,
+        )
+        self.written += paths
+        logger.info("written: %s", ", ".join(path.name for path in paths))
+        return paths
+
+    def write_array(
+        self,
+        image: NDArray[Any],
+        stage: int,
+        name: str,
+        entries: Mapping[str, Any],
+        *,
+        transform: Transform | None = None,
+        verdict: Verdict | None = None,
+        monitor: Monitor | None = None,
+    ) -> list[Path]:
+        """Write an image that a script made; see `SampleDye._save_image`."""
+        pixels = storable_pixels(np.asarray(image))
+        if stage > 1:
+            canvas = self.need(1, "post").image.shape
+            if pixels.shape != canvas:
+                raise ParameterError(
+                    f"an image of stage {stage} has the shape of the canvas, "
+                    f"{canvas}, found {pixels.shape}"
+                )
+        own: dict[str, Any] = {}
+        if stage <= max(STAGES_TAKEN_OVER):  # later ones keep that of stage 3
+            own["transform"] = transform
+        if verdict is None and stage > LAST_BUILT_IN:
+            verdict = Verdict(State.OK)
+        provenance = self.provenance(
+            stage,
+            name,
+            verdict=verdict,
+            content=hashlib.sha256(pixels.tobytes()).hexdigest()[:16],
+            extra=plain_entries(entries),
+            **own,
+        )
+        parts = ((y0, pixels[y0:y1]) for y0, y1 in bands(pixels.shape))
+        return self.write(provenance, pixels.shape, pixels.dtype, parts, monitor)
 
     def existing(self) -> frozenset[Path]:
         """Return the files that are there now."""
@@ -401,40 +713,6 @@ class CheckpointStore:
         for path in set(self.written) - before:
             self._opened.pop(path, None)
             path.unlink(missing_ok=True)
-
-    # Writing -----------------------------------------------------------------
-
-    def write(
-        self,
-        provenance: Provenance,
-        shape: tuple[int, int],
-        dtype: Any,
-        bands: Iterable[tuple[int, Any]],
-        monitor: Monitor | None = None,
-    ) -> list[Path]:
-        """Write a checkpoint in the formats asked for and return its paths.
-
-        Raises
-        ------
-        OutputError
-            When a file cannot be written; the earlier one stays.
-        """
-        params = provenance.parameters
-        paths = self.paths(provenance.stage, provenance.name, params)
-        for path in paths:
-            self._opened.pop(path, None)  # Windows replaces no file that is mapped
-        write_raster(
-            paths,
-            shape,
-            dtype,
-            bands,
-            header=provenance.to_header(),
-            cards=provenance.to_cards(),
-            monitor=monitor,
-        )
-        self.written += paths
-        logger.info("written: %s", ", ".join(path.name for path in paths))
-        return paths
 
 
 def stage_inputs(stage: int, identities: Mapping[tuple[int, str], str]) -> str:
@@ -451,18 +729,45 @@ def stage_inputs(stage: int, identities: Mapping[tuple[int, str], str]) -> str:
     return digest([identities[stage - 1, name] for name in names])
 
 
-def _known(parameters: Mapping[str, Any]) -> dict[str, ParameterValue]:
-    """Return the parameters as read from JSON, where a float may look like an int."""
+def registered_params(provenance: Provenance) -> dict[str, ParameterValue]:
+    """Return the parameters of a header that are known here, in their types.
+
+    Raises
+    ------
+    CheckpointError
+        When a value does not fit.
+    """
     try:
         return {
             name: PARAMETER_REGISTRY[name].check(value)
-            for name, value in parameters.items()
+            for name, value in provenance.parameters.items()
             if name in PARAMETER_REGISTRY
         }
     except ParameterError as error:
         raise CheckpointError(f"its header cannot be read: {error}") from error
 
 
-def verdicts_of(provenance: Provenance | None) -> dict[str, Verdict]:
-    """Return the verdicts in a header, none when there is no header."""
-    return dict(provenance.verdicts) if provenance else {}
+def _check_stage(stage: int) -> None:
+    if stage not in STAGES:
+        raise ParameterError(
+            f"stage takes a number from 1 to {max(STAGES)}, found {stage!r}"
+        )
+
+
+def _needs_both(stage: int, name: str) -> bool:
+    """Return whether a checkpoint is written as TIFF and FITS whatever is asked."""
+    return stage == LAST_BUILT_IN and name.partition("_")[0] == "difference"
+
+
+def _without_header(image: Raster, stage: int) -> Checkpoint:
+    if stage > _LAST_STAGE_WITHOUT_HEADER:
+        raise CheckpointError(
+            "it carries no header of this package, so its transform cannot be known"
+        )
+    return Checkpoint(image, None, foreign_identity(image.path, stage))
+
+
+def foreign_identity(path: Path, stage: int) -> str:
+    """Return the identity of a checkpoint without a header: that of its file."""
+    status = path.stat()
+    return digest(["no header", stage, status.st_size, status.st_mtime_ns])

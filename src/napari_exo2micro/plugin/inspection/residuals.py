@@ -135,7 +135,7 @@ def residual_words(residuals: Residuals, layer: Image) -> str:
         f"{residuals.where(tuple(frame) if frame else None)}: row {row:.0f}, column "
         f"{column:.0f}.",
     ]
-    verdict = header.verdicts.get("3") if header else None
+    verdict = header.verdicts.get(3) if header else None
     accuracy = verdict.numbers.get("accuracy_px", -1.0) if verdict else -1.0
     if accuracy >= 0:
         words.append(f"The alignment as a whole is good to about {accuracy:.3f} px.")

@@ -13,7 +13,6 @@ from napari_exo2micro.core.pipeline import (
     RunResult,
     SampleDye,
     stages_done,
-    summarise,
 )
 from napari_exo2micro.core.store import CheckpointStatus
 
@@ -96,7 +95,7 @@ def read_status(
     lines = task.status()
     monitor.check()
     done = stages_done(lines)
-    return lines, summarise(task, done) if done else None
+    return lines, task.result(done) if done else None
 
 
 def run_stages(

@@ -1,0 +1,259 @@
+"""The work of stages 1 to 3: functions of images and settings, without files.
+
+Stage 4 has a module of its own, `difference`. The pipeline decides what is valid,
+calls these functions and stores what they return.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from napari_exo2micro.core.alignment.boundary import register_highorder
+from napari_exo2micro.core.alignment.interior import (
+    InteriorAlignment,
+    refine_interior_sift,
+)
+from napari_exo2micro.core.alignment.settings import (
+    BoundarySettings,
+    InteriorSettings,
+)
+from napari_exo2micro.core.base.errors import RegistrationError
+from napari_exo2micro.core.base.monitor import Monitor
+from napari_exo2micro.core.images.transform import Transform
+from napari_exo2micro.core.images.warp import (
+    canvas_shape,
+    frame,
+    padded_bands,
+    warped_bands,
+)
+from napari_exo2micro.core.parameters.parameters import ParameterValue
+from napari_exo2micro.core.parameters.state import State
+from napari_exo2micro.core.parameters.verdict import Verdict
+from napari_exo2micro.core.raw.pair import RawPair
+from napari_exo2micro.core.store.checkpoint import Checkpoint, digest
+from napari_exo2micro.core.store.store import CheckpointStore
+
+_MAX_STORED_POINTS: Final = 1000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PaddedPair:
+    """What stage 1 makes of a raw pair.
+
+    Attributes
+    ----------
+    pair : RawPair
+        The raw images.
+    pad : int
+        Empty pixels on each side.
+    """
+
+    pair: RawPair
+    pad: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the canvas that both images share."""
+        return canvas_shape(self.pair.post.shape, self.pair.pre.shape, self.pad)
+
+    @property
+    def canvas(self) -> dict[str, Any]:
+        """Where the data lie on it, and the channels that they come from."""
+        return {
+            "post_frame": frame(self.pair.post.shape, self.pad),
+            "pre_frame": frame(self.pair.pre.shape, self.pad),
+            "channels": self.pair.channels,
+        }
+
+    def raw(self, loader: str) -> dict[str, Any]:
+        """Return what stands for the raw files in headers."""
+        sides = {"post": self.pair.post, "pre": self.pair.pre}
+        files: dict[str, Any] = {
+            side: {
+                "file": str(image.path.resolve()) if image.path else "",
+                **image.fingerprint().to_dict(),
+            }
+            for side, image in sides.items()
+        }
+        return {**files, "loader": loader}
+
+    def inputs(self, loader: str) -> str:
+        """Return the digest of what the images are made from."""
+        sides = (self.pair.post, self.pair.pre)
+        return digest([loader, *(side.fingerprint().sha256 for side in sides)])
+
+    def bands(self, side: str) -> Iterator[tuple[int, NDArray[Any]]]:
+        """Yield the padded image band by band; 'post' or 'pre'."""
+        image = self.pair.post if side == "post" else self.pair.pre
+        return padded_bands(image.bands(), self.shape, self.pad, image.dtype)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Alignment:
+    """What stage 2 or 3 has to say.
+
+    Attributes
+    ----------
+    transform : Transform
+        Post (fixed) to pre (moving), canvas px.
+    verdict : Verdict
+        Who vouches for it.
+    details : mapping
+        What pictures need, JSON-ready.
+    notes : tuple of str
+        What a careful reader wants to know.
+    coarse : Transform, optional
+        What the coarse search of stage 2 alone has found.
+    registered_on : str
+        The dye that the transform was taken over from; empty for one of its own.
+    """
+
+    transform: Transform
+    verdict: Verdict
+    details: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    coarse: Transform | None = None
+    registered_on: str = ""
+
+
+def align_boundary(
+    post: Checkpoint,
+    pre: Checkpoint,
+    params: Mapping[str, ParameterValue],
+    monitor: Monitor,
+) -> Alignment:
+    """Do stage 2: align the outlines of the padded sections."""
+    boundary = register_highorder(
+        post.image,
+        pre.image,
+        post_frame=post.frames["post"],
+        pre_frame=pre.frames["pre"],
+        settings=BoundarySettings.of(params),
+        monitor=monitor,
+    )
+    return Alignment(
+        boundary.transform,
+        boundary.verdict,
+        details={
+            "method": boundary.method,
+            "coarse_matrix": boundary.coarse_transform.matrix.tolist(),
+            "post_contour": _points(boundary.post_contour),
+            "pre_contour": _points(boundary.pre_contour),
+        },
+        coarse=boundary.coarse_transform,
+    )
+
+
+def align_interior(
+    post: Checkpoint,
+    pre: Checkpoint,
+    initial: Transform,
+    params: Mapping[str, ParameterValue],
+    monitor: Monitor,
+) -> Alignment:
+    """Do stage 3: refine stage 2's transform on the interior of the sections."""
+    if not params["interior_ecc"]:
+        reason = "interior_ecc is off: stage 2 stands"
+        return Alignment(initial, Verdict(State.SKIPPED, reason))
+    interior = refine_interior_sift(
+        post.image,
+        pre.image,
+        initial,
+        post_frame=post.frames["post"],
+        pre_frame=pre.frames["pre"],
+        settings=InteriorSettings.of(params),
+        monitor=monitor,
+    )
+    return Alignment(interior.transform, interior.verdict, _interior_details(interior))
+
+
+def take_over(store: CheckpointStore, stage: int) -> Alignment:
+    """Do stage 2 or 3 with the transform of the dye that is registered.
+
+    Raises
+    ------
+    CheckpointError
+        When that dye has no valid result of the stage.
+    RegistrationError
+        When the two dyes' images differ in size: they do not share a geometry.
+    """
+    dye = store.settings.register_on
+    assert dye is not None
+    transform, other = store.transform_of(dye, stage), store.of_dye(dye)
+    for side in ("post", "pre"):
+        mine = store.need(1, side).frames[side]
+        theirs = other.need(1, side).frames[side]
+        if mine is not None and theirs is not None and mine != theirs:
+            raise RegistrationError(
+                f"the {side}-stain image of {store.sample} / {store.dye} has "
+                f"{mine[2]} x {mine[3]} px, that of {dye} {theirs[2]} x {theirs[3]}: "
+                "they do not share one geometry; register each dye by itself"
+            )
+    header = other.need(stage, "pre").provenance
+    details = dict(header.details) if header else {}
+    coarse = details.get("coarse_matrix")
+    return Alignment(
+        transform,
+        _verdict_of(dye, header.verdicts.get(stage) if header else None),
+        details,
+        coarse=transform if coarse is None else Transform(coarse),
+        registered_on=dye,
+    )
+
+
+def _verdict_of(dye: str, verdict: Verdict | None) -> Verdict:
+    """Return what the other dye's stage said of its work, and whose it is."""
+    reason = f"taken over from {dye}"
+    if verdict is None:
+        return Verdict(State.FAILED, f"{reason}, which has no verdict")
+    reason += f": {verdict.reason}" if verdict.reason else ""
+    return Verdict(verdict.state, reason, verdict.numbers)
+
+
+def aligned_bands(
+    pre: Checkpoint, transform: Transform, interpolation: str
+) -> Iterator[tuple[int, NDArray[Any]]]:
+    """Yield the padded pre-stain image, moved onto the post-stain one, by bands."""
+    shape = (pre.image.shape[0], pre.image.shape[1])
+    return warped_bands(
+        pre.image,
+        transform,
+        shape,
+        frame=pre.frames["pre"],
+        interpolation=interpolation,
+    )
+
+
+def _points(points: ArrayLike) -> list[list[float]]:
+    """Return points thinned for a header, to a tenth of a pixel."""
+    array = np.asarray(points, dtype=np.float64).reshape(-1, 2)
+    step = -(-len(array) // _MAX_STORED_POINTS) or 1
+    return [[round(float(x), 1), round(float(y), 1)] for x, y in array[::step]]
+
+
+def _interior_details(interior: InteriorAlignment) -> dict[str, Any]:
+    """Return what pictures of stage 3 need, thinned and rounded for a header."""
+    matches, tiles = interior.matches, interior.tiles
+    keep = slice(None, None, -(-len(matches.inliers) // _MAX_STORED_POINTS) or 1)
+    measured = np.isfinite(tiles.dx) & np.isfinite(tiles.dy)
+    return {
+        "method": interior.method,
+        "model": interior.model,
+        "matches": {
+            "post_xy": np.round(matches.post_xy[keep], 2).tolist(),
+            "pre_xy": np.round(matches.pre_xy[keep], 2).tolist(),
+            "inliers": matches.inliers[keep].tolist(),
+        },
+        "tiles": {
+            "x": np.round(tiles.x[measured], 1).tolist(),
+            "y": np.round(tiles.y[measured], 1).tolist(),
+            "dx": np.round(tiles.dx[measured], 4).tolist(),
+            "dy": np.round(tiles.dy[measured], 4).tolist(),
+            "used": tiles.used[measured].tolist(),
+        },
+    }
