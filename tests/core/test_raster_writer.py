@@ -4,6 +4,7 @@ import errno
 import mmap
 import os
 import stat
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from napari_exo2micro.core.base import (
     files,
 )
 from napari_exo2micro.core.base.files import replace_file
-from napari_exo2micro.core.images import io, open_raster, reduce_image
+from napari_exo2micro.core.images import open_raster, reduce_image
 from napari_exo2micro.core.images.io import write_raster
 from napari_exo2micro.core.images.raster import bands
 
@@ -165,19 +166,19 @@ class FullDisk:
         return getattr(self._file, name)
 
 
-@pytest.mark.parametrize("room", [0, 1, 2])
+@pytest.mark.parametrize("room", [0, 1, 2, 3])
 def test_a_full_disk_is_told_and_the_earlier_file_stays(tmp_path, monkeypatch, room):
     path = tmp_path / "a.tiff"
     image = image_of((2048, 2000), "uint8")
     write([path], image)
     before = path.read_bytes()
-    start = io._TiffTarget.__init__
+    original = Path.open
 
-    def small_disk(self, *args):
-        start(self, *args)
-        self._file = FullDisk(self._file, room)
+    def small_disk(self, mode="r", *args, **more):
+        file = original(self, mode, *args, **more)
+        return FullDisk(file, room) if mode == "r+b" else file
 
-    monkeypatch.setattr(io._TiffTarget, "__init__", small_disk)
+    monkeypatch.setattr(Path, "open", small_disk)
     with pytest.raises(OutputError, match=r"a\.tiff: the disk is full; free some"):
         write([path], image // 2)
     assert path.read_bytes() == before

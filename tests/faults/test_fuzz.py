@@ -145,7 +145,7 @@ def checkpoint(place: Place, kind: str) -> Path:
 def pixel_bytes(path: Path) -> range:
     """Return where the pixels of a checkpoint lie."""
     image = open_raster(path)
-    level = image._levels[0]
+    level = image.level(0)
     return range(level.offset, level.offset + level.nbytes)
 
 

@@ -75,7 +75,8 @@ class CountingRaster(Raster):
     """Counts the pixels that are read at each level."""
 
     def __init__(self, original: Raster) -> None:
-        super().__init__(original._levels, original.header, original.path)
+        levels = [original.level(number) for number in range(original.n_levels)]
+        super().__init__(levels, original.header, original.path)
         self.pixels = dict.fromkeys(range(self.n_levels), 0)
 
     def read(self, key, level=0):

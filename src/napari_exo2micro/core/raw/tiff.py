@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, NamedTuple, Self, TypeVar
 
@@ -41,35 +42,31 @@ MIN_SIDE = 8
 
 AGAIN = "copy or export the file again"
 
-_MOST_SAMPLES = 64
-_PAGES_LOOKED_AT = 32
-_REDUCED, _MASK = 1, 4  # bits of the tag NewSubfileType
-_ALPHA = (1, 2)  # values of the tag ExtraSamples
-_PHOTOMETRIC = {0: "white is zero", 1: "black is zero", 2: "RGB", 3: "palette"}
-_YCBCR = 6
-_JPEG = frozenset({6, 7, 33007, 34892})
+# Header: values of tags, and what is believed of them.
+_GREY_OR_COLOUR, _PALETTE, _YCBCR = (0, 1, 2), 3, 6  # PhotometricInterpretation
+_REDUCED, _MASK = 1, 4  # bits of NewSubfileType
+_ALPHA = (1, 2)  # ExtraSamples
+_JPEG = frozenset({6, 7, 33007, 34892})  # Compression
 _SMALLEST_HEADER = 8
+_PAGES_LOOKED_AT = 32
+_MOST_SAMPLES = 64
 #: Values of one tag, and tags of a directory: tifffile would read more of them, too.
 _MOST_VALUES, _MOST_TAGS = 1 << 22, 4096
-#: Pixels may be so many times the bytes of a file: blank tiles may all be in one place,
-#: and a constant one of any size takes some bytes only.
-_MOST_REPEATS = 1 << 15
-#: Claims up to this are believed, bytes.
-_BELIEVED = 1 << 32
-#: Plain pixels are read in bands of about so many bytes.
-_BAND_BYTES = 1 << 22
-#: Bytes of a block: many enough for few calls, few enough for any machine.
-_BLOCK_BYTES = 1 << 24
-#: What lies between the pixels is digested in pieces of so many bytes.
-_CHUNK = 1 << 20
-_WORKERS = min(4, os.cpu_count() or 1)
-#: Strips or tiles read and decoded at a time, so that few of them wait in memory.
-_BATCH = 8 * _WORKERS
-_TOLD_EVERY = 16  # rows
+#: Claims up to this are believed, bytes; and so many times the bytes of the file, as
+#: blank tiles may all be in one place, and a constant one takes some bytes only.
+_BELIEVED, _MOST_REPEATS = 1 << 32, 1 << 15
 #: A row of strips or tiles of more bytes is not decoded without asking for memory.
 _LARGE_ROW = 1 << 28
 #: A stream may be so much larger than its strip or tile: whole blocks of its codec, px.
 _BLOCK = 16
+
+# Reading: bytes of a band of plain pixels, of the rows of a block (many enough for few
+# calls, few enough for any machine), and of what is digested between the pixels.
+_BAND_BYTES, _BLOCK_BYTES, _CHUNK = 1 << 22, 1 << 24, 1 << 20
+_WORKERS = min(4, os.cpu_count() or 1)
+#: Strips or tiles read and decoded at a time, so that few of them wait in memory.
+_BATCH = 8 * _WORKERS
+_TOLD_EVERY = 16  # rows
 
 #: Rows and columns, px of the file; with a step only some of them.
 Area = tuple[range, range]
@@ -671,7 +668,8 @@ def _describe(
         )
     # one bit a pixel becomes 0 and 1 of 8 bits
     native = np.dtype(np.uint8 if page.dtype.kind == "b" else page.dtype.type)
-    if page.photometric not in _PHOTOMETRIC and not (
+    is_known = page.photometric in (*_GREY_OR_COLOUR, _PALETTE)
+    if not is_known and not (
         page.photometric == _YCBCR
         and page.compression in tifffile.TIFF.IMAGE_COMPRESSIONS
     ):
@@ -746,7 +744,7 @@ def _read_colours(
     ``'grey + alpha'``, ``'RGB'``, ``'RGBA'`` or ``'n channels'``.
     """
     extra = tuple(page.extrasamples or ())
-    if page.photometric in (2, 6) and samples >= 3:
+    if page.photometric in (2, _YCBCR) and samples >= 3:
         if samples == 3:
             return (0, 1, 2), "RGB", []
         kinds = extra[-(samples - 3) :]
@@ -780,7 +778,7 @@ def _colour_table(
     Returns the table, shape (N, 3), None when the numbers are the brightness; the
     mode, with the palette; and what was decided.
     """
-    if page.photometric != 3:
+    if page.photometric != _PALETTE:
         return None, mode, []
     colours = np.asarray(page.colormap, np.int64)
     if len(colour) != 1 or dtype.kind not in "bu":
@@ -864,7 +862,8 @@ def _check_segments(image: TiffImage, is_tiled: bool) -> int:
                 f"{image.contiguous}, in the file's own header; {AGAIN}"
             )
         return 0
-    wanted = image.down * image.across * (image.samples if image.planar else 1)
+    planes = image.samples if image.planar else 1
+    wanted = image.down * image.across * planes
     listed = min(len(image.offsets), len(image.byte_counts))
     if listed < wanted:
         raise RawDataError(
@@ -872,8 +871,8 @@ def _check_segments(image: TiffImage, is_tiled: bool) -> int:
             f"header lists {listed}; {AGAIN}"
         )
     missing = 0
-    for index in range(wanted):
-        offset, count = image.offsets[index], image.byte_counts[index]
+    places = zip(image.offsets, image.byte_counts, strict=False)
+    for index, (offset, count) in enumerate(islice(places, wanted)):
         if offset == 0 or count == 0:
             missing += 1
         else:
@@ -892,9 +891,7 @@ def _check_segments(image: TiffImage, is_tiled: bool) -> int:
             "that was cut off, or the file was written as sparse; "
             f"{AGAIN}, without SPARSE_OK"
         )
-    decoded = (
-        image.segment_bytes * image.across * (wanted // image.down // image.across)
-    )
+    decoded = image.segment_bytes * image.across * planes
     if decoded > _LARGE_ROW:
         require_memory(path, 2 * decoded, f"decoding one row of {kind}s")
     return missing
