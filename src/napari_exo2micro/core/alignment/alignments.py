@@ -1,17 +1,18 @@
-"""Alignments kept: saved and loaded, what they leave, and places to look at."""
+"""Alignments that are kept: as files, the displacements they leave, saved views."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_exo2micro import __version__
+from napari_exo2micro.core.alignment.fit import FloatArray
 from napari_exo2micro.core.base.errors import (
     CheckpointError,
     ParameterError,
@@ -21,10 +22,22 @@ from napari_exo2micro.core.base.files import read_json, write_json
 from napari_exo2micro.core.images.raster import Frame
 from napari_exo2micro.core.images.transform import Transform
 
-_LAST_ALIGNING = 3
-
 #: Onto which of the two images something is moved.
 Direction = Literal["onto post", "onto pre"]
+
+#: The file of saved views next to the results of a sample and dye.
+VIEWS_FILE = "saved_views.json"
+#: What such a file says that it is.
+VIEWS_FORMAT = "napari-exo2micro views"
+_VERSION = 1
+_MOST_BYTES = 10_000_000
+_VIEWS_FIX = "choose a file that was written with 'Write list'"
+
+_KINDS: dict[str, type] = {"str": str, "int": int, "float": float}
+
+_LAST_ALIGNING = 3
+#: An amplified arrow of the 95th percentile is so many times the tiles' distance.
+_REACH = 2.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -209,14 +222,6 @@ def _frame(stored: Any) -> Frame | None:
     return x0, y0, width, height
 
 
-_FIX: Final = "run stage 3 with 'interior_ecc' on"
-
-#: An amplified arrow of the 95th percentile is so many times the tiles' distance.
-_REACH: Final = 2.0
-
-_Array = NDArray[np.float64]
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Residuals:
     """Displacements that an alignment leaves.
@@ -232,14 +237,14 @@ class Residuals:
         Tiles that the alignment rests on; the others were measured and left out.
     """
 
-    places: _Array
-    displacements: _Array
+    places: FloatArray
+    displacements: FloatArray
     used: NDArray[np.bool_]
 
     @property
-    def lengths(self) -> _Array:
+    def lengths(self) -> FloatArray:
         """Lengths of the displacements, shape (N,), px."""
-        lengths: _Array = np.hypot(self.displacements[:, 0], self.displacements[:, 1])
+        lengths: FloatArray = np.hypot(*self.displacements.T)
         return lengths
 
     @property
@@ -282,22 +287,17 @@ class Residuals:
         else:
             x0, y0 = post_frame[:2]
             x1, y1 = x0 + post_frame[2], y0 + post_frame[3]
-        third = [
+        row, column = (
             min(max(int(3 * (place - low) / max(high - low, 1e-9)), 0), 2)
             for place, low, high in ((y, y0, y1), (x, x0, x1))
-        ]
-        vertical, horizontal = (
-            ("upper", "", "lower")[third[0]],
-            ("left", "", "right")[third[1]],
         )
-        if not vertical and not horizontal:
-            return "in the middle"
-        if vertical and horizontal:
-            return f"at the {vertical} {horizontal}"
-        side = {"upper": "top", "lower": "bottom"}.get(vertical, horizontal)
-        return f"at the {side}"
+        return (
+            ("at the upper left", "at the top", "at the upper right"),
+            ("at the left", "in the middle", "at the right"),
+            ("at the lower left", "at the bottom", "at the lower right"),
+        )[row][column]
 
-    def vectors(self, factor: float) -> _Array:
+    def vectors(self, factor: float) -> FloatArray:
         """Return what napari draws: (row, column) of the places and the arrows.
 
         Parameters
@@ -339,7 +339,7 @@ def residuals_from_details(
     if not isinstance(tiles, Mapping) or transform is None:
         raise RegistrationError(
             "the remaining displacement needs the tiles that stage 3 measures, this "
-            f"image has none; {_FIX} and show its result"
+            "image has none; run stage 3 with 'interior_ecc' on and show its result"
         )
     places = np.column_stack([np.asarray(tiles[k], np.float64) for k in ("x", "y")])
     moved = np.column_stack([np.asarray(tiles[k], np.float64) for k in ("dx", "dy")])
@@ -376,17 +376,6 @@ def amplification(residuals: Residuals) -> float:
     tangle. A round figure, at least 1.
     """
     return max(round_figure(_REACH * residuals.spacing / max(residuals.p95, 1e-9)), 1.0)
-
-
-#: The file's name next to the results of a sample and dye.
-VIEWS_FILE = "saved_views.json"
-
-#: What a file of saved views says that it is.
-VIEWS_FORMAT = "napari-exo2micro views"
-
-_VERSION = 1
-_MOST_BYTES = 10_000_000
-_VIEWS_FIX = "choose a file that was written with 'Write list'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -490,24 +479,19 @@ def _view(path: Path, number: int, entry: Any) -> SavedView:
     values: dict[str, Any] = {}
     for field in fields(SavedView):
         if field.name not in entry:
-            if field.name in ("blur", "sample", "dye"):
+            if field.default is not MISSING:
                 continue
             raise ParameterError(f"{where} lacks '{field.name}'; {_VIEWS_FIX}")
-        value = entry[field.name]
-        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if field.type == "str":
+        value, kind = entry[field.name], _KINDS[str(field.type)]
+        if kind is str:
             fits = isinstance(value, str)
         else:
+            is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
             fits = is_number and math.isfinite(value)
-            if field.name in ("zoom", "box_size"):
-                fits = fits and value > 0
+            fits = fits and (value > 0 or field.name not in ("zoom", "box_size"))
         if not fits:
             raise ParameterError(
                 f"{where} has an impossible '{field.name}': {value!r:.60}; correct it"
             )
-        values[field.name] = (
-            value
-            if field.type == "str"
-            else (int(value) if field.type == "int" else float(value))
-        )
+        values[field.name] = kind(value)
     return SavedView(**values)

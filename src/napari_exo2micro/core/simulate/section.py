@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
@@ -38,27 +38,74 @@ _POINT_COUNT = 1000
 # Enough for the median of a light that varies by a third to 0.2 per cent.
 _LIGHT_POINTS = 40_000
 _SHORTEST_BEND = 50.0
-_RANGES = (
-    ("angle_deg", -360.0, 360.0),
-    ("scale", 0.2, 5.0),
-    ("perspective", -0.2, 0.2),
-    ("gain", 0.01, 100.0),
-    ("offset", -255.0, 255.0),
-    ("noise", 0.0, 100.0),
-    ("uneven_light", 0.0, 0.9),
-    ("defocus", 0.0, 50.0),
-    ("glow", 0.0, 255.0),
-    ("deformation_px", 0.0, 100.0),
+
+
+def _is_number(value: object) -> bool:
+    """Return whether a value is a finite real number, and not a truth value."""
+    return (
+        isinstance(value, int | float | np.integer | np.floating)
+        and not isinstance(value, bool)
+        and math.isfinite(value)
+    )
+
+
+def _are_numbers(values: object) -> bool:
+    """Return whether this is a pair of finite real numbers."""
+    return (
+        isinstance(values, tuple | list | np.ndarray)
+        and len(values) == 2
+        and all(_is_number(value) for value in values)
+    )
+
+
+#: Whether a value fits, and what is wanted.
+_Rule = tuple[Callable[[Any], bool], str]
+
+
+def _between(low: float, high: float) -> _Rule:
+    words = f"a number from {low:g} to {high:g}"
+    return lambda value: _is_number(value) and low <= value <= high, words
+
+
+def _one_of(*choices: str | bool | None) -> _Rule:
+    return lambda value: value in choices, f"one of {choices}"
+
+
+_SIDES: _Rule = (
+    lambda value: _are_numbers(value) and min(value) >= _SMALLEST_SIDE,
+    f"rows and columns of at least {_SMALLEST_SIDE} px",
 )
-_CHOICES: dict[str, tuple[str | bool | None, ...]] = {
-    "dtype": tuple(_GREY_LEVEL),
-    "piece_missing": (None, "pre", "post"),
-    "defocus_image": ("pre", "post"),
-    "mirrored": (False, True),
-    "frame_filling": (False, True),
-    "dim": (False, True),
-    "dense": (False, True),
+_WHOLE: _Rule = (
+    lambda value: _is_number(value) and value == int(value) and value >= 0,
+    "a whole number of 0 or more",
+)
+_SHIFT: _Rule = (_are_numbers, "two numbers (x, y) in px")
+_RULES: dict[str, _Rule] = {
+    "shape": _SIDES,
+    "pre_shape": _SIDES,
+    "seed": _WHOLE,
+    "microbes": _WHOLE,
+    "shift": _SHIFT,
+    "field_of_view": _SHIFT,
+    "angle_deg": _between(-360.0, 360.0),
+    "scale": _between(0.2, 5.0),
+    "perspective": _between(-0.2, 0.2),
+    "gain": _between(0.01, 100.0),
+    "offset": _between(-255.0, 255.0),
+    "noise": _between(0.0, 100.0),
+    "uneven_light": _between(0.0, 0.9),
+    "defocus": _between(0.0, 50.0),
+    "glow": _between(0.0, 255.0),
+    "deformation_px": _between(0.0, 100.0),
+    "dtype": _one_of(*_GREY_LEVEL),
+    "piece_missing": _one_of(None, "pre", "post"),
+    "defocus_image": _one_of("pre", "post"),
+    "mirrored": _one_of(False, True),
+    "frame_filling": _one_of(False, True),
+    "dim": _one_of(False, True),
+    "dense": _one_of(False, True),
 }
+_OPTIONAL = ("pre_shape", "microbes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,43 +137,11 @@ class SectionSettings:
     deformation_px: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("shape", "pre_shape"):
+        for name, (fits, wanted) in _RULES.items():
             value = getattr(self, name)
-            if value is not None and not (
-                _are_numbers(value) and min(value) >= _SMALLEST_SIDE
-            ):
+            if not (fits(value) or (value is None and name in _OPTIONAL)):
                 raise ParameterError(
-                    f"{name} must be rows and columns of at least "
-                    f"{_SMALLEST_SIDE} px, found {value!r}; make it larger"
-                )
-        for name, low, high in _RANGES:
-            value = getattr(self, name)
-            if not (_is_number(value) and low <= value <= high):
-                raise ParameterError(
-                    f"{name} must be a number from {low:g} to {high:g}, found "
-                    f"{value!r}; choose one in that range"
-                )
-        for name in ("seed", "microbes"):
-            value = getattr(self, name)
-            if name == "microbes" and value is None:
-                continue
-            if not (_is_number(value) and value == int(value) and value >= 0):
-                raise ParameterError(
-                    f"{name} must be a whole number of 0 or more, found {value!r}; "
-                    "choose one"
-                )
-        for name in ("shift", "field_of_view"):
-            value = getattr(self, name)
-            if not _are_numbers(value):
-                raise ParameterError(
-                    f"{name} must be two numbers (x, y) in px, found {value!r}; "
-                    "give both"
-                )
-        for name, choices in _CHOICES.items():
-            value = getattr(self, name)
-            if value not in choices:
-                raise ParameterError(
-                    f"{name} must be one of {choices}, found {value!r}; choose one"
+                    f"{name} must be {wanted}, found {value!r}; choose another"
                 )
         # Beyond this the bend could fold the section over itself.
         most = max(self.shape) / _SHORTEST_BEND
@@ -173,24 +188,6 @@ def rows_and_columns(shape: tuple[int, int]) -> tuple[int, int]:
             f"a shape must be two numbers, rows and columns, found {shape!r}; give both"
         ) from error
     return rows, columns
-
-
-def _is_number(value: object) -> bool:
-    """Return whether a value is a finite real number, and not a truth value."""
-    return (
-        isinstance(value, int | float | np.integer | np.floating)
-        and not isinstance(value, bool)
-        and math.isfinite(value)
-    )
-
-
-def _are_numbers(values: object) -> bool:
-    """Return whether this is a pair of finite real numbers."""
-    return (
-        isinstance(values, tuple | list | np.ndarray)
-        and len(values) == 2
-        and all(_is_number(value) for value in values)
-    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -547,14 +544,14 @@ def _paths(raw_dir: str | Path, sample: str, dye: str) -> tuple[Path, Path, Path
 
 def check_channels(channels: str | None, signal_channel: int) -> None:
     """Refuse unknown channels."""
-    if channels not in (None, "rgb"):
-        raise ParameterError(
-            f"channels must be None or 'rgb', found {channels!r}; choose one"
-        )
-    if signal_channel not in (0, 1, 2):
-        raise ParameterError(
-            f"signal_channel must be 0, 1 or 2, found {signal_channel!r}; choose one"
-        )
+    for name, value, (fits, wanted) in (
+        ("channels", channels, _one_of(None, "rgb")),
+        ("signal_channel", signal_channel, (lambda v: v in (0, 1, 2), "0, 1 or 2")),
+    ):
+        if not fits(value):
+            raise ParameterError(
+                f"{name} must be {wanted}, found {value!r}; choose another"
+            )
 
 
 def coloured(
