@@ -146,9 +146,7 @@ def checked_frame(
     return x0, y0, width, height
 
 
-def open_view(
-    image: ImageLike, frame: Frame | None, max_side: int, *, name: str
-) -> View:
+def open_view(image: ImageLike, frame: Frame | None, max_side: int, name: str) -> View:
     """Return the part of an image that the camera saw, at a bounded size.
 
     Parameters

@@ -45,11 +45,7 @@ from napari_exo2micro.core.photometry.methods import (
 )
 from napari_exo2micro.core.photometry.scale import ScaleEstimate
 from napari_exo2micro.core.photometry.statistics import PairStatistics, load_statistics
-from napari_exo2micro.core.preview.source import (
-    PreviewSource,
-    ReducedImage,
-    is_small,
-)
+from napari_exo2micro.core.preview.source import PreviewSource, ReducedImage
 
 if TYPE_CHECKING:
     from napari_exo2micro.core.pipeline.sample_dye import SampleDye
@@ -467,7 +463,7 @@ def preview_scale(
             value = chosen[methods.pop("manual").parameter]
             scales["manual"] = SCALE_METHODS["manual"].estimate(None, value)
         if statistics is None:
-            basis = "every pixel" if is_small(source.post_frame) else "sample"
+            basis = "every pixel" if source.is_small else "sample"
             statistics = source.statistics(
                 transform, str(chosen["interpolation"]), monitor.part(0.1, 0.6)
             )

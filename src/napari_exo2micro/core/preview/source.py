@@ -1,12 +1,5 @@
 """One pair at reduced size: what a preview looks at, and what was found in it.
 
-Reduced images have less noise than the pixels that stage 4 counts, so their ratios
-spread less. Some hundred and fifty windows of the real pixels, evenly laid over the
-section, tell the same as all of them to a few parts in ten thousand.
-
-A preview finds its alignment on small images; what it shows is made from the images
-themselves, window by window, so that a person can zoom in and judge it.
-
 Everything that a parameter does not change is made once: a preview then costs only
 what the parameter changes.
 """
@@ -41,7 +34,7 @@ from napari_exo2micro.core.alignment.interior import (
     prepare_pair,
 )
 from napari_exo2micro.core.alignment.settings import InteriorSettings
-from napari_exo2micro.core.alignment.views import View, find_frame, open_view
+from napari_exo2micro.core.alignment.views import find_frame, open_view
 from napari_exo2micro.core.base.errors import CheckpointError, RegistrationError
 from napari_exo2micro.core.base.monitor import Monitor
 from napari_exo2micro.core.images.lazy import LazyImage, pyramid
@@ -68,127 +61,208 @@ from napari_exo2micro.core.raw.tiff import open_tiff
 if TYPE_CHECKING:
     from napari_exo2micro.core.pipeline.sample_dye import SampleDye
 
-
+#: Longer side of the images that features are sought in, about, px.
+FEATURE_SIDE = 700
+#: Features of each image; the stage takes 4000.
+MOST_FEATURES = 1500
 #: Frames up to this size are counted as a whole.
 WHOLE_PIXELS = 3_000_000
-#: Side of a window of larger ones, px: whole blocks of the statistics.
+#: Windows of larger ones, evenly laid over the section: they tell the same as all
+#: pixels to a few parts in ten thousand. Reduced images do not: they have less noise,
+#: so that their ratios spread less.
+_WINDOWS, _FEWEST = 180, 12
+#: Side of a window, px: whole blocks of the statistics.
 WINDOW = 128
-
-_WINDOWS = 180
-_FEWEST = 12
+#: Larger canvases are not made in memory for a preview.
+_LARGEST_CANVAS = 64_000_000
+#: So many results of a kind are kept.
+_KEPT = 4
 _THREADS = min(4, os.cpu_count() or 1)
 
 #: y0, y1, x0, x1 on the canvas, px.
 Window = tuple[int, int, int, int]
 
-
-def is_small(frame: Frame) -> bool:
-    """Whether a frame is counted as a whole, not from a sample."""
-    return frame[2] * frame[3] <= WHOLE_PIXELS
+T = TypeVar("T")
 
 
-def sample_statistics(
-    post: ImageLike,
-    pre: ImageLike,
-    transform: Transform,
-    *,
-    post_frame: Frame,
-    pre_frame: Frame,
-    interpolation: str = "cubic",
-    monitor: Monitor | None = None,
-) -> PairStatistics | None:
-    """Count the grey levels of a sample of an aligned pair.
+class PreviewSource:
+    """A padded pair to preview stages on.
+
+    It may be used by several threads at once. What it has made stays in memory,
+    about 60 MB for a pair of any size.
 
     Parameters
     ----------
     post, pre : ImageLike, shape (rows, columns)
-        Padded canvases; `pre` as it was photographed.
-    transform : Transform
-        Post to pre, full-resolution px; `pre` is warped by it window by window.
-    post_frame, pre_frame : tuple of int
-        (x0, y0, width, height) of the real data, px.
-    interpolation : {'linear', 'cubic', 'lanczos'}
-        Kernel of the warp.
-
-    Returns
-    -------
-    PairStatistics or None
-        Of the whole frame when it has at most `WHOLE_PIXELS`, otherwise of windows
-        put side by side: its block means do not tell where they lie. None when the
-        images hardly overlap.
+        Padded canvases of the post-stain (fixed) and pre-stain (moving) image. Of a
+        `Raster` only the small levels are read, and windows of a few Mpx in all for
+        the scale.
+    post_frame, pre_frame : tuple of int, optional
+        (x0, y0, width, height) of the real data, px; by default the bounding box of
+        what is not zero.
+    identity : hashable
+        Tells whether two sources hold the same images; see `open_source`.
     """
-    monitor = monitor or Monitor()
-    quad = mapped_frame(transform, pre_frame)
-    x0, y0, width, height = post_frame
-    whole = is_small(post_frame)
-    if whole:
-        end = y0 + height
-        places = [
-            (y, min(y + WINDOW, end), x0, x0 + width) for y in range(y0, end, WINDOW)
-        ]
-    else:
-        places = _windows_inside(post_frame, quad)
-        if len(places) < _FEWEST:
-            return None
 
-    def read(place: Window) -> tuple[NDArray[Any], NDArray[Any]]:
+    def __init__(
+        self,
+        post: ImageLike,
+        pre: ImageLike,
+        *,
+        post_frame: Frame | None = None,
+        pre_frame: Frame | None = None,
+        identity: Hashable = None,
+    ) -> None:
+        self.post_image = post
+        self.pre_image = pre
+        self.identity = identity
+        self._sides = {"post": (post, post_frame), "pre": (pre, pre_frame)}
+        self._kept: dict[str, list[tuple[Any, Any]]] = {}
+        self._locks: dict[str, threading.RLock] = {}
+
+    def keep(self, name: str, key: Any, make: Callable[[], T]) -> T:
+        """Return what was made under a name and a key; the last few are kept.
+
+        Parameters
+        ----------
+        name : str
+            What it is. Two threads that ask for the same wait for one another.
+        key : object
+            Compared with those of the last four.
+        make : callable
+            Makes it when it is not known.
+        """
+        with self._locks.setdefault(name, threading.RLock()):  # setdefault is atomic
+            kept = self._kept.setdefault(name, [])
+            for index, (known, value) in enumerate(kept):
+                if known == key:
+                    kept.append(kept.pop(index))
+                    found: T = value
+                    return found
+            made = make()
+            kept.append((key, made))
+            del kept[:-_KEPT]
+            return made
+
+    @property
+    def post_frame(self) -> Frame:
+        """Where post has data: (x0, y0, width, height), px."""
+        return self._frame("post")
+
+    @property
+    def pre_frame(self) -> Frame:
+        """Where pre has data: (x0, y0, width, height), px."""
+        return self._frame("pre")
+
+    def sections(self, monitor: Monitor) -> SectionPair:
+        """Return both sections: what stage 2 looks at.
+
+        Raises
+        ------
+        RegistrationError
+            If an image is empty, constant or too small.
+        """
+        images = []
+        for number, (side, (image, _)) in enumerate(self._sides.items()):
+            monitor.report(0.5 * number, "reading the images at reduced size")
+            frame, name = self._frame(side), f"section {side}"
+            view = self.keep(
+                f"view {side}", None, partial(open_view, image, frame, BASE_SIDE, side)
+            )
+            monitor.report(0.5 * number + 0.2, "finding the sections")
+            images.append(
+                self.keep(name, None, partial(SectionImage.of, view, monitor))
+            )
         monitor.check()
-        top, bottom, left, right = place
-        moved = warp_window(pre, transform, *place, interpolation)
-        return np.array(post[top:bottom, left:right]), moved
+        return self.keep("sections", None, lambda: SectionPair(*images))
 
-    monitor.report(0.0, "reading windows at full resolution")
-    with ThreadPoolExecutor(_THREADS) as pool:
-        fixed, moving = zip(*pool.map(read, places), strict=True)
-    monitor.report(0.7, "counting grey levels")
-    if whole:
-        images, inside = (
-            (np.concatenate(fixed), np.concatenate(moving)),
-            quad - (x0, y0),
+    def interior(self) -> InteriorPair:
+        """Return both images as features are sought in them."""
+        make = partial(
+            prepare_pair,
+            self.post_image,
+            self.pre_image,
+            self.post_frame,
+            self.pre_frame,
+            work_side=FEATURE_SIDE,
+            max_features=MOST_FEATURES,
         )
-    else:
-        images, inside = (_side_by_side(fixed), _side_by_side(moving)), None
-    try:
-        found = accumulate_statistics(
-            *images, pre_quad=inside, monitor=monitor.part(0.7, 1.0)
+        return self.keep("interior", None, make)
+
+    def levels(self, side: Literal["post", "pre"]) -> list[LazyImage]:
+        """Return a canvas and its smaller levels, to be looked at at any zoom."""
+        return self.keep(f"levels {side}", None, lambda: pyramid(self._sides[side][0]))
+
+    def matching(
+        self, initial: Transform, settings: InteriorSettings, monitor: Monitor
+    ) -> FeatureMatching:
+        """Return the matched features of the interiors, before limits are asked.
+
+        Parameters
+        ----------
+        initial : Transform
+            The start, post to pre, full-resolution px.
+        settings : InteriorSettings
+            The blur before features are sought.
+        """
+        pair, blur, unasked = self.interior(), settings.interior_blur_base, Monitor()
+        monitor.report(0.2, "finding features after staining")
+        post = self.keep(
+            "features", blur, lambda: detect_in_post(pair, settings, unasked)
         )
-    except RegistrationError:
-        return None
-    return found if found.n_both else None
+        monitor.report(0.5, "matching features")
+        return self.keep(
+            "matching",
+            (initial, blur),
+            lambda: match_interiors(pair, initial, post, settings, unasked),
+        )
 
+    def tiles(self, initial: Transform) -> ReducedTiles | None:
+        """Return what tiles of the reduced images make of a start."""
+        pair = self.interior()
+        return self.keep("tiles", initial, lambda: align_reduced_tiles(pair, initial))
 
-def _windows_inside(frame: Frame, quad: NDArray[np.float64]) -> list[Window]:
-    """Return windows on an even grid in which both images have data throughout."""
-    x0, y0, width, height = frame
-    across = max(1, round(math.sqrt(_WINDOWS * width / height)))
-    down = max(1, round(_WINDOWS / across))
-    found = []
-    for row in range(down):
-        top = y0 + round((row + 0.5) * height / down - WINDOW / 2)
-        for column in range(across):
-            left = x0 + round((column + 0.5) * width / across - WINDOW / 2)
-            place = (top, top + WINDOW, left, left + WINDOW)
-            if top < y0 or left < x0:
-                continue
-            mask = valid_mask_window(quad, *place)
-            if mask is None or mask.all():
-                found.append(place)
-    return found
+    @property
+    def is_small(self) -> bool:
+        """Whether statistics count every pixel, not a sample."""
+        return self.post_frame[2] * self.post_frame[3] <= WHOLE_PIXELS
 
+    def statistics(
+        self, transform: Transform, interpolation: str, monitor: Monitor
+    ) -> PairStatistics | None:
+        """Return the statistics of the pair under a transform.
 
-def _side_by_side(windows: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    """Return windows as one image, row by row; what is left over is 0: no signal."""
-    across = math.isqrt(len(windows))
-    down = -(-len(windows) // across)
-    image = np.zeros((down * WINDOW, across * WINDOW), windows[0].dtype)
-    for number, window in enumerate(windows):
-        y, x = (WINDOW * n for n in divmod(number, across))
-        image[y : y + WINDOW, x : x + WINDOW] = window
-    return image
+        Parameters
+        ----------
+        transform : Transform
+            Post to pre, full-resolution px; pre is warped by it window by window.
+        interpolation : {'linear', 'cubic', 'lanczos'}
+            Kernel of the warp.
 
+        Returns
+        -------
+        PairStatistics or None
+            Of the whole frame when the pair is small, otherwise of windows put side
+            by side: its block means do not tell where they lie. None when the images
+            hardly overlap.
+        """
+        key = (transform, interpolation)
+        make = partial(_count_sample, self, transform, interpolation, monitor)
+        return self.keep("statistics", key, make)
 
-#: Larger canvases are not made in memory for a preview.
-_LARGEST_CANVAS = 64_000_000
+    def moffat(
+        self, statistics: PairStatistics, *, offset_correction: bool
+    ) -> ScaleEstimate:
+        """Return the Moffat scale of statistics, estimated once."""
+        return self.keep(
+            "moffat",
+            (statistics, offset_correction),
+            lambda: estimate_scale(statistics, offset_correction=offset_correction),
+        )
+
+    def _frame(self, side: str) -> Frame:
+        image, given = self._sides[side]
+        return given or self.keep(f"frame {side}", None, lambda: find_frame(image))
 
 
 def open_source(task: SampleDye, known: PreviewSource | None = None) -> PreviewSource:
@@ -210,18 +284,18 @@ def open_source(task: SampleDye, known: PreviewSource | None = None) -> PreviewS
         When the raw images cannot be read.
     """
     post, pre = task.checkpoint(1, "post"), task.checkpoint(1, "pre")
-    if post is not None and pre is not None:
-        identity: Hashable = (post.image.path, post.identity, pre.identity)
-        if known is not None and known.identity == identity:
-            return known
-        return PreviewSource(
-            post.image,
-            pre.image,
-            post_frame=post.frames["post"],
-            pre_frame=pre.frames["pre"],
-            identity=identity,
-        )
-    return _open_raw(task, known)
+    if post is None or pre is None:
+        return _open_raw(task, known)
+    identity = (post.image.path, post.identity, pre.identity)
+    if known is not None and known.identity == identity:
+        return known
+    return PreviewSource(
+        post.image,
+        pre.image,
+        post_frame=post.frames["post"],
+        pre_frame=pre.frames["pre"],
+        identity=identity,
+    )
 
 
 def _open_raw(task: SampleDye, known: PreviewSource | None) -> PreviewSource:
@@ -310,207 +384,69 @@ class ReducedImage:
         return ReducedImage(np.asarray(warped, np.float32), target.to_full)
 
 
-#: Longer side of the images that features are sought in, about, px.
-FEATURE_SIDE = 700
-#: Features of each image; the stage takes 4000.
-MOST_FEATURES = 1500
-_KEPT = 4
+def _count_sample(
+    source: PreviewSource, transform: Transform, interpolation: str, monitor: Monitor
+) -> PairStatistics | None:
+    """Count the grey levels of an aligned pair, or of windows of it."""
+    quad = mapped_frame(transform, source.pre_frame)
+    x0, y0, width, height = source.post_frame
+    join: Callable[[Sequence[NDArray[Any]]], NDArray[Any]]
+    if source.is_small:
+        end = y0 + height
+        places = [
+            (y, min(y + WINDOW, end), x0, x0 + width) for y in range(y0, end, WINDOW)
+        ]
+        join, inside = np.concatenate, quad - (x0, y0)
+    else:
+        places = _windows_inside(source.post_frame, quad)
+        if len(places) < _FEWEST:
+            return None
+        join, inside = _side_by_side, None
 
-T = TypeVar("T")
+    def read(place: Window) -> tuple[NDArray[Any], NDArray[Any]]:
+        monitor.check()
+        top, bottom, left, right = place
+        moved = warp_window(source.pre_image, transform, *place, interpolation)
+        return np.array(source.post_image[top:bottom, left:right]), moved
 
-
-class PreviewSource:
-    """A padded pair to preview stages on.
-
-    It may be used by several threads at once. What it has made stays in memory,
-    about 60 MB for a pair of any size.
-
-    Parameters
-    ----------
-    post, pre : ImageLike, shape (rows, columns)
-        Padded canvases of the post-stain (fixed) and pre-stain (moving) image. Of a
-        `Raster` only the small levels are read, and windows of a few Mpx in all for
-        the scale.
-    post_frame, pre_frame : tuple of int, optional
-        (x0, y0, width, height) of the real data, px; by default the bounding box of
-        what is not zero.
-    identity : hashable
-        Tells whether two sources hold the same images; see `open_source`.
-    """
-
-    def __init__(
-        self,
-        post: ImageLike,
-        pre: ImageLike,
-        *,
-        post_frame: Frame | None = None,
-        pre_frame: Frame | None = None,
-        identity: Hashable = None,
-    ) -> None:
-        self.post_image = post
-        self.pre_image = pre
-        self.identity = identity
-        self._frames = {"post": post_frame, "pre": pre_frame}
-        self._kept: dict[str, list[tuple[Any, Any]]] = {}
-        self._locks: dict[str, threading.RLock] = {}
-
-    def keep(self, name: str, key: Any, make: Callable[[], T]) -> T:
-        """Return what was made under a name and a key; the last few are kept.
-
-        Parameters
-        ----------
-        name : str
-            What it is. Two threads that ask for the same wait for one another.
-        key : object
-            Compared with those of the last four.
-        make : callable
-            Makes it when it is not known.
-        """
-        with self._locks.setdefault(name, threading.RLock()):  # setdefault is atomic
-            kept = self._kept.setdefault(name, [])
-            for index, (known, value) in enumerate(kept):
-                if known == key:
-                    kept.append(kept.pop(index))
-                    found: T = value
-                    return found
-            made = make()
-            kept.append((key, made))
-            del kept[:-_KEPT]
-            return made
-
-    @property
-    def post_frame(self) -> Frame:
-        """Where post has data: (x0, y0, width, height), px."""
-        return self._frame("post")
-
-    @property
-    def pre_frame(self) -> Frame:
-        """Where pre has data: (x0, y0, width, height), px."""
-        return self._frame("pre")
-
-    def sections(self, monitor: Monitor) -> SectionPair:
-        """Return both sections: what stage 2 looks at.
-
-        Raises
-        ------
-        RegistrationError
-            If an image is empty, constant or too small.
-        """
-        monitor.report(0.0, "reading the images at reduced size")
-        views = []
-        for side in ("post", "pre"):
-            views.append(self._view(side))
-            monitor.check()
-        monitor.report(0.3, "finding the sections")
-        images = []
-        for side, view in zip(("post", "pre"), views, strict=True):
-            make = partial(SectionImage.of, view, monitor)
-            images.append(self.keep(f"section {side}", None, make))
-            monitor.check()
-        return self.keep("sections", None, lambda: SectionPair(*images))
-
-    def interior(self) -> InteriorPair:
-        """Return both images as features are sought in them."""
-        make = partial(
-            prepare_pair,
-            self.post_image,
-            self.pre_image,
-            self.post_frame,
-            self.pre_frame,
-            work_side=FEATURE_SIDE,
-            max_features=MOST_FEATURES,
+    monitor.report(0.0, "reading windows at full resolution")
+    with ThreadPoolExecutor(_THREADS) as pool:
+        fixed, moving = zip(*pool.map(read, places), strict=True)
+    monitor.report(0.7, "counting grey levels")
+    try:
+        statistics = accumulate_statistics(
+            join(fixed), join(moving), pre_quad=inside, monitor=monitor.part(0.7, 1.0)
         )
-        return self.keep("interior", None, make)
+    except RegistrationError:
+        return None
+    return statistics if statistics.n_both else None
 
-    def levels(self, side: Literal["post", "pre"]) -> list[LazyImage]:
-        """Return a canvas and its smaller levels, to be looked at at any zoom."""
-        image = self.post_image if side == "post" else self.pre_image
-        return self.keep(f"levels {side}", None, lambda: pyramid(image))
 
-    def matching(
-        self, initial: Transform, settings: InteriorSettings, monitor: Monitor
-    ) -> FeatureMatching:
-        """Return the matched features of the interiors, before limits are asked.
+def _windows_inside(frame: Frame, quad: NDArray[np.float64]) -> list[Window]:
+    """Return windows on an even grid in which both images have data throughout."""
+    x0, y0, width, height = frame
+    across = max(1, round(math.sqrt(_WINDOWS * width / height)))
+    down = max(1, round(_WINDOWS / across))
+    places = []
+    for row in range(down):
+        top = y0 + round((row + 0.5) * height / down - WINDOW / 2)
+        for column in range(across):
+            left = x0 + round((column + 0.5) * width / across - WINDOW / 2)
+            place = (top, top + WINDOW, left, left + WINDOW)
+            if top < y0 or left < x0:
+                continue
+            mask = valid_mask_window(quad, *place)
+            if mask is None or mask.all():
+                places.append(place)
+    return places
 
-        Parameters
-        ----------
-        initial : Transform
-            The start, post to pre, full-resolution px.
-        settings : InteriorSettings
-            The blur before features are sought.
-        """
-        pair, blur, unasked = self.interior(), settings.interior_blur_base, Monitor()
-        monitor.report(0.2, "finding features after staining")
-        post = self.keep(
-            "features", blur, lambda: detect_in_post(pair, settings, unasked)
-        )
-        monitor.report(0.5, "matching features")
-        return self.keep(
-            "matching",
-            (initial, blur),
-            lambda: match_interiors(pair, initial, post, settings, unasked),
-        )
 
-    def tiles(self, initial: Transform) -> ReducedTiles | None:
-        """Return what tiles of the reduced images make of a start."""
-        pair = self.interior()
-        return self.keep("tiles", initial, lambda: align_reduced_tiles(pair, initial))
-
-    def statistics(
-        self,
-        transform: Transform,
-        interpolation: str = "cubic",
-        monitor: Monitor | None = None,
-    ) -> PairStatistics | None:
-        """Return the statistics of the pair under a transform, from a sample.
-
-        Parameters
-        ----------
-        transform : Transform
-            Post to pre, full-resolution px.
-        interpolation : {'linear', 'cubic', 'lanczos'}
-            Kernel of the warp.
-
-        Returns
-        -------
-        PairStatistics or None
-            See `sample_statistics`; None where the images do not overlap.
-        """
-        return self.keep(
-            "statistics",
-            (transform, interpolation),
-            lambda: sample_statistics(
-                self.post_image,
-                self.pre_image,
-                transform,
-                post_frame=self.post_frame,
-                pre_frame=self.pre_frame,
-                interpolation=interpolation,
-                monitor=monitor,
-            ),
-        )
-
-    def moffat(
-        self, statistics: PairStatistics, *, offset_correction: bool
-    ) -> ScaleEstimate:
-        """Return the Moffat scale of statistics, estimated once."""
-        return self.keep(
-            "moffat",
-            (statistics, offset_correction),
-            lambda: estimate_scale(statistics, offset_correction=offset_correction),
-        )
-
-    def _frame(self, side: str) -> Frame:
-        given = self._frames[side]
-        if given is not None:
-            return given
-        image = self.post_image if side == "post" else self.pre_image
-        return self.keep(f"frame {side}", None, lambda: find_frame(image))
-
-    def _view(self, side: str) -> View:
-        image = self.post_image if side == "post" else self.pre_image
-        return self.keep(
-            f"view {side}",
-            None,
-            lambda: open_view(image, self._frame(side), BASE_SIDE, name=side),
-        )
+def _side_by_side(windows: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """Return windows as one image, row by row; what is left over is 0: no signal."""
+    across = math.isqrt(len(windows))
+    down = -(-len(windows) // across)
+    image = np.zeros((down * WINDOW, across * WINDOW), windows[0].dtype)
+    for number, window in enumerate(windows):
+        y, x = (WINDOW * n for n in divmod(number, across))
+        image[y : y + WINDOW, x : x + WINDOW] = window
+    return image
