@@ -273,5 +273,5 @@ def test_where_it_runs_is_in_the_recipes() -> None:
     assert "parallel='dask'" in text.replace('"', "'")
     assert "n_workers=2" in text
     assert "--loader scan" in batch_as_command_line(pair, loader="scan", **folders)
-    with pytest.raises(TypeError, match="no setting stage"):
+    with pytest.raises(TypeError, match="unexpected keyword argument 'stage'"):
         batch_as_python(pair, stage=3, **folders)

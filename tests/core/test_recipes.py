@@ -15,7 +15,6 @@ from napari_exo2micro.cli.app import app
 from napari_exo2micro.core.base import ParameterError, output_problem
 from napari_exo2micro.core.parameters import as_command_line, as_python
 from napari_exo2micro.core.pipeline import SampleDye, sample_dye
-from napari_exo2micro.core.raw import load_image_pair
 from napari_exo2micro.core.simulate import write_pair
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="reads POSIX command lines")
@@ -47,7 +46,7 @@ def calls(monkeypatch):
                 "raw_dir": self.raw_dir,
                 "output_dir": self.output_dir,
                 "checkpoint_format": self.checkpoint_format,
-                "loader": self._loader,
+                "loader": self.settings.loader,
                 "params": self.non_default_params(),
                 "from_stage": from_stage,
                 "to_stage": to_stage,
@@ -108,7 +107,7 @@ def test_both_ask_for_the_run_that_was_meant(calls, settings, names):
         "raw_dir": Path(settings.get("raw_dir", "raw")),
         "output_dir": Path(settings.get("output_dir", "processed")),
         "checkpoint_format": settings.get("checkpoint_format", "both"),
-        "loader": load_image_pair if "loader" in settings else None,
+        "loader": settings.get("loader"),
         "params": task.non_default_params(),
         "from_stage": settings.get("from_stage"),
         "to_stage": settings.get("to_stage"),

@@ -146,7 +146,7 @@ def _options_of_others(task: SampleDye) -> list[str]:
     Only of finished ones, and none where the run that is asked for is finished.
     """
     from napari_exo2micro.core.parameters import (
-        changed_params,
+        non_default_params,
         option_words,
         shell_line,
     )
@@ -160,7 +160,7 @@ def _options_of_others(task: SampleDye) -> list[str]:
         shell_line(
             [
                 word
-                for name, value in changed_params(one.parameters).items()
+                for name, value in non_default_params(one.parameters).items()
                 for word in option_words(name, value)
             ]
         )

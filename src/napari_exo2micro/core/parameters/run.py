@@ -12,6 +12,7 @@ from napari_exo2micro.core.parameters.parameters import (
     ParameterValue,
     check_parameters,
     default_params,
+    non_default_params,
 )
 from napari_exo2micro.core.parameters.stages import stage_range
 
@@ -82,6 +83,11 @@ class RunSettings:
     def all_params(self) -> dict[str, ParameterValue]:
         """Every parameter in registry order, those that are not set at defaults."""
         return {**default_params(), **self.params}
+
+    @property
+    def changed_params(self) -> dict[str, ParameterValue]:
+        """The parameters that differ from their defaults, in registry order."""
+        return non_default_params(self.params)
 
     @property
     def stages(self) -> tuple[int, int]:

@@ -1,8 +1,7 @@
-"""Settings of a run as text: presets, Python code and command lines."""
+"""Settings of a run as text: typed values, presets, Python code and command lines."""
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shlex
@@ -10,11 +9,11 @@ import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from napari_exo2micro import __version__
 from napari_exo2micro.core.base.errors import ParameterError
-from napari_exo2micro.core.base.files import write_json
+from napari_exo2micro.core.base.files import read_json, write_json
 from napari_exo2micro.core.parameters.parameters import (
     PARAMETER_REGISTRY,
     Parameter,
@@ -22,11 +21,23 @@ from napari_exo2micro.core.parameters.parameters import (
     check_parameters,
     default_params,
     format_value,
-    non_default_params,
 )
+from napari_exo2micro.core.parameters.run import RunSettings
 
-NOT_SET = "not set"
-_NONE = ("none", NOT_SET)
+NOT_SET: Final = "not set"
+_NONE: Final = ("none", NOT_SET)
+
+#: What a preset says that it is.
+PRESET_FORMAT: Final = "napari-exo2micro preset"
+
+#: The version of the format that is written, and the newest one that is read.
+PRESET_VERSION: Final = 1
+
+_PRESET_ENTRIES: Final = ("format", "version", "written_by", "parameters")
+_MOST_BYTES: Final = 100_000
+_MOST_TOLD: Final = 8
+
+# Values -------------------------------------------------------------------------
 
 
 def value_words(value: ParameterValue) -> str:
@@ -107,16 +118,17 @@ def parse_values(
         try:
             value = parse_value(entry, word)
         except ParameterError:
-            wanted = _wanted(entry)
+            wanted = re.sub("^True or False", "on or off", entry.wanted())
+            wanted = wanted.replace(" or None", f", or '{NOT_SET}'")
             raise ParameterError(f"'{word}' cannot be taken: type {wanted}") from None
         if params is not None:
             check_parameters({**params, entry.name: value})
-        if not any(_same(value, known) for known in values):
+        if value not in values:
             values.append(value)
     if len(values) < 2:
-        found = "one is" if values else "none is"
+        typed = "one is" if values else "none is"
         raise ParameterError(
-            f"a comparison takes at least two values, {found} typed; for example "
+            f"a comparison takes at least two values, {typed} typed; for example "
             + ", ".join(map(value_words, suggest_values(entry, params=params)))
         )
     return values
@@ -160,7 +172,8 @@ def suggest_values(
     elif abs(centre) < 0.01:
         candidates = [centre / 10, centre, centre * 10]
     else:
-        candidates = [_rounded(centre * 2 / 3), centre, _rounded(centre * 4 / 3)]
+        less, more = (float(f"{centre * factor:.2g}") for factor in (2 / 3, 4 / 3))
+        candidates = [less, centre, more]
     values: list[ParameterValue] = []
     for candidate in candidates:
         try:
@@ -177,45 +190,21 @@ def suggest_values(
 
 
 def _words(text: str) -> list[str]:
+    """Return what stands between the separators of a line."""
     if ";" in text:
         words = [word.replace(",", ".") for word in text.split(";")]
-    elif "," in text or text.strip().lower() in _NONE:
-        words = text.split(",")
-        # Blanks beside commas: "10, 15 20".
-        words = [w for word in words for w in _apart(word)]
+    elif text.strip().lower() in _NONE:
+        words = [text]
+    elif "," in text:  # and blanks beside commas: "10, 15 20"
+        words = []
+        for part in text.split(","):
+            words += [part] if part.strip().lower() in _NONE else part.split()
     else:
         words = text.split()
     return [word.strip() for word in words if word.strip()]
 
 
-def _apart(word: str) -> list[str]:
-    return [word] if word.strip().lower() in _NONE else word.split()
-
-
-def _rounded(value: float) -> float:
-    """Return a value with two significant digits."""
-    return float(f"{value:.2g}")
-
-
-def _same(first: ParameterValue, second: ParameterValue) -> bool:
-    return type(first) is type(second) and first == second
-
-
-def _wanted(entry: Parameter) -> str:
-    words = re.sub("^True or False", "on or off", entry.wanted())
-    return words.replace(" or None", f", or '{NOT_SET}'")
-
-
-#: What a preset says that it is.
-PRESET_FORMAT = "napari-exo2micro preset"
-
-#: The version of the format that is written, and the newest one that is read.
-PRESET_VERSION = 1
-
-_ENTRIES = ("format", "version", "written_by", "parameters")
-_MOST_BYTES = 100_000
-_MOST_TOLD = 8
-_FIX = "choose a file that was saved as a preset"
+# Presets ------------------------------------------------------------------------
 
 
 def save_preset(path: str | Path, params: Mapping[str, Any]) -> Path:
@@ -243,12 +232,11 @@ def save_preset(path: str | Path, params: Mapping[str, Any]) -> Path:
     OutputError
         When the file cannot be written.
     """
-    changed = non_default_params(check_parameters({**default_params(), **params}))
     content = {
         "format": PRESET_FORMAT,
         "version": PRESET_VERSION,
         "written_by": f"napari-exo2micro {__version__}",
-        "parameters": changed,
+        "parameters": RunSettings(params=params).changed_params,
     }
     return write_json(path, content)
 
@@ -282,111 +270,80 @@ def load_preset(path: str | Path) -> dict[str, ParameterValue]:
     ...     load_preset(path)
     {'boundary_width': 20}
     """
-    path = Path(path)
-    content = _read(path)
-    if not isinstance(content, dict) or content.get("format") != PRESET_FORMAT:
+    content, values = _preset_of(Path(path))
+    checked: dict[str, ParameterValue] = {}
+    problems = [
+        f"unknown entry {_shown(name)} beside the parameters"
+        for name in content
+        if name not in _PRESET_ENTRIES
+    ]
+    for name, value in values.items():
+        try:
+            checked[name] = _known(name).check(value)
+        except ParameterError as error:
+            problems.append(_shortened(str(error)))
+    try:
+        check_parameters({**default_params(), **checked})
+    except ParameterError as error:
+        problems.append(str(error))
+    if problems:
+        more = len(problems) - _MOST_TOLD
+        told = problems[:_MOST_TOLD] + ([f"and {more} more"] if more > 0 else [])
         raise ParameterError(
-            f"{path} is no preset: a preset has the entry "
-            f'"format": "{PRESET_FORMAT}"; {_FIX}'
+            f"the preset {path} cannot be used: {'; '.join(told)}; correct the file, "
+            "nothing was changed"
         )
-    version = content.get("version")
-    if isinstance(version, bool) or not isinstance(version, int) or version < 1:
-        raise ParameterError(
-            f"the preset {path} must tell its version as a whole number from 1 to "
-            f"{PRESET_VERSION}, found {_shown(version)}; {_FIX}"
+    return {name: checked[name] for name in PARAMETER_REGISTRY if name in checked}
+
+
+def _preset_of(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the entries of a preset, and the values in it."""
+    try:
+        content = read_json(path, _MOST_BYTES)
+    except FileNotFoundError:
+        raise _no_preset(path, "there is no such file") from None
+    except OSError as error:
+        raise _no_preset(path, error.strerror or str(error)) from error
+    except ValueError as error:
+        raise _no_preset(path, str(error)) from error
+    if not isinstance(content, dict) or content.get("format") != PRESET_FORMAT:
+        raise _no_preset(path, f'it lacks the entry "format": "{PRESET_FORMAT}"')
+    version, values = content.get("version"), content.get("parameters")
+    if type(version) is not int or version < 1:
+        raise _no_preset(
+            path,
+            f"its version should be a whole number from 1 to {PRESET_VERSION}, found "
+            f"{_shown(version)}",
         )
     if version > PRESET_VERSION:
         raise ParameterError(
             f"the preset {path} has version {version} of the format, this program "
             f"reads up to {PRESET_VERSION}; update napari-exo2micro"
         )
-    values = content.get("parameters")
     if not isinstance(values, dict):
-        raise ParameterError(
-            f'the preset {path} must hold its values as "parameters": '
-            f"{{name: value, ...}}, found {_shown(values)}; {_FIX}"
+        raise _no_preset(
+            path,
+            'it should hold its values as "parameters": {name: value, ...}, found '
+            f"{_shown(values)}",
         )
-    problems = _problems(content, values)
-    if problems:
-        raise ParameterError(
-            f"the preset {path} cannot be used: {'; '.join(problems)}; correct the "
-            "file, nothing was changed"
-        )
-    checked = check_parameters(values)
-    return {name: checked[name] for name in PARAMETER_REGISTRY if name in checked}
+    return content, values
 
 
-def _read(path: Path) -> Any:
-    """Return what a small JSON file holds."""
-    try:
-        if path.is_file():  # what is none, such as a pipe, could be waited for
-            with path.open("rb") as file:
-                raw = file.read(_MOST_BYTES + 1)
-        else:
-            what = "it is not a file" if path.exists() else "there is no such file"
-            raise ParameterError(f"the preset {path} cannot be read: {what}; {_FIX}")
-    except OSError as error:
-        raise ParameterError(
-            f"the preset {path} cannot be read: {error.strerror or error}; {_FIX}"
-        ) from error
-    if len(raw) > _MOST_BYTES:
-        raise ParameterError(
-            f"{path} is no preset: it has more than {_MOST_BYTES // 1000} kB, a "
-            f"preset has a few; {_FIX}"
-        )
-    try:
-        return json.loads(raw.decode("utf-8-sig"), object_pairs_hook=_without_repeats)
-    except ParameterError as error:
-        raise ParameterError(f"the preset {path} cannot be used: {error}") from None
-    except (ValueError, RecursionError) as error:
-        raise ParameterError(
-            f"{path} is no preset: it is not JSON text ({error}); {_FIX}"
-        ) from error
+def _no_preset(path: Path, why: str) -> ParameterError:
+    return ParameterError(
+        f"{path} is no preset: {why}; choose a file that was saved as a preset"
+    )
 
 
-def _without_repeats(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in found:
-            raise ParameterError(f"{_shown(name)} comes twice; keep one of them")
-        found[name] = value
-    return found
-
-
-def _problems(content: Mapping[str, Any], values: Mapping[str, Any]) -> list[str]:
-    """Return in words everything that keeps a preset from being used."""
-    problems = [
-        f"unknown entry {_shown(name)} beside the parameters"
-        for name in content
-        if name not in _ENTRIES
-    ]
-    known: dict[str, Any] = {}
-    for name, value in values.items():
-        entry = PARAMETER_REGISTRY.get(name)
-        if entry is None:
-            problems.append(_unknown(name))
-            continue
-        try:
-            known[name] = entry.check(value)
-        except ParameterError as error:
-            problems.append(_shortened(str(error)))
-    try:
-        check_parameters({**default_params(), **known})
-    except ParameterError as error:
-        problems.append(str(error))
-    more = len(problems) - _MOST_TOLD
-    return problems[:_MOST_TOLD] + ([f"and {more} more"] if more > 0 else [])
-
-
-def _unknown(name: str) -> str:
-    """Return the words about a name that is no parameter, with the nearest one."""
-    text = f"unknown parameter {_shown(name)}"
+def _known(name: str) -> Parameter:
+    """Return a parameter; the error about an unknown name tells the nearest one."""
+    if name in PARAMETER_REGISTRY:
+        return PARAMETER_REGISTRY[name]
     plain = name.strip().lower().replace("-", "_").replace(" ", "_")
-    for entry in PARAMETER_REGISTRY.values():
-        if plain == entry.abbreviation:
-            return f"{text} (did you mean '{entry.name}'?)"
-    near = get_close_matches(plain[:100], PARAMETER_REGISTRY, n=1)
-    return f"{text} (did you mean '{near[0]}'?)" if near else text
+    near = [p.name for p in PARAMETER_REGISTRY.values() if p.abbreviation == plain]
+    near += get_close_matches(plain[:100], PARAMETER_REGISTRY, n=1)
+    meant = f" (did you mean '{near[0]}'?)" if near else ""
+    raise ParameterError(f"unknown parameter {_shown(name)}{meant}")
 
 
 def _shown(value: Any) -> str:
@@ -397,28 +354,11 @@ def _shortened(text: str, most: int = 300) -> str:
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
-_DEFAULTS: dict[str, ParameterValue] = {
-    "checkpoint_format": "both",
-    "loader": None,
-    "register_on": None,
-    "from_stage": None,
-    "to_stage": None,
-    "force": False,
-}
+# Recipes: a run as a program ------------------------------------------------------
 
 
 def as_python(
-    sample: str,
-    dye: str,
-    *,
-    raw_dir: str | Path = "raw",
-    output_dir: str | Path = "processed",
-    checkpoint_format: str = "both",
-    loader: str | None = None,
-    params: Mapping[str, Any] | None = None,
-    from_stage: int | None = None,
-    to_stage: int | None = None,
-    force: bool = False,
+    sample: str, dye: str, settings: RunSettings | None = None, **fields: Any
 ) -> str:
     """Return a Python program that does a run with these settings.
 
@@ -426,19 +366,11 @@ def as_python(
     ----------
     sample, dye : str
         Names as in the raw folder.
-    raw_dir, output_dir : str or Path
-        Relative folders stay relative: they are meant from where the
-        program is started.
-    checkpoint_format : {'tiff', 'fits', 'both'}
-        What checkpoints are written as.
-    loader : str, optional
-        Registered name of a loader.
-    params : mapping, optional
-        Parameter name -> value; those at their defaults are left out.
-    from_stage, to_stage : int, optional
-        First and last stage.
-    force : bool
-        Run the stages even where a valid result exists.
+    settings : RunSettings, optional
+        What it is made with; what is at its default is left out. Relative folders
+        stay relative: they are meant from where the program is started.
+    **fields
+        Those of `RunSettings`, in place of `settings`.
 
     Returns
     -------
@@ -468,62 +400,22 @@ def as_python(
     result = task.run(to_stage=2)
     ...
     """
-    lines = [
-        "from napari_exo2micro import core as e2m",
-        "",
-        "task = e2m.SampleDye(",
-        f"    {literal(sample)},",
-        f"    {literal(dye)},",
-        f"    raw_dir={literal(str(raw_dir))},",
-        f"    output_dir={literal(str(output_dir))},",
-    ]
-    made = changed_settings(checkpoint_format=checkpoint_format, loader=loader)
-    lines += [f"    {name}={literal(value)}," for name, value in made.items()]
-    lines.append(")")
-    changed = changed_params(params)
-    if changed:
-        lines.append("task.set_params(")
-        lines += [f"    {name}={literal(value)}," for name, value in changed.items()]
-        lines.append(")")
-    asked = changed_settings(from_stage=from_stage, to_stage=to_stage, force=force)
-    words = (f"{name}={value}" for name, value in asked.items())
-    lines.append(f"result = task.run({', '.join(words)})")
-    lines.append('print(result["status"])')
+    settings = settings or RunSettings(**fields)
+    made = _folders(settings) | _changed(settings, _OF_OBJECT)
+    lines = [_IMPORT, "", *_call("task = e2m.SampleDye", (sample, dye), made)]
+    if settings.changed_params:
+        lines += _call("task.set_params", (), settings.changed_params)
+    asked = (f"{k}={v}" for k, v in _changed(settings, _OF_RUN).items())
+    lines += [f"result = task.run({', '.join(asked)})", 'print(result["status"])']
     return "\n".join(lines)
 
 
 def as_command_line(
-    sample: str,
-    dye: str,
-    *,
-    raw_dir: str | Path = "raw",
-    output_dir: str | Path = "processed",
-    checkpoint_format: str = "both",
-    loader: str | None = None,
-    params: Mapping[str, Any] | None = None,
-    from_stage: int | None = None,
-    to_stage: int | None = None,
-    force: bool = False,
+    sample: str, dye: str, settings: RunSettings | None = None, **fields: Any
 ) -> str:
     """Return the command line that does a run with these settings.
 
-    Parameters
-    ----------
-    sample, dye : str
-        Names as in the raw folder.
-    raw_dir, output_dir : str or Path
-        Relative folders stay relative: they are meant from where the
-        command is given.
-    checkpoint_format : {'tiff', 'fits', 'both'}
-        What checkpoints are written as.
-    loader : str, optional
-        Registered name of a loader.
-    params : mapping, optional
-        Parameter name -> value; those at their defaults are left out.
-    from_stage, to_stage : int, optional
-        First and last stage.
-    force : bool
-        Run the stages even where a valid result exists.
+    The arguments are those of `as_python`; `register_on` is for batches.
 
     Returns
     -------
@@ -540,163 +432,39 @@ def as_command_line(
     >>> as_command_line("CD070", "DAPI", params={"fine_ecc": True}, to_stage=2)
     'exo2micro run CD070 DAPI --raw-dir raw --output-dir processed --to-stage 2 --fine-ecc'
     """  # noqa: E501 - one line is the point
-    options: dict[str, ParameterValue] = {
-        "raw_dir": str(raw_dir),
-        "output_dir": str(output_dir),
-        **changed_settings(
-            checkpoint_format=checkpoint_format,
-            loader=loader,
-            from_stage=from_stage,
-            to_stage=to_stage,
-            force=force,
-        ),
-        **changed_params(params),
+    settings = settings or RunSettings(**fields)
+    options = {
+        **_folders(settings),
+        **_changed(settings, (*_OF_OBJECT, *_OF_RUN)),
+        **settings.changed_params,
     }
-    given = [
-        word for name, value in options.items() for word in option_words(name, value)
-    ]
-    names = [sample, dye]
-    if any(name.startswith("-") for name in names):
-        # Else a name would be taken for an option.
-        words = ["exo2micro", "run", *given, "--", *names]
-    else:
-        words = ["exo2micro", "run", *names, *given]
-    return shell_line(words)
+    return _command("run", (sample, dye), _option_words(options))
 
 
-def shell_line(words: Sequence[str]) -> str:
-    """Return words as one line, quoted for the system's shell."""
-    return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
-
-
-def changed_settings(**settings: ParameterValue) -> dict[str, ParameterValue]:
-    """Return the settings of a run or batch that differ from their defaults."""
-    unknown = settings.keys() - _DEFAULTS.keys()
-    if unknown:
-        raise TypeError(f"a run has no setting {', '.join(sorted(unknown))}")
-    return {
-        name: settings[name]
-        for name, default in _DEFAULTS.items()
-        if settings.get(name, default) != default
-    }
-
-
-def changed_params(params: Mapping[str, Any] | None) -> dict[str, ParameterValue]:
-    """Return the parameters that differ from their defaults, checked."""
-    return non_default_params(check_parameters(params or {}))
-
-
-def option_words(name: str, value: ParameterValue) -> Iterator[str]:
-    """Yield the words that set one option."""
-    words = name.replace("_", "-")
-    if isinstance(value, bool):
-        yield f"--{words}" if value else f"--no-{words}"
-        return
-    text = "none" if value is None else str(value)
-    if text.startswith("-"):
-        yield f"--{words}={text}"
-    else:
-        yield from (f"--{words}", text)
-
-
-def literal(value: ParameterValue) -> str:
-    """Return a value as Python spells it; text in double quotes where it may be."""
-    if not isinstance(value, str) or '"' in value:
-        return repr(value)
-    # Text with one kind of quotes in it is written with the other kind around it.
-    return '"' + repr("'" + value)[2:]
-
-
-Pairs = Sequence[tuple[str, str]]
-
-
-def batch_as_command_line(
-    pairs: Pairs,
+def batch_as_python(
+    pairs: Sequence[tuple[str, str]],
+    settings: RunSettings | None = None,
     *,
-    raw_dir: str | Path,
-    output_dir: str | Path,
     executor: str = "workers",
     n_workers: int | None = None,
     scheduler: str | None = None,
     strict: bool = True,
-    params: Mapping[str, Any] | None = None,
-    **settings: Any,
+    **fields: Any,
 ) -> str:
-    """Return what runs a batch from a command line.
+    """Return a Python program that runs a batch.
 
     Parameters
     ----------
     pairs : sequence of (str, str)
         Samples with dyes.
-    raw_dir, output_dir : str or Path
-        As `run_batch` takes them.
+    settings : RunSettings, optional
+        What each run is made with; what is at its default is left out.
     executor, n_workers, scheduler
         As `make_executor` takes them.
     strict : bool
         Run nothing where a pair has no files; otherwise run the others.
-    params : mapping, optional
-        Parameter name -> value; those at their defaults are left out.
-    **settings
-        `checkpoint_format`, `loader`, `register_on`, `from_stage`, `to_stage` and
-        `force`, as `run_batch` takes them; those at their defaults are left out.
-
-    Returns
-    -------
-    str
-        One line; several where samples differ in the dyes that are to be run.
-
-    Raises
-    ------
-    ParameterError
-        When a parameter is unknown or its value does not fit.
-
-    Examples
-    --------
-    >>> batch_as_command_line(
-    ...     [("A", "DAPI"), ("B", "DAPI")], raw_dir="raw", output_dir="out", n_workers=2
-    ... )
-    'exo2micro batch raw out --sample A --sample B --dye DAPI --workers 2'
-    """
-    where: dict[str, Any] = {}
-    if not strict:
-        where["lenient"] = True
-    if scheduler:
-        where["scheduler"] = scheduler
-    elif executor != "workers":
-        where["executor"] = executor
-    if n_workers is not None and executor != "serial" and not scheduler:
-        where["workers"] = n_workers
-    options = {**changed_settings(**settings), **where, **changed_params(params)}
-    given = [
-        word for name, value in options.items() for word in option_words(name, value)
-    ]
-    lines = []
-    for samples, dyes in _groups(pairs):
-        names = [word for name in samples for word in option_words("sample", name)]
-        names += [word for name in dyes for word in option_words("dye", name)]
-        folders = [str(raw_dir), str(output_dir)]
-        words = ["exo2micro", "batch", *folders, *names, *given]
-        if any(folder.startswith("-") for folder in folders):
-            words = ["exo2micro", "batch", *names, *given, "--", *folders]
-        lines.append(shell_line(words))
-    return "\n".join(lines)
-
-
-def batch_as_python(
-    pairs: Pairs,
-    *,
-    raw_dir: str | Path,
-    output_dir: str | Path,
-    executor: str = "workers",
-    n_workers: int | None = None,
-    scheduler: str | None = None,
-    strict: bool = True,
-    params: Mapping[str, Any] | None = None,
-    **settings: Any,
-) -> str:
-    """Return a Python program that runs a batch.
-
-    The arguments are those of `batch_as_command_line`.
+    **fields
+        Those of `RunSettings`, in place of `settings`.
 
     Raises
     ------
@@ -720,37 +488,27 @@ def batch_as_python(
     for problem in summary.problems:
         print(problem.sample, problem.dye, problem.kind, problem.reason)
     """
+    settings = settings or RunSettings(**fields)
     groups = _groups(pairs)
-    lines = ["from napari_exo2micro import core as e2m", "", "results = e2m.run_batch("]
-    if len(groups) == 1:
-        lines += [f"    {_names(names)}," for names in groups[0]]
-    else:
-        lines.append("    pairs=[")
-        lines += [f"        ({literal(s)}, {literal(d)})," for s, d in pairs]
-        lines.append("    ],")
-    arguments: dict[str, Any] = {
-        "raw_dir": str(raw_dir),
-        "output_dir": str(output_dir),
-    }
+    named: dict[str, Any] = {} if len(groups) == 1 else {"pairs": list(pairs)}
+    named |= _folders(settings)
     if scheduler:
-        arguments["scheduler"] = scheduler
+        named["scheduler"] = scheduler
     elif executor != "serial":
-        arguments["parallel"] = True if executor == "workers" else executor
+        named["parallel"] = True if executor == "workers" else executor
         if n_workers is not None:
-            arguments["n_workers"] = n_workers
+            named["n_workers"] = n_workers
     if not strict:
-        arguments["strict_dyes"] = False
-    arguments |= changed_settings(**settings)
-    lines += [f"    {name}={literal(value)}," for name, value in arguments.items()]
-    changed = changed_params(params)
-    if changed:
-        lines.append("    params={")
-        lines += [f"        {literal(k)}: {literal(v)}," for k, v in changed.items()]
-        lines.append("    },")
+        named["strict_dyes"] = False
+    named |= _changed(settings, (*_OF_OBJECT, *_OF_RUN))
+    if settings.changed_params:
+        named["params"] = settings.changed_params
+    names = groups[0] if len(groups) == 1 else ()
     return "\n".join(
         [
-            *lines,
-            ")",
+            _IMPORT,
+            "",
+            *_call("results = e2m.run_batch", names, named),
             "summary = e2m.summarise_batch(results)",
             "print(summary.sentence())",
             "for problem in summary.problems:",
@@ -759,7 +517,137 @@ def batch_as_python(
     )
 
 
-def _groups(pairs: Pairs) -> list[tuple[list[str], list[str]]]:
+def batch_as_command_line(
+    pairs: Sequence[tuple[str, str]],
+    settings: RunSettings | None = None,
+    *,
+    executor: str = "workers",
+    n_workers: int | None = None,
+    scheduler: str | None = None,
+    strict: bool = True,
+    **fields: Any,
+) -> str:
+    """Return what runs a batch from a command line.
+
+    The arguments are those of `batch_as_python`.
+
+    Returns
+    -------
+    str
+        One line; several where samples differ in the dyes that are to be run.
+
+    Raises
+    ------
+    ParameterError
+        When a parameter is unknown or its value does not fit.
+
+    Examples
+    --------
+    >>> batch_as_command_line(
+    ...     [("A", "DAPI"), ("B", "DAPI")], raw_dir="raw", output_dir="out", n_workers=2
+    ... )
+    'exo2micro batch raw out --sample A --sample B --dye DAPI --workers 2'
+    """
+    settings = settings or RunSettings(**fields)
+    options = _changed(settings, (*_OF_OBJECT, *_OF_RUN))
+    if not strict:
+        options["lenient"] = True
+    if scheduler:
+        options["scheduler"] = scheduler
+    elif executor != "workers":
+        options["executor"] = executor
+    if n_workers is not None and executor != "serial" and not scheduler:
+        options["workers"] = n_workers
+    options |= settings.changed_params
+    lines = []
+    for samples, dyes in _groups(pairs):
+        given = [word for name in samples for word in option_words("sample", name)]
+        given += [word for name in dyes for word in option_words("dye", name)]
+        given += _option_words(options)
+        lines.append(_command("batch", list(_folders(settings).values()), given))
+    return "\n".join(lines)
+
+
+def shell_line(words: Sequence[str]) -> str:
+    """Return words as one line, quoted for the system's shell."""
+    return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
+
+
+def option_words(name: str, value: ParameterValue) -> Iterator[str]:
+    """Yield the words that set one option."""
+    words = name.replace("_", "-")
+    if isinstance(value, bool):
+        yield f"--{words}" if value else f"--no-{words}"
+        return
+    text = "none" if value is None else str(value)
+    if text.startswith("-"):
+        yield f"--{words}={text}"
+    else:
+        yield from (f"--{words}", text)
+
+
+_IMPORT: Final = "from napari_exo2micro import core as e2m"
+# Which fields `SampleDye` takes, and which its `run`.
+_OF_OBJECT: Final = ("checkpoint_format", "loader", "register_on")
+_OF_RUN: Final = ("from_stage", "to_stage", "force")
+
+
+def _folders(settings: RunSettings) -> dict[str, Any]:
+    return {
+        "raw_dir": str(settings.raw_dir),
+        "output_dir": str(settings.output_dir),
+    }
+
+
+def _changed(settings: RunSettings, names: Iterable[str]) -> dict[str, Any]:
+    """Return the fields that differ from their defaults."""
+    if callable(settings.loader):
+        raise ParameterError(
+            "a recipe takes the name of a loader, found a function; register it and "
+            "give its name"
+        )
+    plain = RunSettings()
+    values = {name: getattr(settings, name) for name in names}
+    return {k: v for k, v in values.items() if v != getattr(plain, k)}
+
+
+def _option_words(options: Mapping[str, ParameterValue]) -> list[str]:
+    return [w for name, value in options.items() for w in option_words(name, value)]
+
+
+def _command(verb: str, names: Sequence[str], options: Sequence[str]) -> str:
+    words = ["exo2micro", verb, *names, *options]
+    if any(name.startswith("-") for name in names):
+        # Else a name would be taken for an option.
+        words = ["exo2micro", verb, *options, "--", *names]
+    return shell_line(words)
+
+
+def _call(function: str, values: Iterable[Any], named: Mapping[str, Any]) -> list[str]:
+    """Return the lines of a call, one for each argument."""
+    arguments = [_literal(value) for value in values]
+    arguments += [f"{name}={_literal(value)}" for name, value in named.items()]
+    lines = [line for text in arguments for line in f"{text},".split("\n")]
+    return [f"{function}(", *(f"    {line}" for line in lines), ")"]
+
+
+def _literal(value: Any) -> str:
+    """Return a value as Python spells it; text in double quotes where it may be."""
+    if isinstance(value, dict):
+        entries = [f"    {_literal(k)}: {_literal(v)},\n" for k, v in value.items()]
+        return f"{{\n{''.join(entries)}}}"
+    if isinstance(value, list) and value and isinstance(value[0], tuple):
+        entries = [f"    ({', '.join(map(_literal, item))}),\n" for item in value]
+        return f"[\n{''.join(entries)}]"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_literal, value))}]"
+    if not isinstance(value, str) or '"' in value:
+        return repr(value)
+    # Text with one kind of quotes in it is written with the other kind around it.
+    return '"' + repr("'" + value)[2:]
+
+
+def _groups(pairs: Sequence[tuple[str, str]]) -> list[tuple[list[str], list[str]]]:
     """Return the pairs as few combinations of samples and dyes."""
     dyes_of: dict[str, list[str]] = {}
     for sample, dye in dict.fromkeys(pairs):
@@ -768,7 +656,3 @@ def _groups(pairs: Pairs) -> list[tuple[list[str], list[str]]]:
     for sample, dyes in dyes_of.items():
         groups.setdefault(tuple(dyes), []).append(sample)
     return [(samples, list(dyes)) for dyes, samples in groups.items()]
-
-
-def _names(names: Sequence[str]) -> str:
-    return f"[{', '.join(literal(name) for name in names)}]"
