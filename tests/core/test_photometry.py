@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import math
 from typing import Any
 
@@ -16,7 +15,6 @@ from napari_exo2micro.core.base import ParameterError
 from napari_exo2micro.core.images import mapped_frame, warp_window
 from napari_exo2micro.core.photometry import (
     SCALE_METHODS,
-    ScaleEstimate,
     accumulate_statistics,
     estimate_scale,
     scale_at_percentile,
@@ -292,18 +290,6 @@ def test_no_overlap_ends_in_words() -> None:
     assert (found.scale, found.uncertainty) == (1.0, 1.0)
     assert "registration" in found.verdict.reason
     assert scale_at_percentile(statistics, 50).verdict.state == "failed"
-
-
-@pytest.mark.parametrize("offset", [0.0, 6.0])
-def test_estimates_survive_json(offset: float) -> None:
-    found = estimate_scale(simulated(seed=11, offset=offset)[0])
-    text = json.dumps(found.to_dict(), allow_nan=False)
-    again = ScaleEstimate.from_dict(json.loads(text))
-    assert again.to_dict() == found.to_dict()
-    assert again.fit is not None
-    assert found.fit is not None
-    np.testing.assert_array_equal(again.fit.mirrored, found.fit.mirrored)
-    assert again.fit.profile([0.1])[0] == found.fit.profile([0.1])[0]
 
 
 def test_moffat_profile_is_recovered() -> None:

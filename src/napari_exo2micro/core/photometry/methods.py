@@ -1,11 +1,4 @@
-"""The scale methods: one registry that differencing, plots, names and forms follow.
-
-Nothing heavy is loaded here: the names of the difference images are needed where no
-scale is estimated.
-
-Nothing heavy is loaded here: the names of the difference images are needed where no
-scale is estimated.
-"""
+"""The scale methods: one registry that differencing, plots, names and forms follow."""
 
 from __future__ import annotations
 
@@ -13,7 +6,7 @@ import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from napari_exo2micro.core.base.errors import (
     Exo2MicroError,
@@ -27,11 +20,16 @@ from napari_exo2micro.core.parameters.parameters import (
     params_from_suffix,
 )
 from napari_exo2micro.core.parameters.stages import LAST_BUILT_IN
-
-if TYPE_CHECKING:
-    from napari_exo2micro.core.photometry.scale import ScaleEstimate
-    from napari_exo2micro.core.photometry.statistics import PairStatistics
-
+from napari_exo2micro.core.parameters.verdict import Verdict
+from napari_exo2micro.core.photometry.scale import (
+    ScaleEstimate,
+    least_squares_scale,
+    manual_scale,
+    moffat_scale,
+    robust_percentile_scale,
+    scale_at_percentile,
+)
+from napari_exo2micro.core.photometry.statistics import PairStatistics
 
 DEFAULT_SCALE: Final = "moffat"
 """The method whose difference image is always made."""
@@ -161,13 +159,10 @@ class ScaleMethod:
         RegistrationError
             When the function fails or does not return a scale above 0.
         """
-        from napari_exo2micro.core.parameters.verdict import Verdict
-        from napari_exo2micro.core.photometry.scale import ScaleEstimate
-
         arguments = (value,) if self.needs_value else ()
         more = {"offset_correction": offset_correction} if self.finds_offset else {}
         try:
-            found = self.function(statistics, *arguments, **more)
+            returned = self.function(statistics, *arguments, **more)
         except Exo2MicroError:
             raise
         except Exception as error:  # a stranger's function raises what it likes
@@ -175,18 +170,16 @@ class ScaleMethod:
                 f"the scale method '{self.name}' failed with "
                 f"{type(error).__name__} ({error}); correct its function"
             ) from error
-        if isinstance(found, ScaleEstimate):
-            named = found.method == self.name
-            found = found if named else replace(found, method=self.name)
-        elif isinstance(found, (int, float)) or hasattr(found, "__float__"):
-            found = ScaleEstimate(self.name, float(found), 0, 0, 0, Verdict("ok"))
-        scale = getattr(found, "scale", math.nan)
+        if isinstance(returned, ScaleEstimate):
+            scale, estimate = returned.scale, replace(returned, method=self.name)
+        else:
+            scale = returned if hasattr(returned, "__float__") else math.nan
+            estimate = ScaleEstimate(self.name, float(scale), 0, 0, 0, Verdict("ok"))
         if not (math.isfinite(scale) and scale > 0):
             raise RegistrationError(
                 f"the scale method '{self.name}' should return a number above 0 or a "
-                f"ScaleEstimate, found {found!r}; correct its function"
+                f"ScaleEstimate, found {returned!r}; correct its function"
             )
-        estimate: ScaleEstimate = found
         return estimate
 
 
@@ -237,11 +230,11 @@ def _reads_as_parameter(name: str) -> bool:
         return False
 
 
-def _offered(name: str, found: Any) -> ScaleMethod:
+def _offered(name: str, loaded: Any) -> ScaleMethod:
     """Return what a package offers: a `ScaleMethod`, or a function."""
-    if isinstance(found, ScaleMethod):
-        return found
-    return ScaleMethod(name, found, (inspect.getdoc(found) or name).splitlines()[0])
+    if isinstance(loaded, ScaleMethod):
+        return loaded
+    return ScaleMethod(name, loaded, (inspect.getdoc(loaded) or name).splitlines()[0])
 
 
 def register_scale_method(
@@ -374,36 +367,6 @@ def further_scales(result: Mapping[str, Any]) -> list[tuple[str, float, float]]:
     ]
 
 
-def _moffat(statistics: PairStatistics, *, offset_correction: bool) -> ScaleEstimate:
-    from napari_exo2micro.core.photometry.scale import moffat_scale
-
-    return moffat_scale(statistics, offset_correction=offset_correction)
-
-
-def _percentile(statistics: PairStatistics, percentile: float) -> ScaleEstimate:
-    from napari_exo2micro.core.photometry.scale import scale_at_percentile
-
-    return scale_at_percentile(statistics, percentile)
-
-
-def _manual(_statistics: PairStatistics, scale: float) -> ScaleEstimate:
-    from napari_exo2micro.core.photometry.scale import manual_scale
-
-    return manual_scale(scale)
-
-
-def _least_squares(statistics: PairStatistics) -> ScaleEstimate:
-    from napari_exo2micro.core.photometry.scale import least_squares_scale
-
-    return least_squares_scale(statistics)
-
-
-def _robust_percentile(statistics: PairStatistics) -> ScaleEstimate:
-    from napari_exo2micro.core.photometry.scale import robust_percentile_scale
-
-    return robust_percentile_scale(statistics)
-
-
 SCALE_METHODS: Registry[str, ScaleMethod] = Registry(
     "scale method",
     ENTRY_POINT_GROUP,
@@ -414,7 +377,7 @@ SCALE_METHODS: Registry[str, ScaleMethod] = Registry(
     built_in=(
         ScaleMethod(
             "moffat",
-            _moffat,
+            moffat_scale,
             "Peak of the minerals' ratio distribution, offset taken off.",
             title="Moffat fit",
             legend="Moffat",
@@ -424,7 +387,7 @@ SCALE_METHODS: Registry[str, ScaleMethod] = Registry(
         ),
         ScaleMethod(
             "percentile",
-            _percentile,
+            scale_at_percentile,
             "A percentile of the ratio that a person chose.",
             title="percentile",
             colour="#ff9933",
@@ -433,7 +396,7 @@ SCALE_METHODS: Registry[str, ScaleMethod] = Registry(
         ),
         ScaleMethod(
             "manual",
-            _manual,
+            lambda _statistics, scale: manual_scale(scale),
             "A scale that a person chose.",
             title="by hand",
             colour="#ff3366",
@@ -441,12 +404,12 @@ SCALE_METHODS: Registry[str, ScaleMethod] = Registry(
         ),
         ScaleMethod(
             "least_squares",
-            _least_squares,
+            least_squares_scale,
             "Least squares over all pixels; too high where microbes are bright.",
         ),
         ScaleMethod(
             "robust_percentile",
-            _robust_percentile,
+            robust_percentile_scale,
             "90th percentile of the ratio; too high where images are well aligned.",
         ),
     ),

@@ -1,9 +1,9 @@
 """Blocks that show minerals, and how post depends on pre there.
 
-Four models are fitted to the minerals (see `ridge`); the simplest one that
-describes them as tightly as the others is used.
+In a scatter of post against pre the blocks of mineral lie along a ridge. Four models
+of it are fitted; the simplest one that describes it as tightly as the others is used.
 
-Blocks are weighed by how near they lie to the ridge, so that microbes, which make
+Blocks are weighted by how near they lie to the ridge, so that microbes, which make
 post brighter and never darker, do not pull. What a block is regressed on is the
 brightness of its *surroundings* in pre (an instrumental variable): its own
 brightness shares the noise and the focus of the block, which would bias the gain.
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Final, Literal
 
 import cv2
 import numpy as np
@@ -23,6 +23,22 @@ from napari_exo2micro.core.photometry.statistics import GROUPS, BlockMeans
 
 Values = NDArray[np.float64]
 Labels = NDArray[np.int64]
+
+_MOST_BLOCKS: Final = 200_000
+"""More blocks than these are thinned: they would add time, not accuracy."""
+
+_TIGHTER: Final = 1.15
+"""A local model must tighten the ridge by more than this to be believed."""
+
+_SMALL_PART: Final = 0.01
+"""Offsets below this part of the minerals' brightness do less harm than their error."""
+
+_SIGMAS: Final = 4.0
+"""An offset is significant beyond this many of its standard deviations."""
+
+# Of the reweighted regressions: most rounds, and the relative change that ends them.
+_ROUNDS: Final = 40
+_SETTLED: Final = 1e-7
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,10 +104,11 @@ def otsu_threshold(values: Values, bins: int = 256) -> float:
     below = np.cumsum(counts)[:-1].astype(np.float64)
     above = len(values) - below
     total = np.cumsum(counts * centres)
-    difference = total[:-1] / np.maximum(below, 1) - (total[-1] - total[:-1]) / (
-        np.maximum(above, 1)
-    )
-    return float(edges[1:-1][np.argmax(below * above * difference**2)])
+    mean_below = total[:-1] / np.maximum(below, 1)
+    mean_above = (total[-1] - total[:-1]) / np.maximum(above, 1)
+    # variance between the classes = n_below * n_above * (mean_below - mean_above)^2
+    between = below * above * (mean_below - mean_above) ** 2
+    return float(edges[1:-1][np.argmax(between)])
 
 
 def mineral_blocks(blocks: BlockMeans) -> MineralBlocks:
@@ -120,7 +137,8 @@ def mineral_blocks(blocks: BlockMeans) -> MineralBlocks:
     limit = otsu_threshold(np.minimum(root, np.quantile(root, 0.99)))
     threshold = max(limit, 0.0) ** 2
     chosen = known & (around > threshold)
-    inner = chosen & (_mean_around(chosen.astype(np.float32), None, 3) > 0.999)
+    everywhere = np.ones_like(known)
+    inner = chosen & (_mean_around(chosen.astype(np.float32), everywhere, 3) > 0.999)
     if np.count_nonzero(inner) > 0.5 * np.count_nonzero(chosen):
         chosen = inner
     rows, columns = np.nonzero(chosen)
@@ -142,11 +160,9 @@ def mineral_blocks(blocks: BlockMeans) -> MineralBlocks:
 
 
 def _mean_around(
-    image: NDArray[np.float32], known: NDArray[np.bool_] | None, width: int
+    image: NDArray[np.float32], known: NDArray[np.bool_], width: int
 ) -> Values:
     """Return the mean of the known values in a square around each one."""
-    if known is None:
-        known = np.ones(image.shape, bool)
     filled = np.where(known, image, 0).astype(np.float64)
     total, number = (
         cv2.boxFilter(
@@ -165,6 +181,7 @@ def robust_spread(values: Values) -> float:
     """Return the standard deviation that the median deviation stands for."""
     if not len(values):
         return 0.0
+    # sigma = MAD / 0.6745 for a normal distribution
     return 1.4826 * float(np.median(np.abs(values - np.median(values))))
 
 
@@ -174,15 +191,8 @@ def jackknife(left_out: Values) -> float:
     if number < 2:
         return 0.0
     deviations = left_out - left_out.mean()
+    # variance = (n - 1) / n * sum (estimate without a group - their mean)^2
     return math.sqrt((number - 1) / number * float(np.sum(deviations**2)))
-
-
-_MOST_BLOCKS = 200_000
-# A local model must tighten the ridge by more than this to be believed.
-_TIGHTER = 1.15
-# Offsets below this part of the minerals' brightness do less harm than their
-# own uncertainty.
-_SMALL_PART = 0.01
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -327,11 +337,6 @@ def fit_background(
     )
 
 
-_ROUNDS = 40
-_SETTLED = 1e-7
-_SIGMAS = 4.0
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class RidgeFit:
     """One model's numbers.
@@ -386,6 +391,7 @@ class RidgeFits:
 
     def _weights(self, residual: Values, width: float) -> Values:
         """Return weights that fall off away from the ridge, not all of them 0."""
+        # w = exp(-(residual / width)^2 / 2), as a multiple of the largest one
         distance = (residual / max(width, self._narrowest)) ** 2
         result: Values = np.exp(-0.5 * (distance - distance.min()))
         return result
@@ -405,7 +411,11 @@ class RidgeFits:
         return rest
 
     def constant(self) -> RidgeFit:
-        """Fit ``post = gain * pre + offset``."""
+        """Fit ``post = gain * pre + offset``.
+
+        First with wide weights, which find the ridge from a rough gain; then with
+        those of its own width.
+        """
         post, pre, around = self._blocks.post, self._blocks.pre, self._blocks.around
         gain = self._start
         offset = float(np.median(post - gain * pre))
@@ -453,6 +463,8 @@ class RidgeFits:
                 weight, weight * post, weight * pre, weight * around
             )
             total = np.maximum(total, 1e-12)
+            # About the weighted means <> of each window the offset cancels:
+            # g = sum w (z - <z>) (post - <post>) / sum w (z - <z>) (pre - <pre>)
             lever = weight * (around - (arounds / total)[window])
             above, below = self._sums(
                 lever * (post - (posts / total)[window]),
@@ -460,6 +472,7 @@ class RidgeFits:
             )
             previous = gain
             gain = _quotient(float(above.sum()), float(below.sum()), gain)
+            # offset of a window = <post> - g <pre>
             local = (posts - gain * pres) / total
             if abs(gain - previous) <= _SETTLED * abs(gain):
                 break
@@ -495,6 +508,9 @@ class RidgeFits:
                 weight * around, weight * around * post, weight * around * pre
             )
             pres = np.maximum(pres, 1e-12)
+            # sum w (post - g pre - o) = 0 in each window gives its gain
+            # g = (sum w post - o sum w) / sum w pre; with these gains
+            # sum w z (post - g pre - o) = 0 over all windows gives o
             above = from_post - posts * from_pre / pres
             below = arounds - total * from_pre / pres
             previous = offset
@@ -536,6 +552,8 @@ def _moments(
     post: Values, pre: Values, weight: Values, lever: Values
 ) -> tuple[Values, ...]:
     """Return the terms of the two equations that gain and offset solve."""
+    # sum w (post - g pre - o) = 0  and  sum w z (post - g pre - o) = 0
+    # with the instrument z, the lever
     lifted = weight * lever
     return weight * pre, weight, weight * post, lifted * pre, lifted, lifted * post
 
@@ -544,6 +562,7 @@ def _solved(
     a: float, b: float, c: float, d: float, e: float, f: float
 ) -> tuple[float, float]:
     """Solve ``a g + b o = c`` and ``d g + e o = f``; without a lever, o = 0."""
+    # Cramer's rule
     determinant = a * e - b * d
     if abs(determinant) <= 1e-9 * abs(a * e) + abs(b * d) * 1e-9 or a == 0.0:
         return (c / a if a else 1.0), 0.0

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,13 +15,18 @@ from napari_exo2micro.core.photometry.minerals import jackknife, robust_spread
 
 Values = NDArray[np.float64]
 
-BINS = 401
-BINS_PER_SPREAD = 16
+_BINS: Final = 401
+_BINS_PER_SPREAD: Final = 16
 """Bins for one standard deviation of the distribution."""
 
-_SMOOTHING = 8.0
-_NARROWEST = 1e-5
-_FAINTEST = 0.02
+_SMOOTHING: Final = 8.0
+"""Sigma of the smoothing, bins: half a standard deviation of the distribution."""
+
+_NARROWEST: Final = 1e-5
+"""A narrower distribution is rounding, log10 ratio."""
+
+_FAINTEST: Final = 0.02
+"""The wing is fitted down to this part of the peak."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,27 +81,6 @@ class MoffatFit:
         x = np.asarray(log_ratio, dtype=np.float64)
         return moffat_profile(x, self.amplitude, self.mu, self.alpha, self.beta)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fit as JSON-ready built-in types."""
-        stored: dict[str, Any] = {}
-        for entry in fields(self):
-            value = getattr(self, entry.name)
-            if isinstance(value, np.ndarray):
-                value = [None if math.isnan(x) else x for x in value.tolist()]
-            stored[entry.name] = value
-        return stored
-
-    @classmethod
-    def from_dict(cls, stored: Mapping[str, Any]) -> MoffatFit:
-        """Return the fit that `to_dict` stored."""
-        values: dict[str, Any] = {
-            name: np.array(value, dtype=np.float64)
-            if isinstance(value, list)
-            else float(value)
-            for name, value in stored.items()
-        }
-        return cls(**values)
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RatioPeak:
@@ -145,14 +128,14 @@ def find_peak(log_ratio: Values, group: NDArray[np.int64]) -> RatioPeak:
     """
     middle = float(np.median(log_ratio))
     spread = max(robust_spread(log_ratio), _NARROWEST)
-    step = spread / BINS_PER_SPREAD
+    step = spread / _BINS_PER_SPREAD
     # The middle lies in the middle of a bin, so that equal values stay exact.
-    edges = middle + step * (np.arange(BINS + 1, dtype=np.float64) - BINS / 2)
+    edges = middle + step * (np.arange(_BINS + 1, dtype=np.float64) - _BINS / 2)
     index = np.floor((log_ratio - edges[0]) / step).astype(np.int64)
-    inside = (index >= 0) & (index < BINS)
+    inside = (index >= 0) & (index < _BINS)
     number = int(group.max()) + 1
-    cells = group[inside] * BINS + index[inside]
-    counts = np.bincount(cells, minlength=number * BINS).reshape(number, BINS)
+    cells = group[inside] * _BINS + index[inside]
+    counts = np.bincount(cells, minlength=number * _BINS).reshape(number, _BINS)
     total = counts.sum(axis=0).astype(np.float64)
     centres = (edges[1:] + edges[:-1]) / 2
     peak = _smoothed_peak(centres, total)
@@ -176,12 +159,13 @@ def _smoothed_peak(centres: Values, counts: Values) -> float:
     near = (np.abs(x) <= 2.5 * _SMOOTHING) & (smooth > 0.4 * smooth[top])
     if np.count_nonzero(near) < 3:
         return float(centres[top])
+    # log of a normal peak: bend x^2 + slope x + c, whose top lies at -slope / (2 bend)
     bend, slope, _ = np.polyfit(x[near], np.log(smooth[near]), 2)
     shift = -slope / (2 * bend) if bend < 0 else 0.0
     return float(centres[top] + step * float(np.clip(shift, -_SMOOTHING, _SMOOTHING)))
 
 
-def fit_moffat(found: RatioPeak) -> MoffatFit | None:
+def fit_moffat(ratios: RatioPeak) -> MoffatFit | None:
     """Fit a Moffat profile to the left wing mirrored about the peak.
 
     Microbes brighten post, so they fill the right wing; the left one is that of
@@ -189,7 +173,7 @@ def fit_moffat(found: RatioPeak) -> MoffatFit | None:
 
     Parameters
     ----------
-    found : RatioPeak
+    ratios : RatioPeak
         Histogram and peak.
 
     Returns
@@ -197,24 +181,25 @@ def fit_moffat(found: RatioPeak) -> MoffatFit | None:
     MoffatFit or None
         None when no profile could be fitted.
     """
-    centres = (found.edges[1:] + found.edges[:-1]) / 2
-    smooth = gaussian_filter1d(found.density, _SMOOTHING, mode="constant")
-    left = centres <= found.peak
+    centres = (ratios.edges[1:] + ratios.edges[:-1]) / 2
+    smooth = gaussian_filter1d(ratios.density, _SMOOTHING, mode="constant")
+    left = centres <= ratios.peak
     bright = left & (smooth > _FAINTEST * smooth.max())
     if np.count_nonzero(bright) < 4:
         return None
     low = float(centres[np.flatnonzero(bright)[0]])
-    high = 2 * found.peak - low
+    high = 2 * ratios.peak - low
     # Ratios that are all but equal fill too few bins to have wings.
-    exact = np.count_nonzero(found.density[bright]) < 4
-    wings = smooth if exact else found.density
-    folded = np.interp(2 * found.peak - centres, centres, wings)
+    exact = np.count_nonzero(ratios.density[bright]) < 4
+    wings = smooth if exact else ratios.density
+    # density(peak + d) := density(peak - d)
+    folded = np.interp(2 * ratios.peak - centres, centres, wings)
     mirrored = np.where(left, wings, folded)
     mirrored[(centres < low) | (centres > high)] = np.nan
     used = np.isfinite(mirrored)
     amplitude = float(smooth.max())
     # Fitted in units of the spread and the height, where all are of order 1.
-    x = (centres[used] - found.peak) / found.spread
+    x = (centres[used] - ratios.peak) / ratios.spread
     y = mirrored[used] / amplitude
     try:
         best, _ = curve_fit(
@@ -229,15 +214,15 @@ def fit_moffat(found: RatioPeak) -> MoffatFit | None:
     except (RuntimeError, ValueError):
         return None
     return MoffatFit(
-        edges=found.edges,
-        density=found.density,
+        edges=ratios.edges,
+        density=ratios.density,
         low=low,
         high=high,
         mirrored=mirrored,
-        peak=found.peak,
+        peak=ratios.peak,
         amplitude=float(best[0]) * amplitude,
-        mu=found.peak + float(best[1]) * found.spread,
-        alpha=float(best[2]) * found.spread,
+        mu=ratios.peak + float(best[1]) * ratios.spread,
+        alpha=float(best[2]) * ratios.spread,
         beta=float(best[3]),
-        mu_uncertainty=found.uncertainty,
+        mu_uncertainty=ratios.uncertainty,
     )

@@ -1,16 +1,20 @@
-"""Statistics of an aligned pair: what scales and plots are made from."""
+"""Statistics of an aligned pair: what scales and plots are made from.
+
+Every pixel is counted, band by band, into a joint histogram of post and pre, one of
+each image and one of their ratio; and both are averaged over small blocks.
+"""
 
 from __future__ import annotations
 
 import math
 import os
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -21,14 +25,40 @@ from napari_exo2micro.core.base.monitor import Monitor
 from napari_exo2micro.core.images.raster import Frame, ImageLike
 from napari_exo2micro.core.images.warp import spans_to_mask, valid_spans
 
-CELLS = 1024
-"""Number of cells along one axis of a joint histogram, but for 8-bit images."""
-
-LEVEL_BINS = 4096
-"""Number of bins in the histogram of one floating-point image."""
-
 Mask = NDArray[np.uint8] | None
 Window = NDArray[Any]
+
+GROUPS = 8
+"""Number of interleaved spatial groups, for jackknife uncertainties."""
+
+BAND_PIXELS = 8_000_000
+"""Pixels read at a time; a count of one window stays exact in float32."""
+
+_CELLS = 1024
+"""Number of cells along one axis of a joint histogram, but for 8-bit images."""
+
+_LEVEL_BINS = 4096
+"""Number of bins in the histogram of one floating-point image."""
+
+_RATIO_BINS = 65536
+_RATIO_REACH = 5.0
+"""The histogram of ratios reaches from -5 to 5, log10 of post/pre."""
+
+_WORKERS = min(4, os.cpu_count() or 1)
+
+# Of the files that hold statistics.
+_KIND = "napari-exo2micro pair statistics"
+_VERSION = 1
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    EOFError,
+    MemoryError,
+    OverflowError,
+    zipfile.BadZipFile,
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,234 +87,6 @@ class LevelHistogram:
         """Middles of the bins, in the unit of the edges."""
         middles: NDArray[np.float64] = (self.edges[1:] + self.edges[:-1]) / 2
         return middles
-
-
-class Cells(Protocol):
-    """A division of the grey levels, the same for post and pre."""
-
-    edges: NDArray[np.float64]
-
-    def joint(self, post: Window, pre: Window, mask: Mask) -> NDArray[np.float32]:
-        """Count a window's pixels in each pair of cells, axes [post, pre]."""
-
-
-def count_levels(
-    window: Window, mask: Mask, bins: int, low: float, high: float
-) -> NDArray[np.int64]:
-    """Return exact counts of one window in equal bins ``low <= v < high``."""
-    counts = cv2.calcHist([window], [0], mask, [bins], [low, high])
-    result: NDArray[np.int64] = counts.ravel().astype(np.int64)
-    return result
-
-
-class IntegerCells:
-    """Cells of whole levels for `uint8` and `uint16`.
-
-    8-bit levels have a cell each. 16-bit levels share cells that are equally wide
-    in the fourth root of the level, at least one level each.
-
-    Parameters
-    ----------
-    dtype : numpy dtype
-        ``uint8`` or ``uint16``.
-    apart : tuple of float
-        Levels at which a new cell begins, so that saturation is told exactly.
-    """
-
-    def __init__(self, dtype: np.dtype[Any], apart: tuple[float, ...] = ()) -> None:
-        self._table: NDArray[np.uint16] | None = None
-        levels = np.arange(np.iinfo(dtype).max + 1)
-        if dtype == np.uint8:
-            starts = levels
-        else:
-            root = np.sqrt(np.sqrt(levels.astype(np.float32)))
-            cell = np.floor(root * np.float32(CELLS / 16)).astype(np.int64)
-            begins = np.isin(levels, apart)
-            begins[1:] |= cell[1:] != cell[:-1]
-            begins[0] = False
-            self._table = np.cumsum(begins).astype(np.uint16)
-            starts = np.concatenate([[0], np.flatnonzero(begins)])
-        self.edges = np.append(starts, len(levels)) - 0.5
-
-    def joint(self, post: Window, pre: Window, mask: Mask) -> NDArray[np.float32]:
-        """Count a window's pixels in each pair of cells, axes [post, pre]."""
-        n = len(self.edges) - 1
-        if self._table is not None:
-            post, pre = cv2.LUT(post, self._table), cv2.LUT(pre, self._table)
-        counts = cv2.calcHist([post, pre], [0, 1], mask, [n, n], [0, n, 0, n])
-        return np.asarray(counts, dtype=np.float32)
-
-
-class FloatCells:
-    """Cells for floating-point images, equally wide in the fourth root.
-
-    Parameters
-    ----------
-    low, high : float
-        Smallest and largest pixel of both images.
-    """
-
-    def __init__(self, low: float, high: float) -> None:
-        root = float(np.sqrt(np.sqrt(np.float32(max(high, 0.0))))) or 1.0
-        # The largest level gets a cell of its own: it may be the saturation.
-        self._reach = root * (CELLS + 1) / CELLS
-        steps = np.linspace(0.0, self._reach, CELLS + 2)
-        self.edges = steps**4
-        self.edges[0] = min(low, 0.0)
-
-    def joint(self, post: Window, pre: Window, mask: Mask) -> NDArray[np.float32]:
-        """Count a window's pixels in each pair of cells, axes [post, pre]."""
-        n = len(self.edges) - 1
-        counts = cv2.calcHist(
-            [fourth_root(post), fourth_root(pre)],
-            [0, 1],
-            mask,
-            [n, n],
-            [0.0, self._reach, 0.0, self._reach],
-        )
-        return np.asarray(counts, dtype=np.float32)
-
-
-def fourth_root(window: Window) -> NDArray[np.float32]:
-    """Return the fourth root of a window, 0 where it is not above 0."""
-    root: NDArray[np.float32] = np.maximum(window, 0, dtype=np.float32)
-    np.sqrt(root, out=root)
-    return np.sqrt(root, out=root)
-
-
-GROUPS = 8
-"""Number of interleaved spatial groups, for jackknife uncertainties."""
-
-BAND_PIXELS = 8_000_000
-"""Pixels read at a time; a count of one window stays exact in float32."""
-
-
-@dataclass(frozen=True, slots=True)
-class LevelRange:
-    """Smallest and largest level of an image, and where it saturates."""
-
-    low: float
-    high: float
-    saturation: float
-    levels: LevelHistogram | None = None
-
-
-def tiles(
-    frame: Frame, side: int = 1
-) -> Iterator[tuple[int, int, list[tuple[int, int, int]]]]:
-    """Yield bands (y0, y1) of a frame and their strips (group, x0, x1).
-
-    The groups are tiles of an 8 x 8 division; each group has one tile in every
-    row and in every column of that division. Tiles and bands hold whole blocks.
-    """
-    x0, y0, width, height = frame
-    cuts = [
-        [start + length // side * i // GROUPS * side for i in range(GROUPS)]
-        + [start + length]
-        for start, length in ((x0, width), (y0, height))
-    ]
-    most = max(BAND_PIXELS // width // side, 1) * side
-    for i in range(GROUPS):
-        strips = [
-            ((3 * i + j) % GROUPS, cuts[0][j], cuts[0][j + 1])
-            for j in range(GROUPS)
-            if cuts[0][j + 1] > cuts[0][j]
-        ]
-        for start in range(cuts[1][i], cuts[1][i + 1], most):
-            yield start, min(start + most, cuts[1][i + 1]), strips
-
-
-def prepared(band: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return a band in the type that is counted, native and contiguous."""
-    return np.ascontiguousarray(band, dtype=dtype)
-
-
-def scan(image: ImageLike, frame: Frame, monitor: Monitor) -> LevelRange:
-    """Return the range of an image and the level at which it is saturated."""
-    dtype = np.dtype(image.dtype)
-    if dtype in (np.uint8, np.uint16):
-        size = np.iinfo(dtype).max + 1
-        counts = np.zeros(size, np.int64)
-        for _, window in _windows(image, frame, dtype.newbyteorder("="), monitor):
-            counts += count_levels(window, None, size, 0, size)
-        used = np.flatnonzero(counts)
-        low, high = float(used[0]), float(used[-1])
-        edges = np.arange(size + 1, dtype=np.float64) - 0.5
-        return LevelRange(
-            low, high, _integer_saturation(counts), LevelHistogram(edges, counts)
-        )
-    low, high, at_high = math.inf, -math.inf, 0
-    for _, window in _windows(image, frame, np.dtype(np.float32), monitor):
-        values = window if np.isfinite(window).all() else window[np.isfinite(window)]
-        if values.size == 0:
-            continue
-        low, top = min(low, float(values.min())), float(values.max())
-        if top > high:
-            high, at_high = top, 0
-        if top == high:
-            at_high += int(np.count_nonzero(values == np.float32(top)))
-    if high < low:
-        raise RegistrationError(
-            "an image with finite pixels is needed, found none; check the raw file"
-        )
-    piled = at_high >= max(10, frame[2] * frame[3] * 1e-6) and high > low
-    return LevelRange(low, high, high if piled else math.inf)
-
-
-def _integer_saturation(counts: NDArray[np.int64]) -> float:
-    """Return the largest level if pixels pile up there, else inf.
-
-    Beside the type's own limit, cameras of 10, 12 or 14 bits end lower.
-    """
-    top = int(np.flatnonzero(counts)[-1])
-    if top == len(counts) - 1:
-        return float(top)
-    if top < 255 or counts[top] < 10:
-        return math.inf
-    below = counts[int(top * 0.95) : top]
-    return float(top) if counts[top] > 5 * max(int(below.max()), 1) else math.inf
-
-
-def _windows(
-    image: ImageLike, frame: Frame, dtype: np.dtype[Any], monitor: Monitor
-) -> Iterator[tuple[int, NDArray[Any]]]:
-    """Yield (y0, window) over a frame, no side longer than OpenCV accepts."""
-    for y0, y1, strips in tiles(frame):
-        monitor.report((y0 - frame[1]) / frame[3], "counting grey levels")
-        left, right = strips[0][1], strips[-1][2]
-        band = prepared(image[y0:y1, left:right], dtype)
-        for _, x0, x1 in strips:
-            yield y0, band[:, x0 - left : x1 - left]
-
-
-def float_levels(image: ImageLike, frame: Frame, found: LevelRange) -> LevelHistogram:
-    """Return the histogram of a floating-point image."""
-    high = above(found.low, found.high)
-    counts = np.zeros(LEVEL_BINS, np.int64)
-    for _, window in _windows(image, frame, np.dtype(np.float32), Monitor()):
-        finite = np.isfinite(window)
-        mask = None if finite.all() else finite.astype(np.uint8)
-        counts += count_levels(window, mask, LEVEL_BINS, found.low, high)
-    return LevelHistogram(np.linspace(found.low, high, LEVEL_BINS + 1), counts)
-
-
-def above(low: float, high: float) -> float:
-    """Return an upper edge that leaves `high` inside the last bin."""
-    return high + max((high - low) / LEVEL_BINS, abs(high) * 1e-6, 1e-30)
-
-
-_KIND = "napari-exo2micro pair statistics"
-_VERSION = 1
-_UNREADABLE = (
-    OSError,
-    ValueError,
-    KeyError,
-    TypeError,
-    EOFError,
-    MemoryError,
-    OverflowError,
-    zipfile.BadZipFile,
-)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -420,6 +222,449 @@ class PairStatistics:
         return rows, columns, kept[rows, columns]
 
 
+def accumulate_statistics(
+    post: ImageLike,
+    pre: ImageLike,
+    *,
+    raw_pre: ImageLike | None = None,
+    raw_pre_frame: Frame | None = None,
+    post_frame: Frame | None = None,
+    pre_quad: ArrayLike | None = None,
+    monitor: Monitor | None = None,
+) -> PairStatistics:
+    """Count the grey levels of an aligned pair, band by band.
+
+    Parameters
+    ----------
+    post : array_like, shape (rows, columns)
+        Post-stain image on the canvas.
+    pre : array_like, shape (rows, columns)
+        Aligned pre-stain image on the same canvas, of the same type.
+    raw_pre : array_like, optional
+        The pre image before the warp, for its histogram and its saturation.
+    raw_pre_frame, post_frame : tuple of int, optional
+        (x0, y0, width, height) of the real data of `raw_pre` and of `post`, px;
+        the whole image when not given.
+    pre_quad : array_like, shape (4, 2), optional
+        Corners of the aligned pre image's data on the canvas, (x, y) in px, as
+        `mapped_frame` returns them; everywhere when not given.
+    monitor : Monitor, optional
+        Is told the progress and may stop the work.
+
+    Returns
+    -------
+    PairStatistics
+        Independent of how the images are stored and divided into windows.
+
+    Raises
+    ------
+    RegistrationError
+        If the two images differ in shape or type, are not 2-D, or hold nothing.
+    """
+    dtype = _common_type(post, pre)
+    region = _clipped(post_frame, post.shape)
+    monitor = monitor or Monitor()
+    scanning, counting = monitor.part(0.0, 0.3), monitor.part(0.3, 1.0)
+    post_levels = _scan(post, region, scanning.part(0.0, 0.5))
+    if raw_pre is None:
+        raw_histogram = None
+        pre_levels = _scan(pre, region, scanning.part(0.5, 1.0))
+    else:
+        raw_region = _clipped(raw_pre_frame, raw_pre.shape)
+        pre_levels = _scan(raw_pre, raw_region, scanning.part(0.5, 1.0))
+        raw_histogram = pre_levels.histogram or _float_histogram(
+            raw_pre, raw_region, pre_levels
+        )
+    tally = _Tally(dtype, post_levels, pre_levels, region)
+    with ThreadPoolExecutor(_WORKERS) as pool:
+        for y0, y1, strips in _bands(region, tally.blocks.size):
+            counting.report((y0 - region[1]) / region[3], "counting grey levels")
+            left, right = strips[0][1], strips[-1][2]
+            bands = [
+                np.ascontiguousarray(image[y0:y1, left:right], dtype=dtype)
+                for image in (post, pre)
+            ]
+            spans = None if pre_quad is None else valid_spans(pre_quad, y0, y1)
+            # Strips of one band are of different groups, so they never meet.
+            list(pool.map(partial(tally.add, bands, spans, (left, y0)), strips))
+    return tally.result(raw_histogram)
+
+
+class _Tally:
+    """Counts in the making."""
+
+    def __init__(
+        self, dtype: np.dtype[Any], post: _Levels, pre: _Levels, region: Frame
+    ) -> None:
+        self._dtype = dtype
+        self._integer = dtype.kind == "u"
+        self._saturation = post.saturation, pre.saturation
+        low, high = min(post.low, pre.low), max(post.high, pre.high)
+        if self._integer:
+            self._cells = _Cells.of_integers(dtype, self._saturation)
+            size = np.iinfo(dtype).max + 1
+            self._span = size, -0.5, size - 0.5
+        else:
+            self._cells = _Cells.of_floats(low, high)
+            self._span = _LEVEL_BINS, low, _above(low, high)
+        n = len(self._cells.edges) - 1
+        self._groups = np.zeros((GROUPS, n, n), np.uint32)
+        # One row a group, so that windows of one band can be counted at once.
+        self._post = np.zeros((GROUPS, self._span[0]), np.int64)
+        self._pre = np.zeros((GROUPS, self._span[0]), np.int64)
+        self._ratio = np.zeros((GROUPS, _RATIO_BINS), np.int64)
+        side = _block_side(region)
+        shape = region[3] // side, region[2] // side
+        self.blocks = BlockMeans(
+            side,
+            region[:2],
+            np.full(shape, np.nan, np.float32),
+            np.full(shape, np.nan, np.float32),
+        )
+
+    def add(
+        self,
+        bands: Sequence[Window],
+        spans: tuple[NDArray[np.int64], NDArray[np.int64]] | None,
+        corner: tuple[int, int],
+        strip: tuple[int, int, int],
+    ) -> None:
+        """Count one strip of the bands of post and pre, which begin at `corner`."""
+        group, x0, x1 = strip
+        mask = None if spans is None else spans_to_mask(*spans, x0, x1)
+        columns = slice(x0 - corner[0], x1 - corner[0])
+        post, pre = (band[:, columns] for band in bands)
+        self._count(group, post, pre, mask)
+        self._average((x0, corner[1]), post, pre, mask)
+
+    def _count(self, group: int, post: Window, pre: Window, mask: Mask) -> None:
+        """Count one window; `mask` is where pre has data, None everywhere."""
+        if not self._integer:
+            finite = np.isfinite(post) & np.isfinite(pre)
+            if not finite.all():
+                known = finite.astype(np.uint8)
+                mask = known if mask is None else mask & known
+                post = np.where(np.isfinite(post), post, self._span[2])
+        joint = None
+        if mask is None or mask.any():
+            joint = self._cells.count(post, pre, mask)
+            self._groups[group] += joint.astype(np.uint32)
+        if self._dtype == np.uint8 and joint is not None and mask is None:
+            # The rows and columns of the joint histogram are these histograms.
+            self._post[group] += joint.sum(axis=1, dtype=np.float64).astype(np.int64)
+            self._pre[group] += joint.sum(axis=0, dtype=np.float64).astype(np.int64)
+            return
+        # calcHist counts the integers themselves, so its edges are integers too.
+        shift = 0.5 if self._integer else 0.0
+        bins, low, high = self._span
+        self._post[group] += _count_levels(post, None, bins, low + shift, high + shift)
+        if joint is None:
+            return
+        self._pre[group] += _count_levels(pre, mask, bins, low + shift, high + shift)
+        if self._dtype != np.uint8:
+            self._count_ratio(group, post, pre, mask)
+
+    def _average(
+        self, corner: tuple[int, int], post: Window, pre: Window, mask: Mask
+    ) -> None:
+        """Average one window, which begins at `corner`, over its whole blocks."""
+        side = self.blocks.size
+        rows, columns = post.shape[0] // side, post.shape[1] // side
+        if not rows or not columns or (mask is not None and not mask.any()):
+            return
+        whole = slice(rows * side), slice(columns * side)
+
+        def averaged(window: Window) -> NDArray[np.float32]:
+            pixels = window[whole].astype(np.float32)
+            means = cv2.resize(pixels, (columns, rows), interpolation=cv2.INTER_AREA)
+            return np.asarray(means, dtype=np.float32)
+
+        means = averaged(post), averaged(pre)
+        spoilt = np.zeros((rows, columns), bool)
+        for window, level in zip((post, pre), self._saturation, strict=True):
+            if np.isfinite(level):
+                spoilt |= averaged(window >= level) > 0
+        if mask is not None:
+            spoilt |= averaged(mask) < 1
+        left, top = (
+            (start - first) // side
+            for start, first in zip(corner, self.blocks.origin, strict=True)
+        )
+        place = slice(top, top + rows), slice(left, left + columns)
+        for kept, mean in zip((self.blocks.post, self.blocks.pre), means, strict=True):
+            mean[spoilt] = np.nan
+            kept[place] = mean
+
+    def _count_ratio(self, group: int, post: Window, pre: Window, mask: Mask) -> None:
+        upper, lower = np.asarray(post, np.float32), np.asarray(pre, np.float32)
+        ratio = np.zeros(upper.shape, np.float32)
+        usable = (upper > 0) & (lower > 0)
+        usable &= (upper < self._saturation[0]) & (lower < self._saturation[1])
+        np.divide(upper, lower, out=ratio, where=usable)
+        # log(0) lies far below the first bin: such pixels are not counted.
+        cv2.log(ratio, dst=ratio)
+        reach = _RATIO_REACH * math.log(10)
+        self._ratio[group] += _count_levels(ratio, mask, _RATIO_BINS, -reach, reach)
+
+    def result(self, raw_pre: LevelHistogram | None) -> PairStatistics:
+        """Return what was counted."""
+        edges = np.linspace(
+            self._span[1], self._span[2], self._span[0] + 1, dtype=np.float64
+        )
+        ratio = None
+        if self._dtype != np.uint8:
+            steps = np.linspace(-_RATIO_REACH, _RATIO_REACH, _RATIO_BINS + 1)
+            ratio = LevelHistogram(steps, self._ratio.sum(axis=0))
+        joint = self._groups.sum(axis=0, dtype=np.int64)
+        good_post = self._cells.edges[1:] <= self._saturation[0]
+        good_pre = self._cells.edges[1:] <= self._saturation[1]
+        n_both = int(joint.sum())
+        return PairStatistics(
+            dtype=self._dtype.name,
+            integer=self._integer,
+            edges=self._cells.edges,
+            groups=self._groups,
+            post=LevelHistogram(edges, self._post.sum(axis=0)),
+            pre=LevelHistogram(edges, self._pre.sum(axis=0)),
+            raw_pre=raw_pre,
+            ratio=ratio,
+            post_saturation=self._saturation[0],
+            pre_saturation=self._saturation[1],
+            n_saturated=n_both - int(joint[np.ix_(good_post, good_pre)].sum()),
+            n_post=int(self._post.sum()),
+            n_both=n_both,
+            blocks=self.blocks,
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Cells:
+    """A division of the grey levels, the same for post and pre.
+
+    `place` takes a window and returns where its pixels lie in ``0 <= place < reach``,
+    which all cells share evenly.
+    """
+
+    edges: NDArray[np.float64]
+    place: Callable[[Window], Window]
+    reach: float
+
+    @classmethod
+    def of_integers(cls, dtype: np.dtype[Any], apart: tuple[float, ...]) -> _Cells:
+        """Return cells of whole levels for `uint8` and `uint16`.
+
+        8-bit levels have a cell each. 16-bit levels share cells that are equally wide
+        in the fourth root of the level, at least one level each; at the levels `apart`
+        a new cell begins, so that saturation is told exactly.
+        """
+        levels = np.arange(np.iinfo(dtype).max + 1)
+        if dtype == np.uint8:
+            return cls(np.append(levels, 256) - 0.5, lambda window: window, 256.0)
+        root = np.sqrt(np.sqrt(levels.astype(np.float32)))
+        cell = np.floor(root * np.float32(_CELLS / 16)).astype(np.int64)
+        begins = np.isin(levels, apart)
+        begins[1:] |= cell[1:] != cell[:-1]
+        begins[0] = False
+        table = np.cumsum(begins).astype(np.uint16)
+        starts = np.concatenate([[0], np.flatnonzero(begins), [len(levels)]])
+        return cls(
+            starts - 0.5,
+            lambda window: np.asarray(cv2.LUT(window, table)),
+            float(len(starts) - 1),
+        )
+
+    @classmethod
+    def of_floats(cls, low: float, high: float) -> _Cells:
+        """Return cells that are equally wide in the fourth root of the level."""
+        root = float(np.sqrt(np.sqrt(np.float32(max(high, 0.0))))) or 1.0
+        # The largest level gets a cell of its own: it may be the saturation.
+        reach = root * (_CELLS + 1) / _CELLS
+        edges = np.linspace(0.0, reach, _CELLS + 2) ** 4
+        edges[0] = min(low, 0.0)
+        return cls(edges, _fourth_root, reach)
+
+    def count(self, post: Window, pre: Window, mask: Mask) -> NDArray[np.float32]:
+        """Count a window's pixels in each pair of cells, axes [post, pre]."""
+        n = len(self.edges) - 1
+        places = [self.place(post), self.place(pre)]
+        ranges = [0.0, self.reach, 0.0, self.reach]
+        counts = cv2.calcHist(places, [0, 1], mask, [n, n], ranges)
+        return np.asarray(counts, dtype=np.float32)
+
+
+def _fourth_root(window: Window) -> NDArray[np.float32]:
+    """Return the fourth root of a window, 0 where it is not above 0."""
+    root: NDArray[np.float32] = np.maximum(window, 0, dtype=np.float32)
+    np.sqrt(root, out=root)
+    return np.sqrt(root, out=root)
+
+
+def _count_levels(
+    window: Window, mask: Mask, bins: int, low: float, high: float
+) -> NDArray[np.int64]:
+    """Return exact counts of one window in equal bins ``low <= v < high``."""
+    counts = cv2.calcHist([window], [0], mask, [bins], [low, high])
+    return np.asarray(counts.ravel().astype(np.int64))
+
+
+class _Levels(NamedTuple):
+    """Smallest and largest level of an image, and where it saturates.
+
+    The histogram is that of integers, which costs nothing more.
+    """
+
+    low: float
+    high: float
+    saturation: float
+    histogram: LevelHistogram | None = None
+
+
+def _scan(image: ImageLike, frame: Frame, monitor: Monitor) -> _Levels:
+    """Return the range of an image and the level at which it is saturated."""
+    dtype = np.dtype(image.dtype)
+    if dtype in (np.uint8, np.uint16):
+        size = np.iinfo(dtype).max + 1
+        counts = np.zeros(size, np.int64)
+        for window in _windows(image, frame, dtype.newbyteorder("="), monitor):
+            counts += _count_levels(window, None, size, 0, size)
+        used = np.flatnonzero(counts)
+        histogram = LevelHistogram(np.arange(size + 1, dtype=np.float64) - 0.5, counts)
+        saturation = _integer_saturation(counts)
+        return _Levels(float(used[0]), float(used[-1]), saturation, histogram)
+    low, high, at_high = math.inf, -math.inf, 0
+    for window in _windows(image, frame, np.dtype(np.float32), monitor):
+        values = window if np.isfinite(window).all() else window[np.isfinite(window)]
+        if values.size == 0:
+            continue
+        low, top = min(low, float(values.min())), float(values.max())
+        if top > high:
+            high, at_high = top, 0
+        if top == high:
+            at_high += int(np.count_nonzero(values == np.float32(top)))
+    if high < low:
+        raise RegistrationError(
+            "an image with finite pixels is needed, found none; check the raw file"
+        )
+    is_piled = at_high >= max(10, frame[2] * frame[3] * 1e-6) and high > low
+    return _Levels(low, high, high if is_piled else math.inf)
+
+
+def _integer_saturation(counts: NDArray[np.int64]) -> float:
+    """Return the largest level if pixels pile up there, else inf.
+
+    Beside the type's own limit, cameras of 10, 12 or 14 bits end lower.
+    """
+    top = int(np.flatnonzero(counts)[-1])
+    if top == len(counts) - 1:
+        return float(top)
+    if top < 255 or counts[top] < 10:
+        return math.inf
+    below = counts[int(top * 0.95) : top]
+    return float(top) if counts[top] > 5 * max(int(below.max()), 1) else math.inf
+
+
+def _float_histogram(image: ImageLike, frame: Frame, levels: _Levels) -> LevelHistogram:
+    """Return the histogram of a floating-point image."""
+    high = _above(levels.low, levels.high)
+    counts = np.zeros(_LEVEL_BINS, np.int64)
+    for window in _windows(image, frame, np.dtype(np.float32), Monitor()):
+        finite = np.isfinite(window)
+        mask = None if finite.all() else finite.astype(np.uint8)
+        counts += _count_levels(window, mask, _LEVEL_BINS, levels.low, high)
+    return LevelHistogram(np.linspace(levels.low, high, _LEVEL_BINS + 1), counts)
+
+
+def _above(low: float, high: float) -> float:
+    """Return an upper edge that leaves `high` inside the last bin."""
+    return high + max((high - low) / _LEVEL_BINS, abs(high) * 1e-6, 1e-30)
+
+
+def _windows(
+    image: ImageLike, frame: Frame, dtype: np.dtype[Any], monitor: Monitor
+) -> Iterator[Window]:
+    """Yield windows of a frame, no side longer than OpenCV accepts."""
+    for y0, y1, strips in _bands(frame):
+        monitor.report((y0 - frame[1]) / frame[3], "counting grey levels")
+        left, right = strips[0][1], strips[-1][2]
+        band = np.ascontiguousarray(image[y0:y1, left:right], dtype=dtype)
+        for _, x0, x1 in strips:
+            yield band[:, x0 - left : x1 - left]
+
+
+def _bands(
+    frame: Frame, side: int = 1
+) -> Iterator[tuple[int, int, list[tuple[int, int, int]]]]:
+    """Yield bands (y0, y1) of a frame and their strips (group, x0, x1).
+
+    The groups are tiles of an 8 x 8 division; each group has one tile in every
+    row and in every column of that division. Tiles and bands hold whole blocks.
+    """
+    x0, y0, width, height = frame
+    cuts = [
+        [start + length // side * i // GROUPS * side for i in range(GROUPS)]
+        + [start + length]
+        for start, length in ((x0, width), (y0, height))
+    ]
+    most = max(BAND_PIXELS // width // side, 1) * side
+    for i in range(GROUPS):
+        strips = [
+            ((3 * i + j) % GROUPS, cuts[0][j], cuts[0][j + 1])
+            for j in range(GROUPS)
+            if cuts[0][j + 1] > cuts[0][j]
+        ]
+        for start in range(cuts[1][i], cuts[1][i + 1], most):
+            yield start, min(start + most, cuts[1][i + 1]), strips
+
+
+def _common_type(post: ImageLike, pre: ImageLike) -> np.dtype[Any]:
+    """Return the type to count in, or say why the two cannot be compared."""
+    if len(post.shape) != 2 or tuple(post.shape) != tuple(pre.shape):
+        raise RegistrationError(
+            "post and aligned pre must be 2-D and of one shape, found "
+            f"{tuple(post.shape)} and {tuple(pre.shape)}; align pre on the canvas of "
+            "post first"
+        )
+    if post.dtype != pre.dtype:
+        raise RegistrationError(
+            f"post and aligned pre must be of one type, found {post.dtype} and "
+            f"{pre.dtype}; convert one of them"
+        )
+    dtype = np.dtype(post.dtype)
+    if dtype.kind not in "uif":
+        raise RegistrationError(
+            f"images must hold integers or real numbers, found {dtype}; convert them"
+        )
+    if dtype in (np.uint8, np.uint16):
+        return dtype.newbyteorder("=")
+    return np.dtype(np.float32)
+
+
+def _block_side(frame: Frame) -> int:
+    """Return the side of the blocks, px: larger ones where there are many.
+
+    Large blocks have less noise and hide differences of focus; small ones leave
+    more blocks without microbes.
+    """
+    area = frame[2] * frame[3]
+    if area >= 4_000_000:
+        return 16
+    return 8 if area >= 250_000 else 4
+
+
+def _clipped(frame: Frame | None, shape: tuple[int, ...]) -> Frame:
+    """Return the part of a frame that lies on the canvas."""
+    rows, columns = shape
+    x, y, width, height = frame or (0, 0, columns, rows)
+    x0, y0 = max(x, 0), max(y, 0)
+    x1, y1 = min(x + width, columns), min(y + height, rows)
+    if x1 <= x0 or y1 <= y0:
+        raise RegistrationError(
+            f"an image with data is needed, found the frame {frame} on a canvas of "
+            f"{columns} x {rows} px; check the image and its padding"
+        )
+    return x0, y0, x1 - x0, y1 - y0
+
+
 def save_statistics(path: str | Path, statistics: PairStatistics) -> None:
     """Write statistics as a compressed ``.npz`` file without pickled objects.
 
@@ -493,277 +738,3 @@ def load_statistics(path: str | Path) -> PairStatistics:
         raise CheckpointError(
             f"{path} holds no statistics of this version ({error}); run stage 4 again"
         ) from error
-
-
-RATIO_BINS = 65536
-RATIO_REACH = 5.0
-WORKERS = min(4, os.cpu_count() or 1)
-
-
-def accumulate_statistics(
-    post: ImageLike,
-    pre: ImageLike,
-    *,
-    raw_pre: ImageLike | None = None,
-    raw_pre_frame: Frame | None = None,
-    post_frame: Frame | None = None,
-    pre_quad: ArrayLike | None = None,
-    monitor: Monitor | None = None,
-) -> PairStatistics:
-    """Count the grey levels of an aligned pair, band by band.
-
-    Parameters
-    ----------
-    post : array_like, shape (rows, columns)
-        Post-stain image on the canvas.
-    pre : array_like, shape (rows, columns)
-        Aligned pre-stain image on the same canvas, of the same type.
-    raw_pre : array_like, optional
-        The pre image before the warp, for its histogram and its saturation.
-    raw_pre_frame, post_frame : tuple of int, optional
-        (x0, y0, width, height) of the real data of `raw_pre` and of `post`, px;
-        the whole image when not given.
-    pre_quad : array_like, shape (4, 2), optional
-        Corners of the aligned pre image's data on the canvas, (x, y) in px, as
-        `coverage.mapped_frame` returns them; everywhere when not given.
-    monitor : Monitor, optional
-        Is told the progress and may stop the work.
-
-    Returns
-    -------
-    PairStatistics
-        Independent of how the images are stored and divided into windows.
-
-    Raises
-    ------
-    RegistrationError
-        If the two images differ in shape or type, are not 2-D, or hold nothing.
-    """
-    dtype = _common_type(post, pre)
-    region = _clipped(post_frame, post.shape)
-    monitor = monitor or Monitor()
-    parts = [monitor.part(0.0, 0.3), monitor.part(0.3, 1.0)]
-    post_range = scan(post, region, parts[0].part(0.0, 0.5))
-    if raw_pre is None:
-        raw_levels, pre_range = None, scan(pre, region, parts[0].part(0.5, 1.0))
-    else:
-        raw_region = _clipped(raw_pre_frame, raw_pre.shape)
-        pre_range = scan(raw_pre, raw_region, parts[0].part(0.5, 1.0))
-        raw_levels = pre_range.levels or float_levels(raw_pre, raw_region, pre_range)
-    tally = _Tally(dtype, post_range, pre_range, region)
-    with ThreadPoolExecutor(WORKERS) as pool:
-        for y0, y1, strips in tiles(region, tally.blocks.size):
-            parts[1].report((y0 - region[1]) / region[3], "counting grey levels")
-            left, right = strips[0][1], strips[-1][2]
-            bands = (
-                prepared(post[y0:y1, left:right], dtype),
-                prepared(pre[y0:y1, left:right], dtype),
-            )
-            spans = None if pre_quad is None else valid_spans(pre_quad, y0, y1)
-            count = partial(_count_strip, tally, bands, spans, y0, left)
-            list(pool.map(count, strips))
-    return tally.result(raw_levels)
-
-
-def _count_strip(
-    tally: _Tally,
-    bands: tuple[NDArray[Any], NDArray[Any]],
-    spans: tuple[NDArray[np.int64], NDArray[np.int64]] | None,
-    y0: int,
-    left: int,
-    strip: tuple[int, int, int],
-) -> None:
-    """Count the columns of one strip; the bands begin at (left, y0)."""
-    group, x0, x1 = strip
-    mask = None if spans is None else spans_to_mask(*spans, x0, x1)
-    columns = slice(x0 - left, x1 - left)
-    post, pre = bands[0][:, columns], bands[1][:, columns]
-    tally.add(group, post, pre, mask)
-    tally.add_blocks(y0, x0, post, pre, mask)
-
-
-class _Tally:
-    """Counts in the making."""
-
-    def __init__(
-        self, dtype: np.dtype[Any], post: LevelRange, pre: LevelRange, region: Frame
-    ) -> None:
-        self._dtype = dtype
-        self._integer = dtype.kind == "u"
-        self._saturation = post.saturation, pre.saturation
-        low, high = min(post.low, pre.low), max(post.high, pre.high)
-        self._cells: Cells
-        if self._integer:
-            self._cells = IntegerCells(dtype, self._saturation)
-            size = np.iinfo(dtype).max + 1
-            self._span = size, -0.5, size - 0.5
-        else:
-            self._cells = FloatCells(low, high)
-            self._span = LEVEL_BINS, low, above(low, high)
-        n = len(self._cells.edges) - 1
-        self._groups = np.zeros((GROUPS, n, n), np.uint32)
-        # One row a group, so that windows of one band can be counted at once.
-        self._post = np.zeros((GROUPS, self._span[0]), np.int64)
-        self._pre = np.zeros((GROUPS, self._span[0]), np.int64)
-        self._ratio = np.zeros((GROUPS, RATIO_BINS), np.int64)
-        side = _block_side(region)
-        shape = region[3] // side, region[2] // side
-        self.blocks = BlockMeans(
-            side,
-            region[:2],
-            np.full(shape, np.nan, np.float32),
-            np.full(shape, np.nan, np.float32),
-        )
-
-    def add(
-        self, group: int, post: NDArray[Any], pre: NDArray[Any], mask: Mask
-    ) -> None:
-        """Count one window; `mask` is where pre has data, None everywhere."""
-        if not self._integer:
-            finite = np.isfinite(post) & np.isfinite(pre)
-            if not finite.all():
-                known = finite.astype(np.uint8)
-                mask = known if mask is None else mask & known
-                post = np.where(np.isfinite(post), post, self._span[2])
-        joint = None
-        if mask is None or mask.any():
-            joint = self._cells.joint(post, pre, mask)
-            self._groups[group] += joint.astype(np.uint32)
-        if self._dtype == np.uint8 and joint is not None and mask is None:
-            # The rows and columns of the joint histogram are these histograms.
-            self._post[group] += joint.sum(axis=1, dtype=np.float64).astype(np.int64)
-            self._pre[group] += joint.sum(axis=0, dtype=np.float64).astype(np.int64)
-            return
-        # calcHist counts the integers themselves, so its edges are integers too.
-        shift = 0.5 if self._integer else 0.0
-        bins, low, high = self._span
-        self._post[group] += count_levels(post, None, bins, low + shift, high + shift)
-        if joint is None:
-            return
-        self._pre[group] += count_levels(pre, mask, bins, low + shift, high + shift)
-        if self._dtype != np.uint8:
-            self._count_ratio(group, post, pre, mask)
-
-    def add_blocks(
-        self, y0: int, x0: int, post: NDArray[Any], pre: NDArray[Any], mask: Mask
-    ) -> None:
-        """Average one window, which begins at (x0, y0), over its whole blocks."""
-        side = self.blocks.size
-        rows, columns = post.shape[0] // side, post.shape[1] // side
-        if not rows or not columns or (mask is not None and not mask.any()):
-            return
-        whole = slice(rows * side), slice(columns * side)
-
-        def averaged(window: NDArray[Any]) -> NDArray[np.float32]:
-            pixels = window[whole].astype(np.float32)
-            means = cv2.resize(pixels, (columns, rows), interpolation=cv2.INTER_AREA)
-            return np.asarray(means, dtype=np.float32)
-
-        means = averaged(post), averaged(pre)
-        spoilt = np.zeros((rows, columns), bool)
-        for window, level in zip((post, pre), self._saturation, strict=True):
-            if np.isfinite(level):
-                spoilt |= averaged(window >= level) > 0
-        if mask is not None:
-            spoilt |= averaged(mask) < 1
-        top, left = (
-            (y0 - self.blocks.origin[1]) // side,
-            (x0 - self.blocks.origin[0]) // side,
-        )
-        place = slice(top, top + rows), slice(left, left + columns)
-        for kept, mean in zip((self.blocks.post, self.blocks.pre), means, strict=True):
-            mean[spoilt] = np.nan
-            kept[place] = mean
-
-    def _count_ratio(
-        self, group: int, post: NDArray[Any], pre: NDArray[Any], mask: Mask
-    ) -> None:
-        upper = np.asarray(post, np.float32)
-        lower = np.asarray(pre, np.float32)
-        ratio = np.zeros(upper.shape, np.float32)
-        usable = (upper > 0) & (lower > 0)
-        usable &= (upper < self._saturation[0]) & (lower < self._saturation[1])
-        np.divide(upper, lower, out=ratio, where=usable)
-        # log(0) lies far below the first bin: such pixels are not counted.
-        cv2.log(ratio, dst=ratio)
-        reach = RATIO_REACH * math.log(10)
-        self._ratio[group] += count_levels(ratio, mask, RATIO_BINS, -reach, reach)
-
-    def result(self, raw_pre: LevelHistogram | None) -> PairStatistics:
-        """Return what was counted."""
-        edges = np.linspace(
-            self._span[1], self._span[2], self._span[0] + 1, dtype=np.float64
-        )
-        ratio = None
-        if self._dtype != np.uint8:
-            steps = np.linspace(-RATIO_REACH, RATIO_REACH, RATIO_BINS + 1)
-            ratio = LevelHistogram(steps, self._ratio.sum(axis=0))
-        joint = self._groups.sum(axis=0, dtype=np.int64)
-        good_post = self._cells.edges[1:] <= self._saturation[0]
-        good_pre = self._cells.edges[1:] <= self._saturation[1]
-        n_both = int(joint.sum())
-        return PairStatistics(
-            dtype=self._dtype.name,
-            integer=self._integer,
-            edges=self._cells.edges,
-            groups=self._groups,
-            post=LevelHistogram(edges, self._post.sum(axis=0)),
-            pre=LevelHistogram(edges, self._pre.sum(axis=0)),
-            raw_pre=raw_pre,
-            ratio=ratio,
-            post_saturation=self._saturation[0],
-            pre_saturation=self._saturation[1],
-            n_saturated=n_both - int(joint[np.ix_(good_post, good_pre)].sum()),
-            n_post=int(self._post.sum()),
-            n_both=n_both,
-            blocks=self.blocks,
-        )
-
-
-def _common_type(post: ImageLike, pre: ImageLike) -> np.dtype[Any]:
-    """Return the type to count in, or say why the two cannot be compared."""
-    if len(post.shape) != 2 or tuple(post.shape) != tuple(pre.shape):
-        raise RegistrationError(
-            "post and aligned pre must be 2-D and of one shape, found "
-            f"{tuple(post.shape)} and {tuple(pre.shape)}; align pre on the canvas of "
-            "post first"
-        )
-    if post.dtype != pre.dtype:
-        raise RegistrationError(
-            f"post and aligned pre must be of one type, found {post.dtype} and "
-            f"{pre.dtype}; convert one of them"
-        )
-    dtype = np.dtype(post.dtype)
-    if dtype.kind not in "uif":
-        raise RegistrationError(
-            f"images must hold integers or real numbers, found {dtype}; convert them"
-        )
-    if dtype in (np.uint8, np.uint16):
-        return dtype.newbyteorder("=")
-    return np.dtype(np.float32)
-
-
-def _block_side(frame: Frame) -> int:
-    """Return the side of the blocks, px: larger ones where there are many.
-
-    Large blocks have less noise and hide differences of focus; small ones leave
-    more blocks without microbes.
-    """
-    area = frame[2] * frame[3]
-    if area >= 4_000_000:
-        return 16
-    return 8 if area >= 250_000 else 4
-
-
-def _clipped(frame: Frame | None, shape: tuple[int, ...]) -> Frame:
-    """Return the part of a frame that lies on the canvas."""
-    rows, columns = shape
-    x, y, width, height = frame or (0, 0, columns, rows)
-    x0, y0 = max(x, 0), max(y, 0)
-    x1, y1 = min(x + width, columns), min(y + height, rows)
-    if x1 <= x0 or y1 <= y0:
-        raise RegistrationError(
-            f"an image with data is needed, found the frame {frame} on a canvas of "
-            f"{columns} x {rows} px; check the image and its padding"
-        )
-    return x0, y0, x1 - x0, y1 - y0
