@@ -35,6 +35,7 @@ class Point:
     """An entry point of an installed package."""
 
     value = "somebody.filters:one"
+    module = "somebody.filters"
 
     def __init__(
         self, package: str, name: str, found: Any, group: str = "mine.filters"

@@ -8,6 +8,7 @@ more than an entry of this package.
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from importlib.metadata import EntryPoint, entry_points
@@ -161,7 +162,9 @@ class Registry(Mapping[K, V], Generic[K, V]):
     def _fill(self) -> None:
         """Import what packages offer, and take what passes the check."""
         self.problems = {}
-        offers = self._import()
+        points = entry_points(group=self.group)
+        ready = [point for point in points if not _is_being_imported(point)]
+        offers = self._import(ready)
         entries = dict(self._built_in)
         added = {key: self._entries[key] for key in self._added}
         for point, entry in sorted(offers, key=lambda offer: self._order(offer[1])):
@@ -169,19 +172,19 @@ class Registry(Mapping[K, V], Generic[K, V]):
             # A module may have added its entry while it was imported.
             others = {k: v for k, v in added.items() if v != entry}
             try:
-                self._check(entry, {**entries, **others})
+                if entries.get(key) != entry:  # two packages may offer the same one
+                    self._check(entry, {**entries, **others})
             except Exception as error:  # noqa: BLE001 - a stranger's entry
                 self._leave_out(point, error)
                 continue
             entries[key], added = entry, others
         self._entries, self._added = {**entries, **added}, tuple(added)
-        self._is_complete = True
+        self._is_complete = len(ready) == len(points)
 
-    def _import(self) -> list[tuple[EntryPoint, V]]:
+    def _import(self, points: Iterable[EntryPoint]) -> list[tuple[EntryPoint, V]]:
         offers: list[tuple[EntryPoint, V]] = []
         token = _importing.set(True)
         try:
-            points = entry_points(group=self.group)
             for point in sorted(points, key=lambda p: (_package(p).lower(), p.name)):
                 try:
                     loaded = point.load()
@@ -229,6 +232,12 @@ class _View(Mapping[K, W], Generic[K, V, W]):
 
     def __len__(self) -> int:
         return len(self._registry)
+
+
+def _is_being_imported(point: EntryPoint) -> bool:
+    """Return whether its module has not ended yet: it asks, and offers later."""
+    spec = getattr(sys.modules.get(point.module), "__spec__", None)
+    return bool(getattr(spec, "_initializing", False))
 
 
 def _package(point: EntryPoint) -> str:
