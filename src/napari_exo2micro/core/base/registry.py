@@ -170,9 +170,9 @@ class Registry(Mapping[K, V], Generic[K, V]):
         for point, entry in sorted(offers, key=lambda offer: self._order(offer[1])):
             key = self._key(entry)
             # A module may have added its entry while it was imported.
-            others = {k: v for k, v in added.items() if v != entry}
+            others = {k: v for k, v in added.items() if v is not entry}
             try:
-                if entries.get(key) != entry:  # two packages may offer the same one
+                if entries.get(key) is not entry:  # two packages may offer the same one
                     self._check(entry, {**entries, **others})
             except Exception as error:  # noqa: BLE001 - a stranger's entry
                 self._leave_out(point, error)
