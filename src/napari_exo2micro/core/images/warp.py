@@ -469,10 +469,11 @@ def valid_spans(
         # Inside is where (b - a) x (p - a) >= 0, linear in x along a row.
         slope = by - ay
         constant = (bx - ax) * (rows - ay) + slope * ax
-        if slope > 0:
-            high = np.minimum(high, constant / slope)
-        elif slope < 0:
-            low = np.maximum(low, constant / slope)
+        with np.errstate(over="ignore"):  # an edge that is all but level
+            if slope > 0:
+                high = np.minimum(high, constant / slope)
+            elif slope < 0:
+                low = np.maximum(low, constant / slope)
         else:
             high = np.where(constant < 0, -np.inf, high)
     first = np.ceil(np.clip(low, 0, _COLUMN_LIMIT)).astype(np.int64)
