@@ -474,8 +474,8 @@ def valid_spans(
                 high = np.minimum(high, constant / slope)
             elif slope < 0:
                 low = np.maximum(low, constant / slope)
-        else:
-            high = np.where(constant < 0, -np.inf, high)
+            else:
+                high = np.where(constant < 0, -np.inf, high)
     first = np.ceil(np.clip(low, 0, _COLUMN_LIMIT)).astype(np.int64)
     end = np.floor(np.clip(high, -1, _COLUMN_LIMIT)).astype(np.int64) + 1
     return first, np.maximum(end, first)
