@@ -266,7 +266,7 @@ def test_a_zero_in_an_optional_number_is_taken_as_the_registry_says(
         assert "0 is not used" in label(form, f"refusal_{name}")
     else:
         assert session.params[name] == 0.0
-        assert not form.row(name).refusal
+        assert not form.container[name].refusal
 
 
 @pytest.mark.parametrize("name", OPTIONAL)

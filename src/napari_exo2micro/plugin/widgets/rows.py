@@ -34,7 +34,7 @@ from napari_exo2micro.core.parameters import (
     format_value,
     value_words,
 )
-from napari_exo2micro.plugin.widgets.controls import STYLES, WordsLabel
+from napari_exo2micro.plugin.widgets.controls import WordsLabel, label_style
 
 _LARGEST = 1e12
 _DECIMALS = 20  # Qt rounds to them; so many leave every number as it was typed
@@ -45,7 +45,7 @@ _FIELD_WIDTH = 118
 _MARK_WIDTH = 12
 # A middle tone: it stands out on napari's dark and light themes alike.
 _CHANGED = "color: #d06a00; font-weight: bold; padding: 0px; margin: 0px;"
-_REFUSED = f"QLabel {{ {STYLES['error']} padding: 4px; border-radius: 3px; }}"
+_REFUSED = label_style("error")
 
 
 class NumberBox(QDoubleSpinBox):

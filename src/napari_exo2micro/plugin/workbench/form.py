@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import html
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from itertools import groupby, pairwise
 from typing import Any
 
@@ -29,9 +29,10 @@ from napari_exo2micro.core.pipeline import RunResult, StageState, stage_states
 from napari_exo2micro.core.store import name_ending
 from napari_exo2micro.plugin.session.session import Session
 from napari_exo2micro.plugin.widgets.controls import (
-    STYLES,
     WordsLabel,
     button,
+    column,
+    label_style,
     scrolled,
 )
 from napari_exo2micro.plugin.widgets.marks import scale_words, state_icon
@@ -122,24 +123,12 @@ class ParameterForm(QWidget):
         self._headings = self._arrange()
         for name, row in self._rows.items():
             # What a signal brings is dropped: the row is asked.
-            row.changed.connect(self._slot(self._on_edit, name))
+            row.changed.connect(self._slot(self._take, name))
             row.settled.connect(self._slot(self._on_settled, name))
             row.reset_asked.connect(self._slot(self.reset, name))
         session.params_changed.connect(self._on_params)
         session.add_check(self.refusal)
         self._on_params(tuple(PARAMETER_REGISTRY))
-
-    # For others ------------------------------------------------------------------
-
-    def row(self, name: str) -> ParameterRow:
-        """Return the row of a parameter.
-
-        Raises
-        ------
-        KeyError
-            When it belongs to another stage.
-        """
-        return self._rows[name]
 
     def refusal(self) -> str:
         """Return why nothing can be run with what is typed here; empty when it can.
@@ -157,79 +146,72 @@ class ParameterForm(QWidget):
 
     def reset(self, *names: str) -> None:
         """Set parameters of this stage back to their defaults, all by default."""
-        for name in names or tuple(self._rows):
+        names = names or tuple(self._rows)
+        for name in names:
             self._rows[name].show_value(PARAMETER_REGISTRY[name].default)
-        self._take(names or tuple(self._rows))
-        for name in names or tuple(self._rows):
+        self._take(*names)
+        for name in names:
             self._on_settled(name)
 
     # From the person to the session ------------------------------------------------
-
-    def _on_edit(self, name: str) -> None:
-        self._take((name,))
 
     def _on_settled(self, name: str) -> None:
         if not self._rows[name].refusal:
             self._settled[name] = self._session.params[name]
 
-    def _take(self, names: Iterable[str]) -> None:
+    def _take(self, *names: str) -> None:
         """Hand to the session what is shown, with what could not be taken before."""
         waiting = [name for name, row in self._rows.items() if row.refusal]
         tried = list(dict.fromkeys([*names, *waiting]))
         self._session.show_stage(self._stage)
         self._editing = set(tried)
         try:
-            good = [name for name in tried if self._check(name)]
-            self._set(good)
-            refused = [name for name in tried if self._rows[name].refusal]
-            self._go_back(refused)
+            self._set(tried)
+            for name in tried:
+                if self._rows[name].refusal:
+                    # The session forgets what was half typed on the way to a refusal.
+                    with contextlib.suppress(ParameterError):
+                        self._session.set_params(**{name: self._settled[name]})
         finally:
             self._editing = set()
         for name in waiting:
             self._on_settled(name)
         self._update()
 
-    def _check(self, name: str) -> bool:
-        """Return whether a value is one by itself, and say so when it is not."""
+    def _set(self, names: list[str]) -> None:
+        """Set values together, or as many as can be taken; the session checks them."""
+        try:
+            self._session.set_params(**{n: self._rows[n].value for n in names})
+        except ParameterError as error:
+            if len(names) == 1:
+                self._refuse(self._rows[names[0]], error)
+                return
+            for name in sorted(names, key=self._is_wrong):
+                self._set([name])
+        else:
+            for name in names:
+                self._rows[name].refuse("")
+
+    def _is_wrong(self, name: str) -> bool:
+        """Return whether a value cannot be taken whatever the others are."""
         row = self._rows[name]
         try:
             row.entry.check(row.value)
         except ParameterError:
-            shown = value_words(row.value)
-            words = row.entry.limits() or row.entry.wanted()
+            return True
+        return False
+
+    def _refuse(self, row: ParameterRow, error: ParameterError) -> None:
+        """Say why a value is not taken: by itself, or beside another one."""
+        why = with_titles(str(error))
+        if self._is_wrong(row.name):
             whole = "a whole number, " if row.entry.kind is int else ""
-            self._refuse(name, f"{shown} is not used: it must be {whole}{words}.")
-            return False
-        row.refuse("")
-        return True
-
-    def _set(self, names: list[str]) -> None:
-        """Set values that are good by themselves, together or as many as fit."""
-        values = {name: self._rows[name].value for name in names}
-        try:
-            self._session.set_params(**values)
-        except ParameterError as error:
-            if len(names) == 1:
-                shown = value_words(values[names[0]])
-                self._refuse(
-                    names[0], f"{shown} is not used: {with_titles(str(error))}."
-                )
-                return
-            for name in names:
-                self._set([name])
-
-    def _refuse(self, name: str, text: str) -> None:
-        counts = value_words(self._settled[name])
-        self._rows[name].refuse(
-            f"{text} Until this is corrected or reset, {counts} counts and nothing "
-            "can be run."
+            why = f"it must be {whole}{row.entry.limits() or row.entry.wanted()}"
+        row.refuse(
+            f"{value_words(row.value)} is not used: {why}. Until this is corrected or "
+            f"reset, {value_words(self._settled[row.name])} counts and nothing can be "
+            "run."
         )
-
-    def _go_back(self, names: list[str]) -> None:
-        """Let the session forget what was half typed on the way to a refusal."""
-        for name in names:
-            with contextlib.suppress(ParameterError):
-                self._session.set_params(**{name: self._settled[name]})
 
     # From the session to the person ------------------------------------------------
 
@@ -289,13 +271,13 @@ class ParameterForm(QWidget):
 
         The tab key goes the same way, not in the order of making.
         """
-        column = QWidget(self)
-        column.setMaximumWidth(_WIDEST)
+        inside = QWidget(self)
+        inside.setMaximumWidth(_WIDEST)
         whole = QHBoxLayout(self)
         whole.setContentsMargins(0, 0, 0, 0)
-        whole.addWidget(column, 1)
+        whole.addWidget(inside, 1)
         whole.addStretch(0)
-        layout = QVBoxLayout(column)
+        layout = QVBoxLayout(inside)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(3)
         headings: list[tuple[GroupHeading, set[str]]] = []
@@ -309,7 +291,7 @@ class ParameterForm(QWidget):
                     _group(rows[0].entry),
                     [row.native for row in rows],
                     folded=all(row.entry.rare for row in rows),
-                    parent=column,
+                    parent=inside,
                 )
                 layout.addWidget(heading)
                 stops.append(heading)
@@ -346,11 +328,7 @@ class ScaleSlider(QWidget):
         self._slider.setObjectName(f"slider_{row.entry.name}")
         self._slider.setAccessibleName(f"{row.entry.title}, slider")
         self._caption = WordsLabel(f"slider_range_{row.entry.name}", self)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 2)
-        layout.setSpacing(1)
-        layout.addWidget(self._slider)
-        layout.addWidget(self._caption)
+        column(self._slider, self._caption, parent=self, margin=0).setSpacing(1)
         row.add_below(self)
         QWidget.setTabOrder(row.tab_stops()[1], self._slider)
         self._slider.valueChanged.connect(self._on_slide)
@@ -376,10 +354,7 @@ class ScaleSlider(QWidget):
             self._slider.setPageStep((high - low) / 20)
         if self._row.value is None:
             self._row.field.value = middle  # what a tick will start with
-        if value is None:
-            words = "not measured yet"
-        else:
-            words = f"measured: {value:.5g}"
+        words = "not measured yet" if value is None else f"measured: {value:.5g}"
         self._caption.say(f"{low:g} to {high:g}; {words}")
         self._follow()
 
@@ -453,7 +428,7 @@ class StageForm(QWidget):
         self._slider: ScaleSlider | None = None
         entry = PARAMETER_REGISTRY.get("manual_scale")
         if entry is not None and entry.stage == stage:
-            self._slider = ScaleSlider(self.parameters.row(entry.name))
+            self._slider = ScaleSlider(self.parameters.container[entry.name])
         state = QHBoxLayout()
         state.addWidget(self._icon, 0, Qt.AlignmentFlag.AlignTop)
         state.addWidget(self._state, 1)
@@ -461,18 +436,17 @@ class StageForm(QWidget):
         if stage in PREVIEWED:
             self.add_header_widget(PreviewRow(session, stage, self))
         page = QWidget(self)
-        layout = QVBoxLayout(page)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(purpose)
-        layout.addLayout(state)
-        layout.addWidget(self._result)
-        layout.addLayout(self._header)
-        layout.addWidget(self.parameters)
-        layout.addStretch(1)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(scrolled(page), 1)
-        layout.addWidget(self.parameters.foot)
+        column(
+            purpose,
+            state,
+            self._result,
+            self._header,
+            self.parameters,
+            None,
+            parent=page,
+            margin=0,
+        )
+        column((scrolled(page), 1), self.parameters.foot, parent=self, margin=0)
         session.status_changed.connect(self._on_status)
         session.source_changed.connect(self._on_source)
         self._on_status(session.status)
@@ -502,9 +476,7 @@ class StageForm(QWidget):
         words = _state_words(state) if chosen else "No sample is chosen yet."
         self._icon.setPixmap(state_icon(state.state).pixmap(_ICON, _ICON))
         level = _ALARMS.get(state.state, "") if chosen else ""
-        style = STYLES.get(level, "")
-        box = f"QLabel {{ {style} padding: 4px; border-radius: 3px; }}"
-        self._state.say(words, box if style else "")
+        self._state.say(words, label_style(level) if level else "")
         is_used = state.state not in (State.MISSING, State.STALE)
         known = result if is_used else None
         words, more = _result_words(self._stage, known)
