@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,17 +58,17 @@ class TaskSource:
         ParameterError
             When a name could leave the output folder.
         """
+        return self.task_with(replace(self.settings, params=params))
+
+    def task_with(self, settings: RunSettings) -> SampleDye:
+        """Return an object of one's own with these settings, for the same folders."""
         with self._lock:
             if self._first is None:
-                self._first = SampleDye(
-                    self.sample,
-                    self.dye,
-                    self.settings.output_dir,
-                    self.settings.raw_dir,
-                    self.settings.checkpoint_format,
+                self._first = SampleDye.from_settings(
+                    self.sample, self.dye, self.settings
                 )
             task = self._first.copy()
-        task.set_params(**params)
+        task.store.settings = settings
         return task
 
 
@@ -113,7 +114,7 @@ def run_stages(
         When results cannot go to their folder.
     """
     source.check_output()
-    task = source.task(settings.params)
+    task = source.task_with(settings)
 
     def on_stage(number: int) -> None:
         send((number, describe(task, number)))
