@@ -1,12 +1,9 @@
 """The live preview: a parameter moves, and what its stage would find is shown.
 
-They lie on the world like the layers of a stage. Images are read and warped when
-somebody looks at them, at full resolution for what is on screen.
-
-Setting the data of a layer takes napari a hundredth of a second, adding one a tenth.
-
-Nothing is computed in the thread of the window. A new value takes the place of the
-one that is being worked on.
+Nothing is computed in the thread of the window, and a new value takes the place of the
+one that is being worked on. What was found is a frozen `StagePreview`; its layers lie
+on the world like those of a stage. Images are read and warped when somebody looks at
+them, at full resolution for what is on screen.
 """
 
 from __future__ import annotations
@@ -17,10 +14,11 @@ import math
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from napari.components import ViewerModel
+from napari.layers import Vectors
 from numpy.typing import NDArray
 from qtpy.QtCore import (
     QElapsedTimer,
@@ -41,7 +39,7 @@ from qtpy.QtGui import (
     QPolygonF,
     QShowEvent,
 )
-from qtpy.QtWidgets import QCheckBox, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QSizePolicy, QWidget
 
 from napari_exo2micro.core.base import CheckpointError, Monitor
 from napari_exo2micro.core.images import (
@@ -59,6 +57,7 @@ from napari_exo2micro.core.photometry import (
     ScaleEstimate,
     difference_pyramid,
 )
+from napari_exo2micro.core.pipeline import SampleDye
 from napari_exo2micro.core.preview import (
     BoundaryPreview,
     InteriorPreview,
@@ -86,14 +85,40 @@ from napari_exo2micro.plugin.layers.sets import role
 from napari_exo2micro.plugin.session.job import Job
 from napari_exo2micro.plugin.session.session import Session
 from napari_exo2micro.plugin.session.task import TaskSource
-from napari_exo2micro.plugin.widgets.controls import STYLES, WordsLabel
+from napari_exo2micro.plugin.widgets.controls import (
+    WordsLabel,
+    check_box,
+    column,
+    delayed,
+    label_style,
+)
 from napari_exo2micro.plugin.widgets.marks import scale_words
 from napari_exo2micro.plugin.widgets.rows import with_titles
 
-if TYPE_CHECKING:
-    from napari_exo2micro.core.pipeline import SampleDye
-
-
+#: Stages that have a preview.
+PREVIEWED = (2, 3, 4)
+_IDLE = "Change a parameter to see here what the stage would find."
+#: Waiting for the next value of a series, ms.
+_PAUSE = 15
+#: Before reading what nobody has asked for yet, ms.
+_BEFOREHAND = 400
+#: Words on how far a preview is come when it takes so long, ms: each has the window
+#: drawn anew, which takes time from the preview itself.
+_LONG = 600
+_POST, _PRE = "#66ff66", "#ff66ff"
+_USED, _UNUSED = "#33ddff", "#ff5533"
+#: More lines say no more and take napari longer.
+_MOST_SEGMENTS = 500
+_MOST_MATCHES = 500
+#: Moves of matches are drawn so long that a typical one is this part of the frame,
+#: unless they are noise.
+_VISIBLE = 0.02
+_NOISE = 0.2
+_LONGEST = 50.0
+_HEIGHT = 110
+_MARGIN = 6
+_BACKGROUND, _FILL, _TEXT = "#1c1f24", "#5a6472", "#d6dae0"
+_STEPS = (1.0, 2.0, 5.0)
 _LEVELS = {State.FELL_BACK: "warning", State.FAILED: "error"}
 _BASIS = {
     "stage 4": "counted by stage 4 on every pixel",
@@ -180,18 +205,6 @@ def _one(scale: ScaleEstimate) -> str:
         name += f" {scale.percentile:g}"
     words = scale_words(scale.scale, scale.uncertainty, name)
     return f"Scale {words}" if scale.method == DEFAULT_SCALE else words
-
-
-_POST, _PRE = "#66ff66", "#ff66ff"
-_USED, _UNUSED = "#33ddff", "#ff5533"
-#: More lines say no more and take napari longer.
-_MOST_SEGMENTS = 500
-_MOST_MATCHES = 500
-#: Moves of matches are drawn so long that a typical one is this part of the frame,
-#: unless they are noise.
-_VISIBLE = 0.02
-_NOISE = 0.2
-_LONGEST = 50.0
 
 
 def boundary_specs(
@@ -486,7 +499,7 @@ def make_preview(
     known: PreviewSource | None,
     scale: str,
     monitor: Monitor,
-    opened: Callable[[PreviewSource], None] | None = None,
+    send: Callable[[PreviewSource], None],
 ) -> StagePreview:
     """Return what a stage would find and the layers that show it.
 
@@ -507,14 +520,13 @@ def make_preview(
         The scale whose difference is shown, where there is such a one.
     monitor : Monitor
         Told the fraction done; may stop the work.
-    opened : callable, optional
+    send : callable
         Takes the pair as soon as it is opened.
     """
     monitor.report(0.0, "opening the images")
     task = tasks.task(params)
     source = open_source(task, known)
-    if opened is not None:
-        opened(source)
+    send(source)
     about = {
         "sample": task.sample,
         "dye": task.dye,
@@ -542,7 +554,14 @@ def make_preview(
         specs = scale_specs(source, found, _shown_scale(found, scale), aligned, about)
         curve = ratio_curve(source, found)
     monitor.report(1.0, "preview ready")
+    _warm_up()
     return StagePreview(stage, source, found, specs, task.sample, task.dye, curve)
+
+
+@functools.cache
+def _warm_up() -> None:
+    """Have napari load here, and not in the window, what its first lines need."""
+    Vectors(np.zeros((1, 2, 2)))
 
 
 def _shown_scale(found: ScalePreview, wanted: str) -> str:
@@ -595,18 +614,6 @@ def _own(params: Mapping[str, ParameterValue], stage: int) -> dict[str, Any]:
     return {name: params[name] for name in own if name in params}
 
 
-#: Stages that have a preview.
-PREVIEWED = (2, 3, 4)
-_IDLE = "Change a parameter to see here what the stage would find."
-#: Waiting for the next value of a series, ms.
-_PAUSE = 15
-#: Before reading what nobody has asked for yet, ms.
-_BEFOREHAND = 400
-#: Words on how far a preview is come when it takes so long, ms: each has the window
-#: drawn anew, which takes time from the preview itself.
-_LONG = 600
-
-
 def _scale_of(name: str) -> str:
     """Return whose difference a person looks at who changes this parameter."""
     if name == "offset_correction":
@@ -643,8 +650,7 @@ class LivePreview(QObject):
         self._session = session
         self._is_on = True
         self._stage = 0
-        self._number = 0
-        self._shows = False
+        self._shows = False  # whether the next one is shown, or only gets ready
         self._job: Job | None = None
         self._begun = QElapsedTimer()
         self._source: PreviewSource | None = None
@@ -656,12 +662,8 @@ class LivePreview(QObject):
         self._words = dict.fromkeys(PREVIEWED, (_IDLE, ""))
         self._latest: StagePreview | None = None
         self._waiting: list[LayerSpec] = []
-        self._turn = QTimer(self)
-        self._turn.setSingleShot(True)
-        self._turn.timeout.connect(self._place)
-        self._pause = QTimer(self)
-        self._pause.setSingleShot(True)
-        self._pause.timeout.connect(self._start)
+        self._turn = delayed(self, self._place)
+        self._pause = delayed(self, self._start)
         session.params_changed.connect(self._on_params)
         session.stage_shown.connect(self._on_stage)
         session.source_changed.connect(self._on_source)
@@ -806,23 +808,18 @@ class LivePreview(QObject):
             return
         if stage not in PREVIEWED:
             return
-        self._number += 1
-        number, shows = self._number, self._shows
+        shows = self._shows
         self._begun.start()
         with contextlib.suppress(RuntimeError):  # everything was closed meanwhile
             self._job = session.jobs.start(
-                _work,
+                make_preview,
                 title=f"preview of stage {stage}",
                 on_sent=self._keep,
                 on_result=self._show if shows else None,
-                on_error=(
-                    lambda text: self._on_error(number, stage, text) if shows else None
-                ),
-                on_progress=(
-                    lambda _, text: (
-                        self._on_progress(number, stage, text) if shows else None
-                    )
-                ),
+                on_error=functools.partial(self._on_error, stage if shows else 0),
+                on_progress=functools.partial(self._on_progress, stage)
+                if shows
+                else None,
                 newest="preview",
                 show_progress=False,
                 tasks=session.task_source(),
@@ -837,18 +834,16 @@ class LivePreview(QObject):
         return self._job is not None and self._job.is_running
 
     def _cancel(self) -> None:
-        self._number += 1
         if self._job is not None:
             self._job.cancel()
             self._job = None
 
-    def _on_progress(self, number: int, stage: int, text: str) -> None:
-        is_cancelled = number != self._number
-        if not is_cancelled and self._begun.hasExpired(_LONG):
+    def _on_progress(self, stage: int, _fraction: float, text: str) -> None:
+        if self._is_working and self._begun.hasExpired(_LONG):
             self._tell(stage, f"Preview: {text} …", "")
 
-    def _on_error(self, number: int, stage: int, text: str) -> None:
-        if number == self._number:
+    def _on_error(self, stage: int, text: str) -> None:
+        if stage:  # what only gets ready says nothing
             self._tell(stage, with_titles(text), "error")
 
     def _keep(self, source: PreviewSource) -> None:
@@ -918,38 +913,8 @@ def _is_in_a_window(row: QWidget) -> bool:
         return False
 
 
-def _work(
-    monitor: Monitor, send: Callable[[Any], None], **arguments: Any
-) -> StagePreview:
-    """Make a preview; the first one loads the core, here and not in the window."""
-    found = make_preview(monitor=monitor, opened=send, **arguments)
-    _warm_up()
-    return found
-
-
-@functools.cache
-def _warm_up() -> None:
-    """Have napari load here what its first lines on a picture need."""
-    import numpy as np
-    from napari.layers import Vectors
-
-    Vectors(np.zeros((1, 2, 2)))
-
-
-_HEIGHT = 110
-_MARGIN = 6
-_BACKGROUND, _FILL, _TEXT = "#1c1f24", "#5a6472", "#d6dae0"
-_STEPS = (1.0, 2.0, 5.0)
-
-
 class ScaleLinePlot(QWidget):
-    """Draws how often each ratio post/pre occurs, and where the scales lie.
-
-    Parameters
-    ----------
-    parent : QWidget, optional
-        As for any widget.
-    """
+    """Draws how often each ratio post/pre occurs, and where the scales lie."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -1072,8 +1037,6 @@ class PreviewRow(QWidget):
         Whose preview it is; all rows of a session switch together.
     stage : {2, 3, 4}
         Whose words are shown.
-    parent : QWidget, optional
-        As for any widget.
     """
 
     def __init__(
@@ -1083,19 +1046,17 @@ class PreviewRow(QWidget):
         self.setObjectName(f"preview_row_{stage}")
         self._stage = stage
         self._preview = LivePreview.of(session)
-        self._box = QCheckBox("Live preview", self)
-        self._box.setObjectName("live_preview")
-        self._box.setToolTip(
+        self._box = check_box(
+            self,
+            "live_preview",
+            "Live preview",
             "Show what this stage would find while its parameters change. Nothing is "
-            "written: run the stage to keep the result."
+            "written: run the stage to keep the result.",
+            on=self._preview.is_on,
         )
-        self._box.setChecked(self._preview.is_on)
         self._words = WordsLabel("preview_words", self)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
+        layout = column(self._box, self._words, parent=self, margin=0)
         layout.setSpacing(2)
-        layout.addWidget(self._box)
-        layout.addWidget(self._words)
         self._plot: ScaleLinePlot | None = None
         if stage == 4:
             self._plot = ScaleLinePlot(self)
@@ -1121,9 +1082,7 @@ class PreviewRow(QWidget):
     def _on_told(self, stage: int, text: str, level: str) -> None:
         if stage != self._stage:
             return
-        style = STYLES.get(level, "")
-        box = f"QLabel {{ {style} padding: 4px; border-radius: 3px; }}"
-        self._words.say(text, box if style else "")
+        self._words.say(text, label_style(level) if level else "")
         if self._plot is not None and self._preview.stage != self._stage:
             self._plot.set_curve(None)
 

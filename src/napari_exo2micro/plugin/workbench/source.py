@@ -4,26 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QSignalBlocker, Qt
 from qtpy.QtWidgets import (
     QAbstractItemView,
-    QComboBox,
     QDialog,
-    QHBoxLayout,
     QHeaderView,
     QLabel,
-    QSizePolicy,
     QTableWidget,
     QTableWidgetItem,
     QToolButton,
-    QVBoxLayout,
     QWidget,
 )
 
 from napari_exo2micro.core.base import Monitor
 from napari_exo2micro.core.parameters import State
+from napari_exo2micro.core.raw import ChannelSurvey, survey_raw_channels
+from napari_exo2micro.core.store import CheckpointStatus
+from napari_exo2micro.plugin.files import sample_data
 from napari_exo2micro.plugin.layers.layers import LayerSpec
 from napari_exo2micro.plugin.layers.presenter import presenter_of
 from napari_exo2micro.plugin.session.raw_folder import (
@@ -34,52 +32,59 @@ from napari_exo2micro.plugin.session.raw_folder import (
 from napari_exo2micro.plugin.session.session import Session
 from napari_exo2micro.plugin.session.settings import recent, remember
 from napari_exo2micro.plugin.widgets.controls import (
-    STYLES,
     FolderField,
     WordsLabel,
     button,
+    column,
+    combo_box,
+    label_style,
     labelled,
+    row,
 )
 from napari_exo2micro.plugin.widgets.errors import literal
 
-if TYPE_CHECKING:
-    from napari_exo2micro.core.raw import ChannelSurvey
-    from napari_exo2micro.core.store import CheckpointStatus
-
-
-_MOST = 12
-
 #: The style of words that deserve care.
-TROUBLE = f"QLabel {{ {STYLES['warning']} padding: 4px; border-radius: 3px; }}"
+TROUBLE = label_style("warning")
+#: How much of what was left out is told.
+_MOST = 12
+_FORMATS = {"both": "TIFF and FITS", "tiff": "TIFF", "fits": "FITS"}
+_HEADERS = ("file", "size, px", "type", "channel", "mean", "maximum", "not 0")
+_NUMBERS_FROM = 4
+_START = (
+    "Start here: choose the folder of your raw images (it holds one folder for each "
+    "sample), or try it with a simulated section."
+)
+#: Wide enough for the simulated section, px; the default is for large images.
+_MARGIN = 400
+
+
+def _folding(parent: QWidget, name: str, tip: str) -> QToolButton:
+    """Return a button with an arrow, which shows and hides something."""
+    made = QToolButton(parent)
+    made.setObjectName(name)
+    made.setToolTip(tip)
+    made.setCheckable(True)
+    made.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+    made.setArrowType(Qt.ArrowType.RightArrow)
+    arrows = Qt.ArrowType.RightArrow, Qt.ArrowType.DownArrow
+    made.toggled.connect(lambda shown: made.setArrowType(arrows[shown]))
+    return made
 
 
 class OverviewView(QWidget):
-    """Shows a `RawOverview`.
+    """Shows a `RawOverview`."""
 
-    Parameters
-    ----------
-    parent : QWidget, optional
-        As for any widget.
-    """
-
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
         self.setObjectName("raw_overview")
         self._lines = ""
         self._words = WordsLabel("raw_words", self)
-        self._why = QToolButton(self)
-        self._why.setObjectName("show_left_out")
-        self._why.setCheckable(True)
-        self._why.setToolTip("Show what cannot be used, and why.")
-        self._why.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
-        self._why.setArrowType(Qt.ArrowType.RightArrow)
-        self._why.toggled.connect(self._show_details)
+        self._why = _folding(
+            self, "show_left_out", "Show what cannot be used, and why."
+        )
         self._details = WordsLabel("left_out", self)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self._words)
-        layout.addWidget(self._why)
-        layout.addWidget(self._details)
+        self._why.toggled.connect(self._show_details)
+        column(self._words, self._why, self._details, parent=self, margin=0)
         self.say(None)
 
     @property
@@ -89,7 +94,7 @@ class OverviewView(QWidget):
 
     def say_looking(self, folder: Path) -> None:
         """Say that a folder is being looked at."""
-        self._say(f"Looking into {folder} …", is_trouble=False)
+        self._words.say(f"Looking into {folder} …")
 
     def say(self, found: RawOverview | None, sample: str = "", dye: str = "") -> None:
         """Show what a folder holds.
@@ -101,56 +106,39 @@ class OverviewView(QWidget):
         sample, dye : str
             What is worked on; told when it is not in the folder.
         """
-        text = found.in_words() if found else ""
-        missing = bool(found and found.pairs and sample)
-        missing = missing and found is not None and (sample, dye) not in found.pairs
-        if missing:
+        overview = found or RawOverview(Path())
+        text = overview.in_words() if found else ""
+        is_missing = bool(overview.pairs and sample) and (
+            (sample, dye) not in overview.pairs
+        )
+        if is_missing:
             text += f"; {sample} / {dye} is not among them"
-        self._say(text, is_trouble=missing or bool(found and found.problem))
-        troubles = found.troubles if found else ()
+        self._words.say(text, TROUBLE if is_missing or overview.problem else "")
+        troubles = overview.troubles
         self._why.setText(f"{len(troubles)} left out or odd: why?")
         self._why.setVisible(bool(troubles))
         more = len(troubles) - _MOST
         shown = (*troubles[:_MOST], *([f"and {more} more"] if more > 0 else []))
         self._lines = "\n\n".join(shown)
+        self._why.setChecked(self._why.isChecked() and bool(troubles))
         self._show_details(self._why.isChecked())
-        if not troubles:
-            self._why.setChecked(False)
 
     def _show_details(self, shown: bool) -> None:
         self._details.say(self._lines if shown else "")
-        self._why.setArrowType(
-            Qt.ArrowType.DownArrow if shown else Qt.ArrowType.RightArrow
-        )
-
-    def _say(self, text: str, *, is_trouble: bool) -> None:
-        self._words.say(text, TROUBLE if is_trouble else "")
-
-
-_FORMATS = {"both": "TIFF and FITS", "tiff": "TIFF", "fits": "FITS"}
 
 
 class SourceFields(QWidget):
-    """Sample and dye in one line, and the folders below it, which fold.
+    """Sample and dye in one line, and the folders below it, which fold."""
 
-    Parameters
-    ----------
-    parent : QWidget, optional
-        As for any widget.
-    """
-
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
         self.setObjectName("source_fields")
-        self.sample = _combo(self, "sample", "The sample: a folder in the raw folder.")
-        self.dye = _combo(self, "dye", "The dye: what the file names end in.")
-        self.toggle = QToolButton(self)
-        self.toggle.setObjectName("show_folders")
+        tip = "The sample: a folder in the raw folder."
+        self.sample = combo_box(self, "sample", tip)
+        self.dye = combo_box(self, "dye", "The dye: what the file names end in.")
+        tip = "Show or hide where the images are and results go."
+        self.toggle = _folding(self, "show_folders", tip)
         self.toggle.setText("Folders")
-        self.toggle.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
-        self.toggle.setCheckable(True)
-        self.toggle.setToolTip("Show or hide where the images are and results go.")
-        self.toggle.toggled.connect(self._show_folders)
         self.raw = FolderField(
             "raw_dir",
             "raw folder",
@@ -164,11 +152,8 @@ class SourceFields(QWidget):
             "Where the results go, in a folder for each sample and dye.",
             self,
         )
-        self.format = _combo(
-            self,
-            "checkpoint_format",
-            "The file format of the images that each stage leaves.",
-        )
+        tip = "The file format of the images that each stage leaves."
+        self.format = combo_box(self, "checkpoint_format", tip)
         for value, words in _FORMATS.items():
             self.format.addItem(words, value)
         self.words = OverviewView(self)
@@ -196,65 +181,40 @@ class SourceFields(QWidget):
             "temporary folder, to try everything on.",
         )
         self._arrange()
-        self._show_folders(False)
 
     def set_folded(self, folded: bool) -> None:
         """Show the folders, or only the sample and the dye."""
         self.toggle.setChecked(not folded)
 
-    def _show_folders(self, shown: bool) -> None:
-        self._folders.setVisible(shown)
-        self.toggle.setArrowType(
-            Qt.ArrowType.DownArrow if shown else Qt.ArrowType.RightArrow
-        )
-
     def _arrange(self) -> None:
         self.pair = QWidget(self)
-        pair = QHBoxLayout(self.pair)
+        pair = row((self.sample, 3), (self.dye, 2))
         pair.setContentsMargins(0, 0, 0, 0)
-        pair.addWidget(self.sample, 3)
-        pair.addWidget(self.dye, 2)
-        head = QHBoxLayout()
-        head.addWidget(self.pair, 1)
-        head.addStretch()
-        head.addWidget(self.toggle)
-        buttons = QHBoxLayout()
-        buttons.addWidget(self.again)
-        buttons.addWidget(self.channels)
+        self.pair.setLayout(pair)
         # Shown once there is a folder: at first there is one thing to do.
         self.further = QWidget(self)
-        further = QVBoxLayout(self.further)
-        further.setContentsMargins(0, 0, 0, 0)
-        further.addWidget(self.words)
-        further.addLayout(buttons)
-        further.addLayout(labelled("Results in", self.output))
-        further.addWidget(self.output_note)
-        further.addLayout(labelled("Written as", self.format))
-        self._folders = QWidget(self)
-        folders = QVBoxLayout(self._folders)
-        folders.setContentsMargins(0, 0, 0, 0)
-        folders.addWidget(self.start_hint)
-        folders.addLayout(labelled("Raw folder", self.raw))
-        folders.addWidget(self.further)
-        folders.addWidget(self.simulated)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addLayout(head)
-        layout.addWidget(self._folders)
-        layout.addWidget(self.stale_note)
-        layout.addWidget(self.other_note)
-
-
-def _combo(parent: QWidget, name: str, tooltip: str) -> QComboBox:
-    combo = QComboBox(parent)
-    combo.setObjectName(name)
-    combo.setToolTip(tooltip)
-    combo.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-    return combo
-
-
-_HEADERS = ("file", "size, px", "type", "channel", "mean", "maximum", "not 0")
-_NUMBERS_FROM = 4
+        column(
+            self.words,
+            row(self.again, self.channels),
+            labelled("Results in", self.output),
+            self.output_note,
+            labelled("Written as", self.format),
+            parent=self.further,
+            margin=0,
+        )
+        folders = QWidget(self)
+        column(
+            self.start_hint,
+            labelled("Raw folder", self.raw),
+            self.further,
+            self.simulated,
+            parent=folders,
+            margin=0,
+        )
+        folders.setVisible(False)
+        self.toggle.toggled.connect(folders.setVisible)
+        head = row((self.pair, 1), None, self.toggle)
+        column(head, folders, self.stale_note, self.other_note, parent=self, margin=0)
 
 
 class ChannelSurveyWindow(QDialog):
@@ -287,9 +247,7 @@ class ChannelSurveyWindow(QDialog):
         self._table.setHorizontalHeaderLabels(list(_HEADERS))
         self._table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self._table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        layout = QVBoxLayout(self)
-        layout.addWidget(self._words)
-        layout.addWidget(self._table, 1)
+        column(self._words, (self._table, 1), parent=self)
         self._is_looking = True
         self._job = session.jobs.start(
             _survey,
@@ -316,17 +274,17 @@ class ChannelSurveyWindow(QDialog):
 
     def _fill(self, files: Sequence[ChannelSurvey]) -> None:
         self._is_looking = False
-        rows = [row for file in files for row in _rows(file)]
-        self._table.setRowCount(len(rows))
-        for index, row in enumerate(rows):
-            for column, text in enumerate(row):
+        lines = [line for file in files for line in _rows(file)]
+        self._table.setRowCount(len(lines))
+        for index, line in enumerate(lines):
+            for number, text in enumerate(line):
                 item = QTableWidgetItem(text)
                 item.setToolTip(literal(text))
-                if column >= _NUMBERS_FROM:
+                if number >= _NUMBERS_FROM:
                     item.setTextAlignment(
                         Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
                     )
-                self._table.setItem(index, column, item)
+                self._table.setItem(index, number, item)
         self._table.resizeColumnsToContents()
         header = self._table.horizontalHeader()
         if header is not None:
@@ -342,8 +300,6 @@ class ChannelSurveyWindow(QDialog):
 
 
 def _survey(raw_dir: Path, sample: str, monitor: Monitor) -> Sequence[ChannelSurvey]:
-    from napari_exo2micro.core.raw import survey_raw_channels
-
     return survey_raw_channels(raw_dir, [sample] if sample else None, monitor=monitor)
 
 
@@ -355,19 +311,12 @@ def _rows(file: ChannelSurvey) -> list[tuple[str, ...]]:
         return [(*head, "", "", "", "")]
     area = max(file.crop[0] * file.crop[1], 1)
     rows = []
-    for one in file.channels:
-        share = f"{100 * one.nonzero / area:.0f} %"
-        rows.append((*head, one.name, f"{one.mean:.2f}", f"{one.maximum:g}", share))
+    for channel in file.channels:
+        share = f"{100 * channel.nonzero / area:.0f} %"
+        figures = f"{channel.mean:.2f}", f"{channel.maximum:g}", share
+        rows.append((*head, channel.name, *figures))
         head = ("", "", "")
     return rows
-
-
-_START = (
-    "Start here: choose the folder of your raw images (it holds one folder for each "
-    "sample), or try it with a simulated section."
-)
-#: Wide enough for the simulated section, px; the default is for large images.
-_MARGIN = 400
 
 
 class SourcePanel(QWidget):
@@ -379,8 +328,6 @@ class SourcePanel(QWidget):
         Gets what is chosen, and is followed where another dock chooses.
     message : callable, optional
         Takes the text of an error; without it napari shows a notification.
-    parent : QWidget, optional
-        As for any widget.
     """
 
     def __init__(
@@ -396,9 +343,7 @@ class SourcePanel(QWidget):
         self._message = message
         self._folder = RawFolder.of(session)
         self._fields = SourceFields(self)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self._fields)
+        column(self._fields, parent=self, margin=0)
         self._connect()
         for field in (self._fields.raw, self._fields.output):
             field.offer(recent(field.kind))
@@ -527,7 +472,7 @@ class SourcePanel(QWidget):
 
     def _on_status(self, lines: Sequence[CheckpointStatus]) -> None:
         """Tell when the results in the folder do not belong to the raw files."""
-        stale = [one for one in lines if one.stage == 1 and one.state == State.STALE]
+        stale = [x for x in lines if x.stage == 1 and x.state == State.STALE]
         text = ""
         if stale:
             text = (
@@ -550,10 +495,15 @@ class SourcePanel(QWidget):
     def _on_busy(self, busy: bool) -> None:
         """Let the source be while a run writes results for it."""
         fields = self._fields
-        for one in (fields.sample, fields.dye, fields.raw, fields.output):
-            one.setEnabled(not busy)
-        fields.format.setEnabled(not busy)
-        fields.simulated.setEnabled(not busy)
+        for field in (
+            fields.sample,
+            fields.dye,
+            fields.raw,
+            fields.output,
+            fields.format,
+            fields.simulated,
+        ):
+            field.setEnabled(not busy)
 
     def _on_idle(self) -> None:
         self._on_busy(self._session.jobs.is_busy)
@@ -596,7 +546,5 @@ class SourcePanel(QWidget):
 
 def _simulate(monitor: Monitor) -> list[LayerSpec]:
     """Return the layers of a simulated section."""
-    from napari_exo2micro.plugin.files.sample_data import section_specs
-
     monitor.check()
-    return section_specs()
+    return sample_data.section_specs()
