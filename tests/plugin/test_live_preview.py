@@ -116,7 +116,7 @@ def test_stage_3_shows_matches_and_an_overlay(live, session, viewer, follows, pa
     matches = role(viewer, "matches")
     assert isinstance(matches, Vectors)
     count = len(matches.data) // 3  # a move and a cross for each
-    assert 100 < count <= len(preview.found.matches.inliers)
+    assert 100 < count <= len(preview.estimate.matches.inliers)
     # Each move ends where post has the feature: (row, column) of the raw image.
     ends = matches.data[:count].sum(axis=1)
     assert (ends >= 0).all()
@@ -152,7 +152,7 @@ def test_stage_4_shows_the_difference_at_full_resolution(
     assert good.shape[0] >= pair.post.shape[0]
     seen = good != 0
     assert abs(np.median(good[seen])) < 0.3 * abs(np.median(poor[seen]))
-    assert preview.found.scales["moffat"].scale == pytest.approx(1.25, rel=0.01)
+    assert preview.estimate.scales["moffat"].scale == pytest.approx(1.25, rel=0.01)
     assert files(session) == []
 
 
@@ -160,7 +160,7 @@ def test_the_scale_that_was_changed_last_is_shown(live, session, viewer, follows
     session.show_stage(4)
     follows(live, session, manual_scale=1.1)
     percentile = follows(live, session, scale_percentile=90.0)
-    scale = percentile.found.scales["percentile"].scale
+    scale = percentile.estimate.scales["percentile"].scale
     assert role(viewer, "difference").name.endswith(f"scale {scale:.4g}")
     follows(live, session, scale_percentile=None)
     assert role(viewer, "difference").name.endswith("scale 1.1")
@@ -174,7 +174,7 @@ def test_after_stage_3_its_image_and_after_stage_4_its_counts_are_used(
     live = LivePreview.of(finished)
     finished.show_stage(4)
     preview = follows(live, finished, manual_scale=1.2)
-    assert preview.found.basis == "stage 4"
+    assert preview.estimate.basis == "stage 4"
     aligned = finished.task().checkpoint(3, "pre")
     x0, y0, width, height = preview.source.post_frame
     inside = (slice(y0 + 50, y0 + height - 50), slice(x0 + 50, x0 + width - 50))
@@ -185,7 +185,7 @@ def test_after_stage_3_its_image_and_after_stage_4_its_counts_are_used(
     shown = pixels(layer)
     part = shown[50 + top :, 50 + left :][: expected.shape[0], : expected.shape[1]]
     seen = part != 0
-    offset = preview.found.scales["manual"].offset
+    offset = preview.estimate.scales["manual"].offset
     np.testing.assert_allclose(part[seen], (expected - offset)[seen], atol=1e-3)
 
 
@@ -210,7 +210,7 @@ def test_the_newest_value_wins(live, session, qtbot, viewer):
     for value in (0.9, 1.0, 1.1, 1.2, 1.3):
         session.set_params(manual_scale=value)
     qtbot.waitUntil(lambda: bool(shown), timeout=LONG)
-    assert shown[-1].found.scales["manual"].scale == 1.3
+    assert shown[-1].estimate.scales["manual"].scale == 1.3
     assert len(shown) == 1
 
 

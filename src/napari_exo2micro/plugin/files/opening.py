@@ -7,7 +7,7 @@ and can be cancelled: a folder on a slow network drive must not freeze the windo
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -69,8 +69,11 @@ from napari_exo2micro.plugin.session.job import Jobs
 from napari_exo2micro.plugin.session.session import Session
 from napari_exo2micro.plugin.widgets.errors import literal, notify_error
 
+logger = logging.getLogger(__name__)
+
 Result = TypeVar("Result")
 
+#: Before the box with the progress is shown, ms.
 _SHOWN_AFTER_MS = 700
 
 
@@ -176,9 +179,6 @@ def _leave(text: str) -> None:
 def _show(box: QProgressDialog, title: str, fraction: float, text: str) -> None:
     box.setLabelText(f"{title}\n{text}")
     box.setValue(min(int(100 * fraction), 99))
-
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -409,12 +409,12 @@ def _about_channels(pair: LazyPair) -> list[str]:
     return [text]
 
 
-def result_specs(found: ResultSet, monitor: Monitor | None = None) -> list[LayerSpec]:
+def result_specs(results: ResultSet, monitor: Monitor | None = None) -> list[LayerSpec]:
     """Return the layers of all checkpoints of one run, bottom first.
 
     Parameters
     ----------
-    found : ResultSet
+    results : ResultSet
         The checkpoints.
     monitor : Monitor, optional
         Asked between the stages whether to stop.
@@ -423,14 +423,21 @@ def result_specs(found: ResultSet, monitor: Monitor | None = None) -> list[Layer
     for stage in sorted(STAGES):
         if monitor is not None:
             monitor.check()
-        own = stage_specs(found, stage)
+        own = stage_specs(results, stage)
         shown = {path for spec in own for path in spec.about.get("paths", ())}
-        images = dict(_images(found, stage))
+        images = {
+            str(image.path): image
+            for (number, _), image in results.images.items()
+            if number == stage
+        }
         specs += [_completed(spec, images) for spec in own]
         specs += [
             image_layer(image) for path, image in images.items() if path not in shown
         ]
-    _show_the_best(specs)
+    # One picture is shown, and the other images are hidden.
+    picture = best_roles({str(spec.about.get("role")) for spec in specs})
+    for spec in specs:
+        spec.options["visible"] = spec.about.get("role") in picture
     return specs
 
 
@@ -438,12 +445,6 @@ def image_layer(image: StoredImage) -> LayerSpec:
     """Return the layer of one checkpoint file."""
     spec = checkpoint_spec(image.checkpoint, image.stage, image.name)
     return _completed(spec, {str(image.path): image})
-
-
-def _images(found: ResultSet, stage: int) -> Iterable[tuple[str, StoredImage]]:
-    for (number, _), image in found.images.items():
-        if number == stage:
-            yield str(image.path), image
 
 
 def _completed(spec: LayerSpec, images: dict[str, StoredImage]) -> LayerSpec:
@@ -467,18 +468,10 @@ def _completed(spec: LayerSpec, images: dict[str, StoredImage]) -> LayerSpec:
     return LayerSpec(spec.data, options, spec.kind)
 
 
-def _show_the_best(specs: Sequence[LayerSpec]) -> None:
-    """Show one picture and hide the other images."""
-    roles = [str(spec.about.get("role")) for spec in specs]
-    shown = best_roles(roles)
-    for spec, role in zip(specs, roles, strict=True):
-        spec.options["visible"] = role in shown
-
-
 def open_path(path: Path, viewer: ViewerModel | None = None) -> list[LayerSpec]:
     """Return the layers that a file or a folder stands for and that are not there.
 
-    They are shown, and what else is ours is hidden; `layer_sets` says what becomes of
+    They are shown, and what else is ours is hidden; `layers.sets` says what becomes of
     layers of the same pair that the viewer has already.
 
     Parameters
@@ -501,14 +494,14 @@ def open_path(path: Path, viewer: ViewerModel | None = None) -> list[LayerSpec]:
     CancelledError
         When the person closed the dialog or asked to stop.
     """
-    found = wait_for(
+    content = wait_for(
         _look_into, title=f"Looking into {path.name}", viewer=viewer, path=path
     )
-    if isinstance(found, StoredImage):
-        return _placed([image_layer(found)], viewer)
-    if isinstance(found, FoundPairs):
-        return _open_raw(path, found, viewer)
-    return _open_results(found, viewer)
+    if isinstance(content, StoredImage):
+        return _placed([image_layer(content)], viewer)
+    if isinstance(content, FoundPairs):
+        return _open_raw(path, content, viewer)
+    return _open_results(content, viewer)
 
 
 def _look_into(
@@ -638,7 +631,7 @@ def _open_results(
         raise CancelledError("no results were chosen")
     folder = folders[number]
     sets, problems = wait_for(
-        _read_sets,
+        read_result_sets,
         title=f"Reading the headers in {folder}",
         viewer=viewer,
         folder=folder,
@@ -646,12 +639,12 @@ def _open_results(
     if not sets:
         reason = "; ".join(problems[:3]) or "no file in it can be read"
         raise CheckpointError(f"{folder} cannot be opened: {reason}")
-    found = _choose_set(folder, sets)
+    results = _choose_set(folder, sets)
     specs = wait_for(
-        _specs_of,
-        title=f"Opening results of {found.sample} {found.dye}",
+        result_specs,
+        title=f"Opening results of {results.sample} {results.dye}",
         viewer=viewer,
-        found=found,
+        results=results,
     )
     if problems:
         for problem in problems:
@@ -664,12 +657,6 @@ def _open_results(
     return _placed(specs, viewer)
 
 
-def _read_sets(
-    folder: Path, monitor: Monitor
-) -> tuple[tuple[ResultSet, ...], tuple[str, ...]]:
-    return read_result_sets(folder, monitor)
-
-
 def _look_at_section(viewer: ViewerModel) -> None:
     """Fill the view with the section instead of the canvas around it."""
     outlines = find_layers(viewer, "ring post")
@@ -677,18 +664,13 @@ def _look_at_section(viewer: ViewerModel) -> None:
         viewer.fit_to_view(layers=outlines, margin=0.15)
 
 
-def _specs_of(found: ResultSet, monitor: Monitor) -> list[LayerSpec]:
-    return result_specs(found, monitor)
-
-
 def _choose_set(folder: Path, sets: Sequence[ResultSet]) -> ResultSet:
     lines = []
-    for one in sets:
-        written = datetime.fromtimestamp(one.time).astimezone()
-        stages = ", ".join(map(str, one.stages))
-        lines.append(
-            Choice((one.title, stages, f"{written:%Y-%m-%d %H:%M}"), one.title)
-        )
+    for results in sets:
+        written = datetime.fromtimestamp(results.time).astimezone()
+        stages = ", ".join(map(str, results.stages))
+        columns = results.title, stages, f"{written:%Y-%m-%d %H:%M}"
+        lines.append(Choice(columns, results.title))
     number = choose(
         f"{folder} holds results of {len(lines)} sets of parameters, the newest "
         "first. Which one is to be opened?",

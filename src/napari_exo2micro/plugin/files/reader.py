@@ -93,15 +93,15 @@ def read_paths(path: PathLike | Sequence[PathLike]) -> list[LayerTuple]:
 
     viewer = asking_viewer()
     opened: dict[tuple[str, ...], LayerTuple] = {}
-    for one in _listed(path):
+    for place in map(Path, _listed(path)):
         try:
-            specs = open_path(Path(one), viewer)
+            specs = open_path(place, viewer)
         except CancelledError:
             break
         except Exo2MicroError as error:
             if main_window() is None:
                 raise
-            _show(error, Path(one))
+            _show(error, place)
             break
         for spec in specs:
             known = spec.about
@@ -141,7 +141,7 @@ def _show(error: Exception, path: Path) -> None:
 def _listed(path: PathLike | Sequence[PathLike]) -> list[str]:
     if isinstance(path, (str, os.PathLike)):
         return [os.fspath(path)]
-    return [os.fspath(one) for one in path]
+    return [os.fspath(place) for place in path]
 
 
 def _read_nothing(_path: PathLike | Sequence[PathLike]) -> list[LayerTuple]:

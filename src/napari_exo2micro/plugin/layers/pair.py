@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from napari.components import ViewerModel
@@ -24,36 +24,49 @@ from qtpy.QtWidgets import (
 from napari_exo2micro.core.base import CheckpointError, ParameterError
 from napari_exo2micro.core.images import Look, Side
 from napari_exo2micro.core.plotting import CloseLook, PlacedImage
+from napari_exo2micro.core.store import Provenance
 from napari_exo2micro.plugin.layers.layers import about, find_layers
 from napari_exo2micro.plugin.layers.sets import fitting_layers, set_in_front
 from napari_exo2micro.plugin.session.session import Session
 from napari_exo2micro.plugin.widgets.controls import Connections, delayed
 from napari_exo2micro.plugin.widgets.errors import literal
 
-if TYPE_CHECKING:
-    from napari_exo2micro.core.store import Provenance
 
-
-def same_layer(viewer: ViewerModel, layer: Layer | None) -> Layer | None:
+def same_layer(
+    viewer: ViewerModel, layer: Layer | None, known: Mapping[str, Any] | None = None
+) -> Layer | None:
     """Return a layer or the one that was put in its place; None when it is gone.
 
     A stage that runs again makes new layers of the same role, sample and dye.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+        The viewer.
+    layer : Layer or None
+        None: `known` tells which it was.
+    known : mapping, optional
+        What the layer's metadata said.
     """
-    if layer is None or layer in viewer.layers:
+    if layer is not None and layer in viewer.layers:
         return layer
-    known = about(layer)
+    known = about(layer) if layer is not None else known or {}
     if not known.get("role"):
         return None
-    found = find_layers(viewer, known["role"], known.get("sample"), known.get("dye"))
-    return found[-1] if found else None
+    same = find_layers(viewer, known["role"], known.get("sample"), known.get("dye"))
+    return same[-1] if same else None
 
 
 @dataclass
 class _Entry:
     layer: weakref.ReferenceType[Layer]
-    about: dict[str, Any]
+    known: dict[str, Any]
     before: dict[str, Any] = field(default_factory=dict)
     ours: dict[str, Any] = field(default_factory=dict)
+
+    def find(self, viewer: ViewerModel) -> Layer | None:
+        """Return the layer, or the one in its place."""
+        return same_layer(viewer, self.layer(), self.known)
 
 
 class Remembered:
@@ -89,34 +102,18 @@ class Remembered:
         """Give every layer back what it had before; layers that are gone are not."""
         entries, self._entries = self._entries, {}
         for entry in entries.values():
-            layer = self._find(entry)
-            if layer is None:
-                continue
-            for name, value in entry.before.items():
-                if _equal(getattr(layer, name), entry.ours[name]) and not _equal(
-                    getattr(layer, name), value
-                ):
+            layer = entry.find(self._viewer)
+            for name, value in entry.before.items() if layer is not None else ():
+                now = getattr(layer, name)
+                if _equal(now, entry.ours[name]) and not _equal(now, value):
                     setattr(layer, name, value)
-
-    def _find(self, entry: _Entry) -> Layer | None:
-        layer = entry.layer()
-        if layer is not None:
-            return same_layer(self._viewer, layer)
-        role = entry.about.get("role")
-        if not role:
-            return None
-        found = find_layers(
-            self._viewer, role, entry.about.get("sample"), entry.about.get("dye")
-        )
-        return found[-1] if found else None
 
     def _replaced(self, layer: Layer) -> _Entry | None:
         """Return the entry of the layer in whose place this one was put."""
         for key, entry in list(self._entries.items()):
             old = entry.layer()
-            if (old is None or old not in self._viewer.layers) and self._find(
-                entry
-            ) is layer:
+            is_gone = old is None or old not in self._viewer.layers
+            if is_gone and entry.find(self._viewer) is layer:
                 del self._entries[key]
                 entry.layer = weakref.ref(layer)
                 return entry
@@ -149,10 +146,10 @@ def image_problem(layer: Layer, what: str) -> str:
             "image, for example post-stain or pre-stain."
         )
     if layer.rgb or layer.ndim != 2:
-        found = "a colour picture" if layer.rgb else f"has {layer.ndim} axes"
+        kind = "a colour picture" if layer.rgb else f"has {layer.ndim} axes"
         is_it = "is" if layer.rgb else "it"
         return (
-            f"{what} takes grey images of one channel, '{layer.name}' {is_it} {found}: "
+            f"{what} takes grey images of one channel, '{layer.name}' {is_it} {kind}: "
             "choose another layer, or split it into channels (right-click on it in "
             "the layer list)."
         )
@@ -188,8 +185,6 @@ def stored_header(layer: Image) -> Provenance | None:
     header = about(layer).get("header")
     if not header:
         return None
-    from napari_exo2micro.core.store import Provenance  # slow to import
-
     try:
         return Provenance.from_header(header)
     except (CheckpointError, TypeError, KeyError):
@@ -224,12 +219,12 @@ class SectionLayers:
         """What was left out and how to get it, in a sentence; empty for nothing."""
         if not self.outdated:
             return ""
-        stages = sorted({int(about(one)["stage"]) for one in self.outdated})
-        names = " and ".join(f"'{one.name}'" for one in self.outdated)
-        one = len(self.outdated) == 1
+        stages = sorted({int(about(layer)["stage"]) for layer in self.outdated})
+        names = " and ".join(f"'{layer.name}'" for layer in self.outdated)
+        is_one = len(self.outdated) == 1
         return (
-            f"{names} {'was' if one else 'were'} made with other settings and "
-            f"{'is' if one else 'are'} left out: run "
+            f"{names} {'was' if is_one else 'were'} made with other settings and "
+            f"{'is' if is_one else 'are'} left out: run "
             f"{'stage' if len(stages) == 1 else 'stages'} "
             f"{' and '.join(map(str, stages))} again."
         )
@@ -306,9 +301,9 @@ def find_section(session: Session) -> SectionLayers:
     sample, dye = session.sample, session.dye
     if not (sample and find_layers(viewer, None, sample, dye, apart=None)):
         for role in ("post", "aligned 3", "aligned 2"):
-            found = find_layers(viewer, role, apart=None)
-            if found:
-                known = about(found[-1])
+            layers = find_layers(viewer, role, apart=None)
+            if layers:
+                known = about(layers[-1])
                 sample, dye = known.get("sample", ""), known.get("dye", "")
                 break
         else:
@@ -352,7 +347,7 @@ def comparable_layers(viewer: ViewerModel) -> list[Layer]:
 def short_names(layers: Sequence[Layer]) -> list[str]:
     """Return names for a narrow list: without the sample and dye that all share."""
     known = [about(layer) for layer in layers]
-    owners = {(one.get("sample"), one.get("dye")) for one in known if one}
+    owners = {(k.get("sample"), k.get("dye")) for k in known if k}
     if len(owners) != 1:
         return [layer.name for layer in layers]
     start = "{} {}: ".format(*owners.pop())
@@ -414,8 +409,8 @@ class LayerChooser(QComboBox):
         self._layers = layers
         self.addItems(short_names(layers))
         self.blockSignals(False)
-        found = same_layer(self._viewer, self._layer)
-        self.choose(found if found in layers else None)
+        same = same_layer(self._viewer, self._layer)
+        self.choose(same if same in layers else None)
 
     def minimumSizeHint(self) -> QSize:
         """Let the dock be narrow."""

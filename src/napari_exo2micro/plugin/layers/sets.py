@@ -189,10 +189,8 @@ def best_roles(roles: Collection[str], opened: Collection[str] = ()) -> set[str]
     opened : collection of str
         Those that a person has just opened: they are in the picture.
     """
-    found = {
-        next((r for r in choice if r in (opened or roles)), "") for choice in _BEST
-    }
-    best = found - {""} or set(opened)
+    best = {next((r for r in choice if r in (opened or roles)), "") for choice in _BEST}
+    best = best - {""} or set(opened)
     if opened and not any(r.startswith("difference") for r in best):
         best |= {"post"} & set(roles)
     return best
@@ -329,10 +327,10 @@ def _difference(new: Sequence[Known], working: Sequence[Known]) -> str:
     """Return in words how a set differs from the one that is worked on."""
     if not any(map(stage_of, new)):
         return RAW
-    pairs = [(one, old) for one in new for old in working if not _belong(one, old)]
-    for one, old in sorted(pairs, key=lambda pair: -min(map(stage_of, pair))):
-        stage = min(stage_of(one), stage_of(old))
-        mine, theirs = one.get("parameters", {}), old.get("parameters", {})
+    pairs = [(mine, old) for mine in new for old in working if not _belong(mine, old)]
+    for pair in sorted(pairs, key=lambda pair: -min(map(stage_of, pair))):
+        stage = min(map(stage_of, pair))
+        mine, theirs = (known.get("parameters", {}) for known in pair)
         words = [
             f"{parameter.title}: {_word(mine.get(name, parameter.default))}"
             for name, parameter in PARAMETER_REGISTRY.items()

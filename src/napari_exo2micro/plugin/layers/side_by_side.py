@@ -51,8 +51,8 @@ class SideBySide(QObject):
     @classmethod
     def of(cls, session: Session) -> SideBySide:
         """Return the one of a session, made when it is first asked for."""
-        found = session.findChild(cls)
-        return found if isinstance(found, cls) else cls(session)
+        own = session.findChild(cls)
+        return own if isinstance(own, cls) else cls(session)
 
     @property
     def is_active(self) -> bool:

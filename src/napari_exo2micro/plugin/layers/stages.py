@@ -35,24 +35,24 @@ def world_offset(provenance: Provenance | None) -> tuple[float, float]:
     return (-float(frame[1]), -float(frame[0])) if frame else (0.0, 0.0)
 
 
-def facts(found: Checkpoint, task: StageResults | None = None) -> dict[str, Any]:
+def facts(checkpoint: Checkpoint, task: StageResults | None = None) -> dict[str, Any]:
     """Return what the metadata of a checkpoint's layer says.
 
     Parameters
     ----------
-    found : Checkpoint
+    checkpoint : Checkpoint
         The image and its header.
     task : SampleDye or ResultSet, optional
         Whose it is; without it only the header is asked.
     """
-    header = found.provenance
+    header = checkpoint.provenance
     known: dict[str, Any] = {
         "sample": header.sample if header else "",
         "dye": header.dye if header else "",
         "stage": header.stage if header else 0,
         "checkpoint": header.name if header else "",
         "parameters": dict(header.parameters) if header else {},
-        "paths": [str(found.image.path)],
+        "paths": [str(checkpoint.image.path)],
         "header": header.to_header() if header else {},
         "transform": (
             header.transform.to_dict() if header and header.transform else None
@@ -70,7 +70,7 @@ def facts(found: Checkpoint, task: StageResults | None = None) -> dict[str, Any]
 
 
 def checkpoint_spec(
-    found: Checkpoint,
+    checkpoint: Checkpoint,
     stage: int,
     name: str,
     *,
@@ -81,7 +81,7 @@ def checkpoint_spec(
 
     Parameters
     ----------
-    found : Checkpoint
+    checkpoint : Checkpoint
         The image and its header.
     stage, name : int, str
         Which one it is.
@@ -90,35 +90,40 @@ def checkpoint_spec(
     visible : bool
         Whether it is shown at first.
     """
-    known = facts(found, task)
+    known = facts(checkpoint, task)
     known |= {"stage": stage, "checkpoint": name}
     role = role_of(stage, name)
     title = _NAMES.get(role, role)
     if stage > LAST_BUILT_IN and stage in STAGES:
         title = f"{STAGES[stage].title}, {name.replace('_', ' ')}"
         if name in STAGES[stage].labels:
-            return _labels_spec(found, role, title, known, visible=visible)
+            return _labels_spec(checkpoint, role, title, known, visible=visible)
     return image_spec(
-        pyramid(found.image),
+        pyramid(checkpoint.image),
         role,
         name=f"{known['sample']} {known['dye']}: {title}",
         known=known,
-        offset=world_offset(found.provenance),
+        offset=world_offset(checkpoint.provenance),
         visible=visible,
     )
 
 
 def _labels_spec(
-    found: Checkpoint, role: str, title: str, known: Mapping[str, Any], *, visible: bool
+    checkpoint: Checkpoint,
+    role: str,
+    title: str,
+    known: Mapping[str, Any],
+    *,
+    visible: bool,
 ) -> LayerSpec:
     """Return numbers of objects in colours; smaller levels are every n-th pixel."""
-    full = np.asanyarray(found.image.level(0))
+    full = np.asanyarray(checkpoint.image.level(0))
     levels = [full]
     while max(levels[-1].shape) > _TOP_SIDE:
         levels.append(levels[-1][::2, ::2])
     options: dict[str, Any] = {
         "name": f"{known['sample']} {known['dye']}: {title}",
-        "translate": world_offset(found.provenance),
+        "translate": world_offset(checkpoint.provenance),
         "visible": visible,
         "multiscale": len(levels) > 1,
         "metadata": {KEY: {**known, "role": role}},
@@ -151,23 +156,23 @@ def stage_specs(task: StageResults, stage: int) -> list[LayerSpec]:
         names = STAGES[stage].checkpoints
     specs = []
     for name in names:
-        found = task.checkpoint(stage, name)
-        if found is not None:
-            specs.append(checkpoint_spec(found, stage, name, task=task))
+        checkpoint = task.checkpoint(stage, name)
+        if checkpoint is not None:
+            specs.append(checkpoint_spec(checkpoint, stage, name, task=task))
             if stage == 2 and name == "pre":
-                specs += _ring_specs(found, task)
+                specs += _ring_specs(checkpoint, task)
             if stage == 3 and name == "pre":
-                specs += _match_specs(found, task)
+                specs += _match_specs(checkpoint, task)
     return specs
 
 
 def _drawing(
-    role: str, title: str, found: Checkpoint, task: StageResults, **options: Any
+    role: str, title: str, checkpoint: Checkpoint, task: StageResults, **options: Any
 ) -> dict[str, Any]:
-    known = facts(found, task) | {"role": role}
+    known = facts(checkpoint, task) | {"role": role}
     return {
         "name": f"{task.sample} {task.dye}: {title}",
-        "translate": world_offset(found.provenance),
+        "translate": world_offset(checkpoint.provenance),
         "metadata": {KEY: known},
         **options,
     }
@@ -178,9 +183,9 @@ def _rows_columns(points: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
     return np.asarray(points, dtype=np.float64).reshape(-1, 2)[:, ::-1]
 
 
-def _ring_specs(found: Checkpoint, task: StageResults) -> list[LayerSpec]:
+def _ring_specs(checkpoint: Checkpoint, task: StageResults) -> list[LayerSpec]:
     """Return the outlines of the sections: post's, and pre's where it was put."""
-    header = found.provenance
+    header = checkpoint.provenance
     details: Mapping[str, Any] = header.details if header else {}
     specs = []
     for side, colour in (("pre", "#ff66ff"), ("post", "#66ff66")):
@@ -193,10 +198,10 @@ def _ring_specs(found: Checkpoint, task: StageResults) -> list[LayerSpec]:
         options = _drawing(
             f"ring {side}",
             f"{side}-stain outline",
-            found,
+            checkpoint,
             task,
             edge_color=colour,
-            edge_width=max(found.image.shape) / 800,
+            edge_width=max(checkpoint.image.shape) / 800,
             vector_style="line",
             opacity=0.9,
         )
@@ -207,9 +212,9 @@ def _ring_specs(found: Checkpoint, task: StageResults) -> list[LayerSpec]:
     return specs
 
 
-def _match_specs(found: Checkpoint, task: StageResults) -> list[LayerSpec]:
+def _match_specs(checkpoint: Checkpoint, task: StageResults) -> list[LayerSpec]:
     """Return the matches as vectors: from where pre was to where post has it."""
-    header = found.provenance
+    header = checkpoint.provenance
     matches = header.details.get("matches") if header else None
     if not matches or header is None or header.transform is None:
         return []
@@ -229,10 +234,10 @@ def _match_specs(found: Checkpoint, task: StageResults) -> list[LayerSpec]:
         options = _drawing(
             role,
             title,
-            found,
+            checkpoint,
             task,
             edge_color=colour,
-            edge_width=max(found.image.shape) / 1500,
+            edge_width=max(checkpoint.image.shape) / 1500,
             vector_style="arrow",
             visible=False,
         )
@@ -257,11 +262,11 @@ def _difference_specs(task: StageResults) -> list[LayerSpec]:
         return specs
     levels = pyramid(aligned.image)
     for name in reversed(difference_names(task)):
-        found = task.checkpoint(4, name)
-        if found is None or found.provenance is None:
+        checkpoint = task.checkpoint(4, name)
+        if checkpoint is None or checkpoint.provenance is None:
             continue
-        scale = found.provenance.scale
-        known = facts(found, task) | {"scale": dict(scale)}
+        scale = checkpoint.provenance.scale
+        known = facts(checkpoint, task) | {"scale": dict(scale)}
         kind = str(scale["kind"])
         specs.append(
             image_spec(
@@ -269,12 +274,14 @@ def _difference_specs(task: StageResults) -> list[LayerSpec]:
                 f"scaled {kind}",
                 name=f"{task.sample} {task.dye}: {scale['value']:.4g} × pre ({kind})",
                 known=known,
-                offset=world_offset(found.provenance),
+                offset=world_offset(checkpoint.provenance),
                 visible=False,
             )
         )
         specs.append(
-            checkpoint_spec(found, 4, name, task=task, visible=name == "difference")
+            checkpoint_spec(
+                checkpoint, 4, name, task=task, visible=name == "difference"
+            )
         )
     return specs
 

@@ -62,5 +62,5 @@ def write_preset(preset: Preset, monitor: Monitor) -> Preset:
 def last_folder(monitor: Monitor) -> Path:
     """Return where a dialog begins: where the last preset was, if that is there."""
     monitor.check()
-    folders = [Path(one).parent for one in recent(PRESET)]
+    folders = [Path(file).parent for file in recent(PRESET)]
     return next((folder for folder in folders if folder.is_dir()), Path.home())

@@ -43,7 +43,7 @@ class RawOverview:
 
     def dyes(self, sample: str) -> list[str]:
         """Return the dyes of a sample's pairs."""
-        return [dye for one, dye in self.pairs if one == sample]
+        return [dye for known, dye in self.pairs if known == sample]
 
     def in_words(self) -> str:
         """Return the problem, or how much there is."""
@@ -68,19 +68,19 @@ def look_into(raw_dir: Path, monitor: Monitor) -> RawOverview:
     if not layout.is_usable:
         return RawOverview(raw_dir, problem=layout.message)
     monitor.check()
-    found = discover_tasks(raw_dir=raw_dir)
-    skipped = [f"{task.sample}: {task.reason}" for task in found.skipped]
+    tasks = discover_tasks(raw_dir=raw_dir)
+    skipped = [f"{task.sample}: {task.reason}" for task in tasks.skipped]
     empty = [f"{name}: no TIFF files in it" for name in layout.empty_samples]
-    troubles = tuple(dict.fromkeys([*skipped, *found.warnings, *empty]))
+    troubles = tuple(dict.fromkeys([*skipped, *tasks.warnings, *empty]))
     problem = ""
-    if not found.present:
+    if not tasks.present:
         why = troubles[0] if troubles else "no file name tells a pair"
         more = f" (and {len(troubles) - 1} more)" if len(troubles) > 1 else ""
         problem = (
             f"{raw_dir}: no sample has a pair of one pre-stain and one post-stain "
             f"image; {why}{more}"
         )
-    return RawOverview(raw_dir, found.present, problem, troubles)
+    return RawOverview(raw_dir, tasks.present, problem, troubles)
 
 
 def _count(number: int, what: str) -> str:
@@ -130,8 +130,8 @@ class RawFolder(QObject):
     @classmethod
     def of(cls, session: Session) -> RawFolder:
         """Return the raw folder of a session, made when it is first asked for."""
-        found = session.findChild(cls)
-        return found if isinstance(found, cls) else cls(session)
+        folder = session.findChild(cls)
+        return folder if isinstance(folder, cls) else cls(session)
 
     @property
     def is_automatic(self) -> bool:
@@ -177,11 +177,11 @@ class RawFolder(QObject):
             self.overview = None
             self.look_again()
 
-    def _on_look(self, found: RawOverview) -> None:
-        self.overview, self.looking = found, None
+    def _on_look(self, overview: RawOverview) -> None:
+        self.overview, self.looking = overview, None
         session = self._session
-        if found.pairs and not session.sample:
-            sample, dye = found.pairs[0]
+        if overview.pairs and not session.sample:
+            sample, dye = overview.pairs[0]
             self._automatic = (session.raw_dir, sample, dye)
             session.set_source(sample=sample, dye=dye)
         self.changed.emit()

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from napari_exo2micro.core.parameters import CHECKPOINT_FORMATS
+
 _PLUGIN = "napari-exo2micro"
-_FORMATS = ("tiff", "fits", "both")
+_MOST = 8  # of each list of recent files
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +48,15 @@ def read_defaults() -> Defaults:
         stored: Any = get_plugin_settings(_PLUGIN)
     except KeyError:  # napari does not know the plugin: a script, or it is disabled
         return Defaults()
-    found = stored.defaults
+    defaults = stored.defaults
     return Defaults(
-        raw_dir=_folder(found.raw_folder),
-        output_dir=_folder(found.output_folder),
-        workers=max(1, int(found.workers)),
+        raw_dir=_folder(defaults.raw_folder),
+        output_dir=_folder(defaults.output_folder),
+        workers=max(1, int(defaults.workers)),
         checkpoint_format=(
-            found.checkpoint_format if found.checkpoint_format in _FORMATS else "both"
+            defaults.checkpoint_format
+            if defaults.checkpoint_format in CHECKPOINT_FORMATS
+            else "both"
         ),
     )
 
@@ -76,9 +80,6 @@ def _folder(text: str) -> Path | None:
     return Path(text.strip()).expanduser() if text.strip() else None
 
 
-_MOST = 8
-
-
 def recent_file() -> Path | None:
     """Return where the lists are kept; None where napari keeps no settings."""
     from napari.settings import get_settings
@@ -95,8 +96,7 @@ def recent(kind: str) -> list[str]:
     kind : str
         Which list, for example ``'raw folder'``.
     """
-    found = _lists().get(kind, [])
-    return [one for one in found if isinstance(one, str)][:_MOST]
+    return [path for path in _lists().get(kind, []) if isinstance(path, str)][:_MOST]
 
 
 def remember(kind: str, path: Path | str) -> list[str]:
@@ -123,4 +123,4 @@ def _lists() -> dict[str, list[Any]]:
         return {}
     if not isinstance(stored, dict):
         return {}
-    return {kind: one for kind, one in stored.items() if isinstance(one, list)}
+    return {kind: paths for kind, paths in stored.items() if isinstance(paths, list)}

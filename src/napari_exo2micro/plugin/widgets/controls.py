@@ -427,11 +427,11 @@ class FolderField(QWidget):
         start = self._folder
         while start is not None and not start.is_dir() and start != start.parent:
             start = start.parent
-        found = QFileDialog.getExistingDirectory(
+        chosen = QFileDialog.getExistingDirectory(
             self, f"Choose the {self.kind}", str(start or Path.home())
         )
-        if found:
-            self.choose(Path(found))
+        if chosen:
+            self.choose(Path(chosen))
 
     def _take(self, _index: int = -1) -> None:
         folder = as_path(self._edit.text())

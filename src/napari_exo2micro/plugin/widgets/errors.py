@@ -37,8 +37,8 @@ def notify_error(text: str) -> None:
     show_error(literal(text))
 
 
-#: What the system says -> what was found, and the fix.
-_FOUND = {
+#: What the system says -> what is wrong, and the fix.
+_PROBLEMS = {
     errno.EACCES: ("may not be read or written by you", "ask its owner, or {other}"),
     errno.EPERM: ("may not be changed by you", "ask its owner, or {other}"),
     errno.EROFS: ("lies on a drive that cannot be written to", "{other}"),
@@ -84,9 +84,9 @@ def error_text(error: BaseException, wanted: str = "") -> str:
             f"cannot be used ({error.strerror})",
             "check the file and its drive and try again",
         )
-        found, fix = _FOUND.get(error.errno, unknown)
+        problem, fix = _PROBLEMS.get(error.errno, unknown)
         where = error.filename if error.filename is not None else "a file"
-        return f"{start}{where} {found}; {fix.format(other=_OTHER)}"
+        return f"{start}{where} {problem}; {fix.format(other=_OTHER)}"
     if isinstance(error, MemoryError):
         return (
             f"{start}the memory is not enough; close other programs or layers and try "

@@ -129,9 +129,9 @@ _BASIS = {
 
 
 def preview_words(
-    found: BoundaryPreview | InteriorPreview | ScalePreview,
+    estimate: BoundaryPreview | InteriorPreview | ScalePreview,
 ) -> tuple[str, str]:
-    """Return what a preview found, and how bad it is.
+    """Return what a preview says, and how bad it is.
 
     Returns
     -------
@@ -140,45 +140,45 @@ def preview_words(
     level : str
         Empty, ``'warning'`` or ``'error'``.
     """
-    if isinstance(found, BoundaryPreview):
-        words = _boundary(found)
-    elif isinstance(found, InteriorPreview):
-        words = _interior(found)
+    if isinstance(estimate, BoundaryPreview):
+        words = _boundary(estimate)
+    elif isinstance(estimate, InteriorPreview):
+        words = _interior(estimate)
     else:
-        words = _scale(found)
-    return words, _LEVELS.get(found.verdict.state, "")
+        words = _scale(estimate)
+    return words, _LEVELS.get(estimate.verdict.state, "")
 
 
-def _boundary(found: BoundaryPreview) -> str:
-    if not found.method:
-        return f"Nothing to align: {found.verdict.reason}."
-    numbers = found.verdict.numbers
-    parts = found.transform.decompose()
+def _boundary(estimate: BoundaryPreview) -> str:
+    if not estimate.method:
+        return f"Nothing to align: {estimate.verdict.reason}."
+    numbers = estimate.verdict.numbers
+    parts = estimate.transform.decompose()
     words = f"Turn {parts['angle_deg']:.2f}°, magnification {parts['scale']:.4f}"
     if "shift_px" in numbers:
         words += f", shift {numbers['shift_px']:.0f} px"
     if parts["mirrored"]:
         words += ", mirrored"
-    if found.verdict.state == State.FAILED:
-        return f"Not trustworthy: {found.verdict.reason}. {words}."
-    if found.verdict.state == State.FELL_BACK:
-        return f"A lesser result: {found.verdict.reason}. {words}."
+    if estimate.verdict.state == State.FAILED:
+        return f"Not trustworthy: {estimate.verdict.reason}. {words}."
+    if estimate.verdict.state == State.FELL_BACK:
+        return f"A lesser result: {estimate.verdict.reason}. {words}."
     accuracy = numbers.get("accuracy_px", -1.0)
     if accuracy >= 0:
         words += f"; good to about {accuracy:.2g} px"
     return f"{words}. The stage would find the same."
 
 
-def _interior(found: InteriorPreview) -> str:
-    verdict, numbers = found.verdict, found.verdict.numbers
+def _interior(estimate: InteriorPreview) -> str:
+    verdict, numbers = estimate.verdict, estimate.verdict.numbers
     if verdict.state == State.SKIPPED:
         return f"Left out: {verdict.reason}."
     if not numbers:
         return f"Nothing to align: {verdict.reason}."
     counts = f"{numbers['n_inliers']:.0f} of {numbers['n_matches']:.0f} matches agree"
     size = "at full size"
-    if found.reduction > 1:
-        size = f"on images reduced {found.reduction:g} times"
+    if estimate.reduction > 1:
+        size = f"on images reduced {estimate.reduction:g} times"
     later = f"Estimated {size}; the stage refines it on small tiles at full size."
     if verdict.state == State.OK:
         moved = f"correction {numbers['correction_px']:.2g} px"
@@ -187,14 +187,16 @@ def _interior(found: InteriorPreview) -> str:
     return f"{start}: {verdict.reason}. {later}"
 
 
-def _scale(found: ScalePreview) -> str:
-    scales = found.scales
+def _scale(estimate: ScalePreview) -> str:
+    scales = estimate.scales
     words = [_one(scales[method]) for method in SCALE_METHODS if method in scales]
     text = ", ".join(words)
-    if found.verdict.state != State.OK:
-        start = "No scale" if found.verdict.state == State.FAILED else "A lesser scale"
-        text = f"{start}: {found.verdict.reason}" + (f"; {text}" if text else "")
-    basis = _BASIS.get(found.basis, "")
+    if estimate.verdict.state != State.OK:
+        start = (
+            "No scale" if estimate.verdict.state == State.FAILED else "A lesser scale"
+        )
+        text = f"{start}: {estimate.verdict.reason}" + (f"; {text}" if text else "")
+    basis = _BASIS.get(estimate.basis, "")
     return f"{text}; {basis}." if basis else f"{text}."
 
 
@@ -208,7 +210,7 @@ def _one(scale: ScaleEstimate) -> str:
 
 
 def boundary_specs(
-    source: PreviewSource, found: BoundaryPreview, known: Mapping[str, Any]
+    source: PreviewSource, estimate: BoundaryPreview, known: Mapping[str, Any]
 ) -> list[LayerSpec]:
     """Return post, the aligned pre, both rings and both outlines, bottom first.
 
@@ -216,19 +218,19 @@ def boundary_specs(
     ----------
     source : PreviewSource
         The pair.
-    found : BoundaryPreview
+    estimate : BoundaryPreview
         What stage 2 would find.
     known : mapping
         For the metadata: sample, dye and parameters.
     """
-    specs = _overlay(source, found.transform, known)
+    specs = _overlay(source, estimate.transform, known)
     offset = _offset(source)
-    if found.post_ring is not None and found.pre_ring is not None:
+    if estimate.post_ring is not None and estimate.pre_ring is not None:
         post, pre = (
             ring.values / max(float(ring.values.max()), 1e-6)
-            for ring in (found.post_ring, found.pre_ring)
+            for ring in (estimate.post_ring, estimate.pre_ring)
         )
-        (step_x, step_y), (x, y) = found.post_ring.step, found.post_ring.origin
+        (step_x, step_y), (x, y) = estimate.post_ring.step, estimate.post_ring.origin
         specs.append(
             LayerSpec(
                 np.clip(np.stack([pre, post, pre], axis=-1), 0.0, 1.0),
@@ -246,15 +248,13 @@ def boundary_specs(
         )
     lines = [
         _segments(outline, offset)
-        for outline in (found.pre_outline or [], found.post_outline or [])
+        for outline in (estimate.pre_outline or [], estimate.post_outline or [])
     ]
-    if any(len(one) for one in lines):
+    if any(map(len, lines)):
         specs.append(
             _vectors(
                 np.concatenate(lines),
-                np.repeat(
-                    [_rgba(_PRE), _rgba(_POST)], [len(one) for one in lines], axis=0
-                ),
+                np.repeat([_rgba(_PRE), _rgba(_POST)], list(map(len, lines)), axis=0),
                 "preview: outlines",
                 _metadata(known, "preview outline"),
                 edge_width=_line_width(source),
@@ -265,7 +265,7 @@ def boundary_specs(
 
 def interior_specs(
     source: PreviewSource,
-    found: InteriorPreview,
+    estimate: InteriorPreview,
     initial: Transform,
     known: Mapping[str, Any],
 ) -> list[LayerSpec]:
@@ -278,15 +278,15 @@ def interior_specs(
     ----------
     source : PreviewSource
         The pair.
-    found : InteriorPreview
+    estimate : InteriorPreview
         What stage 3 would find.
     initial : Transform
         What it started from, post to pre.
     known : mapping
         For the metadata.
     """
-    specs = _overlay(source, found.transform, known)
-    matches = found.matches
+    specs = _overlay(source, estimate.transform, known)
+    matches = estimate.matches
     if not len(matches.inliers):
         return specs
     step = -(-len(matches.inliers) // _MOST_MATCHES)
@@ -321,7 +321,7 @@ def interior_specs(
 
 def scale_specs(
     source: PreviewSource,
-    found: ScalePreview,
+    estimate: ScalePreview,
     method: str,
     aligned: Sequence[LazyImage] | None,
     known: Mapping[str, Any],
@@ -332,7 +332,7 @@ def scale_specs(
     ----------
     source : PreviewSource
         The pair.
-    found : ScalePreview
+    estimate : ScalePreview
         What stage 4 would find.
     method : str
         Which of its scales is shown; nothing is when it has none of that name.
@@ -341,17 +341,19 @@ def scale_specs(
     known : mapping
         For the metadata.
     """
-    scale = found.scales.get(method)
+    scale = estimate.scales.get(method)
     if scale is None:
         return []
     levels = difference_pyramid(
         source.levels("post"),
         aligned
-        or moved_levels(source.levels("pre"), found.transform, interpolation="linear"),
+        or moved_levels(
+            source.levels("pre"), estimate.transform, interpolation="linear"
+        ),
         scale=scale.scale,
         offset=scale.offset,
         post_frame=source.post_frame,
-        pre_quad=mapped_frame(found.transform, source.pre_frame),
+        pre_quad=mapped_frame(estimate.transform, source.pre_frame),
     )
     part = cropped_pyramid(levels, source.post_frame)
     words = f"preview: difference, scale {scale.scale:.4g}"
@@ -473,7 +475,7 @@ class StagePreview:
         Whose preview it is.
     source : PreviewSource
         The pair.
-    found : BoundaryPreview, InteriorPreview or ScalePreview
+    estimate : BoundaryPreview, InteriorPreview or ScalePreview
         What the stage would find.
     specs : list of LayerSpec
         Its layers, bottom first.
@@ -485,7 +487,7 @@ class StagePreview:
 
     stage: int
     source: PreviewSource
-    found: BoundaryPreview | InteriorPreview | ScalePreview
+    estimate: BoundaryPreview | InteriorPreview | ScalePreview
     specs: list[LayerSpec]
     sample: str
     dye: str
@@ -517,7 +519,7 @@ def make_preview(
     known : PreviewSource or None
         Of the preview before; used again for the same images.
     scale : str
-        The scale whose difference is shown, where there is such a one.
+        The scale whose difference is shown, where there is one.
     monitor : Monitor
         Told the fraction done; may stop the work.
     send : callable
@@ -533,29 +535,31 @@ def make_preview(
         "stage": stage,
         "parameters": dict(params),
     }
-    found: BoundaryPreview | InteriorPreview | ScalePreview
+    estimate: BoundaryPreview | InteriorPreview | ScalePreview
     curve = None
     if stage == 2:
-        found = preview_boundary(source, params, monitor)
-        specs = boundary_specs(source, found, about)
+        estimate = preview_boundary(source, params, monitor)
+        specs = boundary_specs(source, estimate, about)
     elif stage == 3:
         initial = _boundary_transform(task, source, params, monitor.part(0.0, 0.5))
-        found = preview_interior(source, initial, params, monitor.part(0.5, 1.0))
-        specs = interior_specs(source, found, initial, about)
+        estimate = preview_interior(source, initial, params, monitor.part(0.5, 1.0))
+        specs = interior_specs(source, estimate, initial, about)
     else:
         transform, aligned = _aligned(task, source, params, monitor.part(0.0, 0.6))
-        found = preview_scale(
+        estimate = preview_scale(
             source,
             transform,
             params,
             statistics=None if aligned is None else stored_statistics(task, source),
             monitor=monitor.part(0.6, 1.0),
         )
-        specs = scale_specs(source, found, _shown_scale(found, scale), aligned, about)
-        curve = ratio_curve(source, found)
+        specs = scale_specs(
+            source, estimate, _shown_scale(estimate, scale), aligned, about
+        )
+        curve = ratio_curve(source, estimate)
     monitor.report(1.0, "preview ready")
     _warm_up()
-    return StagePreview(stage, source, found, specs, task.sample, task.dye, curve)
+    return StagePreview(stage, source, estimate, specs, task.sample, task.dye, curve)
 
 
 @functools.cache
@@ -564,10 +568,10 @@ def _warm_up() -> None:
     Vectors(np.zeros((1, 2, 2)))
 
 
-def _shown_scale(found: ScalePreview, wanted: str) -> str:
+def _shown_scale(estimate: ScalePreview, wanted: str) -> str:
     """Return whose difference is shown: by hand before percentile before Moffat."""
     order = (wanted, "manual", "percentile", *reversed(list(SCALE_METHODS)))
-    return next((n for n in order if n in found.scales), DEFAULT_SCALE)
+    return next((n for n in order if n in estimate.scales), DEFAULT_SCALE)
 
 
 def _boundary_transform(
@@ -582,10 +586,10 @@ def _boundary_transform(
     except CheckpointError:
         pass
     own = _own(params, 2)
-    found = source.keep(
+    estimate = source.keep(
         "preview of stage 2", own, lambda: preview_boundary(source, own, monitor)
     )
-    return found.transform
+    return estimate.transform
 
 
 def _aligned(
@@ -600,12 +604,12 @@ def _aligned(
         return stored.provenance.transform, pyramid(stored.image)
     initial = _boundary_transform(task, source, params, monitor.part(0.0, 0.5))
     own = _own(params, 3)
-    found = source.keep(
+    estimate = source.keep(
         "preview of stage 3",
         (initial, own),
         lambda: preview_interior(source, initial, own, monitor.part(0.5, 1.0)),
     )
-    return found.transform, None
+    return estimate.transform, None
 
 
 def _own(params: Mapping[str, ParameterValue], stage: int) -> dict[str, Any]:
@@ -673,8 +677,8 @@ class LivePreview(QObject):
     @classmethod
     def of(cls, session: Session) -> LivePreview:
         """Return the preview of a session, made when it is first asked for."""
-        found = session.findChild(cls)
-        return found if isinstance(found, cls) else cls(session)
+        estimate = session.findChild(cls)
+        return estimate if isinstance(estimate, cls) else cls(session)
 
     @property
     def is_on(self) -> bool:
@@ -884,7 +888,7 @@ class LivePreview(QObject):
             if len(viewer.layers) > count and self._waiting:
                 self._turn.start(0)
                 return
-        text, level = preview_words(preview.found)
+        text, level = preview_words(preview.estimate)
         self._tell(preview.stage, with_titles(text), level)
         self.shown.emit(preview)
 

@@ -96,18 +96,20 @@ class OverviewView(QWidget):
         """Say that a folder is being looked at."""
         self._words.say(f"Looking into {folder} …")
 
-    def say(self, found: RawOverview | None, sample: str = "", dye: str = "") -> None:
+    def say(
+        self, overview: RawOverview | None, sample: str = "", dye: str = ""
+    ) -> None:
         """Show what a folder holds.
 
         Parameters
         ----------
-        found : RawOverview or None
+        overview : RawOverview or None
             None: no folder was chosen.
         sample, dye : str
             What is worked on; told when it is not in the folder.
         """
-        overview = found or RawOverview(Path())
-        text = overview.in_words() if found else ""
+        text = overview.in_words() if overview else ""
+        overview = overview or RawOverview(Path())
         is_missing = bool(overview.pairs and sample) and (
             (sample, dye) not in overview.pairs
         )
@@ -441,23 +443,23 @@ class SourcePanel(QWidget):
     def _on_look(self) -> None:
         """Show what the folder holds; fold when there is nothing more to choose."""
         self._say_overview()
-        found = self._folder.overview
-        if found is not None and found.pairs:
+        overview = self._folder.overview
+        if overview is not None and overview.pairs:
             field = self._fields.raw
-            field.offer(remember(field.kind, found.raw_dir.absolute()))
+            field.offer(remember(field.kind, overview.raw_dir.absolute()))
         if self._folder.looking is None:
-            problem = self._session.output_problem or (found and found.problem)
+            problem = self._session.output_problem or (overview and overview.problem)
             self.set_folded(self._session.has_source and not problem)
 
     def _say_overview(self) -> None:
         """Offer the samples and dyes; what is chosen elsewhere is among them."""
-        session, fields, found = self._session, self._fields, self._folder.overview
+        session, fields, overview = self._session, self._fields, self._folder.overview
         if self._folder.looking is not None:
             fields.words.say_looking(self._folder.looking)
         else:
-            fields.words.say(found, session.sample, session.dye)
-        samples = found.samples if found else []
-        dyes = found.dyes(session.sample) if found else []
+            fields.words.say(overview, session.sample, session.dye)
+        samples = overview.samples if overview else []
+        dyes = overview.dyes(session.sample) if overview else []
         for combo, names, chosen in (
             (fields.sample, samples, session.sample),
             (fields.dye, dyes, session.dye),
@@ -529,10 +531,10 @@ class SourcePanel(QWidget):
         session.jobs.busy_changed.connect(self._on_busy)
 
     def _choose_sample(self, _index: int) -> None:
-        sample, found = self._fields.sample.currentText(), self._folder.overview
-        if not sample or found is None:
+        sample, overview = self._fields.sample.currentText(), self._folder.overview
+        if not sample or overview is None:
             return
-        dyes = found.dyes(sample)
+        dyes = overview.dyes(sample)
         dye = self._session.dye if self._session.dye in dyes else (dyes or [""])[0]
         self._session.set_source(sample=sample, dye=dye)
 
