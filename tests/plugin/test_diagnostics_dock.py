@@ -70,7 +70,7 @@ class Handle:
     def choose(self, name):
         self.list.choose(name)
         self.settle()
-        assert self.list.current_name == name
+        assert self.list.current.name == name
 
     @property
     def picture(self):
@@ -175,7 +175,7 @@ def test_a_run_draws_the_plot_that_waited_for_it(finished, open_dock, results):
         assert not dock.button("run_stage").isEnabled()
     dock.wait(lambda: dock.view.plot is not None)
     dock.settle()
-    assert dock.list.current_name == "registration"
+    assert dock.list.current.name == "registration"
     assert "after stage 2" in dock.note.text
     assert not dock.button("run_stage").isVisible()
     before = dock.view.plot
@@ -458,7 +458,7 @@ def test_the_plot_chosen_last_is_the_one_shown(finished, open_dock, slow):
     slow.goes_on.set()
     dock.settle()
     dock.wait(lambda: not finished.jobs.is_working)
-    assert dock.list.current_name == "ratio_histogram"
+    assert dock.list.current.name == "ratio_histogram"
     shown = dock.pixels()
     dock.choose("difference_image")
     dock.choose("ratio_histogram")

@@ -25,7 +25,7 @@ from napari_exo2micro.core.parameters import save_preset
 from napari_exo2micro.core.pipeline import available_figures, draw_figure
 from napari_exo2micro.core.simulate import write_pair
 from napari_exo2micro.plugin.batch.dock import BatchDock
-from napari_exo2micro.plugin.batch.table import PairView
+from napari_exo2micro.plugin.batch.table import PairTable
 from napari_exo2micro.plugin.log.dock import LogPanel
 from napari_exo2micro.plugin.widgets.errors import literal
 from napari_exo2micro.plugin.workbench.workbench import Workbench
@@ -150,7 +150,7 @@ def test_an_odd_sample_of_a_batch_is_called_by_its_name(
     dock.run()
     qtbot.waitUntil(lambda: problems.count() > 0, timeout=LONG)
     qtbot.waitUntil(lambda: not session.jobs.is_working, timeout=LONG)
-    model = dock.findChild(PairView, "pairs").model()
+    model = dock.findChild(PairTable, "pairs").model()
     tip = Qt.ItemDataRole.ToolTipRole
     texts = [
         model.headerData(section, across, tip)

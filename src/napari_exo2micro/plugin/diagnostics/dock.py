@@ -7,21 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari.components import ViewerModel
-from qtpy.QtCore import QSize, Qt, QTimer, Signal
+from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtGui import QImage, QPixmap, QResizeEvent, QShowEvent
 from qtpy.QtWidgets import (
     QFileDialog,
-    QHBoxLayout,
     QLabel,
     QListWidget,
     QListWidgetItem,
-    QPushButton,
     QScrollArea,
-    QSizePolicy,
     QSplitter,
-    QVBoxLayout,
     QWidget,
 )
+from superqt.utils import signals_blocked
 
 from napari_exo2micro.core.base import Exo2MicroError, ParameterError
 from napari_exo2micro.core.parameters import PARAMETER_REGISTRY, STAGES
@@ -33,7 +30,15 @@ from napari_exo2micro.plugin.diagnostics.plot import (
     draw_plot,
 )
 from napari_exo2micro.plugin.layers.presenter import shared_session
-from napari_exo2micro.plugin.widgets.controls import MessageStrip, button
+from napari_exo2micro.plugin.widgets.controls import (
+    MessageStrip,
+    WordsLabel,
+    button,
+    column,
+    delayed,
+    enable,
+    row,
+)
 from napari_exo2micro.plugin.widgets.dock import Dock
 from napari_exo2micro.plugin.widgets.errors import literal
 
@@ -44,15 +49,20 @@ if TYPE_CHECKING:
 
 
 _NAME = Qt.ItemDataRole.UserRole
+#: From this width on the list stands beside the plot, px.
+_WIDE = 640
+_DIGITS = 4  # of a proposed scale
+_HINT = "Click on the map to propose a scale by hand."
+_BUSY = "Something runs already; wait for it or stop it."
+_RUN_TIP = "Run the stage that makes what this plot shows."
+_NOTHING_CHOSEN = (
+    "Choose the raw folder, the sample and the dye in the workbench. The plots appear "
+    "here as soon as the stage that they show has run."
+)
 
 
 class PlotList(QListWidget):
     """A list of plots; one that cannot be drawn says which stage it needs.
-
-    Parameters
-    ----------
-    parent : QWidget, optional
-        As for any widget.
 
     Attributes
     ----------
@@ -62,127 +72,91 @@ class PlotList(QListWidget):
 
     chosen = Signal(str)
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
         self.setObjectName("plots")
         self.setToolTip("Choose a plot of the results.")
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setTextElideMode(Qt.TextElideMode.ElideRight)
-        self._entries: tuple[FigureEntry, ...] = ()
+        #: What is listed.
+        self.entries: tuple[FigureEntry, ...] = ()
         self.currentItemChanged.connect(self._on_current)
 
     @property
-    def entries(self) -> tuple[FigureEntry, ...]:
-        """What is listed."""
-        return self._entries
-
-    @property
-    def current_name(self) -> str:
-        """Name of the plot chosen; empty when there is none."""
+    def current(self) -> FigureEntry | None:
+        """The plot chosen."""
         item = self.currentItem()
-        return str(item.data(_NAME) or "") if item is not None else ""
-
-    @property
-    def current_title(self) -> str:
-        """Title of the plot chosen; empty when there is none."""
-        name = self.current_name
-        return next((e.title for e in self._entries if e.name == name), "")
+        name = item.data(_NAME) if item is not None else None
+        return next((entry for entry in self.entries if entry.name == name), None)
 
     def set_entries(self, entries: Sequence[FigureEntry], current: str = "") -> None:
         """List these plots and mark one, without telling `chosen`."""
-        self._entries = tuple(entries)
-        self.blockSignals(True)
-        self.clear()
+        self.entries = tuple(entries)
         stage = 0
-        for entry in entries:
-            if entry.stage != stage:
-                stage = entry.stage
-                self._add_heading(f"Stage {stage}: {STAGES[stage].title}")
-            item = QListWidgetItem(self._words(entry), self)
-            item.setData(_NAME, entry.name)
-            item.setToolTip(literal(entry.note or entry.caption))
-            if entry.name == current:
-                self.setCurrentItem(item)
-        self.blockSignals(False)
+        with signals_blocked(self):
+            self.clear()
+            for entry in entries:
+                if entry.stage != stage:
+                    stage = entry.stage
+                    heading = QListWidgetItem(f"Stage {stage}: {STAGES[stage].title}")
+                    heading.setFlags(Qt.ItemFlag.ItemIsEnabled)
+                    font = heading.font()
+                    font.setBold(True)
+                    heading.setFont(font)
+                    self.addItem(heading)
+                needs = f" (needs stage {stage})" if entry.state != "ready" else ""
+                item = QListWidgetItem(f"{entry.title}{needs}", self)
+                item.setData(_NAME, entry.name)
+                item.setToolTip(literal(entry.note or entry.caption))
+                if entry.name == current:
+                    self.setCurrentItem(item)
 
     def choose(self, name: str) -> None:
         """Choose a plot by its name."""
-        for row in range(self.count()):
-            item = self.item(row)
+        for number in range(self.count()):
+            item = self.item(number)
             if item is not None and item.data(_NAME) == name:
                 self.setCurrentItem(item)
 
     def content_height(self) -> int:
         """Return how high the list has to be to show all of its lines, px."""
-        rows = sum(max(self.sizeHintForRow(row), 0) for row in range(self.count()))
-        return rows + 2 * self.frameWidth() + 4
-
-    @staticmethod
-    def _words(entry: FigureEntry) -> str:
-        if entry.state == "ready":
-            return entry.title
-        return f"{entry.title} (needs stage {entry.stage})"
-
-    def _add_heading(self, text: str) -> None:
-        item = QListWidgetItem(text, self)
-        item.setFlags(Qt.ItemFlag.ItemIsEnabled)
-        font = item.font()
-        font.setBold(True)
-        item.setFont(font)
+        heights = map(self.sizeHintForRow, range(self.count()))
+        return sum(heights) + 2 * self.frameWidth() + 4
 
     def _on_current(self, item: QListWidgetItem | None, _before: object) -> None:
         if item is not None and item.data(_NAME):
             self.chosen.emit(str(item.data(_NAME)))
 
 
-_HINT = "Click on the map to propose a scale by hand."
-_DIGITS = 4
-
-
 class ScaleProposal(QWidget):
     """Says what a click means; hidden for plots that are no heat maps.
-
-    Parameters
-    ----------
-    parent : QWidget, optional
-        As for any widget.
 
     Attributes
     ----------
     accepted : Signal(float)
         A person wants this manual scale.
+    scale : float or None
+        The scale proposed; None before a click.
     """
 
     accepted = Signal(float)
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
         self.setObjectName("scale_proposal")
+        self.scale: float | None = None
         self._plot: DrawnPlot | None = None
-        self._hint = QLabel(_HINT)
-        self._hint.setObjectName("scale_hint")
-        self._hint.setWordWrap(True)
-        self._hint.setSizePolicy(
-            QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred
-        )
-        self._button = QPushButton()
-        self._button.setObjectName("use_scale")
-        self._button.setToolTip(
+        self._hint = WordsLabel("scale_hint", self)
+        self._button = button(
+            self,
+            "use_scale",
+            "",
             "Set the parameter 'manual scale' of stage 4 to this number; stage 4 then "
-            "makes one more difference image with it."
+            "makes one more difference image with it.",
         )
         self._button.clicked.connect(self._accept)
-        layout = QHBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self._hint, 1)
-        layout.addWidget(self._button)
-        self._scale: float | None = None
+        column(row((self._hint, 1), self._button), parent=self, margin=0)
         self.set_plot(None)
-
-    @property
-    def scale(self) -> float | None:
-        """The scale proposed; None before a click."""
-        return self._scale
 
     def set_plot(self, plot: DrawnPlot | None) -> None:
         """Propose on this plot from now on; nothing is proposed yet."""
@@ -198,10 +172,10 @@ class ScaleProposal(QWidget):
         x, y : float
             The place, see `DrawnPlot`.
         """
-        found = None if self._plot is None else self._plot.scale_at(x, y)
-        if found is None:
+        scale = None if self._plot is None else self._plot.scale_at(x, y)
+        if scale is None:
             return False
-        rounded = float(f"{found:.{_DIGITS}g}")
+        rounded = float(f"{scale:.{_DIGITS}g}")
         try:
             PARAMETER_REGISTRY["manual_scale"].check(rounded)
         except ParameterError:
@@ -210,26 +184,18 @@ class ScaleProposal(QWidget):
         return True
 
     def _set_scale(self, scale: float | None) -> None:
-        self._scale = scale
+        self.scale = scale
         self._button.setEnabled(scale is not None)
         if scale is None:
             self._button.setText("Use as manual scale")
-            self._hint.setText(_HINT)
+            self._hint.say(_HINT)
         else:
             self._button.setText(f"Use {scale:g} as manual scale")
-            self._hint.setText(f"Along the dashed line post is {scale:g} × pre.")
+            self._hint.say(f"Along the dashed line post is {scale:g} × pre.")
 
     def _accept(self) -> None:
-        if self._scale is not None:
-            self.accepted.emit(self._scale)
-
-
-#: From this width on the list stands beside the plot, px.
-_WIDE = 640
-_NOTHING_CHOSEN = (
-    "Choose the raw folder, the sample and the dye in the workbench. The plots appear "
-    "here as soon as the stage that they show has run."
-)
+        if self.scale is not None:
+            self.accepted.emit(self.scale)
 
 
 class DiagnosticsDock(Dock):
@@ -261,47 +227,37 @@ class DiagnosticsDock(Dock):
         self._caption = PlotCaption(self)
         self._state = QLabel(self)
         self._state.setObjectName("drawing")
-        self._run = button(
-            self, "run_stage", "", "Run the stage that makes what this plot shows."
-        )
+        self._run = button(self, "run_stage", "", _RUN_TIP)
         self._save = button(
             self, "save_picture", "Save picture …", "Save this plot as PNG, PDF or SVG."
         )
         self._enlarge = button(
             self, "full_size", "Full size …", "Open this plot in a window of its own."
         )
-        self._later = QTimer(self)
-        self._later.setSingleShot(True)
-        self._later.timeout.connect(self._refresh)
+        self._later = delayed(self, self._refresh)
         self._arrange()
         self._connect()
         self._show_nothing(_NOTHING_CHOSEN)
 
     def _arrange(self) -> None:
-        buttons = QHBoxLayout()
-        for widget in (self._run, self._save, self._enlarge):
-            buttons.addWidget(widget)
-        buttons.addStretch(1)
-        buttons.addWidget(self._state)
-        right = QWidget(self)
-        below = QVBoxLayout(right)
-        below.setContentsMargins(0, 0, 0, 0)
-        below.addWidget(self._note)
-        below.addWidget(self._view, 1)
-        below.addWidget(self._proposal)
-        below.addWidget(self._caption)
-        below.addLayout(buttons)
+        buttons = row(self._run, self._save, self._enlarge, None, self._state)
+        plot = QWidget(self)
+        column(
+            self._note,
+            (self._view, 1),
+            self._proposal,
+            self._caption,
+            buttons,
+            parent=plot,
+            margin=0,
+        )
         self._splitter = QSplitter(Qt.Orientation.Vertical, self)
         self._splitter.setObjectName("plots_and_plot")
         self._splitter.setChildrenCollapsible(False)
         self._splitter.addWidget(self._list)
-        self._splitter.addWidget(right)
-        self._splitter.setStretchFactor(0, 0)
+        self._splitter.addWidget(plot)
         self._splitter.setStretchFactor(1, 1)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(6, 6, 6, 6)
-        layout.addWidget(self._message)
-        layout.addWidget(self._splitter, 1)
+        column(self._message, (self._splitter, 1), parent=self, margin=6)
         self.setMinimumSize(280, 240)
 
     def _connect(self) -> None:
@@ -353,7 +309,7 @@ class DiagnosticsDock(Dock):
     def _ask(self, *_: object) -> None:
         """Draw soon: several changes at once are one."""
         self._due = True
-        self._later.start(0)
+        self._later.start()
 
     def _refresh(self) -> None:
         if not self.isVisible():
@@ -447,8 +403,8 @@ class DiagnosticsDock(Dock):
         self._update_buttons()
 
     def _update_buttons(self) -> None:
-        for one in (self._save, self._enlarge):
-            one.setEnabled(self._view.plot is not None)
+        for does in (self._save, self._enlarge):
+            does.setEnabled(self._view.plot is not None)
 
     def _tell(self, text: str, level: str = "note") -> None:
         if not text:
@@ -476,26 +432,21 @@ class DiagnosticsDock(Dock):
         self._session.set_params(manual_scale=scale)
 
     def _run_stage(self) -> None:
-        stage = next(
-            (e.stage for e in self._list.entries if e.name == self._list.current_name),
-            4,
-        )
+        entry = self._list.current
+        if entry is None:
+            return
         self._message.clear()
         try:
-            self._session.run(stage, stage, on_error=self._message.error)
+            self._session.run(entry.stage, entry.stage, on_error=self._message.error)
         except (Exo2MicroError, RuntimeError) as error:
             self._message.error(str(error))
 
     def _on_busy(self, busy: bool) -> None:
-        self._run.setEnabled(not busy)
-        self._run.setToolTip(
-            "Something runs already; wait for it or stop it."
-            if busy
-            else "Run the stage that makes what this plot shows."
-        )
+        enable(self._run, _BUSY if busy else "", _RUN_TIP)
 
     def _ask_where_to_save(self) -> None:
-        name = f"{self._list.current_name}{self._session.suffix()}.png"
+        entry = self._list.current
+        name = f"{entry.name if entry else 'plot'}{self._session.suffix()}.png"
         start = (self._folder or Path.home()) / name
         chosen, _ = QFileDialog.getSaveFileName(
             self, "Save picture", str(start), "Pictures (*.png *.pdf *.svg)"
@@ -526,7 +477,8 @@ class DiagnosticsDock(Dock):
         plot = self._view.plot
         if plot is None:
             return
-        self._full_title = self._list.current_title
+        entry = self._list.current
+        self._full_title = entry.title if entry else ""
         self._session.jobs.start(
             plot.full_size,
             title="drawing a plot at full size",

@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.transforms import Transform
-from qtpy.QtCore import QPointF, QSize, Qt, QTimer, Signal
+from qtpy.QtCore import QPointF, QSize, Qt, Signal
 from qtpy.QtGui import (
     QColor,
     QImage,
@@ -30,7 +30,6 @@ from qtpy.QtWidgets import (
     QGridLayout,
     QLabel,
     QScrollArea,
-    QSizePolicy,
     QWidget,
 )
 
@@ -44,6 +43,7 @@ from napari_exo2micro.core.plotting import (
     scale_colour,
     scale_line,
 )
+from napari_exo2micro.plugin.widgets.controls import WordsLabel, delayed
 
 if TYPE_CHECKING:
     from napari_exo2micro.core.parameters import ParameterValue
@@ -57,6 +57,13 @@ _WHOLE_DPI, _SMALLEST_DPI, _READABLE_DPI = 62.0, 50.0, 90.0
 _LARGEST_DPI = 240.0
 #: Up to this width of a plot its panels are put under one another, px.
 _NARROW = 850
+#: A window that is being resized has its size when it stays for so long, ms.
+_SETTLED = 100
+# Each brings its background: readable on napari's dark and light themes alike.
+_BADGES = {"good": "#1e6b3a", "bad": "#8a2222"}
+# Of the line of a scale: widths of it and of its edge, inches; dashes in widths.
+_LINE, _EDGE = 0.028, 0.056
+_DASHES = [4.0, 2.0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,27 +156,12 @@ class DrawnPlot:
             return Picture(self, self._drawn(), dpi)
 
     def full_size(self, scale: float | None, monitor: Monitor) -> QImage:
-        """Return the plot at the resolution of a run's files.
-
-        Parameters
-        ----------
-        scale : float or None
-            A manual scale whose line is drawn, too.
-        monitor : Monitor
-            May stop it.
-        """
+        """Return the plot as a run's files show it; with the line of a manual scale."""
         with self._at_work(DPI, scale, monitor):
             return self._drawn()
 
     def save(self, path: Path, scale: float | None, monitor: Monitor) -> Path:
-        """Write the plot; see `core.plotting.saving.save_figure`.
-
-        Parameters
-        ----------
-        path : Path
-            Its ending chooses the format.
-        scale, monitor
-            As for `full_size`.
+        """Write what `full_size` shows; the path's ending chooses the format.
 
         Raises
         ------
@@ -216,13 +208,7 @@ class DrawnPlot:
         return self._axes is not None
 
     def scale_at(self, x: float, y: float) -> float | None:
-        """Return the scale whose line runs through a place; None where there is none.
-
-        Parameters
-        ----------
-        x, y : float
-            The place.
-        """
+        """Return the scale whose line runs through a place, if there is one."""
         if self._axes is None or self._places is None:
             return None
         levels = self._places.inverted().transform((x, 1.0 - y))
@@ -237,65 +223,77 @@ class DrawnPlot:
         return [(float(x), 1.0 - float(y)) for x, y in places]
 
 
-# Each brings its background: readable on napari's dark and light themes alike.
-_BADGES = {"good": "#1e6b3a", "bad": "#8a2222"}
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """What there is to show.
+
+    Attributes
+    ----------
+    entries : tuple of FigureEntry
+        All plots of the pair.
+    entry : FigureEntry or None
+        The one that is shown.
+    picture : Picture or None
+        Its drawing; None where it cannot be drawn yet.
+    """
+
+    entries: tuple[FigureEntry, ...]
+    entry: FigureEntry | None
+    picture: Picture | None
+
+
+def draw_plot(
+    source: TaskSource,
+    params: Mapping[str, ParameterValue],
+    name: str,
+    room: Room,
+    monitor: Monitor,
+) -> Drawn:
+    """Return the plots there are and the named one, or the first that can be drawn."""
+    # Not at the top: a dock opens before anybody waits for matplotlib.
+    from napari_exo2micro.core.pipeline import available_figures, draw_figure
+
+    task = source.task(params)
+    entries = tuple(available_figures(task))
+    monitor.check()
+    named = [entry for entry in entries if entry.name == name]
+    ready = [entry for entry in entries if entry.state == "ready"]
+    entry = next(iter([*named, *ready, *entries]), None)
+    if entry is None or entry.state != "ready":
+        return Drawn(entries, entry, None)
+    figure = draw_figure(task, entry.name, narrow=room.is_narrow, monitor=monitor)
+    return Drawn(entries, entry, DrawnPlot(figure).picture(room, monitor))
 
 
 class PlotCaption(QWidget):
-    """A sentence on a plot, and one each on a good and on a bad one.
+    """A sentence on a plot, and one each on a good and on a bad one."""
 
-    Parameters
-    ----------
-    parent : QWidget, optional
-        As for any widget.
-    """
-
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
         self.setObjectName("plot_caption")
         layout = QGridLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setColumnStretch(1, 1)
-        self._caption = _text("caption")
+        self._caption = WordsLabel("caption", self)
         layout.addWidget(self._caption, 0, 0, 1, 2)
-        self._lines: dict[str, tuple[QLabel, QLabel]] = {}
-        for row, (kind, colour) in enumerate(_BADGES.items(), 1):
-            badge = QLabel(kind)
-            badge.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self._lines: list[tuple[QLabel, WordsLabel]] = []
+        for line, (kind, colour) in enumerate(_BADGES.items(), 1):
+            badge, words = QLabel(kind), WordsLabel(kind, self)
             badge.setStyleSheet(
                 f"QLabel {{ background: {colour}; color: white; padding: 1px 6px; "
                 "border-radius: 3px; }"
             )
-            text = _text(kind)
-            layout.addWidget(badge, row, 0, Qt.AlignmentFlag.AlignTop)
-            layout.addWidget(text, row, 1)
-            self._lines[kind] = (badge, text)
+            layout.addWidget(badge, line, 0, Qt.AlignmentFlag.AlignTop)
+            layout.addWidget(words, line, 1)
+            self._lines.append((badge, words))
         self.set_texts("", "", "")
 
     def set_texts(self, caption: str, good: str, bad: str) -> None:
         """Show these sentences; a line without one is not shown."""
-        self._caption.setText(caption)
-        self._caption.setVisible(bool(caption))
-        for kind, sentence in (("good", good), ("bad", bad)):
-            badge, text = self._lines[kind]
-            text.setText(sentence)
+        self._caption.say(caption)
+        for (badge, words), sentence in zip(self._lines, (good, bad), strict=True):
+            words.say(sentence)
             badge.setVisible(bool(sentence))
-            text.setVisible(bool(sentence))
-
-
-def _text(name: str) -> QLabel:
-    label = QLabel()
-    label.setObjectName(name)
-    label.setWordWrap(True)
-    label.setTextFormat(Qt.TextFormat.PlainText)
-    label.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
-    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-    label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.MinimumExpanding)
-    return label
-
-
-_LINE, _EDGE = 0.028, 0.056  # widths of the line and its edge, inches
-_DASHES = [4.0, 2.0]  # in widths of the line
 
 
 class PlotPicture(QWidget):
@@ -331,12 +329,7 @@ class PlotPicture(QWidget):
     def lay_line(self, places: Sequence[tuple[float, float]], colour: str = "") -> None:
         """Lay a dashed line over the picture, in place of an earlier one.
 
-        Parameters
-        ----------
-        places : sequence of (float, float)
-            Its points, as for `pressed`; none for no line.
-        colour : str
-            As ``#rrggbb``.
+        Its points are places as for `pressed`; without any there is no line.
         """
         self._line, self._colour = list(places), QColor(colour)
         self.update()
@@ -375,17 +368,8 @@ class PlotPicture(QWidget):
             self.pressed.emit(place.x() / self.width(), place.y() / self.height())
 
 
-#: A window that is being resized has its size when it stays for so long, ms.
-_SETTLED = 100
-
-
 class PlotView(QScrollArea):
     """Shows one plot as large as there is room, or a note instead of it.
-
-    Parameters
-    ----------
-    parent : QWidget, optional
-        As for any widget.
 
     Attributes
     ----------
@@ -406,10 +390,7 @@ class PlotView(QScrollArea):
         self.setAlignment(Qt.AlignmentFlag.AlignHCenter | Qt.AlignmentFlag.AlignTop)
         self.setMinimumSize(160, 120)
         self._shown: Picture | None = None
-        self._settled = QTimer(self)
-        self._settled.setSingleShot(True)
-        self._settled.setInterval(_SETTLED)
-        self._settled.timeout.connect(self.resized)
+        self._settled = delayed(self, self._on_settled, _SETTLED)
         self.show_note("")
 
     @property
@@ -475,6 +456,9 @@ class PlotView(QScrollArea):
         self._fit()
         self._settled.start()
 
+    def _on_settled(self) -> None:
+        self.resized.emit()
+
     def _fit(self) -> None:
         widget, shown = self.widget(), self._shown
         if shown is None or not isinstance(widget, PlotPicture):
@@ -485,59 +469,3 @@ class PlotView(QScrollArea):
         drawn = shown.image.size() / room.ratio
         # A part of a px less than wanted is no reason to blur it.
         widget.fit(drawn if shown.dpi == dpi else size, dpi)
-
-
-@dataclass(frozen=True, slots=True)
-class Drawn:
-    """What there is to show.
-
-    Attributes
-    ----------
-    entries : tuple of FigureEntry
-        All plots of the pair.
-    entry : FigureEntry or None
-        The one that is shown.
-    picture : Picture or None
-        Its drawing; None where it cannot be drawn yet.
-    """
-
-    entries: tuple[FigureEntry, ...]
-    entry: FigureEntry | None
-    picture: Picture | None
-
-
-def draw_plot(
-    source: TaskSource,
-    params: Mapping[str, ParameterValue],
-    name: str,
-    room: Room,
-    monitor: Monitor,
-) -> Drawn:
-    """Return the plots there are and the one asked for, or else the first one.
-
-    Parameters
-    ----------
-    source : TaskSource
-        Makes the sample and dye.
-    params : mapping
-        All parameters.
-    name : str
-        Of the plot; empty for the first one that can be drawn.
-    room : Room
-        The place for it.
-    monitor : Monitor
-        May stop it.
-    """
-    # Not at the top: a dock opens before anybody waits for matplotlib.
-    from napari_exo2micro.core.pipeline import available_figures, draw_figure
-
-    task = source.task(params)
-    entries = tuple(available_figures(task))
-    monitor.check()
-    named = [entry for entry in entries if entry.name == name]
-    ready = [entry for entry in entries if entry.state == "ready"]
-    entry = next(iter([*named, *ready, *entries]), None)
-    if entry is None or entry.state != "ready":
-        return Drawn(entries, entry, None)
-    figure = draw_figure(task, entry.name, narrow=room.is_narrow, monitor=monitor)
-    return Drawn(entries, entry, DrawnPlot(figure).picture(room, monitor))

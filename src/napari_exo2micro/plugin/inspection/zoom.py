@@ -97,7 +97,7 @@ class ZoomWindow(QWidget):
             "Save picture…",
             "Write the picture with every pixel of the box: PNG, PDF, SVG",
         )
-        below = row(self._fit, (self._note, 1), save)
+        below = row(self._fit, (self._note, 9), None, save)
         column((self._area, 1), below, parent=self, margin=6)
         self._fit.toggled.connect(self._arrange)
         self._fit.toggled.connect(self.fit_changed)
