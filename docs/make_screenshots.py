@@ -198,15 +198,15 @@ def take_batch(camera: Photographer, folder: Path) -> None:
     assert isinstance(batch, BatchDock)
     batch.output.choose(folder / "processed")
     batch.raw.choose(raw)
-    camera.wait(lambda: bool(batch.model.pairs), "the pairs are listed")
+    camera.wait(lambda: bool(batch.table.pairs), "the pairs are listed")
     camera.idle()
     camera.press(batch, "run_batch")
     camera.wait(batch.question.isVisible, "it tells what is missing")
     camera.press(batch, "question_yes")
 
     def done() -> list[Any]:
-        pairs = batch.model.pairs
-        return [pair for pair in pairs if batch.model.view_of(pair).word == "done"]
+        pairs = batch.table.pairs
+        return [pair for pair in pairs if batch.table.view_of(pair).word == "done"]
 
     camera.wait(lambda: bool(done()), "a pair is done")
     batch.open_result(done()[0])

@@ -419,7 +419,7 @@ def test_a_value_can_be_used(compared, viewer):
 
 
 def test_the_table_is_saved(compared, tmp_path):
-    compared.dock.findChild(CompareResults).save_table(tmp_path / "table")
+    compared.dock.findChild(CompareResults).save_table(tmp_path / "table.csv")
     assert compared.message.text == f"Saved as {tmp_path / 'table.csv'}"
     with Path(tmp_path / "table.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))

@@ -341,7 +341,7 @@ def test_saved_pictures_have_the_size_of_the_files_of_a_run(
     dock.wait(lambda: dock.list.entries)
     dock.choose("ratio_histogram")
     shown = dock.pixels()
-    dock.dock.save_picture(tmp_path / "mine")
+    dock.dock.save_picture(tmp_path / "mine.png")
     dock.wait(lambda: dock.message.text)
     assert dock.message.text == f"Saved as {tmp_path / 'mine.png'}"
     written = finished.task()._check_path("ratio_histogram")

@@ -45,6 +45,7 @@ from napari_exo2micro.plugin.widgets.controls import (
     Connections,
     MessageStrip,
     WordsLabel,
+    ask_to_save,
     button,
     column,
     combo_box,
@@ -655,11 +656,9 @@ class ApplyDock(Dock):
             self.load(path)
 
     def _on_save(self) -> None:
-        path, _ = QFileDialog.getSaveFileName(
-            self, "Save the alignment", "alignment.json", _JSON
-        )
-        if path:
-            self.save(path if Path(path).suffix else f"{path}.json")
+        path = ask_to_save(self, "Save the alignment", Path("alignment.json"), _JSON)
+        if path is not None:
+            self.save(path)
 
     # Coming and going -------------------------------------------------------------
 

@@ -12,7 +12,6 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QColor, QStandardItem, QStandardItemModel
 from qtpy.QtWidgets import (
     QAbstractItemView,
-    QFileDialog,
     QFormLayout,
     QHeaderView,
     QLineEdit,
@@ -46,6 +45,7 @@ from napari_exo2micro.plugin.session.session import Session
 from napari_exo2micro.plugin.widgets.controls import (
     MessageStrip,
     WordsLabel,
+    ask_to_save,
     button,
     check_box,
     column,
@@ -424,7 +424,7 @@ class CompareTable(QTableWidget):
         if place == _NOTE:
             item.setToolTip(literal(words))
         if state is not None:
-            item.setBackground(QColor(state.colour))
+            item.setBackground(QColor(state.colour).darker(160))  # for white words
             item.setForeground(QColor("white"))
         self.setItem(number, place, item)
 
@@ -627,11 +627,9 @@ class CompareResults(QWidget):
             return
         name = f"{compared.sample}_{compared.dye}_{compared.entry.name}.csv"
         start = (self._folder or Path.home()) / name
-        chosen, _ = QFileDialog.getSaveFileName(
-            self, "Save table", str(start), "Tables (*.csv)"
-        )
-        if chosen:
-            self.save_table(Path(chosen))
+        path = ask_to_save(self, "Save table", start, "Tables (*.csv)")
+        if path is not None:
+            self.save_table(path)
 
     def save_table(self, path: Path) -> None:
         """Write the table as a CSV file; what goes wrong is said in the dock."""
@@ -640,7 +638,6 @@ class CompareResults(QWidget):
             return
         from napari_exo2micro.core.pipeline import save_comparison
 
-        path = path if path.suffix else path.with_suffix(".csv")
         try:
             save_comparison(
                 path,

@@ -10,7 +10,6 @@ from napari.components import ViewerModel
 from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtGui import QImage, QPixmap, QResizeEvent, QShowEvent
 from qtpy.QtWidgets import (
-    QFileDialog,
     QLabel,
     QListWidget,
     QListWidgetItem,
@@ -33,6 +32,7 @@ from napari_exo2micro.plugin.layers.presenter import shared_session
 from napari_exo2micro.plugin.widgets.controls import (
     MessageStrip,
     WordsLabel,
+    ask_to_save,
     button,
     column,
     delayed,
@@ -448,11 +448,10 @@ class DiagnosticsDock(Dock):
         entry = self._list.current
         name = f"{entry.name if entry else 'plot'}{self._session.suffix()}.png"
         start = (self._folder or Path.home()) / name
-        chosen, _ = QFileDialog.getSaveFileName(
-            self, "Save picture", str(start), "Pictures (*.png *.pdf *.svg)"
-        )
-        if chosen:
-            self.save_picture(Path(chosen))
+        kinds = "Pictures (*.png *.pdf *.svg)"
+        path = ask_to_save(self, "Save picture", start, kinds)
+        if path is not None:
+            self.save_picture(path)
 
     def save_picture(self, path: Path) -> None:
         """Write the plot that is shown; how it went is said in the dock."""
@@ -465,7 +464,7 @@ class DiagnosticsDock(Dock):
             on_result=self._on_saved,
             on_error=self._message.error,
             show_progress=False,
-            path=path if path.suffix else path.with_suffix(".png"),
+            path=path,
             scale=self._proposal.scale,
         )
 

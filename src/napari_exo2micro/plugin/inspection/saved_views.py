@@ -28,6 +28,7 @@ from napari_exo2micro.plugin.layers.pair import find_section
 from napari_exo2micro.plugin.session.session import Session
 from napari_exo2micro.plugin.widgets.controls import (
     MessageStrip,
+    ask_to_save,
     button,
     column,
     row,
@@ -285,11 +286,9 @@ class SavedViewsBox(InspectionBox):
             self._chosen()
             return
         start = self._lists.path or Path.cwd() / VIEWS_FILE
-        path, _ = QFileDialog.getSaveFileName(
-            self, "Write the saved views", str(start), _FILTER
-        )
-        if path:
-            self.write(path if Path(path).suffix else f"{path}.json")
+        path = ask_to_save(self, "Write the saved views", start, _FILTER)
+        if path is not None:
+            self.write(path)
 
     def _ask_read(self) -> None:
         start = (self._lists.path or Path.cwd() / VIEWS_FILE).parent

@@ -11,7 +11,6 @@ from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtGui import QImage, QPixmap, QResizeEvent
 from qtpy.QtWidgets import (
     QDoubleSpinBox,
-    QFileDialog,
     QFormLayout,
     QLabel,
     QScrollArea,
@@ -35,6 +34,7 @@ from napari_exo2micro.plugin.widgets.controls import (
     MessageStrip,
     PickPlace,
     WordsLabel,
+    ask_to_save,
     button,
     check_box,
     column,
@@ -389,13 +389,13 @@ class ZoomBox(InspectionBox):
         section = find_section(self._session)
         row, column, _, _ = self.place
         name = f"{section.sample}_{section.dye}_zoom_{row}_{column}.png"
-        path, _ = QFileDialog.getSaveFileName(
-            self._window,
+        path = ask_to_save(
+            self._window or self,
             "Save the picture of the zoom box",
-            str(self._session.output_dir / name),
+            self._session.output_dir / name,
             "Pictures (*.png *.pdf *.svg)",
         )
-        if path:
+        if path is not None:
             self.save_picture(path)
 
     def save_picture(self, path: str | Path) -> None:
@@ -405,14 +405,13 @@ class ZoomBox(InspectionBox):
                 "There is no picture to save yet: press 'Show zoom box' first."
             )
             return
-        target = Path(path)
         self._session.jobs.start(
             save_close_look,
             title="saving the picture",
             on_result=self._on_saved,
             on_error=self._message.error,
             figure=self._figure,
-            path=target if target.suffix else target.with_name(target.name + ".png"),
+            path=Path(path),
         )
 
     def _on_saved(self, path: Path) -> None:

@@ -341,6 +341,16 @@ def delayed(parent: QObject, slot: Callable[[], None], wait: int = 0) -> QTimer:
 _BROWSE = 30
 
 
+def ask_to_save(parent: QWidget, title: str, start: Path, kinds: str) -> Path | None:
+    """Ask where a file goes; a name without ending gets the first one of `kinds`."""
+    chosen, _ = QFileDialog.getSaveFileName(parent, title, str(start), kinds)
+    if not chosen:
+        return None
+    path = Path(chosen)
+    ending = kinds.partition("*")[2].replace(")", " ").split()[0]
+    return path if path.suffix else path.with_name(path.name + ending)
+
+
 def as_path(text: str) -> Path | None:
     """Return the folder that a person typed, pasted or dropped; None for nothing."""
     text = text.strip().strip("\"'").strip()
