@@ -25,6 +25,7 @@ from tables import Table, parser_of, save
 
 from napari_exo2micro.core.batch import Task
 from napari_exo2micro.core.batch.resources import estimate_task
+from napari_exo2micro.core.parameters import RunSettings
 from napari_exo2micro.core.simulate import write_large_pair
 
 SIZES = ("700x800", "2400x2800", "5000x6000")
@@ -87,10 +88,12 @@ def compare(
             0,
             "Rock",
             "DAPI",
-            str(folder / "raw"),
-            str(folder / "out"),
-            checkpoint_format=form,
-            params={"pad": pad},
+            RunSettings(
+                raw_dir=folder / "raw",
+                output_dir=folder / "out",
+                checkpoint_format=form,
+                params={"pad": pad},
+            ),
         )
         estimate = estimate_task(task)
         memory = peak_of(

@@ -23,7 +23,8 @@ from typer.testing import CliRunner
 from napari_exo2micro.cli.app import app
 from napari_exo2micro.cli.output import TaskBoard
 from napari_exo2micro.core.batch import TaskEvent, TaskState
-from napari_exo2micro.core.pipeline.result import result_without_run
+from napari_exo2micro.core.parameters import State
+from napari_exo2micro.core.pipeline import RunResult
 
 
 @dataclass
@@ -253,9 +254,9 @@ def test_the_live_table_fits_its_window_and_shows_what_matters() -> None:
     for number in range(30):
         tell(number, TaskState.QUEUED)
     for number in range(20):
-        done = result_without_run(f"S{number:02d}", "DAPI", "complete")
+        done = RunResult(f"S{number:02d}", "DAPI", State.DONE)
         board.take(TaskEvent.ended(number, done))
-    broken = result_without_run("S03", "DAPI", "error: the disk is full")
+    broken = RunResult("S03", "DAPI", State.FAILED, "the disk is full")
     board.take(TaskEvent.ended(3, broken))
     tell(25, TaskState.RUNNING, stage=3, fraction=0.5, text="matching")
     file = io.StringIO()

@@ -14,6 +14,7 @@ from napari_exo2micro.core.batch.task import run_task
 from napari_exo2micro.core.parameters import (
     PARAMETER_REGISTRY,
     STAGES,
+    RunSettings,
     Stage,
     register_stage,
     unregister_stage,
@@ -91,13 +92,13 @@ def test_workers_refuse_what_only_the_script_has_registered(tmp_path: Path) -> N
 
 def test_a_task_knows_what_its_process_has_registered(tmp_path: Path) -> None:
     register_stage(Stage(5, "05_own", "own", find_nothing, ("labels",)))
-    folders = {"raw_dir": str(tmp_path), "output_dir": str(tmp_path / "out")}
-    task = pickle.loads(pickle.dumps(Task(0, "Rock", "DAPI", **folders)))
+    settings = RunSettings(raw_dir=tmp_path, output_dir=tmp_path / "out")
+    task = pickle.loads(pickle.dumps(Task(0, "Rock", "DAPI", settings)))
     assert task.registered == {"stage": (5,)}
     assert "no folder for sample 'Rock'" in run_task(task)["status"]
     unregister_stage(5)
     assert "the stage '5' was registered" in run_task(task)["status"]
-    assert Task(0, "Rock", "DAPI", **folders).registered == {}
+    assert Task(0, "Rock", "DAPI", settings).registered == {}
 
 
 # Stages of one's own --------------------------------------------------------------

@@ -193,10 +193,11 @@ def test_what_a_package_registers_when_imported_is_there_for_workers(
     program = (
         f"{first}\n"
         "import pickle\n"
-        "from napari_exo2micro.core.parameters import STAGES\n"
+        "from napari_exo2micro.core.parameters import STAGES, RunSettings\n"
         "from napari_exo2micro.core.batch import Task\n"
         "print(list(STAGES))\n"
-        "task = Task(0, 'A', 'D', 'raw', 'out', params={'cell_level': 6.0})\n"
+        "settings = RunSettings(params={'cell_level': 6.0})\n"
+        "task = Task(0, 'A', 'D', settings)\n"
         "open('task', 'wb').write(pickle.dumps(task))\n"
     )
     told = run(["-c", program], tmp_path, registering_site)

@@ -30,7 +30,8 @@ from napari_exo2micro.core.batch import (
     run_batch,
     summarise_batch,
 )
-from napari_exo2micro.core.pipeline import SampleDye
+from napari_exo2micro.core.parameters import State
+from napari_exo2micro.core.pipeline import RunResult, SampleDye
 
 
 def write_files(raw: Path, sample: str, dye: str, *sides: str) -> None:
@@ -269,16 +270,15 @@ def test_the_header_of_a_batch_is_there_as_soon_as_its_folder_is(
 
 
 def test_a_summary_counts_and_puts_the_worst_first() -> None:
-    statuses = {
-        "A": "degraded: stage 3 interior alignment: few matches",
-        "B": "complete",
-        "C": "error: the disk is full",
-        "D": "skipped: no file",
-        "E": "stopped: run again",
+    ends = {
+        "A": (State.DEGRADED, "stage 3 interior alignment: few matches"),
+        "B": (State.DONE, ""),
+        "C": (State.FAILED, "the disk is full"),
+        "D": (State.NO_FILES, "no file"),
+        "E": (State.STOPPED, "run again"),
     }
     summary = summarise_batch(
-        {"sample": name, "dye": "DAPI", "status": text}
-        for name, text in statuses.items()
+        RunResult(name, "DAPI", state, reason) for name, (state, reason) in ends.items()
     )
     assert [problem.sample for problem in summary.problems] == ["C", "E", "D", "A"]
     assert summary.problems[0].reason == "the disk is full"
@@ -386,7 +386,10 @@ def test_the_dye_that_is_registered_comes_first(
 
 def test_it_is_added_up_to_its_transform_where_it_was_not_asked_for(raw: Path) -> None:
     plan = plan_batch(["CD070"], ["SybrGld"], raw_dir=raw, register_on="DAPI")
-    assert [(t.dye, t.to_stage) for t in plan.tasks] == [("DAPI", 3), ("SybrGld", None)]
+    assert [(t.dye, t.settings.to_stage) for t in plan.tasks] == [
+        ("DAPI", 3),
+        ("SybrGld", None),
+    ]
     assert [[t.dye for t in phase] for phase in plan.phases()] == [
         ["DAPI"],
         ["SybrGld"],
@@ -399,7 +402,7 @@ def test_it_is_added_up_to_its_transform_where_it_was_not_asked_for(raw: Path) -
 def test_pairs_are_taken_in_any_form(raw: Path, given: Any) -> None:
     asked = [("CD070", "DAPI"), ("CD070", "SybrGld")]
     plan = plan_batch(pairs=given(asked), raw_dir=raw, register_on="DAPI")
-    assert [(t.sample, t.dye, t.to_stage) for t in plan.tasks] == [
+    assert [(t.sample, t.dye, t.settings.to_stage) for t in plan.tasks] == [
         (*pair, None) for pair in asked
     ]
 
@@ -408,7 +411,7 @@ def test_names_are_taken_from_iterators(raw: Path) -> None:
     plan = plan_batch(
         iter(["CD070"]), iter(["SybrGld", "DAPI"]), raw_dir=raw, register_on="DAPI"
     )
-    assert {(t.dye, t.to_stage) for t in plan.tasks} == {
+    assert {(t.dye, t.settings.to_stage) for t in plan.tasks} == {
         ("DAPI", None),
         ("SybrGld", None),
     }

@@ -20,8 +20,12 @@ from napari_exo2micro.core.batch import (
     stages_to_run,
     stored_state,
 )
-from napari_exo2micro.core.parameters import batch_as_command_line, batch_as_python
-from napari_exo2micro.core.pipeline.result import result_without_run
+from napari_exo2micro.core.parameters import (
+    State,
+    batch_as_command_line,
+    batch_as_python,
+)
+from napari_exo2micro.core.pipeline import RunResult
 
 
 class Clock:
@@ -38,7 +42,15 @@ def running(number: int, stage: int, fraction: float, text: str = "") -> TaskEve
 
 
 def ended(number: int, status: str) -> TaskEvent:
-    result = result_without_run("CD070", str(number), status)
+    word, _, reason = status.partition(": ")
+    state = {
+        "complete": State.DONE,
+        "degraded": State.DEGRADED,
+        "error": State.FAILED,
+        "skipped": State.NO_FILES,
+        "stopped": State.STOPPED,
+    }[word]
+    result = RunResult("CD070", str(number), state, reason)
     return TaskEvent.ended(number, result)
 
 
@@ -147,13 +159,13 @@ def test_what_is_on_disk_is_told(raw: Path, tmp_path: Path) -> None:
         ).tasks
         return stored_state(task)
 
-    assert (state(2).state, state(2).to_run) == ("none", (1, 2))
+    assert (state(2).state, state(2).to_run) == (State.MISSING, (1, 2))
     run_batch(pairs=[("A", "DAPI")], to_stage=1, **settings)
     assert (state(1).state, state(1).to_run) == ("done", ())
     assert state(1).result["status"] == "complete"
     assert (state(2).state, state(2).to_run) == ("part", (2,))
     assert state(1, force=True).to_run == (1,)
-    assert state(1, params={"pad": 9}).state == "none"
+    assert state(1, params={"pad": 9}).state is State.MISSING
     write_files(raw, "A", "DAPI")  # as it was
     assert state(1).state == "done"
     for path in raw.glob("A/*_DAPI.tif"):
@@ -190,7 +202,7 @@ def test_a_shared_registration_ends_with_its_transform_where_not_asked(
     plan = plan_batch(
         pairs=[("A", "Cy5"), ("B", "DAPI")], raw_dir=raw, register_on="DAPI"
     )
-    assert [(t.sample, t.dye, t.to_stage) for t in plan.tasks] == [
+    assert [(t.sample, t.dye, t.settings.to_stage) for t in plan.tasks] == [
         ("A", "DAPI", 3),
         ("A", "Cy5", None),
         ("B", "DAPI", None),

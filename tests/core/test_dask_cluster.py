@@ -26,6 +26,7 @@ from napari_exo2micro.core.batch import (
     make_executor,
     run_batch,
 )
+from napari_exo2micro.core.parameters import RunSettings
 
 pytestmark = pytest.mark.slow
 
@@ -141,13 +142,14 @@ def test_ctrl_c_in_the_terminal_does_not_reach_the_workers_of_this_computer(
     try:
         for process in psutil.Process().children(recursive=True):
             process.send_signal(signal.SIGINT)
-        task = Task(
-            *(0, "A", "DAPI", str(tmp_path), str(tmp_path / "out")),
-            loader="misbehaving",
-            loader_function=batch_loader,
+        settings = RunSettings(
+            raw_dir=tmp_path,
+            output_dir=tmp_path / "out",
+            loader=batch_loader,
             params={"pad": 8},
             to_stage=1,
         )
+        task = Task(0, "A", "DAPI", settings)
         (result,) = executor.run([task], lambda _: None, lambda: False)
         assert result["status"] == "complete"
     finally:

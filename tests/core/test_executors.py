@@ -25,6 +25,8 @@ from napari_exo2micro.core.batch import (
     make_executor,
 )
 from napari_exo2micro.core.batch.task import run_task
+from napari_exo2micro.core.parameters import RunSettings
+from napari_exo2micro.core.raw.pair import NamedLoader
 
 
 class Bench:
@@ -41,13 +43,14 @@ class Bench:
                 number,
                 sample,
                 "DAPI",
-                raw_dir=str(self.folder),
-                output_dir=str(self.folder / "out"),
-                checkpoint_format="tiff",
-                loader="misbehaving",
-                loader_function=self.loader,
-                params={"pad": 8},
-                to_stage=1,
+                RunSettings(
+                    raw_dir=self.folder,
+                    output_dir=self.folder / "out",
+                    checkpoint_format="tiff",
+                    loader=NamedLoader("misbehaving", self.loader),
+                    params={"pad": 8},
+                    to_stage=1,
+                ),
                 **more,
             )
             for number, sample in enumerate(samples)
@@ -87,7 +90,7 @@ def bench(tmp_path: Path, batch_loader: Callable[..., Any]) -> Bench:
 
 
 def test_a_task_travels() -> None:
-    task = Task(3, "Rock", "DAPI", "/raw", "/out", params={"pad": 60})
+    task = Task(3, "Rock", "DAPI", RunSettings(params={"pad": 60}))
     assert pickle.loads(pickle.dumps(task)) == task
 
 

@@ -20,6 +20,7 @@ from napari_exo2micro.core.base import (
 )
 from napari_exo2micro.core.batch import Task
 from napari_exo2micro.core.batch.task import run_task
+from napari_exo2micro.core.parameters import RunSettings
 from napari_exo2micro.core.raw import (
     get_loader,
     load_image_pair,
@@ -28,7 +29,7 @@ from napari_exo2micro.core.raw import (
     survey_raw_channels,
     unregister_loader,
 )
-from napari_exo2micro.core.raw.pair import LOADERS, open_image_pair
+from napari_exo2micro.core.raw.pair import LOADERS, NamedLoader, open_image_pair
 
 
 def ramp_loader(sample: str, dye: str, raw_dir: Path | str = "raw") -> Any:
@@ -97,17 +98,14 @@ def test_each_task_may_bring_its_own_copy_of_a_loader(tmp_path: Path) -> None:
         return load
 
     def task(dye: str, to_stage: int = 1) -> Task:
-        return Task(
-            0,
-            "S",
-            dye,
-            str(tmp_path),
-            str(tmp_path),
-            loader="mine",
-            loader_function=copied(),
+        settings = RunSettings(
+            raw_dir=tmp_path,
+            output_dir=tmp_path,
+            loader=NamedLoader("mine", copied()),
             params={"pad": 4},
             to_stage=to_stage,
         )
+        return Task(0, "S", dye, settings)
 
     for dye in ("D1", "D2"):
         assert run_task(task(dye))["status"] == "complete"

@@ -24,13 +24,15 @@ from napari_exo2micro.core.base.machine import (
 from napari_exo2micro.core.batch import Task, check_resources
 from napari_exo2micro.core.batch.resources import estimate_task
 from napari_exo2micro.core.batch.task import run_task
+from napari_exo2micro.core.parameters import RunSettings
 
 GB = 10**9
 
 
 def task_in(raw_dir: Path, output_dir: Path, **more: object) -> Task:
-    settings = {"checkpoint_format": "both", "params": {"pad": 60}, **more}
-    return Task(0, "Rock", "DAPI", str(raw_dir), str(output_dir), **settings)
+    given = {"params": {"pad": 60}, **more}
+    settings = RunSettings(raw_dir=raw_dir, output_dir=output_dir, **given)
+    return Task(0, "Rock", "DAPI", settings)
 
 
 @pytest.fixture
@@ -61,7 +63,9 @@ def test_the_disk_is_estimated_within_a_factor_of_one_and_a_half(
     # What is valid is not made again; with force it needs one file beside the old one.
     assert estimate_task(task).disk == 0
     assert estimate_task(task).memory < 200_000_000
-    again = estimate_task(replace(task, force=True)).disk
+    again = estimate_task(
+        replace(task, settings=replace(task.settings, force=True))
+    ).disk
     assert 0 < again < 0.5 * estimate
     for path in (tmp_path / "out").rglob("04_difference*"):
         path.unlink()
@@ -72,7 +76,7 @@ def test_the_disk_is_estimated_within_a_factor_of_one_and_a_half(
 
 def test_more_pixels_formats_and_stages_need_more(task: Task, tmp_path: Path) -> None:
     def needs(**more: object):
-        return estimate_task(task_in(Path(task.raw_dir), tmp_path / "out", **more))
+        return estimate_task(task_in(task.settings.raw_dir, tmp_path / "out", **more))
 
     assert needs(params={"pad": 2000}).disk > needs().disk
     assert needs(checkpoint_format="tiff").disk < needs().disk

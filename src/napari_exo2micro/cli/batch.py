@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,6 +24,7 @@ from napari_exo2micro.cli.output import (
     INTERRUPTED,
     USAGE,
     console,
+    figures_of,
     note,
     notes_for_warnings,
     print_json,
@@ -31,6 +32,7 @@ from napari_exo2micro.cli.output import (
 )
 from napari_exo2micro.cli.run import with_preset
 from napari_exo2micro.core.base import RawFileNotFoundError, check_output
+from napari_exo2micro.core.parameters import State
 
 if TYPE_CHECKING:
     from napari_exo2micro.core.batch import (
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
         Preflight,
         Task,
     )
+    from napari_exo2micro.core.pipeline import RunResult
 
 
 _WHERE = "Where it runs"
@@ -210,7 +213,7 @@ def batch(
         print_json({"results": results, "summary": summary})
     else:
         _show(results, summary)
-    return _exit_code(summary)
+    return _exit_code(results)
 
 
 def _usual_workers() -> int:
@@ -237,21 +240,21 @@ def _run(plan: BatchPlan, where: Executor, force_run: bool, run_plan: Any) -> An
         return run_plan(plan, where, force_run=force_run, **watching)
 
 
-def _exit_code(summary: BatchSummary) -> int:
-    counts = summary.counts
-    if counts["stopped"]:
+def _exit_code(results: Sequence[RunResult]) -> int:
+    states = {result.state for result in results}
+    if State.STOPPED in states:
         return INTERRUPTED
-    if counts["failed"]:
+    if State.FAILED in states:
         return USAGE
-    return COMPLETE if summary.is_complete else DEGRADED
+    return COMPLETE if states <= {State.DONE} else DEGRADED
 
 
 # In the end ------------------------------------------------------------------
 
 
-def _show(results: Sequence[Mapping[str, Any]], summary: BatchSummary) -> None:
+def _show(results: Sequence[RunResult], summary: BatchSummary) -> None:
     """Print the summary table, the problems and what is worth knowing."""
-    from napari_exo2micro.cli.output import accuracy_words
+    from rich.text import Text
 
     out = console()
     kinds = {(p.sample, p.dye): p.kind for p in summary.problems}
@@ -259,14 +262,13 @@ def _show(results: Sequence[Mapping[str, Any]], summary: BatchSummary) -> None:
         "sample", "dye", "result", "accuracy px", "scale", "time", numbers=(3, 4, 5)
     )
     for result in results:
-        scale, seconds = result["scale_estimate"], result.get("seconds")
+        kind = kinds.get((result.sample, result.dye), "complete")
         made.add_row(
-            str(result["sample"]),
-            str(result["dye"]),
-            kinds.get((result["sample"], result["dye"]), "complete"),
-            accuracy_words(result),
-            "" if scale is None else f"{scale:.5g}",
-            f"{seconds:.1f} s" if seconds else "",
+            result.sample,
+            result.dye,
+            Text(kind, style=result.state.colour),
+            *figures_of(result),
+            f"{result.seconds:.1f} s" if result.seconds else "",
         )
     out.print(made)
     if summary.problems:
@@ -276,17 +278,10 @@ def _show(results: Sequence[Mapping[str, Any]], summary: BatchSummary) -> None:
             f"  {problem.sample} / {problem.dye or 'any dye'}: {problem.kind}: "
             f"{problem.reason}"
         )
-    for line in _warnings(results):
-        out.print(f"  {line}")
+    for result in results:
+        for text in result.warnings:
+            out.print(f"  {result.sample} / {result.dye}: warning: {text}")
     out.print(summary.sentence())
-
-
-def _warnings(results: Iterable[Mapping[str, Any]]) -> list[str]:
-    return [
-        f"{result['sample']} / {result['dye']}: warning: {text}"
-        for result in results
-        for text in result["warnings"]
-    ]
 
 
 # Before ----------------------------------------------------------------------

@@ -11,7 +11,7 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -25,13 +25,12 @@ from napari_exo2micro.core.batch import (
     BatchBoard,
     BoardRow,
     TaskEvent,
-    TaskState,
     clock_words,
 )
 from napari_exo2micro.core.parameters import (
     LAST_BUILT_IN,
     STAGES,
-    Verdict,
+    State,
 )
 from napari_exo2micro.core.photometry import further_scales
 
@@ -39,6 +38,8 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
     from rich.table import Table
     from rich.text import Text
+
+    from napari_exo2micro.core.pipeline import RunResult
 
 
 COMPLETE, DEGRADED, USAGE, INTERNAL, INTERRUPTED = 0, 1, 2, 3, 130
@@ -306,18 +307,21 @@ def progress(title: str) -> Iterator[Monitor]:
     )
     task = bar.add_task(title, total=1.0, text="")
 
-    stage = ""
+    stage, begins = "", False
+
+    def begin(number: int) -> None:
+        nonlocal stage, begins
+        stage, begins = f"{number}: {STAGES[number].title}", True
 
     def report(fraction: float, text: str) -> None:
-        nonlocal stage
-        if text.startswith("stage "):
-            stage, text = text.removeprefix("stage "), ""
+        nonlocal begins
         if not stopping:
-            words = ", ".join(part for part in (stage, text) if part)
+            words = ", ".join(filter(None, (stage, "" if begins else text)))
             bar.update(task, completed=fraction, text=words)
+        begins = False
 
     with stop_on_ctrl_c(ask_to_stop), bar:
-        yield Monitor(report, lambda: stopping)
+        yield Monitor(report, lambda: stopping, begin)
 
 
 @contextmanager
@@ -354,23 +358,8 @@ def _set_handler(handler: Any) -> Any:
         return None
 
 
-_STYLES = {
-    TaskState.QUEUED: "dim",
-    TaskState.RUNNING: "cyan",
-    TaskState.DONE: "green",
-    TaskState.FAILED: "red",
-    TaskState.NO_FILES: "yellow",
-    TaskState.STOPPED: "yellow",
-}
 # What a person wants to see first where not all rows fit.
-_ORDER = list(_STYLES)
-_ORDER.sort(
-    key=lambda state: (
-        state is not TaskState.RUNNING,
-        state is not TaskState.FAILED,
-        state is TaskState.QUEUED,
-    )
-)
+_URGENT = (State.RUNNING, State.FAILED)
 _BAR = 12
 _OTHER_LINES = 5
 
@@ -383,7 +372,7 @@ class TaskBoard(BatchBoard):
     def __rich_console__(self, out: Console, options: ConsoleOptions) -> RenderResult:
         """Draw the counts and as many rows as there is room for."""
         room = max((options.max_height or out.height) - _OTHER_LINES, 3)
-        rows = sorted(self.rows, key=lambda row: (_ORDER.index(row.state), row.number))
+        rows = sorted(self.rows, key=_urgency)
         shown = sorted(rows[:room], key=lambda row: row.number)
         yield self._table(shown, options.max_width)
         yield self._counts(len(rows) - len(shown))
@@ -403,7 +392,7 @@ class TaskBoard(BatchBoard):
             made.add_row(
                 row.sample,
                 row.dye,
-                Text(row.word, style=_style(row)),
+                Text(row.word, style=row.state.colour),
                 _bar(row),
                 "" if row.seconds is None else clock_words(row.seconds),
                 row.step,
@@ -422,12 +411,14 @@ class TaskBoard(BatchBoard):
         return Text(words, style="bold")
 
 
-def _style(row: BoardRow) -> str:
-    return "yellow" if row.word == "degraded" else _STYLES[row.state]
+def _urgency(row: BoardRow) -> tuple[int, bool, int]:
+    places = {state: place for place, state in enumerate(_URGENT)}
+    is_queued = row.state is State.QUEUED
+    return places.get(row.state, len(places)), is_queued, row.number
 
 
 def _bar(row: BoardRow) -> str:
-    if row.state is not TaskState.RUNNING:
+    if row.state is not State.RUNNING:
         return ""
     full = round(row.fraction * _BAR)
     return "━" * full + "╌" * (_BAR - full) + f" {row.fraction:4.0%}"
@@ -454,7 +445,7 @@ def watched_batch() -> Iterator[dict[str, Any]]:
         if (
             not err.is_terminal
             and (event.result or event.text)
-            and (event.state is not TaskState.RUNNING)
+            and (event.state is not State.RUNNING)
         ):
             seconds = event.result.seconds if event.result else None
             took = f" ({seconds:.1f} s)" if seconds else ""
@@ -475,121 +466,77 @@ def watched_batch() -> Iterator[dict[str, Any]]:
 
 def _sentence(event: TaskEvent) -> str:
     """Return the status, or why a task waits again."""
-    return event.text if event.result else f"{event.state}: {event.text}"
+    return event.text if event.result else f"{event.state.word}: {event.text}"
 
 
-_LABELS = {"ok": "ok", "fell_back": "fell back", "failed": "failed"}
-_STATUS_STYLES = {"ok": "green", "fell_back": "yellow", "failed": "red"}
-
-
-def show_result(
-    result: Mapping[str, Any], *, already_shown: Sequence[str] = ()
-) -> None:
+def show_result(result: RunResult, *, already_shown: Sequence[str] = ()) -> None:
     """Print the result of `SampleDye.run` and, to the standard error, its warnings."""
+    from rich.text import Text
+
     out = console()
     made = table("stage", "verdict", "numbers")
-    verdicts = dict(result["registration"])
-    of_scale = (result.get("scale") or {}).get("verdict")
-    if of_scale:
-        verdicts[4] = {**of_scale, "numbers": {}}
-    for key, verdict in result.get("verdicts", {}).items():
-        if int(key) > LAST_BUILT_IN:
-            verdicts[int(key)] = verdict
-    for key, verdict in sorted(verdicts.items(), key=_as_number):
-        number = int(key)
-        state = verdict["state"]
-        words = [Verdict.from_dict(verdict).figures()]
-        if verdict["reason"]:
-            words.insert(0, verdict["reason"])
+    for number, verdict in sorted(result.verdicts.items()):
+        # The scale's own figures have lines of their own.
+        figures = "" if number == LAST_BUILT_IN else verdict.figures()
         made.add_row(
             f"{number} {STAGES[number].title}",
-            _styled(_LABELS.get(state, state), _STATUS_STYLES.get(state, "")),
-            "\n".join(word for word in words if word),
+            Text(verdict.state.word, style=verdict.state.colour),
+            "\n".join(filter(None, (verdict.reason, figures))),
         )
     if made.row_count:
         out.print(made)
-    for line in _scale_lines(result):
+    for line in (*_scale_lines(result), *_output_lines(result)):
         out.print(line)
-    for line in _output_lines(result):
-        out.print(line)
-    out.print(f"{'status':<12}{result['status']}")
-    for text in result.get("warnings", ()):
+    out.print(f"{'status':<12}{result.status}")
+    for text in result.warnings:
         if text not in already_shown:
             note(f"warning: {text}")
 
 
-def _as_number(item: tuple[Any, Any]) -> int:
-    return int(item[0])
-
-
-def _styled(text: str, style: str) -> Any:
-    from rich.text import Text
-
-    return Text(text, style=style)
-
-
-def _scale_lines(result: Mapping[str, Any]) -> Iterable[str]:
-    scale = result.get("scale") or {}
-    value = result.get("scale_estimate")
-    if value is not None:
-        error, offset = scale.get("uncertainty"), scale.get("offset")
-        words = f"{value:.5g}" + (f" ± {error:.1g}" if error else "")
+def _scale_lines(result: RunResult) -> Iterator[str]:
+    scale = result.scale
+    if scale is not None:
         formula = "post - scale × pre"
-        if offset:
-            sign = "-" if offset > 0 else "+"
-            formula = f"post {sign} {abs(offset):.3g} - scale × pre"
-        kind = f" ({scale['kind']})" if scale.get("kind") else ""
-        yield f"{'scale':<12}{words}{kind}; difference = {formula}"
-    if result.get("scale_percentile_value") is not None:
-        yield f"{'':<12}{result['scale_percentile_value']:.5g} at the percentile"
-    if result.get("manual_scale") is not None:
-        yield f"{'':<12}{result['manual_scale']:.5g} by hand"
+        if scale.offset:
+            sign = "-" if scale.offset > 0 else "+"
+            formula = f"post {sign} {abs(scale.offset):.3g} - scale × pre"
+        words = _with_error(scale.value, scale.uncertainty)
+        yield f"{'scale':<12}{words} ({scale.kind}); difference = {formula}"
+    if result.percentile_scale is not None:
+        yield f"{'':<12}{result.percentile_scale.value:.5g} at the percentile"
+    if result.manual_scale is not None:
+        yield f"{'':<12}{result.manual_scale:.5g} by hand"
     for title, value, error in further_scales(result):
-        words = f"{value:.5g}" + (f" ± {error:.1g}" if error else "")
-        yield f"{'':<12}{words} ({title})"
+        yield f"{'':<12}{_with_error(value, error)} ({title})"
 
 
-def _output_lines(result: Mapping[str, Any]) -> Iterable[str]:
-    outputs = [Path(str(path)) for path in _paths(result.get("outputs", ()))]
-    pictures = [path for path in outputs if path.suffix == ".png"]
-    images = sorted(p for p in outputs if p.name.startswith("04_difference_diff"))
+def _with_error(value: float, error: float | None) -> str:
+    return f"{value:.5g}" + (f" ± {error:.1g}" if error else "")
+
+
+def _output_lines(result: RunResult) -> Iterator[str]:
+    pictures = [path for path in result.outputs if path.suffix == ".png"]
+    images = [p for p in result.outputs if p.name.startswith("04_difference_diff")]
     if images:
         yield f"{'difference':<12}{images[0].parent}"
-    for path in images:
+    for path in sorted(images):
         yield f"{'':<12}  {path.name}"
     if pictures:
         yield f"{'pictures':<12}{len(pictures)} in {pictures[0].parent}"
 
 
-def _paths(outputs: Any) -> Iterable[Any]:
-    if isinstance(outputs, Mapping):
-        for value in outputs.values():
-            yield from _paths(value)
-    elif isinstance(outputs, (list, tuple)):
-        for value in outputs:
-            yield from _paths(value)
-    else:
-        yield outputs
-
-
-def show_comparison(parameter: str, results: Sequence[Mapping[str, Any]]) -> None:
+def show_comparison(parameter: str, results: Sequence[RunResult]) -> None:
     """Print one row for each value that `SampleDye.compare` ran with."""
     made = table(parameter, "status", "accuracy px", "scale", numbers=(2, 3))
     for result in results:
-        scale = result.get("scale_estimate")
-        made.add_row(
-            str(result["value"]),
-            str(result["status"]),
-            accuracy_words(result),
-            "" if scale is None else f"{scale:.5g}",
-        )
+        made.add_row(str(result.value), result.status, *figures_of(result))
     console().print(made)
 
 
-def accuracy_words(result: Mapping[str, Any]) -> str:
-    """Return the estimated accuracy of the last alignment, px; empty when unknown."""
-    for verdict in reversed(list(result["registration"].values())):
-        for name, value in verdict["numbers"].items():
-            if name.startswith("accuracy"):
-                return f"{value:.3g}"
-    return ""
+def figures_of(result: RunResult) -> tuple[str, str]:
+    """Return the estimated accuracy, px, and the scale; empty when unknown."""
+    accuracy, scale = result.accuracy_px, result.scale
+    return (
+        "" if accuracy is None else f"{accuracy:.3g}",
+        "" if scale is None else f"{scale.value:.5g}",
+    )

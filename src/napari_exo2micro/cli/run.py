@@ -42,6 +42,7 @@ from napari_exo2micro.core.base import (
 from napari_exo2micro.core.parameters import (
     PARAMETER_REGISTRY,
     STAGES,
+    State,
     check_parameters,
     number_words,
     parse_value,
@@ -50,7 +51,7 @@ from napari_exo2micro.core.parameters import (
 if TYPE_CHECKING:
     from napari_exo2micro.core.batch import DemoResult
     from napari_exo2micro.core.images import Raster
-    from napari_exo2micro.core.pipeline import SampleDye
+    from napari_exo2micro.core.pipeline import RunResult, SampleDye
     from napari_exo2micro.core.raw import ChannelSurvey
 
 
@@ -112,10 +113,10 @@ def status(
     )
     with notes_for_warnings():
         entries = list(task.status())
-        verdict = task.result()["status"]
-    if any(entry.state != "valid" for entry in entries):
-        verdict = "incomplete"
-    code = COMPLETE if verdict == "complete" else DEGRADED
+        result = task.result()
+    is_whole = all(entry.state is State.VALID for entry in entries)
+    verdict = result.status if is_whole else "incomplete"
+    code = _exit_code(result) if is_whole else DEGRADED
     if as_json:
         print_json(
             {
@@ -253,8 +254,8 @@ def _task(
     return task
 
 
-def _exit_code(result: Mapping[str, Any]) -> int:
-    return COMPLETE if result["status"] == "complete" else DEGRADED
+def _exit_code(result: RunResult) -> int:
+    return COMPLETE if result.state is State.DONE else DEGRADED
 
 
 def params(*, as_json: AsJson = False) -> int:
@@ -548,7 +549,7 @@ def demo(
         print_json({**jsonable(result), "scale_error_percent": percent})
     else:
         _show(result)
-    return COMPLETE if result.status == "complete" else DEGRADED
+    return COMPLETE if result.run.state is State.DONE else DEGRADED
 
 
 def _show(result: DemoResult) -> None:

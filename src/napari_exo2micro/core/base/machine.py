@@ -134,7 +134,6 @@ def watch_memory(
 
     def check() -> bool:
         nonlocal last
-        monitor.check()
         now = time.monotonic()
         if now - last >= _INTERVAL:
             last = now
@@ -147,7 +146,7 @@ def watch_memory(
                 )
         return False
 
-    return Monitor(monitor.report, check)
+    return monitor.stopped_by(check)
 
 
 def watch_time(monitor: Monitor, seconds: float) -> Monitor:
@@ -168,12 +167,11 @@ def watch_time(monitor: Monitor, seconds: float) -> Monitor:
     end = time.monotonic() + seconds
 
     def check() -> bool:
-        monitor.check()
         if time.monotonic() > end:
             raise ResourceError(out_of_time(seconds))
         return False
 
-    return Monitor(monitor.report, check)
+    return monitor.stopped_by(check)
 
 
 def out_of_time(seconds: float) -> str:

@@ -20,6 +20,8 @@ class Monitor:
     should_stop : callable, optional
         Called without arguments; a true answer stops the work between two
         windows of an image.
+    on_stage : callable, optional
+        Called with the number of each stage of a run when it begins.
 
     Examples
     --------
@@ -34,12 +36,16 @@ class Monitor:
         self,
         on_progress: Callable[[float, str], None] | None = None,
         should_stop: Callable[[], bool] | None = None,
+        on_stage: Callable[[int], None] | None = None,
     ) -> None:
         self._on_progress = on_progress
         self._should_stop = should_stop
+        self._on_stage = on_stage
         self._start, self._span = 0.0, 1.0
 
-    def report(self, fraction: float, text: str = "") -> None:
+    def report(
+        self, fraction: float, text: str = "", *, stage: int | None = None
+    ) -> None:
         """Tell the fraction done, and stop here when that was asked for.
 
         Parameters
@@ -48,6 +54,8 @@ class Monitor:
             Done of this monitor's own part, 0..1; clipped.
         text : str
             What is being done, in words for a person.
+        stage : int, optional
+            The stage that begins with this report.
 
         Raises
         ------
@@ -55,6 +63,8 @@ class Monitor:
             When the person asked to stop.
         """
         self.check()
+        if stage is not None and self._on_stage is not None:
+            self._on_stage(stage)
         if self._on_progress is not None:
             done = self._start + self._span * min(max(fraction, 0.0), 1.0)
             self._on_progress(done, text)
@@ -85,7 +95,29 @@ class Monitor:
         Monitor
             To hand on; it stops when this one does.
         """
-        child = Monitor(self._on_progress, self._should_stop)
+        child = Monitor(self._on_progress, self._should_stop, self._on_stage)
         child._start = self._start + self._span * start
         child._span = self._span * (end - start)
+        return child
+
+    def stopped_by(self, should_stop: Callable[[], bool]) -> Monitor:
+        """Return a monitor that stops when this one does, or for a reason more.
+
+        Parameters
+        ----------
+        should_stop : callable
+            As for a new monitor; may raise what ends the work.
+
+        Returns
+        -------
+        Monitor
+            What it is told, this one is told.
+        """
+
+        def check() -> bool:
+            self.check()
+            return should_stop()
+
+        child = self.part(0.0, 1.0)
+        child._should_stop = check
         return child

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,25 +23,28 @@ from napari_exo2micro.core.batch.executors import ALSO_CALLED, Executor, make_ex
 from napari_exo2micro.core.batch.resources import check_resources
 from napari_exo2micro.core.batch.summary import summarise_batch
 from napari_exo2micro.core.batch.task import (
+    ENDED_WELL,
     OnEvent,
     Task,
     TaskEvent,
-    TaskState,
-    state_of,
 )
-from napari_exo2micro.core.parameters.parameters import check_parameters
-from napari_exo2micro.core.parameters.run import CHECKPOINT_FORMATS
-from napari_exo2micro.core.parameters.stages import stage_range
+from napari_exo2micro.core.parameters.run import RunSettings
+from napari_exo2micro.core.parameters.state import State
 from napari_exo2micro.core.pipeline.log import RunLog, run_log
-from napari_exo2micro.core.pipeline.result import RunResult, result_without_run
+from napari_exo2micro.core.pipeline.result import RunResult
 from napari_exo2micro.core.raw.folder import SkippedTask, discover_tasks
 from napari_exo2micro.core.raw.names import check_name, find_pair
 from napari_exo2micro.core.raw.pair import (
     Loader,
+    NamedLoader,
     get_loader,
     load_image_pair,
     loader_name,
 )
+
+logger = logging.getLogger(__name__)
+
+Parallel = bool | Literal["workers", "pool", "subprocess", "dask"]
 
 #: The last stage whose transform other dyes take over.
 _LAST_SHARED_STAGE = 3
@@ -140,12 +143,17 @@ def plan_batch(
     ParameterError
         When an argument does not fit.
     """
-    stage_range(from_stage, to_stage)
-    if checkpoint_format not in CHECKPOINT_FORMATS:
-        raise ParameterError(
-            f"checkpoint_format takes one of {', '.join(CHECKPOINT_FORMATS)}, found "
-            f"{checkpoint_format!r}"
-        )
+    settings = RunSettings(
+        raw_dir=Path(raw_dir).absolute(),
+        output_dir=Path(output_dir).absolute(),
+        checkpoint_format=checkpoint_format,
+        params=dict(params or {}),
+        loader=_loader_for_workers(loader),
+        register_on=register_on,
+        from_stage=from_stage,
+        to_stage=to_stage,
+        force=force,
+    )
     if register_on is not None:
         check_name("dye", register_on)
     # Each is read more than once, which an iterator does not bear.
@@ -157,56 +165,39 @@ def plan_batch(
         skipped = (*skipped, *more)
     if strict_dyes and skipped:
         raise RawFileNotFoundError(_all_missing(skipped, len(present)))
-    name, function = _loader_for_workers(loader)
-    common = Task(
-        0,
-        "",
-        "",
-        raw_dir=str(Path(raw_dir).absolute()),
-        output_dir=str(Path(output_dir).absolute()),
-        checkpoint_format=checkpoint_format,
-        loader=name,
-        loader_function=function,
-        params=check_parameters(dict(params or {})),
-        from_stage=from_stage,
-        to_stage=to_stage,
-        force=force,
-        register_on=register_on,
-        wait_for_lock=wait_for_lock,
-        time_limit=timeout_per_task,
-        memory_debug=memory_debug,
-    )
-    tasks = [
-        replace(
-            common,
-            number=number,
-            sample=sample,
-            dye=dye,
-            least_memory=LEAST_MEMORY + number % _MEMORY_STEPS * _MEMORY_STEP,
-        )
-        for number, (sample, dye) in enumerate(present)
-    ]
+    of_reference = settings
     if register_on is not None:
         # Only its transform was asked for, not its difference.
         last = min(to_stage or _LAST_SHARED_STAGE, _LAST_SHARED_STAGE)
         first = None if from_stage is None else min(from_stage, last)
-        tasks = [
-            task
-            if task.dye != register_on or _was_asked_for(task, dyes, pairs)
-            else replace(task, from_stage=first, to_stage=last)
-            for task in tasks
-        ]
+        of_reference = replace(settings, from_stage=first, to_stage=last)
+    tasks = []
+    for number, (sample, dye) in enumerate(present):
+        is_extra = dye == register_on and not _was_asked_for(sample, dye, dyes, pairs)
+        tasks.append(
+            Task(
+                number,
+                sample,
+                dye,
+                of_reference if is_extra else settings,
+                wait_for_lock=wait_for_lock,
+                time_limit=timeout_per_task,
+                least_memory=LEAST_MEMORY + number % _MEMORY_STEPS * _MEMORY_STEP,
+                memory_debug=memory_debug,
+            )
+        )
     return BatchPlan(tuple(tasks), tuple(skipped), tuple(warnings))
 
 
 def _was_asked_for(
-    task: Task,
+    sample: str,
+    dye: str,
     dyes: Sequence[str] | None,
     pairs: Sequence[tuple[str, str]] | None,
 ) -> bool:
     if pairs is not None:
-        return (task.sample, task.dye) in pairs
-    return dyes is None or task.dye in dyes
+        return (sample, dye) in pairs
+    return dyes is None or dye in dyes
 
 
 def _listed(names: Iterable[str] | None) -> list[str] | None:
@@ -231,8 +222,8 @@ def _pairs(
             )
         return _named_pairs(pairs, raw_dir, loader)
     if _is_built_in(loader):
-        found = discover_tasks(samples, dyes, raw_dir)
-        return list(found.present), found.skipped, found.warnings
+        discovered = discover_tasks(samples, dyes, raw_dir)
+        return list(discovered.present), discovered.skipped, discovered.warnings
     if samples is None or dyes is None:
         raise ParameterError(
             "with a loader of one's own the samples and dyes must be named: only it "
@@ -248,16 +239,16 @@ def _named_pairs(
     wanted = list(dict.fromkeys(pairs))
     if not _is_built_in(loader) or not wanted:
         return wanted, (), ()
-    found = discover_tasks(
+    discovered = discover_tasks(
         list(dict.fromkeys(sample for sample, _ in wanted)),
         list(dict.fromkeys(dye for _, dye in wanted)),
         raw_dir,
     )
-    present = set(found.present)
+    present = set(discovered.present)
     return (
         [pair for pair in wanted if pair in present],
-        tuple(task for task in found.skipped if (task.sample, task.dye) in wanted),
-        found.warnings,
+        tuple(task for task in discovered.skipped if (task.sample, task.dye) in wanted),
+        discovered.warnings,
     )
 
 
@@ -312,23 +303,16 @@ def _is_built_in(loader: Loader | str | None) -> bool:
     return get_loader(loader) is load_image_pair
 
 
-def _loader_for_workers(
-    loader: Loader | str | None,
-) -> tuple[str | None, Callable[..., Any] | None]:
-    """Return a loader's name, and itself: workers may not know it by its name."""
+def _loader_for_workers(loader: Loader | str | None) -> NamedLoader | None:
+    """Return a loader itself with its name, by which workers may not know it."""
     if _is_built_in(loader):
-        return None, None
+        return None
     function = get_loader(loader)
-    return loader_name(function), function
+    return NamedLoader(loader_name(function), function)
 
 
 def _takes_over(task: Task) -> bool:
-    return task.register_on is not None and task.register_on != task.dye
-
-
-logger = logging.getLogger(__name__)
-
-Parallel = bool | Literal["workers", "pool", "subprocess", "dask"]
+    return task.settings.register_on not in (None, task.dye)
 
 
 def run_batch(
@@ -512,7 +496,7 @@ def run_plan(
         if not plan.tasks:
             return board.run(executor)
         with run_log(
-            plan.tasks[0].output_dir,
+            plan.tasks[0].settings.output_dir,
             title=f"batch, tasks: {len(plan.tasks)}",
             details=_details(plan, executor),
         ) as log:
@@ -534,26 +518,27 @@ def run_plan(
 
 def _check(plan: BatchPlan, executor: Executor, force_run: bool) -> None:
     """Refuse what does not fit, and warn where it is tight."""
-    for output_dir, raw_dir in {(one.output_dir, one.raw_dir) for one in plan.tasks}:
-        check_output(output_dir, raw_dir)
-    found = check_resources(plan.tasks, executor.n_workers, here=executor.is_here)
-    if found.level == "too little" and not force_run:
+    if plan.tasks:
+        settings = plan.tasks[0].settings
+        check_output(settings.output_dir, settings.raw_dir)
+    needs = check_resources(plan.tasks, executor.n_workers, here=executor.is_here)
+    if needs.level == "too little" and not force_run:
         raise ResourceError(
-            f"{found.message}. Run all the same with force_run (--force-run)"
+            f"{needs.message}. Run all the same with force_run (--force-run)"
         )
-    if found.level != "enough":
-        logger.warning("%s", found.message)
+    if needs.level != "enough":
+        logger.warning("%s", needs.message)
 
 
 def _details(plan: BatchPlan, executor: Executor) -> dict[str, object]:
     """Return what the run log's header tells of a batch."""
-    first = plan.tasks[0]
+    settings = plan.tasks[0].settings
     tasks = ", ".join(f"{task.sample} / {task.dye}" for task in plan.tasks)
     return {
         "tasks": tasks,
         "skipped": ", ".join(f"{t.sample} / {t.dye}" for t in plan.skipped) or "none",
-        "raw files": first.raw_dir,
-        "parameters": ", ".join(f"{n}={v!r}" for n, v in first.params.items())
+        "raw files": settings.raw_dir,
+        "parameters": ", ".join(f"{n}={v!r}" for n, v in settings.params.items())
         or "all at their defaults",
         "workers": executor.n_workers,
     }
@@ -579,31 +564,35 @@ class _Board:
             self._tell(TaskEvent.queued(task))
         skipped = []
         for number, pair in enumerate(self._plan.skipped, len(self._plan.tasks)):
-            status = f"skipped: {pair.reason}"
-            skipped.append(result_without_run(pair.sample, pair.dye, status))
+            skipped.append(
+                RunResult(
+                    *(pair.sample, pair.dye, State.NO_FILES, pair.reason), seconds=0.0
+                )
+            )
             self._tell(TaskEvent.ended(number, skipped[-1]))
         for phase in self._plan.phases():
             ready = [task for task in phase if self._may_run(task)]
             if ready:
-                found = executor.run(ready, self._tell, self._should_stop)
-                for task, result in zip(ready, found, strict=True):
+                results = executor.run(ready, self._tell, self._should_stop)
+                for task, result in zip(ready, results, strict=True):
                     self._results[task.number] = result
         return [self._results[task.number] for task in self._plan.tasks] + skipped
 
     def _may_run(self, task: Task) -> bool:
         """Return whether the transform that a task takes over was found."""
         for other in self._plan.tasks:
-            if (other.sample, other.dye) != (task.sample, task.register_on):
+            if (other.sample, other.dye) != (task.sample, task.settings.register_on):
                 continue
             done = self._results.get(other.number)
-            if done is None or state_of(done) is TaskState.DONE:
+            if done is None or done.state in ENDED_WELL:
                 continue
-            word, _, reason = str(done["status"]).partition(": ")
-            if word == "error":
-                reason = f"its transform would be that of {other.dye}, which failed: "
-                reason += str(done["status"]).partition(": ")[2]
-            status = f"{word}: {reason}"
-            result = result_without_run(task.sample, task.dye, status)
+            reason = done.reason
+            if done.state is State.FAILED:
+                reason = (
+                    f"its transform would be that of {other.dye}, which failed: "
+                    f"{reason}"
+                )
+            result = task.without_run(done.state, reason)
             self._results[task.number] = result
             self._tell(TaskEvent.ended(task.number, result))
             return False
@@ -620,7 +609,7 @@ class _Board:
             self._listener(event)
         fractions = self._fractions.values()
         whole = sum(fractions) / len(fractions) if fractions else 1.0
-        text = f"{event.sample} {event.dye}: {event.text or event.state}"
+        text = f"{event.sample} {event.dye}: {event.text or event.state.word}"
         with suppress(CancelledError):  # `_should_stop` says so to the executor
             self._monitor.report(whole, text)
 

@@ -12,8 +12,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 
-from napari_exo2micro.core.batch.task import TaskEvent, TaskState
+from napari_exo2micro.core.batch.task import ENDED_WELL, TaskEvent
 from napari_exo2micro.core.parameters.stages import STAGES
+from napari_exo2micro.core.parameters.state import State
 from napari_exo2micro.core.pipeline.result import RunResult
 
 
@@ -31,34 +32,26 @@ class BoardRow(TaskEvent):
 
     @property
     def word(self) -> str:
-        """The state in a word; a result that is not vouched for is degraded.
-
-        A task that waits for another run of the same pair is waiting.
-        """
-        if self.is_waiting:
-            return "waiting"
-        degraded = self.state is TaskState.DONE and self.text.startswith("degraded")
-        return "degraded" if degraded else str(self.state)
+        """The state in a word; a task that waits for another run is waiting."""
+        return (State.WAITING if self.is_waiting else self.state).word
 
     @property
     def is_waiting(self) -> bool:
         """Whether another run holds it up: no stage has begun, and it says why."""
-        return self.state is TaskState.RUNNING and not self.stage and self.text != ""
+        return self.state is State.RUNNING and not self.stage and self.text != ""
 
     @property
     def step(self) -> str:
         """What is being done, or in the end why it is as it is; in words."""
-        if self.state is TaskState.RUNNING and self.stage:
+        if self.state is State.RUNNING and self.stage:
             title = f"{self.stage} {STAGES[self.stage].title}"
-            if self.text.startswith("stage "):
-                return title
-            return f"{title}, {self.text}"
+            return f"{title}, {self.text}" if self.text else title
         return self.text
 
     @property
     def reason(self) -> str:
         """Why the task is not complete; empty when it is, and before its end."""
-        return "" if self.result is None else self.text.partition(": ")[2]
+        return "" if self.result is None else self.result.reason
 
 
 class BatchBoard:
@@ -75,7 +68,7 @@ class BatchBoard:
     Examples
     --------
     >>> board = BatchBoard()
-    >>> board.take(TaskEvent(0, "CD070", "DAPI", TaskState.QUEUED))
+    >>> board.take(TaskEvent(0, "CD070", "DAPI", State.QUEUED))
     >>> board.counts_in_words()
     '1 queued'
     """
@@ -99,7 +92,7 @@ class BatchBoard:
         """Remember an event."""
         now = self._clock()
         with self._lock:
-            if event.state is TaskState.RUNNING:
+            if event.state is State.RUNNING:
                 self._begun.setdefault(event.number, now)
             elif event.result is not None:
                 begun = self._begun.get(event.number, now)
@@ -140,8 +133,8 @@ class BatchBoard:
 
     def counts(self) -> dict[str, int]:
         """Return how many tasks there are of each word, see `BoardRow.word`."""
-        found = Counter(row.word for row in self.rows)
-        return {word: found[word] for word in _WORDS if found[word]}
+        counts = Counter(row.word for row in self.rows)
+        return {word: counts[word] for word in _WORDS if counts[word]}
 
     def counts_in_words(self) -> str:
         """Return the counts: ``2 queued, 1 running, 3 done``."""
@@ -150,8 +143,8 @@ class BatchBoard:
     @property
     def fraction(self) -> float:
         """Done of the whole batch, 0..1; tasks that cannot run do not count."""
-        rows = [row for row in self.rows if row.state is not TaskState.NO_FILES]
-        over = (TaskState.DONE, TaskState.FAILED)
+        rows = [row for row in self.rows if row.state is not State.NO_FILES]
+        over = (*ENDED_WELL, State.FAILED)
         done = (1.0 if row.state in over else row.fraction for row in rows)
         return sum(done) / len(rows) if rows else 1.0
 
@@ -165,7 +158,7 @@ class BatchBoard:
         measured = [
             (row.seconds or 0.0, self._work.get(row.number, 1.0))
             for row in rows
-            if row.state is TaskState.DONE and self._work.get(row.number, 1.0) > 0
+            if row.state in ENDED_WELL and self._work.get(row.number, 1.0) > 0
         ]
         left = [
             self._work.get(row.number, 1.0) * (1.0 - row.fraction)
@@ -186,17 +179,20 @@ class BatchBoard:
         return None if begun is None else now - begun
 
 
-_OF_EVENT = tuple(one.name for one in fields(TaskEvent))
+_OF_EVENT = tuple(entry.name for entry in fields(TaskEvent))
 
-_WORDS = (
-    "queued",
-    "running",
-    "waiting",
-    "done",
-    "degraded",
-    "failed",
-    "no files",
-    "stopped",
+_WORDS = tuple(
+    state.word
+    for state in (
+        State.QUEUED,
+        State.RUNNING,
+        State.WAITING,
+        State.DONE,
+        State.DEGRADED,
+        State.FAILED,
+        State.NO_FILES,
+        State.STOPPED,
+    )
 )
 
 

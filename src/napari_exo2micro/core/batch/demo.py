@@ -15,6 +15,7 @@ from scipy import ndimage, spatial
 
 from napari_exo2micro.core.base.errors import OutputError
 from napari_exo2micro.core.base.monitor import Monitor
+from napari_exo2micro.core.pipeline.result import RunResult
 from napari_exo2micro.core.pipeline.sample_dye import SampleDye
 from napari_exo2micro.core.simulate.section import (
     SimulatedPair,
@@ -71,8 +72,8 @@ class DemoResult:
         Brightness of the minerals in post divided by that in pre.
     microbes : MicrobeCount
         What the difference image shows of the simulated microbes.
-    run : mapping
-        The result of `SampleDye.run`.
+    run : RunResult
+        What `SampleDye.run` returned.
     """
 
     status: str
@@ -88,7 +89,7 @@ class DemoResult:
     estimated_scale: float
     scale_uncertainty: float | None
     microbes: MicrobeCount
-    run: Mapping[str, Any]
+    run: RunResult
 
     @property
     def scale_error_percent(self) -> float:
@@ -151,7 +152,7 @@ def run_demo(
         view = difference[PAD : PAD + rows, PAD : PAD + columns]
         microbes = count_microbes(view, pair.truth)
     return DemoResult(
-        status=str(run["status"]),
+        status=run.status,
         seconds=time.monotonic() - started,
         raw_dir=raw_dir,
         output_dir=output_dir,
@@ -161,8 +162,8 @@ def run_demo(
         error_median_px=float(np.median(errors)),
         error_p95_px=float(np.percentile(errors, 95)),
         true_scale=pair.truth.gain,
-        estimated_scale=float(run["scale_estimate"]),
-        scale_uncertainty=(run.get("scale") or {}).get("uncertainty"),
+        estimated_scale=run.scale.value if run.scale else float("nan"),
+        scale_uncertainty=run.scale.uncertainty if run.scale else None,
         microbes=microbes,
         run=run,
     )

@@ -49,13 +49,14 @@ from napari_exo2micro.core.base.errors import ParameterError, ResourceError
 from napari_exo2micro.core.base.machine import out_of_time
 from napari_exo2micro.core.base.monitor import Monitor
 from napari_exo2micro.core.batch.task import (
-    STOPPED,
+    BY_REQUEST,
     OnEvent,
     Task,
     TaskEvent,
     run_task,
 )
-from napari_exo2micro.core.pipeline.result import RunResult, result_without_run
+from napari_exo2micro.core.parameters.state import State
+from napari_exo2micro.core.pipeline.result import RunResult
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -209,7 +210,7 @@ class SerialExecutor:
         results = []
         for task in tasks:
             if should_stop():
-                result = result_without_run(task.sample, task.dye, STOPPED)
+                result = task.without_run(State.STOPPED, BY_REQUEST)
             else:
                 result = run_task(task, on_event, should_stop)
             results.append(result)
@@ -317,7 +318,7 @@ class _Run:
         """Begin nothing more, and ask what runs to end."""
         self._give_up_at = time.monotonic() + GRACE
         for task in (*self._waiting, *self._again):
-            self._finish_without(task, STOPPED)
+            self._finish_without(task, State.STOPPED, BY_REQUEST)
         self._waiting.clear()
         self._again.clear()
         self._executor.ask_to_stop(self._running)
@@ -380,16 +381,19 @@ class _Run:
             how = " ".join(str(error).split())
             logger.info("%s / %s: %s", task.sample, task.dye, how)
             if self._is_stopping:
-                self._finish_without(task, STOPPED)
+                self._finish_without(task, State.STOPPED, BY_REQUEST)
             else:
                 self._executor.end(number, self._running.pop(number))
                 self._try_again(task, _DEATH)
         except (futures.CancelledError, asyncio.CancelledError):
-            status = "error: the scheduler is gone or has cancelled it"
-            self._finish_without(task, STOPPED if self._is_stopping else status)
+            if self._is_stopping:
+                self._finish_without(task, State.STOPPED, BY_REQUEST)
+            else:
+                why = "the scheduler is gone or has cancelled it"
+                self._finish_without(task, State.FAILED, why)
         except Exception as error:  # noqa: BLE001 - one task must not end the others
-            status = f"error: {type(error).__name__} on the worker: {error}"
-            self._finish_without(task, status)
+            why = f"{type(error).__name__} on the worker: {error}"
+            self._finish_without(task, State.FAILED, why)
 
     def _try_again(self, task: Task, why: str) -> None:
         if self._tries[task.number] < _MOST_TRIES:
@@ -397,20 +401,20 @@ class _Run:
             words = f"{why}; it is tried once more, alone"
             self._on_event(TaskEvent.queued(task, words))
         else:
-            self._finish_without(task, f"error: {why}, twice; {_ADVICE}")
+            self._finish_without(task, State.FAILED, f"{why}, twice; {_ADVICE}")
 
     def _look_at_clock(self) -> None:
         """End tasks whose time is over."""
         now = time.monotonic()
         for number in list(self._running):
             if now > self._give_up_at:
-                self._finish_without(self._tasks[number], STOPPED)
+                self._finish_without(self._tasks[number], State.STOPPED, BY_REQUEST)
             elif now > self._deadlines.get(number, math.inf):
-                words = out_of_time(self._executor.timeout or 0.0)
-                self._finish_without(self._tasks[number], f"error: {words}")
+                why = out_of_time(self._executor.timeout or 0.0)
+                self._finish_without(self._tasks[number], State.FAILED, why)
 
-    def _finish_without(self, task: Task, status: str) -> None:
-        self._finish(task.number, result_without_run(task.sample, task.dye, status))
+    def _finish_without(self, task: Task, state: State, reason: str) -> None:
+        self._finish(task.number, task.without_run(state, reason))
 
     def _finish(self, number: int, result: RunResult) -> None:
         future = self._running.pop(number, None)
@@ -425,10 +429,11 @@ class _Run:
 def _check_that_it_travels(task: Task) -> None:
     """Raise before anything runs when a loader cannot be sent to a process."""
     try:
-        cloudpickle.dumps(task.loader_function)
+        cloudpickle.dumps(task.settings.loader)
     except (pickle.PicklingError, AttributeError, TypeError) as error:
+        name = getattr(task.settings.loader, "name", task.settings.loader)
         raise ParameterError(
-            f"the loader '{task.loader}' cannot be sent to another process ({error}); "
+            f"the loader '{name}' cannot be sent to another process ({error}); "
             "define it at the top of a module, or run in this process"
         ) from error
 

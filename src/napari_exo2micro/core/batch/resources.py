@@ -21,7 +21,6 @@ from napari_exo2micro.core.base.machine import (
 from napari_exo2micro.core.batch.task import Task, stages_to_run
 from napari_exo2micro.core.images.raster import BAND_ROWS
 from napari_exo2micro.core.images.warp import canvas_shape
-from napari_exo2micro.core.parameters.run import RunSettings
 from napari_exo2micro.core.parameters.stages import LAST_BUILT_IN
 from napari_exo2micro.core.photometry.methods import scales_asked_for
 from napari_exo2micro.core.raw.names import find_pair
@@ -144,7 +143,7 @@ def check_resources(
         if limit is not None:  # for each process of its own
             memory_free = min(memory_free, limit * n_workers)
     if disk_free is None:
-        disk_free = free_disk(Path(tasks[0].output_dir)) if tasks else 0
+        disk_free = free_disk(tasks[0].settings.output_dir) if tasks else 0
     if not here:
         memory = 0
     texts = []
@@ -190,13 +189,15 @@ def estimate_task(task: Task) -> TaskNeeds:
     Exo2MicroError
         When a header cannot be read, or the loader is another one.
     """
-    if task.loader is not None:
-        raise Exo2MicroError(f"the loader '{task.loader}' does not tell what it reads")
-    post, pre, _ = find_pair(task.sample, task.dye, task.raw_dir)
+    loader = task.settings.loader
+    if loader is not None:
+        name = getattr(loader, "name", loader)
+        raise Exo2MicroError(f"the loader '{name}' does not tell what it reads")
+    post, pre, _ = find_pair(task.sample, task.dye, task.settings.raw_dir)
     headers = [open_tiff(post), open_tiff(pre)]
     shapes = [header.shape for header in headers]
     itemsize = headers[0].sample_dtype.itemsize
-    params = task.all_params()
+    params = task.settings.all_params
     pad = params["pad"]
     assert isinstance(pad, int)
     canvas = canvas_shape(shapes[0], shapes[1], pad)
@@ -224,7 +225,7 @@ def _memory(
         factor = max(1.0, side / _BOUNDARY_SIDE)
         pixels = max(math.prod(shape) for shape in shapes) / factor**2
         peaks.append(round(pixels * _BOUNDARY_BYTES))
-    if 3 in to_run and task.all_params()["interior_ecc"]:
+    if 3 in to_run and task.settings.all_params["interior_ecc"]:
         factor = work_factor(max(max(shape) for shape in shapes))
         pixels = max(math.prod(shape) for shape in shapes) / factor**2
         peaks.append(round(pixels * _FEATURE_BYTES))
@@ -239,13 +240,8 @@ def _disk(
     itemsize: int,
 ) -> int:
     """Return the bytes that new files take; bands without data take none."""
-    params = task.all_params()
-    settings = RunSettings(
-        output_dir=Path(task.output_dir),
-        checkpoint_format=task.checkpoint_format,
-        params=task.params,
-    )
-    store = CheckpointStore(task.sample, task.dye, settings)
+    params = task.settings.all_params
+    store = CheckpointStore(task.sample, task.dye, task.settings)
     pad = params["pad"]
     assert isinstance(pad, int)
     rows = {
@@ -311,7 +307,7 @@ def _memory_advice(largest: Sequence[int], free: int) -> str:
 def _disk_advice(tasks: Iterable[Task]) -> str:
     """Return what to change when the disk is short."""
     words = "free some space or choose another output folder"
-    if any(task.checkpoint_format == "both" for task in tasks):
+    if any(task.settings.checkpoint_format == "both" for task in tasks):
         words += ", or store checkpoints in one format only"
     return words
 

@@ -5,11 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Final
 
-from napari_exo2micro.core.batch.task import TaskState, state_of
+from napari_exo2micro.core.parameters.state import State
+from napari_exo2micro.core.pipeline.result import RunResult
 
-_ORDER = ("failed", "stopped", "skipped", "degraded")
+# As sentences and scripts know them.
+_KINDS: Final = {
+    State.DONE: "complete",
+    State.DEGRADED: "degraded",
+    State.NO_FILES: "skipped",
+    State.STOPPED: "stopped",
+    State.FAILED: "failed",
+}
+_WORST_FIRST: Final = (State.FAILED, State.STOPPED, State.NO_FILES, State.DEGRADED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +71,12 @@ class BatchSummary:
         return f"{tasks}: {', '.join(counts) or 'nothing to do'}"
 
 
-def summarise_batch(results: Iterable[Mapping[str, Any]]) -> BatchSummary:
+def summarise_batch(results: Iterable[RunResult]) -> BatchSummary:
     """Return counts and problems of the results of `run_batch`.
 
     Parameters
     ----------
-    results : iterable of mapping
+    results : iterable of RunResult
         As `run_batch` returns them.
 
     Returns
@@ -77,35 +86,21 @@ def summarise_batch(results: Iterable[Mapping[str, Any]]) -> BatchSummary:
 
     Examples
     --------
-    >>> one = {"sample": "CD070", "dye": "DAPI", "status": "complete"}
-    >>> two = {**one, "dye": "SybrGld", "status": "error: no such file"}
-    >>> summary = summarise_batch([one, two])
+    >>> done = RunResult("CD070", "DAPI", State.DONE)
+    >>> failed = RunResult("CD070", "SybrGld", State.FAILED, "no such file")
+    >>> summary = summarise_batch([done, failed])
     >>> summary.sentence()
     '2 tasks: 1 complete, 1 failed'
     >>> summary.problems[0].dye, summary.problems[0].reason
     ('SybrGld', 'no such file')
     """
     results = list(results)
-    kinds = [_kind(result) for result in results]
-    found = Counter(kinds)
+    numbers = Counter(result.state for result in results)
     problems = [
-        BatchProblem(str(result["sample"]), str(result["dye"]), kind, _reason(result))
-        for kind, result in zip(kinds, results, strict=True)
-        if kind != "complete"
+        BatchProblem(result.sample, result.dye, _KINDS[state], result.reason)
+        for state in _WORST_FIRST
+        for result in results
+        if result.state is state
     ]
-    problems.sort(key=lambda problem: _ORDER.index(problem.kind))
-    counts = {kind: found[kind] for kind in ("complete", *reversed(_ORDER))}
+    counts = {kind: numbers[state] for state, kind in _KINDS.items()}
     return BatchSummary(len(results), counts, tuple(problems))
-
-
-def _kind(result: Mapping[str, Any]) -> str:
-    state = state_of(result)
-    if state is TaskState.DONE:
-        return "complete" if result["status"] == "complete" else "degraded"
-    return {TaskState.FAILED: "failed", TaskState.NO_FILES: "skipped"}.get(
-        state, "stopped"
-    )
-
-
-def _reason(result: Mapping[str, Any]) -> str:
-    return str(result["status"]).partition(": ")[2] or str(result["status"])

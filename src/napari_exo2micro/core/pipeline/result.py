@@ -260,10 +260,3 @@ def _stage_state(
         return StageState(number, verdict.state, verdict.reason)
     notes = (line.reason for line in lines if line.reason)
     return StageState(number, State.VALID, next(notes, ""))
-
-
-def result_without_run(sample: str, dye: str, status: str) -> RunResult:
-    """Return the result of a task that gave none, from its status text."""
-    word, _, reason = status.partition(": ")
-    states = {known: state for state, known in _STATUS_WORDS.items()}
-    return RunResult(sample, dye, states[word], reason, seconds=0.0)

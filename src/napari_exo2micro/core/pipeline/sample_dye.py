@@ -295,7 +295,8 @@ class SampleDye:
                 self._monitor = whole.part(
                     index / len(numbers), (index + 1) / len(numbers)
                 )
-                self._monitor.report(0.0, f"stage {number}: {STAGES[number].title}")
+                words = f"stage {number}: {STAGES[number].title}"
+                self._monitor.report(0.0, words, stage=number)
                 self._do_stage(number, force)
                 if on_stage is not None:
                     on_stage(number)

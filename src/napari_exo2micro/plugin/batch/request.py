@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_exo2micro.core.base import Exo2MicroError, Monitor, check_output
-from napari_exo2micro.core.parameters import RunSettings
+from napari_exo2micro.core.parameters import RunSettings, State
 
 if TYPE_CHECKING:
     from napari_exo2micro.core.batch import (
@@ -165,7 +165,7 @@ def read_states(
         try:
             state = stored_state(task)
         except Exo2MicroError as error:
-            state = StoredState("none", str(error))
+            state = StoredState(State.MISSING, str(error))
         send(((task.sample, task.dye), state))
 
 
