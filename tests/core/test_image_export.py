@@ -16,7 +16,12 @@ from napari_exo2micro.core.base import (
     ParameterError,
 )
 from napari_exo2micro.core.images import LazyImage, Transform, open_raster
-from napari_exo2micro.core.store import Provenance, export_image, provenance_of
+from napari_exo2micro.core.store import (
+    Provenance,
+    StoredScale,
+    export_image,
+    provenance_of,
+)
 
 STORED = Provenance(
     sample="Rock",
@@ -27,7 +32,7 @@ STORED = Provenance(
     inputs="abc",
     canvas={"post_frame": (5, 5, 30, 40), "pre_frame": (5, 5, 30, 40)},
     transform=Transform.similarity(translation=(1.5, 2.0)),
-    scale={"kind": "moffat", "value": 1.3, "uncertainty": 0.01, "offset": 0.0},
+    scale=StoredScale("moffat", 1.3, 0.01),
 )
 
 
@@ -113,7 +118,7 @@ def test_a_derived_image_says_what_it_is_and_what_it_comes_from():
     known = {"header": STORED.to_header(), "scale": {"value": 1.5, "kind": "manual"}}
     found = provenance_of(known, "difference_manual", as_stored=False)
     assert (found.stage, found.name) == (4, "difference_manual")
-    assert (found.scale["value"], found.scale["kind"]) == (1.5, "manual")
+    assert (found.scale.value, found.scale.kind) == (1.5, "manual")
     assert found.transform == STORED.transform
     assert "derived from difference" in found.notes[-1]
     cards = {key: value for key, value, _ in found.to_cards()}

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from napari_exo2micro.core.base import CheckpointError
 from napari_exo2micro.core.images import Transform
 from napari_exo2micro.core.parameters import ABBREVIATIONS, Verdict, default_params
-from napari_exo2micro.core.store import Provenance
+from napari_exo2micro.core.store import Provenance, StoredScale
 from napari_exo2micro.core.store.checkpoint import creation_time
 
 
@@ -28,7 +28,7 @@ def provenance(**more):
             3: Verdict("ok", numbers={"accuracy_px": 0.03}),
             4: Verdict("fell_back", "no peak"),
         },
-        "scale": {"kind": "moffat", "value": 1.3, "uncertainty": 0.01, "offset": 0.0},
+        "scale": StoredScale("moffat", 1.3, 0.01),
         "notes": ("taken in a hurry",),
         "extra": {"OPERATOR": "me", "a long key": [1, 2], "scale": 7},
     }

@@ -121,5 +121,16 @@ class Verdict:
         -------
         Verdict
             An equal one.
+
+        Raises
+        ------
+        KeyError, ParameterError
+            When an entry is missing or of another type.
         """
-        return cls(stored["state"], stored["reason"], dict(stored["numbers"]))
+        reason, numbers = stored["reason"], dict(stored["numbers"])
+        kinds = {type(number) for number in numbers.values()}
+        if not isinstance(reason, str) or not kinds <= {int, float}:
+            raise ParameterError(
+                f"a verdict has a reason in words and numbers, found {stored!r:.80}"
+            )
+        return cls(stored["state"], reason, numbers)

@@ -168,13 +168,13 @@ def difference_context(
         When a difference image is missing or stale.
     """
     main, shown = store.need(4, "difference").provenance, store.need(4, name)
-    stored = shown.provenance.scale if shown.provenance else {}
+    stored = shown.provenance.scale if shown.provenance else None
     return replace(
         alignment_context(store, pair),
         statistics=statistics,
         scales=scales,
-        scale=stored.get("value", scales[0].scale),
-        offset=stored.get("offset", scales[0].offset),
+        scale=stored.value if stored else scales[0].scale,
+        offset=stored.offset if stored else scales[0].offset,
         difference=shown.image,
         verdicts=dict(main.verdicts) if main else {},
     )
@@ -459,7 +459,7 @@ class Differencing:
         provenance = store.provenance(
             4,
             name,
-            scale=_stored(scale, is_main=main).to_dict(),
+            scale=_stored(scale, is_main=main),
             verdict=scale.verdict if main else None,
             notes=_notes(scale),
         )

@@ -498,9 +498,8 @@ class SampleDye:
                 continue
             verdicts.update(header.verdicts)
             notes.update(dict.fromkeys(header.notes))
-            if header.scale:
-                scale = StoredScale.from_dict(header.scale)
-                scales[scale.kind] = scale
+            if header.scale is not None:
+                scales[header.scale.kind] = header.scale
         state, reason = judged(verdicts, last)
         return RunResult(
             self.sample,

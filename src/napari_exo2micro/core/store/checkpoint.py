@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import cv2
 from numpy.typing import NDArray
@@ -30,6 +30,17 @@ from napari_exo2micro.core.parameters.stages import LAST_BUILT_IN, STAGES
 from napari_exo2micro.core.parameters.state import State
 from napari_exo2micro.core.parameters.verdict import Verdict
 from napari_exo2micro.core.photometry.methods import SCALE_METHODS
+
+SCHEMA: Final = 1
+"""Raised when a checkpoint of an earlier version must not be used any more."""
+
+_KIND: Final = "napari-exo2micro checkpoint"
+_PACKAGES: Final = ("napari-exo2micro", "numpy", "scipy")
+
+_LONGEST_NAME: Final = 200  # letters; many file systems take 255, some tools fewer
+_LONGEST_EXTENSION: Final = len(".tiff")
+_MORE_NAMES: Final = {2: ("coarse_pre",)}
+_VALUE: Final = r"\d+(?:\.\d+)?(?:e[-+]?\d+)?"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -149,223 +160,6 @@ class StoredScale:
         )
 
 
-def storable_pixels(pixels: NDArray[Any]) -> NDArray[Any]:
-    """Return an image in a type that both file formats hold."""
-    if pixels.ndim != 2:
-        raise ParameterError(
-            f"a checkpoint needs a 2-D image, found {pixels.ndim} axes"
-        )
-    larger = {"b1": "u1", "i1": "i2", "u4": "i8", "f2": "f4"}
-    code = pixels.dtype.str[1:]
-    if code in larger:
-        return pixels.astype(larger[code])
-    if code not in ("u1", "u2", "i2", "i4", "i8", "f4", "f8"):
-        raise ParameterError(
-            f"a checkpoint holds integers up to 64 bit signed or floats, found "
-            f"{pixels.dtype}; convert the image first"
-        )
-    return pixels
-
-
-_LONGEST_NAME = 200
-_LONGEST_EXTENSION = len(".tiff")
-_MORE_NAMES = {2: ("coarse_pre",)}
-_VALUE = r"\d+(?:\.\d+)?(?:e[-+]?\d+)?"
-
-
-@dataclass(frozen=True, slots=True)
-class CheckpointName:
-    """What the name of a checkpoint's file says.
-
-    Attributes
-    ----------
-    stage, name : int, str
-        Which checkpoint it is, for example 3 and ``'pre'``.
-    suffix : str
-        What `defaults.build_suffix` made of the parameters.
-    """
-
-    stage: int
-    name: str
-    suffix: str
-
-
-def name_ending(start: str, suffix: str) -> str:
-    """Return what the name of a file ends in: a long suffix becomes a hash.
-
-    Parameters
-    ----------
-    start : str
-        What the name begins with, for example ``02_icp_aligned_pre``.
-    suffix : str
-        As `defaults.build_suffix` makes it.
-
-    Examples
-    --------
-    >>> name_ending("02_icp_aligned_pre", "_bw20")
-    '_bw20'
-    >>> len(name_ending("02_icp_aligned_pre", 40 * "_bw20"))
-    12
-    """
-    if len(start) + len(suffix) + _LONGEST_EXTENSION <= _LONGEST_NAME:
-        return suffix
-    return f"_x{hashlib.sha256(suffix.encode()).hexdigest()[:10]}"
-
-
-def parse_checkpoint_name(path: Path | str) -> CheckpointName | None:
-    """Return what a file's name says; None when it is no checkpoint's.
-
-    The reference system names its files in the same way.
-
-    Parameters
-    ----------
-    path : Path or str
-        Only its last part is looked at.
-
-    Examples
-    --------
-    >>> parse_checkpoint_name("02_icp_aligned_pre_bw20.tiff")
-    CheckpointName(stage=2, name='pre', suffix='_bw20')
-    >>> parse_checkpoint_name("cells.tiff") is None
-    True
-    """
-    path = Path(path)
-    if path.suffix.lower() not in (".tiff", ".tif", ".fits"):
-        return None
-    for number, stage in STAGES.items():
-        rest = path.stem.removeprefix(f"{stage.name}_")
-        if rest == path.stem:
-            continue
-        name = _beginning(rest, number)
-        if name:
-            return CheckpointName(number, name, rest.removeprefix(name))
-    return None
-
-
-def _beginning(rest: str, stage: int) -> str:
-    """Return the image's name that the rest of a file's name begins with."""
-    if stage == LAST_BUILT_IN:
-        return _difference(rest)
-    names = (*STAGES[stage].checkpoints, *_MORE_NAMES.get(stage, ()))
-    fitting = [n for n in names if rest == n or rest.startswith(f"{n}_")]
-    return max(fitting, key=len, default="")
-
-
-def _difference(rest: str) -> str:
-    """Return the name of a difference image: of the longest method that fits."""
-    kinds = [
-        re.escape(name) + (f"_{method.value_mark}{_VALUE}" if method.value_mark else "")
-        for name, method in sorted(SCALE_METHODS.items(), key=lambda one: -len(one[0]))
-        if method.parameter
-    ]
-    found = re.match(f"difference(?:_(?:{'|'.join(kinds)}))?(?=_|$)", rest)
-    return found.group() if found else ""
-
-
-_FORM: dict[str, type] = {
-    "sample": str,
-    "dye": str,
-    "stage": int,
-    "name": str,
-    "created": str,
-    "parameters": dict,
-    "inputs": str,
-    "raw": dict,
-    "canvas": dict,
-    "verdicts": dict,
-    "scale": dict,
-    "registered_on": str,
-    "details": dict,
-    "notes": list,
-    "content": str,
-    "extra": dict,
-    "software": dict,
-}
-_STATES = ("ok", "fell_back", "failed", "skipped")
-_WORDS = {str: "text", int: "a whole number", dict: "named entries", list: "a list"}
-
-
-def check_header(header: Mapping[str, Any]) -> None:
-    """Refuse a header whose entries are not those of `Provenance.to_header`.
-
-    Its checksum shows damage; this shows what another program wrote.
-
-    Parameters
-    ----------
-    header : mapping
-        Without its kind, version and checksum.
-
-    Raises
-    ------
-    CheckpointError
-        When an entry is missing, unknown or of another type.
-    """
-    for name in (*_FORM, "transform"):
-        if name not in header:
-            raise CheckpointError(f"its header cannot be read: it lacks '{name}'")
-    for name, value in header.items():
-        if name == "transform":
-            _need(value is None or isinstance(value, dict), name, "a transform", value)
-            continue
-        kind = _FORM.get(name)
-        if kind is None:
-            raise CheckpointError(
-                f"its header cannot be read: nobody here knows its '{name:.60}'"
-            )
-        fits = isinstance(value, kind) and not isinstance(value, bool)
-        _need(fits, name, _WORDS[kind], value)
-    for side in ("post_frame", "pre_frame"):
-        frame = header["canvas"].get(side)
-        fits = frame is None or (
-            isinstance(frame, list)
-            and len(frame) == 4
-            and all(type(number) is int for number in frame)
-        )
-        _need(fits, side, "four whole numbers", frame)
-    for number, verdict in header["verdicts"].items():
-        fits = (
-            number.isdecimal()
-            and isinstance(verdict, dict)
-            and verdict.get("state") in _STATES
-            and isinstance(verdict.get("reason"), str)
-            and _are_numbers(verdict.get("numbers"))
-        )
-        _need(fits, "verdicts", "state, reason and numbers", verdict)
-    raw = header["raw"]
-    _need(isinstance(raw.get("loader", ""), str), "loader", "a name", raw)
-    for side in ("post", "pre"):
-        one = raw.get(side, {})
-        fits = isinstance(one, dict) and isinstance(one.get("file", ""), str)
-        _need(fits, side, "a raw file", one)
-    scale = header["scale"]
-    if scale:
-        known = {name: scale.get(name) for name in ("value", "uncertainty", "offset")}
-        fits = _are_numbers(known) and isinstance(scale.get("kind"), str)
-        _need(fits, "scale", "kind, value, uncertainty and offset", scale)
-
-
-def _are_numbers(values: Any) -> bool:
-    return isinstance(values, dict) and all(
-        isinstance(value, (int, float)) and not isinstance(value, bool)
-        for value in values.values()
-    )
-
-
-def _need(fits: bool, name: str, wanted: str, found: Any) -> None:
-    if not fits:
-        raise CheckpointError(
-            f"its header cannot be read: '{name}' should be {wanted}, found "
-            f"{found!r:.60}"
-        )
-
-
-#: Raised when a checkpoint of an earlier version must not be used any more.
-SCHEMA = 1
-
-_KIND = "napari-exo2micro checkpoint"
-_PACKAGES = ("napari-exo2micro", "numpy", "scipy")
-
-
 def creation_time() -> str:
     """Return the time to the second, UTC, or that of SOURCE_DATE_EPOCH.
 
@@ -459,8 +253,8 @@ class Provenance:
         Post (fixed) to pre (moving), canvas px.
     verdicts : mapping of int to Verdict
         Of this stage and those before it, under their numbers.
-    scale : mapping
-        On a difference: `kind`, `value`, `uncertainty`, `offset`, ...
+    scale : StoredScale, optional
+        Of a difference image.
     registered_on : str
         The dye whose transform was taken over; empty for one of its own.
     details : mapping
@@ -488,7 +282,7 @@ class Provenance:
     canvas: Mapping[str, Any] = field(default_factory=dict)
     transform: Transform | None = None
     verdicts: Mapping[int, Verdict] = field(default_factory=dict)
-    scale: Mapping[str, Any] = field(default_factory=dict)
+    scale: StoredScale | None = None
     registered_on: str = ""
     details: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -531,7 +325,7 @@ class Provenance:
             "canvas": dict(self.canvas),
             "transform": self.transform.to_dict() if self.transform else None,
             "verdicts": {str(k): v.to_dict() for k, v in self.verdicts.items()},
-            "scale": dict(self.scale),
+            "scale": self.scale.to_dict() if self.scale else {},
             "registered_on": self.registered_on,
             "details": dict(self.details),
             "notes": list(self.notes),
@@ -562,15 +356,19 @@ class Provenance:
             )
         if checksum != digest({"kind": _KIND, "schema": schema, **stored}):
             raise CheckpointError("its header is damaged (the checksum differs)")
-        check_header(stored)
-        transform = stored.pop("transform")
+        _check_form(stored)
+        transform, scale = stored.pop("transform"), stored.pop("scale")
         verdicts = stored.pop("verdicts")
-        return cls(
-            transform=Transform.from_dict(transform) if transform else None,
-            verdicts={int(k): Verdict.from_dict(v) for k, v in verdicts.items()},
-            notes=tuple(stored.pop("notes")),
-            **stored,
-        )
+        try:
+            return cls(
+                transform=Transform.from_dict(transform) if transform else None,
+                verdicts={int(n): Verdict.from_dict(v) for n, v in verdicts.items()},
+                scale=StoredScale.from_dict(scale) if scale else None,
+                notes=tuple(stored.pop("notes")),
+                **stored,
+            )
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"its header cannot be read: {error}") from error
 
     def to_cards(self) -> list[Card]:
         """Return the cards of a FITS header: keys of at most 8 characters."""
@@ -622,11 +420,160 @@ class Provenance:
         return cards
 
     def _scale_cards(self) -> list[Card]:
-        if not self.scale:
+        if self.scale is None:
             return []
         return [
-            ("SCALE", float(self.scale["value"]), "difference = post-OFFSET-SCALE*pre"),
-            ("SCALEK", str(self.scale["kind"]), "how the scale was found"),
-            ("SCALEERR", float(self.scale["uncertainty"]), "one standard deviation"),
-            ("OFFSET", float(self.scale["offset"]), "grey levels"),
+            ("SCALE", self.scale.value, "difference = post-OFFSET-SCALE*pre"),
+            ("SCALEK", self.scale.kind, "how the scale was found"),
+            ("SCALEERR", self.scale.uncertainty, "one standard deviation"),
+            ("OFFSET", self.scale.offset, "grey levels"),
         ]
+
+
+# What JSON gives for each entry of a header; its checksum shows damage, this shows
+# what another program wrote.
+_FORM: Final[Mapping[str, tuple[type, ...]]] = {
+    **dict.fromkeys(("sample", "dye", "name", "created", "inputs"), (str,)),
+    **dict.fromkeys(("registered_on", "content"), (str,)),
+    **dict.fromkeys(("parameters", "raw", "canvas", "verdicts", "scale"), (dict,)),
+    **dict.fromkeys(("details", "extra", "software"), (dict,)),
+    "stage": (int,),
+    "notes": (list,),
+    "transform": (dict, type(None)),
+}
+
+
+def _check_form(header: Mapping[str, Any]) -> None:
+    """Refuse a header whose entries are not those of `Provenance.to_header`."""
+    for name in sorted(_FORM.keys() ^ header.keys()):
+        wrong = "lacks" if name in _FORM else "has an unknown"
+        raise CheckpointError(f"its header cannot be read: it {wrong} '{name:.60}'")
+    for name, value in header.items():
+        _need(type(value) in _FORM[name], name, value)
+    for side in ("post", "pre"):
+        frame = header["canvas"].get(f"{side}_frame")
+        is_frame = isinstance(frame, list) and [type(n) for n in frame] == [int] * 4
+        _need(frame is None or is_frame, f"{side}_frame", frame)
+        raw = header["raw"].get(side, {})
+        _need(isinstance(raw, dict) and isinstance(raw.get("file", ""), str), side, raw)
+    loader = header["raw"].get("loader", "")
+    _need(isinstance(loader, str), "loader", loader)
+
+
+def _need(fits: bool, name: str, value: Any) -> None:
+    if not fits:
+        raise CheckpointError(
+            f"its header cannot be read: its '{name}' is {value!r:.60}"
+        )
+
+
+def storable_pixels(pixels: NDArray[Any]) -> NDArray[Any]:
+    """Return an image in a type that both file formats hold."""
+    if pixels.ndim != 2:
+        raise ParameterError(
+            f"a checkpoint needs a 2-D image, found {pixels.ndim} axes"
+        )
+    larger = {"b1": "u1", "i1": "i2", "u4": "i8", "f2": "f4"}
+    code = pixels.dtype.str[1:]
+    if code in larger:
+        return pixels.astype(larger[code])
+    if code not in ("u1", "u2", "i2", "i4", "i8", "f4", "f8"):
+        raise ParameterError(
+            f"a checkpoint holds integers up to 64 bit signed or floats, found "
+            f"{pixels.dtype}; convert the image first"
+        )
+    return pixels
+
+
+# Names ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointName:
+    """What the name of a checkpoint's file says.
+
+    Attributes
+    ----------
+    stage, name : int, str
+        Which checkpoint it is, for example 3 and ``'pre'``.
+    suffix : str
+        What `defaults.build_suffix` made of the parameters.
+    """
+
+    stage: int
+    name: str
+    suffix: str
+
+
+def name_ending(start: str, suffix: str) -> str:
+    """Return what the name of a file ends in: a long suffix becomes a hash.
+
+    Parameters
+    ----------
+    start : str
+        What the name begins with, for example ``02_icp_aligned_pre``.
+    suffix : str
+        As `defaults.build_suffix` makes it.
+
+    Examples
+    --------
+    >>> name_ending("02_icp_aligned_pre", "_bw20")
+    '_bw20'
+    >>> len(name_ending("02_icp_aligned_pre", 40 * "_bw20"))
+    12
+    """
+    if len(start) + len(suffix) + _LONGEST_EXTENSION <= _LONGEST_NAME:
+        return suffix
+    return f"_x{hashlib.sha256(suffix.encode()).hexdigest()[:10]}"
+
+
+def parse_checkpoint_name(path: Path | str) -> CheckpointName | None:
+    """Return what a file's name says; None when it is no checkpoint's.
+
+    The reference system names its files in the same way.
+
+    Parameters
+    ----------
+    path : Path or str
+        Only its last part is looked at.
+
+    Examples
+    --------
+    >>> parse_checkpoint_name("02_icp_aligned_pre_bw20.tiff")
+    CheckpointName(stage=2, name='pre', suffix='_bw20')
+    >>> parse_checkpoint_name("cells.tiff") is None
+    True
+    """
+    path = Path(path)
+    if path.suffix.lower() not in (".tiff", ".tif", ".fits"):
+        return None
+    for number, stage in STAGES.items():
+        rest = path.stem.removeprefix(f"{stage.name}_")
+        if rest == path.stem:
+            continue
+        name = _beginning(rest, number)
+        if name:
+            return CheckpointName(number, name, rest.removeprefix(name))
+    return None
+
+
+def _beginning(rest: str, stage: int) -> str:
+    """Return the image's name that the rest of a file's name begins with."""
+    if stage == LAST_BUILT_IN:
+        return _difference(rest)
+    names = (*STAGES[stage].checkpoints, *_MORE_NAMES.get(stage, ()))
+    fitting = [n for n in names if rest == n or rest.startswith(f"{n}_")]
+    return max(fitting, key=len, default="")
+
+
+def _difference(rest: str) -> str:
+    """Return the name of a difference image: of the longest method that fits."""
+    kinds = [
+        re.escape(name) + (f"_{method.value_mark}{_VALUE}" if method.value_mark else "")
+        for name, method in sorted(
+            SCALE_METHODS.items(), key=lambda item: -len(item[0])
+        )
+        if method.parameter
+    ]
+    match = re.match(f"difference(?:_(?:{'|'.join(kinds)}))?(?=_|$)", rest)
+    return match.group() if match else ""

@@ -17,6 +17,7 @@ from napari_exo2micro.core.images.raster import ImageLike, bands
 from napari_exo2micro.core.images.transform import Transform
 from napari_exo2micro.core.store.checkpoint import (
     Provenance,
+    StoredScale,
     creation_time,
     storable_pixels,
 )
@@ -47,7 +48,10 @@ def provenance_of(
         A derived image has the checkpoint's header with its own name and scale.
     """
     header = known.get("header")
-    scale = dict(known.get("scale") or {})
+    told = known.get("scale") or {}
+    scale = (
+        StoredScale.from_dict({"kind": "manual"} | told) if "value" in told else None
+    )
     if header:
         try:
             stored = Provenance.from_header(header)
@@ -63,7 +67,7 @@ def provenance_of(
             return replace(
                 stored,
                 name=name,
-                scale=_full_scale(scale) or stored.scale,
+                scale=scale or stored.scale,
                 notes=notes,
                 created=creation_time(),
             )
@@ -77,16 +81,9 @@ def provenance_of(
         inputs="",
         canvas={"channels": known.get("channels")},
         transform=Transform.from_dict(transform) if transform else None,
-        scale=_full_scale(scale),
+        scale=scale,
         notes=tuple(map(str, known.get("notes") or ())),
     )
-
-
-def _full_scale(scale: dict[str, Any]) -> dict[str, Any]:
-    """Return a scale with all that a header's cards need, empty without a value."""
-    if "value" not in scale:
-        return {}
-    return {"kind": "manual", "uncertainty": 0.0, "offset": 0.0} | scale
 
 
 def export_image(

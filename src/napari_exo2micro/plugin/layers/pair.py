@@ -268,23 +268,18 @@ class SectionLayers:
             if problem:
                 raise ParameterError(problem)
         header = stored_header(self.aligned)
-        scale: dict[str, Any] = {}
+        scale = None
         if self.difference is not None:
             own = stored_header(self.difference)
-            scale = dict(own.scale) if own else {}
+            scale = own.scale if own else None
             header = own or header
-        known = scale.get("value") is not None
         return CloseLook(
             post=_placed(self.post),
             pre=_placed(self.aligned),
             shape=self.post_shape,
-            difference=(
-                _placed(self.difference)
-                if self.difference is not None and known
-                else None
-            ),
-            scale=float(scale["value"]) if known else None,
-            offset=float(scale.get("offset") or 0.0),
+            difference=_placed(self.difference) if self.difference and scale else None,
+            scale=scale.value if scale else None,
+            offset=scale.offset if scale else 0.0,
             verdicts=header.verdicts if header else {},
             sample=self.sample,
             dye=self.dye,

@@ -263,18 +263,18 @@ def _difference_specs(task: StageResults) -> list[LayerSpec]:
     levels = pyramid(aligned.image)
     for name in reversed(difference_names(task)):
         checkpoint = task.checkpoint(4, name)
-        if checkpoint is None or checkpoint.provenance is None:
+        header = checkpoint.provenance if checkpoint else None
+        if checkpoint is None or header is None or header.scale is None:
             continue
-        scale = checkpoint.provenance.scale
-        known = facts(checkpoint, task) | {"scale": dict(scale)}
-        kind = str(scale["kind"])
+        scale, who = header.scale, f"{task.sample} {task.dye}"
+        known = facts(checkpoint, task) | {"scale": scale.to_dict()}
         specs.append(
             image_spec(
-                scaled_pyramid(levels, float(scale["value"])),
-                f"scaled {kind}",
-                name=f"{task.sample} {task.dye}: {scale['value']:.4g} × pre ({kind})",
+                scaled_pyramid(levels, scale.value),
+                f"scaled {scale.kind}",
+                name=f"{who}: {scale.value:.4g} × pre ({scale.kind})",
                 known=known,
-                offset=world_offset(checkpoint.provenance),
+                offset=world_offset(header),
                 visible=False,
             )
         )
