@@ -73,7 +73,12 @@ def _one_worker(titles: Sequence[str], folder: Path) -> Iterator[Outcome]:
     home.mkdir()
     environment = {
         **os.environ,
-        "PYTHONPATH": str(Path(__file__).parent.parent),
+        "PYTHONPATH": os.pathsep.join(
+            [
+                str(Path(__file__).parent.parent),
+                *filter(None, [os.getenv("PYTHONPATH")]),
+            ]
+        ),
         "HOME": str(home),
         "SOURCE_DATE_EPOCH": "1700000000",
     }

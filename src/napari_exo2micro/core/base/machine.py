@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 
 from napari_exo2micro.core.base.errors import OutputError, ResourceError
+from napari_exo2micro.core.base.files import output_error
 from napari_exo2micro.core.base.monitor import Monitor
 
 #: Bytes of free memory below which a watched task stops.
@@ -98,10 +99,7 @@ def free_disk(folder: Path) -> int:
         except FileNotFoundError:
             continue
         except OSError as error:
-            raise OutputError(
-                f"cannot look at {path}: {error.strerror or error}; choose another "
-                "output folder"
-            ) from error
+            raise output_error(path, error) from error
     raise OutputError(f"no part of {folder} exists; choose another output folder")
 
 

@@ -458,18 +458,16 @@ def open_image_pair(
 ) -> RawPair:
     """Find, check and open the two images of a pair, without loading them.
 
-    All pixels are looked at once: for the channel means, for NaN and for the
-    largest sum. The fingerprints of the files are made in the same pass.
+    All pixels are looked at once: for the fingerprint, the channel means, NaN, and
+    whether sums need a wider type.
 
     Parameters
     ----------
-    sample, dye : str
-        What is asked for.
-    raw_dir : pathlib.Path or str
-        The raw folder.
+    sample, dye, raw_dir
+        As in `load_image_pair`.
     loader : str, callable or None
-        Another source of images: a registered name, or a function with the
-        signature of `load_image_pair`. Its arrays are checked like files.
+        Another source of images: a registered name, or a function with the signature
+        of `load_image_pair`. Its arrays are checked like files.
     monitor : Monitor, optional
         Told the progress.
 
@@ -480,13 +478,8 @@ def open_image_pair(
 
     Raises
     ------
-    RawFileNotFoundError
-        If the sample folder, the dye or one of its sides does not exist.
-    RawDataError
-        If a side has more than one file, or a file cannot be used, or the two
-        do not fit together.
-    ParameterError
-        If a name is not safe as a folder name, or the loader is unknown.
+    RawFileNotFoundError, RawDataError, ParameterError
+        As `load_image_pair`; also if the loader is unknown or fails.
 
     Warns
     -----
