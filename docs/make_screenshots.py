@@ -62,7 +62,8 @@ class Photographer:
         dock, widget = self.viewer.window.add_plugin_dock_widget(PLUGIN, panel)
         self._docks = [dock]
         self.rest()
-        return widget
+        native: QWidget = getattr(widget, "native", widget)  # a magicgui container
+        return native
 
     def press(self, widget: QWidget, name: str) -> None:
         """Press a button by its name."""

@@ -423,8 +423,6 @@ class LayerPair(QWidget):
     ----------
     session : Session
         Of the viewer; its sample is preferred.
-    parent : QWidget, optional
-        As for any widget.
 
     Attributes
     ----------

@@ -41,8 +41,6 @@ class WordsLabel(QLabel):
     ----------
     name : str
         Its objectName.
-    parent : QWidget, optional
-        As for any widget.
     """
 
     def __init__(self, name: str, parent: QWidget | None = None) -> None:
@@ -104,13 +102,7 @@ def label_style(level: str) -> str:
 
 
 class MessageStrip(QWidget):
-    """Shows one message at a time; hidden while there is none.
-
-    Parameters
-    ----------
-    parent : QWidget, optional
-        As for any widget.
-    """
+    """Shows one message at a time; hidden while there is none."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -370,8 +362,6 @@ class FolderField(QWidget):
         What kind of folder it is, in words.
     tooltip : str
         What the folder is for.
-    parent : QWidget, optional
-        As for any widget.
 
     Attributes
     ----------
@@ -503,8 +493,6 @@ class PickPlace(QObject):
     ----------
     viewer : ViewerModel
         Where to click.
-    parent : QObject, optional
-        As for any object.
 
     Attributes
     ----------
@@ -559,11 +547,6 @@ class PickPlace(QObject):
 
 class Question(QWidget):
     """Says what was found and asks whether to go on; hidden while it asks nothing.
-
-    Parameters
-    ----------
-    parent : QWidget, optional
-        As for any widget.
 
     Attributes
     ----------

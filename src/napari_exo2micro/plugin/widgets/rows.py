@@ -455,8 +455,6 @@ class GroupHeading(QPushButton):
         What stands below it.
     folded : bool
         Whether it is folded at first.
-    parent : QWidget, optional
-        As for any widget.
     """
 
     def __init__(

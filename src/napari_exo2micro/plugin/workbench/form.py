@@ -81,8 +81,6 @@ class ParameterForm(QWidget):
         Whose parameters are shown.
     container : magicgui.widgets.Container, optional
         Has the rows of `parameter_rows`, which are laid out here.
-    parent : QWidget, optional
-        As for any widget.
 
     Attributes
     ----------
@@ -397,8 +395,6 @@ class StageForm(QWidget):
         Its number.
     container : magicgui.widgets.Container, optional
         See `ParameterForm`.
-    parent : QWidget, optional
-        As for any widget.
 
     Attributes
     ----------

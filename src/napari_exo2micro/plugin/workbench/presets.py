@@ -48,8 +48,6 @@ class PresetsMenu(QWidget):
         Whose parameters they are.
     message : MessageStrip
         Says what was done or what is wrong.
-    parent : QWidget, optional
-        As for any widget.
     """
 
     def __init__(

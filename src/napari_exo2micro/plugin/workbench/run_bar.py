@@ -54,8 +54,6 @@ class RunBar(QWidget):
     message : callable, optional
         Takes the text of an error, for example ``strip.error``; without it napari
         shows a notification.
-    parent : QWidget, optional
-        As for any widget.
 
     Attributes
     ----------

@@ -229,8 +229,6 @@ class ChannelSurveyWindow(QDialog):
     ----------
     session : Session
         Tells the raw folder and the sample; without a sample all are looked at.
-    parent : QWidget, optional
-        As for any widget.
     """
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:

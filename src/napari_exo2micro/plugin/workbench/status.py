@@ -89,8 +89,6 @@ class PictureWindow(QDialog):
         Its file, which is the title.
     image : QImage
         Its pixels, as another thread has read them.
-    parent : QWidget, optional
-        As for any widget.
     """
 
     def __init__(
@@ -142,8 +140,6 @@ class StatusList(QWidget):
         Whose results are listed.
     message : callable, optional
         Takes the text of an error; without it napari shows a notification.
-    parent : QWidget, optional
-        As for any widget.
     """
 
     def __init__(

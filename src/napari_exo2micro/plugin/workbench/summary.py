@@ -79,8 +79,6 @@ class ResultSummary(QWidget):
         Whose results they are.
     message : MessageStrip
         Says what is wrong.
-    parent : QWidget, optional
-        As for any widget.
     """
 
     def __init__(

@@ -90,8 +90,6 @@ class StageTabs(QTabWidget):
         Whose stages they are; it is told which one is in front.
     pages : mapping
         Number of a stage -> its page.
-    parent : QWidget, optional
-        As for any widget.
     """
 
     def __init__(
