@@ -7,11 +7,8 @@ from typing import Any
 
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
-    QCheckBox,
-    QHBoxLayout,
     QProgressBar,
     QPushButton,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -21,7 +18,14 @@ from napari_exo2micro.core.parameters import STAGES, State
 from napari_exo2micro.core.pipeline import RunResult
 from napari_exo2micro.plugin.session.job import Job
 from napari_exo2micro.plugin.session.session import Session
-from napari_exo2micro.plugin.widgets.controls import WordsLabel, button
+from napari_exo2micro.plugin.widgets.controls import (
+    WordsLabel,
+    button,
+    check_box,
+    column,
+    enable,
+    row,
+)
 from napari_exo2micro.plugin.widgets.errors import literal, notify_error
 from napari_exo2micro.plugin.widgets.marks import pairs_sentence
 
@@ -79,11 +83,8 @@ class RunBar(QWidget):
         self._message = message if message is not None else notify_error
         self._job: Job | None = None
         self._buttons = {name: self._run_button(name) for name in buttons}
-        self._force = QCheckBox("Force", self)
-        self._force.setObjectName("force")
-        self._force.setToolTip(
-            "Run also where a valid result exists already, and replace it."
-        )
+        tip = "Run also where a valid result exists already, and replace it."
+        self._force = check_box(self, "force", "Force", tip)
         self._abort = button(self, "abort", "Abort")
         self._abort.clicked.connect(self.abort)
         self._bar = QProgressBar(self)
@@ -194,19 +195,9 @@ class RunBar(QWidget):
         return made
 
     def _arrange(self) -> None:
-        buttons = QHBoxLayout()
-        for run_button in self._buttons.values():
-            buttons.addWidget(run_button, 1)
-        switches = QHBoxLayout()
-        switches.addWidget(self._force)
-        switches.addStretch(1)
-        switches.addWidget(self._abort)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addLayout(buttons)
-        layout.addLayout(switches)
-        layout.addWidget(self._bar)
-        layout.addWidget(self._text)
+        buttons = row(*((run_button, 1) for run_button in self._buttons.values()))
+        switches = row(self._force, None, self._abort)
+        column(buttons, switches, self._bar, self._text, parent=self, margin=0)
 
     def _update(self) -> None:
         """Enable what can be done now, and say why where it cannot."""
@@ -214,8 +205,7 @@ class RunBar(QWidget):
         for name, run_button in self._buttons.items():
             without_stage = name != "run_all" and self._stage is None
             reason = why or (_NO_STAGE if without_stage else "")
-            run_button.setEnabled(not reason)
-            run_button.setToolTip(literal(reason) or _purpose(name, self._stage))
+            enable(run_button, reason, _purpose(name, self._stage))
         stopping = self._job is not None and self._job.is_cancelled
         self._abort.setEnabled(self._job is not None and not stopping)
         if stopping:

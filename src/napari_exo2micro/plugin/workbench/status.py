@@ -19,12 +19,9 @@ from qtpy.QtGui import (
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QDialog,
-    QHBoxLayout,
     QHeaderView,
-    QPushButton,
     QTreeWidget,
     QTreeWidgetItem,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -43,12 +40,24 @@ from napari_exo2micro.plugin.layers.layers import (
 from napari_exo2micro.plugin.layers.stages import checkpoint_spec
 from napari_exo2micro.plugin.session.session import Session
 from napari_exo2micro.plugin.session.task import TaskSource
-from napari_exo2micro.plugin.widgets.controls import WordsLabel
+from napari_exo2micro.plugin.widgets.controls import WordsLabel, button, column, row
 from napari_exo2micro.plugin.widgets.errors import literal, notify_error
 from napari_exo2micro.plugin.widgets.marks import state_icon
 from napari_exo2micro.plugin.widgets.rows import with_titles
 
 _SHARE_OF_SCREEN = 0.8
+_LINE = Qt.ItemDataRole.UserRole
+_NAMES = {
+    (1, "post"): "post-stain, padded",
+    (1, "pre"): "pre-stain, padded",
+    (2, "pre"): "pre-stain, boundary aligned",
+    (2, "coarse_pre"): "pre-stain, coarsely aligned",
+    (3, "pre"): "pre-stain, interior aligned",
+    (4, "difference"): "difference",
+}
+#: From good to bad, to tell the worst of several plots.
+_ORDER = (State.VALID, State.STALE, State.MISSING, State.FAILED)
+_Row = tuple[tuple[int, str, str], str, State, str, CheckpointStatus | None]
 
 
 class _Picture(QWidget):
@@ -99,9 +108,7 @@ class PictureWindow(QDialog):
         self.setWindowTitle(path.name)
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         pixmap = QPixmap.fromImage(image)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(_Picture(pixmap, self), 1)
+        column(_Picture(pixmap, self), parent=self, margin=0)
         screen = QGuiApplication.primaryScreen()
         if screen is not None:
             most = screen.availableSize() * _SHARE_OF_SCREEN
@@ -109,17 +116,6 @@ class PictureWindow(QDialog):
             size = pixmap.size()
             fits = size.width() <= most.width() and size.height() <= most.height()
             self.resize(size if fits else size.scaled(most, keep))
-
-
-_LINE = Qt.ItemDataRole.UserRole
-_NAMES = {
-    (1, "post"): "post-stain, padded",
-    (1, "pre"): "pre-stain, padded",
-    (2, "pre"): "pre-stain, boundary aligned",
-    (2, "coarse_pre"): "pre-stain, coarsely aligned",
-    (3, "pre"): "pre-stain, interior aligned",
-    (4, "difference"): "difference",
-}
 
 
 def result_name(line: CheckpointStatus) -> str:
@@ -170,22 +166,14 @@ class StatusList(QWidget):
         self._tree.itemActivated.connect(lambda item: self.open(item))
         self._why = WordsLabel("why", self)
         self._tree.currentItemChanged.connect(lambda *_items: self._explain())
-        self._folder = QPushButton("Open the folder", self)
-        self._folder.setObjectName("open_folder")
-        self._folder.setToolTip("Show the folder of the results in the file manager.")
+        tip = "Show the folder of the results in the file manager."
+        self._folder = button(self, "open_folder", "Open the folder", tip)
         self._folder.clicked.connect(lambda: self.open_folder())
-        self._open = QPushButton("Open", self)
-        self._open.setObjectName("open_result")
-        self._open.setToolTip("Show the chosen image as a layer, or the chosen plot.")
+        tip = "Show the chosen image as a layer, or the chosen plot."
+        self._open = button(self, "open_result", "Open", tip)
         self._open.clicked.connect(lambda: self.open(self._tree.currentItem()))
-        buttons = QHBoxLayout()
-        buttons.addWidget(self._open)
-        buttons.addWidget(self._folder)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self._tree, 1)
-        layout.addWidget(self._why)
-        layout.addLayout(buttons)
+        buttons = row(self._open, self._folder)
+        column((self._tree, 1), self._why, buttons, parent=self, margin=0)
         session.status_changed.connect(self._fill)
         self._fill(session.status)
 
@@ -259,9 +247,7 @@ class StatusList(QWidget):
     def _layer_of(self, line: CheckpointStatus) -> Layer | None:
         """Return the image in the viewer that shows a line; None without one."""
         session = self._session
-        for layer in find_layers(
-            session.viewer, sample=session.sample, dye=session.dye
-        ):
+        for layer in find_layers(session.viewer, None, session.sample, session.dye):
             known = about(layer)
             # The same image made with other parameters has another file.
             if is_stored(known) and str(line.path) in known.get("paths", ()):
@@ -329,9 +315,6 @@ class StatusList(QWidget):
         self._open.setEnabled(not missing)
 
 
-_Row = tuple[tuple[int, str, str], str, State, str, CheckpointStatus | None]
-
-
 def _rows(
     lines: Sequence[CheckpointStatus], states: dict[int, StageState]
 ) -> list[_Row]:
@@ -358,9 +341,6 @@ def _rows(
     return rows
 
 
-_ORDER = (State.VALID, State.STALE, State.MISSING, State.FAILED)
-
-
 def _one_layer(
     source: TaskSource,
     params: dict[str, ParameterValue],
@@ -377,13 +357,13 @@ def _one_layer(
     """
     monitor.check()
     task = source.task(params)
-    found = task.checkpoint(stage, name)
-    if found is None:
+    checkpoint = task.checkpoint(stage, name)
+    if checkpoint is None:
         raise CheckpointError(
             f"the image '{name}' of stage {stage} is gone or was changed; run stage "
             f"{stage} again"
         )
-    return [checkpoint_spec(found, stage, name, task=task)]
+    return [checkpoint_spec(checkpoint, stage, name, task=task)]
 
 
 def _read_picture(line: CheckpointStatus, monitor: Monitor) -> tuple[Path, QImage]:

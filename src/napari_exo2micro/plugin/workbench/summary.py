@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from qtpy.QtWidgets import QVBoxLayout, QWidget
+from qtpy.QtWidgets import QWidget
 
 from napari_exo2micro.core.base import Exo2MicroError, Monitor
 from napari_exo2micro.core.parameters import STAGES, State
@@ -22,9 +22,11 @@ from napari_exo2micro.plugin.layers.layers import (
 from napari_exo2micro.plugin.layers.presenter import presenter_of
 from napari_exo2micro.plugin.session.session import Session
 from napari_exo2micro.plugin.widgets.controls import (
+    Connections,
     MessageStrip,
     WordsLabel,
     button,
+    column,
 )
 from napari_exo2micro.plugin.widgets.marks import scale_words
 from napari_exo2micro.plugin.widgets.rows import capitalised, with_titles
@@ -103,25 +105,19 @@ class ResultSummary(QWidget):
             "Open the pre-stain and the post-stain image as layers.",
         )
         self._raw.clicked.connect(lambda: self.show_raw())
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self._words)
-        layout.addWidget(self._results)
-        layout.addWidget(self._raw)
+        column(self._words, self._results, self._raw, parent=self, margin=0)
         session.source_changed.connect(self._offer)
         session.status_changed.connect(self._on_status)
         session.jobs.busy_changed.connect(self._offer)
         events = session.viewer.layers.events
-        self._followed = [events.inserted, events.removed]
-        for emitter in self._followed:
-            emitter.connect(self._offer)
+        self._followed = Connections()
+        for emitter in (events.inserted, events.removed):
+            self._followed.add(emitter, self._offer)
         self._on_status()
 
     def close_down(self) -> None:
         """Follow the layers no more: napari knows nothing of widgets that are gone."""
-        for emitter in self._followed:
-            emitter.disconnect(self._offer)
-        self._followed.clear()
+        self._followed.close()
 
     def show_results(self) -> None:
         """Open the valid results of all stages as layers."""

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from napari.components import ViewerModel
 from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QResizeEvent
-from qtpy.QtWidgets import QSplitter, QTabBar, QTabWidget, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QSplitter, QTabBar, QTabWidget, QWidget
 
 from napari_exo2micro.core.parameters import STAGES
 from napari_exo2micro.core.pipeline import stage_states
 from napari_exo2micro.plugin.layers.presenter import shared_session
 from napari_exo2micro.plugin.session.session import Session
-from napari_exo2micro.plugin.widgets.controls import MessageStrip, scrolled
+from napari_exo2micro.plugin.widgets.controls import MessageStrip, column, scrolled
 from napari_exo2micro.plugin.widgets.dock import Dock
 from napari_exo2micro.plugin.widgets.errors import literal
 from napari_exo2micro.plugin.widgets.marks import state_icon
@@ -210,17 +210,12 @@ class Workbench(Dock):
         self._results.setVisible(bool(self._session.sample))
 
     def _arrange(self) -> None:
-        work = QWidget(self)
-        inside = QVBoxLayout(work)
-        inside.setContentsMargins(0, 0, 0, 0)
         self.tabs.setMinimumHeight(_LEAST_FORM)
-        inside.addWidget(self.tabs, 1)
-        inside.addWidget(self.run_bar)
+        work = QWidget(self)
+        column((self.tabs, 1), self.run_bar, parent=work, margin=0)
         self._results = QWidget(self)
-        inside = QVBoxLayout(self._results)
-        inside.setContentsMargins(0, 4, 0, 0)
-        inside.addWidget(self.summary)
-        inside.addWidget(self.status, 1)
+        results = column(self.summary, (self.status, 1), parent=self._results)
+        results.setContentsMargins(0, 4, 0, 0)
         halves = QSplitter(Qt.Orientation.Vertical, self)
         halves.setObjectName("halves")
         halves.setChildrenCollapsible(False)
@@ -229,12 +224,5 @@ class Workbench(Dock):
         halves.setStretchFactor(0, 3)
         halves.setStretchFactor(1, 2)
         page = QWidget(self)
-        inside = QVBoxLayout(page)
-        inside.setContentsMargins(0, 0, 0, 0)
-        inside.addWidget(self.source)
-        inside.addWidget(halves, 1)
-        inside.addWidget(self.presets)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(6, 6, 6, 6)
-        layout.addWidget(self.message)
-        layout.addWidget(scrolled(page), 1)
+        column(self.source, (halves, 1), self.presets, parent=page, margin=0)
+        column(self.message, (scrolled(page), 1), parent=self, margin=6)
