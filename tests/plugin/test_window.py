@@ -77,7 +77,7 @@ def test_each_dock_opens_from_its_menu_command(window, repository, qtbot):
         (new,) = set(window.window.dock_widgets) - before
         assert new.startswith(name)
         widget = window.window.dock_widgets[new]
-        widget = getattr(widget, "native", widget)  # the docks of stages are of magicgui
+        widget = getattr(widget, "native", widget)  # of magicgui
         qtbot.waitUntil(widget.isVisible, timeout=LONG)
         # All share the session: the sample is chosen in each of them.
         assert Session.of(window).sample == "Rock"
