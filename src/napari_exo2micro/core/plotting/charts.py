@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -28,17 +27,17 @@ from numpy.typing import NDArray
 from napari_exo2micro.core.images.raster import ImageLike
 from napari_exo2micro.core.photometry.scale import ScaleEstimate
 from napari_exo2micro.core.photometry.statistics import PairStatistics
-from napari_exo2micro.core.plotting.context import PlotContext
+from napari_exo2micro.core.plotting.context import PlotContext, plot
 from napari_exo2micro.core.plotting.style import (
     ALL_COLOUR,
     MUTED,
     POST_COLOUR,
     PRE_COLOUR,
     RAW_PRE_COLOUR,
+    Names,
     Sheet,
     add_message,
     count_words,
-    finish_figure,
     format_counts,
     formula,
     label_axes,
@@ -68,36 +67,19 @@ _BEYOND: Final = 1e-4
 # Heat maps ---------------------------------------------------------------------------
 
 
+@plot
 def plot_pre_post_heatmap(
-    post_im: ImageLike,
-    pre_im: ImageLike,
-    *,
-    context: PlotContext | None = None,
-    sample: str = "",
-    dye: str = "",
-    save_path: str | Path | None = None,
-    **known: Any,
+    post_im: ImageLike, pre_im: ImageLike, context: PlotContext, names: Names
 ) -> Figure:
     """Draw how many pixels have which grey level before and after staining.
 
-    Parameters
-    ----------
-    post_im, pre_im, context, sample, dye, save_path, **known
-        As every plot takes them, see `PlotContext`. Drawn from `statistics`.
+    Drawn from `statistics`.
 
     Returns
     -------
     Figure
         Density with logarithmic colours and the identity line.
-
-    Raises
-    ------
-    RegistrationError
-        If the two images cannot be compared.
-    OutputError
-        If the file cannot be written.
     """
-    context = PlotContext.of(context, known)
     statistics = context.pair_statistics(post_im, pre_im)
     layout = _square_layout(narrow=context.narrow, legend_top=3.5)
     chart = _Chart(
@@ -105,7 +87,7 @@ def plot_pre_post_heatmap(
         statistics,
         layout,
         context.notes(),
-        (sample, dye),
+        names,
     )
     grid = _draw_grid(chart.axes, statistics)
     density = grid.density(statistics)
@@ -122,41 +104,23 @@ def plot_pre_post_heatmap(
         path_effects=[withStroke(linewidth=3.0, foreground="white")],
         label="Equally bright\n(post = pre)",
     )
-    return chart.finish(save_path)
+    return chart.finish()
 
 
+@plot
 def plot_excess_heatmap(
-    post_im: ImageLike,
-    pre_im: ImageLike,
-    *,
-    context: PlotContext | None = None,
-    sample: str = "",
-    dye: str = "",
-    save_path: str | Path | None = None,
-    **known: Any,
+    post_im: ImageLike, pre_im: ImageLike, context: PlotContext, names: Names
 ) -> Figure:
     """Draw where pixels are brighter after staining than chance would make them.
 
-    Parameters
-    ----------
-    post_im, pre_im, context, sample, dye, save_path, **known
-        As every plot takes them, see `PlotContext`. Drawn from `statistics` and
-        `scales`: a line for each.
+    Drawn from `statistics` and `scales`: a line for each.
 
     Returns
     -------
     Figure
         The density minus its transpose, above the identity line only, with
         logarithmic colours.
-
-    Raises
-    ------
-    RegistrationError
-        If the two images cannot be compared.
-    OutputError
-        If the file cannot be written.
     """
-    context = PlotContext.of(context, known)
     statistics = context.pair_statistics(post_im, pre_im)
     estimates = context.pair_scales(statistics)
     layout = _square_layout(narrow=context.narrow, legend_top=3.0)
@@ -165,7 +129,7 @@ def plot_excess_heatmap(
         statistics,
         layout,
         context.notes(*estimates),
-        (sample, dye),
+        names,
     )
     grid = _draw_grid(chart.axes, statistics)
     density = grid.density(statistics)
@@ -189,7 +153,7 @@ def plot_excess_heatmap(
             label=scale_words(estimate),
             gid=f"scale-{estimate.kind}",
         )
-    return chart.finish(save_path)
+    return chart.finish()
 
 
 def heatmap_axes(drawn: Figure | Axes) -> Axes | None:
@@ -408,42 +372,24 @@ _GRIDS: WeakKeyDictionary[Axes, LevelGrid] = WeakKeyDictionary()
 # Histograms --------------------------------------------------------------------------
 
 
+@plot
 def plot_pre_post_histograms(
-    post_im: ImageLike,
-    pre_im: ImageLike,
-    *,
-    context: PlotContext | None = None,
-    sample: str = "",
-    dye: str = "",
-    save_path: str | Path | None = None,
-    **known: Any,
+    post_im: ImageLike, pre_im: ImageLike, context: PlotContext, names: Names
 ) -> Figure:
     """Draw the grey levels of pre before and after the warp, and of post.
 
-    Parameters
-    ----------
-    post_im, pre_im, context, sample, dye, save_path, **known
-        As every plot takes them, see `PlotContext`. Drawn from `statistics`, or from
-        `raw_pre`, the frames and `final_transform`.
+    Drawn from `statistics`, or from `raw_pre`, the frames and `final_transform`.
 
     Returns
     -------
     Figure
         With a logarithmic count axis when one bin, such as that of level zero,
         dwarfs the rest.
-
-    Raises
-    ------
-    RegistrationError
-        If the two images cannot be compared.
-    OutputError
-        If the file cannot be written.
     """
-    context = PlotContext.of(context, known)
     statistics = context.pair_statistics(post_im, pre_im)
     layout = _chart_layout(narrow=context.narrow)
     title = "Grey levels of each image"
-    chart = _Chart(title, statistics, layout, context.notes(), (sample, dye))
+    chart = _Chart(title, statistics, layout, context.notes(), names)
     axes = chart.axes
     label_axes(axes, "Grey level", "Pixels per bin", grid=True)
     edges = _level_edges(statistics)
@@ -473,26 +419,16 @@ def plot_pre_post_histograms(
         many = short_count(statistics.n_saturated)
         chart.remark(f"{many} pixels\n({part:.2g} %) are\nsaturated")
     chart.number_x(edges[0], edges[-1])
-    return chart.finish(save_path)
+    return chart.finish()
 
 
+@plot
 def plot_difference_histogram(
-    post_im: ImageLike,
-    pre_im: ImageLike,
-    *,
-    context: PlotContext | None = None,
-    sample: str = "",
-    dye: str = "",
-    save_path: str | Path | None = None,
-    **known: Any,
+    post_im: ImageLike, pre_im: ImageLike, context: PlotContext, names: Names
 ) -> Figure:
     """Draw how often each value of the difference occurs.
 
-    Parameters
-    ----------
-    post_im, pre_im, context, sample, dye, save_path, **known
-        As every plot takes them, see `PlotContext`. Drawn from `statistics`, `scale`
-        and `offset`, or the first of `scales`.
+    Drawn from `statistics`, `scale` and `offset`, or the first of `scales`.
 
     Returns
     -------
@@ -500,15 +436,7 @@ def plot_difference_histogram(
         All pixels, those with signal after staining only, and those with signal
         in both; logarithmic counts. Bins share the pixels of a cell of grey
         levels evenly.
-
-    Raises
-    ------
-    RegistrationError
-        If the two images cannot be compared.
-    OutputError
-        If the file cannot be written.
     """
-    context = PlotContext.of(context, known)
     statistics = context.pair_statistics(post_im, pre_im)
     scale, offset, estimate = context.subtraction(post_im, pre_im)
     layout = _chart_layout(narrow=context.narrow)
@@ -517,7 +445,7 @@ def plot_difference_histogram(
         statistics,
         layout,
         context.notes(estimate),
-        (sample, dye),
+        names,
     )
     axes = chart.axes
     label_axes(
@@ -542,47 +470,29 @@ def plot_difference_histogram(
         if beyond >= 1:
             chart.remark(f"{short_count(round(beyond))} pixels lie\nbeyond the axis")
     chart.number_x(low, high)
-    return chart.finish(save_path)
+    return chart.finish()
 
 
+@plot
 def plot_ratio_histogram(
-    post_im: ImageLike,
-    pre_im: ImageLike,
-    *,
-    context: PlotContext | None = None,
-    sample: str = "",
-    dye: str = "",
-    save_path: str | Path | None = None,
-    **known: Any,
+    post_im: ImageLike, pre_im: ImageLike, context: PlotContext, names: Names
 ) -> Figure:
     """Draw how much brighter places became, and the profile that gave the scale.
 
-    Parameters
-    ----------
-    post_im, pre_im, context, sample, dye, save_path, **known
-        As every plot takes them, see `PlotContext`. Drawn from `statistics` and
-        `scales`: the first with a Moffat fit with its profile and bins, the others
-        as lines.
+    Drawn from `statistics` and `scales`: the first with a Moffat fit with its
+    profile and bins, the others as lines.
 
     Returns
     -------
     Figure
         Distribution of log10(post/pre).
-
-    Raises
-    ------
-    RegistrationError
-        If the two images cannot be compared.
-    OutputError
-        If the file cannot be written.
     """
-    context = PlotContext.of(context, known)
     statistics = context.pair_statistics(post_im, pre_im)
     estimates = context.pair_scales(statistics)
     layout = _chart_layout(narrow=context.narrow, above=0.45)
     title = "Ratio of post-stain to pre-stain"
     notes = context.notes(*estimates)
-    chart = _Chart(title, statistics, layout, notes, (sample, dye))
+    chart = _Chart(title, statistics, layout, notes, names)
     axes = chart.axes
     fitted = next((e for e in estimates if e.fit is not None), None)
     low, high = _ratio_range(statistics, estimates)
@@ -619,7 +529,7 @@ def plot_ratio_histogram(
     chart.number_x(low, high)
     format_counts(axes.yaxis)
     _ratio_axis(axes, low, high)
-    return chart.finish(save_path)
+    return chart.finish()
 
 
 def _log_counts(axes: Axes, most: float) -> None:
@@ -892,15 +802,14 @@ class _Chart:
         statistics: PairStatistics,
         layout: _Layout,
         notes: Sequence[str],
-        names: tuple[str, str],
+        names: Names,
     ) -> None:
         self._layout = layout
         self._sheet = Sheet(
             title,
             width=layout.size[0],
             height=layout.size[1],
-            sample=names[0],
-            dye=names[1],
+            names=names,
             notes=notes,
             remark=count_words(statistics.n_both),
         )
@@ -923,8 +832,8 @@ class _Chart:
         self.axes.set_xlim(low, high)
         number_axes(self.axes, y=False)
 
-    def finish(self, save_path: str | Path | None) -> Figure:
-        """Draw the legend, write the file when asked to, and return the figure."""
+    def finish(self) -> Figure:
+        """Draw the legend and return the figure."""
         layout = self._layout
         self._sheet.legend(self.axes, *layout.legend, ncols=layout.columns)
-        return finish_figure(self._sheet.figure, save_path)
+        return self._sheet.figure

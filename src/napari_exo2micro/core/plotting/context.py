@@ -1,11 +1,15 @@
-"""What plots may know of a pair beside its two images."""
+"""What plots are given: two images, one context of what is known, names and a path."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
+from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from napari_exo2micro.core.images.raster import Frame, ImageLike, Raster
@@ -19,14 +23,17 @@ from napari_exo2micro.core.photometry.statistics import (
     PairStatistics,
     accumulate_statistics,
 )
+from napari_exo2micro.core.plotting.style import Names, save_figure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PlotContext:
     """What the results of a pair hold; None where it is not known (yet).
 
-    Every field is a keyword of each ``plot_...`` function, too. Stages 2 and 3 know
-    the images and their alignment, stage 4 statistics, scales and the difference.
+    Stages 2 and 3 know the images and their alignment, stage 4 statistics, scales and
+    the difference.
+
+    Its fields are keywords of every plot, too.
 
     Attributes
     ----------
@@ -86,17 +93,6 @@ class PlotContext:
     params: Mapping[str, Any] = field(default_factory=dict)
     verdicts: Mapping[Any, Verdict] | None = None
     narrow: bool = False
-
-    @classmethod
-    def of(cls, context: PlotContext | None, known: Mapping[str, Any]) -> PlotContext:
-        """Return a context with further fields, as a plot is given them.
-
-        Raises
-        ------
-        TypeError
-            If there is no such field.
-        """
-        return replace(context or cls(), **known)
 
     def with_arrays(self) -> PlotContext:
         """Return the context with images on disk as memory maps."""
@@ -198,3 +194,76 @@ _TROUBLE = {"fell_back": "fell back", "failed": "failed"}
 def as_array(image: Any) -> Any:
     """Return an image on disk as a memory map, with which a script can calculate."""
     return image.level(0) if isinstance(image, Raster) else image
+
+
+class Plot(Protocol):
+    """A plot as it is called; see `PlotContext`."""
+
+    def __call__(
+        self,
+        post_im: ImageLike,
+        pre_im: ImageLike,
+        *,
+        context: PlotContext | None = None,
+        sample: str = "",
+        dye: str = "",
+        save_path: str | Path | None = None,
+        **known: Any,
+    ) -> Figure:
+        """Draw the figure; write it when a path is given."""
+
+
+def plot(body: Callable[..., Figure]) -> Plot:
+    """Give a function that draws the keywords that every plot takes.
+
+    Parameters
+    ----------
+    body : callable
+        ``body(post_im, pre_im, context, names, ...)``, with keywords of its own. Its
+        docstring tells these and what is returned.
+    """
+    parameters = inspect.signature(body).parameters.values()
+    own = [p for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY]
+
+    # Not its annotations: the keywords have their own.
+    @functools.wraps(body, ("__module__", "__name__", "__qualname__"))
+    def drawn(
+        post_im: ImageLike,
+        pre_im: ImageLike,
+        *,
+        context: PlotContext | None = None,
+        sample: str = "",
+        dye: str = "",
+        save_path: str | Path | None = None,
+        **known: Any,
+    ) -> Figure:
+        keywords = {p.name: known.pop(p.name) for p in own if p.name in known}
+        context = replace(context or PlotContext(), **known)
+        figure = body(post_im, pre_im, context, Names(sample, dye), **keywords)
+        if save_path is not None:
+            save_figure(figure, save_path)
+        return figure
+
+    shared = list(inspect.signature(drawn, follow_wrapped=False).parameters.values())
+    signature = inspect.Signature([*shared[:2], *own, *shared[2:]])
+    drawn.__signature__ = signature  # type: ignore[attr-defined]
+    about, _, returns = (inspect.getdoc(body) or "").partition("Returns\n-------\n")
+    about, _, own_parameters = about.partition("Parameters\n----------\n")
+    told = filter(None, (_IMAGES, own_parameters.strip(), _KEYWORDS))
+    drawn.__doc__ = f"{about}{'\n'.join(told)}\n\nReturns\n-------\n{returns}"
+    return drawn
+
+
+_IMAGES = """Parameters
+----------
+post_im, pre_im : ImageLike, shape (rows, columns)
+    Post-stain image and aligned pre-stain image on one canvas."""
+
+_KEYWORDS = """context : PlotContext, optional
+    What is known of the pair.
+sample, dye : str
+    For the title line.
+save_path : str or Path, optional
+    Where to write the figure.
+**known
+    Fields of `PlotContext`, beside or instead of a context."""

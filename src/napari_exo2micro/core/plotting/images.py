@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import cv2
@@ -17,7 +16,7 @@ from scipy.spatial import KDTree
 from napari_exo2micro.core.images.raster import Frame, ImageLike
 from napari_exo2micro.core.images.transform import Transform
 from napari_exo2micro.core.images.warp import warp_window
-from napari_exo2micro.core.plotting.context import PlotContext
+from napari_exo2micro.core.plotting.context import PlotContext, plot
 from napari_exo2micro.core.plotting.pictures import (
     Picture,
     beyond_border,
@@ -39,9 +38,9 @@ from napari_exo2micro.core.plotting.pictures import (
 from napari_exo2micro.core.plotting.style import (
     DPI,
     SHORTEST_BAR,
+    Names,
     Sheet,
     bar_height,
-    finish_figure,
     formula,
     method_words,
     name_panel,
@@ -60,39 +59,22 @@ _LEFT, _TOP, _BOTTOM = 0.8, 0.6, 0.95
 _GAP_ACROSS, _GAP_DOWN = 0.35, 1.15
 
 
+@plot
 def plot_difference_image(
-    post_im: ImageLike,
-    pre_im: ImageLike,
-    *,
-    context: PlotContext | None = None,
-    sample: str = "",
-    dye: str = "",
-    save_path: str | Path | None = None,
-    **known: Any,
+    post_im: ImageLike, pre_im: ImageLike, context: PlotContext, names: Names
 ) -> Figure:
     """Draw the difference: what is brighter than the minerals explain.
 
-    Parameters
-    ----------
-    post_im, pre_im, context, sample, dye, save_path, **known
-        As every plot takes them, see `PlotContext`. Drawn from `difference`, or else
-        from `scale` and `offset`, or else from the first of `scales`. Without the
-        frames and `final_transform`, zeros that reach the edge count as no data.
+    Drawn from `difference`, or else from `scale` and `offset`, or else from the
+    first of `scales`. Without the frames and `final_transform`, zeros that reach
+    the edge count as no data.
 
     Returns
     -------
     Figure
         Means over blocks, asinh stretch, diverging colours with black at zero and
         white where there are no data.
-
-    Raises
-    ------
-    RegistrationError
-        If a scale is needed and the two images cannot be compared.
-    OutputError
-        If the file cannot be written.
     """
-    context = PlotContext.of(context, known)
     scale, offset, estimate = context.subtraction(post_im, pre_im)
     frame = _post_frame(post_im, context)
     most, least_width = (520, 5.6) if context.narrow else (960, 7.4)
@@ -119,8 +101,7 @@ def plot_difference_image(
         f"Difference: {formula(scale, offset)}",
         width=max(0.85 + width + 1.35, least_width),
         height=0.1 + max(height, SHORTEST_BAR) + 0.6,
-        sample=sample,
-        dye=dye,
+        names=names,
         notes=context.notes(estimate),
         remark=remark,
     )
@@ -128,42 +109,24 @@ def plot_difference_image(
     bar = sheet.axes(0.85 + width + 0.18, 0.1, 0.18, bar_height(height))
     number_pixels(axes)
     show_difference(sheet, (axes, bar), picture, valid, "Grey levels (white: no data)")
-    return finish_figure(sheet.figure, save_path)
+    return sheet.figure
 
 
+@plot
 def plot_registration(
-    post_im: ImageLike,
-    pre_im: ImageLike,
-    *,
-    context: PlotContext | None = None,
-    sample: str = "",
-    dye: str = "",
-    save_path: str | Path | None = None,
-    **known: Any,
+    post_im: ImageLike, pre_im: ImageLike, context: PlotContext, names: Names
 ) -> Figure:
     """Draw both images and their outlines before and after the alignment.
 
-    Parameters
-    ----------
-    post_im, pre_im, context, sample, dye, save_path, **known
-        As every plot takes them, see `PlotContext`. Drawn from `raw_pre`, the frames,
-        contours and `final_transform`, and from `scale` and `offset` or the first of
-        `scales`.
+    Drawn from `raw_pre`, the frames, contours and `final_transform`, and from
+    `scale` and `offset` or the first of `scales`.
 
     Returns
     -------
     Figure
         Pre magenta, post green, white where they agree; beside them the coarse
         difference. What was not given is said in its panel.
-
-    Raises
-    ------
-    RegistrationError
-        If a scale is needed and the two images cannot be compared.
-    OutputError
-        If the file cannot be written.
     """
-    context = PlotContext.of(context, known)
     scale, offset, _ = context.subtraction(post_im, pre_im)
     frame = _post_frame(post_im, context)
     if context.pre_frame is not None:
@@ -185,8 +148,7 @@ def plot_registration(
         "Alignment of the two images",
         width=_LEFT + across * pitch - _GAP_ACROSS + 1.35,
         height=_TOP + down * row - _GAP_DOWN + _BOTTOM + 0.2 * context.narrow,
-        sample=sample,
-        dye=dye,
+        names=names,
         notes=context.notes(),
     )
     places = [(_LEFT + i % across * pitch, _TOP + i // across * row) for i in range(3)]
@@ -227,26 +189,17 @@ def plot_registration(
         axes.set_ylim(*post.extent[2:])
     has_lines = outlines[0] is not None
     _colour_key(sheet, y + height + 0.6, has_lines=has_lines, narrow=context.narrow)
-    return finish_figure(sheet.figure, save_path)
+    return sheet.figure
 
 
+@plot
 def plot_fine_alignment(
-    post_im: ImageLike,
-    pre_im: ImageLike,
-    *,
-    context: PlotContext | None = None,
-    sample: str = "",
-    dye: str = "",
-    save_path: str | Path | None = None,
-    **known: Any,
+    post_im: ImageLike, pre_im: ImageLike, context: PlotContext, names: Names
 ) -> Figure:
     """Draw both images after the coarse, the boundary and the interior alignment.
 
-    Parameters
-    ----------
-    post_im, pre_im, context, sample, dye, save_path, **known
-        As every plot takes them, see `PlotContext`. Drawn from `raw_pre`, the frames,
-        `coarse_transform`, `icp_transform` and `tiles`, whose residuals are arrows.
+    Drawn from `raw_pre`, the frames, `coarse_transform`, `icp_transform` and
+    `tiles`, whose residuals are arrows.
 
     Returns
     -------
@@ -254,13 +207,7 @@ def plot_fine_alignment(
         Pre magenta, post green, white where they agree; below, the place with the
         strongest texture at full resolution. A step whose transform was not given
         is named in its panel.
-
-    Raises
-    ------
-    OutputError
-        If the file cannot be written.
     """
-    context = PlotContext.of(context, known)
     frame = _post_frame(post_im, context)
     side = picture_side(frame, context.down_scale, 440)
     post, final = (take_picture(image, frame, side) for image in (post_im, pre_im))
@@ -297,8 +244,7 @@ def plot_fine_alignment(
         "Alignment step by step",
         width=_LEFT + inner[0] + 0.25,
         height=_TOP + inner[1] + _BOTTOM,
-        sample=sample,
-        dye=dye,
+        names=names,
         notes=context.notes(),
     )
     for (left, top), step in zip(places, steps, strict=True):
@@ -327,7 +273,7 @@ def plot_fine_alignment(
                 look: dict[str, Any] = {"color": "#555555", "linespacing": 1.15}
                 sheet.text(left, top + height + 0.45, words, **look)
     _colour_key(sheet, _TOP + inner[1] + (0.35 if context.narrow else 0.6))
-    return finish_figure(sheet.figure, save_path)
+    return sheet.figure
 
 
 def _post_frame(post_im: ImageLike, context: PlotContext) -> Frame:

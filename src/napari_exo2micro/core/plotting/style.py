@@ -7,7 +7,7 @@ import math
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -182,19 +182,6 @@ def wrapped(notes: Sequence[str], columns: int) -> list[str]:
     return lines
 
 
-def finish_figure(figure: Figure, save_path: str | Path | None) -> Figure:
-    """Write the figure when a path is given, and return it.
-
-    Raises
-    ------
-    OutputError
-        If the file cannot be written.
-    """
-    if save_path is not None:
-        save_figure(figure, save_path)
-    return figure
-
-
 def save_figure(figure: Figure, path: str | Path) -> None:
     """Write a figure whole or not at all; its folder is made when missing.
 
@@ -287,6 +274,16 @@ _NAME_LINE: Final = 0.22
 _NAME_CHARACTER: Final = 0.083
 
 
+class Names(NamedTuple):
+    """Of the sample and the dye that are shown; empty when not to be named."""
+
+    sample: str
+    dye: str
+
+
+_NO_NAMES: Final = Names("", "")
+
+
 class Sheet:
     """A figure with a title line; panels are placed below it, in inches.
 
@@ -296,8 +293,8 @@ class Sheet:
         What the figure shows, in plain words.
     width, height : float
         Size below the title line, inches.
-    sample, dye : str
-        Named under the title.
+    names : Names
+        Of sample and dye, under the title.
     notes : sequence of str
         What a reader has to know before trusting the figure; in red.
     remark : str
@@ -310,18 +307,14 @@ class Sheet:
         *,
         width: float,
         height: float,
-        sample: str = "",
-        dye: str = "",
+        names: Names = _NO_NAMES,
         notes: Sequence[str] = (),
         remark: str = "",
     ) -> None:
         lines = wrapped(notes, int((width - 2 * EDGE) / NOTE_CHARACTER))
-        names = ", ".join(
-            f"{kind} {name}"
-            for kind, name in (("sample", sample), ("dye", dye))
-            if name
-        )
-        under = [text for text in (names, remark) if text]
+        named = zip(names._fields, names, strict=True)
+        words = ", ".join(f"{kind} {name}" for kind, name in named if name)
+        under = [text for text in (words, remark) if text]
         if sum(map(len, under)) * _NAME_CHARACTER < width - 2 * EDGE:
             under = ["   ".join(under)] if under else []
         head = EDGE + _TITLE_LINE + _NAME_LINE * len(under)

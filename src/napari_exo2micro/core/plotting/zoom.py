@@ -23,7 +23,7 @@ from napari_exo2micro.core.base.monitor import Monitor
 from napari_exo2micro.core.images.lazy import cropped, lazy
 from napari_exo2micro.core.images.raster import Frame, ImageLike
 from napari_exo2micro.core.parameters.verdict import Verdict
-from napari_exo2micro.core.plotting.context import PlotContext
+from napari_exo2micro.core.plotting.context import PlotContext, plot
 from napari_exo2micro.core.plotting.pictures import (
     Picture,
     beyond_border,
@@ -37,9 +37,9 @@ from napari_exo2micro.core.plotting.pictures import (
 )
 from napari_exo2micro.core.plotting.style import (
     SHORTEST_BAR,
+    Names,
     Sheet,
     bar_height,
-    finish_figure,
     formula,
     name_panel,
     panel_size,
@@ -62,28 +62,26 @@ _PANEL: Final = (560, 500)
 _LEFT, _RIGHT, _BOTTOM = 0.85, 1.35, 0.6
 
 
+@plot
 def plot_zoom(
     post_im: ImageLike,
     pre_im: ImageLike,
+    context: PlotContext,
+    names: Names,
     *,
     show: Literal["difference", "post", "pre"] = "difference",
     row: int | None = None,
     column: int | None = None,
     size: int | tuple[int, int] = 500,
     blur: float = 0.0,
-    context: PlotContext | None = None,
-    sample: str = "",
-    dye: str = "",
-    save_path: str | Path | None = None,
-    **known: Any,
 ) -> Figure:
     """Draw a crop of one image.
 
+    Drawn from `difference`, or else from `scale` and `offset`, or else from the
+    first of `scales`.
+
     Parameters
     ----------
-    post_im, pre_im, context, sample, dye, save_path, **known
-        As every plot takes them, see `PlotContext`. Drawn from `difference`, or else
-        from `scale` and `offset`, or else from the first of `scales`.
     show : {'difference', 'post', 'pre'}
         Which image.
     row, column : int, optional
@@ -103,16 +101,11 @@ def plot_zoom(
     ------
     ParameterError
         If `show`, `size` or `blur` is out of range or the crop misses the image.
-    RegistrationError
-        If a scale is needed and the two images cannot be compared.
-    OutputError
-        If the file cannot be written.
     """
     if show not in ("difference", "post", "pre"):
         raise ParameterError(
             f"show must be 'difference', 'post' or 'pre', found {show!r}; choose one"
         )
-    context = PlotContext.of(context, known)
     crop = _Crop.of(post_im.shape, row, column, size, blur)
     if show == "difference":
         picture, valid, words = crop.difference(post_im, pre_im, context)
@@ -125,8 +118,7 @@ def plot_zoom(
         title,
         width=max(_LEFT + width + _RIGHT, 6.0),
         height=0.1 + max(height, SHORTEST_BAR) + _BOTTOM,
-        sample=sample,
-        dye=dye,
+        names=names,
         notes=context.notes(),
         remark=crop.remark(picture),
     )
@@ -138,32 +130,34 @@ def plot_zoom(
         grey = _show_grey(axes, picture, brightness_limits(picture.pixels))
         sheet.colour_bar(bar, grey, "Grey level")
     number_pixels(axes)
-    return finish_figure(sheet.figure, save_path)
+    return sheet.figure
 
 
+@plot
 def plot_zoom_multi(
     post_im: ImageLike,
     pre_im: ImageLike,
+    context: PlotContext,
+    names: Names,
     *,
     row: int | None = None,
     column: int | None = None,
     size: int | tuple[int, int] = 500,
     blur: float = 0.0,
-    context: PlotContext | None = None,
-    sample: str = "",
-    dye: str = "",
-    save_path: str | Path | None = None,
-    **known: Any,
 ) -> Figure:
     """Draw the same crop of post, aligned pre and difference side by side.
 
+    Drawn from `difference`, or else from `scale` and `offset`, or else from the
+    first of `scales`.
+
     Parameters
     ----------
-    post_im, pre_im, context, sample, dye, save_path, **known
-        As every plot takes them, see `PlotContext`. Drawn from `difference`, or else
-        from `scale` and `offset`, or else from the first of `scales`.
-    row, column, size, blur
-        As in `plot_zoom`.
+    row, column : int, optional
+        Middle of the crop, full-resolution px; that of the image when not given.
+    size : int or tuple of int
+        Side of the crop, or its rows and columns, px.
+    blur : float
+        Sigma of a Gaussian blur, full-resolution px; 0 for none.
 
     Returns
     -------
@@ -174,12 +168,7 @@ def plot_zoom_multi(
     ------
     ParameterError
         If `size` or `blur` is out of range or the crop misses the image.
-    RegistrationError
-        If a scale is needed and the two images cannot be compared.
-    OutputError
-        If the file cannot be written.
     """
-    context = PlotContext.of(context, known)
     crop = _Crop.of(post_im.shape, row, column, size, blur)
     difference, valid, words = crop.difference(post_im, pre_im, context)
     post, pre = crop.read(post_im), crop.read(pre_im)
@@ -191,8 +180,7 @@ def plot_zoom_multi(
         "The same place in each image",
         width=third + max(width, 2.6) + _RIGHT,
         height=top + max(height, SHORTEST_BAR) + _BOTTOM,
-        sample=sample,
-        dye=dye,
+        names=names,
         notes=context.notes(),
         remark=crop.remark(post),
     )
@@ -211,7 +199,7 @@ def plot_zoom_multi(
         name_panel(axes, name)
         is_first = axes is panels[0]
         number_pixels(axes, named=is_first, numbered=is_first)
-    return finish_figure(sheet.figure, save_path)
+    return sheet.figure
 
 
 @dataclass(frozen=True, slots=True)
