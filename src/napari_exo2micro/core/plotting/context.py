@@ -249,8 +249,8 @@ def plot(body: Callable[..., Figure]) -> Plot:
     drawn.__signature__ = signature  # type: ignore[attr-defined]
     about, _, returns = (inspect.getdoc(body) or "").partition("Returns\n-------\n")
     about, _, own_parameters = about.partition("Parameters\n----------\n")
-    told = filter(None, (_IMAGES, own_parameters.strip(), _KEYWORDS))
-    drawn.__doc__ = f"{about}{'\n'.join(told)}\n\nReturns\n-------\n{returns}"
+    told = "\n".join(filter(None, (_IMAGES, own_parameters.strip(), _KEYWORDS)))
+    drawn.__doc__ = f"{about}{told}\n\nReturns\n-------\n{returns}"
     return drawn
 
 
