@@ -285,8 +285,8 @@ def register_scale_method(
 
     Examples
     --------
-    >>> found = register_scale_method("double", lambda statistics: 2.0, caption="Two.")
-    >>> found.title
+    >>> method = register_scale_method("double", lambda _: 2.0, caption="Two.")
+    >>> method.title
     'double'
     >>> unregister_scale_method("double")
     """
@@ -459,9 +459,9 @@ def estimate_scale(
     >>> from napari_exo2micro.core.simulate import simulate_section
     >>> from napari_exo2micro.core.photometry import accumulate_statistics
     >>> pair = simulate_section((600, 700), seed=1, gain=1.4)
-    >>> found = estimate_scale(accumulate_statistics(pair.post, pair.pre))
-    >>> found.verdict.state, abs(found.scale / 1.4 - 1) < 0.01
-    ('ok', True)
+    >>> estimate = estimate_scale(accumulate_statistics(pair.post, pair.pre))
+    >>> estimate.verdict.state == "ok", abs(estimate.scale / 1.4 - 1) < 0.01
+    (True, True)
     """
     if method not in SCALE_METHODS:
         known = ", ".join(sorted(SCALE_METHODS))

@@ -61,6 +61,8 @@ class Diagnostic:
         The first stage after which it can be drawn, 2 to 4: stage 4 knows
         statistics, scales and the difference, the stages before only the images
         and their alignment.
+    keywords : tuple of str
+        Those of the four that the function takes.
     """
 
     name: str
@@ -70,7 +72,7 @@ class Diagnostic:
     bad: str = ""
     title: str = ""
     stage: int = 4
-    _keywords: frozenset[str] = field(init=False, repr=False, compare=False)
+    keywords: tuple[str, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(str(self.name)):
@@ -91,20 +93,15 @@ class Diagnostic:
         if not self.title:
             words = self.name.replace("_", " ").strip()
             object.__setattr__(self, "title", words[:1].upper() + words[1:])
-        object.__setattr__(self, "_keywords", _taken_keywords(self))
-
-    def __call__(self, post: Any, pre: Any, **given: Any) -> Any:
-        """Call the function with those of the four keywords that it takes."""
-        taken = {name: given[name] for name in _KEYWORDS if name in self._keywords}
-        return self.function(post, pre, **taken)
+        object.__setattr__(self, "keywords", _taken_keywords(self))
 
 
-def _taken_keywords(diagnostic: Diagnostic) -> frozenset[str]:
+def _taken_keywords(diagnostic: Diagnostic) -> tuple[str, ...]:
     """Return which of the four keywords a function takes, or say what is wrong."""
     try:
         parameters = inspect.signature(diagnostic.function).parameters.values()
     except (TypeError, ValueError):  # a compiled function that does not tell
-        return frozenset()
+        return ()
     kinds = inspect.Parameter
     after = [p for p in list(parameters)[2:] if p.kind is not kinds.VAR_POSITIONAL]
     anything = any(p.kind is kinds.VAR_KEYWORD for p in after)
@@ -121,7 +118,7 @@ def _taken_keywords(diagnostic: Diagnostic) -> frozenset[str]:
             f"without a default; take context.{unknown[0]}"
         )
     # Whoever takes anything has the published form: names and path.
-    return frozenset(
+    return tuple(
         name for name in _KEYWORDS if name in named or (anything and name != "context")
     )
 
@@ -372,13 +369,13 @@ def draw_diagnostic(
     is_built_in = diagnostic in BUILT_IN_DIAGNOSTICS
     if not is_built_in:
         post, pre, context = as_array(post), as_array(pre), context.with_arrays()
+    given = {"context": context, "sample": sample, "dye": dye, "save_path": path}
+    taken = {name: given[name] for name in diagnostic.keywords}
     if path is not None:
         _make_folder(path)
     before = _state(path)
     try:
-        figure = diagnostic(
-            post, pre, context=context, sample=sample, dye=dye, save_path=path
-        )
+        figure = diagnostic.function(post, pre, **taken)
     except Exo2MicroError:
         raise
     except Exception as error:  # a stranger's function raises what it likes
