@@ -93,7 +93,7 @@ def test_where_nobody_listens_python_still_prints_warnings():
     program = (
         "import logging\n"
         "from napari_exo2micro.core.base import log\n"
-        "listening.add_listener(logging.NullHandler())\n"
+        "log.add_listener(logging.NullHandler())\n"
         "logger = logging.getLogger('napari_exo2micro.core')\n"
         "logger.info('whispered')\n"
         "logger.warning('said')\n"
@@ -110,16 +110,14 @@ def test_warnings_are_told_and_shown(recwarn):
         told.append((str(message), category))
 
     warnings.simplefilter("always")
-    log.add_warning_listener(listener)
-    warnings.warn("dim", DataWarning, stacklevel=1)
-    log.remove_warning_listener(listener)
+    with log.warnings_told(listener):
+        warnings.warn("dim", DataWarning, stacklevel=1)
     warnings.warn("dim again", DataWarning, stacklevel=1)
-    log.remove_warning_listener(listener)
     assert told == [("dim", DataWarning)]
-    assert [str(one.message) for one in recwarn] == ["dim", "dim again"]
+    assert [str(warning.message) for warning in recwarn] == ["dim", "dim again"]
 
 
-def test_a_function_that_came_in_between_is_called_once():
+def test_a_function_that_came_in_between_hears_and_tells_nothing_twice():
     shown, told = [], []
 
     def listener(message, category):
@@ -128,12 +126,9 @@ def test_a_function_that_came_in_between_is_called_once():
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         warnings.showwarning = lambda message, *more: shown.append(str(message))
-        log.add_warning_listener(listener)
-        earlier = warnings.showwarning
-        warnings.showwarning = lambda *more: earlier(*more)
-        log.remove_warning_listener(listener)
-        log.add_warning_listener(listener)
-        warnings.warn("dim", stacklevel=1)
-        log.remove_warning_listener(listener)
-    assert shown == ["dim"]
-    assert "dim" in told
+        with log.warnings_told(listener):
+            earlier = warnings.showwarning
+            warnings.showwarning = lambda *more: earlier(*more)
+        with log.warnings_told(listener):
+            warnings.warn("dim", stacklevel=1)
+    assert shown == told == ["dim"]

@@ -19,7 +19,6 @@ from napari_exo2micro.core.base import (
     Monitor,
     ParameterError,
     RawFileNotFoundError,
-    log,
     log_path,
     read_log_tail,
 )
@@ -215,11 +214,11 @@ def test_a_log_that_cannot_be_written_is_told_once(tmp_path, caplog):
 
 
 def test_a_full_disk_ends_no_run(tmp_path, monkeypatch, caplog):
-    def full(handle, data):
+    def full(handler):
         raise OSError(28, "No space left on device")
 
     with run_log(tmp_path, title="a"):
-        monkeypatch.setattr(log.os, "write", full)
+        monkeypatch.setattr(logging.FileHandler, "_open", full)
         LOGGER.info("lost")
         monkeypatch.undo()
         LOGGER.info("kept")

@@ -1,4 +1,4 @@
-"""What the package logs: heard by whom it concerns, appended to one file by many.
+"""What the package logs: heard by whom it concerns, and kept in one bounded file.
 
 The package logs its doings as `INFO`, which Python does not even make unless somebody
 asked for that level. Asking by ``setLevel`` would show them in every console that
@@ -9,15 +9,14 @@ prints where nobody listens. Listeners that are added here do neither.
 from __future__ import annotations
 
 import logging
-import os
-import stat
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from itertools import pairwise
+from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from typing import Any
 
 from filelock import FileLock
 
@@ -27,6 +26,13 @@ WarningListener = Callable[[Warning | str, type[Warning]], None]
 
 #: The logger above all of the package's.
 PACKAGE_LOGGER = logging.getLogger("napari_exo2micro")
+
+_NAME = ".exo2micro_run_log"
+_MOST_BYTES = 1_000_000
+_OLD_FILES = 4
+_MOST_READ = 4_000_000  # of a file that another program has let grow
+_WAIT = 1.0  # s, for another process that writes one record
+_LOCK = threading.Lock()
 
 
 class _Tap(logging.Handler):
@@ -54,7 +60,6 @@ class _Tap(logging.Handler):
 
 
 _TAP = _Tap()
-_LOCK = threading.Lock()
 
 
 def add_listener(handler: logging.Handler) -> None:
@@ -103,46 +108,9 @@ def remove_listener(handler: logging.Handler) -> None:
             PACKAGE_LOGGER.setLevel(_TAP.level_before)
 
 
-class _WarningTap:
-    """Tells the listeners of warnings that Python shows."""
-
-    def __init__(self) -> None:
-        self.listeners: tuple[WarningListener, ...] = ()
-        self.show: Any = None
-        self.show_before: Any = None
-
-    def install(self) -> None:
-        """Stand before the function that shows warnings."""
-        before = warnings.showwarning
-
-        # A function of its own each time: another one that came in between and
-        # calls an earlier one of these must not be called by that again.
-        def show(
-            message: Warning | str,
-            category: type[Warning],
-            filename: str,
-            lineno: int,
-            file: TextIO | None = None,
-            line: str | None = None,
-        ) -> None:
-            for listener in self.listeners:
-                listener(message, category)
-            before(message, category, filename, lineno, file, line)
-
-        self.show, self.show_before = show, before
-        warnings.showwarning = show
-
-    def remove(self) -> None:
-        """Leave, unless another function stands before this one by now."""
-        if warnings.showwarning is self.show:
-            warnings.showwarning = self.show_before
-
-
-_WARNING_TAP = _WarningTap()
-
-
-def add_warning_listener(listener: WarningListener) -> None:
-    """Have a function called with every warning that Python shows.
+@contextmanager
+def warnings_told(listener: WarningListener) -> Iterator[None]:
+    """Have a function called with every warning that Python shows meanwhile.
 
     Parameters
     ----------
@@ -150,35 +118,23 @@ def add_warning_listener(listener: WarningListener) -> None:
         Called as ``listener(message, category)`` in the thread that warns, before
         the warning is shown as ever. Warnings that a filter hides are not told.
     """
-    with _LOCK:
-        if not _WARNING_TAP.listeners:
-            _WARNING_TAP.install()
-        _WARNING_TAP.listeners = (*_WARNING_TAP.listeners, listener)
+    before: Any = warnings.showwarning
+    is_over = False
 
+    def show(
+        message: Warning | str, category: type[Warning], *more: Any, **named: Any
+    ) -> None:
+        if not is_over:  # another one may stand before this one, and call it
+            listener(message, category)
+        before(message, category, *more, **named)
 
-def remove_warning_listener(listener: WarningListener) -> None:
-    """Call a function no more; without effect for an unknown one."""
-    with _LOCK:
-        if listener not in _WARNING_TAP.listeners:
-            return
-        left = tuple(one for one in _WARNING_TAP.listeners if one != listener)
-        _WARNING_TAP.listeners = left
-        if not left:
-            _WARNING_TAP.remove()
-
-
-_NAME = ".exo2micro_run_log"
-_MOST_BYTES = 1_000_000
-_OLD_FILES = 4
-_WAIT = 1.0  # s, for another process that writes one record
-_BLOCK = 65_536
-_MOST_READ = 8_000_000
-
-_FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT
-# Not through a link to elsewhere, not waiting for the reader of a pipe, no change of
-# line ends; each where the system knows it.
-for _flag in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY", "O_CLOEXEC"):
-    _FLAGS |= getattr(os, _flag, 0)
+    warnings.showwarning = show
+    try:
+        yield
+    finally:
+        is_over = True
+        if warnings.showwarning is show:
+            warnings.showwarning = before
 
 
 def log_path(output_dir: str | Path) -> Path:
@@ -210,98 +166,17 @@ def list_logs(output_dir: str | Path) -> list[Path]:
     list of Path
         Empty when nothing was run.
     """
-    folder = Path(output_dir)
-    return [path for path in _names(folder) if path.is_file()]
+    newest = log_path(output_dir)
+    older = [newest.with_name(_older(n)) for n in range(1, _OLD_FILES + 1)]
+    return [path for path in (newest, *older) if path.is_file()]
 
 
-def _names(folder: Path) -> list[Path]:
-    older = [folder / f"{_NAME}.{n}.txt" for n in range(1, _OLD_FILES + 1)]
-    return [log_path(folder), *older]
-
-
-class LogFile:
-    """Appends records; for one thread, beside any number of others.
-
-    A record is one write to the end of the file, under a lock that all processes
-    share. Where the lock cannot be had the record is written all the same, and the
-    file is not rotated.
-
-    Parameters
-    ----------
-    output_dir : str or Path
-        The folder; it must exist when something is written.
-    """
-
-    def __init__(self, output_dir: str | Path) -> None:
-        self.path = log_path(output_dir)
-        self._lock: FileLock | None = None
-        self._may_lock = True
-
-    def append(self, record: bytes) -> None:
-        """Write one record, whole lines, to the end.
-
-        Raises
-        ------
-        OSError
-            When it cannot be written.
-        """
-        with self._locked() as locked:
-            if locked:
-                self._rotate(len(record))
-            handle = os.open(self.path, _FLAGS, 0o666)
-            try:
-                status = os.fstat(handle)
-                if not stat.S_ISREG(status.st_mode):
-                    raise OSError("it is not a plain file")
-                if status.st_size and not _ends_a_line(handle, status.st_size):
-                    record = b"\n" + record  # somebody was killed while writing
-                while record:
-                    record = record[os.write(handle, record) :]
-            finally:
-                os.close(handle)
-
-    @contextmanager
-    def _locked(self) -> Iterator[bool]:
-        if self._may_lock:
-            try:
-                if self._lock is None:
-                    lock = self.path.with_name(f"{_NAME}.lock")
-                    self._lock = FileLock(lock, timeout=_WAIT, thread_local=False)
-                self._lock.acquire(poll_interval=0.005)
-            except (OSError, NotImplementedError):  # a timeout is an OSError
-                self._may_lock = False  # to wait at every record would take long
-        if not self._may_lock or self._lock is None:
-            yield False
-            return
-        try:
-            yield True
-        finally:
-            self._lock.release()
-
-    def _rotate(self, more: int) -> None:
-        """Make room for `more` bytes: the file becomes an older part."""
-        try:
-            size = self.path.lstat().st_size
-        except OSError:
-            return
-        if not size or size + more <= _MOST_BYTES:
-            return
-        names = _names(self.path.parent)
-        with suppress(OSError):  # for example one that a Windows program shows
-            for newer, older in reversed(list(pairwise(names))):
-                with suppress(FileNotFoundError):
-                    newer.replace(older)
-
-
-def _ends_a_line(handle: int, size: int) -> bool:
-    os.lseek(handle, size - 1, os.SEEK_SET)
-    return os.read(handle, 1) in (b"\n", b"")
+def _older(number: int) -> str:
+    return f"{_NAME}.{number}.txt"
 
 
 def read_log_tail(output_dir: str | Path, lines: int = 200) -> list[str]:
     """Return the last lines of an output folder's run log.
-
-    Only the end of the file is read, and of its older parts as much as is needed.
 
     Parameters
     ----------
@@ -327,40 +202,80 @@ def read_log_tail(output_dir: str | Path, lines: int = 200) -> list[str]:
         raise ParameterError(
             f"lines takes a whole number of at least 1, found {lines!r}"
         )
-    found: list[bytes] = []
-    seen: set[tuple[int, int]] = set()
-    for path in _names(Path(output_dir)):
-        if len(found) >= lines:
+    tail: list[str] = []
+    for path in list_logs(output_dir):
+        if len(tail) >= lines:
             break
         try:
-            if not path.is_file():
-                continue
             with path.open("rb") as file:
-                status = os.fstat(file.fileno())
-                # It may be moved on while this reads: then it comes twice.
-                if (status.st_dev, status.st_ino) in seen:
-                    continue
-                seen.add((status.st_dev, status.st_ino))
-                found = _last_lines(file, lines - len(found)) + found
+                file.seek(max(path.stat().st_size - _MOST_READ, 0))
+                text = file.read().decode("utf-8", "replace")
+        except FileNotFoundError:
+            continue  # it became an older part just now
         except OSError as error:
-            if isinstance(error, FileNotFoundError):
-                continue
             raise OutputError(
                 f"cannot read {path}: {error.strerror or error}; ask its owner, or "
                 "choose another output folder"
             ) from error
-    return [line.decode("utf-8", "replace").rstrip("\r") for line in found]
+        own = text.removesuffix("\n").split("\n") if text else []
+        tail = [line.rstrip("\r") for line in own] + tail
+    return tail[-lines:]
 
 
-def _last_lines(file: BinaryIO, count: int) -> list[bytes]:
-    """Return the last lines of an open file, read from its end in blocks."""
-    start = end = file.seek(0, os.SEEK_END)
-    tail = b""
-    while start > 0 and tail.count(b"\n") <= count and end - start < _MOST_READ:
-        size = min(max(_BLOCK, end - start), start)  # twice as much each time
-        start = file.seek(start - size)
-        tail = file.read(size) + tail
-    found = tail.split(b"\n")
-    if found[-1] == b"":
-        found.pop()
-    return found[-count:]
+class RunLogFile(RotatingFileHandler):
+    """Appends records to an output folder's run log, beside other processes.
+
+    The file is opened for each record, under a lock that all processes share, so that
+    any of them may rotate it. Where the lock cannot be had the record is written all
+    the same, and the file is not rotated.
+
+    Parameters
+    ----------
+    output_dir : Path
+        The folder; it must exist when something is written.
+    on_error : callable
+        Told why a record could not be written.
+    """
+
+    def __init__(self, output_dir: Path, on_error: Callable[[OSError], None]) -> None:
+        super().__init__(
+            log_path(output_dir),
+            maxBytes=_MOST_BYTES,
+            backupCount=_OLD_FILES,
+            encoding="utf-8",
+            errors="backslashreplace",
+            delay=True,
+        )
+        self._on_error = on_error
+        path = Path(self.baseFilename)
+        self._shared = FileLock(path.with_name(f"{_NAME}.lock"), timeout=_WAIT)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record; never raises."""
+        with suppress(OSError, NotImplementedError):  # a timeout is an OSError
+            self._shared.acquire(poll_interval=0.005)
+        try:
+            super().emit(record)
+        finally:
+            self.close()
+            self._shared.release()
+
+    def shouldRollover(self, record: logging.LogRecord) -> bool:
+        """Return whether the record does not fit in the file any more."""
+        path = Path(self.baseFilename)
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            raise OSError("it is not a plain file")
+        return self._shared.is_locked and bool(super().shouldRollover(record))
+
+    def rotation_filename(self, default_name: str) -> str:
+        """Return the name of an older part: its number stands before the suffix."""
+        number = int(default_name.rpartition(".")[2])
+        return str(Path(default_name).with_name(_older(number)))
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Tell why a record could not be written."""
+        error = sys.exc_info()[1]
+        if isinstance(error, OSError):
+            self._on_error(error)
+        else:
+            super().handleError(record)

@@ -20,8 +20,10 @@ import time
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
+from logging.handlers import MemoryHandler
 from pathlib import Path
 from typing import Protocol
 
@@ -33,12 +35,11 @@ from napari_exo2micro.core.base.errors import (
     Exo2MicroError,
 )
 from napari_exo2micro.core.base.log import (
-    LogFile,
+    RunLogFile,
     add_listener,
-    add_warning_listener,
     log_path,
     remove_listener,
-    remove_warning_listener,
+    warnings_told,
 )
 
 logger = logging.getLogger(__name__)
@@ -50,6 +51,10 @@ _PACKAGES = (
 _MOST_TEXT = 50_000
 _MOST_WAITING = 200
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
+
+# The logs that this thread writes, the innermost last.
+_open_logs: ContextVar[tuple[RunLog, ...]] = ContextVar("open_logs", default=())
+_told: set[Path] = set()  # logs that cannot be written
 
 
 class LoggedTask(Protocol):
@@ -64,101 +69,6 @@ class LoggedTask(Protocol):
     @property
     def output_dir(self) -> Path: ...  # noqa: D102
     def non_default_params(self) -> Mapping[str, object]: ...  # noqa: D102
-
-
-class RunLog:
-    """What one run says in the run log; `run_log` makes it.
-
-    Parameters
-    ----------
-    output_dir : Path
-        Nothing is written as long as this folder does not exist: a run that fails
-        before it makes anything leaves nothing.
-    """
-
-    def __init__(self, output_dir: Path) -> None:
-        self.path = log_path(output_dir)
-        self._file = LogFile(output_dir)
-        self._tag = secrets.token_hex(3)
-        self._waiting: list[bytes] = []
-        self._warned: set[str] = set()
-        self.status = "ended"
-
-    def write(self, kind: str, text: str) -> None:
-        """Write a record; never raises.
-
-        Parameters
-        ----------
-        kind : {'begin', 'note', 'warning', 'error', 'end'}
-            What kind of line it is. A warning that was written is not repeated.
-        text : str
-            May have several lines; each gets the time and the letters of the run.
-        """
-        if kind == "warning":
-            if text in self._warned:
-                return
-            self._warned.add(text)
-        if len(text) > _MOST_TEXT:
-            text = f"{text[:_MOST_TEXT]} ..."
-        now = f"{datetime.now():%Y-%m-%d %H:%M:%S} {self._tag}"
-        rows = _CONTROL.sub(_visible, text.replace("\r\n", "\n")).split("\n")
-        kinds = [kind] + [""] * (len(rows) - 1)
-        record = "".join(
-            f"{now} {word:<7} {row}".rstrip() + "\n"
-            for word, row in zip(kinds, rows, strict=True)
-        )
-        space = "\n" if kind == "begin" else ""
-        self._append((space + record).encode("utf-8", "backslashreplace"))
-
-    def conclude(self, status: str, notes: Iterable[str] = ()) -> None:
-        """Say how the run ended.
-
-        Parameters
-        ----------
-        status : str
-            For the last line, for example ``'complete'``.
-        notes : iterable of str
-            What a reader should know, written as warnings.
-        """
-        for text in notes:
-            self.write("warning", text)
-        self.status = status
-
-    def catch_up(self) -> None:
-        """Write what could not be written yet, when the folder exists by now."""
-        if self._waiting:
-            self._write_waiting()
-
-    def _append(self, record: bytes) -> None:
-        self._waiting = [*self._waiting[-_MOST_WAITING:], record]
-        self._write_waiting()
-
-    def _write_waiting(self) -> None:
-        try:
-            if self.path.parent.is_dir():
-                self._file.append(b"".join(self._waiting))
-                self._waiting = []
-        except OSError as error:
-            self._waiting = []
-            _tell_once(self.path, error)
-
-
-def _visible(found: re.Match[str]) -> str:
-    return found[0].encode("unicode_escape").decode("ascii")
-
-
-_UNWRITABLE: set[Path] = set()
-
-
-def _tell_once(path: Path, error: OSError) -> None:
-    """Warn that a log cannot be written, once for each."""
-    if path not in _UNWRITABLE:
-        _UNWRITABLE.add(path)
-        logger.warning(
-            "the run log %s cannot be written (%s); the run goes on without it",
-            path,
-            error.strerror or error,
-        )
 
 
 @contextmanager
@@ -194,25 +104,22 @@ def run_log(
         Its `conclude` takes the status for the last line.
     """
     log = RunLog(Path(output_dir))
-    handler = _RunHandler(log)
     start = time.perf_counter()
     header = [title]
     with suppress(Exception):  # what is not known must not end a run
         header += _header(task, details or {})
     log.write("begin", "\n".join(header))
-    stack = _stack()
-    stack.append(log)
-    add_listener(handler)
-    add_warning_listener(handler.on_warning)
+    token = _open_logs.set((*_open_logs.get(), log))
+    add_listener(log)
     try:
-        yield log
+        with warnings_told(log.on_warning):
+            yield log
     except BaseException as error:
         log.status = _failure(log, error)
         raise
     finally:
-        remove_warning_listener(handler.on_warning)
-        remove_listener(handler)
-        stack.remove(log)
+        remove_listener(log)
+        _open_logs.reset(token)
         seconds = time.perf_counter() - start
         log.write("end", f"after {seconds:.1f} s: {log.status}")
 
@@ -226,6 +133,133 @@ def _failure(log: RunLog, error: BaseException) -> str:
     if not isinstance(error, Exo2MicroError):
         log.write("error", "".join(traceback.format_exception(error)).rstrip())
     return f"error: {type(error).__name__}: {error}"
+
+
+class RunLog(MemoryHandler):
+    """What one run says in the run log; `run_log` makes it.
+
+    It keeps what it is told as long as the folder does not exist: a run that fails
+    before it makes anything leaves nothing.
+
+    Parameters
+    ----------
+    output_dir : Path
+        The folder that results are written to.
+    """
+
+    def __init__(self, output_dir: Path) -> None:
+        file = RunLogFile(output_dir, functools.partial(_tell_once, output_dir))
+        file.setFormatter(_Lines())
+        super().__init__(_MOST_WAITING, target=file)
+        self.setLevel(logging.INFO)
+        self.output_dir = output_dir
+        self.status = "ended"
+        self._thread = threading.get_ident()
+        self._warned: set[str] = set()
+
+    def write(self, kind: str, text: str) -> None:
+        """Write a record of the run itself; never raises.
+
+        Parameters
+        ----------
+        kind : {'begin', 'note', 'warning', 'error', 'end'}
+            What kind of line it is. A warning that was written is not repeated.
+        text : str
+            May have several lines.
+        """
+        level = logging.WARNING if kind == "warning" else logging.INFO
+        extra = {"kind": kind}
+        place = (logger.name, level, __file__, 0)
+        self.emit(logger.makeRecord(*place, text, (), None, extra=extra))
+
+    def conclude(self, status: str, notes: Iterable[str] = ()) -> None:
+        """Say how the run ended.
+
+        Parameters
+        ----------
+        status : str
+            For the last line, for example ``'complete'``.
+        notes : iterable of str
+            What a reader should know, written as warnings.
+        """
+        for text in notes:
+            self.write("warning", text)
+        self.status = status
+
+    def catch_up(self) -> None:
+        """Write what could not be written yet, when the folder exists by now."""
+        if self.buffer and self.output_dir.is_dir():
+            self.flush()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let through this run's own records, but none about the log itself."""
+        return record.name != __name__ and self._is_mine()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a record, and write all when the folder exists."""
+        if record.levelno == logging.WARNING:
+            text = record.getMessage()
+            if text in self._warned:
+                return
+            self._warned.add(text)
+        self.buffer = [*self.buffer[-_MOST_WAITING:], record]
+        self.catch_up()
+
+    def on_warning(self, message: Warning | str, category: type[Warning]) -> None:
+        """Write a warning of this run's thread."""
+        if self._is_mine():
+            named = "" if issubclass(category, DataWarning) else category.__name__
+            self.write("warning", f"{named}: {message}" if named else str(message))
+
+    def _is_mine(self) -> bool:
+        """Return whether what happens in this thread now belongs to this run."""
+        if threading.get_ident() != self._thread:
+            return False
+        same = [log for log in _open_logs.get() if log.output_dir == self.output_dir]
+        return same[-1:] == [self]
+
+
+def _tell_once(output_dir: Path, error: OSError) -> None:
+    """Warn that a log cannot be written, once for each."""
+    path = log_path(output_dir)
+    if path not in _told:
+        _told.add(path)
+        logger.warning(
+            "the run log %s cannot be written (%s); the run goes on without it",
+            path,
+            error.strerror or error,
+        )
+
+
+class _Lines(logging.Formatter):
+    """Each line of a record gets the time and the letters of the run."""
+
+    def __init__(self) -> None:
+        super().__init__(datefmt="%Y-%m-%d %H:%M:%S")
+        self._tag = secrets.token_hex(3)
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the lines; a control character is shown, not written."""
+        text = super().format(record).replace("\r\n", "\n").rstrip()
+        if len(text) > _MOST_TEXT:
+            text = f"{text[:_MOST_TEXT]} ..."
+        now = f"{self.formatTime(record, self.datefmt)} {self._tag}"
+        kind = getattr(record, "kind", None) or _kind(record.levelno)
+        lines = [""] if kind == "begin" else []
+        for row in _CONTROL.sub(_visible, text).split("\n"):
+            lines.append(f"{now} {kind:<7} {row}".rstrip())
+            kind = ""
+        return "\n".join(lines)
+
+
+def _kind(level: int) -> str:
+    if level >= logging.ERROR:
+        return "error"
+    return "warning" if level >= logging.WARNING else "note"
+
+
+def _visible(character: re.Match[str]) -> str:
+    return character[0].encode("unicode_escape").decode("ascii")
 
 
 # The header ------------------------------------------------------------------
@@ -265,60 +299,8 @@ def _computer() -> str:
 
 @functools.cache
 def _versions() -> tuple[str, ...]:
-    found = [f"Python {platform.python_version()}"]
+    known = [f"Python {platform.python_version()}"]
     for package in _PACKAGES:
         with suppress(PackageNotFoundError):
-            found.append(f"{package} {version(package)}")
-    return tuple(found)
-
-
-# Records and warnings of one thread ------------------------------------------
-
-_LOCAL = threading.local()
-
-
-def _stack() -> list[RunLog]:
-    """Return the logs that this thread writes, the innermost last."""
-    if not hasattr(_LOCAL, "stack"):
-        _LOCAL.stack = []
-    stack: list[RunLog] = _LOCAL.stack
-    return stack
-
-
-class _RunHandler(logging.Handler):
-    """Writes the records of one thread into its run log."""
-
-    def __init__(self, log: RunLog) -> None:
-        super().__init__(logging.INFO)
-        self._log = log
-        self._thread = threading.get_ident()
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Let through this run's own records, but none about the log itself."""
-        return record.name != __name__ and self._is_mine()
-
-    def _is_mine(self) -> bool:
-        """Return whether what happens in this thread now belongs to this run."""
-        if threading.get_ident() != self._thread:
-            return False
-        same = [log for log in _stack() if log.path == self._log.path]
-        return same[-1:] == [self._log]
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write a record."""
-        try:
-            text = record.getMessage()
-            if record.exc_info and record.exc_info[0] is not None:
-                text += "\n" + "".join(traceback.format_exception(*record.exc_info))
-            kind = "note"
-            if record.levelno >= logging.WARNING:
-                kind = "error" if record.levelno >= logging.ERROR else "warning"
-            self._log.write(kind, text.rstrip())
-        except Exception:  # noqa: BLE001 - as every handler of Python's
-            self.handleError(record)
-
-    def on_warning(self, message: Warning | str, category: type[Warning]) -> None:
-        """Write a warning of this run's thread."""
-        if self._is_mine():
-            named = "" if issubclass(category, DataWarning) else category.__name__
-            self._log.write("warning", f"{named}: {message}" if named else str(message))
+            known.append(f"{package} {version(package)}")
+    return tuple(known)
