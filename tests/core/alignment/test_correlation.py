@@ -95,11 +95,3 @@ def test_empty_patterns_have_no_candidates():
     empty = Pattern(same.view, np.zeros_like(same.values))
     found = search_grid(same, empty, angles=[0.0], scales=[1.0], monitor=Monitor())
     assert found == []
-
-
-def test_nodes_include_both_ends():
-    assert grid_nodes(0.85, 1.15, 0.05) == pytest.approx(
-        [0.85, 0.9, 0.95, 1.0, 1.05, 1.1, 1.15]
-    )
-    assert grid_nodes(0, 1, 0.4) == pytest.approx([0, 0.4, 0.8, 1])
-    assert grid_nodes(2, 2, 1) == [2]

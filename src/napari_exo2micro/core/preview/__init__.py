@@ -9,10 +9,10 @@ Examples
 >>> from napari_exo2micro.core.preview import PreviewSource, preview_boundary
 >>> from napari_exo2micro.core.simulate import simulate_section
 >>> pair = simulate_section((500, 600), seed=1, shift=(4.0, -3.0))
->>> found = preview_boundary(PreviewSource(pair.post, pair.pre), {})
->>> found.verdict.state
+>>> preview = preview_boundary(PreviewSource(pair.post, pair.pre), {})
+>>> preview.verdict.state
 'ok'
->>> [round(float(v)) for v in (found.transform([[300, 250]]) - [[300, 250]])[0]]
+>>> [round(float(v)) for v in (preview.transform([[300, 250]]) - [[300, 250]])[0]]
 [4, -3]
 """
 

@@ -137,8 +137,8 @@ class PreviewSource:
             for index, (known, value) in enumerate(kept):
                 if known == key:
                     kept.append(kept.pop(index))
-                    found: T = value
-                    return found
+                    result: T = value
+                    return result
             made = make()
             kept.append((key, made))
             del kept[:-_KEPT]
