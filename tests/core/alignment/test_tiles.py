@@ -119,10 +119,8 @@ def test_pixels_of_microbes_lose_their_say():
     spots[rng.integers(0, SIDE, 250), rng.integers(0, SIDE, 250)] = 1.0
     post = image + 6000.0 * ndimage.gaussian_filter(spots, 2.0)
     pre = moved(image, 0.4, 0.2)
-    plain = measure(post, pre, expected=np.full(CENTRES.shape, (0.4, 0.2)))
-    careful = measure(
-        post, pre, expected=np.full(CENTRES.shape, (0.4, 0.2)), reject_pixels=True
-    )
+    plain = measure(post, pre)
+    careful = measure(post, pre, expected=np.full(CENTRES.shape, (0.4, 0.2)))
 
     def error(found):
         off = np.where(found.matched[:, None], found.shifts - (0.4, 0.2), 1.0)
@@ -173,17 +171,14 @@ def test_tiles_lie_on_texture_inside_both_images():
 def test_no_valid_area_gives_no_tiles():
     image = texture().astype(np.float32)
     nowhere = np.zeros(image.shape, bool)
-    assert len(choose_tiles(image, nowhere, factor=1, core=64)) == 0
-    assert (
-        len(
-            measure_tiles(
-                image,
-                image,
-                Transform.identity(),
-                np.empty((0, 2)),
-                post_frame=FRAME,
-                pre_frame=FRAME,
-            ).matched
-        )
-        == 0
+    assert len(choose_tiles(image, nowhere, factor=1, core=64, count=60)) == 0
+    none = measure_tiles(
+        image,
+        image,
+        Transform.identity(),
+        np.empty((0, 2)),
+        post_frame=FRAME,
+        pre_frame=FRAME,
+        shape=TileShape(64, 12),
     )
+    assert len(none.matched) == 0

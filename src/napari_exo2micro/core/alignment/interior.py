@@ -860,7 +860,6 @@ def refine_on_tiles(
         centres,
         band=band,
         expected=np.where(first.matched[:, None], expected, 0.0),
-        reject_pixels=True,
         monitor=monitor.part(0.6, 0.9),
     )
     return _final_fit(pair, transform, second, shape, trusted, monitor)

@@ -84,8 +84,8 @@ class TileShape:
         Largest shift that is searched, in x and in y.
     """
 
-    core: int = 96
-    margin: int = 16
+    core: int
+    margin: int
 
     @property
     def side(self) -> int:
@@ -125,7 +125,7 @@ def choose_tiles(
     *,
     factor: float,
     core: int,
-    count: int = 320,
+    count: int,
     monitor: Monitor | None = None,
 ) -> FloatArray:
     """Choose the places of the tiles: the strongest texture of each grid cell.
@@ -206,10 +206,9 @@ def measure_tiles(
     *,
     post_frame: Frame,
     pre_frame: Frame,
-    shape: TileShape | None = None,
+    shape: TileShape,
     band: Band = BANDS[0],
     expected: FloatArray | None = None,
-    reject_pixels: bool = False,
     monitor: Monitor | None = None,
 ) -> TileShifts:
     """Measure the residual shift of each tile.
@@ -224,15 +223,14 @@ def measure_tiles(
         Whole px of the post image.
     post_frame, pre_frame : tuple of int
         x0, y0, width, height of the data on each canvas.
-    shape : TileShape, optional
+    shape : TileShape
         Size of window and search.
     band : Band
         Structure sizes that are compared.
     expected : ndarray, shape (N, 2), optional
-        Shifts already known; the search is laid around them.
-    reject_pixels : bool
-        Whether pixels that do not fit the moving window (microbes) lose their
-        weight. Needs `expected` to be right within about half a px.
+        Shifts already known within about half a px: the search is laid around
+        them, and pixels that do not fit the moving window (microbes) lose their
+        weight.
 
     Returns
     -------
@@ -253,7 +251,6 @@ def measure_tiles(
        Using Enhanced Correlation Coefficient Maximization", IEEE TPAMI 30,
        2008. :doi:`10.1109/TPAMI.2008.113`
     """
-    shape = shape or TileShape()
     centres = np.asarray(centres, dtype=np.float64).reshape(-1, 2)
     count = len(centres)
     start = np.zeros((count, 2)) if expected is None else np.asarray(expected)
@@ -267,9 +264,9 @@ def measure_tiles(
     if count == 0:
         return result
     rise = max(4, shape.core // 8)
-    weight_shape = taper_window(shape.side, shape.core - 2 * rise, rise)
+    weight_shape = _taper_window(shape.side, shape.core - 2 * rise, rise)
     edge = max(2, shape.margin // 2)
-    window_taper = taper_window(shape.side, shape.side - 2 * edge, edge)
+    window_taper = _taper_window(shape.side, shape.side - 2 * edge, edge)
     inverse = np.linalg.inv(transform_jacobian(transform, centres))
 
     monitor = monitor or Monitor()
@@ -294,10 +291,10 @@ def measure_tiles(
             f[n] = _filtered(fixed, band)
             g[n] = _filtered(moving, band) * window_taper
             w[n] = weight_shape * (inside & covered)[inner, inner]
-        if reject_pixels:
-            w *= pixel_weights(f, g, w)
+        if expected is not None:
+            w *= _pixel_weights(f, g, w)
         reach = 2.8 / band.fine
-        d, rho, curvature, ok = correlate_windows(f, g, w, shape.margin, reach)
+        d, rho, curvature, ok = _correlate_windows(f, g, w, shape.margin, reach)
         # What the rounding of the sampling grid added lies in pre px.
         d += np.einsum("nij,nj->ni", inverse[rows], grid)
         total = w.sum(axis=(1, 2), dtype=np.float64)
@@ -409,38 +406,20 @@ def _filtered(pixels: NDArray[Any], band: Band) -> NDArray[np.float32]:
     return window
 
 
-def taper_window(side: int, flat: int, rise: int) -> NDArray[np.float32]:
-    """Return a square window: 1 on the inner `flat` px, cosine flanks of `rise`.
-
-    Parameters
-    ----------
-    side, flat, rise : int
-        Side of the array, of its flat part, and width of a flank, px.
-
-    Returns
-    -------
-    ndarray, shape (side, side), float32
-    """
+def _taper_window(side: int, flat: int, rise: int) -> NDArray[np.float32]:
+    """Return a square window, px: 1 on the inner `flat`, cosine flanks of `rise`."""
     distance = np.abs(np.arange(side) - (side - 1) / 2.0) - flat / 2.0
     line = 0.5 + 0.5 * np.cos(np.pi * np.clip(distance / rise, 0.0, 1.0))
     return np.outer(line, line).astype(np.float32)
 
 
-def pixel_weights(
+def _pixel_weights(
     f: NDArray[np.float32], g: NDArray[np.float32], w: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Return Tukey weights of the pixels by how well ``gain * g`` explains f.
+    """Return Tukey weights, 0 (a microbe) to 1, by how well ``gain * g`` explains f.
 
-    Parameters
-    ----------
-    f, g, w : ndarray, shape (N, side, side), float32
-        Fixed windows, moving windows and weights; only where `w` is above zero
-        are pixels judged.
-
-    Returns
-    -------
-    ndarray, shape (N, side, side), float32
-        0 (a microbe) to 1.
+    Fixed windows `f`, moving windows `g` and weights `w`, shape (N, side, side); only
+    where `w` is above zero are pixels judged.
     """
     weights = np.ones_like(f)
     for n in np.flatnonzero((w > 0.0).any(axis=(1, 2))):
@@ -457,7 +436,7 @@ def pixel_weights(
     return weights
 
 
-def correlate_windows(
+def _correlate_windows(
     f: NDArray[np.float32],
     g: NDArray[np.float32],
     w: NDArray[np.float32],
@@ -477,12 +456,9 @@ def correlate_windows(
 
     Returns
     -------
-    shifts : ndarray, shape (N, 2), float64
-        (dx, dy) such that ``f(x) ~ g(x + shift)``.
-    value : ndarray, shape (N,), float64
-        Weighted correlation coefficient there.
-    curvature : ndarray, shape (N, 2, 2), float64
-        Its second derivatives, 1/px squared.
+    shifts, value, curvature : ndarray, shape (N, 2), (N,) and (N, 2, 2), float64
+        (dx, dy) such that ``f(x) ~ g(x + shift)``, the weighted correlation
+        coefficient there, and its second derivatives, 1/px squared.
     ok : ndarray, shape (N,), bool
         Whether this is a maximum inside the search.
     """
