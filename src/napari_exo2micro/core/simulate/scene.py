@@ -62,28 +62,16 @@ class Layer:
     beyond: Literal["edge", "mirror", "wrap"] = "edge"
     period: int = 0
 
-    def from_pixels(self) -> NDArray[np.float64]:
-        """Return the matrix from points (x, y) in px to node coordinates."""
-        step = 1.0 / self.spacing
-        return np.array(
-            [
-                [step, 0.0, -self.origin[0] * step],
-                [0.0, step, -self.origin[1] * step],
-                [0.0, 0.0, 1.0],
-            ]
-        )
-
     def warp(self, to_scene: NDArray[np.float64], size: tuple[int, int]) -> FloatGrid:
         """Return the layer as seen by a small window of an image.
 
-        Parameters
-        ----------
-        to_scene : ndarray, shape (3, 3)
-            Homogeneous matrix from the window's px to scene px.
-        size : tuple of int
-            Rows and columns of the window.
+        `to_scene` is the homogeneous matrix from the window's px to scene px, `size`
+        the window's rows and columns.
         """
-        to_nodes = self.from_pixels() @ to_scene
+        step = 1.0 / self.spacing
+        x, y = self.origin
+        from_pixels = [[step, 0.0, -x * step], [0.0, step, -y * step], [0.0, 0.0, 1.0]]
+        to_nodes = np.array(from_pixels) @ to_scene
         rows, columns = size
         corners = np.array(
             [(x, y, 1.0) for y in (0, rows - 1) for x in (0, columns - 1)]
@@ -104,13 +92,7 @@ class Layer:
         return np.asarray(seen, dtype=np.float32)
 
     def sample(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> FloatGrid:
-        """Return the layer at points of the scene.
-
-        Parameters
-        ----------
-        x, y : ndarray, shape (rows, columns)
-            Points in scene px; a compact region, such as one window.
-        """
+        """Return the layer at points of the scene, px: a compact region of them."""
         u = (x - self.origin[0]) / self.spacing
         v = (y - self.origin[1]) / self.spacing
         low = np.array([u.min(), v.min()])
@@ -246,15 +228,15 @@ def build_scene(
     beyond: Literal["edge", "mirror"] = "mirror" if frame_filling else "edge"
     layers: tuple[Layer, ...]
     if cell == 1:
-        light *= texture(size, rng, longest=90.0)
+        light *= _texture(size, rng, longest=90.0)
         _limit(light, tissue, brightness)
-        fine = doubled(light)
+        fine = _doubled(light)
         layers = (Layer(fine, 0.5, (origin - 0.25, origin - 0.25), beyond),)
     else:
         _limit(light, tissue, brightness / _TILES_PEAK)
         layers = (
             Layer(light, float(cell), (origin, origin), beyond),
-            *texture_tiles(rng),
+            *_texture_tiles(rng),
         )
     if coarse > 1:
         tissue = _reduced(tissue, coarse)
@@ -478,7 +460,7 @@ def _piece(
     return np.asarray(mask, dtype=np.float32) / np.float32(255)
 
 
-def texture(
+def _texture(
     size: tuple[int, int],
     rng: np.random.Generator,
     *,
@@ -488,17 +470,8 @@ def texture(
 ) -> FloatGrid:
     """Return a multi-scale texture with mean about 1, which repeats at its edges.
 
-    Parameters
-    ----------
-    size : tuple of int
-        Rows and columns.
-    rng : numpy.random.Generator
-        Source of the noise.
-    longest, shortest : float
-        Structure sizes between which the spectrum falls as 1 / frequency,
-        in grid steps.
-    contrast : float
-        Standard deviation of the logarithm.
+    Its spectrum falls as 1 / frequency between structures of `longest` and `shortest`
+    grid steps; `contrast` is the standard deviation of its logarithm.
     """
     rows, columns = (fft.next_fast_len(length, real=True) for length in size)
     noise = rng.standard_normal((rows, columns), dtype=np.float32)
@@ -519,7 +492,7 @@ def texture(
     return np.asarray(pattern, dtype=np.float32)
 
 
-def doubled(grid: FloatGrid) -> FloatGrid:
+def _doubled(grid: FloatGrid) -> FloatGrid:
     """Return a grid of twice the nodes, smooth at the scale of the old ones.
 
     Repeating and blurring keeps the new nodes evenly spaced to 1e-6. Cubic
@@ -530,7 +503,7 @@ def doubled(grid: FloatGrid) -> FloatGrid:
     return np.asarray(cv2.GaussianBlur(repeated, (0, 0), 1.8), dtype=np.float32)
 
 
-def texture_tiles(rng: np.random.Generator) -> tuple[Layer, Layer]:
+def _texture_tiles(rng: np.random.Generator) -> tuple[Layer, Layer]:
     """Return fine and middle texture that repeat with periods far apart.
 
     Their product repeats only after the least common multiple of both, so that
@@ -538,11 +511,11 @@ def texture_tiles(rng: np.random.Generator) -> tuple[Layer, Layer]:
     """
     # Two nodes a px: smooth enough for bilinear interpolation.
     period = 2000
-    once = texture((period, period), rng, longest=40.0)
-    dense = doubled(np.pad(once, 8, mode="wrap"))
+    once = _texture((period, period), rng, longest=40.0)
+    dense = _doubled(np.pad(once, 8, mode="wrap"))
     fine = np.pad(_limited(dense[16:-16, 16:-16], 1.8), ((0, 3200),) * 2, mode="wrap")
     # Five px a node.
-    slow = texture((1531, 1531), rng, longest=60.0, contrast=0.2)
+    slow = _texture((1531, 1531), rng, longest=60.0, contrast=0.2)
     middle = np.pad(_limited(slow, 1.4), ((0, 400),) * 2, mode="wrap")
     return (
         Layer(
