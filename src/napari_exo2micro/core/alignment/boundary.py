@@ -355,7 +355,7 @@ def register_highorder(
     >>> pair = simulate_section((600, 700), seed=1, angle_deg=4.0, shift=(9.0, -5.0))
     >>> post, pre = (np.pad(image, 60) for image in (pair.post, pair.pre))
     >>> result = register_highorder(post, pre)
-    >>> result.verdict.state
+    >>> str(result.verdict.state)
     'ok'
     >>> round(result.transform.decompose()["angle_deg"], 1)
     4.0

@@ -412,7 +412,7 @@ def refine_interior_sift(
     >>> from napari_exo2micro.core.simulate import simulate_section
     >>> pair = simulate_section((600, 700), seed=1, shift=(3.0, -2.0))
     >>> result = refine_interior_sift(pair.post, pair.pre, Transform.identity())
-    >>> result.verdict.state
+    >>> str(result.verdict.state)
     'ok'
     >>> bool(np.abs(result.transform([[300, 300]]) - [303, 298]).max() < 0.2)
     True

@@ -10,7 +10,7 @@ Examples
 >>> from napari_exo2micro.core.simulate import simulate_section
 >>> pair = simulate_section((500, 600), seed=1, shift=(4.0, -3.0))
 >>> preview = preview_boundary(PreviewSource(pair.post, pair.pre), {})
->>> preview.verdict.state
+>>> str(preview.verdict.state)
 'ok'
 >>> [round(float(v)) for v in (preview.transform([[300, 250]]) - [[300, 250]])[0]]
 [4, -3]
