@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari.components import ViewerModel
@@ -21,11 +20,9 @@ from napari_exo2micro.core.parameters import (
 from napari_exo2micro.plugin.batch.form import BatchForm
 from napari_exo2micro.plugin.batch.request import (
     BatchRequest,
-    FolderPairs,
     Pair,
     check_request,
     count_words,
-    look_over,
     read_states,
 )
 from napari_exo2micro.plugin.batch.run import BatchRun, needs_words, progress_words
@@ -167,7 +164,6 @@ class BatchDock(Dock):
         self._session = session = shared_session(napari_viewer, self)
         self._folder = RawFolder.of(session)
         self._run = BatchRun.of(session)
-        self._found: FolderPairs | None = None
         self._seen: RunSettings | None = None
         self._has_missed = False  # a look at the folder, while a batch was checked
         self._elsewhere: Pair | None = None  # what runs, by another dock
@@ -412,7 +408,7 @@ class BatchDock(Dock):
 
     def _why_not(self) -> str:
         """Return why nothing can be run now; empty when it can."""
-        session, found = self._session, self._found
+        session, table = self._session, self.table
         if self._run.is_stopping:
             return "The batch is being stopped; wait until it has ended."
         if self._run.is_active:
@@ -424,11 +420,12 @@ class BatchDock(Dock):
             )
         if session.raw_dir is None:
             return "Choose the raw folder first."
-        if found is None:
+        if table.overview is None:
             return "The raw folder is being looked at."
-        if found.problem or not found.pairs:
-            return found.problem or f"{found.raw_dir} holds no pairs of images."
-        if not self.table.chosen:
+        if table.overview.problem or not table.pairs:
+            none = f"{table.overview.raw_dir} holds no pairs of images."
+            return table.overview.problem or none
+        if not table.chosen:
             return "No pair is chosen: tick some in the table, or press All."
         if self.form.problem:
             return self.form.problem
@@ -438,30 +435,18 @@ class BatchDock(Dock):
     # What is on disk ---------------------------------------------------------
 
     def _on_folder(self) -> None:
-        """Look over the folder when others have chosen or looked at one."""
-        if self._session.raw_dir is None or self._folder.looking is not None:
+        """Show what the raw folder holds, once it was looked into."""
+        overview, table = self._folder.overview, self.table
+        is_looking = self._folder.looking is not None
+        if is_looking or overview is None or overview.raw_dir != self._session.raw_dir:
             return
-        self._session.jobs.start(
-            look_over,
-            title=f"looking over {self._session.raw_dir}",
-            on_result=self._on_looked,
-            on_error=self.message.error,
-            newest="batch folder",
-            show_progress=False,
-            raw_dir=self._session.raw_dir,
-        )
-
-    def _on_looked(self, found: FolderPairs) -> None:
-        if found.raw_dir != self._session.raw_dir:
-            return
-        if self._run.is_active and self._found is not None:
+        if self._run.is_active and table.pairs:
             self._has_missed = True  # what runs stays as it is
             return
-        self._found = found
-        self.table.show_folder(found)
-        self.form.offer_dyes(found.dyes)
-        if found.pairs:
-            self.raw.offer(remember(self.raw.kind, found.raw_dir.absolute()))
+        table.show_folder(overview)
+        self.form.offer_dyes(table.dyes)
+        if table.pairs:
+            self.raw.offer(remember(self.raw.kind, overview.raw_dir.absolute()))
         self._seen = None
         self._ask_disk()
 
@@ -620,9 +605,9 @@ class BatchDock(Dock):
         if folders != self._folders and not self._run.is_running:
             self.outcome.clear()  # it told of the pairs of other folders
         self._folders = folders
-        if self._found is not None and self._found.raw_dir != session.raw_dir:
-            self._found = None
-            self.table.show_folder(FolderPairs(session.raw_dir or Path()))
+        shown = self.table.overview
+        if shown is not None and shown.raw_dir != session.raw_dir:
+            self.table.show_folder(None)
         self._ask_disk()
 
     def _update(self, *_: object) -> None:
@@ -651,6 +636,6 @@ class BatchDock(Dock):
         """Stop the batch; its worker processes end."""
         if not self._is_closed:
             self._pause.stop()
-            self._session.jobs.cancel("batch folder", "batch states", "batch needs")
+            self._session.jobs.cancel("batch states", "batch needs")
             self._run.stop()
             super().close_down()

@@ -6,8 +6,8 @@ and followed by the table of pairs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -100,58 +100,6 @@ class BatchRequest:
     def _settings(self) -> dict[str, Any]:
         names = (entry.name for entry in fields(self.settings))
         return {name: getattr(self.settings, name) for name in names}
-
-
-@dataclass(frozen=True, slots=True)
-class FolderPairs:
-    """What a raw folder holds, pair by pair.
-
-    Attributes
-    ----------
-    raw_dir : Path
-        The folder.
-    present : frozenset of (str, str)
-        Samples with dyes that can run.
-    problems : mapping of (str, str) to str
-        Those with files that cannot, and why.
-    problem : str
-        Why the whole folder cannot be used; empty when it can.
-    """
-
-    raw_dir: Path
-    present: frozenset[Pair] = frozenset()
-    problems: Mapping[Pair, str] = field(default_factory=dict)
-    problem: str = ""
-
-    @property
-    def pairs(self) -> list[Pair]:
-        """All pairs that have files, by sample and dye."""
-        return sorted(self.present | self.problems.keys())
-
-    @property
-    def samples(self) -> list[str]:
-        """Samples, in alphabetical order."""
-        return sorted({sample for sample, _ in self.pairs})
-
-    @property
-    def dyes(self) -> list[str]:
-        """Dyes of all samples, in alphabetical order."""
-        return sorted({dye for _, dye in self.pairs})
-
-
-def look_over(raw_dir: Path, monitor: Monitor) -> FolderPairs:
-    """Return which pairs a raw folder holds; only names are read."""
-    from napari_exo2micro.core.raw import discover_tasks
-
-    monitor.check()
-    try:
-        tasks = discover_tasks(raw_dir=raw_dir)
-    except Exo2MicroError as error:
-        return FolderPairs(raw_dir, problem=str(error))
-    problems = {
-        (task.sample, task.dye): task.reason for task in tasks.skipped if task.dye
-    }
-    return FolderPairs(raw_dir, frozenset(tasks.present), problems)
 
 
 def read_states(

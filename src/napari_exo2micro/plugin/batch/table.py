@@ -30,7 +30,8 @@ from napari_exo2micro.core.batch import (
     summarise_batch,
 )
 from napari_exo2micro.core.parameters import State
-from napari_exo2micro.plugin.batch.request import FolderPairs, Pair
+from napari_exo2micro.plugin.batch.request import Pair
+from napari_exo2micro.plugin.session.raw_folder import RawOverview
 from napari_exo2micro.plugin.widgets.controls import WordsLabel, column
 from napari_exo2micro.plugin.widgets.errors import literal
 from napari_exo2micro.plugin.widgets.marks import pairs_sentence, state_icon
@@ -175,6 +176,12 @@ class PairTable(QTableWidget):
         Another cell is the current one.
     opened : Signal(object)
         A person wants to see the results of this (sample, dye).
+    overview : RawOverview or None
+        What the raw folder holds; None before it was looked into.
+    pairs : list of (str, str)
+        All pairs that have files, by sample and dye.
+    dyes : list of str
+        The dyes.
     """
 
     chosen_changed = Signal()
@@ -184,7 +191,10 @@ class PairTable(QTableWidget):
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
         self.setObjectName("pairs")
-        self._folder = FolderPairs(Path())
+        self.overview: RawOverview | None = None
+        self.pairs: list[Pair] = []
+        self.dyes: list[str] = []
+        self._samples: list[str] = []
         self._left_out: set[Pair] = set()
         self._states: dict[Pair, StoredState] = {}
         self._rows: dict[Pair, BoardRow] = {}
@@ -218,22 +228,26 @@ class PairTable(QTableWidget):
 
     # What it is told ---------------------------------------------------------
 
-    def show_folder(self, folder: FolderPairs) -> None:
+    def show_folder(self, overview: RawOverview | None) -> None:
         """Show the pairs of a folder; what was left out there stays so."""
-        if folder.raw_dir != self._folder.raw_dir:
+        before, self.overview = self.overview, overview
+        if overview is None or before is None or overview.raw_dir != before.raw_dir:
             self._left_out, self._states, self._rows = set(), {}, {}
-        self._folder = folder
+        files = {*overview.pairs, *overview.problems} if overview else set()
+        self.pairs = sorted(pair for pair in files if all(pair))
+        self._samples = sorted({sample for sample, _ in self.pairs})
+        self.dyes = sorted({dye for _, dye in self.pairs})
         self.setRowCount(0)
-        self.setRowCount(len(folder.samples))
-        self.setColumnCount(len(folder.dyes))
-        for down, sample in enumerate(folder.samples):
+        self.setRowCount(len(self._samples))
+        self.setColumnCount(len(self.dyes))
+        for down, sample in enumerate(self._samples):
             self.setVerticalHeaderItem(down, _heading(sample))
-            for across, dye in enumerate(folder.dyes):
+            for across, dye in enumerate(self.dyes):
                 item = QTableWidgetItem()
                 item.setData(_PAIR, (sample, dye))
                 with signals_blocked(self):
                     self.setItem(down, across, item)
-        for across, dye in enumerate(folder.dyes):
+        for across, dye in enumerate(self.dyes):
             self.setHorizontalHeaderItem(across, _heading(dye))
         self._show_all()
         self._fit_width()
@@ -278,14 +292,9 @@ class PairTable(QTableWidget):
     # What is chosen ----------------------------------------------------------
 
     @property
-    def pairs(self) -> list[Pair]:
-        """All pairs that have files, by sample and dye."""
-        return self._folder.pairs
-
-    @property
     def present(self) -> tuple[Pair, ...]:
         """The pairs that can run."""
-        return tuple(sorted(self._folder.present))
+        return () if self.overview is None else self.overview.pairs
 
     @property
     def chosen(self) -> tuple[Pair, ...]:
@@ -310,7 +319,7 @@ class PairTable(QTableWidget):
 
     def _toggle(self, part: int, number: int) -> None:
         """Choose all pairs of a sample (0) or a dye (1), or none when all are."""
-        name = (self._folder.samples, self._folder.dyes)[part][number]
+        name = (self._samples, self.dyes)[part][number]
         pairs = [pair for pair in self.pairs if pair[part] == name]
         self.choose(pairs, any(pair in self._left_out for pair in pairs))
 
@@ -339,25 +348,24 @@ class PairTable(QTableWidget):
 
     def view_of(self, pair: Pair) -> CellView:
         """Return what the cell of a pair says."""
-        folder, row = self._folder, self._rows.get(pair)
+        row = self._rows.get(pair)
         if row is not None:
             return view_of_row(row)
-        if pair in folder.problems:
-            why, state = folder.problems[pair], State.NO_FILES
-            return CellView(state.word, _without_path(why), state, why)
-        if pair in folder.present:
+        if pair in self.present:
             return view_of_state(self._states.get(pair))
+        if self.overview is not None and pair in self.overview.problems:
+            why, state = self.overview.problems[pair], State.NO_FILES
+            return CellView(state.word, _without_path(why), state, why)
         return CellView("–", why="The raw folder has no images of this sample and dye.")
 
     def _item(self, pair: Pair) -> QTableWidgetItem | None:
-        samples, dyes = self._folder.samples, self._folder.dyes
-        if pair[0] not in samples or pair[1] not in dyes:
+        if pair[0] not in self._samples or pair[1] not in self.dyes:
             return None
-        return self.item(samples.index(pair[0]), dyes.index(pair[1]))
+        return self.item(self._samples.index(pair[0]), self.dyes.index(pair[1]))
 
     def _show_all(self) -> None:
-        for sample in self._folder.samples:
-            for dye in self._folder.dyes:
+        for sample in self._samples:
+            for dye in self.dyes:
                 self._show((sample, dye))
 
     def _show(self, pair: Pair) -> None:

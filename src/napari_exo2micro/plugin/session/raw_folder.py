@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +29,15 @@ class RawOverview:
         Why none can be used, with the fix; empty when one can.
     troubles : tuple of str
         What was left out or looks odd, and why; one line each.
+    problems : mapping of (str, str) to str
+        Pairs with files that cannot be used, and why.
     """
 
     raw_dir: Path
     pairs: tuple[tuple[str, str], ...] = ()
     problem: str = ""
     troubles: tuple[str, ...] = ()
+    problems: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
     @property
     def samples(self) -> list[str]:
@@ -80,7 +83,8 @@ def look_into(raw_dir: Path, monitor: Monitor) -> RawOverview:
             f"{raw_dir}: no sample has a pair of one pre-stain and one post-stain "
             f"image; {why}{more}"
         )
-    return RawOverview(raw_dir, tasks.present, problem, troubles)
+    problems = {(task.sample, task.dye): task.reason for task in tasks.skipped}
+    return RawOverview(raw_dir, tasks.present, problem, troubles, problems)
 
 
 def _count(number: int, what: str) -> str:
