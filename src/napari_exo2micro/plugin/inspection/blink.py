@@ -8,14 +8,11 @@ from typing import Any
 from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer
 from qtpy.QtCore import QObject, Qt, QTimer, Signal
-from qtpy.QtWidgets import QWidget
 from superqt import QElidingLabel, QLabeledDoubleSlider
 
-from napari_exo2micro.plugin.inspection.box import ComparisonBox
-from napari_exo2micro.plugin.layers.pair import LayerPair, Remembered, short_names
-from napari_exo2micro.plugin.session.session import Session
+from napari_exo2micro.plugin.inspection.box import ComparisonBox, Shared
+from napari_exo2micro.plugin.layers.pair import Remembered, short_names
 from napari_exo2micro.plugin.widgets.controls import (
-    MessageStrip,
     button,
     check_box,
     column,
@@ -153,14 +150,8 @@ class BlinkBox(ComparisonBox):
     )
     ENDED = "Blinking has ended."
 
-    def __init__(
-        self,
-        pair: LayerPair,
-        session: Session,
-        message: MessageStrip,
-        parent: QWidget,
-    ) -> None:
-        super().__init__(pair, session, message, parent)
+    def __init__(self, shared: Shared) -> None:
+        super().__init__(shared)
         self.blink = Blink(self._viewer, self)
         self._our_keys: dict[str, Callable[..., Any]] = {}
         self._their_keys: dict[str, Any] = {}
@@ -198,7 +189,7 @@ class BlinkBox(ComparisonBox):
             parent=self,
         )
         self.blink.changed.connect(self._show_state)
-        self._connections.add(pair.changed, self._follow)
+        self._connections.add(self._pair.changed, self._follow)
         self._show_state()
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -22,17 +23,30 @@ from napari_exo2micro.plugin.widgets.controls import (
 )
 
 
-class InspectionBox(QGroupBox):
-    """A titled part of the dock.
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What the boxes of one dock share.
 
-    Parameters
+    Attributes
     ----------
     session : Session
         Whose viewer and sample are looked at.
+    pair : LayerPair
+        The two layers that are compared.
     message : MessageStrip
         Where problems are told.
-    parent : QWidget
-        The dock.
+    dock : QWidget
+        The parent of the boxes.
+    """
+
+    session: Session
+    pair: LayerPair
+    message: MessageStrip
+    dock: QWidget
+
+
+class InspectionBox(QGroupBox):
+    """A titled part of the dock.
 
     Attributes
     ----------
@@ -43,12 +57,11 @@ class InspectionBox(QGroupBox):
     HEADING: ClassVar[str]
     NAME: ClassVar[str]
 
-    def __init__(
-        self, session: Session, message: MessageStrip, parent: QWidget
-    ) -> None:
-        super().__init__(self.HEADING, parent)
+    def __init__(self, shared: Shared) -> None:
+        super().__init__(self.HEADING, shared.dock)
         self.setObjectName(self.NAME)
-        self._session, self._viewer, self._message = session, session.viewer, message
+        self._session, self._viewer = shared.session, shared.session.viewer
+        self._pair, self._message = shared.pair, shared.message
         self._connections = Connections()
 
     def stop(self) -> None:
@@ -75,10 +88,8 @@ class ToggleBox(InspectionBox):
     WORDS: ClassVar[tuple[str, str]]
     TIP: ClassVar[str]
 
-    def __init__(
-        self, session: Session, message: MessageStrip, parent: QWidget
-    ) -> None:
-        super().__init__(session, message, parent)
+    def __init__(self, shared: Shared) -> None:
+        super().__init__(shared)
         name = self.NAME.removesuffix("box") + "start"
         self._start = button(self, name, self.WORDS[0], self.TIP, checkable=True)
         self._start.clicked.connect(self.toggle)
@@ -107,13 +118,6 @@ class ToggleBox(InspectionBox):
 class ComparisonBox(ToggleBox):
     """A box that shows the layers of a pair in another way.
 
-    Parameters
-    ----------
-    pair : LayerPair
-        The two layers.
-    session, message, parent
-        As for `InspectionBox`.
-
     Attributes
     ----------
     ENDED : str
@@ -125,16 +129,6 @@ class ComparisonBox(ToggleBox):
     ENDED: ClassVar[str]
 
     began = Signal()
-
-    def __init__(
-        self,
-        pair: LayerPair,
-        session: Session,
-        message: MessageStrip,
-        parent: QWidget,
-    ) -> None:
-        super().__init__(session, message, parent)
-        self._pair = pair
 
     def start(self) -> None:
         """Show the layers; other comparisons end."""

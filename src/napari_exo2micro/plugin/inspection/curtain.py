@@ -18,7 +18,7 @@ from superqt.utils import signals_blocked
 
 from napari_exo2micro.core.alignment import round_figure
 from napari_exo2micro.core.images import Composite, Look, Side, Split
-from napari_exo2micro.plugin.inspection.box import ComparisonBox, add_behind
+from napari_exo2micro.plugin.inspection.box import ComparisonBox, Shared, add_behind
 from napari_exo2micro.plugin.layers.layers import (
     KEY,
     about,
@@ -28,16 +28,13 @@ from napari_exo2micro.plugin.layers.layers import (
 )
 from napari_exo2micro.plugin.layers.pair import (
     GREY,
-    LayerPair,
     Remembered,
     image_problem,
     layer_look,
     layer_side,
 )
-from napari_exo2micro.plugin.session.session import Session
 from napari_exo2micro.plugin.widgets.controls import (
     Connections,
-    MessageStrip,
     button,
     column,
     combo_box,
@@ -209,14 +206,8 @@ class CurtainBox(ComparisonBox):
     )
     ENDED = "The curtain was taken away."
 
-    def __init__(
-        self,
-        pair: LayerPair,
-        session: Session,
-        message: MessageStrip,
-        parent: QWidget,
-    ) -> None:
-        super().__init__(pair, session, message, parent)
+    def __init__(self, shared: Shared) -> None:
+        super().__init__(shared)
         self.curtain = Curtain(self._viewer, self)
         self._is_placed = False
         self._kind = combo_box(
@@ -244,7 +235,7 @@ class CurtainBox(ComparisonBox):
         self._kind.currentIndexChanged.connect(self._on_kind)
         self._colours.currentIndexChanged.connect(self._on_colours)
         self.curtain.changed.connect(self._show_state)
-        self._connections.add(pair.changed, self._follow)
+        self._connections.add(self._pair.changed, self._follow)
         eye = camera(self._viewer)
         self._connections.add(eye.events.zoom, self._on_camera)
         self._connections.add(eye.events.center, self._on_camera)

@@ -9,6 +9,7 @@ from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QScrollArea, QTabWidget, QWidget
 
 from napari_exo2micro.plugin.inspection.blink import BlinkBox
+from napari_exo2micro.plugin.inspection.box import Shared
 from napari_exo2micro.plugin.inspection.curtain import CurtainBox
 from napari_exo2micro.plugin.inspection.residuals import ResidualsBox
 from napari_exo2micro.plugin.inspection.saved_views import SavedViewsBox
@@ -34,17 +35,17 @@ class InspectionDock(Dock):
         self.setObjectName("inspection_dock")
         self.session = shared_session(napari_viewer, self)
         self.message = MessageStrip(self)
-        rest = self.session, self.message, self
         self.pair = LayerPair(self.session, self)
-        self.blink = BlinkBox(self.pair, *rest)
-        self.curtain = CurtainBox(self.pair, *rest)
-        self.side_by_side = SideBySideBox(self.pair, *rest)
+        shared = Shared(self.session, self.pair, self.message, self)
+        self.blink = BlinkBox(shared)
+        self.curtain = CurtainBox(shared)
+        self.side_by_side = SideBySideBox(shared)
         self._comparisons = (self.blink, self.curtain, self.side_by_side)
         for box in self._comparisons:
             box.began.connect(self._end_others)
-        self.zoom = ZoomBox(*rest)
-        self.views = SavedViewsBox(self.zoom, *rest)
-        self.residuals = ResidualsBox(*rest)
+        self.zoom = ZoomBox(shared)
+        self.views = SavedViewsBox(self.zoom, shared)
+        self.residuals = ResidualsBox(shared)
         self._boxes = (*self._comparisons, self.zoom, self.views, self.residuals)
         tabs = QTabWidget(self)
         tabs.setObjectName("inspection_tabs")

@@ -16,7 +16,7 @@ from napari_exo2micro.core.alignment import (
     round_figure,
 )
 from napari_exo2micro.core.base import RegistrationError
-from napari_exo2micro.plugin.inspection.box import ScreenLines, ToggleBox
+from napari_exo2micro.plugin.inspection.box import ScreenLines, Shared, ToggleBox
 from napari_exo2micro.plugin.layers.layers import (
     KEY,
     about,
@@ -25,9 +25,7 @@ from napari_exo2micro.plugin.layers.layers import (
     scale_bar,
 )
 from napari_exo2micro.plugin.layers.pair import find_section, stored_header
-from napari_exo2micro.plugin.session.session import Session
 from napari_exo2micro.plugin.widgets.controls import (
-    MessageStrip,
     WordsLabel,
     button,
     check_box,
@@ -155,10 +153,8 @@ class ResidualsBox(ToggleBox):
     WORDS = ("Show arrows", "Hide arrows")
     TIP = _HELP
 
-    def __init__(
-        self, session: Session, message: MessageStrip, parent: QWidget
-    ) -> None:
-        super().__init__(session, message, parent)
+    def __init__(self, shared: Shared) -> None:
+        super().__init__(shared)
         self.arrows = ScreenLines(self._viewer, _LINE, self)
         self._source: Image | None = None
         self._residuals: Residuals | None = None
@@ -221,8 +217,8 @@ class ResidualsBox(ToggleBox):
         self._every.toggled.connect(self._redraw)
         self._bar.toggled.connect(self._on_bar)
         self.arrows.removed.connect(self.stop)
-        self._connections.add(session.results_changed, self._on_results)
-        self._connections.add(session.source_changed, self._on_source)
+        self._connections.add(self._session.results_changed, self._on_results)
+        self._connections.add(self._session.source_changed, self._on_source)
         self._connections.add(camera(self._viewer).events.zoom, self._on_zoom)
         self._show_state()
 

@@ -11,7 +11,6 @@ from qtpy.QtWidgets import (
     QLineEdit,
     QListWidget,
     QListWidgetItem,
-    QWidget,
 )
 
 from napari_exo2micro.core.alignment import (
@@ -21,13 +20,12 @@ from napari_exo2micro.core.alignment import (
     save_views,
 )
 from napari_exo2micro.core.base import Exo2MicroError
-from napari_exo2micro.plugin.inspection.box import InspectionBox
+from napari_exo2micro.plugin.inspection.box import InspectionBox, Shared
 from napari_exo2micro.plugin.inspection.zoom import ZoomBox
 from napari_exo2micro.plugin.layers.layers import camera_place, move_camera
 from napari_exo2micro.plugin.layers.pair import find_section
 from napari_exo2micro.plugin.session.session import Session
 from napari_exo2micro.plugin.widgets.controls import (
-    MessageStrip,
     ask_to_save,
     button,
     column,
@@ -120,19 +118,17 @@ class SavedViewsBox(InspectionBox):
     ----------
     zoom : ZoomBox
         Whose place they hold.
-    session, message, parent
-        As for `InspectionBox`.
+    shared : Shared
+        As for every box.
     """
 
     HEADING = "Saved views"
     NAME = "saved_views_box"
 
-    def __init__(
-        self, zoom: ZoomBox, session: Session, message: MessageStrip, parent: QWidget
-    ) -> None:
-        super().__init__(session, message, parent)
+    def __init__(self, zoom: ZoomBox, shared: Shared) -> None:
+        super().__init__(shared)
         self._zoom = zoom
-        self._lists = ViewLists.of(session)
+        self._lists = ViewLists.of(self._session)
         self._shown: list[SavedView] = []
         self._name = QLineEdit(self)
         self._name.setObjectName("view_name")
@@ -168,8 +164,8 @@ class SavedViewsBox(InspectionBox):
             row(write, read),
             parent=self,
         )
-        self._connections.add(session.source_changed, self._show_present)
-        self._connections.add(session.results_changed, self._show_present)
+        self._connections.add(self._session.source_changed, self._show_present)
+        self._connections.add(self._session.results_changed, self._show_present)
         self._show_present()
 
     @property

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from napari.layers import Image, Labels, Layer
 from qtpy.QtCore import QSize, Qt
-from qtpy.QtWidgets import QListWidget, QListWidgetItem, QWidget
+from qtpy.QtWidgets import QListWidget, QListWidgetItem
 from superqt.utils import signals_blocked
 
-from napari_exo2micro.plugin.inspection.box import ComparisonBox
+from napari_exo2micro.plugin.inspection.box import ComparisonBox, Shared
 from napari_exo2micro.plugin.layers.pair import (
-    LayerPair,
     comparable_layers,
     short_names,
 )
 from napari_exo2micro.plugin.layers.side_by_side import SideBySide
-from napari_exo2micro.plugin.session.session import Session
-from napari_exo2micro.plugin.widgets.controls import MessageStrip, column
+from napari_exo2micro.plugin.widgets.controls import column
 from napari_exo2micro.plugin.widgets.errors import literal
 
 _ROW_HEIGHT = 22
@@ -32,15 +30,9 @@ class SideBySideBox(ComparisonBox):
         "of them moves all"
     )
 
-    def __init__(
-        self,
-        pair: LayerPair,
-        session: Session,
-        message: MessageStrip,
-        parent: QWidget,
-    ) -> None:
-        super().__init__(pair, session, message, parent)
-        self.grid = SideBySide.of(session)
+    def __init__(self, shared: Shared) -> None:
+        super().__init__(shared)
+        self.grid = SideBySide.of(self._session)
         self._layers: list[Layer] = []
         self._list = QListWidget(self)
         self._list.setObjectName("side_by_side_layers")
@@ -50,8 +42,8 @@ class SideBySideBox(ComparisonBox):
         self._list.itemChanged.connect(self._on_ticked)
         column(self._start, "Layers to show", self._list, parent=self)
         self._connections.add(self.grid.changed, self._show_state)
-        self._connections.add(pair.changed, self._tick_pair)
-        self._connections.add(pair.listed, self.refresh)
+        self._connections.add(self._pair.changed, self._tick_pair)
+        self._connections.add(self._pair.listed, self.refresh)
         self.refresh()
 
     @property

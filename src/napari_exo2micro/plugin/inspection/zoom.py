@@ -26,12 +26,10 @@ from napari_exo2micro.core.plotting import (
     figure_pixels,
     save_close_look,
 )
-from napari_exo2micro.plugin.inspection.box import InspectionBox, ScreenLines
+from napari_exo2micro.plugin.inspection.box import InspectionBox, ScreenLines, Shared
 from napari_exo2micro.plugin.layers.layers import KEY, camera_place
 from napari_exo2micro.plugin.layers.pair import find_section
-from napari_exo2micro.plugin.session.session import Session
 from napari_exo2micro.plugin.widgets.controls import (
-    MessageStrip,
     PickPlace,
     WordsLabel,
     ask_to_save,
@@ -178,10 +176,8 @@ class ZoomBox(InspectionBox):
 
     drawn = Signal()
 
-    def __init__(
-        self, session: Session, message: MessageStrip, parent: QWidget
-    ) -> None:
-        super().__init__(session, message, parent)
+    def __init__(self, shared: Shared) -> None:
+        super().__init__(shared)
         self.frame = ScreenLines(self._viewer, _LINE, self)
         self.pick = PickPlace(self._viewer, self)
         self._figure: Figure | None = None
