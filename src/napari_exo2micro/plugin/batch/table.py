@@ -93,19 +93,18 @@ def view_of_state(state: StoredState | None) -> CellView:
             f"Another run works on it: {state.holder}. A batch waits for it.",
             can_open=state.has_results,
         )
-    kind: str = state.state
     done = not state.to_run
-    if kind == State.DONE:
+    if state.state == State.DONE:
         detail = ", ".join(filter(None, ("earlier", _scale_words(state.result))))
         why = "All its results are valid." + ("" if done else " Force makes them anew.")
         return _ended(State.DONE, detail if done else "runs again", why, is_done=done)
-    if kind == State.DEGRADED:
+    if state.state == State.DEGRADED:
         detail = _doubt(state.result) if done else "runs again"
         return _ended(State.DEGRADED, detail, why, is_done=done)
-    if kind == State.STALE:
+    if state.state == State.STALE:
         why = f"Will be made again: {why}"
         return CellView(State.STALE.word, _range(state.to_run), State.STALE, why)
-    if kind == State.PART:
+    if state.state == State.PART:
         why = f"{why[:1].upper()}{why[1:]}; the others will run."
         detail = _range(state.to_run)
         return CellView(State.PART.word, detail, State.PART, why, can_open=True)
@@ -123,8 +122,7 @@ def view_of_row(row: BoardRow) -> CellView:
     if row.state == State.QUEUED:
         why = row.text or "Waits for its turn."
         return CellView(State.QUEUED.word, row.text, State.QUEUED, why)
-    state = row.state if row.result is None else row.result.state
-    why = with_titles(row.reason)
+    state, why = row.state, with_titles(row.reason)
     if state == State.DONE:
         detail = ", ".join(filter(None, (_scale_words(row.result), took)))
         return _ended(state, detail, f"Done: {detail}.")
