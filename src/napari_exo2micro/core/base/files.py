@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import glob
 import json
 import os
 import platform
@@ -66,15 +67,11 @@ def _temporary_name(path: Path) -> str:
 
 def _remove_leftovers(path: Path) -> None:
     """Remove what a process that was killed while writing `path` left behind."""
-    for part in path.parent.glob(f".{_escaped(path.name)}.{_HOST}.*.part"):
+    for part in path.parent.glob(f".{glob.escape(path.name)}.{_HOST}.*.part"):
         pid = part.name.removesuffix(".part").split(".")[-2]
         if not pid.isdigit() or not psutil.pid_exists(int(pid)):
             with suppress(OSError):
                 part.unlink()
-
-
-def _escaped(name: str) -> str:
-    return "".join(f"[{c}]" if c in "*?[" else c for c in name)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -765,12 +765,23 @@ def check_parameters(values: Mapping[str, Any]) -> dict[str, ParameterValue]:
             + ", ".join(PARAMETER_REGISTRY)
         )
     checked = {name: PARAMETER_REGISTRY[name].check(v) for name, v in values.items()}
-    low, high = checked.get("scale_min"), checked.get("scale_max")
+    check_together(checked)
+    return checked
+
+
+def check_together(params: Mapping[str, ParameterValue]) -> None:
+    """Raise when values, each of which fits, do not go with each other.
+
+    Raises
+    ------
+    ParameterError
+        When `scale_min` exceeds `scale_max`.
+    """
+    low, high = params.get("scale_min"), params.get("scale_max")
     if isinstance(low, float) and isinstance(high, float) and low > high:
         raise ParameterError(
             f"scale_min must not exceed scale_max, found {low:g} and {high:g}"
         )
-    return checked
 
 
 def non_default_params(

@@ -11,6 +11,7 @@ from napari_exo2micro.core.base.errors import ParameterError
 from napari_exo2micro.core.parameters.parameters import (
     ParameterValue,
     check_parameters,
+    check_together,
     default_params,
     non_default_params,
 )
@@ -74,7 +75,7 @@ class RunSettings:
             )
         stage_range(self.from_stage, self.to_stage)
         checked = check_parameters(self.params)
-        check_parameters({**default_params(), **checked})
+        check_together({**default_params(), **checked})
         object.__setattr__(self, "params", checked)
         object.__setattr__(self, "raw_dir", Path(self.raw_dir))
         object.__setattr__(self, "output_dir", Path(self.output_dir))

@@ -18,7 +18,7 @@ from napari_exo2micro.core.parameters.parameters import (
     PARAMETER_REGISTRY,
     Parameter,
     ParameterValue,
-    check_parameters,
+    check_together,
     default_params,
     format_value,
 )
@@ -122,7 +122,7 @@ def parse_values(
             wanted = wanted.replace(" or None", f", or '{NOT_SET}'")
             raise ParameterError(f"'{word}' cannot be taken: type {wanted}") from None
         if params is not None:
-            check_parameters({**params, entry.name: value})
+            check_together({**params, entry.name: value})
         if value not in values:
             values.append(value)
     if len(values) < 2:
@@ -181,7 +181,7 @@ def suggest_values(
                 round(candidate) if entry.kind is int else float(candidate)
             )
             if params is not None:
-                check_parameters({**params, entry.name: value})
+                check_together({**params, entry.name: value})
         except ParameterError:
             continue
         if value not in values:
@@ -283,7 +283,7 @@ def load_preset(path: str | Path) -> dict[str, ParameterValue]:
         except ParameterError as error:
             problems.append(_shortened(str(error)))
     try:
-        check_parameters({**default_params(), **checked})
+        check_together({**default_params(), **checked})
     except ParameterError as error:
         problems.append(str(error))
     if problems:

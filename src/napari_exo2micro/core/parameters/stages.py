@@ -5,14 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from napari_exo2micro.core.base.errors import ParameterError
 from napari_exo2micro.core.base.registry import Registry
-
-if TYPE_CHECKING:
-    pass
-
 
 ENTRY_POINT_GROUP: Final = "napari_exo2micro.stages"
 """Other packages offer stages here: a name, and a `Stage` or several."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from napari_exo2micro.core.base.errors import CheckpointError, ParameterError
 from napari_exo2micro.core.base.monitor import Monitor
@@ -18,16 +20,20 @@ from napari_exo2micro.core.parameters.parameters import (
     non_default_params,
     params_from_suffix,
 )
+from napari_exo2micro.core.parameters.settings import value_words
 from napari_exo2micro.core.parameters.stages import STAGES
 from napari_exo2micro.core.parameters.state import State
 from napari_exo2micro.core.store.checkpoint import (
     Checkpoint,
     CheckpointStatus,
     Provenance,
-    digest,
     parse_checkpoint_name,
 )
-from napari_exo2micro.core.store.store import stage_inputs
+from napari_exo2micro.core.store.store import (
+    foreign_identity,
+    registered_params,
+    stage_inputs,
+)
 
 #: The folders of a sample and dye, which are the formats of the files in them.
 FORMATS = ("tiff", "fits")
@@ -63,8 +69,8 @@ def holds_results(path: Path | str, monitor: Monitor | None = None) -> bool:
     monitor : Monitor, optional
         Asked between the folders whether to stop.
     """
-    found = _result_folders(Path(path).absolute(), monitor or Monitor())
-    return next(found, None) is not None
+    folders = _result_folders(Path(path).absolute(), monitor or Monitor())
+    return next(folders, None) is not None
 
 
 def _result_folders(path: Path, monitor: Monitor) -> Iterator[Path]:
@@ -128,17 +134,13 @@ def _has_results(folder: Path) -> bool:
 
 def _folders(parents: Iterable[Path]) -> list[Path]:
     """Return the visible folders in some folders."""
-    found: list[Path] = []
+    folders: list[Path] = []
     for parent in parents:
-        try:
-            for index, entry in enumerate(parent.iterdir()):
-                if index >= _MOST_ENTRIES or len(found) >= _MOST_ENTRIES:
-                    break
+        with suppress(OSError):
+            for entry in islice(parent.iterdir(), _MOST_ENTRIES - len(folders)):
                 if not entry.name.startswith(".") and entry.is_dir():
-                    found.append(entry)
-        except OSError:
-            continue
-    return found
+                    folders.append(entry)
+    return folders
 
 
 class StageResults(Protocol):
@@ -250,14 +252,14 @@ class ResultSet:
         if not changed:
             return "all parameters at their defaults"
         return ", ".join(
-            f"{PARAMETER_REGISTRY[name].title}: {_word(value)}"
+            f"{PARAMETER_REGISTRY[name].title}: {value_words(value)}"
             for name, value in changed.items()
         )
 
     def checkpoint(self, stage: int, name: str) -> Checkpoint | None:
         """Return an image with its header, None when it is not there."""
-        found = self.images.get((stage, name))
-        return found.checkpoint if found else None
+        image = self.images.get((stage, name))
+        return image.checkpoint if image else None
 
     def status(self) -> list[CheckpointStatus]:
         """Return a line for each image, in the order of the stages."""
@@ -265,12 +267,6 @@ class ResultSet:
             CheckpointStatus(stage, name, "checkpoint", State.VALID, "", image.path)
             for (stage, name), image in self.images.items()
         ]
-
-
-def _word(value: ParameterValue) -> str:
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    return "not set" if value is None else str(value)
 
 
 def read_stored_image(path: Path | str) -> StoredImage | None:
@@ -303,7 +299,7 @@ def read_stored_image(path: Path | str) -> StoredImage | None:
             header.dye,
             header.stage,
             header.name,
-            default_params() | _registered(path, header.parameters),
+            default_params() | registered_params(header),
         )
     if named is None:
         return None
@@ -311,8 +307,7 @@ def read_stored_image(path: Path | str) -> StoredImage | None:
         parameters = params_from_suffix(named.suffix)
     except ParameterError as error:
         raise CheckpointError(f"{path} cannot be told: {error}") from error
-    status = path.stat()
-    identity = digest(["no header", named.stage, status.st_size, status.st_mtime_ns])
+    identity = foreign_identity(path, named.stage)
     folder = path.parent.parent if path.parent.name in FORMATS else path.parent
     return StoredImage(
         Checkpoint(image, None, identity),
@@ -322,20 +317,6 @@ def read_stored_image(path: Path | str) -> StoredImage | None:
         named.name,
         default_params() | parameters,
     )
-
-
-def _registered(path: Path, stored: Mapping[str, Any]) -> dict[str, ParameterValue]:
-    """Return the parameters that are known here, in their types."""
-    known = {}
-    for name, value in stored.items():
-        if name in PARAMETER_REGISTRY:
-            try:
-                known[name] = PARAMETER_REGISTRY[name].check(value)
-            except ParameterError as error:
-                raise CheckpointError(
-                    f"{path}: its header is damaged: {error}"
-                ) from error
-    return known
 
 
 @dataclass(slots=True)
@@ -374,7 +355,7 @@ def read_result_sets(
     folder = Path(folder)
     images, problems = _read_images(folder, monitor or Monitor())
     drafts: list[_Draft] = []
-    for image in sorted(images, key=lambda one: -one.stage):
+    for image in sorted(images, key=lambda image: -image.stage):
         fitting = [draft for draft in drafts if draft.covers(image)]
         if not fitting:
             fitting = [_Draft(image.parameters)]
@@ -386,7 +367,7 @@ def read_result_sets(
         problems += _drop_stale(draft)
         sets.append(_finished(draft, folder))
         problems += _other_raw_files(draft.images.values())
-    sets.sort(key=lambda one: one.time, reverse=True)
+    sets.sort(key=lambda results: results.time, reverse=True)
     return tuple(sets), tuple(dict.fromkeys(problems))
 
 
@@ -399,15 +380,15 @@ def _read_images(folder: Path, monitor: Monitor) -> tuple[list[StoredImage], lis
         if path.stem in images:
             continue  # the TIFF is there
         try:
-            found = read_stored_image(path)
+            image = read_stored_image(path)
         except CheckpointError as error:
             text = str(error)
             problems[path.stem] = (
                 text if path.name in text else f"{path.name} is left out: {text}"
             )
             continue
-        if found is not None:
-            images[path.stem] = found
+        if image is not None:
+            images[path.stem] = image
             problems.pop(path.stem, None)
     return list(images.values()), list(problems.values())
 
