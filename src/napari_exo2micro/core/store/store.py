@@ -277,20 +277,7 @@ class CheckpointStore:
     # Reading -----------------------------------------------------------------
 
     def find(self, stage: int, name: str) -> Checkpoint | None:
-        """Return a checkpoint that is valid now, or None.
-
-        Parameters
-        ----------
-        stage : int
-            Such as 1.
-        name : str
-            Such as ``'post'``.
-
-        Raises
-        ------
-        ParameterError
-            When there is no such stage.
-        """
+        """Return a checkpoint that is valid now, or None; see `SampleDye.checkpoint`."""
         _check_stage(stage)
         try:
             inputs, shape = self.inputs(stage), self._shape(stage)
