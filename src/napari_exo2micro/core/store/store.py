@@ -277,7 +277,7 @@ class CheckpointStore:
     # Reading -----------------------------------------------------------------
 
     def find(self, stage: int, name: str) -> Checkpoint | None:
-        """Return a checkpoint that is valid now, or None; see `SampleDye.checkpoint`."""
+        """Return a valid checkpoint or None; see `SampleDye.checkpoint`."""
         _check_stage(stage)
         try:
             inputs, shape = self.inputs(stage), self._shape(stage)
