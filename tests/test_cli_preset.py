@@ -10,8 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from napari_exo2micro.cli.app import app
-from napari_exo2micro.core.parameters import save_preset
-from napari_exo2micro.core.pipeline import sample_dye
+from napari_exo2micro.core.parameters import State, save_preset
+from napari_exo2micro.core.pipeline import RunResult, sample_dye
 from napari_exo2micro.core.simulate import simulate_section, write_pair
 
 
@@ -30,9 +30,9 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """The parameters that runs were asked for, instead of the runs."""
     seen: list[dict[str, Any]] = []
 
-    def run(self: sample_dye.SampleDye, **_: Any) -> dict[str, Any]:
+    def run(self: sample_dye.SampleDye, **_: Any) -> RunResult:
         seen.append(self.non_default_params())
-        return {"status": "complete", "scale_estimate": None, "registration": {}}
+        return RunResult(self.sample, self.dye, State.DONE)
 
     monkeypatch.setattr(sample_dye.SampleDye, "run", run)
     return seen

@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 from napari_exo2micro.cli.app import app
 from napari_exo2micro.core.base import ParameterError, output_problem
-from napari_exo2micro.core.parameters import as_command_line, as_python
-from napari_exo2micro.core.pipeline import SampleDye, sample_dye
+from napari_exo2micro.core.parameters import State, as_command_line, as_python
+from napari_exo2micro.core.pipeline import RunResult, SampleDye, sample_dye
 from napari_exo2micro.core.simulate import write_pair
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="reads POSIX command lines")
@@ -54,7 +54,7 @@ def calls(monkeypatch):
                 "file": self._tiff_path(4, "difference").name,
             }
         )
-        return {"status": "complete", "scale_estimate": None, "registration": {}}
+        return RunResult(self.sample, self.dye, State.DONE)
 
     monkeypatch.setattr(sample_dye.SampleDye, "run", run)
     return seen
@@ -138,7 +138,7 @@ def test_any_folder_and_number_survive(raw, output, width, angle):
 
         def run(self, **_):
             seen.append((self.raw_dir, self.output_dir, self.params))
-            return {"status": "complete", "scale_estimate": None, "registration": {}}
+            return RunResult(self.sample, self.dye, State.DONE)
 
         patch.setattr(sample_dye.SampleDye, "run", run)
         places = {"raw_dir": raw, "output_dir": output, "params": params}
