@@ -31,11 +31,11 @@ def labels(shape=(240, 300)) -> np.ndarray:
 
 def test_the_nearest_pixel_is_that_of_the_transformed_point():
     image = labels()
-    found = nearest_window(image, TURN, 10, 90, 30, 200)
+    seen = nearest_window(image, TURN, 10, 90, 30, 200)
     for row, column in ((0, 0), (40, 100), (79, 169), (7, 33)):
         x, y = np.floor(TURN([[30 + column, 10 + row]])[0] + 0.5).astype(int)
         inside = 0 <= x < image.shape[1] and 0 <= y < image.shape[0]
-        assert found[row, column] == (image[y, x] if inside else 0)
+        assert seen[row, column] == (image[y, x] if inside else 0)
 
 
 @given(

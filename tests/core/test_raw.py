@@ -36,7 +36,9 @@ def noise(dtype: str = "uint8", seed: int = 0) -> NDArray[Any]:
 
 
 def rgb(*channels: NDArray[Any] | int, dtype: str = "uint8") -> NDArray[Any]:
-    planes = [np.broadcast_to(np.asarray(one, dtype), SHAPE) for one in channels]
+    planes = [
+        np.broadcast_to(np.asarray(channel, dtype), SHAPE) for channel in channels
+    ]
     return np.dstack(planes)
 
 
@@ -53,7 +55,7 @@ def write(raw: Path, post: NDArray[Any], pre: NDArray[Any]) -> tuple[Path, Path]
 def load_with_warnings(raw: Path) -> tuple[NDArray[Any], NDArray[Any], list[str]]:
     with pytest.warns(DataWarning) as caught:
         post, pre, *_ = load_image_pair("S", "D", raw)
-    return post, pre, [str(one.message) for one in caught]
+    return post, pre, [str(warning.message) for warning in caught]
 
 
 def test_a_pair_is_loaded_as_two_arrays_and_two_paths(tmp_path: Path) -> None:
@@ -116,11 +118,13 @@ def test_the_decision_does_not_depend_on_the_side(
     a: tuple[float, float, float], b: tuple[float, float, float]
 ) -> None:
     samples = (0, 1, 2)
-    one = decide_channels(ChannelMeans("a", samples, a), ChannelMeans("b", samples, b))
-    two = decide_channels(ChannelMeans("b", samples, b), ChannelMeans("a", samples, a))
-    assert one.channels == two.channels == one.post == one.pre
+    there = decide_channels(
+        ChannelMeans("a", samples, a), ChannelMeans("b", samples, b)
+    )
+    back = decide_channels(ChannelMeans("b", samples, b), ChannelMeans("a", samples, a))
+    assert there.channels == back.channels == there.post == there.pre
     lit = {k for k in samples if max(a[k], b[k]) > 0.5}
-    assert set(one.post) == lit or (not lit and len(one.post) == 1)
+    assert set(there.post) == lit or (not lit and len(there.post) == 1)
 
 
 @pytest.mark.parametrize(
@@ -283,6 +287,59 @@ def test_fingerprints_follow_the_content(tmp_path: Path) -> None:
     copy.write_bytes(content + b"\x01")
     assert not mark.matches(copy)
     assert not mark.matches(tmp_path / "none.tif")
+
+
+class Counting:
+    """A file that counts the bytes that are read from it."""
+
+    total = 0
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def read(self, *count: int) -> bytes:
+        data: bytes = self._file.read(*count)
+        Counting.total += len(data)
+        return data
+
+    def readinto(self, buffer: Any) -> int:
+        count: int = self._file.readinto(buffer)
+        Counting.total += count
+        return count
+
+    def __enter__(self) -> Counting:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"compression": "zlib", "tile": (64, 64)}], ids=["plain", "tiles"]
+)
+def test_measuring_and_digesting_read_each_byte_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
+) -> None:
+    image = np.random.default_rng(0).integers(0, 80, (400, 500, 3)).astype(np.uint8)
+    paths = [tmp_path / "S_Post_D.tif", tmp_path / "S_Pre_D.tif"]
+    for path in paths:
+        tifffile.imwrite(path, image, photometric="rgb", **options)
+    size = sum(path.stat().st_size for path in paths)
+    original = Path.open
+    monkeypatch.setattr(
+        Path, "open", lambda *args, **more: Counting(original(*args, **more))
+    )
+    Counting.total = 0
+    pair = RawPair.from_files(*paths)
+    marks = pair.post.fingerprint(), pair.pre.fingerprint()
+    assert size <= Counting.total < 1.01 * size
+    pair.post.read()
+    assert Counting.total < 1.51 * size
+    monkeypatch.undo()
+    assert marks == tuple(RawFingerprint.of(path) for path in paths)
 
 
 @pytest.mark.parametrize(

@@ -86,32 +86,32 @@ def test_levels_are_every_nth_pixel_of_what_stage_1_reads(tmp_path, kind, dtype)
     files = write_pair(
         tmp_path, coloured(1, dtype), coloured(2, dtype), **FORMATS[kind]
     )
-    found = open_lazy_pair(*files)
+    pair = open_lazy_pair(*files)
     truth = open_image_pair("Rock", "DAPI", tmp_path)
-    assert found.channels == truth.channels == (1,)
-    assert not found.is_estimate
-    check_levels(found.post.levels(), truth.post.read())
-    check_levels(found.pre.levels(), truth.pre.read())
+    assert pair.channels == truth.channels == (1,)
+    assert not pair.is_estimate
+    check_levels(pair.post.levels(), truth.post.read())
+    check_levels(pair.pre.levels(), truth.pre.read())
 
 
 def test_several_channels_are_summed_like_stage_1_does(tmp_path):
     post, pre = coloured(1, "uint8", (0, 1, 2)), coloured(2, "uint8", (0, 2))
     files = write_pair(tmp_path, post, pre)
-    found = open_lazy_pair(*files)
+    pair = open_lazy_pair(*files)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DataWarning)
         truth = open_image_pair("Rock", "DAPI", tmp_path)
-    assert found.channels == truth.channels == (0, 1, 2)
-    assert any("alone" in text for text in found.warnings)
-    check_levels(found.post.levels(), truth.post.read())
-    check_levels(found.pre.levels(), truth.pre.read())
+    assert pair.channels == truth.channels == (0, 1, 2)
+    assert any("alone" in text for text in pair.warnings)
+    check_levels(pair.post.levels(), truth.post.read())
+    check_levels(pair.pre.levels(), truth.pre.read())
 
 
 def test_grey_floats_have_no_channels(tmp_path):
     image = np.linspace(0, 5, SHAPE[0] * SHAPE[1], dtype=np.float32).reshape(SHAPE)
-    found = open_lazy_pair(*write_pair(tmp_path, image, image + 1))
-    assert found.channels is None
-    check_levels(found.pre.levels(), image + 1)
+    pair = open_lazy_pair(*write_pair(tmp_path, image, image + 1))
+    assert pair.channels is None
+    check_levels(pair.pre.levels(), image + 1)
 
 
 @pytest.fixture(scope="module")
@@ -126,11 +126,11 @@ def large(tmp_path_factory) -> tuple[Path, Path, Any]:
 
 def test_channels_of_a_large_pair_are_an_estimate(large):
     post, pre, signal = large
-    found = open_lazy_pair(post, pre)
-    assert found.channels == (2,)
-    assert found.is_estimate
-    assert found.post.is_slow
-    for number, level in enumerate(found.post.levels()):
+    pair = open_lazy_pair(post, pre)
+    assert pair.channels == (2,)
+    assert pair.is_estimate
+    assert pair.post.is_slow
+    for number, level in enumerate(pair.post.levels()):
         step = 1 << number
         window = (slice(70, 300), slice(11, 222))
         np.testing.assert_array_equal(level[window], signal[::step, ::step][window])
@@ -141,18 +141,18 @@ def test_middle_levels_are_kept_in_memory_once_prepared(large, tmp_path):
     files = [tmp_path / path.name for path in large[:2]]
     for path, source in zip(files, large[:2], strict=True):
         path.write_bytes(source.read_bytes())
-    found = open_lazy_pair(*files)
-    found.post.prepare()
+    pair = open_lazy_pair(*files)
+    pair.post.prepare()
     files[0].unlink()
-    levels = found.post.levels()
+    levels = pair.post.levels()
     np.testing.assert_array_equal(levels[0][0:50, 0:50], signal[0:50, 0:50])
     np.testing.assert_array_equal(levels[1][0:50, 0:50], signal[0:100:2, 0:100:2])
 
 
 def test_preparing_can_be_stopped(large):
-    found = open_lazy_pair(*large[:2])
+    pair = open_lazy_pair(*large[:2])
     with pytest.raises(CancelledError):
-        found.post.prepare(Monitor(should_stop=lambda: True))
+        pair.post.prepare(Monitor(should_stop=lambda: True))
 
 
 def damage(path: Path) -> None:
@@ -169,9 +169,9 @@ def test_only_tiles_in_the_window_are_decoded(tmp_path):
     image[..., 1] = 7
     post, pre = write_pair(tmp_path, image, image, compression="zlib", rowsperstrip=500)
     # Overviews look at rows 0, 4, 8, ..., all strips; so it is opened first.
-    found = open_lazy_pair(post, pre)
+    pair = open_lazy_pair(post, pre)
     damage(post)
-    full = found.post.levels()[0]
+    full = pair.post.levels()[0]
     assert (full[0:600, 100:200] == 7).all()
     with pytest.raises(RawDataError, match="Rock_PostStain_DAPI"):
         full[4600:4700, 100:200]
@@ -181,9 +181,9 @@ def test_an_error_is_told_once_and_what_cannot_be_read_is_black(tmp_path):
     image = np.full((5000, 4200), 9, np.uint8)
     post, pre = write_pair(tmp_path, image, image, compression="zlib", rowsperstrip=500)
     said: list[RawDataError] = []
-    found = open_lazy_pair(post, pre, on_error=said.append)
+    pair = open_lazy_pair(post, pre, on_error=said.append)
     damage(post)
-    full = found.post.levels()[0]
+    full = pair.post.levels()[0]
     for _ in range(3):
         assert not full[4700:4800, 0:50].any()
     assert len(said) == 1
@@ -194,10 +194,10 @@ def test_an_error_is_told_once_and_what_cannot_be_read_is_black(tmp_path):
 def test_a_file_that_went_away_is_told(tmp_path):
     image = np.full((4200, 4200), 9, np.uint8)
     post, pre = write_pair(tmp_path, image, image)
-    found = open_lazy_pair(post, pre)
+    pair = open_lazy_pair(post, pre)
     post.unlink()
     with pytest.raises(RawFileNotFoundError, match="Rock_PostStain_DAPI"):
-        found.post.levels()[0][0:10, 0:10]
+        pair.post.levels()[0][0:10, 0:10]
 
 
 def test_two_images_that_do_not_fit_are_refused(tmp_path):
@@ -213,20 +213,20 @@ def test_two_images_that_do_not_fit_are_refused(tmp_path):
 def test_a_quick_look_decodes_a_part_until_it_is_prepared(large, monkeypatch):
     monkeypatch.setattr("napari_exo2micro.core.raw.lazy._QUICK_BYTES", 20_000_000)
     post, pre, signal = large
-    found = open_lazy_pair(post, pre, quick=True)
-    assert found.is_partial
-    assert found.channels == (2,)
-    top = found.post.levels()[-1]
-    step = 1 << (len(found.post.levels()) - 1)
+    pair = open_lazy_pair(post, pre, quick=True)
+    assert pair.is_partial
+    assert pair.channels == (2,)
+    top = pair.post.levels()[-1]
+    step = 1 << (len(pair.post.levels()) - 1)
     small, wanted = np.asarray(top), signal[::step, ::step]
     read = (small == wanted).all(axis=1)
     assert 0.1 < read.mean() < 0.7
     assert not small[~read].any()
     # Full resolution shows everything at once.
-    full = found.post.levels()[0]
+    full = pair.post.levels()[0]
     np.testing.assert_array_equal(full[2000:2100, 0:80], signal[2000:2100, 0:80])
-    found.post.prepare()
-    for number, level in enumerate(found.post.levels()):
+    pair.post.prepare()
+    for number, level in enumerate(pair.post.levels()):
         step = 1 << number
         np.testing.assert_array_equal(np.asarray(level), signal[::step, ::step])
     assert not open_lazy_pair(post, pre).is_partial

@@ -199,11 +199,11 @@ def test_the_survey_reads_only_the_crop(
         first = tif.pages.first.dataoffsets[0]
         tif.filehandle.seek(first)
         tif.filehandle.write(b"\xff\xff\xff\xff")
-    (found,) = survey_raw_channels(tmp_path, ["S"], crop=32)
+    (survey,) = survey_raw_channels(tmp_path, ["S"], crop=32)
     crop = image[48:80, 48:80]
-    assert found.problem == ""
-    assert found.channels[0].maximum == crop.max()
-    assert found.channels[0].mean == crop.mean()
+    assert survey.problem == ""
+    assert survey.channels[0].maximum == crop.max()
+    assert survey.channels[0].mean == crop.mean()
 
 
 def test_the_survey_refuses_what_it_cannot_look_at(tmp_path: Path) -> None:
@@ -219,4 +219,4 @@ def test_the_survey_gives_no_python_warnings(
     (tmp_path / "S").mkdir()
     tifffile.imwrite(tmp_path / "S" / "a_Post_D.tif", np.ones((2, 20, 20)))
     survey_raw_channels(tmp_path)
-    assert not [one for one in recwarn if one.category is DataWarning]
+    assert not [w for w in recwarn if w.category is DataWarning]
