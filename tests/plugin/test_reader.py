@@ -543,7 +543,7 @@ def test_a_compressed_file_that_breaks_is_told_and_logged_once(
             raise RawDataError("post.tif is damaged")
 
     image = SimpleNamespace(path=Path("post.tif"))
-    levels = Broken(image, (0,), np.dtype(np.uint8), opening._tell)
+    levels = Broken(image, (0,), np.dtype(np.uint8), opening.tell_unreadable)
     pair = SimpleNamespace(post=levels, pre=levels, is_partial=False)
     files = SimpleNamespace(sample="Rock", dye="DAPI")
     opening.prepare_levels(files, pair, viewer)

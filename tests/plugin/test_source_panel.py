@@ -289,8 +289,7 @@ def test_recent_ones_have_an_end_and_survive_a_damaged_list(tmp_path):
 def test_a_simulated_section_is_shown_and_worked_on(fresh, qtbot, monkeypatch):
     from napari_exo2micro.plugin.files import sample_data
 
-    monkeypatch.setattr(sample_data, "_SHAPE", (300, 320))
-    monkeypatch.setattr(sample_data, "_made_once", sample_data._made_once.__wrapped__)
+    monkeypatch.setattr(sample_data, "SHAPE", (300, 320))
     panel = panel_of(fresh, qtbot)
     part(panel, QPushButton, "try_simulated").click()
     qtbot.waitUntil(lambda: len(fresh.viewer.layers) == 3, timeout=LONG)
@@ -312,8 +311,7 @@ def slow_section(monkeypatch):
         assert release.wait(30)
         return made()
 
-    monkeypatch.setattr(sample_data, "_SHAPE", (300, 320))
-    monkeypatch.setattr(sample_data, "_made_once", sample_data._made_once.__wrapped__)
+    monkeypatch.setattr(sample_data, "SHAPE", (300, 320))
     monkeypatch.setattr(sample_data, "section_specs", slow)
     return release
 

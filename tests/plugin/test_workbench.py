@@ -83,12 +83,7 @@ def test_two_clicks_lead_from_there_to_a_difference(
     """Two more open the workbench from the menu: four, five are allowed."""
     from napari_exo2micro.plugin.files import sample_data
 
-    made_once = sample_data._made_once.__wrapped__
-    monkeypatch.setattr(sample_data, "_SHAPE", (500, 560))
-    made = []
-    monkeypatch.setattr(
-        sample_data, "_made_once", lambda: (made or made.append(made_once()) or made)[0]
-    )
+    monkeypatch.setattr(sample_data, "SHAPE", (500, 560))
     bench = open_workbench()
     button(bench, "try_simulated").click()
     qtbot.waitUntil(lambda: button(bench, "run_all").isEnabled(), timeout=LONG)

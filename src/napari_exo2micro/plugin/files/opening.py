@@ -536,7 +536,7 @@ def _open_raw(
         title=f"Opening {files.sample} {files.dye}",
         viewer=viewer,
         files=files,
-        on_error=_tell,
+        on_error=tell_unreadable,
         quick=viewer is not None and main_window() is not None,
     )
     prepare_levels(files, pair, viewer)
@@ -567,7 +567,8 @@ def _choose_pair(path: Path, found: FoundPairs) -> PairFiles:
     return found.pairs[chosen]
 
 
-def _tell(error: RawDataError) -> None:
+def tell_unreadable(error: RawDataError) -> None:
+    """Tell which part of a file cannot be read."""
     logger.error("%s", error)
     notify_error(f"{error}; what cannot be read is shown black")
 

@@ -18,7 +18,8 @@ from napari_exo2micro.plugin.files.reader import asking_viewer
 from napari_exo2micro.plugin.layers.layers import KEY, LayerSpec, remove_layers
 
 SAMPLE, DYE = "Simulated", "SybrGld"
-_SHAPE = (1400, 1600)
+#: Rows and columns, px.
+SHAPE = (1400, 1600)
 
 
 def simulated_section() -> list[tuple[Any, ...]]:
@@ -42,7 +43,7 @@ def simulated_section() -> list[tuple[Any, ...]]:
 
 def section_specs() -> list[LayerSpec]:
     """Return the layers of the simulated pair; may be called in any thread."""
-    folder, truth = _made_once()
+    folder, truth = written_section(SHAPE)
     own = folder / "raw" / SAMPLE
     files = PairFiles(
         SAMPLE,
@@ -57,12 +58,12 @@ def section_specs() -> list[LayerSpec]:
 
 
 @functools.cache
-def _made_once() -> tuple[Path, Truth]:
-    """Simulate the pair and write it, once in a program."""
+def written_section(shape: tuple[int, int]) -> tuple[Path, Truth]:
+    """Return the folder of a simulated pair and its truth; made once in a program."""
     folder = Path(tempfile.mkdtemp(prefix="exo2micro-sample-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     pair = simulate_section(
-        _SHAPE, seed=3, angle_deg=6.5, scale=1.04, shift=(38.0, -27.0), gain=1.3
+        shape, seed=3, angle_deg=6.5, scale=1.04, shift=(38.0, -27.0), gain=1.3
     )
     write_pair(pair, folder / "raw", SAMPLE, DYE, channels="rgb")
     return folder, pair.truth

@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
     QToolButton,
     QWidget,
 )
+from superqt.utils import signals_blocked
 
 from napari_exo2micro.core.base import CheckpointError, ParameterError
 from napari_exo2micro.core.images import Look, Side
@@ -399,11 +400,10 @@ class LayerChooser(QComboBox):
 
     def fill(self, layers: list[Layer]) -> None:
         """List the layers anew; what was chosen stays so where it can."""
-        self.blockSignals(True)
-        self.clear()
-        self._layers = layers
-        self.addItems(short_names(layers))
-        self.blockSignals(False)
+        with signals_blocked(self):
+            self.clear()
+            self._layers = layers
+            self.addItems(short_names(layers))
         same = same_layer(self._viewer, self._layer)
         self.choose(same if same in layers else None)
 

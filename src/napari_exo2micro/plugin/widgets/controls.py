@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from napari.components import ViewerModel
-from qtpy.QtCore import QObject, QSignalBlocker, QSize, Qt, QTimer, QUrl, Signal
+from qtpy.QtCore import QObject, QSize, Qt, QTimer, QUrl, Signal
 from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import (
     QBoxLayout,
@@ -27,6 +27,7 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from superqt.utils import signals_blocked
 
 from napari_exo2micro.plugin.widgets.errors import literal
 
@@ -444,7 +445,7 @@ class FolderField(QWidget):
     def offer(self, folders: Iterable[str]) -> None:
         """List recent folders, the last one first; what is typed stays."""
         text = self._edit.text()
-        with QSignalBlocker(self._line):
+        with signals_blocked(self._line):
             self._line.clear()
             for index, folder in enumerate(folders):
                 self._line.addItem(folder)

@@ -9,10 +9,11 @@ from itertools import groupby, pairwise
 from typing import Any
 
 from magicgui.widgets import Container
-from qtpy.QtCore import QSignalBlocker, Qt
+from qtpy.QtCore import Qt
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
 from superqt import QDoubleSlider
+from superqt.utils import signals_blocked
 
 from napari_exo2micro.core.base import ParameterError
 from napari_exo2micro.core.parameters import (
@@ -346,7 +347,7 @@ class ScaleSlider(QWidget):
         middle = 1.0 if value is None else round(value, _DIGITS)
         span = 0.75 if value is None else _SPAN
         low, high = (round(middle * (1 + side * span), _DIGITS) for side in (-1, 1))
-        with QSignalBlocker(self._slider):
+        with signals_blocked(self._slider):
             self._slider.setRange(low, high)
             self._slider.setSingleStep(max(10**-_DIGITS, (high - low) / 400))
             self._slider.setPageStep((high - low) / 20)
@@ -368,7 +369,7 @@ class ScaleSlider(QWidget):
             if ticked
             else "Tick the box above to choose a scale by hand."
         )
-        with QSignalBlocker(self._slider):
+        with signals_blocked(self._slider):
             self._slider.setValue(self._row.field.value)
 
 

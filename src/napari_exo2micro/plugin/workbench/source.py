@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from qtpy.QtCore import QSignalBlocker, Qt
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QDialog,
@@ -16,6 +16,7 @@ from qtpy.QtWidgets import (
     QToolButton,
     QWidget,
 )
+from superqt.utils import signals_blocked
 
 from napari_exo2micro.core.base import Monitor
 from napari_exo2micro.core.parameters import State
@@ -419,7 +420,7 @@ class SourcePanel(QWidget):
                 session.reset_params("pad")
         fields.raw.show_folder(session.raw_dir)
         fields.output.show_folder(session.output_dir)
-        with QSignalBlocker(fields.format):
+        with signals_blocked(fields.format):
             fields.format.setCurrentIndex(
                 max(fields.format.findData(session.checkpoint_format), 0)
             )
@@ -463,7 +464,7 @@ class SourcePanel(QWidget):
             (fields.dye, dyes, session.dye),
         ):
             known = [*names, chosen] if chosen and chosen not in names else names
-            with QSignalBlocker(combo):
+            with signals_blocked(combo):
                 if [combo.itemText(i) for i in range(combo.count())] != known:
                     combo.clear()
                     combo.addItems(known)
