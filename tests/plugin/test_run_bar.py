@@ -8,8 +8,8 @@ import pytest
 from qtpy.QtWidgets import QCheckBox, QLabel, QProgressBar, QPushButton
 
 from napari_exo2micro.core.batch import summarise_batch
-from napari_exo2micro.core.parameters import STAGES
-from napari_exo2micro.core.pipeline import SampleDye
+from napari_exo2micro.core.parameters import STAGES, State
+from napari_exo2micro.core.pipeline import RunResult, SampleDye
 from napari_exo2micro.plugin.layers.layers import about
 from napari_exo2micro.plugin.workbench.run_bar import RunBar
 
@@ -200,7 +200,7 @@ def test_how_a_run_ended_is_said_of_its_sample_only(stopped, bar, session, qtbot
     def work(monitor):
         assert release.wait(30)
         monitor.check()
-        return {"status": "complete"}
+        return RunResult("Rock", "DAPI", State.DONE)
 
     bar.show()
     session.jobs.start(work, title="a run", exclusive=True)
@@ -218,10 +218,14 @@ def test_how_a_run_ended_is_said_of_its_sample_only(stopped, bar, session, qtbot
 
 
 def test_a_batch_ends_in_the_words_of_its_table(bar, session, qtbot):
-    states = ("complete", "degraded: a", "error: b", "skipped: c", "stopped: d")
-    results = [
-        {"sample": "A", "dye": str(n), "status": s} for n, s in enumerate(states)
-    ]
+    states = (
+        State.DONE,
+        State.DEGRADED,
+        State.FAILED,
+        State.NO_FILES,
+        State.STOPPED,
+    )
+    results = [RunResult("A", str(n), state) for n, state in enumerate(states)]
 
     def work(monitor):
         return summarise_batch(results)

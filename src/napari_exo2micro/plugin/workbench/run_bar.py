@@ -256,6 +256,5 @@ def _ended(result: Any) -> str:
     if result.state != State.DEGRADED:
         return "Done."
     numbers = " and ".join(map(str, result.doubtful_stages))
-    return "Done, but look at the result" + (
-        f" of stage {numbers}." if numbers else "."
-    )
+    which = f" of stage {numbers}" if numbers else ""
+    return f"Done, but look at the result{which}."
