@@ -92,7 +92,8 @@ def test_an_empty_search_range_is_told(source):
 
 def test_sections_that_have_nothing_in_common_fail():
     one, other = (simulate_section((400, 460), seed=seed) for seed in (1, 2))
-    found = preview_boundary(PreviewSource(one.post, other.pre), {})
+    source = PreviewSource(one.post, other.pre)
+    found = preview_boundary(source, {"scale_search": False})
     assert found.verdict.state == "failed"
     assert "the interiors do not agree" in found.verdict.reason
 
