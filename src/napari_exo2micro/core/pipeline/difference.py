@@ -270,7 +270,7 @@ class Differencing:
 
     def plots(self) -> list[Plot]:
         """Return every plot that the parameters ask for, in the order of drawing."""
-        plots = [Plot(name, found) for name, found in DIAGNOSTICS.items()]
+        plots = [Plot(*item) for item in DIAGNOSTICS.items()]
         pictures = DIAGNOSTICS.get("difference_image")
         for image in self._names.values():
             if image != "difference" and pictures is not None:

@@ -237,7 +237,7 @@ def as_array(image: Any) -> Any:
     return image.level(0) if isinstance(image, Raster) else image
 
 
-class Plot(Protocol):
+class PlotFunction(Protocol):
     """A plot as it is called; see `PlotContext`."""
 
     def __call__(
@@ -254,7 +254,7 @@ class Plot(Protocol):
         """Draw the figure; write it when a path is given."""
 
 
-def plot(body: Callable[..., Figure]) -> Plot:
+def plot(body: Callable[..., Figure]) -> PlotFunction:
     """Give a function that draws the keywords that every plot takes.
 
     Parameters

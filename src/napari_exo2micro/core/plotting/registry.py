@@ -229,12 +229,12 @@ def _check(diagnostic: Diagnostic, known: Mapping[str, Diagnostic]) -> None:
         )
 
 
-def _offered(name: str, found: Any) -> Diagnostic:
+def _offered(name: str, loaded: Any) -> Diagnostic:
     """Return what a package offers: a `Diagnostic`, or a function that draws."""
-    if isinstance(found, Diagnostic):
-        return found
-    about = (inspect.getdoc(found) or name).splitlines()[0]
-    return Diagnostic(name, found, about)
+    if isinstance(loaded, Diagnostic):
+        return loaded
+    about = (inspect.getdoc(loaded) or name).splitlines()[0]
+    return Diagnostic(name, loaded, about)
 
 
 DIAGNOSTICS: Registry[str, Diagnostic] = Registry(

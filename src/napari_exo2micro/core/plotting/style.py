@@ -54,224 +54,16 @@ DIFFERENCE_COLOURS: Final = LinearSegmentedColormap.from_list(
 
 _FONT: Final = FontProperties(family="DejaVu Sans")
 
-
-def scale_colour(method: str, index: int = 0) -> str:
-    """Return the colour of a scale's line; `index` tells other methods apart."""
-    known = SCALE_METHODS.get(method)
-    own = known.colour if known else ""
-    return own or _OTHER_SCALES[index % len(_OTHER_SCALES)]
-
-
-def method_words(method: str, percentile: float | None = None) -> str:
-    """Return a scale method in words for a legend."""
-    if percentile is not None:
-        return f"Percentile {percentile:g}"
-    known = SCALE_METHODS.get(method)
-    return known.legend if known else method.replace("_", " ").capitalize()
-
-
-def scale_words(estimate: ScaleEstimate) -> str:
-    """Return a scale for a legend: its method, its value and how sure it is."""
-    text = f"{method_words(estimate.method, estimate.percentile)}\n"
-    if estimate.uncertainty > 0:
-        digits = min(max(-math.floor(math.log10(estimate.uncertainty)), 0), 6)
-        text += f"{estimate.scale:.{digits}f} ± {estimate.uncertainty:.{digits}f}"
-    else:
-        text += f"{estimate.scale:.5g}"
-    if estimate.offset:
-        amount = plain_number(float(f"{estimate.offset:.3g}"))
-        text += f"\noffset {amount} levels"
-    return text.replace("-", "\u2212")
-
-
-def formula(scale: float, offset: float) -> str:
-    """Return how a difference was made, in words for a title."""
-    text = f"post \u2212 {scale:.4g} × pre"
-    if offset:
-        sign = "\u2212" if offset > 0 else "+"
-        text += f" {sign} {plain_number(round(abs(offset), 2))}"
-    return text
-
-
-@functools.cache
-def _glyphs() -> frozenset[int]:
-    return frozenset(get_font(findfont(_FONT)).get_charmap())
-
-
-def printable(text: str) -> str:
-    """Return a text with each character that the font lacks replaced by a box."""
-    known = _glyphs()
-    return "".join(c if c.isprintable() and ord(c) in known else "\u25a1" for c in text)
-
-
-def short_count(value: float, _position: object = None) -> str:
-    """Return a pixel count for an axis: 500, 20 k, 3 M, 0.01."""
-    size = abs(value)
-    for limit, unit in ((1e9, " G"), (1e6, " M"), (1e4, " k")):
-        if size >= limit:
-            return plain_number(value / (1e3 if unit == " k" else limit)) + unit
-    return plain_number(value)
-
-
-def plain_number(value: float, _position: object = None) -> str:
-    """Return a number without mathematical markup and with a true minus sign."""
-    if value == 0 or not math.isfinite(value):
-        return "0" if value == 0 else str(value)
-    if abs(value) >= 1e7 or abs(value) < 1e-4:
-        text = f"{value:.3g}"
-    elif abs(value) >= 1000:
-        text = f"{value:.0f}"
-    else:
-        text = f"{value:.4g}"
-    return text.replace("-", "\u2212")
-
-
 SHORTEST_BAR: Final = 2.1
 """Shortest colour bar whose numbers and name have room, inches."""
 
-
-def bar_height(height: float, most: float = 4.0) -> float:
-    """Return the height of a colour bar beside a panel, inches."""
-    return max(min(height, most), SHORTEST_BAR)
-
-
-def panel_size(
-    shape: Sequence[int], max_width: int, max_height: int
-) -> tuple[float, float]:
-    """Return width and height of a panel for a picture, inches.
-
-    One pixel of the picture becomes a whole number of pixels of the figure where
-    that makes it neither tiny nor too large.
-
-    Parameters
-    ----------
-    shape : sequence of int
-        Rows and columns of the picture.
-    max_width, max_height : int
-        Most pixels of the figure.
-    """
-    rows, columns = shape
-    zoom = min(max_width / columns, max_height / rows)
-    if zoom >= 2:
-        zoom = int(zoom)
-    elif 1 <= zoom < 1.25:
-        zoom = 1
-    # Slivers stay visible, and their axes readable.
-    width = max(columns * zoom, 0.12 * max_width)
-    height = max(rows * zoom, 0.12 * max_height)
-    return width / DPI, height / DPI
-
-
-NOTE_LINE: Final = 0.19
-"""Height of a line of notes, inches."""
-
-NOTE_CHARACTER: Final = 0.073
-"""Average width of a character of the notes, inches; on the safe side."""
-
-_MAX_NOTE_LINES: Final = 3
-
-
-def wrapped(notes: Sequence[str], columns: int) -> list[str]:
-    """Return the notes in lines that fit; a long one is cut short."""
-    lines: list[str] = []
-    for note in notes:
-        one_line = " ".join(note.split())
-        lines += textwrap.wrap(
-            one_line, max(columns, 20), max_lines=_MAX_NOTE_LINES, placeholder=" \u2026"
-        )
-    return lines
-
-
-def save_figure(figure: Figure, path: str | Path) -> None:
-    """Write a figure whole or not at all; its folder is made when missing.
-
-    Parameters
-    ----------
-    figure : Figure
-        Any figure of matplotlib.
-    path : str or Path
-        The ending chooses the format: `.png`, `.pdf`, `.svg` and what else
-        matplotlib writes.
-
-    Raises
-    ------
-    OutputError
-        If the format is unknown or the file cannot be written.
-    """
-    target = Path(path)
-    form = target.suffix.lower().removeprefix(".")
-    if form not in figure.canvas.get_supported_filetypes():
-        raise OutputError(
-            f"cannot write {target}: a picture's name must end in .png, .pdf or .svg; "
-            "choose one of these"
-        )
-    with replace_file(target) as part:
-        if form == "png" and isinstance(figure.canvas, FigureCanvasAgg):
-            # Not by savefig: this takes half the time, and no user's matplotlibrc
-            # changes the size of what is written.
-            _write_png(_rendered(figure.canvas)[..., :3], part)
-        else:
-            figure.savefig(part, format=form, dpi=figure.dpi)
-
-
-def stamp_png(path: Path, notes: Sequence[str]) -> None:
-    """Add a strip with red notes above a PNG picture that lacks them.
-
-    Raises
-    ------
-    OutputError
-        If the picture cannot be read or written again.
-    """
-    try:
-        with Image.open(path) as file:
-            picture = np.asarray(file.convert("RGBA"))
-    except (OSError, UnidentifiedImageError) as error:
-        raise OutputError(
-            f"{path} should be a PNG picture, it cannot be read ({error}); check the "
-            "function that drew it"
-        ) from error
-    width = picture.shape[1] / DPI
-    lines = wrapped(notes, max(int((width - 2 * EDGE) / NOTE_CHARACTER), 20))
-    height = NOTE_LINE * len(lines) + 0.12
-    strip = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
-    canvas = FigureCanvasAgg(strip)
-    for i, line in enumerate(lines):
-        strip.text(
-            min(EDGE / width, 0.5),
-            1 - (0.06 + i * NOTE_LINE) / height,
-            printable(line),
-            fontsize=SMALL,
-            color=WARNING_COLOUR,
-            va="top",
-            parse_math=False,
-        )
-    head = _rendered(canvas)
-    columns = picture.shape[1]
-    fitted = np.full((head.shape[0], columns, 4), 255, np.uint8)
-    fitted[:, : min(columns, head.shape[1])] = head[:, :columns]
-    with replace_file(path) as part:
-        _write_png(np.concatenate([fitted, picture]), part)
-
-
-def _rendered(canvas: FigureCanvasAgg) -> NDArray[np.uint8]:
-    """Return a figure's pixels, shape (rows, columns, 4)."""
-    canvas.draw()  # type: ignore[no-untyped-call]
-    pixels: NDArray[np.uint8] = np.asarray(
-        canvas.buffer_rgba()  # type: ignore[no-untyped-call]
-    )
-    return pixels
-
-
-def _write_png(pixels: NDArray[np.uint8], path: Path) -> None:
-    about = PngInfo()
-    about.add_text("Software", "napari-exo2micro")
-    image = Image.fromarray(np.ascontiguousarray(pixels))
-    image.save(path, format="png", compress_level=1, pnginfo=about)
-
-
+# Lines of the head of a sheet, and a character in them, inches; on the safe side.
 _TITLE_LINE: Final = 0.30
 _NAME_LINE: Final = 0.22
 _NAME_CHARACTER: Final = 0.083
+_NOTE_LINE: Final = 0.19
+_NOTE_CHARACTER: Final = 0.073
+_MAX_NOTE_LINES: Final = 3
 
 
 class Names(NamedTuple):
@@ -311,14 +103,14 @@ class Sheet:
         notes: Sequence[str] = (),
         remark: str = "",
     ) -> None:
-        lines = wrapped(notes, int((width - 2 * EDGE) / NOTE_CHARACTER))
+        lines = _wrapped(notes, int((width - 2 * EDGE) / _NOTE_CHARACTER))
         named = zip(names._fields, names, strict=True)
         words = ", ".join(f"{kind} {name}" for kind, name in named if name)
         under = [text for text in (words, remark) if text]
         if sum(map(len, under)) * _NAME_CHARACTER < width - 2 * EDGE:
             under = ["   ".join(under)] if under else []
         head = EDGE + _TITLE_LINE + _NAME_LINE * len(under)
-        head += NOTE_LINE * len(lines) + 0.08
+        head += _NOTE_LINE * len(lines) + 0.08
         self.width, self.height = width, height + head
         self._head = head
         self.figure = Figure(
@@ -330,7 +122,7 @@ class Sheet:
         for line in under:
             y = self._line(line, y, _NAME_LINE, LABEL, color=MUTED)
         for line in lines:
-            y = self._line(line, y, NOTE_LINE, SMALL, color=WARNING_COLOUR)
+            y = self._line(line, y, _NOTE_LINE, SMALL, color=WARNING_COLOUR)
 
     def _line(
         self, text: str, y: float, height: float, size: float, **look: Any
@@ -411,6 +203,49 @@ class Sheet:
         )
 
 
+def _wrapped(notes: Sequence[str], columns: int) -> list[str]:
+    """Return the notes in lines that fit; a long one is cut short."""
+    lines: list[str] = []
+    for note in notes:
+        one_line = " ".join(note.split())
+        lines += textwrap.wrap(
+            one_line, max(columns, 20), max_lines=_MAX_NOTE_LINES, placeholder=" \u2026"
+        )
+    return lines
+
+
+def bar_height(height: float, most: float = 4.0) -> float:
+    """Return the height of a colour bar beside a panel, inches."""
+    return max(min(height, most), SHORTEST_BAR)
+
+
+def panel_size(
+    shape: Sequence[int], max_width: int, max_height: int
+) -> tuple[float, float]:
+    """Return width and height of a panel for a picture, inches.
+
+    One pixel of the picture becomes a whole number of pixels of the figure where
+    that makes it neither tiny nor too large.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        Rows and columns of the picture.
+    max_width, max_height : int
+        Most pixels of the figure.
+    """
+    rows, columns = shape
+    zoom = min(max_width / columns, max_height / rows)
+    if zoom >= 2:
+        zoom = int(zoom)
+    elif 1 <= zoom < 1.25:
+        zoom = 1
+    # Slivers stay visible, and their axes readable.
+    width = max(columns * zoom, 0.12 * max_width)
+    height = max(rows * zoom, 0.12 * max_height)
+    return width / DPI, height / DPI
+
+
 def label_axes(axes: Axes, x: str, y: str, *, grid: bool = False) -> None:
     """Name the axes, with units; optionally with a faint grid behind the data."""
     axes.set_xlabel(x, fontsize=LABEL, labelpad=3)
@@ -472,8 +307,166 @@ def number_axes(axes: Axes, *, x: bool = True, y: bool = True) -> None:
             axis.set_major_formatter(FuncFormatter(plain_number))
 
 
+def scale_colour(method: str, index: int = 0) -> str:
+    """Return the colour of a scale's line; `index` tells other methods apart."""
+    known = SCALE_METHODS.get(method)
+    own = known.colour if known else ""
+    return own or _OTHER_SCALES[index % len(_OTHER_SCALES)]
+
+
+def method_words(method: str, percentile: float | None = None) -> str:
+    """Return a scale method in words for a legend."""
+    if percentile is not None:
+        return f"Percentile {percentile:g}"
+    known = SCALE_METHODS.get(method)
+    return known.legend if known else method.replace("_", " ").capitalize()
+
+
+def scale_words(estimate: ScaleEstimate) -> str:
+    """Return a scale for a legend: its method, its value and how sure it is."""
+    text = f"{method_words(estimate.method, estimate.percentile)}\n"
+    if estimate.uncertainty > 0:
+        digits = min(max(-math.floor(math.log10(estimate.uncertainty)), 0), 6)
+        text += f"{estimate.scale:.{digits}f} ± {estimate.uncertainty:.{digits}f}"
+    else:
+        text += f"{estimate.scale:.5g}"
+    if estimate.offset:
+        amount = plain_number(float(f"{estimate.offset:.3g}"))
+        text += f"\noffset {amount} levels"
+    return text.replace("-", "\u2212")
+
+
+def formula(scale: float, offset: float) -> str:
+    """Return how a difference was made, in words for a title."""
+    text = f"post \u2212 {scale:.4g} × pre"
+    if offset:
+        sign = "\u2212" if offset > 0 else "+"
+        text += f" {sign} {plain_number(round(abs(offset), 2))}"
+    return text
+
+
+@functools.cache
+def _glyphs() -> frozenset[int]:
+    return frozenset(get_font(findfont(_FONT)).get_charmap())
+
+
+def printable(text: str) -> str:
+    """Return a text with each character that the font lacks replaced by a box."""
+    known = _glyphs()
+    return "".join(c if c.isprintable() and ord(c) in known else "\u25a1" for c in text)
+
+
+def short_count(value: float, _position: object = None) -> str:
+    """Return a pixel count for an axis: 500, 20 k, 3 M, 0.01."""
+    size = abs(value)
+    for limit, unit in ((1e9, " G"), (1e6, " M"), (1e4, " k")):
+        if size >= limit:
+            return plain_number(value / (1e3 if unit == " k" else limit)) + unit
+    return plain_number(value)
+
+
+def plain_number(value: float, _position: object = None) -> str:
+    """Return a number without mathematical markup and with a true minus sign."""
+    if value == 0 or not math.isfinite(value):
+        return "0" if value == 0 else str(value)
+    if abs(value) >= 1e7 or abs(value) < 1e-4:
+        text = f"{value:.3g}"
+    elif abs(value) >= 1000:
+        text = f"{value:.0f}"
+    else:
+        text = f"{value:.4g}"
+    return text.replace("-", "\u2212")
+
+
 def count_words(pixels: int) -> str:
     """Return a number of pixels for the title line."""
     if pixels < 100_000:
         return f"{pixels} pixels in both images"
     return f"{pixels / 1e6:.3g} million pixels in both images"
+
+
+def save_figure(figure: Figure, path: str | Path) -> None:
+    """Write a figure whole or not at all; its folder is made when missing.
+
+    Parameters
+    ----------
+    figure : Figure
+        Any figure of matplotlib.
+    path : str or Path
+        The ending chooses the format: `.png`, `.pdf`, `.svg` and what else
+        matplotlib writes.
+
+    Raises
+    ------
+    OutputError
+        If the format is unknown or the file cannot be written.
+    """
+    target = Path(path)
+    form = target.suffix.lower().removeprefix(".")
+    if form not in figure.canvas.get_supported_filetypes():
+        raise OutputError(
+            f"cannot write {target}: a picture's name must end in .png, .pdf or .svg; "
+            "choose one of these"
+        )
+    with replace_file(target) as part:
+        if form == "png" and isinstance(figure.canvas, FigureCanvasAgg):
+            # Not by savefig: this takes half the time, and no user's matplotlibrc
+            # changes the size of what is written.
+            _write_png(_rendered(figure.canvas)[..., :3], part)
+        else:
+            figure.savefig(part, format=form, dpi=figure.dpi)
+
+
+def stamp_png(path: Path, notes: Sequence[str]) -> None:
+    """Add a strip with red notes above a PNG picture that lacks them.
+
+    Raises
+    ------
+    OutputError
+        If the picture cannot be read or written again.
+    """
+    try:
+        with Image.open(path) as file:
+            picture = np.asarray(file.convert("RGBA"))
+    except (OSError, UnidentifiedImageError) as error:
+        raise OutputError(
+            f"{path} should be a PNG picture, it cannot be read ({error}); check the "
+            "function that drew it"
+        ) from error
+    width = picture.shape[1] / DPI
+    lines = _wrapped(notes, max(int((width - 2 * EDGE) / _NOTE_CHARACTER), 20))
+    height = _NOTE_LINE * len(lines) + 0.12
+    strip = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
+    canvas = FigureCanvasAgg(strip)
+    for i, line in enumerate(lines):
+        strip.text(
+            min(EDGE / width, 0.5),
+            1 - (0.06 + i * _NOTE_LINE) / height,
+            printable(line),
+            fontsize=SMALL,
+            color=WARNING_COLOUR,
+            va="top",
+            parse_math=False,
+        )
+    head = _rendered(canvas)
+    columns = picture.shape[1]
+    fitted = np.full((head.shape[0], columns, 4), 255, np.uint8)
+    fitted[:, : min(columns, head.shape[1])] = head[:, :columns]
+    with replace_file(path) as part:
+        _write_png(np.concatenate([fitted, picture]), part)
+
+
+def _rendered(canvas: FigureCanvasAgg) -> NDArray[np.uint8]:
+    """Return a figure's pixels, shape (rows, columns, 4)."""
+    canvas.draw()  # type: ignore[no-untyped-call]
+    pixels: NDArray[np.uint8] = np.asarray(
+        canvas.buffer_rgba()  # type: ignore[no-untyped-call]
+    )
+    return pixels
+
+
+def _write_png(pixels: NDArray[np.uint8], path: Path) -> None:
+    about = PngInfo()
+    about.add_text("Software", "napari-exo2micro")
+    image = Image.fromarray(np.ascontiguousarray(pixels))
+    image.save(path, format="png", compress_level=1, pnginfo=about)
