@@ -108,11 +108,15 @@ class Module:
         self.tree = ast.parse(path.read_text(encoding="utf-8"))
         self.package = package
         self._resolving: set[ast.AST] = set()
+        self._constants: dict[str, set[str]] | None = None
 
-    @cached_property
+    @property
     def constants(self) -> dict[str, set[str]]:
         """Texts under the names that the module itself assigns."""
-        found: dict[str, set[str]] = {}
+        if self._constants is not None:
+            return self._constants
+        # One may be made from those before it.
+        found = self._constants = dict[str, set[str]]()
         for statement in self.tree.body:
             if isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value:
                 for target in _targets(statement):
@@ -177,7 +181,10 @@ class Module:
             return set().union(*(self.texts(v, function) for v in node.elts))
         if isinstance(node, ast.Dict):
             # Of pairs, a trouble and its fix, the trouble is the message.
-            values = [v.elts[0] if isinstance(v, ast.Tuple) else v for v in node.values]
+            values = [
+                v.elts[0] if isinstance(v, ast.Tuple) and v.elts else v
+                for v in node.values
+            ]
             return set().union(*(self.texts(v, function) for v in values))
         if isinstance(node, ast.Starred):
             return self.texts(node.value, function)
