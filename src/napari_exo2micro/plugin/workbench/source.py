@@ -216,7 +216,7 @@ class SourceFields(QWidget):
         )
         folders.setVisible(False)
         self.toggle.toggled.connect(folders.setVisible)
-        head = row((self.pair, 1), None, self.toggle)
+        head = row((self.pair, 1), self.toggle)
         column(head, folders, self.stale_note, self.other_note, parent=self, margin=0)
 
 
