@@ -615,8 +615,18 @@ def register_parameter(
 
     Parameters
     ----------
-    name, default, abbreviation, stage, description, **more
-        As `parameter` takes them; neither name nor abbreviation may be taken.
+    name : str
+        A Python name that is not taken.
+    default : bool, int, float, str or None
+        Its type is the parameter's; None means an optional number.
+    abbreviation : str
+        1 to 8 lower-case letters, for file names and FITS cards.
+    stage : int
+        The stage that it changes.
+    description : str
+        One sentence for a person.
+    **more : object
+        Further fields of `Parameter`, such as `minimum` or `unit`.
 
     Returns
     -------

@@ -415,7 +415,14 @@ def as_command_line(
 ) -> str:
     """Return the command line that does a run with these settings.
 
-    The arguments are those of `as_python`; `register_on` is for batches.
+    Parameters
+    ----------
+    sample, dye : str
+        Names as in the raw folder.
+    settings : RunSettings, optional
+        What it is made with, without `register_on`: that is for batches.
+    **fields
+        Those of `RunSettings`, in place of `settings`.
 
     Returns
     -------

@@ -124,8 +124,8 @@ class Verdict:
 
         Raises
         ------
-        KeyError, ParameterError
-            When an entry is missing or of another type.
+        ParameterError
+            When an entry is of another type; a missing one raises `KeyError`.
         """
         reason, numbers = stored["reason"], dict(stored["numbers"])
         kinds = {type(number) for number in numbers.values()}

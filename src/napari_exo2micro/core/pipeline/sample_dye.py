@@ -135,6 +135,11 @@ class SampleDye:
             Names as in the raw folder.
         settings : RunSettings
             Its stages and `force` are what `run_settings` runs.
+
+        Returns
+        -------
+        SampleDye
+            Nothing has run yet.
         """
         task = cls.__new__(cls)
         task._begin(CheckpointStore(sample, dye, settings))
@@ -311,7 +316,20 @@ class SampleDye:
     def run_settings(
         self, monitor: Monitor | None = None, wait_for_lock: float = 0.0
     ) -> RunResult:
-        """Run the stages of `settings`; see `run`."""
+        """Run the stages of `settings`.
+
+        Parameters
+        ----------
+        monitor : Monitor, optional
+            Told the fraction done; may stop the run.
+        wait_for_lock : float
+            Seconds to wait for another run of the same sample and dye to end.
+
+        Returns
+        -------
+        RunResult
+            As `run` returns it.
+        """
         settings = self.settings
         return self.run(
             settings.from_stage,
