@@ -20,9 +20,13 @@ from napari_exo2micro.core.base import ParameterError
 from napari_exo2micro.core.parameters import (
     PARAMETER_REGISTRY,
     STAGES,
+    State,
+    Verdict,
     number_words,
     parse_value,
 )
+from napari_exo2micro.core.pipeline import RunResult
+from napari_exo2micro.core.store import StoredScale
 
 DOCS = Path(__file__).parent.parent / "docs"
 
@@ -272,29 +276,26 @@ def test_figures_read_as_words(name: str, value: float, words: str) -> None:
 def test_a_report_says_why_a_run_is_degraded(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    accuracy = {"n_tiles": 12.0, "accuracy_px": 1.5}
+    scale = StoredScale("moffat", 1.234567, 0.0021, 3.0, is_main=True)
     show_result(
-        {
-            "sample": "CD070",
-            "dye": "DAPI",
-            "status": "degraded: stage 3 interior alignment: few tiles agree",
-            "scale_estimate": 1.234567,
-            "scale": {"uncertainty": 0.0021, "offset": 3.0, "kind": "moffat"},
-            "scale_percentile_value": None,
-            "manual_scale": 1.5,
-            "registration": {
-                2: {"state": "ok", "reason": "", "numbers": {"overlap": 0.98}},
-                3: {
-                    "state": "fell_back",
-                    "reason": "few tiles agree",
-                    "numbers": {"n_tiles": 12.0, "accuracy_px": 1.5},
-                },
+        RunResult(
+            "CD070",
+            "DAPI",
+            State.DEGRADED,
+            "stage 3 interior alignment: few tiles agree",
+            verdicts={
+                2: Verdict(State.OK, numbers={"overlap": 0.98}),
+                3: Verdict(State.FELL_BACK, "few tiles agree", accuracy),
             },
-            "warnings": ["two are grey", "seen before"],
-            "outputs": [
-                "out/CD070/DAPI/tiff/04_difference_difference.tiff",
-                "out/CD070/DAPI/pipeline_output/difference_image.png",
-            ],
-        },
+            scales={"moffat": scale},
+            manual_scale=1.5,
+            warnings=("two are grey", "seen before"),
+            outputs=(
+                Path("out/CD070/DAPI/tiff/04_difference_difference.tiff"),
+                Path("out/CD070/DAPI/pipeline_output/difference_image.png"),
+            ),
+        ),
         already_shown=["seen before"],
     )
     ended = capsys.readouterr()

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from napari_exo2micro.cli.app import app
 from napari_exo2micro.core.parameters import State, save_preset
-from napari_exo2micro.core.pipeline import RunResult, sample_dye
+from napari_exo2micro.core.pipeline import RunResult, SampleDye
 from napari_exo2micro.core.simulate import simulate_section, write_pair
 
 
@@ -30,11 +30,11 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """The parameters that runs were asked for, instead of the runs."""
     seen: list[dict[str, Any]] = []
 
-    def run(self: sample_dye.SampleDye, **_: Any) -> RunResult:
+    def run(self: SampleDye, **_: Any) -> RunResult:
         seen.append(self.non_default_params())
-        return RunResult(self.sample, self.dye, State.DONE)
+        return RunResult("Rock", "DAPI", State.DONE)
 
-    monkeypatch.setattr(sample_dye.SampleDye, "run", run)
+    monkeypatch.setattr(SampleDye, "run", run)
     return seen
 
 

@@ -135,17 +135,15 @@ def exo2micro(
     """Find microbes on rock: align, scale and subtract fluorescence images."""
 
 
-for _function, _takes_parameters in (
-    (run.run, True),
-    (batch, True),
-    (run.status, True),
-    (run.compare, True),
-    (run.survey, False),
-    (run.diagnose, False),
-    (run.info, False),
-    (run.params, False),
-    (run.demo, False),
+for _function in (
+    run.run,
+    batch,
+    run.status,
+    run.compare,
+    run.survey,
+    run.diagnose,
+    run.info,
+    run.params,
+    run.demo,
 ):
-    app.command(_function.__name__, cls=Command)(
-        as_command(_function, parameters=_takes_parameters)
-    )
+    app.command(_function.__name__, cls=Command)(as_command(_function))

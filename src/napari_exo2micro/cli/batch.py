@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,7 +15,6 @@ from napari_exo2micro.cli.options import (
     Force,
     FromStage,
     Loader,
-    Preset,
     ToStage,
     stage_number,
 )
@@ -29,21 +29,25 @@ from napari_exo2micro.cli.output import (
     notes_for_warnings,
     print_json,
     table,
+    watched_batch,
 )
-from napari_exo2micro.cli.run import with_preset
 from napari_exo2micro.core.base import RawFileNotFoundError, check_output
+from napari_exo2micro.core.batch import (
+    BatchPlan,
+    BatchSummary,
+    Preflight,
+    Task,
+    check_resources,
+    make_executor,
+    plan_batch,
+    run_plan,
+    stages_to_run,
+    summarise_batch,
+)
 from napari_exo2micro.core.parameters import State
 
 if TYPE_CHECKING:
-    from napari_exo2micro.core.batch import (
-        BatchPlan,
-        BatchSummary,
-        Executor,
-        Preflight,
-        Task,
-    )
     from napari_exo2micro.core.pipeline import RunResult
-
 
 _WHERE = "Where it runs"
 _WHAT = "What to run"
@@ -100,7 +104,6 @@ def batch(
     ] = None,
     checkpoint_format: CheckpointFormat = "both",
     loader: Loader = None,
-    preset: Preset = None,
     from_stage: FromStage = None,
     to_stage: ToStage = None,
     force: Force = False,
@@ -172,20 +175,15 @@ def batch(
     A failed one stops no other; what is valid already is not made again. Exit code:
     0 all complete, 1 some degraded or skipped, 2 some failed, 130 stopped.
     """
-    from napari_exo2micro.core.batch import (
-        make_executor,
-        plan_batch,
-        run_plan,
-        summarise_batch,
-    )
-
     check_output(out, raw)
     kind = "dask" if scheduler else executor
-    n_workers = 1 if kind == "serial" else workers or _usual_workers()
+    n_workers = (
+        1 if kind == "serial" else workers or min(os.cpu_count() or 1, _MOST_WORKERS)
+    )
     plan = plan_batch(
         sample or None,
         dye or None,
-        params=with_preset(preset, parameters),
+        params=parameters,
         output_dir=out,
         raw_dir=raw,
         from_stage=stage_number(from_stage),
@@ -204,22 +202,17 @@ def batch(
         note(f"warning: {text}")
     if dry_run:
         return _dry_run(plan, n_workers, as_json, here=not scheduler)
-    where: Executor = make_executor(
+    where = make_executor(
         kind, n_workers=n_workers, timeout_per_task=timeout, scheduler=scheduler
     )
-    results = _run(plan, where, force_run, run_plan)
+    with notes_for_warnings(), watched_batch() as watching:
+        results = run_plan(plan, where, force_run=force_run, **watching)
     summary = summarise_batch(results)
     if as_json:
         print_json({"results": results, "summary": summary})
     else:
         _show(results, summary)
     return _exit_code(results)
-
-
-def _usual_workers() -> int:
-    import os
-
-    return min(os.cpu_count() or 1, _MOST_WORKERS)
 
 
 def _refuse(plan: BatchPlan) -> None:
@@ -231,13 +224,6 @@ def _refuse(plan: BatchPlan) -> None:
         f"{len(plan.skipped)} of {total} pairs cannot run, nothing was started; put "
         "these right, or run the rest with --lenient"
     )
-
-
-def _run(plan: BatchPlan, where: Executor, force_run: bool, run_plan: Any) -> Any:
-    from napari_exo2micro.cli.output import watched_batch
-
-    with notes_for_warnings(), watched_batch() as watching:
-        return run_plan(plan, where, force_run=force_run, **watching)
 
 
 def _exit_code(results: Sequence[RunResult]) -> int:
@@ -289,9 +275,7 @@ def _show(results: Sequence[RunResult], summary: BatchSummary) -> None:
 
 def _dry_run(plan: BatchPlan, n_workers: int, as_json: bool, *, here: bool) -> int:
     """Say what would run and what it needs."""
-    from napari_exo2micro.core.batch import check_resources, stages_to_run
-
-    found = check_resources(plan.tasks, n_workers, here=here)
+    needs = check_resources(plan.tasks, n_workers, here=here)
     rows = [(task, list(stages_to_run(task))) for task in plan.tasks]
     if as_json:
         print_json(
@@ -302,17 +286,17 @@ def _dry_run(plan: BatchPlan, n_workers: int, as_json: bool, *, here: bool) -> i
                 ],
                 "skipped": plan.skipped,
                 "warnings": plan.warnings,
-                "needs": found,
+                "needs": needs,
             }
         )
     else:
-        _show_plan(plan, rows, found)
-    refused = found.level == "too little"
+        _show_plan(plan, rows, needs)
+    refused = needs.level == "too little"
     return DEGRADED if refused or plan.skipped else COMPLETE
 
 
 def _show_plan(
-    plan: BatchPlan, rows: Sequence[tuple[Task, list[int]]], found: Preflight
+    plan: BatchPlan, rows: Sequence[tuple[Task, list[int]]], needs: Preflight
 ) -> None:
     out = console()
     made = table("sample", "dye", "stages to run")
@@ -322,8 +306,8 @@ def _show_plan(
     out.print(made)
     for pair in plan.skipped:
         out.print(f"skipped  {pair.sentence()}")
-    for text in found.not_estimated:
+    for text in needs.not_estimated:
         out.print(f"not estimated  {text}")
-    out.print(f"needs    {found.summary()}")
-    if found.message:
-        out.print(f"{found.level:<8} {found.message}")
+    out.print(f"needs    {needs.summary()}")
+    if needs.message:
+        out.print(f"{needs.level:<8} {needs.message}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal, Optional, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional, get_type_hints
 
 import typer
 
@@ -16,8 +16,13 @@ from napari_exo2micro.core.parameters import (
     STAGES,
     Parameter,
     ParameterValue,
+    RunSettings,
+    load_preset,
     parse_value,
 )
+
+if TYPE_CHECKING:
+    from napari_exo2micro.core.pipeline import SampleDye
 
 # What ``--scale-percentile none`` gives; None stands for an option left out.
 _NOT_WANTED = object()
@@ -109,6 +114,17 @@ Debug = Annotated[
 ]
 
 
+# What the commands on one sample and dye have in common: name -> option, default.
+_TASK: dict[str, tuple[Any, ...]] = {
+    "sample": (Sample,),
+    "dye": (Dye,),
+    "raw_dir": (RawDir, Path("raw")),
+    "output_dir": (OutputDir, Path("processed")),
+    "checkpoint_format": (CheckpointFormat, "both"),
+    "loader": (Loader, None),
+}
+
+
 def stage_number(text: str | None) -> int | None:
     """Return the stage that a person named by number or by name.
 
@@ -127,51 +143,95 @@ def stage_number(text: str | None) -> int | None:
     raise ParameterError(f"there is no stage '{text}'; give it {_stage_words()}")
 
 
-def as_command(
-    function: Callable[..., int], *, parameters: bool = False
-) -> Callable[..., int]:
+def as_command(function: Callable[..., int]) -> Callable[..., int]:
     """Make a command of a function: errors in one line, and more options.
 
     Parameters
     ----------
     function : callable
-        Takes keyword arguments only, returns the exit code.
-    parameters : bool
-        Whether the command has an option for each parameter of the registry.
-        `function` then takes `parameters`: a dict of those that were given, None
-        for an optional one that is not wanted.
+        Takes keyword arguments only, returns the exit code. Where it takes
+        `parameters` the command has a preset and an option for each parameter of the
+        registry, and the function gets a dict of those that were given. Where it
+        takes `task` the command has sample, dye, folders and loader as well, and the
+        function gets the `SampleDye`.
 
     Returns
     -------
     callable
         Like `function`, with the option ``--debug``.
     """
-    hints = get_type_hints(function, include_extras=True)
-    keyword = inspect.Parameter.KEYWORD_ONLY
-    options = [
+    # The type of a task is not imported until there is one.
+    hints = get_type_hints(function, localns={"SampleDye": Any}, include_extras=True)
+    own = inspect.signature(function).parameters
+    given = {"task", "parameters"} & own.keys()
+    options = []
+    if "task" in given:
+        options = [_parameter(name, *rest) for name, rest in _TASK.items()]
+    options += [
         parameter.replace(annotation=hints[name])
-        for name, parameter in inspect.signature(function).parameters.items()
-        if name != "parameters"
+        for name, parameter in own.items()
+        if name not in given
     ]
-    options.append(inspect.Parameter("debug", keyword, default=False, annotation=Debug))
-    entries = list(PARAMETER_REGISTRY.values()) if parameters else []
+    entries = list(PARAMETER_REGISTRY.values()) if given else []
+    if given:  # beside the stages, before the form of the output
+        options.insert(-1, _parameter("preset", Preset, None))
+    options.append(_parameter("debug", Debug, False))
     options.extend(_option(entry) for entry in entries)
 
-    def command(*, debug: bool, **arguments: Any) -> int:
-        if parameters:
-            given = {entry.name: arguments.pop(entry.name) for entry in entries}
-            arguments["parameters"] = {
+    def prepared(**arguments: Any) -> int:
+        if given:
+            values = {entry.name: arguments.pop(entry.name) for entry in entries}
+            parameters = {
                 name: None if value is _NOT_WANTED else value
-                for name, value in given.items()
+                for name, value in values.items()
                 if value is not None
             }
-        return run_guarded(function, arguments, debug=debug)
+            preset = arguments.pop("preset")
+            if preset is not None:
+                parameters = {**load_preset(preset), **parameters}
+            arguments["parameters"] = parameters
+        if "task" in given:
+            arguments["task"] = _task(
+                arguments.pop("parameters"), *map(arguments.pop, _TASK)
+            )
+        return function(**arguments)
+
+    def command(*, debug: bool, **arguments: Any) -> int:
+        return run_guarded(prepared, arguments, debug=debug)
 
     # What typer reads to make the options.
     command.__name__, command.__doc__ = function.__name__, function.__doc__
     command.__annotations__ = {option.name: option.annotation for option in options}
     command.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]
     return command
+
+
+def _task(
+    parameters: dict[str, Any],
+    sample: str,
+    dye: str,
+    raw_dir: Path,
+    output_dir: Path,
+    checkpoint_format: str,
+    loader: str | None,
+) -> SampleDye:
+    from napari_exo2micro.core.pipeline import SampleDye
+
+    settings = RunSettings(
+        raw_dir=raw_dir,
+        output_dir=output_dir,
+        checkpoint_format=checkpoint_format,
+        params=parameters,
+        loader=loader,
+    )
+    return SampleDye.from_settings(sample, dye, settings)
+
+
+def _parameter(
+    name: str, annotation: Any, default: Any = inspect.Parameter.empty
+) -> inspect.Parameter:
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(name, kind, default=default, annotation=annotation)
 
 
 def _option(entry: Parameter) -> inspect.Parameter:
@@ -199,12 +259,8 @@ def _option(entry: Parameter) -> inspect.Parameter:
         rich_help_panel=f"Stage {entry.stage}: {STAGES[entry.stage].title}",
         **more,
     )
-    return inspect.Parameter(
-        entry.name,
-        inspect.Parameter.KEYWORD_ONLY,
-        default=None,
-        annotation=Annotated[Optional[kind], option],  # noqa: UP045 - made at run time
-    )
+    annotation = Annotated[Optional[kind], option]  # noqa: UP045 - made at run time
+    return _parameter(entry.name, annotation, None)
 
 
 def default_and_limits(entry: Parameter) -> str:

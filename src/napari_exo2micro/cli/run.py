@@ -10,15 +10,9 @@ import typer
 
 from napari_exo2micro.cli.options import (
     AsJson,
-    CheckpointFormat,
-    Dye,
     Force,
     FromStage,
-    Loader,
-    OutputDir,
-    Preset,
     RawDir,
-    Sample,
     ToStage,
     default_and_limits,
     stage_number,
@@ -32,6 +26,8 @@ from napari_exo2micro.cli.output import (
     notes_for_warnings,
     print_json,
     progress,
+    show_comparison,
+    show_result,
     table,
 )
 from napari_exo2micro.core.base import (
@@ -57,60 +53,39 @@ if TYPE_CHECKING:
 
 def run(
     *,
-    sample: Sample,
-    dye: Dye,
-    raw_dir: RawDir = Path("raw"),
-    output_dir: OutputDir = Path("processed"),
-    checkpoint_format: CheckpointFormat = "both",
-    loader: Loader = None,
-    preset: Preset = None,
+    task: SampleDye,
     from_stage: FromStage = None,
     to_stage: ToStage = None,
     force: Force = False,
     as_json: AsJson = False,
-    parameters: Mapping[str, Any],
 ) -> int:
     """Process one sample and dye: from the raw files to the difference image.
 
     Stages whose valid checkpoints exist are not made again.
     """
-    parameters = with_preset(preset, parameters)
-    task = _task(
-        sample, dye, raw_dir, output_dir, checkpoint_format, loader, parameters
-    )
-    check_output(output_dir, raw_dir)
+    check_output(task.output_dir, task.raw_dir)
     first, last = stage_number(from_stage), stage_number(to_stage)
-    with notes_for_warnings() as shown, progress(f"{sample} {dye}") as monitor:
+    with (
+        notes_for_warnings() as shown,
+        progress(f"{task.sample} {task.dye}") as monitor,
+    ):
         result = task.run(from_stage=first, to_stage=last, force=force, monitor=monitor)
     if as_json:
         print_json(result)
     else:
-        from napari_exo2micro.cli.output import show_result
-
         show_result(result, already_shown=shown)
     return _exit_code(result)
 
 
 def status(
     *,
-    sample: Sample,
-    dye: Dye,
-    raw_dir: RawDir = Path("raw"),
-    output_dir: OutputDir = Path("processed"),
-    checkpoint_format: CheckpointFormat = "both",
-    loader: Loader = None,
-    preset: Preset = None,
+    task: SampleDye,
     as_json: AsJson = False,
-    parameters: Mapping[str, Any],
 ) -> int:
     """List the checkpoints and pictures of a run and whether they are valid.
 
     Give the same parameter options as for the run that is meant.
     """
-    parameters = with_preset(preset, parameters)
-    task = _task(
-        sample, dye, raw_dir, output_dir, checkpoint_format, loader, parameters
-    )
     with notes_for_warnings():
         entries = list(task.status())
         result = task.result()
@@ -120,8 +95,8 @@ def status(
     if as_json:
         print_json(
             {
-                "sample": sample,
-                "dye": dye,
+                "sample": task.sample,
+                "dye": task.dye,
                 "status": verdict,
                 "complete": code == COMPLETE,
                 "files": entries,
@@ -129,7 +104,7 @@ def status(
         )
         return code
     out = console()
-    out.print(f"files in {output_dir / sample / dye}")
+    out.print(f"files in {task.output_dir / task.sample / task.dye}")
     made = table("stage", "name", "kind", "state", "why")
     for entry in entries:
         kind = "picture" if entry.kind == "plot" else entry.kind
@@ -172,8 +147,7 @@ def _options_of_others(task: SampleDye) -> list[str]:
 
 def compare(
     *,
-    sample: Sample,
-    dye: Dye,
+    task: SampleDye,
     name: Annotated[
         str, typer.Argument(help="The parameter, as 'exo2micro params' spells it.")
     ],
@@ -181,11 +155,6 @@ def compare(
         list[str],
         typer.Argument(metavar="VALUE...", help="Its values; 'none' where it may be."),
     ],
-    raw_dir: RawDir = Path("raw"),
-    output_dir: OutputDir = Path("processed"),
-    checkpoint_format: CheckpointFormat = "both",
-    loader: Loader = None,
-    preset: Preset = None,
     keep: Annotated[
         bool,
         typer.Option(
@@ -194,7 +163,6 @@ def compare(
         ),
     ] = True,
     as_json: AsJson = False,
-    parameters: Mapping[str, Any],
 ) -> int:
     """Run one sample and dye with several values of one parameter.
 
@@ -204,54 +172,21 @@ def compare(
     if parameter not in PARAMETER_REGISTRY:
         check_parameters({parameter: None})  # says which names there are
     chosen = [parse_value(PARAMETER_REGISTRY[parameter], value) for value in values]
-    parameters = with_preset(preset, parameters)
-    task = _task(
-        sample, dye, raw_dir, output_dir, checkpoint_format, loader, parameters
-    )
-    check_output(output_dir, raw_dir)
-    with notes_for_warnings(), progress(f"{sample} {dye}") as monitor:
+    check_output(task.output_dir, task.raw_dir)
+    with notes_for_warnings(), progress(f"{task.sample} {task.dye}") as monitor:
         results = task.compare(parameter, chosen, keep=keep, monitor=monitor)
     if as_json:
         print_json(
-            {"sample": sample, "dye": dye, "parameter": parameter, "results": results}
+            {
+                "sample": task.sample,
+                "dye": task.dye,
+                "parameter": parameter,
+                "results": results,
+            }
         )
     else:
-        from napari_exo2micro.cli.output import show_comparison
-
         show_comparison(parameter, results)
     return max(_exit_code(result) for result in results)
-
-
-def with_preset(preset: Path | None, given: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the parameters of a preset, with those that were given instead."""
-    if preset is None:
-        return given
-    from napari_exo2micro.core.parameters import load_preset
-
-    return {**load_preset(preset), **given}
-
-
-def _task(
-    sample: str,
-    dye: str,
-    raw_dir: Path,
-    output_dir: Path,
-    checkpoint_format: str,
-    loader: str | None,
-    parameters: Mapping[str, Any],
-) -> SampleDye:
-    from napari_exo2micro.core.pipeline import SampleDye
-
-    task = SampleDye(
-        sample,
-        dye,
-        output_dir=output_dir,
-        raw_dir=raw_dir,
-        checkpoint_format=checkpoint_format,
-        loader=loader,
-    )
-    task.set_params(**parameters)
-    return task
 
 
 def _exit_code(result: RunResult) -> int:
