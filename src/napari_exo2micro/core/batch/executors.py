@@ -746,16 +746,17 @@ with dask.config.set(settings), LocalCluster(
 @contextmanager
 def _local_cluster(n_workers: int) -> Iterator[str]:
     """Yield the address of a scheduler with workers of this computer."""
-    with deaf_to_ctrl_c():
-        process = subprocess.Popen(
-            [sys.executable, "-c", _LOCAL_CLUSTER, str(n_workers)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
-        )
+    process = subprocess.Popen(
+        [sys.executable, "-c", _LOCAL_CLUSTER, str(n_workers)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        # Neither kind of system hands Ctrl-C on to it then.
+        start_new_session=True,
+        creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+    )
     with process:
         assert process.stdout is not None
         address = process.stdout.readline().strip()
