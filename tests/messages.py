@@ -34,7 +34,7 @@ _SHOWN_BY = {
 #: Names under which the package keeps what is wrong, in words.
 _KEPT_AS = re.compile(
     r"(^|_)(reasons?|problems?|warnings?|messages?|notes?|status|why|broken|mismatch)(_|$)"
-    r"|_advice$|^_FOUND$|^(run_first|differs_from|how_it_ended|out_of_time|error_text|more|_what_to_run)$"
+    r"|_advice$|^_FOUND$|^(run_first|differs_from|out_of_time|error_text|more|_what_to_run)$"
     r"|^_(provisional|fine_ecc|describe|describe_fault)$"
 )
 _ERROR = re.compile(r"Error$")
