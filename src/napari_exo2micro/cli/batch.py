@@ -29,24 +29,12 @@ from napari_exo2micro.cli.output import (
     notes_for_warnings,
     print_json,
     table,
-    watched_batch,
 )
 from napari_exo2micro.core.base import RawFileNotFoundError, check_output
-from napari_exo2micro.core.batch import (
-    BatchPlan,
-    BatchSummary,
-    Preflight,
-    Task,
-    check_resources,
-    make_executor,
-    plan_batch,
-    run_plan,
-    stages_to_run,
-    summarise_batch,
-)
 from napari_exo2micro.core.parameters import State
 
 if TYPE_CHECKING:
+    from napari_exo2micro.core.batch import BatchPlan, BatchSummary, Preflight, Task
     from napari_exo2micro.core.pipeline import RunResult
 
 _WHERE = "Where it runs"
@@ -175,6 +163,14 @@ def batch(
     A failed one stops no other; what is valid already is not made again. Exit code:
     0 all complete, 1 some degraded or skipped, 2 some failed, 130 stopped.
     """
+    from napari_exo2micro.cli.board import watched_batch
+    from napari_exo2micro.core.batch import (
+        make_executor,
+        plan_batch,
+        run_plan,
+        summarise_batch,
+    )
+
     check_output(out, raw)
     kind = "dask" if scheduler else executor
     n_workers = (
@@ -275,6 +271,8 @@ def _show(results: Sequence[RunResult], summary: BatchSummary) -> None:
 
 def _dry_run(plan: BatchPlan, n_workers: int, as_json: bool, *, here: bool) -> int:
     """Say what would run and what it needs."""
+    from napari_exo2micro.core.batch import check_resources, stages_to_run
+
     needs = check_resources(plan.tasks, n_workers, here=here)
     rows = [(task, list(stages_to_run(task))) for task in plan.tasks]
     if as_json:

@@ -104,6 +104,11 @@ class Task:
             What became of it.
         reason : str
             Why, in words.
+
+        Returns
+        -------
+        RunResult
+            Without scales, verdicts and files.
         """
         return RunResult(self.sample, self.dye, state, reason, seconds=0.0)
 
@@ -141,12 +146,38 @@ class TaskEvent:
 
     @classmethod
     def queued(cls, task: Task, text: str = "") -> TaskEvent:
-        """Return the event of a task that waits for its turn, `text` says for what."""
+        """Return the event of a task that waits for its turn.
+
+        Parameters
+        ----------
+        task : Task
+            Which one.
+        text : str
+            What it waits for, in words.
+
+        Returns
+        -------
+        TaskEvent
+            Its state is `QUEUED`.
+        """
         return cls(task.number, task.sample, task.dye, State.QUEUED, text=text)
 
     @classmethod
     def ended(cls, number: int, result: RunResult) -> TaskEvent:
-        """Return the last event of a task: its state is that of the result."""
+        """Return the last event of a task.
+
+        Parameters
+        ----------
+        number : int
+            The task's place in the batch.
+        result : RunResult
+            What its run returned.
+
+        Returns
+        -------
+        TaskEvent
+            Its state is that of the result.
+        """
         return cls(
             number,
             result.sample,
