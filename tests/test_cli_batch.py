@@ -21,7 +21,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from napari_exo2micro.cli.app import app
-from napari_exo2micro.cli.output import TaskBoard
+from napari_exo2micro.cli.board import TaskBoard
 from napari_exo2micro.core.batch import TaskEvent, TaskState
 from napari_exo2micro.core.parameters import State
 from napari_exo2micro.core.pipeline import RunResult

@@ -505,7 +505,7 @@ def test_a_stopped_large_writer_leaves_no_image_cut_short(tmp_path: Path) -> Non
 
 @pytest.fixture(scope="module")
 def pairs() -> ModuleType:
-    path = Path(__file__).parents[2] / "benchmarks" / "pairs.py"
+    path = Path(__file__).parents[3] / "benchmarks" / "pairs.py"
     spec = importlib.util.spec_from_file_location("benchmark_pairs", path)
     assert spec is not None
     assert spec.loader is not None

@@ -181,7 +181,7 @@ def test_headers_carry_the_whole_provenance(done, pair):
 
 def test_the_developer_pages_script_runs_as_it_stands(done, capsys):
     """Threshold, clean, label and measure, as published, but for the path."""
-    page = Path(__file__).parents[1] / "data" / "downstream_script.py"
+    page = Path(__file__).parents[2] / "data" / "downstream_script.py"
     code = page.read_text().replace(
         "DIFFERENCE", str(done[0]._fits_path(4, "difference"))
     )

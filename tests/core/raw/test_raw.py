@@ -27,7 +27,7 @@ from napari_exo2micro.core.raw.pair import open_image_pair
 from napari_exo2micro.core.raw.read import ChannelMeans, decide_channels
 
 SHAPE = (60, 72)
-REAL = Path(__file__).parents[3] / "shared" / "data" / "real"
+REAL = Path(__file__).parents[4] / "shared" / "data" / "real"
 
 
 def noise(dtype: str = "uint8", seed: int = 0) -> NDArray[Any]:
