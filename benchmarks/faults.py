@@ -12,7 +12,8 @@ killed, full disk
     disk the run must end with an error that says so.
 workers
     A worker is killed in its task: that task is tried again, or reported;
-    the others end well. (Dask's workers are killed in `tests/core/batch/test_dask_cluster`.)
+    the others end well. (`tests/core/batch/test_dask_cluster`
+    kills those of dask.)
 two runs
     Two programs are started on one sample and dye at the same moment: both must end
     well or say who was first, and leave the files of an undisturbed run.

@@ -30,7 +30,7 @@ from napari_exo2micro.plugin.compare.dock import (
 from napari_exo2micro.plugin.inspection.dock import InspectionDock
 from napari_exo2micro.plugin.layers.layers import about, find_layers, grid
 from napari_exo2micro.plugin.layers.presenter import shared_session
-from napari_exo2micro.plugin.session.task import TaskSource
+from napari_exo2micro.plugin.session.session import TaskSource
 from napari_exo2micro.plugin.widgets.controls import MessageStrip
 
 LONG = 60_000

@@ -29,8 +29,7 @@ from napari_exo2micro.core.plotting import (
 )
 from napari_exo2micro.plugin.diagnostics.dock import DiagnosticsDock, PlotList
 from napari_exo2micro.plugin.diagnostics.plot import PlotPicture, PlotView
-from napari_exo2micro.plugin.session.session import Session
-from napari_exo2micro.plugin.session.task import TaskSource
+from napari_exo2micro.plugin.session.session import Session, TaskSource
 from napari_exo2micro.plugin.widgets.controls import MessageStrip
 
 LONG = 60_000

@@ -15,13 +15,13 @@ from napari_exo2micro.plugin.diagnostics.dock import DiagnosticsDock
 from napari_exo2micro.plugin.inspection.dock import InspectionDock
 from napari_exo2micro.plugin.layers.layers import place_layers
 from napari_exo2micro.plugin.log.dock import LogPanel
-from napari_exo2micro.plugin.workbench.docks import (
+from napari_exo2micro.plugin.workbench.workbench import (
     BoundaryDock,
     DifferenceDock,
     InteriorDock,
     PaddingDock,
+    Workbench,
 )
-from napari_exo2micro.plugin.workbench.workbench import Workbench
 
 LONG = 60_000
 DOCKS = [

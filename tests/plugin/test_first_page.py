@@ -12,14 +12,14 @@ from qtpy.QtWidgets import QCheckBox, QPushButton, QWidget
 import napari_exo2micro
 from napari_exo2micro.core.parameters import State
 from napari_exo2micro.core.pipeline import RunResult
-from napari_exo2micro.plugin.workbench.docks import (
+from napari_exo2micro.plugin.workbench.status import summary_words
+from napari_exo2micro.plugin.workbench.workbench import (
     BoundaryDock,
     DifferenceDock,
     InteriorDock,
     PaddingDock,
+    Workbench,
 )
-from napari_exo2micro.plugin.workbench.summary import summary_words
-from napari_exo2micro.plugin.workbench.workbench import Workbench
 
 PAGE = Path(__file__).parents[2] / "docs" / "start" / "napari.md"
 MANIFEST = Path(napari_exo2micro.__file__).parent / "napari.yaml"

@@ -23,14 +23,14 @@ from napari_exo2micro.core.parameters import PARAMETER_REGISTRY
 from napari_exo2micro.core.pipeline import SampleDye
 from napari_exo2micro.plugin.widgets.controls import MessageStrip
 from napari_exo2micro.plugin.widgets.rows import NumberBox
-from napari_exo2micro.plugin.workbench.docks import (
+from napari_exo2micro.plugin.workbench.form import StageForm
+from napari_exo2micro.plugin.workbench.workbench import (
     BoundaryDock,
     DifferenceDock,
     InteriorDock,
     PaddingDock,
     StageDock,
 )
-from napari_exo2micro.plugin.workbench.form import StageForm
 
 LONG = 60_000
 DOCKS = {1: PaddingDock, 2: BoundaryDock, 3: InteriorDock, 4: DifferenceDock}

@@ -32,8 +32,8 @@ from napari_exo2micro.plugin.layers.layers import about, find_layers
 from napari_exo2micro.plugin.session import session
 from napari_exo2micro.plugin.session.session import Session
 from napari_exo2micro.plugin.widgets.controls import MessageStrip
-from napari_exo2micro.plugin.workbench import summary as summary_module
-from napari_exo2micro.plugin.workbench.summary import summary_words
+from napari_exo2micro.plugin.workbench import status as summary_module
+from napari_exo2micro.plugin.workbench.status import summary_words
 from napari_exo2micro.plugin.workbench.workbench import Workbench
 
 LONG = 60_000

@@ -59,8 +59,7 @@ from napari_exo2micro.core.base.monitor import Monitor
 from napari_exo2micro.core.images.raster import Frame, ImageLike
 from napari_exo2micro.core.images.transform import Transform
 from napari_exo2micro.core.images.warp import warp_window
-from napari_exo2micro.core.parameters.state import State
-from napari_exo2micro.core.parameters.verdict import Verdict
+from napari_exo2micro.core.parameters.state import State, Verdict
 
 logger = logging.getLogger(__name__)
 

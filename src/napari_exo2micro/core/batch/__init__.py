@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from napari_exo2micro.core.batch.batch import BatchPlan, plan_batch, run_batch, run_plan
-from napari_exo2micro.core.batch.board import BatchBoard, BoardRow, clock_words
+from napari_exo2micro.core.batch.board import (
+    BatchBoard,
+    BatchProblem,
+    BatchSummary,
+    BoardRow,
+    clock_words,
+    summarise_batch,
+)
 from napari_exo2micro.core.batch.demo import DemoResult, run_demo
 from napari_exo2micro.core.batch.executors import Executor, make_executor
 from napari_exo2micro.core.batch.resources import Preflight, check_resources
-from napari_exo2micro.core.batch.summary import (
-    BatchProblem,
-    BatchSummary,
-    summarise_batch,
-)
 from napari_exo2micro.core.batch.task import (
     StoredState,
     Task,

@@ -19,9 +19,9 @@ from napari_exo2micro.core.base.errors import (
 from napari_exo2micro.core.base.files import check_output
 from napari_exo2micro.core.base.machine import LEAST_MEMORY
 from napari_exo2micro.core.base.monitor import Monitor
+from napari_exo2micro.core.batch.board import summarise_batch
 from napari_exo2micro.core.batch.executors import ALSO_CALLED, Executor, make_executor
 from napari_exo2micro.core.batch.resources import check_resources
-from napari_exo2micro.core.batch.summary import summarise_batch
 from napari_exo2micro.core.batch.task import (
     ENDED_WELL,
     OnEvent,

@@ -40,8 +40,7 @@ from napari_exo2micro.core.parameters.stages import (
     register_stage,
     unregister_stage,
 )
-from napari_exo2micro.core.parameters.state import State
-from napari_exo2micro.core.parameters.verdict import Verdict, number_words
+from napari_exo2micro.core.parameters.state import State, Verdict, number_words
 
 __all__ = [
     "ABBREVIATIONS",

@@ -20,7 +20,7 @@ from napari_exo2micro.core.parameters.parameters import (
     params_from_suffix,
 )
 from napari_exo2micro.core.parameters.stages import LAST_BUILT_IN
-from napari_exo2micro.core.parameters.verdict import Verdict
+from napari_exo2micro.core.parameters.state import Verdict
 from napari_exo2micro.core.photometry.scale import (
     ScaleEstimate,
     least_squares_scale,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from napari_exo2micro.core.base.errors import ParameterError
 from napari_exo2micro.core.parameters.parameters import format_value
-from napari_exo2micro.core.parameters.verdict import Verdict
+from napari_exo2micro.core.parameters.state import Verdict
 from napari_exo2micro.core.photometry.minerals import (
     MineralBlocks,
     fit_background,

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from napari_exo2micro.core.pipeline.compare import (
-    ComparisonRow,
-    comparison_row,
-    save_comparison,
-)
 from napari_exo2micro.core.pipeline.difference import (
     FigureEntry,
     available_figures,
@@ -14,8 +9,11 @@ from napari_exo2micro.core.pipeline.difference import (
 )
 from napari_exo2micro.core.pipeline.log import run_log
 from napari_exo2micro.core.pipeline.result import (
+    ComparisonRow,
     RunResult,
     StageState,
+    comparison_row,
+    save_comparison,
     stage_states,
     stages_done,
 )

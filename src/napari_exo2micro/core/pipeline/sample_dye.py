@@ -37,8 +37,7 @@ from napari_exo2micro.core.parameters.parameters import (
 )
 from napari_exo2micro.core.parameters.run import RunSettings
 from napari_exo2micro.core.parameters.stages import LAST_BUILT_IN, STAGES, stage_range
-from napari_exo2micro.core.parameters.state import State
-from napari_exo2micro.core.parameters.verdict import Verdict
+from napari_exo2micro.core.parameters.state import State, Verdict
 from napari_exo2micro.core.photometry.methods import DEFAULT_SCALE
 from napari_exo2micro.core.pipeline.difference import Differencing
 from napari_exo2micro.core.pipeline.log import run_log

@@ -32,8 +32,7 @@ from napari_exo2micro.core.images.warp import (
     warped_bands,
 )
 from napari_exo2micro.core.parameters.parameters import ParameterValue
-from napari_exo2micro.core.parameters.state import State
-from napari_exo2micro.core.parameters.verdict import Verdict
+from napari_exo2micro.core.parameters.state import State, Verdict
 from napari_exo2micro.core.raw.pair import RawPair
 from napari_exo2micro.core.store.checkpoint import Checkpoint, digest
 from napari_exo2micro.core.store.store import CheckpointStore

@@ -16,7 +16,7 @@ from napari_exo2micro.core.images.raster import Frame, ImageLike, Raster
 from napari_exo2micro.core.images.transform import Transform
 from napari_exo2micro.core.images.warp import mapped_frame
 from napari_exo2micro.core.parameters.stages import STAGES
-from napari_exo2micro.core.parameters.verdict import Verdict
+from napari_exo2micro.core.parameters.state import Verdict
 from napari_exo2micro.core.photometry.methods import estimate_scale
 from napari_exo2micro.core.photometry.scale import ScaleEstimate
 from napari_exo2micro.core.photometry.statistics import (

@@ -22,7 +22,7 @@ from napari_exo2micro.core.base.errors import ParameterError
 from napari_exo2micro.core.base.monitor import Monitor
 from napari_exo2micro.core.images.lazy import cropped, lazy
 from napari_exo2micro.core.images.raster import Frame, ImageLike
-from napari_exo2micro.core.parameters.verdict import Verdict
+from napari_exo2micro.core.parameters.state import Verdict
 from napari_exo2micro.core.plotting.context import PlotContext, plot
 from napari_exo2micro.core.plotting.pictures import (
     Picture,

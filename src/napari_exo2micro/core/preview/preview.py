@@ -36,8 +36,7 @@ from napari_exo2micro.core.parameters.parameters import (
     default_params,
     params_from_suffix,
 )
-from napari_exo2micro.core.parameters.state import State
-from napari_exo2micro.core.parameters.verdict import Verdict
+from napari_exo2micro.core.parameters.state import State, Verdict
 from napari_exo2micro.core.photometry.methods import (
     DEFAULT_SCALE,
     SCALE_METHODS,

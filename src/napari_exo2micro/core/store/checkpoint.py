@@ -27,8 +27,7 @@ from napari_exo2micro.core.parameters.parameters import (
     non_default_params,
 )
 from napari_exo2micro.core.parameters.stages import LAST_BUILT_IN, STAGES
-from napari_exo2micro.core.parameters.state import State
-from napari_exo2micro.core.parameters.verdict import Verdict
+from napari_exo2micro.core.parameters.state import State, Verdict
 from napari_exo2micro.core.photometry.methods import SCALE_METHODS
 
 SCHEMA: Final = 1

@@ -30,8 +30,7 @@ from napari_exo2micro.core.parameters.parameters import (
 )
 from napari_exo2micro.core.parameters.run import RunSettings
 from napari_exo2micro.core.parameters.stages import LAST_BUILT_IN, STAGE_NAMES, STAGES
-from napari_exo2micro.core.parameters.state import State
-from napari_exo2micro.core.parameters.verdict import Verdict
+from napari_exo2micro.core.parameters.state import State, Verdict
 from napari_exo2micro.core.photometry.methods import scales_asked_for
 from napari_exo2micro.core.raw.fingerprint import RawFingerprint
 from napari_exo2micro.core.raw.names import check_name, find_pair

@@ -18,14 +18,16 @@ from napari_exo2micro.core.parameters import (
     value_words,
 )
 from napari_exo2micro.plugin.batch.form import BatchForm
-from napari_exo2micro.plugin.batch.request import (
+from napari_exo2micro.plugin.batch.run import (
     BatchRequest,
+    BatchRun,
     Pair,
     check_request,
     count_words,
+    needs_words,
+    progress_words,
     read_states,
 )
-from napari_exo2micro.plugin.batch.run import BatchRun, needs_words, progress_words
 from napari_exo2micro.plugin.batch.table import OutcomeList, PairTable
 from napari_exo2micro.plugin.layers.layers import about
 from napari_exo2micro.plugin.layers.presenter import shared_session

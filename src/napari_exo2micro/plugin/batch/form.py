@@ -25,11 +25,16 @@ from napari_exo2micro.core.parameters import (
     non_default_params,
     value_words,
 )
-from napari_exo2micro.plugin.batch.request import BatchRequest, Pair
+from napari_exo2micro.plugin.batch.run import BatchRequest, Pair
 from napari_exo2micro.plugin.session.job import Job
-from napari_exo2micro.plugin.session.presets import PRESET, Preset, read_preset
 from napari_exo2micro.plugin.session.session import Session
-from napari_exo2micro.plugin.session.settings import read_defaults, recent
+from napari_exo2micro.plugin.session.settings import (
+    PRESET,
+    Preset,
+    read_defaults,
+    read_preset,
+    recent,
+)
 from napari_exo2micro.plugin.widgets.controls import (
     MessageStrip,
     WordsLabel,

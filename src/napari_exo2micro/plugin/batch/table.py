@@ -30,7 +30,7 @@ from napari_exo2micro.core.batch import (
     summarise_batch,
 )
 from napari_exo2micro.core.parameters import State
-from napari_exo2micro.plugin.batch.request import Pair
+from napari_exo2micro.plugin.batch.run import Pair
 from napari_exo2micro.plugin.session.raw_folder import RawOverview
 from napari_exo2micro.plugin.widgets.controls import WordsLabel, column
 from napari_exo2micro.plugin.widgets.errors import literal

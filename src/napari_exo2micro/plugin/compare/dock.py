@@ -60,7 +60,7 @@ from napari_exo2micro.plugin.widgets.errors import literal
 if TYPE_CHECKING:
     from napari_exo2micro.core.pipeline import ComparisonRow, RunResult
     from napari_exo2micro.plugin.layers.layers import LayerSpec
-    from napari_exo2micro.plugin.session.task import TaskSource
+    from napari_exo2micro.plugin.session.session import TaskSource
 
 _FIRST = "boundary_width"
 _FIRST_ALIGNMENT = 2

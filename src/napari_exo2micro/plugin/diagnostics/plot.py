@@ -48,7 +48,7 @@ from napari_exo2micro.plugin.widgets.controls import WordsLabel, delayed
 if TYPE_CHECKING:
     from napari_exo2micro.core.parameters import ParameterValue
     from napari_exo2micro.core.pipeline import FigureEntry
-    from napari_exo2micro.plugin.session.task import TaskSource
+    from napari_exo2micro.plugin.session.session import TaskSource
 
 
 #: A plot that has to be smaller to be seen as a whole fills the width instead; its

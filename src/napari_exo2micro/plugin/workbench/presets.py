@@ -24,15 +24,15 @@ from napari_exo2micro.core.parameters import (
     default_params,
     non_default_params,
 )
-from napari_exo2micro.plugin.session.presets import (
+from napari_exo2micro.plugin.session.session import Session
+from napari_exo2micro.plugin.session.settings import (
     PRESET,
     Preset,
     last_folder,
     read_preset,
+    recent,
     write_preset,
 )
-from napari_exo2micro.plugin.session.session import Session
-from napari_exo2micro.plugin.session.settings import recent
 from napari_exo2micro.plugin.widgets.controls import MessageStrip
 from napari_exo2micro.plugin.widgets.errors import literal
 

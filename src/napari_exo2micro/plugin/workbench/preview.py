@@ -83,8 +83,7 @@ from napari_exo2micro.plugin.layers.layers import (
 from napari_exo2micro.plugin.layers.pair import Remembered
 from napari_exo2micro.plugin.layers.sets import role
 from napari_exo2micro.plugin.session.job import Job
-from napari_exo2micro.plugin.session.session import Session
-from napari_exo2micro.plugin.session.task import TaskSource
+from napari_exo2micro.plugin.session.session import Session, TaskSource
 from napari_exo2micro.plugin.widgets.controls import (
     WordsLabel,
     check_box,

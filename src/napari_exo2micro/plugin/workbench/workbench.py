@@ -1,10 +1,11 @@
-"""The workbench: what is worked on, the stages as tabs, run, results, presets."""
+"""The workbench with its tabs, and a dock for each stage alone."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
+from magicgui.widgets import Container
 from napari.components import ViewerModel
 from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QResizeEvent
@@ -15,19 +16,98 @@ from napari_exo2micro.core.pipeline import stage_states
 from napari_exo2micro.plugin.layers.presenter import shared_session
 from napari_exo2micro.plugin.session.session import Session
 from napari_exo2micro.plugin.widgets.controls import MessageStrip, column, scrolled
-from napari_exo2micro.plugin.widgets.dock import Dock
+from napari_exo2micro.plugin.widgets.dock import Dock, DockWatch
 from napari_exo2micro.plugin.widgets.errors import literal
 from napari_exo2micro.plugin.widgets.marks import state_icon
-from napari_exo2micro.plugin.widgets.rows import with_titles
-from napari_exo2micro.plugin.workbench.form import StageForm
+from napari_exo2micro.plugin.widgets.rows import ParameterRow, with_titles
+from napari_exo2micro.plugin.workbench.form import StageForm, parameter_rows
 from napari_exo2micro.plugin.workbench.presets import PresetsMenu
 from napari_exo2micro.plugin.workbench.run_bar import RunBar
 from napari_exo2micro.plugin.workbench.source import SourcePanel
-from napari_exo2micro.plugin.workbench.status import StatusList
-from napari_exo2micro.plugin.workbench.summary import ResultSummary
+from napari_exo2micro.plugin.workbench.status import ResultSummary, StatusList
 
 if TYPE_CHECKING:
     from napari_exo2micro.core.store import CheckpointStatus
+
+
+class StageDock(Container[ParameterRow]):
+    """One stage by itself: choose a sample, set its parameters, run it.
+
+    A magicgui container of the stage's parameters, which scripts can set and read. A
+    stage that another package registered gets a dock by a subclass with its `stage`,
+    declared as a widget in that package's manifest.
+
+    Parameters
+    ----------
+    napari_viewer : ViewerModel
+        As napari hands it over; docks of one viewer share sample and parameters.
+
+    Attributes
+    ----------
+    stage : int
+        The number of the stage.
+    form : StageForm
+        What the stage does, its result and its parameters.
+
+    Examples
+    --------
+    >>> _, dock = viewer.window.add_plugin_dock_widget(  # doctest: +SKIP
+    ...     "napari-exo2micro", "Stage 2: boundary alignment"
+    ... )
+    >>> dock["boundary_width"].value = 20  # doctest: +SKIP
+    """
+
+    stage: ClassVar[int]
+
+    def __init__(self, napari_viewer: ViewerModel) -> None:
+        super().__init__(widgets=parameter_rows(self.stage), labels=False)
+        native = self.native
+        native.setObjectName(f"stage_dock_{self.stage}")
+        session = shared_session(napari_viewer, native)
+        self.message = MessageStrip(native)
+        self.source = SourcePanel(session, self.message.error, native)
+        self.form = StageForm(session, self.stage, self, native)
+        self.run_bar = RunBar(
+            session, self.stage, buttons=("run_stage",), message=self.message.error
+        )
+        # What was wrong was said of the source and the settings before.
+        for signal in (
+            self.run_bar.started,
+            session.source_changed,
+            session.params_changed,
+        ):
+            signal.connect(self.message.clear)
+        self.margins = (6, 6, 6, 6)
+        layout = native.layout()
+        layout.addWidget(self.message)
+        layout.addWidget(self.source)
+        layout.addWidget(self.form, 1)
+        layout.addWidget(self.run_bar)
+        DockWatch(native).closed.connect(native.deleteLater)
+
+
+class PaddingDock(StageDock):
+    """Stage 1: both images on one canvas."""
+
+    stage = 1
+
+
+class BoundaryDock(StageDock):
+    """Stage 2: the outlines of the sections aligned."""
+
+    stage = 2
+
+
+class InteriorDock(StageDock):
+    """Stage 3: the interiors aligned to a fraction of a pixel."""
+
+    stage = 3
+
+
+class DifferenceDock(StageDock):
+    """Stage 4: the pre-stain image scaled and subtracted."""
+
+    stage = 4
 
 
 _ICON = 14
