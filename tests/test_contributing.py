@@ -76,6 +76,6 @@ def test_commands_and_scripts_exist() -> None:
     for script in scripts:
         assert (ROOT / script).is_file(), script
     assert (ROOT / ".ci" / "run").is_file()
-    assert "SCHEMA = " in (PACKAGE / "core" / "store" / "checkpoint.py").read_text(
+    assert "SCHEMA: Final = " in (PACKAGE / "core" / "store" / "checkpoint.py").read_text(
         "utf-8"
     )
