@@ -24,6 +24,9 @@ _SHOWN_BY = {
     "_nothing": 1,
     "_placeholder": 1,
     "_refuse": 1,
+    "refuse": 0,
+    "_try_again": 1,
+    "_finish_without": 2,
     "notify_error": 0,
     "show_error": 0,
     "show_warning": 0,
@@ -34,7 +37,7 @@ _SHOWN_BY = {
 #: Names under which the package keeps what is wrong, in words.
 _KEPT_AS = re.compile(
     r"(^|_)(reasons?|problems?|warnings?|messages?|notes?|status|why|broken|mismatch)(_|$)"
-    r"|_advice$|^_FOUND$|^(run_first|differs_from|out_of_time|error_text|more|_what_to_run)$"
+    r"|_advice$|^_PROBLEMS$|^ENDED$|^BY_REQUEST$|^(run_first|_words_of|differs_from|out_of_time|error_text|more|_what_to_run)$"
     r"|^_(provisional|fine_ecc|describe|describe_fault)$"
 )
 _ERROR = re.compile(r"Error$")

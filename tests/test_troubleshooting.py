@@ -16,6 +16,20 @@ PAGES = (DOCS / "troubleshooting.md", *sorted((DOCS / "troubleshooting").glob("*
 
 #: What the collector finds beside messages of trouble: news, labels, parts of others.
 NEWS = (
+    "Each arrow leads from a grain in post-stain to where aligned pre-stain shows it, "
+    "drawn many times longer. Arrows that point every way are noise of the "
+    "measuring; …",
+    ". Run this stage again",
+    "<number> runs, one for each value.",
+    "Along the dashed line post is <number> × pre.",
+    "Checking files, memory and disk …",
+    "Click on the map to propose a scale by hand.",
+    "Looking into <folder> …",
+    "The raw folder has no images of this sample and dye.",
+    "This arrow stands for <number> px. A displacement of 1 px would be an arrow …",
+    "Waits for its turn.",
+    "What is on disk is being looked at.",
+    "Will be made again: <why>",
     "  (not the default)",
     "All are at their defaults.",
     "All at their defaults: the files have no ending.",
@@ -28,7 +42,6 @@ NEWS = (
     "Its results are in the layer list.",
     "Its results up to stage <number> are in the layer list: run the stages …",
     "Looking for results …",
-    "RGB (palette)",
     "Set to their defaults: <names>.",
     "The parameter '<name>' is now <value>.",
     "The picture was saved as <file>.",
@@ -40,7 +53,6 @@ NEWS = (
     "all at their defaults",
     "all parameters at default",
     "derived from <what> of stage <number>",
-    "grey (palette)",
     "interrupted",
     "no sample of ours",
     "not measured yet",

@@ -24,7 +24,8 @@ provenance = stored.provenance
 print("made from:", Path(provenance.raw["post"]["file"]).name)
 print("fingerprint:", len(provenance.raw["post"]["sha256"]), "digits of SHA-256")
 print("changed parameters:", e2m.build_suffix(provenance.parameters))
-print("verdicts:", {stage: v.state for stage, v in provenance.verdicts.items()})
+verdicts = {stage: str(v.state) for stage, v in provenance.verdicts.items()}
+print("verdicts:", verdicts)
 
 # %% In any program that reads TIFF: JSON in the image description
 with tifffile.TiffFile(task._tiff_path(4, "difference")) as tiff:

@@ -124,6 +124,7 @@ def test_a_stop_in_the_middle_leaves_valid_checkpoints_and_an_enabled_button(
 def test_closing_the_window_ends_the_work(window, qtbot):
     bench = open_workbench(window)
     session = Session.of(window)
+    qtbot.waitUntil(bench.isVisible, timeout=LONG)  # as whoever clicks sees it
     button(bench, "run_all").click()
     qtbot.waitUntil(lambda: session.jobs.is_busy, timeout=LONG)
     before = {thread for thread in threading.enumerate() if is_ours(thread)}
