@@ -125,6 +125,7 @@ class RawFolder(QObject):
         self.looking: Path | None = None
         self._has_own_output = session.output_dir != Path("processed")
         self._automatic: tuple[object, ...] = ()
+        self._may_choose = False  # a pair that a person left is not chosen again
         session.source_changed.connect(self._follow)
         if session.raw_dir is None and not session.sample:
             session.set_source(**default_source())
@@ -160,6 +161,7 @@ class RawFolder(QObject):
         if folder is None:
             return
         self.looking = folder
+        self._may_choose = not self._session.sample
         self.changed.emit()
         self._session.jobs.start(
             look_into,
@@ -184,7 +186,7 @@ class RawFolder(QObject):
     def _on_look(self, overview: RawOverview) -> None:
         self.overview, self.looking = overview, None
         session = self._session
-        if overview.pairs and not session.sample:
+        if overview.pairs and self._may_choose and not session.sample:
             sample, dye = overview.pairs[0]
             self._automatic = (session.raw_dir, sample, dye)
             session.set_source(sample=sample, dye=dye)
