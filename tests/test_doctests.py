@@ -72,7 +72,9 @@ def with_methods(objects: dict[str, Any]) -> dict[str, Any]:
 PUBLIC = with_methods({name: getattr(core, name) for name in core.__all__})
 for package in PACKAGES:
     home = import_module(f"napari_exo2micro.{package}")
-    PUBLIC |= with_methods({name: getattr(home, name) for name in home.__all__})
+    PUBLIC |= with_methods(
+        {name: it for name, it in vars(home).items() if not name.startswith("_")}
+    )
 
 
 def shortcomings(value: Any) -> list[str]:

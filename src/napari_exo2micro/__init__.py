@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
 
-__all__ = ["__version__"]
-
 try:
     __version__ = version("napari-exo2micro")
 except PackageNotFoundError:  # run from a source tree that was never installed

@@ -11,8 +11,6 @@ import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
 
-__all__ = ["main"]
-
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and leave with its exit code.

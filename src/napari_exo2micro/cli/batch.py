@@ -9,27 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_exo2micro.cli.options import (
-    AsJson,
-    CheckpointFormat,
-    Force,
-    FromStage,
-    Loader,
-    ToStage,
-    stage_number,
-)
-from napari_exo2micro.cli.output import (
-    COMPLETE,
-    DEGRADED,
-    INTERRUPTED,
-    USAGE,
-    console,
-    figures_of,
-    note,
-    notes_for_warnings,
-    print_json,
-    table,
-)
+from napari_exo2micro.cli import options, output
 from napari_exo2micro.core.base import RawFileNotFoundError, check_output
 from napari_exo2micro.core.parameters import State
 
@@ -90,11 +70,11 @@ def batch(
             rich_help_panel=_WHAT,
         ),
     ] = None,
-    checkpoint_format: CheckpointFormat = "both",
-    loader: Loader = None,
-    from_stage: FromStage = None,
-    to_stage: ToStage = None,
-    force: Force = False,
+    checkpoint_format: options.CheckpointFormat = "both",
+    loader: options.Loader = None,
+    from_stage: options.FromStage = None,
+    to_stage: options.ToStage = None,
+    force: options.Force = False,
     executor: Annotated[
         str,
         typer.Option(
@@ -155,7 +135,7 @@ def batch(
             help="Say what would run and what it needs, and run nothing.",
         ),
     ] = False,
-    as_json: AsJson = False,
+    as_json: options.AsJson = False,
     parameters: Mapping[str, Any],
 ) -> int:
     """Process many samples and dyes: all that are found, or those that are named.
@@ -182,8 +162,8 @@ def batch(
         params=parameters,
         output_dir=out,
         raw_dir=raw,
-        from_stage=stage_number(from_stage),
-        to_stage=stage_number(to_stage),
+        from_stage=options.stage_number(from_stage),
+        to_stage=options.stage_number(to_stage),
         force=force,
         checkpoint_format=checkpoint_format,
         strict_dyes=strict and as_json,  # else they are listed here, one a line
@@ -195,17 +175,17 @@ def batch(
     if strict and plan.skipped:
         _refuse(plan)
     for text in plan.warnings:
-        note(f"warning: {text}")
+        output.note(f"warning: {text}")
     if dry_run:
         return _dry_run(plan, n_workers, as_json, here=not scheduler)
     where = make_executor(
         kind, n_workers=n_workers, timeout_per_task=timeout, scheduler=scheduler
     )
-    with notes_for_warnings(), watched_batch() as watching:
+    with output.notes_for_warnings(), watched_batch() as watching:
         results = run_plan(plan, where, force_run=force_run, **watching)
     summary = summarise_batch(results)
     if as_json:
-        print_json({"results": results, "summary": summary})
+        output.print_json({"results": results, "summary": summary})
     else:
         _show(results, summary)
     return _exit_code(results)
@@ -214,7 +194,7 @@ def batch(
 def _refuse(plan: BatchPlan) -> None:
     """Say which pairs cannot run, and run nothing."""
     for task in plan.skipped:
-        note(f"cannot run: {task.sentence()}")
+        output.note(f"cannot run: {task.sentence()}")
     total = len(plan.skipped) + len(plan.tasks)
     raise RawFileNotFoundError(
         f"{len(plan.skipped)} of {total} pairs cannot run, nothing was started; put "
@@ -225,10 +205,10 @@ def _refuse(plan: BatchPlan) -> None:
 def _exit_code(results: Sequence[RunResult]) -> int:
     states = {result.state for result in results}
     if State.STOPPED in states:
-        return INTERRUPTED
+        return output.INTERRUPTED
     if State.FAILED in states:
-        return USAGE
-    return COMPLETE if states <= {State.DONE} else DEGRADED
+        return output.USAGE
+    return output.COMPLETE if states <= {State.DONE} else output.DEGRADED
 
 
 # In the end ------------------------------------------------------------------
@@ -238,9 +218,9 @@ def _show(results: Sequence[RunResult], summary: BatchSummary) -> None:
     """Print the summary table, the problems and what is worth knowing."""
     from rich.text import Text
 
-    out = console()
+    out = output.console()
     kinds = {(p.sample, p.dye): p.kind for p in summary.problems}
-    made = table(
+    made = output.table(
         "sample", "dye", "result", "accuracy px", "scale", "time", numbers=(3, 4, 5)
     )
     for result in results:
@@ -249,7 +229,7 @@ def _show(results: Sequence[RunResult], summary: BatchSummary) -> None:
             result.sample,
             result.dye,
             Text(kind, style=result.state.colour),
-            *figures_of(result),
+            *output.figures_of(result),
             f"{result.seconds:.1f} s" if result.seconds else "",
         )
     out.print(made)
@@ -276,7 +256,7 @@ def _dry_run(plan: BatchPlan, n_workers: int, as_json: bool, *, here: bool) -> i
     needs = check_resources(plan.tasks, n_workers, here=here)
     rows = [(task, list(stages_to_run(task))) for task in plan.tasks]
     if as_json:
-        print_json(
+        output.print_json(
             {
                 "tasks": [
                     {"sample": task.sample, "dye": task.dye, "stages": stages}
@@ -290,14 +270,14 @@ def _dry_run(plan: BatchPlan, n_workers: int, as_json: bool, *, here: bool) -> i
     else:
         _show_plan(plan, rows, needs)
     refused = needs.level == "too little"
-    return DEGRADED if refused or plan.skipped else COMPLETE
+    return output.DEGRADED if refused or plan.skipped else output.COMPLETE
 
 
 def _show_plan(
     plan: BatchPlan, rows: Sequence[tuple[Task, list[int]]], needs: Preflight
 ) -> None:
-    out = console()
-    made = table("sample", "dye", "stages to run")
+    out = output.console()
+    made = output.table("sample", "dye", "stages to run")
     for task, stages in rows:
         words = ", ".join(str(stage) for stage in stages) or "none: all are valid"
         made.add_row(task.sample, task.dye, words)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from napari_exo2micro.cli import output
 from napari_exo2micro.cli.options import (
     AsJson,
     Force,
@@ -16,19 +17,6 @@ from napari_exo2micro.cli.options import (
     ToStage,
     default_and_limits,
     stage_number,
-)
-from napari_exo2micro.cli.output import (
-    COMPLETE,
-    DEGRADED,
-    USAGE,
-    console,
-    jsonable,
-    notes_for_warnings,
-    print_json,
-    progress,
-    show_comparison,
-    show_result,
-    table,
 )
 from napari_exo2micro.core.base import (
     CheckpointError,
@@ -66,14 +54,14 @@ def run(
     check_output(task.output_dir, task.raw_dir)
     first, last = stage_number(from_stage), stage_number(to_stage)
     with (
-        notes_for_warnings() as shown,
-        progress(f"{task.sample} {task.dye}") as monitor,
+        output.notes_for_warnings() as shown,
+        output.progress(f"{task.sample} {task.dye}") as monitor,
     ):
         result = task.run(from_stage=first, to_stage=last, force=force, monitor=monitor)
     if as_json:
-        print_json(result)
+        output.print_json(result)
     else:
-        show_result(result, already_shown=shown)
+        output.show_result(result, already_shown=shown)
     return _exit_code(result)
 
 
@@ -86,26 +74,26 @@ def status(
 
     Give the same parameter options as for the run that is meant.
     """
-    with notes_for_warnings():
+    with output.notes_for_warnings():
         entries = list(task.status())
         result = task.result()
     is_whole = all(entry.state is State.VALID for entry in entries)
     verdict = result.status if is_whole else "incomplete"
-    code = _exit_code(result) if is_whole else DEGRADED
+    code = _exit_code(result) if is_whole else output.DEGRADED
     if as_json:
-        print_json(
+        output.print_json(
             {
                 "sample": task.sample,
                 "dye": task.dye,
                 "status": verdict,
-                "complete": code == COMPLETE,
+                "complete": code == output.COMPLETE,
                 "files": entries,
             }
         )
         return code
-    out = console()
+    out = output.console()
     out.print(f"files in {task.output_dir / task.sample / task.dye}")
-    made = table("stage", "name", "kind", "state", "why")
+    made = output.table("stage", "name", "kind", "state", "why")
     for entry in entries:
         kind = "picture" if entry.kind == "plot" else entry.kind
         made.add_row(str(entry.stage), entry.name, kind, entry.state, entry.reason)
@@ -173,10 +161,13 @@ def compare(
         check_parameters({parameter: None})  # says which names there are
     chosen = [parse_value(PARAMETER_REGISTRY[parameter], value) for value in values]
     check_output(task.output_dir, task.raw_dir)
-    with notes_for_warnings(), progress(f"{task.sample} {task.dye}") as monitor:
+    with (
+        output.notes_for_warnings(),
+        output.progress(f"{task.sample} {task.dye}") as monitor,
+    ):
         results = task.compare(parameter, chosen, keep=keep, monitor=monitor)
     if as_json:
-        print_json(
+        output.print_json(
             {
                 "sample": task.sample,
                 "dye": task.dye,
@@ -185,12 +176,12 @@ def compare(
             }
         )
     else:
-        show_comparison(parameter, results)
+        output.show_comparison(parameter, results)
     return max(_exit_code(result) for result in results)
 
 
 def _exit_code(result: RunResult) -> int:
-    return COMPLETE if result.state is State.DONE else DEGRADED
+    return output.COMPLETE if result.state is State.DONE else output.DEGRADED
 
 
 def params(*, as_json: AsJson = False) -> int:
@@ -213,9 +204,9 @@ def params(*, as_json: AsJson = False) -> int:
             }
             for entry in entries
         }
-        print_json({"parameters": rows})
-        return COMPLETE
-    made = table("parameter", "short", "default; range", "what it does")
+        output.print_json({"parameters": rows})
+        return output.COMPLETE
+    made = output.table("parameter", "short", "default; range", "what it does")
     made.columns[0].no_wrap = made.columns[1].no_wrap = True
     for stage in STAGES.values():
         made.add_row(f"stage {stage.number}: {stage.title}", style="bold")
@@ -227,8 +218,8 @@ def params(*, as_json: AsJson = False) -> int:
                     default_and_limits(entry),
                     entry.description,
                 )
-    console().print(made)
-    return COMPLETE
+    output.console().print(made)
+    return output.COMPLETE
 
 
 def survey(
@@ -253,22 +244,24 @@ def survey(
     layout = diagnose_raw_layout(raw_dir)
     if not layout.is_usable:
         raise RawFileNotFoundError(layout.message)
-    with notes_for_warnings(), progress("survey") as monitor:
+    with output.notes_for_warnings(), output.progress("survey") as monitor:
         files = survey_raw_channels(
             raw_dir, samples or None, crop=crop, monitor=monitor
         )
     if as_json:
-        print_json({"raw_dir": raw_dir, "files": files})
+        output.print_json({"raw_dir": raw_dir, "files": files})
     else:
         _show_survey(files)
     good = sum(not file.problem for file in files)
     if not good:
-        return USAGE
-    return COMPLETE if good == len(files) else DEGRADED
+        return output.USAGE
+    return output.COMPLETE if good == len(files) else output.DEGRADED
 
 
 def _show_survey(files: Sequence[ChannelSurvey]) -> None:
-    made = table("sample", "file", "size, px", "mode", "channel", "mean", "max", "> 0")
+    made = output.table(
+        "sample", "file", "size, px", "mode", "channel", "mean", "max", "> 0"
+    )
     for column in (2, 5, 6, 7):
         made.columns[column].justify = "right"
     for file in files:
@@ -279,7 +272,7 @@ def _show_survey(files: Sequence[ChannelSurvey]) -> None:
             figures = (f"{channel.mean:.2f}", f"{channel.maximum:g}", f"{share:.0f} %")
             made.add_row(*row, channel.name, *figures)
             row = [""] * len(row)  # only once for each file
-    out = console()
+    out = output.console()
     if made.row_count:
         out.print(made)
     for file in files:
@@ -307,7 +300,7 @@ def diagnose(*, raw_dir: RawDir = Path("raw"), as_json: AsJson = False) -> int:
         # The reason of a skipped pair may repeat a warning.
         troubles = list(dict.fromkeys([*tasks.warnings, *skipped]))
     if as_json:
-        print_json(
+        output.print_json(
             {
                 "raw_dir": raw_dir,
                 "problem": layout.problem,
@@ -320,8 +313,8 @@ def diagnose(*, raw_dir: RawDir = Path("raw"), as_json: AsJson = False) -> int:
     else:
         _show_diagnosis(layout.message, present, layout.empty_samples, troubles)
     if not present:
-        return USAGE
-    return DEGRADED if troubles else COMPLETE
+        return output.USAGE
+    return output.DEGRADED if troubles else output.COMPLETE
 
 
 def _show_diagnosis(
@@ -330,14 +323,14 @@ def _show_diagnosis(
     empty: Sequence[str],
     troubles: Sequence[str],
 ) -> None:
-    out = console()
+    out = output.console()
     if message not in troubles:
         out.print(message)
     if present:
         dyes: dict[str, list[str]] = {}
         for sample, dye in present:
             dyes.setdefault(sample, []).append(dye)
-        made = table("sample", "complete pairs")
+        made = output.table("sample", "complete pairs")
         for sample, names in dyes.items():
             made.add_row(sample, ", ".join(names))
         out.print(made)
@@ -369,9 +362,9 @@ def info(
     raster = open_raster(file)
     header = dict(raster.header) or _cards(file)
     if as_json:
-        print_json({"file": _facts(file, raster), "header": header})
-        return COMPLETE
-    made = table("", "")
+        output.print_json({"file": _facts(file, raster), "header": header})
+        return output.COMPLETE
+    made = output.table("", "")
     made.show_header = False
     made.columns[0].no_wrap = True
     for name, value in _facts(file, raster).items():
@@ -384,8 +377,8 @@ def info(
         rows = [("header", "of another program, in a form not known here (--json)")]
     for name, value in rows:
         made.add_row(name, value)
-    console().print(made)
-    return COMPLETE
+    output.console().print(made)
+    return output.COMPLETE
 
 
 def _facts(file: Path, raster: Raster) -> dict[str, Any]:
@@ -477,18 +470,18 @@ def demo(
     """Simulate a section, run everything on it and compare with the truth."""
     from napari_exo2micro.core.batch import run_demo
 
-    with notes_for_warnings(), progress("demo") as monitor:
+    with output.notes_for_warnings(), output.progress("demo") as monitor:
         result = run_demo(folder, seed=seed, monitor=monitor)
     if as_json:
         percent = result.scale_error_percent
-        print_json({**jsonable(result), "scale_error_percent": percent})
+        output.print_json({**output.jsonable(result), "scale_error_percent": percent})
     else:
         _show(result)
-    return COMPLETE if result.run.state is State.DONE else DEGRADED
+    return output.COMPLETE if result.run.state is State.DONE else output.DEGRADED
 
 
 def _show(result: DemoResult) -> None:
-    made = table("", "true", "estimated", numbers=(1, 2))
+    made = output.table("", "true", "estimated", numbers=(1, 2))
     for label, name, form in (
         ("turn, deg", "angle_deg", "{:.3f}"),
         ("magnification", "scale", "{:.5f}"),
@@ -513,7 +506,7 @@ def _show(result: DemoResult) -> None:
     found = result.microbes
     made.add_row("microbes", f"{found.true}", f"{found.found} found")
     made.add_row("false spots", "0", f"{found.false}")
-    out = console()
+    out = output.console()
     out.print(made)
     for label, text in (
         (

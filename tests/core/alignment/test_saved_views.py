@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from napari_exo2micro.core.alignment import SavedView, load_views, save_views
 from napari_exo2micro.core.alignment.alignments import VIEWS_FORMAT

@@ -8,17 +8,16 @@ import threading
 
 import pytest
 from filelock import FileLock
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from napari_exo2micro.core.base import (
     OutputError,
     ParameterError,
     list_logs,
+    log as log_module,
     log_path,
     read_log_tail,
 )
-from napari_exo2micro.core.base import log as log_module
 from napari_exo2micro.core.base.log import RunLogFile
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX system")

@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from napari_exo2micro.core.base import ParameterError
-from napari_exo2micro.core.base import registry as registries
+from napari_exo2micro.core.base import ParameterError, registry as registries
 from napari_exo2micro.core.base.registry import (
     Registry,
     refuse_unknown_here,

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 import tifffile
 from astropy.io import fits
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from napari_exo2micro.core.base import (
     CancelledError,

@@ -5,8 +5,7 @@ import os
 import sys
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from napari_exo2micro import __version__
 from napari_exo2micro.core.base import OutputError, ParameterError

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from napari_exo2micro.core.base import ParameterError
 from napari_exo2micro.core.images import mapped_frame, warp_window

@@ -10,8 +10,7 @@ import numpy as np
 import psutil
 import pytest
 import tifffile
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from numpy.typing import NDArray
 
 from napari_exo2micro.core.base import (

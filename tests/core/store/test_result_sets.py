@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from napari_exo2micro.core.base import CheckpointError
 from napari_exo2micro.core.images import Transform

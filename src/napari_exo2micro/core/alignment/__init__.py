@@ -3,49 +3,28 @@
 from __future__ import annotations
 
 from napari_exo2micro.core.alignment.alignments import (
-    VIEWS_FILE,
-    Alignment,
-    Direction,
-    Residuals,
-    SavedView,
-    amplification,
-    load_views,
-    residuals_from_details,
-    round_figure,
-    save_views,
+    VIEWS_FILE as VIEWS_FILE,
+    Alignment as Alignment,
+    Direction as Direction,
+    Residuals as Residuals,
+    SavedView as SavedView,
+    amplification as amplification,
+    load_views as load_views,
+    residuals_from_details as residuals_from_details,
+    round_figure as round_figure,
+    save_views as save_views,
 )
 from napari_exo2micro.core.alignment.boundary import (
-    BoundaryAlignment,
-    recover_transform,
-    register_highorder,
+    BoundaryAlignment as BoundaryAlignment,
+    recover_transform as recover_transform,
+    register_highorder as register_highorder,
 )
 from napari_exo2micro.core.alignment.interior import (
-    InteriorAlignment,
-    refine_interior_ecc,
-    refine_interior_sift,
+    InteriorAlignment as InteriorAlignment,
+    refine_interior_ecc as refine_interior_ecc,
+    refine_interior_sift as refine_interior_sift,
 )
 from napari_exo2micro.core.alignment.settings import (
-    BoundarySettings,
-    InteriorSettings,
+    BoundarySettings as BoundarySettings,
+    InteriorSettings as InteriorSettings,
 )
-
-__all__ = [
-    "VIEWS_FILE",
-    "Alignment",
-    "BoundaryAlignment",
-    "BoundarySettings",
-    "Direction",
-    "InteriorAlignment",
-    "InteriorSettings",
-    "Residuals",
-    "SavedView",
-    "amplification",
-    "load_views",
-    "recover_transform",
-    "refine_interior_ecc",
-    "refine_interior_sift",
-    "register_highorder",
-    "residuals_from_details",
-    "round_figure",
-    "save_views",
-]

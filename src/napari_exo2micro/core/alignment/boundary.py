@@ -18,20 +18,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_exo2micro.core.alignment.correlation import (
-    Candidate,
-    Pattern,
-    refine_candidates,
-    search_grid,
-)
-from napari_exo2micro.core.alignment.features import (
-    Features,
-    MatchFit,
-    detect_features,
-    fit_matches,
-    match_features,
-    stretch_for_features,
-)
+from napari_exo2micro.core.alignment import correlation, features
 from napari_exo2micro.core.alignment.icp import correction_of, match_contours
 from napari_exo2micro.core.alignment.interior import refine_interior_sift
 from napari_exo2micro.core.alignment.settings import BoundarySettings
@@ -473,7 +460,7 @@ def _from_outlines(
 
 def coarse_patterns(
     pair: SectionPair, settings: BoundarySettings
-) -> tuple[Pattern, Pattern]:
+) -> tuple[correlation.Pattern, correlation.Pattern]:
     """Return what the coarse search correlates, of post and of pre.
 
     Parameters
@@ -494,26 +481,33 @@ def coarse_patterns(
     least = max(nominal * full_side, 640.0 * settings.down_scale, _SMALLEST_COARSE_SIDE)
     side = int(min(round(least), _LARGEST_COARSE_SIDE))
 
-    def pattern(section: Section) -> Pattern:
+    def pattern(section: Section) -> correlation.Pattern:
         view = section.view.reduced(side)
         # A very large image is seen at less than the coarse scale: the ring
         # keeps its thickness on the section.
         ratio = min(1.0, 1.0 / (nominal * view.factor))
         smooth = settings.boundary_smooth * ratio
         if not settings.use_edges:
-            return Pattern(view, masked_brightness(section, view, smooth=smooth))
+            return correlation.Pattern(
+                view, masked_brightness(section, view, smooth=smooth)
+            )
         width = settings.boundary_width * ratio
-        return Pattern(view, boundary_ring(section, view, width=width, smooth=smooth))
+        return correlation.Pattern(
+            view, boundary_ring(section, view, width=width, smooth=smooth)
+        )
 
     return pattern(pair.post.section), pattern(pair.pre.section)
 
 
 def _search_coarse(
-    post: Pattern, pre: Pattern, settings: BoundarySettings, monitor: Monitor
-) -> list[Candidate]:
+    post: correlation.Pattern,
+    pre: correlation.Pattern,
+    settings: BoundarySettings,
+    monitor: Monitor,
+) -> list[correlation.Candidate]:
     """Return turns and magnifications of the outlines, best first."""
     angles, scales = settings.angles, settings.scales
-    grid = partial(search_grid, angles=angles, scales=scales)
+    grid = partial(correlation.search_grid, angles=angles, scales=scales)
     rough = grid(
         post.reduced(_FIRST_SIDE),
         pre.reduced(_FIRST_SIDE),
@@ -526,7 +520,7 @@ def _search_coarse(
         near=rough,
         monitor=monitor.part(0.5, 1.0),
     )
-    return refine_candidates(
+    return correlation.refine_candidates(
         post,
         pre,
         nodes,
@@ -585,7 +579,7 @@ def _from_features(pair: SectionPair, monitor: Monitor, keep: Keep) -> list[Esti
     ]
 
 
-def search_features(post: View, pre: View, monitor: Monitor) -> list[MatchFit]:
+def search_features(post: View, pre: View, monitor: Monitor) -> list[features.MatchFit]:
     """Find maps of either hand that many features agree on, best first.
 
     Parameters
@@ -605,14 +599,16 @@ def search_features(post: View, pre: View, monitor: Monitor) -> list[MatchFit]:
     picture to it, so the mirrored pre-stain image is tried, too.
     """
 
-    def detect(picture: NDArray[np.uint8], mask: NDArray[np.bool_]) -> Features:
-        return detect_features(picture, mask=mask, max_features=_MAX_FEATURES)
+    def detect(
+        picture: NDArray[np.uint8], mask: NDArray[np.bool_]
+    ) -> features.Features:
+        return features.detect_features(picture, mask=mask, max_features=_MAX_FEATURES)
 
     fixed = detect(
-        stretch_for_features(post.image, mask=post.valid, blur=1.0), post.valid
+        features.stretch_for_features(post.image, mask=post.valid, blur=1.0), post.valid
     )
     monitor.report(0.3, "comparing features")
-    picture = stretch_for_features(pre.image, mask=pre.valid, blur=1.0)
+    picture = features.stretch_for_features(pre.image, mask=pre.valid, blur=1.0)
     fits = []
     for number, mirrored in enumerate((False, True)):
         if mirrored:
@@ -622,13 +618,15 @@ def search_features(post: View, pre: View, monitor: Monitor) -> list[MatchFit]:
             )
             points = flipped.points.copy()
             points[:, 0] = picture.shape[1] - 1 - points[:, 0]
-            moving = Features(points, flipped.descriptors)
+            moving = features.Features(points, flipped.descriptors)
         else:
             moving = detect(picture, pre.valid)
         fit = _fit_of_one_hand(fixed, moving, mirrored)
         if fit is not None:
             full = on_canvas(post, pre, fit.transform)
-            fits.append(MatchFit(full, fit.inliers, fit.residuals * pre.factor))
+            fits.append(
+                features.MatchFit(full, fit.inliers, fit.residuals * pre.factor)
+            )
             # So many do not agree by chance; the other hand need not be tried.
             if fit.n_inliers >= 60 and fit.n_inliers > 0.4 * len(fit.inliers):
                 break
@@ -637,13 +635,13 @@ def search_features(post: View, pre: View, monitor: Monitor) -> list[MatchFit]:
 
 
 def _fit_of_one_hand(
-    fixed: Features, moving: Features, mirrored: bool
-) -> MatchFit | None:
-    pairs = match_features(fixed, moving, ratio=0.8)
+    fixed: features.Features, moving: features.Features, mirrored: bool
+) -> features.MatchFit | None:
+    pairs = features.match_features(fixed, moving, ratio=0.8)
     if len(pairs) < 6:
         return None
     source, target = fixed.points[pairs[:, 0]], moving.points[pairs[:, 1]]
-    rough = fit_matches(
+    rough = features.fit_matches(
         source, target, model="similarity", threshold=8.0, mirrored=mirrored
     )
     if rough is None or rough.n_inliers < 5:
@@ -652,9 +650,11 @@ def _fit_of_one_hand(
         return None
     if rough.n_inliers >= 12:
         near = rough.residuals < 20.0
-        finer = fit_matches(source[near], target[near], model="affine", threshold=4.0)
+        finer = features.fit_matches(
+            source[near], target[near], model="affine", threshold=4.0
+        )
         if finer is not None and finer.transform.mirrored == mirrored:
-            return MatchFit(finer.transform, rough.inliers, rough.residuals)
+            return features.MatchFit(finer.transform, rough.inliers, rough.residuals)
     return rough
 
 
@@ -674,7 +674,7 @@ def _from_full_circle(
 
 def search_full_circle(
     pair: SectionPair, scales: list[float], monitor: Monitor
-) -> list[Candidate]:
+) -> list[correlation.Candidate]:
     """Correlate the interiors over all turns and both hands, best first.
 
     Parameters
@@ -695,16 +695,16 @@ def search_full_circle(
         count = round(np.log(high / low) / 0.05) + 1
     nodes = [float(s) for s in np.geomspace(low, high, count)]
 
-    def pattern(image: SectionImage) -> Pattern:
+    def pattern(image: SectionImage) -> correlation.Pattern:
         small = image.view.reduced(_FULL_CIRCLE_SIDE)
         inside = image.section if image.section.trusted else None
         # Structures of a few px: they bear the step of the search.
-        return Pattern(
+        return correlation.Pattern(
             small, interior_texture(small, inside, fine=1.8, coarse=6.0).values
         )
 
     post, pre = pattern(pair.post), pattern(pair.pre)
-    best = search_grid(
+    best = correlation.search_grid(
         post,
         pre,
         angles=[float(a) for a in np.arange(-180.0, 180.0, _FULL_CIRCLE_STEP)],
@@ -713,7 +713,7 @@ def search_full_circle(
         keep=_FULL_CIRCLE_KEPT,
         monitor=monitor,
     )
-    return refine_candidates(
+    return correlation.refine_candidates(
         post,
         pre,
         best,

@@ -13,17 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
+from napari_exo2micro.core.alignment import views
 from napari_exo2micro.core.alignment.correlation import parabola_vertex
 from napari_exo2micro.core.alignment.features import fit_matches
 from napari_exo2micro.core.alignment.fit import FloatArray, Model, fit_plane_robust
 from napari_exo2micro.core.alignment.settings import BoundarySettings
-from napari_exo2micro.core.alignment.views import (
-    Section,
-    View,
-    between,
-    masked_blur,
-    on_canvas,
-)
 from napari_exo2micro.core.images.transform import Transform
 
 _THREADS = min(4, os.cpu_count() or 1)
@@ -56,7 +50,7 @@ class Texture:
         Inside the section and the frame, away from both edges.
     """
 
-    view: View
+    view: views.View
     values: NDArray[np.float32]
     mask: NDArray[np.bool_]
 
@@ -72,7 +66,7 @@ class Texture:
         transform : Transform
             Post to pre, full-resolution px.
         """
-        matrix = between(post.view, self.view, transform).matrix
+        matrix = views.between(post.view, self.view, transform).matrix
         size = (post.values.shape[1], post.values.shape[0])
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         values = cv2.warpPerspective(self.values, matrix, size, flags=flags)
@@ -82,7 +76,11 @@ class Texture:
 
 
 def interior_texture(
-    view: View, section: Section | None, *, fine: float = 1.5, coarse: float = 5.0
+    view: views.View,
+    section: views.Section | None,
+    *,
+    fine: float = 1.5,
+    coarse: float = 5.0,
 ) -> Texture:
     """Return the texture inside the section.
 
@@ -106,8 +104,8 @@ def interior_texture(
     # The square root evens out photon noise and tames bright spots.
     root = np.sqrt(np.clip((view.image - low) / span, 0.0, 2.0) + np.float32(0.02))
     root = np.where(valid, root, np.float32(0.0)).astype(np.float32)
-    band = masked_blur(root, valid, fine) - masked_blur(root, valid, coarse)
-    spread = np.sqrt(masked_blur(band * band, valid, 2.5 * coarse))
+    band = views.masked_blur(root, valid, fine) - views.masked_blur(root, valid, coarse)
+    spread = np.sqrt(views.masked_blur(band * band, valid, 2.5 * coarse))
     mask = _interior(view, section, round(coarse))
     typical = float(np.percentile(spread[mask], 60)) if mask.any() else 1.0
     values = band / np.maximum(spread, np.float32(max(0.4 * typical, 1e-9)))
@@ -115,7 +113,9 @@ def interior_texture(
     return Texture(view, np.asarray(values, np.float32), mask)
 
 
-def _interior(view: View, section: Section | None, margin: int) -> NDArray[np.bool_]:
+def _interior(
+    view: views.View, section: views.Section | None, margin: int
+) -> NDArray[np.bool_]:
     """Return what lies well inside the frame and, if there is one, the section."""
     frame = np.pad(view.valid, 1).astype(np.uint8)
     inside = frame.copy()
@@ -266,7 +266,7 @@ def refine_ecc(
        enhanced correlation coefficient maximization", IEEE TPAMI 30, 2008.
        :doi:`10.1109/TPAMI.2008.113`
     """
-    warp = between(post.view, pre.view, start).matrix.astype(np.float32)
+    warp = views.between(post.view, pre.view, start).matrix.astype(np.float32)
     kind = cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT
     try:
         _, best = cv2.findTransformECC(
@@ -279,7 +279,7 @@ def refine_ecc(
             3,
         )
         small = Transform(np.asarray(best, np.float64))
-        full = on_canvas(post.view, pre.view, small)
+        full = views.on_canvas(post.view, pre.view, small)
     except (cv2.error, ValueError):
         return None
     before = correlation_at(post, pre, start)

@@ -3,48 +3,28 @@
 from __future__ import annotations
 
 from napari_exo2micro.core.base.errors import (
-    CancelledError,
-    CheckpointError,
-    DataWarning,
-    Exo2MicroError,
-    LockedError,
-    OutputError,
-    ParameterError,
-    RawDataError,
-    RawFileNotFoundError,
-    RegistrationError,
-    ResourceError,
+    CancelledError as CancelledError,
+    CheckpointError as CheckpointError,
+    DataWarning as DataWarning,
+    Exo2MicroError as Exo2MicroError,
+    LockedError as LockedError,
+    OutputError as OutputError,
+    ParameterError as ParameterError,
+    RawDataError as RawDataError,
+    RawFileNotFoundError as RawFileNotFoundError,
+    RegistrationError as RegistrationError,
+    ResourceError as ResourceError,
 )
-from napari_exo2micro.core.base.files import check_output, output_problem
-from napari_exo2micro.core.base.locks import lock_holder
+from napari_exo2micro.core.base.files import (
+    check_output as check_output,
+    output_problem as output_problem,
+)
+from napari_exo2micro.core.base.locks import lock_holder as lock_holder
 from napari_exo2micro.core.base.log import (
-    add_listener,
-    list_logs,
-    log_path,
-    read_log_tail,
-    remove_listener,
+    add_listener as add_listener,
+    list_logs as list_logs,
+    log_path as log_path,
+    read_log_tail as read_log_tail,
+    remove_listener as remove_listener,
 )
-from napari_exo2micro.core.base.monitor import Monitor
-
-__all__ = [
-    "CancelledError",
-    "CheckpointError",
-    "DataWarning",
-    "Exo2MicroError",
-    "LockedError",
-    "Monitor",
-    "OutputError",
-    "ParameterError",
-    "RawDataError",
-    "RawFileNotFoundError",
-    "RegistrationError",
-    "ResourceError",
-    "add_listener",
-    "check_output",
-    "list_logs",
-    "lock_holder",
-    "log_path",
-    "output_problem",
-    "read_log_tail",
-    "remove_listener",
-]
+from napari_exo2micro.core.base.monitor import Monitor as Monitor

@@ -9,13 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from napari_exo2micro.core.base.errors import (
-    CancelledError,
-    Exo2MicroError,
-    ParameterError,
-    RawFileNotFoundError,
-    ResourceError,
-)
+from napari_exo2micro.core.base import errors
 from napari_exo2micro.core.base.files import check_output
 from napari_exo2micro.core.base.machine import LEAST_MEMORY
 from napari_exo2micro.core.base.monitor import Monitor
@@ -164,7 +158,7 @@ def plan_batch(
         present, more = _with_references(present, register_on, raw_dir, loader)
         skipped = (*skipped, *more)
     if strict_dyes and skipped:
-        raise RawFileNotFoundError(_all_missing(skipped, len(present)))
+        raise errors.RawFileNotFoundError(_all_missing(skipped, len(present)))
     of_reference = settings
     if register_on is not None:
         # Only its transform was asked for, not its difference.
@@ -217,7 +211,7 @@ def _pairs(
     """Return the pairs that can run, those that cannot, and warnings."""
     if pairs is not None:
         if samples is not None or dyes is not None:
-            raise ParameterError(
+            raise errors.ParameterError(
                 "either samples and dyes are named, or pairs of them; found both"
             )
         return _named_pairs(pairs, raw_dir, loader)
@@ -225,7 +219,7 @@ def _pairs(
         discovered = discover_tasks(samples, dyes, raw_dir)
         return list(discovered.present), discovered.skipped, discovered.warnings
     if samples is None or dyes is None:
-        raise ParameterError(
+        raise errors.ParameterError(
             "with a loader of one's own the samples and dyes must be named: only it "
             "knows where they are"
         )
@@ -284,7 +278,7 @@ def _with_references(
 def _problem_of(sample: str, dye: str, raw_dir: str | Path) -> str:
     try:
         find_pair(sample, dye, raw_dir)
-    except Exo2MicroError as error:
+    except errors.Exo2MicroError as error:
         return str(error)
     return ""
 
@@ -458,7 +452,7 @@ def executor_kind(parallel: Parallel, scheduler: Any = None) -> str:
     if isinstance(parallel, bool):
         return "workers" if parallel else "serial"
     if ALSO_CALLED.get(parallel, parallel) not in ("workers", "dask"):
-        raise ParameterError(
+        raise errors.ParameterError(
             f"parallel takes False, True or one of workers, dask, found {parallel!r}"
         )
     return parallel
@@ -523,7 +517,7 @@ def _check(plan: BatchPlan, executor: Executor, force_run: bool) -> None:
         check_output(settings.output_dir, settings.raw_dir)
     needs = check_resources(plan.tasks, executor.n_workers, here=executor.is_here)
     if needs.level == "too little" and not force_run:
-        raise ResourceError(
+        raise errors.ResourceError(
             f"{needs.message}. Run all the same with force_run (--force-run)"
         )
     if needs.level != "enough":
@@ -610,12 +604,12 @@ class _Board:
         fractions = self._fractions.values()
         whole = sum(fractions) / len(fractions) if fractions else 1.0
         text = f"{event.sample} {event.dye}: {event.text or event.state.word}"
-        with suppress(CancelledError):  # `_should_stop` says so to the executor
+        with suppress(errors.CancelledError):  # `_should_stop` says so to the executor
             self._monitor.report(whole, text)
 
     def _should_stop(self) -> bool:
         try:
             self._monitor.check()
-        except CancelledError:
+        except errors.CancelledError:
             return True
         return False

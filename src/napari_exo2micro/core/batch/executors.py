@@ -38,8 +38,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from multiprocessing import AuthenticationError
-from multiprocessing.connection import Client as Call
-from multiprocessing.connection import Connection, Listener
+from multiprocessing.connection import Client as Call, Connection, Listener
 from typing import TYPE_CHECKING, Any, Protocol
 
 import cloudpickle

@@ -11,13 +11,8 @@ from typing import Literal
 import numpy as np
 
 from napari_exo2micro.core.alignment.interior import work_factor
+from napari_exo2micro.core.base import machine
 from napari_exo2micro.core.base.errors import Exo2MicroError
-from napari_exo2micro.core.base.machine import (
-    LEAST_MEMORY,
-    free_disk,
-    free_memory,
-    memory_limit,
-)
 from napari_exo2micro.core.batch.task import Task, stages_to_run
 from napari_exo2micro.core.images.raster import BAND_ROWS
 from napari_exo2micro.core.images.warp import canvas_shape
@@ -137,13 +132,13 @@ def check_resources(
     largest = sorted((need.memory for need in needs), reverse=True)
     memory = sum(largest[:n_workers])
     disk = sum(need.disk for need in needs)
-    limit = memory_limit()
+    limit = machine.memory_limit()
     if memory_free is None:
-        memory_free = max(free_memory() - LEAST_MEMORY, 0)
+        memory_free = max(machine.free_memory() - machine.LEAST_MEMORY, 0)
         if limit is not None:  # for each process of its own
             memory_free = min(memory_free, limit * n_workers)
     if disk_free is None:
-        disk_free = free_disk(tasks[0].settings.output_dir) if tasks else 0
+        disk_free = machine.free_disk(tasks[0].settings.output_dir) if tasks else 0
     if not here:
         memory = 0
     texts = []

@@ -10,16 +10,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from napari_exo2micro.core.base import machine
 from napari_exo2micro.core.base.errors import CancelledError, Exo2MicroError
 from napari_exo2micro.core.base.locks import lock_holder
 from napari_exo2micro.core.base.log import PACKAGE_LOGGER
-from napari_exo2micro.core.base.machine import (
-    private_memory,
-    release_memory,
-    share_memory_pools,
-    watch_memory,
-    watch_time,
-)
 from napari_exo2micro.core.base.monitor import Monitor
 from napari_exo2micro.core.base.registry import refuse_unknown_here, registered_here
 from napari_exo2micro.core.parameters.run import RunSettings
@@ -215,7 +209,7 @@ def run_task(
         `before`, `peak`, `after`) when that was asked for. Whatever goes wrong
         becomes its state, `FAILED` or `STOPPED`, and its reason.
     """
-    share_memory_pools()
+    machine.share_memory_pools()
     start = time.perf_counter()
     diary = _MemoryDiary() if task.memory_debug else None
     with _collected_warnings() as notes:
@@ -226,7 +220,7 @@ def run_task(
             result = task.without_run(State.STOPPED, BY_REQUEST)
         except Exception as error:  # noqa: BLE001 - one task must not end the others
             result = task.without_run(State.FAILED, _words_of(error))
-    release_memory()
+    machine.release_memory()
     manual = task.settings.params.get("manual_scale")
     return replace(
         result,
@@ -281,9 +275,9 @@ def _monitor(
 
     monitor = Monitor(report, should_stop, begin)
     if task.least_memory:
-        monitor = watch_memory(monitor, task.least_memory)
+        monitor = machine.watch_memory(monitor, task.least_memory)
     if task.time_limit is not None:
-        monitor = watch_time(monitor, task.time_limit)
+        monitor = machine.watch_time(monitor, task.time_limit)
     monitor.report(0.0)
     return monitor
 
@@ -292,15 +286,15 @@ class _MemoryDiary:
     """Private memory of this process before, during and after a task."""
 
     def __init__(self) -> None:
-        self.before = self.peak = private_memory()
+        self.before = self.peak = machine.private_memory()
 
     def look(self) -> None:
         """Note the memory that is taken now."""
-        self.peak = max(self.peak, private_memory())
+        self.peak = max(self.peak, machine.private_memory())
 
     def close(self) -> dict[str, int]:
         """Return the bytes of all three."""
-        after = private_memory()
+        after = machine.private_memory()
         return {"before": self.before, "peak": max(self.peak, after), "after": after}
 
 

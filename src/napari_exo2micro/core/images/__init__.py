@@ -3,54 +3,32 @@
 from __future__ import annotations
 
 from napari_exo2micro.core.images.composite import (
-    DIFFERENCE_STOPS,
-    Composite,
-    Look,
-    Side,
-    Split,
-    brightness_range,
-    symmetric_range,
+    DIFFERENCE_STOPS as DIFFERENCE_STOPS,
+    Composite as Composite,
+    Look as Look,
+    Side as Side,
+    Split as Split,
+    brightness_range as brightness_range,
+    symmetric_range as symmetric_range,
 )
-from napari_exo2micro.core.images.io import open_raster
+from napari_exo2micro.core.images.io import open_raster as open_raster
 from napari_exo2micro.core.images.lazy import (
-    LazyImage,
-    cropped_pyramid,
-    moved_image,
-    moved_levels,
-    outline_of,
-    pyramid,
-    scaled_pyramid,
+    LazyImage as LazyImage,
+    cropped_pyramid as cropped_pyramid,
+    moved_image as moved_image,
+    moved_levels as moved_levels,
+    outline_of as outline_of,
+    pyramid as pyramid,
+    scaled_pyramid as scaled_pyramid,
 )
-from napari_exo2micro.core.images.raster import Raster, reduce_image
-from napari_exo2micro.core.images.transform import Transform
+from napari_exo2micro.core.images.raster import (
+    Raster as Raster,
+    reduce_image as reduce_image,
+)
+from napari_exo2micro.core.images.transform import Transform as Transform
 from napari_exo2micro.core.images.warp import (
-    mapped_frame,
-    nearest_window,
-    pad_images,
-    warp_window,
+    mapped_frame as mapped_frame,
+    nearest_window as nearest_window,
+    pad_images as pad_images,
+    warp_window as warp_window,
 )
-
-__all__ = [
-    "DIFFERENCE_STOPS",
-    "Composite",
-    "LazyImage",
-    "Look",
-    "Raster",
-    "Side",
-    "Split",
-    "Transform",
-    "brightness_range",
-    "cropped_pyramid",
-    "mapped_frame",
-    "moved_image",
-    "moved_levels",
-    "nearest_window",
-    "open_raster",
-    "outline_of",
-    "pad_images",
-    "pyramid",
-    "reduce_image",
-    "scaled_pyramid",
-    "symmetric_range",
-    "warp_window",
-]

@@ -17,13 +17,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from napari_exo2micro.core.base.errors import ParameterError
 from napari_exo2micro.core.base.monitor import Monitor
-from napari_exo2micro.core.images.raster import (
-    Frame,
-    ImageLike,
-    Raster,
-    reduce_image,
-    windows,
-)
+from napari_exo2micro.core.images import raster
 from napari_exo2micro.core.images.transform import Transform
 from napari_exo2micro.core.images.warp import nearest_window, warp_window
 
@@ -137,7 +131,7 @@ class LazyImage:
         return np.array(self[:, :], dtype, copy=copy if copy is None else bool(copy))
 
 
-def lazy(image: ImageLike) -> LazyImage:
+def lazy(image: raster.ImageLike) -> LazyImage:
     """Return an array, a memory map or a `Raster` as a lazy image."""
     if isinstance(image, LazyImage):
         return image
@@ -291,7 +285,7 @@ def warped(
     def read(window: Window) -> NDArray[Any]:
         result = np.empty([part.stop - part.start for part in window], dtype)
         top, left = (part.start for part in window)
-        for rows, columns in windows(result.shape, _WINDOW):
+        for rows, columns in raster.windows(result.shape, _WINDOW):
             place = (
                 rows.start + top,
                 rows.stop + top,
@@ -330,7 +324,7 @@ def _shape_of(window: Window, image: LazyImage) -> tuple[int, ...]:
     return (*(part.stop - part.start for part in window), *image.shape[2:])
 
 
-def pyramid(image: ImageLike) -> list[LazyImage]:
+def pyramid(image: raster.ImageLike) -> list[LazyImage]:
     """Return an image and its smaller levels, full resolution first.
 
     Parameters
@@ -346,21 +340,21 @@ def pyramid(image: ImageLike) -> list[LazyImage]:
         Each half as large as the one before; the last one's longest side is at most
         1024 px.
     """
-    if isinstance(image, Raster):
+    if isinstance(image, raster.Raster):
         levels = [_file_level(image, number) for number in range(image.n_levels)]
         while max(levels[-1].shape) > TOP_SIDE:
             levels.append(held(every_pixel(levels[-1], 2), image.release))
         return levels
     levels = [lazy(image)]
     while max(levels[-1].shape) > TOP_SIDE:
-        means, _ = reduce_image(image, factor=1 << len(levels))
+        means, _ = raster.reduce_image(image, factor=1 << len(levels))
         if image.dtype.kind in "ui":
             means = np.rint(means)
         levels.append(lazy(means.astype(image.dtype)))
     return levels
 
 
-def _file_level(image: Raster, number: int) -> LazyImage:
+def _file_level(image: raster.Raster, number: int) -> LazyImage:
     shape = tuple(-(-side // (1 << number)) for side in image.shape)
 
     def read(window: Window) -> NDArray[Any]:
@@ -391,7 +385,7 @@ def scaled_pyramid(levels: Sequence[LazyImage], scale: float) -> list[LazyImage]
 
 
 def cropped_pyramid(
-    levels: Sequence[LazyImage], frame: Frame
+    levels: Sequence[LazyImage], frame: raster.Frame
 ) -> tuple[list[LazyImage], tuple[int, int]]:
     """Return the part of a pyramid that holds a frame.
 
@@ -426,7 +420,7 @@ def cropped_pyramid(
 
 
 def moved_levels(
-    levels: Sequence[ImageLike],
+    levels: Sequence[raster.ImageLike],
     sampling: Transform,
     shape: tuple[int, int] | None = None,
     *,
@@ -482,7 +476,7 @@ def moved_levels(
             return result
 
 
-def _halves(levels: Sequence[ImageLike]) -> list[LazyImage]:
+def _halves(levels: Sequence[raster.ImageLike]) -> list[LazyImage]:
     """Return the levels that halve the one before, and such ones where they lack."""
     halves = [lazy(levels[0])]
     for level in levels[1:]:
@@ -518,7 +512,7 @@ def moved_image(image: LazyImage, monitor: Monitor | None = None) -> NDArray[Any
     monitor = monitor or Monitor()
     result = np.empty(image.shape, image.dtype)
     total = math.prod(-(-side // _WINDOW) for side in image.shape[:2])
-    for done, (rows, columns) in enumerate(windows(image.shape, _WINDOW)):
+    for done, (rows, columns) in enumerate(raster.windows(image.shape, _WINDOW)):
         monitor.report(done / total, "moving the image")
         result[rows, columns] = image[rows, columns]
     return result

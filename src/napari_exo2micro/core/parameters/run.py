@@ -8,13 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from napari_exo2micro.core.base.errors import ParameterError
-from napari_exo2micro.core.parameters.parameters import (
-    ParameterValue,
-    check_parameters,
-    check_together,
-    default_params,
-    non_default_params,
-)
+from napari_exo2micro.core.parameters import parameters
 from napari_exo2micro.core.parameters.stages import stage_range
 
 CHECKPOINT_FORMATS: Final = ("tiff", "fits", "both")
@@ -59,7 +53,7 @@ class RunSettings:
     raw_dir: Path = Path("raw")
     output_dir: Path = Path("processed")
     checkpoint_format: str = "both"
-    params: Mapping[str, ParameterValue] = field(default_factory=dict)
+    params: Mapping[str, parameters.ParameterValue] = field(default_factory=dict)
     loader: Callable[..., Any] | str | None = None
     register_on: str | None = None
     from_stage: int | None = None
@@ -74,21 +68,21 @@ class RunSettings:
                 f"found {self.checkpoint_format!r}"
             )
         stage_range(self.from_stage, self.to_stage)
-        checked = check_parameters(self.params)
-        check_together({**default_params(), **checked})
+        checked = parameters.check_parameters(self.params)
+        parameters.check_together({**parameters.default_params(), **checked})
         object.__setattr__(self, "params", checked)
         object.__setattr__(self, "raw_dir", Path(self.raw_dir))
         object.__setattr__(self, "output_dir", Path(self.output_dir))
 
     @property
-    def all_params(self) -> dict[str, ParameterValue]:
+    def all_params(self) -> dict[str, parameters.ParameterValue]:
         """Every parameter in registry order, those that are not set at defaults."""
-        return {**default_params(), **self.params}
+        return {**parameters.default_params(), **self.params}
 
     @property
-    def changed_params(self) -> dict[str, ParameterValue]:
+    def changed_params(self) -> dict[str, parameters.ParameterValue]:
         """The parameters that differ from their defaults, in registry order."""
-        return non_default_params(self.params)
+        return parameters.non_default_params(self.params)
 
     @property
     def stages(self) -> tuple[int, int]:

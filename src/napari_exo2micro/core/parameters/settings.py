@@ -14,14 +14,7 @@ from typing import Any, Final
 from napari_exo2micro import __version__
 from napari_exo2micro.core.base.errors import ParameterError
 from napari_exo2micro.core.base.files import read_json, write_json
-from napari_exo2micro.core.parameters.parameters import (
-    PARAMETER_REGISTRY,
-    Parameter,
-    ParameterValue,
-    check_together,
-    default_params,
-    format_value,
-)
+from napari_exo2micro.core.parameters import parameters
 from napari_exo2micro.core.parameters.run import RunSettings
 
 NOT_SET: Final = "not set"
@@ -40,14 +33,14 @@ _MOST_TOLD: Final = 8
 # Values -------------------------------------------------------------------------
 
 
-def value_words(value: ParameterValue) -> str:
+def value_words(value: parameters.ParameterValue) -> str:
     """Return a value as a person reads it: ``on``, ``not set``, ``0.85``."""
     if isinstance(value, bool):
         return "on" if value else "off"
-    return NOT_SET if value is None else format_value(value)
+    return NOT_SET if value is None else parameters.format_value(value)
 
 
-def parse_value(entry: Parameter, text: str) -> ParameterValue:
+def parse_value(entry: parameters.Parameter, text: str) -> parameters.ParameterValue:
     """Return the value that `text` writes for a parameter.
 
     Parameters
@@ -81,8 +74,10 @@ def parse_value(entry: Parameter, text: str) -> ParameterValue:
 
 
 def parse_values(
-    entry: Parameter, text: str, params: Mapping[str, ParameterValue] | None = None
-) -> list[ParameterValue]:
+    entry: parameters.Parameter,
+    text: str,
+    params: Mapping[str, parameters.ParameterValue] | None = None,
+) -> list[parameters.ParameterValue]:
     """Return the values that a person typed in one line.
 
     Parameters
@@ -113,7 +108,7 @@ def parse_values(
     >>> parse_values(PARAMETER_REGISTRY["scale_min"], "0.8, 0.85 0.9")
     [0.8, 0.85, 0.9]
     """
-    values: list[ParameterValue] = []
+    values: list[parameters.ParameterValue] = []
     for word in _words(text):
         try:
             value = parse_value(entry, word)
@@ -122,7 +117,7 @@ def parse_values(
             wanted = wanted.replace(" or None", f", or '{NOT_SET}'")
             raise ParameterError(f"'{word}' cannot be taken: type {wanted}") from None
         if params is not None:
-            check_together({**params, entry.name: value})
+            parameters.check_together({**params, entry.name: value})
         if value not in values:
             values.append(value)
     if len(values) < 2:
@@ -135,10 +130,10 @@ def parse_values(
 
 
 def suggest_values(
-    entry: Parameter,
-    around: ParameterValue = None,
-    params: Mapping[str, ParameterValue] | None = None,
-) -> list[ParameterValue]:
+    entry: parameters.Parameter,
+    around: parameters.ParameterValue = None,
+    params: Mapping[str, parameters.ParameterValue] | None = None,
+) -> list[parameters.ParameterValue]:
     """Return a few values that are worth a comparison.
 
     Parameters
@@ -174,14 +169,14 @@ def suggest_values(
     else:
         less, more = (float(f"{centre * factor:.2g}") for factor in (2 / 3, 4 / 3))
         candidates = [less, centre, more]
-    values: list[ParameterValue] = []
+    values: list[parameters.ParameterValue] = []
     for candidate in candidates:
         try:
             value = entry.check(
                 round(candidate) if entry.kind is int else float(candidate)
             )
             if params is not None:
-                check_together({**params, entry.name: value})
+                parameters.check_together({**params, entry.name: value})
         except ParameterError:
             continue
         if value not in values:
@@ -241,7 +236,7 @@ def save_preset(path: str | Path, params: Mapping[str, Any]) -> Path:
     return write_json(path, content)
 
 
-def load_preset(path: str | Path) -> dict[str, ParameterValue]:
+def load_preset(path: str | Path) -> dict[str, parameters.ParameterValue]:
     """Return the parameters of a preset, checked.
 
     Parameters
@@ -271,7 +266,7 @@ def load_preset(path: str | Path) -> dict[str, ParameterValue]:
     {'boundary_width': 20}
     """
     content, values = _preset_of(Path(path))
-    checked: dict[str, ParameterValue] = {}
+    checked: dict[str, parameters.ParameterValue] = {}
     problems = [
         f"unknown entry {_shown(name)} beside the parameters"
         for name in content
@@ -283,7 +278,7 @@ def load_preset(path: str | Path) -> dict[str, ParameterValue]:
         except ParameterError as error:
             problems.append(_shortened(str(error)))
     try:
-        check_together({**default_params(), **checked})
+        parameters.check_together({**parameters.default_params(), **checked})
     except ParameterError as error:
         problems.append(str(error))
     if problems:
@@ -293,7 +288,9 @@ def load_preset(path: str | Path) -> dict[str, ParameterValue]:
             f"the preset {path} cannot be used: {'; '.join(told)}; correct the file, "
             "nothing was changed"
         )
-    return {name: checked[name] for name in PARAMETER_REGISTRY if name in checked}
+    return {
+        name: checked[name] for name in parameters.PARAMETER_REGISTRY if name in checked
+    }
 
 
 def _preset_of(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -335,13 +332,17 @@ def _no_preset(path: Path, why: str) -> ParameterError:
     )
 
 
-def _known(name: str) -> Parameter:
+def _known(name: str) -> parameters.Parameter:
     """Return a parameter; the error about an unknown name tells the nearest one."""
-    if name in PARAMETER_REGISTRY:
-        return PARAMETER_REGISTRY[name]
+    if name in parameters.PARAMETER_REGISTRY:
+        return parameters.PARAMETER_REGISTRY[name]
     plain = name.strip().lower().replace("-", "_").replace(" ", "_")
-    near = [p.name for p in PARAMETER_REGISTRY.values() if p.abbreviation == plain]
-    near += get_close_matches(plain[:100], PARAMETER_REGISTRY, n=1)
+    near = [
+        p.name
+        for p in parameters.PARAMETER_REGISTRY.values()
+        if p.abbreviation == plain
+    ]
+    near += get_close_matches(plain[:100], parameters.PARAMETER_REGISTRY, n=1)
     meant = f" (did you mean '{near[0]}'?)" if near else ""
     raise ParameterError(f"unknown parameter {_shown(name)}{meant}")
 
@@ -580,7 +581,7 @@ def shell_line(words: Sequence[str]) -> str:
     return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
 
 
-def option_words(name: str, value: ParameterValue) -> Iterator[str]:
+def option_words(name: str, value: parameters.ParameterValue) -> Iterator[str]:
     """Yield the words that set one option."""
     words = name.replace("_", "-")
     if isinstance(value, bool):
@@ -618,7 +619,7 @@ def _changed(settings: RunSettings, names: Iterable[str]) -> dict[str, Any]:
     return {k: v for k, v in values.items() if v != getattr(plain, k)}
 
 
-def _option_words(options: Mapping[str, ParameterValue]) -> list[str]:
+def _option_words(options: Mapping[str, parameters.ParameterValue]) -> list[str]:
     return [w for name, value in options.items() for w in option_words(name, value)]
 
 

@@ -13,18 +13,7 @@ from numpy.typing import NDArray
 from napari_exo2micro.core.base.errors import ParameterError
 from napari_exo2micro.core.parameters.parameters import format_value
 from napari_exo2micro.core.parameters.state import Verdict
-from napari_exo2micro.core.photometry.minerals import (
-    MineralBlocks,
-    fit_background,
-    jackknife,
-    mineral_blocks,
-)
-from napari_exo2micro.core.photometry.moffat import (
-    MoffatFit,
-    RatioPeak,
-    find_peak,
-    fit_moffat,
-)
+from napari_exo2micro.core.photometry import minerals, moffat
 from napari_exo2micro.core.photometry.statistics import PairStatistics
 
 _FEWEST_BLOCKS: Final = 40
@@ -89,7 +78,7 @@ class ScaleEstimate:
     offset: float
     offset_uncertainty: float
     verdict: Verdict
-    fit: MoffatFit | None = None
+    fit: moffat.MoffatFit | None = None
     percentile: float | None = None
 
     @property
@@ -116,7 +105,7 @@ def moffat_scale(
     offset_correction : bool
         When false, the offset is measured but the plain ratio is used.
     """
-    blocks = mineral_blocks(statistics.blocks)
+    blocks = minerals.mineral_blocks(statistics.blocks)
     if len(blocks) < _FEWEST_BLOCKS:
         reason = (
             f"only {len(blocks)} blocks of the section are usable, {_FEWEST_BLOCKS} "
@@ -124,9 +113,9 @@ def moffat_scale(
         )
         numbers = {"blocks": float(len(blocks))}
         return _median_ratio_scale(statistics, "moffat", reason, numbers)
-    first = find_peak(np.log10(blocks.post / blocks.pre), blocks.group)
-    coarser = mineral_blocks(statistics.blocks.coarser())
-    background = fit_background(
+    first = moffat.find_peak(np.log10(blocks.post / blocks.pre), blocks.group)
+    coarser = minerals.mineral_blocks(statistics.blocks.coarser())
+    background = minerals.fit_background(
         blocks,
         10.0**first.peak,
         coarser=coarser if len(coarser) >= _FEWEST_BLOCKS else None,
@@ -139,8 +128,8 @@ def moffat_scale(
         background = background.ignored()
         ratio = background.log_ratio(blocks)
         usable = np.isfinite(ratio)
-    ratios = find_peak(ratio[usable], blocks.group[usable])
-    fit = fit_moffat(ratios)
+    ratios = moffat.find_peak(ratio[usable], blocks.group[usable])
+    fit = moffat.fit_moffat(ratios)
     if fit is not None and abs(fit.mu - ratios.peak) > ratios.spread:
         fit = None
     centre = ratios.peak if fit is None else fit.mu
@@ -177,9 +166,9 @@ def moffat_scale(
 
 
 def _judged(
-    blocks: MineralBlocks,
-    ratios: RatioPeak,
-    fit: MoffatFit | None,
+    blocks: minerals.MineralBlocks,
+    ratios: moffat.RatioPeak,
+    fit: moffat.MoffatFit | None,
     numbers: dict[str, float],
     *,
     related: bool,
@@ -372,7 +361,7 @@ def _from_groups(
     return ScaleEstimate(
         method,
         scale,
-        jackknife(values),
+        minerals.jackknife(values),
         0.0,
         0.0,
         Verdict("ok", numbers=numbers),

@@ -3,33 +3,18 @@
 from __future__ import annotations
 
 from napari_exo2micro.core.pipeline.difference import (
-    FigureEntry,
-    available_figures,
-    draw_figure,
+    FigureEntry as FigureEntry,
+    available_figures as available_figures,
+    draw_figure as draw_figure,
 )
-from napari_exo2micro.core.pipeline.log import run_log
+from napari_exo2micro.core.pipeline.log import run_log as run_log
 from napari_exo2micro.core.pipeline.result import (
-    ComparisonRow,
-    RunResult,
-    StageState,
-    comparison_row,
-    save_comparison,
-    stage_states,
-    stages_done,
+    ComparisonRow as ComparisonRow,
+    RunResult as RunResult,
+    StageState as StageState,
+    comparison_row as comparison_row,
+    save_comparison as save_comparison,
+    stage_states as stage_states,
+    stages_done as stages_done,
 )
-from napari_exo2micro.core.pipeline.sample_dye import SampleDye
-
-__all__ = [
-    "ComparisonRow",
-    "FigureEntry",
-    "RunResult",
-    "SampleDye",
-    "StageState",
-    "available_figures",
-    "comparison_row",
-    "draw_figure",
-    "run_log",
-    "save_comparison",
-    "stage_states",
-    "stages_done",
-]
+from napari_exo2micro.core.pipeline.sample_dye import SampleDye as SampleDye

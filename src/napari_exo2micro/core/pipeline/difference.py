@@ -12,12 +12,7 @@ from typing import Any, Final, Protocol
 
 from matplotlib.figure import Figure
 
-from napari_exo2micro.core.base.errors import (
-    CancelledError,
-    CheckpointError,
-    Exo2MicroError,
-    ParameterError,
-)
+from napari_exo2micro.core.base import errors
 from napari_exo2micro.core.base.files import read_json, replace_file
 from napari_exo2micro.core.base.monitor import Monitor
 from napari_exo2micro.core.images.raster import BAND_ROWS, Frame, reduce_image
@@ -25,13 +20,8 @@ from napari_exo2micro.core.images.transform import Transform
 from napari_exo2micro.core.images.warp import mapped_frame
 from napari_exo2micro.core.parameters.stages import STAGES
 from napari_exo2micro.core.parameters.state import State
+from napari_exo2micro.core.photometry import methods
 from napari_exo2micro.core.photometry.difference import difference_bands
-from napari_exo2micro.core.photometry.methods import (
-    DEFAULT_SCALE,
-    SCALE_METHODS,
-    estimate_scale,
-    scales_asked_for,
-)
 from napari_exo2micro.core.photometry.scale import ScaleEstimate
 from napari_exo2micro.core.photometry.statistics import (
     PairStatistics,
@@ -199,7 +189,7 @@ def provisional_scale(pair: AlignedPair) -> ScaleEstimate:
     statistics = accumulate_statistics(
         post, pre, post_frame=_reduced(pair.post.frames["post"], factor), pre_quad=quad
     )
-    return estimate_scale(statistics)
+    return methods.estimate_scale(statistics)
 
 
 def _reduced(frame: Frame | None, factor: int) -> Frame | None:
@@ -247,7 +237,7 @@ class Differencing:
         self._store = store
         params = store.params
         self._params = params
-        self._methods = scales_asked_for(params)
+        self._methods = methods.scales_asked_for(params)
         # Names of the difference images: the main one and those asked for.
         self._names = {
             name: method.image_name(params) for name, method in self._methods.items()
@@ -308,7 +298,7 @@ class Differencing:
         try:
             inputs = self._store.inputs(4)
             stored = read_json(self._record_path)
-        except (OSError, ValueError, CheckpointError):
+        except (OSError, ValueError, errors.CheckpointError):
             return {}
         if not isinstance(stored, dict) or stored.get("inputs") != inputs:
             return {}
@@ -349,7 +339,11 @@ class Differencing:
                     0.15 + 0.45 * (index + 1) / len(scales),
                 )
                 self._write_difference(
-                    name, scales[method], pair, part, main=method == DEFAULT_SCALE
+                    name,
+                    scales[method],
+                    pair,
+                    part,
+                    main=method == methods.DEFAULT_SCALE,
                 )
         record = {
             "inputs": store.inputs(4),
@@ -376,7 +370,9 @@ class Differencing:
             When there is no valid run, or when its statistics are lost.
         """
         if not self.has_stored_results():
-            raise CheckpointError("the statistics of stage 4 are lost; run it again")
+            raise errors.CheckpointError(
+                "the statistics of stage 4 are lost; run it again"
+            )
         chosen = [(m, self._params.get(m.parameter)) for m in self._methods.values()]
         key = (self._statistics_digest(), self._params["offset_correction"], *chosen)
         # One plot is looked at after the other: they share the last statistics.
@@ -397,7 +393,7 @@ class Differencing:
         if known and self._statistics_digest() == known:
             try:
                 return load_statistics(path)
-            except CheckpointError as error:
+            except errors.CheckpointError as error:
                 logger.warning("%s is made again: %s", path.name, error)
         return None
 
@@ -434,15 +430,15 @@ class Differencing:
     ) -> list[dict[str, Any]]:
         """Return every scale that can be had, for comparison with old results."""
         estimates = dict(scales)
-        for name, method in SCALE_METHODS.items():
+        for name, method in methods.SCALE_METHODS.items():
             if name in estimates or method.needs_value:
                 continue
             try:
                 estimates[name] = method.estimate(statistics)
-            except Exo2MicroError as error:  # nobody has asked for this one
+            except errors.Exo2MicroError as error:  # nobody has asked for this one
                 logger.warning("%s", error)
         return [
-            _stored(estimate, is_main=name == DEFAULT_SCALE).to_dict()
+            _stored(estimate, is_main=name == methods.DEFAULT_SCALE).to_dict()
             for name, estimate in estimates.items()
         ]
 
@@ -506,9 +502,9 @@ class Differencing:
                     dye=store.dye,
                     save_path=path,
                 )
-            except CancelledError:
+            except errors.CancelledError:
                 raise
-            except Exo2MicroError as error:
+            except errors.Exo2MicroError as error:
                 failed[plot.name] = str(error)
                 logger.warning("%s", error)
             else:
@@ -525,7 +521,7 @@ def _notes(scale: ScaleEstimate) -> tuple[str, ...]:
     """Return what a careful reader of the difference wants to know."""
     spread = scale.verdict.numbers.get("local_spread", 0.0)
     notes = []
-    if scale.method != DEFAULT_SCALE and scale.verdict.state != "ok":
+    if scale.method != methods.DEFAULT_SCALE and scale.verdict.state != "ok":
         notes.append(f"the {scale.kind} scale: {scale.verdict.reason}")
     if spread > _NOTABLE_SPREAD:
         notes.append(
@@ -674,11 +670,11 @@ def draw_figure(
     monitor.report(0.0, "reading the results")
     entries = {entry.name: entry for entry in available_figures(task)}
     if name not in entries:
-        raise ParameterError(
+        raise errors.ParameterError(
             f"no plot is called {name!r}; there are: {', '.join(entries)}"
         )
     if entries[name].state != "ready":
-        raise CheckpointError(f"'{entries[name].title}': {entries[name].note}")
+        raise errors.CheckpointError(f"'{entries[name].title}': {entries[name].note}")
     plot = next(plot for plot in Differencing(task.store).plots() if plot.name == name)
     pair = find_aligned_pair(task.store)
     context = replace(_context(task, plot, pair), narrow=narrow)
@@ -725,7 +721,7 @@ def _scale_title(image: str) -> str:
     """Return what sets a further difference image apart: ``percentile 99``."""
     kind = image.removeprefix("difference_")
     method = max(
-        (m for m in SCALE_METHODS.values() if kind.startswith(m.name)),
+        (m for m in methods.SCALE_METHODS.values() if kind.startswith(m.name)),
         key=lambda m: len(m.name),
     )
     if method.name == "manual":

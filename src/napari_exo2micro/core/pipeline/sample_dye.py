@@ -22,12 +22,7 @@ from typing import Any, Self
 from numpy.typing import NDArray
 
 from napari_exo2micro.core.alignment.boundary import recover_transform
-from napari_exo2micro.core.base.errors import (
-    CancelledError,
-    CheckpointError,
-    Exo2MicroError,
-    ParameterError,
-)
+from napari_exo2micro.core.base import errors
 from napari_exo2micro.core.base.locks import sample_lock
 from napari_exo2micro.core.base.monitor import Monitor
 from napari_exo2micro.core.images.transform import Transform
@@ -39,17 +34,10 @@ from napari_exo2micro.core.parameters.run import RunSettings
 from napari_exo2micro.core.parameters.stages import LAST_BUILT_IN, STAGES, stage_range
 from napari_exo2micro.core.parameters.state import State, Verdict
 from napari_exo2micro.core.photometry.methods import DEFAULT_SCALE
+from napari_exo2micro.core.pipeline import stages
 from napari_exo2micro.core.pipeline.difference import Differencing
 from napari_exo2micro.core.pipeline.log import run_log
 from napari_exo2micro.core.pipeline.result import RunResult, judged
-from napari_exo2micro.core.pipeline.stages import (
-    Alignment,
-    PaddedPair,
-    align_boundary,
-    align_interior,
-    aligned_bands,
-    take_over,
-)
 from napari_exo2micro.core.raw.names import find_pair
 from napari_exo2micro.core.raw.pair import Loader, open_image_pair
 from napari_exo2micro.core.store.checkpoint import (
@@ -388,9 +376,9 @@ class SampleDye:
             part = whole.part(index / len(tasks), (index + 1) / len(tasks))
             try:
                 result = task.run(to_stage=to_stage, monitor=part)
-            except CancelledError:
+            except errors.CancelledError:
                 raise
-            except Exo2MicroError as error:
+            except errors.Exo2MicroError as error:
                 result = RunResult(task.sample, task.dye, State.FAILED, str(error))
             finally:
                 if not keep:
@@ -547,7 +535,7 @@ class SampleDye:
         source.remember(pair.post.fingerprint(), pair.pre.fingerprint())
         pad = self.params["pad"]
         assert isinstance(pad, int)
-        padded = PaddedPair(pair, pad)
+        padded = stages.PaddedPair(pair, pad)
         for index, (side, image) in enumerate((("post", pair.post), ("pre", pair.pre))):
             provenance = self.store.provenance(
                 1,
@@ -572,11 +560,11 @@ class SampleDye:
             return
         self._check_upstream(2)
         if self.store.takes_over:
-            alignment = take_over(self.store, 2)
+            alignment = stages.take_over(self.store, 2)
         else:
             post, pre = self.store.need(1, "post"), self.store.need(1, "pre")
             monitor = self._monitor.part(0.0, 0.6)
-            alignment = align_boundary(post, pre, self.params, monitor)
+            alignment = stages.align_boundary(post, pre, self.params, monitor)
         self._results["debug_data"] = alignment.details
         if self.params["save_all_intermediates"] and alignment.coarse is not None:
             moved = replace(alignment, transform=alignment.coarse, details={})
@@ -589,12 +577,12 @@ class SampleDye:
             return
         self._check_upstream(3)
         if self.store.takes_over:
-            alignment = take_over(self.store, 3)
+            alignment = stages.take_over(self.store, 3)
         else:
             post, pre = self.store.need(1, "post"), self.store.need(1, "pre")
             initial, notes = self._initial_transform(pre)
             monitor = self._monitor.part(0.0, 0.6)
-            alignment = align_interior(post, pre, initial, self.params, monitor)
+            alignment = stages.align_interior(post, pre, initial, self.params, monitor)
             alignment = replace(alignment, notes=notes)
         self._write_aligned(
             3,
@@ -717,7 +705,7 @@ class SampleDye:
             elif (method := getattr(self, stage.method, None)) is not None:
                 method(force)
             else:
-                raise ParameterError(
+                raise errors.ParameterError(
                     f"stage {number} ('{stage.name}') names the method "
                     f"'{stage.method}', which {type(self).__name__} does not have; "
                     "register the stage with a function instead, or run it with the "
@@ -725,7 +713,7 @@ class SampleDye:
                 )
             for name in stage.checkpoints if number > LAST_BUILT_IN else ():
                 if not self._has_checkpoint(number, name):
-                    raise CheckpointError(
+                    raise errors.CheckpointError(
                         f"stage {number} ({stage.title}) ended without its image "
                         f"'{name}'; correct the stage's function: it has to call "
                         f"_save_image(..., {number}, '{name}')"
@@ -768,7 +756,7 @@ class SampleDye:
         self,
         stage: int,
         name: str,
-        alignment: Alignment,
+        alignment: stages.Alignment,
         *,
         after: Transform,
         interpolation: str = "linear",  # to look at: stage 3 warps the original again
@@ -790,7 +778,7 @@ class SampleDye:
             provenance,
             pre.image.shape,
             pre.image.dtype,
-            aligned_bands(pre, alignment.transform, interpolation),
+            stages.aligned_bands(pre, alignment.transform, interpolation),
             self._monitor.part(0.6, 1.0),
         )
 

@@ -24,13 +24,8 @@ from napari_exo2micro.core.alignment.settings import (
 )
 from napari_exo2micro.core.base.errors import RegistrationError
 from napari_exo2micro.core.base.monitor import Monitor
+from napari_exo2micro.core.images import warp
 from napari_exo2micro.core.images.transform import Transform
-from napari_exo2micro.core.images.warp import (
-    canvas_shape,
-    frame,
-    padded_bands,
-    warped_bands,
-)
 from napari_exo2micro.core.parameters.parameters import ParameterValue
 from napari_exo2micro.core.parameters.state import State, Verdict
 from napari_exo2micro.core.raw.pair import RawPair
@@ -58,14 +53,14 @@ class PaddedPair:
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns of the canvas that both images share."""
-        return canvas_shape(self.pair.post.shape, self.pair.pre.shape, self.pad)
+        return warp.canvas_shape(self.pair.post.shape, self.pair.pre.shape, self.pad)
 
     @property
     def canvas(self) -> dict[str, Any]:
         """Where the data lie on it, and the channels that they come from."""
         return {
-            "post_frame": frame(self.pair.post.shape, self.pad),
-            "pre_frame": frame(self.pair.pre.shape, self.pad),
+            "post_frame": warp.frame(self.pair.post.shape, self.pad),
+            "pre_frame": warp.frame(self.pair.pre.shape, self.pad),
             "channels": self.pair.channels,
         }
 
@@ -89,7 +84,7 @@ class PaddedPair:
     def bands(self, side: str) -> Iterator[tuple[int, NDArray[Any]]]:
         """Yield the padded image band by band; 'post' or 'pre'."""
         image = self.pair.post if side == "post" else self.pair.pre
-        return padded_bands(image.bands(), self.shape, self.pad, image.dtype)
+        return warp.padded_bands(image.bands(), self.shape, self.pad, image.dtype)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -219,7 +214,7 @@ def aligned_bands(
 ) -> Iterator[tuple[int, NDArray[Any]]]:
     """Yield the padded pre-stain image, moved onto the post-stain one, by bands."""
     shape = (pre.image.shape[0], pre.image.shape[1])
-    return warped_bands(
+    return warp.warped_bands(
         pre.image,
         transform,
         shape,

@@ -3,67 +3,40 @@
 from __future__ import annotations
 
 from napari_exo2micro.core.plotting.charts import (
-    heatmap_axes,
-    mark_scale,
-    plot_difference_histogram,
-    plot_excess_heatmap,
-    plot_pre_post_heatmap,
-    plot_pre_post_histograms,
-    plot_ratio_histogram,
-    scale_at,
-    scale_line,
+    heatmap_axes as heatmap_axes,
+    mark_scale as mark_scale,
+    plot_difference_histogram as plot_difference_histogram,
+    plot_excess_heatmap as plot_excess_heatmap,
+    plot_pre_post_heatmap as plot_pre_post_heatmap,
+    plot_pre_post_histograms as plot_pre_post_histograms,
+    plot_ratio_histogram as plot_ratio_histogram,
+    scale_at as scale_at,
+    scale_line as scale_line,
 )
-from napari_exo2micro.core.plotting.context import PlotContext
+from napari_exo2micro.core.plotting.context import PlotContext as PlotContext
 from napari_exo2micro.core.plotting.images import (
-    plot_difference_image,
-    plot_fine_alignment,
-    plot_registration,
+    plot_difference_image as plot_difference_image,
+    plot_fine_alignment as plot_fine_alignment,
+    plot_registration as plot_registration,
 )
 from napari_exo2micro.core.plotting.registry import (
-    DIAGNOSTICS,
-    Diagnostic,
-    register_diagnostic,
-    unregister_diagnostic,
+    DIAGNOSTICS as DIAGNOSTICS,
+    Diagnostic as Diagnostic,
+    register_diagnostic as register_diagnostic,
+    unregister_diagnostic as unregister_diagnostic,
 )
-from napari_exo2micro.core.plotting.style import DPI, save_figure, scale_colour
+from napari_exo2micro.core.plotting.style import (
+    DPI as DPI,
+    save_figure as save_figure,
+    scale_colour as scale_colour,
+)
 from napari_exo2micro.core.plotting.zoom import (
-    LARGEST_BOX,
-    CloseLook,
-    PlacedImage,
-    draw_close_look,
-    figure_pixels,
-    plot_zoom,
-    plot_zoom_multi,
-    save_close_look,
+    LARGEST_BOX as LARGEST_BOX,
+    CloseLook as CloseLook,
+    PlacedImage as PlacedImage,
+    draw_close_look as draw_close_look,
+    figure_pixels as figure_pixels,
+    plot_zoom as plot_zoom,
+    plot_zoom_multi as plot_zoom_multi,
+    save_close_look as save_close_look,
 )
-
-__all__ = [
-    "DIAGNOSTICS",
-    "DPI",
-    "LARGEST_BOX",
-    "CloseLook",
-    "Diagnostic",
-    "PlacedImage",
-    "PlotContext",
-    "draw_close_look",
-    "figure_pixels",
-    "heatmap_axes",
-    "mark_scale",
-    "plot_difference_histogram",
-    "plot_difference_image",
-    "plot_excess_heatmap",
-    "plot_fine_alignment",
-    "plot_pre_post_heatmap",
-    "plot_pre_post_histograms",
-    "plot_ratio_histogram",
-    "plot_registration",
-    "plot_zoom",
-    "plot_zoom_multi",
-    "register_diagnostic",
-    "save_close_look",
-    "save_figure",
-    "scale_at",
-    "scale_colour",
-    "scale_line",
-    "unregister_diagnostic",
-]

@@ -27,26 +27,8 @@ from numpy.typing import NDArray
 from napari_exo2micro.core.images.raster import ImageLike
 from napari_exo2micro.core.photometry.scale import ScaleEstimate
 from napari_exo2micro.core.photometry.statistics import PairStatistics
+from napari_exo2micro.core.plotting import style
 from napari_exo2micro.core.plotting.context import PlotContext, plot
-from napari_exo2micro.core.plotting.style import (
-    ALL_COLOUR,
-    MUTED,
-    POST_COLOUR,
-    PRE_COLOUR,
-    RAW_PRE_COLOUR,
-    Names,
-    Sheet,
-    add_message,
-    count_words,
-    format_counts,
-    formula,
-    label_axes,
-    number_axes,
-    plain_number,
-    scale_colour,
-    scale_words,
-    short_count,
-)
 
 Values = NDArray[np.float64]
 
@@ -69,7 +51,7 @@ _BEYOND: Final = 1e-4
 
 @plot
 def plot_pre_post_heatmap(
-    post_im: ImageLike, pre_im: ImageLike, context: PlotContext, names: Names
+    post_im: ImageLike, pre_im: ImageLike, context: PlotContext, names: style.Names
 ) -> Figure:
     """Draw how many pixels have which grey level before and after staining.
 
@@ -93,7 +75,7 @@ def plot_pre_post_heatmap(
     density = grid.density(statistics)
     norm = _draw_cells(chart.axes, grid, density, np.ones_like(density, dtype=bool))
     if norm is None:
-        add_message(chart.axes, "No pixel has data in both images.")
+        style.add_message(chart.axes, "No pixel has data in both images.")
     else:
         chart.colour_bar(norm, "Pixels per cell of the grid", 3.0)
     chart.axes.plot(
@@ -109,7 +91,7 @@ def plot_pre_post_heatmap(
 
 @plot
 def plot_excess_heatmap(
-    post_im: ImageLike, pre_im: ImageLike, context: PlotContext, names: Names
+    post_im: ImageLike, pre_im: ImageLike, context: PlotContext, names: style.Names
 ) -> Figure:
     """Draw where pixels are brighter after staining than chance would make them.
 
@@ -138,7 +120,7 @@ def plot_excess_heatmap(
     norm = _draw_cells(chart.axes, grid, excess, upper)
     if norm is None:
         words = "Nowhere are there more pixels above the line than below."
-        add_message(chart.axes, words)
+        style.add_message(chart.axes, words)
     else:
         chart.colour_bar(norm, "Excess of pixels per cell of the grid", 2.6)
     chart.axes.plot(
@@ -147,10 +129,10 @@ def plot_excess_heatmap(
     for i, estimate in enumerate(estimates):
         chart.axes.plot(
             *grid.line(estimate.scale, estimate.offset),
-            color=scale_colour(estimate.method, i),
+            color=style.scale_colour(estimate.method, i),
             linewidth=2.0,
             path_effects=[Stroke(linewidth=3.4, foreground="#222222"), withStroke()],
-            label=scale_words(estimate),
+            label=style.scale_words(estimate),
             gid=f"scale-{estimate.kind}",
         )
     return chart.finish()
@@ -241,7 +223,7 @@ def mark_scale(drawn: Figure | Axes, scale: float) -> list[Artist]:
     return [
         *axes.plot(
             *line,
-            color=scale_colour("manual"),
+            color=style.scale_colour("manual"),
             linewidth=2.0,
             linestyle=(0, (4, 2)),
             path_effects=[withStroke(linewidth=4.0, foreground="white")],
@@ -256,16 +238,16 @@ def _draw_grid(axes: Axes, statistics: PairStatistics) -> LevelGrid:
     grid = LevelGrid.of(statistics)
     _GRIDS[axes] = grid
     unit = "grey level, square-root axis" if grid.root else "grey level"
-    label_axes(axes, f"Pre-stain, aligned ({unit})", f"Post-stain ({unit})")
+    style.label_axes(axes, f"Pre-stain, aligned ({unit})", f"Post-stain ({unit})")
     axes.set_xlim(grid.edges[0], grid.edges[-1])
     axes.set_ylim(grid.edges[0], grid.edges[-1])
     if not grid.root:
-        number_axes(axes)
+        style.number_axes(axes)
         return grid
     for axis in (axes.xaxis, axes.yaxis):
         ticks = grid.place(grid.root_ticks())
         axis.set_major_locator(FixedLocator(ticks.tolist()))
-        axis.set_major_formatter(FuncFormatter(lambda v, _: plain_number(v * v)))
+        axis.set_major_formatter(FuncFormatter(lambda v, _: style.plain_number(v * v)))
     return grid
 
 
@@ -374,7 +356,7 @@ _GRIDS: WeakKeyDictionary[Axes, LevelGrid] = WeakKeyDictionary()
 
 @plot
 def plot_pre_post_histograms(
-    post_im: ImageLike, pre_im: ImageLike, context: PlotContext, names: Names
+    post_im: ImageLike, pre_im: ImageLike, context: PlotContext, names: style.Names
 ) -> Figure:
     """Draw the grey levels of pre before and after the warp, and of post.
 
@@ -391,13 +373,13 @@ def plot_pre_post_histograms(
     title = "Grey levels of each image"
     chart = _Chart(title, statistics, layout, context.notes(), names)
     axes = chart.axes
-    label_axes(axes, "Grey level", "Pixels per bin", grid=True)
+    style.label_axes(axes, "Grey level", "Pixels per bin", grid=True)
     edges = _level_edges(statistics)
     curves = []
     for histogram, label, colour, width in (
-        (statistics.raw_pre, "Pre-stain,\nas photographed", RAW_PRE_COLOUR, 2.6),
-        (statistics.pre, "Pre-stain,\naligned", PRE_COLOUR, 1.6),
-        (statistics.post, "Post-stain", POST_COLOUR, 1.6),
+        (statistics.raw_pre, "Pre-stain,\nas photographed", style.RAW_PRE_COLOUR, 2.6),
+        (statistics.pre, "Pre-stain,\naligned", style.PRE_COLOUR, 1.6),
+        (statistics.post, "Post-stain", style.POST_COLOUR, 1.6),
     ):
         if histogram is None:
             continue
@@ -407,16 +389,16 @@ def plot_pre_post_histograms(
     rest = max(float(np.percentile(counts, 75)) for counts in curves)
     most = max(float(counts.max()) for counts in curves)
     if most == 0:
-        add_message(axes, "No pixel has data.")
+        style.add_message(axes, "No pixel has data.")
     elif most > _DWARFED * max(rest, 1.0):
         _log_counts(axes, most)
         axes.set_ylabel("Pixels per bin (logarithmic)", fontsize=10)
     else:
         axes.set_ylim(0, 1.05 * most)
-        format_counts(axes.yaxis)
+        style.format_counts(axes.yaxis)
     if statistics.n_saturated:
         part = 100 * statistics.n_saturated / max(statistics.n_both, 1)
-        many = short_count(statistics.n_saturated)
+        many = style.short_count(statistics.n_saturated)
         chart.remark(f"{many} pixels\n({part:.2g} %) are\nsaturated")
     chart.number_x(edges[0], edges[-1])
     return chart.finish()
@@ -424,7 +406,7 @@ def plot_pre_post_histograms(
 
 @plot
 def plot_difference_histogram(
-    post_im: ImageLike, pre_im: ImageLike, context: PlotContext, names: Names
+    post_im: ImageLike, pre_im: ImageLike, context: PlotContext, names: style.Names
 ) -> Figure:
     """Draw how often each value of the difference occurs.
 
@@ -441,41 +423,43 @@ def plot_difference_histogram(
     scale, offset, estimate = context.subtraction(post_im, pre_im)
     layout = _chart_layout(narrow=context.narrow)
     chart = _Chart(
-        f"Difference: {formula(scale, offset)}",
+        f"Difference: {style.formula(scale, offset)}",
         statistics,
         layout,
         context.notes(estimate),
         names,
     )
     axes = chart.axes
-    label_axes(
+    style.label_axes(
         axes, "Difference (grey levels)", "Pixels per bin (logarithmic)", grid=True
     )
     low, high = difference_range(statistics, scale, offset)
     edges = np.linspace(low, high, _BINS + 1)
     counts = difference_counts(statistics, scale, offset, edges)
     for key, label, colour, width in (
-        ("all", "All pixels", ALL_COLOUR, 2.6),
+        ("all", "All pixels", style.ALL_COLOUR, 2.6),
         ("both", "Signal before\nand after staining", "#e08214", 1.4),
-        ("post_only", "Signal only\nafter staining", POST_COLOUR, 1.4),
+        ("post_only", "Signal only\nafter staining", style.POST_COLOUR, 1.4),
     ):
         axes.stairs(counts[key], edges, label=label, color=colour, linewidth=width)
     axes.axvline(0.0, color="#777777", linewidth=1.0, linestyle=(0, (2, 2)))
     total = float(counts["all"].sum())
     if total == 0:
-        add_message(axes, "No pixel has data in both images.")
+        style.add_message(axes, "No pixel has data in both images.")
     else:
         _log_counts(axes, float(counts["all"].max()))
         beyond = max(statistics.n_both - total, 0.0)
         if beyond >= 1:
-            chart.remark(f"{short_count(round(beyond))} pixels lie\nbeyond the axis")
+            chart.remark(
+                f"{style.short_count(round(beyond))} pixels lie\nbeyond the axis"
+            )
     chart.number_x(low, high)
     return chart.finish()
 
 
 @plot
 def plot_ratio_histogram(
-    post_im: ImageLike, pre_im: ImageLike, context: PlotContext, names: Names
+    post_im: ImageLike, pre_im: ImageLike, context: PlotContext, names: style.Names
 ) -> Figure:
     """Draw how much brighter places became, and the profile that gave the scale.
 
@@ -502,7 +486,7 @@ def plot_ratio_histogram(
     subject = "Blocks of mineral" if fitted is not None else "Pixels"
     subtracted = fitted is not None and fitted.offset != 0
     what = "log10((post \u2212 offset) / pre)" if subtracted else "log10(post / pre)"
-    label_axes(axes, what, f"{subject} per bin", grid=True)
+    style.label_axes(axes, what, f"{subject} per bin", grid=True)
     if pixels.max() > 0:
         label = "All pixels\n(scaled to this height)" if fitted else "All pixels"
         axes.stairs(
@@ -513,13 +497,13 @@ def plot_ratio_histogram(
             label=label,
         )
     elif fitted is None:
-        add_message(axes, "No pixel has signal in both images.")
+        style.add_message(axes, "No pixel has signal in both images.")
     for i, estimate in enumerate(estimates):
         place = float(np.log10(estimate.scale))
-        words = scale_words(estimate)
+        words = style.scale_words(estimate)
         axes.axvline(
             place,
-            color=scale_colour(estimate.method, i),
+            color=style.scale_colour(estimate.method, i),
             linewidth=1.8,
             label=words if low < place < high else words + "\n(beyond the axis)",
             gid=f"scale-{estimate.kind}",
@@ -527,7 +511,7 @@ def plot_ratio_histogram(
         )
     axes.set_ylim(0, 1.12 * top if top > 0 else 1.0)
     chart.number_x(low, high)
-    format_counts(axes.yaxis)
+    style.format_counts(axes.yaxis)
     _ratio_axis(axes, low, high)
     return chart.finish()
 
@@ -538,7 +522,7 @@ def _log_counts(axes: Axes, most: float) -> None:
     axes.yaxis.set_major_locator(LogLocator(10.0, numticks=12))
     # Hundreds of minor ticks would take most of the time of drawing.
     axes.yaxis.set_minor_locator(NullLocator())
-    format_counts(axes.yaxis)
+    style.format_counts(axes.yaxis)
 
 
 def _draw_fit(axes: Axes, estimate: ScaleEstimate) -> float:
@@ -597,7 +581,7 @@ def _ratio_axis(axes: Axes, low: float, high: float) -> None:
     upper = axes.secondary_xaxis("top")
     upper.xaxis.set_major_locator(FixedLocator(np.log10(ratios).tolist()))
     upper.xaxis.set_major_formatter(
-        lambda value, _: plain_number(float(f"{10**value:.6g}"))
+        lambda value, _: style.plain_number(float(f"{10**value:.6g}"))
     )
     upper.tick_params(labelsize=9, colors="#333333", length=3, width=0.8)
     upper.set_xlabel("post / pre", fontsize=10, labelpad=4)
@@ -802,16 +786,16 @@ class _Chart:
         statistics: PairStatistics,
         layout: _Layout,
         notes: Sequence[str],
-        names: Names,
+        names: style.Names,
     ) -> None:
         self._layout = layout
-        self._sheet = Sheet(
+        self._sheet = style.Sheet(
             title,
             width=layout.size[0],
             height=layout.size[1],
             names=names,
             notes=notes,
-            remark=count_words(statistics.n_both),
+            remark=style.count_words(statistics.n_both),
         )
         self.axes = self._sheet.axes(*layout.panel)
 
@@ -825,12 +809,12 @@ class _Chart:
         """Write under the legend; in one line where that is below the panel."""
         below = self._layout.columns > 1
         words = words.replace("\n", " ") if below else words
-        self._sheet.text(*self._layout.remark, words, color=MUTED)
+        self._sheet.text(*self._layout.remark, words, color=style.MUTED)
 
     def number_x(self, low: float, high: float) -> None:
         """Give the horizontal axis its ends and numbers."""
         self.axes.set_xlim(low, high)
-        number_axes(self.axes, y=False)
+        style.number_axes(self.axes, y=False)
 
     def finish(self) -> Figure:
         """Draw the legend and return the figure."""

@@ -16,37 +16,8 @@ from scipy.spatial import KDTree
 from napari_exo2micro.core.images.raster import Frame, ImageLike
 from napari_exo2micro.core.images.transform import Transform
 from napari_exo2micro.core.images.warp import warp_window
+from napari_exo2micro.core.plotting import pictures, style
 from napari_exo2micro.core.plotting.context import PlotContext, plot
-from napari_exo2micro.core.plotting.pictures import (
-    Picture,
-    beyond_border,
-    block_words,
-    clip_frame,
-    correlation,
-    data_frame,
-    number_pixels,
-    overlay,
-    picture_side,
-    show_difference,
-    show_nothing,
-    show_picture,
-    take_picture,
-    union,
-    valid_pixels,
-    warp_picture,
-)
-from napari_exo2micro.core.plotting.style import (
-    DPI,
-    SHORTEST_BAR,
-    Names,
-    Sheet,
-    bar_height,
-    formula,
-    method_words,
-    name_panel,
-    panel_size,
-    plain_number,
-)
 
 _DETAIL: Final = 220
 """Side of the detail at full resolution, px."""
@@ -61,7 +32,7 @@ _GAP_ACROSS, _GAP_DOWN = 0.35, 1.15
 
 @plot
 def plot_difference_image(
-    post_im: ImageLike, pre_im: ImageLike, context: PlotContext, names: Names
+    post_im: ImageLike, pre_im: ImageLike, context: PlotContext, names: style.Names
 ) -> Figure:
     """Draw the difference: what is brighter than the minerals explain.
 
@@ -80,41 +51,45 @@ def plot_difference_image(
     most, least_width = (520, 5.6) if context.narrow else (960, 7.4)
     is_placed = context.post_frame is not None and context.pre_quad is not None
     if context.difference is None or not is_placed:
-        post = take_picture(post_im, frame, most)
-        pre = take_picture(pre_im, frame, most)
+        post = pictures.take_picture(post_im, frame, most)
+        pre = pictures.take_picture(pre_im, frame, most)
     if context.difference is not None:
-        picture = take_picture(context.difference, frame, most)
+        picture = pictures.take_picture(context.difference, frame, most)
     else:
         picture = post.with_pixels(post.pixels - offset - scale * pre.pixels)
-    valid = valid_pixels(picture, context.post_frame, context.pre_quad)
+    valid = pictures.valid_pixels(picture, context.post_frame, context.pre_quad)
     if not is_placed:
-        valid &= ~(beyond_border(post.pixels) | beyond_border(pre.pixels))
+        valid &= ~(
+            pictures.beyond_border(post.pixels) | pictures.beyond_border(pre.pixels)
+        )
 
-    width, height = panel_size(picture.pixels.shape, most, 840)
+    width, height = style.panel_size(picture.pixels.shape, most, 840)
     size, remark = picture.factor, ""
     if size > 1:
         remark = f"one picture pixel = mean of {size} × {size} px"
     if estimate is not None:
-        words = method_words(estimate.method, estimate.percentile)
+        words = style.method_words(estimate.method, estimate.percentile)
         remark = f"scale: {words}   {remark}"
-    sheet = Sheet(
-        f"Difference: {formula(scale, offset)}",
+    sheet = style.Sheet(
+        f"Difference: {style.formula(scale, offset)}",
         width=max(0.85 + width + 1.35, least_width),
-        height=0.1 + max(height, SHORTEST_BAR) + 0.6,
+        height=0.1 + max(height, style.SHORTEST_BAR) + 0.6,
         names=names,
         notes=context.notes(estimate),
         remark=remark,
     )
     axes = sheet.axes(0.85, 0.1, width, height)
-    bar = sheet.axes(0.85 + width + 0.18, 0.1, 0.18, bar_height(height))
-    number_pixels(axes)
-    show_difference(sheet, (axes, bar), picture, valid, "Grey levels (white: no data)")
+    bar = sheet.axes(0.85 + width + 0.18, 0.1, 0.18, style.bar_height(height))
+    pictures.number_pixels(axes)
+    pictures.show_difference(
+        sheet, (axes, bar), picture, valid, "Grey levels (white: no data)"
+    )
     return sheet.figure
 
 
 @plot
 def plot_registration(
-    post_im: ImageLike, pre_im: ImageLike, context: PlotContext, names: Names
+    post_im: ImageLike, pre_im: ImageLike, context: PlotContext, names: style.Names
 ) -> Figure:
     """Draw both images and their outlines before and after the alignment.
 
@@ -130,21 +105,23 @@ def plot_registration(
     scale, offset, _ = context.subtraction(post_im, pre_im)
     frame = _post_frame(post_im, context)
     if context.pre_frame is not None:
-        frame = union(frame, context.pre_frame)
+        frame = pictures.union(frame, context.pre_frame)
     elif context.raw_pre is not None:
-        frame = union(frame, data_frame(context.raw_pre))
-    frame = clip_frame(frame, post_im.shape)
-    side = picture_side(frame, context.down_scale, 500)
-    post, aligned = (take_picture(image, frame, side) for image in (post_im, pre_im))
-    valid = valid_pixels(post, context.post_frame, context.pre_quad)
+        frame = pictures.union(frame, pictures.data_frame(context.raw_pre))
+    frame = pictures.clip_frame(frame, post_im.shape)
+    side = pictures.picture_side(frame, context.down_scale, 500)
+    post, aligned = (
+        pictures.take_picture(image, frame, side) for image in (post_im, pre_im)
+    )
+    valid = pictures.valid_pixels(post, context.post_frame, context.pre_quad)
     if context.post_frame is None or context.pre_quad is None:
         valid &= (post.pixels != 0) & (aligned.pixels != 0)
 
-    width, height = panel_size(post.pixels.shape, 500, 560)
+    width, height = style.panel_size(post.pixels.shape, 500, 560)
     pitch = max(width, 3.4) + _GAP_ACROSS
-    row = max(height, SHORTEST_BAR) + _GAP_DOWN
+    row = max(height, style.SHORTEST_BAR) + _GAP_DOWN
     across, down = (1, 3) if context.narrow else (3, 1)
-    sheet = Sheet(
+    sheet = style.Sheet(
         "Alignment of the two images",
         width=_LEFT + across * pitch - _GAP_ACROSS + 1.35,
         height=_TOP + down * row - _GAP_DOWN + _BOTTOM + 0.2 * context.narrow,
@@ -154,13 +131,13 @@ def plot_registration(
     places = [(_LEFT + i % across * pitch, _TOP + i // across * row) for i in range(3)]
     panels = [sheet.axes(x, y, width, height) for x, y in places]
     x, y = places[2]
-    bar = sheet.axes(x + width + 0.15, y, 0.16, bar_height(height))
+    bar = sheet.axes(x + width + 0.15, y, 0.16, style.bar_height(height))
 
     outlines = _points(context.post_contour), _points(context.pre_contour)
     before = _unaligned(context.raw_pre, post, frame, side)
     if before is None:
-        name_panel(panels[0], "Before", detail="not drawn")
-        show_nothing(
+        style.name_panel(panels[0], "Before", detail="not drawn")
+        pictures.show_nothing(
             panels[0], post, "The pre-stain image as photographed is not known."
         )
     else:
@@ -173,18 +150,18 @@ def plot_registration(
     after = "After" if is_last else "After the boundary alignment"
     _show_pair(panels[1], post, aligned, valid, after, (outlines[0], moved))
     difference = post.pixels - np.float32(offset) - np.float32(scale) * aligned.pixels
-    show_difference(
+    pictures.show_difference(
         sheet,
         (panels[2], bar),
         post.with_pixels(difference),
         valid,
         "Grey levels (white: no data)",
     )
-    detail = block_words(post) or "full resolution"
-    name_panel(panels[2], "Coarse difference", detail=detail)
+    detail = pictures.block_words(post) or "full resolution"
+    style.name_panel(panels[2], "Coarse difference", detail=detail)
     for axes in panels:
         is_outer = context.narrow or axes is panels[0]
-        number_pixels(axes, named=is_outer, numbered=is_outer)
+        pictures.number_pixels(axes, named=is_outer, numbered=is_outer)
         axes.set_xlim(*post.extent[:2])
         axes.set_ylim(*post.extent[2:])
     has_lines = outlines[0] is not None
@@ -194,7 +171,7 @@ def plot_registration(
 
 @plot
 def plot_fine_alignment(
-    post_im: ImageLike, pre_im: ImageLike, context: PlotContext, names: Names
+    post_im: ImageLike, pre_im: ImageLike, context: PlotContext, names: style.Names
 ) -> Figure:
     """Draw both images after the coarse, the boundary and the interior alignment.
 
@@ -209,24 +186,26 @@ def plot_fine_alignment(
         is named in its panel.
     """
     frame = _post_frame(post_im, context)
-    side = picture_side(frame, context.down_scale, 440)
-    post, final = (take_picture(image, frame, side) for image in (post_im, pre_im))
+    side = pictures.picture_side(frame, context.down_scale, 440)
+    post, final = (
+        pictures.take_picture(image, frame, side) for image in (post_im, pre_im)
+    )
     detail = _detail_frame(final, post, post_im.shape)
-    close = take_picture(post_im, detail, max(detail[2:]))
+    close = pictures.take_picture(post_im, detail, max(detail[2:]))
     original = None
     if context.raw_pre is not None:
-        region = context.pre_frame or data_frame(context.raw_pre)
-        region = clip_frame(region, context.raw_pre.shape)
-        original = take_picture(context.raw_pre, region, side)
+        region = context.pre_frame or pictures.data_frame(context.raw_pre)
+        region = pictures.clip_frame(region, context.raw_pre.shape)
+        original = pictures.take_picture(context.raw_pre, region, side)
     steps = list(_steps(context, original, post, close))
     if context.aligned_stage >= 3:
-        last = take_picture(pre_im, detail, max(detail[2:]))
+        last = pictures.take_picture(pre_im, detail, max(detail[2:]))
         steps.append(_Step("3  Interior", final, last))
     else:
         reason = "Stage 3 has no result yet; run it to see the last step."
         steps.append(_Step("3  Interior", missing=reason))
 
-    width, height = panel_size(post.pixels.shape, 440, 480)
+    width, height = style.panel_size(post.pixels.shape, 440, 480)
     pitch = max(width, 3.2) + _GAP_ACROSS
     detail_width = max(width, 2.4)
     detail_height = detail_width * close.pixels.shape[0] / close.pixels.shape[1]
@@ -240,7 +219,7 @@ def plot_fine_alignment(
         places = [(_LEFT + i * pitch, _TOP) for i in range(3)]
         beside, under = 0.0, height + 1.42
         inner = 3 * pitch - _GAP_ACROSS, under + detail_height
-    sheet = Sheet(
+    sheet = style.Sheet(
         "Alignment step by step",
         width=_LEFT + inner[0] + 0.25,
         height=_TOP + inner[1] + _BOTTOM,
@@ -256,20 +235,22 @@ def plot_fine_alignment(
             (lower, "Detail", close, step.detail),
         ):
             if moving is None:
-                show_nothing(axes, fixed, step.missing)
-                name_panel(axes, name, detail="not drawn")
+                pictures.show_nothing(axes, fixed, step.missing)
+                style.name_panel(axes, name, detail="not drawn")
             else:
                 both = (fixed.pixels != 0) & (moving.pixels != 0)
-                name_panel(axes, name, detail=_show_overlay(axes, fixed, moving, both))
+                style.name_panel(
+                    axes, name, detail=_show_overlay(axes, fixed, moving, both)
+                )
             named = axes is upper if context.narrow else is_outer
-            number_pixels(axes, named=named, numbered=is_outer)
+            pictures.number_pixels(axes, named=named, numbered=is_outer)
         if step.whole is not None:
             box = (detail[0] - 0.5, detail[1] - 0.5)
             upper.add_patch(
                 Rectangle(box, detail[2], detail[3], fill=False, ec=_ARROW, lw=1.2)
             )
             if step is steps[2]:
-                words = _draw_tiles(upper, context.tiles, width * DPI)
+                words = _draw_tiles(upper, context.tiles, width * style.DPI)
                 look: dict[str, Any] = {"color": "#555555", "linespacing": 1.15}
                 sheet.text(left, top + height + 0.45, words, **look)
     _colour_key(sheet, _TOP + inner[1] + (0.35 if context.narrow else 0.6))
@@ -278,23 +259,27 @@ def plot_fine_alignment(
 
 def _post_frame(post_im: ImageLike, context: PlotContext) -> Frame:
     """Return where post has data, as far as it is known or can be seen."""
-    frame = data_frame(post_im) if context.post_frame is None else context.post_frame
-    return clip_frame(frame, post_im.shape)
+    frame = (
+        pictures.data_frame(post_im)
+        if context.post_frame is None
+        else context.post_frame
+    )
+    return pictures.clip_frame(frame, post_im.shape)
 
 
 def _show_overlay(
-    axes: Axes, post: Picture, pre: Picture, both: NDArray[np.bool_]
+    axes: Axes, post: pictures.Picture, pre: pictures.Picture, both: NDArray[np.bool_]
 ) -> str:
     """Draw one image on the other; return in words how alike they are."""
-    show_picture(axes, post, overlay(post.pixels, pre.pixels))
-    score = correlation(post.pixels, pre.pixels, both)
+    pictures.show_picture(axes, post, pictures.overlay(post.pixels, pre.pixels))
+    score = pictures.correlation(post.pixels, pre.pixels, both)
     if score is None:
         return "no overlap to compare"
     return f"match {score:.3f} (1 = alike)".replace("-", "\u2212")
 
 
 def _colour_key(
-    sheet: Sheet, top: float, *, has_lines: bool = False, narrow: bool = False
+    sheet: style.Sheet, top: float, *, has_lines: bool = False, narrow: bool = False
 ) -> None:
     """Say what green, magenta and white mean."""
     words = "Green: post-stain.   Magenta: pre-stain.   White and grey: both alike."
@@ -308,12 +293,14 @@ def _colour_key(
 
 
 def _unaligned(
-    raw_pre: ImageLike | None, post: Picture, frame: Frame, side: int
-) -> Picture | None:
+    raw_pre: ImageLike | None, post: pictures.Picture, frame: Frame, side: int
+) -> pictures.Picture | None:
     """Return pre as photographed at post's place, None where it is not known."""
     if raw_pre is None:
         return None
-    pre = take_picture(raw_pre, clip_frame(frame, raw_pre.shape), side)
+    pre = pictures.take_picture(
+        raw_pre, pictures.clip_frame(frame, raw_pre.shape), side
+    )
     rows = min(pre.pixels.shape[0], post.pixels.shape[0])
     columns = min(pre.pixels.shape[1], post.pixels.shape[1])
     fitted = np.zeros_like(post.pixels)
@@ -324,8 +311,8 @@ def _unaligned(
 
 def _show_pair(
     axes: Axes,
-    post: Picture,
-    pre: Picture,
+    post: pictures.Picture,
+    pre: pictures.Picture,
     both: NDArray[np.bool_],
     title: str,
     outlines: Sequence[NDArray[np.float64] | None],
@@ -345,7 +332,7 @@ def _show_pair(
     distance = _distance(*outlines)
     if distance is not None:
         words += f", outlines {distance:.3g} px apart"
-    name_panel(axes, title, detail=words)
+    style.name_panel(axes, title, detail=words)
 
 
 def _points(contour: ArrayLike | None) -> NDArray[np.float64] | None:
@@ -375,13 +362,16 @@ class _Step(NamedTuple):
     """One step of the alignment: the warped pre, as a whole and in detail."""
 
     name: str
-    whole: Picture | None = None
-    detail: Picture | None = None
+    whole: pictures.Picture | None = None
+    detail: pictures.Picture | None = None
     missing: str = ""
 
 
 def _steps(
-    context: PlotContext, original: Picture | None, post: Picture, close: Picture
+    context: PlotContext,
+    original: pictures.Picture | None,
+    post: pictures.Picture,
+    close: pictures.Picture,
 ) -> Iterator[_Step]:
     """Yield the steps of stage 2, as far as they are known."""
     for name, transform in (
@@ -394,12 +384,14 @@ def _steps(
         elif transform is None:
             yield _Step(name, missing="The transform of this step is not known.")
         else:
-            whole = warp_picture(original, transform, post)
+            whole = pictures.warp_picture(original, transform, post)
             detail = _warp_close(context.raw_pre, transform, close)
             yield _Step(name, whole, detail)
 
 
-def _detail_frame(pre: Picture, post: Picture, shape: tuple[int, ...]) -> Frame:
+def _detail_frame(
+    pre: pictures.Picture, post: pictures.Picture, shape: tuple[int, ...]
+) -> Frame:
     """Return the place where the minerals have the strongest texture."""
     known = (post.pixels != 0) & (pre.pixels != 0)
     pixels = np.sqrt(np.maximum(np.nan_to_num(pre.pixels), 0.0))
@@ -425,7 +417,9 @@ def _detail_frame(pre: Picture, post: Picture, shape: tuple[int, ...]) -> Frame:
     return x0, y0, width, height
 
 
-def _warp_close(raw_pre: ImageLike, transform: Transform, close: Picture) -> Picture:
+def _warp_close(
+    raw_pre: ImageLike, transform: Transform, close: pictures.Picture
+) -> pictures.Picture:
     """Return the detail of the warped pre at full resolution."""
     rows, columns = close.pixels.shape
     window = warp_window(
@@ -475,7 +469,7 @@ def _draw_tiles(axes: Axes, tiles: Any, panel: float) -> str:
     )
     return (
         f"Arrows: what {len(x)} tiles still miss,\n"
-        f"enlarged {plain_number(enlarged)} times\n"
+        f"enlarged {style.plain_number(enlarged)} times\n"
         f"(median {np.median(left):.2g} px, 95 % below {most:.2g} px)"
     )
 

@@ -15,23 +15,10 @@ from matplotlib.colors import AsinhNorm
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
-from napari_exo2micro.core.images.raster import (
-    Frame,
-    ImageLike,
-    Raster,
-    block_size,
-    level_for,
-    reduce_image,
-)
+from napari_exo2micro.core.images import raster
 from napari_exo2micro.core.images.transform import Transform
 from napari_exo2micro.core.images.warp import spans_to_mask, valid_spans
-from napari_exo2micro.core.plotting.style import (
-    DIFFERENCE_COLOURS,
-    Sheet,
-    add_message,
-    label_axes,
-    number_axes,
-)
+from napari_exo2micro.core.plotting import style
 
 _GAMMA: Final = 0.6
 """Brightness is drawn to this power: dim minerals are seen beside bright ones."""
@@ -91,7 +78,9 @@ class Picture:
 class _Window:
     """A part of one level of an image, as an image of its own."""
 
-    def __init__(self, image: ImageLike, level: int, frame: Frame) -> None:
+    def __init__(
+        self, image: raster.ImageLike, level: int, frame: raster.Frame
+    ) -> None:
         self._image, self._level = image, level
         self._x0, self._y0, width, height = frame
         self.shape: tuple[int, ...] = (height, width)
@@ -106,12 +95,12 @@ class _Window:
             slice(self._y0 + rows.start, self._y0 + rows.stop),
             slice(self._x0 + columns.start, self._x0 + columns.stop),
         )
-        if isinstance(self._image, Raster):
+        if isinstance(self._image, raster.Raster):
             return self._image.read(window, self._level)
         return self._image[window]
 
 
-def clip_frame(frame: Frame | None, shape: Sequence[int]) -> Frame:
+def clip_frame(frame: raster.Frame | None, shape: Sequence[int]) -> raster.Frame:
     """Return the part of a frame that lies on the image; all of it without one."""
     rows, columns = shape
     if frame is None:
@@ -122,16 +111,16 @@ def clip_frame(frame: Frame | None, shape: Sequence[int]) -> Frame:
     return x0, y0, x1 - x0, y1 - y0
 
 
-def union(*frames: Frame) -> Frame:
+def union(*frames: raster.Frame) -> raster.Frame:
     """Return the smallest frame that holds all of some frames."""
     x0, y0 = min(f[0] for f in frames), min(f[1] for f in frames)
     x1, y1 = max(f[0] + f[2] for f in frames), max(f[1] + f[3] for f in frames)
     return x0, y0, x1 - x0, y1 - y0
 
 
-def data_frame(image: ImageLike) -> Frame:
+def data_frame(image: raster.ImageLike) -> raster.Frame:
     """Return about where an image is not zero: to cut off padding in pictures."""
-    small, factor = reduce_image(image, max_side=512)
+    small, factor = raster.reduce_image(image, max_side=512)
     lit = np.nan_to_num(small) != 0
     rows, columns = np.flatnonzero(lit.any(axis=1)), np.flatnonzero(lit.any(axis=0))
     if not len(rows):
@@ -145,14 +134,16 @@ def data_frame(image: ImageLike) -> Frame:
     return clip_frame(box, image.shape)
 
 
-def picture_side(frame: Frame, down_scale: float | None, most: int) -> int:
+def picture_side(frame: raster.Frame, down_scale: float | None, most: int) -> int:
     """Return the longer side of a picture at a scale, at most `most` px."""
     if down_scale is None:
         return most
     return min(max(round(max(frame[2:]) * down_scale), min(_SMALLEST_SIDE, most)), most)
 
 
-def take_picture(image: ImageLike, frame: Frame, max_side: int) -> Picture:
+def take_picture(
+    image: raster.ImageLike, frame: raster.Frame, max_side: int
+) -> Picture:
     """Return a part of an image with its longer side at most `max_side` px.
 
     Parameters
@@ -164,8 +155,12 @@ def take_picture(image: ImageLike, frame: Frame, max_side: int) -> Picture:
     max_side : int
         The result may be one pixel larger, for whole blocks.
     """
-    factor = block_size(max(frame[2:]), max_side)
-    level = level_for(factor, image.n_levels) if isinstance(image, Raster) else 0
+    factor = raster.block_size(max(frame[2:]), max_side)
+    level = (
+        raster.level_for(factor, image.n_levels)
+        if isinstance(image, raster.Raster)
+        else 0
+    )
     x0, y0 = frame[0] // factor * factor, frame[1] // factor * factor
     right = min(frame[0] + frame[2], image.shape[1])
     bottom = min(frame[1] + frame[3], image.shape[0])
@@ -176,7 +171,9 @@ def take_picture(image: ImageLike, frame: Frame, max_side: int) -> Picture:
         -(-(right - x0) // size),
         -(-(bottom - y0) // size),
     )
-    pixels, _ = reduce_image(_Window(image, level, window), factor=factor >> level)
+    pixels, _ = raster.reduce_image(
+        _Window(image, level, window), factor=factor >> level
+    )
     return Picture(pixels, factor, x0, y0)
 
 
@@ -206,7 +203,7 @@ def warp_picture(moving: Picture, transform: Transform, onto: Picture) -> Pictur
 
 
 def valid_pixels(
-    picture: Picture, frame: Frame | None, quad: ArrayLike | None
+    picture: Picture, frame: raster.Frame | None, quad: ArrayLike | None
 ) -> NDArray[np.bool_]:
     """Return which pixels of a picture lie in a frame and in a quadrilateral.
 
@@ -310,7 +307,7 @@ def colour_difference(
     values: NDArray[np.float32], valid: NDArray[np.bool_], norm: AsinhNorm
 ) -> NDArray[np.uint8]:
     """Return the colours of a difference: black at zero, white without data."""
-    colours: NDArray[np.uint8] = DIFFERENCE_COLOURS(
+    colours: NDArray[np.uint8] = style.DIFFERENCE_COLOURS(
         np.asarray(norm(np.nan_to_num(values))), bytes=True
     )[..., :3]
     colours[~(valid & np.isfinite(values))] = 255
@@ -342,11 +339,11 @@ def show_nothing(axes: Axes, picture: Picture, reason: str) -> None:
     axes.set_xlim(left, right)
     axes.set_ylim(bottom, top)
     axes.set_facecolor("#f2f2f2")
-    add_message(axes, reason)
+    style.add_message(axes, reason)
 
 
 def show_difference(
-    sheet: Sheet,
+    sheet: style.Sheet,
     panels: tuple[Axes, Axes],
     picture: Picture,
     valid: NDArray[np.bool_],
@@ -375,15 +372,15 @@ def show_difference(
     norm = difference_norm(picture.pixels[valid])
     show_picture(axes, picture, colour_difference(picture.pixels, valid, norm))
     if not np.any(valid & np.isfinite(picture.pixels)):
-        add_message(axes, nothing)
-    mapping = ScalarMappable(norm, DIFFERENCE_COLOURS)
+        style.add_message(axes, nothing)
+    mapping = ScalarMappable(norm, style.DIFFERENCE_COLOURS)
     sheet.colour_bar(bar, mapping, words, ticks=asinh_ticks(norm))
 
 
 def number_pixels(axes: Axes, *, named: bool = True, numbered: bool = True) -> None:
     """Name and number the axes of a picture; that of the rows on demand only."""
-    label_axes(axes, "x (px)", "y (px)" if named else "")
-    number_axes(axes)
+    style.label_axes(axes, "x (px)", "y (px)" if named else "")
+    style.number_axes(axes)
     axes.tick_params(labelleft=numbered)
 
 

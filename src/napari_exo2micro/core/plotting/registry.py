@@ -19,13 +19,7 @@ from napari_exo2micro.core.base.errors import (
 )
 from napari_exo2micro.core.base.registry import Registry
 from napari_exo2micro.core.images.raster import ImageLike
-from napari_exo2micro.core.plotting.charts import (
-    plot_difference_histogram,
-    plot_excess_heatmap,
-    plot_pre_post_heatmap,
-    plot_pre_post_histograms,
-    plot_ratio_histogram,
-)
+from napari_exo2micro.core.plotting import charts
 from napari_exo2micro.core.plotting.context import PlotContext, as_array
 from napari_exo2micro.core.plotting.images import (
     plot_difference_image,
@@ -127,7 +121,7 @@ def _taken_keywords(diagnostic: Diagnostic) -> tuple[str, ...]:
 BUILT_IN_DIAGNOSTICS: tuple[Diagnostic, ...] = (
     Diagnostic(
         "pre_post_heatmap",
-        plot_pre_post_heatmap,
+        charts.plot_pre_post_heatmap,
         "How many pixels have which grey level before (across) and after (up) "
         "staining.",
         good="One narrow bright streak that rises steadily from the corner: the "
@@ -138,7 +132,7 @@ BUILT_IN_DIAGNOSTICS: tuple[Diagnostic, ...] = (
     ),
     Diagnostic(
         "excess_heatmap",
-        plot_excess_heatmap,
+        charts.plot_excess_heatmap,
         "Where more pixels became brighter than became darker, with a line for each "
         "scale.",
         good="The scale line runs along the ridge of the brightest streak, and the "
@@ -149,7 +143,7 @@ BUILT_IN_DIAGNOSTICS: tuple[Diagnostic, ...] = (
     ),
     Diagnostic(
         "pre_post_histograms",
-        plot_pre_post_histograms,
+        charts.plot_pre_post_histograms,
         "How often each grey level occurs: pre-stain as photographed and aligned, "
         "and post-stain.",
         good="The two pre-stain curves lie on each other, and the post-stain curve has "
@@ -160,7 +154,7 @@ BUILT_IN_DIAGNOSTICS: tuple[Diagnostic, ...] = (
     ),
     Diagnostic(
         "difference_histogram",
-        plot_difference_histogram,
+        charts.plot_difference_histogram,
         "How often each value of the difference occurs: all pixels, those with signal "
         "in both images, and those with signal only after staining.",
         good="A narrow, even peak at zero, the minerals, with a long tail to the "
@@ -171,7 +165,7 @@ BUILT_IN_DIAGNOSTICS: tuple[Diagnostic, ...] = (
     ),
     Diagnostic(
         "ratio_histogram",
-        plot_ratio_histogram,
+        charts.plot_ratio_histogram,
         "How many times brighter the minerals became, and the profile whose peak is "
         "the scale.",
         good="One narrow peak that the profile follows, with the Moffat line at its "

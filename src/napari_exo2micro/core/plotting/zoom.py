@@ -23,29 +23,8 @@ from napari_exo2micro.core.base.monitor import Monitor
 from napari_exo2micro.core.images.lazy import cropped, lazy
 from napari_exo2micro.core.images.raster import Frame, ImageLike
 from napari_exo2micro.core.parameters.state import Verdict
+from napari_exo2micro.core.plotting import pictures, style
 from napari_exo2micro.core.plotting.context import PlotContext, plot
-from napari_exo2micro.core.plotting.pictures import (
-    Picture,
-    beyond_border,
-    block_words,
-    brightness_limits,
-    clip_frame,
-    number_pixels,
-    show_difference,
-    show_picture,
-    take_picture,
-)
-from napari_exo2micro.core.plotting.style import (
-    SHORTEST_BAR,
-    Names,
-    Sheet,
-    bar_height,
-    formula,
-    name_panel,
-    panel_size,
-    plain_number,
-    save_figure,
-)
 
 LARGEST_BOX: Final = 2000
 """Longest side of a zoom box, px: all three panels at full resolution fit memory."""
@@ -67,7 +46,7 @@ def plot_zoom(
     post_im: ImageLike,
     pre_im: ImageLike,
     context: PlotContext,
-    names: Names,
+    names: style.Names,
     *,
     show: Literal["difference", "post", "pre"] = "difference",
     row: int | None = None,
@@ -113,23 +92,23 @@ def plot_zoom(
     else:
         picture = crop.read(post_im if show == "post" else pre_im)
         title = "Post-stain" if show == "post" else "Pre-stain, aligned"
-    width, height = panel_size(picture.pixels.shape, 900, 800)
-    sheet = Sheet(
+    width, height = style.panel_size(picture.pixels.shape, 900, 800)
+    sheet = style.Sheet(
         title,
         width=max(_LEFT + width + _RIGHT, 6.0),
-        height=0.1 + max(height, SHORTEST_BAR) + _BOTTOM,
+        height=0.1 + max(height, style.SHORTEST_BAR) + _BOTTOM,
         names=names,
         notes=context.notes(),
         remark=crop.remark(picture),
     )
     axes = sheet.axes(_LEFT, 0.1, width, height)
-    bar = sheet.axes(_LEFT + width + 0.18, 0.1, 0.18, bar_height(height))
+    bar = sheet.axes(_LEFT + width + 0.18, 0.1, 0.18, style.bar_height(height))
     if show == "difference":
         _show_difference(sheet, axes, bar, picture, valid)
     else:
-        grey = _show_grey(axes, picture, brightness_limits(picture.pixels))
+        grey = _show_grey(axes, picture, pictures.brightness_limits(picture.pixels))
         sheet.colour_bar(bar, grey, "Grey level")
-    number_pixels(axes)
+    pictures.number_pixels(axes)
     return sheet.figure
 
 
@@ -138,7 +117,7 @@ def plot_zoom_multi(
     post_im: ImageLike,
     pre_im: ImageLike,
     context: PlotContext,
-    names: Names,
+    names: style.Names,
     *,
     row: int | None = None,
     column: int | None = None,
@@ -172,14 +151,14 @@ def plot_zoom_multi(
     crop = _Crop.of(post_im.shape, row, column, size, blur)
     difference, valid, words = crop.difference(post_im, pre_im, context)
     post, pre = crop.read(post_im), crop.read(pre_im)
-    width, height = panel_size(post.pixels.shape, _PANEL[1], _PANEL[0])
+    width, height = style.panel_size(post.pixels.shape, _PANEL[1], _PANEL[0])
     top = 0.42
     pitch = max(width, 2.6) + 0.35
     third = _LEFT + 2 * pitch + 0.95
-    sheet = Sheet(
+    sheet = style.Sheet(
         "The same place in each image",
         width=third + max(width, 2.6) + _RIGHT,
-        height=top + max(height, SHORTEST_BAR) + _BOTTOM,
+        height=top + max(height, style.SHORTEST_BAR) + _BOTTOM,
         names=names,
         notes=context.notes(),
         remark=crop.remark(post),
@@ -188,17 +167,17 @@ def plot_zoom_multi(
         sheet.axes(left, top, width, height) for left in (_LEFT, _LEFT + pitch, third)
     ]
     bars = [
-        sheet.axes(left + width + 0.12, top, 0.14, bar_height(height))
+        sheet.axes(left + width + 0.12, top, 0.14, style.bar_height(height))
         for left in (_LEFT + pitch, third)
     ]
-    limits = brightness_limits(np.concatenate([post.pixels, pre.pixels]))
+    limits = pictures.brightness_limits(np.concatenate([post.pixels, pre.pixels]))
     _show_grey(panels[0], post, limits)
     sheet.colour_bar(bars[0], _show_grey(panels[1], pre, limits), "Grey level")
     _show_difference(sheet, panels[2], bars[1], difference, valid)
     for axes, name in zip(panels, ("Post-stain", "Pre, aligned", words), strict=True):
-        name_panel(axes, name)
+        style.name_panel(axes, name)
         is_first = axes is panels[0]
-        number_pixels(axes, named=is_first, numbered=is_first)
+        pictures.number_pixels(axes, named=is_first, numbered=is_first)
     return sheet.figure
 
 
@@ -239,13 +218,13 @@ class _Crop:
                 f"blur must be a sigma from 0 to 1000 px, found {blur!r}; choose one"
             )
         x0, y0 = max(x0, 0), max(y0, 0)
-        return cls(clip_frame((x0, y0, x1 - x0, y1 - y0), shape), blur)
+        return cls(pictures.clip_frame((x0, y0, x1 - x0, y1 - y0), shape), blur)
 
-    def read(self, image: ImageLike, *, sharp: bool = False) -> Picture:
+    def read(self, image: ImageLike, *, sharp: bool = False) -> pictures.Picture:
         """Return the crop, blurred with what lies around it."""
         blur = 0.0 if sharp else self.blur
         if max(self.frame[2:]) > _LARGEST_READ:
-            picture = take_picture(image, self.frame, 1000)
+            picture = pictures.take_picture(image, self.frame, 1000)
             return picture.with_pixels(_blurred(picture.pixels, blur / picture.factor))
         margin = math.ceil(min(3 * blur, 512))
         x0, y0, width, height = self.frame
@@ -253,27 +232,33 @@ class _Crop:
         window = image[top : y0 + height + margin, left : x0 + width + margin]
         pixels = _blurred(np.asarray(window, dtype=np.float32), blur)
         inner = pixels[y0 - top : y0 - top + height, x0 - left : x0 - left + width]
-        return Picture(inner, 1, x0, y0)
+        return pictures.Picture(inner, 1, x0, y0)
 
     def difference(
         self, post_im: ImageLike, pre_im: ImageLike, context: PlotContext
-    ) -> tuple[Picture, NDArray[np.bool_], str]:
+    ) -> tuple[pictures.Picture, NDArray[np.bool_], str]:
         """Return the difference, where there are data, and how it was made."""
         scale, offset, _ = context.subtraction(post_im, pre_im)
         post, pre = self.read(post_im, sharp=True), self.read(pre_im, sharp=True)
-        valid = ~(beyond_border(post.pixels) | beyond_border(pre.pixels))
+        valid = ~(
+            pictures.beyond_border(post.pixels) | pictures.beyond_border(pre.pixels)
+        )
         if context.difference is not None:
             picture = self.read(context.difference)
             valid |= picture.pixels != 0
         else:
             values = post.pixels - np.float32(offset) - np.float32(scale) * pre.pixels
             picture = post.with_pixels(_blurred(values, self.blur / post.factor))
-        return picture, valid, formula(scale, offset)
+        return picture, valid, style.formula(scale, offset)
 
-    def remark(self, picture: Picture) -> str:
+    def remark(self, picture: pictures.Picture) -> str:
         """Return what was done to the pixels, for the title line."""
-        blurred = f"blurred by {plain_number(self.blur)} px" if self.blur > 0 else ""
-        return ", ".join(words for words in (block_words(picture), blurred) if words)
+        blurred = (
+            f"blurred by {style.plain_number(self.blur)} px" if self.blur > 0 else ""
+        )
+        return ", ".join(
+            words for words in (pictures.block_words(picture), blurred) if words
+        )
 
 
 def _blurred(pixels: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
@@ -284,20 +269,24 @@ def _blurred(pixels: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
 
 
 def _show_grey(
-    axes: Axes, picture: Picture, limits: tuple[float, float]
+    axes: Axes, picture: pictures.Picture, limits: tuple[float, float]
 ) -> ScalarMappable:
     norm = Normalize(*limits, clip=True)
     mapping = ScalarMappable(norm, colormaps["gray"])
     values = np.nan_to_num(picture.pixels)
-    show_picture(axes, picture, mapping.to_rgba(values, bytes=True))
+    pictures.show_picture(axes, picture, mapping.to_rgba(values, bytes=True))
     return mapping
 
 
 def _show_difference(
-    sheet: Sheet, axes: Axes, bar: Axes, picture: Picture, valid: NDArray[np.bool_]
+    sheet: style.Sheet,
+    axes: Axes,
+    bar: Axes,
+    picture: pictures.Picture,
+    valid: NDArray[np.bool_],
 ) -> None:
     words, nothing = "Difference (grey levels)", "No data here."
-    show_difference(sheet, (axes, bar), picture, valid, words, nothing=nothing)
+    pictures.show_difference(sheet, (axes, bar), picture, valid, words, nothing=nothing)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -497,5 +486,5 @@ def save_close_look(figure: Figure, path: str | Path, *, monitor: Monitor) -> Pa
         When the format is unknown or the file cannot be written.
     """
     monitor.check()
-    save_figure(figure, path)
+    style.save_figure(figure, path)
     return Path(path)

@@ -19,33 +19,18 @@ Examples
 from __future__ import annotations
 
 from napari_exo2micro.core.preview.preview import (
-    BoundaryPreview,
-    InteriorPreview,
-    RatioCurve,
-    ScalePreview,
-    preview_boundary,
-    preview_interior,
-    preview_scale,
-    ratio_curve,
-    stored_statistics,
+    BoundaryPreview as BoundaryPreview,
+    InteriorPreview as InteriorPreview,
+    RatioCurve as RatioCurve,
+    ScalePreview as ScalePreview,
+    preview_boundary as preview_boundary,
+    preview_interior as preview_interior,
+    preview_scale as preview_scale,
+    ratio_curve as ratio_curve,
+    stored_statistics as stored_statistics,
 )
 from napari_exo2micro.core.preview.source import (
-    PreviewSource,
-    ReducedImage,
-    open_source,
+    PreviewSource as PreviewSource,
+    ReducedImage as ReducedImage,
+    open_source as open_source,
 )
-
-__all__ = [
-    "BoundaryPreview",
-    "InteriorPreview",
-    "PreviewSource",
-    "RatioCurve",
-    "ReducedImage",
-    "ScalePreview",
-    "open_source",
-    "preview_boundary",
-    "preview_interior",
-    "preview_scale",
-    "ratio_curve",
-    "stored_statistics",
-]

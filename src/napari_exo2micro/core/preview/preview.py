@@ -13,14 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_exo2micro.core.alignment import interior
 from napari_exo2micro.core.alignment.boundary import align_sections, coarse_patterns
-from napari_exo2micro.core.alignment.interior import (
-    FeatureMatches,
-    Method,
-    asked_too_much,
-    judge_matching,
-    largest_distance,
-)
 from napari_exo2micro.core.alignment.settings import BoundarySettings, InteriorSettings
 from napari_exo2micro.core.base.errors import (
     CheckpointError,
@@ -30,12 +24,7 @@ from napari_exo2micro.core.base.errors import (
 from napari_exo2micro.core.base.files import read_json
 from napari_exo2micro.core.base.monitor import Monitor
 from napari_exo2micro.core.images.transform import Transform
-from napari_exo2micro.core.parameters.parameters import (
-    ParameterValue,
-    check_parameters,
-    default_params,
-    params_from_suffix,
-)
+from napari_exo2micro.core.parameters import parameters
 from napari_exo2micro.core.parameters.state import State, Verdict
 from napari_exo2micro.core.photometry.methods import (
     DEFAULT_SCALE,
@@ -60,9 +49,9 @@ _LOWEST, _HIGHEST = 0.01, 0.97
 _ROOM = 0.15
 
 
-def _checked(params: Mapping[str, Any]) -> dict[str, ParameterValue]:
+def _checked(params: Mapping[str, Any]) -> dict[str, parameters.ParameterValue]:
     """Return all parameters; those that are not given have their defaults."""
-    return check_parameters({**default_params(), **params})
+    return parameters.check_parameters({**parameters.default_params(), **params})
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,9 +170,9 @@ def outline_lines(contour: Line) -> list[Line]:
     return lines
 
 
-def _no_matches() -> FeatureMatches:
+def _no_matches() -> interior.FeatureMatches:
     none = np.empty((0, 2))
-    return FeatureMatches(none, none, np.zeros(0, bool))
+    return interior.FeatureMatches(none, none, np.zeros(0, bool))
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,9 +199,9 @@ class InteriorPreview:
 
     verdict: Verdict
     transform: Transform
-    method: Method = "initial"
+    method: interior.Method = "initial"
     reduction: float = 1.0
-    matches: FeatureMatches = field(default_factory=_no_matches)
+    matches: interior.FeatureMatches = field(default_factory=_no_matches)
 
 
 def preview_interior(
@@ -256,9 +245,9 @@ def preview_interior(
         matching = source.matching(initial, settings, monitor.part(0.0, 0.7))
     except (RegistrationError, ParameterError) as error:
         return InteriorPreview(Verdict(State.FAILED, str(error)), initial)
-    features = judge_matching(pair, initial, matching, settings)
+    features = interior.judge_matching(pair, initial, matching, settings)
     monitor.check()
-    method: Method = "features"
+    method: interior.Method = "features"
     state, reason, transform = State.OK, "", features.transform
     correction = features.correction
     if not features.trusted:
@@ -273,9 +262,12 @@ def preview_interior(
             places = pair.overlap_points(initial)
             correction = 0.0
             if len(places):
-                correction = largest_distance(tiles.transform, initial, places)
+                correction = interior.largest_distance(tiles.transform, initial, places)
             if correction > settings.interior_max_correction:
-                state, reason = State.FAILED, asked_too_much(correction, settings)
+                state, reason = (
+                    State.FAILED,
+                    interior.asked_too_much(correction, settings),
+                )
             else:
                 method, transform, state = "tiles", tiles.transform, State.FELL_BACK
                 reason = (
@@ -536,7 +528,9 @@ def _keep_estimate(
 ) -> None:
     """Have the source know the Moffat scale that stage 4 has estimated."""
     try:
-        chosen = params_from_suffix(name.removeprefix("04_difference_record"))
+        chosen = parameters.params_from_suffix(
+            name.removeprefix("04_difference_record")
+        )
         (stored,) = (s for s in record["scales"] if s["kind"] == "moffat")
         estimate = ScaleEstimate(
             method="moffat",
@@ -548,7 +542,7 @@ def _keep_estimate(
         )
     except (ParameterError, KeyError, TypeError, ValueError):
         return  # it is estimated again
-    correct = {**default_params(), **chosen}["offset_correction"]
+    correct = {**parameters.default_params(), **chosen}["offset_correction"]
     source.keep("moffat", (statistics, bool(correct)), lambda: estimate)
 
 

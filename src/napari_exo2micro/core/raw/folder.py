@@ -11,12 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_exo2micro.core.base.errors import (
-    Exo2MicroError,
-    ParameterError,
-    RawDataError,
-    RawFileNotFoundError,
-)
+from napari_exo2micro.core.base import errors
 from napari_exo2micro.core.base.monitor import Monitor
 from napari_exo2micro.core.raw.names import (
     EXPECTED,
@@ -224,7 +219,7 @@ def discover_tasks(
     """
     diagnosis = diagnose_raw_layout(raw_dir)
     if not diagnosis.is_usable:
-        raise RawFileNotFoundError(diagnosis.message)
+        raise errors.RawFileNotFoundError(diagnosis.message)
     present: list[tuple[str, str]] = []
     skipped: list[SkippedTask] = []
     warnings = [diagnosis.message] if diagnosis.problem else []
@@ -232,14 +227,14 @@ def discover_tasks(
     for sample in wanted_samples:
         try:
             files = classify_raw_files(sample_folder(sample, Path(raw_dir)))
-        except Exo2MicroError as error:
+        except errors.Exo2MicroError as error:
             skipped += [SkippedTask(sample, dye, str(error)) for dye in dyes or ("",)]
             continue
         wanted = tuple(files.dyes) if dyes is None else _once(dyes)
         for dye in wanted:
             try:
                 find_pair(sample, dye, raw_dir)
-            except Exo2MicroError as error:
+            except errors.Exo2MicroError as error:
                 skipped.append(SkippedTask(sample, dye, str(error)))
             else:
                 present.append((sample, dye))
@@ -390,7 +385,7 @@ def _own_dye(path: Path) -> DyeFiles:
     dye = parse_raw_name(path).dye or ""
     try:
         known = classify_raw_files(path.parent).dyes.get(dye)
-    except RawDataError:
+    except errors.RawDataError:
         known = None
     return known or DyeFiles(dye)
 
@@ -402,7 +397,7 @@ def _is_sure(path: Path) -> bool:
 def _holds_raw(folder: Path) -> bool:
     try:
         dyes = classify_raw_files(folder).dyes.values()
-    except RawDataError:
+    except errors.RawDataError:
         return False
     return any(
         files.has_both_sides or any(map(_is_sure, (*files.post, *files.pre)))
@@ -519,7 +514,7 @@ def survey_raw_channels(
         If `crop` is not positive or a sample name is not safe.
     """
     if crop < 1:
-        raise ParameterError(f"crop must be at least 1 px, found {crop}")
+        raise errors.ParameterError(f"crop must be at least 1 px, found {crop}")
     raw_dir = Path(raw_dir)
     if samples is None:  # whatever their names are: it only looks
         folders = {sample: raw_dir / sample for sample in list_samples(raw_dir)}
@@ -560,7 +555,7 @@ def _survey(sample: str, path: Path, crop: int) -> ChannelSurvey:
             )
             for number, plane in zip(image.colour, planes, strict=True)
         )
-    except Exo2MicroError as error:
+    except errors.Exo2MicroError as error:
         return ChannelSurvey(sample, path, parsed.stain, parsed.dye, problem=str(error))
     return ChannelSurvey(
         sample,

@@ -15,19 +15,13 @@ from numpy.typing import NDArray
 from napari_exo2micro.core.base.errors import RawDataError
 from napari_exo2micro.core.base.monitor import Monitor
 from napari_exo2micro.core.images.lazy import TOP_SIDE, LazyImage, Window
+from napari_exo2micro.core.raw import tiff
 from napari_exo2micro.core.raw.pair import open_fitting
 from napari_exo2micro.core.raw.read import (
     ChannelMeans,
     choose_dtype,
     decide_channels,
     summed,
-)
-from napari_exo2micro.core.raw.tiff import (
-    Area,
-    TiffImage,
-    TiffReader,
-    decoded_bytes,
-    require_memory,
 )
 
 #: Levels up to this side stay in memory once they were read.
@@ -66,7 +60,7 @@ class RawLevels:
 
     def __init__(
         self,
-        image: TiffImage,
+        image: tiff.TiffImage,
         samples: tuple[int, ...],
         dtype: np.dtype[Any],
         on_error: Callable[[RawDataError], None] | None = None,
@@ -158,11 +152,13 @@ class RawLevels:
         elif self.image.segment_bytes > _LARGE_SEGMENT:
             size = self.image.height * self.image.width * self.dtype.itemsize
             size += 2 * self.image.segment_bytes
-            require_memory(self.image.path, size, "an image compressed in one piece")
+            tiff.require_memory(
+                self.image.path, size, "an image compressed in one piece"
+            )
             self.keep(0, self._sampled(_places(self.image, 0)))
 
-    def _sampled(self, area: Area, monitor: Monitor | None = None) -> NDArray[Any]:
-        with TiffReader(self.image, self.samples) as reader:
+    def _sampled(self, area: tiff.Area, monitor: Monitor | None = None) -> NDArray[Any]:
+        with tiff.TiffReader(self.image, self.samples) as reader:
             return summed(reader.read(area, monitor=monitor), self.dtype)
 
 
@@ -175,7 +171,7 @@ class _Kept:
     is_partial: bool
 
 
-def _places(image: TiffImage, number: int) -> Area:
+def _places(image: tiff.TiffImage, number: int) -> tiff.Area:
     """Return the rows and columns of the image that a level consists of."""
     height, width = image.shape
     return range(0, height, 1 << number), range(0, width, 1 << number)
@@ -277,15 +273,17 @@ def open_lazy_pair(
 class _Look:
     """Every n-th pixel of a file, all of them for a small one, with its colours."""
 
-    def __init__(self, image: TiffImage, monitor: Monitor, quick: bool) -> None:
+    def __init__(self, image: tiff.TiffImage, monitor: Monitor, quick: bool) -> None:
         self.image = image
         self.number = 0
         if image.height * image.width > _MEASURED_WHOLE:
             while max(image.shape) > _SMALL_SIDE << self.number:
                 self.number += 1
         area = _places(image, self.number)
-        self.every = 1 + (decoded_bytes(image, area) // _QUICK_BYTES if quick else 0)
-        with TiffReader(image, image.colour) as reader:
+        self.every = 1 + (
+            tiff.decoded_bytes(image, area) // _QUICK_BYTES if quick else 0
+        )
+        with tiff.TiffReader(image, image.colour) as reader:
             self._planes = reader.read(area, every=self.every, monitor=monitor)
             self._rows = reader.rows_read(area[0], self.every)
 

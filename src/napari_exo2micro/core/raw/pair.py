@@ -14,30 +14,13 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_exo2micro.core.base.errors import (
-    DataWarning,
-    Exo2MicroError,
-    ParameterError,
-    RawDataError,
-    RawFileNotFoundError,
-)
+from napari_exo2micro.core.base import errors
 from napari_exo2micro.core.base.monitor import Monitor
 from napari_exo2micro.core.base.registry import Registry
+from napari_exo2micro.core.raw import read
 from napari_exo2micro.core.raw.names import (
     check_name,
     find_pair,
-)
-from napari_exo2micro.core.raw.read import (
-    ChannelMeans,
-    Measured,
-    RawImage,
-    array_image,
-    check_array,
-    choose_dtype,
-    decide_channels,
-    file_image,
-    largest_sum,
-    measure,
 )
 from napari_exo2micro.core.raw.tiff import TiffImage, open_tiff
 
@@ -72,14 +55,16 @@ def _check(entry: NamedLoader, known: Mapping[str, NamedLoader]) -> None:
     """Raise when a loader cannot be taken."""
     name, function = entry.name, entry.function
     if not str(name).strip():
-        raise ParameterError(f"a loader needs a name, found {name!r}; choose a word")
+        raise errors.ParameterError(
+            f"a loader needs a name, found {name!r}; choose a word"
+        )
     if not callable(function):
-        raise ParameterError(
+        raise errors.ParameterError(
             f"loader '{name}' must be a function with the signature of "
             f"load_image_pair, found {type(function).__name__}"
         )
     if name in known:
-        raise ParameterError(
+        raise errors.ParameterError(
             f"the name '{name}' belongs to another loader; choose a name that is "
             f"none of {', '.join(sorted(known))}"
         )
@@ -178,7 +163,7 @@ def get_loader(loader: str | Loader | None = None) -> Loader:
     if not isinstance(loader, str):
         if callable(loader):
             return loader
-        raise ParameterError(
+        raise errors.ParameterError(
             "a loader is a name or a function with the signature of "
             f"load_image_pair, found {type(loader).__name__}"
         )
@@ -187,11 +172,11 @@ def get_loader(loader: str | Loader | None = None) -> Loader:
         return known.function
     problem = LOADERS.problems.get(loader)
     if problem is not None:
-        raise ParameterError(
+        raise errors.ParameterError(
             f"loader '{loader}' ({problem}) cannot be used; repair or uninstall the "
             "package that offers it"
         )
-    raise ParameterError(
+    raise errors.ParameterError(
         f"there is no loader '{loader}'; choose one of {', '.join(loader_names())}"
     )
 
@@ -233,17 +218,19 @@ def call_loader(
     what = f"loader '{loader_name(loader)}' for sample '{sample}', dye '{dye}'"
     try:
         result: Any = loader(sample, dye, raw_dir=raw_dir)
-    except Exo2MicroError:
+    except errors.Exo2MicroError:
         raise
     except FileNotFoundError as error:
-        raise RawFileNotFoundError(f"{what}: file not found ({error})") from error
+        raise errors.RawFileNotFoundError(
+            f"{what}: file not found ({error})"
+        ) from error
     except Exception as error:  # a stranger's function raises what it likes
-        raise RawDataError(
+        raise errors.RawDataError(
             f"{what}: failed with {type(error).__name__} ({error}); correct the loader"
         ) from error
     if not isinstance(result, tuple | list) or len(result) != 4:
         count = f" of {len(result)}" if isinstance(result, tuple | list) else ""
-        raise RawDataError(
+        raise errors.RawDataError(
             f"{what}: a tuple (post_im, pre_im, post_path, pre_path) is wanted, found "
             f"a {type(result).__name__}{count}; correct the loader"
         )
@@ -265,8 +252,8 @@ class RawPair:
         What a careful reader would not expect.
     """
 
-    post: RawImage
-    pre: RawImage
+    post: read.RawImage
+    pre: read.RawImage
     channels: tuple[int, ...] | None = None
     warnings: tuple[str, ...] = ()
 
@@ -305,9 +292,9 @@ class RawPair:
         """
         images = open_fitting(post_path, pre_path)
         measured = _measure(images, monitor or Monitor(), digest)
-        decision = decide_channels(
+        decision = read.decide_channels(
             *(
-                ChannelMeans(image.path.name, image.colour, own.means)
+                read.ChannelMeans(image.path.name, image.colour, own.means)
                 for image, own in zip(images, measured, strict=True)
             )
         )
@@ -316,17 +303,17 @@ class RawPair:
             images, (decision.post, decision.pre), measured, strict=True
         ):
             if not any(own.lit[image.colour.index(sample)] for sample in samples):
-                raise RawDataError(
+                raise errors.RawDataError(
                     f"{image.path}: every pixel of the signal is 0; check that it is "
                     "the right file and was exported with its data"
                 )
-            largest = max(largest, largest_sum(image, samples, own))
+            largest = max(largest, read.largest_sum(image, samples, own))
         post, pre = images
-        dtype = choose_dtype(post.sample_dtype, largest)
+        dtype = read.choose_dtype(post.sample_dtype, largest)
         widened = _widening(post.sample_dtype, dtype, decision.post)
         return cls(
-            file_image(post, decision.post, dtype, measured[0].fingerprint),
-            file_image(pre, decision.pre, dtype, measured[1].fingerprint),
+            read.file_image(post, decision.post, dtype, measured[0].fingerprint),
+            read.file_image(pre, decision.pre, dtype, measured[1].fingerprint),
             decision.channels,
             (*notes, *post.warnings, *pre.warnings, *decision.warnings, *widened),
         )
@@ -365,14 +352,18 @@ class RawPair:
         """
         names = [f"{loader}: {side}-stain image" for side in ("post", "pre")]
         (post, most_post, post_mark), (pre, most_pre, pre_mark) = (
-            check_array(array, name)
+            read.check_array(array, name)
             for array, name in zip((post, pre), names, strict=True)
         )
         _check_fit(names, (post.shape, pre.shape), (post.dtype, pre.dtype))
-        dtype = choose_dtype(np.dtype(post.dtype), max(most_post, most_pre))
+        dtype = read.choose_dtype(np.dtype(post.dtype), max(most_post, most_pre))
         return cls(
-            array_image(post, Path(post_path) if post_path else None, dtype, post_mark),
-            array_image(pre, Path(pre_path) if pre_path else None, dtype, pre_mark),
+            read.array_image(
+                post, Path(post_path) if post_path else None, dtype, post_mark
+            ),
+            read.array_image(
+                pre, Path(pre_path) if pre_path else None, dtype, pre_mark
+            ),
             warnings=_widening(np.dtype(post.dtype), dtype, (0,)),
         )
 
@@ -392,17 +383,17 @@ def open_fitting(
 
 def _measure(
     images: tuple[TiffImage, TiffImage], monitor: Monitor, digest: bool
-) -> list[Measured]:
+) -> list[read.Measured]:
     """Measure both files side by side; when post is refused, pre is left."""
     done, lock, is_over = {}, threading.Lock(), threading.Event()
 
-    def measured(image: TiffImage, side: int) -> Measured:
+    def measured(image: TiffImage, side: int) -> read.Measured:
         def report(fraction: float, text: str) -> None:
             with lock:
                 done[side] = fraction
                 monitor.report(sum(done.values()) / 2, text)
 
-        return measure(image, Monitor(report, is_over.is_set), digest=digest)
+        return read.measure(image, Monitor(report, is_over.is_set), digest=digest)
 
     with ThreadPoolExecutor(2) as pool:
         jobs = [pool.submit(measured, image, i) for i, image in enumerate(images)]
@@ -432,7 +423,7 @@ def _check_fit(
 ) -> None:
     """Refuse two images that cannot be a pair."""
     if dtypes[0] != dtypes[1]:
-        raise RawDataError(
+        raise errors.RawDataError(
             f"{names[0]} has {dtypes[0]} pixels and {names[1]} has {dtypes[1]}; "
             "export both with the same settings"
         )
@@ -442,7 +433,7 @@ def _check_fit(
                 f"{name} is {shape[1]} x {shape[0]} px"
                 for name, shape in zip(names, shapes, strict=True)
             )
-            raise RawDataError(
+            raise errors.RawDataError(
                 f"{sizes}; sides may differ by a factor of {_MAX_SIDE_RATIO:g}, check "
                 "that both show the same section at the same magnification"
             )
@@ -552,7 +543,7 @@ def load_image_pair(
 
 def _warn(pair: RawPair) -> None:
     for text in pair.warnings:
-        warnings.warn(text, DataWarning, stacklevel=3)
+        warnings.warn(text, errors.DataWarning, stacklevel=3)
 
 
 #: name -> loader and its name; `get_loader` returns the loader.

@@ -20,14 +20,8 @@ from numpy.typing import NDArray
 
 from napari_exo2micro.core.base.errors import RawDataError
 from napari_exo2micro.core.base.monitor import Monitor
+from napari_exo2micro.core.raw import tiff
 from napari_exo2micro.core.raw.fingerprint import RawFingerprint
-from napari_exo2micro.core.raw.tiff import (
-    MIN_SIDE,
-    Area,
-    TiffImage,
-    TiffReader,
-    require_memory,
-)
 
 #: A channel whose mean exceeds this carries signal.
 SIGNAL_MEAN = 0.5
@@ -63,12 +57,12 @@ class Measured:
     means: tuple[float, ...]
     lit: tuple[bool, ...]
     largest: int
-    peaks: Mapping[Area, int]
+    peaks: Mapping[tiff.Area, int]
     fingerprint: RawFingerprint | None
 
 
 def measure(
-    image: TiffImage, monitor: Monitor | None = None, *, digest: bool = False
+    image: tiff.TiffImage, monitor: Monitor | None = None, *, digest: bool = False
 ) -> Measured:
     """Read all pixels once, and refuse those that nothing can be done with.
 
@@ -83,14 +77,14 @@ def measure(
     monitor = monitor or Monitor()
     totals: dict[int, float] = dict.fromkeys(colours, 0)
     lit: set[int] = set()
-    peaks: dict[Area, int] = {}
+    peaks: dict[tiff.Area, int] = {}
     largest = bad = done = 0
     sha256 = hashlib.sha256() if digest else None
     fingerprint: RawFingerprint | None = None
     pixels = image.height * image.width
     # each plane of a planar file is a pass of its own
     work = pixels * (len(colours) if image.planar else 1)
-    with TiffReader(image, colours, sha256) as reader:
+    with tiff.TiffReader(image, colours, sha256) as reader:
         for area, seen in reader.scan(partial(_look, colours)):
             for sample, total, is_lit in seen.samples:
                 totals[sample] += total
@@ -161,7 +155,9 @@ def _narrow_limit(dtype: np.dtype[Any]) -> int:
     return 0xFF if dtype.itemsize == 1 else 0xFFFF
 
 
-def largest_sum(image: TiffImage, samples: tuple[int, ...], measured: Measured) -> int:
+def largest_sum(
+    image: tiff.TiffImage, samples: tuple[int, ...], measured: Measured
+) -> int:
     """Return the largest sum of some samples, as far as `choose_dtype` needs it.
 
     Only the areas are read again where bright samples may add up to more than the
@@ -173,7 +169,7 @@ def largest_sum(image: TiffImage, samples: tuple[int, ...], measured: Measured) 
         return bound
     largest = 0
     wide = np.dtype(np.uint16 if dtype.itemsize == 1 else np.uint64)
-    with TiffReader(image, samples) as reader:
+    with tiff.TiffReader(image, samples) as reader:
         for area, peak in measured.peaks.items():
             if peak * len(samples) > max(largest, limit):
                 largest = max(largest, int(summed(reader.read(area), wide).max()))
@@ -370,7 +366,7 @@ class RawImage:
             If it does not fit in memory, or the file is damaged.
         """
         size = self.shape[0] * self.shape[1] * self.dtype.itemsize
-        require_memory(self.path or Path("image"), size, "the whole image")
+        tiff.require_memory(self.path or Path("image"), size, "the whole image")
         out = np.empty(self.shape, self.dtype)
         for y0, band in self.bands():
             out[y0 : y0 + len(band)] = band
@@ -393,7 +389,7 @@ class RawImage:
 
 
 def file_image(
-    image: TiffImage,
+    image: tiff.TiffImage,
     samples: tuple[int, ...],
     dtype: np.dtype[Any],
     fingerprint: RawFingerprint | None = None,
@@ -404,7 +400,7 @@ def file_image(
     """
 
     def bands() -> Iterator[tuple[int, NDArray[Any]]]:
-        with TiffReader(image, samples) as reader:
+        with tiff.TiffReader(image, samples) as reader:
             for y0, planes in reader.blocks():
                 yield y0, summed(planes, dtype)
 
@@ -474,10 +470,10 @@ def check_array(array: Any, name: str) -> tuple[Any, int, RawFingerprint]:
             "one channel or sum them in the loader"
         )
     rows, columns = array.shape
-    if rows < MIN_SIDE or columns < MIN_SIDE:
+    if rows < tiff.MIN_SIDE or columns < tiff.MIN_SIDE:
         raise RawDataError(
             f"{name}: {columns} x {rows} px are too few to align; at least "
-            f"{MIN_SIDE} x {MIN_SIDE} px are needed"
+            f"{tiff.MIN_SIDE} x {tiff.MIN_SIDE} px are needed"
         )
     dtype = np.dtype(array.dtype)
     if dtype.kind not in "buif" or dtype.itemsize > 8:

@@ -8,25 +8,14 @@ transform. Both have noise of their own.
 from __future__ import annotations
 
 from napari_exo2micro.core.simulate.section import (
-    SimulatedPair,
-    simulate_section,
-    write_large_pair,
-    write_pair,
+    SimulatedPair as SimulatedPair,
+    simulate_section as simulate_section,
+    write_large_pair as write_large_pair,
+    write_pair as write_pair,
 )
 from napari_exo2micro.core.simulate.truth import (
-    Deformation,
-    Truth,
-    read_truth,
-    registration_error,
+    Deformation as Deformation,
+    Truth as Truth,
+    read_truth as read_truth,
+    registration_error as registration_error,
 )
-
-__all__ = [
-    "Deformation",
-    "SimulatedPair",
-    "Truth",
-    "read_truth",
-    "registration_error",
-    "simulate_section",
-    "write_large_pair",
-    "write_pair",
-]

@@ -3,38 +3,23 @@
 from __future__ import annotations
 
 from napari_exo2micro.core.store.checkpoint import (
-    Checkpoint,
-    CheckpointStatus,
-    Provenance,
-    StoredScale,
-    name_ending,
+    Checkpoint as Checkpoint,
+    CheckpointStatus as CheckpointStatus,
+    Provenance as Provenance,
+    StoredScale as StoredScale,
+    name_ending as name_ending,
 )
-from napari_exo2micro.core.store.export import export_image, provenance_of
+from napari_exo2micro.core.store.export import (
+    export_image as export_image,
+    provenance_of as provenance_of,
+)
 from napari_exo2micro.core.store.results import (
-    ResultSet,
-    StageResults,
-    StoredImage,
-    find_result_folders,
-    holds_results,
-    may_be_checkpoint,
-    read_result_sets,
-    read_stored_image,
+    ResultSet as ResultSet,
+    StageResults as StageResults,
+    StoredImage as StoredImage,
+    find_result_folders as find_result_folders,
+    holds_results as holds_results,
+    may_be_checkpoint as may_be_checkpoint,
+    read_result_sets as read_result_sets,
+    read_stored_image as read_stored_image,
 )
-
-__all__ = [
-    "Checkpoint",
-    "CheckpointStatus",
-    "Provenance",
-    "ResultSet",
-    "StageResults",
-    "StoredImage",
-    "StoredScale",
-    "export_image",
-    "find_result_folders",
-    "holds_results",
-    "may_be_checkpoint",
-    "name_ending",
-    "provenance_of",
-    "read_result_sets",
-    "read_stored_image",
-]

@@ -15,12 +15,7 @@ from napari_exo2micro.core.base.monitor import Monitor
 from napari_exo2micro.core.images.io import write_raster
 from napari_exo2micro.core.images.raster import ImageLike, bands
 from napari_exo2micro.core.images.transform import Transform
-from napari_exo2micro.core.store.checkpoint import (
-    Provenance,
-    StoredScale,
-    creation_time,
-    storable_pixels,
-)
+from napari_exo2micro.core.store import checkpoint
 
 _COLUMNS = 2048
 _EXTENSIONS = (".tiff", ".tif", ".fits")
@@ -28,7 +23,7 @@ _EXTENSIONS = (".tiff", ".tif", ".fits")
 
 def provenance_of(
     known: Mapping[str, Any], name: str, *, as_stored: bool
-) -> Provenance:
+) -> checkpoint.Provenance:
     """Return the header of an image that is saved by itself.
 
     Parameters
@@ -50,11 +45,13 @@ def provenance_of(
     header = known.get("header")
     told = known.get("scale") or {}
     scale = (
-        StoredScale.from_dict({"kind": "manual"} | told) if "value" in told else None
+        checkpoint.StoredScale.from_dict({"kind": "manual"} | told)
+        if "value" in told
+        else None
     )
     if header:
         try:
-            stored = Provenance.from_header(header)
+            stored = checkpoint.Provenance.from_header(header)
         except (CheckpointError, KeyError, TypeError):
             stored = None
         if stored is not None and as_stored:
@@ -69,10 +66,10 @@ def provenance_of(
                 name=name,
                 scale=scale or stored.scale,
                 notes=notes,
-                created=creation_time(),
+                created=checkpoint.creation_time(),
             )
     transform = known.get("transform")
-    return Provenance(
+    return checkpoint.Provenance(
         sample=str(known.get("sample", "")),
         dye=str(known.get("dye", "")),
         stage=int(known.get("stage") or 0),
@@ -89,7 +86,7 @@ def provenance_of(
 def export_image(
     path: Path | str,
     image: ImageLike,
-    provenance: Provenance,
+    provenance: checkpoint.Provenance,
     monitor: Monitor | None = None,
 ) -> Path:
     """Write an image window by window, whole or not at all.
@@ -129,7 +126,7 @@ def export_image(
             f"a 2-D image can be saved with its header, found shape {image.shape}; "
             "choose another layer"
         )
-    dtype = storable_pixels(np.empty((1, 1), image.dtype)).dtype
+    dtype = checkpoint.storable_pixels(np.empty((1, 1), image.dtype)).dtype
     shape = (image.shape[0], image.shape[1])
     write_raster(
         [path],

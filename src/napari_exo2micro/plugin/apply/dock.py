@@ -11,49 +11,19 @@ from typing import Any
 
 import numpy as np
 from napari.layers import Image, Labels, Layer, Points
+from qtpy import QtWidgets
 from qtpy.QtCore import QSize, Signal
-from qtpy.QtWidgets import (
-    QButtonGroup,
-    QComboBox,
-    QFileDialog,
-    QFormLayout,
-    QRadioButton,
-    QWidget,
-)
 from superqt.utils import signals_blocked
 
+from napari_exo2micro.core import base, images
 from napari_exo2micro.core.alignment import Alignment, Direction
-from napari_exo2micro.core.base import (
-    CheckpointError,
-    Exo2MicroError,
-    Monitor,
-    ParameterError,
-)
-from napari_exo2micro.core.images import (
-    Transform,
-    moved_image,
-    moved_levels,
-    outline_of,
-)
 from napari_exo2micro.core.parameters import PARAMETER_REGISTRY, STAGES
 from napari_exo2micro.plugin.layers.layers import KEY, LayerSpec, about, place_layers
 from napari_exo2micro.plugin.layers.pair import LayerChooser
 from napari_exo2micro.plugin.layers.presenter import shared_session
 from napari_exo2micro.plugin.session.job import Job
 from napari_exo2micro.plugin.session.session import Session
-from napari_exo2micro.plugin.widgets.controls import (
-    Connections,
-    MessageStrip,
-    WordsLabel,
-    ask_to_save,
-    button,
-    column,
-    combo_box,
-    delayed,
-    row,
-    scrolled,
-    spin_box,
-)
+from napari_exo2micro.plugin.widgets import controls
 from napari_exo2micro.plugin.widgets.dock import Dock
 
 MOVABLE = (Image, Labels, Points)
@@ -118,14 +88,14 @@ def alignments_in(layers: list[Layer]) -> list[AlignmentChoice]:
             if alignment is None:
                 x, y = (-int(side) for side in reversed(known["canvas_offset"]))
                 alignment = Alignment(
-                    Transform.from_dict(known["transform"]),
+                    images.Transform.from_dict(known["transform"]),
                     (x, y, 0, 0),
                     (x, y, 0, 0),
                     str(known.get("sample", "")),
                     str(known.get("dye", "")),
                     int(known.get("stage", 0)),
                 )
-        except (CheckpointError, KeyError, TypeError, ValueError):
+        except (base.CheckpointError, KeyError, TypeError, ValueError):
             continue
         stage = STAGES.get(alignment.stage)
         what = "alignment" if stage is None else stage.title
@@ -136,7 +106,7 @@ def alignments_in(layers: list[Layer]) -> list[AlignmentChoice]:
     return list(choices.values())
 
 
-class AlignmentChooser(QComboBox):
+class AlignmentChooser(QtWidgets.QComboBox):
     """A list of alignments; what is chosen stays so while layers come and go.
 
     Attributes
@@ -147,7 +117,7 @@ class AlignmentChooser(QComboBox):
 
     chosen = Signal()
 
-    def __init__(self, session: Session, parent: QWidget) -> None:
+    def __init__(self, session: Session, parent: QtWidgets.QWidget) -> None:
         super().__init__(parent)
         self._session = session
         self._choices: list[AlignmentChoice] = []
@@ -158,7 +128,7 @@ class AlignmentChooser(QComboBox):
             "the chosen sample and dye, or one from a file"
         )
         self.setSizeAdjustPolicy(
-            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+            QtWidgets.QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
         self.setMinimumContentsLength(12)
         self.currentIndexChanged.connect(lambda _: self.chosen.emit())
@@ -236,7 +206,7 @@ def _stored(session: Session) -> Callable[[], Alignment]:
                 alignment = Alignment.from_header(header)
                 if alignment is not None:
                     return alignment
-        raise CheckpointError(
+        raise base.CheckpointError(
             f"{session.sample} {session.dye} has no valid alignment for these "
             "parameters yet; run stages 1 to 3 in the workbench first"
         )
@@ -270,7 +240,7 @@ class MoveRequest:
     name: str
     kind: str
     data: Any
-    to_world: Transform
+    to_world: images.Transform
     options: Mapping[str, Any]
     direction: Direction
     interpolation: str
@@ -306,12 +276,12 @@ def request_for(
     """
     _, state, kind = layer.as_layer_data_tuple()
     if not isinstance(layer, MOVABLE):
-        raise ParameterError(
+        raise base.ParameterError(
             f"images, labels and points can be moved, '{layer.name}' has {kind}; "
             "choose another layer"
         )
     if layer.ndim != 2:
-        raise ParameterError(
+        raise base.ParameterError(
             f"a layer with 2 axes can be moved, '{layer.name}' has {layer.ndim}; "
             "choose another one, or make a layer of one of its planes"
         )
@@ -332,7 +302,7 @@ def _is_large(data: Any) -> bool:
     return size > _MADE_AT_ONCE
 
 
-def _to_world(layer: Layer) -> Transform:
+def _to_world(layer: Layer) -> images.Transform:
     """Return the map from data to world points as (x, y)."""
     corners = [(0.0, 0.0), (0.0, 1.0), (1.0, 0.0)]
     origin, right, down = (
@@ -341,15 +311,17 @@ def _to_world(layer: Layer) -> Transform:
     matrix = np.eye(3)
     matrix[:2, 0], matrix[:2, 1], matrix[:2, 2] = right - origin, down - origin, origin
     try:
-        return Transform(matrix)
+        return images.Transform(matrix)
     except ValueError as error:
-        raise ParameterError(
+        raise base.ParameterError(
             f"the scale of the layer '{layer.name}' cannot be used ({error}); set it "
             "to 1, so that it lies on the image that it was drawn on"
         ) from error
 
 
-def move_layer(request: MoveRequest, alignment: Source, monitor: Monitor) -> LayerSpec:
+def move_layer(
+    request: MoveRequest, alignment: Source, monitor: base.Monitor
+) -> LayerSpec:
     """Return the moved layer; may be called in a thread.
 
     Returns
@@ -381,11 +353,13 @@ def move_layer(request: MoveRequest, alignment: Source, monitor: Monitor) -> Lay
     sampling = request.to_world.inverse() @ applied.sampling(request.direction)
     shape = applied.shape_of(request.direction)
     if shape is None:  # the file does not tell: as large as what is moved needs
-        first, shape = outline_of(request.data[0].shape, sampling)
-        start = Transform.similarity(translation=(float(first[0]), float(first[1])))
+        first, shape = images.outline_of(request.data[0].shape, sampling)
+        start = images.Transform.similarity(
+            translation=(float(first[0]), float(first[1]))
+        )
         sampling = sampling @ start
         options["translate"] = (float(first[1]), float(first[0]))
-    levels = moved_levels(
+    levels = images.moved_levels(
         request.data,
         sampling,
         shape,
@@ -394,7 +368,7 @@ def move_layer(request: MoveRequest, alignment: Source, monitor: Monitor) -> Lay
     )
     if _is_large(levels[0]):
         return LayerSpec(levels, {**options, "multiscale": True}, request.kind)
-    whole = moved_image(levels[0], monitor)
+    whole = images.moved_image(levels[0], monitor)
     if request.kind == "labels" or max(shape) <= _ONE_LEVEL:
         return LayerSpec(whole, {**options, "multiscale": False}, request.kind)
     views = [whole[::step, ::step] for step in (1, 2, 4, 8)]
@@ -417,14 +391,14 @@ class ApplyDock(Dock):
         super().__init__()
         self.setObjectName("apply_dock")
         self.session = shared_session(napari_viewer, self)
-        self.message = MessageStrip(self)
+        self.message = controls.MessageStrip(self)
         self._job: Job | None = None
         self._told_direction = False
         self._make_fields()
         self._lay_out()
         # Layers come and go in batches: one look when all have come.
-        self._timer = delayed(self, self.refresh)
-        self._connections = Connections()
+        self._timer = controls.delayed(self, self.refresh)
+        self._connections = controls.Connections()
         events = self.session.viewer.layers.events
         for emitter in (
             events.inserted,
@@ -439,14 +413,14 @@ class ApplyDock(Dock):
     def _make_fields(self) -> None:
         self.alignment = AlignmentChooser(self.session, self)
         self.alignment.chosen.connect(self._show)
-        self.load_button = button(
+        self.load_button = controls.button(
             self,
             "load_alignment",
             "Open…",
             "Read an alignment that was saved as a JSON file",
         )
         self.load_button.clicked.connect(self._on_load)
-        self.pad = spin_box(
+        self.pad = controls.spin_box(
             self,
             "pad",
             (0, 100_000),
@@ -457,35 +431,35 @@ class ApplyDock(Dock):
         self.layer = LayerChooser(self.session.viewer, self)
         self.layer.setObjectName("layer")
         self.layer.chosen.connect(self._on_layer)
-        self.from_pre = QRadioButton("the pre-stain image", self)
+        self.from_pre = QtWidgets.QRadioButton("the pre-stain image", self)
         self.from_pre.setObjectName("from_pre")
         self.from_pre.setToolTip("It is moved onto the post-stain image")
-        self.from_post = QRadioButton("the post-stain image", self)
+        self.from_post = QtWidgets.QRadioButton("the post-stain image", self)
         self.from_post.setObjectName("from_post")
         self.from_post.setToolTip("It is moved onto the raw pre-stain image")
         self.from_pre.setChecked(True)
-        group = QButtonGroup(self)
+        group = QtWidgets.QButtonGroup(self)
         group.addButton(self.from_pre)
         group.addButton(self.from_post)
         group.buttonClicked.connect(self._on_direction)
-        self.resampling = combo_box(
+        self.resampling = controls.combo_box(
             self,
             "resampling",
             "How brightness between pixels is found in a moved image; labels keep "
             "their values and points are moved exactly",
             _RESAMPLING,
         )
-        self.words = WordsLabel("what_happens", self)
-        self.apply_button = button(
+        self.words = controls.WordsLabel("what_happens", self)
+        self.apply_button = controls.button(
             self, "apply", "Apply", "Add the moved layer; the layer itself stays"
         )
         self.apply_button.clicked.connect(self.apply)
-        self.stop_button = button(
+        self.stop_button = controls.button(
             self, "stop", "Stop", "Stop moving the layer; nothing is added"
         )
         self.stop_button.setEnabled(False)
         self.stop_button.clicked.connect(self._on_stop)
-        self.save_button = button(
+        self.save_button = controls.button(
             self,
             "save_alignment",
             "Save alignment…",
@@ -494,26 +468,30 @@ class ApplyDock(Dock):
         self.save_button.clicked.connect(self._on_save)
 
     def _lay_out(self) -> None:
-        self._form = QFormLayout()
-        self._form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
+        self._form = QtWidgets.QFormLayout()
+        self._form.setRowWrapPolicy(QtWidgets.QFormLayout.RowWrapPolicy.WrapLongRows)
         self._form.setFieldGrowthPolicy(
-            QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow
+            QtWidgets.QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow
         )
-        self._form.addRow("Alignment", row((self.alignment, 1), self.load_button))
+        self._form.addRow(
+            "Alignment", controls.row((self.alignment, 1), self.load_button)
+        )
         self._form.addRow("Empty margin", self.pad)
         self._form.addRow("Layer to move", self.layer)
-        self._form.addRow("Drawn on", column(self.from_pre, self.from_post))
+        self._form.addRow("Drawn on", controls.column(self.from_pre, self.from_post))
         self._form.addRow("Resampling", self.resampling)
-        content = QWidget()
-        column(
+        content = QtWidgets.QWidget()
+        controls.column(
             self._form,
             self.words,
-            row((self.apply_button, 1), self.stop_button),
+            controls.row((self.apply_button, 1), self.stop_button),
             self.save_button,
             None,
             parent=content,
         )
-        column(self.message, (scrolled(content), 1), parent=self, margin=4)
+        controls.column(
+            self.message, (controls.scrolled(content), 1), parent=self, margin=4
+        )
         self.setMinimumWidth(300)
 
     # What is chosen ---------------------------------------------------------------
@@ -540,7 +518,7 @@ class ApplyDock(Dock):
         """Read an alignment from a file, or say what is wrong with it."""
         try:
             self.alignment.load(path)
-        except Exo2MicroError as error:
+        except base.Exo2MicroError as error:
             self.message.error(str(error))
         else:
             self.message.clear()
@@ -624,7 +602,7 @@ class ApplyDock(Dock):
         interpolation = _RESAMPLING[self.resampling.currentText()]
         try:
             request = request_for(layer, self.direction, interpolation)
-        except Exo2MicroError as error:
+        except base.Exo2MicroError as error:
             self.message.error(str(error))
             return
         self._job = self.session.jobs.start(
@@ -651,12 +629,16 @@ class ApplyDock(Dock):
             self._job.cancel()
 
     def _on_load(self) -> None:
-        path, _ = QFileDialog.getOpenFileName(self, "Open an alignment", "", _JSON)
+        path, _ = QtWidgets.QFileDialog.getOpenFileName(
+            self, "Open an alignment", "", _JSON
+        )
         if path:
             self.load(path)
 
     def _on_save(self) -> None:
-        path = ask_to_save(self, "Save the alignment", Path("alignment.json"), _JSON)
+        path = controls.ask_to_save(
+            self, "Save the alignment", Path("alignment.json"), _JSON
+        )
         if path is not None:
             self.save(path)
 
@@ -679,7 +661,7 @@ class ApplyDock(Dock):
         return QSize(360, 420)
 
 
-def _save(alignment: Source, path: Path, monitor: Monitor) -> Path:
+def _save(alignment: Source, path: Path, monitor: base.Monitor) -> Path:
     read = alignment() if callable(alignment) else alignment
     monitor.check()
     read.save(path)

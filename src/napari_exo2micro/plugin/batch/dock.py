@@ -9,14 +9,10 @@ from qtpy.QtCore import QObject, QSize, Qt, QTimer, Signal
 from qtpy.QtGui import QGuiApplication
 from qtpy.QtWidgets import QMenu, QProgressBar, QSizePolicy, QWidget
 
+from napari_exo2micro.core import parameters
 from napari_exo2micro.core.base import Exo2MicroError
 from napari_exo2micro.core.batch import StoredState
-from napari_exo2micro.core.parameters import (
-    PARAMETER_REGISTRY,
-    ParameterValue,
-    RunSettings,
-    value_words,
-)
+from napari_exo2micro.core.parameters import PARAMETER_REGISTRY, value_words
 from napari_exo2micro.plugin.batch.form import BatchForm
 from napari_exo2micro.plugin.batch.run import (
     BatchRequest,
@@ -34,20 +30,7 @@ from napari_exo2micro.plugin.layers.presenter import shared_session
 from napari_exo2micro.plugin.session.raw_folder import RawFolder
 from napari_exo2micro.plugin.session.session import Session
 from napari_exo2micro.plugin.session.settings import recent, remember
-from napari_exo2micro.plugin.widgets.controls import (
-    FolderField,
-    MessageStrip,
-    Question,
-    WordsLabel,
-    button,
-    column,
-    delayed,
-    enable,
-    label_style,
-    labelled,
-    row,
-    scrolled,
-)
+from napari_exo2micro.plugin.widgets import controls
 from napari_exo2micro.plugin.widgets.dock import Dock
 
 if TYPE_CHECKING:
@@ -74,11 +57,11 @@ class ResultOpener(QObject):
     changed = Signal(bool)
 
     def __init__(
-        self, session: Session, message: MessageStrip, parent: QObject
+        self, session: Session, message: controls.MessageStrip, parent: QObject
     ) -> None:
         super().__init__(parent)
         self._session, self._message = session, message
-        self._before: dict[str, ParameterValue] | None = None
+        self._before: dict[str, parameters.ParameterValue] | None = None
         session.params_changed.connect(self._forget)
 
     def open(self, pair: Pair, request: BatchRequest) -> None:
@@ -166,13 +149,13 @@ class BatchDock(Dock):
         self._session = session = shared_session(napari_viewer, self)
         self._folder = RawFolder.of(session)
         self._run = BatchRun.of(session)
-        self._seen: RunSettings | None = None
+        self._seen: parameters.RunSettings | None = None
         self._has_missed = False  # a look at the folder, while a batch was checked
         self._elsewhere: Pair | None = None  # what runs, by another dock
         self._folders = (session.raw_dir, session.output_dir)
-        self.message = MessageStrip(self)
+        self.message = controls.MessageStrip(self)
         self._opener = ResultOpener(session, self.message, self)
-        self._pause = delayed(self, self._look_at_disk, _PAUSE)
+        self._pause = controls.delayed(self, self._look_at_disk, _PAUSE)
         self._make_parts()
         self._arrange()
         self._connect()
@@ -187,21 +170,21 @@ class BatchDock(Dock):
         return QSize(_WIDTH, super().sizeHint().height())
 
     def _make_parts(self) -> None:
-        self.back = button(
+        self.back = controls.button(
             self,
             "settings_back",
             "Back to the settings before",
             "Give the workbench the settings that it had before the result was opened.",
         )
         self.back.hide()
-        self.raw = FolderField(
+        self.raw = controls.FolderField(
             "raw_dir",
             "raw folder",
             "The folder that holds one folder for each sample. The workbench has the "
             "same one.",
             self,
         )
-        self.output = FolderField(
+        self.output = controls.FolderField(
             "output_dir",
             "results folder",
             "Where the results go, in a folder for each sample and dye. The workbench "
@@ -210,23 +193,23 @@ class BatchDock(Dock):
         )
         for field in (self.raw, self.output):
             field.offer(recent(field.kind))
-        self.every = button(self, "choose_all", "All", "Choose every pair.")
-        self.none = button(self, "choose_none", "None", "Choose no pair.")
-        self.undone = button(
+        self.every = controls.button(self, "choose_all", "All", "Choose every pair.")
+        self.none = controls.button(self, "choose_none", "None", "Choose no pair.")
+        self.undone = controls.button(
             self,
             "choose_undone",
             "Not done",
             "Choose the pairs that a run would find something to do for.",
         )
-        self.again = button(
+        self.again = controls.button(
             self,
             "look_again",
             "Look again",
             "Look for samples and dyes anew: files may have come.",
         )
         self.table = PairTable(self)
-        self._why = WordsLabel("cell_words", self)
-        self.opens = button(
+        self._why = controls.WordsLabel("cell_words", self)
+        self.opens = controls.button(
             self,
             "open_result",
             "Open result",
@@ -234,15 +217,15 @@ class BatchDock(Dock):
             "works on. So does a double-click.",
         )
         self.opens.hide()
-        self._chosen = WordsLabel("chosen_words", self)
+        self._chosen = controls.WordsLabel("chosen_words", self)
         self.form = BatchForm(self._session, self.message, self)
-        self._needs = WordsLabel("needs", self)
+        self._needs = controls.WordsLabel("needs", self)
         self._needs.setToolTip("Estimated from the headers of the raw images.")
         self.outcome = OutcomeList(self)
-        self.question = Question(self)
-        self.start = button(self, "run_batch", "Run", "")
+        self.question = controls.Question(self)
+        self.start = controls.button(self, "run_batch", "Run", "")
         self.start.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self.abort = button(
+        self.abort = controls.button(
             self,
             "abort",
             "Abort",
@@ -271,7 +254,7 @@ class BatchDock(Dock):
             action.setObjectName(name)
             action.setToolTip(tip)
             action.triggered.connect(slot)
-        self.copies = button(
+        self.copies = controls.button(
             self,
             "copies_button",
             "Copy as",
@@ -283,18 +266,18 @@ class BatchDock(Dock):
         self._bar.setRange(0, 1000)
         self._bar.setFormat("%p %")
         self._bar.setToolTip("How much of the batch is done.")
-        self._text = WordsLabel("progress_text", self)
+        self._text = controls.WordsLabel("progress_text", self)
 
     def _arrange(self) -> None:
         self._choices = QWidget(self)
-        choices = row(self.every, self.none, self.undone, None, self.again)
-        column(choices, parent=self._choices, margin=0)
-        cell = row((self._why, 1), self.opens)
+        choices = controls.row(self.every, self.none, self.undone, None, self.again)
+        controls.column(choices, parent=self._choices, margin=0)
+        cell = controls.row((self._why, 1), self.opens)
         cell.setAlignment(self.opens, Qt.AlignmentFlag.AlignTop)
         page = QWidget(self)
-        inside = column(
-            labelled("Raw folder", self.raw),
-            labelled("Results in", self.output),
+        inside = controls.column(
+            controls.labelled("Raw folder", self.raw),
+            controls.labelled("Results in", self.output),
             self._choices,
             (self.table, 3),
             cell,
@@ -306,14 +289,14 @@ class BatchDock(Dock):
             margin=0,
         )
         inside.addStretch(0)  # what is left when all have their height
-        self._scroll = scrolled(page)
-        column(
+        self._scroll = controls.scrolled(page)
+        controls.column(
             self.message,
             self.back,
             (self._scroll, 1),
             # In sight also where the rest has to be scrolled.
             self.question,
-            row((self.start, 2), (self.abort, 1), (self.copies, 1)),
+            controls.row((self.start, 2), (self.abort, 1), (self.copies, 1)),
             self._bar,
             self._text,
             parent=self,
@@ -517,12 +500,14 @@ class BatchDock(Dock):
     def _on_needs(self, checked: tuple[BatchPlan, Preflight]) -> None:
         _, needs = checked
         is_fine = needs.level == "enough" and not needs.not_estimated
-        self._needs.say(needs_words(needs), "" if is_fine else label_style("warning"))
+        self._needs.say(
+            needs_words(needs), "" if is_fine else controls.label_style("warning")
+        )
 
     def _on_no_needs(self, text: str) -> None:
         # What is wrong with the results folder is told beside the table already.
         told = text == self._session.output_problem
-        self._needs.say("" if told else text, label_style("warning"))
+        self._needs.say("" if told else text, controls.label_style("warning"))
 
     def _look_again(self) -> None:
         """Look anew at both folders."""
@@ -625,7 +610,7 @@ class BatchDock(Dock):
         count = count_words(chosen)
         self.start.setText(f"Run {count}" if chosen else "Run")
         does = f"Run {count}; what is valid already is not made again."
-        enable(self.start, problem, does)
+        controls.enable(self.start, problem, does)
         self.abort.setEnabled(run.is_active and not run.is_stopping)
         for part in (self._choices, table):
             part.setVisible(total > 0)

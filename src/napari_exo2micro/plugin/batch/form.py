@@ -5,26 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from qtpy import QtWidgets
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import (
-    QFileDialog,
-    QFormLayout,
-    QLabel,
-    QLineEdit,
-    QSpinBox,
-    QWidget,
-)
 from superqt.utils import signals_blocked
 
-from napari_exo2micro.core.parameters import (
-    PARAMETER_REGISTRY,
-    STAGES,
-    ParameterValue,
-    RunSettings,
-    default_params,
-    non_default_params,
-    value_words,
-)
+from napari_exo2micro.core import parameters
+from napari_exo2micro.core.parameters import PARAMETER_REGISTRY, value_words
 from napari_exo2micro.plugin.batch.run import BatchRequest, Pair
 from napari_exo2micro.plugin.session.job import Job
 from napari_exo2micro.plugin.session.session import Session
@@ -35,13 +21,7 @@ from napari_exo2micro.plugin.session.settings import (
     read_preset,
     recent,
 )
-from napari_exo2micro.plugin.widgets.controls import (
-    MessageStrip,
-    WordsLabel,
-    check_box,
-    combo_box,
-    row,
-)
+from napari_exo2micro.plugin.widgets import controls
 from napari_exo2micro.plugin.widgets.errors import literal
 
 _TIP = Qt.ItemDataRole.ToolTipRole
@@ -66,7 +46,7 @@ _WHERE = {
 }
 
 
-class BatchForm(QWidget):
+class BatchForm(QtWidgets.QWidget):
     """Asks how a batch is to run.
 
     Attributes
@@ -78,49 +58,52 @@ class BatchForm(QWidget):
     changed = Signal()
 
     def __init__(
-        self, session: Session, message: MessageStrip, parent: QWidget
+        self,
+        session: Session,
+        message: controls.MessageStrip,
+        parent: QtWidgets.QWidget,
     ) -> None:
         super().__init__(parent)
         self.setObjectName("batch_form")
         self._session, self._message = session, message
-        self._preset: dict[str, ParameterValue] | None = None
+        self._preset: dict[str, parameters.ParameterValue] | None = None
         self._preset_path = _FROM_WORKBENCH
         self._reading: Job | None = None
         self._word = f"batch preset {id(self)}"
-        self._parameters = combo_box(
+        self._parameters = controls.combo_box(
             self,
             "parameters_from",
             "Every pair is run with the same parameters: those of the forms, or those "
             "of a saved preset.",
         )
-        self._about = WordsLabel("about_parameters", self)
-        self._first = combo_box(
+        self._about = controls.WordsLabel("about_parameters", self)
+        self._first = controls.combo_box(
             self,
             "from_stage",
             "The first stage. One before it runs as well where its result is missing.",
         )
-        self._last = combo_box(self, "to_stage", "The last stage.")
+        self._last = controls.combo_box(self, "to_stage", "The last stage.")
         for combo in (self._first, self._last):
-            for number, stage in sorted(STAGES.items()):
+            for number, stage in sorted(parameters.STAGES.items()):
                 combo.addItem(f"{number} {stage.title}", number)
         self._last.setCurrentIndex(self._last.count() - 1)
-        self._force = check_box(
+        self._force = controls.check_box(
             self,
             "force",
             "Force: run again what is valid, too",
             "Run these stages also where a valid result exists, and replace it.",
         )
-        self._register = combo_box(
+        self._register = controls.combo_box(
             self,
             "register_on",
             "Dyes that were imaged in one session moved alike: then one of them is "
             "registered, and the sample's other dyes take its alignment.",
         )
-        self._where = combo_box(self, "executor", "Where the pairs are run.")
+        self._where = controls.combo_box(self, "executor", "Where the pairs are run.")
         for kind, (words, tip) in _WHERE.items():
             self._where.addItem(words, kind)
             self._where.setItemData(self._where.count() - 1, tip, _TIP)
-        self._workers = QSpinBox(self)
+        self._workers = QtWidgets.QSpinBox(self)
         self._workers.setObjectName("workers")
         self._workers.setRange(1, 64)
         self._workers.setFixedWidth(_SPIN_WIDTH)
@@ -129,21 +112,23 @@ class BatchForm(QWidget):
             "How many pairs are worked on at the same time. What it begins with is "
             "set in Preferences, Exo2Micro."
         )
-        self._scheduler = QLineEdit(self)
+        self._scheduler = QtWidgets.QLineEdit(self)
         self._scheduler.setObjectName("scheduler")
         self._scheduler.setPlaceholderText("tcp://192.168.1.2:8786")
         self._scheduler.setToolTip("The address that 'dask scheduler' shows.")
-        self._scheduler_label = QLabel("Scheduler", self)
+        self._scheduler_label = QtWidgets.QLabel("Scheduler", self)
         self._scheduler_label.setBuddy(self._scheduler)
-        layout = QFormLayout(self)
+        layout = QtWidgets.QFormLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        layout.setFieldGrowthPolicy(
+            QtWidgets.QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow
+        )
         layout.addRow("Parameters", self._parameters)
         layout.addRow(self._about)
-        layout.addRow("Stages", row((self._first, 1), "to", (self._last, 1)))
+        layout.addRow("Stages", controls.row((self._first, 1), "to", (self._last, 1)))
         layout.addRow("", self._force)
         layout.addRow("Registration", self._register)
-        layout.addRow("Run", row((self._where, 1), self._workers))
+        layout.addRow("Run", controls.row((self._where, 1), self._workers))
         layout.addRow(self._scheduler_label, self._scheduler)
         self._offer_presets()
         self.offer_dyes(())
@@ -161,10 +146,10 @@ class BatchForm(QWidget):
     # What is asked for -------------------------------------------------------
 
     @property
-    def params(self) -> dict[str, ParameterValue]:
+    def params(self) -> dict[str, parameters.ParameterValue]:
         """All parameters."""
         if self._preset is not None:
-            return {**default_params(), **self._preset}
+            return {**parameters.default_params(), **self._preset}
         return self._session.params
 
     @property
@@ -177,14 +162,14 @@ class BatchForm(QWidget):
         session = self._session
         first, last = int(self._first.currentData()), int(self._last.currentData())
         kind = str(self._where.currentData())
-        settings = RunSettings(
+        settings = parameters.RunSettings(
             raw_dir=session.raw_dir or Path("raw"),
             output_dir=session.output_dir,
             checkpoint_format=session.checkpoint_format,
             params=self.params,
             register_on=self._register.currentData() or None,
-            from_stage=None if first == min(STAGES) else first,
-            to_stage=None if last == max(STAGES) else last,
+            from_stage=None if first == min(parameters.STAGES) else first,
+            to_stage=None if last == max(parameters.STAGES) else last,
             force=self._force.isChecked(),
         )
         scheduler = self._scheduler.text().strip() if kind == "dask" else ""
@@ -258,7 +243,7 @@ class BatchForm(QWidget):
     def _choose_parameters(self, _index: int) -> None:
         chosen = str(self._parameters.currentData())
         if chosen == _OTHER_FILE:
-            name, _ = QFileDialog.getOpenFileName(
+            name, _ = QtWidgets.QFileDialog.getOpenFileName(
                 self, "Take the parameters of", "", "Presets (*.json);;All files (*)"
             )
             chosen = name or self._preset_path
@@ -274,7 +259,7 @@ class BatchForm(QWidget):
         """Say which parameters differ, and what can be set."""
         words = "; ".join(
             f"{PARAMETER_REGISTRY[name].title} {value_words(value)}"
-            for name, value in non_default_params(self.params).items()
+            for name, value in parameters.non_default_params(self.params).items()
         )
         self._about.say(f"Changed: {words}." if words else "All are at their defaults.")
         kind = str(self._where.currentData())

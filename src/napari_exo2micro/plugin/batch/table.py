@@ -7,28 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from qtpy import QtWidgets
 from qtpy.QtCore import QModelIndex, QRect, QSize, Qt, Signal
 from qtpy.QtGui import QColor, QIcon, QPainter, QResizeEvent
-from qtpy.QtWidgets import (
-    QAbstractItemView,
-    QFrame,
-    QHeaderView,
-    QListWidget,
-    QListWidgetItem,
-    QStyledItemDelegate,
-    QStyleOptionViewItem,
-    QTableWidget,
-    QTableWidgetItem,
-    QWidget,
-)
 from superqt.utils import signals_blocked
 
-from napari_exo2micro.core.batch import (
-    BoardRow,
-    StoredState,
-    clock_words,
-    summarise_batch,
-)
+from napari_exo2micro.core import batch
 from napari_exo2micro.core.parameters import State
 from napari_exo2micro.plugin.batch.run import Pair
 from napari_exo2micro.plugin.session.raw_folder import RawOverview
@@ -80,7 +64,7 @@ class CellView:
     is_done: bool = False
 
 
-def view_of_state(state: StoredState | None) -> CellView:
+def view_of_state(state: batch.StoredState | None) -> CellView:
     """Return the cell of a pair that has not run here; None: not looked at yet."""
     if state is None:
         return CellView("…", why="What is on disk is being looked at.")
@@ -111,9 +95,9 @@ def view_of_state(state: StoredState | None) -> CellView:
     return CellView("not run", "", State.MISSING, why or "It has no results yet.")
 
 
-def view_of_row(row: BoardRow) -> CellView:
+def view_of_row(row: batch.BoardRow) -> CellView:
     """Return the cell of a pair that is in the batch that runs, or ran last."""
-    took = "" if row.seconds is None else clock_words(row.seconds)
+    took = "" if row.seconds is None else batch.clock_words(row.seconds)
     if row.is_waiting:
         return CellView(State.WAITING.word, "another run", State.WAITING, row.step)
     if row.state == State.RUNNING:
@@ -163,7 +147,7 @@ def _without_path(why: str) -> str:
     return rest if colon and Path(head).is_absolute() else why
 
 
-class PairTable(QTableWidget):
+class PairTable(QtWidgets.QTableWidget):
     """A row for each sample, a column for each dye; ticked pairs will run.
 
     Attributes
@@ -186,7 +170,7 @@ class PairTable(QTableWidget):
     current_changed = Signal()
     opened = Signal(object)
 
-    def __init__(self, parent: QWidget) -> None:
+    def __init__(self, parent: QtWidgets.QWidget) -> None:
         super().__init__(parent)
         self.setObjectName("pairs")
         self.overview: RawOverview | None = None
@@ -194,15 +178,19 @@ class PairTable(QTableWidget):
         self.dyes: list[str] = []
         self._samples: list[str] = []
         self._left_out: set[Pair] = set()
-        self._states: dict[Pair, StoredState] = {}
-        self._rows: dict[Pair, BoardRow] = {}
+        self._states: dict[Pair, batch.StoredState] = {}
+        self._rows: dict[Pair, batch.BoardRow] = {}
         self._is_fixed = False
         self.setItemDelegate(_BarDelegate(self))
         self.setIconSize(QSize(_ICON, _ICON))
-        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
-        self.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
+        self.setSelectionMode(QtWidgets.QAbstractItemView.SelectionMode.SingleSelection)
+        self.setEditTriggers(QtWidgets.QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setHorizontalScrollMode(
+            QtWidgets.QAbstractItemView.ScrollMode.ScrollPerPixel
+        )
+        self.setVerticalScrollMode(
+            QtWidgets.QAbstractItemView.ScrollMode.ScrollPerPixel
+        )
         self.setWordWrap(False)
         self.setToolTip(
             "A row for each sample, a column for each dye. Ticked pairs will be run; "
@@ -212,7 +200,7 @@ class PairTable(QTableWidget):
         assert rows is not None
         assert columns is not None
         for header in (rows, columns):
-            header.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
+            header.setSectionResizeMode(QtWidgets.QHeaderView.ResizeMode.Fixed)
             header.setSectionsClickable(True)
             header.setTextElideMode(Qt.TextElideMode.ElideMiddle)
             header.setHighlightSections(False)
@@ -241,7 +229,7 @@ class PairTable(QTableWidget):
         for down, sample in enumerate(self._samples):
             self.setVerticalHeaderItem(down, _heading(sample))
             for across, dye in enumerate(self.dyes):
-                item = QTableWidgetItem()
+                item = QtWidgets.QTableWidgetItem()
                 item.setData(_PAIR, (sample, dye))
                 with signals_blocked(self):
                     self.setItem(down, across, item)
@@ -258,12 +246,12 @@ class PairTable(QTableWidget):
         self._states, self._rows = {}, {}
         self._show_all()
 
-    def set_state(self, pair: Pair, state: StoredState) -> None:
+    def set_state(self, pair: Pair, state: batch.StoredState) -> None:
         """Take what is on disk for a pair."""
         self._states[pair] = state
         self._show(pair)
 
-    def set_rows(self, rows: Iterable[BoardRow]) -> None:
+    def set_rows(self, rows: Iterable[batch.BoardRow]) -> None:
         """Take what is known of the pairs that run."""
         for row in rows:
             pair = (row.sample, row.dye)
@@ -271,7 +259,7 @@ class PairTable(QTableWidget):
                 self._rows[pair] = row
                 self._show(pair)
 
-    def end_rows(self, rows: Iterable[BoardRow]) -> None:
+    def end_rows(self, rows: Iterable[batch.BoardRow]) -> None:
         """Take how the pairs ended; of those that did not, only what is on disk."""
         self._rows = {(r.sample, r.dye): r for r in rows if r.result is not None}
         self._show_all()
@@ -321,13 +309,13 @@ class PairTable(QTableWidget):
         pairs = [pair for pair in self.pairs if pair[part] == name]
         self.choose(pairs, any(pair in self._left_out for pair in pairs))
 
-    def _on_tick(self, item: QTableWidgetItem) -> None:
+    def _on_tick(self, item: QtWidgets.QTableWidgetItem) -> None:
         self.choose([_pair(item)], item.checkState() == Qt.CheckState.Checked)
 
     # What it says ------------------------------------------------------------
 
     @property
-    def states(self) -> Mapping[Pair, StoredState]:
+    def states(self) -> Mapping[Pair, batch.StoredState]:
         """What is on disk, as far as it was looked at."""
         return self._states
 
@@ -356,7 +344,7 @@ class PairTable(QTableWidget):
             return CellView(state.word, _without_path(why), state, why)
         return CellView("–", why="The raw folder has no images of this sample and dye.")
 
-    def _item(self, pair: Pair) -> QTableWidgetItem | None:
+    def _item(self, pair: Pair) -> QtWidgets.QTableWidgetItem | None:
         if pair[0] not in self._samples or pair[1] not in self.dyes:
             return None
         return self.item(self._samples.index(pair[0]), self.dyes.index(pair[1]))
@@ -422,24 +410,24 @@ class PairTable(QTableWidget):
         self.setMaximumHeight(height)
 
 
-def _pair(item: QTableWidgetItem) -> Pair:
+def _pair(item: QtWidgets.QTableWidgetItem) -> Pair:
     sample, dye = item.data(_PAIR)
     return sample, dye
 
 
-def _heading(name: str) -> QTableWidgetItem:
-    item = QTableWidgetItem(name)
+def _heading(name: str) -> QtWidgets.QTableWidgetItem:
+    item = QtWidgets.QTableWidgetItem(name)
     item.setToolTip(literal(f"{name}\n{_HINT}"))
     return item
 
 
-class _BarDelegate(QStyledItemDelegate):
+class _BarDelegate(QtWidgets.QStyledItemDelegate):
     """Draws a bar below the words of a pair that runs."""
 
     def paint(
         self,
         painter: QPainter | None,
-        option: QStyleOptionViewItem,
+        option: QtWidgets.QStyleOptionViewItem,
         index: QModelIndex,
     ) -> None:
         """Draw a cell."""
@@ -456,7 +444,7 @@ class _BarDelegate(QStyledItemDelegate):
         painter.fillRect(bar, QColor(State.RUNNING.colour))
 
 
-class OutcomeList(QWidget):
+class OutcomeList(QtWidgets.QWidget):
     """The counts of a batch in a sentence, and a list of what a person should see.
 
     Attributes
@@ -467,17 +455,19 @@ class OutcomeList(QWidget):
 
     chosen = Signal(object)
 
-    def __init__(self, parent: QWidget) -> None:
+    def __init__(self, parent: QtWidgets.QWidget) -> None:
         super().__init__(parent)
         self.setObjectName("outcome")
         self._sentence = WordsLabel("outcome_words", self)
-        self._list = QListWidget(self)
+        self._list = QtWidgets.QListWidget(self)
         self._list.setObjectName("problems")
-        self._list.setFrameShape(QFrame.Shape.NoFrame)
+        self._list.setFrameShape(QtWidgets.QFrame.Shape.NoFrame)
         self._list.setWordWrap(True)
         self._list.setMinimumHeight(_LIST_LEAST_HEIGHT)
         self._list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self._list.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
+        self._list.setVerticalScrollMode(
+            QtWidgets.QAbstractItemView.ScrollMode.ScrollPerPixel
+        )
         self._list.setToolTip("Click a problem to go to its cell in the table.")
         self._list.itemClicked.connect(self._go)
         self._list.itemActivated.connect(self._go)
@@ -513,8 +503,8 @@ class OutcomeList(QWidget):
                 f"Stopped. {count} of {len(results)} pairs are finished and kept, and "
                 "so is every stage that had ended; a run goes on from there. "
             )
-        words = pairs_sentence(summarise_batch(results))
-        self._sentence.say(f"{begin}{words}; {clock_words(seconds)}.")
+        words = pairs_sentence(batch.summarise_batch(results))
+        self._sentence.say(f"{begin}{words}; {batch.clock_words(seconds)}.")
         self._list.clear()
         for state in (State.FAILED, State.STOPPED, State.NO_FILES, State.DEGRADED):
             if stopped and state == State.STOPPED:
@@ -531,10 +521,10 @@ class OutcomeList(QWidget):
     def _add(self, result: RunResult, state: State, text: str) -> None:
         name = f"{result.sample} / {result.dye or 'any dye'}"
         words = f"{name}: {with_titles(text)}"
-        item = QListWidgetItem(state_icon(state), words)
+        item = QtWidgets.QListWidgetItem(state_icon(state), words)
         item.setToolTip(literal(words))
         item.setData(Qt.ItemDataRole.UserRole, (result.sample, result.dye))
         self._list.addItem(item)
 
-    def _go(self, item: QListWidgetItem) -> None:
+    def _go(self, item: QtWidgets.QListWidgetItem) -> None:
         self.chosen.emit(item.data(Qt.ItemDataRole.UserRole))

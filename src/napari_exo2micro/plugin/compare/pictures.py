@@ -9,14 +9,9 @@ from typing import TYPE_CHECKING, Final
 from napari.layers import Image, Layer
 from qtpy.QtCore import QObject, Signal
 
+from napari_exo2micro.core import parameters
 from napari_exo2micro.core.base import Monitor
-from napari_exo2micro.core.parameters import (
-    LAST_BUILT_IN,
-    PARAMETER_REGISTRY,
-    STAGES,
-    ParameterValue,
-    value_words,
-)
+from napari_exo2micro.core.parameters import PARAMETER_REGISTRY, value_words
 from napari_exo2micro.core.photometry import scales_asked_for
 from napari_exo2micro.plugin.layers.layers import (
     KEY,
@@ -46,7 +41,7 @@ _FILLED: Final = 0.95
 def picture_specs(
     task: SampleDye,
     name: str,
-    values: Sequence[ParameterValue],
+    values: Sequence[parameters.ParameterValue],
     picture: str,
     monitor: Monitor,
 ) -> list[list[LayerSpec]]:
@@ -78,10 +73,10 @@ def picture_specs(
 
 def _difference(task: SampleDye, name: str) -> list[LayerSpec]:
     stage = PARAMETER_REGISTRY[name].stage
-    if stage > LAST_BUILT_IN:  # the difference is the same for all values
-        wanted = STAGES[stage].checkpoints[0]
+    if stage > parameters.LAST_BUILT_IN:  # the difference is the same for all values
+        wanted = parameters.STAGES[stage].checkpoints[0]
     else:
-        stage, names = LAST_BUILT_IN, difference_names(task)
+        stage, names = parameters.LAST_BUILT_IN, difference_names(task)
         asked = scales_asked_for(task.params).values()
         own = (m.image_name(task.params) for m in asked if m.parameter == name)
         wanted = next((image for image in own if image in names), next(iter(names), ""))

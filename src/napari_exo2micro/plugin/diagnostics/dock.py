@@ -7,16 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari.components import ViewerModel
+from qtpy import QtWidgets
 from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtGui import QImage, QPixmap, QResizeEvent, QShowEvent
-from qtpy.QtWidgets import (
-    QLabel,
-    QListWidget,
-    QListWidgetItem,
-    QScrollArea,
-    QSplitter,
-    QWidget,
-)
 from superqt.utils import signals_blocked
 
 from napari_exo2micro.core.base import Exo2MicroError, ParameterError
@@ -29,16 +22,7 @@ from napari_exo2micro.plugin.diagnostics.plot import (
     draw_plot,
 )
 from napari_exo2micro.plugin.layers.presenter import shared_session
-from napari_exo2micro.plugin.widgets.controls import (
-    MessageStrip,
-    WordsLabel,
-    ask_to_save,
-    button,
-    column,
-    delayed,
-    enable,
-    row,
-)
+from napari_exo2micro.plugin.widgets import controls
 from napari_exo2micro.plugin.widgets.dock import Dock
 from napari_exo2micro.plugin.widgets.errors import literal
 
@@ -61,7 +45,7 @@ _NOTHING_CHOSEN = (
 )
 
 
-class PlotList(QListWidget):
+class PlotList(QtWidgets.QListWidget):
     """A list of plots; one that cannot be drawn says which stage it needs.
 
     Attributes
@@ -72,7 +56,7 @@ class PlotList(QListWidget):
 
     chosen = Signal(str)
 
-    def __init__(self, parent: QWidget) -> None:
+    def __init__(self, parent: QtWidgets.QWidget) -> None:
         super().__init__(parent)
         self.setObjectName("plots")
         self.setToolTip("Choose a plot of the results.")
@@ -98,14 +82,16 @@ class PlotList(QListWidget):
             for entry in entries:
                 if entry.stage != stage:
                     stage = entry.stage
-                    heading = QListWidgetItem(f"Stage {stage}: {STAGES[stage].title}")
+                    heading = QtWidgets.QListWidgetItem(
+                        f"Stage {stage}: {STAGES[stage].title}"
+                    )
                     heading.setFlags(Qt.ItemFlag.ItemIsEnabled)
                     font = heading.font()
                     font.setBold(True)
                     heading.setFont(font)
                     self.addItem(heading)
                 needs = f" (needs stage {stage})" if entry.state != "ready" else ""
-                item = QListWidgetItem(f"{entry.title}{needs}", self)
+                item = QtWidgets.QListWidgetItem(f"{entry.title}{needs}", self)
                 item.setData(_NAME, entry.name)
                 item.setToolTip(literal(entry.note or entry.caption))
                 if entry.name == current:
@@ -123,12 +109,14 @@ class PlotList(QListWidget):
         heights = map(self.sizeHintForRow, range(self.count()))
         return sum(heights) + 2 * self.frameWidth() + 4
 
-    def _on_current(self, item: QListWidgetItem | None, _before: object) -> None:
+    def _on_current(
+        self, item: QtWidgets.QListWidgetItem | None, _before: object
+    ) -> None:
         if item is not None and item.data(_NAME):
             self.chosen.emit(str(item.data(_NAME)))
 
 
-class ScaleProposal(QWidget):
+class ScaleProposal(QtWidgets.QWidget):
     """Says what a click means; hidden for plots that are no heat maps.
 
     Attributes
@@ -141,13 +129,13 @@ class ScaleProposal(QWidget):
 
     accepted = Signal(float)
 
-    def __init__(self, parent: QWidget) -> None:
+    def __init__(self, parent: QtWidgets.QWidget) -> None:
         super().__init__(parent)
         self.setObjectName("scale_proposal")
         self.scale: float | None = None
         self._plot: DrawnPlot | None = None
-        self._hint = WordsLabel("scale_hint", self)
-        self._button = button(
+        self._hint = controls.WordsLabel("scale_hint", self)
+        self._button = controls.button(
             self,
             "use_scale",
             "",
@@ -155,7 +143,9 @@ class ScaleProposal(QWidget):
             "makes one more difference image with it.",
         )
         self._button.clicked.connect(self._accept)
-        column(row((self._hint, 1), self._button), parent=self, margin=0)
+        controls.column(
+            controls.row((self._hint, 1), self._button), parent=self, margin=0
+        )
         self.set_plot(None)
 
     def set_plot(self, plot: DrawnPlot | None) -> None:
@@ -218,31 +208,31 @@ class DiagnosticsDock(Dock):
         self._due = True
         self._drawing: Job | None = None
         self._room = Room(0, 0)  # of what is drawn, or was drawn last
-        self._message = MessageStrip(self)
+        self._message = controls.MessageStrip(self)
         self._list = PlotList(self)
-        self._note = MessageStrip(self)
+        self._note = controls.MessageStrip(self)
         self._note.setObjectName("plot_note")
         self._view = PlotView(self)
         self._proposal = ScaleProposal(self)
         self._caption = PlotCaption(self)
-        self._state = QLabel(self)
+        self._state = QtWidgets.QLabel(self)
         self._state.setObjectName("drawing")
-        self._run = button(self, "run_stage", "", _RUN_TIP)
-        self._save = button(
+        self._run = controls.button(self, "run_stage", "", _RUN_TIP)
+        self._save = controls.button(
             self, "save_picture", "Save picture …", "Save this plot as PNG, PDF or SVG."
         )
-        self._enlarge = button(
+        self._enlarge = controls.button(
             self, "full_size", "Full size …", "Open this plot in a window of its own."
         )
-        self._later = delayed(self, self._refresh)
+        self._later = controls.delayed(self, self._refresh)
         self._arrange()
         self._connect()
         self._show_nothing(_NOTHING_CHOSEN)
 
     def _arrange(self) -> None:
-        buttons = row(self._run, self._save, self._enlarge, None, self._state)
-        plot = QWidget(self)
-        column(
+        buttons = controls.row(self._run, self._save, self._enlarge, None, self._state)
+        plot = QtWidgets.QWidget(self)
+        controls.column(
             self._note,
             (self._view, 1),
             self._proposal,
@@ -251,13 +241,13 @@ class DiagnosticsDock(Dock):
             parent=plot,
             margin=0,
         )
-        self._splitter = QSplitter(Qt.Orientation.Vertical, self)
+        self._splitter = QtWidgets.QSplitter(Qt.Orientation.Vertical, self)
         self._splitter.setObjectName("plots_and_plot")
         self._splitter.setChildrenCollapsible(False)
         self._splitter.addWidget(self._list)
         self._splitter.addWidget(plot)
         self._splitter.setStretchFactor(1, 1)
-        column(self._message, (self._splitter, 1), parent=self, margin=6)
+        controls.column(self._message, (self._splitter, 1), parent=self, margin=6)
         self.setMinimumSize(280, 240)
 
     def _connect(self) -> None:
@@ -442,14 +432,14 @@ class DiagnosticsDock(Dock):
             self._message.error(str(error))
 
     def _on_busy(self, busy: bool) -> None:
-        enable(self._run, _BUSY if busy else "", _RUN_TIP)
+        controls.enable(self._run, _BUSY if busy else "", _RUN_TIP)
 
     def _ask_where_to_save(self) -> None:
         entry = self._list.current
         name = f"{entry.name if entry else 'plot'}{self._session.suffix()}.png"
         start = (self._folder or Path.home()) / name
         kinds = "Pictures (*.png *.pdf *.svg)"
-        path = ask_to_save(self, "Save picture", start, kinds)
+        path = controls.ask_to_save(self, "Save picture", start, kinds)
         if path is not None:
             self.save_picture(path)
 
@@ -489,12 +479,12 @@ class DiagnosticsDock(Dock):
         )
 
     def _show_full_size(self, image: QImage) -> None:
-        window = QScrollArea(self)
+        window = QtWidgets.QScrollArea(self)
         window.setObjectName("full_size_window")
         window.setWindowFlag(Qt.WindowType.Window)
         window.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         window.setWindowTitle(self._full_title)
-        picture = QLabel()
+        picture = QtWidgets.QLabel()
         picture.setPixmap(QPixmap.fromImage(image))
         window.setWidget(picture)
         screen = self.screen()

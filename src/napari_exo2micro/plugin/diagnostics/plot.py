@@ -13,36 +13,11 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.transforms import Transform
+from qtpy import QtGui, QtWidgets
 from qtpy.QtCore import QPointF, QSize, Qt, Signal
-from qtpy.QtGui import (
-    QColor,
-    QImage,
-    QMouseEvent,
-    QPainter,
-    QPaintEvent,
-    QPen,
-    QPixmap,
-    QPolygonF,
-    QResizeEvent,
-)
-from qtpy.QtWidgets import (
-    QFrame,
-    QGridLayout,
-    QLabel,
-    QScrollArea,
-    QWidget,
-)
 
+from napari_exo2micro.core import plotting
 from napari_exo2micro.core.base import Monitor
-from napari_exo2micro.core.plotting import (
-    DPI,
-    heatmap_axes,
-    mark_scale,
-    save_figure,
-    scale_at,
-    scale_colour,
-    scale_line,
-)
 from napari_exo2micro.plugin.widgets.controls import WordsLabel, delayed
 
 if TYPE_CHECKING:
@@ -119,7 +94,7 @@ class Picture:
     """
 
     plot: DrawnPlot
-    image: QImage
+    image: QtGui.QImage
     dpi: float
 
 
@@ -140,10 +115,10 @@ class DrawnPlot:
         #: Its width and height.
         self.inches = float(width), float(height)
         #: The colour of a line of `line`.
-        self.line_colour = scale_colour("manual")
+        self.line_colour = plotting.scale_colour("manual")
         self._figure = figure
         self._canvas = FigureCanvasAgg(figure)
-        self._axes = heatmap_axes(figure)
+        self._axes = plotting.heatmap_axes(figure)
         self._places: Transform | None = None
         self._lock = threading.Lock()
 
@@ -155,9 +130,9 @@ class DrawnPlot:
         with self._at_work(dpi * room.ratio, None, monitor):
             return Picture(self, self._drawn(), dpi)
 
-    def full_size(self, scale: float | None, monitor: Monitor) -> QImage:
+    def full_size(self, scale: float | None, monitor: Monitor) -> QtGui.QImage:
         """Return the plot as a run's files show it; with the line of a manual scale."""
-        with self._at_work(DPI, scale, monitor):
+        with self._at_work(plotting.DPI, scale, monitor):
             return self._drawn()
 
     def save(self, path: Path, scale: float | None, monitor: Monitor) -> Path:
@@ -168,8 +143,8 @@ class DrawnPlot:
         OutputError
             If the format is unknown or the file cannot be written.
         """
-        with self._at_work(DPI, scale, monitor):
-            save_figure(self._figure, path)
+        with self._at_work(plotting.DPI, scale, monitor):
+            plotting.save_figure(self._figure, path)
         return path
 
     @contextlib.contextmanager
@@ -180,14 +155,14 @@ class DrawnPlot:
         with self._lock:
             monitor.check()
             self._figure.set_dpi(dpi)
-            marks = [] if scale is None else mark_scale(self._figure, scale)
+            marks = [] if scale is None else plotting.mark_scale(self._figure, scale)
             try:
                 yield
             finally:
                 for mark in marks:
                     mark.remove()
 
-    def _drawn(self) -> QImage:
+    def _drawn(self) -> QtGui.QImage:
         canvas = self._canvas
         canvas.draw()  # type: ignore[no-untyped-call]
         if self._axes is not None:  # drawing has put the panel into its place
@@ -196,9 +171,9 @@ class DrawnPlot:
             self._places = cast(Transform, (self._axes.transData + to_figure).frozen())
         pixels = canvas.buffer_rgba()  # type: ignore[no-untyped-call]
         rows, columns, _ = pixels.shape
-        shown = QImage(pixels, columns, rows, QImage.Format.Format_RGBA8888)
+        shown = QtGui.QImage(pixels, columns, rows, QtGui.QImage.Format.Format_RGBA8888)
         # As the screen wants it, and of its own: the canvas draws again.
-        return shown.convertToFormat(QImage.Format.Format_ARGB32_Premultiplied)
+        return shown.convertToFormat(QtGui.QImage.Format.Format_ARGB32_Premultiplied)
 
     # What is known at once ------------------------------------------------------------
 
@@ -212,11 +187,11 @@ class DrawnPlot:
         if self._axes is None or self._places is None:
             return None
         levels = self._places.inverted().transform((x, 1.0 - y))
-        return scale_at(self._axes, float(levels[0]), float(levels[1]))
+        return plotting.scale_at(self._axes, float(levels[0]), float(levels[1]))
 
     def line(self, scale: float) -> list[tuple[float, float]]:
         """Return the places along the line of a scale; none if it is no heat map."""
-        line = None if self._axes is None else scale_line(self._axes, scale)
+        line = None if self._axes is None else plotting.scale_line(self._axes, scale)
         if line is None or self._places is None:
             return []
         places = self._places.transform(np.column_stack(line))
@@ -265,20 +240,20 @@ def draw_plot(
     return Drawn(entries, entry, DrawnPlot(figure).picture(room, monitor))
 
 
-class PlotCaption(QWidget):
+class PlotCaption(QtWidgets.QWidget):
     """A sentence on a plot, and one each on a good and on a bad one."""
 
-    def __init__(self, parent: QWidget) -> None:
+    def __init__(self, parent: QtWidgets.QWidget) -> None:
         super().__init__(parent)
         self.setObjectName("plot_caption")
-        layout = QGridLayout(self)
+        layout = QtWidgets.QGridLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setColumnStretch(1, 1)
         self._caption = WordsLabel("caption", self)
         layout.addWidget(self._caption, 0, 0, 1, 2)
-        self._lines: list[tuple[QLabel, WordsLabel]] = []
+        self._lines: list[tuple[QtWidgets.QLabel, WordsLabel]] = []
         for line, (kind, colour) in enumerate(_BADGES.items(), 1):
-            badge, words = QLabel(kind), WordsLabel(kind, self)
+            badge, words = QtWidgets.QLabel(kind), WordsLabel(kind, self)
             badge.setStyleSheet(
                 f"QLabel {{ background: {colour}; color: white; padding: 1px 6px; "
                 "border-radius: 3px; }"
@@ -296,7 +271,7 @@ class PlotCaption(QWidget):
             badge.setVisible(bool(sentence))
 
 
-class PlotPicture(QWidget):
+class PlotPicture(QtWidgets.QWidget):
     """A picture that fills its widget, whatever size it was drawn for.
 
     Attributes
@@ -311,14 +286,14 @@ class PlotPicture(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.setObjectName("plot_picture")
-        self._pixmap = QPixmap()
+        self._pixmap = QtGui.QPixmap()
         self._dpi = 1.0
         self._line: list[tuple[float, float]] = []
-        self._colour = QColor()
+        self._colour = QtGui.QColor()
 
-    def show_image(self, image: QImage) -> None:
+    def show_image(self, image: QtGui.QImage) -> None:
         """Show a picture, in the size that the widget has."""
-        self._pixmap = QPixmap.fromImage(image)
+        self._pixmap = QtGui.QPixmap.fromImage(image)
         self.update()
 
     def fit(self, size: QSize, dpi: float) -> None:
@@ -331,19 +306,19 @@ class PlotPicture(QWidget):
 
         Its points are places as for `pressed`; without any there is no line.
         """
-        self._line, self._colour = list(places), QColor(colour)
+        self._line, self._colour = list(places), QtGui.QColor(colour)
         self.update()
 
-    def paintEvent(self, _event: QPaintEvent | None) -> None:
+    def paintEvent(self, _event: QtGui.QPaintEvent | None) -> None:
         """Draw the picture and the line."""
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter = QtGui.QPainter(self)
+        painter.setRenderHint(QtGui.QPainter.RenderHint.SmoothPixmapTransform)
+        painter.setRenderHint(QtGui.QPainter.RenderHint.Antialiasing)
         painter.drawPixmap(self.rect(), self._pixmap)
         if self._line:
             wide, high = self.width(), self.height()
-            line = QPolygonF([QPointF(x * wide, y * high) for x, y in self._line])
-            pen = QPen(QColor("white"), _EDGE * self._dpi)
+            line = QtGui.QPolygonF([QPointF(x * wide, y * high) for x, y in self._line])
+            pen = QtGui.QPen(QtGui.QColor("white"), _EDGE * self._dpi)
             pen.setCapStyle(Qt.PenCapStyle.FlatCap)
             painter.setPen(pen)
             painter.drawPolyline(line)
@@ -354,21 +329,21 @@ class PlotPicture(QWidget):
             painter.drawPolyline(line)
         painter.end()
 
-    def mousePressEvent(self, event: QMouseEvent | None) -> None:
+    def mousePressEvent(self, event: QtGui.QMouseEvent | None) -> None:
         """Tell where the left button went down."""
         self._tell(event)
 
-    def mouseMoveEvent(self, event: QMouseEvent | None) -> None:
+    def mouseMoveEvent(self, event: QtGui.QMouseEvent | None) -> None:
         """Tell where it is dragged to."""
         self._tell(event)
 
-    def _tell(self, event: QMouseEvent | None) -> None:
+    def _tell(self, event: QtGui.QMouseEvent | None) -> None:
         if event is not None and event.buttons() & Qt.MouseButton.LeftButton:
             place = event.position()
             self.pressed.emit(place.x() / self.width(), place.y() / self.height())
 
 
-class PlotView(QScrollArea):
+class PlotView(QtWidgets.QScrollArea):
     """Shows one plot as large as there is room, or a note instead of it.
 
     Attributes
@@ -383,10 +358,10 @@ class PlotView(QScrollArea):
     pressed = Signal(float, float)
     resized = Signal()
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)
         self.setObjectName("plot_view")
-        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setFrameShape(QtWidgets.QFrame.Shape.NoFrame)
         self.setAlignment(Qt.AlignmentFlag.AlignHCenter | Qt.AlignmentFlag.AlignTop)
         self.setMinimumSize(160, 120)
         self._shown: Picture | None = None
@@ -402,7 +377,7 @@ class PlotView(QScrollArea):
     def note(self) -> str:
         """The words shown instead of a plot."""
         shown = self.widget()
-        return shown.text() if isinstance(shown, QLabel) else ""
+        return shown.text() if isinstance(shown, QtWidgets.QLabel) else ""
 
     @property
     def room(self) -> Room:
@@ -434,7 +409,7 @@ class PlotView(QScrollArea):
     def show_note(self, text: str) -> None:
         """Show words instead of a plot."""
         self._shown = None
-        label = QLabel(text)
+        label = QtWidgets.QLabel(text)
         label.setObjectName("plot_missing")
         label.setTextFormat(Qt.TextFormat.PlainText)
         label.setWordWrap(True)
@@ -450,7 +425,7 @@ class PlotView(QScrollArea):
             plot = self._shown.plot
             widget.lay_line(plot.line(scale), plot.line_colour)
 
-    def resizeEvent(self, event: QResizeEvent | None) -> None:
+    def resizeEvent(self, event: QtGui.QResizeEvent | None) -> None:
         """Stretch what is shown; `resized` follows when the size has settled."""
         super().resizeEvent(event)
         self._fit()

@@ -17,44 +17,11 @@ from typing import Any, TypeVar
 from napari.components import ViewerModel
 from napari.layers import Layer
 from napari.utils.notifications import show_info, show_warning
+from qtpy import QtWidgets
 from qtpy.QtCore import QCoreApplication, QEventLoop, Qt, QThread, QTimer
-from qtpy.QtWidgets import (
-    QApplication,
-    QDialog,
-    QDialogButtonBox,
-    QLabel,
-    QMainWindow,
-    QProgressDialog,
-    QPushButton,
-    QTreeWidget,
-    QTreeWidgetItem,
-    QVBoxLayout,
-    QWidget,
-)
 
-from napari_exo2micro.core.base import (
-    CancelledError,
-    CheckpointError,
-    Monitor,
-    RawDataError,
-)
+from napari_exo2micro.core import base, raw, store
 from napari_exo2micro.core.parameters import STAGES
-from napari_exo2micro.core.raw import (
-    FoundPairs,
-    LazyPair,
-    PairFiles,
-    channel_name,
-    find_pairs,
-    open_lazy_pair,
-)
-from napari_exo2micro.core.store import (
-    ResultSet,
-    StoredImage,
-    find_result_folders,
-    may_be_checkpoint,
-    read_result_sets,
-    read_stored_image,
-)
 from napari_exo2micro.plugin.layers.layers import (
     KEY,
     LayerSpec,
@@ -77,15 +44,15 @@ Result = TypeVar("Result")
 _SHOWN_AFTER_MS = 700
 
 
-def main_window() -> QMainWindow | None:
+def main_window() -> QtWidgets.QMainWindow | None:
     """Return the window of napari that is in front; None where there is none."""
-    if not isinstance(QApplication.instance(), QApplication):
+    if not isinstance(QtWidgets.QApplication.instance(), QtWidgets.QApplication):
         return None
-    active = QApplication.activeWindow()
+    active = QtWidgets.QApplication.activeWindow()
     shown = [
         widget
-        for widget in QApplication.topLevelWidgets()
-        if isinstance(widget, QMainWindow) and widget.isVisible()
+        for widget in QtWidgets.QApplication.topLevelWidgets()
+        if isinstance(widget, QtWidgets.QMainWindow) and widget.isVisible()
     ]
     return active if active in shown else (shown[0] if shown else None)
 
@@ -128,13 +95,13 @@ def wait_for(
         or application is None
         or QThread.currentThread() is not application.thread()
     ):
-        return function(monitor=Monitor(), **arguments)
+        return function(monitor=base.Monitor(), **arguments)
     jobs = Session.of(viewer).jobs if viewer is not None else Jobs()
     done: dict[str, Any] = {}
     loop = QEventLoop()
-    box = QProgressDialog(title, "Cancel", 0, 100, window)
+    box = QtWidgets.QProgressDialog(title, "Cancel", 0, 100, window)
     box.setObjectName("waiting")
-    words = QLabel(title, box)
+    words = QtWidgets.QLabel(title, box)
     words.setTextFormat(Qt.TextFormat.PlainText)
     box.setLabel(words)
     box.setWindowTitle("Exo2Micro")
@@ -142,7 +109,7 @@ def wait_for(
     box.setMinimumDuration(_SHOWN_AFTER_MS)
     box.setAutoReset(False)
 
-    def work(monitor: Monitor) -> Result:
+    def work(monitor: base.Monitor) -> Result:
         return function(monitor=monitor, **arguments)
 
     job = jobs.start(
@@ -167,7 +134,7 @@ def wait_for(
     if "error" in done:
         raise done["error"]
     if "result" not in done:
-        raise CancelledError("stopped on request; nothing was opened or written")
+        raise base.CancelledError("stopped on request; nothing was opened or written")
     result: Result = done["result"]
     return result
 
@@ -176,7 +143,9 @@ def _leave(text: str) -> None:
     """Say nothing of an error: it is raised where the work was asked for."""
 
 
-def _show(box: QProgressDialog, title: str, fraction: float, text: str) -> None:
+def _show(
+    box: QtWidgets.QProgressDialog, title: str, fraction: float, text: str
+) -> None:
     box.setLabelText(f"{title}\n{text}")
     box.setValue(min(int(100 * fraction), 99))
 
@@ -200,7 +169,7 @@ class Choice:
 Chooser = Callable[[str, Sequence[str], Sequence[Choice]], int | None]
 
 
-class ChooserDialog(QDialog):
+class ChooserDialog(QtWidgets.QDialog):
     """Asks for one of several lines; the first one is chosen at first.
 
     Parameters
@@ -220,22 +189,22 @@ class ChooserDialog(QDialog):
         question: str,
         headings: Sequence[str],
         choices: Sequence[Choice],
-        parent: QWidget | None = None,
+        parent: QtWidgets.QWidget | None = None,
     ) -> None:
         super().__init__(parent)
         self.setObjectName("pair_chooser")
         self.setWindowTitle("Exo2Micro: choose what to open")
-        label = QLabel(question, self)
+        label = QtWidgets.QLabel(question, self)
         label.setObjectName("question")
         label.setTextFormat(Qt.TextFormat.PlainText)
         label.setWordWrap(True)
-        self._list = QTreeWidget(self)
+        self._list = QtWidgets.QTreeWidget(self)
         self._list.setObjectName("choices")
         self._list.setToolTip("Choose a line, then press Open; or double-click it")
         self._list.setRootIsDecorated(False)
         self._list.setHeaderLabels(list(headings))
         for choice in choices:
-            item = QTreeWidgetItem(list(choice.columns))
+            item = QtWidgets.QTreeWidgetItem(list(choice.columns))
             for column in range(len(choice.columns)):
                 item.setToolTip(column, literal(choice.tooltip))
             self._list.addTopLevelItem(item)
@@ -243,18 +212,21 @@ class ChooserDialog(QDialog):
         for column in range(len(headings)):
             self._list.resizeColumnToContents(column)
         self._list.itemDoubleClicked.connect(self.accept)
-        buttons = QDialogButtonBox(self)
-        opens, leaves = QPushButton("Open", self), QPushButton("Cancel", self)
+        buttons = QtWidgets.QDialogButtonBox(self)
+        opens, leaves = (
+            QtWidgets.QPushButton("Open", self),
+            QtWidgets.QPushButton("Cancel", self),
+        )
         opens.setObjectName("open")
         opens.setToolTip("Open what is chosen")
         opens.setDefault(True)
         leaves.setObjectName("cancel")
         leaves.setToolTip("Open nothing")
-        buttons.addButton(opens, QDialogButtonBox.ButtonRole.AcceptRole)
-        buttons.addButton(leaves, QDialogButtonBox.ButtonRole.RejectRole)
+        buttons.addButton(opens, QtWidgets.QDialogButtonBox.ButtonRole.AcceptRole)
+        buttons.addButton(leaves, QtWidgets.QDialogButtonBox.ButtonRole.RejectRole)
         buttons.accepted.connect(self.accept)
         buttons.rejected.connect(self.reject)
-        layout = QVBoxLayout(self)
+        layout = QtWidgets.QVBoxLayout(self)
         layout.addWidget(label)
         layout.addWidget(self._list)
         layout.addWidget(buttons)
@@ -328,11 +300,11 @@ _CHOOSERS: list[Chooser] = [_ask]
 
 
 def open_pair(
-    files: PairFiles,
-    monitor: Monitor | None = None,
-    on_error: Callable[[RawDataError], None] | None = None,
+    files: raw.PairFiles,
+    monitor: base.Monitor | None = None,
+    on_error: Callable[[base.RawDataError], None] | None = None,
     quick: bool = False,
-) -> tuple[LazyPair, list[LayerSpec]]:
+) -> tuple[raw.LazyPair, list[LayerSpec]]:
     """Open a pair and return it with its layers; may run in any thread.
 
     Parameters
@@ -347,13 +319,13 @@ def open_pair(
     RawDataError
         When a file cannot be read or the two do not fit together.
     """
-    pair = open_lazy_pair(
+    pair = raw.open_lazy_pair(
         files.post, files.pre, on_error=on_error, monitor=monitor, quick=quick
     )
     return pair, raw_specs(files, pair)
 
 
-def raw_specs(files: PairFiles, pair: LazyPair) -> list[LayerSpec]:
+def raw_specs(files: raw.PairFiles, pair: raw.LazyPair) -> list[LayerSpec]:
     """Return the layers of a raw pair: pre-stain below, post-stain above.
 
     Both begin at the world's origin: the canvas of stage 1 keeps them there.
@@ -398,10 +370,10 @@ def raw_specs(files: PairFiles, pair: LazyPair) -> list[LayerSpec]:
     return specs
 
 
-def _about_channels(pair: LazyPair) -> list[str]:
+def _about_channels(pair: raw.LazyPair) -> list[str]:
     if pair.channels is None:
         return []
-    names = " + ".join(channel_name(index) for index in pair.channels)
+    names = " + ".join(raw.channel_name(index) for index in pair.channels)
     word = "channels" if len(pair.channels) > 1 else "channel"
     text = f"shown: {names} {word}"
     if pair.is_estimate:
@@ -409,7 +381,9 @@ def _about_channels(pair: LazyPair) -> list[str]:
     return [text]
 
 
-def result_specs(results: ResultSet, monitor: Monitor | None = None) -> list[LayerSpec]:
+def result_specs(
+    results: store.ResultSet, monitor: base.Monitor | None = None
+) -> list[LayerSpec]:
     """Return the layers of all checkpoints of one run, bottom first.
 
     Parameters
@@ -441,13 +415,13 @@ def result_specs(results: ResultSet, monitor: Monitor | None = None) -> list[Lay
     return specs
 
 
-def image_layer(image: StoredImage) -> LayerSpec:
+def image_layer(image: store.StoredImage) -> LayerSpec:
     """Return the layer of one checkpoint file."""
     spec = checkpoint_spec(image.checkpoint, image.stage, image.name)
     return _completed(spec, {str(image.path): image})
 
 
-def _completed(spec: LayerSpec, images: dict[str, StoredImage]) -> LayerSpec:
+def _completed(spec: LayerSpec, images: dict[str, store.StoredImage]) -> LayerSpec:
     """Add what a file without a header cannot tell of itself."""
     paths = spec.about.get("paths", ())
     image = images.get(paths[0]) if paths else None
@@ -497,24 +471,24 @@ def open_path(path: Path, viewer: ViewerModel | None = None) -> list[LayerSpec]:
     content = wait_for(
         _look_into, title=f"Looking into {path.name}", viewer=viewer, path=path
     )
-    if isinstance(content, StoredImage):
+    if isinstance(content, store.StoredImage):
         return _placed([image_layer(content)], viewer)
-    if isinstance(content, FoundPairs):
+    if isinstance(content, raw.FoundPairs):
         return _open_raw(path, content, viewer)
     return _open_results(content, viewer)
 
 
 def _look_into(
-    path: Path, monitor: Monitor
-) -> tuple[Path, ...] | StoredImage | FoundPairs:
+    path: Path, monitor: base.Monitor
+) -> tuple[Path, ...] | store.StoredImage | raw.FoundPairs:
     """Return what a path stands for: folders of results, an image, or raw pairs."""
     if path.is_dir():
-        return find_result_folders(path, monitor) or find_pairs(path, monitor)
-    if not may_be_checkpoint(path):
-        return find_pairs(path, monitor)
-    image = read_stored_image(path)
+        return store.find_result_folders(path, monitor) or raw.find_pairs(path, monitor)
+    if not store.may_be_checkpoint(path):
+        return raw.find_pairs(path, monitor)
+    image = store.read_stored_image(path)
     if image is None:
-        raise CheckpointError(
+        raise base.CheckpointError(
             f"{path} is no image of this package; open it with napari's own reader"
         )
     return image
@@ -524,7 +498,7 @@ def _look_into(
 
 
 def _open_raw(
-    path: Path, found: FoundPairs, viewer: ViewerModel | None
+    path: Path, found: raw.FoundPairs, viewer: ViewerModel | None
 ) -> list[LayerSpec]:
     files = _choose_pair(path, found)
     shown = _layers_of(viewer, [str(files.post), str(files.pre)])
@@ -543,13 +517,13 @@ def _open_raw(
     return _placed(specs, viewer)
 
 
-def _choose_pair(path: Path, found: FoundPairs) -> PairFiles:
+def _choose_pair(path: Path, found: raw.FoundPairs) -> raw.PairFiles:
     if not found.pairs:
         reason = "; ".join(found.problems[:3]) or (
             "it holds no pair of files named like Sample_PreStain_Dye.tif and "
             "Sample_PostStain_Dye.tif; choose the raw folder or one of such files"
         )
-        raise RawDataError(f"{path} cannot be opened: {reason}")
+        raise base.RawDataError(f"{path} cannot be opened: {reason}")
     lines = [
         Choice(
             (pair.sample, pair.dye, pair.post.name, pair.pre.name),
@@ -563,18 +537,18 @@ def _choose_pair(path: Path, found: FoundPairs) -> PairFiles:
         lines,
     )
     if chosen is None:
-        raise CancelledError("no pair was chosen")
+        raise base.CancelledError("no pair was chosen")
     return found.pairs[chosen]
 
 
-def tell_unreadable(error: RawDataError) -> None:
+def tell_unreadable(error: base.RawDataError) -> None:
     """Tell which part of a file cannot be read."""
     logger.error("%s", error)
     notify_error(f"{error}; what cannot be read is shown black")
 
 
 def prepare_levels(
-    files: PairFiles, pair: LazyPair, viewer: ViewerModel | None
+    files: raw.PairFiles, pair: raw.LazyPair, viewer: ViewerModel | None
 ) -> None:
     """Make middle levels of compressed files while a person looks at the pair.
 
@@ -596,12 +570,12 @@ def prepare_levels(
             "compressed files are read; zoom in to see any place at once"
         )
 
-    def prepare(monitor: Monitor, send: Callable[[Any], None]) -> None:
+    def prepare(monitor: base.Monitor, send: Callable[[Any], None]) -> None:
         for index, levels in enumerate(slow):
             part = monitor.part(index / len(slow), (index + 1) / len(slow))
             try:
                 levels.prepare(part)
-            except RawDataError as error:
+            except base.RawDataError as error:
                 levels.tell(error)  # once, whoever met it first
             send(str(levels.image.path))
 
@@ -629,17 +603,17 @@ def _open_results(
         [Choice((f.parent.name, f.name, str(f)), str(f)) for f in folders],
     )
     if number is None:
-        raise CancelledError("no results were chosen")
+        raise base.CancelledError("no results were chosen")
     folder = folders[number]
     sets, problems = wait_for(
-        read_result_sets,
+        store.read_result_sets,
         title=f"Reading the headers in {folder}",
         viewer=viewer,
         folder=folder,
     )
     if not sets:
         reason = "; ".join(problems[:3]) or "no file in it can be read"
-        raise CheckpointError(f"{folder} cannot be opened: {reason}")
+        raise base.CheckpointError(f"{folder} cannot be opened: {reason}")
     results = _choose_set(folder, sets)
     specs = wait_for(
         result_specs,
@@ -665,7 +639,7 @@ def _look_at_section(viewer: ViewerModel) -> None:
         viewer.fit_to_view(layers=outlines, margin=0.15)
 
 
-def _choose_set(folder: Path, sets: Sequence[ResultSet]) -> ResultSet:
+def _choose_set(folder: Path, sets: Sequence[store.ResultSet]) -> store.ResultSet:
     lines = []
     for results in sets:
         written = datetime.fromtimestamp(results.time).astimezone()
@@ -679,7 +653,7 @@ def _choose_set(folder: Path, sets: Sequence[ResultSet]) -> ResultSet:
         lines,
     )
     if number is None:
-        raise CancelledError("no set of parameters was chosen")
+        raise base.CancelledError("no set of parameters was chosen")
     return sets[number]
 
 

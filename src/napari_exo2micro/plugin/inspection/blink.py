@@ -12,12 +12,7 @@ from superqt import QElidingLabel, QLabeledDoubleSlider
 
 from napari_exo2micro.plugin.inspection.box import ComparisonBox, Shared
 from napari_exo2micro.plugin.layers.pair import Remembered, short_names
-from napari_exo2micro.plugin.widgets.controls import (
-    button,
-    check_box,
-    column,
-    row,
-)
+from napari_exo2micro.plugin.widgets import controls
 
 #: Changes in a second.
 DEFAULT_RATE, SLOWEST, FASTEST = 4.0, 0.5, 10.0
@@ -155,7 +150,7 @@ class BlinkBox(ComparisonBox):
         self.blink = Blink(self._viewer, self)
         self._our_keys: dict[str, Callable[..., Any]] = {}
         self._their_keys: dict[str, Any] = {}
-        following = button(
+        following = controls.button(
             self,
             "blink_next",
             "Next",
@@ -169,7 +164,7 @@ class BlinkBox(ComparisonBox):
         rate.setValue(DEFAULT_RATE)
         rate.setToolTip("How many times in a second the picture changes")
         rate.valueChanged.connect(self.blink.set_rate)
-        grey = check_box(
+        grey = controls.check_box(
             self,
             "blink_grey",
             "both in grey",
@@ -181,9 +176,9 @@ class BlinkBox(ComparisonBox):
         self._shown.setObjectName("blink_shown")
         self._shown.setTextFormat(Qt.TextFormat.PlainText)
         self._shown.setElideMode(Qt.TextElideMode.ElideMiddle)
-        column(
-            row((self._start, 2), (following, 1)),
-            row("Rate, Hz", (rate, 1)),
+        controls.column(
+            controls.row((self._start, 2), (following, 1)),
+            controls.row("Rate, Hz", (rate, 1)),
             grey,
             self._shown,
             parent=self,

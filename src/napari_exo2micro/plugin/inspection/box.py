@@ -15,12 +15,7 @@ from qtpy.QtWidgets import QGroupBox, QWidget
 from napari_exo2micro.plugin.layers.layers import camera
 from napari_exo2micro.plugin.layers.pair import LayerPair
 from napari_exo2micro.plugin.session.session import Session
-from napari_exo2micro.plugin.widgets.controls import (
-    Connections,
-    MessageStrip,
-    button,
-    delayed,
-)
+from napari_exo2micro.plugin.widgets import controls
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +36,7 @@ class Shared:
 
     session: Session
     pair: LayerPair
-    message: MessageStrip
+    message: controls.MessageStrip
     dock: QWidget
 
 
@@ -62,7 +57,7 @@ class InspectionBox(QGroupBox):
         self.setObjectName(self.NAME)
         self._session, self._viewer = shared.session, shared.session.viewer
         self._pair, self._message = shared.pair, shared.message
-        self._connections = Connections()
+        self._connections = controls.Connections()
 
     def stop(self) -> None:
         """Take away what the box shows in the viewer."""
@@ -91,7 +86,9 @@ class ToggleBox(InspectionBox):
     def __init__(self, shared: Shared) -> None:
         super().__init__(shared)
         name = self.NAME.removesuffix("box") + "start"
-        self._start = button(self, name, self.WORDS[0], self.TIP, checkable=True)
+        self._start = controls.button(
+            self, name, self.WORDS[0], self.TIP, checkable=True
+        )
         self._start.clicked.connect(self.toggle)
 
     @property
@@ -205,8 +202,10 @@ class ScreenLines(QObject):
         self._viewer, self._screen_width = viewer, width
         self.layer: Vectors | None = None
         self._width = 0.0
-        self._timer = delayed(self, self._follow_zoom)  # a wheel turns in small steps
-        self._connections = Connections()
+        self._timer = controls.delayed(
+            self, self._follow_zoom
+        )  # a wheel turns in small steps
+        self._connections = controls.Connections()
         self._connections.add(camera(viewer).events.zoom, self._on_zoom)
         self._connections.add(viewer.layers.events.removed, self._on_removed)
 

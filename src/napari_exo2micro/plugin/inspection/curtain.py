@@ -6,19 +6,14 @@ from typing import Any, Literal
 
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
+from qtpy import QtWidgets
 from qtpy.QtCore import QObject, Qt, Signal
-from qtpy.QtWidgets import (
-    QFormLayout,
-    QLabel,
-    QSlider,
-    QStackedWidget,
-    QWidget,
-)
 from superqt.utils import signals_blocked
 
 from napari_exo2micro.core.alignment import round_figure
 from napari_exo2micro.core.images import Composite, Look, Side, Split
 from napari_exo2micro.plugin.inspection.box import ComparisonBox, Shared, add_behind
+from napari_exo2micro.plugin.layers import pair
 from napari_exo2micro.plugin.layers.layers import (
     KEY,
     about,
@@ -26,22 +21,7 @@ from napari_exo2micro.plugin.layers.layers import (
     remove_layers,
     seen_window,
 )
-from napari_exo2micro.plugin.layers.pair import (
-    GREY,
-    Remembered,
-    image_problem,
-    layer_look,
-    layer_side,
-)
-from napari_exo2micro.plugin.widgets.controls import (
-    Connections,
-    button,
-    column,
-    combo_box,
-    delayed,
-    row,
-    spin_box,
-)
+from napari_exo2micro.plugin.widgets import controls
 
 #: How both images are coloured, and what the list says.
 COLOURS = {
@@ -79,7 +59,7 @@ class Curtain(QObject):
     def __init__(self, viewer: ViewerModel, parent: QObject) -> None:
         super().__init__(parent)
         self._viewer = viewer
-        self._remembered = Remembered(viewer)
+        self._remembered = pair.Remembered(viewer)
         self._pair: tuple[Image, Image] | None = None
         self._composite: Composite | None = None
         self._layer: Image | None = None
@@ -87,8 +67,11 @@ class Curtain(QObject):
         self._split = Split()
         # However fast the slider moves, the picture is drawn anew once for all that
         # came meanwhile.
-        self._timer = delayed(self, self._refresh)
-        self._looks_followed, self._connections = Connections(), Connections()
+        self._timer = controls.delayed(self, self._refresh)
+        self._looks_followed, self._connections = (
+            controls.Connections(),
+            controls.Connections(),
+        )
         self._connections.add(viewer.layers.events.removed, self._on_removed)
 
     @property
@@ -166,14 +149,14 @@ class Curtain(QObject):
 
     def _sides(self, first: Image, second: Image) -> list[Side]:
         """Return both images at their places, coloured as was chosen."""
-        looks = [layer_look(first), layer_look(second)]
+        looks = [pair.layer_look(first), pair.layer_look(second)]
         if self._colours == "grey":
-            looks = [Look(GREY, look.low, look.high, look.gamma) for look in looks]
+            looks = [Look(pair.GREY, look.low, look.high, look.gamma) for look in looks]
         elif self._colours == "same":
             low, high = min(k.low for k in looks), max(k.high for k in looks)
-            looks = [Look(GREY, low, high)] * 2
+            looks = [Look(pair.GREY, low, high)] * 2
         pairs = zip((first, second), looks, strict=True)
-        return [layer_side(layer, look) for layer, look in pairs]
+        return [pair.layer_side(layer, look) for layer, look in pairs]
 
     def _follow_look(self, _event: object = None) -> None:
         if self._composite is not None and self._pair is not None:
@@ -210,13 +193,13 @@ class CurtainBox(ComparisonBox):
         super().__init__(shared)
         self.curtain = Curtain(self._viewer, self)
         self._is_placed = False
-        self._kind = combo_box(
+        self._kind = controls.combo_box(
             self,
             "curtain_kind",
             "How the picture is divided between the two layers",
             _KINDS.values(),
         )
-        self._colours = combo_box(
+        self._colours = controls.combo_box(
             self,
             "curtain_colours",
             "Their own colours follow the layers' controls. Grey in each layer's own "
@@ -224,14 +207,16 @@ class CurtainBox(ComparisonBox):
             "layer is brighter",
             COLOURS.values(),
         )
-        self._parts = QStackedWidget(self)
+        self._parts = QtWidgets.QStackedWidget(self)
         self._parts.addWidget(self._curtain_part())
         self._parts.addWidget(self._square_part())
-        form = QFormLayout()
-        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        form = QtWidgets.QFormLayout()
+        form.setFieldGrowthPolicy(
+            QtWidgets.QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow
+        )
         form.addRow("Divide", self._kind)
         form.addRow("Colours", self._colours)
-        column(self._start, form, self._parts, parent=self)
+        controls.column(self._start, form, self._parts, parent=self)
         self._kind.currentIndexChanged.connect(self._on_kind)
         self._colours.currentIndexChanged.connect(self._on_colours)
         self.curtain.changed.connect(self._show_state)
@@ -241,9 +226,9 @@ class CurtainBox(ComparisonBox):
         self._connections.add(eye.events.center, self._on_camera)
         self._on_camera()
 
-    def _curtain_part(self) -> QWidget:
-        part = QWidget(self)
-        self._slider = QSlider(Qt.Orientation.Horizontal, part)
+    def _curtain_part(self) -> QtWidgets.QWidget:
+        part = QtWidgets.QWidget(self)
+        self._slider = QtWidgets.QSlider(Qt.Orientation.Horizontal, part)
         self._slider.setObjectName("curtain_position")
         self._slider.setRange(0, _STEPS)
         self._slider.setValue(_STEPS // 2)
@@ -252,26 +237,28 @@ class CurtainBox(ComparisonBox):
         )
         tip = "Column or row of the curtain, px of post-stain"
         limits = (-_FARTHEST, _FARTHEST)
-        self._place = spin_box(part, "curtain_place", limits, 0, tip)
-        self._place_name = QLabel("Column", part)
-        line = row(self._place_name, (self._place, 1))
-        column(self._slider, line, parent=part, margin=0)
+        self._place = controls.spin_box(part, "curtain_place", limits, 0, tip)
+        self._place_name = QtWidgets.QLabel("Column", part)
+        line = controls.row(self._place_name, (self._place, 1))
+        controls.column(self._slider, line, parent=part, margin=0)
         self._slider.valueChanged.connect(self._on_slider)
         self._place.valueChanged.connect(self._on_place)
         return part
 
-    def _square_part(self) -> QWidget:
-        part = QWidget(self)
+    def _square_part(self) -> QtWidgets.QWidget:
+        part = QtWidgets.QWidget(self)
         tip = "Side of a square, px of post-stain"
-        self._square = spin_box(part, "curtain_square", (1, 100_000), 512, tip)
+        self._square = controls.spin_box(part, "curtain_square", (1, 100_000), 512, tip)
         self._square.setMinimumWidth(110)
-        fit = button(
+        fit = controls.button(
             self,
             "curtain_fit",
             "Fit",
             "Choose squares of about a sixth of what is on screen",
         )
-        column(row("Squares of", (self._square, 1), fit), parent=part, margin=0)
+        controls.column(
+            controls.row("Squares of", (self._square, 1), fit), parent=part, margin=0
+        )
         self._square.valueChanged.connect(self._apply)
         fit.clicked.connect(self.fit_squares)
         return part
@@ -308,7 +295,7 @@ class CurtainBox(ComparisonBox):
 
     def _problem(self) -> str:
         layers = [layer for layer in self._pair.layers if layer is not None]
-        problems = (image_problem(layer, "The curtain") for layer in layers)
+        problems = (pair.image_problem(layer, "The curtain") for layer in layers)
         return self._pair.problem() or next(filter(None, problems), "")
 
     def _begin(self) -> None:

@@ -17,12 +17,7 @@ from napari.layers import Image, Layer, Vectors
 from napari.utils.colormaps import Colormap
 from napari.utils.colormaps.standardize_color import transform_color
 
-from napari_exo2micro.core.images import (
-    DIFFERENCE_STOPS,
-    LazyImage,
-    brightness_range,
-    symmetric_range,
-)
+from napari_exo2micro.core import images
 from napari_exo2micro.core.parameters import LAST_BUILT_IN
 
 #: Where `layer.metadata` holds what we know of a layer.
@@ -86,7 +81,7 @@ def about(layer: Layer) -> dict[str, Any]:
 
 
 def image_spec(
-    levels: Sequence[LazyImage],
+    levels: Sequence[images.LazyImage],
     role: str,
     *,
     name: str,
@@ -121,13 +116,13 @@ def image_spec(
         **_LOOKS.get(look, {}),
     }
     if look == "difference":
-        limits = symmetric_range(levels)
-        places, colours = zip(*DIFFERENCE_STOPS, strict=True)
+        limits = images.symmetric_range(levels)
+        places, colours = zip(*images.DIFFERENCE_STOPS, strict=True)
         options["colormap"] = Colormap(
             list(colours), controls=places, name="exo2micro difference"
         )
     else:
-        limits = brightness_range(levels)
+        limits = images.brightness_range(levels)
     options["contrast_limits"] = limits
     options["metadata"] = {KEY: {**known, "role": role, "first_limits": limits}}
     data = list(levels) if len(levels) > 1 else levels[0]

@@ -11,15 +11,8 @@ import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image, Layer
 from numpy.typing import NDArray
+from qtpy import QtWidgets
 from qtpy.QtCore import QSize, Signal
-from qtpy.QtWidgets import (
-    QComboBox,
-    QFormLayout,
-    QHBoxLayout,
-    QSizePolicy,
-    QToolButton,
-    QWidget,
-)
 from superqt.utils import signals_blocked
 
 from napari_exo2micro.core.base import CheckpointError, ParameterError
@@ -358,7 +351,7 @@ def best_pair(session: Session) -> tuple[Layer | None, Layer | None]:
     return section.post, section.pre
 
 
-class LayerChooser(QComboBox):
+class LayerChooser(QtWidgets.QComboBox):
     """A list of the viewer's layers; a layer that is made anew stays chosen.
 
     Attributes
@@ -369,17 +362,21 @@ class LayerChooser(QComboBox):
 
     chosen = Signal(object)
 
-    def __init__(self, viewer: ViewerModel, parent: QWidget | None = None) -> None:
+    def __init__(
+        self, viewer: ViewerModel, parent: QtWidgets.QWidget | None = None
+    ) -> None:
         super().__init__(parent)
         self._viewer = viewer
         self._layers: list[Layer] = []
         self._layer: Layer | None = None
         # Long names are cut: a dock must not become as wide as they are.
         self.setSizeAdjustPolicy(
-            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+            QtWidgets.QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
         self.setMinimumContentsLength(12)
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.setSizePolicy(
+            QtWidgets.QSizePolicy.Policy.Expanding, QtWidgets.QSizePolicy.Policy.Fixed
+        )
         self.activated.connect(self._on_activated)
 
     @property
@@ -416,7 +413,7 @@ class LayerChooser(QComboBox):
         self.choose(self._layers[index] if 0 <= index < len(self._layers) else None)
 
 
-class LayerPair(QWidget):
+class LayerPair(QtWidgets.QWidget):
     """Two lists of layers: the first is post and the second the best aligned pre.
 
     Parameters
@@ -435,7 +432,9 @@ class LayerPair(QWidget):
     changed = Signal()
     listed = Signal()
 
-    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+    def __init__(
+        self, session: Session, parent: QtWidgets.QWidget | None = None
+    ) -> None:
         super().__init__(parent)
         self.setObjectName("layer_pair")
         self._session = session
@@ -444,17 +443,19 @@ class LayerPair(QWidget):
         self.first.setObjectName("first_layer")
         self.second = LayerChooser(self._viewer, self)
         self.second.setObjectName("second_layer")
-        swap = QToolButton(self)
+        swap = QtWidgets.QToolButton(self)
         swap.setObjectName("swap_layers")
         swap.setText("⇅")
         swap.setToolTip("Exchange the first and the second layer")
         swap.clicked.connect(self._swap)
-        form = QFormLayout()
+        form = QtWidgets.QFormLayout()
         form.setContentsMargins(0, 0, 0, 0)
-        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
+        form.setFieldGrowthPolicy(
+            QtWidgets.QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow
+        )
         form.addRow("First", self.first)
         form.addRow("Second", self.second)
-        layout = QHBoxLayout(self)
+        layout = QtWidgets.QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(form, 1)
         layout.addWidget(swap)

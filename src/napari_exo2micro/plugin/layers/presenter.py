@@ -12,6 +12,7 @@ from napari.layers import Layer
 from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QWidget
 
+from napari_exo2micro.plugin.layers import sets
 from napari_exo2micro.plugin.layers.layers import (
     KEY,
     LayerSpec,
@@ -21,22 +22,6 @@ from napari_exo2micro.plugin.layers.layers import (
     is_stored,
     move_camera,
     place_layers,
-)
-from napari_exo2micro.plugin.layers.sets import (
-    RAW,
-    Shown,
-    best_roles,
-    last_picture,
-    layer_key,
-    outdated_in_front,
-    picture_shown,
-    role,
-    set_apart,
-    set_for,
-    set_shown,
-    stage_of,
-    stage_shown,
-    vanished,
 )
 from napari_exo2micro.plugin.layers.stages import stage_specs
 from napari_exo2micro.plugin.session.raw_folder import RawFolder
@@ -114,20 +99,20 @@ class Presenter(QObject):
         viewer = self.viewer
         sample, dye = _pair(specs)
         before = find_layers(viewer, None, sample, dye)
-        roles = {role(layer) for layer in before}
+        roles = {sets.role(layer) for layer in before}
         if self.hide_sets_apart(sample, dye):
             self._gave_way |= {(sample, dye, name) for name in roles}
         placed = self._place(number, specs)
-        for layer in vanished(number, before, placed):
+        for layer in sets.vanished(number, before, placed):
             viewer.layers.remove(layer)
         if not before:
             _without_others(viewer, sample, dye).apply(viewer)
             _fit(viewer, placed)
-        came = [role(layer) for layer in placed]
+        came = [sets.role(layer) for layer in placed]
         new = [n for n in came if n not in roles or (sample, dye, n) in self._gave_way]
         self._gave_way -= {(sample, dye, name) for name in came}
         own = find_layers(viewer, None, sample, dye)
-        stage_shown(own, number, new).apply(viewer)
+        sets.stage_shown(own, number, new).apply(viewer)
         for truth in find_layers(viewer, "truth", sample, dye):
             if viewer.layers[-1] is not truth:
                 viewer.layers.move(viewer.layers.index(truth), -1)
@@ -144,10 +129,10 @@ class Presenter(QObject):
             The last stage of the run.
         """
         own = find_layers(self.viewer, None, sample, dye)
-        outdated = outdated_in_front(own, last)
+        outdated = sets.outdated_in_front(own, last)
         if outdated is not None:
-            self._gave_way |= {(sample, dye, role(outdated))}
-            picture_shown(own, last_picture(last)).apply(self.viewer)
+            self._gave_way |= {(sample, dye, sets.role(outdated))}
+            sets.picture_shown(own, sets.last_picture(last)).apply(self.viewer)
 
     def hide_sets_apart(self, sample: str, dye: str) -> bool:
         """Hide the sets of a pair that stand apart; return whether any was shown."""
@@ -155,7 +140,7 @@ class Presenter(QObject):
         seen = [
             layer for layer in layers if about(layer).get("apart") and layer.visible
         ]
-        Shown(dict.fromkeys(seen, False)).apply(self.viewer)
+        sets.Shown(dict.fromkeys(seen, False)).apply(self.viewer)
         return bool(seen)
 
     def _place(self, number: int, specs: Sequence[LayerSpec]) -> list[Layer]:
@@ -194,17 +179,17 @@ class Presenter(QObject):
         sample, dye = _pair(specs)
         self._make_room(sample, dye, specs)
         everything = find_layers(viewer, None, sample, dye, apart=None)
-        label = set_for(map(about, everything), [spec.about for spec in specs])
+        label = sets.set_for(map(about, everything), [spec.about for spec in specs])
         own = find_layers(viewer, None, sample, dye, label)
         opened = {str(spec.about.get("role")) for spec in specs}
-        picture = best_roles({role(layer) for layer in own}, opened)
-        set_shown(find_layers(viewer, apart=None), own, picture).apply(viewer)
-        there = {layer_key(about(layer)): layer for layer in own}
-        keys = [layer_key(spec.about) for spec in specs]
+        picture = sets.best_roles({sets.role(layer) for layer in own}, opened)
+        sets.set_shown(find_layers(viewer, apart=None), own, picture).apply(viewer)
+        there = {sets.layer_key(about(layer)): layer for layer in own}
+        keys = [sets.layer_key(spec.about) for spec in specs]
         if all(key in there for key in keys):
             viewer.layers.selection = {there[key] for key in keys}
         new = [s for s, key in zip(specs, keys, strict=True) if key not in there]
-        marked = [set_apart(spec, label) for spec in new]
+        marked = [sets.set_apart(spec, label) for spec in new]
         return [
             replace(s, options={**s.options, "visible": s.about.get("role") in picture})
             for s in marked
@@ -216,20 +201,20 @@ class Presenter(QObject):
         own = find_layers(
             viewer, None, known["sample"], known["dye"], known.get("apart", "")
         )
-        picture = best_roles({role(layer) for layer in own})
-        set_shown(find_layers(viewer, apart=None), own, picture).apply(viewer)
+        picture = sets.best_roles({sets.role(layer) for layer in own})
+        sets.set_shown(find_layers(viewer, apart=None), own, picture).apply(viewer)
         viewer.layers.selection = set(layers)
 
     def _make_room(self, sample: str, dye: str, specs: Iterable[LayerSpec]) -> None:
         """Set raw images apart when results come in their place."""
         stored = [spec.about for spec in specs if is_stored(spec.about)]
-        if not any(map(stage_of, stored)):
+        if not any(map(sets.stage_of, stored)):
             return
         roles = {known["role"] for known in stored}
         for layer in find_layers(self.viewer, None, sample, dye):
             known = about(layer)
-            if is_stored(known) and not stage_of(known) and known["role"] in roles:
-                layer.metadata = {**layer.metadata, KEY: {**known, "apart": RAW}}
+            if is_stored(known) and not sets.stage_of(known) and known["role"] in roles:
+                layer.metadata = {**layer.metadata, KEY: {**known, "apart": sets.RAW}}
 
     # Layers that name a source -------------------------------------------------------
 
@@ -254,7 +239,7 @@ def _pair(specs: Sequence[LayerSpec]) -> tuple[str, str]:
     return str(known.get("sample", "")), str(known.get("dye", ""))
 
 
-def _without_others(viewer: ViewerModel, sample: str, dye: str) -> Shown:
+def _without_others(viewer: ViewerModel, sample: str, dye: str) -> sets.Shown:
     """Return what is ours and of another sample or dye as hidden: pictures would mix.
 
     A frame or a curtain of the inspection has no sample; that ends it itself.
@@ -265,7 +250,7 @@ def _without_others(viewer: ViewerModel, sample: str, dye: str) -> Shown:
         if "sample" in about(layer)
         and (about(layer)["sample"], about(layer).get("dye")) != (sample, dye)
     ]
-    return Shown(dict.fromkeys(others, False))
+    return sets.Shown(dict.fromkeys(others, False))
 
 
 def _fit(viewer: ViewerModel, placed: Sequence[Layer]) -> None:

@@ -8,36 +8,14 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from napari.viewer import Viewer
+from qtpy import QtGui, QtWidgets
 from qtpy.QtCore import Qt
-from qtpy.QtGui import (
-    QColor,
-    QFontDatabase,
-    QGuiApplication,
-    QShowEvent,
-    QSyntaxHighlighter,
-    QTextCharFormat,
-)
-from qtpy.QtWidgets import (
-    QLabel,
-    QLineEdit,
-    QPlainTextEdit,
-    QSizePolicy,
-    QTabWidget,
-    QWidget,
-)
 
 from napari_exo2micro.core.base import Monitor, log_path, read_log_tail
 from napari_exo2micro.plugin.layers.presenter import shared_session
 from napari_exo2micro.plugin.session.records import KeptRecord
 from napari_exo2micro.plugin.session.session import Session
-from napari_exo2micro.plugin.widgets.controls import (
-    MessageStrip,
-    button,
-    column,
-    combo_box,
-    row,
-    spin_box,
-)
+from napari_exo2micro.plugin.widgets import controls
 from napari_exo2micro.plugin.widgets.dock import Dock
 
 #: What can be shown -> the kinds of entries; None for every one.
@@ -58,20 +36,20 @@ _KIND = re.compile(rf"[-\d: ]*(?:[0-9a-f]{{6}} )?({'|'.join(_BACKGROUNDS)})\b")
 _LOGGED = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [0-9a-f]{6} ([a-z ]{7})")
 
 
-class _Colours(QSyntaxHighlighter):
+class _Colours(QtGui.QSyntaxHighlighter):
     """Marks the word that says what kind of line it is."""
 
     def highlightBlock(self, text: str | None) -> None:
         """Mark the word of one line."""
         match = _KIND.match(text or "")
         if match is not None:
-            marked = QTextCharFormat()
-            marked.setBackground(QColor(_BACKGROUNDS[match[1]]))
-            marked.setForeground(QColor("white"))
+            marked = QtGui.QTextCharFormat()
+            marked.setBackground(QtGui.QColor(_BACKGROUNDS[match[1]]))
+            marked.setForeground(QtGui.QColor("white"))
             self.setFormat(match.start(1), len(match[1]), marked)
 
 
-class LogView(QWidget):
+class LogView(QtWidgets.QWidget):
     """The entries of a log that pass a filter, the newest last.
 
     Parameters
@@ -84,23 +62,25 @@ class LogView(QWidget):
         As for any widget.
     """
 
-    def __init__(self, name: str, placeholder: str, parent: QWidget) -> None:
+    def __init__(self, name: str, placeholder: str, parent: QtWidgets.QWidget) -> None:
         super().__init__(parent)
         self.setObjectName(name)
         self._entries: list[Entry] = []
-        self._lines = QPlainTextEdit(self)
+        self._lines = QtWidgets.QPlainTextEdit(self)
         self._lines.setObjectName("lines")
         self._lines.setReadOnly(True)
         self._lines.setPlaceholderText(placeholder)
         self._lines.setMaximumBlockCount(_MOST_LINES)
-        family = QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont).family()
+        family = QtGui.QFontDatabase.systemFont(
+            QtGui.QFontDatabase.SystemFont.FixedFont
+        ).family()
         self._lines.setStyleSheet(f"font-family: '{family}', monospace;")
         self._colours = _Colours(self._lines.document())
-        self._level = combo_box(
+        self._level = controls.combo_box(
             self, "level", "Which lines are shown; the others are kept.", FILTERS
         )
         self._level.currentTextChanged.connect(self._show_all)
-        self._wanted = QLineEdit(self)
+        self._wanted = QtWidgets.QLineEdit(self)
         self._wanted.setObjectName("find")
         self._wanted.setPlaceholderText("Only with this text")
         self._wanted.setClearButtonEnabled(True)
@@ -108,11 +88,11 @@ class LogView(QWidget):
             "Show only what has this text, whether in small or capital letters."
         )
         self._wanted.textChanged.connect(self._show_all)
-        self.copy_button = button(
+        self.copy_button = controls.button(
             self, "copy", "Copy", "Copy the lines that are marked, or else all."
         )
         self.copy_button.clicked.connect(self.copy)
-        self.filters = row("Show", (self._level, 1), (self._wanted, 1))
+        self.filters = controls.row("Show", (self._level, 1), (self._wanted, 1))
 
     @property
     def text(self) -> str:
@@ -134,7 +114,7 @@ class LogView(QWidget):
     def copy(self) -> None:
         """Copy what is marked with the mouse, or else everything."""
         marked = self._lines.textCursor().selection().toPlainText()
-        clipboard = QGuiApplication.clipboard()
+        clipboard = QtGui.QGuiApplication.clipboard()
         if clipboard is not None:
             clipboard.setText(marked or self.text)
 
@@ -165,17 +145,17 @@ class LogPanel(Dock):
         super().__init__()
         self.setObjectName("log_panel")
         session = shared_session(napari_viewer, self)
-        self._tabs = QTabWidget(self)
+        self._tabs = QtWidgets.QTabWidget(self)
         self._tabs.setObjectName("log_tabs")
         self._tabs.addTab(ThisSession(session, self), "This session")
         self._tabs.addTab(EarlierRuns(session, self), "Earlier runs")
-        column(self._tabs, parent=self)
+        controls.column(self._tabs, parent=self)
 
 
 class ThisSession(LogView):
     """What the package did since the viewer was opened, as it happens."""
 
-    def __init__(self, session: Session, parent: QWidget) -> None:
+    def __init__(self, session: Session, parent: QtWidgets.QWidget) -> None:
         super().__init__(
             "this_session",
             "Nothing has happened yet. What the stages do will appear here.",
@@ -183,17 +163,17 @@ class ThisSession(LogView):
         )
         self._records = session.records
         self._last = 0
-        clear = button(
+        clear = controls.button(
             self,
             "clear",
             "Clear",
             "Empty this list; the run log in the results folder stays.",
         )
         clear.clicked.connect(lambda: self.set_entries(()))
-        column(
+        controls.column(
             self.filters,
             (self._lines, 1),
-            row(None, self.copy_button, clear),
+            controls.row(None, self.copy_button, clear),
             parent=self,
         )
         self._records.added.connect(self._show_new)
@@ -220,7 +200,7 @@ class EarlierRuns(LogView):
     changes, and on request.
     """
 
-    def __init__(self, session: Session, parent: QWidget) -> None:
+    def __init__(self, session: Session, parent: QtWidgets.QWidget) -> None:
         super().__init__(
             "earlier_runs",
             "No run has been logged in this results folder yet. Run a stage, or "
@@ -228,16 +208,17 @@ class EarlierRuns(LogView):
             parent,
         )
         self._session = session
-        self._path = QLabel(self)
+        self._path = QtWidgets.QLabel(self)
         self._path.setObjectName("log_path")
         self._path.setToolTip("The run log: a text file that any editor opens.")
         self._path.setTextFormat(Qt.TextFormat.PlainText)
         self._path.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self._path.setWordWrap(True)
         self._path.setSizePolicy(
-            QSizePolicy.Policy.Ignored, QSizePolicy.Policy.MinimumExpanding
+            QtWidgets.QSizePolicy.Policy.Ignored,
+            QtWidgets.QSizePolicy.Policy.MinimumExpanding,
         )
-        self._count = spin_box(
+        self._count = controls.spin_box(
             self,
             "line_count",
             (10, _MOST_LINES),
@@ -247,20 +228,20 @@ class EarlierRuns(LogView):
         self._count.setSuffix(" lines")
         self._count.setSingleStep(100)
         self._count.valueChanged.connect(self.refresh)
-        again = button(
+        again = controls.button(
             self,
             "refresh",
             "Read again",
             "Read the log again: other programs may have written to it.",
         )
         again.clicked.connect(self.refresh)
-        self._message = MessageStrip(self)
-        column(
+        self._message = controls.MessageStrip(self)
+        controls.column(
             self._path,
             self.filters,
             self._message,
             (self._lines, 1),
-            row("The last", self._count, None, again, self.copy_button),
+            controls.row("The last", self._count, None, again, self.copy_button),
             parent=self,
         )
         session.source_changed.connect(self._on_change)
@@ -282,7 +263,7 @@ class EarlierRuns(LogView):
             lines=self._count.value(),
         )
 
-    def showEvent(self, event: QShowEvent | None) -> None:
+    def showEvent(self, event: QtGui.QShowEvent | None) -> None:
         """Read the log when it comes into sight."""
         super().showEvent(event)
         self.refresh()

@@ -14,21 +14,7 @@ from napari.components import ViewerModel
 from qtpy.QtCore import QCoreApplication, QEvent, QObject, Qt, Signal
 from qtpy.QtWidgets import QWidget
 
-from napari_exo2micro.core.base import (
-    Monitor,
-    ParameterError,
-    check_output,
-    output_problem,
-)
-from napari_exo2micro.core.parameters import (
-    PARAMETER_REGISTRY,
-    STAGES,
-    ParameterValue,
-    RunSettings,
-    build_suffix,
-    default_params,
-    non_default_params,
-)
+from napari_exo2micro.core import base, parameters
 from napari_exo2micro.core.pipeline import (
     RunResult,
     SampleDye,
@@ -56,7 +42,7 @@ class TaskSource:
         Folders and format; parameters are given to `task`.
     """
 
-    def __init__(self, sample: str, dye: str, settings: RunSettings) -> None:
+    def __init__(self, sample: str, dye: str, settings: parameters.RunSettings) -> None:
         self.sample, self.dye, self.settings = sample, dye, settings
         self._first: SampleDye | None = None
         self._lock = threading.Lock()
@@ -69,9 +55,9 @@ class TaskSource:
         OutputError
             With the reason and the fix.
         """
-        check_output(self.settings.output_dir, self.settings.raw_dir)
+        base.check_output(self.settings.output_dir, self.settings.raw_dir)
 
-    def task(self, params: Mapping[str, ParameterValue]) -> SampleDye:
+    def task(self, params: Mapping[str, parameters.ParameterValue]) -> SampleDye:
         """Return an object of one's own with these parameters.
 
         Raises
@@ -81,7 +67,7 @@ class TaskSource:
         """
         return self.task_with(replace(self.settings, params=params))
 
-    def task_with(self, settings: RunSettings) -> SampleDye:
+    def task_with(self, settings: parameters.RunSettings) -> SampleDye:
         """Return an object of one's own with these settings, for the same folders."""
         with self._lock:
             if self._first is None:
@@ -93,14 +79,18 @@ class TaskSource:
         return task
 
 
-def look_at_output(output_dir: Path, raw_dir: Path | None, monitor: Monitor) -> str:
+def look_at_output(
+    output_dir: Path, raw_dir: Path | None, monitor: base.Monitor
+) -> str:
     """Return why results cannot go to their folder; empty when they can."""
     monitor.check()
-    return output_problem(output_dir, raw_dir)
+    return base.output_problem(output_dir, raw_dir)
 
 
 def read_status(
-    source: TaskSource, params: Mapping[str, ParameterValue], monitor: Monitor
+    source: TaskSource,
+    params: Mapping[str, parameters.ParameterValue],
+    monitor: base.Monitor,
 ) -> tuple[list[CheckpointStatus], RunResult | None]:
     """Return the check-list, and what the valid results say of themselves.
 
@@ -122,9 +112,9 @@ def read_status(
 
 def run_stages(
     source: TaskSource,
-    settings: RunSettings,
+    settings: parameters.RunSettings,
     describe: Describe,
-    monitor: Monitor,
+    monitor: base.Monitor,
     send: Callable[[Any], None],
 ) -> RunResult:
     """Run stages; send number and description of each one that has ended.
@@ -146,14 +136,14 @@ def run_stages(
 
 def stored_layers(
     source: TaskSource,
-    params: Mapping[str, ParameterValue],
+    params: Mapping[str, parameters.ParameterValue],
     describe: Describe,
-    monitor: Monitor,
+    monitor: base.Monitor,
     send: Callable[[Any], None],
 ) -> int:
     """Send number and description of every stage; return how many layers there are."""
     task, count = source.task(params), 0
-    for number in sorted(STAGES):
+    for number in sorted(parameters.STAGES):
         monitor.check()
         described = describe(task, number) or ()
         count += len(described)
@@ -234,7 +224,7 @@ class Session(QObject):
         self._viewer = weakref.ref(viewer)
         self._thread = threading.get_ident()
         self.sample = self.dye = ""
-        self.settings = RunSettings()
+        self.settings = parameters.RunSettings()
         self._has_raw_dir = False
         self.jobs = Jobs()
         self.records = KeptRecords()
@@ -344,11 +334,12 @@ class Session(QObject):
         return self.settings.checkpoint_format
 
     @property
-    def params(self) -> dict[str, ParameterValue]:
+    def params(self) -> dict[str, parameters.ParameterValue]:
         """All parameters, a copy in the order of the registry."""
         known = self.settings.params
         return {
-            name: known.get(name, value) for name, value in default_params().items()
+            name: known.get(name, value)
+            for name, value in parameters.default_params().items()
         }
 
     def set_params(self, **values: Any) -> None:
@@ -368,16 +359,20 @@ class Session(QObject):
 
     def reset_params(self, *names: str) -> None:
         """Set parameters back to their defaults; all of them when none is named."""
-        chosen = names or tuple(PARAMETER_REGISTRY)
-        self.set_params(**{name: PARAMETER_REGISTRY[name].default for name in chosen})
+        chosen = names or tuple(parameters.PARAMETER_REGISTRY)
+        self.set_params(
+            **{name: parameters.PARAMETER_REGISTRY[name].default for name in chosen}
+        )
 
-    def non_default_params(self, stage: int | None = None) -> dict[str, ParameterValue]:
+    def non_default_params(
+        self, stage: int | None = None
+    ) -> dict[str, parameters.ParameterValue]:
         """Return the parameters of stages 1..`stage` that differ from defaults."""
-        return non_default_params(self.params, stage)
+        return parameters.non_default_params(self.params, stage)
 
     def suffix(self, stage: int | None = None) -> str:
         """Return what the names of a stage's files will end in."""
-        return build_suffix(self.params, stage)
+        return parameters.build_suffix(self.params, stage)
 
     def set_source(
         self,
@@ -444,7 +439,7 @@ class Session(QObject):
             When no sample is chosen yet.
         """
         if not (self.sample and self.dye):
-            raise ParameterError(
+            raise base.ParameterError(
                 "no sample is chosen yet; choose the raw folder, the sample and the "
                 "dye at the top of the workbench"
             )
@@ -558,7 +553,7 @@ class Session(QObject):
         source = self.task_source()
         problem = self.refusal()
         if problem:
-            raise ParameterError(problem)
+            raise base.ParameterError(problem)
         self._last_ended = 0
         numbers = f"stage {from_stage}"
         if to_stage != from_stage:

@@ -9,13 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from napari_exo2micro.core import parameters
 from napari_exo2micro.core.base import Monitor
-from napari_exo2micro.core.parameters import (
-    CHECKPOINT_FORMATS,
-    ParameterValue,
-    load_preset,
-    save_preset,
-)
 
 _PLUGIN = "napari-exo2micro"
 _MOST = 8  # of each list of recent files
@@ -62,7 +57,7 @@ def read_defaults() -> Defaults:
         workers=max(1, int(defaults.workers)),
         checkpoint_format=(
             defaults.checkpoint_format
-            if defaults.checkpoint_format in CHECKPOINT_FORMATS
+            if defaults.checkpoint_format in parameters.CHECKPOINT_FORMATS
             else "both"
         ),
     )
@@ -151,7 +146,7 @@ class Preset:
     """
 
     path: Path
-    params: Mapping[str, ParameterValue]
+    params: Mapping[str, parameters.ParameterValue]
 
 
 def read_preset(path: Path, monitor: Monitor) -> Preset:
@@ -162,7 +157,7 @@ def read_preset(path: Path, monitor: Monitor) -> Preset:
     ParameterError
         When the file cannot be read or used; see `core.presets.load_preset`.
     """
-    values = load_preset(path)
+    values = parameters.load_preset(path)
     monitor.check()
     remember(PRESET, path.absolute())
     return Preset(path, values)
@@ -177,7 +172,7 @@ def write_preset(preset: Preset, monitor: Monitor) -> Preset:
         When the file cannot be written; see `core.presets.save_preset`.
     """
     monitor.check()
-    save_preset(preset.path, preset.params)
+    parameters.save_preset(preset.path, preset.params)
     remember(PRESET, preset.path.absolute())
     return preset
 

@@ -8,31 +8,15 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from napari.components import ViewerModel
+from qtpy import QtWidgets
 from qtpy.QtCore import QObject, QSize, Qt, QTimer, QUrl, Signal
 from qtpy.QtGui import QResizeEvent
-from qtpy.QtWidgets import (
-    QBoxLayout,
-    QCheckBox,
-    QComboBox,
-    QFileDialog,
-    QFrame,
-    QHBoxLayout,
-    QLabel,
-    QLayout,
-    QPushButton,
-    QScrollArea,
-    QSizePolicy,
-    QSpinBox,
-    QToolButton,
-    QVBoxLayout,
-    QWidget,
-)
 from superqt.utils import signals_blocked
 
 from napari_exo2micro.plugin.widgets.errors import literal
 
 
-class WordsLabel(QLabel):
+class WordsLabel(QtWidgets.QLabel):
     """Sentences: wrapped, selectable, hidden while there is nothing to say.
 
     A wrapped QLabel asks layouts for the height of fewer lines than it has once it
@@ -44,14 +28,16 @@ class WordsLabel(QLabel):
         Its objectName.
     """
 
-    def __init__(self, name: str, parent: QWidget | None = None) -> None:
+    def __init__(self, name: str, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)
         self.setObjectName(name)
         self.setWordWrap(True)
         self.setTextFormat(Qt.TextFormat.PlainText)
         self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         # Words give way to the width of a dock; they do not widen it.
-        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.setSizePolicy(
+            QtWidgets.QSizePolicy.Policy.Ignored, QtWidgets.QSizePolicy.Policy.Fixed
+        )
         self.hide()
 
     def say(self, text: str, style: str = "") -> None:
@@ -102,14 +88,14 @@ def label_style(level: str) -> str:
     return f"QLabel {{ {STYLES[level]} padding: 4px; border-radius: 3px; }}"
 
 
-class MessageStrip(QWidget):
+class MessageStrip(QtWidgets.QWidget):
     """Shows one message at a time; hidden while there is none."""
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)
         self.setObjectName("message_strip")
         self.level = ""
-        self._label = QLabel(self)
+        self._label = QtWidgets.QLabel(self)
         self._label.setObjectName("message")
         self._label.setWordWrap(True)
         self._label.setTextFormat(Qt.TextFormat.PlainText)
@@ -117,14 +103,15 @@ class MessageStrip(QWidget):
             Qt.TextInteractionFlag.TextSelectableByMouse
         )
         self._label.setSizePolicy(
-            QSizePolicy.Policy.Ignored, QSizePolicy.Policy.MinimumExpanding
+            QtWidgets.QSizePolicy.Policy.Ignored,
+            QtWidgets.QSizePolicy.Policy.MinimumExpanding,
         )
-        close = QToolButton(self)
+        close = QtWidgets.QToolButton(self)
         close.setObjectName("close_message")
         close.setText("×")
         close.setToolTip("Close this message")
         close.clicked.connect(self.clear)
-        layout = QHBoxLayout(self)
+        layout = QtWidgets.QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._label, 1)
         layout.addWidget(close, 0, Qt.AlignmentFlag.AlignTop)
@@ -164,8 +151,13 @@ _LABEL_WIDTH = 76
 
 
 def button(
-    parent: QWidget, name: str, text: str, tip: str = "", *, checkable: bool = False
-) -> QPushButton:
+    parent: QtWidgets.QWidget,
+    name: str,
+    text: str,
+    tip: str = "",
+    *,
+    checkable: bool = False,
+) -> QtWidgets.QPushButton:
     """Return a button.
 
     Parameters
@@ -184,20 +176,20 @@ def button(
     QPushButton
         Not connected yet.
     """
-    made = QPushButton(text, parent)
+    made = QtWidgets.QPushButton(text, parent)
     made.setObjectName(name)
     made.setToolTip(tip)
     made.setCheckable(checkable)
     return made
 
 
-def enable(button: QPushButton, problem: str, tip: str) -> None:
+def enable(button: QtWidgets.QPushButton, problem: str, tip: str) -> None:
     """Enable a button when there is no problem, and say in its tooltip which."""
     button.setEnabled(not problem)
     button.setToolTip(literal(problem) or tip)
 
 
-def labelled(text: str, field: QWidget) -> QHBoxLayout:
+def labelled(text: str, field: QtWidgets.QWidget) -> QtWidgets.QHBoxLayout:
     """Return a field with its label; the labels of all lines are equally wide.
 
     Parameters
@@ -212,19 +204,19 @@ def labelled(text: str, field: QWidget) -> QHBoxLayout:
     QHBoxLayout
         The line.
     """
-    label = QLabel(text, field.parentWidget())
+    label = QtWidgets.QLabel(text, field.parentWidget())
     label.setMinimumWidth(_LABEL_WIDTH)
     label.setBuddy(field)
-    line = QHBoxLayout()
+    line = QtWidgets.QHBoxLayout()
     line.addWidget(label)
     line.addWidget(field, 1)
     return line
 
 
-def scrolled(widget: QWidget) -> QScrollArea:
+def scrolled(widget: QtWidgets.QWidget) -> QtWidgets.QScrollArea:
     """Return a widget that scrolls up and down where there is too little room."""
-    area = QScrollArea()
-    area.setFrameShape(QFrame.Shape.NoFrame)
+    area = QtWidgets.QScrollArea()
+    area.setFrameShape(QtWidgets.QFrame.Shape.NoFrame)
     area.setWidgetResizable(True)
     area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
     area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
@@ -232,11 +224,11 @@ def scrolled(widget: QWidget) -> QScrollArea:
     return area
 
 
-_Part = QWidget | QLayout | str | None
-_Box = TypeVar("_Box", bound=QBoxLayout)
+_Part = QtWidgets.QWidget | QtWidgets.QLayout | str | None
+_Box = TypeVar("_Box", bound=QtWidgets.QBoxLayout)
 
 
-def row(*parts: _Part | tuple[_Part, int]) -> QHBoxLayout:
+def row(*parts: _Part | tuple[_Part, int]) -> QtWidgets.QHBoxLayout:
     """Return parts side by side.
 
     Parameters
@@ -244,14 +236,14 @@ def row(*parts: _Part | tuple[_Part, int]) -> QHBoxLayout:
     *parts : QWidget, QLayout, str or None, or one of these with its stretch
         A text is a label; None takes the room that is left.
     """
-    return _filled(QHBoxLayout(), parts)
+    return _filled(QtWidgets.QHBoxLayout(), parts)
 
 
 def column(
     *parts: _Part | tuple[_Part, int],
-    parent: QWidget | None = None,
+    parent: QtWidgets.QWidget | None = None,
     margin: int | None = None,
-) -> QVBoxLayout:
+) -> QtWidgets.QVBoxLayout:
     """Return parts below one another; of `parent` it becomes the layout.
 
     Parameters
@@ -263,7 +255,7 @@ def column(
     margin : int, optional
         On all sides, px; as the style has it where it is left out.
     """
-    made = _filled(QVBoxLayout(), parts)
+    made = _filled(QtWidgets.QVBoxLayout(), parts)
     if margin is not None:
         made.setContentsMargins(margin, margin, margin, margin)
     if parent is not None:
@@ -276,19 +268,19 @@ def _filled(layout: _Box, parts: tuple[_Part | tuple[_Part, int], ...]) -> _Box:
         content, stretch = part if isinstance(part, tuple) else (part, 0)
         if content is None:
             layout.addStretch(1)
-        elif isinstance(content, QLayout):
+        elif isinstance(content, QtWidgets.QLayout):
             layout.addLayout(content, stretch)
         else:
-            label = QLabel(content) if isinstance(content, str) else content
+            label = QtWidgets.QLabel(content) if isinstance(content, str) else content
             layout.addWidget(label, stretch)
     return layout
 
 
 def check_box(
-    parent: QWidget, name: str, text: str, tip: str, *, on: bool = False
-) -> QCheckBox:
+    parent: QtWidgets.QWidget, name: str, text: str, tip: str, *, on: bool = False
+) -> QtWidgets.QCheckBox:
     """Return a box to tick; see `button`."""
-    made = QCheckBox(text, parent)
+    made = QtWidgets.QCheckBox(text, parent)
     made.setObjectName(name)
     made.setToolTip(tip)
     made.setChecked(on)
@@ -296,10 +288,10 @@ def check_box(
 
 
 def spin_box(
-    parent: QWidget, name: str, limits: tuple[int, int], value: int, tip: str
-) -> QSpinBox:
+    parent: QtWidgets.QWidget, name: str, limits: tuple[int, int], value: int, tip: str
+) -> QtWidgets.QSpinBox:
     """Return a field for a number of px, told when it was typed; see `button`."""
-    made = QSpinBox(parent)
+    made = QtWidgets.QSpinBox(parent)
     made.setObjectName(name)
     made.setRange(*limits)
     made.setValue(value)
@@ -310,14 +302,16 @@ def spin_box(
 
 
 def combo_box(
-    parent: QWidget, name: str, tip: str, texts: Iterable[str] = ()
-) -> QComboBox:
+    parent: QtWidgets.QWidget, name: str, tip: str, texts: Iterable[str] = ()
+) -> QtWidgets.QComboBox:
     """Return a list to choose from that does not widen a dock; see `button`."""
-    made = QComboBox(parent)
+    made = QtWidgets.QComboBox(parent)
     made.setObjectName(name)
     made.setToolTip(tip)
     made.addItems(list(texts))
-    made.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+    made.setSizePolicy(
+        QtWidgets.QSizePolicy.Policy.Ignored, QtWidgets.QSizePolicy.Policy.Fixed
+    )
     made.setMinimumWidth(90)
     return made
 
@@ -334,9 +328,11 @@ def delayed(parent: QObject, slot: Callable[[], None], wait: int = 0) -> QTimer:
 _BROWSE = 30
 
 
-def ask_to_save(parent: QWidget, title: str, start: Path, kinds: str) -> Path | None:
+def ask_to_save(
+    parent: QtWidgets.QWidget, title: str, start: Path, kinds: str
+) -> Path | None:
     """Ask where a file goes; a name without ending gets the first one of `kinds`."""
-    chosen, _ = QFileDialog.getSaveFileName(parent, title, str(start), kinds)
+    chosen, _ = QtWidgets.QFileDialog.getSaveFileName(parent, title, str(start), kinds)
     if not chosen:
         return None
     path = Path(chosen)
@@ -352,7 +348,7 @@ def as_path(text: str) -> Path | None:
     return Path(text).expanduser() if text else None
 
 
-class FolderField(QWidget):
+class FolderField(QtWidgets.QWidget):
     """A line to type a folder into, a list of recent ones, and a dialog.
 
     Parameters
@@ -373,32 +369,38 @@ class FolderField(QWidget):
     chosen = Signal(object)
 
     def __init__(
-        self, name: str, kind: str, tooltip: str, parent: QWidget | None = None
+        self,
+        name: str,
+        kind: str,
+        tooltip: str,
+        parent: QtWidgets.QWidget | None = None,
     ) -> None:
         super().__init__(parent)
         self.setObjectName(name)
         self.kind = kind
         self._folder: Path | None = None
-        self._line = QComboBox(self)
+        self._line = QtWidgets.QComboBox(self)
         self._line.setObjectName(f"{name}_line")
         self._line.setEditable(True)
-        self._line.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
+        self._line.setInsertPolicy(QtWidgets.QComboBox.InsertPolicy.NoInsert)
         self._line.setToolTip(tooltip)
         self._purpose = tooltip
-        self._line.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self._line.setSizePolicy(
+            QtWidgets.QSizePolicy.Policy.Ignored, QtWidgets.QSizePolicy.Policy.Fixed
+        )
         self._line.setMinimumContentsLength(8)
         edit = self._line.lineEdit()
         assert edit is not None
         self._edit = edit
         edit.editingFinished.connect(self._take)
         self._line.activated.connect(self._take)
-        browse = QPushButton(self)
+        browse = QtWidgets.QPushButton(self)
         browse.setObjectName(f"{name}_browse")
         browse.setText("…")
         browse.setToolTip(f"Choose the {kind} in a dialog.")
         browse.setFixedWidth(_BROWSE)
         browse.clicked.connect(lambda: self.browse())
-        layout = QHBoxLayout(self)
+        layout = QtWidgets.QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._line, 1)
         layout.addWidget(browse)
@@ -428,7 +430,7 @@ class FolderField(QWidget):
         start = self._folder
         while start is not None and not start.is_dir() and start != start.parent:
             start = start.parent
-        chosen = QFileDialog.getExistingDirectory(
+        chosen = QtWidgets.QFileDialog.getExistingDirectory(
             self, f"Choose the {self.kind}", str(start or Path.home())
         )
         if chosen:
@@ -546,7 +548,7 @@ class PickPlace(QObject):
         self.changed.emit(False)
 
 
-class Question(QWidget):
+class Question(QtWidgets.QWidget):
     """Says what was found and asks whether to go on; hidden while it asks nothing.
 
     Attributes
@@ -557,21 +559,21 @@ class Question(QWidget):
 
     accepted = Signal()
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)
         self.setObjectName("question")
         self._words = WordsLabel("question_words", self)
-        self._yes = QPushButton(self)
+        self._yes = QtWidgets.QPushButton(self)
         self._yes.setObjectName("question_yes")
         self._yes.clicked.connect(self._accept)
-        self._no = QPushButton("Run nothing", self)
+        self._no = QtWidgets.QPushButton("Run nothing", self)
         self._no.setObjectName("question_no")
         self._no.setToolTip("Close this question; nothing is started.")
         self._no.clicked.connect(self.clear)
-        buttons = QHBoxLayout()
+        buttons = QtWidgets.QHBoxLayout()
         buttons.addWidget(self._yes, 1)
         buttons.addWidget(self._no)
-        layout = QVBoxLayout(self)
+        layout = QtWidgets.QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._words)
         layout.addLayout(buttons)

@@ -12,28 +12,11 @@ from typing import Any, cast
 from magicgui.widgets import CheckBox, create_widget
 from magicgui.widgets.bases import BaseValueWidget, ValuedContainerWidget
 from psygnal import Signal
+from qtpy import QtWidgets
 from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtGui import QValidator
-from qtpy.QtWidgets import (
-    QComboBox,
-    QDoubleSpinBox,
-    QGridLayout,
-    QHBoxLayout,
-    QLabel,
-    QLineEdit,
-    QPushButton,
-    QSizePolicy,
-    QToolButton,
-    QWidget,
-)
 
-from napari_exo2micro.core.parameters import (
-    PARAMETER_REGISTRY,
-    Parameter,
-    ParameterValue,
-    format_value,
-    value_words,
-)
+from napari_exo2micro.core import parameters
 from napari_exo2micro.plugin.widgets.controls import WordsLabel, label_style
 
 _LARGEST = 1e12
@@ -48,7 +31,7 @@ _CHANGED = "color: #d06a00; font-weight: bold; padding: 0px; margin: 0px;"
 _REFUSED = label_style("error")
 
 
-class NumberBox(QDoubleSpinBox):
+class NumberBox(QtWidgets.QDoubleSpinBox):
     """A number that is shown and typed as people write it: 0.85, 1e-6, 1,15.
 
     What is typed is not clipped: who shows the box checks it and says what is wrong,
@@ -60,7 +43,7 @@ class NumberBox(QDoubleSpinBox):
         A number of the registry.
     """
 
-    def __init__(self, entry: Parameter) -> None:
+    def __init__(self, entry: parameters.Parameter) -> None:
         super().__init__()
         self._whole = entry.kind is int
         self._low = -math.inf if entry.minimum is None else entry.minimum
@@ -76,7 +59,7 @@ class NumberBox(QDoubleSpinBox):
 
     def textFromValue(self, v: float) -> str:
         """Return a number as file names spell it, too."""
-        return format_value(round(v) if self._whole else float(v))
+        return parameters.format_value(round(v) if self._whole else float(v))
 
     def valueFromText(self, text: str | None) -> float:
         """Return the number that was typed; a decimal comma is one, too."""
@@ -131,7 +114,7 @@ class NumberBox(QDoubleSpinBox):
 class NumberField(ValuedContainerWidget[Any]):
     """A `NumberBox` as a magicgui widget."""
 
-    def __init__(self, entry: Parameter) -> None:
+    def __init__(self, entry: parameters.Parameter) -> None:
         self.box = NumberBox(entry)
         super().__init__(labels=False)
         self.margins = (0, 0, 0, 0)
@@ -147,7 +130,7 @@ class NumberField(ValuedContainerWidget[Any]):
         self.box.setValue(float(value))
 
 
-def create_field(entry: Parameter) -> BaseValueWidget[Any]:
+def create_field(entry: parameters.Parameter) -> BaseValueWidget[Any]:
     """Return the magicgui widget for the values of a parameter, None left out."""
     start = _start(entry) if entry.default is None else entry.default
     if entry.kind is bool:
@@ -165,7 +148,7 @@ def create_field(entry: Parameter) -> BaseValueWidget[Any]:
     return number
 
 
-def unit_words(entry: Parameter) -> tuple[str, str]:
+def unit_words(entry: parameters.Parameter) -> tuple[str, str]:
     """Return a unit as it stands behind the number, and as it stands in the label.
 
     Examples
@@ -181,7 +164,7 @@ def unit_words(entry: Parameter) -> tuple[str, str]:
     return "", entry.unit
 
 
-def _start(entry: Parameter) -> ParameterValue:
+def _start(entry: parameters.Parameter) -> parameters.ParameterValue:
     """Return what an optional field shows before there was a value."""
     if entry.choices:
         return entry.choices[0]
@@ -209,14 +192,14 @@ def with_titles(text: str) -> str:
     """
 
     def title(word: re.Match[str]) -> str:
-        entry = PARAMETER_REGISTRY.get(word[0])
+        entry = parameters.PARAMETER_REGISTRY.get(word[0])
         # A name without an underscore may be a word like any other.
         return f"'{entry.title}'" if entry and "_" in entry.name else word[0]
 
     return re.sub(r"\w+", title, text)
 
 
-class ParameterRow(ValuedContainerWidget[ParameterValue]):
+class ParameterRow(ValuedContainerWidget[parameters.ParameterValue]):
     """One parameter: its label, its field, and a button that resets it.
 
     Its `value` is what the field shows, also what cannot be taken; None for an
@@ -247,7 +230,7 @@ class ParameterRow(ValuedContainerWidget[ParameterValue]):
     settled = Signal()
     reset_asked = Signal()
 
-    def __init__(self, entry: Parameter) -> None:
+    def __init__(self, entry: parameters.Parameter) -> None:
         super().__init__(
             name=entry.name, label=entry.title, nullable=entry.optional, labels=False
         )
@@ -259,14 +242,14 @@ class ParameterRow(ValuedContainerWidget[ParameterValue]):
         if entry.optional:
             self.tick = CheckBox(text="", value=entry.default is not None)
             self.field.enabled = self.tick.value
-        native: QWidget = self.native
+        native: QtWidgets.QWidget = self.native
         native.setObjectName(f"row_{entry.name}")
-        self._mark = QLabel(native)
+        self._mark = QtWidgets.QLabel(native)
         self._mark.setObjectName(f"mark_{entry.name}")
         self._mark.setFixedWidth(_MARK_WIDTH)
         self._mark.setStyleSheet(_CHANGED)
         self._title_label = WordsLabel(f"label_{entry.name}", native)
-        self._reset = QToolButton(native)
+        self._reset = QtWidgets.QToolButton(native)
         self._reset.setObjectName(f"reset_{entry.name}")
         self._reset.setText("↺")
         self._reset.setAccessibleName(f"Reset {entry.title}")
@@ -275,10 +258,10 @@ class ParameterRow(ValuedContainerWidget[ParameterValue]):
         self._connect()
         self.set_changed(False)
 
-    def get_value(self) -> ParameterValue:
+    def get_value(self) -> parameters.ParameterValue:
         """Return what the field shows."""
         has_value = self.tick is None or self.tick.value
-        return cast(ParameterValue, self.field.value) if has_value else None
+        return cast(parameters.ParameterValue, self.field.value) if has_value else None
 
     def set_value(self, value: Any) -> None:
         """Put a value into the field as if it had been typed."""
@@ -288,7 +271,7 @@ class ParameterRow(ValuedContainerWidget[ParameterValue]):
             self.tick.value = value is not None
         self.settled.emit()
 
-    def show_value(self, value: ParameterValue) -> None:
+    def show_value(self, value: parameters.ParameterValue) -> None:
         """Show a value that is known elsewhere; nothing is told of it."""
         if self.value != value:
             with self.changed.blocked(), self.settled.blocked():
@@ -297,7 +280,7 @@ class ParameterRow(ValuedContainerWidget[ParameterValue]):
     def set_changed(self, changed: bool) -> None:
         """Make the row stand out as one that differs from its default, or not."""
         if changed != bool(self._mark.text()):  # a style is not set for nothing
-            default = value_words(self.entry.default)
+            default = parameters.value_words(self.entry.default)
             self._mark.setText("●" if changed else "")
             self._mark.setToolTip(
                 f"Changed; the default is {default}." if changed else ""
@@ -312,11 +295,11 @@ class ParameterRow(ValuedContainerWidget[ParameterValue]):
         if text:
             self._update_reset(True)
 
-    def add_below(self, widget: QWidget) -> None:
+    def add_below(self, widget: QtWidgets.QWidget) -> None:
         """Add a widget of the row's whole width below the field."""
         self._grid.addWidget(widget, 1, 1, 1, 3)
 
-    def tab_stops(self) -> list[QWidget]:
+    def tab_stops(self) -> list[QtWidgets.QWidget]:
         """Return what the tab key goes through, in this order."""
         return [*self._inputs, self._reset]
 
@@ -325,7 +308,7 @@ class ParameterRow(ValuedContainerWidget[ParameterValue]):
         if self.tick is not None:
             self.tick.changed.connect(self._on_tick)
         self.field.changed.connect(self._on_field)
-        if isinstance(self._inputs[-1], (NumberBox, QLineEdit)):
+        if isinstance(self._inputs[-1], (NumberBox, QtWidgets.QLineEdit)):
             self._inputs[-1].editingFinished.connect(lambda: self.settled.emit())
         else:
             self.field.changed.connect(lambda _: self.settled.emit())
@@ -348,7 +331,7 @@ class ParameterRow(ValuedContainerWidget[ParameterValue]):
         self._title_label.setStyleSheet(bold + line)
 
     def _update_reset(self, enabled: bool) -> None:
-        default = value_words(self.entry.default)
+        default = parameters.value_words(self.entry.default)
         self._reset.setEnabled(enabled)
         self._reset.setToolTip(
             f"Back to the default: {default}"
@@ -361,7 +344,7 @@ class ParameterRow(ValuedContainerWidget[ParameterValue]):
         entry, tooltip = self.entry, _tooltip(self.entry)
         title, in_label = capitalised(entry.title), unit_words(entry)[1]
         field = self.field.box if isinstance(self.field, NumberField) else None
-        self._inputs: list[QWidget] = [field or self.field.native]
+        self._inputs: list[QtWidgets.QWidget] = [field or self.field.native]
         self._inputs[0].setObjectName(entry.name)
         if self.tick is not None:
             self._inputs.insert(0, self.tick.native)
@@ -372,9 +355,9 @@ class ParameterRow(ValuedContainerWidget[ParameterValue]):
             widget.setAccessibleDescription(entry.description)
             # The wheel scrolls the form, see `_FieldEvents`.
             widget.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-        if isinstance(self._inputs[-1], QComboBox):
+        if isinstance(self._inputs[-1], QtWidgets.QComboBox):
             self._inputs[-1].setSizeAdjustPolicy(
-                QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+                QtWidgets.QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
             )
         self._title_label.setTextInteractionFlags(
             Qt.TextInteractionFlag.NoTextInteraction
@@ -383,15 +366,15 @@ class ParameterRow(ValuedContainerWidget[ParameterValue]):
         self._title_label.setToolTip(tooltip)
         self._title_label.setMinimumWidth(60)
         self._title_label.setBuddy(self._inputs[0])
-        holder = QWidget(self.native)
+        holder = QtWidgets.QWidget(self.native)
         holder.setFixedWidth(_FIELD_WIDTH)
-        inside = QHBoxLayout(holder)
+        inside = QtWidgets.QHBoxLayout(holder)
         inside.setContentsMargins(0, 0, 0, 0)
         inside.setSpacing(2)
         if self.tick is not None:
             inside.addWidget(self.tick.native)
         inside.addWidget(self.field.native, 1)
-        self._grid = QGridLayout()
+        self._grid = QtWidgets.QGridLayout()
         self._grid.setContentsMargins(0, 0, 0, 0)
         self._grid.setHorizontalSpacing(3)
         self._grid.setVerticalSpacing(2)
@@ -423,15 +406,18 @@ class _FieldEvents(QObject):
             return False
         if a1.type() in (QEvent.Type.FocusIn, QEvent.Type.FocusOut):
             self._row.write_label(has_focus=a1.type() == QEvent.Type.FocusIn)
-        if a1.type() == QEvent.Type.Wheel and not cast(QWidget, a0).hasFocus():
+        if (
+            a1.type() == QEvent.Type.Wheel
+            and not cast(QtWidgets.QWidget, a0).hasFocus()
+        ):
             a1.ignore()
             return True
         return False
 
 
-def _tooltip(entry: Parameter) -> str:
+def _tooltip(entry: parameters.Parameter) -> str:
     """Return description, limits, default and the names for scripts and files."""
-    facts = [f"Default: {value_words(entry.default)}"]
+    facts = [f"Default: {parameters.value_words(entry.default)}"]
     limits = entry.limits()
     if limits:
         whole = "whole number, " if entry.kind is int else ""
@@ -444,7 +430,7 @@ def _tooltip(entry: Parameter) -> str:
     )
 
 
-class GroupHeading(QPushButton):
+class GroupHeading(QtWidgets.QPushButton):
     """The heading of a group of rows; a click or the space key folds them.
 
     Parameters
@@ -460,10 +446,10 @@ class GroupHeading(QPushButton):
     def __init__(
         self,
         title: str,
-        rows: Iterable[QWidget],
+        rows: Iterable[QtWidgets.QWidget],
         *,
         folded: bool = False,
-        parent: QWidget | None = None,
+        parent: QtWidgets.QWidget | None = None,
     ) -> None:
         super().__init__(parent)
         self._title = title
@@ -474,7 +460,9 @@ class GroupHeading(QPushButton):
         self.setChecked(not folded)
         self.setFlat(True)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.setSizePolicy(
+            QtWidgets.QSizePolicy.Policy.Ignored, QtWidgets.QSizePolicy.Policy.Fixed
+        )
         self.setStyleSheet(
             "QPushButton { border: none; background: transparent; text-align: left;"
             " font-weight: bold; padding: 4px 0px; }"

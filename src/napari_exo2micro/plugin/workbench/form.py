@@ -15,27 +15,14 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
 from superqt import QDoubleSlider
 from superqt.utils import signals_blocked
 
+from napari_exo2micro.core import parameters
 from napari_exo2micro.core.base import ParameterError
-from napari_exo2micro.core.parameters import (
-    LAST_BUILT_IN,
-    PARAMETER_REGISTRY,
-    STAGES,
-    Parameter,
-    ParameterValue,
-    State,
-    value_words,
-)
+from napari_exo2micro.core.parameters import PARAMETER_REGISTRY, value_words
 from napari_exo2micro.core.photometry import further_scales, scale_title
 from napari_exo2micro.core.pipeline import RunResult, StageState, stage_states
 from napari_exo2micro.core.store import name_ending
 from napari_exo2micro.plugin.session.session import Session
-from napari_exo2micro.plugin.widgets.controls import (
-    WordsLabel,
-    button,
-    column,
-    label_style,
-    scrolled,
-)
+from napari_exo2micro.plugin.widgets import controls
 from napari_exo2micro.plugin.widgets.marks import scale_words, state_icon
 from napari_exo2micro.plugin.widgets.rows import (
     GroupHeading,
@@ -56,13 +43,13 @@ _WIDEST = 460  # beyond it a field stands too far from its label
 def parameter_rows(stage: int) -> list[ParameterRow]:
     """Return a row for each parameter of a stage, by group; those of none come last."""
     own = [entry for entry in PARAMETER_REGISTRY.values() if entry.stage == stage]
-    groups: dict[str, list[Parameter]] = {}
+    groups: dict[str, list[parameters.Parameter]] = {}
     for entry in sorted(own, key=lambda entry: not entry.group):
         groups.setdefault(_group(entry), []).append(entry)
     return [ParameterRow(entry) for group in groups.values() for entry in group]
 
 
-def _group(entry: Parameter) -> str:
+def _group(entry: parameters.Parameter) -> str:
     return entry.group or _WITHOUT_GROUP
 
 
@@ -109,10 +96,10 @@ class ParameterForm(QWidget):
         self.container = container
         self._rows: dict[str, ParameterRow] = {row.name: row for row in container}
         # What counts when something is typed that cannot be taken.
-        self._settled: dict[str, ParameterValue] = {}
+        self._settled: dict[str, parameters.ParameterValue] = {}
         self.foot = QWidget(self)
-        self._suffix = WordsLabel("suffix", self.foot)
-        self._reset_all = button(self.foot, "reset_stage", "Reset this stage")
+        self._suffix = controls.WordsLabel("suffix", self.foot)
+        self._reset_all = controls.button(self.foot, "reset_stage", "Reset this stage")
         self._reset_all.clicked.connect(lambda _: self.reset())
         self._reset_all.setVisible(bool(self._rows))
         foot = QHBoxLayout(self.foot)
@@ -139,7 +126,9 @@ class ParameterForm(QWidget):
             if window is not None and window.isVisible():
                 for row in self._rows.values():
                     if row.refusal:
-                        title = f"{STAGES[self._stage].title}, {row.entry.title}"
+                        title = (
+                            f"{parameters.STAGES[self._stage].title}, {row.entry.title}"
+                        )
                         return f"Stage {self._stage}, {title}: {row.refusal}"
         return ""
 
@@ -243,7 +232,7 @@ class ParameterForm(QWidget):
 
     def _show_suffix(self, suffix: str) -> None:
         """Say what the files will end in, the short form of a long one."""
-        stage = STAGES[self._stage]
+        stage = parameters.STAGES[self._stage]
         longest = max(stage.checkpoints, key=len, default="")
         ending = name_ending(f"{stage.name}_{longest}", suffix)
         # Lines may break before each part; nothing else breaks a long name.
@@ -326,8 +315,10 @@ class ScaleSlider(QWidget):
         )
         self._slider.setObjectName(f"slider_{row.entry.name}")
         self._slider.setAccessibleName(f"{row.entry.title}, slider")
-        self._caption = WordsLabel(f"slider_range_{row.entry.name}", self)
-        column(self._slider, self._caption, parent=self, margin=0).setSpacing(1)
+        self._caption = controls.WordsLabel(f"slider_range_{row.entry.name}", self)
+        controls.column(self._slider, self._caption, parent=self, margin=0).setSpacing(
+            1
+        )
         row.add_below(self)
         QWidget.setTabOrder(row.tab_stops()[1], self._slider)
         self._slider.valueChanged.connect(self._on_slide)
@@ -374,14 +365,18 @@ class ScaleSlider(QWidget):
 
 
 _ICON = 16
-_ALARMS = {State.FELL_BACK: "warning", State.FAILED: "error", State.STALE: "warning"}
+_ALARMS = {
+    parameters.State.FELL_BACK: "warning",
+    parameters.State.FAILED: "error",
+    parameters.State.STALE: "warning",
+}
 _STATES = {
-    State.VALID: "Valid result",
-    State.MISSING: "No result with these settings yet",
-    State.STALE: "Out of date",
-    State.FELL_BACK: "A lesser result stands in",
-    State.FAILED: "No trustworthy result",
-    State.SKIPPED: "Left out",
+    parameters.State.VALID: "Valid result",
+    parameters.State.MISSING: "No result with these settings yet",
+    parameters.State.STALE: "Out of date",
+    parameters.State.FELL_BACK: "A lesser result stands in",
+    parameters.State.FAILED: "No trustworthy result",
+    parameters.State.SKIPPED: "Left out",
 }
 
 
@@ -414,13 +409,13 @@ class StageForm(QWidget):
         self.setObjectName(f"stage_form_{stage}")
         self._session = session
         self._stage = stage
-        purpose = WordsLabel("purpose", self)
-        purpose.say(STAGES[stage].purpose)
+        purpose = controls.WordsLabel("purpose", self)
+        purpose.say(parameters.STAGES[stage].purpose)
         self._icon = QLabel(self)
         self._icon.setObjectName("state_icon")
         self._icon.setFixedWidth(_ICON)
-        self._state = WordsLabel("state", self)
-        self._result = WordsLabel("result", self)
+        self._state = controls.WordsLabel("state", self)
+        self._result = controls.WordsLabel("result", self)
         self.parameters = ParameterForm(session, stage, container, self)
         self._slider: ScaleSlider | None = None
         entry = PARAMETER_REGISTRY.get("manual_scale")
@@ -433,7 +428,7 @@ class StageForm(QWidget):
         if stage in PREVIEWED:
             self.add_header_widget(PreviewRow(session, stage, self))
         page = QWidget(self)
-        column(
+        controls.column(
             purpose,
             state,
             self._result,
@@ -443,7 +438,9 @@ class StageForm(QWidget):
             parent=page,
             margin=0,
         )
-        column((scrolled(page), 1), self.parameters.foot, parent=self, margin=0)
+        controls.column(
+            (controls.scrolled(page), 1), self.parameters.foot, parent=self, margin=0
+        )
         session.status_changed.connect(self._on_status)
         session.source_changed.connect(self._on_source)
         self._on_status(session.status)
@@ -473,8 +470,8 @@ class StageForm(QWidget):
         words = _state_words(state) if chosen else "No sample is chosen yet."
         self._icon.setPixmap(state_icon(state.state).pixmap(_ICON, _ICON))
         level = _ALARMS.get(state.state, "") if chosen else ""
-        self._state.say(words, label_style(level) if level else "")
-        is_used = state.state not in (State.MISSING, State.STALE)
+        self._state.say(words, controls.label_style(level) if level else "")
+        is_used = state.state not in (parameters.State.MISSING, parameters.State.STALE)
         known = result if is_used else None
         words, more = _result_words(self._stage, known)
         self._result.say(words)
@@ -488,7 +485,7 @@ class StageForm(QWidget):
 def _state_words(state: StageState) -> str:
     """Return in words how the results of a stage stand."""
     reason = f": {with_titles(state.reason)}" if state.reason else ""
-    fix = ". Run this stage again" if state.state == State.STALE else ""
+    fix = ". Run this stage again" if state.state == parameters.State.STALE else ""
     return f"{_STATES[state.state]}{reason}{fix}."
 
 
@@ -502,7 +499,7 @@ def _result_words(stage: int, result: RunResult | None) -> tuple[str, str]:
         figures = capitalised(verdict.figures(most=20))
         return f"Expected accuracy: {accuracy:.2g} px", f"<p>{html.escape(figures)}</p>"
     scale = result.scale
-    if stage != LAST_BUILT_IN or scale is None:
+    if stage != parameters.LAST_BUILT_IN or scale is None:
         return "", ""
     title = scale_title(scale.kind)
     lines = [f"Scale: {scale_words(scale.value, scale.uncertainty, title)}"]

@@ -6,40 +6,20 @@ import functools
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from qtpy import QtWidgets
 from qtpy.QtGui import QGuiApplication
-from qtpy.QtWidgets import (
-    QAction,
-    QFileDialog,
-    QHBoxLayout,
-    QMenu,
-    QPushButton,
-    QWidget,
-)
 
+from napari_exo2micro.core import parameters
 from napari_exo2micro.core.base import Exo2MicroError
-from napari_exo2micro.core.parameters import (
-    PARAMETER_REGISTRY,
-    as_command_line,
-    as_python,
-    default_params,
-    non_default_params,
-)
+from napari_exo2micro.plugin.session import settings
 from napari_exo2micro.plugin.session.session import Session
-from napari_exo2micro.plugin.session.settings import (
-    PRESET,
-    Preset,
-    last_folder,
-    read_preset,
-    recent,
-    write_preset,
-)
 from napari_exo2micro.plugin.widgets.controls import MessageStrip
 from napari_exo2micro.plugin.widgets.errors import literal
 
 _FILES = "Presets (*.json);;All files (*)"
 
 
-class PresetsMenu(QWidget):
+class PresetsMenu(QtWidgets.QWidget):
     """Two buttons with menus, for presets and for copying, and one that resets.
 
     Parameters
@@ -51,7 +31,10 @@ class PresetsMenu(QWidget):
     """
 
     def __init__(
-        self, session: Session, message: MessageStrip, parent: QWidget | None = None
+        self,
+        session: Session,
+        message: MessageStrip,
+        parent: QtWidgets.QWidget | None = None,
     ) -> None:
         super().__init__(parent)
         self.setObjectName("presets_menu")
@@ -59,7 +42,7 @@ class PresetsMenu(QWidget):
         self._message = message
         self._folder = Path.home()  # where a dialog begins
         self._loading = f"preset {id(self)}"
-        presets = QMenu(self)
+        presets = QtWidgets.QMenu(self)
         presets.setObjectName("presets")
         presets.setToolTipsVisible(True)
         _entry(presets, "save_preset", "Save…", self.ask_and_save).setToolTip(
@@ -68,11 +51,11 @@ class PresetsMenu(QWidget):
         _entry(presets, "load_preset", "Load…", self.ask_and_load).setToolTip(
             "Set all parameters to those of a saved file."
         )
-        self._recent = QMenu("Recent", presets)
+        self._recent = QtWidgets.QMenu("Recent", presets)
         self._recent.setObjectName("recent_presets")
         presets.addMenu(self._recent)
         presets.aboutToShow.connect(self._offer)
-        copies = QMenu(self)
+        copies = QtWidgets.QMenu(self)
         copies.setObjectName("copies")
         copies.setToolTipsVisible(True)
         _entry(copies, "copy_python", "Copy as Python", self.copy_python).setToolTip(
@@ -81,16 +64,16 @@ class PresetsMenu(QWidget):
         _entry(
             copies, "copy_command", "Copy as command line", self.copy_command_line
         ).setToolTip("Put a command on the clipboard that does the same run.")
-        self._reset = QPushButton("Reset all", self)
+        self._reset = QtWidgets.QPushButton("Reset all", self)
         self._reset.setObjectName("reset_all")
         self._reset.clicked.connect(lambda: self.reset_all())
-        layout = QHBoxLayout(self)
+        layout = QtWidgets.QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         for text, menu, tooltip in (
             ("Presets", presets, "Save the parameters to a file, or load them."),
             ("Copy as", copies, "Copy the settings as Python or as a command line."),
         ):
-            button = QPushButton(text, self)
+            button = QtWidgets.QPushButton(text, self)
             button.setObjectName(f"{menu.objectName()}_button")
             button.setToolTip(tooltip)
             button.setMenu(menu)
@@ -99,7 +82,7 @@ class PresetsMenu(QWidget):
         session.params_changed.connect(self._on_params)
         self._on_params(())
         session.jobs.start(
-            last_folder,
+            settings.last_folder,
             title="looking where presets are",
             on_result=self._begin_in,
             show_progress=False,
@@ -109,7 +92,7 @@ class PresetsMenu(QWidget):
 
     def ask_and_save(self) -> None:
         """Ask for a file and save the parameters."""
-        name, _ = QFileDialog.getSaveFileName(
+        name, _ = QtWidgets.QFileDialog.getSaveFileName(
             self, "Save the parameters", str(self._folder / "preset.json"), _FILES
         )
         if name:
@@ -118,7 +101,7 @@ class PresetsMenu(QWidget):
 
     def ask_and_load(self) -> None:
         """Ask for a file and load the parameters."""
-        name, _ = QFileDialog.getOpenFileName(
+        name, _ = QtWidgets.QFileDialog.getOpenFileName(
             self, "Load parameters", str(self._folder), _FILES
         )
         if name:
@@ -128,17 +111,17 @@ class PresetsMenu(QWidget):
         """Save the parameters that differ from their defaults."""
         self._message.note(f"Saving {path} …")
         self._session.jobs.start(
-            write_preset,
+            settings.write_preset,
             title=f"saving {path}",
             on_result=self._on_saved,
             on_error=self._message.error,
             show_progress=False,
-            preset=Preset(path, self._session.params),
+            preset=settings.Preset(path, self._session.params),
         )
 
-    def _on_saved(self, preset: Preset) -> None:
+    def _on_saved(self, preset: settings.Preset) -> None:
         self._begin_in(preset.path.parent)
-        count = len(non_default_params(preset.params))
+        count = len(parameters.non_default_params(preset.params))
         what = f"{count} changed parameters" if count else "all parameters at default"
         self._message.note(f"Saved: {preset.path} ({what}).")
 
@@ -146,7 +129,7 @@ class PresetsMenu(QWidget):
         """Set every parameter to what a file says; the others to their defaults."""
         self._message.note(f"Reading {path} …")
         self._session.jobs.start(
-            read_preset,
+            settings.read_preset,
             title=f"reading {path}",
             on_result=self._on_loaded,
             on_error=self._message.error,
@@ -155,9 +138,9 @@ class PresetsMenu(QWidget):
             path=path,
         )
 
-    def _on_loaded(self, preset: Preset) -> None:
+    def _on_loaded(self, preset: settings.Preset) -> None:
         try:
-            self._session.set_params(**{**default_params(), **preset.params})
+            self._session.set_params(**{**parameters.default_params(), **preset.params})
         except Exo2MicroError as error:
             self._message.error(str(error))
             return
@@ -184,11 +167,13 @@ class PresetsMenu(QWidget):
 
     def copy_python(self) -> None:
         """Put Python that does the run on the clipboard."""
-        self._copy(as_python, "Copied: Python for all stages of {}.")
+        self._copy(parameters.as_python, "Copied: Python for all stages of {}.")
 
     def copy_command_line(self) -> None:
         """Put the command line that does the run on the clipboard."""
-        self._copy(as_command_line, "Copied: the command line for all stages of {}.")
+        self._copy(
+            parameters.as_command_line, "Copied: the command line for all stages of {}."
+        )
 
     def _copy(self, recipe: Callable[..., str], said: str) -> None:
         session = self._session
@@ -217,7 +202,7 @@ class PresetsMenu(QWidget):
     def _offer(self) -> None:
         """Fill the list of recent presets."""
         self._recent.clear()
-        for path in recent(PRESET):
+        for path in settings.recent(settings.PRESET):
             action = _entry(
                 self._recent,
                 "recent_preset",
@@ -237,8 +222,10 @@ class PresetsMenu(QWidget):
         )
 
 
-def _entry(menu: QMenu, name: str, text: str, function: Callable[[], None]) -> QAction:
-    action = QAction(text, menu)
+def _entry(
+    menu: QtWidgets.QMenu, name: str, text: str, function: Callable[[], None]
+) -> QtWidgets.QAction:
+    action = QtWidgets.QAction(text, menu)
     action.setObjectName(name)
     # `triggered` brings whether it is checked; the functions take nothing.
     action.triggered.connect(lambda _checked=False: function())
@@ -248,5 +235,5 @@ def _entry(menu: QMenu, name: str, text: str, function: Callable[[], None]) -> Q
 
 def _titles(names: Iterable[str]) -> str:
     """Return parameters as forms call them."""
-    titles = (PARAMETER_REGISTRY[name].title for name in names)
+    titles = (parameters.PARAMETER_REGISTRY[name].title for name in names)
     return ", ".join(titles) or "all at their defaults"

@@ -18,14 +18,7 @@ from napari_exo2micro.core.parameters import STAGES, State
 from napari_exo2micro.core.pipeline import RunResult
 from napari_exo2micro.plugin.session.job import Job
 from napari_exo2micro.plugin.session.session import Session
-from napari_exo2micro.plugin.widgets.controls import (
-    WordsLabel,
-    button,
-    check_box,
-    column,
-    enable,
-    row,
-)
+from napari_exo2micro.plugin.widgets import controls
 from napari_exo2micro.plugin.widgets.errors import literal, notify_error
 from napari_exo2micro.plugin.widgets.marks import pairs_sentence
 
@@ -84,8 +77,8 @@ class RunBar(QWidget):
         self._job: Job | None = None
         self._buttons = {name: self._run_button(name) for name in buttons}
         tip = "Run also where a valid result exists already, and replace it."
-        self._force = check_box(self, "force", "Force", tip)
-        self._abort = button(self, "abort", "Abort")
+        self._force = controls.check_box(self, "force", "Force", tip)
+        self._abort = controls.button(self, "abort", "Abort")
         self._abort.clicked.connect(self.abort)
         self._bar = QProgressBar(self)
         self._bar.setObjectName("progress")
@@ -93,7 +86,7 @@ class RunBar(QWidget):
         self._bar.setFormat("%p %")
         self._bar.setToolTip("How much of the run is done.")
         self._bar.hide()
-        self._text = WordsLabel("progress_text", self)
+        self._text = controls.WordsLabel("progress_text", self)
         self._arrange()
         session.jobs.busy_changed.connect(self._on_busy)
         session.source_changed.connect(self._on_source)
@@ -184,7 +177,7 @@ class RunBar(QWidget):
     # How it looks ----------------------------------------------------------------
 
     def _run_button(self, name: str) -> QPushButton:
-        made = button(self, name, BUTTONS[name])
+        made = controls.button(self, name, BUTTONS[name])
         action: dict[str, Callable[[], None]] = {
             "run_stage": self.run_stage,
             "run_to_here": self.run_to_here,
@@ -195,9 +188,11 @@ class RunBar(QWidget):
         return made
 
     def _arrange(self) -> None:
-        buttons = row(*((run_button, 1) for run_button in self._buttons.values()))
-        switches = row(self._force, None, self._abort)
-        column(buttons, switches, self._bar, self._text, parent=self, margin=0)
+        buttons = controls.row(
+            *((run_button, 1) for run_button in self._buttons.values())
+        )
+        switches = controls.row(self._force, None, self._abort)
+        controls.column(buttons, switches, self._bar, self._text, parent=self, margin=0)
 
     def _update(self) -> None:
         """Enable what can be done now, and say why where it cannot."""
@@ -205,7 +200,7 @@ class RunBar(QWidget):
         for name, run_button in self._buttons.items():
             without_stage = name != "run_all" and self._stage is None
             reason = why or (_NO_STAGE if without_stage else "")
-            enable(run_button, reason, _purpose(name, self._stage))
+            controls.enable(run_button, reason, _purpose(name, self._stage))
         stopping = self._job is not None and self._job.is_cancelled
         self._abort.setEnabled(self._job is not None and not stopping)
         if stopping:

@@ -5,17 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from qtpy import QtWidgets
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import (
-    QAbstractItemView,
-    QDialog,
-    QHeaderView,
-    QLabel,
-    QTableWidget,
-    QTableWidgetItem,
-    QToolButton,
-    QWidget,
-)
 from superqt.utils import signals_blocked
 
 from napari_exo2micro.core.base import Monitor
@@ -32,20 +23,11 @@ from napari_exo2micro.plugin.session.raw_folder import (
 )
 from napari_exo2micro.plugin.session.session import Session
 from napari_exo2micro.plugin.session.settings import recent, remember
-from napari_exo2micro.plugin.widgets.controls import (
-    FolderField,
-    WordsLabel,
-    button,
-    column,
-    combo_box,
-    label_style,
-    labelled,
-    row,
-)
+from napari_exo2micro.plugin.widgets import controls
 from napari_exo2micro.plugin.widgets.errors import literal
 
 #: The style of words that deserve care.
-TROUBLE = label_style("warning")
+TROUBLE = controls.label_style("warning")
 #: How much of what was left out is told.
 _MOST = 12
 _FORMATS = {"both": "TIFF and FITS", "tiff": "TIFF", "fits": "FITS"}
@@ -59,9 +41,9 @@ _START = (
 _MARGIN = 400
 
 
-def _folding(parent: QWidget, name: str, tip: str) -> QToolButton:
+def _folding(parent: QtWidgets.QWidget, name: str, tip: str) -> QtWidgets.QToolButton:
     """Return a button with an arrow, which shows and hides something."""
-    made = QToolButton(parent)
+    made = QtWidgets.QToolButton(parent)
     made.setObjectName(name)
     made.setToolTip(tip)
     made.setCheckable(True)
@@ -72,20 +54,20 @@ def _folding(parent: QWidget, name: str, tip: str) -> QToolButton:
     return made
 
 
-class OverviewView(QWidget):
+class OverviewView(QtWidgets.QWidget):
     """Shows a `RawOverview`."""
 
-    def __init__(self, parent: QWidget) -> None:
+    def __init__(self, parent: QtWidgets.QWidget) -> None:
         super().__init__(parent)
         self.setObjectName("raw_overview")
         self._lines = ""
-        self._words = WordsLabel("raw_words", self)
+        self._words = controls.WordsLabel("raw_words", self)
         self._why = _folding(
             self, "show_left_out", "Show what cannot be used, and why."
         )
-        self._details = WordsLabel("left_out", self)
+        self._details = controls.WordsLabel("left_out", self)
         self._why.toggled.connect(self._show_details)
-        column(self._words, self._why, self._details, parent=self, margin=0)
+        controls.column(self._words, self._why, self._details, parent=self, margin=0)
         self.say(None)
 
     @property
@@ -130,53 +112,55 @@ class OverviewView(QWidget):
         self._details.say(self._lines if shown else "")
 
 
-class SourceFields(QWidget):
+class SourceFields(QtWidgets.QWidget):
     """Sample and dye in one line, and the folders below it, which fold."""
 
-    def __init__(self, parent: QWidget) -> None:
+    def __init__(self, parent: QtWidgets.QWidget) -> None:
         super().__init__(parent)
         self.setObjectName("source_fields")
         tip = "The sample: a folder in the raw folder."
-        self.sample = combo_box(self, "sample", tip)
-        self.dye = combo_box(self, "dye", "The dye: what the file names end in.")
+        self.sample = controls.combo_box(self, "sample", tip)
+        self.dye = controls.combo_box(
+            self, "dye", "The dye: what the file names end in."
+        )
         tip = "Show or hide where the images are and results go."
         self.toggle = _folding(self, "show_folders", tip)
         self.toggle.setText("Folders")
-        self.raw = FolderField(
+        self.raw = controls.FolderField(
             "raw_dir",
             "raw folder",
             "The folder that holds one folder for each sample, and in each of these "
             "a pre-stain and a post-stain TIFF for each dye.",
             self,
         )
-        self.output = FolderField(
+        self.output = controls.FolderField(
             "output_dir",
             "results folder",
             "Where the results go, in a folder for each sample and dye.",
             self,
         )
         tip = "The file format of the images that each stage leaves."
-        self.format = combo_box(self, "checkpoint_format", tip)
+        self.format = controls.combo_box(self, "checkpoint_format", tip)
         for value, words in _FORMATS.items():
             self.format.addItem(words, value)
         self.words = OverviewView(self)
-        self.output_note = WordsLabel("output_note", self)
-        self.stale_note = WordsLabel("stale_note", self)
-        self.other_note = WordsLabel("other_note", self)
-        self.start_hint = WordsLabel("start_hint", self)
-        self.channels = button(
+        self.output_note = controls.WordsLabel("output_note", self)
+        self.stale_note = controls.WordsLabel("stale_note", self)
+        self.other_note = controls.WordsLabel("other_note", self)
+        self.start_hint = controls.WordsLabel("start_hint", self)
+        self.channels = controls.button(
             self,
             "channels",
             "Channels…",
             "Show size, type and brightness of each channel of the raw files.",
         )
-        self.again = button(
+        self.again = controls.button(
             self,
             "look_again",
             "Look again",
             "Look for samples and dyes anew: files may have come.",
         )
-        self.simulated = button(
+        self.simulated = controls.button(
             self,
             "try_simulated",
             "Try it with a simulated section",
@@ -190,25 +174,25 @@ class SourceFields(QWidget):
         self.toggle.setChecked(not folded)
 
     def _arrange(self) -> None:
-        self.pair = QWidget(self)
-        pair = row((self.sample, 3), (self.dye, 2))
+        self.pair = QtWidgets.QWidget(self)
+        pair = controls.row((self.sample, 3), (self.dye, 2))
         pair.setContentsMargins(0, 0, 0, 0)
         self.pair.setLayout(pair)
         # Shown once there is a folder: at first there is one thing to do.
-        self.further = QWidget(self)
-        column(
+        self.further = QtWidgets.QWidget(self)
+        controls.column(
             self.words,
-            row(self.again, self.channels),
-            labelled("Results in", self.output),
+            controls.row(self.again, self.channels),
+            controls.labelled("Results in", self.output),
             self.output_note,
-            labelled("Written as", self.format),
+            controls.labelled("Written as", self.format),
             parent=self.further,
             margin=0,
         )
-        folders = QWidget(self)
-        column(
+        folders = QtWidgets.QWidget(self)
+        controls.column(
             self.start_hint,
-            labelled("Raw folder", self.raw),
+            controls.labelled("Raw folder", self.raw),
             self.further,
             self.simulated,
             parent=folders,
@@ -216,11 +200,13 @@ class SourceFields(QWidget):
         )
         folders.setVisible(False)
         self.toggle.toggled.connect(folders.setVisible)
-        head = row((self.pair, 1), self.toggle)
-        column(head, folders, self.stale_note, self.other_note, parent=self, margin=0)
+        head = controls.row((self.pair, 1), self.toggle)
+        controls.column(
+            head, folders, self.stale_note, self.other_note, parent=self, margin=0
+        )
 
 
-class ChannelSurveyWindow(QDialog):
+class ChannelSurveyWindow(QtWidgets.QDialog):
     """A table of the raw files: size, type and brightness of each channel.
 
     The files are read in the background, a centre of 1000 x 1000 px of each. The
@@ -232,23 +218,29 @@ class ChannelSurveyWindow(QDialog):
         Tells the raw folder and the sample; without a sample all are looked at.
     """
 
-    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+    def __init__(
+        self, session: Session, parent: QtWidgets.QWidget | None = None
+    ) -> None:
         super().__init__(parent)
         self.setObjectName("channel_survey")
         what = session.sample or "all samples"
         self.setWindowTitle(f"Channels of the raw files of {what}")
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.resize(760, 320)
-        self._words = QLabel(f"Looking at the raw files of {what} …", self)
+        self._words = QtWidgets.QLabel(f"Looking at the raw files of {what} …", self)
         self._words.setObjectName("survey_words")
         self._words.setWordWrap(True)
         self._words.setTextFormat(Qt.TextFormat.PlainText)
-        self._table = QTableWidget(0, len(_HEADERS), self)
+        self._table = QtWidgets.QTableWidget(0, len(_HEADERS), self)
         self._table.setObjectName("survey_table")
         self._table.setHorizontalHeaderLabels(list(_HEADERS))
-        self._table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self._table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        column(self._words, (self._table, 1), parent=self)
+        self._table.setEditTriggers(
+            QtWidgets.QAbstractItemView.EditTrigger.NoEditTriggers
+        )
+        self._table.setSelectionBehavior(
+            QtWidgets.QAbstractItemView.SelectionBehavior.SelectRows
+        )
+        controls.column(self._words, (self._table, 1), parent=self)
         self._is_looking = True
         self._job = session.jobs.start(
             _survey,
@@ -279,7 +271,7 @@ class ChannelSurveyWindow(QDialog):
         self._table.setRowCount(len(lines))
         for index, line in enumerate(lines):
             for number, text in enumerate(line):
-                item = QTableWidgetItem(text)
+                item = QtWidgets.QTableWidgetItem(text)
                 item.setToolTip(literal(text))
                 if number >= _NUMBERS_FROM:
                     item.setTextAlignment(
@@ -289,7 +281,7 @@ class ChannelSurveyWindow(QDialog):
         self._table.resizeColumnsToContents()
         header = self._table.horizontalHeader()
         if header is not None:
-            header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+            header.setSectionResizeMode(0, QtWidgets.QHeaderView.ResizeMode.Stretch)
         troubles = [
             f"{file.path.name}: {text}" if file.path.name not in text else text
             for file in files
@@ -320,7 +312,7 @@ def _rows(file: ChannelSurvey) -> list[tuple[str, ...]]:
     return rows
 
 
-class SourcePanel(QWidget):
+class SourcePanel(QtWidgets.QWidget):
     """Chooses the raw folder, the sample and the dye, and where results go.
 
     Parameters
@@ -335,7 +327,7 @@ class SourcePanel(QWidget):
         self,
         session: Session,
         message: Callable[[str], None] | None = None,
-        parent: QWidget | None = None,
+        parent: QtWidgets.QWidget | None = None,
     ) -> None:
         super().__init__(parent)
         self._simulated_in: Path | None = None
@@ -344,7 +336,7 @@ class SourcePanel(QWidget):
         self._message = message
         self._folder = RawFolder.of(session)
         self._fields = SourceFields(self)
-        column(self._fields, parent=self, margin=0)
+        controls.column(self._fields, parent=self, margin=0)
         self._connect()
         for field in (self._fields.raw, self._fields.output):
             field.offer(recent(field.kind))

@@ -7,55 +7,22 @@ from pathlib import Path
 from typing import Any
 
 from napari.layers import Layer
+from qtpy import QtGui, QtWidgets
 from qtpy.QtCore import QSize, Qt, QUrl
-from qtpy.QtGui import (
-    QDesktopServices,
-    QGuiApplication,
-    QImage,
-    QPainter,
-    QPaintEvent,
-    QPixmap,
-)
-from qtpy.QtWidgets import (
-    QAbstractItemView,
-    QDialog,
-    QHeaderView,
-    QTreeWidget,
-    QTreeWidgetItem,
-    QWidget,
-)
 
+from napari_exo2micro.core import pipeline
 from napari_exo2micro.core.base import CheckpointError, Exo2MicroError, Monitor
 from napari_exo2micro.core.parameters import STAGES, ParameterValue, State
 from napari_exo2micro.core.photometry import further_scales, scale_title
-from napari_exo2micro.core.pipeline import (
-    RunResult,
-    StageState,
-    stage_states,
-    stages_done,
-)
 from napari_exo2micro.core.plotting import DIAGNOSTICS
 from napari_exo2micro.core.raw import LazyPair, PairFiles, find_pair
 from napari_exo2micro.core.store import CheckpointStatus
 from napari_exo2micro.plugin.files.opening import open_pair, prepare_levels
-from napari_exo2micro.plugin.layers.layers import (
-    LayerSpec,
-    about,
-    find_layers,
-    is_stored,
-    place_layers,
-)
+from napari_exo2micro.plugin.layers import layers
 from napari_exo2micro.plugin.layers.presenter import presenter_of
 from napari_exo2micro.plugin.layers.stages import checkpoint_spec
 from napari_exo2micro.plugin.session.session import Session, TaskSource
-from napari_exo2micro.plugin.widgets.controls import (
-    Connections,
-    MessageStrip,
-    WordsLabel,
-    button,
-    column,
-    row,
-)
+from napari_exo2micro.plugin.widgets import controls
 from napari_exo2micro.plugin.widgets.errors import literal, notify_error
 from napari_exo2micro.plugin.widgets.marks import scale_words, state_icon
 from napari_exo2micro.plugin.widgets.rows import capitalised, with_titles
@@ -76,10 +43,10 @@ _ORDER = (State.VALID, State.STALE, State.MISSING, State.FAILED)
 _Row = tuple[tuple[int, str, str], str, State, str, CheckpointStatus | None]
 
 
-class _Picture(QWidget):
+class _Picture(QtWidgets.QWidget):
     """Draws a picture as large as it fits, in its own proportions."""
 
-    def __init__(self, pixmap: QPixmap, parent: QWidget) -> None:
+    def __init__(self, pixmap: QtGui.QPixmap, parent: QtWidgets.QWidget) -> None:
         super().__init__(parent)
         self._pixmap = pixmap
         self.setMinimumSize(200, 150)
@@ -87,7 +54,7 @@ class _Picture(QWidget):
     def sizeHint(self) -> QSize:
         return self._pixmap.size()
 
-    def paintEvent(self, _event: QPaintEvent | None) -> None:
+    def paintEvent(self, _event: QtGui.QPaintEvent | None) -> None:
         ratio = self.devicePixelRatioF()
         drawn = self._pixmap.scaled(
             self.size() * ratio,
@@ -96,7 +63,7 @@ class _Picture(QWidget):
         )
         drawn.setDevicePixelRatio(ratio)
         size = drawn.deviceIndependentSize()
-        painter = QPainter(self)
+        painter = QtGui.QPainter(self)
         painter.drawPixmap(
             round((self.width() - size.width()) / 2),
             round((self.height() - size.height()) / 2),
@@ -105,7 +72,7 @@ class _Picture(QWidget):
         painter.end()
 
 
-class PictureWindow(QDialog):
+class PictureWindow(QtWidgets.QDialog):
     """Shows an image; it is closed with Escape.
 
     Parameters
@@ -117,15 +84,15 @@ class PictureWindow(QDialog):
     """
 
     def __init__(
-        self, path: Path, image: QImage, parent: QWidget | None = None
+        self, path: Path, image: QtGui.QImage, parent: QtWidgets.QWidget | None = None
     ) -> None:
         super().__init__(parent)
         self.setObjectName("picture_window")
         self.setWindowTitle(path.name)
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        pixmap = QPixmap.fromImage(image)
-        column(_Picture(pixmap, self), parent=self, margin=0)
-        screen = QGuiApplication.primaryScreen()
+        pixmap = QtGui.QPixmap.fromImage(image)
+        controls.column(_Picture(pixmap, self), parent=self, margin=0)
+        screen = QtGui.QGuiApplication.primaryScreen()
         if screen is not None:
             most = screen.availableSize() * _SHARE_OF_SCREEN
             keep = Qt.AspectRatioMode.KeepAspectRatio
@@ -143,7 +110,7 @@ def result_name(line: CheckpointStatus) -> str:
     return _NAMES.get((line.stage, line.name), line.name.replace("_", " "))
 
 
-class StatusList(QWidget):
+class StatusList(QtWidgets.QWidget):
     """Every image and plot of the sample, by stage, with its state in word and mark.
 
     Parameters
@@ -158,44 +125,48 @@ class StatusList(QWidget):
         self,
         session: Session,
         message: Callable[[str], None] | None = None,
-        parent: QWidget | None = None,
+        parent: QtWidgets.QWidget | None = None,
     ) -> None:
         super().__init__(parent)
         self.setObjectName("status_list")
         self._session = session
         self._message = message if message is not None else notify_error
-        self._items: dict[tuple[int, str, str], QTreeWidgetItem] = {}
+        self._items: dict[tuple[int, str, str], QtWidgets.QTreeWidgetItem] = {}
         #: Whether a row is unfolded, also of rows that are not there at the moment.
         self._unfolded: dict[tuple[int, str, str], bool] = {}
-        self._tree = QTreeWidget(self)
+        self._tree = QtWidgets.QTreeWidget(self)
         self._tree.setObjectName("check_list")
         self._tree.setColumnCount(2)
         self._tree.setHeaderHidden(True)
-        self._tree.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self._tree.setEditTriggers(
+            QtWidgets.QAbstractItemView.EditTrigger.NoEditTriggers
+        )
         self._tree.setMinimumHeight(90)
         self._tree.setIndentation(14)
         header = self._tree.header()
         if header is not None:
             header.setStretchLastSection(False)
-            header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
-            header.setSectionResizeMode(1, QHeaderView.ResizeMode.ResizeToContents)
+            header.setSectionResizeMode(0, QtWidgets.QHeaderView.ResizeMode.Stretch)
+            header.setSectionResizeMode(
+                1, QtWidgets.QHeaderView.ResizeMode.ResizeToContents
+            )
         self._tree.itemActivated.connect(lambda item: self.open(item))
-        self._why = WordsLabel("why", self)
+        self._why = controls.WordsLabel("why", self)
         self._tree.currentItemChanged.connect(lambda *_items: self._explain())
         tip = "Show the folder of the results in the file manager."
-        self._folder = button(self, "open_folder", "Open the folder", tip)
+        self._folder = controls.button(self, "open_folder", "Open the folder", tip)
         self._folder.clicked.connect(lambda: self.open_folder())
         tip = "Show the chosen image as a layer, or the chosen plot."
-        self._open = button(self, "open_result", "Open", tip)
+        self._open = controls.button(self, "open_result", "Open", tip)
         self._open.clicked.connect(lambda: self.open(self._tree.currentItem()))
-        buttons = row(self._open, self._folder)
-        column((self._tree, 1), self._why, buttons, parent=self, margin=0)
+        buttons = controls.row(self._open, self._folder)
+        controls.column((self._tree, 1), self._why, buttons, parent=self, margin=0)
         session.status_changed.connect(self._fill)
         self._fill(session.status)
 
     # What it does ----------------------------------------------------------------
 
-    def open(self, item: QTreeWidgetItem | None) -> None:
+    def open(self, item: QtWidgets.QTreeWidgetItem | None) -> None:
         """Show the layer or the picture of a row."""
         line: CheckpointStatus | None = None if item is None else item.data(0, _LINE)
         if line is None:
@@ -235,10 +206,12 @@ class StatusList(QWidget):
         )
 
     def _show_folder(self, folder: Path) -> None:
-        if not QDesktopServices.openUrl(QUrl.fromLocalFile(str(folder.absolute()))):
+        if not QtGui.QDesktopServices.openUrl(
+            QUrl.fromLocalFile(str(folder.absolute()))
+        ):
             self._message(f"no file manager was found here; the folder is {folder}")
 
-    def _show_picture(self, read: tuple[Path, QImage]) -> None:
+    def _show_picture(self, read: tuple[Path, QtGui.QImage]) -> None:
         PictureWindow(*read, self).show()
 
     def _open_layer(self, line: CheckpointStatus) -> None:
@@ -263,15 +236,17 @@ class StatusList(QWidget):
     def _layer_of(self, line: CheckpointStatus) -> Layer | None:
         """Return the image in the viewer that shows a line; None without one."""
         session = self._session
-        for layer in find_layers(session.viewer, None, session.sample, session.dye):
-            known = about(layer)
+        for layer in layers.find_layers(
+            session.viewer, None, session.sample, session.dye
+        ):
+            known = layers.about(layer)
             # The same image made with other parameters has another file.
-            if is_stored(known) and str(line.path) in known.get("paths", ()):
+            if layers.is_stored(known) and str(line.path) in known.get("paths", ()):
                 return layer
         return None
 
-    def _place(self, specs: Sequence[LayerSpec]) -> None:
-        for layer in place_layers(self._session.viewer, specs):
+    def _place(self, specs: Sequence[layers.LayerSpec]) -> None:
+        for layer in layers.place_layers(self._session.viewer, specs):
             layer.visible = True
             self._session.viewer.layers.selection.active = layer
 
@@ -279,7 +254,9 @@ class StatusList(QWidget):
 
     def _fill(self, lines: Sequence[CheckpointStatus]) -> None:
         """Show the lines; rows that were there keep their place and their fold."""
-        states = stage_states(lines, self._session.stored_result) if lines else {}
+        states = (
+            pipeline.stage_states(lines, self._session.stored_result) if lines else {}
+        )
         wanted = list(_rows(lines, states))
         keys = [key for key, *_ in wanted]
         if keys != list(self._items):
@@ -312,7 +289,7 @@ class StatusList(QWidget):
                 "plots": self._items.get((number, "stage", "")),
                 "plot": self._items.get((number, "plots", "")),
             }[kind]
-            item = QTreeWidgetItem()
+            item = QtWidgets.QTreeWidgetItem()
             if parent is None:
                 self._tree.addTopLevelItem(item)
             else:
@@ -332,7 +309,7 @@ class StatusList(QWidget):
 
 
 def _rows(
-    lines: Sequence[CheckpointStatus], states: dict[int, StageState]
+    lines: Sequence[CheckpointStatus], states: dict[int, pipeline.StageState]
 ) -> list[_Row]:
     """Return key, name, state, why and line of each row, in order."""
     rows: list[_Row] = []
@@ -382,10 +359,12 @@ def _one_layer(
     return [checkpoint_spec(checkpoint, stage, name, task=task)]
 
 
-def _read_picture(line: CheckpointStatus, monitor: Monitor) -> tuple[Path, QImage]:
+def _read_picture(
+    line: CheckpointStatus, monitor: Monitor
+) -> tuple[Path, QtGui.QImage]:
     """Return a plot's file and its pixels."""
     monitor.check()
-    image = QImage(str(line.path))
+    image = QtGui.QImage(str(line.path))
     if image.isNull():
         raise CheckpointError(
             f"{line.path} cannot be read as a picture; run stage {line.stage} again "
@@ -402,7 +381,7 @@ def _find_folder(folder: Path, monitor: Monitor) -> Path:
     return folder
 
 
-def summary_words(result: RunResult | None, done: int) -> str:
+def summary_words(result: pipeline.RunResult | None, done: int) -> str:
     """Return what a result comes to; empty when there is none.
 
     Parameters
@@ -427,7 +406,7 @@ def summary_words(result: RunResult | None, done: int) -> str:
     return "\n".join(filter(None, lines))
 
 
-def _figures(result: RunResult) -> Iterator[str]:
+def _figures(result: pipeline.RunResult) -> Iterator[str]:
     """Yield the scale and the accuracy, where they are known."""
     scale = result.scale
     if scale is not None:
@@ -441,7 +420,7 @@ def _figures(result: RunResult) -> Iterator[str]:
         yield f"alignment accurate to {result.accuracy_px:.2g} px"
 
 
-class ResultSummary(QWidget):
+class ResultSummary(QtWidgets.QWidget):
     """The state, scale and accuracy of the valid results, and a button to see them.
 
     Parameters
@@ -453,33 +432,36 @@ class ResultSummary(QWidget):
     """
 
     def __init__(
-        self, session: Session, message: MessageStrip, parent: QWidget | None = None
+        self,
+        session: Session,
+        message: controls.MessageStrip,
+        parent: QtWidgets.QWidget | None = None,
     ) -> None:
         super().__init__(parent)
         self.setObjectName("result_summary")
         self._session = session
         self._message = message
-        self._words = WordsLabel("summary", self)
-        self._results = button(
+        self._words = controls.WordsLabel("summary", self)
+        self._results = controls.button(
             self,
             "show_results",
             "Show results",
             "Open the valid results of all stages as layers, without running anything.",
         )
         self._results.clicked.connect(lambda: self.show_results())
-        self._raw = button(
+        self._raw = controls.button(
             self,
             "show_raw",
             "Show the raw images",
             "Open the pre-stain and the post-stain image as layers.",
         )
         self._raw.clicked.connect(lambda: self.show_raw())
-        column(self._words, self._results, self._raw, parent=self, margin=0)
+        controls.column(self._words, self._results, self._raw, parent=self, margin=0)
         session.source_changed.connect(self._offer)
         session.status_changed.connect(self._on_status)
         session.jobs.busy_changed.connect(self._offer)
         events = session.viewer.layers.events
-        self._followed = Connections()
+        self._followed = controls.Connections()
         for emitter in (events.inserted, events.removed):
             self._followed.add(emitter, self._offer)
         self._on_status()
@@ -519,14 +501,16 @@ class ResultSummary(QWidget):
                 "There are no valid results with these settings; press Run all."
             )
 
-    def _on_raw(self, opened: tuple[PairFiles, LazyPair, list[LayerSpec]]) -> None:
+    def _on_raw(
+        self, opened: tuple[PairFiles, LazyPair, list[layers.LayerSpec]]
+    ) -> None:
         files, pair, specs = opened
         presenter_of(self._session.viewer).place_stage(1, specs)
         prepare_levels(files, pair, self._session.viewer)
 
     def _on_status(self, _lines: object = None) -> None:
         result = self._session.stored_result
-        words = summary_words(result, stages_done(self._session.status))
+        words = summary_words(result, pipeline.stages_done(self._session.status))
         is_done = result is None or result.state == State.DONE
         self._words.say(words, "" if is_done else TROUBLE)
         self._offer()
@@ -534,8 +518,8 @@ class ResultSummary(QWidget):
     def _offer(self, _what: object = None) -> None:
         """Offer the results that are valid and not in the viewer, or the raw images."""
         session = self._session
-        own = find_layers(session.viewer, sample=session.sample, dye=session.dye)
-        images = filter(is_stored, map(about, own))
+        own = layers.find_layers(session.viewer, sample=session.sample, dye=session.dye)
+        images = filter(layers.is_stored, map(layers.about, own))
         shown = {path for known in images for path in known["paths"]}
         valid = {
             str(line.path)
@@ -550,7 +534,7 @@ class ResultSummary(QWidget):
 
 def _raw_pair(
     sample: str, dye: str, raw_dir: Path, monitor: Monitor
-) -> tuple[PairFiles, LazyPair, list[LayerSpec]]:
+) -> tuple[PairFiles, LazyPair, list[layers.LayerSpec]]:
     """Return a raw pair, opened, and its layers."""
     post, pre, _ = find_pair(sample, dye, raw_dir)
     files = PairFiles(sample, dye, post, pre)
