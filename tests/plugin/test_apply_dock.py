@@ -9,8 +9,8 @@ import pytest
 from napari.layers import Image, Labels, Points
 from qtpy.QtWidgets import QLabel, QPushButton, QRadioButton, QSpinBox
 
+from napari_exo2micro.core import images
 from napari_exo2micro.core.alignment import Alignment
-from napari_exo2micro.plugin.apply import dock as module
 from napari_exo2micro.plugin.apply.dock import ApplyDock
 from napari_exo2micro.plugin.layers.layers import about, find_layers
 
@@ -309,14 +309,14 @@ def test_a_volume_is_refused_with_the_fix(dock, opened, qtbot):
 
 def test_stopping_adds_nothing(dock, opened, qtbot, pair, monkeypatch):
     reached, go_on = threading.Event(), threading.Event()
-    original = module.moved_image
+    original = images.moved_image
 
     def slow(image, monitor):
         reached.set()
         go_on.wait(60)
         return original(image, monitor)
 
-    monkeypatch.setattr(module, "moved_image", slow)
+    monkeypatch.setattr(images, "moved_image", slow)
     photo = opened.add_image(pair.pre, name="photo")
     qtbot.waitUntil(lambda: dock.layer.findText("photo") >= 0, timeout=LONG)
     dock.layer.choose(photo)

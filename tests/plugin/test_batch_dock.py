@@ -399,7 +399,7 @@ def test_too_little_memory_is_told_with_numbers_and_can_be_overruled(
     quick, monkeypatch
 ):
     monkeypatch.setattr(
-        "napari_exo2micro.core.batch.resources.free_memory", lambda: 400_000_000
+        "napari_exo2micro.core.base.machine.free_memory", lambda: 400_000_000
     )
     quick.begin()
     assert quick.asks.startswith("Too little room: 150 MB of memory needed, ")

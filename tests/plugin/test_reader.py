@@ -17,7 +17,7 @@ from npe2 import PluginManager
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication, QPushButton, QTreeWidget
 
-from napari_exo2micro.core import store
+from napari_exo2micro.core import raw, store
 from napari_exo2micro.core.base import CheckpointError, RawDataError
 from napari_exo2micro.core.images import Transform
 from napari_exo2micro.core.pipeline import SampleDye
@@ -474,8 +474,8 @@ class Gate:
     ("module", "name"),
     [
         (store, "holds_results"),
-        (opening, "find_result_folders"),
-        (opening, "find_pairs"),
+        (store, "find_result_folders"),
+        (raw, "find_pairs"),
     ],
 )
 def test_a_slow_raw_folder_does_not_freeze_the_window(
@@ -494,9 +494,7 @@ def test_slow_headers_do_not_freeze_the_window(
     make_napari_viewer_proxy, shared_results, monkeypatch
 ):
     viewer, gate = make_napari_viewer_proxy(show=True), Gate()
-    monkeypatch.setattr(
-        opening, "read_result_sets", gate.before(opening.read_result_sets)
-    )
+    monkeypatch.setattr(store, "read_result_sets", gate.before(store.read_result_sets))
     answers = opened_while_the_window_lives(viewer, shared_results, gate)
     assert answers == [True]
     assert "difference" in roles(viewer)
@@ -504,7 +502,7 @@ def test_slow_headers_do_not_freeze_the_window(
 
 @pytest.mark.display
 @pytest.mark.parametrize(
-    ("module", "name"), [(store, "holds_results"), (opening, "find_pairs")]
+    ("module", "name"), [(store, "holds_results"), (raw, "find_pairs")]
 )
 def test_looking_into_a_slow_folder_can_be_cancelled(
     make_napari_viewer_proxy, shared_raw_dir, monkeypatch, module, name

@@ -179,7 +179,7 @@ def test_a_folder_on_a_slow_drive_is_looked_at_in_the_background(
             release.wait(30)
         return f"{output_dir.name} is full" if output_dir.name != "good" else ""
 
-    monkeypatch.setattr("napari_exo2micro.plugin.session.session.output_problem", look)
+    monkeypatch.setattr("napari_exo2micro.core.base.output_problem", look)
     session.output_checked.connect(told.append)
     session.set_source(output_dir=tmp_path / "slow")
     with qtbot.waitSignal(session.output_checked, timeout=LONG):
