@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 from napari.components import ViewerModel
 from napari.layers import Layer
-from qtpy.QtCore import QObject
+from qtpy.QtCore import QObject, QSize
 from qtpy.QtWidgets import QWidget
 
 from napari_exo2micro.plugin.layers import sets
@@ -26,6 +26,8 @@ from napari_exo2micro.plugin.layers.layers import (
 from napari_exo2micro.plugin.layers.stages import stage_specs
 from napari_exo2micro.plugin.session.raw_folder import RawFolder
 from napari_exo2micro.plugin.session.session import Session
+from napari_exo2micro.plugin.widgets.controls import MessageStrip
+from napari_exo2micro.plugin.widgets.dock import Dock
 from napari_exo2micro.plugin.widgets.errors import notify_error
 
 logger = logging.getLogger(__name__)
@@ -49,6 +51,39 @@ def presenter_of(viewer: ViewerModel) -> Presenter:
     session = Session.of(viewer)
     presenter: Presenter | None = session.findChild(Presenter)
     return Presenter(session) if presenter is None else presenter
+
+
+class Panel(Dock):
+    """A dock that works on the session of a viewer and tells messages in a strip.
+
+    Parameters
+    ----------
+    napari_viewer : ViewerModel
+        As napari hands it over; panels of one viewer share its session.
+
+    Attributes
+    ----------
+    NAME : str
+        Its objectName.
+    LEAST, SIZE : tuple of int
+        Width and height that it needs and wants, px; 0 where its parts say that.
+    """
+
+    NAME: ClassVar[str]
+    LEAST: ClassVar[tuple[int, int]] = (300, 0)
+    SIZE: ClassVar[tuple[int, int]] = (0, 0)
+
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__()
+        self.setObjectName(self.NAME)
+        self.setMinimumSize(*self.LEAST)
+        self.session = shared_session(napari_viewer, self)
+        self.message = MessageStrip(self)
+
+    def sizeHint(self) -> QSize:
+        """Leave the room to the picture."""
+        hint, (width, height) = super().sizeHint(), self.SIZE
+        return QSize(width or hint.width(), height or hint.height())
 
 
 class Presenter(QObject):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -147,6 +147,9 @@ class MessageStrip(QtWidgets.QWidget):
         self.show()
 
 
+#: What a widget calls when a person used it; Qt leaves out what it does not take.
+Slot = Callable[..., Any]
+
 _LABEL_WIDTH = 76
 
 
@@ -155,6 +158,7 @@ def button(
     name: str,
     text: str,
     tip: str = "",
+    on_click: Slot | None = None,
     *,
     checkable: bool = False,
 ) -> QtWidgets.QPushButton:
@@ -168,18 +172,17 @@ def button(
         Its objectName.
     text, tip : str
         What it and its tooltip say.
+    on_click : callable, optional
+        What it does.
     checkable : bool, optional
         Whether it stays down.
-
-    Returns
-    -------
-    QPushButton
-        Not connected yet.
     """
     made = QtWidgets.QPushButton(text, parent)
     made.setObjectName(name)
     made.setToolTip(tip)
     made.setCheckable(checkable)
+    if on_click is not None:
+        made.clicked.connect(on_click)
     return made
 
 
@@ -276,43 +279,172 @@ def _filled(layout: _Box, parts: tuple[_Part | tuple[_Part, int], ...]) -> _Box:
     return layout
 
 
+def form(
+    *rows: tuple[_Part, QtWidgets.QWidget | QtWidgets.QLayout] | QtWidgets.QWidget,
+    parent: QtWidgets.QWidget | None = None,
+    margin: int | None = None,
+) -> QtWidgets.QFormLayout:
+    """Return fields below one another: each with its label, or across the width.
+
+    Parameters
+    ----------
+    *rows
+        Label and field, or what stands by itself.
+    parent, margin
+        As for `column`.
+    """
+    made = QtWidgets.QFormLayout(parent)
+    made.setFieldGrowthPolicy(
+        QtWidgets.QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow
+    )
+    if margin is not None:
+        made.setContentsMargins(margin, margin, margin, margin)
+    for line in rows:
+        made.addRow(*(line if isinstance(line, tuple) else (line,)))
+    return made
+
+
 def check_box(
-    parent: QtWidgets.QWidget, name: str, text: str, tip: str, *, on: bool = False
+    parent: QtWidgets.QWidget,
+    name: str,
+    text: str,
+    tip: str,
+    on_toggle: Slot | None = None,
+    *,
+    on: bool = False,
 ) -> QtWidgets.QCheckBox:
     """Return a box to tick; see `button`."""
     made = QtWidgets.QCheckBox(text, parent)
     made.setObjectName(name)
     made.setToolTip(tip)
     made.setChecked(on)
+    if on_toggle is not None:
+        made.toggled.connect(on_toggle)
     return made
 
 
 def spin_box(
-    parent: QtWidgets.QWidget, name: str, limits: tuple[int, int], value: int, tip: str
+    parent: QtWidgets.QWidget,
+    name: str,
+    limits: tuple[int, int],
+    value: int,
+    tip: str,
+    on_change: Slot | None = None,
+    *,
+    suffix: str = " px",
 ) -> QtWidgets.QSpinBox:
-    """Return a field for a number of px, told when it was typed; see `button`."""
+    """Return a field for a number, told when it was typed; see `button`."""
     made = QtWidgets.QSpinBox(parent)
+    _fill_number(made, name, limits, value, tip, on_change, suffix)
+    return made
+
+
+def decimal_box(
+    parent: QtWidgets.QWidget,
+    name: str,
+    limits: tuple[int, int],
+    value: float,
+    tip: str,
+    on_change: Slot | None = None,
+    *,
+    suffix: str = " px",
+    decimals: int = 1,
+) -> QtWidgets.QDoubleSpinBox:
+    """Return a field for a number with decimals; see `spin_box`."""
+    made = QtWidgets.QDoubleSpinBox(parent)
+    made.setDecimals(decimals)
+    _fill_number(made, name, limits, value, tip, on_change, suffix)
+    return made
+
+
+def _fill_number(
+    made: Any,
+    name: str,
+    limits: tuple[int, int],
+    value: float,
+    tip: str,
+    on_change: Slot | None,
+    suffix: str,
+) -> None:
     made.setObjectName(name)
     made.setRange(*limits)
     made.setValue(value)
-    made.setSuffix(" px")
+    made.setSuffix(suffix)
     made.setKeyboardTracking(False)
     made.setToolTip(tip)
+    if on_change is not None:
+        made.valueChanged.connect(on_change)
+
+
+def line_edit(
+    parent: QtWidgets.QWidget,
+    name: str,
+    tip: str,
+    placeholder: str = "",
+    on_change: Slot | None = None,
+) -> QtWidgets.QLineEdit:
+    """Return a line to type into; see `button`."""
+    made = QtWidgets.QLineEdit(parent)
+    made.setObjectName(name)
+    made.setToolTip(tip)
+    made.setPlaceholderText(placeholder)
+    if on_change is not None:
+        made.textChanged.connect(on_change)
     return made
 
 
 def combo_box(
-    parent: QtWidgets.QWidget, name: str, tip: str, texts: Iterable[str] = ()
+    parent: QtWidgets.QWidget,
+    name: str,
+    tip: str,
+    items: Iterable[str] | Mapping[str, Any] = (),
+    on_change: Slot | None = None,
 ) -> QtWidgets.QComboBox:
-    """Return a list to choose from that does not widen a dock; see `button`."""
+    """Return a list to choose from that does not widen a dock; see `refill`."""
     made = QtWidgets.QComboBox(parent)
     made.setObjectName(name)
     made.setToolTip(tip)
-    made.addItems(list(texts))
+    refill(made, items)
     made.setSizePolicy(
         QtWidgets.QSizePolicy.Policy.Ignored, QtWidgets.QSizePolicy.Policy.Fixed
     )
     made.setMinimumWidth(90)
+    if on_change is not None:
+        made.currentIndexChanged.connect(on_change)
+    return made
+
+
+def refill(
+    combo: QtWidgets.QComboBox,
+    items: Iterable[str] | Mapping[str, Any],
+    chosen: Any = None,
+) -> None:
+    """List texts anew, a mapping's with its values as data; nothing is told.
+
+    Parameters
+    ----------
+    combo : QComboBox
+        Where they are listed.
+    items : iterable of str or mapping of str
+        Texts, or texts with their data.
+    chosen : object, optional
+        Data of what is chosen; the first one where no text has it.
+    """
+    with signals_blocked(combo):
+        combo.clear()
+        for text in items:
+            combo.addItem(text, items[text] if isinstance(items, Mapping) else None)
+        if combo.count():
+            combo.setCurrentIndex(max(combo.findData(chosen), 0))
+
+
+def progress_bar(parent: QtWidgets.QWidget, tip: str = "") -> QtWidgets.QProgressBar:
+    """Return a bar in thousandths; see `button`."""
+    made = QtWidgets.QProgressBar(parent)
+    made.setObjectName("progress")
+    made.setToolTip(tip)
+    made.setRange(0, 1000)
+    made.setFormat("%p %")
     return made
 
 
@@ -338,6 +470,14 @@ def ask_to_save(
     path = Path(chosen)
     ending = kinds.partition("*")[2].replace(")", " ").split()[0]
     return path if path.suffix else path.with_name(path.name + ending)
+
+
+def ask_to_open(
+    parent: QtWidgets.QWidget, title: str, start: Path | str, kinds: str
+) -> Path | None:
+    """Ask which file of these kinds is opened."""
+    chosen, _ = QtWidgets.QFileDialog.getOpenFileName(parent, title, str(start), kinds)
+    return Path(chosen) if chosen else None
 
 
 def as_path(text: str) -> Path | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from qtpy.QtCore import QEvent, QObject, QTimer, Signal
 from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
 
+from napari_exo2micro.plugin.widgets.controls import Connections
+
 #: What a dock needs to be of use, px; those that would get less become tabs.
 _LEAST_SHARE = 600
 
@@ -90,6 +92,7 @@ class Dock(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self._is_closed = False
+        self._connections = Connections()
         watch = DockWatch(self)
         watch.hidden.connect(lambda: self.stay_hidden())
         watch.closed.connect(lambda: self.close_down())
@@ -98,6 +101,7 @@ class Dock(QWidget):
         """End with the dock; what is shown elsewhere is taken away by subclasses."""
         if not self._is_closed:
             self._is_closed = True
+            self._connections.close()
             self.deleteLater()
 
     def stay_hidden(self) -> None:
