@@ -21,11 +21,8 @@ from PIL import Image
 from napari_exo2micro import core as e2m
 from napari_exo2micro.core.images import mapped_frame
 from napari_exo2micro.core.photometry.scale import manual_scale
-from napari_exo2micro.core.pipeline.difference import (
-    Differencing,
-    difference_context,
-    find_aligned_pair,
-)
+from napari_exo2micro.core.pipeline.difference import stored_differences
+from napari_exo2micro.core.pipeline.figures import plot_context
 from napari_exo2micro.core.plotting import DIAGNOSTICS
 from napari_exo2micro.core.plotting.registry import draw_diagnostic
 
@@ -76,9 +73,9 @@ class Example:
         turn: float = 0.0,
         scale: float | None = None,
     ) -> None:
-        pair = find_aligned_pair(task.store)
-        stored = Differencing(task.store).stored_results()
-        self.context = difference_context(task.store, pair, *stored)
+        known = stored_differences(task.store)
+        assert known is not None, "stage 4 has left no statistics"
+        pair, self.context = known.pair, plot_context(task.store, known)
         self.post, self.pre = pair.post.image, pair.pre.image
         if any(shift) or turn:
             self._misplace(pair, shift, turn)

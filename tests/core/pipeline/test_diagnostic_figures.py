@@ -17,10 +17,8 @@ from napari_exo2micro.core.base import (
 )
 from napari_exo2micro.core.photometry.scale import manual_scale
 from napari_exo2micro.core.pipeline import SampleDye, available_figures, draw_figure
-from napari_exo2micro.core.pipeline.difference import (
-    find_aligned_pair,
-    provisional_scale,
-)
+from napari_exo2micro.core.pipeline.difference import find_aligned_pair
+from napari_exo2micro.core.pipeline.figures import provisional_scale
 from napari_exo2micro.core.plotting import (
     DIAGNOSTICS,
     plot_excess_heatmap,

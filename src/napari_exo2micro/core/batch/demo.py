@@ -145,18 +145,18 @@ def run_demo(
     errors = registration_error(pair.truth, estimated, PAD)
     centre = np.array([[(shape[1] - 1) / 2, (shape[0] - 1) / 2]])
     raw_estimate = estimated.conjugated(scale=1.0, shift=(-float(PAD), -float(PAD)))
-    difference = task._load_image(4, "difference")
+    difference = task.checkpoint(4, "difference")
     microbes = MicrobeCount(len(pair.truth.microbes), 0, 0)
     if difference is not None:
         rows, columns = shape
-        view = difference[PAD : PAD + rows, PAD : PAD + columns]
+        view = difference.image[PAD : PAD + rows, PAD : PAD + columns]
         microbes = count_microbes(view, pair.truth)
     return DemoResult(
         status=run.status,
         seconds=time.monotonic() - started,
         raw_dir=raw_dir,
         output_dir=output_dir,
-        pictures_dir=Path(task._check_path("difference_image")).parent,
+        pictures_dir=task.store.output_path("difference_image").parent,
         true_transform=_describe(pair.truth.transform, centre),
         estimated_transform=_describe(raw_estimate, centre),
         error_median_px=float(np.median(errors)),

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from napari_exo2micro.core.pipeline.difference import (
+    difference_records as difference_records,
+)
+from napari_exo2micro.core.pipeline.figures import (
     FigureEntry as FigureEntry,
     available_figures as available_figures,
     draw_figure as draw_figure,

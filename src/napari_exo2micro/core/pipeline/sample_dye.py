@@ -34,8 +34,8 @@ from napari_exo2micro.core.parameters.run import RunSettings
 from napari_exo2micro.core.parameters.stages import LAST_BUILT_IN, STAGES, stage_range
 from napari_exo2micro.core.parameters.state import State, Verdict
 from napari_exo2micro.core.photometry.methods import DEFAULT_SCALE
-from napari_exo2micro.core.pipeline import stages
-from napari_exo2micro.core.pipeline.difference import Differencing
+from napari_exo2micro.core.pipeline import figures, stages
+from napari_exo2micro.core.pipeline.difference import make_differences
 from napari_exo2micro.core.pipeline.log import run_log
 from napari_exo2micro.core.pipeline.result import RunResult, judged
 from napari_exo2micro.core.raw.names import find_pair
@@ -465,7 +465,7 @@ class SampleDye:
             for number in sorted(STAGES)
             for name in self.store.names(number)
         ]
-        return lines + Differencing(self.store).plot_status()
+        return lines + figures.plot_status(self.store)
 
     def result(self, to_stage: int | None = None) -> RunResult:
         """Return what `run` returned, from what is valid on disk.
@@ -594,17 +594,19 @@ class SampleDye:
 
     def _run_stage_4_diagnostics(self, force: bool = False) -> None:
         """Estimate the scale, subtract, and draw the diagnostic plots."""
-        work = Differencing(self.store)
-        if not force and work.is_done():
+        plots = figures.plot_status(self.store)
+        drawn = all(line.state == State.VALID for line in plots)
+        if not force and drawn and self.store.is_done(4):
             return
         self._check_upstream(4)
-        scales = work.run(self._monitor, force=force)
-        for kind, key in (
+        made = make_differences(self.store, self._monitor, force=force)
+        figures.draw_plots(self.store, made, self._monitor.part(0.6, 1.0))
+        for method, key in (
             (DEFAULT_SCALE, "scale_estimate"),
             ("percentile", "scale_percentile_value"),
         ):
-            if kind in scales:
-                self._results[key] = scales[kind].scale
+            if method in made.scales:
+                self._results[key] = made.scales[method].scale
 
     def _check_upstream(self, stage: int) -> None:
         """Run the stages before `stage` whose results are missing or stale."""

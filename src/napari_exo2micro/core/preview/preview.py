@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -17,11 +14,9 @@ from napari_exo2micro.core.alignment import interior
 from napari_exo2micro.core.alignment.boundary import align_sections, coarse_patterns
 from napari_exo2micro.core.alignment.settings import BoundarySettings, InteriorSettings
 from napari_exo2micro.core.base.errors import (
-    CheckpointError,
     ParameterError,
     RegistrationError,
 )
-from napari_exo2micro.core.base.files import read_json
 from napari_exo2micro.core.base.monitor import Monitor
 from napari_exo2micro.core.images.transform import Transform
 from napari_exo2micro.core.parameters import parameters
@@ -32,7 +27,11 @@ from napari_exo2micro.core.photometry.methods import (
     scales_asked_for,
 )
 from napari_exo2micro.core.photometry.scale import ScaleEstimate
-from napari_exo2micro.core.photometry.statistics import PairStatistics, load_statistics
+from napari_exo2micro.core.photometry.statistics import PairStatistics
+from napari_exo2micro.core.pipeline.difference import (
+    DifferenceRecord,
+    difference_records,
+)
 from napari_exo2micro.core.preview.source import PreviewSource, ReducedImage
 
 if TYPE_CHECKING:
@@ -496,60 +495,30 @@ def stored_statistics(task: SampleDye, source: PreviewSource) -> PairStatistics 
     PairStatistics or None
         None when stage 4 has not run on the present alignment.
     """
-    try:
-        inputs = task.store.inputs(4)
-    except CheckpointError:
-        return None
-    folder = task.store.output_path("04_difference_record").parent
-    for path in sorted(folder.glob("04_difference_record*.json")):
-        try:
-            record = read_json(path)
-        except (OSError, ValueError):
-            continue
-        if not isinstance(record, dict) or record.get("inputs") != inputs:
-            continue
-        name = path.name.replace("_record", "_statistics", 1)
-        file, digest = (
-            path.with_name(name).with_suffix(".npz"),
-            record.get("statistics"),
-        )
-        statistics = source.keep("stored", digest, partial(_load, file, digest))
+    for record in difference_records(task.store):
+        statistics = source.keep("stored", record.digest, record.statistics)
         if statistics is not None:
-            _keep_estimate(source, statistics, path.stem, record)
+            _keep_estimate(source, statistics, record)
             return statistics
     return None
 
 
 def _keep_estimate(
-    source: PreviewSource,
-    statistics: PairStatistics,
-    name: str,
-    record: Mapping[str, Any],
+    source: PreviewSource, statistics: PairStatistics, record: DifferenceRecord
 ) -> None:
     """Have the source know the Moffat scale that stage 4 has estimated."""
     try:
-        chosen = parameters.params_from_suffix(
-            name.removeprefix("04_difference_record")
-        )
-        (stored,) = (s for s in record["scales"] if s["kind"] == "moffat")
-        estimate = ScaleEstimate(
-            method="moffat",
-            scale=float(stored["value"]),
-            uncertainty=float(stored["uncertainty"]),
-            offset=float(stored["offset"]),
-            offset_uncertainty=float(stored["offset_uncertainty"]),
-            verdict=Verdict.from_dict(stored["verdict"]),
-        )
-    except (ParameterError, KeyError, TypeError, ValueError):
-        return  # it is estimated again
-    correct = {**parameters.default_params(), **chosen}["offset_correction"]
-    source.keep("moffat", (statistics, bool(correct)), lambda: estimate)
-
-
-def _load(path: Path, digest: Any) -> PairStatistics | None:
-    try:
-        if hashlib.sha256(path.read_bytes()).hexdigest() != digest:
-            return None
-        return load_statistics(path)
-    except (OSError, CheckpointError):
-        return None
+        chosen = parameters.params_from_suffix(record.suffix)
+    except ParameterError:
+        return  # a hash: it is estimated again
+    stored = next(scale for scale in record.scales if scale.is_main)
+    estimate = ScaleEstimate(
+        method=stored.kind,
+        scale=stored.value,
+        uncertainty=stored.uncertainty,
+        offset=stored.offset,
+        offset_uncertainty=stored.offset_uncertainty,
+        verdict=stored.verdict,
+    )
+    correct = bool(chosen.get("offset_correction", True))
+    source.keep("moffat", (statistics, correct), lambda: estimate)

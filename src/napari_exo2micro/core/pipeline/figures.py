@@ -1,0 +1,398 @@
+"""The plots of a pair: drawn by stage 4, or on demand from the results on disk."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final, Protocol
+
+from matplotlib.figure import Figure
+
+from napari_exo2micro.core.base.errors import (
+    CancelledError,
+    CheckpointError,
+    Exo2MicroError,
+    ParameterError,
+)
+from napari_exo2micro.core.base.monitor import Monitor
+from napari_exo2micro.core.images.raster import Frame, reduce_image
+from napari_exo2micro.core.images.transform import Transform
+from napari_exo2micro.core.parameters.parameters import format_value
+from napari_exo2micro.core.parameters.stages import STAGES
+from napari_exo2micro.core.parameters.state import State
+from napari_exo2micro.core.photometry.methods import estimate_scale, scales_asked_for
+from napari_exo2micro.core.photometry.scale import ScaleEstimate
+from napari_exo2micro.core.photometry.statistics import accumulate_statistics
+from napari_exo2micro.core.pipeline.difference import (
+    AlignedPair,
+    Differences,
+    find_aligned_pair,
+    find_record,
+    stored_differences,
+    valid_record,
+)
+from napari_exo2micro.core.plotting.context import PlotContext
+from napari_exo2micro.core.plotting.registry import (
+    DIAGNOSTICS,
+    Diagnostic,
+    draw_diagnostic,
+)
+from napari_exo2micro.core.store.checkpoint import CheckpointStatus
+from napari_exo2micro.core.store.store import CheckpointStore
+
+logger = logging.getLogger(__name__)
+
+_REDUCED_SIDE: Final = 1024
+"""Longest side of the images that a provisional scale is estimated on, px."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Plot:
+    """A picture of stage 4: its file's stem, what draws it, and of which difference."""
+
+    name: str
+    diagnostic: Diagnostic
+    title: str
+    image: str = "difference"
+
+
+def _plots(store: CheckpointStore) -> list[_Plot]:
+    """Return every plot that the parameters ask for, in the order of drawing."""
+    plots = [_Plot(name, entry, entry.title) for name, entry in DIAGNOSTICS.items()]
+    picture, params = DIAGNOSTICS["difference_image"], store.params
+    for method in scales_asked_for(params).values():
+        image = method.image_name(params)
+        if image == "difference":
+            continue
+        title = "manual scale" if method.name == "manual" else method.title
+        if method.value_mark:
+            title += f" {format_value(params[method.parameter])}"
+        name = image.replace("difference", "difference_image", 1)
+        plots.append(_Plot(name, picture, f"{picture.title}, {title}", image))
+    return plots
+
+
+# What plots are given -------------------------------------------------------------
+
+
+def plot_context(
+    store: CheckpointStore,
+    known: AlignedPair | Differences,
+    image: str = "difference",
+) -> PlotContext:
+    """Return what the results of a pair hold, for plots.
+
+    Parameters
+    ----------
+    store : CheckpointStore
+        Whose results they are.
+    known : AlignedPair or Differences
+        What is valid: the alignment, or stage 4 as well.
+    image : str
+        The difference image that is shown.
+
+    Raises
+    ------
+    CheckpointError
+        When that difference image is missing or stale.
+    """
+    pair = known.pair if isinstance(known, Differences) else known
+    stage_2, aligned = pair.boundary.provenance, pair.pre.provenance
+    boundary = stage_2.details if stage_2 else {}
+    coarse = boundary.get("coarse_matrix")
+    interior = aligned.details if aligned and pair.stage == 3 else {}
+    down_scale = store.params["down_scale"]
+    assert isinstance(down_scale, float)
+    context = PlotContext(
+        raw_pre=pair.raw_pre.image,
+        post_frame=pair.post.frames["post"],
+        pre_frame=pair.raw_pre.frames["pre"],
+        coarse_transform=Transform(coarse) if coarse else None,
+        icp_transform=stage_2.transform if stage_2 else None,
+        final_transform=pair.transform,
+        post_contour=boundary.get("post_contour"),
+        pre_contour=boundary.get("pre_contour"),
+        matches=interior.get("matches"),
+        tiles=interior.get("tiles"),
+        aligned_stage=pair.stage,
+        down_scale=down_scale,
+        params=store.params,
+        verdicts=dict(aligned.verdicts) if aligned else {},
+    )
+    if isinstance(known, AlignedPair):
+        return context
+    main, shown = store.need(4, "difference").provenance, store.need(4, image)
+    scales = list(known.scales.values())
+    stored = shown.provenance.scale if shown.provenance else None
+    return replace(
+        context,
+        statistics=known.statistics,
+        scales=scales,
+        scale=stored.value if stored else scales[0].scale,
+        offset=stored.offset if stored else scales[0].offset,
+        difference=shown.image,
+        verdicts=dict(main.verdicts) if main else {},
+    )
+
+
+def provisional_scale(pair: AlignedPair) -> ScaleEstimate:
+    """Return a scale good enough for a picture, from reduced images.
+
+    Raises
+    ------
+    RegistrationError
+        When the two images cannot be compared.
+    """
+    post, factor = reduce_image(pair.post.image, max_side=_REDUCED_SIDE)
+    pre, _ = reduce_image(pair.pre.image, factor=factor)
+    quad = pair.quad
+    if quad is not None:
+        # Pixel centres are at integers: block k covers k * factor + (factor - 1) / 2.
+        quad = (quad - (factor - 1) / 2) / factor
+    frame = _reduced(pair.post.frames["post"], factor)
+    return estimate_scale(
+        accumulate_statistics(post, pre, post_frame=frame, pre_quad=quad)
+    )
+
+
+def _reduced(frame: Frame | None, factor: int) -> Frame | None:
+    """Return the whole blocks inside a frame."""
+    if frame is None:
+        return None
+    x0, y0 = -(-frame[0] // factor), -(-frame[1] // factor)
+    x1, y1 = (frame[0] + frame[2]) // factor, (frame[1] + frame[3]) // factor
+    return x0, y0, max(x1 - x0, 1), max(y1 - y0, 1)
+
+
+# In a run -------------------------------------------------------------------------
+
+
+def plot_status(store: CheckpointStore) -> list[CheckpointStatus]:
+    """Return for every plot whether it shows the present results."""
+    record = find_record(store)
+    lines = []
+    for plot in _plots(store):
+        path = store.output_path(plot.name)
+        state, reason = State.VALID, ""
+        if record and plot.name in record.failed:
+            state, reason = State.FAILED, record.failed[plot.name]
+        elif not path.is_file():
+            state = State.MISSING
+        elif record is None or plot.name not in record.drawn:
+            state, reason = State.STALE, "it was drawn from other results"
+        lines.append(CheckpointStatus(4, plot.name, "plot", state, reason, path))
+    return lines
+
+
+def draw_plots(store: CheckpointStore, known: Differences, monitor: Monitor) -> None:
+    """Draw the plots that are missing or not among those of the record.
+
+    One that fails is noted with its reason: the run is for the difference.
+    """
+    plots, record, new = _plots(store), replace(known.record, failed={}), list[Path]()
+    for index, plot in enumerate(plots):
+        path = store.output_path(plot.name)
+        if plot.name in record.drawn and path.is_file():
+            continue
+        monitor.report(index / len(plots), f"drawing {plot.name}")
+        drawn = tuple(name for name in record.drawn if name != plot.name)
+        context = plot_context(store, known, plot.image)
+        try:
+            _draw(store, plot, known.pair, context, path)
+        except CancelledError:
+            raise
+        except Exo2MicroError as error:
+            logger.warning("%s", error)
+            failed = {**record.failed, plot.name: str(error)}
+            record = replace(record, drawn=drawn, failed=failed)
+        else:
+            new.append(path)
+            record = replace(record, drawn=(*drawn, plot.name))
+        # Each picture counts from now on, whatever becomes of the next one.
+        record.write()
+    store.written += new
+    if new:
+        logger.info("drawn: %d pictures in %s", len(new), new[0].parent.name)
+
+
+def _draw(
+    store: CheckpointStore,
+    plot: _Plot,
+    pair: AlignedPair,
+    context: PlotContext,
+    path: Path | None = None,
+) -> Figure:
+    return draw_diagnostic(
+        plot.diagnostic,
+        pair.post.image,
+        pair.pre.image,
+        context,
+        sample=store.sample,
+        dye=store.dye,
+        save_path=path,
+    )
+
+
+# On demand ------------------------------------------------------------------------
+
+
+class _HasStore(Protocol):
+    """What is asked of a `SampleDye` here."""
+
+    @property
+    def store(self) -> CheckpointStore: ...
+
+
+@dataclass(frozen=True, slots=True)
+class FigureEntry:
+    """A plot that can be drawn, or what to run so that it can.
+
+    Attributes
+    ----------
+    name : str
+        For `draw_figure`; the stem of the file that stage 4 writes.
+    title : str
+        A few words for a list.
+    stage : int
+        The first stage after which it can be drawn.
+    caption, good, bad : str
+        Sentences for its reader; `good` and `bad` may be empty.
+    state : {'ready', 'stale', 'missing'}
+        Whether the results that it shows are there.
+    note : str
+        What to run where it is not ready; of a plot that is, what to know, such as
+        why the last run could not draw it.
+    """
+
+    name: str
+    title: str
+    stage: int
+    caption: str
+    good: str
+    bad: str
+    state: str
+    note: str = ""
+
+
+def available_figures(task: _HasStore) -> list[FigureEntry]:
+    """Return every plot of a pair by stage, and whether it can be drawn now.
+
+    Parameters
+    ----------
+    task : SampleDye
+        Its parameters choose the results.
+
+    Returns
+    -------
+    list of FigureEntry
+        Those of earlier stages first; else in the order of the registry.
+    """
+    return [entry for entry, _ in sorted(_entries(task.store), key=_stage)]
+
+
+def draw_figure(
+    task: _HasStore,
+    name: str,
+    *,
+    narrow: bool = False,
+    monitor: Monitor | None = None,
+) -> Figure:
+    """Draw one plot from the results on disk; nothing is run and nothing written.
+
+    Memory stays bounded by the picture. Plots of stage 2 show the alignment as far
+    as it has come, and stage 4's results once they are valid.
+
+    Parameters
+    ----------
+    task : SampleDye
+        Its parameters choose the results.
+    name : str
+        One of `available_figures`.
+    narrow : bool
+        A layout for a narrow place, where a plot has one.
+    monitor : Monitor, optional
+        Asked whether to stop, between reading and drawing.
+
+    Returns
+    -------
+    Figure
+        Without pyplot: safe in a worker thread.
+
+    Raises
+    ------
+    ParameterError
+        When there is no such plot.
+    CheckpointError
+        When results are missing or stale; the message says what to run.
+    RegistrationError
+        When a scale is needed and the two images cannot be compared.
+    OutputError
+        When the function of another package's plot fails.
+    """
+    store, monitor = task.store, monitor or Monitor()
+    monitor.report(0.0, "reading the results")
+    entries = {entry.name: (entry, plot) for entry, plot in _entries(store)}
+    if name not in entries:
+        names = ", ".join(entry.name for entry in available_figures(task))
+        raise ParameterError(f"no plot is called {name!r}; there are: {names}")
+    entry, plot = entries[name]
+    if entry.state != "ready":
+        raise CheckpointError(f"'{entry.title}': {entry.note}")
+    pair = find_aligned_pair(store)
+    known = stored_differences(store) if pair.stage == 3 else None
+    if known is not None:
+        context = plot_context(store, known, plot.image)
+    else:
+        scale = provisional_scale(pair)
+        context = plot_context(store, pair)
+        context = replace(context, scale=scale.scale, offset=scale.offset)
+    monitor.report(0.5, "drawing")
+    return _draw(store, plot, pair, replace(context, narrow=narrow))
+
+
+def _stage(entry: tuple[FigureEntry, _Plot]) -> int:
+    return entry[0].stage
+
+
+def _entries(store: CheckpointStore) -> Iterator[tuple[FigureEntry, _Plot]]:
+    """Yield every plot in the order of the registry."""
+    lines = {stage: store.status(stage, "pre") for stage in (2, 3)}
+    images = {name: store.status(4, name) for name in store.names(4)}
+    reached = 3 if lines[3].state == State.VALID else 2
+    counted = valid_record(store) is not None
+    failures = {
+        line.name: line.reason
+        for line in plot_status(store)
+        if line.state == State.FAILED
+    }
+    for plot in _plots(store):
+        diagnostic = plot.diagnostic
+        stage = diagnostic.stage
+        line = lines.get(stage) or images[plot.image]
+        state, note = "ready", failures.get(plot.name, "")
+        if line.state != State.VALID:
+            state, note = str(line.state), _what_to_run(line)
+        elif stage == 4 and not counted:
+            state, note = "stale", "Its statistics are lost: run stage 4 again."
+        elif stage == 2 and reached == 2 and not note:
+            note = "Shows the alignment after stage 2: stage 3 has no valid result yet."
+        entry = FigureEntry(
+            plot.name,
+            plot.title,
+            stage,
+            diagnostic.caption,
+            diagnostic.good,
+            diagnostic.bad,
+            state,
+            note,
+        )
+        yield entry, plot
+
+
+def _what_to_run(line: CheckpointStatus) -> str:
+    name = f"stage {line.stage} ({STAGES[line.stage].title})"
+    if line.state == State.MISSING:
+        return f"S{name[1:]} has no result for the present settings: run it first."
+    return f"The result of {name} is not valid any more ({line.reason}): run it again."
