@@ -6,6 +6,7 @@ guessed. All arguments go to ``pip install``. Standard library only.
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tempfile
@@ -16,10 +17,11 @@ PROJECT = Path(__file__).resolve().parent.parent / "pyproject.toml"
 
 
 def lowest_versions() -> list[str]:
-    """Return ``name==version`` for the lower bound of each base dependency."""
+    """Return ``name==version`` for the lower bounds of the base and of napari."""
     with PROJECT.open("rb") as stream:
-        requirements = tomllib.load(stream)["project"]["dependencies"]
-    return [requirement.replace(">=", "==") for requirement in requirements]
+        project = tomllib.load(stream)["project"]
+    requirements = project["dependencies"] + project["optional-dependencies"]["all"]
+    return [re.sub(r"(\[.*\])?>=", "==", requirement) for requirement in requirements]
 
 
 def main(arguments: list[str]) -> int:
