@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import yaml
 
 import napari_exo2micro
 
@@ -200,3 +201,30 @@ def test_what_a_window_loads_is_there_after_the_set_up_step() -> None:
         "libxcb-keysyms.so.1",
     ):
         assert ctypes.CDLL(library)
+
+
+def test_every_commit_is_checked_by_the_versions_that_tox_has(
+    project: dict[str, Any], repository: Path
+) -> None:
+    hooks = (repository / ".pre-commit-config.yaml").read_text(encoding="utf-8")
+    pinned = dict(text.split("==") for text in project["dependency-groups"]["lint"])
+    assert f"rev: v{pinned['ruff']}\n" in hooks
+    assert f"[import-linter=={pinned['import-linter']}]" in hooks
+
+
+def test_the_oldest_and_the_newest_python_are_tested_on_three_systems(
+    project: dict[str, Any], repository: Path
+) -> None:
+    tested = yaml.safe_load(
+        (repository / ".github/workflows/tests.yml").read_text(encoding="utf-8")
+    )
+    matrix = tested["jobs"]["tests"]["strategy"]["matrix"]
+    assert matrix["os"] == ["ubuntu-latest", "windows-latest", "macos-latest"]
+    named = [
+        text.rpartition(" ")[2]
+        for text in project["project"]["classifiers"]
+        if re.search(r":: 3\.\d+$", text)
+    ]
+    oldest, *_, newest = sorted(named, key=lambda text: int(text[2:]))
+    assert project["project"]["requires-python"] == f">={oldest}"
+    assert matrix["python"] == [oldest, newest]
