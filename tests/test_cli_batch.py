@@ -69,8 +69,8 @@ HERE = (*QUICK, "--executor", "serial")
 def test_all_that_is_found_runs_and_a_table_ends_it(raw: Path, tmp_path: Path) -> None:
     ended = call(raw, tmp_path / "out", *HERE)
     assert ended.code == 0, ended.err
-    assert ended.out.count("complete") == 5
-    assert ended.out.rstrip().endswith("4 tasks: 4 complete")
+    assert ended.out.count("done") == 5
+    assert ended.out.rstrip().endswith("4 tasks: 4 done")
     assert "problems" not in ended.out
     assert ended.err.count("complete") == 4  # a line as each one ends
     made = {path.parent.parent.name for path in (tmp_path / "out").rglob("*.tiff")}
@@ -83,7 +83,7 @@ def test_samples_and_dyes_by_name(raw: Path, tmp_path: Path) -> None:
     (result,) = ended.json["results"]
     assert (result["sample"], result["dye"]) == ("CD071", "DAPI")
     assert result["status"] == "complete"
-    assert ended.json["summary"]["counts"]["complete"] == 1
+    assert ended.json["summary"]["counts"]["done"] == 1
 
 
 def test_missing_pairs_are_listed_and_nothing_runs(raw: Path, tmp_path: Path) -> None:
@@ -108,8 +108,8 @@ def test_lenient_runs_the_rest_and_ends_with_1(raw: Path, tmp_path: Path) -> Non
     ended = call(raw, tmp_path / "out", *words, *HERE)
     assert ended.code == 1
     assert "problems" in ended.out
-    assert "CD070 / Cy5: skipped: " in ended.out
-    assert "2 tasks: 1 complete, 1 skipped" in ended.out
+    assert "CD070 / Cy5: no files: " in ended.out
+    assert "2 tasks: 1 done, 1 no files" in ended.out
 
 
 def test_a_failed_task_stops_no_other_and_ends_with_2(
@@ -120,7 +120,7 @@ def test_a_failed_task_stops_no_other_and_ends_with_2(
     ended = call(raw, tmp_path / "out", *HERE)
     assert ended.code == 2
     assert f"CD070 / DAPI: failed: {path}" in ended.out
-    assert "4 tasks: 3 complete, 1 failed" in ended.out
+    assert "4 tasks: 3 done, 1 failed" in ended.out
 
 
 def test_a_dry_run_says_what_would_run_and_what_it_needs(
@@ -168,11 +168,20 @@ def test_parameters_come_from_a_preset_and_from_options(
 def test_wrong_options_end_with_2_and_one_line(
     raw: Path, tmp_path: Path, words: tuple[str, ...], said: str
 ) -> None:
-    ended = call(raw, tmp_path / "out", *words)
+    for more in ((), ("--dry-run",)):
+        ended = call(raw, tmp_path / "out", *words, *more)
+        assert ended.code == 2
+        assert said in ended.err
+        assert len(ended.err.splitlines()) == 1
+        assert not (tmp_path / "out").exists()
+
+
+def test_an_unknown_executor_is_told_before_the_raw_folder_is_read(
+    tmp_path: Path,
+) -> None:
+    ended = call(tmp_path / "nowhere", tmp_path / "out", "--executor", "threads")
     assert ended.code == 2
-    assert said in ended.err
-    assert len(ended.err.splitlines()) == 1
-    assert not (tmp_path / "out").exists()
+    assert "an executor is one of serial, workers, dask" in ended.err
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs SIGINT for one process")
@@ -193,9 +202,9 @@ def test_ctrl_c_ends_it_and_keeps_what_is_finished(raw: Path, tmp_path: Path) ->
     assert process.returncode == 130, err
     found = json.loads(out)
     counts = found["summary"]["counts"]
-    assert counts["complete"] >= 1
+    assert counts["done"] >= 1
     assert counts["stopped"] >= 1
-    assert counts["complete"] + counts["stopped"] == 44
+    assert counts["done"] + counts["stopped"] == 44
     assert not list((tmp_path / "out").rglob("*.part"))
     assert "Traceback" not in err
 
@@ -233,7 +242,7 @@ def test_ctrl_c_while_workers_load_their_libraries_is_no_mess(
     out, err = process.communicate(timeout=300)
     assert process.returncode == 130, err
     # A quick task may end before the word to stop reaches it.
-    assert re.search(r"4 tasks: (1 complete, )?[34] stopped", out)
+    assert re.search(r"4 tasks: (1 done, )?[34] stopped", out)
     assert "Traceback" not in err
     assert "KeyboardInterrupt" not in err
 

@@ -145,17 +145,18 @@ def batch(
     """
     from napari_exo2micro.cli.board import watched_batch
     from napari_exo2micro.core.batch import (
+        executor_kind,
         make_executor,
         plan_batch,
         run_plan,
         summarise_batch,
     )
 
+    kind = executor_kind(executor, scheduler)
     check_output(out, raw)
-    kind = "dask" if scheduler else executor
-    n_workers = (
-        1 if kind == "serial" else workers or min(os.cpu_count() or 1, _MOST_WORKERS)
-    )
+    n_workers = workers or min(os.cpu_count() or 1, _MOST_WORKERS)
+    if kind == "serial":
+        n_workers = 1
     plan = plan_batch(
         sample or None,
         dye or None,
@@ -178,16 +179,14 @@ def batch(
         output.note(f"warning: {text}")
     if dry_run:
         return _dry_run(plan, n_workers, as_json, here=not scheduler)
-    where = make_executor(
-        kind, n_workers=n_workers, timeout_per_task=timeout, scheduler=scheduler
-    )
+    where = make_executor(kind, n_workers=n_workers, scheduler=scheduler)
     with output.notes_for_warnings(), watched_batch() as watching:
         results = run_plan(plan, where, force_run=force_run, **watching)
     summary = summarise_batch(results)
     if as_json:
         output.print_json({"results": results, "summary": summary})
     else:
-        _show(results, summary)
+        _show(summary, results)
     return _exit_code(results)
 
 
@@ -214,21 +213,19 @@ def _exit_code(results: Sequence[RunResult]) -> int:
 # In the end ------------------------------------------------------------------
 
 
-def _show(results: Sequence[RunResult], summary: BatchSummary) -> None:
+def _show(summary: BatchSummary, results: Sequence[RunResult]) -> None:
     """Print the summary table, the problems and what is worth knowing."""
     from rich.text import Text
 
     out = output.console()
-    kinds = {(p.sample, p.dye): p.kind for p in summary.problems}
     made = output.table(
         "sample", "dye", "result", "accuracy px", "scale", "time", numbers=(3, 4, 5)
     )
     for result in results:
-        kind = kinds.get((result.sample, result.dye), "complete")
         made.add_row(
             result.sample,
             result.dye,
-            Text(kind, style=result.state.colour),
+            Text(result.state.word, style=result.state.colour),
             *output.figures_of(result),
             f"{result.seconds:.1f} s" if result.seconds else "",
         )
@@ -236,10 +233,8 @@ def _show(results: Sequence[RunResult], summary: BatchSummary) -> None:
     if summary.problems:
         out.print("problems")
     for problem in summary.problems:
-        out.print(
-            f"  {problem.sample} / {problem.dye or 'any dye'}: {problem.kind}: "
-            f"{problem.reason}"
-        )
+        who = f"{problem.sample} / {problem.dye or 'any dye'}"
+        out.print(f"  {who}: {problem.state.word}: {problem.reason}")
     for result in results:
         for text in result.warnings:
             out.print(f"  {result.sample} / {result.dye}: warning: {text}")

@@ -165,7 +165,7 @@ def test_a_raw_folder_that_is_not_there_is_told(pad_all, tmp_path: Path) -> None
         ({"params": {"pad": -3}}, "pad"),
         ({"from_stage": 3, "to_stage": 2}, "rising numbers"),
         ({"checkpoint_format": "png"}, "checkpoint_format takes"),
-        ({"parallel": "threads"}, "parallel takes"),
+        ({"parallel": "threads"}, "one of serial, workers, dask"),
         ({"parallel": True, "n_workers": 0}, "n_workers takes"),
         ({"timeout_per_task": -1}, "timeout_per_task takes"),
         ({"register_on": "../DAPI"}, "dye"),
@@ -249,8 +249,8 @@ def test_the_run_log_has_a_header_for_the_batch_and_its_problems(
     pad_all(["CD070"], ["DAPI", "Cy5"], strict_dyes=False)
     text = "\n".join(read_log_tail(tmp_path / "out"))
     assert "batch, tasks: 1" in text
-    assert "CD070 / Cy5: skipped: " in text
-    assert "2 tasks: 1 complete, 1 skipped" in text
+    assert "CD070 / Cy5: no files: " in text
+    assert "2 tasks: 1 done, 1 no files" in text
 
 
 def test_the_header_of_a_batch_is_there_as_soon_as_its_folder_is(
@@ -283,8 +283,9 @@ def test_a_summary_counts_and_puts_the_worst_first() -> None:
     assert [problem.sample for problem in summary.problems] == ["C", "E", "D", "A"]
     assert summary.problems[0].reason == "the disk is full"
     assert summary.sentence() == (
-        "5 tasks: 1 complete, 1 degraded, 1 skipped, 1 stopped, 1 failed"
+        "5 tasks: 1 done, 1 degraded, 1 no files, 1 stopped, 1 failed"
     )
+    assert summary.counts == {state: 1 for state, _ in ends.values()}
     assert not summary.is_complete
 
 

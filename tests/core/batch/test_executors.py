@@ -62,12 +62,9 @@ class Bench:
         *samples: str,
         should_stop: Callable[[], bool] = lambda: False,
         n_workers: int = 2,
-        timeout_per_task: float | None = None,
         tasks: list[Task] | None = None,
     ) -> list[dict[str, Any]]:
-        executor = make_executor(
-            kind, n_workers=n_workers, timeout_per_task=timeout_per_task
-        )
+        executor = make_executor(kind, n_workers=n_workers)
         try:
             return executor.run(
                 tasks or self.tasks(*samples), self.events.append, should_stop
@@ -227,7 +224,7 @@ def test_a_task_that_hangs_is_ended(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(executors, "PATIENCE", 0.0)
-    (result,) = bench.run("workers", "Hangs", timeout_per_task=1.0)
+    (result,) = bench.run("workers", tasks=bench.tasks("Hangs", time_limit=1.0))
     assert result["status"].startswith("error: stopped after 1 s")
 
 
@@ -298,7 +295,6 @@ def test_a_loader_that_cannot_be_sent_is_told_before_anything_runs(
         ("fast", {}, "one of serial, workers, dask"),
         ("workers", {"n_workers": 0}, "n_workers takes a whole number"),
         ("workers", {"n_workers": True}, "n_workers takes a whole number"),
-        ("workers", {"timeout_per_task": 0}, "timeout_per_task takes"),
     ],
 )
 def test_wrong_settings_are_told(kind: str, more: dict[str, Any], words: str) -> None:

@@ -10,7 +10,6 @@ from napari_exo2micro.core.batch.batch import (
 )
 from napari_exo2micro.core.batch.board import (
     BatchBoard as BatchBoard,
-    BatchProblem as BatchProblem,
     BatchSummary as BatchSummary,
     BoardRow as BoardRow,
     clock_words as clock_words,
@@ -22,6 +21,7 @@ from napari_exo2micro.core.batch.demo import (
 )
 from napari_exo2micro.core.batch.executors import (
     Executor as Executor,
+    executor_kind as executor_kind,
     make_executor as make_executor,
 )
 from napari_exo2micro.core.batch.resources import (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -14,19 +15,29 @@ from napari_exo2micro.core.base.files import check_output
 from napari_exo2micro.core.base.machine import LEAST_MEMORY
 from napari_exo2micro.core.base.monitor import Monitor
 from napari_exo2micro.core.batch.board import summarise_batch
-from napari_exo2micro.core.batch.executors import ALSO_CALLED, Executor, make_executor
+from napari_exo2micro.core.batch.executors import (
+    Executor,
+    executor_kind,
+    make_executor,
+)
 from napari_exo2micro.core.batch.resources import check_resources
 from napari_exo2micro.core.batch.task import (
     ENDED_WELL,
     OnEvent,
     Task,
     TaskEvent,
+    event_of,
+    without_run,
 )
 from napari_exo2micro.core.parameters.run import RunSettings
 from napari_exo2micro.core.parameters.state import State
 from napari_exo2micro.core.pipeline.log import RunLog, run_log
 from napari_exo2micro.core.pipeline.result import RunResult
-from napari_exo2micro.core.raw.folder import SkippedTask, discover_tasks
+from napari_exo2micro.core.raw.folder import (
+    SkippedTask,
+    TaskDiscovery,
+    discover_tasks,
+)
 from napari_exo2micro.core.raw.names import check_name, find_pair
 from napari_exo2micro.core.raw.pair import (
     Loader,
@@ -38,7 +49,7 @@ from napari_exo2micro.core.raw.pair import (
 
 logger = logging.getLogger(__name__)
 
-Parallel = bool | Literal["workers", "pool", "subprocess", "dask"]
+Parallel = bool | Literal["serial", "workers", "pool", "subprocess", "dask"]
 
 #: The last stage whose transform other dyes take over.
 _LAST_SHARED_STAGE = 3
@@ -67,9 +78,9 @@ class BatchPlan:
 
     def phases(self) -> tuple[tuple[Task, ...], ...]:
         """Return the tasks in groups: each needs nothing but the groups before it."""
-        waits = [task for task in self.tasks if _takes_over(task)]
-        first = [task for task in self.tasks if not _takes_over(task)]
-        return tuple(tuple(group) for group in (first, waits) if group)
+        first = tuple(task for task in self.tasks if not task.takes_over)
+        after = tuple(task for task in self.tasks if task.takes_over)
+        return tuple(filter(None, (first, after)))
 
 
 def plan_batch(
@@ -77,53 +88,26 @@ def plan_batch(
     dyes: Iterable[str] | None = None,
     *,
     pairs: Iterable[tuple[str, str]] | None = None,
-    params: Mapping[str, Any] | None = None,
-    output_dir: str | Path = "processed",
-    raw_dir: str | Path = "raw",
-    from_stage: int | None = None,
-    to_stage: int | None = None,
-    force: bool = False,
-    checkpoint_format: str = "both",
     strict_dyes: bool = True,
-    register_on: str | None = None,
-    loader: Loader | str | None = None,
     timeout_per_task: float | None = None,
     wait_for_lock: float = 0.0,
     memory_debug: bool = False,
+    **fields: Any,
 ) -> BatchPlan:
     """Return what a batch will run; nothing runs yet.
 
     Parameters
     ----------
-    samples, dyes : iterable of str, optional
-        Names as in the raw folder. All samples, and for each sample all of its
-        dyes, when left out.
-    pairs : iterable of (str, str), optional
-        Samples with dyes, in place of `samples` and `dyes`.
-    params : mapping, optional
-        Parameters that differ from their defaults.
-    output_dir, raw_dir : str or Path
-        Where results go and where raw files are.
-    from_stage, to_stage : int, optional
-        First and last stage.
-    force : bool
-        Run the stages even where a valid result exists.
-    checkpoint_format : {'tiff', 'fits', 'both'}
-        What checkpoints are written as.
+    samples, dyes, pairs : iterable, optional
+        What to run, as for `run_batch`.
     strict_dyes : bool
-        Any pair that cannot run is an error that lists them all; otherwise such
-        pairs are in `BatchPlan.skipped`, with reasons.
-    register_on : str, optional
-        Register this dye only: the other dyes of a sample take its transform.
-    loader : callable or str, optional
-        Reads a pair instead of `load_image_pair`; samples and dyes must then be
-        named.
-    timeout_per_task : float, optional
-        Seconds after which a task is ended.
-    wait_for_lock : float
-        Seconds to wait where another program works on the same sample and dye.
+        Any pair that cannot run is an error; otherwise `BatchPlan.skipped` has them.
+    timeout_per_task, wait_for_lock : float
+        Seconds, as for `run_batch`.
     memory_debug : bool
         Each result tells the memory of its process.
+    **fields : optional
+        Those of `RunSettings`, such as ``raw_dir="raw"``.
 
     Returns
     -------
@@ -137,61 +121,79 @@ def plan_batch(
     ParameterError
         When an argument does not fit.
     """
-    settings = RunSettings(
-        raw_dir=Path(raw_dir).absolute(),
-        output_dir=Path(output_dir).absolute(),
-        checkpoint_format=checkpoint_format,
-        params=dict(params or {}),
-        loader=_loader_for_workers(loader),
-        register_on=register_on,
-        from_stage=from_stage,
-        to_stage=to_stage,
-        force=force,
-    )
-    if register_on is not None:
-        check_name("dye", register_on)
-    # Each is read more than once, which an iterator does not bear.
-    samples, dyes = _listed(samples), _listed(dyes)
-    pairs = None if pairs is None else [(sample, dye) for sample, dye in pairs]
-    present, skipped, warnings = _pairs(samples, dyes, pairs, raw_dir, loader)
-    if register_on is not None:
-        present, more = _with_references(present, register_on, raw_dir, loader)
-        skipped = (*skipped, *more)
-    if strict_dyes and skipped:
-        raise errors.RawFileNotFoundError(_all_missing(skipped, len(present)))
-    of_reference = settings
-    if register_on is not None:
-        # Only its transform was asked for, not its difference.
-        last = min(to_stage or _LAST_SHARED_STAGE, _LAST_SHARED_STAGE)
-        first = None if from_stage is None else min(from_stage, last)
-        of_reference = replace(settings, from_stage=first, to_stage=last)
-    tasks = []
-    for number, (sample, dye) in enumerate(present):
-        is_extra = dye == register_on and not _was_asked_for(sample, dye, dyes, pairs)
-        tasks.append(
-            Task(
-                number,
-                sample,
-                dye,
-                of_reference if is_extra else settings,
-                wait_for_lock=wait_for_lock,
-                time_limit=timeout_per_task,
-                least_memory=LEAST_MEMORY + number % _MEMORY_STEPS * _MEMORY_STEP,
-                memory_debug=memory_debug,
-            )
+    if timeout_per_task is not None and not timeout_per_task > 0:
+        raise errors.ParameterError(
+            "timeout_per_task takes a number of seconds above 0 or None, found "
+            f"{timeout_per_task!r}"
         )
-    return BatchPlan(tuple(tasks), tuple(skipped), tuple(warnings))
+    settings = RunSettings(**fields)
+    settings = replace(
+        settings,
+        raw_dir=settings.raw_dir.absolute(),
+        output_dir=settings.output_dir.absolute(),
+        loader=_loader_for_workers(settings.loader),
+    )
+    asked = _asked_for(samples, dyes, pairs, settings)
+    planned, skipped = list(asked.present), list(asked.skipped)
+    of_reference = settings
+    if settings.register_on is not None:
+        check_name("dye", settings.register_on)
+        planned, more = _with_references(asked.present, settings)
+        skipped += more
+        # Only its transform is needed, not its difference.
+        last = min(settings.to_stage or _LAST_SHARED_STAGE, _LAST_SHARED_STAGE)
+        first = None if settings.from_stage is None else min(settings.from_stage, last)
+        of_reference = replace(settings, from_stage=first, to_stage=last)
+    if strict_dyes and skipped:
+        raise errors.RawFileNotFoundError(_all_missing(skipped, len(planned)))
+    tasks = [
+        Task(
+            number,
+            *pair,
+            settings if pair in asked.present else of_reference,
+            wait_for_lock=wait_for_lock,
+            time_limit=timeout_per_task,
+            least_memory=LEAST_MEMORY + number % _MEMORY_STEPS * _MEMORY_STEP,
+            memory_debug=memory_debug,
+        )
+        for number, pair in enumerate(planned)
+    ]
+    return BatchPlan(tuple(tasks), tuple(skipped), asked.warnings)
 
 
-def _was_asked_for(
-    sample: str,
-    dye: str,
-    dyes: Sequence[str] | None,
-    pairs: Sequence[tuple[str, str]] | None,
-) -> bool:
+def _asked_for(
+    samples: Iterable[str] | None,
+    dyes: Iterable[str] | None,
+    pairs: Iterable[tuple[str, str]] | None,
+    settings: RunSettings,
+) -> TaskDiscovery:
+    """Return the pairs that can run and those that cannot."""
     if pairs is not None:
-        return (sample, dye) in pairs
-    return dyes is None or dye in dyes
+        if samples is not None or dyes is not None:
+            raise errors.ParameterError(
+                "either samples and dyes are named, or pairs of them; found both"
+            )
+        wanted = list(dict.fromkeys((sample, dye) for sample, dye in pairs))
+        if settings.loader is not None or not wanted:
+            return TaskDiscovery(tuple(wanted), (), ())
+        samples, dyes = map(dict.fromkeys, zip(*wanted, strict=True))
+        found = discover_tasks(list(samples), list(dyes), settings.raw_dir)
+        present = set(found.present)
+        return TaskDiscovery(
+            tuple(pair for pair in wanted if pair in present),
+            tuple(t for t in found.skipped if (t.sample, t.dye) in wanted),
+            found.warnings,
+        )
+    samples, dyes = _listed(samples), _listed(dyes)
+    if settings.loader is None:
+        return discover_tasks(samples, dyes, settings.raw_dir)
+    if samples is None or dyes is None:
+        raise errors.ParameterError(
+            "with a loader of one's own the samples and dyes must be named: only it "
+            "knows where they are"
+        )
+    product = dict.fromkeys(itertools.product(samples, dyes))
+    return TaskDiscovery(tuple(product), (), ())
 
 
 def _listed(names: Iterable[str] | None) -> list[str] | None:
@@ -201,86 +203,30 @@ def _listed(names: Iterable[str] | None) -> list[str] | None:
     return [names] if isinstance(names, str) else list(names)
 
 
-def _pairs(
-    samples: Sequence[str] | None,
-    dyes: Sequence[str] | None,
-    pairs: Sequence[tuple[str, str]] | None,
-    raw_dir: str | Path,
-    loader: Loader | str | None,
-) -> tuple[list[tuple[str, str]], tuple[SkippedTask, ...], tuple[str, ...]]:
-    """Return the pairs that can run, those that cannot, and warnings."""
-    if pairs is not None:
-        if samples is not None or dyes is not None:
-            raise errors.ParameterError(
-                "either samples and dyes are named, or pairs of them; found both"
-            )
-        return _named_pairs(pairs, raw_dir, loader)
-    if _is_built_in(loader):
-        discovered = discover_tasks(samples, dyes, raw_dir)
-        return list(discovered.present), discovered.skipped, discovered.warnings
-    if samples is None or dyes is None:
-        raise errors.ParameterError(
-            "with a loader of one's own the samples and dyes must be named: only it "
-            "knows where they are"
-        )
-    product = [(sample, dye) for sample in samples for dye in dyes]
-    return list(dict.fromkeys(product)), (), ()
-
-
-def _named_pairs(
-    pairs: Sequence[tuple[str, str]], raw_dir: str | Path, loader: Loader | str | None
-) -> tuple[list[tuple[str, str]], tuple[SkippedTask, ...], tuple[str, ...]]:
-    wanted = list(dict.fromkeys(pairs))
-    if not _is_built_in(loader) or not wanted:
-        return wanted, (), ()
-    discovered = discover_tasks(
-        list(dict.fromkeys(sample for sample, _ in wanted)),
-        list(dict.fromkeys(dye for _, dye in wanted)),
-        raw_dir,
-    )
-    present = set(discovered.present)
-    return (
-        [pair for pair in wanted if pair in present],
-        tuple(task for task in discovered.skipped if (task.sample, task.dye) in wanted),
-        discovered.warnings,
-    )
-
-
 def _with_references(
-    present: Sequence[tuple[str, str]],
-    dye: str,
-    raw_dir: str | Path,
-    loader: Loader | str | None,
+    present: Iterable[tuple[str, str]], settings: RunSettings
 ) -> tuple[list[tuple[str, str]], list[SkippedTask]]:
     """Add the dye that is registered where it was not asked for.
 
     Pairs of samples that do not have it cannot run.
     """
-    kept: list[tuple[str, str]] = []
+    known = set(present)
+    planned: list[tuple[str, str]] = []
     skipped: list[SkippedTask] = []
-    problems: dict[str, str] = {}
-    for sample in dict.fromkeys(sample for sample, _ in present):
-        if (sample, dye) in present or not _is_built_in(loader):
-            problems[sample] = ""
-        else:
-            problems[sample] = _problem_of(sample, dye, raw_dir)
-    for sample, own in present:
-        if problems[sample]:
-            reason = f"it is to take the transform of {dye}: {problems[sample]}"
-            skipped.append(SkippedTask(sample, own, reason))
-            continue
-        if (sample, dye) not in present and (sample, dye) not in kept:
-            kept.append((sample, dye))
-        kept.append((sample, own))
-    return kept, skipped
-
-
-def _problem_of(sample: str, dye: str, raw_dir: str | Path) -> str:
-    try:
-        find_pair(sample, dye, raw_dir)
-    except errors.Exo2MicroError as error:
-        return str(error)
-    return ""
+    for sample, dye in present:
+        reference = (sample, str(settings.register_on))
+        if reference not in known:
+            try:
+                if settings.loader is None:
+                    find_pair(*reference, settings.raw_dir)
+            except errors.Exo2MicroError as error:
+                reason = f"it is to take the transform of {reference[1]}: {error}"
+                skipped.append(SkippedTask(sample, dye, reason))
+                continue
+            known.add(reference)
+            planned.append(reference)
+        planned.append((sample, dye))
+    return planned, skipped
 
 
 def _all_missing(skipped: Sequence[SkippedTask], n_present: int) -> str:
@@ -293,20 +239,12 @@ def _all_missing(skipped: Sequence[SkippedTask], n_present: int) -> str:
     )
 
 
-def _is_built_in(loader: Loader | str | None) -> bool:
-    return get_loader(loader) is load_image_pair
-
-
 def _loader_for_workers(loader: Loader | str | None) -> NamedLoader | None:
     """Return a loader itself with its name, by which workers may not know it."""
-    if _is_built_in(loader):
-        return None
     function = get_loader(loader)
+    if function is load_image_pair:
+        return None
     return NamedLoader(loader_name(function), function)
-
-
-def _takes_over(task: Task) -> bool:
-    return task.settings.register_on not in (None, task.dye)
 
 
 def run_batch(
@@ -341,10 +279,10 @@ def run_batch(
     samples, dyes : sequence of str, optional
         Names as in the raw folder. All samples, and for each sample all of its
         dyes, when left out.
-    parallel : bool or {'workers', 'dask'}
-        False: one after the other in this process. True or ``'workers'`` (also
-        ``'pool'`` and ``'subprocess'``): in worker processes of this computer.
-        ``'dask'``: see `scheduler`.
+    parallel : bool or {'serial', 'workers', 'dask'}
+        False or ``'serial'``: one after the other in this process. True or
+        ``'workers'`` (also ``'pool'`` and ``'subprocess'``): in worker processes of
+        this computer. ``'dask'``: see `scheduler`.
     n_workers : int
         How many tasks run at once.
     params : mapping, optional
@@ -407,55 +345,33 @@ def run_batch(
     --------
     >>> results = run_batch(["CD070"], ["SybrGld", "DAPI"], params={"pad": 60})
     >>> print(summarise_batch(results).sentence())
-    2 tasks: 2 complete
+    2 tasks: 2 done
     """
+    executor_kind(parallel, scheduler)  # a wrong one is told before anything is read
     plan = plan_batch(
         samples,
         dyes,
         pairs=pairs,
-        params=params,
+        strict_dyes=strict_dyes,
+        timeout_per_task=timeout_per_task,
+        wait_for_lock=wait_for_lock,
+        memory_debug=memory_debug,
+        params=params or {},
         output_dir=output_dir,
         raw_dir=raw_dir,
         from_stage=from_stage,
         to_stage=to_stage,
         force=force,
         checkpoint_format=checkpoint_format,
-        strict_dyes=strict_dyes,
         register_on=register_on,
         loader=loader,
-        timeout_per_task=timeout_per_task,
-        wait_for_lock=wait_for_lock,
-        memory_debug=memory_debug,
     )
     executor = make_executor(
-        executor_kind(parallel, scheduler),
-        n_workers=n_workers,
-        timeout_per_task=timeout_per_task,
-        scheduler=scheduler,
-        monitor=monitor,
+        parallel, n_workers=n_workers, scheduler=scheduler, monitor=monitor
     )
     return run_plan(
         plan, executor, force_run=force_run, monitor=monitor, on_event=on_event
     )
-
-
-def executor_kind(parallel: Parallel, scheduler: Any = None) -> str:
-    """Return the name of the executor that `parallel` and `scheduler` stand for.
-
-    Raises
-    ------
-    ParameterError
-        When `parallel` is something else.
-    """
-    if scheduler is not None:
-        return "dask"
-    if isinstance(parallel, bool):
-        return "workers" if parallel else "serial"
-    if ALSO_CALLED.get(parallel, parallel) not in ("workers", "dask"):
-        raise errors.ParameterError(
-            f"parallel takes False, True or one of workers, dask, found {parallel!r}"
-        )
-    return parallel
 
 
 def run_plan(
@@ -484,30 +400,25 @@ def run_plan(
     ResourceError
         When memory or disk are too small.
     """
-    board = _Board(plan, monitor or Monitor(), on_event)
+    run = _PlanRun(plan, monitor or Monitor(), on_event)
     try:
         _check(plan, executor, force_run)
         if not plan.tasks:
-            return board.run(executor)
+            return run.until_done(executor)
         with run_log(
             plan.tasks[0].settings.output_dir,
             title=f"batch, tasks: {len(plan.tasks)}",
             details=_details(plan, executor),
         ) as log:
-            results = board.run(executor, log)
+            results = run.until_done(executor, log)
             summary = summarise_batch(results)
             for problem in summary.problems:
-                logger.info(
-                    "%s / %s: %s: %s",
-                    problem.sample,
-                    problem.dye,
-                    problem.kind,
-                    problem.reason,
-                )
+                who = f"{problem.sample} / {problem.dye}"
+                logger.info("%s: %s: %s", who, problem.state.word, problem.reason)
             log.conclude(summary.sentence())
+            return results
     finally:
         executor.close()
-    return results
 
 
 def _check(plan: BatchPlan, executor: Executor, force_run: bool) -> None:
@@ -527,9 +438,8 @@ def _check(plan: BatchPlan, executor: Executor, force_run: bool) -> None:
 def _details(plan: BatchPlan, executor: Executor) -> dict[str, object]:
     """Return what the run log's header tells of a batch."""
     settings = plan.tasks[0].settings
-    tasks = ", ".join(f"{task.sample} / {task.dye}" for task in plan.tasks)
     return {
-        "tasks": tasks,
+        "tasks": ", ".join(f"{task.sample} / {task.dye}" for task in plan.tasks),
         "skipped": ", ".join(f"{t.sample} / {t.dye}" for t in plan.skipped) or "none",
         "raw files": settings.raw_dir,
         "parameters": ", ".join(f"{n}={v!r}" for n, v in settings.params.items())
@@ -538,69 +448,64 @@ def _details(plan: BatchPlan, executor: Executor) -> dict[str, object]:
     }
 
 
-class _Board:
-    """Keeps what is known of each task, and runs those that can run."""
+class _PlanRun:
+    """Runs the tasks of a plan that can run, and hands on what happens to them."""
 
     def __init__(
         self, plan: BatchPlan, monitor: Monitor, on_event: OnEvent | None
     ) -> None:
         self._plan = plan
         self._monitor = monitor
-        self._listener = on_event
-        self._fractions = dict.fromkeys((task.number for task in plan.tasks), 0.0)
+        self._on_event = on_event
+        self._fractions = {task.number: 0.0 for task in plan.tasks}
         self._results: dict[int, RunResult] = {}
         self._log: RunLog | None = None
 
-    def run(self, executor: Executor, log: RunLog | None = None) -> list[RunResult]:
+    def until_done(
+        self, executor: Executor, log: RunLog | None = None
+    ) -> list[RunResult]:
         """Run all tasks and return their results, the skipped ones last."""
         self._log = log
         for task in self._plan.tasks:
-            self._tell(TaskEvent.queued(task))
-        skipped = []
+            self._tell(event_of(task, State.QUEUED))
         for number, pair in enumerate(self._plan.skipped, len(self._plan.tasks)):
-            skipped.append(
-                RunResult(
-                    *(pair.sample, pair.dye, State.NO_FILES, pair.reason), seconds=0.0
-                )
-            )
-            self._tell(TaskEvent.ended(number, skipped[-1]))
+            names = (pair.sample, pair.dye)
+            result = RunResult(*names, State.NO_FILES, pair.reason, seconds=0.0)
+            self._tell(TaskEvent.ended(number, result))
         for phase in self._plan.phases():
             ready = [task for task in phase if self._may_run(task)]
             if ready:
-                results = executor.run(ready, self._tell, self._should_stop)
-                for task, result in zip(ready, results, strict=True):
-                    self._results[task.number] = result
-        return [self._results[task.number] for task in self._plan.tasks] + skipped
+                executor.run(ready, self._tell, self._should_stop)
+        return [result for _, result in sorted(self._results.items())]
 
     def _may_run(self, task: Task) -> bool:
-        """Return whether the transform that a task takes over was found."""
-        for other in self._plan.tasks:
-            if (other.sample, other.dye) != (task.sample, task.settings.register_on):
-                continue
-            done = self._results.get(other.number)
-            if done is None or done.state in ENDED_WELL:
-                continue
-            reason = done.reason
-            if done.state is State.FAILED:
-                reason = (
-                    f"its transform would be that of {other.dye}, which failed: "
-                    f"{reason}"
-                )
-            result = task.without_run(done.state, reason)
-            self._results[task.number] = result
-            self._tell(TaskEvent.ended(task.number, result))
-            return False
-        return True
+        """Return whether there is the transform that a task takes over."""
+        reference = (task.sample, task.settings.register_on)
+        for done in self._results.values():
+            if (done.sample, done.dye) == reference and done.state not in ENDED_WELL:
+                break
+        else:
+            return True
+        reason = done.reason
+        if done.state is State.FAILED:
+            reason = (
+                f"its transform would be that of {done.dye}, which failed: {reason}"
+            )
+        result = without_run(task, done.state, reason)
+        self._tell(TaskEvent.ended(task.number, result))
+        return False
 
     def _tell(self, event: TaskEvent) -> None:
         """Hand an event on, and the fraction of the whole to the monitor."""
         if self._log is not None:
             self._log.catch_up()  # a task may have made the folder just now
+        if event.result is not None:
+            self._results[event.number] = event.result
         if event.number in self._fractions:
-            ended = event.result is not None
-            self._fractions[event.number] = 1.0 if ended else event.fraction
-        if self._listener is not None:
-            self._listener(event)
+            fraction = event.fraction if event.result is None else 1.0
+            self._fractions[event.number] = fraction
+        if self._on_event is not None:
+            self._on_event(event)
         fractions = self._fractions.values()
         whole = sum(fractions) / len(fractions) if fractions else 1.0
         text = f"{event.sample} {event.dye}: {event.text or event.state.word}"

@@ -14,35 +14,8 @@ from napari_exo2micro.core.parameters.stages import STAGES
 from napari_exo2micro.core.parameters.state import State
 from napari_exo2micro.core.pipeline.result import RunResult
 
-# As sentences and scripts know them.
-_KINDS: Final = {
-    State.DONE: "complete",
-    State.DEGRADED: "degraded",
-    State.NO_FILES: "skipped",
-    State.STOPPED: "stopped",
-    State.FAILED: "failed",
-}
-_WORST_FIRST: Final = (State.FAILED, State.STOPPED, State.NO_FILES, State.DEGRADED)
-
-
-@dataclass(frozen=True, slots=True)
-class BatchProblem:
-    """One thing to look at.
-
-    Attributes
-    ----------
-    sample, dye : str
-        Whose it is.
-    kind : {'failed', 'stopped', 'skipped', 'degraded'}
-        What became of it.
-    reason : str
-        Why, in words.
-    """
-
-    sample: str
-    dye: str
-    kind: str
-    reason: str
+# How a task can end, the worst last.
+_ENDS: Final = (State.DONE, State.DEGRADED, State.NO_FILES, State.STOPPED, State.FAILED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,26 +26,35 @@ class BatchSummary:
     ----------
     total : int
         Number of results.
-    counts : mapping of str to int
-        Of `complete`, `degraded`, `failed`, `skipped` and `stopped` results.
-    problems : tuple of BatchProblem
-        All that are not complete, the worst first.
+    counts : mapping of State to int
+        How many results are `DONE`, `DEGRADED`, `NO_FILES`, `STOPPED` and `FAILED`; a
+        state equals its text, so that ``counts["done"]`` will do.
+    problems : tuple of RunResult
+        All that are not done, the worst first.
     """
 
     total: int
-    counts: Mapping[str, int]
-    problems: tuple[BatchProblem, ...]
+    counts: Mapping[State, int]
+    problems: tuple[RunResult, ...]
 
     @property
     def is_complete(self) -> bool:
-        """Whether every result is complete."""
-        return self.counts["complete"] == self.total
+        """Whether every result is done."""
+        return not self.problems
 
-    def sentence(self) -> str:
-        """Return the counts in words: ``8 tasks: 6 complete, 2 failed``."""
-        counts = (f"{n} {kind}" for kind, n in self.counts.items() if n)
-        tasks = "1 task" if self.total == 1 else f"{self.total} tasks"
-        return f"{tasks}: {', '.join(counts) or 'nothing to do'}"
+    def sentence(self, what: str = "task") -> str:
+        """Return the counts in words: ``8 tasks: 6 done, 2 failed``.
+
+        Parameters
+        ----------
+        what : str
+            What is counted, as one of them is called.
+        """
+        counts = (
+            f"{count} {state.word}" for state, count in self.counts.items() if count
+        )
+        ending = "" if self.total == 1 else "s"
+        return f"{self.total} {what}{ending}: {', '.join(counts) or 'nothing to do'}"
 
 
 def summarise_batch(results: Iterable[RunResult]) -> BatchSummary:
@@ -86,7 +68,7 @@ def summarise_batch(results: Iterable[RunResult]) -> BatchSummary:
     Returns
     -------
     BatchSummary
-        Counts, and all that is not complete with its reason.
+        Counts, and all that is not done.
 
     Examples
     --------
@@ -94,20 +76,22 @@ def summarise_batch(results: Iterable[RunResult]) -> BatchSummary:
     >>> failed = RunResult("CD070", "SybrGld", State.FAILED, "no such file")
     >>> summary = summarise_batch([done, failed])
     >>> summary.sentence()
-    '2 tasks: 1 complete, 1 failed'
+    '2 tasks: 1 done, 1 failed'
     >>> summary.problems[0].dye, summary.problems[0].reason
     ('SybrGld', 'no such file')
     """
     results = list(results)
-    numbers = Counter(result.state for result in results)
-    problems = [
-        BatchProblem(result.sample, result.dye, _KINDS[state], result.reason)
-        for state in _WORST_FIRST
-        for result in results
-        if result.state is state
-    ]
-    counts = {kind: numbers[state] for state, kind in _KINDS.items()}
-    return BatchSummary(len(results), counts, tuple(problems))
+    ended = {state: [r for r in results if r.state is state] for state in _ENDS}
+    counts = {state: len(own) for state, own in ended.items()}
+    problems = [result for state in reversed(_ENDS[1:]) for result in ended[state]]
+    return BatchSummary(sum(counts.values()), counts, tuple(problems))
+
+
+_IN_THIS_ORDER: Final = (
+    *(State.QUEUED, State.RUNNING, State.WAITING, State.DONE, State.DEGRADED),
+    *(State.FAILED, State.NO_FILES, State.STOPPED),
+)
+_OF_EVENT: Final = tuple(entry.name for entry in fields(TaskEvent))
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,18 +181,17 @@ class BatchBoard:
 
     def end(self) -> None:
         """Stop the clock: nothing more comes."""
-        if self._end is None:
-            self._end = self._clock()
+        self._end = self._now()
 
     @property
     def elapsed(self) -> float:
         """Seconds since the board was made, until `end`."""
-        return (self._clock() if self._end is None else self._end) - self._start
+        return self._now() - self._start
 
     @property
     def rows(self) -> list[BoardRow]:
         """What is known of each task, in the order of their numbers."""
-        now = self._clock() if self._end is None else self._end
+        now = self._now()
         with self._lock:
             return [
                 BoardRow(
@@ -223,14 +206,11 @@ class BatchBoard:
         """The results of the tasks that have ended, in the order of their numbers."""
         return [row.result for row in self.rows if row.result is not None]
 
-    def counts(self) -> dict[str, int]:
-        """Return how many tasks there are of each word, see `BoardRow.word`."""
-        counts = Counter(row.word for row in self.rows)
-        return {word: counts[word] for word in _WORDS if counts[word]}
-
     def counts_in_words(self) -> str:
-        """Return the counts: ``2 queued, 1 running, 3 done``."""
-        return ", ".join(f"{count} {word}" for word, count in self.counts().items())
+        """Return how many tasks there are of each word: ``2 queued, 1 running``."""
+        counts = Counter(row.word for row in self.rows)
+        words = (state.word for state in _IN_THIS_ORDER)
+        return ", ".join(f"{counts[word]} {word}" for word in words if counts[word])
 
     @property
     def fraction(self) -> float:
@@ -264,28 +244,14 @@ class BatchBoard:
         pace = sum(took for took, _ in measured) / sum(work for _, work in measured)
         return pace * max(sum(left) / self._most_at_once, *left)
 
+    def _now(self) -> float:
+        return self._clock() if self._end is None else self._end
+
     def _seconds(self, number: int, now: float) -> float | None:
         if number in self._took:
             return self._took[number]
         begun = self._begun.get(number)
         return None if begun is None else now - begun
-
-
-_OF_EVENT = tuple(entry.name for entry in fields(TaskEvent))
-
-_WORDS = tuple(
-    state.word
-    for state in (
-        State.QUEUED,
-        State.RUNNING,
-        State.WAITING,
-        State.DONE,
-        State.DEGRADED,
-        State.FAILED,
-        State.NO_FILES,
-        State.STOPPED,
-    )
-)
 
 
 def clock_words(seconds: float) -> str:

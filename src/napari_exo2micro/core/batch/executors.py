@@ -32,14 +32,14 @@ import time
 import uuid
 from abc import ABC, abstractmethod
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent import futures
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client as Call, Connection, Listener
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 import psutil
@@ -50,9 +50,12 @@ from napari_exo2micro.core.base.monitor import Monitor
 from napari_exo2micro.core.batch.task import (
     BY_REQUEST,
     OnEvent,
+    ShouldStop,
     Task,
     TaskEvent,
+    event_of,
     run_task,
+    without_run,
 )
 from napari_exo2micro.core.parameters.state import State
 from napari_exo2micro.core.pipeline.result import RunResult
@@ -62,14 +65,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: What `make_executor` takes, with a sentence for people.
-EXECUTORS = {
-    "serial": "one task after the other, in this process",
-    "workers": "several tasks at once, in worker processes of this computer",
-    "dask": "the workers of a dask scheduler, on this computer or on a cluster",
-}
-#: Names of earlier versions for the same.
-ALSO_CALLED = {"pool": "workers", "subprocess": "workers"}
+EXECUTORS = ("serial", "workers", "dask")
+_OLD_NAMES = {"pool": "workers", "subprocess": "workers"}
 
 GRACE = 15.0  # s that a stopped task has to come to its next window
 PATIENCE = 5.0  # s beyond its time limit that a task has for the same
@@ -96,7 +93,74 @@ _MISSING = (
 )
 
 
-class Executor(Protocol):
+def executor_kind(kind: str | bool, scheduler: Any = None) -> str:
+    """Return which of `EXECUTORS` is meant.
+
+    Parameters
+    ----------
+    kind : str or bool
+        One of them, or an older name of it; False: serial, True: workers.
+    scheduler : str, distributed.Client or cluster, optional
+        With one it is always dask's.
+
+    Raises
+    ------
+    ParameterError
+        When there is no such kind.
+    """
+    if scheduler is not None:
+        return "dask"
+    if isinstance(kind, bool):
+        return "workers" if kind else "serial"
+    kind = _OLD_NAMES.get(kind, kind)
+    if kind not in EXECUTORS:
+        raise ParameterError(
+            f"an executor is one of {', '.join(EXECUTORS)}, found {kind!r}"
+        )
+    return kind
+
+
+def make_executor(
+    kind: str | bool,
+    *,
+    n_workers: int = 4,
+    scheduler: Any = None,
+    monitor: Monitor | None = None,
+) -> Executor:
+    """Return an executor.
+
+    Parameters
+    ----------
+    kind : str or bool
+        See `executor_kind`.
+    n_workers : int
+        How many tasks run at once, at least 1.
+    scheduler : str, distributed.Client or cluster, optional
+        Address of a scheduler of dask, or a client or a cluster that exist already
+        (both are left alone in the end). None or ``'local'`` for workers of dask on
+        this computer.
+    monitor : Monitor, optional
+        Asked whether to stop while no scheduler answers yet.
+
+    Raises
+    ------
+    CancelledError
+        When that was asked for.
+    ParameterError
+        When the kind or a number is not known, dask is not installed, or nobody
+        answers at the address.
+    """
+    kind = executor_kind(kind, scheduler)
+    if type(n_workers) is not int or n_workers < 1:
+        raise ParameterError(
+            f"n_workers takes a whole number of at least 1, found {n_workers!r}"
+        )
+    if kind == "dask":
+        return DaskExecutor(scheduler, n_workers, monitor or Monitor())
+    return SerialExecutor() if kind == "serial" else WorkerExecutor(n_workers)
+
+
+class Executor(ABC):
     """Runs tasks, somewhere.
 
     Attributes
@@ -107,19 +171,15 @@ class Executor(Protocol):
         Whether they take the memory of this computer.
     """
 
-    @property
-    def n_workers(self) -> int:
-        """How many tasks run at once at most."""
+    n_workers = 1
+    is_here = True
 
-    @property
-    def is_here(self) -> bool:
-        """Whether tasks take the memory of this computer."""
+    def __init__(self) -> None:
+        self._opened = ExitStack()
 
+    @abstractmethod
     def run(
-        self,
-        tasks: Sequence[Task],
-        on_event: OnEvent,
-        should_stop: Callable[[], bool],
+        self, tasks: Sequence[Task], on_event: OnEvent, should_stop: ShouldStop
     ) -> list[RunResult]:
         """Run tasks and return their results in the same order.
 
@@ -139,109 +199,51 @@ class Executor(Protocol):
 
     def close(self) -> None:
         """Let go of what was started for the tasks."""
+        self._opened.close()
 
 
-def make_executor(
-    kind: str,
-    *,
-    n_workers: int = 4,
-    timeout_per_task: float | None = None,
-    scheduler: Any = None,
-    monitor: Monitor | None = None,
-) -> Executor:
-    """Return an executor.
-
-    Parameters
-    ----------
-    kind : {'serial', 'workers', 'dask'}
-        See `EXECUTORS`; ``'pool'`` and ``'subprocess'`` are older names of the
-        second.
-    n_workers : int
-        How many tasks run at once, at least 1.
-    timeout_per_task : float, optional
-        Seconds after which a task is ended.
-    scheduler : str, distributed.Client or cluster, optional
-        Of dask; None starts a cluster on this computer.
-    monitor : Monitor, optional
-        Asked whether to stop while no scheduler answers yet.
-
-    Raises
-    ------
-    CancelledError
-        When that was asked for.
-    ParameterError
-        When the kind or a number is not known, or dask is not installed.
-    """
-    kind = ALSO_CALLED.get(kind, kind)
-    if kind not in EXECUTORS:
-        raise ParameterError(
-            f"an executor is one of {', '.join(EXECUTORS)}, found {kind!r}"
-        )
-    if type(n_workers) is not int or n_workers < 1:
-        raise ParameterError(
-            f"n_workers takes a whole number of at least 1, found {n_workers!r}"
-        )
-    if timeout_per_task is not None and not timeout_per_task > 0:
-        raise ParameterError(
-            "timeout_per_task takes a number of seconds above 0 or None, found "
-            f"{timeout_per_task!r}"
-        )
-    if kind == "dask":
-        return DaskExecutor(scheduler, n_workers, monitor)
-    if kind == "serial":
-        return SerialExecutor()
-    return WorkerExecutor(n_workers, timeout_per_task)
-
-
-class SerialExecutor:
-    """Runs tasks one after the other in this process, see `Executor`."""
-
-    n_workers = 1
-    is_here = True
+class SerialExecutor(Executor):
+    """Runs tasks one after the other in this process."""
 
     def run(
-        self,
-        tasks: Sequence[Task],
-        on_event: OnEvent,
-        should_stop: Callable[[], bool],
+        self, tasks: Sequence[Task], on_event: OnEvent, should_stop: ShouldStop
     ) -> list[RunResult]:
         """Run tasks and return their results in the same order."""
         results = []
         for task in tasks:
             if should_stop():
-                result = task.without_run(State.STOPPED, BY_REQUEST)
+                result = without_run(task, State.STOPPED, BY_REQUEST)
             else:
                 result = run_task(task, on_event, should_stop)
             results.append(result)
             on_event(TaskEvent.ended(task.number, result))
         return results
 
-    def close(self) -> None:
-        """Do nothing: nothing was started."""
-
 
 # In other processes -----------------------------------------------------------
 
 
-class _Elsewhere(ABC):
-    """Runs tasks in other processes, each by a future, see `Executor`."""
+class _ProcessExecutor(Executor):
+    """Runs tasks in other processes, each by a future."""
 
-    #: Seconds after which a process is ended with its task.
-    timeout: float | None = None
     #: What a future raises when its process has died.
     death: type[Exception]
+    #: Whether a process can be ended with the task that it has.
+    can_end_tasks = False
 
     def __init__(self) -> None:
+        super().__init__()
         # Events come in threads of their own.
         self.heard: queue.SimpleQueue[TaskEvent] = queue.SimpleQueue()
+        self._at_once = 1
 
     def run(
-        self,
-        tasks: Sequence[Task],
-        on_event: OnEvent,
-        should_stop: Callable[[], bool],
+        self, tasks: Sequence[Task], on_event: OnEvent, should_stop: ShouldStop
     ) -> list[RunResult]:
         """Run tasks and return their results in the same order."""
+        for task in tasks[:1]:
+            _check_that_it_travels(task)
+        self._at_once = max(1, min(self.n_workers, len(tasks)))
         run = _Run(self, tasks, on_event)
         try:
             return run.until_done(should_stop)
@@ -257,12 +259,21 @@ class _Elsewhere(ABC):
         """Return the future of a task; an `OSError` when there is no process for it."""
 
     @abstractmethod
-    def ask_to_stop(self, running: Mapping[int, Any]) -> None:
-        """Ask running tasks, by their numbers, to end."""
+    def ask_to_stop(self, running: Sequence[Any]) -> None:
+        """Ask the tasks of these futures to end."""
 
     @abstractmethod
     def end(self, number: int, future: Any) -> None:
         """Let go of a task's future, and end the task where it still runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """A task that was handed to a process, and the latest time (s) of its begin."""
+
+    task: Task
+    future: Any
+    begun: float
 
 
 class _Run:
@@ -273,41 +284,37 @@ class _Run:
     """
 
     def __init__(
-        self, executor: _Elsewhere, tasks: Sequence[Task], on_event: OnEvent
+        self, executor: _ProcessExecutor, tasks: Sequence[Task], on_event: OnEvent
     ) -> None:
-        for task in tasks[:1]:
-            _check_that_it_travels(task)
         self._executor = executor
-        self._tasks = {task.number: task for task in tasks}
         self._on_event = on_event
+        self._numbers = [task.number for task in tasks]
         self._waiting = deque(tasks)
         self._again: deque[Task] = deque()
         self._tries: Counter[int] = Counter()
-        self._running: dict[int, Any] = {}
-        self._loading: set[int] = set()
-        self._deadlines: dict[int, float] = {}
+        self._running: dict[int, _Attempt] = {}
         self._results: dict[int, RunResult] = {}
         self._give_up_at = math.inf
 
-    def until_done(self, should_stop: Callable[[], bool]) -> list[RunResult]:
+    def until_done(self, should_stop: ShouldStop) -> list[RunResult]:
         """Work until each task has a result."""
-        while len(self._results) < len(self._tasks):
+        while len(self._results) < len(self._numbers):
             if not self._is_stopping and should_stop():
                 self._stop()
             self._hand_out()
             # Looked at first: what these have said is all there by now.
-            done = [number for number, f in self._running.items() if f.done()]
+            done = [n for n, attempt in self._running.items() if attempt.future.done()]
             self._listen()
             for number in done:
                 if number in self._running:
-                    self._conclude(number)
+                    self._conclude(self._running[number])
             self._look_at_clock()
-        return [self._results[number] for number in self._tasks]
+        return [self._results[number] for number in self._numbers]
 
     def abandon(self) -> None:
         """End what still runs, as on Ctrl-C."""
-        for number, future in self._running.items():
-            self._executor.end(number, future)
+        for number in list(self._running):
+            self._let_go(number)
 
     @property
     def _is_stopping(self) -> bool:
@@ -320,7 +327,7 @@ class _Run:
             self._finish_without(task, State.STOPPED, BY_REQUEST)
         self._waiting.clear()
         self._again.clear()
-        self._executor.ask_to_stop(self._running)
+        self._executor.ask_to_stop([a.future for a in self._running.values()])
 
     def _hand_out(self) -> None:
         """Begin as many tasks as there is room for."""
@@ -341,14 +348,9 @@ class _Run:
                 self._try_again(task, f"no process could be started ({error})")
             return False
         self._tries[task.number] += 1
-        self._running[task.number] = future
-        self._loading.add(task.number)
-        self._set_deadline(task.number, PATIENCE + _LOADING)
+        begun = time.monotonic() + _LOADING
+        self._running[task.number] = _Attempt(task, future, begun)
         return True
-
-    def _set_deadline(self, number: int, more: float) -> None:
-        if self._executor.timeout is not None:
-            self._deadlines[number] = time.monotonic() + self._executor.timeout + more
 
     def _listen(self) -> None:
         """Take what tasks have said, and wait a moment for more."""
@@ -359,34 +361,30 @@ class _Run:
             except queue.Empty:
                 return
             wait = 0.0
-            if event.number not in self._running:
+            attempt = self._running.get(event.number)
+            if attempt is None:
                 continue
-            if event.result is None:
-                if event.number in self._loading:
-                    self._loading.remove(event.number)
-                    self._set_deadline(event.number, PATIENCE)
-                self._on_event(event)
-            else:
+            if event.result is not None:
                 self._finish(event.number, event.result)
+                continue
+            begun = min(attempt.begun, time.monotonic())
+            self._running[event.number] = replace(attempt, begun=begun)
+            self._on_event(event)
 
-    def _conclude(self, number: int) -> None:
+    def _conclude(self, attempt: _Attempt) -> None:
         """Say what became of a task whose future is done."""
-        task, future = self._tasks[number], self._running[number]
+        task, death = attempt.task, self._executor.death
         try:
-            self._finish(number, future.result(timeout=5))
+            self._finish(task.number, attempt.future.result(timeout=5))
         except TimeoutError:
             return  # lost with its worker: dask runs it again
-        except self._executor.death as error:
+        except (death, futures.CancelledError, asyncio.CancelledError) as error:
             how = " ".join(str(error).split())
             logger.info("%s / %s: %s", task.sample, task.dye, how)
             if self._is_stopping:
                 self._finish_without(task, State.STOPPED, BY_REQUEST)
-            else:
-                self._executor.end(number, self._running.pop(number))
+            elif isinstance(error, death):
                 self._try_again(task, _DEATH)
-        except (futures.CancelledError, asyncio.CancelledError):
-            if self._is_stopping:
-                self._finish_without(task, State.STOPPED, BY_REQUEST)
             else:
                 why = "the scheduler is gone or has cancelled it"
                 self._finish_without(task, State.FAILED, why)
@@ -396,33 +394,41 @@ class _Run:
 
     def _try_again(self, task: Task, why: str) -> None:
         if self._tries[task.number] < _MOST_TRIES:
+            self._let_go(task.number)
             self._again.append(task)
             words = f"{why}; it is tried once more, alone"
-            self._on_event(TaskEvent.queued(task, words))
+            self._on_event(event_of(task, State.QUEUED, text=words))
         else:
             self._finish_without(task, State.FAILED, f"{why}, twice; {_ADVICE}")
 
     def _look_at_clock(self) -> None:
         """End tasks whose time is over."""
         now = time.monotonic()
-        for number in list(self._running):
+        for attempt in list(self._running.values()):
+            task, limit = attempt.task, attempt.task.time_limit
             if now > self._give_up_at:
-                self._finish_without(self._tasks[number], State.STOPPED, BY_REQUEST)
-            elif now > self._deadlines.get(number, math.inf):
-                why = out_of_time(self._executor.timeout or 0.0)
-                self._finish_without(self._tasks[number], State.FAILED, why)
+                self._finish_without(task, State.STOPPED, BY_REQUEST)
+            elif (
+                self._executor.can_end_tasks
+                and limit is not None
+                and now > attempt.begun + limit + PATIENCE
+            ):
+                self._finish_without(task, State.FAILED, out_of_time(limit))
 
     def _finish_without(self, task: Task, state: State, reason: str) -> None:
-        self._finish(task.number, task.without_run(state, reason))
+        self._finish(task.number, without_run(task, state, reason))
 
     def _finish(self, number: int, result: RunResult) -> None:
-        future = self._running.pop(number, None)
-        if future is not None:
-            self._executor.end(number, future)
+        self._let_go(number)
         if self._tries[number] > 1:
             result = replace(result, tries=self._tries[number])
         self._results[number] = result
         self._on_event(TaskEvent.ended(number, result))
+
+    def _let_go(self, number: int) -> None:
+        attempt = self._running.pop(number, None)
+        if attempt is not None:
+            self._executor.end(number, attempt.future)
 
 
 def _check_that_it_travels(task: Task) -> None:
@@ -437,7 +443,7 @@ def _check_that_it_travels(task: Task) -> None:
         ) from error
 
 
-def _now_and_then(ask: Callable[[], bool]) -> Callable[[], bool]:
+def _now_and_then(ask: ShouldStop) -> ShouldStop:
     """Return `ask`, which takes long, as a function that may be called at any rate."""
     last, answer = time.monotonic(), False
 
@@ -451,8 +457,100 @@ def _now_and_then(ask: Callable[[], bool]) -> Callable[[], bool]:
     return asked
 
 
+# Local workers ------------------------------------------------------------------
+
+
+class WorkerExecutor(_ProcessExecutor):
+    """Runs tasks in processes of this computer."""
+
+    death = BrokenProcessPool
+    can_end_tasks = True
+
+    def __init__(self, n_workers: int) -> None:
+        super().__init__()
+        self.n_workers = n_workers
+        self._idle: list[Any] = []
+        self._busy: dict[int, Any] = {}
+        self._calls: set[Connection] = set()
+        self._is_over = False
+        self._key = secrets.token_bytes(32)
+        self._line = Listener(authkey=self._key)
+        threading.Thread(target=self._take_calls, daemon=True).start()
+        self._opened.callback(self._end_workers)
+
+    def has_room(self, n_running: int) -> bool:
+        """Return whether a worker is idle, or a new one may be started."""
+        return n_running < self.n_workers
+
+    def begin(self, task: Task) -> futures.Future[RunResult]:
+        """Hand a task to an idle worker or a new one."""
+        while True:
+            worker = self._idle.pop() if self._idle else self._new_worker()
+            try:
+                with _deaf_to_ctrl_c():
+                    future: futures.Future[RunResult] = worker.submit(
+                        _call_and_run, task, self._line.address, self._key
+                    )
+            except BrokenProcessPool:  # it has died since its last task
+                continue
+            except (OSError, EOFError):
+                worker.shutdown(wait=False, kill_workers=True)
+                raise
+            self._busy[task.number] = worker
+            return future
+
+    def ask_to_stop(self, running: Sequence[Any]) -> None:  # noqa: ARG002
+        """Hang up: that asks every task to end, and those that call later."""
+        self._is_over = True
+        for call in list(self._calls):
+            with suppress(OSError):
+                call.send(None)
+
+    def end(self, number: int, future: futures.Future[RunResult]) -> None:
+        """Keep the worker for another task, or end it with the one that it has."""
+        worker = self._busy.pop(number)
+        if future.done() and future.exception() is None:
+            self._idle.append(worker)
+        else:
+            worker.shutdown(kill_workers=True)
+
+    def _end_workers(self) -> None:
+        for worker in self._idle:
+            worker.shutdown(kill_workers=True)
+        self._is_over = True
+        with suppress(OSError, EOFError):
+            Call(self._line.address).close()  # wakes the thread that waits for calls
+        self._line.close()
+
+    def _new_worker(self) -> Any:
+        from loky import ProcessPoolExecutor
+
+        threads = max(1, (os.cpu_count() or 1) // self._at_once)
+        environment = {n: os.environ.get(n, str(threads)) for n in _THREAD_VARIABLES}
+        return ProcessPoolExecutor(
+            1,
+            initializer=_prepare_worker,
+            initargs=(os.getpid(), threads),
+            env=environment,
+        )
+
+    def _take_calls(self) -> None:
+        """Listen to each task that calls, in a thread of its own."""
+        while not self._is_over:
+            with suppress(OSError, EOFError, AuthenticationError):
+                call = self._line.accept()
+                threading.Thread(target=self._hear, args=(call,), daemon=True).start()
+
+    def _hear(self, call: Connection) -> None:
+        self._calls.add(call)
+        with call, suppress(OSError, EOFError, pickle.UnpicklingError):
+            while not self._is_over:
+                self.heard.put(call.recv())
+        self._calls.discard(call)
+
+
 @contextmanager
-def deaf_to_ctrl_c() -> Iterator[None]:
+def _deaf_to_ctrl_c() -> Iterator[None]:
     """Let processes and threads that the block starts never hear Ctrl-C.
 
     From their first moment on, and for all that they start themselves: a process
@@ -470,117 +568,6 @@ def deaf_to_ctrl_c() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-# Local workers ------------------------------------------------------------------
-
-
-class WorkerExecutor(_Elsewhere):
-    """Runs tasks in processes of this computer, see `Executor`.
-
-    Parameters
-    ----------
-    n_workers : int
-        How many at once.
-    timeout : float, optional
-        Seconds after which a process is ended with its task.
-    """
-
-    is_here = True
-    death = BrokenProcessPool
-
-    def __init__(self, n_workers: int, timeout: float | None = None) -> None:
-        super().__init__()
-        self.n_workers = n_workers
-        self.timeout = timeout
-        self._threads = 1
-        self._idle: list[Any] = []
-        self._busy: dict[int, Any] = {}
-        self._calls: set[Connection] = set()
-        self._is_over = False
-        self._key = secrets.token_bytes(32)
-        self._line = Listener(authkey=self._key)
-        threading.Thread(target=self._take_calls, daemon=True).start()
-
-    def run(
-        self,
-        tasks: Sequence[Task],
-        on_event: OnEvent,
-        should_stop: Callable[[], bool],
-    ) -> list[RunResult]:
-        """Run tasks and return their results in the same order."""
-        n_workers = min(self.n_workers, len(tasks)) or 1
-        self._threads = max(1, (os.cpu_count() or 1) // n_workers)
-        return super().run(tasks, on_event, should_stop)
-
-    def has_room(self, n_running: int) -> bool:
-        """Return whether a worker is idle, or a new one may be started."""
-        return n_running < self.n_workers
-
-    def begin(self, task: Task) -> futures.Future[RunResult]:
-        """Hand a task to an idle worker or a new one."""
-        while True:
-            worker = self._idle.pop() if self._idle else self._new_worker()
-            try:
-                with deaf_to_ctrl_c():
-                    future: futures.Future[RunResult] = worker.submit(
-                        _call_and_run, task, self._line.address, self._key
-                    )
-            except BrokenProcessPool:  # it has died since its last task
-                continue
-            except (OSError, EOFError):
-                worker.shutdown(wait=False, kill_workers=True)
-                raise
-            self._busy[task.number] = worker
-            return future
-
-    def ask_to_stop(self, running: Mapping[int, Any]) -> None:  # noqa: ARG002
-        """Hang up: that asks every task to end, and those that call later."""
-        self._is_over = True
-        for call in list(self._calls):
-            with suppress(OSError):
-                call.send(None)
-
-    def end(self, number: int, future: futures.Future[RunResult]) -> None:
-        """Keep the worker for another task, or end it with the one that it has."""
-        worker = self._busy.pop(number)
-        if future.done() and future.exception() is None:
-            self._idle.append(worker)
-        else:
-            worker.shutdown(kill_workers=True)
-
-    def close(self) -> None:
-        """End all workers."""
-        for worker in self._idle:
-            worker.shutdown(kill_workers=True)
-        self._idle = []
-        self._is_over = True
-        with suppress(OSError, EOFError):
-            Call(self._line.address).close()  # wakes the thread that waits for calls
-        self._line.close()
-
-    def _new_worker(self) -> Any:
-        from loky import ProcessPoolExecutor
-
-        threads = {n: os.environ.get(n, str(self._threads)) for n in _THREAD_VARIABLES}
-        ours = os.getpid(), self._threads
-        return ProcessPoolExecutor(
-            1, initializer=_prepare_worker, initargs=ours, env=threads
-        )
-
-    def _take_calls(self) -> None:
-        """Listen to each task that calls, in a thread of its own."""
-        while not self._is_over:
-            with suppress(OSError, EOFError, AuthenticationError):
-                call = self._line.accept()
-                threading.Thread(target=self._hear, args=(call,), daemon=True).start()
-
-    def _hear(self, call: Connection) -> None:
-        self._calls.add(call)
-        with call, suppress(OSError, EOFError, pickle.UnpicklingError):
-            while not self._is_over:
-                self.heard.put(call.recv())
-        self._calls.discard(call)
 
 
 def _prepare_worker(parent: int, threads: int) -> None:
@@ -625,36 +612,14 @@ def _call_and_run(task: Task, address: Any, key: bytes) -> RunResult:
 # Workers of dask ------------------------------------------------------------------
 
 
-class DaskExecutor(_Elsewhere):
-    """Runs tasks on the workers of a scheduler, see `Executor`.
+class DaskExecutor(_ProcessExecutor):
+    """Runs tasks on the workers of a scheduler.
 
     A task whose worker dies is run on another one, as often as the scheduler has
     been told (`distributed.scheduler.allowed-failures`), and once more alone.
-
-    Parameters
-    ----------
-    scheduler : str, distributed.Client, cluster or None
-        Address of a scheduler, a client or a cluster that exist already (both are
-        left alone in the end), or None or ``'local'`` for workers of this computer.
-    n_workers : int
-        Their number, when they are started here.
-    monitor : Monitor, optional
-        Asked whether to stop while nobody answers yet.
-
-    Raises
-    ------
-    CancelledError
-        When that was asked for.
-    ParameterError
-        When distributed is not installed, or nobody answers at the address.
     """
 
-    def __init__(
-        self,
-        scheduler: Any = None,
-        n_workers: int = 4,
-        monitor: Monitor | None = None,
-    ) -> None:
+    def __init__(self, scheduler: Any, n_workers: int, monitor: Monitor) -> None:
         super().__init__()
         try:
             import distributed
@@ -666,22 +631,20 @@ class DaskExecutor(_Elsewhere):
             if self.is_here:
                 scheduler = opened.enter_context(_local_cluster(n_workers))
             if isinstance(scheduler, distributed.Client):
-                self._client = scheduler
+                client = scheduler
             else:
-                self._client = _connect(scheduler, monitor or Monitor())
-                opened.callback(self._client.close)
+                client = _connect(scheduler, monitor)
+                opened.callback(client.close)
             self._topic = f"exo2micro-{uuid.uuid4().hex}"
-            self._stop = distributed.Event(f"{self._topic}-stop", client=self._client)
-            self._client.subscribe_topic(
+            self._stop = distributed.Event(f"{self._topic}-stop", client=client)
+            client.subscribe_topic(
                 self._topic, lambda event: self.heard.put(pickle.loads(event[1]["it"]))
             )
-            opened.callback(self._client.unsubscribe_topic, self._topic)
+            opened.callback(client.unsubscribe_topic, self._topic)
             self._opened = opened.pop_all()
-
-    @property
-    def n_workers(self) -> int:
-        """How many tasks the workers that are there now can run at once."""
-        return max(int(sum(self._client.nthreads().values())), 1)
+        self._client = client
+        # As many as the workers that are there by now can run.
+        self.n_workers = max(int(sum(client.nthreads().values())), 1)
 
     def has_room(self, n_running: int) -> bool:  # noqa: ARG002
         """Return True: the scheduler knows what waits, and may ask for workers."""
@@ -694,13 +657,12 @@ class DaskExecutor(_Elsewhere):
             _run_on_worker, task, self._topic, key=key, pure=False
         )
 
-    def ask_to_stop(self, running: Mapping[int, Any]) -> None:
+    def ask_to_stop(self, running: Sequence[Any]) -> None:
         """Cancel what no worker has begun, and ask the others to end."""
         self._stop.set()
-        begun = {
-            str(key) for keys in self._client.processing().values() for key in keys
-        }
-        self._client.cancel([f for f in running.values() if str(f.key) not in begun])
+        processing = self._client.processing().values()
+        begun = {str(key) for keys in processing for key in keys}
+        self._client.cancel([f for f in running if str(f.key) not in begun])
 
     def end(self, number: int, future: Any) -> None:  # noqa: ARG002
         """Leave nothing of a task behind on the scheduler."""
@@ -708,10 +670,6 @@ class DaskExecutor(_Elsewhere):
             if not future.done():
                 self._client.cancel([future])
             future.release()
-
-    def close(self) -> None:
-        """Close what was opened here."""
-        self._opened.close()
 
 
 # Without a file of its own, a program that its workers need not run once more.
@@ -776,41 +734,33 @@ def _connect(scheduler: Any, monitor: Monitor) -> Client:
     from distributed import Client
     from distributed.comm.addressing import get_address_host_port
 
-    if isinstance(scheduler, str):
-        try:  # a client of what is no address waits long at the program's end
-            get_address_host_port(scheduler)
-        except (ValueError, KeyError) as error:
-            raise _no_answer(scheduler, error) from error
     answer: futures.Future[Client] = futures.Future()
 
     def connect() -> None:
         try:
             client = Client(scheduler, timeout=_CONNECT_TIMEOUT, set_as_default=False)
+            answer.set_result(client)
         except Exception as error:  # noqa: BLE001 - raised where somebody waits
             answer.set_exception(error)
-        else:
-            answer.set_result(client)
 
-    threading.Thread(target=connect, name="exo2micro dask", daemon=True).start()
     try:
+        if isinstance(scheduler, str):
+            # A client of what is no address waits long at the program's end.
+            get_address_host_port(scheduler)
+        threading.Thread(target=connect, name="exo2micro dask", daemon=True).start()
         while not answer.done():
             monitor.check()
             futures.wait([answer], timeout=_TICK)
+        return answer.result()
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ParameterError(
+            f"no dask scheduler answers at {scheduler} ({error}); start one with "
+            "'dask scheduler' and give the address that it shows, as in "
+            "tcp://192.168.1.2:8786"
+        ) from error
     except BaseException:
         answer.add_done_callback(lambda f: f.exception() or f.result().close())
         raise
-    try:
-        return answer.result()
-    except (OSError, ValueError, TypeError) as error:
-        raise _no_answer(scheduler, error) from error
-
-
-def _no_answer(scheduler: Any, why: Exception) -> ParameterError:
-    return ParameterError(
-        f"no dask scheduler answers at {scheduler} ({why}); start one with "
-        "'dask scheduler' and give the address that it shows, as in "
-        "tcp://192.168.1.2:8786"
-    )
 
 
 def _run_on_worker(task: Task, topic: str) -> RunResult:

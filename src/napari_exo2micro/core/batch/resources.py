@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
-
-import numpy as np
+from typing import Literal, NamedTuple, cast
 
 from napari_exo2micro.core.alignment.interior import work_factor
 from napari_exo2micro.core.base import machine
@@ -19,7 +18,7 @@ from napari_exo2micro.core.images.warp import canvas_shape
 from napari_exo2micro.core.parameters.stages import LAST_BUILT_IN
 from napari_exo2micro.core.photometry.methods import scales_asked_for
 from napari_exo2micro.core.raw.names import find_pair
-from napari_exo2micro.core.raw.tiff import open_tiff
+from napari_exo2micro.core.raw.tiff import TiffImage, open_tiff
 from napari_exo2micro.core.store.store import CheckpointStore
 
 Level = Literal["enough", "tight", "too little"]
@@ -38,20 +37,11 @@ _PLOT_DISK = 6_000_000  # pictures and statistics
 _PYRAMID = 4 / 3
 
 
-@dataclass(frozen=True, slots=True)
-class TaskNeeds:
-    """What one task will need.
+class TaskNeeds(NamedTuple):
+    """What one task will need, in bytes."""
 
-    Attributes
-    ----------
-    memory : int
-        Bytes of private memory at most, mapped files not counted.
-    disk : int
-        Bytes that its files take beyond what they take now.
-    """
-
-    memory: int
-    disk: int
+    memory: int  # private memory at most, mapped files not counted
+    disk: int  # that its files take beyond what they take now
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,40 +120,32 @@ def check_resources(
             unknown.append(f"{task.sample} / {task.dye}: {error}")
     n_workers = max(1, min(n_workers, len(tasks)))
     largest = sorted((need.memory for need in needs), reverse=True)
-    memory = sum(largest[:n_workers])
+    memory = sum(largest[:n_workers]) if here else 0
     disk = sum(need.disk for need in needs)
-    limit = machine.memory_limit()
     if memory_free is None:
         memory_free = max(machine.free_memory() - machine.LEAST_MEMORY, 0)
+        limit = machine.memory_limit()
         if limit is not None:  # for each process of its own
             memory_free = min(memory_free, limit * n_workers)
     if disk_free is None:
         disk_free = machine.free_disk(tasks[0].settings.output_dir) if tasks else 0
-    if not here:
-        memory = 0
-    texts = []
-    for what, needed, free, advice in (
-        ("memory", memory, memory_free, _memory_advice(largest, memory_free)),
-        ("disk", disk, disk_free, _disk_advice(tasks)),
-    ):
-        if needed > _TIGHT * free:
-            texts.append(
-                f"{_gb(needed)} of {what} needed, {_gb(free)} free; {advice}",
-            )
-    shares = [
-        needed / max(free, 1)
-        for needed, free in ((memory, memory_free), (disk, disk_free))
+    texts = [
+        f"{_gb(needed)} of {what} needed, {_gb(free)} free; {advice}"
+        for what, needed, free, advice in (
+            ("memory", memory, memory_free, _memory_advice(largest, memory_free)),
+            ("disk", disk, disk_free, _disk_advice(tasks)),
+        )
+        if needed > _TIGHT * free
     ]
+    share = max(memory / max(memory_free, 1), disk / max(disk_free, 1))
     level: Level = "enough"
-    if max(shares) > _TIGHT:
-        level = "too little" if max(shares) > _FULL else "tight"
+    if share > _TIGHT:
+        level = "too little" if share > _FULL else "tight"
     return Preflight(
         level,
         ". ".join(texts),
-        memory,
-        memory_free,
-        disk,
-        disk_free,
+        *(memory, memory_free),
+        *(disk, disk_free),
         n_workers,
         tuple(unknown),
     )
@@ -174,108 +156,87 @@ def estimate_task(task: Task) -> TaskNeeds:
 
     Stages whose results are valid are not made again, and need nothing.
 
-    Parameters
-    ----------
-    task : Task
-        With the built-in loader: what another one returns cannot be known.
-
     Raises
     ------
     Exo2MicroError
-        When a header cannot be read, or the loader is another one.
+        When a header cannot be read, or the loader is not the built-in one: what
+        another one returns cannot be known.
     """
     loader = task.settings.loader
     if loader is not None:
         name = getattr(loader, "name", loader)
         raise Exo2MicroError(f"the loader '{name}' does not tell what it reads")
     post, pre, _ = find_pair(task.sample, task.dye, task.settings.raw_dir)
-    headers = [open_tiff(post), open_tiff(pre)]
-    shapes = [header.shape for header in headers]
-    itemsize = headers[0].sample_dtype.itemsize
-    params = task.settings.all_params
-    pad = params["pad"]
-    assert isinstance(pad, int)
-    canvas = canvas_shape(shapes[0], shapes[1], pad)
-    to_run = stages_to_run(task)
-    return TaskNeeds(
-        _memory(task, to_run, shapes, canvas, itemsize),
-        _disk(task, to_run, shapes, canvas, itemsize),
-    )
+    work = _Work(task, stages_to_run(task), open_tiff(post), open_tiff(pre))
+    return TaskNeeds(work.memory(), work.disk())
 
 
-def _memory(
-    task: Task,
-    to_run: Sequence[int],
-    shapes: Sequence[tuple[int, int]],
-    canvas: tuple[int, int],
-    itemsize: int,
-) -> int:
-    """Return the peak of private memory: that of the most demanding stage."""
-    if not to_run:
-        return _BASE_MEMORY
-    band = min(BAND_ROWS, canvas[0]) * canvas[1] * (itemsize + _BAND_BYTES)
-    peaks = [band]
-    if 2 in to_run:
-        side = max(max(shape) for shape in shapes)
-        factor = max(1.0, side / _BOUNDARY_SIDE)
-        pixels = max(math.prod(shape) for shape in shapes) / factor**2
-        peaks.append(round(pixels * _BOUNDARY_BYTES))
-    if 3 in to_run and task.settings.all_params["interior_ecc"]:
-        factor = work_factor(max(max(shape) for shape in shapes))
-        pixels = max(math.prod(shape) for shape in shapes) / factor**2
-        peaks.append(round(pixels * _FEATURE_BYTES))
-    return _BASE_MEMORY + max(peaks)
+class _Work:
+    """The stages that a task will run, on images of the sizes that the headers say."""
 
+    def __init__(
+        self, task: Task, to_run: Sequence[int], post: TiffImage, pre: TiffImage
+    ) -> None:
+        self._task = task
+        self._params = task.settings.all_params
+        self._to_run = to_run
+        self._shapes = (post.shape, pre.shape)
+        self._itemsize = post.sample_dtype.itemsize
+        self._pad = int(cast("int", self._params["pad"]))
+        self._canvas = canvas_shape(post.shape, pre.shape, self._pad)
 
-def _disk(
-    task: Task,
-    to_run: Sequence[int],
-    shapes: Sequence[tuple[int, int]],
-    canvas: tuple[int, int],
-    itemsize: int,
-) -> int:
-    """Return the bytes that new files take; bands without data take none."""
-    params = task.settings.all_params
-    store = CheckpointStore(task.sample, task.dye, task.settings)
-    pad = params["pad"]
-    assert isinstance(pad, int)
-    rows = {
-        side: _stored_rows(pad, shape[0], canvas[0])
-        for side, shape in zip(("post", "pre"), shapes, strict=True)
-    }
-    turned = min(max(rows.values()) + BAND_ROWS, canvas[0])
-    images: list[tuple[int, str, int, int]] = [
-        (1, "post", rows["post"], itemsize),
-        (1, "pre", rows["pre"], itemsize),
-        (2, "pre", turned, itemsize),
-        (3, "pre", turned, itemsize),
-        (4, "difference", rows["post"], 4),
-    ]
-    if params["save_all_intermediates"]:
-        images.append((2, "coarse_pre", turned, itemsize))
-    images += [
-        (4, method.image_name(params), rows["post"], 4)
-        for method in scales_asked_for(params).values()
-        if method.parameter
-    ]
-    total, largest = 0, 0
-    for stage, name, height, size in images:
-        if stage not in to_run:
-            continue
-        plain = height * canvas[1] * size
-        for path in store.paths(stage, name):
-            wanted = round(plain * (_PYRAMID if path.suffix == ".tiff" else 1.0))
-            there = _size_on_disk(path)
-            total += max(wanted - there, 0)
-            if there:  # the old file goes when the new one is whole
-                largest = max(largest, wanted)
-    return total + largest + (_PLOT_DISK if LAST_BUILT_IN in to_run else 0)
+    def memory(self) -> int:
+        """Return the peak of private memory: that of the most demanding stage."""
+        if not self._to_run:
+            return _BASE_MEMORY
+        rows, columns = self._canvas
+        peaks = [min(BAND_ROWS, rows) * columns * (self._itemsize + _BAND_BYTES)]
+        side = max(max(shape) for shape in self._shapes)
+        pixels = max(math.prod(shape) for shape in self._shapes)
+        if 2 in self._to_run:
+            factor = max(1.0, side / _BOUNDARY_SIDE)
+            peaks.append(round(pixels / factor**2 * _BOUNDARY_BYTES))
+        if 3 in self._to_run and self._params["interior_ecc"]:
+            peaks.append(round(pixels / work_factor(side) ** 2 * _FEATURE_BYTES))
+        return _BASE_MEMORY + max(peaks)
 
+    def disk(self) -> int:
+        """Return the bytes that new files take; bands without data take none."""
+        store = CheckpointStore(self._task.sample, self._task.dye, self._task.settings)
+        post, pre = (self._stored_rows(shape[0]) for shape in self._shapes)
+        turned = min(max(post, pre) + BAND_ROWS, self._canvas[0])
+        images: list[tuple[int, str, int, int]] = [
+            (1, "post", post, self._itemsize),
+            (1, "pre", pre, self._itemsize),
+            (2, "pre", turned, self._itemsize),
+            (3, "pre", turned, self._itemsize),
+            (4, "difference", post, 4),
+        ]
+        if self._params["save_all_intermediates"]:
+            images.append((2, "coarse_pre", turned, self._itemsize))
+        images += [
+            (4, method.image_name(self._params), post, 4)
+            for method in scales_asked_for(self._params).values()
+            if method.parameter
+        ]
+        total, largest = 0, 0
+        for stage, name, height, size in images:
+            if stage not in self._to_run:
+                continue
+            plain = height * self._canvas[1] * size
+            for path in store.paths(stage, name):
+                wanted = round(plain * (_PYRAMID if path.suffix == ".tiff" else 1.0))
+                there = _size_on_disk(path)
+                total += max(wanted - there, 0)
+                if there:  # the old file goes when the new one is whole
+                    largest = max(largest, wanted)
+        return total + largest + (_PLOT_DISK if LAST_BUILT_IN in self._to_run else 0)
 
-def _stored_rows(pad: int, height: int, canvas: int) -> int:
-    """Return the rows of the bands that hold data."""
-    first = pad // BAND_ROWS * BAND_ROWS
-    return min(-(-(pad + height) // BAND_ROWS) * BAND_ROWS, canvas) - first
+    def _stored_rows(self, height: int) -> int:
+        """Return the rows of the bands that hold data of an image."""
+        first = self._pad // BAND_ROWS * BAND_ROWS
+        last = -(-(self._pad + height) // BAND_ROWS) * BAND_ROWS
+        return min(last, self._canvas[0]) - first
 
 
 def _size_on_disk(path: Path) -> int:
@@ -289,8 +250,8 @@ def _size_on_disk(path: Path) -> int:
 
 def _memory_advice(largest: Sequence[int], free: int) -> str:
     """Return what to change when memory is short."""
-    sums = np.cumsum(np.array(largest, dtype=np.int64))
-    fitting = int(np.count_nonzero(sums <= _TIGHT * free))
+    sums = itertools.accumulate(largest)
+    fitting = sum(needed <= _TIGHT * free for needed in sums)
     if fitting >= len(largest):
         return "close other programs"
     if fitting > 0:

@@ -72,6 +72,11 @@ class Task:
     memory_debug: bool = False
     registered: Mapping[str, tuple[Any, ...]] = field(default_factory=registered_here)
 
+    @property
+    def takes_over(self) -> bool:
+        """Whether it takes the transform of another dye, which must be run before."""
+        return self.settings.register_on not in (None, self.dye)
+
     def open(self) -> SampleDye:
         """Return the sample and dye with the task's parameters set.
 
@@ -88,23 +93,6 @@ class Task:
         """
         refuse_unknown_here(self.registered)
         return SampleDye.from_settings(self.sample, self.dye, self.settings)
-
-    def without_run(self, state: State, reason: str = "") -> RunResult:
-        """Return the result of this task when it gave none.
-
-        Parameters
-        ----------
-        state : State
-            What became of it.
-        reason : str
-            Why, in words.
-
-        Returns
-        -------
-        RunResult
-            Without scales, verdicts and files.
-        """
-        return RunResult(self.sample, self.dye, state, reason, seconds=0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,24 +127,6 @@ class TaskEvent:
     result: RunResult | None = None
 
     @classmethod
-    def queued(cls, task: Task, text: str = "") -> TaskEvent:
-        """Return the event of a task that waits for its turn.
-
-        Parameters
-        ----------
-        task : Task
-            Which one.
-        text : str
-            What it waits for, in words.
-
-        Returns
-        -------
-        TaskEvent
-            Its state is `QUEUED`.
-        """
-        return cls(task.number, task.sample, task.dye, State.QUEUED, text=text)
-
-    @classmethod
     def ended(cls, number: int, result: RunResult) -> TaskEvent:
         """Return the last event of a task.
 
@@ -184,12 +154,23 @@ class TaskEvent:
 
 
 OnEvent = Callable[[TaskEvent], None]
+ShouldStop = Callable[[], bool]
+
+
+def event_of(task: Task, state: State, **more: Any) -> TaskEvent:
+    """Return an event of a task that has not ended."""
+    return TaskEvent(task.number, task.sample, task.dye, state, **more)
+
+
+def without_run(task: Task, state: State, reason: str) -> RunResult:
+    """Return the result of a task that gave none."""
+    return RunResult(task.sample, task.dye, state, reason, seconds=0.0)
 
 
 def run_task(
     task: Task,
     on_event: OnEvent | None = None,
-    should_stop: Callable[[], bool] | None = None,
+    should_stop: ShouldStop | None = None,
 ) -> RunResult:
     """Run one task in this process; every executor calls this function.
 
@@ -211,23 +192,26 @@ def run_task(
     """
     machine.share_memory_pools()
     start = time.perf_counter()
-    diary = _MemoryDiary() if task.memory_debug else None
+    memory: dict[str, int] = {}
+    if task.memory_debug:
+        memory["before"] = memory["peak"] = machine.private_memory()
     with _collected_warnings() as notes:
         try:
-            monitor = _monitor(task, on_event, should_stop, diary)
+            monitor = _monitor(task, on_event, should_stop, memory)
             result = task.open().run_settings(monitor, task.wait_for_lock)
         except CancelledError:
-            result = task.without_run(State.STOPPED, BY_REQUEST)
+            result = without_run(task, State.STOPPED, BY_REQUEST)
         except Exception as error:  # noqa: BLE001 - one task must not end the others
-            result = task.without_run(State.FAILED, _words_of(error))
+            result = without_run(task, State.FAILED, _words_of(error))
     machine.release_memory()
-    manual = task.settings.params.get("manual_scale")
+    if memory:
+        memory["after"] = machine.private_memory()
+        memory["peak"] = max(memory["peak"], memory["after"])
     return replace(
         result,
-        manual_scale=float(manual) if isinstance(manual, (int, float)) else None,
         warnings=tuple(dict.fromkeys((*result.warnings, *notes))),
         seconds=round(time.perf_counter() - start, 3),
-        memory=None if diary is None else diary.close(),
+        memory=memory or None,
     )
 
 
@@ -245,8 +229,8 @@ def _words_of(error: Exception) -> str:
 def _monitor(
     task: Task,
     on_event: OnEvent | None,
-    should_stop: Callable[[], bool] | None,
-    diary: _MemoryDiary | None,
+    should_stop: ShouldStop | None,
+    memory: dict[str, int],
 ) -> Monitor:
     """Return what the run reports to: each stage that begins, else now and then."""
     stage, text, is_new, last = 0, "", True, 0.0
@@ -257,21 +241,15 @@ def _monitor(
 
     def report(fraction: float, words: str) -> None:
         nonlocal text, is_new, last
-        if diary is not None:
-            diary.look()
+        if memory:
+            memory["peak"] = max(memory["peak"], machine.private_memory())
         now = time.monotonic()
         if on_event is None or not (is_new or now - last >= _EVENT_INTERVAL):
             return
         text = "" if is_new else words or text  # the stage says it in the beginning
         is_new, last = False, now
-        on_event(
-            TaskEvent(
-                *(task.number, task.sample, task.dye, State.RUNNING),
-                stage=stage,
-                fraction=fraction,
-                text=text,
-            )
-        )
+        more = {"stage": stage, "fraction": fraction, "text": text}
+        on_event(event_of(task, State.RUNNING, **more))
 
     monitor = Monitor(report, should_stop, begin)
     if task.least_memory:
@@ -280,22 +258,6 @@ def _monitor(
         monitor = machine.watch_time(monitor, task.time_limit)
     monitor.report(0.0)
     return monitor
-
-
-class _MemoryDiary:
-    """Private memory of this process before, during and after a task."""
-
-    def __init__(self) -> None:
-        self.before = self.peak = machine.private_memory()
-
-    def look(self) -> None:
-        """Note the memory that is taken now."""
-        self.peak = max(self.peak, machine.private_memory())
-
-    def close(self) -> dict[str, int]:
-        """Return the bytes of all three."""
-        after = machine.private_memory()
-        return {"before": self.before, "peak": max(self.peak, after), "after": after}
 
 
 @contextmanager
@@ -350,23 +312,12 @@ class StoredState:
 
 
 def stages_to_run(task: Task) -> tuple[int, ...]:
-    """Return the stages that a task would run now.
-
-    Parameters
-    ----------
-    task : Task
-        Its files are looked at, nothing is written.
-    """
+    """Return the stages that a task would run now; nothing is written."""
     return _to_run(task, task.open().status())
 
 
 def stored_state(task: Task) -> StoredState:
-    """Return what is on disk for a task.
-
-    Parameters
-    ----------
-    task : Task
-        Its files are looked at, nothing is written.
+    """Return what is on disk for a task; nothing is written.
 
     Raises
     ------
@@ -396,9 +347,7 @@ def stored_state(task: Task) -> StoredState:
 
 def _to_run(task: Task, lines: list[CheckpointStatus]) -> tuple[int, ...]:
     first, last = task.settings.stages
-    invalid = {line.stage for line in lines if line.state != State.VALID}
-    return tuple(
-        stage
-        for stage in range(1, last + 1)
-        if stage in invalid or (task.settings.force and stage >= first)
-    )
+    stages = {line.stage for line in lines if line.state != State.VALID}
+    if task.settings.force:
+        stages.update(range(first, last + 1))
+    return tuple(sorted(stage for stage in stages if stage <= last))

@@ -18,7 +18,7 @@ from napari_exo2micro.plugin.batch.run import Pair
 from napari_exo2micro.plugin.session.raw_folder import RawOverview
 from napari_exo2micro.plugin.widgets.controls import WordsLabel, column
 from napari_exo2micro.plugin.widgets.errors import literal
-from napari_exo2micro.plugin.widgets.marks import pairs_sentence, state_icon
+from napari_exo2micro.plugin.widgets.marks import state_icon
 from napari_exo2micro.plugin.widgets.rows import with_titles
 
 if TYPE_CHECKING:
@@ -503,15 +503,14 @@ class OutcomeList(QtWidgets.QWidget):
                 f"Stopped. {count} of {len(results)} pairs are finished and kept, and "
                 "so is every stage that had ended; a run goes on from there. "
             )
-        words = pairs_sentence(batch.summarise_batch(results))
-        self._sentence.say(f"{begin}{words}; {batch.clock_words(seconds)}.")
+        summary = batch.summarise_batch(results)
+        words = f"{summary.sentence('pair')}; {batch.clock_words(seconds)}"
+        self._sentence.say(f"{begin}{words}.")
         self._list.clear()
-        for state in (State.FAILED, State.STOPPED, State.NO_FILES, State.DEGRADED):
-            if stopped and state == State.STOPPED:
+        for result in summary.problems:
+            if stopped and result.state == State.STOPPED:
                 continue  # as was asked for: the sentence says it
-            for result in results:
-                if result.state == state:
-                    self._add(result, state, f"{state.word}: {result.reason}")
+            self._add(result, result.state, f"{result.state.word}: {result.reason}")
         for result in results:
             for warning in result.warnings:
                 self._add(result, State.STALE, warning)

@@ -1,16 +1,11 @@
-"""Marks of a state: a shape and a colour for the eye, in words what a batch came to."""
+"""Marks of a state: a shape and a colour for the eye."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QPointF, QRectF, Qt
 from qtpy.QtGui import QColor, QIcon, QPainter, QPen, QPixmap, QPolygonF
 
 from napari_exo2micro.core.parameters import State
-
-if TYPE_CHECKING:
-    from napari_exo2micro.core.batch import BatchSummary
 
 _SIDE = 32
 #: Mark -> the white lines on it, places in px of the icon.
@@ -22,15 +17,6 @@ _SIGNS: dict[str, tuple[tuple[tuple[float, float], ...], ...]] = {
     "ring": (),
 }
 _TRIANGLE = QPolygonF([QPointF(16, 3), QPointF(30, 29), QPointF(2, 29)])
-
-#: What a batch's summary calls what became of a task -> its state.
-KINDS = {
-    "complete": State.DONE,
-    "degraded": State.DEGRADED,
-    "failed": State.FAILED,
-    "skipped": State.NO_FILES,
-    "stopped": State.STOPPED,
-}
 
 
 def state_icon(state: State) -> QIcon:
@@ -69,12 +55,3 @@ def scale_words(value: float, uncertainty: float, title: str) -> str:
     """
     error = f" ± {uncertainty:.1g}" if uncertainty else ""
     return f"{value:.5g}{error} ({title})"
-
-
-def pairs_sentence(summary: BatchSummary) -> str:
-    """Return the counts of a batch: ``8 pairs: 6 done, 2 failed``."""
-    counts = ", ".join(
-        f"{count} {KINDS[kind].word}" for kind, count in summary.counts.items() if count
-    )
-    pairs = "1 pair" if summary.total == 1 else f"{summary.total} pairs"
-    return f"{pairs}: {counts or 'nothing to do'}"

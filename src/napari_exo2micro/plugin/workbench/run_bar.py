@@ -20,7 +20,6 @@ from napari_exo2micro.plugin.session.job import Job
 from napari_exo2micro.plugin.session.session import Session
 from napari_exo2micro.plugin.widgets import controls
 from napari_exo2micro.plugin.widgets.errors import literal, notify_error
-from napari_exo2micro.plugin.widgets.marks import pairs_sentence
 
 #: objectName -> text of the buttons that start a run.
 BUTTONS = {
@@ -245,7 +244,7 @@ def _ended(result: Any) -> str:
     Empty where the dock that started it says so itself.
     """
     if isinstance(result, BatchSummary):
-        return f"The batch has ended, {pairs_sentence(result)}."
+        return f"The batch has ended, {result.sentence('pair')}."
     if not isinstance(result, RunResult):
         return ""
     if result.state != State.DEGRADED:
