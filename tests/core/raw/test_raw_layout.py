@@ -23,7 +23,6 @@ from napari_exo2micro.core.raw import (
     diagnose_raw_layout,
     discover_tasks,
     find_pair,
-    list_dyes,
     list_samples,
 )
 from napari_exo2micro.core.raw.names import parse_raw_name
@@ -203,8 +202,7 @@ def test_lists_of_samples_and_dyes(tmp_path: Path) -> None:
     touch(tmp_path / "A", "x_Pre_D0.tif", "x_Post_D0.tif")
     touch(tmp_path, ".hidden/x_Pre_H.tif", "loose_Pre_D9.tif")
     assert list_samples(tmp_path) == ("A", "B")
-    assert list_dyes(raw_dir=tmp_path) == ("D0", "D1")
-    assert list_dyes("B", tmp_path, complete_only=False) == ("D1", "D2")
+    assert list(classify_raw_files(tmp_path / "B").dyes) == ["D1", "D2"]
     with pytest.raises(RawFileNotFoundError, match="does not exist"):
         list_samples(tmp_path / "none")
 

@@ -30,7 +30,6 @@ from napari_exo2micro.core.raw.names import (
     check_name as check_name,
     classify_raw_files as classify_raw_files,
     find_pair as find_pair,
-    list_dyes as list_dyes,
     list_samples as list_samples,
 )
 from napari_exo2micro.core.raw.pair import (

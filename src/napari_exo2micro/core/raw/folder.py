@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import islice
@@ -13,23 +13,9 @@ import numpy as np
 
 from napari_exo2micro.core.base import errors
 from napari_exo2micro.core.base.monitor import Monitor
-from napari_exo2micro.core.raw.names import (
-    EXPECTED,
-    DyeFiles,
-    Stain,
-    classify_raw_files,
-    find_pair,
-    is_tiff_name,
-    list_samples,
-    normalise,
-    parse_raw_name,
-    sample_folder,
-    shortened,
-    some,
-    tiffs_in,
-)
+from napari_exo2micro.core.raw import names, tiff
+from napari_exo2micro.core.raw.names import EXPECTED
 from napari_exo2micro.core.raw.read import channel_name
-from napari_exo2micro.core.raw.tiff import TiffReader, open_tiff, require_memory
 
 #: Folders that are looked into when somebody opens one.
 _MOST_FOLDERS = 2000
@@ -60,11 +46,9 @@ class LayoutDiagnosis:
     problem : LayoutProblem or None
         None when all is well.
     message : str
-        What was found and the fix, in one line.
-    samples : tuple of str
-        Sample folders that hold TIFFs.
-    empty_samples : tuple of str
-        Sample folders without TIFFs.
+        What is there and the fix, in one line.
+    samples, empty_samples : tuple of str
+        Sample folders with and without TIFFs.
     loose_files : tuple of str
         Names of TIFFs that lie in the raw folder itself.
     """
@@ -99,15 +83,9 @@ class SkippedTask:
     reason: str
 
     def sentence(self) -> str:
-        """Return sample, dye and reason in one line.
-
-        Returns
-        -------
-        str
-            Long names are cut.
-        """
-        names = f"{shortened(self.sample)} / {shortened(self.dye or 'any dye')}"
-        return f"{names}: {self.reason}"
+        """Return sample, dye and reason in one line; long names are cut."""
+        sample, dye = map(names.shortened, (self.sample, self.dye or "any dye"))
+        return f"{sample} / {dye}: {self.reason}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,29 +114,20 @@ def diagnose_raw_layout(raw_dir: Path | str = "raw") -> LayoutDiagnosis:
     ----------
     raw_dir : pathlib.Path or str
         The folder; it need not exist.
-
-    Returns
-    -------
-    LayoutDiagnosis
-        The problem if there is one, and what was found.
     """
     raw_dir = Path(raw_dir)
     if not raw_dir.exists():
-        return LayoutDiagnosis(
-            raw_dir,
-            LayoutProblem.MISSING,
-            f"{raw_dir}: the raw folder does not exist; make it with {EXPECTED}",
-        )
+        message = f"{raw_dir}: the raw folder does not exist; make it with {EXPECTED}"
+        return LayoutDiagnosis(raw_dir, LayoutProblem.MISSING, message)
     if not raw_dir.is_dir():
-        return LayoutDiagnosis(
-            raw_dir,
-            LayoutProblem.NOT_A_FOLDER,
+        message = (
             f"{raw_dir}: is a file, not a folder; name the folder that holds the "
-            "sample folders",
+            "sample folders"
         )
-    folders = list_samples(raw_dir)
-    loose = tuple(path.name for path in tiffs_in(raw_dir))
-    samples = tuple(name for name in folders if tiffs_in(raw_dir / name))
+        return LayoutDiagnosis(raw_dir, LayoutProblem.NOT_A_FOLDER, message)
+    folders = names.list_samples(raw_dir)
+    loose = tuple(path.name for path in names.tiffs_in(raw_dir))
+    samples = tuple(name for name in folders if names.tiffs_in(raw_dir / name))
     empty = tuple(name for name in folders if name not in samples)
     problem: LayoutProblem | None = None
     if not folders and loose:
@@ -167,7 +136,7 @@ def diagnose_raw_layout(raw_dir: Path | str = "raw") -> LayoutDiagnosis:
             f"{len(loose)} TIFF files lie in it and there is no sample folder; move "
             "them into one folder for each sample"
         )
-        if _looks_like_a_sample(raw_dir):
+        if any(names.parse_raw_name(raw_dir / name).dye for name in loose):
             text += f", or name {raw_dir.resolve().parent} as the raw folder"
     elif not folders:
         problem = LayoutProblem.EMPTY
@@ -175,18 +144,18 @@ def diagnose_raw_layout(raw_dir: Path | str = "raw") -> LayoutDiagnosis:
     elif not samples:
         problem = LayoutProblem.NO_TIFFS
         text = (
-            f"none of its {len(folders)} folders ({some(folders)}) holds a .tif or "
-            f".tiff file; add {EXPECTED}"
+            f"none of its {len(folders)} folders ({names.some(folders)}) holds a .tif "
+            f"or .tiff file; add {EXPECTED}"
         )
     elif loose:
         problem = LayoutProblem.LOOSE_FILES
         text = (
             f"{len(loose)} TIFF files beside the sample folders are ignored "
-            f"({some(loose)}); move them into the folder of their sample"
+            f"({names.some(loose)}); move them into the folder of their sample"
         )
     else:
         what = "sample" if len(samples) == 1 else "samples"
-        text = f"{len(samples)} {what} ({some(samples)})"
+        text = f"{len(samples)} {what} ({names.some(samples)})"
     return LayoutDiagnosis(
         raw_dir, problem, f"{raw_dir}: {text}", samples, empty, loose
     )
@@ -226,19 +195,19 @@ def discover_tasks(
     wanted_samples = diagnosis.samples if samples is None else _once(samples)
     for sample in wanted_samples:
         try:
-            files = classify_raw_files(sample_folder(sample, Path(raw_dir)))
+            files = names.classify_raw_files(names.sample_folder(sample, Path(raw_dir)))
         except errors.Exo2MicroError as error:
             skipped += [SkippedTask(sample, dye, str(error)) for dye in dyes or ("",)]
             continue
         wanted = tuple(files.dyes) if dyes is None else _once(dyes)
         for dye in wanted:
             try:
-                find_pair(sample, dye, raw_dir)
+                names.find_pair(sample, dye, raw_dir)
             except errors.Exo2MicroError as error:
                 skipped.append(SkippedTask(sample, dye, str(error)))
             else:
                 present.append((sample, dye))
-        asked = {normalise(dye) for dye in wanted}
+        asked = {names.normalise(dye) for dye in wanted}
         warnings += [f"{sample}: {parsed.message}" for parsed in files.problems]
         warnings += [
             f"{sample}: {own.problem()}"
@@ -248,12 +217,8 @@ def discover_tasks(
     return TaskDiscovery(tuple(present), tuple(skipped), tuple(warnings))
 
 
-def _looks_like_a_sample(folder: Path) -> bool:
-    return any(parse_raw_name(path).dye is not None for path in tiffs_in(folder))
-
-
-def _once(names: Iterable[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys([names] if isinstance(names, str) else names))
+def _once(wanted: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys([wanted] if isinstance(wanted, str) else wanted))
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,7 +261,7 @@ class FoundPairs:
 
 
 def may_be_raw(path: Path | str, monitor: Monitor | None = None) -> bool:
-    """Tell from names alone whether a file or a folder is for us.
+    """Tell from names alone whether a file or a folder is worth a closer look.
 
     A file is when its name and that of another one beside it make a pair, or when
     it says ``PreStain`` or ``PostStain``; a folder when it, or one of the folders in
@@ -308,22 +273,18 @@ def may_be_raw(path: Path | str, monitor: Monitor | None = None) -> bool:
         What a person chose; it may not exist.
     monitor : Monitor, optional
         Asked between the folders whether to stop.
-
-    Returns
-    -------
-    bool
-        Whether it is worth a closer look.
     """
     path, monitor = _absolute(path), monitor or Monitor()
     if path.is_dir():
-        if _holds_raw(path):
-            return True
-        for folder in _folders(path):
+        for folder in (path, *_folders(path)):
             monitor.check()
-            if _holds_raw(folder):
+            if any(
+                files.has_both_sides or any(map(_is_sure, (*files.post, *files.pre)))
+                for files in _dyes_in(folder).values()
+            ):
                 return True
         return False
-    if not is_tiff_name(path.name) or parse_raw_name(path).dye is None:
+    if not names.is_tiff_name(path.name) or names.parse_raw_name(path).dye is None:
         return False
     return _is_sure(path) or _own_dye(path).has_both_sides
 
@@ -348,20 +309,20 @@ def find_pairs(path: Path | str, monitor: Monitor | None = None) -> FoundPairs:
     RawFileNotFoundError
         If a folder cannot be listed.
     """
-    path = _absolute(path)
+    path, monitor = _absolute(path), monitor or Monitor()
     if not path.is_dir():
-        return _pairs_of(path.parent.name, [_own_dye(path)])
-    own = classify_raw_files(path)
-    if own.dyes:
-        return FoundPairs(_pairs_of(path.name, own.dyes.values()).pairs, own.warnings)
-    folders, monitor = _folders(path), monitor or Monitor()
+        sample, files = path.parent.name, _own_dye(path)
+        problem = files.problem()
+        problems = [f"{sample}: {problem}"] if problem else []
+        return FoundPairs(tuple(_pairs(sample, [files])), tuple(problems))
+    folders = [path] if names.classify_raw_files(path).dyes else _folders(path)
     pairs: list[PairFiles] = []
-    problems: list[str] = []
+    problems = []
     for index, folder in enumerate(folders):
         monitor.report(index / len(folders), folder.name)
-        files = classify_raw_files(folder)
-        pairs += _pairs_of(folder.name, files.dyes.values()).pairs
-        problems += files.warnings
+        raw = names.classify_raw_files(folder)
+        pairs += _pairs(folder.name, raw.dyes.values())
+        problems += raw.warnings
     return FoundPairs(tuple(pairs), tuple(problems))
 
 
@@ -380,39 +341,30 @@ def _folders(path: Path) -> list[Path]:
     return list(islice(folders, _MOST_FOLDERS))
 
 
-def _own_dye(path: Path) -> DyeFiles:
-    """Return the files of the dye that a file's name tells."""
-    dye = parse_raw_name(path).dye or ""
+def _dyes_in(folder: Path) -> Mapping[str, names.DyeFiles]:
+    """Return the files by dye; none where the folder cannot be listed."""
     try:
-        known = classify_raw_files(path.parent).dyes.get(dye)
+        return names.classify_raw_files(folder).dyes
     except errors.RawDataError:
-        known = None
-    return known or DyeFiles(dye)
+        return {}
+
+
+def _own_dye(path: Path) -> names.DyeFiles:
+    """Return the files of the dye that a file's name says."""
+    dye = names.parse_raw_name(path).dye or ""
+    return _dyes_in(path.parent).get(dye, names.DyeFiles(dye))
 
 
 def _is_sure(path: Path) -> bool:
     return any(word in path.name.lower() for word in _SURE)
 
 
-def _holds_raw(folder: Path) -> bool:
-    try:
-        dyes = classify_raw_files(folder).dyes.values()
-    except errors.RawDataError:
-        return False
-    return any(
-        files.has_both_sides or any(map(_is_sure, (*files.post, *files.pre)))
+def _pairs(sample: str, dyes: Iterable[names.DyeFiles]) -> list[PairFiles]:
+    return [
+        PairFiles(sample, files.dye, files.post[0], files.pre[0])
         for files in dyes
-    )
-
-
-def _pairs_of(sample: str, dyes: Iterable[DyeFiles]) -> FoundPairs:
-    pairs, problems = [], []
-    for files in dyes:
-        if files.is_complete:
-            pairs.append(PairFiles(sample, files.dye, files.post[0], files.pre[0]))
-        elif problem := files.problem():
-            problems.append(f"{sample}: {problem}")
-    return FoundPairs(tuple(pairs), tuple(problems))
+        if files.is_complete
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -423,10 +375,8 @@ class ChannelStatistics:
     ----------
     name : str
         ``'grey'``, ``'red'``, ``'green'``, ``'blue'`` or ``'channel n'``.
-    maximum : float
-        Largest pixel.
-    mean : float
-        Mean of all pixels.
+    maximum, mean : float
+        Of all pixels.
     nonzero : int
         How many pixels are not 0.
     """
@@ -448,9 +398,9 @@ class ChannelSurvey:
     path : pathlib.Path
         The file.
     stain : {'pre', 'post'} or None
-        From the name; None when the name does not tell.
+        From the name; None when it does not say, as for the dye.
     dye : str or None
-        From the name; None when the name does not tell.
+        From the name.
     height, width : int
         Of the whole image, px; 0 when `problem` is set.
     mode : str
@@ -467,7 +417,7 @@ class ChannelSurvey:
 
     sample: str
     path: Path
-    stain: Stain | None
+    stain: names.Stain | None
     dye: str | None
     height: int = 0
     width: int = 0
@@ -517,13 +467,13 @@ def survey_raw_channels(
         raise errors.ParameterError(f"crop must be at least 1 px, found {crop}")
     raw_dir = Path(raw_dir)
     if samples is None:  # whatever their names are: it only looks
-        folders = {sample: raw_dir / sample for sample in list_samples(raw_dir)}
+        folders = {sample: raw_dir / sample for sample in names.list_samples(raw_dir)}
     else:
-        folders = {sample: sample_folder(sample, raw_dir) for sample in samples}
+        folders = {sample: names.sample_folder(sample, raw_dir) for sample in samples}
     files = [
         (sample, path)
         for sample, folder in folders.items()
-        for path in tiffs_in(folder)
+        for path in names.tiffs_in(folder)
     ]
     monitor = monitor or Monitor()
     surveys = []
@@ -534,16 +484,17 @@ def survey_raw_channels(
 
 
 def _survey(sample: str, path: Path, crop: int) -> ChannelSurvey:
-    parsed = parse_raw_name(path)
+    parsed = names.parse_raw_name(path)
     try:
-        image = open_tiff(path)
+        image = tiff.open_tiff(path)
         rows, columns = (
             range((side - min(side, crop)) // 2, (side + min(side, crop)) // 2)
             for side in image.shape
         )
         size = len(rows) * len(columns)
-        require_memory(path, size * image.samples * image.dtype.itemsize, "the crop")
-        with TiffReader(image, image.colour) as reader:
+        needed = size * image.samples * image.dtype.itemsize
+        tiff.require_memory(path, needed, "the crop")
+        with tiff.TiffReader(image, image.colour) as reader:
             planes = reader.read((rows, columns))
         wide = np.float64 if planes.dtype.kind == "f" else None
         channels = tuple(
@@ -562,11 +513,10 @@ def _survey(sample: str, path: Path, crop: int) -> ChannelSurvey:
         path,
         parsed.stain,
         parsed.dye,
-        image.height,
-        image.width,
-        f"{image.sample_dtype} {image.mode}",
-        (len(rows), len(columns)),
-        channels,
-        image.warnings,
-        parsed.message,
+        *image.shape,
+        mode=f"{image.sample_dtype} {image.mode}",
+        crop=(len(rows), len(columns)),
+        channels=channels,
+        warnings=image.warnings,
+        problem=parsed.message,
     )

@@ -17,12 +17,7 @@ from napari_exo2micro.core.base.monitor import Monitor
 from napari_exo2micro.core.images.lazy import TOP_SIDE, LazyImage, Window
 from napari_exo2micro.core.raw import tiff
 from napari_exo2micro.core.raw.pair import open_fitting
-from napari_exo2micro.core.raw.read import (
-    ChannelMeans,
-    choose_dtype,
-    decide_channels,
-    summed,
-)
+from napari_exo2micro.core.raw.read import choose_dtype, decide_channels, summed
 
 #: Levels up to this side stay in memory once they were read.
 _SMALL_SIDE = 2048
@@ -69,7 +64,7 @@ class RawLevels:
         self.samples = samples
         self.dtype = dtype
         self._on_error = on_error
-        self._told = False
+        self._is_told = False
         self._kept: _Kept | None = None
 
     @property
@@ -112,8 +107,8 @@ class RawLevels:
         """Hand an error of reading to `on_error`, the first one only, or raise it."""
         if self._on_error is None:
             raise error
-        if not self._told:
-            self._told = True
+        if not self._is_told:
+            self._is_told = True
             self._on_error(error)
 
     def keep(
@@ -249,24 +244,18 @@ def open_lazy_pair(
         _Look(image, monitor.part(side / 2, (side + 1) / 2), quick)
         for side, image in enumerate(images)
     ]
-    decision = decide_channels(looks[0].means, looks[1].means)
-    chosen = (decision.post, decision.pre)
-    largest = max(
-        look.largest(samples) for look, samples in zip(looks, chosen, strict=True)
-    )
-    dtype = choose_dtype(images[0].sample_dtype, largest)
-    sides = []
-    for look, samples in zip(looks, chosen, strict=True):
-        levels = RawLevels(look.image, samples, dtype, on_error)
-        levels.keep(look.number, look.signal(samples, dtype), is_partial=look.every > 1)
-        sides.append(levels)
+    post, pre = looks
+    names = post.image.path.name, pre.image.path.name
+    decision = decide_channels(post.means, pre.means, names)
+    largest = max(post.largest(decision.post), pre.largest(decision.pre))
+    dtype = choose_dtype(post.image.sample_dtype, largest)
     return LazyPair(
-        sides[0],
-        sides[1],
+        post.levels(decision.post, dtype, on_error),
+        pre.levels(decision.pre, dtype, on_error),
         decision.channels,
         decision.channels is not None and any(look.number > 0 for look in looks),
         any(look.every > 1 for look in looks),
-        (*images[0].warnings, *images[1].warnings, *decision.warnings),
+        (*post.image.warnings, *pre.image.warnings, *decision.warnings),
     )
 
 
@@ -280,19 +269,15 @@ class _Look:
             while max(image.shape) > _SMALL_SIDE << self.number:
                 self.number += 1
         area = _places(image, self.number)
-        self.every = 1 + (
-            tiff.decoded_bytes(image, area) // _QUICK_BYTES if quick else 0
-        )
+        decoded = tiff.decoded_bytes(image, area) if quick else 0
+        self.every = 1 + decoded // _QUICK_BYTES
         with tiff.TiffReader(image, image.colour) as reader:
             self._planes = reader.read(area, every=self.every, monitor=monitor)
-            self._rows = reader.rows_read(area[0], self.every)
-
-    @property
-    def means(self) -> ChannelMeans:
-        """The mean of each colour."""
-        means = np.nanmean(self._planes[:, self._rows], axis=(1, 2), dtype=np.float64)
-        name, colours = self.image.path.name, self.image.colour
-        return ChannelMeans(name, colours, tuple(np.asarray(means).tolist()))
+            rows = reader.rows_read(area[0], self.every)
+        self.means = {
+            sample: float(np.nanmean(plane[rows], dtype=np.float64))
+            for sample, plane in zip(image.colour, self._planes, strict=True)
+        }
 
     def largest(self, samples: tuple[int, ...]) -> int:
         """Return the largest sum of some samples, or what none exceeds."""
@@ -300,12 +285,23 @@ class _Look:
         if dtype.kind == "f":
             return 0
         if self.number == 0:
-            return int(self.signal(samples, np.dtype(np.float64)).max())
+            return int(self._signal(samples, np.dtype(np.float64)).max())
         if dtype.itemsize > 2:
             return _ANY_SUM
         return int(np.iinfo(dtype).max) * len(samples)
 
-    def signal(self, samples: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-        """Return the sum of some samples."""
+    def levels(
+        self,
+        samples: tuple[int, ...],
+        dtype: np.dtype[Any],
+        on_error: Callable[[RawDataError], None] | None,
+    ) -> RawLevels:
+        """Return the levels of the file, of which this one is in memory."""
+        levels = RawLevels(self.image, samples, dtype, on_error)
+        signal = self._signal(samples, dtype)
+        levels.keep(self.number, signal, is_partial=self.every > 1)
+        return levels
+
+    def _signal(self, samples: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
         chosen = [self.image.colour.index(sample) for sample in samples]
         return summed(self._planes[chosen], dtype)

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import difflib
 import unicodedata
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Literal
 
-from napari_exo2micro.core.base.errors import (
-    ParameterError,
-    RawDataError,
-    RawFileNotFoundError,
-)
+from napari_exo2micro.core.base import errors
 
 Stain = Literal["pre", "post"]
 
@@ -94,12 +91,7 @@ def check_name(kind: str, name: str) -> str:
     kind : str
         What is named, for the message: ``'sample'`` or ``'dye'``.
     name : str
-        The name.
-
-    Returns
-    -------
-    str
-        The same name.
+        Returned as it is.
 
     Raises
     ------
@@ -117,7 +109,7 @@ def check_name(kind: str, name: str) -> str:
     if reason is None:
         return name
     shown = shortened(repr(name))
-    raise ParameterError(
+    raise errors.ParameterError(
         f"a {kind} name must be usable as a folder name, but {shown} {reason}; "
         f"rename the {kind} with letters, digits, '-' and spaces"
     )
@@ -131,27 +123,24 @@ def shortened(name: str) -> str:
 def _why_refused(name: object) -> str | None:
     if not isinstance(name, str):
         return f"is of type {type(name).__name__}, not text"
-    if not name.strip():
-        return "is empty"
-    if "/" in name or "\\" in name:
-        return "contains a path separator"
-    if any(letter in '<>:"|?*' for letter in name):
-        return "contains a character that Windows allows in no name"
-    if name[-1] in ". ":
-        return "ends in a dot or a space, which Windows drops"
-    if ".." in name:
-        return "contains '..'"
-    if name.startswith("."):
-        return "starts with a dot, which hides it"
     # Cc control, Cs lone surrogates (undecodable bytes), Zl and Zp line breaks
-    if any(unicodedata.category(letter) in {"Cc", "Cs", "Zl", "Zp"} for letter in name):
-        return "contains a control character"
-    if name.split(".")[0].strip().lower() in _RESERVED:
-        return "is reserved by Windows"
-    size = len(name.encode())
-    if size > MAX_NAME_BYTES:
-        return f"has {size} bytes, more than {MAX_NAME_BYTES}"
-    return None
+    unseen = {"Cc", "Cs", "Zl", "Zp"}.intersection(map(unicodedata.category, name))
+    size = len(name.encode(errors="replace"))
+    reasons = (
+        (not name.strip(), "is empty"),
+        ("/" in name or "\\" in name, "contains a path separator"),
+        (
+            not set('<>:"|?*').isdisjoint(name),
+            "contains a character that Windows allows in no name",
+        ),
+        (name.endswith((".", " ")), "ends in a dot or a space, which Windows drops"),
+        (".." in name, "contains '..'"),
+        (name.startswith("."), "starts with a dot, which hides it"),
+        (unseen, "contains a control character"),
+        (name.split(".")[0].strip().lower() in _RESERVED, "is reserved by Windows"),
+        (size > MAX_NAME_BYTES, f"has {size} bytes, more than {MAX_NAME_BYTES}"),
+    )
+    return next((reason for refused, reason in reasons if refused), None)
 
 
 def parse_raw_name(path: Path) -> ParsedName:
@@ -203,9 +192,9 @@ class DyeFiles:
     Attributes
     ----------
     dye : str
-        The dye.
+        From the names of the files.
     post, pre : tuple of pathlib.Path
-        The post-stain and pre-stain files, sorted; one each when all is well.
+        Sorted; one each when all is well.
     """
 
     dye: str
@@ -222,19 +211,8 @@ class DyeFiles:
         """At least one post and one pre file."""
         return bool(self.post and self.pre)
 
-    @property
-    def has_duplicates(self) -> bool:
-        """More than one file on a side."""
-        return len(self.post) > 1 or len(self.pre) > 1
-
     def problem(self) -> str:
-        """Return what is wrong with its fix, in one line; empty when complete.
-
-        Returns
-        -------
-        str
-            What was wanted, what was found, and what to do.
-        """
+        """Return what is wrong with its fix, in one line; empty when complete."""
         sides = (("post", self.post, self.pre), ("pre", self.pre, self.post))
         for side, files, _ in sides:
             if len(files) > 1:
@@ -284,12 +262,10 @@ class RawFiles:
 def classify_raw_files(sample_dir: Path | str) -> RawFiles:
     """Sort the TIFF files of a sample folder by dye and stain.
 
-    Hidden files and files that are no TIFFs by name are left out.
-
     Parameters
     ----------
     sample_dir : pathlib.Path or str
-        The folder of one sample.
+        The folder of one sample; hidden files in it are left out.
 
     Returns
     -------
@@ -302,21 +278,15 @@ def classify_raw_files(sample_dir: Path | str) -> RawFiles:
         If the folder does not exist or cannot be listed.
     """
     folder = Path(sample_dir)
-    post: dict[str, list[Path]] = {}
-    pre: dict[str, list[Path]] = {}
-    problems = []
-    for path in tiffs_in(folder):
-        parsed = parse_raw_name(path)
-        if parsed.dye is None:
-            problems.append(parsed)
-        else:
-            side = pre if parsed.stain == "pre" else post
-            side.setdefault(parsed.dye, []).append(path)
+    sides: defaultdict[tuple[str | None, str | None], list[Path]] = defaultdict(list)
+    parsed = [parse_raw_name(path) for path in tiffs_in(folder)]
+    for name in parsed:
+        sides[name.dye, name.stain].append(name.path)
     dyes = {
-        dye: DyeFiles(dye, tuple(post.get(dye, ())), tuple(pre.get(dye, ())))
-        for dye in sorted(post.keys() | pre.keys())
+        dye: DyeFiles(dye, tuple(sides[dye, "post"]), tuple(sides[dye, "pre"]))
+        for dye in sorted({name.dye for name in parsed if name.dye is not None})
     }
-    return RawFiles(folder, dyes, tuple(problems))
+    return RawFiles(folder, dyes, tuple(name for name in parsed if name.problem))
 
 
 def list_samples(raw_dir: Path | str = "raw") -> tuple[str, ...]:
@@ -325,12 +295,7 @@ def list_samples(raw_dir: Path | str = "raw") -> tuple[str, ...]:
     Parameters
     ----------
     raw_dir : pathlib.Path or str
-        The raw folder.
-
-    Returns
-    -------
-    tuple of str
-        Names of folders; whether they hold pairs is not looked at.
+        The raw folder; whether its folders hold pairs is not looked at.
 
     Raises
     ------
@@ -339,46 +304,6 @@ def list_samples(raw_dir: Path | str = "raw") -> tuple[str, ...]:
     """
     raw_dir = Path(raw_dir)
     return tuple(name for name in _names(raw_dir) if (raw_dir / name).is_dir())
-
-
-def list_dyes(
-    sample: str | None = None,
-    raw_dir: Path | str = "raw",
-    *,
-    complete_only: bool = True,
-) -> tuple[str, ...]:
-    """Return the dyes of one sample, or of all samples together.
-
-    Parameters
-    ----------
-    sample : str, optional
-        One sample; all of them by default.
-    raw_dir : pathlib.Path or str
-        The raw folder.
-    complete_only : bool
-        Leave out dyes without exactly one post and one pre file.
-
-    Returns
-    -------
-    tuple of str
-        In alphabetical order.
-
-    Raises
-    ------
-    RawFileNotFoundError
-        If the raw folder or the sample folder does not exist.
-    """
-    if sample is None:
-        folders = [Path(raw_dir) / name for name in list_samples(raw_dir)]
-    else:
-        folders = [sample_folder(sample, Path(raw_dir))]
-    dyes = {
-        dye
-        for folder in folders
-        for dye, files in classify_raw_files(folder).dyes.items()
-        if files.is_complete or not complete_only
-    }
-    return tuple(sorted(dyes))
 
 
 def find_pair(
@@ -414,11 +339,11 @@ def find_pair(
     raw = classify_raw_files(folder)
     files = raw.dyes.get(normalise(dye))
     if files is None:
-        raise RawFileNotFoundError(_no_such_dye(dye, raw))
-    if files.has_duplicates:
-        raise RawDataError(f"{folder}: {files.problem()}")
+        raise errors.RawFileNotFoundError(_no_such_dye(dye, raw))
+    if max(len(files.post), len(files.pre)) > 1:
+        raise errors.RawDataError(f"{folder}: {files.problem()}")
     if not files.is_complete:
-        raise RawFileNotFoundError(f"{folder}: {files.problem()}")
+        raise errors.RawFileNotFoundError(f"{folder}: {files.problem()}")
     warnings = tuple(f"{folder.name}: {parsed.message}" for parsed in raw.problems)
     return files.post[0], files.pre[0], warnings
 
@@ -427,15 +352,15 @@ def _names(folder: Path) -> list[str]:
     try:
         names = [path.name for path in folder.iterdir()]
     except FileNotFoundError as error:
-        raise RawFileNotFoundError(
+        raise errors.RawFileNotFoundError(
             f"{folder}: the folder does not exist; check the path"
         ) from error
     except NotADirectoryError as error:
-        raise RawFileNotFoundError(
+        raise errors.RawFileNotFoundError(
             f"{folder}: is a file, not a folder; name the folder that holds it"
         ) from error
     except OSError as error:
-        raise RawFileNotFoundError(
+        raise errors.RawFileNotFoundError(
             f"{folder}: cannot be listed ({error.strerror}); check its permissions"
         ) from error
     return sorted(name for name in names if not name.startswith("."))
@@ -463,7 +388,7 @@ def sample_folder(sample: str, raw_dir: Path) -> Path:
     if (raw_dir / sample).is_file():
         hint = "; it is a file there"
     listed = f"samples there: {some(samples)}" if samples else "it has no samples"
-    raise RawFileNotFoundError(
+    raise errors.RawFileNotFoundError(
         f"{raw_dir}: no folder for sample '{sample}'{hint}; {listed}"
     )
 

@@ -18,10 +18,7 @@ from napari_exo2micro.core.base import errors
 from napari_exo2micro.core.base.monitor import Monitor
 from napari_exo2micro.core.base.registry import Registry
 from napari_exo2micro.core.raw import read
-from napari_exo2micro.core.raw.names import (
-    check_name,
-    find_pair,
-)
+from napari_exo2micro.core.raw.names import check_name, find_pair
 from napari_exo2micro.core.raw.tiff import TiffImage, open_tiff
 
 logger = logging.getLogger(__name__)
@@ -29,7 +26,8 @@ logger = logging.getLogger(__name__)
 #: Sides of the two images of a pair may differ by this factor.
 _MAX_SIDE_RATIO = 3.0
 
-Loader = Callable[..., tuple[Any, Any, Path | str | None, Path | str | None]]
+Loaded = tuple[Any, Any, Path | str | None, Path | str | None]
+Loader = Callable[..., Loaded]
 
 ENTRY_POINT_GROUP: Final = "napari_exo2micro.loaders"
 """Other packages offer loaders here: a name, and a function."""
@@ -39,14 +37,12 @@ DEFAULT_LOADER = "tiff"
 
 @dataclass(frozen=True, slots=True)
 class NamedLoader:
-    """A loader and the name that it is asked for with; called, it loads."""
+    """A loader and its name, which travels with it; called, it loads."""
 
     name: str
     function: Loader
 
-    def __call__(
-        self, *what: Any, **more: Any
-    ) -> tuple[Any, Any, Path | str | None, Path | str | None]:
+    def __call__(self, *what: Any, **more: Any) -> Loaded:
         """Return what the function returns."""
         return self.function(*what, **more)
 
@@ -114,11 +110,6 @@ def register_loader(name: str, function: Loader) -> Loader:
 def unregister_loader(name: str) -> None:
     """Forget a loader that `register_loader` made known.
 
-    Parameters
-    ----------
-    name : str
-        Its name.
-
     Raises
     ------
     ParameterError
@@ -128,30 +119,17 @@ def unregister_loader(name: str) -> None:
 
 
 def loader_names() -> tuple[str, ...]:
-    """Return the names of all loaders, those of installed packages included.
-
-    Returns
-    -------
-    tuple of str
-        In alphabetical order.
-    """
+    """Return the names of all loaders in alphabetical order, packages' included."""
     return tuple(sorted(LOADERS))
 
 
 def get_loader(loader: str | Loader | None = None) -> Loader:
-    """Return a loader by name.
-
-    Any name but that of the built-in one imports the loaders of all installed packages.
+    """Return a loader by name, a function with the signature of `load_image_pair`.
 
     Parameters
     ----------
     loader : str, callable or None
         A name, a loader itself, or None for the built-in one, ``'tiff'``.
-
-    Returns
-    -------
-    callable
-        With the signature of `load_image_pair`.
 
     Raises
     ------
@@ -159,7 +137,7 @@ def get_loader(loader: str | Loader | None = None) -> Loader:
         If the name is unknown, or what a package offers under it cannot be used.
     """
     if loader is None:
-        loader = DEFAULT_LOADER
+        return load_image_pair
     if not isinstance(loader, str):
         if callable(loader):
             return loader
@@ -182,18 +160,7 @@ def get_loader(loader: str | Loader | None = None) -> Loader:
 
 
 def loader_name(loader: Loader) -> str:
-    """Return the name a loader is registered under, or that of the function.
-
-    Parameters
-    ----------
-    loader : callable
-        Registered or not.
-
-    Returns
-    -------
-    str
-        For people and headers.
-    """
+    """Return the name a loader is registered under, or that of the function."""
     if isinstance(loader, NamedLoader):
         return loader.name
     for known in LOADERS.values():
@@ -202,19 +169,8 @@ def loader_name(loader: Loader) -> str:
     return str(getattr(loader, "__name__", type(loader).__name__))
 
 
-def call_loader(
-    loader: Loader, sample: str, dye: str, raw_dir: Path | str
-) -> tuple[Any, Any, Path | str | None, Path | str | None]:
-    """Call a loader of somebody else's; what it raises becomes a typed error.
-
-    Returns its four things, not checked further.
-
-    Raises
-    ------
-    RawDataError
-        If the loader fails or returns something else than four things; a
-        `RawFileNotFoundError` if it did not find a file.
-    """
+def _load(loader: Loader, sample: str, dye: str, raw_dir: Path | str) -> Loaded:
+    """Call a loader of somebody else's; what it raises becomes a typed error."""
     what = f"loader '{loader_name(loader)}' for sample '{sample}', dye '{dye}'"
     try:
         result: Any = loader(sample, dye, raw_dir=raw_dir)
@@ -234,8 +190,7 @@ def call_loader(
             f"{what}: a tuple (post_im, pre_im, post_path, pre_path) is wanted, found "
             f"a {type(result).__name__}{count}; correct the loader"
         )
-    post, pre, post_path, pre_path = result
-    return post, pre, post_path, pre_path
+    return tuple(result)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -290,25 +245,21 @@ class RawPair:
         RawDataError
             If a file cannot be used, or the two do not fit together.
         """
-        images = open_fitting(post_path, pre_path)
+        images = post, pre = open_fitting(post_path, pre_path)
         measured = _measure(images, monitor or Monitor(), digest)
         decision = read.decide_channels(
-            *(
-                read.ChannelMeans(image.path.name, image.colour, own.means)
-                for image, own in zip(images, measured, strict=True)
-            )
+            measured[0].means, measured[1].means, (post.path.name, pre.path.name)
         )
         largest = 0
         for image, samples, own in zip(
             images, (decision.post, decision.pre), measured, strict=True
         ):
-            if not any(own.lit[image.colour.index(sample)] for sample in samples):
+            if own.lit.isdisjoint(samples):
                 raise errors.RawDataError(
                     f"{image.path}: every pixel of the signal is 0; check that it is "
                     "the right file and was exported with its data"
                 )
             largest = max(largest, read.largest_sum(image, samples, own))
-        post, pre = images
         dtype = read.choose_dtype(post.sample_dtype, largest)
         widened = _widening(post.sample_dtype, dtype, decision.post)
         return cls(
@@ -350,20 +301,14 @@ class RawPair:
         RawDataError
             If an image cannot be used or the two do not fit together.
         """
-        names = [f"{loader}: {side}-stain image" for side in ("post", "pre")]
-        (post, most_post, post_mark), (pre, most_pre, pre_mark) = (
-            read.check_array(array, name)
-            for array, name in zip((post, pre), names, strict=True)
-        )
+        names = f"{loader}: post-stain image", f"{loader}: pre-stain image"
+        post, most_post, post_mark = read.check_array(post, names[0])
+        pre, most_pre, pre_mark = read.check_array(pre, names[1])
         _check_fit(names, (post.shape, pre.shape), (post.dtype, pre.dtype))
         dtype = read.choose_dtype(np.dtype(post.dtype), max(most_post, most_pre))
         return cls(
-            read.array_image(
-                post, Path(post_path) if post_path else None, dtype, post_mark
-            ),
-            read.array_image(
-                pre, Path(pre_path) if pre_path else None, dtype, pre_mark
-            ),
+            read.array_image(post, post_path, dtype, post_mark),
+            read.array_image(pre, pre_path, dtype, pre_mark),
             warnings=_widening(np.dtype(post.dtype), dtype, (0,)),
         )
 
@@ -485,7 +430,7 @@ def open_image_pair(
         check_name("sample", sample)
         check_name("dye", dye)
         pair = RawPair.from_arrays(
-            *call_loader(function, sample, dye, raw_dir),
+            *_load(function, sample, dye, raw_dir),
             loader=f"loader '{loader_name(function)}'",
         )
     for side, image in (("post", pair.post), ("pre", pair.pre)):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -46,19 +46,17 @@ def summed(planes: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What one pass over all pixels of a file found.
+    """What one pass over all pixels of a file gave; by sample of ``image.colour``.
 
-    `means` and `lit` (non-zero anywhere) are of each colour sample, in the order of
-    ``image.colour``; means are exact for 8 and 16 bits. `largest` bounds all of them
-    from above, 0 for floats; `peaks` does so for the areas where sums may need a wider
-    type. `fingerprint` is None when the file was not digested.
+    Means are exact for 8 and 16 bits. `largest` bounds all samples from above, 0 for
+    floats; `peaks` does so for the areas where sums may need a wider type.
     """
 
-    means: tuple[float, ...]
-    lit: tuple[bool, ...]
+    means: Mapping[int, float]
+    lit: frozenset[int]  # samples that are non-zero anywhere
     largest: int
     peaks: Mapping[tiff.Area, int]
-    fingerprint: RawFingerprint | None
+    fingerprint: RawFingerprint | None  # None when the file was not digested
 
 
 def measure(
@@ -80,16 +78,14 @@ def measure(
     peaks: dict[tiff.Area, int] = {}
     largest = bad = done = 0
     sha256 = hashlib.sha256() if digest else None
-    fingerprint: RawFingerprint | None = None
     pixels = image.height * image.width
     # each plane of a planar file is a pass of its own
     work = pixels * (len(colours) if image.planar else 1)
     with tiff.TiffReader(image, colours, sha256) as reader:
         for area, seen in reader.scan(partial(_look, colours)):
-            for sample, total, is_lit in seen.samples:
+            for sample, total in seen.totals.items():
                 totals[sample] += total
-                if is_lit:
-                    lit.add(sample)
+            lit |= seen.lit
             bad += seen.bad
             largest = max(largest, seen.peak)
             if seen.peak * len(colours) > _narrow_limit(dtype):
@@ -104,22 +100,18 @@ def measure(
             f"{image.path}: {which} are {kind}; export it without them, for example "
             "with 0 instead"
         )
+    fingerprint = None
     if sha256 is not None:
         fingerprint = RawFingerprint(image.size, image.mtime_ns, sha256.hexdigest())
-    return Measured(
-        tuple(totals[sample] / pixels for sample in colours),
-        tuple(sample in lit for sample in colours),
-        largest,
-        peaks,
-        fingerprint,
-    )
+    means = {sample: total / pixels for sample, total in totals.items()}
+    return Measured(means, frozenset(lit), largest, peaks, fingerprint)
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """Of some pixels: (sample, sum, lit) of each colour, and of all of them."""
+class _Seen(NamedTuple):
+    """Of some pixels: the sum of each colour, which are lit, and of all of them."""
 
-    samples: list[tuple[int, float, bool]]
+    totals: dict[int, float]
+    lit: set[int]
     peak: int
     bad: int
 
@@ -127,6 +119,7 @@ class _Seen:
 def _look(
     colours: tuple[int, ...], samples: tuple[int, ...], pixels: NDArray[Any]
 ) -> _Seen:
+    """Look at pixels, shape (rows, columns, n), whose n samples are `samples`."""
     kind, count = pixels.dtype.kind, pixels.shape[2]
     sums: Sequence[float]
     if count <= 4:  # channels of OpenCV's sum, which is exact for 8 and 16 bits
@@ -134,20 +127,22 @@ def _look(
     else:
         wide = np.float64 if kind == "f" else None
         sums = [pixels[..., index].sum(dtype=wide) for index in range(count)]
-    result, bad = [], 0
+    totals: dict[int, float] = {}
+    lit, bad = set(), 0
     for index, sample in enumerate(samples):
         if sample not in colours:
             continue
         total = float(sums[index]) if kind == "f" else int(sums[index])
-        is_lit = total != 0 or bool(pixels[..., index].any())
-        result.append((sample, total, is_lit))
+        totals[sample] = total
+        if total != 0 or pixels[..., index].any():
+            lit.add(sample)
         if kind == "f" and not math.isfinite(total):
             bad += int((~np.isfinite(pixels[..., index])).sum())
         elif kind == "i":
             bad += int((pixels[..., index] < 0).sum())
     # the peak of grey pixels of 8 and 16 bits decides nothing
     is_asked = kind != "f" and (len(colours) > 1 or pixels.dtype.itemsize > 2)
-    return _Seen(result, int(pixels.max()) if is_asked else 0, bad)
+    return _Seen(totals, lit, int(pixels.max()) if is_asked else 0, bad)
 
 
 def _narrow_limit(dtype: np.dtype[Any]) -> int:
@@ -180,20 +175,6 @@ def largest_sum(
 
 
 @dataclass(frozen=True, slots=True)
-class ChannelMeans:
-    """The means of an image's colour samples; alpha is not among them."""
-
-    name: str
-    samples: tuple[int, ...]
-    means: tuple[float, ...]
-
-    @property
-    def is_grey(self) -> bool:
-        """There is nothing to choose from."""
-        return len(self.samples) == 1
-
-
-@dataclass(frozen=True, slots=True)
 class ChannelDecision:
     """The samples whose sum is the signal.
 
@@ -208,27 +189,30 @@ class ChannelDecision:
 
 
 def channel_name(index: int) -> str:
-    """Return the name of a channel for a person.
+    """Return the name of a channel, counted from 0, for a person.
 
-    Parameters
-    ----------
-    index : int
-        Counted from 0.
-
-    Returns
-    -------
-    str
-        ``'red'``, ``'green'``, ``'blue'``, ``'channel 4'``, ...
+    Examples
+    --------
+    >>> channel_name(1), channel_name(3)
+    ('green', 'channel 4')
     """
     return _NAMES[index] if index < len(_NAMES) else f"channel {index + 1}"
 
 
-def decide_channels(post: ChannelMeans, pre: ChannelMeans) -> ChannelDecision:
+def decide_channels(
+    post: Mapping[int, float], pre: Mapping[int, float], names: tuple[str, str]
+) -> ChannelDecision:
     """Choose the channels that carry the signal of a pair.
 
-    A channel counts when its mean exceeds 0.5 in either image. Several are summed.
-    When none does, the one with the highest mean of both is taken. A grey image takes
-    part with its only channel.
+    A channel counts when its mean exceeds 0.5 in either image, the one with the
+    highest mean of both when none does. A grey image takes part with its only channel.
+
+    Parameters
+    ----------
+    post, pre : mapping of int to float
+        The mean of each colour sample of the two images; alpha is left out.
+    names : tuple of str
+        Of the two images, for messages.
 
     Raises
     ------
@@ -237,51 +221,48 @@ def decide_channels(post: ChannelMeans, pre: ChannelMeans) -> ChannelDecision:
 
     Examples
     --------
-    >>> post = ChannelMeans("post.tif", (0, 1, 2), (0.0, 7.1, 0.1))
-    >>> pre = ChannelMeans("pre.tif", (0, 1, 2), (0.0, 3.0, 0.2))
-    >>> decide_channels(post, pre).channels
+    >>> post, pre = {0: 0.0, 1: 7.1, 2: 0.1}, {0: 0.0, 1: 3.0, 2: 0.2}
+    >>> decide_channels(post, pre, ("post.tif", "pre.tif")).channels
     (1,)
     """
-    if post.is_grey and pre.is_grey:
-        return ChannelDecision(post.samples, pre.samples, None)
-    if post.is_grey or pre.is_grey:
-        grey, coloured = (post, pre) if post.is_grey else (pre, post)
-        chosen = _choose([coloured.means], coloured.samples)
+    counts = len(post), len(pre)
+    if counts == (1, 1):
+        return ChannelDecision(tuple(post), tuple(pre), None)
+    if 1 in counts:
+        chosen = _choose(pre if counts[0] == 1 else post)
+        grey, coloured = names if counts[0] == 1 else names[::-1]
         warning = (
-            f"{grey.name} is grey and {coloured.name} has {len(coloured.samples)} "
+            f"{grey} is grey and {coloured} has {max(counts)} "
             f"channels; its {_listed(chosen)} stands for the signal there"
         )
-        sides = (grey.samples, chosen) if post.is_grey else (chosen, grey.samples)
-        return ChannelDecision(*sides, chosen, (warning,))
-    if post.samples != pre.samples:
-        raise RawDataError(
-            f"{post.name} has {len(post.samples)} channels and {pre.name} has "
-            f"{len(pre.samples)}; export both with the same settings"
+        own_post, own_pre = (
+            tuple(means) if len(means) == 1 else chosen for means in (post, pre)
         )
-    chosen = _choose([post.means, pre.means], post.samples)
-    own_post = _choose([post.means], post.samples)
-    own_pre = _choose([pre.means], pre.samples)
+        return ChannelDecision(own_post, own_pre, chosen, (warning,))
+    if post.keys() != pre.keys():
+        raise RawDataError(
+            f"{names[0]} has {counts[0]} channels and {names[1]} has "
+            f"{counts[1]}; export both with the same settings"
+        )
+    chosen, own_post, own_pre = _choose(post, pre), _choose(post), _choose(pre)
     if own_post == own_pre:
         return ChannelDecision(chosen, chosen, chosen)
     warning = (
-        f"alone, {post.name} would use {_listed(own_post)} and {pre.name} "
+        f"alone, {names[0]} would use {_listed(own_post)} and {names[1]} "
         f"{_listed(own_pre)}; {_listed(chosen)} is used for both"
     )
     return ChannelDecision(chosen, chosen, chosen, (warning,))
 
 
-def _choose(
-    means: Sequence[tuple[float, ...]], samples: tuple[int, ...]
-) -> tuple[int, ...]:
-    lit = tuple(
+def _choose(*means: Mapping[int, float]) -> tuple[int, ...]:
+    samples = means[0]
+    lit = (
         sample
-        for index, sample in enumerate(samples)
-        if any(image[index] > SIGNAL_MEAN for image in means)
+        for sample in samples
+        if any(image[sample] > SIGNAL_MEAN for image in means)
     )
-    if lit:
-        return lit
-    totals = [sum(image[index] for image in means) for index in range(len(samples))]
-    return (samples[totals.index(max(totals))],)
+    brightest = max(samples, key=lambda sample: sum(image[sample] for image in means))
+    return tuple(lit) or (brightest,)
 
 
 def _listed(channels: Sequence[int]) -> str:
@@ -373,12 +354,7 @@ class RawImage:
         return out
 
     def fingerprint(self) -> RawFingerprint:
-        """Return which bytes this image was made from; waits for them if needed.
-
-        Returns
-        -------
-        RawFingerprint
-            Of the file, or of the array's pixels.
+        """Return which bytes this image was made from: of the file, or of the pixels.
 
         Raises
         ------
@@ -414,13 +390,17 @@ def file_image(
 
 
 def array_image(
-    array: Any, path: Path | None, dtype: np.dtype[Any], fingerprint: RawFingerprint
+    array: Any,
+    file: Path | str | None,
+    dtype: np.dtype[Any],
+    fingerprint: RawFingerprint,
 ) -> RawImage:
     """Return a checked array as an image.
 
-    `path` is the file that it came from; its fingerprint, if it exists, is that of the
-    image, otherwise `fingerprint`, that of the pixels.
+    `file` is the one that it came from, whose fingerprint is that of the image if it
+    exists; otherwise it is `fingerprint`, that of the pixels.
     """
+    path = Path(file) if file else None
     rows, columns = array.shape
 
     def bands() -> Iterator[tuple[int, NDArray[Any]]]:
@@ -484,22 +464,20 @@ def check_array(array: Any, name: str) -> tuple[Any, int, RawFingerprint]:
     kind = dtype.newbyteorder("=").name
     sha256 = hashlib.sha256(f"{tuple(array.shape)} {kind}".encode())
     largest = bad = size = 0
-    lit = False
+    is_lit = False
     for _, band in _array_bands(array):
         sha256.update(band.data)
         size += band.nbytes
-        lit = lit or bool(band.any())
-        if dtype.kind == "f":
-            bad += int((~np.isfinite(band)).sum())
-        else:
-            largest = max(largest, int(band.max()))
-            bad += int((band < 0).sum()) if dtype.kind == "i" else 0
+        seen = _look((0,), (0,), band[..., np.newaxis])
+        largest = max(largest, seen.peak)
+        bad += seen.bad
+        is_lit = is_lit or bool(seen.lit)
     if bad:
         what = "NaN or infinite" if dtype.kind == "f" else "negative"
         raise RawDataError(
             f"{name}: {bad} of its {rows * columns} pixels are {what}; return an "
             "image without them"
         )
-    if not lit:
+    if not is_lit:
         raise RawDataError(f"{name}: every pixel is 0; return the image's data")
     return array, largest, RawFingerprint(size, 0, sha256.hexdigest())
