@@ -25,13 +25,12 @@ from napari_exo2micro.core.base import (
 )
 from napari_exo2micro.core.images import Transform
 from napari_exo2micro.core.simulate import (
+    SectionSettings,
     SimulatedPair,
-    Truth,
     camera,
     read_truth,
     registration_error,
     scene,
-    section,
     simulate_section,
     write_large_pair,
     write_pair,
@@ -319,7 +318,7 @@ def test_deformation_is_as_long_as_told_and_no_projective_map() -> None:
 def test_transform_turns_about_the_centres(
     angle_deg: float, scale: float, dx: float, mirrored: bool
 ) -> None:
-    asked = section.SectionSettings(
+    asked = SectionSettings(
         shape=(201, 301),
         angle_deg=angle_deg,
         scale=scale,
@@ -375,11 +374,13 @@ def test_a_file_that_is_no_truth_is_refused(
         read_truth(path)
 
 
-def test_an_incomplete_truth_is_refused() -> None:
+def test_an_incomplete_truth_is_refused(tmp_path: Path) -> None:
     stored = simulate_section((80, 90)).truth.to_dict()
     del stored["matrix"]
+    path = tmp_path / "truth.json"
+    path.write_text(json.dumps(stored))
     with pytest.raises(RawDataError, match="incomplete"):
-        Truth.from_dict(stored)
+        read_truth(path)
 
 
 @pytest.mark.parametrize(("channels", "dtype"), [("rgb", "uint8"), (None, "uint16")])
@@ -527,6 +528,6 @@ def test_benchmark_pairs_are_those_promised(pairs: ModuleType) -> None:
         assert np.hypot(*spec.kwargs["shift"]) <= 170
     for spec in every:
         assert spec.shape == (2400, 2800)
-        section.SectionSettings(shape=spec.shape, **spec.kwargs)
+        SectionSettings(shape=spec.shape, **spec.kwargs)
         json.dumps(dict(spec.kwargs))
     assert ranged == pairs.documented_range_pairs()

@@ -8,6 +8,7 @@ transform. Both have noise of their own.
 from __future__ import annotations
 
 from napari_exo2micro.core.simulate.section import (
+    SectionSettings as SectionSettings,
     SimulatedPair as SimulatedPair,
     simulate_section as simulate_section,
     write_large_pair as write_large_pair,

@@ -64,8 +64,8 @@ class SmoothField:
         field: NDArray[np.float64] = (along_x * along_y) @ weight
         return field
 
-    def _scaled(self, shape: tuple[int, int], peak: float) -> SmoothField:
-        """Return the field with `peak` as its largest size in the image."""
+    def scaled(self, shape: tuple[int, int], peak: float) -> SmoothField:
+        """Return the field with `peak` as its largest size in an image."""
         step = max(1, max(shape) // 64)
         coarse = SmoothField(
             self.terms / np.array([1.0, step, step, step, step]), self.kind
@@ -74,42 +74,46 @@ class SmoothField:
         terms[:, 0] *= peak / float(np.abs(coarse).max())
         return SmoothField(terms, self.kind)
 
-    @classmethod
-    def uneven(
-        cls, shape: tuple[int, int], strength: float, rng: np.random.Generator
-    ) -> SmoothField:
-        """Return slow waves between about -strength and +strength."""
-        rows, columns = shape
-        terms = [
-            (
-                rng.uniform(0.5, 1.0) * rng.choice([-1.0, 1.0]),
-                rng.uniform(0.0, columns),
-                columns * rng.uniform(0.6, 1.6),
-                rng.uniform(0.0, rows),
-                rows * rng.uniform(0.6, 1.6),
-            )
-            for _ in range(3)
-        ]
-        return cls(np.array(terms), "waves")._scaled(shape, strength)
 
-    @classmethod
-    def glow(
-        cls, shape: tuple[int, int], peak: float, rng: np.random.Generator
-    ) -> SmoothField:
-        """Return a few broad blobs of light, `peak` at the brightest point."""
-        rows, columns = shape
-        side = min(shape)
-        terms = [
-            (
-                rng.uniform(0.4, 1.0),
-                columns * rng.uniform(0.1, 0.9),
-                side * rng.uniform(0.15, 0.35),
-                rows * rng.uniform(0.1, 0.9),
-                side * rng.uniform(0.15, 0.35),
-            )
-            for _ in range(3)
-        ]
-        return cls(np.array(terms), "blobs")._scaled(shape, peak)
+def uneven_light(
+    shape: tuple[int, int], strength: float, rng: np.random.Generator
+) -> SmoothField | None:
+    """Return slow waves between about -strength and +strength; None for 0."""
+    if not strength:
+        return None
+    rows, columns = shape
+    terms = [
+        (
+            rng.uniform(0.5, 1.0) * rng.choice([-1.0, 1.0]),
+            rng.uniform(0.0, columns),
+            columns * rng.uniform(0.6, 1.6),
+            rng.uniform(0.0, rows),
+            rows * rng.uniform(0.6, 1.6),
+        )
+        for _ in range(3)
+    ]
+    return SmoothField(np.array(terms), "waves").scaled(shape, strength)
+
+
+def glow(
+    shape: tuple[int, int], peak: float, rng: np.random.Generator
+) -> SmoothField | None:
+    """Return a few broad blobs of light, `peak` at the brightest point; None for 0."""
+    if not peak:
+        return None
+    rows, columns = shape
+    side = min(shape)
+    terms = [
+        (
+            rng.uniform(0.4, 1.0),
+            columns * rng.uniform(0.1, 0.9),
+            side * rng.uniform(0.15, 0.35),
+            rows * rng.uniform(0.1, 0.9),
+            side * rng.uniform(0.15, 0.35),
+        )
+        for _ in range(3)
+    ]
+    return SmoothField(np.array(terms), "blobs").scaled(shape, peak)
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -48,18 +48,17 @@ class Layer:
         Distance of two nodes, px.
     origin : tuple of float
         The point (x, y), px, of the first node.
-    beyond : {'edge', 'mirror', 'wrap'}
-        What lies outside the grid: its outermost values, its mirror image, or
-        the grid again.
+    beyond : {'edge', 'mirror'}
+        What lies outside the grid: its outermost values, or its mirror image.
     period : int
-        In nodes, both ways, of a grid that repeats ('wrap'), which is stored
-        with its own beginning appended, so that most windows are slices.
+        In nodes, both ways, of a grid that repeats; it is stored with its own
+        beginning appended, so that most windows are slices. 0 for other grids.
     """
 
     grid: FloatGrid
     spacing: float
     origin: tuple[float, float]
-    beyond: Literal["edge", "mirror", "wrap"] = "edge"
+    beyond: Literal["edge", "mirror"] = "edge"
     period: int = 0
 
     def warp(self, to_scene: NDArray[np.float64], size: tuple[int, int]) -> FloatGrid:
@@ -113,21 +112,23 @@ class Layer:
         x0, y0 = (math.floor(value) - 2 for value in low)
         x1, y1 = (math.ceil(value) + 3 for value in high)
         rows, columns = self.grid.shape
-        wanted_x, wanted_y = np.arange(x0, x1), np.arange(y0, y1)
-        if self.beyond == "wrap":
-            start_x, start_y = x0 % self.period, y0 % self.period
-            stop_x, stop_y = start_x + x1 - x0, start_y + y1 - y0
-            if stop_x <= columns and stop_y <= rows:
-                return self.grid[start_y:stop_y, start_x:stop_x], x0, y0
-            ix, iy = wanted_x % self.period, wanted_y % self.period
-        elif x0 >= 0 and y0 >= 0 and x1 <= columns and y1 <= rows:
-            return self.grid[y0:y1, x0:x1], x0, y0
-        elif self.beyond == "mirror":
-            ix, iy = _reflected(wanted_x, columns), _reflected(wanted_y, rows)
-        else:
-            ix = np.clip(wanted_x, 0, columns - 1)
-            iy = np.clip(wanted_y, 0, rows - 1)
+        left, top = (x0 % self.period, y0 % self.period) if self.period else (x0, y0)
+        right, bottom = left + x1 - x0, top + y1 - y0
+        if left >= 0 and top >= 0 and right <= columns and bottom <= rows:
+            return self.grid[top:bottom, left:right], x0, y0
+        ix = self._folded(np.arange(x0, x1), columns)
+        iy = self._folded(np.arange(y0, y1), rows)
         return self.grid[np.ix_(iy, ix)], x0, y0
+
+    def _folded(self, index: NDArray[np.intp], length: int) -> NDArray[np.intp]:
+        """Return where in the grid the nodes are that stand for those outside."""
+        if self.period:
+            return index % self.period
+        if self.beyond == "edge":
+            return np.clip(index, 0, length - 1)
+        period = 2 * (length - 1)
+        folded = index % period
+        return np.where(folded < length, folded, period - folded)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,10 +152,6 @@ class Scene:
     tissue: Layer
     keep: Layer
 
-    def visible_layers(self, *, piece_missing: bool) -> tuple[Layer, ...]:
-        """Return the factors of one image's light."""
-        return (*self.layers, self.keep) if piece_missing else self.layers
-
     def on_section(self, points: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Return which points (x, y) are on the section, clear of its edge."""
         return _lookup(self.tissue, points) > 0.9
@@ -177,37 +174,18 @@ def _lookup(layer: Layer, points: NDArray[np.float64]) -> FloatGrid:
     return np.where(inside, least, np.float32(0.0)).astype(np.float32)
 
 
-def _reflected(index: NDArray[np.intp], length: int) -> NDArray[np.intp]:
-    """Return indices folded back into 0..length-1."""
-    period = 2 * (length - 1)
-    folded = np.abs(index % period)
-    return np.where(folded < length, folded, period - folded).astype(np.intp)
-
-
 def build_scene(
     shape: tuple[int, int],
     rng: np.random.Generator,
     *,
-    frame_filling: bool = False,
-    brightness: float = 1.0,
+    frame_filling: bool,
+    brightness: float,
 ) -> Scene:
     """Make a section with grains, texture, cracks, holes and an outline.
 
-    Parameters
-    ----------
-    shape : tuple of int
-        Rows and columns of the post-stain image, px.
-    rng : numpy.random.Generator
-        Source of every choice; the same state gives the same scene.
-    frame_filling : bool
-        The section has no outline: it goes on beyond the image on all sides.
-    brightness : float
-        Factor on the section's light.
-
-    Returns
-    -------
-    Scene
-        About 52 grey levels (of 255) in the median of the section, at most 132.
+    The median of its light is about 52 grey levels (of 255) times `brightness`, the
+    highest 132. With `frame_filling` it has no outline: it goes on beyond the image
+    on all sides. The same state of `rng` gives the same scene.
     """
     rows, columns = shape
     cell = 1
@@ -224,31 +202,23 @@ def build_scene(
 
     light, tissue = _rock(size, frame, margin, rng, frame_filling=frame_filling)
     keep = _piece(size, frame, margin, rng)
-    coarse = max(1, 4 // cell)
     beyond: Literal["edge", "mirror"] = "mirror" if frame_filling else "edge"
     layers: tuple[Layer, ...]
     if cell == 1:
         light *= _texture(size, rng, longest=90.0)
         _limit(light, tissue, brightness)
-        fine = _doubled(light)
-        layers = (Layer(fine, 0.5, (origin - 0.25, origin - 0.25), beyond),)
+        layers = (Layer(_doubled(light), 0.5, (origin - 0.25,) * 2, beyond),)
     else:
         _limit(light, tissue, brightness / _TILES_PEAK)
         layers = (
             Layer(light, float(cell), (origin, origin), beyond),
             *_texture_tiles(rng),
         )
-    if coarse > 1:
-        tissue = _reduced(tissue, coarse)
-        keep = _reduced(keep, coarse)
+    coarse = max(1, 4 // cell)
     wide = float(cell * coarse)
     start = origin + 0.5 * (wide - cell)
-    return Scene(
-        layers,
-        _GLASS_LEVEL * brightness if brightness < 1.0 else _GLASS_LEVEL,
-        Layer(tissue, wide, (start, start)),
-        Layer(keep, wide, (start, start)),
-    )
+    masks = [Layer(_reduced(m, coarse), wide, (start, start)) for m in (tissue, keep)]
+    return Scene(layers, _GLASS_LEVEL * min(brightness, 1.0), *masks)
 
 
 def _grains(
@@ -372,7 +342,7 @@ def _draw_cracks(
         canvas = np.zeros(light.shape, dtype=np.uint8)
         cv2.polylines(
             canvas,
-            [np.rint(path * 16).astype(np.int32).reshape(-1, 1, 2)],
+            [_polygon(*path.T)],
             isClosed=False,
             color=255,
             thickness=max(1, round(2 * width)),
@@ -412,10 +382,14 @@ def _outline(
     radius = _SECTION_FILL * round_off * (1.0 + wave)
     x = margin + frame[1] / 2 * (1.0 + radius * np.cos(angle))
     y = margin + frame[0] / 2 * (1.0 + radius * np.sin(angle))
-    polygon = np.rint(np.stack([x, y], 1) * 16).astype(np.int32)
     mask = np.zeros(size, dtype=np.uint8)
-    cv2.fillPoly(mask, [polygon.reshape(-1, 1, 2)], 255, cv2.LINE_AA, 4)
+    cv2.fillPoly(mask, [_polygon(x, y)], 255, cv2.LINE_AA, 4)
     return np.asarray(mask, dtype=np.float32) / np.float32(255)
+
+
+def _polygon(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.int32]:
+    """Return points as OpenCV draws them, in sixteenths of a cell."""
+    return np.rint(np.stack([x, y], 1) * 16).astype(np.int32).reshape(-1, 1, 2)
 
 
 def _draw_holes(
@@ -435,8 +409,7 @@ def _draw_holes(
         stretch = rng.uniform(0.6, 1.6)
         x = centre[0] + radius * stretch * np.cos(angle)
         y = centre[1] + radius / stretch * np.sin(angle)
-        polygon = np.rint(np.stack([x, y], 1) * 16).astype(np.int32)
-        cv2.fillPoly(tissue, [polygon.reshape(-1, 1, 2)], 0.0, cv2.LINE_AA, 4)
+        cv2.fillPoly(tissue, [_polygon(x, y)], 0.0, cv2.LINE_AA, 4)
 
 
 def _piece(
@@ -518,18 +491,15 @@ def _texture_tiles(rng: np.random.Generator) -> tuple[Layer, Layer]:
     slow = _texture((1531, 1531), rng, longest=60.0, contrast=0.2)
     middle = np.pad(_limited(slow, 1.4), ((0, 400),) * 2, mode="wrap")
     return (
-        Layer(
-            np.asarray(fine, dtype=np.float32), 0.5, (-0.25, -0.25), "wrap", 2 * period
-        ),
-        Layer(
-            np.asarray(middle, dtype=np.float32), 5.0, (2.0, 2.0), "wrap", slow.shape[0]
-        ),
+        Layer(fine, 0.5, (-0.25, -0.25), period=2 * period),
+        Layer(middle, 5.0, (2.0, 2.0), period=slow.shape[0]),
     )
 
 
-def _limited(grid: NDArray[Any], highest: float) -> FloatGrid:
+def _limited(grid: FloatGrid, highest: float) -> FloatGrid:
     """Return values from 0 to below `highest`, the small ones as they are."""
     positive = np.maximum(grid, 0.0)
+    # x / (1 + (x / h)^4)^(1/4)
     folded = positive / np.sqrt(np.sqrt(1.0 + (positive / highest) ** 4))
     return np.asarray(folded, dtype=np.float32)
 

@@ -17,17 +17,9 @@ from napari_exo2micro.core.images.transform import Transform
 
 _KIND = "napari-exo2micro simulated truth"
 
-MICROBE_DTYPE = np.dtype(
-    [
-        ("x", np.float64),
-        ("y", np.float64),
-        ("radius", np.float64),
-        ("brightness", np.float64),
-        ("flux", np.float64),
-        ("elongation", np.float64),
-        ("angle_deg", np.float64),
-    ]
-)
+#: Columns of the table of microbes, see `Truth`.
+MICROBE_COLUMNS = ("x", "y", "radius", "brightness", "flux", "elongation", "angle_deg")
+MICROBE_DTYPE = np.dtype([(name, np.float64) for name in MICROBE_COLUMNS])
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,43 +75,28 @@ class Deformation:
             original = points - self(original)
         return original
 
-    @classmethod
-    def random(
-        cls, shape: tuple[int, int], peak: float, rng: np.random.Generator
-    ) -> Deformation:
-        """Return a displacement by chance, of a given strength.
 
-        Parameters
-        ----------
-        shape : tuple of int
-            Rows and columns of the image, px.
-        peak : float
-            Longest displacement in the image, px.
-        rng : numpy.random.Generator
-            The chance.
-
-        Returns
-        -------
-        Deformation
-            Five waves, each about as long as the image.
-        """
-        waves = np.zeros((5, 5))
-        side = max(shape)
-        for wave in waves:
-            heading, pull = rng.uniform(0.0, 2.0 * math.pi, 2)
-            number = 2.0 * math.pi * rng.uniform(0.9, 2.0) / side
-            strength = rng.uniform(0.6, 1.0)
-            wave[:] = (
-                strength * math.cos(pull),
-                strength * math.sin(pull),
-                number * math.cos(heading),
-                number * math.sin(heading),
-                rng.uniform(0.0, 2.0 * math.pi),
-            )
-        y, x = np.mgrid[0 : shape[0] : 64j, 0 : shape[1] : 64j]
-        longest = np.hypot(*np.moveaxis(cls(waves)(np.stack([x, y], -1)), -1, 0)).max()
-        waves[:, :2] *= peak / longest
-        return cls(waves)
+def random_deformation(
+    shape: tuple[int, int], peak: float, rng: np.random.Generator
+) -> Deformation:
+    """Return five waves, each about as long as the image, of `peak` px at most."""
+    waves = np.zeros((5, 5))
+    side = max(shape)
+    for wave in waves:
+        heading, pull = rng.uniform(0.0, 2.0 * math.pi, 2)
+        number = 2.0 * math.pi * rng.uniform(0.9, 2.0) / side
+        strength = rng.uniform(0.6, 1.0)
+        wave[:] = (
+            strength * math.cos(pull),
+            strength * math.sin(pull),
+            number * math.cos(heading),
+            number * math.sin(heading),
+            rng.uniform(0.0, 2.0 * math.pi),
+        )
+    y, x = np.mgrid[0 : shape[0] : 64j, 0 : shape[1] : 64j]
+    moved = Deformation(waves)(np.stack([x, y], -1))
+    waves[:, :2] *= peak / np.hypot(moved[..., 0], moved[..., 1]).max()
+    return Deformation(waves)
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,7 +203,7 @@ class Truth:
         dict
             Every attribute under its name; arrays as nested lists.
         """
-        names = MICROBE_DTYPE.names or ()
+        bend = self.deformation
         return {
             "kind": _KIND,
             "version": 1,
@@ -237,63 +214,13 @@ class Truth:
             "offset": self.offset,
             "noise": self.noise,
             "grey_level": self.grey_level,
-            "microbes": {name: self.microbes[name].tolist() for name in names},
+            "microbes": {
+                name: self.microbes[name].tolist() for name in MICROBE_COLUMNS
+            },
             "points": self.points.tolist(),
-            "deformation": (
-                None if self.deformation is None else self.deformation.waves.tolist()
-            ),
+            "deformation": None if bend is None else bend.waves.tolist(),
             "settings": dict(self.settings),
         }
-
-    @classmethod
-    def from_dict(cls, stored: Mapping[str, Any]) -> Truth:
-        """Return the truth that `to_dict` stored.
-
-        Parameters
-        ----------
-        stored : mapping
-            As `to_dict` returned it.
-
-        Returns
-        -------
-        Truth
-            An equal one.
-
-        Raises
-        ------
-        RawDataError
-            If this is not the truth of a simulated pair.
-        """
-        if stored.get("kind") != _KIND or stored.get("version") != 1:
-            raise RawDataError(
-                f"expected a '{_KIND}' of version 1, found kind "
-                f"{stored.get('kind')!r}; choose the file written beside the pair"
-            )
-        try:
-            columns = stored["microbes"]
-            microbes = np.zeros(len(columns["x"]), dtype=MICROBE_DTYPE)
-            for name in MICROBE_DTYPE.names or ():
-                microbes[name] = columns[name]
-            waves = stored["deformation"]
-            post_rows, post_columns = stored["post_shape"]
-            pre_rows, pre_columns = stored["pre_shape"]
-            return cls(
-                matrix=np.array(stored["matrix"], dtype=np.float64),
-                post_shape=(int(post_rows), int(post_columns)),
-                pre_shape=(int(pre_rows), int(pre_columns)),
-                gain=float(stored["gain"]),
-                offset=float(stored["offset"]),
-                noise=float(stored["noise"]),
-                grey_level=float(stored["grey_level"]),
-                microbes=microbes,
-                points=np.array(stored["points"], dtype=np.float64).reshape(-1, 2),
-                deformation=None if waves is None else Deformation(np.array(waves)),
-                settings=dict(stored["settings"]),
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise RawDataError(
-                f"the stored truth is incomplete ({error}); simulate the pair again"
-            ) from error
 
 
 def read_truth(path: str | Path) -> Truth:
@@ -321,9 +248,36 @@ def read_truth(path: str | Path) -> Truth:
             f"{path} is not a truth file ({error}); choose the JSON file that was "
             "written beside a simulated pair"
         ) from error
-    if not isinstance(stored, dict):
-        raise RawDataError(f"{path} holds no truth; choose another file")
-    return Truth.from_dict(stored)
+    kind = stored.get("kind") if isinstance(stored, dict) else None
+    if kind != _KIND or stored.get("version") != 1:
+        raise RawDataError(
+            f"expected a '{_KIND}' of version 1, found kind {kind!r}; choose the file "
+            "written beside the pair"
+        )
+    try:
+        columns, waves = stored["microbes"], stored["deformation"]
+        microbes = np.zeros(len(columns["x"]), dtype=MICROBE_DTYPE)
+        for name in MICROBE_COLUMNS:
+            microbes[name] = columns[name]
+        post_rows, post_columns = map(int, stored["post_shape"])
+        pre_rows, pre_columns = map(int, stored["pre_shape"])
+        return Truth(
+            matrix=np.array(stored["matrix"], dtype=np.float64),
+            post_shape=(post_rows, post_columns),
+            pre_shape=(pre_rows, pre_columns),
+            gain=float(stored["gain"]),
+            offset=float(stored["offset"]),
+            noise=float(stored["noise"]),
+            grey_level=float(stored["grey_level"]),
+            microbes=microbes,
+            points=np.array(stored["points"], dtype=np.float64).reshape(-1, 2),
+            deformation=None if waves is None else Deformation(np.array(waves)),
+            settings=dict(stored["settings"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise RawDataError(
+            f"the stored truth is incomplete ({error}); simulate the pair again"
+        ) from error
 
 
 def registration_error(
