@@ -73,23 +73,27 @@ def _are_numbers(*values: object) -> bool:
     )
 
 
-def _check(name: str, value: Any) -> None:
-    """Refuse a value of a setting."""
+def _rule(name: str, value: Any) -> tuple[bool, str]:
+    """Return whether a value of a setting fits, and what is wanted."""
     if name in _CHOICES:
-        fits, wanted = value in _CHOICES[name], f"one of {_CHOICES[name]}"
-    elif name in _LIMITS:
+        return value in _CHOICES[name], f"one of {_CHOICES[name]}"
+    if name in _LIMITS:
         low, high = _LIMITS[name]
         fits = _are_numbers(value) and low <= value <= high
-        wanted = f"a number from {low:g} to {high:g}"
-    elif name in ("seed", "microbes"):
+        return fits, f"a number from {low:g} to {high:g}"
+    if name in ("seed", "microbes"):
         fits = _are_numbers(value) and value == int(value) and value >= 0
-        wanted = "a whole number of 0 or more"
-    else:
-        is_pair = isinstance(value, tuple | list | np.ndarray) and len(value) == 2
-        fits, wanted = is_pair and _are_numbers(*value), "two numbers (x, y) in px"
-        if name in ("shape", "pre_shape"):
-            fits = fits and min(value) >= _SMALLEST_SIDE
-            wanted = f"rows and columns of at least {_SMALLEST_SIDE} px"
+        return fits, "a whole number of 0 or more"
+    is_pair = isinstance(value, tuple | list | np.ndarray) and len(value) == 2
+    fits = is_pair and _are_numbers(*value)
+    if name in ("shape", "pre_shape"):
+        fits = fits and min(value) >= _SMALLEST_SIDE
+        return fits, f"rows and columns of at least {_SMALLEST_SIDE} px"
+    return fits, "two numbers (x, y) in px"
+
+
+def _check(name: str, value: Any) -> None:
+    fits, wanted = _rule(name, value)
     if not fits:
         raise ParameterError(
             f"{name} must be {wanted}, found {value!r}; choose another"
