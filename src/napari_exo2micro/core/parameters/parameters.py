@@ -87,16 +87,6 @@ class Parameter:
     def check(self, value: Any) -> ParameterValue:
         """Return `value` as this parameter's type.
 
-        Parameters
-        ----------
-        value : bool, int, float, str or None
-            What is asked for.
-
-        Returns
-        -------
-        bool, int, float, str or None
-            Of the parameter's own type; None only where it is optional.
-
         Raises
         ------
         ParameterError
@@ -104,33 +94,22 @@ class Parameter:
         """
         if value is None and self.optional:
             return None
-        try:
-            number = _as_kind(value, self.kind)
-            fits = number is not None and self._in_range(number)
-        except OverflowError:  # whole numbers of hundreds of digits
-            number, fits = 0, False
-        if number is None:
+        typed = _as_kind(value, self.kind)
+        if typed is None or not self._in_range(typed):
+            kind = f" ({type(value).__name__})" if typed is None else ""
             raise ParameterError(
-                f"parameter '{self.name}' takes {self.wanted()}, found {value!r} "
-                f"({type(value).__name__})"
+                f"parameter '{self.name}' takes {self.wanted()}, found {value!r}{kind}"
             )
-        if not fits:
-            raise ParameterError(
-                f"parameter '{self.name}' takes {self.wanted()}, found {value!r}"
-            )
-        return number
+        return typed
 
-    def _in_range(self, value: ParameterValue) -> bool:
+    def _in_range(self, value: bool | int | float | str) -> bool:
         if isinstance(value, str):
             return value in self.choices if self.choices else bool(_WORD(value))
-        if isinstance(value, bool) or value is None:
-            return True
-        if not math.isfinite(value):
+        low = -math.inf if self.minimum is None else self.minimum
+        high = math.inf if self.maximum is None else self.maximum
+        if self.exclusive_minimum and value == low:
             return False
-        above = self.minimum is None or (
-            value > self.minimum if self.exclusive_minimum else value >= self.minimum
-        )
-        return above and (self.maximum is None or value <= self.maximum)
+        return low <= value <= high and abs(value) != math.inf
 
     def limits(self) -> str:
         """Return the range or the choices with the unit: ``1 to 200 px``.
@@ -142,14 +121,9 @@ class Parameter:
         """
         if self.choices:
             return ", ".join(self.choices)
-        words = ""
-        if self.minimum is not None:
-            words = f"{'above ' if self.exclusive_minimum else ''}{self.minimum:g}"
-            if self.maximum is None and not self.exclusive_minimum:
-                words = f"from {words}"
+        words = self._range()
         if self.maximum is not None:
-            up = "up to" if self.exclusive_minimum or not words else "to"
-            words = f"{words} {up} {self.maximum:g}".strip()
+            words = words.removeprefix("from ")
         return f"{words} {self.unit}".strip()
 
     def wanted(self) -> str:
@@ -160,45 +134,42 @@ class Parameter:
         str
             Such as ``a whole number from 1 to 200 (px)``.
         """
+        words = {
+            bool: "True or False",
+            int: "a whole number",
+            float: "a number",
+            str: "a word of letters and digits",
+        }[self.kind]
         if self.choices:
             words = "one of " + ", ".join(self.choices)
-        else:
-            words = {
-                bool: "True or False",
-                int: "a whole number",
-                float: "a number",
-                str: "a word of letters and digits",
-            }[self.kind]
-        if self.minimum is not None and self.maximum is not None:
-            low = "above" if self.exclusive_minimum else "from"
-            high = "up" if self.exclusive_minimum else ""
-            words += (
-                f" {low} {self.minimum:g} {high}".rstrip() + f" to {self.maximum:g}"
-            )
-        elif self.minimum is not None:
-            low = "above" if self.exclusive_minimum else "of at least"
-            words += f" {low} {self.minimum:g}"
-        if self.unit:
-            words += f" ({self.unit})"
+        words = f"{words} {self._range()}".strip()
+        words += f" ({self.unit})" if self.unit else ""
         return words + (" or None" if self.optional else "")
+
+    def _range(self) -> str:
+        low, high = self.minimum, self.maximum
+        up_to = "" if high is None else f"up to {high:g}"
+        if low is None:
+            return up_to
+        if self.exclusive_minimum:
+            return f"above {low:g} {up_to}".strip()
+        return f"from {low:g} {up_to.removeprefix('up ')}".strip()
 
 
 _WORD = re.compile(r"[A-Za-z0-9.]+").fullmatch
 
 
-def _as_kind(value: Any, kind: type) -> ParameterValue:
+def _as_kind(value: Any, kind: type) -> bool | int | float | str | None:
     """Return `value` as `kind`, or None when it is of another type."""
     if hasattr(value, "item") and getattr(value, "ndim", 0) == 0:
         value = value.item()  # a numpy scalar counts as the number it holds
-    if kind is bool:
-        return value if isinstance(value, bool) else None
-    if kind is str:
-        return value if isinstance(value, str) else None
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    if kind is float:
-        return float(value)
-    return value if isinstance(value, int) else None
+    if kind is float and type(value) is int:
+        try:
+            return float(value)
+        except OverflowError:  # of hundreds of digits
+            return math.inf
+    fits: bool = type(value) is kind
+    return value if fits else None
 
 
 def parameter(
@@ -209,27 +180,9 @@ def parameter(
     description: str,
     **more: Any,
 ) -> Parameter:
-    """Return a `Parameter` whose type follows from its default.
+    """Return a `Parameter` that is not registered, of the type of its default.
 
-    Parameters
-    ----------
-    name : str
-        A Python name.
-    default : bool, int, float, str or None
-        None means an optional number.
-    abbreviation : str
-        1 to 8 lower-case letters, for file names and FITS cards.
-    stage : int
-        The stage that it changes.
-    description : str
-        One sentence for a person.
-    **more : object
-        Further fields of `Parameter`, such as `minimum` or `unit`.
-
-    Returns
-    -------
-    Parameter
-        Not registered yet.
+    The arguments are fields of it; None as default means an optional number.
     """
     more.setdefault("kind", float if default is None else type(default))
     return Parameter(
@@ -615,18 +568,9 @@ def register_parameter(
 
     Parameters
     ----------
-    name : str
-        A Python name that is not taken.
-    default : bool, int, float, str or None
-        Its type is the parameter's; None means an optional number.
-    abbreviation : str
-        1 to 8 lower-case letters, for file names and FITS cards.
-    stage : int
-        The stage that it changes.
-    description : str
-        One sentence for a person.
-    **more : object
-        Further fields of `Parameter`, such as `minimum` or `unit`.
+    name, default, abbreviation, stage, description, **more
+        Fields of `Parameter`, such as `minimum` or `unit`. Its type is that of the
+        default; None means an optional number.
 
     Returns
     -------
@@ -644,7 +588,7 @@ def register_parameter(
     --------
     >>> entry = register_parameter("despeckle", 3, "medsize", 4, "Size.", minimum=1)
     >>> entry.wanted()
-    'a whole number of at least 1'
+    'a whole number from 1'
     >>> unregister_parameter("despeckle")
     """
     return PARAMETER_REGISTRY.add(
@@ -655,11 +599,6 @@ def register_parameter(
 def unregister_parameter(name: str) -> None:
     """Remove a parameter that `register_parameter` added.
 
-    Parameters
-    ----------
-    name : str
-        Its name.
-
     Raises
     ------
     ParameterError
@@ -669,8 +608,8 @@ def unregister_parameter(name: str) -> None:
 
 
 def _check(entry: Parameter, known: Mapping[str, Parameter]) -> None:
-    """Raise when a parameter cannot be taken."""
-    name = entry.name
+    """Raise when a parameter cannot be taken, or be told from others in file names."""
+    name, short = entry.name, entry.abbreviation
     if not name.isidentifier() or name in known:
         raise ParameterError(
             f"parameter name '{name}' is taken or not a Python name; choose another"
@@ -680,36 +619,30 @@ def _check(entry: Parameter, known: Mapping[str, Parameter]) -> None:
             f"parameter '{name}' needs a stage from 1 to {max(STAGE_NAMES)}, "
             f"found {entry.stage!r}"
         )
-    _refuse_ambiguous(entry, known)
-    if entry.default is not None:
-        entry.check(entry.default)
-
-
-def _refuse_ambiguous(entry: Parameter, known: Mapping[str, Parameter]) -> None:
-    """Raise when the abbreviation could be read as another one plus a value."""
-    short = entry.abbreviation
     if not _ABBREVIATION.fullmatch(short):
         raise ParameterError(
-            f"abbreviation '{short}' of '{entry.name}' must be 1 to 8 lower-case "
+            f"abbreviation '{short}' of '{name}' must be 1 to 8 lower-case "
             "letters (it becomes a FITS key and a part of file names)"
         )
     if short.upper() in RESERVED_KEYS:
         raise ParameterError(
-            f"abbreviation '{short}' of '{entry.name}' is a key that checkpoint "
+            f"abbreviation '{short}' of '{name}' is a key that checkpoint "
             "headers use already; choose another"
         )
     for other in known.values():
         if other.abbreviation == short:
             raise ParameterError(
-                f"abbreviation '{short}' of '{entry.name}' belongs to "
+                f"abbreviation '{short}' of '{name}' belongs to "
                 f"'{other.name}'; choose another"
             )
         if other.abbreviation.startswith(short) or short.startswith(other.abbreviation):
             raise ParameterError(
-                f"abbreviation '{short}' of '{entry.name}' and "
+                f"abbreviation '{short}' of '{name}' and "
                 f"'{other.abbreviation}' of '{other.name}' begin alike, so a file "
                 "name could be misread; choose another"
             )
+    if entry.default is not None:
+        entry.check(entry.default)
 
 
 #: name -> `Parameter`, in the order of a suffix.
@@ -729,28 +662,12 @@ ABBREVIATIONS: Mapping[str, str] = PARAMETER_REGISTRY.view(
 
 
 def default_params() -> dict[str, ParameterValue]:
-    """Return all parameters at their defaults, in registry order.
-
-    Returns
-    -------
-    dict
-        Parameter name -> value.
-    """
+    """Return all parameters at their defaults by name, in registry order."""
     return {entry.name: entry.default for entry in PARAMETER_REGISTRY.values()}
 
 
 def check_parameters(values: Mapping[str, Any]) -> dict[str, ParameterValue]:
-    """Return `values` with each one checked and in its parameter's type.
-
-    Parameters
-    ----------
-    values : mapping
-        Parameter name -> value.
-
-    Returns
-    -------
-    dict
-        The same names in the same order.
+    """Return parameters by name with each value checked and in its type.
 
     Raises
     ------
@@ -770,13 +687,7 @@ def check_parameters(values: Mapping[str, Any]) -> dict[str, ParameterValue]:
 
 
 def check_together(params: Mapping[str, ParameterValue]) -> None:
-    """Raise when values, each of which fits, do not go with each other.
-
-    Raises
-    ------
-    ParameterError
-        When `scale_min` exceeds `scale_max`.
-    """
+    """Raise when values, each of which fits, do not go with each other."""
     low, high = params.get("scale_min"), params.get("scale_max")
     if isinstance(low, float) and isinstance(high, float) and low > high:
         raise ParameterError(
@@ -798,11 +709,9 @@ def non_default_params(
     """
     last = max(STAGE_NAMES) if stage is None else stage
     return {
-        entry.name: params[entry.name]
-        for entry in PARAMETER_REGISTRY.values()
-        if entry.stage <= last
-        and entry.name in params
-        and params[entry.name] != entry.default
+        name: params[name]
+        for name, entry in PARAMETER_REGISTRY.items()
+        if entry.stage <= last and params.get(name, entry.default) != entry.default
     }
 
 
@@ -897,13 +806,11 @@ def params_from_suffix(suffix: str) -> dict[str, ParameterValue]:
 
 
 def _read_part(part: str, suffix: str) -> tuple[str, ParameterValue]:
-    for entry in PARAMETER_REGISTRY.values():
+    for name, entry in PARAMETER_REGISTRY.items():
         if part.startswith(entry.abbreviation):
             try:
-                return entry.name, _read_value(
-                    part.removeprefix(entry.abbreviation), entry
-                )
-            except (ValueError, ParameterError):
+                return name, _read_value(part.removeprefix(entry.abbreviation), entry)
+            except ValueError:
                 continue  # a longer abbreviation may fit: ms, msd, msdf
     raise ParameterError(
         f"the part '{part}' of the suffix '{suffix}' is no parameter with a value; "
@@ -912,16 +819,16 @@ def _read_part(part: str, suffix: str) -> tuple[str, ParameterValue]:
 
 
 def _read_value(text: str, entry: Parameter) -> ParameterValue:
+    """Return what `format_value` wrote; a `ValueError` when it is something else."""
     if text == "none":
         return entry.check(None)
-    if entry.kind is bool:
-        return {"0": False, "1": True}[text] if text in "01" and text else _no(text)
     if entry.kind is str:
         return entry.check(text)
-    if not re.fullmatch(r"-?\d[\d.]*(e[-+]?\d+)?", text):
-        _no(text)
+    if entry.kind is bool and text in ("0", "1"):
+        return text == "1"
+    if entry.kind is bool or not _NUMBER(text):
+        raise ValueError(text)
     return entry.check(entry.kind(text))
 
 
-def _no(text: str) -> ParameterValue:
-    raise ValueError(text)
+_NUMBER = re.compile(r"-?\d[\d.]*(e[-+]?\d+)?").fullmatch

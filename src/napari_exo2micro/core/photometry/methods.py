@@ -20,7 +20,7 @@ from napari_exo2micro.core.parameters.parameters import (
     params_from_suffix,
 )
 from napari_exo2micro.core.parameters.stages import LAST_BUILT_IN
-from napari_exo2micro.core.parameters.state import Verdict
+from napari_exo2micro.core.parameters.state import State, Verdict
 from napari_exo2micro.core.photometry.scale import (
     ScaleEstimate,
     least_squares_scale,
@@ -174,7 +174,9 @@ class ScaleMethod:
             scale, estimate = returned.scale, replace(returned, method=self.name)
         else:
             scale = returned if hasattr(returned, "__float__") else math.nan
-            estimate = ScaleEstimate(self.name, float(scale), 0, 0, 0, Verdict("ok"))
+            estimate = ScaleEstimate(
+                self.name, float(scale), 0, 0, 0, Verdict(State.OK)
+            )
         if not (math.isfinite(scale) and scale > 0):
             raise RegistrationError(
                 f"the scale method '{self.name}' should return a number above 0 or a "

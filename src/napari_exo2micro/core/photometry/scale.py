@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from napari_exo2micro.core.base.errors import ParameterError
 from napari_exo2micro.core.parameters.parameters import format_value
-from napari_exo2micro.core.parameters.state import Verdict
+from napari_exo2micro.core.parameters.state import State, Verdict
 from napari_exo2micro.core.photometry import minerals, moffat
 from napari_exo2micro.core.photometry.statistics import PairStatistics
 
@@ -205,8 +205,8 @@ def _judged(
             "the scale"
         )
     else:
-        return Verdict("ok", numbers=numbers)
-    return Verdict("fell_back", reason, numbers)
+        return Verdict(State.OK, numbers=numbers)
+    return Verdict(State.FELL_BACK, reason, numbers)
 
 
 def _median_ratio_scale(
@@ -230,7 +230,12 @@ def _median_ratio_scale(
     spread = max((high - low) / 2 * _LN10, 0.01)
     reason += "; the median ratio of single pixels stands in"
     return ScaleEstimate(
-        method, scale, scale * spread, 0.0, 0.0, Verdict("fell_back", reason, numbers)
+        method,
+        scale,
+        scale * spread,
+        0.0,
+        0.0,
+        Verdict(State.FELL_BACK, reason, numbers),
     )
 
 
@@ -312,7 +317,7 @@ def manual_scale(scale: float) -> ScaleEstimate:
         raise ParameterError(
             f"a manual scale must be a number above 0, found {scale!r}; choose one"
         )
-    return ScaleEstimate("manual", scale, 0.0, 0.0, 0.0, Verdict("ok"))
+    return ScaleEstimate("manual", scale, 0.0, 0.0, 0.0, Verdict(State.OK))
 
 
 def least_squares_scale(statistics: PairStatistics) -> ScaleEstimate:
@@ -364,7 +369,7 @@ def _from_groups(
         minerals.jackknife(values),
         0.0,
         0.0,
-        Verdict("ok", numbers=numbers),
+        Verdict(State.OK, numbers=numbers),
         percentile=percentile,
     )
 
@@ -373,5 +378,5 @@ def _placeholder(
     method: str, reason: str, numbers: dict[str, float], percentile: float | None = None
 ) -> ScaleEstimate:
     """Return a failed estimate: scale 1, as uncertain as it is large."""
-    verdict = Verdict("failed", reason, numbers)
+    verdict = Verdict(State.FAILED, reason, numbers)
     return ScaleEstimate(method, 1.0, 1.0, 0.0, 0.0, verdict, percentile=percentile)
