@@ -24,7 +24,7 @@ class RunSettings:
     Attributes
     ----------
     raw_dir, output_dir : Path
-        Given as text or path. Relative folders stay relative.
+        May be given as text. Relative folders stay relative.
     checkpoint_format : {'tiff', 'fits', 'both'}
         What checkpoints are written as; the difference is always both.
     params : mapping of str to bool, int, float, str or None

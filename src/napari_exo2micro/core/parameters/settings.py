@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
@@ -43,13 +44,8 @@ def value_words(value: parameters.ParameterValue) -> str:
 def parse_value(entry: parameters.Parameter, text: str) -> parameters.ParameterValue:
     """Return the value that `text` writes for a parameter.
 
-    Parameters
-    ----------
-    entry : Parameter
-        The parameter.
-    text : str
-        As typed: ``none`` or ``not set`` for an optional one, and for a flag any of
-        on, off, true, false, yes, no, 1, 0.
+    For an optional one that may be ``none`` or ``not set``, for a flag any of on,
+    off, true, false, yes, no, 1, 0.
 
     Raises
     ------
@@ -87,14 +83,9 @@ def parse_values(
     text : str
         Values with commas or blanks between them, ``10, 15, 20``; with semicolons
         a comma is a decimal point, ``0,5; 0,75``. A value that comes twice counts
-        once.
+        once; there must be two.
     params : mapping, optional
         The other parameters, which some values may not go with.
-
-    Returns
-    -------
-    list
-        At least two, in the order typed.
 
     Raises
     ------
@@ -136,20 +127,9 @@ def suggest_values(
 ) -> list[parameters.ParameterValue]:
     """Return a few values that are worth a comparison.
 
-    Parameters
-    ----------
-    entry : Parameter
-        The parameter.
-    around : optional
-        A value that others should lie around; its default when not given.
-    params : mapping, optional
-        The other parameters, which some values may not go with.
-
-    Returns
-    -------
-    list
-        All values of a flag or a choice; else the value itself between a third less
-        and a third more, where these can be taken.
+    All values of a flag or a choice; else the value `around` (by default the
+    parameter's own) between a third less and a third more, where these can be taken
+    and go with the other `params`.
     """
     if entry.kind is bool:
         return [True, False]
@@ -160,8 +140,7 @@ def suggest_values(
         return [centre]
     candidates: list[float]
     if centre is None:
-        high = entry.maximum
-        candidates = [90, 95, 99] if high == 100 else [1, 1.25, 1.5]
+        candidates = [90, 95, 99] if entry.maximum == 100 else [1, 1.25, 1.5]
     elif centre == 0:
         candidates = [0, 1, 2]
     elif abs(centre) < 0.01:
@@ -169,19 +148,13 @@ def suggest_values(
     else:
         less, more = (float(f"{centre * factor:.2g}") for factor in (2 / 3, 4 / 3))
         candidates = [less, centre, more]
-    values: list[parameters.ParameterValue] = []
+    values: dict[parameters.ParameterValue, None] = {}
     for candidate in candidates:
-        try:
-            value = entry.check(
-                round(candidate) if entry.kind is int else float(candidate)
-            )
-            if params is not None:
-                parameters.check_together({**params, entry.name: value})
-        except ParameterError:
-            continue
-        if value not in values:
-            values.append(value)
-    return values
+        with suppress(ParameterError):
+            value = entry.check(round(candidate) if entry.kind is int else candidate)
+            parameters.check_together({**(params or {}), entry.name: value})
+            values[value] = None
+    return list(values)
 
 
 def _words(text: str) -> list[str]:
@@ -212,13 +185,7 @@ def save_preset(path: str | Path, params: Mapping[str, Any]) -> Path:
     path : str or Path
         The file, usually ``<name>.json``; its folder is made where it is missing.
     params : mapping
-        Parameter name -> value, for example ``SampleDye.params``; a missing name
-        counts as its default.
-
-    Returns
-    -------
-    Path
-        The file.
+        Parameter name -> value, for example ``SampleDye.params``.
 
     Raises
     ------
@@ -247,8 +214,7 @@ def load_preset(path: str | Path) -> dict[str, parameters.ParameterValue]:
     Returns
     -------
     dict
-        Parameter name -> value, in registry order: those that the file names.
-        All others are meant to be at their defaults.
+        In registry order those that the file names; others are at their defaults.
 
     Raises
     ------
@@ -265,14 +231,14 @@ def load_preset(path: str | Path) -> dict[str, parameters.ParameterValue]:
     ...     load_preset(path)
     {'boundary_width': 20}
     """
-    content, values = _preset_of(Path(path))
+    content = _read_preset(Path(path))
     checked: dict[str, parameters.ParameterValue] = {}
     problems = [
         f"unknown entry {_shown(name)} beside the parameters"
         for name in content
         if name not in _PRESET_ENTRIES
     ]
-    for name, value in values.items():
+    for name, value in content["parameters"].items():
         try:
             checked[name] = _known(name).check(value)
         except ParameterError as error:
@@ -293,43 +259,42 @@ def load_preset(path: str | Path) -> dict[str, parameters.ParameterValue]:
     }
 
 
-def _preset_of(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the entries of a preset, and the values in it."""
+def _read_preset(path: Path) -> dict[str, Any]:
+    """Return the entries of a preset of a known version that holds parameters."""
     try:
         content = read_json(path, _MOST_BYTES)
+        why = _flaw(content)
     except FileNotFoundError:
-        raise _no_preset(path, "there is no such file") from None
+        why = "there is no such file"
     except OSError as error:
-        raise _no_preset(path, error.strerror or str(error)) from error
+        why = error.strerror or str(error)
     except ValueError as error:
-        raise _no_preset(path, str(error)) from error
+        why = str(error)
+    if why:
+        raise ParameterError(
+            f"{path} is no preset: {why}; choose a file that was saved as a preset"
+        )
+    entries: dict[str, Any] = content
+    if entries["version"] > PRESET_VERSION:
+        raise ParameterError(
+            f"the preset {path} has version {entries['version']} of the format, this "
+            f"program reads up to {PRESET_VERSION}; update napari-exo2micro"
+        )
+    return entries
+
+
+def _flaw(content: Any) -> str:
+    """Return why the content of a file is no preset; empty when it is one."""
     if not isinstance(content, dict) or content.get("format") != PRESET_FORMAT:
-        raise _no_preset(path, f'it lacks the entry "format": "{PRESET_FORMAT}"')
+        return f'it lacks the entry "format": "{PRESET_FORMAT}"'
     version, values = content.get("version"), content.get("parameters")
     if type(version) is not int or version < 1:
-        raise _no_preset(
-            path,
-            f"its version should be a whole number from 1 to {PRESET_VERSION}, found "
-            f"{_shown(version)}",
-        )
-    if version > PRESET_VERSION:
-        raise ParameterError(
-            f"the preset {path} has version {version} of the format, this program "
-            f"reads up to {PRESET_VERSION}; update napari-exo2micro"
-        )
-    if not isinstance(values, dict):
-        raise _no_preset(
-            path,
-            'it should hold its values as "parameters": {name: value, ...}, found '
-            f"{_shown(values)}",
-        )
-    return content, values
-
-
-def _no_preset(path: Path, why: str) -> ParameterError:
-    return ParameterError(
-        f"{path} is no preset: {why}; choose a file that was saved as a preset"
-    )
+        wanted = f"its version should be a whole number from 1 to {PRESET_VERSION}"
+        return f"{wanted}, found {_shown(version)}"
+    if version == PRESET_VERSION and not isinstance(values, dict):
+        wanted = 'it should hold its values as "parameters": {name: value, ...}'
+        return f"{wanted}, found {_shown(values)}"
+    return ""
 
 
 def _known(name: str) -> parameters.Parameter:
@@ -373,12 +338,6 @@ def as_python(
     **fields
         Those of `RunSettings`, in place of `settings`.
 
-    Returns
-    -------
-    str
-        Lines of Python that can be pasted into a script, a notebook or the
-        viewer's console.
-
     Raises
     ------
     ParameterError
@@ -401,13 +360,12 @@ def as_python(
     result = task.run(to_stage=2)
     ...
     """
-    settings = settings or RunSettings(**fields)
-    made = _folders(settings) | _changed(settings, _OF_OBJECT)
+    made, run, params = _described(settings, fields)
     lines = [_IMPORT, "", *_call("task = e2m.SampleDye", (sample, dye), made)]
-    if settings.changed_params:
-        lines += _call("task.set_params", (), settings.changed_params)
-    asked = (f"{k}={v}" for k, v in _changed(settings, _OF_RUN).items())
-    lines += [f"result = task.run({', '.join(asked)})", 'print(result["status"])']
+    if params:
+        lines += _call("task.set_params", (), params)
+    asked = ", ".join(f"{name}={value}" for name, value in run.items())
+    lines += [f"result = task.run({asked})", 'print(result["status"])']
     return "\n".join(lines)
 
 
@@ -416,37 +374,16 @@ def as_command_line(
 ) -> str:
     """Return the command line that does a run with these settings.
 
-    Parameters
-    ----------
-    sample, dye : str
-        Names as in the raw folder.
-    settings : RunSettings, optional
-        What it is made with, without `register_on`: that is for batches.
-    **fields
-        Those of `RunSettings`, in place of `settings`.
-
-    Returns
-    -------
-    str
-        One line, quoted for the system's shell: POSIX, or the one of Windows.
-
-    Raises
-    ------
-    ParameterError
-        When a parameter is unknown or its value does not fit.
+    The arguments are those of `as_python`. It is one line, quoted for the system's
+    shell: POSIX, or the one of Windows.
 
     Examples
     --------
     >>> as_command_line("CD070", "DAPI", params={"fine_ecc": True}, to_stage=2)
     'exo2micro run CD070 DAPI --raw-dir raw --output-dir processed --to-stage 2 --fine-ecc'
     """  # noqa: E501 - one line is the point
-    settings = settings or RunSettings(**fields)
-    options = {
-        **_folders(settings),
-        **_changed(settings, (*_OF_OBJECT, *_OF_RUN)),
-        **settings.changed_params,
-    }
-    return _command("run", (sample, dye), _option_words(options))
+    made, run, params = _described(settings, fields)
+    return _command("run", (sample, dye), _option_words(made | run | params))
 
 
 def batch_as_python(
@@ -465,19 +402,12 @@ def batch_as_python(
     ----------
     pairs : sequence of (str, str)
         Samples with dyes.
-    settings : RunSettings, optional
-        What each run is made with; what is at its default is left out.
+    settings, **fields
+        What each run is made with, see `as_python`.
     executor, n_workers, scheduler
         As `make_executor` takes them.
     strict : bool
         Run nothing where a pair has no files; otherwise run the others.
-    **fields
-        Those of `RunSettings`, in place of `settings`.
-
-    Raises
-    ------
-    ParameterError
-        When a parameter is unknown or its value does not fit.
 
     Examples
     --------
@@ -496,10 +426,10 @@ def batch_as_python(
     for problem in summary.problems:
         print(problem.sample, problem.dye, problem.state, problem.reason)
     """
-    settings = settings or RunSettings(**fields)
+    made, run, params = _described(settings, fields)
     groups = _groups(pairs)
-    named: dict[str, Any] = {} if len(groups) == 1 else {"pairs": list(pairs)}
-    named |= _folders(settings)
+    names = groups[0] if len(groups) == 1 else ()
+    named: dict[str, Any] = made if names else {"pairs": list(pairs)} | made
     if scheduler:
         named["scheduler"] = scheduler
     elif executor != "serial":
@@ -508,10 +438,9 @@ def batch_as_python(
             named["n_workers"] = n_workers
     if not strict:
         named["strict_dyes"] = False
-    named |= _changed(settings, (*_OF_OBJECT, *_OF_RUN))
-    if settings.changed_params:
-        named["params"] = settings.changed_params
-    names = groups[0] if len(groups) == 1 else ()
+    named |= run
+    if params:
+        named["params"] = params
     return "\n".join(
         [
             _IMPORT,
@@ -537,17 +466,8 @@ def batch_as_command_line(
 ) -> str:
     """Return what runs a batch from a command line.
 
-    The arguments are those of `batch_as_python`.
-
-    Returns
-    -------
-    str
-        One line; several where samples differ in the dyes that are to be run.
-
-    Raises
-    ------
-    ParameterError
-        When a parameter is unknown or its value does not fit.
+    The arguments are those of `batch_as_python`. It is one line, or several where
+    samples differ in the dyes that are to be run.
 
     Examples
     --------
@@ -556,8 +476,9 @@ def batch_as_command_line(
     ... )
     'exo2micro batch raw out --sample A --sample B --dye DAPI --workers 2'
     """
-    settings = settings or RunSettings(**fields)
-    options = _changed(settings, (*_OF_OBJECT, *_OF_RUN))
+    made, run, params = _described(settings, fields)
+    folders = [made.pop("raw_dir"), made.pop("output_dir")]
+    options = made | run
     if not strict:
         options["lenient"] = True
     if scheduler:
@@ -566,13 +487,12 @@ def batch_as_command_line(
         options["executor"] = executor
     if n_workers is not None and executor != "serial" and not scheduler:
         options["workers"] = n_workers
-    options |= settings.changed_params
     lines = []
     for samples, dyes in _groups(pairs):
         given = [word for name in samples for word in option_words("sample", name)]
         given += [word for name in dyes for word in option_words("dye", name)]
-        given += _option_words(options)
-        lines.append(_command("batch", list(_folders(settings).values()), given))
+        given += _option_words(options | params)
+        lines.append(_command("batch", folders, given))
     return "\n".join(lines)
 
 
@@ -600,23 +520,26 @@ _OF_OBJECT: Final = ("checkpoint_format", "loader", "register_on")
 _OF_RUN: Final = ("from_stage", "to_stage", "force")
 
 
-def _folders(settings: RunSettings) -> dict[str, Any]:
-    return {
-        "raw_dir": str(settings.raw_dir),
-        "output_dir": str(settings.output_dir),
-    }
+def _described(
+    settings: RunSettings | None, fields: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """Return folders and what else `SampleDye`, then what `run` takes, and parameters.
 
-
-def _changed(settings: RunSettings, names: Iterable[str]) -> dict[str, Any]:
-    """Return the fields that differ from their defaults."""
+    What is at its default is left out, but for the folders.
+    """
+    settings, plain = settings or RunSettings(**fields), RunSettings()
     if callable(settings.loader):
         raise ParameterError(
             "a recipe takes the name of a loader, found a function; register it and "
             "give its name"
         )
-    plain = RunSettings()
-    values = {name: getattr(settings, name) for name in names}
-    return {k: v for k, v in values.items() if v != getattr(plain, k)}
+    made = {"raw_dir": str(settings.raw_dir), "output_dir": str(settings.output_dir)}
+    run: dict[str, Any] = {}
+    for name in (*_OF_OBJECT, *_OF_RUN):
+        value = getattr(settings, name)
+        if value != getattr(plain, name):
+            (run if name in _OF_RUN else made)[name] = value
+    return made, run, settings.changed_params
 
 
 def _option_words(options: Mapping[str, parameters.ParameterValue]) -> list[str]:

@@ -50,21 +50,20 @@ class Stage:
 
 def _check(stage: Stage, known: Mapping[int, Stage]) -> None:
     """Raise when a stage cannot be the next one."""
-    wanted = max(known) + 1
+    wanted, names = max(known) + 1, stage.checkpoints
     if stage.number in known:
         raise ParameterError(
             f"there is a stage {stage.number} already, "
             f"'{known[stage.number].name}'; give '{stage.name}' the number {wanted} "
             f"and a name that begins with '{wanted:02d}_'"
         )
-    named = _NAME.fullmatch(stage.name) and stage.name.startswith(f"{wanted:02d}_")
-    if stage.number != wanted or not named:
+    is_named = re.fullmatch(rf"{wanted:02d}_[a-z][a-z0-9_]{{0,39}}", stage.name)
+    if stage.number != wanted or not is_named:
         raise ParameterError(
             f"a new stage must have the number {wanted} and a name that begins with "
             f"'{wanted:02d}_' (small letters, digits and '_' follow), found "
             f"{stage.number} and '{stage.name}'"
         )
-    names = stage.checkpoints
     if not names or not all(_WORD.fullmatch(name) for name in names):
         raise ParameterError(
             f"stage '{stage.name}' must leave at least one image, named in letters, "
@@ -78,7 +77,6 @@ def _check(stage: Stage, known: Mapping[int, Stage]) -> None:
 
 
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
-_NAME = re.compile(r"\d\d_[a-z][a-z0-9_]{0,39}")
 
 #: number -> `Stage`, in the order of the run.
 STAGES: Registry[int, Stage] = Registry(
@@ -157,11 +155,6 @@ def stage_range(from_stage: int | None, to_stage: int | None) -> tuple[int, int]
 def register_stage(stage: Stage) -> None:
     """Add a stage after the last one; run, status and file names follow.
 
-    Parameters
-    ----------
-    stage : Stage
-        Its number is the next one.
-
     Raises
     ------
     ParameterError
@@ -182,11 +175,6 @@ def register_stage(stage: Stage) -> None:
 
 def unregister_stage(number: int) -> None:
     """Remove a stage that `register_stage` added last.
-
-    Parameters
-    ----------
-    number : int
-        Its number.
 
     Raises
     ------
