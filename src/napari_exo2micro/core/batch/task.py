@@ -198,7 +198,7 @@ def run_task(
     with _collected_warnings() as notes:
         try:
             monitor = _monitor(task, on_event, should_stop, memory)
-            result = task.open().run_settings(monitor, task.wait_for_lock)
+            result = task.open().run(monitor=monitor, wait_for_lock=task.wait_for_lock)
         except CancelledError:
             result = without_run(task, State.STOPPED, BY_REQUEST)
         except Exception as error:  # noqa: BLE001 - one task must not end the others

@@ -110,34 +110,25 @@ class SampleDye:
             loader=loader,
             register_on=register_on,
         )
-        self._begin(CheckpointStore(sample, dye, settings))
+        own = type(self)._run_stage_1_padding is not SampleDye._run_stage_1_padding
+        self.store = CheckpointStore(sample, dye, settings, has_own_canvas=own)
+        self._results: dict[str, Any] = {}
+        self._monitor = Monitor()
 
     @classmethod
     def from_settings(cls, sample: str, dye: str, settings: RunSettings) -> Self:
-        """Return the sample and dye with everything that a run depends on.
-
-        Parameters
-        ----------
-        sample, dye : str
-            Names as in the raw folder.
-        settings : RunSettings
-            Its stages and `force` are what `run_settings` runs.
-
-        Returns
-        -------
-        SampleDye
-            Nothing has run yet.
-        """
-        task = cls.__new__(cls)
-        task._begin(CheckpointStore(sample, dye, settings))
+        """Return the sample and dye with everything that a run depends on."""
+        task = cls(
+            sample,
+            dye,
+            settings.output_dir,
+            settings.raw_dir,
+            settings.checkpoint_format,
+            settings.loader,
+            settings.register_on,
+        )
+        task.store.settings = settings
         return task
-
-    def _begin(self, store: CheckpointStore) -> None:
-        own = type(self)._run_stage_1_padding is not SampleDye._run_stage_1_padding
-        store.has_own_canvas = own
-        self.store = store
-        self._results: dict[str, Any] = {}
-        self._monitor = Monitor()
 
     # Settings ----------------------------------------------------------------
 
@@ -188,11 +179,6 @@ class SampleDye:
     def set_params(self, **values: Any) -> None:
         """Change parameters by name.
 
-        Parameters
-        ----------
-        **values : bool, int, float, str or None
-            New values under the parameters' names.
-
         Raises
         ------
         ParameterError
@@ -206,28 +192,11 @@ class SampleDye:
         self.store.settings = replace(self.settings, params={})
 
     def non_default_params(self, stage: int | None = None) -> dict[str, ParameterValue]:
-        """Return the parameters of stages 1..`stage` that differ from defaults.
-
-        Parameters
-        ----------
-        stage : int, optional
-            The last stage that counts; all of them by default.
-
-        Returns
-        -------
-        dict
-            Parameter name -> value, in registry order.
-        """
+        """Return the parameters of stages 1..`stage` that differ from defaults."""
         return non_default_params(self.params, stage)
 
     def copy(self) -> Self:
-        """Return another object for the same files with parameters of its own.
-
-        Returns
-        -------
-        SampleDye
-            With the present parameters.
-        """
+        """Return another object for the same files with parameters of its own."""
         other = copy.copy(self)
         other._results = {}
         other.store = self.store.copy()
@@ -249,8 +218,9 @@ class SampleDye:
         Parameters
         ----------
         from_stage, to_stage : int, optional
-            First and last stage; all of them by default. A stage before the first
-            one runs as well when its result is missing or stale.
+            First and last stage, by default those of `settings`: all of them unless
+            it says otherwise. A stage before the first one runs as well when its
+            result is missing or stale.
         force : bool
             Run the stages even where a valid result exists.
         monitor : Monitor, optional
@@ -272,7 +242,12 @@ class SampleDye:
             A subclass says what went wrong; valid results are untouched. A
             `LockedError` tells who else works on this sample and dye.
         """
-        first, last = stage_range(from_stage, to_stage)
+        settings = self.settings
+        first, last = stage_range(
+            settings.from_stage if from_stage is None else from_stage,
+            settings.to_stage if to_stage is None else to_stage,
+        )
+        force = force or settings.force
         self._results = {}
         whole = monitor or Monitor()
         numbers = [number for number in sorted(STAGES) if first <= number <= last]
@@ -299,32 +274,6 @@ class SampleDye:
             log.conclude(result.status, result.warnings)
         self._results.update(result)
         return result
-
-    def run_settings(
-        self, monitor: Monitor | None = None, wait_for_lock: float = 0.0
-    ) -> RunResult:
-        """Run the stages of `settings`.
-
-        Parameters
-        ----------
-        monitor : Monitor, optional
-            Told the fraction done; may stop the run.
-        wait_for_lock : float
-            Seconds to wait for another run of the same sample and dye to end.
-
-        Returns
-        -------
-        RunResult
-            As `run` returns it.
-        """
-        settings = self.settings
-        return self.run(
-            settings.from_stage,
-            settings.to_stage,
-            settings.force,
-            monitor,
-            wait_for_lock=wait_for_lock,
-        )
 
     def compare(
         self,
@@ -408,19 +357,13 @@ class SampleDye:
     # Results -----------------------------------------------------------------
 
     def checkpoint(self, stage: int, name: str) -> Checkpoint | None:
-        """Return a checkpoint's image and header, None when there is no valid one.
-
-        Parameters
-        ----------
-        stage : int
-            Such as 1.
-        name : str
-            Such as ``'post'``.
+        """Return a checkpoint's image and header, such as of stage 1 ``'post'``.
 
         Returns
         -------
         Checkpoint or None
-            Its image is memory-mapped: nothing is read yet.
+            None when there is no valid one. Its image is memory-mapped: nothing is
+            read yet.
 
         Raises
         ------
@@ -453,13 +396,7 @@ class SampleDye:
         return self.store.transform(stage)
 
     def status(self) -> list[CheckpointStatus]:
-        """Return for every checkpoint and plot whether it is valid, and why not.
-
-        Returns
-        -------
-        list of CheckpointStatus
-            In the order of the stages; plots come last.
-        """
+        """Return for every checkpoint, then every plot, whether it is valid."""
         lines = [
             self.store.status(number, name)
             for number in sorted(STAGES)
@@ -468,18 +405,7 @@ class SampleDye:
         return lines + figures.plot_status(self.store)
 
     def result(self, to_stage: int | None = None) -> RunResult:
-        """Return what `run` returned, from what is valid on disk.
-
-        Parameters
-        ----------
-        to_stage : int, optional
-            The last stage that counts; all of them by default.
-
-        Returns
-        -------
-        RunResult
-            As `run` returns it, up to the last stage with a valid result.
-        """
+        """Return what `run` returned up to a stage, from what is valid on disk."""
         last = stage_range(None, to_stage)[1]
         verdicts: dict[int, Verdict] = {}
         notes: dict[str, None] = {}
@@ -636,16 +562,7 @@ class SampleDye:
         return self.store.fits_path(stage, name)
 
     def _check_path(self, name: str, stage: int = LAST_BUILT_IN) -> Path:
-        """Return the path of a check plot.
-
-        Parameters
-        ----------
-        name : str
-            Stem of its name.
-        stage : int
-            Whose plot it is: the parameters of the stages up to it are in the name.
-            That of the diagnostic plots by default.
-        """
+        """Return the path of a check plot, with the parameters up to `stage` in it."""
         return self.store.output_path(name, stage=stage)
 
     def _save_image(

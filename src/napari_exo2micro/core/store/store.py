@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import hashlib
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Self
@@ -62,13 +63,6 @@ class RawSource:
     """The raw images of one sample and dye, compared with what headers say.
 
     Each version of a file is read at most once in an object's life.
-
-    Parameters
-    ----------
-    sample, dye : str
-        Names as in the raw folder.
-    settings : RunSettings
-        Its raw folder and loader.
     """
 
     def __init__(self, sample: str, dye: str, settings: RunSettings) -> None:
@@ -84,13 +78,12 @@ class RawSource:
         """Name that the loader is registered under, or that of the function."""
         return loader_name(get_loader(self.loader))
 
-    def shapes(self) -> tuple[tuple[int, int], tuple[int, int]] | None:
-        """Return rows and columns of post and pre; None when there are no files."""
+    def shapes(self) -> list[tuple[int, int]]:
+        """Return rows and columns of post and pre; empty when there are no files."""
         try:
-            post, pre, _ = find_pair(*self._pair)
-            return self._shape(post), self._shape(pre)
+            return [self._shape(path) for path in find_pair(*self._pair)[:2]]
         except (RawDataError, OSError):  # none at all, or a link to nowhere
-            return None
+            return []
 
     def mismatch(self, provenance: Provenance | None) -> str:
         """Return why a stage-1 image was made from others; empty when it was not."""
@@ -106,20 +99,16 @@ class RawSource:
             return (
                 f"the loader '{maker}' made it, now '{self.loader_name}' is asked for"
             )
-        paths = {side: str(raw[side].get("file", "")) for side in _SIDES}
+        files = {side: raw[side].get("file", "") for side in _SIDES}
         if self.loader is None:
             try:
-                post, pre, _ = find_pair(*self._pair)
+                files = dict(zip(_SIDES, find_pair(*self._pair)[:2], strict=True))
             except RawDataError as error:
                 logger.info("the raw files could not be compared: %s", error)
                 return ""
-            paths = {"post": str(post), "pre": str(pre)}
-        for side, path in paths.items():
-            if path:
-                name, same = Path(path).name, self._is_file(Path(path), stored[side])
-            else:
-                name, same = f"the {side} image", self._is_array(side, stored[side])
-            if not same:
+        for side, file in files.items():
+            if not self._is_same(side, file, stored[side]):
+                name = Path(file).name if file else f"the {side} image"
                 return f"{name} is not the file that it was made from"
         return ""
 
@@ -128,28 +117,30 @@ class RawSource:
         self._loaded = {"post": post, "pre": pre}
 
     def _shape(self, path: Path) -> tuple[int, int]:
-        status = path.stat()
-        key = (path, status.st_size, status.st_mtime_ns)
+        key = (path, _stamp(path))
         if key not in self._shapes:
             self._shapes[key] = open_tiff(path).shape
         return self._shapes[key]
 
-    def _is_file(self, path: Path, stored: RawFingerprint) -> bool:
-        try:
-            status = path.stat()
-        except OSError:
-            return False
-        key = (path, status.st_size, status.st_mtime_ns, stored.sha256)
-        if key not in self._same:
-            self._same[key] = stored.matches(path)
-        return self._same[key]
-
-    def _is_array(self, side: str, stored: RawFingerprint) -> bool:
-        """Ask a loader that names no files for its images, once."""
-        if not self._loaded:
+    def _is_same(self, side: str, file: Path | str, stored: RawFingerprint) -> bool:
+        if file:
+            try:
+                key = (str(file), _stamp(Path(file)), stored.sha256)
+            except OSError:
+                return False
+            if key not in self._same:
+                self._same[key] = stored.matches(Path(file))
+            return self._same[key]
+        if not self._loaded:  # a loader that names no files is asked for its images
             pair = open_image_pair(*self._pair, loader=self.loader)
             self.remember(pair.post.fingerprint(), pair.pre.fingerprint())
         return self._loaded[side].same_content(stored)
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    """Return what changes when a file is written again."""
+    status = path.stat()
+    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 class CheckpointStore:
@@ -168,6 +159,8 @@ class CheckpointStore:
     settings : RunSettings
         Folders, format, parameters, loader and `register_on`. May be replaced by one
         with other parameters.
+    has_own_canvas : bool
+        Whether a script pads in its own way: then the canvas may have any shape.
 
     Attributes
     ----------
@@ -177,8 +170,6 @@ class CheckpointStore:
         The raw images.
     written : list of Path
         What this object has written.
-    has_own_canvas : bool
-        Whether a script pads in its own way: then the canvas may have any shape.
 
     Raises
     ------
@@ -186,7 +177,14 @@ class CheckpointStore:
         When a name could leave the output folder, or the loader is not known.
     """
 
-    def __init__(self, sample: str, dye: str, settings: RunSettings) -> None:
+    def __init__(
+        self,
+        sample: str,
+        dye: str,
+        settings: RunSettings,
+        *,
+        has_own_canvas: bool = False,
+    ) -> None:
         self.sample = check_name("sample", sample)
         self.dye = check_name("dye", dye)
         if settings.register_on is not None:
@@ -195,12 +193,9 @@ class CheckpointStore:
         self.folder = settings.output_dir / sample / dye
         self.source = RawSource(sample, dye, settings)
         self.written: list[Path] = []
-        self.has_own_canvas = False
+        self.has_own_canvas = has_own_canvas
         self._told: set[tuple[Path, str]] = set()
-        self._opened: dict[
-            Path,
-            tuple[tuple[int, int, int], Raster | CheckpointError, Provenance | None],
-        ] = {}
+        self._opened: dict[Path, tuple[tuple[int, int, int], _Content]] = {}
         self._others: dict[str, Self] = {}
 
     def copy(self) -> Self:
@@ -213,8 +208,9 @@ class CheckpointStore:
         """Return the store of another dye of the sample, registered by itself."""
         settings = replace(self.settings, register_on=dye)
         if dye not in self._others:
-            self._others[dye] = type(self)(self.sample, dye, settings)
-            self._others[dye].has_own_canvas = self.has_own_canvas
+            self._others[dye] = type(self)(
+                self.sample, dye, settings, has_own_canvas=self.has_own_canvas
+            )
         self._others[dye].settings = settings
         return self._others[dye]
 
@@ -232,13 +228,15 @@ class CheckpointStore:
 
     def tiff_path(self, stage: int, name: str) -> Path:
         """Return the path of a checkpoint as TIFF."""
-        stem = self._stem(f"{STAGE_NAMES[stage]}_{name}", stage)
-        return self.folder / "tiff" / f"{stem}.tiff"
+        return self._path("tiff", stage, name)
 
     def fits_path(self, stage: int, name: str) -> Path:
         """Return the path of a checkpoint as FITS."""
+        return self._path("fits", stage, name)
+
+    def _path(self, kind: str, stage: int, name: str) -> Path:
         stem = self._stem(f"{STAGE_NAMES[stage]}_{name}", stage)
-        return self.folder / "fits" / f"{stem}.fits"
+        return self.folder / kind / f"{stem}.{kind}"
 
     def output_path(
         self, name: str, extension: str = ".png", *, stage: int = LAST_BUILT_IN
@@ -264,9 +262,8 @@ class CheckpointStore:
         tiff, fits = self.tiff_path(stage, name), self.fits_path(stage, name)
         if _needs_both(stage, name):
             return [tiff, fits]
-        return {"tiff": [tiff], "fits": [fits], "both": [tiff, fits]}[
-            self.settings.checkpoint_format
-        ]
+        by_format = {"tiff": [tiff], "fits": [fits], "both": [tiff, fits]}
+        return by_format[self.settings.checkpoint_format]
 
     def _existing(self, stage: int, name: str) -> list[Path]:
         """Return the files that may be read, TIFF first."""
@@ -278,25 +275,20 @@ class CheckpointStore:
     def find(self, stage: int, name: str) -> Checkpoint | None:
         """Return a valid checkpoint or None; see `SampleDye.checkpoint`."""
         _check_stage(stage)
-        try:
-            inputs, shape = self.inputs(stage), self._shape(stage)
-        except CheckpointError:
-            return None  # a stage before it is missing or stale
-        for path in self._existing(stage, name):
-            try:
-                checkpoint = self._open(path, stage, name, inputs, shape)
-            except CheckpointError as error:
-                self.tell(path, f"{path.name} is not used: {error}")
-                continue
-            asked = self.settings.checkpoint_format
-            if asked not in ("both", path.parent.name):
-                self.tell(
-                    self.folder,
-                    f"{asked.upper()} was asked for and checkpoints exist as "
-                    f"{path.parent.name.upper()}: reading those; the formats are mixed "
-                    "from here on",
-                )
-            return checkpoint
+        with suppress(CheckpointError):  # a stage before it is missing or stale
+            for path, content in self._judged(stage, name):
+                if isinstance(content, CheckpointError):
+                    self.tell(path, f"{path.name} is not used: {content}")
+                    continue
+                asked = self.settings.checkpoint_format
+                if asked not in ("both", path.parent.name):
+                    self.tell(
+                        self.folder,
+                        f"{asked.upper()} was asked for and checkpoints exist as "
+                        f"{path.parent.name.upper()}: reading those; the formats are "
+                        "mixed from here on",
+                    )
+                return content
         return None
 
     def need(self, stage: int, name: str) -> Checkpoint:
@@ -321,7 +313,9 @@ class CheckpointStore:
         Each file that exists in a format asked for must be valid, and a difference
         must exist in both.
         """
-        existing, asked = self._existing(stage, name), self.paths(stage, name)
+        asked, existing = self.paths(stage, name), self._existing(stage, name)
+        valid: dict[Path, Checkpoint] = {}
+        refused: dict[Path, str] = {}
 
         def line(state: State, why: str, path: Path = asked[0]) -> CheckpointStatus:
             return CheckpointStatus(stage, name, "checkpoint", state, why, path)
@@ -329,31 +323,23 @@ class CheckpointStore:
         if not existing:
             return line(State.MISSING, "")
         try:
-            inputs, shape = self.inputs(stage), self._shape(stage)
+            for path, content in self._judged(stage, name):
+                if isinstance(content, Checkpoint):
+                    valid[path] = content
+                else:
+                    refused[path] = f"{path.name}: {content}"
         except CheckpointError:
             why = self._other_geometry(stage) or f"stage {stage - 1} is not valid"
             return line(State.STALE, why)
-        valid: dict[Path, Checkpoint] = {}
-        reasons: dict[str, list[Path]] = {}
-        for path in existing:
-            try:
-                valid[path] = self._open(path, stage, name, inputs, shape)
-            except CheckpointError as error:
-                reasons.setdefault(f": {error}", []).append(path)
-        if valid and _needs_both(stage, name):
-            missing = [path for path in asked if path not in existing]
-            reasons |= {" is missing": missing} if missing else {}
-        refused = {path for paths in reasons.values() for path in paths}
-        if not valid or refused.intersection(asked):
-            why = self._other_geometry(stage) or "; ".join(
-                ", ".join(path.name for path in paths) + reason
-                for reason, paths in reasons.items()
-            )
-            return line(State.STALE, why)
+        for path in asked if _needs_both(stage, name) else ():
+            if path not in existing:
+                refused[path] = f"{path.name} is missing"
+        wrong = [path for path in refused if not valid or path in asked]
+        if wrong:
+            return line(State.STALE, self._other_geometry(stage) or refused[wrong[0]])
         path, checkpoint = next(iter(valid.items()))
         known = checkpoint.provenance is not None
-        note = "" if known else "no header: provenance unknown"
-        return line(State.VALID, note, path)
+        return line(State.VALID, "" if known else "no header: provenance unknown", path)
 
     def is_valid(self, stage: int, name: str) -> bool:
         """Return whether a checkpoint is valid, and tell why one is not used."""
@@ -421,17 +407,32 @@ class CheckpointStore:
         if self.source.loader is not None or self.has_own_canvas:
             return None
         shapes = self.source.shapes()
-        if shapes is None:
+        if not shapes:
             return None  # results can be looked at without their raw files
         pad = self.params["pad"]
         assert isinstance(pad, int)
-        return canvas_shape(*shapes, pad)
+        return canvas_shape(shapes[0], shapes[1], pad)
+
+    def _judged(
+        self, stage: int, name: str
+    ) -> Iterator[tuple[Path, Checkpoint | CheckpointError]]:
+        """Yield what each file of a checkpoint holds, or why it is not valid.
+
+        A `CheckpointError` is raised when what it depends on is not valid.
+        """
+        inputs, shape = self.inputs(stage), self._shape(stage)
+        for path in self._existing(stage, name):
+            content: Checkpoint | CheckpointError
+            try:
+                content = self._open(path, (stage, name), inputs, shape)
+            except CheckpointError as error:
+                content = error
+            yield path, content
 
     def _open(
         self,
         path: Path,
-        stage: int,
-        name: str,
+        key: tuple[int, str],
         inputs: str | None,
         shape: tuple[int, ...] | None,
     ) -> Checkpoint:
@@ -443,42 +444,34 @@ class CheckpointStore:
                 f"{shape[1]} x {shape[0]}; it belongs to other raw files"
             )
         if provenance is None:
-            return _without_header(image, stage)
+            return _without_header(image, key[0])
         told = (provenance.sample, provenance.dye, provenance.stage, provenance.name)
-        wanted = (self.sample, self.dye, stage, name)
+        wanted = (self.sample, self.dye, *key)
         if told != wanted:
             raise CheckpointError(
                 f"its header says {told}, expected {wanted}; it was moved here"
             )
-        made_with = suffix_of(registered_params(provenance), stage)
-        if made_with != suffix_of(self.settings.params, stage):
+        made_with = suffix_of(registered_params(provenance), key[0])
+        if made_with != suffix_of(self.settings.params, key[0]):
             raise CheckpointError("its header tells other parameters than its name")
         if inputs is not None and provenance.inputs != inputs:
             raise CheckpointError(
                 "it was made from other raw files or another result of the stage before"
             )
-        mismatch = self.source.mismatch(provenance) if stage == 1 else ""
+        mismatch = self.source.mismatch(provenance) if key[0] == 1 else ""
         if mismatch:
             raise CheckpointError(mismatch)
         return Checkpoint(image, provenance, provenance.identity)
 
     def _read(self, path: Path) -> tuple[Raster, Provenance | None]:
         """Open a file, or give it again as long as it has not changed."""
-        status = path.stat()
-        stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
+        stamp = _stamp(path)
         known = self._opened.get(path)
         if known is None or known[0] != stamp:
-            try:
-                image = open_raster(path)
-                own = not image.is_foreign
-                provenance = Provenance.from_header(image.header) if own else None
-            except CheckpointError as error:
-                self._opened[path] = (stamp, error, None)
-                raise
-            self._opened[path] = known = (stamp, image, provenance)
+            known = self._opened[path] = (stamp, _content(path))
         if isinstance(known[1], CheckpointError):
             raise known[1]
-        return known[1], known[2]
+        return known[1]
 
     # A transform that was taken over -------------------------------------------
 
@@ -540,12 +533,10 @@ class CheckpointStore:
     def _stored(self, stage: int) -> Provenance | None:
         """Return the header of a stage's file, valid or not."""
         for path in self._existing(stage, "pre"):
-            try:
+            with suppress(CheckpointError):
                 provenance = self._read(path)[1]
-            except CheckpointError:
-                continue
-            if provenance is not None:
-                return provenance
+                if provenance is not None:
+                    return provenance
         return None
 
     # Writing -----------------------------------------------------------------
@@ -568,18 +559,14 @@ class CheckpointStore:
 
         Parameters
         ----------
-        stage, name : int, str
-            Which checkpoint it is.
+        stage, name, notes, **fields
+            Those of `Provenance`; notes in addition to earlier ones.
         verdict : Verdict, optional
             What the stage says of its own work.
-        notes : tuple of str
-            In addition to those of the stages before.
         inputs : str
             Digest of the raw files, for stage 1.
         taken_over : Transform, optional
             That of the dye `registered_on`, which the result rests on.
-        **fields
-            Others of `Provenance`.
         """
         verdicts: dict[int, Verdict] = {}
         if stage > 1:
@@ -624,14 +611,8 @@ class CheckpointStore:
         ----------
         provenance : Provenance
             Its header, which says which checkpoint it is.
-        shape : tuple of int
-            Rows and columns.
-        dtype : dtype
-            Of the pixels.
-        parts : iterable of (int, ndarray)
-            First row and rows of each band, from the top.
-        monitor : Monitor, optional
-            Told the fraction done; may stop.
+        shape, dtype, parts, monitor
+            As `images.io.write_raster` takes them.
 
         Raises
         ------
@@ -702,14 +683,9 @@ class CheckpointStore:
 
 
 def stage_inputs(stage: int, identities: Mapping[tuple[int, str], str]) -> str:
-    """Return the digest of what a stage is made from.
+    """Return the digest of what a stage from 2 on is made from.
 
-    Parameters
-    ----------
-    stage : int
-        From 2 on.
-    identities : mapping
-        Identity of each checkpoint of the stage before, under (stage, name).
+    `identities` are those of the checkpoints of the stage before, by (stage, name).
     """
     names = STAGES[stage - 1].checkpoints
     return digest([identities[stage - 1, name] for name in names])
@@ -743,6 +719,18 @@ def _check_stage(stage: int) -> None:
 def _needs_both(stage: int, name: str) -> bool:
     """Return whether a checkpoint is written as TIFF and FITS whatever is asked."""
     return stage == LAST_BUILT_IN and name.partition("_")[0] == "difference"
+
+
+_Content = tuple[Raster, Provenance | None] | CheckpointError
+
+
+def _content(path: Path) -> _Content:
+    try:
+        image = open_raster(path)
+        own = not image.is_foreign
+        return image, Provenance.from_header(image.header) if own else None
+    except CheckpointError as error:
+        return error
 
 
 def _without_header(image: Raster, stage: int) -> Checkpoint:
