@@ -67,7 +67,7 @@ class AlignedPair:
     @property
     def transform(self) -> Transform | None:
         """Post to pre; None when a script aligned the image and told none."""
-        return self.pre.provenance.transform if self.pre.provenance else None
+        return self.pre.transform
 
     @property
     def quad(self) -> Any:

@@ -99,10 +99,9 @@ def plot_context(
         When that difference image is missing or stale.
     """
     pair = known.pair if isinstance(known, Differences) else known
-    stage_2, aligned = pair.boundary.provenance, pair.pre.provenance
-    boundary = stage_2.details if stage_2 else {}
+    boundary = pair.boundary.details
+    interior = pair.pre.details if pair.stage == 3 else {}
     coarse = boundary.get("coarse_matrix")
-    interior = aligned.details if aligned and pair.stage == 3 else {}
     down_scale = store.params["down_scale"]
     assert isinstance(down_scale, float)
     context = PlotContext(
@@ -110,7 +109,7 @@ def plot_context(
         post_frame=pair.post.frames["post"],
         pre_frame=pair.raw_pre.frames["pre"],
         coarse_transform=Transform(coarse) if coarse else None,
-        icp_transform=stage_2.transform if stage_2 else None,
+        icp_transform=pair.boundary.transform,
         final_transform=pair.transform,
         post_contour=boundary.get("post_contour"),
         pre_contour=boundary.get("pre_contour"),
@@ -119,12 +118,11 @@ def plot_context(
         aligned_stage=pair.stage,
         down_scale=down_scale,
         params=store.params,
-        verdicts=dict(aligned.verdicts) if aligned else {},
+        verdicts=dict(pair.pre.verdicts),
     )
     if isinstance(known, AlignedPair):
         return context
-    main, shown = store.need(4, "difference").provenance, store.need(4, image)
-    scales = list(known.scales.values())
+    shown, scales = store.need(4, image), list(known.scales.values())
     stored = shown.provenance.scale if shown.provenance else None
     return replace(
         context,
@@ -133,7 +131,7 @@ def plot_context(
         scale=stored.value if stored else scales[0].scale,
         offset=stored.offset if stored else scales[0].offset,
         difference=shown.image,
-        verdicts=dict(main.verdicts) if main else {},
+        verdicts=dict(store.need(4, "difference").verdicts),
     )
 
 

@@ -30,12 +30,8 @@ _REGISTRATION: Final = (2, 3)
 class RunResult(Mapping[str, Any]):
     """What came out of a run of one sample and dye.
 
-    Its attributes are typed. As a mapping it has the published keys with values
-    that JSON can hold: `sample`, `dye`, `status`, `state`, `reason`,
-    `scale_estimate`, `scale_percentile_value`, `manual_scale`, `scale`, `scales`,
-    `registration`, `verdicts`, `warnings`, `outputs`; and `seconds`, `memory`,
-    `tries` and `value` where they are known. `dataclasses.replace` makes a changed
-    one.
+    Its attributes are typed. As a mapping it has the keys of `to_dict`, the published
+    ones. `dataclasses.replace` makes a changed one.
 
     Attributes
     ----------
@@ -122,13 +118,7 @@ class RunResult(Mapping[str, Any]):
         return tuple(n for n, v in self.verdicts.items() if not v.state.is_good)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the published keys with JSON-ready values.
-
-        Returns
-        -------
-        dict
-            What this mapping holds, as built-in types.
-        """
+        """Return the published keys with JSON-ready values."""
         main, percentile = self.scale, self.percentile_scale
         verdicts = {n: verdict.to_dict() for n, verdict in self.verdicts.items()}
         entries: dict[str, Any] = {
@@ -228,14 +218,12 @@ def stage_states(
     """
     known = list(lines)
     verdicts = result.verdicts if result is not None else {}
-    return {
-        number: _stage_state(
-            number,
-            [line for line in known if line.stage == number],
-            verdicts.get(number, Verdict(State.OK)),
-        )
-        for number in sorted(STAGES)
-    }
+    states = {}
+    for number in sorted(STAGES):
+        own = [line for line in known if line.stage == number]
+        verdict = verdicts.get(number, Verdict(State.OK))
+        states[number] = _stage_state(number, own, verdict)
+    return states
 
 
 def stages_done(lines: Iterable[CheckpointStatus]) -> int:
@@ -273,23 +261,10 @@ def _stage_state(
 
 @dataclass(frozen=True, slots=True)
 class ComparisonRow:
-    """What one value of a parameter came to.
+    """What one value of a parameter came to; see `RunResult`.
 
-    Attributes
-    ----------
-    value : bool, int, float, str or None
-        Of the parameter.
-    state : State
-        `DONE`, `DEGRADED` (a stage fell back or could not vouch for its result) or
-        `FAILED`.
-    note : str
-        Why it is not done, and what a careful reader wants to know.
-    accuracy_px : float or None
-        Estimated accuracy of the alignment, px.
-    scale, scale_uncertainty : float or None
-        Of the difference that the value has an effect on.
-    seconds : float or None
-        Wall time of the run; short where results were there already.
+    `note` has its reason and warnings; `scale` is that of the difference image that
+    the value has an effect on.
     """
 
     value: ParameterValue
@@ -309,13 +284,7 @@ class ComparisonRow:
 def comparison_row(name: str, result: RunResult) -> ComparisonRow:
     """Return the row of one result of `SampleDye.compare`.
 
-    Parameters
-    ----------
-    name : str
-        The parameter; where a scale method takes it, the row tells the scale that
-        this method finds.
-    result : RunResult
-        With its `value`.
+    Where a scale method takes the parameter, the row tells the scale of that method.
     """
     own = [m.name for m in SCALE_METHODS.values() if m.parameter == name]
     scales = {scale.method: scale for scale in result.scales.values()}

@@ -13,8 +13,8 @@ from __future__ import annotations
 import copy
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -408,27 +408,27 @@ class SampleDye:
         """Return what `run` returned up to a stage, from what is valid on disk."""
         last = stage_range(None, to_stage)[1]
         verdicts: dict[int, Verdict] = {}
-        notes: dict[str, None] = {}
-        outputs: dict[Path, None] = {}
+        notes: list[str] = []
+        outputs: list[Path] = []
         scales: dict[str, StoredScale] = {}
-        for line in self.status():
-            if line.stage <= last and line.state == State.FAILED:
-                notes[line.reason] = None
-            if line.stage > last or line.state != State.VALID:
+        for line in (line for line in self.status() if line.stage <= last):
+            if line.state == State.FAILED:
+                notes.append(line.reason)
+            if line.state != State.VALID:
                 continue
-            outputs[line.path] = None
+            outputs.append(line.path)
             if line.kind == "plot":
                 continue
             paths = self.store.paths(line.stage, line.name)
-            outputs.update(dict.fromkeys(path for path in paths if path.is_file()))
+            outputs += [path for path in paths if path.is_file()]
             checkpoint = self.store.find(line.stage, line.name)
             header = checkpoint.provenance if checkpoint else None
             if header is None:
-                note = f"{line.path.name} carries no header: its provenance is unknown"
-                notes[note] = None
+                name = line.path.name
+                notes.append(f"{name} carries no header: its provenance is unknown")
                 continue
             verdicts.update(header.verdicts)
-            notes.update(dict.fromkeys(header.notes))
+            notes += header.notes
             if header.scale is not None:
                 scales[header.scale.kind] = header.scale
         state, reason = judged(verdicts, last)
@@ -440,8 +440,8 @@ class SampleDye:
             verdicts=dict(sorted(verdicts.items())),
             scales=scales,
             manual_scale=_manual_scale(self.params),
-            warnings=tuple(notes),
-            outputs=tuple(outputs),
+            warnings=tuple(dict.fromkeys(notes)),
+            outputs=tuple(dict.fromkeys(outputs)),
         )
 
     # Hooks: stable within a major version, a subclass may override them ---------
@@ -617,43 +617,35 @@ class SampleDye:
 
     def _do_stage(self, number: int, force: bool = False) -> None:
         """Do the work of a stage, and see that a package's one left its images."""
-        stage = STAGES[number]
-        with self._logged(number):
-            if callable(stage.method):
-                stage.method(self, force)
-            elif (method := getattr(self, stage.method, None)) is not None:
-                method(force)
-            else:
-                raise errors.ParameterError(
-                    f"stage {number} ('{stage.name}') names the method "
-                    f"'{stage.method}', which {type(self).__name__} does not have; "
-                    "register the stage with a function instead, or run it with the "
-                    "subclass that has the method"
-                )
-            for name in stage.checkpoints if number > LAST_BUILT_IN else ():
-                if not self._has_checkpoint(number, name):
-                    raise errors.CheckpointError(
-                        f"stage {number} ({stage.title}) ended without its image "
-                        f"'{name}'; correct the stage's function: it has to call "
-                        f"_save_image(..., {number}, '{name}')"
-                    )
-
-    @contextmanager
-    def _logged(self, number: int) -> Iterator[None]:
-        """Log when a stage begins and ends, its time and what it says of its work."""
         stage, store = STAGES[number], self.store
         title = f"stage {number}, {stage.title}"
         written, start = len(store.written), time.perf_counter()
         logger.info("%s: begins", title)
-        yield
+        if callable(stage.method):
+            stage.method(self, force)
+        elif (method := getattr(self, stage.method, None)) is not None:
+            method(force)
+        else:
+            raise errors.ParameterError(
+                f"stage {number} ('{stage.name}') names the method "
+                f"'{stage.method}', which {type(self).__name__} does not have; "
+                "register the stage with a function instead, or run it with the "
+                "subclass that has the method"
+            )
+        for name in stage.checkpoints if number > LAST_BUILT_IN else ():
+            if not self._has_checkpoint(number, name):
+                raise errors.CheckpointError(
+                    f"stage {number} ({stage.title}) ended without its image "
+                    f"'{name}'; correct the stage's function: it has to call "
+                    f"_save_image(..., {number}, '{name}')"
+                )
         seconds = time.perf_counter() - start
         if len(store.written) == written:
             logger.info("%s: valid results exist and are kept", title)
             return
         checkpoint = store.find(number, stage.checkpoints[0])
-        header = checkpoint.provenance if checkpoint else None
-        verdict = header.verdicts.get(number) if header else None
-        verdict = verdict or Verdict(State.OK)
+        told = checkpoint.verdicts.get(number) if checkpoint else None
+        verdict = told or Verdict(State.OK)
         words = (verdict.state.word, verdict.reason, verdict.figures())
         text = "; ".join(word for word in words if word)
         logger.info("%s: ended after %.1f s: %s", title, seconds, text)
@@ -661,8 +653,8 @@ class SampleDye:
     def _initial_transform(self, pre: Checkpoint) -> tuple[Transform, tuple[str, ...]]:
         """Return stage 2's transform, found again for an image without header."""
         aligned = self.store.need(2, "pre")
-        if aligned.provenance is not None and aligned.provenance.transform is not None:
-            return aligned.provenance.transform, ()
+        if aligned.transform is not None:
+            return aligned.transform, ()
         recovered = recover_transform(aligned.image, pre.image)
         note = f"{aligned.image.path.name} carries no header: its provenance is unknown"
         if recovered is not None:

@@ -7,7 +7,7 @@ calls these functions and stores what they return.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -37,15 +37,7 @@ _MAX_STORED_POINTS: Final = 1000
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PaddedPair:
-    """What stage 1 makes of a raw pair.
-
-    Attributes
-    ----------
-    pair : RawPair
-        The raw images.
-    pad : int
-        Empty pixels on each side.
-    """
+    """What stage 1 makes of a raw pair; `pad` empty pixels on each side."""
 
     pair: RawPair
     pad: int
@@ -67,14 +59,11 @@ class PaddedPair:
     def raw(self, loader: str) -> dict[str, Any]:
         """Return what stands for the raw files in headers."""
         sides = {"post": self.pair.post, "pre": self.pair.pre}
-        files: dict[str, Any] = {
-            side: {
-                "file": str(image.path.resolve()) if image.path else "",
-                **image.fingerprint().to_dict(),
-            }
-            for side, image in sides.items()
-        }
-        return {**files, "loader": loader}
+        raw: dict[str, Any] = {}
+        for side, image in sides.items():
+            file = str(image.path.resolve()) if image.path else ""
+            raw[side] = {"file": file, **image.fingerprint().to_dict()}
+        return {**raw, "loader": loader}
 
     def inputs(self, loader: str) -> str:
         """Return the digest of what the images are made from."""
@@ -188,25 +177,22 @@ def take_over(store: CheckpointStore, stage: int) -> Alignment:
                 f"{mine[2]} x {mine[3]} px, that of {dye} {theirs[2]} x {theirs[3]}: "
                 "they do not share one geometry; register each dye by itself"
             )
-    header = other.need(stage, "pre").provenance
-    details = dict(header.details) if header else {}
-    coarse = details.get("coarse_matrix")
+    aligned = other.need(stage, "pre")
+    coarse = aligned.details.get("coarse_matrix")
+    verdict = aligned.verdicts.get(stage)
+    reason = f"taken over from {dye}"
+    if verdict is None:
+        verdict = Verdict(State.FAILED, f"{reason}, which has no verdict")
+    else:
+        reason += f": {verdict.reason}" if verdict.reason else ""
+        verdict = replace(verdict, reason=reason)
     return Alignment(
         transform,
-        _verdict_of(dye, header.verdicts.get(stage) if header else None),
-        details,
+        verdict,
+        dict(aligned.details),
         coarse=transform if coarse is None else Transform(coarse),
         registered_on=dye,
     )
-
-
-def _verdict_of(dye: str, verdict: Verdict | None) -> Verdict:
-    """Return what the other dye's stage said of its work, and whose it is."""
-    reason = f"taken over from {dye}"
-    if verdict is None:
-        return Verdict(State.FAILED, f"{reason}, which has no verdict")
-    reason += f": {verdict.reason}" if verdict.reason else ""
-    return Verdict(verdict.state, reason, verdict.numbers)
 
 
 def aligned_bands(

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import cv2
+import numpy as np
 from numpy.typing import NDArray
 
 from napari_exo2micro.core.base.errors import CheckpointError, ParameterError
@@ -64,11 +65,23 @@ class Checkpoint:
     def frames(self) -> Mapping[str, tuple[int, int, int, int] | None]:
         """Frames of the data, `post` and `pre`, where they are known."""
         canvas = self.provenance.canvas if self.provenance else {}
-        frames = {}
-        for side in ("post", "pre"):
-            stored = canvas.get(f"{side}_frame")
-            frames[side] = tuple(stored) if stored else None
-        return frames
+        stored = {side: canvas.get(f"{side}_frame") for side in ("post", "pre")}
+        return {side: tuple(f) if f else None for side, f in stored.items()}
+
+    @property
+    def transform(self) -> Transform | None:
+        """Post (fixed) to pre (moving), canvas px; None where it is not known."""
+        return self.provenance.transform if self.provenance else None
+
+    @property
+    def verdicts(self) -> Mapping[int, Verdict]:
+        """What its stage and those before it say of their work, by number."""
+        return self.provenance.verdicts if self.provenance else {}
+
+    @property
+    def details(self) -> Mapping[str, Any]:
+        """What pictures need: contours, matches, tiles."""
+        return self.provenance.details if self.provenance else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +142,7 @@ class StoredScale:
     @property
     def method(self) -> str:
         """Name of the scale method, where it is registered here."""
-        fitting = [m for m in SCALE_METHODS if f"{self.kind}_".startswith(f"{m}_")]
-        return max(fitting, key=len, default=self.kind)
+        return _longest(self.kind, SCALE_METHODS) or self.kind
 
     def to_dict(self) -> dict[str, Any]:
         """Return the scale as JSON-ready built-in types."""
@@ -192,11 +204,8 @@ def digest(value: Any) -> str:
 def plain_entries(entries: Mapping[str, Any]) -> dict[str, Any]:
     """Return header entries of one's own as JSON-ready built-in types.
 
-    Parameters
-    ----------
-    entries : mapping
-        Values may be numbers, text, paths, numpy scalars and arrays, lists, or
-        (value, comment) as astropy takes them; the comment is left out.
+    Values may be numbers, text, paths, numpy scalars and arrays, lists, or (value,
+    comment) as astropy takes them; the comment is left out.
 
     Raises
     ------
@@ -398,24 +407,19 @@ class Provenance:
         cards: list[Card] = []
         if self.registered_on:
             cards.append(("REGON", self.registered_on, "the dye that was registered"))
-        own = self.verdicts.get(self.stage)
+        own, interior = self.verdicts.get(self.stage), self.verdicts.get(3)
         if own is not None:
             cards.append(("VERDICT", str(own.state), "of this stage"))
             cards.append(("REASON", own.reason, "why not ok"))
-        interior = self.verdicts.get(3)
         if interior is not None:
-            accuracy = interior.numbers.get("accuracy_px", -1.0)
-            vouched = interior.state == "ok"
-            cards.append(
-                ("IACC", float(accuracy), "estimated accuracy, px; -1: failed")
-            )
+            accuracy = float(interior.numbers.get("accuracy_px", -1.0))
+            vouched = interior.state == State.OK
+            cards.append(("IACC", accuracy, "estimated accuracy, px; -1: failed"))
             cards.append(("ILVLOK", vouched, "interior alignment vouched for"))
         if self.transform is not None:
             cards.append(("DIRECTN", "post->pre", "(x, y) px, canvas, centres at 0"))
-            for row in range(3):
-                for column in range(3):
-                    value = float(self.transform.matrix[row, column])
-                    cards.append((f"T{row}{column}", value, "transform"))
+            for (row, column), value in np.ndenumerate(self.transform.matrix):
+                cards.append((f"T{row}{column}", float(value), "transform"))
         return cards
 
     def _scale_cards(self) -> list[Card]:
@@ -489,15 +493,7 @@ def storable_pixels(pixels: NDArray[Any]) -> NDArray[Any]:
 
 @dataclass(frozen=True, slots=True)
 class CheckpointName:
-    """What the name of a checkpoint's file says.
-
-    Attributes
-    ----------
-    stage, name : int, str
-        Which checkpoint it is, for example 3 and ``'pre'``.
-    suffix : str
-        What `defaults.build_suffix` made of the parameters.
-    """
+    """What the name of a checkpoint's file says; `suffix` is of `build_suffix`."""
 
     stage: int
     name: str
@@ -506,13 +502,6 @@ class CheckpointName:
 
 def name_ending(start: str, suffix: str) -> str:
     """Return what the name of a file ends in: a long suffix becomes a hash.
-
-    Parameters
-    ----------
-    start : str
-        What the name begins with, for example ``02_icp_aligned_pre``.
-    suffix : str
-        As `defaults.build_suffix` makes it.
 
     Examples
     --------
@@ -530,11 +519,6 @@ def parse_checkpoint_name(path: Path | str) -> CheckpointName | None:
     """Return what a file's name says; None when it is no checkpoint's.
 
     The reference system names its files in the same way.
-
-    Parameters
-    ----------
-    path : Path or str
-        Only its last part is looked at.
 
     Examples
     --------
@@ -560,8 +544,12 @@ def _beginning(rest: str, stage: int) -> str:
     """Return the image's name that the rest of a file's name begins with."""
     if stage == LAST_BUILT_IN:
         return _difference(rest)
-    names = (*STAGES[stage].checkpoints, *_MORE_NAMES.get(stage, ()))
-    fitting = [n for n in names if rest == n or rest.startswith(f"{n}_")]
+    return _longest(rest, (*STAGES[stage].checkpoints, *_MORE_NAMES.get(stage, ())))
+
+
+def _longest(text: str, names: Iterable[str]) -> str:
+    """Return the longest of the names that a text with underscores begins with."""
+    fitting = [name for name in names if f"{text}_".startswith(f"{name}_")]
     return max(fitting, key=len, default="")
 
 

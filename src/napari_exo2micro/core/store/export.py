@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -42,32 +43,20 @@ def provenance_of(
     Provenance
         A derived image has the checkpoint's header with its own name and scale.
     """
-    header = known.get("header")
-    told = known.get("scale") or {}
-    scale = (
-        checkpoint.StoredScale.from_dict({"kind": "manual"} | told)
-        if "value" in told
-        else None
-    )
-    if header:
-        try:
-            stored = checkpoint.Provenance.from_header(header)
-        except (CheckpointError, KeyError, TypeError):
-            stored = None
-        if stored is not None and as_stored:
+    told = {"kind": "manual"} | (known.get("scale") or {})
+    scale = checkpoint.StoredScale.from_dict(told) if "value" in told else None
+    with suppress(CheckpointError):  # no header, or a damaged one
+        stored = checkpoint.Provenance.from_header(known.get("header") or {})
+        if as_stored:
             return stored
-        if stored is not None:
-            notes = (
-                *stored.notes,
-                f"derived from {stored.name} of stage {stored.stage}",
-            )
-            return replace(
-                stored,
-                name=name,
-                scale=scale or stored.scale,
-                notes=notes,
-                created=checkpoint.creation_time(),
-            )
+        note = f"derived from {stored.name} of stage {stored.stage}"
+        return replace(
+            stored,
+            name=name,
+            scale=scale or stored.scale,
+            notes=(*stored.notes, note),
+            created=checkpoint.creation_time(),
+        )
     transform = known.get("transform")
     return checkpoint.Provenance(
         sample=str(known.get("sample", "")),
@@ -97,10 +86,8 @@ def export_image(
         Ends in `.tiff`, `.tif` or `.fits`.
     image : ImageLike, shape (rows, columns)
         May be made when it is read; no more than a band of rows is in memory.
-    provenance : Provenance
-        Its header.
-    monitor : Monitor, optional
-        Told the progress, and asked whether to stop.
+    provenance, monitor
+        Its header, and who is told the progress.
 
     Returns
     -------

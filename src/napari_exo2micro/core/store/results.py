@@ -48,27 +48,14 @@ def find_result_folders(
 ) -> tuple[Path, ...]:
     """Return the ``<sample>/<dye>`` folders with checkpoints, in and below a folder.
 
-    Parameters
-    ----------
-    path : Path or str
-        Such a folder, one of the folders in it, the folder of a sample, or the
-        output folder. Of large folders the first 2000 entries are looked at.
-    monitor : Monitor, optional
-        Asked between the folders whether to stop.
+    It may be such a folder, one of the folders in it, the folder of a sample, or the
+    output folder. Of large folders the first 2000 entries are looked at.
     """
     return tuple(sorted(_result_folders(Path(path).absolute(), monitor or Monitor())))
 
 
 def holds_results(path: Path | str, monitor: Monitor | None = None) -> bool:
-    """Tell whether `find_result_folders` finds any; looks no further than the first.
-
-    Parameters
-    ----------
-    path : Path or str
-        A folder.
-    monitor : Monitor, optional
-        Asked between the folders whether to stop.
-    """
+    """Return whether `find_result_folders` finds any; it looks no further."""
     folders = _result_folders(Path(path).absolute(), monitor or Monitor())
     return next(folders, None) is not None
 
@@ -76,47 +63,35 @@ def holds_results(path: Path | str, monitor: Monitor | None = None) -> bool:
 def _result_folders(path: Path, monitor: Monitor) -> Iterator[Path]:
     if path.name in (*FORMATS, "pipeline_output") and _has_results(path.parent):
         yield path.parent
-    elif _has_results(path):
+        return
+    if _has_results(path):
         yield path
-    else:
+        return
+    level = _folders([path])  # samples, then their dyes
+    for _ in range(2):
         rest = []
-        for sample in _folders([path]):
-            monitor.check()
-            if _has_results(sample):
-                yield sample
-            else:
-                rest.append(sample)
-        for folder in _folders(rest):
+        for folder in level:
             monitor.check()
             if _has_results(folder):
                 yield folder
+            else:
+                rest.append(folder)
+        level = _folders(rest)
 
 
 def checkpoint_files(folder: Path) -> Iterator[Path]:
-    """Yield the checkpoints of a sample and dye, TIFFs first, each kind by name.
-
-    Parameters
-    ----------
-    folder : Path
-        ``<output_dir>/<sample>/<dye>``.
-    """
+    """Yield the checkpoints of a sample and dye, TIFFs first, each kind by name."""
     for kind in FORMATS:
-        try:
-            paths = sorted((folder / kind).iterdir())
-        except OSError:
-            continue
-        for path in paths:
-            if path.suffix == f".{kind}" and parse_checkpoint_name(path) is not None:
-                yield path
+        with suppress(OSError):
+            for path in sorted((folder / kind).iterdir()):
+                if path.suffix == f".{kind}" and parse_checkpoint_name(path):
+                    yield path
 
 
 def may_be_checkpoint(path: Path | str) -> bool:
-    """Tell whether a file is one of ours by its name or its first bytes.
+    """Return whether a file is one of ours by its name or its first bytes.
 
-    Parameters
-    ----------
-    path : Path or str
-        A file; one that cannot be opened is none of ours.
+    One that cannot be opened is none of ours.
     """
     path = Path(path)
     if parse_checkpoint_name(path) is not None:
@@ -270,12 +245,7 @@ class ResultSet:
 
 
 def read_stored_image(path: Path | str) -> StoredImage | None:
-    """Open one checkpoint file.
-
-    Parameters
-    ----------
-    path : Path or str
-        A TIFF or FITS file.
+    """Open one TIFF or FITS file.
 
     Returns
     -------
@@ -307,10 +277,9 @@ def read_stored_image(path: Path | str) -> StoredImage | None:
         parameters = params_from_suffix(named.suffix)
     except ParameterError as error:
         raise CheckpointError(f"{path} cannot be told: {error}") from error
-    identity = foreign_identity(path, named.stage)
     folder = path.parent.parent if path.parent.name in FORMATS else path.parent
     return StoredImage(
-        Checkpoint(image, None, identity),
+        Checkpoint(image, None, foreign_identity(path, named.stage)),
         folder.parent.name,
         folder.name,
         named.stage,
@@ -333,16 +302,9 @@ class _Draft:
 def read_result_sets(
     folder: Path | str, monitor: Monitor | None = None
 ) -> tuple[tuple[ResultSet, ...], tuple[str, ...]]:
-    """Read the headers of all checkpoints of one sample and dye.
+    """Read the headers of all checkpoints in a folder ``<output_dir>/<sample>/<dye>``.
 
     Pixels are not read, and raw files are not looked at.
-
-    Parameters
-    ----------
-    folder : Path or str
-        ``<output_dir>/<sample>/<dye>``.
-    monitor : Monitor, optional
-        Told the progress, and asked between the files whether to stop.
 
     Returns
     -------
@@ -382,9 +344,9 @@ def _read_images(folder: Path, monitor: Monitor) -> tuple[list[StoredImage], lis
         try:
             image = read_stored_image(path)
         except CheckpointError as error:
-            text = str(error)
+            named = path.name in str(error)
             problems[path.stem] = (
-                text if path.name in text else f"{path.name} is left out: {text}"
+                f"{'' if named else f'{path.name} is left out: '}{error}"
             )
             continue
         if image is not None:
@@ -397,25 +359,22 @@ def _drop_stale(draft: _Draft) -> list[str]:
     """Leave out what was made from other images than those of the stage before."""
     problems = []
     for stage in sorted(STAGES)[1:]:
-        names = STAGES[stage - 1].checkpoints
-        before = [draft.images.get((stage - 1, name)) for name in names]
-        if not all(before):
+        keys = [(stage - 1, name) for name in STAGES[stage - 1].checkpoints]
+        before = {key: draft.images[key] for key in keys if key in draft.images}
+        if len(before) < len(keys):
             continue
-        identities = {
-            (stage - 1, image.name): image.checkpoint.identity
-            for image in before
-            if image is not None
-        }
-        wanted = stage_inputs(stage, identities)
+        wanted = stage_inputs(
+            stage, {key: image.checkpoint.identity for key, image in before.items()}
+        )
         for key, image in list(draft.images.items()):
             header = image.checkpoint.provenance
-            if key[0] != stage or header is None or header.inputs == wanted:
-                continue
-            del draft.images[key]
-            problems.append(
-                f"{image.path.name} is left out: it was made from other images than "
-                f"those of stage {stage - 1} that are there; run stage {stage} again"
-            )
+            if key[0] == stage and header is not None and header.inputs != wanted:
+                del draft.images[key]
+                problems.append(
+                    f"{image.path.name} is left out: it was made from other images "
+                    f"than those of stage {stage - 1} that are there; run stage "
+                    f"{stage} again"
+                )
     return problems
 
 

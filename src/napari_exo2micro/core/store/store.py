@@ -359,12 +359,12 @@ class CheckpointStore:
             return Transform.identity()
         stage = min(stage, max(STAGES_TAKEN_OVER))
         checkpoint = self.need(stage, "pre")
-        if checkpoint.provenance is None or checkpoint.provenance.transform is None:
+        if checkpoint.transform is None:
             raise CheckpointError(
                 f"{checkpoint.image.path} does not tell its transform; run stage "
                 f"{stage} again with force"
             )
-        return checkpoint.provenance.transform
+        return checkpoint.transform
 
     def tell(self, path: Path, text: str) -> None:
         """Log a line once."""
