@@ -19,132 +19,57 @@ from typing import Any
 from napari_exo2micro.core.parameters import parameter as parameter
 
 _MODULES = {
-    "alignment": (
-        "BoundaryAlignment",
-        "InteriorAlignment",
-        "recover_transform",
-        "refine_interior_ecc",
-        "refine_interior_sift",
-        "register_highorder",
-    ),
-    "base": (
-        "CancelledError",
-        "CheckpointError",
-        "DataWarning",
-        "Exo2MicroError",
-        "LockedError",
-        "Monitor",
-        "OutputError",
-        "ParameterError",
-        "RawDataError",
-        "RawFileNotFoundError",
-        "RegistrationError",
-        "ResourceError",
-        "list_logs",
-        "lock_holder",
-        "log_path",
-        "read_log_tail",
-    ),
-    "batch": (
-        "Task",
-        "TaskEvent",
-        "TaskState",
-        "plan_batch",
-        "run_batch",
-        "summarise_batch",
-    ),
-    "images": (
-        "Raster",
-        "Transform",
-        "open_raster",
-        "pad_images",
-        "reduce_image",
-        "warp_window",
-    ),
-    "parameters": (
-        "ABBREVIATIONS",
-        "MAX_STAGE",
-        "PARAMETER_REGISTRY",
-        "Parameter",
-        "RunSettings",
-        "STAGES",
-        "STAGE_NAMES",
-        "Stage",
-        "State",
-        "Verdict",
-        "as_command_line",
-        "as_python",
-        "build_suffix",
-        "check_parameters",
-        "default_params",
-        "load_preset",
-        "parameter",
-        "params_from_suffix",
-        "register_parameter",
-        "register_stage",
-        "save_preset",
-        "unregister_parameter",
-        "unregister_stage",
-    ),
-    "photometry": (
-        "SCALE_METHODS",
-        "ScaleEstimate",
-        "ScaleMethod",
-        "accumulate_statistics",
-        "difference_bands",
-        "difference_window",
-        "estimate_scale",
-        "register_scale_method",
-        "scale_at_percentile",
-        "unregister_scale_method",
-    ),
-    "pipeline": (
-        "FigureEntry",
-        "RunResult",
-        "SampleDye",
-        "available_figures",
-        "draw_figure",
-        "run_log",
-    ),
-    "plotting": (
-        "DIAGNOSTICS",
-        "Diagnostic",
-        "PlotContext",
-        "plot_difference_histogram",
-        "plot_difference_image",
-        "plot_excess_heatmap",
-        "plot_fine_alignment",
-        "plot_pre_post_heatmap",
-        "plot_pre_post_histograms",
-        "plot_ratio_histogram",
-        "plot_registration",
-        "plot_zoom",
-        "plot_zoom_multi",
-        "register_diagnostic",
-        "scale_at",
-        "unregister_diagnostic",
-    ),
-    "raw": (
-        "classify_raw_files",
-        "diagnose_raw_layout",
-        "discover_tasks",
-        "load_image_pair",
-        "register_loader",
-        "survey_raw_channels",
-        "unregister_loader",
-    ),
-    "simulate": (
-        "read_truth",
-        "simulate_section",
-        "write_pair",
-    ),
-    "store": (
-        "Checkpoint",
-        "CheckpointStatus",
-    ),
+    "alignment": """
+        BoundaryAlignment InteriorAlignment recover_transform
+        refine_interior_ecc refine_interior_sift register_highorder
+    """,
+    "base": """
+        CancelledError CheckpointError DataWarning Exo2MicroError LockedError
+        Monitor OutputError ParameterError RawDataError RawFileNotFoundError
+        RegistrationError ResourceError list_logs lock_holder log_path
+        read_log_tail
+    """,
+    "batch": """
+        Task TaskEvent TaskState plan_batch run_batch summarise_batch
+    """,
+    "images": """
+        Raster Transform open_raster pad_images reduce_image warp_window
+    """,
+    "parameters": """
+        ABBREVIATIONS MAX_STAGE PARAMETER_REGISTRY Parameter RunSettings STAGES
+        STAGE_NAMES Stage State Verdict as_command_line as_python build_suffix
+        check_parameters default_params load_preset parameter params_from_suffix
+        register_parameter register_stage save_preset unregister_parameter
+        unregister_stage
+    """,
+    "photometry": """
+        SCALE_METHODS ScaleEstimate ScaleMethod accumulate_statistics
+        difference_bands difference_window estimate_scale register_scale_method
+        scale_at_percentile unregister_scale_method
+    """,
+    "pipeline": """
+        FigureEntry RunResult SampleDye available_figures draw_figure run_log
+    """,
+    "plotting": """
+        DIAGNOSTICS Diagnostic PlotContext plot_difference_histogram
+        plot_difference_image plot_excess_heatmap plot_fine_alignment
+        plot_pre_post_heatmap plot_pre_post_histograms plot_ratio_histogram
+        plot_registration plot_zoom plot_zoom_multi register_diagnostic scale_at
+        unregister_diagnostic
+    """,
+    "raw": """
+        classify_raw_files diagnose_raw_layout discover_tasks load_image_pair
+        register_loader survey_raw_channels unregister_loader
+    """,
+    "simulate": """
+        read_truth simulate_section write_pair
+    """,
+    "store": """
+        Checkpoint CheckpointStatus
+    """,
 }
 
-_HOME = {name: module for module, names in _MODULES.items() for name in names}
+_HOME = {name: module for module, names in _MODULES.items() for name in names.split()}
 
 __all__ = sorted(_HOME)
 

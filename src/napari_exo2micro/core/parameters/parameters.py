@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -196,346 +196,306 @@ def parameter(
     )
 
 
+def _section(stage: int, group: str, *, rare: bool = False) -> Callable[..., Parameter]:
+    """Return what makes the parameters under one heading of a form."""
+
+    def make(
+        name: str,
+        default: ParameterValue,
+        abbreviation: str,
+        description: str,
+        **more: Any,
+    ) -> Parameter:
+        more |= {"group": group, "rare": rare}
+        return parameter(name, default, abbreviation, stage, description, **more)
+
+    return make
+
+
+_canvas = _section(1, "Canvas")
+_rings = _section(2, "Outline rings")
+_coarse = _section(2, "Coarse search")
+_icp = _section(2, "Limits of the fit (ICP)", rare=True)
+_extra = _section(2, "Extra files", rare=True)
+_ecc = _section(2, "Fine alignment (ECC)", rare=True)
+_matching = _section(3, "Matching")
+_limits = _section(3, "Limits")
+_scales = _section(4, "Further scales")
+_resampling = _section(3, "Resampling")
+_offset = _section(4, "Offset")
+
 PARAMETERS: tuple[Parameter, ...] = (
-    parameter(
+    _canvas(
         "pad",
         2000,
         "pad",
-        1,
         "Empty pixels added on each side, so that nothing is cut off when the "
         "pre-stain image is moved.",
         minimum=0,
         maximum=20000,
         unit="px",
         label="empty margin",
-        group="Canvas",
     ),
-    parameter(
+    _rings(
         "use_edges",
         True,
         "ue",
-        2,
         "The coarse search compares the section's outline; off: its brightness.",
         label="compare outlines",
-        group="Outline rings",
     ),
-    parameter(
+    _rings(
         "boundary_width",
         15,
         "bw",
-        2,
         "Thickness of the boundary ring.",
         minimum=1,
         maximum=200,
         unit="px at coarse scale",
         label="ring thickness",
-        group="Outline rings",
     ),
-    parameter(
+    _rings(
         "boundary_smooth",
         10,
         "bs",
-        2,
         "Gaussian sigma that softens the boundary ring.",
         minimum=0,
         maximum=200,
         unit="px at coarse scale",
         label="ring softness",
-        group="Outline rings",
     ),
-    parameter(
+    _coarse(
         "rotation_search",
         True,
         "rs",
-        2,
         "Search over turns.",
         label="search turns",
-        group="Coarse search",
     ),
-    parameter(
+    _coarse(
         "angle_range",
         20.0,
         "ar",
-        2,
         "The search covers turns up to this on either side.",
         minimum=0,
         maximum=180,
         unit="deg",
         label="turns up to ±",
-        group="Coarse search",
     ),
-    parameter(
+    _coarse(
         "angle_step",
         1.0,
         "astep",
-        2,
         "Step of the search over turns.",
         minimum=0.05,
         maximum=45,
         unit="deg",
         label="step of turns",
-        group="Coarse search",
     ),
-    parameter(
+    _coarse(
         "scale_search",
         True,
         "ss",
-        2,
         "Search over magnifications.",
         label="search magnifications",
-        group="Coarse search",
     ),
-    parameter(
+    _coarse(
         "scale_min",
         0.85,
         "smin",
-        2,
         "Smallest magnification tried.",
         minimum=0.2,
         maximum=5,
         label="smallest magnification",
-        group="Coarse search",
     ),
-    parameter(
+    _coarse(
         "scale_max",
         1.15,
         "smax",
-        2,
         "Largest magnification tried.",
         minimum=0.2,
         maximum=5,
         label="largest magnification",
-        group="Coarse search",
     ),
-    parameter(
+    _coarse(
         "scale_step",
         0.05,
         "sstep",
-        2,
         "Step of the search over magnifications.",
         minimum=0.001,
         maximum=1,
         label="step of magnifications",
-        group="Coarse search",
     ),
-    parameter(
+    _coarse(
         "multiscale",
         True,
         "ms",
-        2,
         "Run the coarse search before ICP; off: ICP starts from the images as "
         "they lie.",
         label="do the coarse search",
-        group="Coarse search",
     ),
-    parameter(
+    _coarse(
         "down_scale",
         0.3,
         "ds",
-        2,
         "Sets the coarse scale (a quarter of it) and that of the alignment pictures.",
         minimum=0.01,
         maximum=1,
         label="working resolution",
-        group="Coarse search",
     ),
-    parameter(
+    _icp(
         "max_translation",
         200.0,
         "mtr",
-        2,
         "Largest shift that ICP may add to the coarse result.",
         minimum=0,
         maximum=20000,
         unit="px",
         label="extra shift up to",
-        group="Limits of the fit (ICP)",
-        rare=True,
     ),
-    parameter(
+    _icp(
         "max_rotation",
         5.0,
         "mrot",
-        2,
         "Largest turn that ICP may add to the coarse result.",
         minimum=0,
         maximum=180,
         unit="deg",
         label="extra turn up to",
-        group="Limits of the fit (ICP)",
-        rare=True,
     ),
-    parameter(
+    _icp(
         "max_scale_delta",
         0.2,
         "msd",
-        2,
         "Largest deviation of either ICP magnification from 1.",
         minimum=0,
         maximum=1,
         label="change of magnification up to",
-        group="Limits of the fit (ICP)",
-        rare=True,
     ),
-    parameter(
+    _icp(
         "max_scale_diff",
         0.15,
         "msdf",
-        2,
         "Largest difference between the two ICP magnifications.",
         minimum=0,
         maximum=1,
         label="stretch up to",
-        group="Limits of the fit (ICP)",
-        rare=True,
     ),
-    parameter(
+    _extra(
         "save_all_intermediates",
         False,
         "sai",
-        2,
         "Also keep the image as the coarse search alone would align it.",
         label="also keep the coarse result",
-        group="Extra files",
-        rare=True,
     ),
-    parameter(
+    _ecc(
         "fine_ecc",
         False,
         "fecc",
-        2,
         "Maximise the correlation (ECC, homography) after ICP: 'stage 2.5'.",
         label="maximise the correlation",
-        group="Fine alignment (ECC)",
-        rare=True,
     ),
-    parameter(
+    _ecc(
         "stopit",
         500,
         "sit",
-        2,
         "Iterations of the ECC.",
         minimum=1,
         maximum=100000,
         label="iterations at most",
-        group="Fine alignment (ECC)",
-        rare=True,
     ),
-    parameter(
+    _ecc(
         "stopdelta",
         1e-6,
         "sdl",
-        2,
         "The ECC stops when the correlation changes by less.",
         minimum=0,
         maximum=1,
         exclusive_minimum=True,
         label="stop at a gain below",
-        group="Fine alignment (ECC)",
-        rare=True,
     ),
-    parameter(
+    _matching(
         "interior_ecc",
         True,
         "iecc",
-        3,
         "Refine the alignment on the section's interior (the name is historical: "
         "features and tiles are matched); off: stage 2 stands.",
         label="refine on the interior",
-        group="Matching",
     ),
-    parameter(
+    _matching(
         "interior_blur_base",
         8.0,
         "iblur",
-        3,
         "Gaussian sigma before features are detected, for a section 30000 px wide; "
         "smaller sections are blurred in proportion.",
         minimum=0,
         maximum=200,
         unit="px",
         label="blur before matching",
-        group="Matching",
     ),
-    parameter(
+    _limits(
         "interior_max_correction",
         500.0,
         "imc",
-        3,
         "Largest movement that the interior may add to stage 2.",
         minimum=0,
         exclusive_minimum=True,
         maximum=20000,
         unit="px",
         label="largest correction",
-        group="Limits",
     ),
-    parameter(
+    _limits(
         "interior_min_inlier_ratio",
         0.4,
         "imir",
-        3,
         "Smallest share of the matches that must agree on one homography.",
         minimum=0,
         maximum=1,
         label="smallest share that agrees",
-        group="Limits",
     ),
-    parameter(
+    _scales(
         "scale_percentile",
         None,
         "sp",
-        4,
         "Adds a difference image whose scale is this percentile of post/pre.",
         minimum=0,
         maximum=100,
         unit="%",
         label="scale from a percentile",
-        group="Further scales",
     ),
-    parameter(
+    _scales(
         "manual_scale",
         None,
         "msc",
-        4,
         "Adds a difference image with this scale.",
         minimum=0,
         maximum=1000,
         exclusive_minimum=True,
         label="scale by hand",
-        group="Further scales",
     ),
     # Beyond the reference system's table, so after it: old suffixes stay as they are.
-    parameter(
+    _coarse(
         "orientation_search",
         True,
         "osearch",
-        2,
         "When the outline cannot decide, search on features for any turn and for "
         "mirror images.",
         label="try any turn and mirror images",
-        group="Coarse search",
     ),
-    parameter(
+    _resampling(
         "interpolation",
         "cubic",
         "interp",
-        3,
         "How the pre-stain image is resampled, once: linear is smoothest and fastest, "
         "cubic (Keys) keeps structures where they are, lanczos keeps most detail.",
         choices=("linear", "cubic", "lanczos"),
         label="resampling",
-        group="Resampling",
     ),
-    parameter(
+    _offset(
         "offset_correction",
         True,
         "oc",
-        4,
         "Estimate a constant offset between the images and take it off when it is "
         "significant.",
         label="take off a constant offset",
-        group="Offset",
     ),
 )
 

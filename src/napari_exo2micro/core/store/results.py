@@ -344,10 +344,8 @@ def _read_images(folder: Path, monitor: Monitor) -> tuple[list[StoredImage], lis
         try:
             image = read_stored_image(path)
         except CheckpointError as error:
-            named = path.name in str(error)
-            problems[path.stem] = (
-                f"{'' if named else f'{path.name} is left out: '}{error}"
-            )
+            start = "" if path.name in str(error) else f"{path.name} is left out: "
+            problems[path.stem] = f"{start}{error}"
             continue
         if image is not None:
             images[path.stem] = image
