@@ -314,7 +314,7 @@ def test_every_step_hears_a_request_to_stop_and_no_other_one_follows(plain):
     steps = {name for names in asked for name in names}
     assert steps >= {
         "prepare_pair",
-        "detect_in_post",
+        "find_features",
         "detect_features",
         "match_interiors",
         "match_features",

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_exo2micro.core.alignment.fit import FloatArray, Model, fit_plane
+from napari_exo2micro.core.alignment.fit import (
+    FREEDOM,
+    FloatArray,
+    Model,
+    fit_plane,
+)
 from napari_exo2micro.core.base.monitor import Monitor
 from napari_exo2micro.core.images.transform import Transform
 
@@ -27,22 +32,10 @@ _ASK_EVERY = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """Points of one image with their descriptors.
-
-    Attributes
-    ----------
-    points : ndarray, shape (N, 2), float64
-        (x, y), px of the image.
-    descriptors : ndarray, shape (N, 128), float32
-        SIFT descriptors; whole numbers.
-    """
+    """Points (x, y) of one image, px, with their SIFT descriptors: whole numbers."""
 
     points: FloatArray
     descriptors: NDArray[np.float32]
-
-    def __len__(self) -> int:
-        """Return the number of points."""
-        return len(self.points)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,22 +76,9 @@ def stretch_for_features(
 ) -> NDArray[np.uint8]:
     """Return an 8-bit image whose texture is about equally strong everywhere.
 
-    The square root evens out photon noise and tames bright spots; the division
-    by the local contrast removes uneven light, gain and offset.
-
-    Parameters
-    ----------
-    image : ndarray, shape (rows, cols)
-        A (reduced) image of any real type.
-    mask : ndarray of bool, shape (rows, cols), optional
-        Where the camera saw something; by default everywhere.
-    blur : float
-        Sigma in px of a Gaussian before anything else is measured.
-
-    Returns
-    -------
-    ndarray, shape (rows, cols), uint8
-        128 is the local mean; 128 outside the mask, too.
+    `mask` is where the camera saw something, by default everywhere; `blur` the sigma,
+    px, of a Gaussian before anything else is measured. 128 is the local mean, and
+    what lies outside the mask.
     """
     monitor = monitor or Monitor()
     values = np.asarray(image, dtype=np.float32)
@@ -111,6 +91,7 @@ def stretch_for_features(
     if not high > low:
         return flat
     monitor.check()
+    # The square root evens out photon noise and tames bright spots.
     root = np.sqrt(np.clip((values - low) / (high - low), 0.0, None))
     root[~inside] = 0.0
     if blur > 0.0:
@@ -120,6 +101,7 @@ def stretch_for_features(
     mean = _wide_blur(root, _LOCAL_SIZE) / weight
     difference = np.where(inside, root - mean, np.float32(0.0))
     monitor.check()
+    # (root - mean) / spread: free of uneven light, gain and offset.
     power = _wide_blur(difference * difference, _LOCAL_SIZE) / weight
     spread = np.sqrt(np.maximum(power, 0.0))
     # Empty glass must not be blown up into texture: its contrast is noise.
@@ -148,35 +130,20 @@ def detect_features(
     max_features: int = 6000,
     monitor: Monitor | None = None,
 ) -> Features:
-    """Find SIFT features [1]_.
+    """Find SIFT features [1]_ of an 8-bit image, in an order of the image alone.
 
-    Parameters
-    ----------
-    image : ndarray, shape (rows, cols), uint8
-        For example from `stretch_for_features`.
-    mask : ndarray of bool, shape (rows, cols), optional
-        Where features may lie.
-    max_features : int
-        The strongest are kept.
-
-    Returns
-    -------
-    Features
-        In an order that depends on the image alone.
+    `mask` is where they may lie; the `max_features` strongest are kept.
 
     References
     ----------
     .. [1] D. G. Lowe, "Distinctive Image Features from Scale-Invariant
        Keypoints", IJCV 60, 2004. :doi:`10.1023/B:VISI.0000029664.99615.94`
     """
-    if image.dtype != np.uint8 or image.ndim != 2:
-        raise ValueError(
-            f"features need a 2-D uint8 image, not {image.ndim}-D {image.dtype}; "
-            "use stretch_for_features"
-        )
     empty = Features(np.empty((0, 2)), np.empty((0, 128), np.float32))
     if min(image.shape) < 16:
         return empty
+    monitor = monitor or Monitor()
+    monitor.check()
     # Without the precise upscale all points are off by a quarter px, which shows
     # as soon as one image is turned against the other.
     sift = cv2.SIFT.create(
@@ -185,37 +152,22 @@ def detect_features(
         enable_precise_upscale=True,
     )
     region = None if mask is None else mask.astype(np.uint8) * 255
-    if monitor is None:
-        keypoints, descriptors = sift.detectAndCompute(image, region)
-    else:
-        keypoints, descriptors = _search(sift, image, region, monitor)
-    if not len(keypoints):
-        return empty
-    table = np.array([(*k.pt, k.size, k.angle) for k in keypoints])
-    order = np.lexsort(table.T[::-1])
-    return Features(table[order, :2], np.asarray(descriptors, np.float32)[order])
-
-
-def _search(
-    sift: cv2.SIFT,
-    image: NDArray[np.uint8],
-    region: NDArray[np.uint8] | None,
-    monitor: Monitor,
-) -> tuple[Any, Any]:
-    """Return keypoints and descriptors; on a request to stop do not wait for them.
-
-    OpenCV cannot be interrupted: its thread ends by itself, and what it found is lost.
-    """
-    monitor.check()
+    # OpenCV cannot be interrupted: on a request to stop its thread is left to end by
+    # itself, and what it found is lost.
     pool = ThreadPoolExecutor(1, thread_name_prefix="features")
     try:
         search = pool.submit(sift.detectAndCompute, image, region)
         while wait([search], _ASK_EVERY).not_done:
             monitor.check()
         monitor.check()
-        return search.result()
+        keypoints, descriptors = search.result()
     finally:
         pool.shutdown(wait=False)
+    if not len(keypoints):
+        return empty
+    table = np.array([(*k.pt, k.size, k.angle) for k in keypoints])
+    order = np.lexsort(table.T[::-1])
+    return Features(table[order, :2], np.asarray(descriptors, np.float32)[order])
 
 
 def match_features(
@@ -227,25 +179,10 @@ def match_features(
 ) -> NDArray[np.intp]:
     """Pair the features of two images by their descriptors.
 
-    Parameters
-    ----------
-    post, pre : Features
-        Of the fixed and the moving image.
-    ratio : float
-        The best match must be nearer than this times the second best; each is the
-        other's best.
-
-    Returns
-    -------
-    ndarray, shape (M, 2), int
-        Indices into `post` and `pre`, in the order of `post`.
-
-    Notes
-    -----
-    Descriptors are whole numbers below 256, so that the single-precision matrix
-    product is exact: the result does not depend on the number of threads.
+    Each is the other's best match, and nearer than `ratio` times the second best of
+    pre. Returns indices into `post` and `pre`, shape (M, 2), in the order of `post`.
     """
-    n_post, n_pre = len(post), len(pre)
+    n_post, n_pre = len(post.points), len(pre.points)
     if n_post == 0 or n_pre < 2:
         return np.empty((0, 2), np.intp)
     a, b = post.descriptors, pre.descriptors
@@ -258,6 +195,8 @@ def match_features(
     for start in range(0, n_post, _ROWS_AT_ONCE):
         monitor.check()
         rows = slice(start, min(start + _ROWS_AT_ONCE, n_post))
+        # |a - b|^2 = |a|^2 + |b|^2 - 2 a b. Descriptors are whole numbers below 256:
+        # in single precision, too, this is exact, whatever the number of threads.
         squared = a_norm[rows, None] + b_norm[None, :] - 2.0 * (a[rows] @ b.T)
         height = np.arange(squared.shape[0])
         first = np.argmin(squared, axis=1)
@@ -318,9 +257,8 @@ def fit_matches(
     .. [1] D. Barath et al., "MAGSAC++, a fast, reliable and accurate robust
        estimator", CVPR 2020. :doi:`10.1109/CVPR42600.2020.00138`
     """
-    source = np.asarray(post_points, dtype=np.float64)
-    target = np.asarray(pre_points, dtype=np.float64)
-    needed = {"similarity": 3, "affine": 4, "homography": 5}[model]
+    source, target = post_points, pre_points
+    needed = FREEDOM[model] // 2 + 1
     if len(source) < needed:
         return None
     if model == "similarity":
@@ -329,19 +267,19 @@ def fit_matches(
         transform = _search_magsac(source, target, model, threshold, mirrored)
     if transform is None:
         return None
-    for _ in range(_POLISH_ROUNDS):
+    for number in range(_POLISH_ROUNDS + 1):
         residuals = np.linalg.norm(target - transform(source), axis=1)
         inliers = residuals <= threshold
         if np.count_nonzero(inliers) < needed:
             return None
+        if number == _POLISH_ROUNDS:
+            break
         try:
             fit = fit_plane(model, source[inliers], target[inliers], mirrored=mirrored)
         except ValueError:
             return None
         transform = fit.transform
-    residuals = np.linalg.norm(target - transform(source), axis=1)
-    inliers = residuals <= threshold
-    if np.count_nonzero(inliers) < needed or not np.isfinite(residuals).all():
+    if not np.isfinite(residuals).all():
         return None
     if mirrored is not None and transform.mirrored != mirrored:
         return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -14,7 +14,7 @@ from napari_exo2micro.core.images.transform import Transform
 
 Model = Literal["similarity", "affine", "homography"]
 MODELS: tuple[Model, ...] = ("similarity", "affine", "homography")
-_FREEDOM = {"similarity": 4, "affine": 6, "homography": 8}
+FREEDOM = {"similarity": 4, "affine": 6, "homography": 8}
 #: Tukey's constant: 95 % of the efficiency of least squares on normal noise.
 _TUKEY = 4.685
 #: Median of the length of a 2-D normal vector of unit sigma: sqrt(2 ln 2).
@@ -47,9 +47,8 @@ class PlaneFit:
         Target minus transformed source, px of the target.
     weights : ndarray, shape (N,), float64
         Robust weight of each pair, 0 (an outlier) to 1.
-    jacobian_covariance : ndarray, shape (P, P), float64
-        Covariance of the parameters for unit information, in the normalised
-        coordinates of `normalisation`; see `predict_covariance`.
+    covariance : ndarray, shape (P, P), float64
+        Of the parameters for unit information, in normalised coordinates.
     normalisation : ndarray, shape (3,), float64
         Centre x, centre y and length that normalise source points.
     """
@@ -58,28 +57,24 @@ class PlaneFit:
     model: Model
     residuals: FloatArray
     weights: FloatArray
-    jacobian_covariance: FloatArray
+    covariance: FloatArray
     normalisation: FloatArray
 
     def predict_covariance(self, points: FloatArray) -> FloatArray:
         """Return the covariance (px squared) of the mapped `points`, (N, 2, 2)."""
         design = _design(self.model, self.transform, points, self.normalisation)
-        covariance: FloatArray = design @ self.jacobian_covariance
+        covariance: FloatArray = design @ self.covariance
         return covariance @ design.transpose(0, 2, 1)
-
-
-def _normalised(points: FloatArray, normalisation: FloatArray) -> FloatArray:
-    result: FloatArray = (points - normalisation[:2]) / normalisation[2]
-    return result
 
 
 def _design(
     model: Model, transform: Transform, points: FloatArray, normalisation: FloatArray
 ) -> FloatArray:
     """Return d(target)/d(parameters), shape (N, 2, P), at the present transform."""
-    x, y = _normalised(points, normalisation).T
+    x, y = ((points - normalisation[:2]) / normalisation[2]).T
     one, zero = np.ones_like(x), np.zeros_like(x)
     if model == "similarity":
+        # x' = h a x - b y + c, y' = h b x + a y + d, h = -1 for a mirror image
         hand = -1.0 if transform.mirrored else 1.0
         rows_x = [hand * x, -y, one, zero]
         rows_y = [y, hand * x, zero, one]
@@ -107,12 +102,6 @@ def _design(
     return full
 
 
-def _from_normalised(matrix: FloatArray, normalisation: FloatArray) -> Transform:
-    cx, cy, length = normalisation
-    change = np.array([[1 / length, 0, -cx / length], [0, 1 / length, -cy / length]])
-    return Transform(matrix @ np.vstack([change, [0.0, 0.0, 1.0]]))
-
-
 def _solve(
     design: FloatArray, residuals: FloatArray, information: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
@@ -127,7 +116,7 @@ def _solve(
     return covariance @ gradient, covariance
 
 
-def _linear(
+def _fit_linear(
     model: Model,
     source: FloatArray,
     target: FloatArray,
@@ -135,16 +124,17 @@ def _linear(
     normalisation: FloatArray,
     mirrored: bool,
 ) -> tuple[Transform, FloatArray]:
-    hand = Transform(np.diag([-1.0 if mirrored else 1.0, 1.0, 1.0]))
-    design = _design(model, hand, source, normalisation)
-    # Rows follow the design: x' = h a x - b y + c, y' = a y + h b x + d.
+    """Return the similarity (of a hand) or affine map of least squares."""
+    h = -1.0 if mirrored else 1.0
+    design = _design(model, Transform(np.diag([h, 1.0, 1.0])), source, normalisation)
     p, covariance = _solve(design, target, information)
     if model == "similarity":
-        h = -1.0 if mirrored else 1.0
         matrix = np.array([[h * p[0], -p[1], p[2]], [h * p[1], p[0], p[3]], [0, 0, 1]])
     else:
         matrix = np.array([p[:3], p[3:6], [0.0, 0.0, 1.0]])
-    return _from_normalised(matrix, normalisation), covariance
+    cx, cy, length = normalisation
+    to_normal = [[1 / length, 0, -cx / length], [0, 1 / length, -cy / length]]
+    return Transform(matrix @ np.array([*to_normal, [0.0, 0.0, 1.0]])), covariance
 
 
 def _as_matrices(information: FloatArray | None, count: int) -> FloatArray:
@@ -177,11 +167,6 @@ def fit_plane(
     mirrored : bool, optional
         Hand of a similarity; by default the one that fits better.
 
-    Returns
-    -------
-    PlaneFit
-        With all robust weights 1.
-
     Raises
     ------
     ValueError
@@ -198,15 +183,10 @@ def fit_plane(
     .. [1] R. Hartley and A. Zisserman, "Multiple View Geometry in Computer
        Vision", 2nd ed., 2004. :doi:`10.1017/CBO9780511811685`
     """
-    source = np.asarray(source, dtype=np.float64)
-    target = np.asarray(target, dtype=np.float64)
-    needed = _FREEDOM[model] // 2
+    needed = FREEDOM[model] // 2
     if len(source) < needed:
         raise ValueError(f"a {model} needs {needed} pairs of points, not {len(source)}")
     information = _as_matrices(information, len(source))
-    total = float(np.trace(information, axis1=1, axis2=2).sum())
-    if not total > 0:
-        raise ValueError("a fit needs points of positive weight")
     centre = source.mean(axis=0)
     length = max(float(np.sqrt(np.mean((source - centre) ** 2))), 1e-9)
     normalisation = np.array([centre[0], centre[1], length])
@@ -215,23 +195,23 @@ def fit_plane(
         r = target - transform(source)
         return float(np.einsum("ni,nij,nj->", r, information, r))
 
+    hands: tuple[bool, ...] = (False,)
     if model == "similarity":
         hands = (False, True) if mirrored is None else (mirrored,)
-        candidates = [
-            _linear(model, source, target, information, normalisation, hand)
+    linear: Model = "similarity" if model == "similarity" else "affine"
+    transform, covariance = min(
+        (
+            _fit_linear(linear, source, target, information, normalisation, hand)
             for hand in hands
-        ]
-        transform, covariance = min(candidates, key=lambda pair: misfit(pair[0]))
-    else:
-        transform, covariance = _linear(
-            "affine", source, target, information, normalisation, False
-        )
+        ),
+        key=lambda pair: misfit(pair[0]),
+    )
     if model == "homography":
         best = misfit(transform)
         for _ in range(_GAUSS_NEWTON_STEPS):
             design = _design(model, transform, source, normalisation)
             step, covariance = _solve(design, target - transform(source), information)
-            trial = _apply_homography_step(transform, step, normalisation)
+            trial = _step_homography(transform, step, normalisation)
             cost = misfit(trial) if trial is not None else np.inf
             if trial is None or not cost <= best * (1 + 1e-12) + 1e-300:
                 break
@@ -245,20 +225,20 @@ def fit_plane(
     )
 
 
-def _apply_homography_step(
+def _step_homography(
     transform: Transform, step: FloatArray, normalisation: FloatArray
 ) -> Transform | None:
     """Return the homography after a step of its eight parameters."""
     cx, cy, length = normalisation
     to_pixels = np.array([[length, 0, cx], [0, length, cy], [0, 0, 1.0]])
-    middle = transform(normalisation[None, :2])[0]
-    to_middle = np.array([[1, 0, -middle[0]], [0, 1, -middle[1]], [0, 0, 1.0]])
+    x, y = transform(normalisation[None, :2])[0]
+    to_middle = np.array([[1, 0, -x], [0, 1, -y], [0, 0, 1.0]])
     local = to_middle @ transform.matrix @ to_pixels
     local = local / local[2, 2]
     local[0] += step[0:3]
     local[1] += step[3:6]
     local[2, :2] += step[6:8] / length
-    from_middle = np.array([[1, 0, middle[0]], [0, 1, middle[1]], [0, 0, 1.0]])
+    from_middle = np.array([[1, 0, x], [0, 1, y], [0, 0, 1.0]])
     try:
         return Transform(from_middle @ local @ np.linalg.inv(to_pixels))
     except ValueError:
@@ -279,45 +259,37 @@ def fit_plane_robust(
 
     Parameters
     ----------
-    model, source, target, information
+    model, source, target, information, mirrored
         As for `fit_plane`.
     start : Transform, optional
-        Where residuals are first judged; by default the median-like fit of
-        all pairs.
-    mirrored : bool, optional
-        As for `fit_plane`.
+        Where residuals are first judged; by default the fit of all pairs.
     floor : float
         The scale of the residuals is never taken to be below this, px.
-
-    Returns
-    -------
-    PlaneFit
-        Pairs of weight 0 took no part.
 
     Notes
     -----
     Tukey's biweight with the scale from the median absolute residual [1]_.
-    Residuals are judged in units of their own uncertainty.
+    Residuals are judged in units of their own uncertainty; pairs of weight 0 take
+    no part.
 
     References
     ----------
     .. [1] P. J. Huber and E. M. Ronchetti, "Robust Statistics", 2nd ed.,
        2009. :doi:`10.1002/9780470434697`
     """
-    source = np.asarray(source, dtype=np.float64)
-    target = np.asarray(target, dtype=np.float64)
     information = _as_matrices(information, len(source))
-    fit = None
-    if start is None:
-        fit = fit_plane(
-            model, source, target, information=information, mirrored=mirrored
-        )
-        start = fit.transform
-    transform = start
+
+    def weighted_fit(weights: FloatArray) -> PlaneFit:
+        shares = information * weights[:, None, None]
+        return fit_plane(model, source, target, information=shares, mirrored=mirrored)
+
     weights = np.ones(len(source))
+    fit = weighted_fit(weights) if start is None else None
     own = 0.5 * np.trace(information, axis1=1, axis2=2)
     typical = max(float(np.median(own)), 1e-300)
     for number in range(_REWEIGHTINGS):
+        transform = start if fit is None else fit.transform
+        assert transform is not None
         gap = target - transform(source)
         distance = np.sqrt(np.einsum("ni,nij,nj->n", gap, information, gap) / typical)
         # w = (1 - (d / c sigma)^2)^2 within c sigma
@@ -327,29 +299,15 @@ def fit_plane_robust(
         if number and np.max(np.abs(new - weights)) < 1e-4:
             break
         weights = new
-        if np.count_nonzero(weights > 0.05) < _FREEDOM[model] // 2 + 1:
+        if np.count_nonzero(weights > 0.05) < FREEDOM[model] // 2 + 1:
             break
-        fit = fit_plane(
-            model,
-            source,
-            target,
-            information=information * weights[:, None, None],
-            mirrored=mirrored,
-        )
-        transform = fit.transform
+        fit = weighted_fit(weights)
     if fit is None:
         raise ValueError(
             f"too few pairs of points agree for a {model}: "
             f"{np.count_nonzero(weights > 0.05)} of {len(source)}"
         )
-    return PlaneFit(
-        fit.transform,
-        model,
-        target - fit.transform(source),
-        weights,
-        fit.jacobian_covariance,
-        fit.normalisation,
-    )
+    return replace(fit, weights=weights)
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,11 +320,9 @@ class Accuracy:
         Length of the residuals of tiles that the fit did not see.
     statistical : float
         Root mean square error over the section by the noise of the tiles.
-    coherent : float
-        Root mean square of the misfit that neighbouring tiles share: what the
-        section does and a plane transform cannot follow.
-    coherent_p95 : float
-        95th percentile of that misfit over the section.
+    coherent, coherent_p95 : float
+        Root mean square and 95th percentile over the section of the misfit that
+        neighbouring tiles share: what a plane transform cannot follow.
     total : float
         Both errors together, added in squares.
     """
@@ -379,50 +335,38 @@ class Accuracy:
     total: float
 
 
-def spatial_folds(points: FloatArray, count: int = _FOLDS) -> NDArray[np.intp]:
-    """Return a fold number for each point; a fold is made of compact blocks.
+def spatial_folds(points: FloatArray) -> NDArray[np.intp]:
+    """Return a fold number for each point, 0 to 9; a fold is made of compact blocks.
 
     Neighbouring tiles share their errors, so a tile is only unseen when its
     neighbours are unseen, too.
-
-    Parameters
-    ----------
-    points : ndarray, shape (N, 2), float64
-        Places (x, y).
-    count : int
-        Number of folds.
-
-    Returns
-    -------
-    ndarray, shape (N,), int
-        0 to `count` - 1; depends on the order of the points along x and y only.
     """
-    side = max(2, min(count, round(np.sqrt(len(points) / 3))))
+    side = max(2, min(_FOLDS, round(np.sqrt(len(points) / 3))))
     cells = np.empty((len(points), 2), np.intp)
     for axis in range(2):
         rank = np.empty(len(points), np.intp)
         rank[np.argsort(points[:, axis], kind="stable")] = np.arange(len(points))
         cells[:, axis] = rank * side // max(len(points), 1)
-    folds: NDArray[np.intp] = (cells[:, 0] + 3 * cells[:, 1]) % count
+    folds: NDArray[np.intp] = (cells[:, 0] + 3 * cells[:, 1]) % _FOLDS
     return folds
 
 
-def _fit_each_fold(
+def fit_folds(
     model: Model,
     source: FloatArray,
     target: FloatArray,
     information: FloatArray,
     start: Transform,
-    folds: NDArray[np.intp],
-    monitor: Monitor | None,
+    monitor: Monitor | None = None,
 ) -> tuple[FloatArray, list[PlaneFit]]:
     """Return the residual of each tile from the fit to the other folds, and the fits.
 
-    NaN where no fit is possible without the tile's fold.
+    The robust fits begin at `start`, which gives the hand. Residuals, px, are NaN
+    where no fit is possible without the tile's fold (see `spatial_folds`).
     """
     monitor = monitor or Monitor()
     residuals = np.full((len(source), 2), np.nan)
-    fits = []
+    folds, fits = spatial_folds(source), []
     for fold in np.unique(folds):
         monitor.check()
         unseen = folds == fold
@@ -442,41 +386,6 @@ def _fit_each_fold(
     return residuals, fits
 
 
-def held_out_residuals(
-    model: Model,
-    source: FloatArray,
-    target: FloatArray,
-    information: FloatArray,
-    start: Transform,
-    *,
-    folds: NDArray[np.intp] | None = None,
-    monitor: Monitor | None = None,
-) -> FloatArray:
-    """Return each tile's residual from the fit to the other folds.
-
-    Parameters
-    ----------
-    model : {'similarity', 'affine', 'homography'}
-        The freedom to fit.
-    source, target : ndarray, shape (N, 2), float64
-        Post and pre points, px.
-    information : ndarray, shape (N, 2, 2), float64
-        Inverse covariance of the pre points.
-    start : Transform
-        Where the robust fit starts.
-    folds : ndarray, shape (N,), int, optional
-        By default `spatial_folds` of the source.
-
-    Returns
-    -------
-    ndarray, shape (N, 2), float64
-        Pre point minus transformed post point, px; NaN where no fit was
-        possible without the tile's fold.
-    """
-    folds = spatial_folds(source) if folds is None else folds
-    return _fit_each_fold(model, source, target, information, start, folds, monitor)[0]
-
-
 def choose_model(
     source: FloatArray,
     target: FloatArray,
@@ -486,23 +395,12 @@ def choose_model(
 ) -> Model:
     """Return the simplest model that predicts unseen tiles as well as any.
 
-    Parameters
-    ----------
-    source, target, information, start, monitor
-        As for `held_out_residuals`.
-
-    Returns
-    -------
-    {'similarity', 'affine', 'homography'}
-        More freedom only when it lowers the held-out misfit by more than the
-        standard error of that gain.
+    More freedom is taken only when it lowers the held-out misfit by more than the
+    standard error of that gain. Parameters are those of `fit_folds`.
     """
-    folds = spatial_folds(source)
     squared: dict[Model, FloatArray] = {}
     for model in MODELS:
-        r = held_out_residuals(
-            model, source, target, information, start, folds=folds, monitor=monitor
-        )
+        r, _ = fit_folds(model, source, target, information, start, monitor)
         squared[model] = np.einsum("ni,nij,nj->n", r, information, r)
     known = np.all([np.isfinite(s) for s in squared.values()], axis=0)
     if np.count_nonzero(known) < _FEWEST:
@@ -590,12 +488,7 @@ def assess_accuracy(
     section : ndarray, shape (M, 2), float64
         Points of the post image over which the error counts.
     apart : float
-        Tiles nearer than this share pixels, px.
-
-    Returns
-    -------
-    Accuracy
-        Lengths in px of the pre image.
+        As for `coherent_misfit`.
 
     Notes
     -----
@@ -609,9 +502,8 @@ def assess_accuracy(
        temporal, spatial, hierarchical, or phylogenetic structure", Ecography
        40, 2017. :doi:`10.1111/ecog.02881`
     """
-    folds = spatial_folds(source)
-    residuals, fits = _fit_each_fold(
-        fit.model, source, target, information, fit.transform, folds, monitor
+    residuals, fits = fit_folds(
+        fit.model, source, target, information, fit.transform, monitor
     )
     known = np.isfinite(residuals).all(axis=1)
     used = known & (fit.weights > 0.0)
@@ -623,6 +515,7 @@ def assess_accuracy(
     mapped = np.stack([other.transform(section) for other in fits])
     spread = ((mapped - mapped.mean(axis=0)) ** 2).sum(axis=2).mean(axis=1).sum()
     jackknife = float(spread) * (len(fits) - 1) / len(fits)
+    # The median of chi squared of two degrees of freedom is 2 ln 2.
     chi = np.einsum("ni,nij,nj->n", fit.residuals, information, fit.residuals)
     scale = max(float(np.median(chi[fit.weights > 0.0])) / (2.0 * np.log(2.0)), 0.25)
     covariance = fit.predict_covariance(section)

@@ -16,36 +16,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_exo2micro.core.alignment.features import (
-    Features,
-    MatchFit,
-    detect_features,
-    fit_matches,
-    match_features,
-    stretch_for_features,
-)
-from napari_exo2micro.core.alignment.fit import (
-    Accuracy,
-    FloatArray,
-    Model,
-    PlaneFit,
-    assess_accuracy,
-    choose_model,
-    fit_plane_robust,
-)
+from napari_exo2micro.core.alignment import features, fit, tiles
+from napari_exo2micro.core.alignment.fit import Accuracy, FloatArray, Model, PlaneFit
 from napari_exo2micro.core.alignment.settings import InteriorSettings
-from napari_exo2micro.core.alignment.tiles import (
-    BANDS,
-    Band,
-    TileShape,
-    TileShifts,
-    choose_tiles,
-    measure_tiles,
-    tile_targets,
-)
-from napari_exo2micro.core.alignment.views import checked_frame
+from napari_exo2micro.core.alignment.views import checked_frame, whole_blocks
 from napari_exo2micro.core.base.monitor import Monitor
-from napari_exo2micro.core.images.raster import Frame, ImageLike, Raster, reduce_image
+from napari_exo2micro.core.images.raster import Frame, ImageLike
 from napari_exo2micro.core.images.transform import Transform
 from napari_exo2micro.core.parameters.state import State, Verdict
 
@@ -117,25 +93,14 @@ class WorkImage:
 class InteriorPair:
     """Both images at full resolution and at work resolution.
 
-    Attributes
-    ----------
-    post, pre : WorkImage
-        The fixed and the moving image.
-    factor : int
-        Full-resolution px per work px.
-    max_features : int
-        The strongest ones of each image that are kept.
+    `factor`: full-resolution px per work px; `max_features`: the strongest ones of
+    each image that are kept.
     """
 
     post: WorkImage
     pre: WorkImage
     factor: int
     max_features: int
-
-    def blur_at_work(self, settings: InteriorSettings) -> float:
-        """Return the sigma of the blur before features are sought, work px."""
-        longest = max(*self.post.frame[2:], *self.pre.frame[2:])
-        return settings.interior_blur_base * longest / _BLUR_WIDTH / self.factor
 
     def small_transform(self, transform: Transform) -> Transform:
         """Return a canvas transform as one between the small images."""
@@ -148,41 +113,30 @@ class InteriorPair:
     def warp_small(
         self, transform: Transform
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Return the small pre image warped onto the small post image, and where.
-
-        Parameters
-        ----------
-        transform : Transform
-            Post to pre on the canvas.
-        """
-        rows, cols = self.post.small.shape
+        """Return the small pre image warped onto the small post image, and where."""
+        size = self.post.small.shape[::-1]
         matrix = self.small_transform(transform).matrix
         warped = cv2.warpPerspective(
             self.pre.small,
             matrix,
-            (cols, rows),
+            size,
             flags=cv2.WARP_INVERSE_MAP | cv2.INTER_CUBIC,
             borderMode=cv2.BORDER_REPLICATE,
         )
-        inside = cv2.warpPerspective(
-            np.full(self.pre.small.shape, 255, np.uint8),
-            matrix,
-            (cols, rows),
-            flags=cv2.WARP_INVERSE_MAP | cv2.INTER_NEAREST,
-        )
+        everywhere = np.full(self.pre.small.shape, 255, np.uint8)
+        nearest = cv2.WARP_INVERSE_MAP | cv2.INTER_NEAREST
+        inside = cv2.warpPerspective(everywhere, matrix, size, flags=nearest)
         return warped.astype(np.float32, copy=False), inside > 0
 
     def overlap_points(self, transform: Transform) -> FloatArray:
         """Return post points on a grid that lie in both frames, (N, 2), px."""
         x0, y0, width, height = self.post.frame
         step = max(width, height) / 24
-        grid = np.stack(
-            np.meshgrid(
-                np.arange(x0 + step / 2, x0 + width, step),
-                np.arange(y0 + step / 2, y0 + height, step),
-            ),
-            axis=-1,
-        ).reshape(-1, 2)
+        x, y = np.meshgrid(
+            np.arange(x0 + step / 2, x0 + width, step),
+            np.arange(y0 + step / 2, y0 + height, step),
+        )
+        grid = np.column_stack([x.ravel(), y.ravel()])
         x0, y0, width, height = self.pre.frame
         mapped = transform(grid) - (x0, y0)
         inside = ((mapped >= 0) & (mapped <= (width - 1, height - 1))).all(axis=1)
@@ -210,18 +164,10 @@ def prepare_pair(
     max_features: int = _MAX_FEATURES,
     monitor: Monitor | None = None,
 ) -> InteriorPair:
-    """Find the frames and reduce both images to work resolution.
+    """Find the frames of two canvases and reduce both to work resolution.
 
-    Parameters
-    ----------
-    post_im, pre_im : ImageLike, shape (rows, cols)
-        Padded canvases.
-    post_frame, pre_frame : tuple of int, optional
-        x0, y0, width, height of the data; by default what is not zero.
-    work_side : int
-        Longest side of the reduced images, about, px.
-    max_features : int
-        The strongest ones of each image that are kept.
+    Frames are x0, y0, width, height of the data, by default what is not zero;
+    `work_side` is the longest side of the reduced images, about, px.
 
     Raises
     ------
@@ -237,34 +183,16 @@ def prepare_pair(
 
     def at_work(image: ImageLike, frame: Frame) -> WorkImage:
         monitor.check()
-        return WorkImage(image, frame, *_reduced(image, frame, factor))
+        small, left, top = whole_blocks(image, frame, factor)
+        # A work px covers the points around (p + 0.5) * factor - 0.5.
+        shift = 0.5 / factor - 0.5
+        to_small = Transform.similarity(
+            scale=1.0 / factor, translation=(shift - left, shift - top)
+        )
+        return WorkImage(image, frame, small, to_small)
 
     post, pre = at_work(post_im, frames[0]), at_work(pre_im, frames[1])
     return InteriorPair(post, pre, factor, max_features)
-
-
-def _reduced(
-    image: ImageLike, frame: Frame, factor: int
-) -> tuple[NDArray[np.float32], Transform]:
-    """Return a frame at work resolution, and the transform to it from the canvas."""
-    x0, y0, width, height = frame
-    # Blocks that lie wholly inside, so that no padding darkens their mean.
-    left, top = -(-x0 // factor), -(-y0 // factor)
-    right = max((x0 + width) // factor, left + 1)
-    bottom = max((y0 + height) // factor, top + 1)
-    if isinstance(image, Raster):
-        whole, _ = reduce_image(image, factor=factor)
-        small = np.ascontiguousarray(whole[top:bottom, left:right])
-    else:
-        part = image[top * factor : bottom * factor, left * factor : right * factor]
-        small, _ = reduce_image(part, factor=factor)
-    # A work px covers the points around (p + 0.5) * factor - 0.5.
-    scale = 1.0 / factor
-    shift = 0.5 * scale - 0.5
-    to_small = Transform.similarity(
-        scale=scale, translation=(shift - left, shift - top)
-    )
-    return small, to_small
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,11 +205,24 @@ class FeatureMatches:
         Matched points (x, y) on the canvases, px.
     inliers : ndarray, shape (N,), bool
         Those that agree with one homography.
+    transform : Transform or None
+        That homography, post to pre; None when too few agree on any.
     """
 
     post_xy: FloatArray
     pre_xy: FloatArray
     inliers: NDArray[np.bool_]
+    transform: Transform | None = None
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """Figures for a verdict."""
+        count = float(np.count_nonzero(self.inliers))
+        return {
+            "n_matches": float(len(self.inliers)),
+            "n_inliers": count,
+            "inlier_ratio": count / max(len(self.inliers), 1),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,8 +234,7 @@ class InteriorTiles:
     x, y : ndarray, shape (N,), float64
         Centres on the post canvas, px.
     dx, dy : ndarray, shape (N,), float64
-        What the tile fit leaves, px of the pre image; NaN where nothing was
-        found.
+        What the tile fit leaves, px of the pre image; NaN where none matched.
     used : ndarray, shape (N,), bool
         Tiles that agree with the fit.
     weight : ndarray, shape (N,), float64
@@ -421,33 +361,33 @@ def refine_interior_sift(
     monitor.report(0.0, "reducing the images")
     pair = prepare_pair(post_im, pre_im, post_frame, pre_frame, monitor=monitor)
     monitor.report(0.15, "matching features")
-    post = detect_in_post(pair, settings, monitor.part(0.15, 0.25))
+    post = find_features(pair, pair.post.small, settings, monitor.part(0.15, 0.25))
     monitor.report(0.25, "matching features")
-    matching = match_interiors(pair, initial, post, settings, monitor.part(0.25, 0.4))
-    features = judge_matching(pair, initial, matching, settings)
-    start = features.transform if features.trusted else initial
-    tiles = refine_on_tiles(
-        pair, start, trusted=features.trusted, monitor=monitor.part(0.4, 0.95)
+    matches = match_interiors(pair, initial, post, settings, monitor.part(0.25, 0.4))
+    judged = judge_matches(pair, initial, matches, settings)
+    trusted = not judged.problem
+    start = judged.transform if trusted else initial
+    refined = refine_on_tiles(
+        pair, start, trusted=trusted, monitor=monitor.part(0.4, 0.95)
     )
     correction = 0.0
-    if tiles.fit is not None and tiles.used.any():
-        places = tiles.measured.centres[tiles.used]
-        correction = largest_distance(tiles.fit.transform, initial, places)
-        gap = tiles.fit.transform(places) - start(places)
+    if refined.fit is not None and refined.used.any():
+        places = refined.measured.centres[refined.used]
+        correction = largest_distance(refined.fit.transform, initial, places)
+        gap = refined.fit.transform(places) - start(places)
         apart = float(np.median(np.linalg.norm(gap, axis=1)))
         limit = _MAX_DISAGREEMENT * pair.factor
-        if features.trusted and not tiles.problem and apart > limit:
-            tiles = replace(
-                tiles,
-                problem=f"wanted them within {limit:g} px of the features, found "
-                f"{apart:.1f} px",
+        if trusted and not refined.problem and apart > limit:
+            problem = (
+                f"wanted them within {limit:g} px of the features, found {apart:.1f} px"
             )
-    result = _decide(initial, features, tiles, correction, settings)
+            refined = replace(refined, problem=problem)
+    result = _decide(initial, judged, refined, correction, settings)
     logger.info(
         "interior alignment: %s, %d matches, %d tiles, accuracy %.3f px %s",
         result.verdict.state,
         len(result.matches.inliers),
-        int(np.count_nonzero(tiles.used)),
+        int(np.count_nonzero(refined.used)),
         result.accuracy_px,
         result.verdict.reason,
     )
@@ -457,24 +397,6 @@ def refine_interior_sift(
 
 #: The historical name of the same function.
 refine_interior_ecc = refine_interior_sift
-
-
-@dataclass(frozen=True, slots=True)
-class FeatureMatching:
-    """Matched features and what they agree on, before any limit is asked.
-
-    Attributes
-    ----------
-    post_xy, pre_xy : ndarray, shape (N, 2), float64
-        The matches, canvas px.
-    fit : MatchFit or None
-        Homography of the canvas from post to the pre image as the start warps
-        it, full-resolution px; None when too few agree.
-    """
-
-    post_xy: FloatArray
-    pre_xy: FloatArray
-    fit: MatchFit | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -498,128 +420,93 @@ class FeatureStart:
 
     transform: Transform
     matches: FeatureMatches
-    correction: float
-    problem: str
+    correction: float = 0.0
+    problem: str = ""
     contradicts: bool = False
 
-    @property
-    def trusted(self) -> bool:
-        """Whether the features vouch for the transform."""
-        return not self.problem
 
-    @property
-    def numbers(self) -> dict[str, float]:
-        """Figures for a verdict."""
-        inliers = self.matches.inliers
-        count = float(np.count_nonzero(inliers))
-        return {
-            "n_matches": float(len(inliers)),
-            "n_inliers": count,
-            "inlier_ratio": count / max(len(inliers), 1),
-        }
-
-
-def detect_in_post(
-    pair: InteriorPair, settings: InteriorSettings, monitor: Monitor
-) -> Features:
-    """Find the features of the reduced post image, in its own px."""
-    monitor.check()
-    stretched = stretch_for_features(
-        pair.post.small, blur=pair.blur_at_work(settings), monitor=monitor
+def find_features(
+    pair: InteriorPair,
+    image: NDArray[np.float32],
+    settings: InteriorSettings,
+    monitor: Monitor,
+    inside: NDArray[np.bool_] | None = None,
+) -> features.Features:
+    """Find the features of a reduced image, away from the edge of what is `inside`."""
+    longest = max(*pair.post.frame[2:], *pair.pre.frame[2:])
+    blur = settings.interior_blur_base * longest / _BLUR_WIDTH / pair.factor
+    stretched = features.stretch_for_features(
+        image, mask=inside, blur=blur, monitor=monitor
     )
-    monitor.check()
-    return detect_features(stretched, max_features=pair.max_features, monitor=monitor)
+    if inside is not None:
+        inside = cv2.erode(inside.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
+    return features.detect_features(
+        stretched, mask=inside, max_features=pair.max_features, monitor=monitor
+    )
 
 
 def match_interiors(
     pair: InteriorPair,
     initial: Transform,
-    post: Features,
+    post: features.Features,
     settings: InteriorSettings,
     monitor: Monitor,
-) -> FeatureMatching:
+) -> FeatureMatches:
     """Find the features of the warped pre image and match them.
 
-    Parameters
-    ----------
-    pair : InteriorPair
-        The images.
-    initial : Transform
-        The start, post to pre; the reduced pre image is warped by it first, so
-        that it need not be upright nor of the same hand.
-    post : Features
-        From `detect_in_post`.
-    settings : InteriorSettings
-        As there.
+    The reduced pre image is warped by `initial`, the start (post to pre), first, so
+    that it need not be upright nor of the same hand. `post` are the features of the
+    reduced post image.
     """
     monitor.check()
     warped, inside = pair.warp_small(initial)
-    inner = cv2.erode(inside.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
-    monitor.check()
-    stretched = stretch_for_features(
-        warped, mask=inside, blur=pair.blur_at_work(settings), monitor=monitor
-    )
-    monitor.check()
-    pre = detect_features(
-        stretched, mask=inner, max_features=pair.max_features, monitor=monitor
-    )
+    pre = find_features(pair, warped, settings, monitor, inside)
     monitor.report(0.5, "matching features")
-    pairs = match_features(post, pre, ratio=_RATIO, monitor=monitor)
-    monitor.check()
+    pairs = features.match_features(post, pre, ratio=_RATIO, monitor=monitor)
     from_small = pair.post.to_small.inverse()
     post_xy = from_small(post.points[pairs[:, 0]])
     aligned_xy = from_small(pre.points[pairs[:, 1]])
     # Fitted on the warped image: there the map is near the identity.
-    fit = fit_matches(
-        post_xy,
-        aligned_xy,
-        model="homography",
-        threshold=_THRESHOLD * pair.factor,
-        mirrored=False,
+    agreed = features.fit_matches(
+        post_xy, aligned_xy, threshold=_THRESHOLD * pair.factor, mirrored=False
     )
-    return FeatureMatching(post_xy, initial(aligned_xy), fit)
+    pre_xy = initial(aligned_xy)
+    if agreed is None:
+        return FeatureMatches(post_xy, pre_xy, np.zeros(len(pairs), bool))
+    transform = initial @ agreed.transform
+    return FeatureMatches(post_xy, pre_xy, agreed.inliers, transform)
 
 
-def judge_matching(
+def judge_matches(
     pair: InteriorPair,
     initial: Transform,
-    matching: FeatureMatching,
+    matches: FeatureMatches,
     settings: InteriorSettings,
 ) -> FeatureStart:
-    """Say whether matched features can be trusted, within the limits.
-
-    Parameters
-    ----------
-    pair, initial, matching
-        As given to and returned by `match_interiors`.
-    settings : InteriorSettings
-        The limits.
-    """
-    fit, count = matching.fit, len(matching.post_xy)
-    inliers = np.zeros(count, bool) if fit is None else fit.inliers
-    matches = FeatureMatches(matching.post_xy, matching.pre_xy, inliers)
-    if fit is None:
+    """Say whether matched features can be trusted, within the limits of `settings`."""
+    total = len(matches.inliers)
+    if matches.transform is None:
         problem = (
             f"wanted {MIN_INLIERS} features that agree, found no homography for "
-            f"{count} matches"
+            f"{total} matches"
         )
-        return FeatureStart(initial, matches, 0.0, problem)
-    transform = initial @ fit.transform
-    agreeing = matching.post_xy[inliers]
-    correction = largest_distance(transform, initial, agreeing)
+        return FeatureStart(initial, matches, problem=problem)
+    agreeing = matches.post_xy[matches.inliers]
+    count, ratio = len(agreeing), matches.numbers["inlier_ratio"]
+    correction = largest_distance(matches.transform, initial, agreeing)
     cells = _cells_with_points(pair.post.frame, agreeing)
     least = settings.interior_min_inlier_ratio
     most = settings.interior_max_correction
     problem, contradicts = "", False
-    if fit.n_inliers < MIN_INLIERS:
+    if count < MIN_INLIERS:
         problem = (
-            f"wanted {MIN_INLIERS} features that agree, found {fit.n_inliers} of "
-            f"{count} matches"
+            f"wanted {MIN_INLIERS} features that agree, found {count} of "
+            f"{total} matches"
         )
-    elif fit.inlier_ratio < least:
+    elif ratio < least:
         problem = (
             f"wanted an inlier ratio of {least:g} or more, found "
-            f"{fit.inlier_ratio:.3f} ({fit.n_inliers} of {count} matches)"
+            f"{ratio:.3f} ({count} of {total} matches)"
         )
     elif cells < _MIN_CELLS:
         problem = (
@@ -632,24 +519,11 @@ def judge_matching(
             f"{correction:.0f} px (raise interior_max_correction, or look at stage 2)"
         )
         contradicts = True
-    return FeatureStart(transform, matches, correction, problem, contradicts)
+    return FeatureStart(matches.transform, matches, correction, problem, contradicts)
 
 
 def largest_distance(first: Transform, second: Transform, points: FloatArray) -> float:
-    """Return how far two transforms lie apart at most.
-
-    Parameters
-    ----------
-    first, second : Transform
-        Post to pre on the canvas.
-    points : ndarray, shape (N, 2), float64
-        Points (x, y) of the section on the post canvas; at least one.
-
-    Returns
-    -------
-    float
-        Full-resolution px.
-    """
+    """Return how far two maps of post `points` (at least one) lie apart at most, px."""
     return float(np.linalg.norm(first(points) - second(points), axis=1).max())
 
 
@@ -657,35 +531,6 @@ def _cells_with_points(frame: Frame, points: FloatArray) -> int:
     x0, y0, width, height = frame
     cells = ((points - (x0, y0)) / (width, height) * _CELLS).astype(int)
     return len(np.unique(np.clip(cells, 0, _CELLS - 1), axis=0))
-
-
-@dataclass(frozen=True, slots=True)
-class ReducedTiles:
-    """What tiles of the reduced images say.
-
-    Attributes
-    ----------
-    transform : Transform
-        Post to pre on the canvas: a similarity, to a few hundredths of a px of the
-        reduced images.
-    n_agreeing, n_matching, n_tried : int
-        Tiles that agree on it, that match anywhere, and all.
-    """
-
-    transform: Transform
-    n_agreeing: int
-    n_matching: int
-    n_tried: int
-
-    @property
-    def problem(self) -> str:
-        """Why it cannot be trusted; empty when it can."""
-        wanted = _tiles_wanted(self.n_tried, self.n_matching, trusted=False)
-        if self.n_agreeing >= wanted:
-            return ""
-        return (
-            f"wanted {wanted} of {self.n_tried} tiles to agree, found {self.n_agreeing}"
-        )
 
 
 def _tiles_wanted(tried: int, matching: int, *, trusted: bool) -> int:
@@ -696,28 +541,20 @@ def _tiles_wanted(tried: int, matching: int, *, trusted: bool) -> int:
 
 def align_reduced_tiles(
     pair: InteriorPair, start: Transform, monitor: Monitor | None = None
-) -> ReducedTiles | None:
-    """Refine a transform on tiles of the reduced images.
+) -> tuple[Transform, str]:
+    """Refine a transform by a similarity, on tiles of the reduced images.
 
-    Parameters
-    ----------
-    pair : InteriorPair
-        The images.
-    start : Transform
-        Right within about 20 px of the reduced images.
-
-    Returns
-    -------
-    ReducedTiles or None
-        None when too few tiles agree for any transform.
+    The start is right within about 20 px of them; the result to a few hundredths. Also
+    says why the result cannot be trusted; nothing when it can.
     """
     monitor = (monitor or Monitor()).part(0.0, 0.0)  # asked; the bar stays
     post, pre = pair.post.small, pair.pre.small
-    small = pair.small_transform(start)
-    shape = TileShape(64, 24) if min(post.shape) >= 400 else TileShape(40, 16)
+    small, too_few = pair.small_transform(start), (start, "too few match")
+    size = (64, 24) if min(post.shape) >= 400 else (40, 16)
+    shape = tiles.TileShape(*size)
     for _ in range(2):
         texture, valid = pair.warp_small(pair.canvas_transform(small))
-        centres = choose_tiles(
+        centres = tiles.choose_tiles(
             texture,
             valid,
             factor=1,
@@ -725,7 +562,7 @@ def align_reduced_tiles(
             count=_REDUCED_COUNT,
             monitor=monitor,
         )
-        measured = measure_tiles(
+        measured = tiles.measure_tiles(
             post,
             pre,
             small,
@@ -735,26 +572,36 @@ def align_reduced_tiles(
             shape=shape,
             monitor=monitor,
         )
-        matching = int(np.count_nonzero(measured.matched))
-        if matching < MIN_TILES:
-            return None
-        fit = _fit_tiles("similarity", measured, small, 0.1)
-        if fit is None:
-            return None
-        agreeing = int(np.count_nonzero(fit.weights > _AGREE))
+        similarity = _fit_tiles(measured, small, "similarity", 0.1)
+        if similarity is None:
+            return too_few
+        agreeing = int(np.count_nonzero(similarity.weights > _AGREE))
         if agreeing < MIN_TILES:
-            return None
-        small = fit.transform
-    canvas = pair.canvas_transform(small)
-    return ReducedTiles(canvas, agreeing, matching, len(centres))
+            return too_few
+        small = similarity.transform
+    tried, matching = len(centres), int(np.count_nonzero(measured.matched))
+    wanted = _tiles_wanted(tried, matching, trusted=False)
+    problem = f"wanted {wanted} of {tried} tiles to agree, found {agreeing}"
+    return pair.canvas_transform(small), "" if agreeing >= wanted else problem
 
 
 def _fit_tiles(
-    model: Model, measured: TileShifts, transform: Transform, floor: float
+    measured: tiles.TileShifts,
+    transform: Transform,
+    model: Model | None = None,
+    floor: float = 0.05,
 ) -> PlaneFit | None:
-    source, target, information = tile_targets(measured, transform, floor)
+    """Return a fit to tiles, of the freedom that their number bears."""
+    count = np.count_nonzero(measured.matched)
+    if count < MIN_TILES:
+        return None
+    if model is None:
+        model = (
+            "homography" if count >= 60 else "affine" if count >= 24 else "similarity"
+        )
+    source, target, information = tiles.tile_targets(measured, transform, floor)
     try:
-        return fit_plane_robust(
+        return fit.fit_plane_robust(
             model,
             source,
             target,
@@ -786,7 +633,7 @@ class TileRefinement:
     """
 
     problem: str
-    measured: TileShifts
+    measured: tiles.TileShifts
     weights: FloatArray
     residuals: FloatArray
     fit: PlaneFit | None = None
@@ -803,23 +650,16 @@ def refine_on_tiles(
 ) -> TileRefinement:
     """Refine a transform on tiles at full resolution.
 
-    Parameters
-    ----------
-    pair : InteriorPair
-        The images.
-    start : Transform
-        Right within about 10 px, or within about 20 work px if not `trusted`.
-    trusted : bool
-        Whether features vouch for the start. If not, tiles of the reduced images
-        come first, and a fair part of all tiles must agree.
+    The start is right within about 10 px when features vouch for it (`trusted`). If
+    not, within about 20 work px: tiles of the reduced images come first, and a fair
+    part of all tiles must agree.
     """
     transform = start
     if not trusted:
-        reduced = align_reduced_tiles(pair, start, monitor)
-        transform = start if reduced is None else reduced.transform
+        transform, _ = align_reduced_tiles(pair, start, monitor)
     shape = _tile_shape(min(*pair.post.frame[2:], *pair.pre.frame[2:]))
     texture, valid = pair.warp_small(transform)
-    centres = choose_tiles(
+    centres = tiles.choose_tiles(
         texture,
         valid,
         factor=pair.factor,
@@ -831,7 +671,7 @@ def refine_on_tiles(
     at_zero = pair.post.to_small.inverse()(np.zeros((1, 2)))[0]
     centres = np.rint(centres + (at_zero - (0.5 * pair.factor - 0.5)))
     measure = partial(
-        measure_tiles,
+        tiles.measure_tiles,
         pair.post.image,
         pair.pre.image,
         post_frame=pair.post.frame,
@@ -839,21 +679,21 @@ def refine_on_tiles(
         shape=shape,
     )
     probes = centres[:: max(1, len(centres) // _PROBES)]
-    scatter: dict[Band, float] = {}
-    for n, band in enumerate(BANDS):
+    scatter: dict[tiles.Band, float] = {}
+    for n, band in enumerate(tiles.BANDS):
         part = monitor.part(0.09 * n, 0.09 * (n + 1))
         probed = measure(transform, probes, band=band, monitor=part)
         scatter[band] = _scatter(probed, transform)
     monitor.report(0.3, "matching tiles")
-    band = min(BANDS, key=lambda band: scatter[band])
+    band = min(scatter, key=lambda band: scatter[band])
     first = measure(transform, centres, band=band, monitor=monitor.part(0.3, 0.6))
-    fit = _rough_fit(first, transform)
-    if fit is None:
+    rough = _fit_tiles(first, transform)
+    if rough is None:
         return _final_fit(pair, transform, first, shape, trusted, monitor)
     # The same pre points, seen from the new transform.
     place = transform(centres + first.shifts)
-    expected = fit.transform.inverse()(place) - centres
-    transform = fit.transform
+    expected = rough.transform.inverse()(place) - centres
+    transform = rough.transform
     second = measure(
         transform,
         centres,
@@ -864,32 +704,20 @@ def refine_on_tiles(
     return _final_fit(pair, transform, second, shape, trusted, monitor)
 
 
-def _tile_shape(side: int) -> TileShape:
+def _tile_shape(side: int) -> tiles.TileShape:
     """Return tiles that leave room for a good number of them on small images."""
     if side >= 700:
-        return TileShape(96, 16)
-    if side >= 300:
-        return TileShape(64, 16)
-    return TileShape(40, 12)
+        return tiles.TileShape(96, 16)
+    return tiles.TileShape(64, 16) if side >= 300 else tiles.TileShape(40, 12)
 
 
-def _rough_fit(measured: TileShifts, transform: Transform) -> PlaneFit | None:
-    count = np.count_nonzero(measured.matched)
-    if count < MIN_TILES:
-        return None
-    model: Model = (
-        "homography" if count >= 60 else "affine" if count >= 24 else "similarity"
-    )
-    return _fit_tiles(model, measured, transform, 0.05)
-
-
-def _scatter(measured: TileShifts, transform: Transform) -> float:
+def _scatter(measured: tiles.TileShifts, transform: Transform) -> float:
     """Return how much tiles scatter about a fit, px; large when many fail."""
     matching = int(np.count_nonzero(measured.matched))
-    fit = _rough_fit(measured, transform)
-    if fit is None:
+    rough = _fit_tiles(measured, transform)
+    if rough is None:
         return 1e6 - matching
-    lengths = np.linalg.norm(fit.residuals, axis=1)
+    lengths = np.linalg.norm(rough.residuals, axis=1)
     # Standard error of a fit to the tiles that remain.
     return float(np.median(lengths) / np.sqrt(matching))
 
@@ -897,11 +725,12 @@ def _scatter(measured: TileShifts, transform: Transform) -> float:
 def _final_fit(
     pair: InteriorPair,
     transform: Transform,
-    measured: TileShifts,
-    shape: TileShape,
+    measured: tiles.TileShifts,
+    shape: tiles.TileShape,
     trusted: bool,
     monitor: Monitor,
 ) -> TileRefinement:
+    """Fit the freedom that the tiles bear, and say how well it is known."""
     tried = len(measured.matched)
     matching = int(np.count_nonzero(measured.matched))
     wanted = _tiles_wanted(tried, matching, trusted=trusted)
@@ -911,12 +740,12 @@ def _final_fit(
         nothing += f"{matching} that match"
         return TileRefinement(nothing, measured, weights, residuals)
     floor = _TILE_FLOOR
-    source, target, information = tile_targets(measured, transform, floor)
+    source, target, information = tiles.tile_targets(measured, transform, floor)
     try:
         for _ in range(2):
-            model = choose_model(source, target, information, transform, monitor)
+            model = fit.choose_model(source, target, information, transform, monitor)
             monitor.check()
-            fit = fit_plane_robust(
+            final = fit.fit_plane_robust(
                 model,
                 source,
                 target,
@@ -927,22 +756,22 @@ def _final_fit(
             )
             # What tiles scatter beyond their noise counts for all alike: floor^2 =
             # sigma^2 - noise^2, sigma from the median of 2-D residuals, |r|^2 / 2 ln 2.
-            kept = fit.weights > _AGREE
+            kept = final.weights > _AGREE
             if np.count_nonzero(kept) < MIN_TILES:
                 break
             own = np.trace(np.linalg.inv(information[kept]), axis1=1, axis2=2) / 2
-            scatter = float(np.median((fit.residuals[kept] ** 2).sum(axis=1)))
+            scatter = float(np.median((final.residuals[kept] ** 2).sum(axis=1)))
             excess = scatter / (2 * np.log(2.0)) - float(np.median(own)) + floor**2
             floor = float(np.sqrt(max(excess, _TILE_FLOOR**2)))
-            source, target, information = tile_targets(measured, transform, floor)
+            source, target, information = tiles.tile_targets(measured, transform, floor)
     except ValueError:
         return TileRefinement(nothing + "no fit", measured, weights, residuals)
-    weights[measured.matched] = fit.weights
-    residuals[measured.matched] = fit.residuals
+    weights[measured.matched] = final.weights
+    residuals[measured.matched] = final.residuals
     agreeing = np.count_nonzero(weights > _AGREE)
-    section = pair.overlap_points(fit.transform)
-    accuracy = assess_accuracy(
-        fit,
+    section = pair.overlap_points(final.transform)
+    accuracy = fit.assess_accuracy(
+        final,
         source,
         target,
         information,
@@ -951,7 +780,7 @@ def _final_fit(
         monitor=monitor,
     )
     problem = f"{nothing}{agreeing}" if agreeing < wanted else ""
-    return TileRefinement(problem, measured, weights, residuals, fit, accuracy)
+    return TileRefinement(problem, measured, weights, residuals, final, accuracy)
 
 
 def asked_too_much(correction: float, settings: InteriorSettings) -> str:
@@ -965,31 +794,31 @@ def asked_too_much(correction: float, settings: InteriorSettings) -> str:
 
 def _decide(
     initial: Transform,
-    features: FeatureStart,
-    tiles: TileRefinement,
+    start: FeatureStart,
+    refined: TileRefinement,
     correction: float,
     settings: InteriorSettings,
 ) -> InteriorAlignment:
     """Return the result with its verdict: who vouches for which transform."""
     method: Method
-    fit, accuracy = tiles.fit, tiles.accuracy
+    final, accuracy = refined.fit, refined.accuracy
     known = accuracy is not None and bool(np.isfinite(accuracy.total))
     transform, error, model = initial, -1.0, ""
-    if fit is None or accuracy is None or tiles.problem or not known:
-        problem = tiles.problem or "their error cannot be estimated"
-        if features.trusted:
+    if final is None or accuracy is None or refined.problem or not known:
+        problem = refined.problem or "their error cannot be estimated"
+        if not start.problem:
             method, state = "features", State.FELL_BACK
-            transform = features.transform
+            transform = start.transform
             reason = f"features alone vouch for it; tiles: {problem}"
         else:
             method = "initial"
-            state = State.FAILED if features.contradicts else State.FELL_BACK
-            reason = f"the start stands; features: {features.problem}; tiles: {problem}"
+            state = State.FAILED if start.contradicts else State.FELL_BACK
+            reason = f"the start stands; features: {start.problem}; tiles: {problem}"
     elif correction > settings.interior_max_correction:
         method, state = "initial", State.FAILED
         reason = asked_too_much(correction, settings)
     else:
-        transform, error, model = fit.transform, accuracy.total, fit.model
+        transform, error, model = final.transform, accuracy.total, final.model
         method, state, reason = "tiles", State.OK, ""
         # The percentile has noise in it, the root mean square has not.
         bent = accuracy.coherent > MAX_MISFIT / 3
@@ -997,7 +826,7 @@ def _decide(
             state = State.FELL_BACK
             reason = (
                 f"the section is deformed: residual {accuracy.coherent_p95:.1f} px in "
-                f"places, wanted {MAX_MISFIT:g} px at most; a {fit.model} cannot "
+                f"places, wanted {MAX_MISFIT:g} px at most; a {final.model} cannot "
                 "follow"
             )
         elif accuracy.total > MAX_ERROR:
@@ -1006,16 +835,16 @@ def _decide(
                 f"wanted an estimated error of {MAX_ERROR:g} px at most, found "
                 f"{accuracy.total:.1f} px"
             )
-        elif features.problem:
-            reason = f"tiles alone vouch for it; features: {features.problem}"
-    used = tiles.used
-    numbers = features.numbers | {
+        elif start.problem:
+            reason = f"tiles alone vouch for it; features: {start.problem}"
+    used = refined.used
+    numbers = start.matches.numbers | {
         "n_tiles": float(np.count_nonzero(used)),
         "n_tiles_tried": float(len(used)),
         "correction_px": correction,
     }
     if used.any():
-        agreed = tiles.measured.correlation[used]
+        agreed = refined.measured.correlation[used]
         numbers["tile_correlation"] = float(np.median(agreed))
     if accuracy is not None and known:
         numbers |= {
@@ -1026,15 +855,13 @@ def _decide(
             "misfit_p95_px": accuracy.coherent_p95,
         }
     numbers["accuracy_px"] = error
-    (x, y), (dx, dy) = tiles.measured.centres.T, tiles.residuals.T
+    (x, y), (dx, dy) = refined.measured.centres.T, refined.residuals.T
     return InteriorAlignment(
         transform=transform,
         verdict=Verdict(state, reason, numbers),
         method=method,
         model=model,
         accuracy_px=error,
-        matches=features.matches,
-        tiles=InteriorTiles(
-            x.copy(), y.copy(), dx.copy(), dy.copy(), used, tiles.weights
-        ),
+        matches=start.matches,
+        tiles=InteriorTiles(x, y, dx, dy, used, refined.weights),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from itertools import pairwise
@@ -38,13 +39,7 @@ _SIGNIFICANCE = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """Structure sizes that tiles are compared in: a difference of Gaussians.
-
-    Attributes
-    ----------
-    fine, coarse : float
-        Sigma in px; structures between the two remain.
-    """
+    """Structures between two sigmas, px: a difference of Gaussians."""
 
     fine: float
     coarse: float
@@ -74,15 +69,7 @@ BANDS = (Band(1.2, 5.0), Band(2.2, 8.0), Band(4.0, 13.0))
 
 @dataclass(frozen=True, slots=True)
 class TileShape:
-    """Size of a tile in px of the image it is cut from.
-
-    Attributes
-    ----------
-    core : int
-        Side of the window that is compared.
-    margin : int
-        Largest shift that is searched, in x and in y.
-    """
+    """Side of the window that is compared, and the largest shift sought, px."""
 
     core: int
     margin: int
@@ -133,8 +120,8 @@ def choose_tiles(
     Parameters
     ----------
     texture : ndarray, shape (rows, cols), float32
-        The reduced pre-stain image (where there are no microbes), stretched
-        and warped onto the post-stain image.
+        The reduced pre-stain image (where there are no microbes), warped onto the
+        post-stain image.
     valid : ndarray of bool, shape (rows, cols)
         Where both images have data.
     factor : float
@@ -164,11 +151,11 @@ def choose_tiles(
     monitor.check()
     room = cv2.boxFilter(valid.astype(np.float32), -1, box, borderType=0)
     usable = room > 0.75
-    if not usable.any():
-        return np.empty((0, 2))
     monitor.check()
-    # A section may fill a small part of the frame: leave the bare glass alone.
-    usable &= weak >= _WEAKEST * max(float(np.percentile(weak[usable], 95)), 1e-30)
+    if usable.any():
+        # A section may fill a small part of the frame: leave the bare glass alone.
+        strong = max(float(np.percentile(weak[usable], 95)), 1e-30)
+        usable &= weak >= _WEAKEST * strong
     if not usable.any():
         return np.empty((0, 2))
     room_for = np.count_nonzero(usable) * (factor / (_SPACING * core)) ** 2
@@ -177,24 +164,22 @@ def choose_tiles(
     score = np.where(usable, np.maximum(weak, 0.0), -1.0)
     cell = max(float(np.sqrt(np.count_nonzero(usable) / count)), 1.0)
     rows, cols = np.nonzero(usable)
-    top, left = int(rows.min()), int(cols.min())
-    height, width = int(rows.max()) + 1 - top, int(cols.max()) + 1 - left
+
+    def edges(places: NDArray[np.intp]) -> Iterable[tuple[int, int]]:
+        first, length = int(places.min()), int(np.ptp(places)) + 1
+        steps = np.linspace(0, length, max(1, round(length / cell)) + 1)
+        return pairwise(first + np.round(steps).astype(int))
+
     picked: list[tuple[int, int]] = []
-    n_rows, n_cols = max(1, round(height / cell)), max(1, round(width / cell))
-    row_edges = top + np.round(np.linspace(0, height, n_rows + 1)).astype(int)
-    col_edges = left + np.round(np.linspace(0, width, n_cols + 1)).astype(int)
-    for y0, y1 in pairwise(row_edges):
+    for y0, y1 in edges(rows):
         monitor.check()
-        for x0, x1 in pairwise(col_edges):
+        for x0, x1 in edges(cols):
             part = score[y0:y1, x0:x1]
-            if part.size == 0:
-                continue
             y, x = np.unravel_index(int(np.argmax(part)), part.shape)
             if part[y, x] > 0.0:
                 picked.append((x0 + int(x), y0 + int(y)))
-    if not picked:
-        return np.empty((0, 2))
-    centres: FloatArray = np.rint((np.array(picked) + 0.5) * factor - 0.5)
+    places = np.array(picked, dtype=np.float64).reshape(-1, 2)
+    centres: FloatArray = np.rint((places + 0.5) * factor - 0.5)
     return centres
 
 
@@ -230,12 +215,7 @@ def measure_tiles(
     expected : ndarray, shape (N, 2), optional
         Shifts already known within about half a px: the search is laid around
         them, and pixels that do not fit the moving window (microbes) lose their
-        weight.
-
-    Returns
-    -------
-    TileShifts
-        In the order of `centres`, `expected` included in the shifts.
+        weight. They are included in the shifts that are returned.
 
     Notes
     -----
@@ -251,9 +231,8 @@ def measure_tiles(
        Using Enhanced Correlation Coefficient Maximization", IEEE TPAMI 30,
        2008. :doi:`10.1109/TPAMI.2008.113`
     """
-    centres = np.asarray(centres, dtype=np.float64).reshape(-1, 2)
     count = len(centres)
-    start = np.zeros((count, 2)) if expected is None else np.asarray(expected)
+    start = np.zeros((count, 2)) if expected is None else expected
     result = TileShifts(
         centres,
         np.zeros((count, 2)),
@@ -267,8 +246,7 @@ def measure_tiles(
     weight_shape = _taper_window(shape.side, shape.core - 2 * rise, rise)
     edge = max(2, shape.margin // 2)
     window_taper = _taper_window(shape.side, shape.side - 2 * edge, edge)
-    inverse = np.linalg.inv(transform_jacobian(transform, centres))
-
+    inverse = np.linalg.inv(_jacobian(transform, centres))
     monitor = monitor or Monitor()
     stopped = threading.Event()
 
@@ -382,13 +360,9 @@ def _read_pre(
         cv2.INTER_CUBIC,
         borderMode=cv2.BORDER_REPLICATE,
     )
-    error = np.array(
-        [
-            float(np.mean(fixed_x / _SUBPIXELS + left_in - px)),
-            float(np.mean(fixed_y / _SUBPIXELS + top_in - py)),
-        ]
-    )
-    return warped, valid, error
+    off_x = fixed_x / _SUBPIXELS + left_in - px
+    off_y = fixed_y / _SUBPIXELS + top_in - py
+    return warped, valid, np.array([off_x.mean(), off_y.mean()])
 
 
 def _filtered(pixels: NDArray[Any], band: Band) -> NDArray[np.float32]:
@@ -418,8 +392,7 @@ def _pixel_weights(
 ) -> NDArray[np.float32]:
     """Return Tukey weights, 0 (a microbe) to 1, by how well ``gain * g`` explains f.
 
-    Fixed windows `f`, moving windows `g` and weights `w`, shape (N, side, side); only
-    where `w` is above zero are pixels judged.
+    Only where the weights `w` of before are above zero are pixels judged.
     """
     weights = np.ones_like(f)
     for n in np.flatnonzero((w > 0.0).any(axis=(1, 2))):
@@ -443,24 +416,12 @@ def _correlate_windows(
     margin: int,
     highest: float,
 ) -> tuple[FloatArray, FloatArray, FloatArray, NDArray[np.bool_]]:
-    """Return the shift, value and curvature of the highest correlation.
+    """Return the shift (dx, dy) such that ``f(x) ~ g(x + shift)`` for each window.
 
-    Parameters
-    ----------
-    f, g, w : ndarray, shape (N, side, side), float32
-        Fixed windows, moving windows and the weights of fixed pixels.
-    margin : int
-        Largest shift that is searched, px.
-    highest : float
-        Frequency in radians per px beyond which the windows are empty.
-
-    Returns
-    -------
-    shifts, value, curvature : ndarray, shape (N, 2), (N,) and (N, 2, 2), float64
-        (dx, dy) such that ``f(x) ~ g(x + shift)``, the weighted correlation
-        coefficient there, and its second derivatives, 1/px squared.
-    ok : ndarray, shape (N,), bool
-        Whether this is a maximum inside the search.
+    With fixed windows `f`, moving windows `g` and the weights `w` of fixed pixels, all
+    of shape (N, side, side), which are empty beyond `highest` radians per px. Then the
+    weighted correlation coefficient there, its second derivatives (N, 2, 2), and
+    whether it is a maximum within `margin` px.
     """
     count, side = f.shape[0], f.shape[1]
     total = np.maximum(w.sum(axis=(1, 2), dtype=np.float64), 1e-9)
@@ -570,41 +531,28 @@ def tile_targets(
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return post points, pre points and information of the tiles that match.
 
-    Parameters
-    ----------
-    measured : TileShifts
-        The tiles.
-    transform : Transform
-        What they were measured with.
-    floor : float
-        Standard error of a tile beyond its own noise, px of the pre image.
-
-    Returns
-    -------
-    source, target : ndarray, shape (M, 2), float64
-        Points (x, y), px.
-    information : ndarray, shape (M, 2, 2), float64
-        Inverse covariance of the targets, 1/px squared.
+    The shifts were measured with `transform`; `floor` is the standard error of a tile
+    beyond its own noise, px of the pre image. The information (M, 2, 2) is the inverse
+    covariance of the pre points, 1/px squared.
     """
     matched = measured.matched
     source = measured.centres[matched]
     place = source + measured.shifts[matched]
     # The covariance of T(x + shift) is J C J', and a floor for all alike.
     covariance = np.linalg.inv(measured.information[matched])
-    jacobian = transform_jacobian(transform, place)
+    jacobian = _jacobian(transform, place)
     covariance = jacobian @ covariance @ jacobian.transpose(0, 2, 1)
     covariance[:, [0, 1], [0, 1]] += floor**2
     return source, transform(place), np.linalg.inv(covariance)
 
 
-def transform_jacobian(transform: Transform, points: FloatArray) -> FloatArray:
+def _jacobian(transform: Transform, points: FloatArray) -> FloatArray:
     """Return d(pre)/d(post) at points, shape (N, 2, 2)."""
     # d(u/w) = (du - (u/w) dw) / w, with (u, v, w) = H (x, y, 1)
     m = transform.matrix
     homogeneous = np.column_stack([points, np.ones(len(points))]) @ m.T
     depth = homogeneous[:, 2]
     mapped = homogeneous[:, :2] / depth[:, None]
-    upper = np.broadcast_to(m[:2, :2], (len(points), 2, 2))
-    result: FloatArray = upper - mapped[:, :, None] * m[2, :2][None, None, :]
+    result: FloatArray = m[:2, :2] - mapped[:, :, None] * m[2, :2]
     result /= depth[:, None, None]
     return result

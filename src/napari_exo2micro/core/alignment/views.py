@@ -10,11 +10,18 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from skimage.filters import apply_hysteresis_threshold, threshold_otsu
 from skimage.measure import find_contours
 
 from napari_exo2micro.core.base.errors import RegistrationError
 from napari_exo2micro.core.base.monitor import Monitor
-from napari_exo2micro.core.images.raster import Frame, ImageLike, bands, reduce_image
+from napari_exo2micro.core.images.raster import (
+    Frame,
+    ImageLike,
+    Raster,
+    bands,
+    reduce_image,
+)
 from napari_exo2micro.core.images.transform import Transform
 
 #: A frame with a shorter side than this holds nothing that could be compared.
@@ -64,10 +71,8 @@ class View:
         if ratio <= 1.0:
             return self
         size = (max(1, round(columns / ratio)), max(1, round(rows / ratio)))
-        weight = cv2.resize(
-            self.valid.astype(np.float32), size, interpolation=cv2.INTER_AREA
-        )
-        image = cv2.resize(self.image, size, interpolation=cv2.INTER_AREA)
+        weight = shrunk(self.valid, size)
+        image = shrunk(self.image, size)
         valid = weight > 0.5
         # Pixels that are only partly inside the frame keep the brightness of
         # the part that was seen.
@@ -75,6 +80,14 @@ class View:
         fx, fy = columns / size[0], rows / size[1]
         into = np.array([[fx, 0, 0.5 * fx - 0.5], [0, fy, 0.5 * fy - 0.5], [0, 0, 1]])
         return View(image.astype(np.float32), valid, self.to_full @ Transform(into))
+
+
+def shrunk(values: NDArray[Any], size: tuple[int, int]) -> NDArray[np.float32]:
+    """Return area averages on a grid of `size` (columns, rows)."""
+    averages = cv2.resize(
+        values.astype(np.float32, copy=False), size, interpolation=cv2.INTER_AREA
+    )
+    return np.asarray(averages, np.float32)
 
 
 def between(post: View, pre: View, transform: Transform) -> Transform:
@@ -88,17 +101,7 @@ def on_canvas(post: View, pre: View, small: Transform) -> Transform:
 
 
 def find_frame(image: ImageLike, monitor: Monitor | None = None) -> Frame:
-    """Return the bounding box of what is not zero.
-
-    Parameters
-    ----------
-    image : ImageLike, shape (rows, columns)
-        A padded canvas: zero outside the frame.
-
-    Returns
-    -------
-    tuple of int
-        (x0, y0, width, height) in px.
+    """Return the bounding box of what is not zero: x0, y0, width, height, px.
 
     Raises
     ------
@@ -147,25 +150,18 @@ def checked_frame(
 
 
 def open_view(image: ImageLike, frame: Frame | None, max_side: int, name: str) -> View:
-    """Return the part of an image that the camera saw, at a bounded size.
+    """Return the part of a padded canvas that the camera saw, at a bounded size.
 
     Parameters
     ----------
     image : ImageLike, shape (rows, columns)
-        A padded canvas, any real dtype.
+        Of any real dtype.
     frame : tuple of int or None
-        (x0, y0, width, height) of the real data, px; None: bounding box of
-        what is not zero.
+        (x0, y0, width, height) of the real data, px; None: what is not zero.
     max_side : int
         The longer side of the result is about this at most.
     name : {'post', 'pre'}
         For messages.
-
-    Returns
-    -------
-    View
-        Points of it and full-resolution points p are related by the rule of
-        area averaging, ``p = (small + 0.5) * factor - 0.5`` plus the origin.
 
     Raises
     ------
@@ -177,20 +173,18 @@ def open_view(image: ImageLike, frame: Frame | None, max_side: int, name: str) -
             f"registration needs 2-D images; the {name}-stain image has the shape "
             f"{tuple(image.shape)}; choose one channel"
         )
-    if min(image.shape) < SMALLEST_SIDE:
-        raise RegistrationError(_too_small(name, image.shape[1], image.shape[0]))
-    x0, y0, width, height = checked_frame(image, frame, name)
+    frame = checked_frame(image, frame, name)
+    width, height = frame[2:]
     if min(width, height) < SMALLEST_SIDE:
-        raise RegistrationError(_too_small(name, width, height))
+        raise RegistrationError(
+            f"registration needs at least {SMALLEST_SIDE} x {SMALLEST_SIDE} px; the "
+            f"{name}-stain image has {width} x {height} px; check the raw file"
+        )
     factor = max(1, math.ceil(max(width, height) / max_side))
     if factor >= 8:
         # A multiple of 4 lets the levels of an image on disk be used.
         factor = -(-factor // 4) * 4
-    small, factor = reduce_image(image, factor=factor)
-    # Only blocks that lie inside the frame as a whole are means of real data.
-    left, top = -(-x0 // factor), -(-y0 // factor)
-    right, bottom = (x0 + width) // factor, (y0 + height) // factor
-    crop = small[top:bottom, left:right]
+    crop, left, top = whole_blocks(image, frame, factor)
     valid = np.isfinite(crop)
     seen = crop[valid]
     if not seen.size or not float(seen.max()) > float(seen.min()):
@@ -199,24 +193,29 @@ def open_view(image: ImageLike, frame: Frame | None, max_side: int, name: str) -
             f"has the same value everywhere inside its frame of {width} x {height} "
             "px; check the raw file and its signal channel"
         )
+    # p = (small + 0.5) factor - 0.5: the rule of area averaging.
     shift = 0.5 * factor - 0.5
-    to_full = Transform(
-        np.array(
-            [
-                [factor, 0, left * factor + shift],
-                [0, factor, top * factor + shift],
-                [0, 0, 1.0],
-            ]
-        )
-    )
+    x, y = left * factor + shift, top * factor + shift
+    to_full = Transform(np.array([[factor, 0, x], [0, factor, y], [0, 0, 1.0]]))
     return View(np.where(valid, crop, np.float32(0.0)), valid, to_full)
 
 
-def _too_small(name: str, width: int, height: int) -> str:
-    return (
-        f"registration needs at least {SMALLEST_SIDE} x {SMALLEST_SIDE} px; the "
-        f"{name}-stain image has {width} x {height} px; check the raw file"
-    )
+def whole_blocks(
+    image: ImageLike, frame: Frame, factor: int
+) -> tuple[NDArray[np.float32], int, int]:
+    """Return the means of `factor` x `factor` px that lie wholly in the frame.
+
+    So no padding darkens them. With the column and row of the first one.
+    """
+    x0, y0, width, height = frame
+    left, top = -(-x0 // factor), -(-y0 // factor)
+    right = max((x0 + width) // factor, left + 1)
+    bottom = max((y0 + height) // factor, top + 1)
+    if isinstance(image, Raster):
+        whole, _ = reduce_image(image, factor=factor)
+        return np.ascontiguousarray(whole[top:bottom, left:right]), left, top
+    part = image[top * factor : bottom * factor, left * factor : right * factor]
+    return reduce_image(part, factor=factor)[0], left, top
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -250,10 +249,7 @@ class Section:
     def distance_on(self, view: View) -> NDArray[np.float32]:
         """Return `distance`, still in px of its own view, on the grid of another."""
         rows, columns = view.image.shape
-        resized = cv2.resize(
-            self.distance, (columns, rows), interpolation=cv2.INTER_AREA
-        )
-        return np.asarray(resized, np.float32)
+        return shrunk(self.distance, (columns, rows))
 
     @property
     def trusted(self) -> bool:
@@ -266,17 +262,7 @@ class Section:
 
 
 def find_section(view: View) -> Section:
-    """Find the section by its brightness and its texture.
-
-    Parameters
-    ----------
-    view : View
-        At a size of about 1000 px.
-
-    Returns
-    -------
-    Section
-        Its mask may be empty or fill the frame; see `Section.trusted`.
+    """Find the section by its brightness and its texture, at about 1000 px.
 
     Notes
     -----
@@ -308,23 +294,10 @@ def find_section(view: View) -> Section:
 def boundary_ring(
     section: Section, view: View, *, width: float, smooth: float
 ) -> NDArray[np.float32]:
-    """Return a soft band along the section's outline.
+    """Return a soft band along the section's outline, 1 in its middle, on a view.
 
-    Parameters
-    ----------
-    section : Section
-        As found by `find_section`.
-    view : View
-        The same image at the scale of the ring, which is not larger.
-    width : float
-        Thickness, px of `view`.
-    smooth : float
-        Sigma of the Gaussian that softens it, px of `view`.
-
-    Returns
-    -------
-    ndarray, shape (rows, columns) of `view`, float32
-        1 in the middle of a band that is not softened, 0 far from it.
+    The view, of the same image, is not larger than the section's. The band is `width`
+    px of it thick and softened by a Gaussian of sigma `smooth` px.
     """
     ratio = view.factor / section.view.factor
     # 1 up to half the width from the outline, then down to 0 over one pixel.
@@ -337,20 +310,10 @@ def masked_brightness(
 ) -> NDArray[np.float32]:
     """Return the smoothed brightness inside the section, zero outside.
 
-    Parameters
-    ----------
-    section, view, smooth
-        As for `boundary_ring`.
-
-    Returns
-    -------
-    ndarray, shape (rows, columns) of `view`, float32
-        Square root of the brightness above that of the glass, about 0 to 1.
+    The square root of what lies above the glass, about 0 to 1. See `boundary_ring`.
     """
     rows, columns = view.image.shape
-    mask = cv2.resize(
-        section.mask.astype(np.float32), (columns, rows), interpolation=cv2.INTER_AREA
-    )
+    mask = shrunk(section.mask, (columns, rows))
     inside = mask > 0.5
     if not inside.any():
         return np.zeros(view.image.shape, np.float32)
@@ -461,27 +424,15 @@ def _threshold(
 ) -> NDArray[np.bool_]:
     """Return what lies above Otsu's threshold or hangs together with it."""
     sample = evidence[valid]
-    if not float(sample.max()) > float(sample.min()):
-        return np.zeros_like(valid)
-    level = _otsu(sample)
-    floor = float(np.percentile(sample, 5))
-    weak = evidence > level - 0.15 * (level - floor)
-    labels, _ = ndimage.label(weak & valid)
-    strong = np.unique(labels[(evidence > level) & valid])
-    return _chosen(labels, strong[strong > 0])
-
-
-def _otsu(sample: NDArray[np.float32]) -> float:
-    """Return the threshold that parts the values into the two tightest groups."""
     counts, edges = np.histogram(sample, bins=256)
-    middles = 0.5 * (edges[:-1] + edges[1:])
-    below = np.cumsum(counts)[:-1].astype(float)
-    above = float(counts.sum()) - below
-    total = np.cumsum(counts * middles)
-    mean_below = total[:-1] / np.maximum(below, 1.0)
-    mean_above = (total[-1] - total[:-1]) / np.maximum(above, 1.0)
-    between = below * above * (mean_above - mean_below) ** 2
-    return float(middles[int(np.argmax(between))])
+    middles = 0.5 * (edges[:-1] + edges[1:]).astype(np.float64)
+    level = float(threshold_otsu(hist=(counts, middles)))  # type: ignore[no-untyped-call]
+    floor = float(np.percentile(sample, 5))
+    weak = np.float32(level - 0.15 * (level - floor))
+    mask: NDArray[np.bool_] = apply_hysteresis_threshold(  # type: ignore[no-untyped-call]
+        evidence, weak, np.float32(level)
+    )
+    return mask
 
 
 def _tidy(mask: NDArray[np.bool_], valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -492,14 +443,15 @@ def _tidy(mask: NDArray[np.bool_], valid: NDArray[np.bool_]) -> NDArray[np.bool_
     pad = radius + 2
     # Mirror at the frame: closing must not draw the section away from its edge.
     padded = np.pad(mask, pad, mode="edge").astype(np.uint8)
-    disc = cv2.getStructuringElement(
-        cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1)
-    )
-    closed = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, disc)
-    small = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * (radius // 3) + 1,) * 2)
-    closed = cv2.morphologyEx(closed, cv2.MORPH_OPEN, small)
+
+    def disc(radius: int) -> NDArray[Any]:
+        side = 2 * radius + 1
+        return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+
+    closed = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, disc(radius))
+    closed = cv2.morphologyEx(closed, cv2.MORPH_OPEN, disc(radius // 3))
     # Brightness and texture were measured over windows that reach so far out.
-    closed = cv2.erode(closed, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (7, 7)))
+    closed = cv2.erode(closed, disc(3))
     filled = np.asarray(
         ndimage.binary_fill_holes(closed[pad:-pad, pad:-pad] > 0) & valid
     )
@@ -508,14 +460,7 @@ def _tidy(mask: NDArray[np.bool_], valid: NDArray[np.bool_]) -> NDArray[np.bool_
         return filled
     sizes = np.bincount(labels.ravel())[1:]
     kept = np.flatnonzero(sizes >= _SIGNIFICANT * sizes.max()) + 1
-    return _chosen(labels, kept)
-
-
-def _chosen(labels: NDArray[np.int32], kept: NDArray[np.intp]) -> NDArray[np.bool_]:
-    table = np.zeros(int(labels.max()) + 1, bool)
-    table[kept] = True
-    chosen: NDArray[np.bool_] = table[labels]
-    return chosen
+    return np.isin(labels, kept)
 
 
 def _inner(valid: NDArray[np.bool_]) -> NDArray[np.bool_]:

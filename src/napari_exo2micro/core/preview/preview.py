@@ -244,36 +244,35 @@ def preview_interior(
         matching = source.matching(initial, settings, monitor.part(0.0, 0.7))
     except (RegistrationError, ParameterError) as error:
         return InteriorPreview(Verdict(State.FAILED, str(error)), initial)
-    features = interior.judge_matching(pair, initial, matching, settings)
+    features = interior.judge_matches(pair, initial, matching, settings)
     monitor.check()
     method: interior.Method = "features"
     state, reason, transform = State.OK, "", features.transform
     correction = features.correction
-    if not features.trusted:
-        tiles = source.tiles(initial)
+    if features.problem:
+        refined, problem = source.tiles(initial)
         monitor.check()
-        problem = "too few match" if tiles is None else tiles.problem
         method, transform = "initial", initial
-        if tiles is None or problem:
+        if problem:
             state = State.FAILED if features.contradicts else State.FELL_BACK
             reason = f"the start stands; features: {features.problem}; tiles: {problem}"
         else:
             places = pair.overlap_points(initial)
             correction = 0.0
             if len(places):
-                correction = interior.largest_distance(tiles.transform, initial, places)
+                correction = interior.largest_distance(refined, initial, places)
             if correction > settings.interior_max_correction:
                 state, reason = (
                     State.FAILED,
                     interior.asked_too_much(correction, settings),
                 )
             else:
-                method, transform, state = "tiles", tiles.transform, State.FELL_BACK
+                method, transform, state = "tiles", refined, State.FELL_BACK
                 reason = (
                     "tiles of the reduced images vouch for it; features: "
                     f"{features.problem}"
                 )
-    numbers = features.numbers | {"correction_px": correction}
+    numbers = features.matches.numbers | {"correction_px": correction}
     return InteriorPreview(
         verdict=Verdict(state, reason, numbers),
         transform=transform,

@@ -25,11 +25,10 @@ from napari_exo2micro.core.alignment.boundary import (
     SectionPair,
 )
 from napari_exo2micro.core.alignment.interior import (
-    FeatureMatching,
+    FeatureMatches,
     InteriorPair,
-    ReducedTiles,
     align_reduced_tiles,
-    detect_in_post,
+    find_features,
     match_interiors,
     prepare_pair,
 )
@@ -195,7 +194,7 @@ class PreviewSource:
 
     def matching(
         self, initial: Transform, settings: InteriorSettings, monitor: Monitor
-    ) -> FeatureMatching:
+    ) -> FeatureMatches:
         """Return the matched features of the interiors, before limits are asked.
 
         Parameters
@@ -208,7 +207,9 @@ class PreviewSource:
         pair, blur, unasked = self.interior(), settings.interior_blur_base, Monitor()
         monitor.report(0.2, "finding features after staining")
         post = self.keep(
-            "features", blur, lambda: detect_in_post(pair, settings, unasked)
+            "features",
+            blur,
+            lambda: find_features(pair, pair.post.small, settings, unasked),
         )
         monitor.report(0.5, "matching features")
         return self.keep(
@@ -217,8 +218,8 @@ class PreviewSource:
             lambda: match_interiors(pair, initial, post, settings, unasked),
         )
 
-    def tiles(self, initial: Transform) -> ReducedTiles | None:
-        """Return what tiles of the reduced images make of a start."""
+    def tiles(self, initial: Transform) -> tuple[Transform, str]:
+        """Return what tiles of the reduced images make of a start, and any problem."""
         pair = self.interior()
         return self.keep("tiles", initial, lambda: align_reduced_tiles(pair, initial))
 
