@@ -549,7 +549,7 @@ def align_reduced_tiles(
     """
     monitor = (monitor or Monitor()).part(0.0, 0.0)  # asked; the bar stays
     post, pre = pair.post.small, pair.pre.small
-    small, too_few = pair.small_transform(start), (start, "too few match")
+    small, problem = pair.small_transform(start), "too few match"
     size = (64, 24) if min(post.shape) >= 400 else (40, 16)
     shape = tiles.TileShape(*size)
     for _ in range(2):
@@ -574,15 +574,17 @@ def align_reduced_tiles(
         )
         similarity = _fit_tiles(measured, small, "similarity", 0.1)
         if similarity is None:
-            return too_few
+            return start, problem
         agreeing = int(np.count_nonzero(similarity.weights > _AGREE))
         if agreeing < MIN_TILES:
-            return too_few
+            return start, problem
         small = similarity.transform
     tried, matching = len(centres), int(np.count_nonzero(measured.matched))
     wanted = _tiles_wanted(tried, matching, trusted=False)
-    problem = f"wanted {wanted} of {tried} tiles to agree, found {agreeing}"
-    return pair.canvas_transform(small), "" if agreeing >= wanted else problem
+    problem = ""
+    if agreeing < wanted:
+        problem = f"wanted {wanted} of {tried} tiles to agree, found {agreeing}"
+    return pair.canvas_transform(small), problem
 
 
 def _fit_tiles(
