@@ -18,29 +18,13 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_exo2micro.core.alignment import correlation, features
+from napari_exo2micro.core.alignment import correlation, features, texture, views
+from napari_exo2micro.core.alignment.fit import FloatArray
 from napari_exo2micro.core.alignment.icp import correction_of, match_contours
 from napari_exo2micro.core.alignment.interior import refine_interior_sift
 from napari_exo2micro.core.alignment.settings import BoundarySettings
-from napari_exo2micro.core.alignment.texture import (
-    Agreement,
-    Overlap,
-    Texture,
-    agree_on_patches,
-    interior_texture,
-    refine_ecc,
-    score_overlap,
-)
-from napari_exo2micro.core.alignment.views import (
-    Section,
-    View,
-    between,
-    boundary_ring,
-    find_section,
-    masked_brightness,
-    on_canvas,
-    open_view,
-)
+from napari_exo2micro.core.alignment.texture import Agreement, Overlap, Texture
+from napari_exo2micro.core.alignment.views import Section, View
 from napari_exo2micro.core.base.errors import RegistrationError
 from napari_exo2micro.core.base.monitor import Monitor
 from napari_exo2micro.core.images.raster import Frame, ImageLike
@@ -80,6 +64,7 @@ _SAME_CORRELATION = 1e-3
 _RECOVERED_PX = 0.3
 
 T = TypeVar("T")
+Patterns = tuple[correlation.Pattern, correlation.Pattern]
 
 
 class Keep(Protocol):
@@ -119,14 +104,14 @@ class SectionImage:
     def of(cls, view: View, monitor: Monitor) -> SectionImage:
         """Find the section of a view, and its textures."""
         large = view.reduced(_CONTOUR_SIDE)
-        section = find_section(large)
+        section = views.find_section(large)
         monitor.check()
         inside = section if section.trusted else None
-        small = interior_texture(view.reduced(_SCORE_SIDE), inside)
-        return cls(view, section, interior_texture(large, inside), small)
+        small = texture.interior_texture(view.reduced(_SCORE_SIDE), inside)
+        return cls(view, section, texture.interior_texture(large, inside), small)
 
     @property
-    def contour(self) -> NDArray[np.float64]:
+    def contour(self) -> FloatArray:
         """Outline (x, y), full-resolution px, shape (N, 2); may be empty."""
         if not len(self.section.contour):
             return np.empty((0, 2))
@@ -141,7 +126,7 @@ class SectionPair:
     pre: SectionImage
 
     @property
-    def centre(self) -> NDArray[np.float64]:
+    def centre(self) -> FloatArray:
         """Middle of the section in the post-stain image, full-resolution px, (1, 2)."""
         section = self.post.section
         y, x = np.nonzero(section.mask)
@@ -150,7 +135,7 @@ class SectionPair:
         return section.view.to_full(np.array([[x.mean(), y.mean()]]))
 
     @property
-    def corners(self) -> NDArray[np.float64]:
+    def corners(self) -> FloatArray:
         """Corners of the section's bounding box, full-resolution px, (4, 2)."""
         section = self.post.section
         y, x = np.nonzero(section.mask if section.mask.any() else section.view.valid)
@@ -159,7 +144,7 @@ class SectionPair:
 
     def score(self, transform: Transform) -> Overlap:
         """Return the score of the interiors under a transform."""
-        return score_overlap(self.post.small, self.pre.small, transform)
+        return texture.score_overlap(self.post.small, self.pre.small, transform)
 
 
 @dataclass(slots=True)
@@ -209,7 +194,8 @@ class Estimate:
         """
         overlap = pair.score(transform)
         estimate = cls(method, transform, coarse or transform, overlap, **more)
-        agreement = agree_on_patches(pair.post.texture, pair.pre.texture, transform)
+        post, pre = pair.post.texture, pair.pre.texture
+        agreement = texture.agree_on_patches(post, pre, transform)
         if agreement is None:
             return estimate
         mapped = agreement.transform
@@ -273,8 +259,8 @@ class BoundaryAlignment:
     coarse_transform: Transform
     verdict: Verdict
     method: str
-    post_contour: NDArray[np.float64]
-    pre_contour: NDArray[np.float64]
+    post_contour: FloatArray
+    pre_contour: FloatArray
     icp_transform: Transform | None = None
     ecc_transform: Transform | None = None
 
@@ -349,30 +335,34 @@ def register_highorder(
     settings = (settings or BoundarySettings.of({})).tuned(**tuning)
     monitor = monitor or Monitor()
     monitor.report(0.0, "reading the images at reduced size")
-    views = (
-        open_view(post_im, post_frame, BASE_SIDE, name="post"),
-        open_view(pre_im, pre_frame, BASE_SIDE, name="pre"),
+    pair = SectionPair(
+        *(
+            SectionImage.of(views.open_view(image, frame, BASE_SIDE, name), monitor)
+            for image, frame, name in (
+                (post_im, post_frame, "post"),
+                (pre_im, pre_frame, "pre"),
+            )
+        )
     )
-    pair = SectionPair(*(SectionImage.of(view, monitor) for view in views))
-    return align_sections(pair, settings, monitor.part(0.2, 1.0))
+    patterns = coarse_patterns(pair, settings)
+    return align_sections(pair, patterns, settings, monitor.part(0.2, 1.0))
 
 
 def align_sections(
-    pair: SectionPair, settings: BoundarySettings, monitor: Monitor, keep: Keep = _make
+    pair: SectionPair,
+    patterns: Patterns,
+    settings: BoundarySettings,
+    monitor: Monitor,
+    keep: Keep = _make,
 ) -> BoundaryAlignment:
     """Align two sections: the work of `register_highorder`.
 
-    Parameters
-    ----------
-    pair : SectionPair
-        The two images.
-    settings : BoundarySettings
-        What is sought, and how far ICP may go.
-    keep : callable
-        Lets a preview keep the searches that a parameter does not change.
+    `patterns` are the `coarse_patterns` of the pair; `keep` lets a preview keep the
+    searches that a parameter does not change.
     """
     monitor.report(0.0, "comparing the outlines")
-    outlines = _from_outlines(pair, settings, monitor.part(0.0, 0.4), keep)
+    part = monitor.part(0.0, 0.4)
+    outlines = _from_outlines(pair, patterns, settings, part, keep)
     estimates = [outlines]
     if settings.orientation_search and not outlines.decides:
         logger.info(
@@ -408,13 +398,16 @@ def align_sections(
 
 
 def _from_outlines(
-    pair: SectionPair, settings: BoundarySettings, monitor: Monitor, keep: Keep
+    pair: SectionPair,
+    patterns: Patterns,
+    settings: BoundarySettings,
+    monitor: Monitor,
+    keep: Keep,
 ) -> Estimate:
     """Lay one outline on the other, and ask the interior about it."""
     numbers: dict[str, float] = {}
     coarse = Transform.identity()
     if settings.multiscale:
-        part = monitor.part(0.0, 0.6)
         key = (
             settings.use_edges,
             settings.boundary_width,
@@ -425,11 +418,8 @@ def _from_outlines(
             settings.angle_step,
             settings.scale_step,
         )
-        candidates = keep(
-            "coarse",
-            key,
-            lambda: _search_coarse(*coarse_patterns(pair, settings), settings, part),
-        )
+        search = partial(_search_coarse, *patterns, settings, monitor.part(0.0, 0.6))
+        candidates = keep("coarse", key, search)
         if candidates:
             scored = []
             for candidate in candidates:
@@ -458,18 +448,8 @@ def _from_outlines(
     return result
 
 
-def coarse_patterns(
-    pair: SectionPair, settings: BoundarySettings
-) -> tuple[correlation.Pattern, correlation.Pattern]:
-    """Return what the coarse search correlates, of post and of pre.
-
-    Parameters
-    ----------
-    pair : SectionPair
-        The two images.
-    settings : BoundarySettings
-        Rings or brightness, and their scale.
-    """
+def coarse_patterns(pair: SectionPair, settings: BoundarySettings) -> Patterns:
+    """Return what the coarse search correlates: rings, or the brightness inside."""
     nominal = 0.25 * settings.down_scale
     full_side = max(
         side * image.view.factor
@@ -480,23 +460,20 @@ def coarse_patterns(
     # more, still in step with the coarse scale.
     least = max(nominal * full_side, 640.0 * settings.down_scale, _SMALLEST_COARSE_SIDE)
     side = int(min(round(least), _LARGEST_COARSE_SIDE))
-
-    def pattern(section: Section) -> correlation.Pattern:
+    patterns = []
+    for section in (pair.post.section, pair.pre.section):
         view = section.view.reduced(side)
         # A very large image is seen at less than the coarse scale: the ring
         # keeps its thickness on the section.
         ratio = min(1.0, 1.0 / (nominal * view.factor))
         smooth = settings.boundary_smooth * ratio
-        if not settings.use_edges:
-            return correlation.Pattern(
-                view, masked_brightness(section, view, smooth=smooth)
-            )
-        width = settings.boundary_width * ratio
-        return correlation.Pattern(
-            view, boundary_ring(section, view, width=width, smooth=smooth)
-        )
-
-    return pattern(pair.post.section), pattern(pair.pre.section)
+        if settings.use_edges:
+            width = settings.boundary_width * ratio
+            values = views.boundary_ring(section, view, width=width, smooth=smooth)
+        else:
+            values = views.masked_brightness(section, view, smooth=smooth)
+        patterns.append(correlation.Pattern(view, values))
+    return patterns[0], patterns[1]
 
 
 def _search_coarse(
@@ -544,12 +521,12 @@ def _icp(
     match = match_contours(
         post.contour,
         pre.contour,
-        between(post.view, pre.view, coarse),
+        views.between(post.view, pre.view, coarse),
         reach=max(reach, 8.0),
     )
     if match is None:
         return None, ""
-    fine = on_canvas(post.view, pre.view, match.transform)
+    fine = views.on_canvas(post.view, pre.view, match.transform)
     change = correction_of(coarse, fine, pair.centre[0])
     numbers.update(
         icp_rms_px=match.rms * pre.view.factor,
@@ -582,20 +559,8 @@ def _from_features(pair: SectionPair, monitor: Monitor, keep: Keep) -> list[Esti
 def search_features(post: View, pre: View, monitor: Monitor) -> list[features.MatchFit]:
     """Find maps of either hand that many features agree on, best first.
 
-    Parameters
-    ----------
-    post, pre : View
-        At 1200 to 1600 px.
-
-    Returns
-    -------
-    list of MatchFit
-        Post to pre, full-resolution px, with the matches that agree on a similarity;
-        at most one of each hand, empty when too few features agree.
-
-    Notes
-    -----
-    SIFT does not mind turns and magnifications; a mirror image is another
+    At most one of each hand, post to pre at full resolution; none when too few features
+    agree. SIFT does not mind turns and magnifications; a mirror image is another
     picture to it, so the mirrored pre-stain image is tried, too.
     """
 
@@ -623,7 +588,7 @@ def search_features(post: View, pre: View, monitor: Monitor) -> list[features.Ma
             moving = detect(picture, pre.valid)
         fit = _fit_of_one_hand(fixed, moving, mirrored)
         if fit is not None:
-            full = on_canvas(post, pre, fit.transform)
+            full = views.on_canvas(post, pre, fit.transform)
             fits.append(
                 features.MatchFit(full, fit.inliers, fit.residuals * pre.factor)
             )
@@ -677,17 +642,8 @@ def search_full_circle(
 ) -> list[correlation.Candidate]:
     """Correlate the interiors over all turns and both hands, best first.
 
-    Parameters
-    ----------
-    pair : SectionPair
-        The two images.
-    scales : list of float
-        Nodes of the coarse search, ascending; a little more is covered.
-
-    Returns
-    -------
-    list of Candidate
-        Refined between the nodes; empty when there is no texture.
+    At the ascending nodes `scales` of the coarse search and a little more, then between
+    the nodes; no candidates when there is no texture.
     """
     low, high, count = scales[0], scales[-1], 1
     if high > low:
@@ -700,7 +656,7 @@ def search_full_circle(
         inside = image.section if image.section.trusted else None
         # Structures of a few px: they bear the step of the search.
         return correlation.Pattern(
-            small, interior_texture(small, inside, fine=1.8, coarse=6.0).values
+            small, texture.interior_texture(small, inside, fine=1.8, coarse=6.0).values
         )
 
     post, pre = pattern(pair.post), pattern(pair.pre)
@@ -730,7 +686,8 @@ def _fine_ecc(
     pair: SectionPair, best: Estimate, settings: BoundarySettings
 ) -> tuple[str, Transform | None]:
     """Try the ECC pass on an estimate; return why it was not kept, if so."""
-    ecc = refine_ecc(pair.post.texture, pair.pre.texture, best.transform, settings)
+    post, pre = pair.post.texture, pair.pre.texture
+    ecc = texture.refine_ecc(post, pre, best.transform, settings)
     if ecc is None:
         return "fine_ecc did not converge: the result before it stands", None
     moved = ecc.transform(pair.centre) - best.transform(pair.centre)
@@ -844,7 +801,7 @@ def _likeness(
     warped: ImageLike,
     original: ImageLike,
     transform: Transform,
-    centres: NDArray[np.float64],
+    centres: FloatArray,
 ) -> float:
     """Return the median correlation of small full-resolution windows."""
     half = 64

@@ -123,11 +123,13 @@ def preview_boundary(
     except (RegistrationError, ParameterError) as error:
         verdict = Verdict(State.FAILED, str(error))
         return BoundaryPreview(verdict, Transform.identity())
-    alignment = align_sections(pair, settings, monitor.part(0.4, 0.9), source.keep)
+    patterns = coarse_patterns(pair, settings)
+    alignment = align_sections(
+        pair, patterns, settings, monitor.part(0.4, 0.9), source.keep
+    )
     transform = alignment.transform
     post_ring, pre_ring = (
-        ReducedImage(pattern.values, pattern.view.to_full)
-        for pattern in coarse_patterns(pair, settings)
+        ReducedImage(pattern.values, pattern.view.to_full) for pattern in patterns
     )
     monitor.check()
     into_post = transform.inverse()
