@@ -66,12 +66,7 @@ class Alignment:
 
     @classmethod
     def from_header(cls, header: Mapping[str, Any]) -> Alignment | None:
-        """Return the alignment that a checkpoint's header tells, None if it has none.
-
-        Parameters
-        ----------
-        header : mapping
-            As `Provenance.to_header` makes it.
+        """Return the alignment of a checkpoint's header, None if it has none.
 
         Raises
         ------
@@ -79,9 +74,7 @@ class Alignment:
             When its transform cannot be read.
         """
         stored = header.get("transform")
-        if not stored:
-            return None
-        return cls._from_parts(stored, header)
+        return cls._of(Transform.from_dict(stored), header) if stored else None
 
     @classmethod
     def load(cls, path: Path | str) -> Alignment:
@@ -96,24 +89,15 @@ class Alignment:
             When the file is none of these.
         """
         transform = Transform.load(path)  # which says what is wrong with a file
-        stored = read_json(path)
-        return cls._from_parts(transform.to_dict(), stored)
+        return cls._of(transform, read_json(path))
 
     @classmethod
-    def _from_parts(
-        cls, transform: Mapping[str, Any], stored: Mapping[str, Any]
-    ) -> Alignment:
-        canvas = stored.get("canvas") or {}
-        if not isinstance(canvas, Mapping):
-            raise CheckpointError(
-                f"the canvas of an alignment takes 'post_frame' and 'pre_frame', found "
-                f"{canvas!r:.60}; save the alignment again"
-            )
+    def _of(cls, transform: Transform, stored: Mapping[str, Any]) -> Alignment:
         stage = stored.get("stage")
         return cls(
-            Transform.from_dict(transform),
-            _frame(canvas.get("post_frame")),
-            _frame(canvas.get("pre_frame")),
+            transform,
+            _frame(stored.get("canvas"), "post_frame"),
+            _frame(stored.get("canvas"), "pre_frame"),
             str(stored.get("sample", "")),
             str(stored.get("dye", "")),
             # What comes after stage 3 keeps its alignment.
@@ -169,10 +153,7 @@ class Alignment:
         return back @ self.transform @ there
 
     def shape_of(self, direction: Direction) -> tuple[int, int] | None:
-        """Return rows and columns of the raw image something is moved onto.
-
-        None when they are not known.
-        """
+        """Return rows and columns of the raw image that is moved onto, if known."""
         frame = self.post_frame if direction == "onto post" else self.pre_frame
         if frame is None or not (frame[2] and frame[3]):
             return None
@@ -181,43 +162,31 @@ class Alignment:
     def points_moved(self, points: Any, direction: Direction) -> Any:
         """Return points of one raw image as they lie in the other.
 
-        Parameters
-        ----------
-        points : array_like, shape (N, 2)
-            Points (x, y), px of the raw image that they were drawn on.
-        direction : {'onto post', 'onto pre'}
-            Points of pre are moved onto post, or points of post onto pre.
-
-        Returns
-        -------
-        ndarray, shape (N, 2), float64
-            Points (x, y), px of the raw image that they are moved onto.
+        Points (x, y), shape (N, 2), px of the raw image that they were drawn on and of
+        the one that they are moved onto.
         """
         points = np.asarray(points, dtype=np.float64).reshape(-1, 2)
         to_pre = self.raw_transform
         return to_pre.inverse()(points) if direction == "onto post" else to_pre(points)
 
     def sampling(self, direction: Direction) -> Transform:
-        """Return, for each px of the image moved onto, where to look in the other.
-
-        Parameters
-        ----------
-        direction : {'onto post', 'onto pre'}
-            As in `points_moved`; both sides in px of the raw images.
-        """
+        """Return, for each px of the image moved onto, where to look in the other."""
         to_pre = self.raw_transform
         return to_pre if direction == "onto post" else to_pre.inverse()
 
 
-def _frame(stored: Any) -> Frame | None:
-    if not stored:
-        return None
+def _frame(canvas: Any, name: str) -> Frame | None:
+    """Return what a file says of the place of an image; it may say nothing."""
+    stored = canvas
     try:
+        stored = canvas.get(name) if canvas else None
+        if not stored:
+            return None
         x0, y0, width, height = (int(value) for value in stored)
-    except (TypeError, ValueError, OverflowError) as error:
+    except (AttributeError, TypeError, ValueError, OverflowError) as error:
         raise CheckpointError(
             f"the place of an image on the canvas takes four whole numbers, found "
-            f"{stored!r}; save the alignment again"
+            f"{stored!r:.60}; save the alignment again"
         ) from error
     return x0, y0, width, height
 
@@ -275,11 +244,8 @@ class Residuals:
     def where(self, post_frame: Frame | None = None) -> str:
         """Return in words in which part of the section the largest one lies.
 
-        Parameters
-        ----------
-        post_frame : tuple of int, optional
-            (x0, y0, width, height) of the post image on the canvas, px; without it
-            the part is told from where the tiles lie.
+        Parts are those of the post image's frame on the canvas, px; without it, of the
+        area where the tiles lie.
         """
         _, x, y = self.largest
         if post_frame is None:
@@ -298,18 +264,9 @@ class Residuals:
         )[row][column]
 
     def vectors(self, factor: float) -> FloatArray:
-        """Return what napari draws: (row, column) of the places and the arrows.
+        """Return what napari draws: places and arrows (row, column), shape (N, 2, 2).
 
-        Parameters
-        ----------
-        factor : float
-            Times that the arrows are longer than the displacements.
-
-        Returns
-        -------
-        ndarray, shape (N, 2, 2), float64
-            Start and amplified displacement of each tile, (row, column), px of the
-            canvas.
+        Arrows are `factor` times longer than the displacements; px of the canvas.
         """
         return np.stack(
             [self.places[:, ::-1], factor * self.displacements[:, ::-1]], axis=1
@@ -332,8 +289,7 @@ def residuals_from_details(
     Raises
     ------
     RegistrationError
-        When nothing was measured: another stage, or an alignment that no tile
-        vouches for.
+        When nothing was measured, or no tile vouches for the alignment.
     """
     tiles = details.get("tiles")
     if not isinstance(tiles, Mapping) or transform is None:
@@ -411,12 +367,7 @@ class SavedView:
 
 
 def save_views(path: str | Path, views: Iterable[SavedView]) -> Path:
-    """Write views as a JSON file, whole or not at all.
-
-    Returns
-    -------
-    Path
-        The file.
+    """Write views as a JSON file, whole or not at all, and return its path.
 
     Raises
     ------
@@ -483,11 +434,10 @@ def _view(path: Path, number: int, entry: Any) -> SavedView:
                 continue
             raise ParameterError(f"{where} lacks '{field.name}'; {_VIEWS_FIX}")
         value, kind = entry[field.name], _KINDS[str(field.type)]
-        if kind is str:
-            fits = isinstance(value, str)
-        else:
-            is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            fits = is_number and math.isfinite(value)
+        fits = isinstance(value, str) == (kind is str)
+        if kind is not str and fits:
+            fits = isinstance(value, (int, float)) and not isinstance(value, bool)
+            fits = fits and math.isfinite(value)
             fits = fits and (value > 0 or field.name not in ("zoom", "box_size"))
         if not fits:
             raise ParameterError(

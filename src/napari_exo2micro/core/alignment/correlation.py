@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from napari_exo2micro.core.alignment.views import View
+from napari_exo2micro.core.alignment.views import View, shrunk
 from napari_exo2micro.core.base.monitor import Monitor
 from napari_exo2micro.core.images.transform import Transform
 
@@ -23,18 +23,9 @@ _AT_ONCE = 32
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One turn and magnification with its best shift.
+    """One turn and magnification (post to pre) with its best shift.
 
-    Attributes
-    ----------
-    angle_deg, scale : float
-        Of the map from post (fixed) to pre (moving).
-    mirrored : bool
-        Whether the pre-stain image is turned over.
-    score : float
-        Normalised correlation of the two patterns, -1 to 1.
-    transform : Transform
-        Post to pre, full-resolution px of the canvas.
+    `score` is the normalised correlation of the two patterns, -1 to 1.
     """
 
     angle_deg: float
@@ -48,12 +39,7 @@ class Candidate:
 class Pattern:
     """What is correlated: a ring, a brightness or a texture on a view's grid.
 
-    Attributes
-    ----------
-    view : View
-        Gives the place of the pixels.
-    values : ndarray, shape (rows, columns) of `view`, float32
-        Zero where there is nothing to compare.
+    Zero where there is nothing to compare.
     """
 
     view: View
@@ -64,9 +50,8 @@ class Pattern:
         view = self.view.reduced(max_side)
         if view is self.view:
             return self
-        size = (view.image.shape[1], view.image.shape[0])
-        small = cv2.resize(self.values, size, interpolation=cv2.INTER_AREA)
-        return Pattern(view, np.asarray(small, np.float32))
+        rows, columns = view.image.shape
+        return Pattern(view, shrunk(self.values, (columns, rows)))
 
     def extent(self) -> tuple[NDArray[np.float64], float, float]:
         """Return the middle, half side and radius of what is not empty, in px."""
@@ -122,8 +107,8 @@ class _Correlator:
                 angle_deg=angle_deg,
                 scale=scale,
                 mirrored=mirrored,
-                centre=(float(self._post_centre[0]), float(self._post_centre[1])),
-                translation=(float(shift[0]), float(shift[1])),
+                centre=tuple(self._post_centre),
+                translation=tuple(shift),
             )
             for angle_deg, scale, mirrored in turns
         ]
@@ -223,11 +208,6 @@ def search_grid(
     -------
     list of Candidate
         Empty when a pattern is empty.
-
-    Notes
-    -----
-    The correlation over all shifts is computed by Fourier transforms and
-    divided by the norms of the two patterns.
     """
     angles, scales, hands = sorted(angles), sorted(scales), list(hands)
     if not post.values.any() or not pre.values.any():
@@ -284,26 +264,11 @@ def refine_candidates(
     rounds: int = 4,
     monitor: Monitor,
 ) -> list[Candidate]:
-    """Return better turns and magnifications between the nodes of the grid.
+    """Return better turns and magnifications between the nodes of the grid, best first.
 
-    Parameters
-    ----------
-    post, pre : Pattern
-        Of the fixed and the moving image.
-    starts : sequence of Candidate
-        Nodes of the grid.
-    angle_step, scale_step : float
-        Of the grid: degrees, factor; 0 leaves turn or magnification as it is.
-    angle_limits, scale_limits : tuple of float
-        The range that is not left.
-    rounds : int
-        How often the step is halved.
-
-    Returns
-    -------
-    list of Candidate
-        One for each start, best first; its score is not lower than that of the start
-        on the same patterns.
+    From each start, in halves (so often as `rounds`) of the grid's steps, degrees and
+    factor; 0 leaves turn or magnification as it is. The limits are not left, and no
+    score is lower than that of its start on the same patterns.
     """
     if not starts:
         return []

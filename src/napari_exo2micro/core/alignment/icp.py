@@ -24,16 +24,10 @@ _DAMPING = 1e-4
 
 @dataclass(frozen=True, slots=True, eq=False)
 class IcpResult:
-    """An affine map that lays one contour on the other.
+    """An affine map that lays one contour on the other, in the units of the contours.
 
-    Attributes
-    ----------
-    transform : Transform
-        Post to pre, in the units of the contours.
-    rms : float
-        Root mean square distance of the points that agree, same units.
-    overlap : float
-        Part of the post contour that agrees, 0 to 1.
+    With the root mean square distance of the points that agree, and the part of the
+    post contour that they are.
     """
 
     transform: Transform
@@ -43,16 +37,9 @@ class IcpResult:
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """What ICP changed in the coarse result.
+    """What ICP changed: the section's middle moved, px; the turn, without sign.
 
-    Attributes
-    ----------
-    translation : float
-        Movement of the section's middle, px.
-    rotation_deg : float
-        Turn, degrees, without sign.
-    scales : tuple of float
-        Smaller and larger magnification of the two axes.
+    With the smaller and the larger magnification of the two axes.
     """
 
     translation: float
@@ -67,12 +54,7 @@ class Correction:
             ("moved the section by", self.translation, " px", "max_translation"),
             ("turned it by", self.rotation_deg, " deg", "max_rotation"),
             ("changed a magnification by", delta, "", "max_scale_delta"),
-            (
-                "made the two magnifications differ by",
-                high - low,
-                "",
-                "max_scale_diff",
-            ),
+            ("made the two magnifications differ by", high - low, "", "max_scale_diff"),
         )
         return " and ".join(
             f"{what} {value:.4g}{unit}, above {name} = {getattr(limits, name):g}{unit}"
@@ -82,15 +64,7 @@ class Correction:
 
 
 def correction_of(coarse: Transform, fine: Transform, centre: FloatArray) -> Correction:
-    """Return what changed from one transform to the next.
-
-    Parameters
-    ----------
-    coarse, fine : Transform
-        Post to pre, full-resolution px.
-    centre : ndarray, shape (2,), float64
-        Middle (x, y) of the section in the post-stain image, px.
-    """
+    """Return what changed from one transform to the next about the section's middle."""
     middle = centre[None, :]
     moved = float(np.linalg.norm(fine(middle) - coarse(middle)))
     # Singular values of fine coarse^-1 = U S V' are the magnifications; U V' turns.

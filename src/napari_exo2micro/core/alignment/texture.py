@@ -38,16 +38,10 @@ _TOLERANCE = 2.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Texture:
-    """Band-passed, locally normalised interior of a section.
+    """Band-passed interior of a section on the grid of a view.
 
-    Attributes
-    ----------
-    view : View
-        Gives the place of the pixels.
-    values : ndarray, shape (rows, columns) of `view`, float32
-        About unit variance; 0 outside `mask`.
-    mask : ndarray, shape (rows, columns) of `view`, bool
-        Inside the section and the frame, away from both edges.
+    Of about unit variance, 0 outside `mask`: what lies inside the section and the
+    frame, away from both edges.
     """
 
     view: views.View
@@ -57,15 +51,7 @@ class Texture:
     def warped_to(
         self, post: Texture, transform: Transform
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Return values and mask as they lie on the grid of `post`.
-
-        Parameters
-        ----------
-        post : Texture
-            Of the fixed image.
-        transform : Transform
-            Post to pre, full-resolution px.
-        """
+        """Return values and mask as a map from post lays them on the grid of `post`."""
         matrix = views.between(post.view, self.view, transform).matrix
         size = (post.values.shape[1], post.values.shape[0])
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
@@ -82,21 +68,10 @@ def interior_texture(
     fine: float = 1.5,
     coarse: float = 5.0,
 ) -> Texture:
-    """Return the texture inside the section.
+    """Return the texture inside the section, between two sigmas in px of the view.
 
-    Parameters
-    ----------
-    view : View
-        At the size at which textures are compared.
-    section : Section or None
-        Of the same image at any size; None (or an empty one): the whole frame.
-    fine, coarse : float
-        Structures between these sigmas remain, px of `view`.
-
-    Returns
-    -------
-    Texture
-        Free of gain, offset, uneven light and most of the pull of microbes.
+    It is free of gain, offset, uneven light and most of the pull of microbes. The
+    section is of the same image at any size; without one it is the whole frame.
     """
     valid = view.valid
     low, high = np.percentile(view.image[valid], [1.0, 99.0])
@@ -154,20 +129,7 @@ class Overlap:
 
 
 def score_overlap(post: Texture, pre: Texture, transform: Transform) -> Overlap:
-    """Compare two interiors under a transform.
-
-    Parameters
-    ----------
-    post, pre : Texture
-        Of the fixed and the moving image.
-    transform : Transform
-        Post to pre, full-resolution px.
-
-    Returns
-    -------
-    Overlap
-        Score 0 when the interiors hardly meet.
-    """
+    """Compare two interiors under a transform; score 0 when they hardly meet."""
     warped, inside = pre.warped_to(post, transform)
     both = post.mask & inside
     zoom = post.view.factor * transform.decompose()["scale"] / pre.view.factor
@@ -205,15 +167,7 @@ def score_overlap(post: Texture, pre: Texture, transform: Transform) -> Overlap:
 
 
 def correlation_at(post: Texture, pre: Texture, transform: Transform) -> float:
-    """Return the correlation coefficient of two interiors where both are seen.
-
-    Parameters
-    ----------
-    post, pre : Texture
-        Of the fixed and the moving image.
-    transform : Transform
-        Post to pre, full-resolution px.
-    """
+    """Return the correlation coefficient of two interiors where both are seen."""
     warped, inside = pre.warped_to(post, transform)
     both = post.mask & inside
     if np.count_nonzero(both) < _FEWEST_PIXELS:
@@ -226,15 +180,7 @@ def correlation_at(post: Texture, pre: Texture, transform: Transform) -> float:
 
 @dataclass(frozen=True, slots=True)
 class EccResult:
-    """A homography that maximises the correlation of two interiors.
-
-    Attributes
-    ----------
-    transform : Transform
-        Post to pre, full-resolution px.
-    before, after : float
-        Correlation coefficient of the interiors at the start and at the end.
-    """
+    """A homography, and the correlation of two interiors before and after it."""
 
     transform: Transform
     before: float
@@ -244,21 +190,10 @@ class EccResult:
 def refine_ecc(
     post: Texture, pre: Texture, start: Transform, settings: BoundarySettings
 ) -> EccResult | None:
-    """Maximise the correlation of two interiors over homographies.
+    """Maximise the correlation of two interiors over homographies [1]_.
 
-    Parameters
-    ----------
-    post, pre : Texture
-        Of the fixed and the moving image, at a few hundred px.
-    start : Transform
-        Post to pre, full-resolution px; within about the width of the texture.
-    settings : BoundarySettings
-        `stopit` and `stopdelta` end the iteration.
-
-    Returns
-    -------
-    EccResult or None
-        None when the iteration did not converge.
+    From a start that is right within about the width of the texture; the settings
+    `stopit` and `stopdelta` end the iteration. None when it did not converge.
 
     References
     ----------
@@ -290,18 +225,9 @@ def refine_ecc(
 class Agreement:
     """The map on which the patches agree.
 
-    Attributes
-    ----------
-    transform : Transform
-        Post to pre, full-resolution px.
-    n_patches : int
-        Patches with enough texture in both images.
-    n_agreeing : int
-        Those whose own shift is that of the map.
-    residual : float
-        Median distance of the agreeing ones from it, full-resolution px.
-    accuracy : float
-        Estimated error of the map, full-resolution px.
+    Of the `n_patches` with texture in both images, the own shift of `n_agreeing` is
+    that of the map, with a median distance `residual`. This and the estimated error of
+    the map, `accuracy`, are full-resolution px.
     """
 
     transform: Transform
@@ -317,19 +243,9 @@ class Agreement:
 
 
 def agree_on_patches(post: Texture, pre: Texture, start: Transform) -> Agreement | None:
-    """Find the shift of each patch, and the map on which most agree.
+    """Find the shift of each patch at about 1000 px, and the map on which most agree.
 
-    Parameters
-    ----------
-    post, pre : Texture
-        Of the fixed and the moving image, at about 1000 px.
-    start : Transform
-        Post to pre, full-resolution px.
-
-    Returns
-    -------
-    Agreement or None
-        None when there are too few patches or too few of them agree.
+    None when there are too few patches or too few of them agree.
     """
     agreement = None
     transform = start
