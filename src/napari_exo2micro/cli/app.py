@@ -6,7 +6,7 @@ import sys
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperArgument, TyperCommand
 
 from napari_exo2micro.cli import run
 from napari_exo2micro.cli.batch import batch
@@ -35,61 +35,44 @@ class Command(TyperCommand):
         out = console()
         out.soft_wrap = False
         width = min(out.width, _MOST_WIDTH)
-        names = (_argument_name(p) for p in self.get_params(ctx) if _is_argument(p))
-        usage = " ".join([ctx.command_path, "[OPTIONS]", *names])
-        out.print(Text(f"Usage: {usage}", style="bold"))
+        groups: dict[str, list[Any]] = {"Arguments": []}
+        for parameter in self.get_params(ctx):
+            title = getattr(parameter, "rich_help_panel", None) or "Output"
+            is_argument = isinstance(parameter, TyperArgument)
+            groups.setdefault("Arguments" if is_argument else title, []).append(
+                parameter
+            )
+        usage = [ctx.command_path, "[OPTIONS]", *map(_name, groups["Arguments"])]
+        out.print(Text(f"Usage: {' '.join(usage)}", style="bold"))
         purpose = " \n".join(
-            " ".join(paragraph.split()) for paragraph in _paragraphs(self.help or "")
+            " ".join(part.split()) for part in (self.help or "").split("\n\n")
         )
         out.print(Padding(Text(purpose), (1, 0)), width=width)
-        for title, rows in self._groups(ctx).items():
+        for title, parameters in groups.items():
+            if not parameters:
+                continue
             grid = Table.grid(padding=(0, 2))
             grid.add_column(min_width=_NAME_WIDTH, max_width=_NAME_WIDTH)
             grid.add_column()
-            for name, words in rows:
-                grid.add_row(Text(name, style="cyan"), words)
+            for parameter in parameters:
+                name = Text(_name(parameter), style="cyan")
+                grid.add_row(name, _explanation(parameter))
             out.print(Text(title, style="bold"))
             out.print(Padding(grid, (0, 0, 1, 2)), width=width)
 
-    def _groups(self, ctx: Any) -> dict[str, list[tuple[str, str]]]:
-        """Return heading -> (name, explanation) of each argument and option."""
-        groups: dict[str, list[tuple[str, str]]] = {}
-        for parameter in self.get_params(ctx):
-            if getattr(parameter, "hidden", False):
-                continue
-            title = getattr(parameter, "rich_help_panel", None)
-            if _is_argument(parameter):
-                row = (_argument_name(parameter), _explanation(parameter))
-                groups.setdefault("Arguments", []).append(row)
-            else:
-                row = (_option_name(parameter), _explanation(parameter))
-                groups.setdefault(title or "Output", []).append(row)
-        return groups
 
-
-def _paragraphs(text: str) -> list[str]:
-    return text.replace("\f", "").split("\n\n")
-
-
-def _is_argument(parameter: Any) -> bool:
-    return bool(parameter.param_type_name == "argument")
-
-
-def _argument_name(parameter: Any) -> str:
-    name = str(parameter.metavar or parameter.name).upper()
-    return name if parameter.required else f"[{name}]"
-
-
-def _option_name(parameter: Any) -> str:
-    names = sorted(parameter.opts, key=len)
+def _name(parameter: Any) -> str:
+    """Return how an argument or an option is given."""
+    if isinstance(parameter, TyperArgument):
+        name = str(parameter.metavar or parameter.name).upper()
+        return name if parameter.required else f"[{name}]"
     if parameter.secondary_opts:
         first, second = parameter.opts[0], parameter.secondary_opts[0]
         if second == first.replace("--", "--no-", 1):
-            return "--[no-]" + str(first)[2:]
+            return f"--[no-]{first[2:]}"
         return f"{first} / {second}"
-    if parameter.is_flag:
-        return ", ".join(names)
-    return f"{', '.join(names)} {parameter.metavar or 'VALUE'}"
+    names = ", ".join(sorted(parameter.opts, key=len))
+    return names if parameter.is_flag else f"{names} {parameter.metavar or 'VALUE'}"
 
 
 def _explanation(parameter: Any) -> str:
@@ -98,7 +81,7 @@ def _explanation(parameter: Any) -> str:
     if isinstance(shown, str):
         return f"{words} [{shown}]"
     plain = parameter.default is not None and not getattr(parameter, "is_flag", False)
-    if shown and plain and not parameter.required:
+    if shown and plain:
         return f"{words} [{parameter.default}]"
     return words
 

@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_exo2micro.cli import options, output
+from napari_exo2micro.cli.options import WHAT, WHERE, option
 from napari_exo2micro.core.base import RawFileNotFoundError, check_output
 from napari_exo2micro.core.parameters import State
 
 if TYPE_CHECKING:
-    from napari_exo2micro.core.batch import BatchPlan, BatchSummary, Preflight, Task
+    from napari_exo2micro.core.batch import BatchPlan, BatchSummary
     from napari_exo2micro.core.pipeline import RunResult
 
-_WHERE = "Where it runs"
-_WHAT = "What to run"
 _MOST_WORKERS = 4
 
 
@@ -35,39 +34,38 @@ def batch(
     ],
     sample: Annotated[
         list[str] | None,
-        typer.Option(
-            "--sample",
-            "-s",
-            metavar="NAME",
-            help="A sample; may be given several times. All that are found, if none.",
-            rich_help_panel=_WHAT,
+        option(
+            WHAT,
+            "NAME",
+            "A sample; may be given several times. All that are found, if none.",
+            *("--sample", "-s"),
         ),
     ] = None,
     dye: Annotated[
         list[str] | None,
-        typer.Option(
-            "--dye",
-            "-d",
-            metavar="NAME",
-            help="A dye; may be given several times. All of each sample, if none.",
-            rich_help_panel=_WHAT,
+        option(
+            WHAT,
+            "NAME",
+            "A dye; may be given several times. All of each sample, if none.",
+            *("--dye", "-d"),
         ),
     ] = None,
     strict: Annotated[
         bool,
-        typer.Option(
+        option(
+            WHAT,
+            None,
+            "Pairs without files: run nothing and list them, or run the rest.",
             "--strict/--lenient",
-            help="Pairs without files: run nothing and list them, or run the rest.",
-            rich_help_panel=_WHAT,
         ),
     ] = True,
     register_on: Annotated[
         str | None,
-        typer.Option(
-            metavar="DYE",
-            help="Register this dye only; the sample's other dyes, imaged in the same "
+        option(
+            WHAT,
+            "DYE",
+            "Register this dye only; the sample's other dyes, imaged in the same "
             "session, take its transform.",
-            rich_help_panel=_WHAT,
         ),
     ] = None,
     checkpoint_format: options.CheckpointFormat = "both",
@@ -77,62 +75,54 @@ def batch(
     force: options.Force = False,
     executor: Annotated[
         str,
-        typer.Option(
-            metavar="KIND",
-            help="serial: one after the other. workers: several at once, in worker "
+        option(
+            WHERE,
+            "KIND",
+            "serial: one after the other. workers: several at once, in worker "
             "processes. dask: the workers of a scheduler.",
-            rich_help_panel=_WHERE,
         ),
     ] = "workers",
     workers: Annotated[
         int | None,
-        typer.Option(
-            metavar="NUMBER",
+        option(
+            WHERE,
+            "NUMBER",
+            "How many tasks run at once.",
             min=1,
-            help="How many tasks run at once.",
             show_default=f"the processors, at most {_MOST_WORKERS}",
-            rich_help_panel=_WHERE,
         ),
     ] = None,
     scheduler: Annotated[
         str | None,
-        typer.Option(
-            metavar="ADDRESS",
-            help="Scheduler of dask, for example tcp://192.168.1.2:8786. Without it "
+        option(
+            WHERE,
+            "ADDRESS",
+            "Scheduler of dask, for example tcp://192.168.1.2:8786. Without it "
             "--executor dask starts workers on this computer.",
-            rich_help_panel=_WHERE,
         ),
     ] = None,
     timeout: Annotated[
-        float | None,
-        typer.Option(
-            metavar="SECONDS",
-            help="End a task that takes longer.",
-            rich_help_panel=_WHERE,
-        ),
+        float | None, option(WHERE, "SECONDS", "End a task that takes longer.")
     ] = None,
     wait: Annotated[
         float,
-        typer.Option(
-            metavar="SECONDS",
+        option(
+            WHERE,
+            "SECONDS",
+            "How long to wait for a pair that another run works on.",
             min=0,
-            help="How long to wait for a pair that another run works on.",
-            rich_help_panel=_WHERE,
         ),
     ] = 600.0,
     force_run: Annotated[
         bool,
-        typer.Option(
-            "--force-run",
-            help="Run even when memory or disk look too small.",
-            rich_help_panel=_WHERE,
+        option(
+            WHERE, None, "Run even when memory or disk look too small.", "--force-run"
         ),
     ] = False,
     dry_run: Annotated[
         bool,
         typer.Option(
-            "--dry-run",
-            help="Say what would run and what it needs, and run nothing.",
+            "--dry-run", help="Say what would run and what it needs, and run nothing."
         ),
     ] = False,
     as_json: options.AsJson = False,
@@ -210,9 +200,6 @@ def _exit_code(results: Sequence[RunResult]) -> int:
     return output.COMPLETE if states <= {State.DONE} else output.DEGRADED
 
 
-# In the end ------------------------------------------------------------------
-
-
 def _show(summary: BatchSummary, results: Sequence[RunResult]) -> None:
     """Print the summary table, the problems and what is worth knowing."""
     from rich.text import Text
@@ -241,15 +228,12 @@ def _show(summary: BatchSummary, results: Sequence[RunResult]) -> None:
     out.print(summary.sentence())
 
 
-# Before ----------------------------------------------------------------------
-
-
 def _dry_run(plan: BatchPlan, n_workers: int, as_json: bool, *, here: bool) -> int:
     """Say what would run and what it needs."""
     from napari_exo2micro.core.batch import check_resources, stages_to_run
 
     needs = check_resources(plan.tasks, n_workers, here=here)
-    rows = [(task, list(stages_to_run(task))) for task in plan.tasks]
+    rows = [(task, stages_to_run(task)) for task in plan.tasks]
     if as_json:
         output.print_json(
             {
@@ -263,24 +247,18 @@ def _dry_run(plan: BatchPlan, n_workers: int, as_json: bool, *, here: bool) -> i
             }
         )
     else:
-        _show_plan(plan, rows, needs)
+        out = output.console()
+        made = output.table("sample", "dye", "stages to run")
+        for task, stages in rows:
+            words = ", ".join(map(str, stages)) or "none: all are valid"
+            made.add_row(task.sample, task.dye, words)
+        out.print(made)
+        for pair in plan.skipped:
+            out.print(f"skipped  {pair.sentence()}")
+        for text in needs.not_estimated:
+            out.print(f"not estimated  {text}")
+        out.print(f"needs    {needs.summary()}")
+        if needs.message:
+            out.print(f"{needs.level:<8} {needs.message}")
     refused = needs.level == "too little"
     return output.DEGRADED if refused or plan.skipped else output.COMPLETE
-
-
-def _show_plan(
-    plan: BatchPlan, rows: Sequence[tuple[Task, list[int]]], needs: Preflight
-) -> None:
-    out = output.console()
-    made = output.table("sample", "dye", "stages to run")
-    for task, stages in rows:
-        words = ", ".join(str(stage) for stage in stages) or "none: all are valid"
-        made.add_row(task.sample, task.dye, words)
-    out.print(made)
-    for pair in plan.skipped:
-        out.print(f"skipped  {pair.sentence()}")
-    for text in needs.not_estimated:
-        out.print(f"not estimated  {text}")
-    out.print(f"needs    {needs.summary()}")
-    if needs.message:
-        out.print(f"{needs.level:<8} {needs.message}")

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 
-# What a person wants to see first where not all rows fit.
-_URGENT = (State.RUNNING, State.FAILED)
+# What a person wants to see first where not all rows fit, and last.
+_URGENT = {State.RUNNING: 0, State.FAILED: 1, State.QUEUED: 3}
 _BAR = 12
 _OTHER_LINES = 5
 
@@ -31,7 +31,7 @@ class TaskBoard(BatchBoard):
     def __rich_console__(self, out: Console, options: ConsoleOptions) -> RenderResult:
         """Draw the counts and as many rows as there is room for."""
         room = max((options.max_height or out.height) - _OTHER_LINES, 3)
-        rows = sorted(self.rows, key=_urgency)
+        rows = sorted(self.rows, key=lambda row: _URGENT.get(row.state, 2))
         shown = sorted(rows[:room], key=lambda row: row.number)
         yield self._table(shown, options.max_width)
         yield self._counts(len(rows) - len(shown))
@@ -70,12 +70,6 @@ class TaskBoard(BatchBoard):
         return Text(words, style="bold")
 
 
-def _urgency(row: BoardRow) -> tuple[int, bool, int]:
-    places = {state: place for place, state in enumerate(_URGENT)}
-    is_queued = row.state is State.QUEUED
-    return places.get(row.state, len(places)), is_queued, row.number
-
-
 def _bar(row: BoardRow) -> str:
     if row.state is not State.RUNNING:
         return ""
@@ -88,11 +82,7 @@ def watched_batch() -> Iterator[dict[str, Any]]:
     """Show how a batch goes while the block lasts, and stop it on Ctrl-C.
 
     On a terminal a table shows all tasks; elsewhere a line tells that one has ended.
-
-    Yields
-    ------
-    dict
-        `on_event` and `monitor` for `core.batch.run_plan`.
+    It yields `on_event` and `monitor` for `core.batch.run_plan`.
     """
     from rich.live import Live
 
@@ -101,14 +91,14 @@ def watched_batch() -> Iterator[dict[str, Any]]:
 
     def tell(event: TaskEvent) -> None:
         board.take(event)
-        if (
-            not err.is_terminal
-            and (event.result or event.text)
-            and (event.state is not State.RUNNING)
-        ):
-            seconds = event.result.seconds if event.result else None
-            took = f" ({seconds:.1f} s)" if seconds else ""
-            note(f"{event.sample} / {event.dye}: {_sentence(event)}{took}")
+        words = event.text
+        if err.is_terminal or event.state is State.RUNNING or not words:
+            return
+        if event.result is None:  # why it waits again
+            words = f"{event.state.word}: {words}"
+        elif event.result.seconds:
+            words += f" ({event.result.seconds:.1f} s)"
+        note(f"{event.sample} / {event.dye}: {words}")
 
     def ask_to_stop() -> None:
         board.is_stopping = True
@@ -121,8 +111,3 @@ def watched_batch() -> Iterator[dict[str, Any]]:
                 yield {"on_event": tell, "monitor": monitor}
         else:
             yield {"on_event": tell, "monitor": monitor}
-
-
-def _sentence(event: TaskEvent) -> str:
-    """Return the status, or why a task waits again."""
-    return event.text if event.result else f"{event.state.word}: {event.text}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional, get_type_hints
+from typing import Annotated, Any, Literal, Optional, get_type_hints
 
 import typer
 
@@ -15,19 +15,25 @@ from napari_exo2micro.core.parameters import (
     PARAMETER_REGISTRY,
     STAGES,
     Parameter,
-    ParameterValue,
     RunSettings,
     load_preset,
     parse_value,
+    value_words,
 )
 
-if TYPE_CHECKING:
-    from napari_exo2micro.core.pipeline import SampleDye
+FILES, WHAT, WHERE = "Files", "What to run", "Where it runs"
 
 # What ``--scale-percentile none`` gives; None stands for an option left out.
 _NOT_WANTED = object()
-_FILES = "Files"
-_RUN = "What to run"
+
+
+def option(
+    panel: str, metavar: str | None, words: str, *flags: str, **more: Any
+) -> Any:
+    """Return an option under a heading of the help page; a flag has no metavar."""
+    return typer.Option(
+        *flags, metavar=metavar, help=words, rich_help_panel=panel, **more
+    )
 
 
 def _stage_words() -> str:
@@ -44,75 +50,49 @@ Dye = Annotated[
 ]
 RawDir = Annotated[
     Path,
-    typer.Option(
-        metavar="FOLDER",
-        help="Folder with one folder of raw TIFFs for each sample.",
-        rich_help_panel=_FILES,
-    ),
+    option(FILES, "FOLDER", "Folder with one folder of raw TIFFs for each sample."),
 ]
 OutputDir = Annotated[
-    Path,
-    typer.Option(
-        metavar="FOLDER",
-        help="Folder for checkpoints and pictures.",
-        rich_help_panel=_FILES,
-    ),
+    Path, option(FILES, "FOLDER", "Folder for checkpoints and pictures.")
 ]
 CheckpointFormat = Annotated[
     Literal["tiff", "fits", "both"],
-    typer.Option(
-        metavar="FORMAT",
-        help="How stages are stored: tiff, fits or both.",
-        rich_help_panel=_FILES,
-    ),
+    option(FILES, "FORMAT", "How stages are stored: tiff, fits or both."),
 ]
 Loader = Annotated[
     str | None,
-    typer.Option(
-        metavar="NAME",
-        help="A registered loader of raw images instead of the built-in one.",
-        rich_help_panel=_FILES,
+    option(
+        FILES, "NAME", "A registered loader of raw images instead of the built-in one."
     ),
 ]
 Preset = Annotated[
     Path | None,
-    typer.Option(
-        metavar="FILE",
-        help="Parameters from a file that was saved as a preset; options win over it.",
-        rich_help_panel=_RUN,
+    option(
+        WHAT,
+        "FILE",
+        "Parameters from a file that was saved as a preset; options win over it.",
     ),
 ]
 FromStage = Annotated[
-    str | None,
-    typer.Option(
-        metavar="STAGE",
-        help=f"First stage, {_stage_words()}.",
-        rich_help_panel=_RUN,
-    ),
+    str | None, option(WHAT, "STAGE", f"First stage, {_stage_words()}.")
 ]
-ToStage = Annotated[
-    str | None,
-    typer.Option(
-        metavar="STAGE", help="Last stage, in the same way.", rich_help_panel=_RUN
-    ),
-]
+ToStage = Annotated[str | None, option(WHAT, "STAGE", "Last stage, in the same way.")]
 Force = Annotated[
     bool,
-    typer.Option(
+    option(
+        WHAT,
+        None,
+        "Make the stages again even where valid checkpoints exist.",
         "--force",
-        help="Make the stages again even where valid checkpoints exist.",
-        rich_help_panel=_RUN,
     ),
 ]
 AsJson = Annotated[
-    bool,
-    typer.Option("--json", help="Print one JSON object instead of text."),
+    bool, typer.Option("--json", help="Print one JSON object instead of text.")
 ]
 Debug = Annotated[
     bool,
     typer.Option("--debug", help="Show the log and, on an error, the traceback."),
 ]
-
 
 # What the commands on one sample and dye have in common: name -> option, default.
 _TASK: dict[str, tuple[Any, ...]] = {
@@ -176,24 +156,24 @@ def as_command(function: Callable[..., int]) -> Callable[..., int]:
     if given:  # beside the stages, before the form of the output
         options.insert(-1, _parameter("preset", Preset, None))
     options.append(_parameter("debug", Debug, False))
-    options.extend(_option(entry) for entry in entries)
+    options.extend(map(_option, entries))
 
     def prepared(**arguments: Any) -> int:
         if given:
             values = {entry.name: arguments.pop(entry.name) for entry in entries}
-            parameters = {
+            preset = arguments.pop("preset")
+            arguments["parameters"] = (load_preset(preset) if preset else {}) | {
                 name: None if value is _NOT_WANTED else value
                 for name, value in values.items()
                 if value is not None
             }
-            preset = arguments.pop("preset")
-            if preset is not None:
-                parameters = {**load_preset(preset), **parameters}
-            arguments["parameters"] = parameters
         if "task" in given:
-            arguments["task"] = _task(
-                arguments.pop("parameters"), *map(arguments.pop, _TASK)
-            )
+            from napari_exo2micro.core.pipeline import SampleDye
+
+            sample, dye, *places = map(arguments.pop, _TASK)
+            fields = dict(zip(list(_TASK)[2:], places, strict=True))
+            settings = RunSettings(params=arguments.pop("parameters"), **fields)
+            arguments["task"] = SampleDye.from_settings(sample, dye, settings)
         return function(**arguments)
 
     def command(*, debug: bool, **arguments: Any) -> int:
@@ -206,27 +186,6 @@ def as_command(function: Callable[..., int]) -> Callable[..., int]:
     return command
 
 
-def _task(
-    parameters: dict[str, Any],
-    sample: str,
-    dye: str,
-    raw_dir: Path,
-    output_dir: Path,
-    checkpoint_format: str,
-    loader: str | None,
-) -> SampleDye:
-    from napari_exo2micro.core.pipeline import SampleDye
-
-    settings = RunSettings(
-        raw_dir=raw_dir,
-        output_dir=output_dir,
-        checkpoint_format=checkpoint_format,
-        params=parameters,
-        loader=loader,
-    )
-    return SampleDye.from_settings(sample, dye, settings)
-
-
 def _parameter(
     name: str, annotation: Any, default: Any = inspect.Parameter.empty
 ) -> inspect.Parameter:
@@ -235,43 +194,32 @@ def _parameter(
 
 
 def _option(entry: Parameter) -> inspect.Parameter:
-    name = entry.name.replace("_", "-")
-    flags = f"--{name}/--no-{name}" if entry.kind is bool else f"--{name}"
-    kind: Any = entry.kind
-    if entry.choices:
-        kind = Literal[entry.choices]
-    metavar = {bool: None, int: "INTEGER", float: "NUMBER"}.get(entry.kind, "WORD")
-    more: dict[str, Any] = {"metavar": metavar}
-    if entry.optional:
+    """Return the option that sets a parameter."""
+    flag = f"--{entry.name.replace('_', '-')}"
+    if entry.kind is bool:
+        flag += f"/--no-{flag[2:]}"
 
-        def parse(text: str) -> Any:
-            try:
-                value = parse_value(entry, text)
-                return _NOT_WANTED if value is None else value
-            except ParameterError as error:
-                raise typer.BadParameter(str(error)) from None
+    def parse(text: str) -> Any:
+        try:
+            value = parse_value(entry, text)
+            return _NOT_WANTED if value is None else value
+        except ParameterError as error:
+            raise typer.BadParameter(str(error)) from None
 
-        more["parser"] = parse
-    option = typer.Option(
-        flags,
-        help=entry.description,
+    made = option(
+        f"Stage {entry.stage}: {STAGES[entry.stage].title}",
+        {bool: None, int: "INTEGER", float: "NUMBER"}.get(entry.kind, "WORD"),
+        entry.description,
+        flag,
         show_default=default_and_limits(entry),
-        rich_help_panel=f"Stage {entry.stage}: {STAGES[entry.stage].title}",
-        **more,
+        **({"parser": parse} if entry.optional else {}),
     )
-    annotation = Annotated[Optional[kind], option]  # noqa: UP045 - made at run time
+    kind: Any = Literal[entry.choices] if entry.choices else entry.kind
+    annotation = Annotated[Optional[kind], made]  # noqa: UP045 - made at run time
     return _parameter(entry.name, annotation, None)
 
 
 def default_and_limits(entry: Parameter) -> str:
     """Return what stands in brackets: ``15; 1 to 200 px``."""
-    words = entry.limits()
-    return _words(entry.default) + (f"; {words}" if words else "")
-
-
-def _words(value: ParameterValue) -> str:
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    if isinstance(value, float):
-        return f"{value:g}"
-    return "none" if value is None else str(value)
+    default = "none" if entry.default is None else value_words(entry.default)
+    return "; ".join(filter(None, (default, entry.limits())))

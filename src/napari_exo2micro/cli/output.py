@@ -11,20 +11,22 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
-from napari_exo2micro.core.base import CancelledError, Exo2MicroError, Monitor
-from napari_exo2micro.core.parameters import (
-    LAST_BUILT_IN,
-    STAGES,
+from napari_exo2micro.core.base import (
+    CancelledError,
+    Exo2MicroError,
+    Monitor,
+    add_listener,
+    remove_listener,
 )
+from napari_exo2micro.core.parameters import LAST_BUILT_IN, STAGES
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -84,22 +86,11 @@ class Application(TyperGroup):
 def run_guarded(
     command: Callable[..., int], arguments: Mapping[str, Any], *, debug: bool
 ) -> int:
-    """Run a command that ends in one line on the standard error, whatever happens.
+    """Run a command and return its exit code.
 
-    Parameters
-    ----------
-    command : callable
-        Returns the exit code.
-    arguments : mapping
-        Its keyword arguments; with a true `as_json` an error is also printed as a
-        JSON object.
-    debug : bool
-        Show the log and, on an error, the traceback.
-
-    Returns
-    -------
-    int
-        The exit code.
+    Whatever happens, it ends in one line on the standard error; with a true `as_json`
+    among the arguments an error is also printed as a JSON object, with `debug` the log
+    and the traceback are shown.
     """
     if debug:
         logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
@@ -115,24 +106,20 @@ def run_guarded(
         failure: BaseException = error
         code = INTERRUPTED
         text = str(error) or "stopped; finished stages are kept, run again to go on"
-        line = text
-    except (Exo2MicroError, OSError, MemoryError) as error:
-        failure, code = error, USAGE
-        text = _describe(error)
-        line = f"error: {text}"
     except Exception as error:  # noqa: BLE001 - the last place to catch it
-        failure, code = error, INTERNAL
-        text = _describe_fault(error)
-        line = f"error: {text}"
+        failure = error
+        is_fault = not isinstance(error, (Exo2MicroError, OSError, MemoryError))
+        code = INTERNAL if is_fault else USAGE
+        text = _describe_fault(error) if is_fault else _describe(error)
     if debug:
         traceback.print_exception(failure)
     if arguments.get("as_json"):
         print_json({"status": f"error: {text}", "error": text})
-    note(line)
+    note(text if code == INTERRUPTED else f"error: {text}")
     return code
 
 
-def _describe(error: BaseException) -> str:
+def _describe(error: Exception) -> str:
     if isinstance(error, MemoryError):
         return f"not enough memory ({error})" if str(error) else "not enough memory"
     return str(error)
@@ -174,22 +161,17 @@ def jsonable(value: Any) -> Any:
     """Return `value` made of what JSON knows: NaN and infinity become null."""
     if hasattr(value, "to_dict"):
         value = value.to_dict()
-    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = dataclasses.fields(value)
-        value = {field.name: getattr(value, field.name) for field in fields}
+    elif dataclasses.is_dataclass(value):
+        value = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+    elif hasattr(value, "tolist"):  # numpy arrays and scalars
+        value = value.tolist()
     if isinstance(value, Mapping):
         return {str(key): jsonable(item) for key, item in value.items()}
-    if hasattr(value, "tolist"):  # numpy arrays and scalars
-        value = value.tolist()
-    if isinstance(value, (list, tuple, set, frozenset)):
+    if isinstance(value, (list, tuple)):
         return [jsonable(item) for item in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    if value is None or isinstance(value, (bool, int, str)):
-        return value
-    if isinstance(value, Path):
-        return str(value)
-    return str(value)
+    return value if value is None or isinstance(value, (int, str)) else str(value)
 
 
 def print_json(value: Any) -> None:
@@ -205,11 +187,8 @@ def table(*headings: str, numbers: tuple[int, ...] = ()) -> Table:
 
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for index, heading in enumerate(headings):
-        made.add_column(
-            heading,
-            justify="right" if index in numbers else "left",
-            overflow="fold",
-        )
+        side: Any = "right" if index in numbers else "left"
+        made.add_column(heading, justify=side, overflow="fold")
     return made
 
 
@@ -234,8 +213,7 @@ def notes_for_warnings() -> Iterator[list[str]]:
         say(str(message))
 
     handler = Handler(logging.WARNING)
-    logger = logging.getLogger("napari_exo2micro")
-    logger.addHandler(handler)
+    add_listener(handler)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("default")
@@ -244,32 +222,18 @@ def notes_for_warnings() -> Iterator[list[str]]:
             warnings.showwarning = show
             yield shown
     finally:
-        logger.removeHandler(handler)
+        remove_listener(handler)
 
 
 @contextmanager
 def progress(title: str) -> Iterator[Monitor]:
     """Show one line of progress while it lasts, and stop cleanly on Ctrl-C.
 
-    The line appears on a terminal only. The first Ctrl-C asks the work to stop
-    between two windows of an image, the second one interrupts it at once.
-
-    Parameters
-    ----------
-    title : str
-        What stands at the beginning of the line.
-
-    Yields
-    ------
-    Monitor
-        For the function that works.
+    The line appears on a terminal only, and begins with the title. The first Ctrl-C
+    asks the work to stop between two windows of an image, the second one interrupts
+    it at once.
     """
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-    )
+    from rich import progress as bars
     from rich.table import Column
 
     stopping = False
@@ -281,16 +245,15 @@ def progress(title: str) -> Iterator[Monitor]:
 
     err = console(stderr=True)
     # In a narrow window only the words at the end are cut.
-    bar = Progress(
-        TextColumn("{task.description}", table_column=Column(min_width=len(title))),
-        BarColumn(bar_width=16, table_column=Column(min_width=16)),
-        TextColumn("{task.percentage:>3.0f}%", table_column=Column(min_width=4)),
-        TimeElapsedColumn(table_column=Column(min_width=7)),
-        TextColumn(
-            "{task.fields[text]}",
-            markup=False,
-            table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"),
+    rest = Column(ratio=1, no_wrap=True, overflow="ellipsis")
+    bar = bars.Progress(
+        bars.TextColumn(
+            "{task.description}", table_column=Column(min_width=len(title))
         ),
+        bars.BarColumn(bar_width=16, table_column=Column(min_width=16)),
+        bars.TextColumn("{task.percentage:>3.0f}%", table_column=Column(min_width=4)),
+        bars.TimeElapsedColumn(table_column=Column(min_width=7)),
+        bars.TextColumn("{task.fields[text]}", markup=False, table_column=rest),
         console=err,
         expand=True,
         transient=True,
@@ -317,13 +280,7 @@ def progress(title: str) -> Iterator[Monitor]:
 
 @contextmanager
 def stop_on_ctrl_c(on_first: Callable[[], None]) -> Iterator[None]:
-    """Let the first Ctrl-C ask for a stop; the second one interrupts at once.
-
-    Parameters
-    ----------
-    on_first : callable
-        Called on the first one.
-    """
+    """Let the first Ctrl-C ask for a stop; the second one interrupts at once."""
     stopping = False
 
     def ask_to_stop(_signum: int, _frame: FrameType | None) -> None:
@@ -333,27 +290,24 @@ def stop_on_ctrl_c(on_first: Callable[[], None]) -> Iterator[None]:
         stopping = True
         on_first()
 
-    before = _set_handler(ask_to_stop)
+    before = signal.signal(signal.SIGINT, ask_to_stop)
     try:
         yield
     finally:
-        if before is not None:
-            signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, before)
 
 
-def _set_handler(handler: Any) -> Any:
-    """Set the handler of Ctrl-C; None where only the main thread could."""
-    try:
-        return signal.signal(signal.SIGINT, handler)
-    except ValueError:
-        return None
+def print_facts(facts: Iterable[tuple[str, object]]) -> None:
+    """Print a line for each label with its text."""
+    out = console()
+    for label, text in facts:
+        out.print(f"{label:<12}{text}")
 
 
 def show_result(result: RunResult, *, already_shown: Sequence[str] = ()) -> None:
     """Print the result of `SampleDye.run` and, to the standard error, its warnings."""
     from rich.text import Text
 
-    out = console()
     made = table("stage", "verdict", "numbers")
     for number, verdict in sorted(result.verdicts.items()):
         # The scale's own figures have lines of their own.
@@ -364,16 +318,14 @@ def show_result(result: RunResult, *, already_shown: Sequence[str] = ()) -> None
             "\n".join(filter(None, (verdict.reason, figures))),
         )
     if made.row_count:
-        out.print(made)
-    for line in (*_scale_lines(result), *_output_lines(result)):
-        out.print(line)
-    out.print(f"{'status':<12}{result.status}")
+        console().print(made)
+    print_facts((*_scales(result), *_outputs(result), ("status", result.status)))
     for text in result.warnings:
         if text not in already_shown:
             note(f"warning: {text}")
 
 
-def _scale_lines(result: RunResult) -> Iterator[str]:
+def _scales(result: RunResult) -> Iterator[tuple[str, str]]:
     from napari_exo2micro.core.photometry import further_scales
 
     scale = result.scale
@@ -383,28 +335,28 @@ def _scale_lines(result: RunResult) -> Iterator[str]:
             sign = "-" if scale.offset > 0 else "+"
             formula = f"post {sign} {abs(scale.offset):.3g} - scale × pre"
         words = _with_error(scale.value, scale.uncertainty)
-        yield f"{'scale':<12}{words} ({scale.kind}); difference = {formula}"
+        yield "scale", f"{words} ({scale.kind}); difference = {formula}"
     if result.percentile_scale is not None:
-        yield f"{'':<12}{result.percentile_scale.value:.5g} at the percentile"
+        yield "", f"{result.percentile_scale.value:.5g} at the percentile"
     if result.manual_scale is not None:
-        yield f"{'':<12}{result.manual_scale:.5g} by hand"
+        yield "", f"{result.manual_scale:.5g} by hand"
     for title, value, error in further_scales(result):
-        yield f"{'':<12}{_with_error(value, error)} ({title})"
+        yield "", f"{_with_error(value, error)} ({title})"
 
 
 def _with_error(value: float, error: float | None) -> str:
     return f"{value:.5g}" + (f" ± {error:.1g}" if error else "")
 
 
-def _output_lines(result: RunResult) -> Iterator[str]:
+def _outputs(result: RunResult) -> Iterator[tuple[str, str]]:
     pictures = [path for path in result.outputs if path.suffix == ".png"]
     images = [p for p in result.outputs if p.name.startswith("04_difference_diff")]
     if images:
-        yield f"{'difference':<12}{images[0].parent}"
+        yield "difference", str(images[0].parent)
     for path in sorted(images):
-        yield f"{'':<12}  {path.name}"
+        yield "", f"  {path.name}"
     if pictures:
-        yield f"{'pictures':<12}{len(pictures)} in {pictures[0].parent}"
+        yield "pictures", f"{len(pictures)} in {pictures[0].parent}"
 
 
 def show_comparison(parameter: str, results: Sequence[RunResult]) -> None:

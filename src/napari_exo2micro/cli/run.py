@@ -28,8 +28,11 @@ from napari_exo2micro.core.parameters import (
     STAGES,
     State,
     check_parameters,
+    non_default_params,
     number_words,
+    option_words,
     parse_value,
+    shell_line,
 )
 
 if TYPE_CHECKING:
@@ -65,11 +68,7 @@ def run(
     return _exit_code(result)
 
 
-def status(
-    *,
-    task: SampleDye,
-    as_json: AsJson = False,
-) -> int:
+def status(*, task: SampleDye, as_json: AsJson = False) -> int:
     """List the checkpoints and pictures of a run and whether they are valid.
 
     Give the same parameter options as for the run that is meant.
@@ -109,28 +108,18 @@ def _options_of_others(task: SampleDye) -> list[str]:
 
     Only of finished ones, and none where the run that is asked for is finished.
     """
-    from napari_exo2micro.core.parameters import (
-        non_default_params,
-        option_words,
-        shell_line,
-    )
     from napari_exo2micro.core.store import read_result_sets
 
-    folder = Path(task.output_dir) / task.sample / task.dye
-    finished = [one for one in read_result_sets(folder)[0] if 4 in one.stages]
-    if any(one.parameters == task.params for one in finished):
+    results, _ = read_result_sets(task.store.folder)
+    finished = [dict(known.parameters) for known in results if 4 in known.stages]
+    if task.params in finished:
         return []
-    return [
-        shell_line(
-            [
-                word
-                for name, value in non_default_params(one.parameters).items()
-                for word in option_words(name, value)
-            ]
-        )
-        or "no parameter options"
-        for one in finished
-    ]
+    options = []
+    for parameters in finished:
+        changed = non_default_params(parameters).items()
+        words = [word for name, value in changed for word in option_words(name, value)]
+        options.append(shell_line(words) or "no parameter options")
+    return options
 
 
 def compare(
@@ -167,14 +156,8 @@ def compare(
     ):
         results = task.compare(parameter, chosen, keep=keep, monitor=monitor)
     if as_json:
-        output.print_json(
-            {
-                "sample": task.sample,
-                "dye": task.dye,
-                "parameter": parameter,
-                "results": results,
-            }
-        )
+        whose = {"sample": task.sample, "dye": task.dye}
+        output.print_json({**whose, "parameter": parameter, "results": results})
     else:
         output.show_comparison(parameter, results)
     return max(_exit_code(result) for result in results)
@@ -184,25 +167,22 @@ def _exit_code(result: RunResult) -> int:
     return output.COMPLETE if result.state is State.DONE else output.DEGRADED
 
 
+# What `params` tells of each as JSON.
+_OF_PARAMETER = (
+    "default abbreviation stage optional minimum maximum exclusive_minimum choices "
+    "unit description"
+).split()
+
+
 def params(*, as_json: AsJson = False) -> int:
     """Show the table of parameters: defaults, ranges and what they do."""
-    entries = list(PARAMETER_REGISTRY.values())
     if as_json:
         rows = {
             entry.name: {
-                "default": entry.default,
-                "abbreviation": entry.abbreviation,
-                "stage": entry.stage,
                 "type": entry.kind.__name__,
-                "optional": entry.optional,
-                "minimum": entry.minimum,
-                "maximum": entry.maximum,
-                "exclusive_minimum": entry.exclusive_minimum,
-                "choices": list(entry.choices),
-                "unit": entry.unit,
-                "description": entry.description,
+                **{name: getattr(entry, name) for name in _OF_PARAMETER},
             }
-            for entry in entries
+            for entry in PARAMETER_REGISTRY.values()
         }
         output.print_json({"parameters": rows})
         return output.COMPLETE
@@ -210,7 +190,7 @@ def params(*, as_json: AsJson = False) -> int:
     made.columns[0].no_wrap = made.columns[1].no_wrap = True
     for stage in STAGES.values():
         made.add_row(f"stage {stage.number}: {stage.title}", style="bold")
-        for entry in entries:
+        for entry in PARAMETER_REGISTRY.values():
             if entry.stage == stage.number:
                 made.add_row(
                     f"  {entry.name}",
@@ -259,11 +239,8 @@ def survey(
 
 
 def _show_survey(files: Sequence[ChannelSurvey]) -> None:
-    made = output.table(
-        "sample", "file", "size, px", "mode", "channel", "mean", "max", "> 0"
-    )
-    for column in (2, 5, 6, 7):
-        made.columns[column].justify = "right"
+    headings = ("sample", "file", "size, px", "mode", "channel", "mean", "max", "> 0")
+    made = output.table(*headings, numbers=(2, 5, 6, 7))
     for file in files:
         row = [file.sample, file.path.name, f"{file.width} x {file.height}", file.mode]
         area = file.crop[0] * file.crop[1]
@@ -299,6 +276,9 @@ def diagnose(*, raw_dir: RawDir = Path("raw"), as_json: AsJson = False) -> int:
         skipped = (f"{task.sample}: {task.reason}" for task in tasks.skipped)
         # The reason of a skipped pair may repeat a warning.
         troubles = list(dict.fromkeys([*tasks.warnings, *skipped]))
+    code = output.USAGE
+    if present:
+        code = output.DEGRADED if troubles else output.COMPLETE
     if as_json:
         output.print_json(
             {
@@ -310,22 +290,10 @@ def diagnose(*, raw_dir: RawDir = Path("raw"), as_json: AsJson = False) -> int:
                 "problems": troubles,
             }
         )
-    else:
-        _show_diagnosis(layout.message, present, layout.empty_samples, troubles)
-    if not present:
-        return output.USAGE
-    return output.DEGRADED if troubles else output.COMPLETE
-
-
-def _show_diagnosis(
-    message: str,
-    present: Sequence[tuple[str, str]],
-    empty: Sequence[str],
-    troubles: Sequence[str],
-) -> None:
+        return code
     out = output.console()
-    if message not in troubles:
-        out.print(message)
+    if layout.message not in troubles:
+        out.print(layout.message)
     if present:
         dyes: dict[str, list[str]] = {}
         for sample, dye in present:
@@ -334,10 +302,11 @@ def _show_diagnosis(
         for sample, names in dyes.items():
             made.add_row(sample, ", ".join(names))
         out.print(made)
-    for name in empty:
+    for name in layout.empty_samples:
         out.print(f"- {name}: no TIFFs in it")
     for text in troubles:
         out.print(f"- {text}")
+    return code
 
 
 _LONGEST = 12
@@ -398,12 +367,11 @@ def _cards(file: Path) -> dict[str, Any]:
         return {}
     from astropy.io import fits
 
-    with fits.open(file, memmap=True) as hdus:
-        cards = {key: value for key, value in hdus[0].header.items() if key}
-    structure = ("SIMPLE", "BITPIX", "EXTEND", "BZERO", "BSCALE", "COMMENT")
+    structure = ("", "SIMPLE", "BITPIX", "EXTEND", "BZERO", "BSCALE", "COMMENT")
+    cards = fits.getheader(file).items()
     return {
         key: value
-        for key, value in cards.items()
+        for key, value in cards
         if key not in structure and not key.startswith("NAXIS")
     }
 
@@ -441,20 +409,21 @@ def _transform_rows(stored: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     )
 
 
-def _flat(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
+def _flat(name: str, value: Any) -> Iterator[tuple[str, str]]:
+    """Yield name and text of an entry, or of each entry in it."""
     if isinstance(value, Mapping):
         for key, item in value.items():
-            yield from _flat(f"{prefix} {key}".strip().replace("_", " "), item)
+            yield from _flat(f"{name} {key}".strip().replace("_", " "), item)
     elif isinstance(value, (list, tuple)):
-        if not value:
-            return
-        short = len(value) <= _LONGEST and not isinstance(value[0], (list, tuple))
-        text = ", ".join(map(str, value)) if short else f"{len(value)} entries (--json)"
-        yield prefix, text
+        nested = any(isinstance(item, (list, tuple)) for item in value)
+        if nested or len(value) > _LONGEST:
+            yield name, f"{len(value)} entries (--json)"
+        elif value:
+            yield name, ", ".join(map(str, value))
     elif isinstance(value, float):
-        yield prefix, f"{value:.7g}"
+        yield name, f"{value:.7g}"
     elif value is not None and value != "":
-        yield prefix, str(value)
+        yield name, str(value)
 
 
 def demo(
@@ -481,43 +450,34 @@ def demo(
 
 
 def _show(result: DemoResult) -> None:
-    made = output.table("", "true", "estimated", numbers=(1, 2))
-    for label, name, form in (
-        ("turn, deg", "angle_deg", "{:.3f}"),
-        ("magnification", "scale", "{:.5f}"),
-    ):
-        made.add_row(
-            label,
-            form.format(result.true_transform[name]),
-            form.format(result.estimated_transform[name]),
-        )
-    for axis, label in enumerate(("shift x, px", "shift y, px")):
-        made.add_row(
-            label,
-            f"{result.true_transform['shift'][axis]:.2f}",
-            f"{result.estimated_transform['shift'][axis]:.2f}",
-        )
+    true, estimated = result.true_transform, result.estimated_transform
     error = result.scale_uncertainty
-    made.add_row(
-        "scale post / pre",
-        f"{result.true_scale:.4f}",
-        f"{result.estimated_scale:.4f}" + (f" ± {error:.4f}" if error else ""),
-    )
-    found = result.microbes
-    made.add_row("microbes", f"{found.true}", f"{found.found} found")
-    made.add_row("false spots", "0", f"{found.false}")
-    out = output.console()
-    out.print(made)
-    for label, text in (
-        (
-            "alignment",
-            f"off by {result.error_median_px:.2g} px (median), "
-            f"{result.error_p95_px:.2g} px (95th percentile)",
-        ),
-        ("scale", f"off by {result.scale_error_percent:+.2f} %"),
-        ("raw files", result.raw_dir),
-        ("results", result.output_dir),
-        ("pictures", result.pictures_dir),
-        ("status", f"{result.status}, in {result.seconds:.0f} s"),
+    scale = f"{result.estimated_scale:.4f}" + (f" ± {error:.4f}" if error else "")
+    count = result.microbes
+    made = output.table("", "true", "estimated", numbers=(1, 2))
+    for label, name, digits in (
+        ("turn, deg", "angle_deg", 3),
+        ("magnification", "scale", 5),
     ):
-        out.print(f"{label:<12}{text}")
+        made.add_row(label, *(f"{it[name]:.{digits}f}" for it in (true, estimated)))
+    for axis in (0, 1):
+        shifts = (f"{it['shift'][axis]:.2f}" for it in (true, estimated))
+        made.add_row(f"shift {'xy'[axis]}, px", *shifts)
+    made.add_row("scale post / pre", f"{result.true_scale:.4f}", scale)
+    made.add_row("microbes", f"{count.true}", f"{count.found} found")
+    made.add_row("false spots", "0", f"{count.false}")
+    output.console().print(made)
+    output.print_facts(
+        (
+            (
+                "alignment",
+                f"off by {result.error_median_px:.2g} px (median), "
+                f"{result.error_p95_px:.2g} px (95th percentile)",
+            ),
+            ("scale", f"off by {result.scale_error_percent:+.2f} %"),
+            ("raw files", result.raw_dir),
+            ("results", result.output_dir),
+            ("pictures", result.pictures_dir),
+            ("status", f"{result.status}, in {result.seconds:.0f} s"),
+        )
+    )
