@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_exo2micro.cli.output import console, note, stop_on_ctrl_c, table
 from napari_exo2micro.core.base import Monitor
-from napari_exo2micro.core.batch import BatchBoard, BoardRow, TaskEvent, clock_words
+from napari_exo2micro.core.batch import BatchBoard, TaskEvent, clock_words
 from napari_exo2micro.core.parameters import State
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class TaskBoard(BatchBoard):
         yield self._table(shown, options.max_width)
         yield self._counts(len(rows) - len(shown))
 
-    def _table(self, rows: Sequence[BoardRow], width: int) -> Table:
+    def _table(self, rows: Sequence[TaskEvent], width: int) -> Table:
         from rich.text import Text
 
         made = table("sample", "dye", "state", "done", "time", "what", numbers=(4,))
@@ -70,7 +70,7 @@ class TaskBoard(BatchBoard):
         return Text(words, style="bold")
 
 
-def _bar(row: BoardRow) -> str:
+def _bar(row: TaskEvent) -> str:
     if row.state is not State.RUNNING:
         return ""
     full = round(row.fraction * _BAR)

@@ -11,7 +11,6 @@ from napari_exo2micro.core.batch.batch import (
 from napari_exo2micro.core.batch.board import (
     BatchBoard as BatchBoard,
     BatchSummary as BatchSummary,
-    BoardRow as BoardRow,
     clock_words as clock_words,
     summarise_batch as summarise_batch,
 )

@@ -14,7 +14,7 @@ from napari_exo2micro.core.base import errors
 from napari_exo2micro.core.base.files import check_output
 from napari_exo2micro.core.base.machine import LEAST_MEMORY
 from napari_exo2micro.core.base.monitor import Monitor
-from napari_exo2micro.core.batch.board import summarise_batch
+from napari_exo2micro.core.batch.board import BatchBoard, summarise_batch
 from napari_exo2micro.core.batch.executors import (
     Executor,
     executor_kind,
@@ -145,7 +145,12 @@ def plan_batch(
         first = None if settings.from_stage is None else min(settings.from_stage, last)
         of_reference = replace(settings, from_stage=first, to_stage=last)
     if strict_dyes and skipped:
-        raise errors.RawFileNotFoundError(_all_missing(skipped, len(planned)))
+        listed = " | ".join(task.sentence() for task in skipped)
+        raise errors.RawFileNotFoundError(
+            f"{len(skipped)} of {len(skipped) + len(planned)} pairs cannot run, "
+            f"nothing was started: {listed} | put these right, or run the rest without "
+            "them (strict_dyes=False, --lenient)"
+        )
     tasks = [
         Task(
             number,
@@ -227,16 +232,6 @@ def _with_references(
             planned.append(reference)
         planned.append((sample, dye))
     return planned, skipped
-
-
-def _all_missing(skipped: Sequence[SkippedTask], n_present: int) -> str:
-    """Return one line that names every pair that cannot run."""
-    listed = " | ".join(task.sentence() for task in skipped)
-    return (
-        f"{len(skipped)} of {len(skipped) + n_present} pairs cannot run, nothing was "
-        f"started: {listed} | put these right, or run the rest without them "
-        "(strict_dyes=False, --lenient)"
-    )
 
 
 def _loader_for_workers(loader: Loader | str | None) -> NamedLoader | None:
@@ -457,8 +452,7 @@ class _PlanRun:
         self._plan = plan
         self._monitor = monitor
         self._on_event = on_event
-        self._fractions = {task.number: 0.0 for task in plan.tasks}
-        self._results: dict[int, RunResult] = {}
+        self._board = BatchBoard()
         self._log: RunLog | None = None
 
     def until_done(
@@ -476,12 +470,12 @@ class _PlanRun:
             ready = [task for task in phase if self._may_run(task)]
             if ready:
                 executor.run(ready, self._tell, self._should_stop)
-        return [result for _, result in sorted(self._results.items())]
+        return self._board.results
 
     def _may_run(self, task: Task) -> bool:
         """Return whether there is the transform that a task takes over."""
         reference = (task.sample, task.settings.register_on)
-        for done in self._results.values():
+        for done in self._board.results:
             if (done.sample, done.dye) == reference and done.state not in ENDED_WELL:
                 break
         else:
@@ -499,18 +493,12 @@ class _PlanRun:
         """Hand an event on, and the fraction of the whole to the monitor."""
         if self._log is not None:
             self._log.catch_up()  # a task may have made the folder just now
-        if event.result is not None:
-            self._results[event.number] = event.result
-        if event.number in self._fractions:
-            fraction = event.fraction if event.result is None else 1.0
-            self._fractions[event.number] = fraction
+        self._board.take(event)
         if self._on_event is not None:
             self._on_event(event)
-        fractions = self._fractions.values()
-        whole = sum(fractions) / len(fractions) if fractions else 1.0
         text = f"{event.sample} {event.dye}: {event.text or event.state.word}"
         with suppress(errors.CancelledError):  # `_should_stop` says so to the executor
-            self._monitor.report(whole, text)
+            self._monitor.report(self._board.fraction, text)
 
     def _should_stop(self) -> bool:
         try:

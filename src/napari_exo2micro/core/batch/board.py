@@ -6,11 +6,10 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from typing import Final
 
 from napari_exo2micro.core.batch.task import ENDED_WELL, TaskEvent
-from napari_exo2micro.core.parameters.stages import STAGES
 from napari_exo2micro.core.parameters.state import State
 from napari_exo2micro.core.pipeline.result import RunResult
 
@@ -91,43 +90,6 @@ _IN_THIS_ORDER: Final = (
     *(State.QUEUED, State.RUNNING, State.WAITING, State.DONE, State.DEGRADED),
     *(State.FAILED, State.NO_FILES, State.STOPPED),
 )
-_OF_EVENT: Final = tuple(entry.name for entry in fields(TaskEvent))
-
-
-@dataclass(frozen=True, slots=True)
-class BoardRow(TaskEvent):
-    """The last event of a task, and what follows from it.
-
-    Attributes
-    ----------
-    seconds : float or None
-        Since it began, or that it took; None before it begins.
-    """
-
-    seconds: float | None = None
-
-    @property
-    def word(self) -> str:
-        """The state in a word; a task that waits for another run is waiting."""
-        return (State.WAITING if self.is_waiting else self.state).word
-
-    @property
-    def is_waiting(self) -> bool:
-        """Whether another run holds it up: no stage has begun, and it says why."""
-        return self.state is State.RUNNING and not self.stage and self.text != ""
-
-    @property
-    def step(self) -> str:
-        """What is being done, or in the end why it is as it is; in words."""
-        if self.state is State.RUNNING and self.stage:
-            title = f"{self.stage} {STAGES[self.stage].title}"
-            return f"{title}, {self.text}" if self.text else title
-        return self.text
-
-    @property
-    def reason(self) -> str:
-        """Why the task is not complete; empty when it is, and before its end."""
-        return "" if self.result is None else self.result.reason
 
 
 class BatchBoard:
@@ -189,22 +151,23 @@ class BatchBoard:
         return self._now() - self._start
 
     @property
-    def rows(self) -> list[BoardRow]:
-        """What is known of each task, in the order of their numbers."""
+    def rows(self) -> list[TaskEvent]:
+        """The last event of each task in the order of their numbers, with `seconds`."""
         now = self._now()
         with self._lock:
+            seconds = {number: now - begun for number, begun in self._begun.items()}
+            seconds |= self._took
             return [
-                BoardRow(
-                    **{name: getattr(event, name) for name in _OF_EVENT},
-                    seconds=self._seconds(number, now),
-                )
+                replace(event, seconds=seconds.get(number))
                 for number, event in sorted(self._last.items())
             ]
 
     @property
     def results(self) -> list[RunResult]:
         """The results of the tasks that have ended, in the order of their numbers."""
-        return [row.result for row in self.rows if row.result is not None]
+        with self._lock:
+            events = [event for _, event in sorted(self._last.items())]
+        return [event.result for event in events if event.result is not None]
 
     def counts_in_words(self) -> str:
         """Return how many tasks there are of each word: ``2 queued, 1 running``."""
@@ -215,10 +178,11 @@ class BatchBoard:
     @property
     def fraction(self) -> float:
         """Done of the whole batch, 0..1; tasks that cannot run do not count."""
-        rows = [row for row in self.rows if row.state is not State.NO_FILES]
+        with self._lock:
+            events = [e for e in self._last.values() if e.state is not State.NO_FILES]
         over = (*ENDED_WELL, State.FAILED)
-        done = (1.0 if row.state in over else row.fraction for row in rows)
-        return sum(done) / len(rows) if rows else 1.0
+        done = (1.0 if event.state in over else event.fraction for event in events)
+        return sum(done) / len(events) if events else 1.0
 
     @property
     def seconds_left(self) -> float | None:
@@ -246,12 +210,6 @@ class BatchBoard:
 
     def _now(self) -> float:
         return self._clock() if self._end is None else self._end
-
-    def _seconds(self, number: int, now: float) -> float | None:
-        if number in self._took:
-            return self._took[number]
-        begun = self._begun.get(number)
-        return None if begun is None else now - begun
 
 
 def clock_words(seconds: float) -> str:

@@ -33,21 +33,11 @@ _SMALLEST_AREA = 4
 
 @dataclass(frozen=True, slots=True)
 class MicrobeCount:
-    """Spots of a difference image against the microbes that are there.
+    """Spots of a difference image against the microbes that are there."""
 
-    Attributes
-    ----------
-    true : int
-        Microbes in the simulated section.
-    found : int
-        Those with a spot within their own size.
-    false : int
-        Spots without a microbe.
-    """
-
-    true: int
-    found: int
-    false: int
+    true: int  # microbes in the simulated section
+    found: int  # those with a spot within their own size
+    false: int  # spots without a microbe
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -187,25 +177,18 @@ def count_microbes(difference: ArrayLike, truth: Truth) -> MicrobeCount:
     MicrobeCount
         Found, missed and false ones.
     """
-    image = np.asarray(difference, dtype=np.float32)
-    image = np.where(np.isfinite(image), image, np.float32(0.0))
+    image = np.nan_to_num(np.asarray(difference, np.float32), posinf=0, neginf=0)
+    microbes = truth.microbes
     seen = image[image != 0]
     if seen.size == 0:
-        return MicrobeCount(len(truth.microbes), 0, 0)
+        return MicrobeCount(len(microbes), 0, 0)
     centre = np.median(seen)
     sigma = 1.4826 * float(np.median(np.abs(seen - centre)))
-    labels, count = ndimage.label(image > centre + _SIGMAS * max(sigma, 1e-6))
-    numbers = np.arange(1, count + 1)
-    areas = ndimage.sum_labels(labels > 0, labels, numbers)
-    numbers = numbers[areas >= _SMALLEST_AREA]
-    microbes = truth.microbes
+    labels, _ = ndimage.label(image > centre + _SIGMAS * max(sigma, 1e-6))
+    numbers = 1 + np.flatnonzero(np.bincount(labels.ravel())[1:] >= _SMALLEST_AREA)
     if len(microbes) == 0 or len(numbers) == 0:
         return MicrobeCount(len(microbes), 0, len(numbers))
     places = np.array(ndimage.center_of_mass(labels > 0, labels, numbers))[:, ::-1]
-    return _match(places, microbes)
-
-
-def _match(places: NDArray[np.float64], microbes: NDArray[np.void]) -> MicrobeCount:
     positions = np.column_stack([microbes["x"], microbes["y"]])
     reach = 2.0 * microbes["radius"] * np.sqrt(microbes["elongation"]) + 2.0
     nearest_spot, _ = spatial.cKDTree(places).query(positions)
@@ -220,16 +203,18 @@ def _match(places: NDArray[np.float64], microbes: NDArray[np.void]) -> MicrobeCo
 def _simulate(shape: tuple[int, int], seed: int, monitor: Monitor) -> SimulatedPair:
     """Return a pair whose movement and gain follow from the seed."""
     random = np.random.default_rng(seed)
+
+    def between(low: float, high: float, digits: int) -> float:
+        return round(float(random.uniform(low, high)), digits)
+
+    side = random.choice([-1, 1])
     return simulate_section(
         shape,
         seed=seed,
-        angle_deg=round(float(random.choice([-1, 1]) * random.uniform(5.0, 12.0)), 2),
-        scale=round(float(random.uniform(0.94, 1.06)), 4),
-        shift=(
-            round(float(random.uniform(-60.0, 60.0)), 1),
-            round(float(random.uniform(-60.0, 60.0)), 1),
-        ),
-        gain=round(float(random.uniform(1.1, 1.6)), 3),
+        angle_deg=float(side * between(5.0, 12.0, 2)),
+        scale=between(0.94, 1.06, 4),
+        shift=(between(-60.0, 60.0, 1), between(-60.0, 60.0, 1)),
+        gain=between(1.1, 1.6, 3),
         monitor=monitor,
     )
 

@@ -77,20 +77,9 @@ _CONNECT_TIMEOUT = 15  # s
 _MOST_TRIES = 2
 # Read when a library is loaded: workers share the processors.
 _THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-)
+    "OMP_NUM_THREADS OPENBLAS_NUM_THREADS MKL_NUM_THREADS VECLIB_MAXIMUM_THREADS"
+).split()
 _DEATH = "the process that ran it died, most likely because memory ran out"
-_ADVICE = (
-    "use fewer workers or close other programs, then run again: finished stages are "
-    "kept"
-)
-_MISSING = (
-    "dask's distributed is not installed; run pip install "
-    "'napari-exo2micro[distributed]', or use worker processes"
-)
 
 
 def executor_kind(kind: str | bool, scheduler: Any = None) -> str:
@@ -230,6 +219,8 @@ class _ProcessExecutor(Executor):
     death: type[Exception]
     #: Whether a process can be ended with the task that it has.
     can_end_tasks = False
+    #: How many tasks may be begun: a scheduler knows what waits, and gets workers.
+    most_begun = math.inf
 
     def __init__(self) -> None:
         super().__init__()
@@ -249,10 +240,6 @@ class _ProcessExecutor(Executor):
             return run.until_done(should_stop)
         finally:
             run.abandon()
-
-    @abstractmethod
-    def has_room(self, n_running: int) -> bool:
-        """Return whether one more task may begin."""
 
     @abstractmethod
     def begin(self, task: Task) -> Any:
@@ -331,7 +318,7 @@ class _Run:
 
     def _hand_out(self) -> None:
         """Begin as many tasks as there is room for."""
-        while self._waiting and self._executor.has_room(len(self._running)):
+        while self._waiting and len(self._running) < self._executor.most_begun:
             if not self._begin(self._waiting.popleft()):
                 return
         if self._again and not self._waiting and not self._running:
@@ -399,7 +386,11 @@ class _Run:
             words = f"{why}; it is tried once more, alone"
             self._on_event(event_of(task, State.QUEUED, text=words))
         else:
-            self._finish_without(task, State.FAILED, f"{why}, twice; {_ADVICE}")
+            why += (
+                ", twice; use fewer workers or close other programs, then run again: "
+                "finished stages are kept"
+            )
+            self._finish_without(task, State.FAILED, why)
 
     def _look_at_clock(self) -> None:
         """End tasks whose time is over."""
@@ -468,7 +459,7 @@ class WorkerExecutor(_ProcessExecutor):
 
     def __init__(self, n_workers: int) -> None:
         super().__init__()
-        self.n_workers = n_workers
+        self.n_workers = self.most_begun = n_workers
         self._idle: list[Any] = []
         self._busy: dict[int, Any] = {}
         self._calls: set[Connection] = set()
@@ -477,10 +468,6 @@ class WorkerExecutor(_ProcessExecutor):
         self._line = Listener(authkey=self._key)
         threading.Thread(target=self._take_calls, daemon=True).start()
         self._opened.callback(self._end_workers)
-
-    def has_room(self, n_running: int) -> bool:
-        """Return whether a worker is idle, or a new one may be started."""
-        return n_running < self.n_workers
 
     def begin(self, task: Task) -> futures.Future[RunResult]:
         """Hand a task to an idle worker or a new one."""
@@ -624,7 +611,10 @@ class DaskExecutor(_ProcessExecutor):
         try:
             import distributed
         except ImportError as error:
-            raise ParameterError(_MISSING) from error
+            raise ParameterError(
+                "dask's distributed is not installed; run pip install "
+                "'napari-exo2micro[distributed]', or use worker processes"
+            ) from error
         self.death = distributed.KilledWorker
         self.is_here = scheduler is None or scheduler == "local"
         with ExitStack() as opened:  # closed again where the next step fails
@@ -645,10 +635,6 @@ class DaskExecutor(_ProcessExecutor):
         self._client = client
         # As many as the workers that are there by now can run.
         self.n_workers = max(int(sum(client.nthreads().values())), 1)
-
-    def has_room(self, n_running: int) -> bool:  # noqa: ARG002
-        """Return True: the scheduler knows what waits, and may ask for workers."""
-        return True
 
     def begin(self, task: Task) -> Any:
         """Hand a task to the scheduler."""

@@ -115,6 +115,8 @@ class TaskEvent:
         What is being done, the status in the end, or why there is none.
     result : RunResult, optional
         In the end: what the run returned.
+    seconds : float, optional
+        Since it began, or that it took: a `BatchBoard` knows.
     """
 
     number: int
@@ -125,6 +127,30 @@ class TaskEvent:
     fraction: float = 0.0
     text: str = ""
     result: RunResult | None = None
+    seconds: float | None = None
+
+    @property
+    def word(self) -> str:
+        """The state in a word; a task that waits for another run is waiting."""
+        return (State.WAITING if self.is_waiting else self.state).word
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether another run holds it up: no stage has begun, and it says why."""
+        return self.state is State.RUNNING and not self.stage and self.text != ""
+
+    @property
+    def step(self) -> str:
+        """What is being done, or in the end why it is as it is; in words."""
+        if self.state is State.RUNNING and self.stage:
+            title = f"{self.stage} {STAGES[self.stage].title}"
+            return f"{title}, {self.text}" if self.text else title
+        return self.text
+
+    @property
+    def reason(self) -> str:
+        """Why the task is not done; empty when it is, and before its end."""
+        return "" if self.result is None else self.result.reason
 
     @classmethod
     def ended(cls, number: int, result: RunResult) -> TaskEvent:

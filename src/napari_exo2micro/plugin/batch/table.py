@@ -95,7 +95,7 @@ def view_of_state(state: batch.StoredState | None) -> CellView:
     return CellView("not run", "", State.MISSING, why or "It has no results yet.")
 
 
-def view_of_row(row: batch.BoardRow) -> CellView:
+def view_of_row(row: batch.TaskEvent) -> CellView:
     """Return the cell of a pair that is in the batch that runs, or ran last."""
     took = "" if row.seconds is None else batch.clock_words(row.seconds)
     if row.is_waiting:
@@ -179,7 +179,7 @@ class PairTable(QtWidgets.QTableWidget):
         self._samples: list[str] = []
         self._left_out: set[Pair] = set()
         self._states: dict[Pair, batch.StoredState] = {}
-        self._rows: dict[Pair, batch.BoardRow] = {}
+        self._rows: dict[Pair, batch.TaskEvent] = {}
         self._is_fixed = False
         self.setItemDelegate(_BarDelegate(self))
         self.setIconSize(QSize(_ICON, _ICON))
@@ -251,7 +251,7 @@ class PairTable(QtWidgets.QTableWidget):
         self._states[pair] = state
         self._show(pair)
 
-    def set_rows(self, rows: Iterable[batch.BoardRow]) -> None:
+    def set_rows(self, rows: Iterable[batch.TaskEvent]) -> None:
         """Take what is known of the pairs that run."""
         for row in rows:
             pair = (row.sample, row.dye)
@@ -259,7 +259,7 @@ class PairTable(QtWidgets.QTableWidget):
                 self._rows[pair] = row
                 self._show(pair)
 
-    def end_rows(self, rows: Iterable[batch.BoardRow]) -> None:
+    def end_rows(self, rows: Iterable[batch.TaskEvent]) -> None:
         """Take how the pairs ended; of those that did not, only what is on disk."""
         self._rows = {(r.sample, r.dye): r for r in rows if r.result is not None}
         self._show_all()
