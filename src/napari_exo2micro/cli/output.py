@@ -226,12 +226,12 @@ def notes_for_warnings() -> Iterator[list[str]]:
 
 
 @contextmanager
-def progress(title: str) -> Iterator[Monitor]:
-    """Show one line of progress while it lasts, and stop cleanly on Ctrl-C.
+def watched(title: str) -> Iterator[tuple[Monitor, list[str]]]:
+    """Show a line of progress and warnings while it lasts; stop cleanly on Ctrl-C.
 
     The line appears on a terminal only, and begins with the title. The first Ctrl-C
     asks the work to stop between two windows of an image, the second one interrupts
-    it at once.
+    it at once. It yields a monitor for the work and the texts of the warnings.
     """
     from rich import progress as bars
     from rich.table import Column
@@ -274,8 +274,8 @@ def progress(title: str) -> Iterator[Monitor]:
             bar.update(task, completed=fraction, text=words)
         begins = False
 
-    with stop_on_ctrl_c(ask_to_stop), bar:
-        yield Monitor(report, lambda: stopping, begin)
+    with notes_for_warnings() as shown, stop_on_ctrl_c(ask_to_stop), bar:
+        yield Monitor(report, lambda: stopping, begin), shown
 
 
 @contextmanager

@@ -56,10 +56,7 @@ def run(
     """
     check_output(task.output_dir, task.raw_dir)
     first, last = stage_number(from_stage), stage_number(to_stage)
-    with (
-        output.notes_for_warnings() as shown,
-        output.progress(f"{task.sample} {task.dye}") as monitor,
-    ):
+    with output.watched(f"{task.sample} {task.dye}") as (monitor, shown):
         result = task.run(from_stage=first, to_stage=last, force=force, monitor=monitor)
     if as_json:
         output.print_json(result)
@@ -150,10 +147,7 @@ def compare(
         check_parameters({parameter: None})  # says which names there are
     chosen = [parse_value(PARAMETER_REGISTRY[parameter], value) for value in values]
     check_output(task.output_dir, task.raw_dir)
-    with (
-        output.notes_for_warnings(),
-        output.progress(f"{task.sample} {task.dye}") as monitor,
-    ):
+    with output.watched(f"{task.sample} {task.dye}") as (monitor, _):
         results = task.compare(parameter, chosen, keep=keep, monitor=monitor)
     if as_json:
         whose = {"sample": task.sample, "dye": task.dye}
@@ -224,7 +218,7 @@ def survey(
     layout = diagnose_raw_layout(raw_dir)
     if not layout.is_usable:
         raise RawFileNotFoundError(layout.message)
-    with output.notes_for_warnings(), output.progress("survey") as monitor:
+    with output.watched("survey") as (monitor, _):
         files = survey_raw_channels(
             raw_dir, samples or None, crop=crop, monitor=monitor
         )
@@ -439,7 +433,7 @@ def demo(
     """Simulate a section, run everything on it and compare with the truth."""
     from napari_exo2micro.core.batch import run_demo
 
-    with output.notes_for_warnings(), output.progress("demo") as monitor:
+    with output.watched("demo") as (monitor, _):
         result = run_demo(folder, seed=seed, monitor=monitor)
     if as_json:
         percent = result.scale_error_percent
