@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from napari_exo2micro.cli.output import _OPENCV_HELP
+from napari_exo2micro.cli.output import OPENCV_HELP
 from napari_exo2micro.core.parameters.parameters import PARAMETERS
 from napari_exo2micro.core.plotting.registry import BUILT_IN_DIAGNOSTICS
 from napari_exo2micro.core.simulate import simulate_section, write_pair
@@ -275,7 +275,7 @@ def test_the_pictures_can_be_made_again(
 
 def test_the_install_page_shows_the_message_about_opencv() -> None:
     text = " ".join((DOCS / "start" / "install.md").read_text("utf-8").split())
-    assert _OPENCV_HELP in text
+    assert OPENCV_HELP in text
 
 
 def test_the_install_page_names_extras_and_python_that_exist() -> None:

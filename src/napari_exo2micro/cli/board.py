@@ -89,7 +89,7 @@ def watched_batch() -> Iterator[dict[str, Any]]:
     board = TaskBoard()
     err = console(stderr=True)
 
-    def tell(event: TaskEvent) -> None:
+    def show(event: TaskEvent) -> None:
         board.take(event)
         words = event.text
         if err.is_terminal or event.state is State.RUNNING or not words:
@@ -108,6 +108,6 @@ def watched_batch() -> Iterator[dict[str, Any]]:
         if err.is_terminal:
             err.soft_wrap = False
             with Live(board, console=err, refresh_per_second=4, transient=True):
-                yield {"on_event": tell, "monitor": monitor}
+                yield {"on_event": show, "monitor": monitor}
         else:
-            yield {"on_event": tell, "monitor": monitor}
+            yield {"on_event": show, "monitor": monitor}

@@ -49,7 +49,7 @@ EXIT_CODES = {
     INTERRUPTED: "stopped with Ctrl+C",
 }
 
-_OPENCV_HELP = (
+OPENCV_HELP = (
     "OpenCV needs a system library that is not here; on Debian or Ubuntu run "
     "'apt-get install libgl1 libglib2.0-0', or use OpenCV without windows: "
     "'pip uninstall opencv-python && pip install opencv-python-headless'"
@@ -127,7 +127,7 @@ def _describe(error: Exception) -> str:
 
 def _describe_fault(error: Exception) -> str:
     if isinstance(error, ImportError) and "lib" in str(error) and ".so" in str(error):
-        return f"{error}: {_OPENCV_HELP}"
+        return f"{error}: {OPENCV_HELP}"
     return (
         f"this is a fault of exo2micro, not yours: {type(error).__name__}: {error}; "
         "--debug shows where, please report it"

@@ -161,7 +161,7 @@ def test_what_is_no_address_is_told_without_a_client(
 def test_a_scheduler_that_does_not_answer(
     pad_all, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(executors, "_CONNECT_TIMEOUT", 1)
+    monkeypatch.setattr(executors, "CONNECT_TIMEOUT", 1)
     with pytest.raises(ParameterError, match="no dask scheduler answers at tcp://"):
         pad_all("A", scheduler="tcp://127.0.0.1:9")
 
@@ -169,7 +169,7 @@ def test_a_scheduler_that_does_not_answer(
 def test_waiting_for_a_scheduler_can_be_stopped(
     pad_all, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(executors, "_CONNECT_TIMEOUT", 20)
+    monkeypatch.setattr(executors, "CONNECT_TIMEOUT", 20)
     asked = []
 
     def should_stop() -> bool:

@@ -73,7 +73,7 @@ PATIENCE = 5.0  # s beyond its time limit that a task has for the same
 _LOADING = 120.0  # s that a new worker has to load its libraries
 _TICK = 0.1  # s between two looks at time limits and the wish to stop
 _ASK_INTERVAL = 0.25  # s between a worker's questions whether to stop
-_CONNECT_TIMEOUT = 15  # s
+CONNECT_TIMEOUT = 15  # s
 _MOST_TRIES = 2
 # Read when a library is loaded: workers share the processors.
 _THREAD_VARIABLES = (
@@ -583,7 +583,7 @@ def _call_and_run(task: Task, address: Any, key: bytes) -> RunResult:
     """Run a task in a worker of this computer, on the line with who started it."""
     with Call(address, authkey=key) as call:
 
-        def tell(event: TaskEvent) -> None:
+        def send(event: TaskEvent) -> None:
             with suppress(OSError):
                 call.send(event)
 
@@ -593,7 +593,7 @@ def _call_and_run(task: Task, address: Any, key: bytes) -> RunResult:
             except (OSError, EOFError):
                 return True
 
-        return run_task(task, tell, _now_and_then(is_stopped))
+        return run_task(task, send, _now_and_then(is_stopped))
 
 
 # Workers of dask ------------------------------------------------------------------
@@ -631,10 +631,10 @@ class DaskExecutor(_ProcessExecutor):
                 self._topic, lambda event: self.heard.put(pickle.loads(event[1]["it"]))
             )
             opened.callback(client.unsubscribe_topic, self._topic)
+            # As many as the workers that are there by now can run.
+            self.n_workers = max(int(sum(client.nthreads().values())), 1)
             self._opened = opened.pop_all()
         self._client = client
-        # As many as the workers that are there by now can run.
-        self.n_workers = max(int(sum(client.nthreads().values())), 1)
 
     def begin(self, task: Task) -> Any:
         """Hand a task to the scheduler."""
@@ -724,7 +724,7 @@ def _connect(scheduler: Any, monitor: Monitor) -> Client:
 
     def connect() -> None:
         try:
-            client = Client(scheduler, timeout=_CONNECT_TIMEOUT, set_as_default=False)
+            client = Client(scheduler, timeout=CONNECT_TIMEOUT, set_as_default=False)
             answer.set_result(client)
         except Exception as error:  # noqa: BLE001 - raised where somebody waits
             answer.set_exception(error)
@@ -757,11 +757,11 @@ def _run_on_worker(task: Task, topic: str) -> RunResult:
     worker = get_worker()
     cv2.setNumThreads(max(1, worker.state.nthreads))
 
-    def tell(event: TaskEvent) -> None:
+    def send(event: TaskEvent) -> None:
         worker.log_event(topic, {"it": pickle.dumps(event)})
 
     stop = Event(f"{topic}-stop")
-    result = run_task(task, tell, _now_and_then(stop.is_set))
+    result = run_task(task, send, _now_and_then(stop.is_set))
     # A result that only this worker keeps is lost with it.
-    tell(TaskEvent.ended(task.number, result))
+    send(TaskEvent.ended(task.number, result))
     return result
