@@ -11,7 +11,7 @@ from typer.core import TyperArgument, TyperCommand
 from napari_exo2micro.cli import run
 from napari_exo2micro.cli.batch import batch
 from napari_exo2micro.cli.options import as_command
-from napari_exo2micro.cli.output import EXIT_CODES, Application
+from napari_exo2micro.cli.output import EXIT_CODES, Application, console
 
 _NAME_WIDTH = 36
 _MOST_WIDTH = 110
@@ -20,37 +20,32 @@ _MOST_WIDTH = 110
 class Command(TyperCommand):
     """A command whose help page has room for long names and explanations."""
 
-    def format_help(
-        self,
-        ctx: Any,
-        formatter: Any,  # noqa: ARG002 - rich lays it out
-    ) -> None:
+    def format_help(self, ctx: Any, _: Any) -> None:
         """Print usage, purpose, arguments and options in their groups."""
         from rich.padding import Padding
         from rich.table import Table
         from rich.text import Text
 
-        from napari_exo2micro.cli.output import console
-
         out = console()
         out.soft_wrap = False
         width = min(out.width, _MOST_WIDTH)
-        groups: dict[str, list[Any]] = {"Arguments": []}
+        groups: dict[str, list[Any]] = {}
         for parameter in self.get_params(ctx):
             title = getattr(parameter, "rich_help_panel", None) or "Output"
-            is_argument = isinstance(parameter, TyperArgument)
-            groups.setdefault("Arguments" if is_argument else title, []).append(
-                parameter
-            )
-        usage = [ctx.command_path, "[OPTIONS]", *map(_name, groups["Arguments"])]
+            if isinstance(parameter, TyperArgument):
+                title = "Arguments"
+            groups.setdefault(title, []).append(parameter)
+        usage = [
+            ctx.command_path,
+            "[OPTIONS]",
+            *map(_name, groups.get("Arguments", ())),
+        ]
         out.print(Text(f"Usage: {' '.join(usage)}", style="bold"))
         purpose = " \n".join(
             " ".join(part.split()) for part in (self.help or "").split("\n\n")
         )
         out.print(Padding(Text(purpose), (1, 0)), width=width)
         for title, parameters in groups.items():
-            if not parameters:
-                continue
             grid = Table.grid(padding=(0, 2))
             grid.add_column(min_width=_NAME_WIDTH, max_width=_NAME_WIDTH)
             grid.add_column()

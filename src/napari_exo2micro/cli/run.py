@@ -2,38 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_exo2micro.cli import output
-from napari_exo2micro.cli.options import (
-    AsJson,
-    Force,
-    FromStage,
-    RawDir,
-    ToStage,
-    default_and_limits,
-    stage_number,
-)
+from napari_exo2micro.cli import options, output
+from napari_exo2micro.core import parameters
 from napari_exo2micro.core.base import (
     CheckpointError,
     RawFileNotFoundError,
     check_output,
 )
-from napari_exo2micro.core.parameters import (
-    PARAMETER_REGISTRY,
-    STAGES,
-    State,
-    check_parameters,
-    non_default_params,
-    number_words,
-    option_words,
-    parse_value,
-    shell_line,
-)
+from napari_exo2micro.core.parameters import PARAMETER_REGISTRY, STAGES, State
 
 if TYPE_CHECKING:
     from napari_exo2micro.core.batch import DemoResult
@@ -45,17 +28,17 @@ if TYPE_CHECKING:
 def run(
     *,
     task: SampleDye,
-    from_stage: FromStage = None,
-    to_stage: ToStage = None,
-    force: Force = False,
-    as_json: AsJson = False,
+    from_stage: options.FromStage = None,
+    to_stage: options.ToStage = None,
+    force: options.Force = False,
+    as_json: options.AsJson = False,
 ) -> int:
     """Process one sample and dye: from the raw files to the difference image.
 
     Stages whose valid checkpoints exist are not made again.
     """
     check_output(task.output_dir, task.raw_dir)
-    first, last = stage_number(from_stage), stage_number(to_stage)
+    first, last = options.stage_number(from_stage), options.stage_number(to_stage)
     with output.watched(f"{task.sample} {task.dye}") as (monitor, shown):
         result = task.run(from_stage=first, to_stage=last, force=force, monitor=monitor)
     if as_json:
@@ -65,7 +48,7 @@ def run(
     return _exit_code(result)
 
 
-def status(*, task: SampleDye, as_json: AsJson = False) -> int:
+def status(*, task: SampleDye, as_json: options.AsJson = False) -> int:
     """List the checkpoints and pictures of a run and whether they are valid.
 
     Give the same parameter options as for the run that is meant.
@@ -95,8 +78,8 @@ def status(*, task: SampleDye, as_json: AsJson = False) -> int:
         made.add_row(str(entry.stage), entry.name, kind, entry.state, entry.reason)
     out.print(made)
     out.print(f"status  {verdict}")
-    for options in _options_of_others(task):
-        out.print(f"other results here: give {options} to see them")
+    for words in _options_of_others(task):
+        out.print(f"other results here: give {words} to see them")
     return code
 
 
@@ -111,12 +94,13 @@ def _options_of_others(task: SampleDye) -> list[str]:
     finished = [dict(known.parameters) for known in results if 4 in known.stages]
     if task.params in finished:
         return []
-    options = []
-    for parameters in finished:
-        changed = non_default_params(parameters).items()
-        words = [word for name, value in changed for word in option_words(name, value)]
-        options.append(shell_line(words) or "no parameter options")
-    return options
+    lines = []
+    for values in finished:
+        changed = parameters.non_default_params(values).items()
+        words = (parameters.option_words(name, value) for name, value in changed)
+        line = parameters.shell_line([*itertools.chain.from_iterable(words)])
+        lines.append(line or "no parameter options")
+    return lines
 
 
 def compare(
@@ -136,7 +120,7 @@ def compare(
             help="Keep each value's checkpoints and pictures, or only the numbers.",
         ),
     ] = True,
-    as_json: AsJson = False,
+    as_json: options.AsJson = False,
 ) -> int:
     """Run one sample and dye with several values of one parameter.
 
@@ -144,8 +128,10 @@ def compare(
     """
     parameter = name.replace("-", "_")
     if parameter not in PARAMETER_REGISTRY:
-        check_parameters({parameter: None})  # says which names there are
-    chosen = [parse_value(PARAMETER_REGISTRY[parameter], value) for value in values]
+        parameters.check_parameters({parameter: None})  # says which names there are
+    chosen = [
+        parameters.parse_value(PARAMETER_REGISTRY[parameter], value) for value in values
+    ]
     check_output(task.output_dir, task.raw_dir)
     with output.watched(f"{task.sample} {task.dye}") as (monitor, _):
         results = task.compare(parameter, chosen, keep=keep, monitor=monitor)
@@ -168,7 +154,7 @@ _OF_PARAMETER = (
 ).split()
 
 
-def params(*, as_json: AsJson = False) -> int:
+def params(*, as_json: options.AsJson = False) -> int:
     """Show the table of parameters: defaults, ranges and what they do."""
     if as_json:
         rows = {
@@ -189,7 +175,7 @@ def params(*, as_json: AsJson = False) -> int:
                 made.add_row(
                     f"  {entry.name}",
                     entry.abbreviation,
-                    default_and_limits(entry),
+                    options.default_and_limits(entry),
                     entry.description,
                 )
     output.console().print(made)
@@ -202,11 +188,11 @@ def survey(
         list[str] | None,
         typer.Argument(metavar="SAMPLE...", help="Some samples; all by default."),
     ] = None,
-    raw_dir: RawDir = Path("raw"),
+    raw_dir: options.RawDir = Path("raw"),
     crop: Annotated[
         int, typer.Option(metavar="PX", help="Side of the centre that is looked at.")
     ] = 1000,
-    as_json: AsJson = False,
+    as_json: options.AsJson = False,
 ) -> int:
     """List the raw files: size, type and which channels carry signal.
 
@@ -253,7 +239,9 @@ def _show_survey(files: Sequence[ChannelSurvey]) -> None:
                 out.print(f"- {file.sample}: {name}{text}")
 
 
-def diagnose(*, raw_dir: RawDir = Path("raw"), as_json: AsJson = False) -> int:
+def diagnose(
+    *, raw_dir: options.RawDir = Path("raw"), as_json: options.AsJson = False
+) -> int:
     """Check the raw folder's layout and every file name in it.
 
     Ends with 0 when all is in order, 1 when some pairs cannot be used, 2 when
@@ -312,7 +300,7 @@ def info(
     file: Annotated[
         Path, typer.Argument(metavar="FILE", help="A checkpoint, TIFF or FITS.")
     ],
-    as_json: AsJson = False,
+    as_json: options.AsJson = False,
 ) -> int:
     """Show everything that a checkpoint's header says.
 
@@ -373,7 +361,7 @@ def _cards(file: Path) -> dict[str, Any]:
 def _rows(header: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield name and text of each entry; the parameters come last."""
     rest = dict(header)
-    parameters = rest.pop("parameters", {})
+    values = rest.pop("parameters", {})
     transform = rest.pop("transform", None)
     verdicts = rest.pop("verdicts", {})
     yield from _flat("", rest)
@@ -382,8 +370,8 @@ def _rows(header: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for number, verdict in verdicts.items():
         yield f"stage {number}", f"{verdict['state']} {verdict['reason']}".strip()
         for name, value in verdict["numbers"].items():
-            yield "", number_words(name, value)
-    for name, value in parameters.items():
+            yield "", parameters.number_words(name, value)
+    for name, value in values.items():
         entry = PARAMETER_REGISTRY.get(name)
         note = "" if entry is None or value == entry.default else "  (not the default)"
         yield f"parameter {name}", f"{value}{note}"
@@ -428,7 +416,7 @@ def demo(
     seed: Annotated[
         int, typer.Option(min=0, help="Another number, another section.")
     ] = 1,
-    as_json: AsJson = False,
+    as_json: options.AsJson = False,
 ) -> int:
     """Simulate a section, run everything on it and compare with the truth."""
     from napari_exo2micro.core.batch import run_demo
