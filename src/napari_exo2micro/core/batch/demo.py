@@ -163,19 +163,8 @@ def count_microbes(difference: ArrayLike, truth: Truth) -> MicrobeCount:
     """Count the microbes that stand out of a difference image.
 
     A spot is a group of at least four connected pixels above five standard
-    deviations of the background, which is measured robustly.
-
-    Parameters
-    ----------
-    difference : array_like, shape (rows, columns)
-        The difference image, cropped to the post-stain image.
-    truth : Truth
-        Where the microbes are.
-
-    Returns
-    -------
-    MicrobeCount
-        Found, missed and false ones.
+    deviations of the background, which is measured robustly. The image, of shape
+    (rows, columns), is that of the post-stain image.
     """
     image = np.nan_to_num(np.asarray(difference, np.float32), posinf=0, neginf=0)
     microbes = truth.microbes

@@ -85,12 +85,7 @@ _DEATH = "the process that ran it died, most likely because memory ran out"
 def executor_kind(kind: str | bool, scheduler: Any = None) -> str:
     """Return which of `EXECUTORS` is meant.
 
-    Parameters
-    ----------
-    kind : str or bool
-        One of them, or an older name of it; False: serial, True: workers.
-    scheduler : str, distributed.Client or cluster, optional
-        With one it is always dask's.
+    False stands for serial, True for workers; a scheduler is always dask's.
 
     Raises
     ------

@@ -200,21 +200,9 @@ def run_task(
 ) -> RunResult:
     """Run one task in this process; every executor calls this function.
 
-    Parameters
-    ----------
-    task : Task
-        What to run.
-    on_event : callable, optional
-        Told how far it is: events of the state `RUNNING`, a few each second.
-    should_stop : callable, optional
-        A true answer stops the task between two windows of an image.
-
-    Returns
-    -------
-    RunResult
-        What `SampleDye.run` returns, `seconds` with it, and `memory` (bytes
-        `before`, `peak`, `after`) when that was asked for. Whatever goes wrong
-        becomes its state, `FAILED` or `STOPPED`, and its reason.
+    Whatever goes wrong becomes the state of the result, `FAILED` or `STOPPED`, and its
+    reason. Events tell how far it is, a few each second; a true answer to `should_stop`
+    stops it between two windows of an image.
     """
     machine.share_memory_pools()
     start = time.perf_counter()
