@@ -86,14 +86,16 @@ def _sync_folder(folder: Path) -> None:
 
 def output_error(path: Path, error: OSError) -> OutputError:
     """Return the error that says why a file could not be written, and what to do."""
+    not_permitted = "writing there is not permitted; choose another folder"
+    no_folder = "a part of the path is a file; choose another folder"
     reasons = {
         errno.ENOSPC: "the disk is full; free some space and run again",
         errno.EDQUOT: "your disk quota is used up; free some space and run again",
-        errno.EACCES: "writing there is not permitted; choose another folder",
-        errno.EPERM: "writing there is not permitted; choose another folder",
+        errno.EACCES: not_permitted,
+        errno.EPERM: not_permitted,
         errno.EROFS: "that disk is read-only; choose another folder",
-        errno.ENOTDIR: "a part of the path is a file; choose another folder",
-        errno.EEXIST: "a part of the path is a file; choose another folder",
+        errno.ENOTDIR: no_folder,
+        errno.EEXIST: no_folder,
         errno.ENAMETOOLONG: "that name is too long; choose a shorter output folder",
     }
     if error.errno in (errno.ENOENT, errno.EINVAL) and len(str(path)) > _LONG_PATH:
@@ -103,30 +105,14 @@ def output_error(path: Path, error: OSError) -> OutputError:
 
 
 def read_json(path: Path | str, most_bytes: int = 50_000_000) -> Any:
-    """Return what a JSON file holds.
-
-    Parameters
-    ----------
-    path : Path or str
-        The file. A pipe or a device is not waited for.
-    most_bytes : int
-        A larger file is not read.
+    """Return what a JSON file holds; a pipe or a device is not waited for.
 
     Raises
     ------
     OSError
         When there is no such file, or it cannot be read.
     ValueError
-        When it is too large, no text, no JSON, or nested too deeply.
-
-    Examples
-    --------
-    >>> from tempfile import TemporaryDirectory
-    >>> with TemporaryDirectory() as folder:
-    ...     path = Path(folder) / "a.json"
-    ...     _ = path.write_text("[1, 2]")
-    ...     read_json(path)
-    [1, 2]
+        When it is larger than `most_bytes`, no text, no JSON, or nested too deeply.
     """
     path = Path(path)
     if path.exists() and not path.is_file():
@@ -142,19 +128,7 @@ def read_json(path: Path | str, most_bytes: int = 50_000_000) -> Any:
 
 
 def write_json(path: Path | str, content: Any) -> Path:
-    """Write a JSON file, whole or not at all.
-
-    Parameters
-    ----------
-    path : Path or str
-        The file; its folder is made.
-    content : object
-        What JSON can hold; no NaN.
-
-    Returns
-    -------
-    Path
-        The file.
+    """Write what JSON can hold, no NaN, to a file, and return its path.
 
     Raises
     ------
@@ -174,8 +148,6 @@ def write_json(path: Path | str, content: Any) -> Path:
 
 def output_problem(output_dir: Path | str, raw_dir: Path | str | None = None) -> str:
     """Return why results cannot go to a folder, with the fix; empty when they can.
-
-    Nothing is written: a folder that does not exist yet will be made by the run.
 
     Parameters
     ----------
@@ -217,25 +189,7 @@ def output_problem(output_dir: Path | str, raw_dir: Path | str | None = None) ->
 
 
 def check_output(output_dir: Path | str, raw_dir: Path | str | None = None) -> None:
-    """Stop before any work when results cannot go to a folder.
-
-    Parameters
-    ----------
-    output_dir, raw_dir
-        As `output_problem` takes them.
-
-    Raises
-    ------
-    OutputError
-        With the reason and the fix.
-
-    Examples
-    --------
-    >>> check_output("raw/processed", "raw")
-    Traceback (most recent call last):
-        ...
-    napari_exo2micro.core.base.errors.OutputError: Results cannot go to ...
-    """
+    """Stop with an `OutputError` where `output_problem` has something to say."""
     problem = output_problem(output_dir, raw_dir)
     if problem:
         raise OutputError(problem)

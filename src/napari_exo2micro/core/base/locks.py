@@ -19,7 +19,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Self
 
 from filelock import FileLock, Timeout
 
@@ -34,31 +33,13 @@ _POLL = 0.2  # s between two tries
 
 @dataclass(frozen=True, slots=True)
 class LockHolder:
-    """Who works on a sample and dye.
-
-    Attributes
-    ----------
-    sample, dye : str
-        What is worked on.
-    host : str
-        Name of the computer.
-    pid : int
-        Number of the process there.
-    since : str
-        Date and time of that computer, to the second.
-    """
+    """Who works on a sample and dye: which process of which computer, since when."""
 
     sample: str
     dye: str
     host: str
     pid: int
-    since: str
-
-    @classmethod
-    def me(cls, sample: str, dye: str) -> Self:
-        """Return this process as a holder from now on."""
-        now = datetime.now().isoformat(sep=" ", timespec="seconds")
-        return cls(sample, dye, platform.node(), os.getpid(), now)
+    since: str  # date and time of that computer, to the second
 
     def __str__(self) -> str:
         """Return ``process 1234 on host since 2026-11-22 12:01:07``."""
@@ -76,16 +57,11 @@ def lock_holder(output_dir: str | Path, sample: str, dye: str) -> LockHolder | N
         The folder that results are written to.
     sample, dye : str
         Names as in the raw folder.
-
-    Returns
-    -------
-    LockHolder or None
-        The process and its computer, and since when.
     """
     lock_path, holder_path = _paths(Path(output_dir), sample, dye)
     if not lock_path.is_file():
         return None
-    lock = _file_lock(lock_path)
+    lock = FileLock(lock_path, thread_local=False)
     try:
         lock.acquire(timeout=0)
     except Timeout:
@@ -116,7 +92,7 @@ def sample_lock(
         The folder that results are written to; it is made if need be, and removed
         again when it stayed empty.
     sample, dye : str
-        Names as in the raw folder.
+        As in the raw folder.
     wait : float
         Seconds to wait for another run to end.
     monitor : Monitor, optional
@@ -134,11 +110,11 @@ def sample_lock(
     folder = Path(output_dir)
     made = _make(folder)
     lock_path, holder_path = _paths(folder, sample, dye)
-    lock = _file_lock(lock_path)
+    lock = FileLock(lock_path, thread_local=False)
     try:
         if _acquire(lock, holder_path, (sample, dye), wait, monitor or Monitor()):
             try:
-                _write_holder(holder_path, LockHolder.me(sample, dye))
+                _write_holder(holder_path, sample, dye)
                 yield
             finally:
                 _let_go(lock, lock_path, holder_path)
@@ -159,7 +135,7 @@ def _acquire(
 ) -> bool:
     """Get the lock; False when the folder has no room for one."""
     end = time.monotonic() + wait
-    told = False
+    is_told = False
     while True:
         try:
             lock.acquire(timeout=0)
@@ -180,8 +156,8 @@ def _acquire(
                 f"{what[0]} / {what[1]} is being processed by {holder}; wait for it "
                 "or stop it"
             )
-        if not told:
-            told = True
+        if not is_told:
+            is_told = True
             logger.info("waiting for %s", holder)
         monitor.report(0.0, f"waiting for {holder}")
         time.sleep(_POLL)
@@ -207,10 +183,6 @@ def _paths(folder: Path, sample: str, dye: str) -> tuple[Path, Path]:
     return folder / f"{stem}.lock", folder / f"{stem}.json"
 
 
-def _file_lock(path: Path) -> FileLock:
-    return FileLock(path, thread_local=False)
-
-
 def _make(folder: Path) -> list[Path]:
     """Make a folder; return those that were made, the innermost first."""
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
@@ -224,7 +196,9 @@ def _make(folder: Path) -> list[Path]:
     return missing
 
 
-def _write_holder(path: Path, holder: LockHolder) -> None:
+def _write_holder(path: Path, sample: str, dye: str) -> None:
+    now = datetime.now().isoformat(sep=" ", timespec="seconds")
+    holder = LockHolder(sample, dye, platform.node(), os.getpid(), now)
     with suppress(OSError):  # a full disk: then nobody is told who it is
         path.unlink(missing_ok=True)  # a pipe that lies there would be waited for
         path.write_text(json.dumps(asdict(holder)), encoding="utf-8")

@@ -110,13 +110,9 @@ def remove_listener(handler: logging.Handler) -> None:
 
 @contextmanager
 def warnings_told(listener: WarningListener) -> Iterator[None]:
-    """Have a function called with every warning that Python shows meanwhile.
+    """Call ``listener(message, category)`` for every warning that Python shows.
 
-    Parameters
-    ----------
-    listener : callable
-        Called as ``listener(message, category)`` in the thread that warns, before
-        the warning is shown as ever. Warnings that a filter hides are not told.
+    It is called in the thread that warns, before the warning is shown as ever.
     """
     before: Any = warnings.showwarning
     is_over = False
@@ -138,34 +134,12 @@ def warnings_told(listener: WarningListener) -> Iterator[None]:
 
 
 def log_path(output_dir: str | Path) -> Path:
-    """Return the path of an output folder's run log.
-
-    Parameters
-    ----------
-    output_dir : str or Path
-        The folder that results are written to.
-
-    Returns
-    -------
-    Path
-        Whether or not it exists.
-    """
+    """Return the path of an output folder's run log, whether or not it exists."""
     return Path(output_dir) / f"{_NAME}.txt"
 
 
 def list_logs(output_dir: str | Path) -> list[Path]:
-    """Return the run log and its older parts, those that exist, newest first.
-
-    Parameters
-    ----------
-    output_dir : str or Path
-        The folder that results are written to.
-
-    Returns
-    -------
-    list of Path
-        Empty when nothing was run.
-    """
+    """Return the parts of an output folder's run log that exist, newest first."""
     newest = log_path(output_dir)
     older = [newest.with_name(_older(n)) for n in range(1, _OLD_FILES + 1)]
     return [path for path in (newest, *older) if path.is_file()]
@@ -176,20 +150,14 @@ def _older(number: int) -> str:
 
 
 def read_log_tail(output_dir: str | Path, lines: int = 200) -> list[str]:
-    """Return the last lines of an output folder's run log.
+    """Return the last lines of an output folder's run log, oldest first.
 
     Parameters
     ----------
     output_dir : str or Path
-        The folder that results are written to.
+        The folder that results are written to; it may have no log.
     lines : int
         How many lines at most.
-
-    Returns
-    -------
-    list of str
-        Oldest first; empty when there is no log. Bytes that are no text are shown
-        as replacement characters.
 
     Raises
     ------
@@ -227,14 +195,7 @@ class RunLogFile(RotatingFileHandler):
 
     The file is opened for each record, under a lock that all processes share, so that
     any of them may rotate it. Where the lock cannot be had the record is written all
-    the same, and the file is not rotated.
-
-    Parameters
-    ----------
-    output_dir : Path
-        The folder; it must exist when something is written.
-    on_error : callable
-        Told why a record could not be written.
+    the same, and the file is not rotated. `on_error` is told why one was not written.
     """
 
     def __init__(self, output_dir: Path, on_error: Callable[[OSError], None]) -> None:

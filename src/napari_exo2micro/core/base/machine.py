@@ -35,15 +35,11 @@ def free_memory() -> int:
     (containers, batch systems) leave; pages of files that can be dropped count as
     free.
     """
-    free = int(psutil.virtual_memory().available)
-    return min([free, *_cgroup_rooms()])
+    return min(int(psutil.virtual_memory().available), *_cgroup_rooms(), sys.maxsize)
 
 
 def memory_limit() -> int | None:
-    """Return the bytes of private memory that one process may take, None for any.
-
-    That is what ``ulimit -d`` sets (`RLIMIT_DATA`).
-    """
+    """Return what ``ulimit -d`` sets: bytes of private memory of one process."""
     if sys.platform == "win32":
         return None
     import resource
@@ -62,11 +58,7 @@ def private_memory() -> int:
 
 
 def release_memory() -> None:
-    """Give memory that nobody uses any more back to the system.
-
-    Python and the C library keep some for later, which a process that rests or takes
-    another task need not hold.
-    """
+    """Give memory that Python and the C library keep for later back to the system."""
     gc.collect()
     if sys.platform == "linux":
         with suppress(OSError, AttributeError):  # other C libraries have no such call
@@ -77,8 +69,7 @@ def release_memory() -> None:
 def share_memory_pools() -> None:
     """Have the threads of this process take memory from two pools of the C library.
 
-    By default glibc gives each thread a pool of its own, and each pool keeps what its
-    thread needed once: the memory of a long batch grows by that.
+    By default each has its own, which keeps what its thread needed once.
     """
     if sys.platform == "linux":
         with suppress(OSError, AttributeError):  # other C libraries have no such call
@@ -109,7 +100,7 @@ def watch_memory(
     *,
     free: Callable[[], int] = free_memory,
 ) -> Monitor:
-    """Return a monitor that stops the work when free memory runs out.
+    """Return a monitor that raises `ResourceError` when free memory runs out.
 
     Between two windows, and so without leaving half a file: better than being killed
     by the system, which does not say why.
@@ -122,11 +113,6 @@ def watch_memory(
         Bytes that must stay free.
     free : callable
         Returns the bytes that are free.
-
-    Returns
-    -------
-    Monitor
-        Its `report` and `check` raise `ResourceError` when less is free.
     """
     last = -_INTERVAL
 
@@ -148,20 +134,7 @@ def watch_memory(
 
 
 def watch_time(monitor: Monitor, seconds: float) -> Monitor:
-    """Return a monitor that stops the work when its time is over.
-
-    Parameters
-    ----------
-    monitor : Monitor
-        Told everything, and asked whether to stop.
-    seconds : float
-        How long it may take from now on.
-
-    Returns
-    -------
-    Monitor
-        Its `report` and `check` raise `ResourceError` after that time.
-    """
+    """Return a monitor that raises `ResourceError` after so many seconds from now."""
     end = time.monotonic() + seconds
 
     def check() -> bool:

@@ -56,11 +56,6 @@ class Monitor:
             What is being done, in words for a person.
         stage : int, optional
             The stage that begins with this report.
-
-        Raises
-        ------
-        CancelledError
-            When the person asked to stop.
         """
         self.check()
         if stage is not None and self._on_stage is not None:
@@ -70,31 +65,14 @@ class Monitor:
             self._on_progress(done, text)
 
     def check(self) -> None:
-        """Stop here when that was asked for.
-
-        Raises
-        ------
-        CancelledError
-            When the person asked to stop.
-        """
+        """Stop here, with a `CancelledError`, when that was asked for."""
         if self._should_stop is not None and self._should_stop():
             raise CancelledError(
                 "stopped on request; finished stages are kept, run again to go on"
             )
 
     def part(self, start: float, end: float) -> Monitor:
-        """Return a monitor whose 0..1 is `start`..`end` of this one.
-
-        Parameters
-        ----------
-        start, end : float
-            Where the part begins and ends, 0..1.
-
-        Returns
-        -------
-        Monitor
-            To hand on; it stops when this one does.
-        """
+        """Return a monitor whose 0..1 is `start`..`end` of this one, to hand on."""
         child = Monitor(self._on_progress, self._should_stop, self._on_stage)
         child._start = self._start + self._span * start
         child._span = self._span * (end - start)
@@ -103,15 +81,7 @@ class Monitor:
     def stopped_by(self, should_stop: Callable[[], bool]) -> Monitor:
         """Return a monitor that stops when this one does, or for a reason more.
 
-        Parameters
-        ----------
-        should_stop : callable
-            As for a new monitor; may raise what ends the work.
-
-        Returns
-        -------
-        Monitor
-            What it is told, this one is told.
+        `should_stop` is as for a new monitor; it may raise what ends the work.
         """
 
         def check() -> bool:

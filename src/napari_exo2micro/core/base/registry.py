@@ -34,8 +34,8 @@ class Registry(Mapping[K, V], Generic[K, V]):
     """Entries by key: built-in ones first, then packages', then a script's.
 
     Entries of packages come in the order of the packages' and then the entry points'
-    names, whatever order they were installed in. What cannot be imported or is
-    refused is left out, which is logged in one line and kept in `problems`.
+    names. What cannot be imported or is refused is left out, which is logged in one
+    line and kept in `problems`.
 
     Parameters
     ----------
@@ -43,18 +43,14 @@ class Registry(Mapping[K, V], Generic[K, V]):
         What one entry is, in words.
     group : str
         Entry points of this group offer entries, or tuples or lists of them.
-    key : callable
-        Takes an entry, returns its key.
-    built_in : iterable
-        The entries of this package.
+    key, built_in
+        Returns the key of an entry; the entries of this package.
     check : callable, optional
         Takes a new entry and the mapping of those known, raises `ParameterError`
         when it cannot be taken.
-    offered : callable, optional
-        Takes an entry point's name and what it refers to, returns the entry.
-    order : callable, optional
-        Takes an entry of a package, returns what packages' entries are sorted by
-        before their names.
+    offered, order : callable, optional
+        Makes an entry from an entry point's name and what it refers to; returns what
+        packages' entries are sorted by before their names.
     after : iterable of Registry, optional
         The registries that `check` reads; their packages come first.
 
@@ -83,7 +79,7 @@ class Registry(Mapping[K, V], Generic[K, V]):
         self._offered, self._order = offered, order
         self._after = tuple(after)
         self._built_in = {key(entry): entry for entry in built_in}
-        self._added: tuple[K, ...] = ()
+        self._added: dict[K, V] = {}
         # Replaced as a whole, so that other threads may iterate meanwhile.
         self._entries = dict(self._built_in)
         self._is_complete = False
@@ -98,13 +94,10 @@ class Registry(Mapping[K, V], Generic[K, V]):
     def __len__(self) -> int:
         return len(self._all())
 
-    def __contains__(self, key: object) -> bool:
-        return key in self._built_in or key in self._all()
-
     @property
     def added(self) -> tuple[K, ...]:
         """Keys of what was added in this process, not offered by a package."""
-        return self._added
+        return tuple(self._added)
 
     def is_built_in(self, key: K) -> bool:
         """Return whether an entry belongs to this package."""
@@ -126,7 +119,7 @@ class Registry(Mapping[K, V], Generic[K, V]):
         if known.get(key) is not entry:
             self._check(entry, known)
             self._entries = {**known, key: entry}
-            self._added += (key,)
+            self._added[key] = entry
         return entry
 
     def remove(self, key: K) -> V:
@@ -144,13 +137,12 @@ class Registry(Mapping[K, V], Generic[K, V]):
             )
         removed = entries.pop(key)
         self._entries = entries
-        self._added = tuple(other for other in self._added if other != key)
+        self._added.pop(key, None)
         return removed
 
     def look_again(self) -> None:
         """Forget what packages offer; it is imported when it is needed next."""
-        added = {key: self._entries[key] for key in self._added}
-        self._entries, self._is_complete = {**self._built_in, **added}, False
+        self._entries, self._is_complete = {**self._built_in, **self._added}, False
 
     def _all(self) -> dict[K, V]:
         if not self._is_complete and not _importing.get():
@@ -166,19 +158,18 @@ class Registry(Mapping[K, V], Generic[K, V]):
         ready = [point for point in points if not _is_being_imported(point)]
         offers = self._import(ready)
         entries = dict(self._built_in)
-        added = {key: self._entries[key] for key in self._added}
         for point, entry in sorted(offers, key=lambda offer: self._order(offer[1])):
             key = self._key(entry)
-            # A module may have added its entry while it was imported.
-            others = {k: v for k, v in added.items() if v is not entry}
+            if self._added.get(key) is entry:  # by its module, when it was imported
+                del self._added[key]
             try:
                 if entries.get(key) is not entry:  # two packages may offer the same one
-                    self._check(entry, {**entries, **others})
+                    self._check(entry, {**entries, **self._added})
             except Exception as error:  # noqa: BLE001 - a stranger's entry
                 self._leave_out(point, error)
-                continue
-            entries[key], added = entry, others
-        self._entries, self._added = {**entries, **added}, tuple(added)
+            else:
+                entries[key] = entry
+        self._entries = {**entries, **self._added}
         self._is_complete = len(ready) == len(points)
 
     def _import(self, points: Iterable[EntryPoint]) -> list[tuple[EntryPoint, V]]:
@@ -247,11 +238,7 @@ def _package(point: EntryPoint) -> str:
 def registered_here() -> dict[str, tuple[Any, ...]]:
     """Return what this process has registered and another one cannot know of.
 
-    Returns
-    -------
-    dict
-        Kind of entry -> keys; only kinds that have some. Loaders travel with their
-        tasks and are not among them.
+    That is: kind of entry -> keys. Loaders travel with their tasks and are left out.
     """
     return {
         kind: registry.added
@@ -261,21 +248,12 @@ def registered_here() -> dict[str, tuple[Any, ...]]:
 
 
 def refuse_unknown_here(wanted: Mapping[str, Iterable[Any]]) -> None:
-    """Raise when another process has registered what this one does not know.
+    """Refuse when another process has registered what this one does not know.
 
-    Packages may register something else than they offer when they are imported: all
-    they offer is imported before anything is refused.
-
-    Parameters
-    ----------
-    wanted : mapping
-        As `registered_here` returned it there.
-
-    Raises
-    ------
-    ParameterError
-        The message names what is missing and how a worker process gets it.
+    `wanted` is what `registered_here` returned there. The `ParameterError` names what
+    is missing and how a worker process gets it.
     """
+    # Packages may register more than they offer when they are imported.
     for registry in _REGISTRIES.values():
         len(registry)
     missing = [

@@ -33,16 +33,6 @@ class RawFingerprint:
     def of(cls, path: Path) -> RawFingerprint:
         """Read a file and return its fingerprint.
 
-        Parameters
-        ----------
-        path : pathlib.Path
-            The file.
-
-        Returns
-        -------
-        RawFingerprint
-            Of the file as it is now.
-
         Raises
         ------
         RawFileNotFoundError
@@ -60,28 +50,12 @@ class RawFingerprint:
         return cls(status.st_size, status.st_mtime_ns, digest.hexdigest())
 
     def to_dict(self) -> dict[str, int | str]:
-        """Return the three fields for JSON.
-
-        Returns
-        -------
-        dict
-            `size`, `mtime_ns` and `sha256`.
-        """
+        """Return the three fields for JSON."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> RawFingerprint:
         """Return the fingerprint that `to_dict` wrote.
-
-        Parameters
-        ----------
-        fields : mapping
-            As `to_dict` returned it.
-
-        Returns
-        -------
-        RawFingerprint
-            An equal one.
 
         Raises
         ------
@@ -90,9 +64,7 @@ class RawFingerprint:
         """
         try:
             size, mtime_ns, sha256 = (
-                fields["size"],
-                fields["mtime_ns"],
-                fields["sha256"],
+                fields[name] for name in ("size", "mtime_ns", "sha256")
             )
             if not isinstance(sha256, str):
                 raise TypeError(f"sha256 is {sha256!r}")
@@ -104,46 +76,20 @@ class RawFingerprint:
             ) from error
 
     def same_content(self, other: RawFingerprint) -> bool:
-        """Tell whether both stand for the same bytes, whatever their times.
-
-        Parameters
-        ----------
-        other : RawFingerprint
-            Of another file, or of this one at another time.
-
-        Returns
-        -------
-        bool
-            Whether size and digest are equal.
-        """
+        """Tell whether both stand for the same bytes, whatever their times."""
         return self.size == other.size and self.sha256 == other.sha256
 
     def matches(self, path: Path | str) -> bool:
-        """Tell whether a file still has this content.
+        """Tell whether a file exists and still has this content.
 
-        Equal size and time are trusted; another size is a no; with equal size
-        and another time the content is read.
-
-        Parameters
-        ----------
-        path : pathlib.Path or str
-            The file; one that is gone does not match.
-
-        Returns
-        -------
-        bool
-            Whether it matches.
+        Equal size and time are trusted; with equal size and another time the content
+        is read.
         """
         path = Path(path)
         try:
             status = path.stat()
+            if (status.st_size, status.st_mtime_ns) == (self.size, self.mtime_ns):
+                return True
+            return status.st_size == self.size and self.same_content(self.of(path))
         except OSError:
-            return False
-        if status.st_size != self.size:
-            return False
-        if status.st_mtime_ns == self.mtime_ns:
-            return True
-        try:
-            return RawFingerprint.of(path).sha256 == self.sha256
-        except RawFileNotFoundError:
             return False

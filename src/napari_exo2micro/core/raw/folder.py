@@ -68,19 +68,11 @@ class LayoutDiagnosis:
 
 @dataclass(frozen=True, slots=True)
 class SkippedTask:
-    """A pair that cannot run, and why.
-
-    Attributes
-    ----------
-    sample, dye : str
-        What was asked for; `dye` is empty where any was.
-    reason : str
-        Why it cannot run, with the fix.
-    """
+    """A pair that cannot run, and why."""
 
     sample: str
-    dye: str
-    reason: str
+    dye: str  # empty where any was asked for
+    reason: str  # with the fix
 
     def sentence(self) -> str:
         """Return sample, dye and reason in one line; long names are cut."""
@@ -92,14 +84,8 @@ class SkippedTask:
 class TaskDiscovery:
     """Which of the pairs asked for exist.
 
-    Attributes
-    ----------
-    present : tuple of (str, str)
-        (sample, dye) with exactly one post and one pre file.
-    skipped : tuple of SkippedTask
-        The others, each with its reason.
-    warnings : tuple of str
-        Problems of other files in the same folders.
+    `present` are (sample, dye) with exactly one post and one pre file, `skipped` the
+    others, and `warnings` the problems of other files in the same folders.
     """
 
     present: tuple[tuple[str, str], ...]
@@ -223,15 +209,7 @@ def _once(wanted: Iterable[str]) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class PairFiles:
-    """The two files of one sample and dye.
-
-    Attributes
-    ----------
-    sample, dye : str
-        From the folder's and the files' names.
-    post, pre : pathlib.Path
-        The files.
-    """
+    """The two files of one sample and dye."""
 
     sample: str
     dye: str
@@ -246,15 +224,7 @@ class PairFiles:
 
 @dataclass(frozen=True, slots=True)
 class FoundPairs:
-    """What a file or a folder stands for.
-
-    Attributes
-    ----------
-    pairs : tuple of PairFiles
-        The complete pairs, by sample and dye.
-    problems : tuple of str
-        What is wrong with others, and the fix, one line each.
-    """
+    """What a file or a folder stands for: complete pairs, and what others lack."""
 
     pairs: tuple[PairFiles, ...] = ()
     problems: tuple[str, ...] = ()
@@ -265,14 +235,7 @@ def may_be_raw(path: Path | str, monitor: Monitor | None = None) -> bool:
 
     A file is when its name and that of another one beside it make a pair, or when
     it says ``PreStain`` or ``PostStain``; a folder when it, or one of the folders in
-    it, holds such files.
-
-    Parameters
-    ----------
-    path : pathlib.Path or str
-        What a person chose; it may not exist.
-    monitor : Monitor, optional
-        Asked between the folders whether to stop.
+    it, holds such files. The monitor is asked between the folders whether to stop.
     """
     path, monitor = _absolute(path), monitor or Monitor()
     if path.is_dir():
@@ -290,19 +253,7 @@ def may_be_raw(path: Path | str, monitor: Monitor | None = None) -> bool:
 
 
 def find_pairs(path: Path | str, monitor: Monitor | None = None) -> FoundPairs:
-    """Find the pairs that a file or a folder stands for.
-
-    Parameters
-    ----------
-    path : pathlib.Path or str
-        One file of a pair, the folder of a sample, or the raw folder.
-    monitor : Monitor, optional
-        Told the progress, and asked between the folders whether to stop.
-
-    Returns
-    -------
-    FoundPairs
-        For a file the pair that it belongs to.
+    """Find the pairs of a raw folder or a sample's folder, or that of one file.
 
     Raises
     ------
@@ -369,22 +320,12 @@ def _pairs(sample: str, dyes: Iterable[names.DyeFiles]) -> list[PairFiles]:
 
 @dataclass(frozen=True, slots=True)
 class ChannelStatistics:
-    """One channel of the centre crop.
+    """One channel of the centre crop."""
 
-    Attributes
-    ----------
-    name : str
-        ``'grey'``, ``'red'``, ``'green'``, ``'blue'`` or ``'channel n'``.
-    maximum, mean : float
-        Of all pixels.
-    nonzero : int
-        How many pixels are not 0.
-    """
-
-    name: str
+    name: str  # 'grey', 'red', 'green', 'blue' or 'channel n'
     maximum: float
     mean: float
-    nonzero: int
+    nonzero: int  # pixels that are not 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -393,14 +334,10 @@ class ChannelSurvey:
 
     Attributes
     ----------
-    sample : str
-        The sample folder.
-    path : pathlib.Path
-        The file.
-    stain : {'pre', 'post'} or None
-        From the name; None when it does not say, as for the dye.
-    dye : str or None
-        From the name.
+    sample, path
+        The sample folder and the file.
+    stain, dye : str or None
+        ``'pre'`` or ``'post'``, and the dye; None when the name does not say.
     height, width : int
         Of the whole image, px; 0 when `problem` is set.
     mode : str

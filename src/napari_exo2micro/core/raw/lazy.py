@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,17 +40,9 @@ class RawLevels:
     uncompressed file only these rows are read; of a compressed one the strips or
     tiles are decoded that hold them. Levels of up to 2048 px stay in memory.
 
-    Parameters
-    ----------
-    image : TiffImage
-        The checked file.
-    samples : tuple of int
-        The samples whose sum is the signal.
-    dtype : numpy.dtype
-        Of the signal; must hold the largest sum.
-    on_error : callable, optional
-        Told the first error of reading; what cannot be read is then black. Without
-        it the error is raised.
+    The signal is the sum of `samples`, which `dtype` must hold. `on_error` is told the
+    first error of reading, and what cannot be read is black; without it the error is
+    raised.
     """
 
     def __init__(
@@ -157,8 +149,7 @@ class RawLevels:
             return summed(reader.read(area, monitor=monitor), self.dtype)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Kept:
+class _Kept(NamedTuple):
     """A level in memory."""
 
     number: int
@@ -178,8 +169,6 @@ class LazyPair:
 
     Attributes
     ----------
-    post, pre : RawLevels
-        After and before staining.
     channels : tuple of int or None
         The channels whose sum is shown, 0 = red; None for grey images.
     is_estimate : bool
@@ -188,8 +177,6 @@ class LazyPair:
     is_partial : bool
         Whether small levels are black where nothing was decoded yet, until
         `RawLevels.prepare` was called for both images.
-    warnings : tuple of str
-        What a careful reader would not expect.
     """
 
     post: RawLevels
@@ -225,11 +212,6 @@ def open_lazy_pair(
     quick : bool
         Decode a part only of a compressed file that would take long, see
         `LazyPair.is_partial`.
-
-    Returns
-    -------
-    LazyPair
-        Both images.
 
     Raises
     ------

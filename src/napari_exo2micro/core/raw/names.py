@@ -47,10 +47,8 @@ class ParsedName:
     ----------
     path : pathlib.Path
         The file.
-    stain : {'pre', 'post'} or None
-        Which of the two images it is; None when `problem` is set.
-    dye : str or None
-        The dye; None when `problem` is set.
+    stain, dye : str or None
+        ``'pre'`` or ``'post'``, and the dye; None when `problem` is set.
     problem : NameProblem or None
         Why the name cannot be used.
     message : str
@@ -290,12 +288,7 @@ def classify_raw_files(sample_dir: Path | str) -> RawFiles:
 
 
 def list_samples(raw_dir: Path | str = "raw") -> tuple[str, ...]:
-    """Return the names of the sample folders, in alphabetical order.
-
-    Parameters
-    ----------
-    raw_dir : pathlib.Path or str
-        The raw folder; whether its folders hold pairs is not looked at.
+    """Return the names of the sample folders, whether or not they hold pairs.
 
     Raises
     ------
@@ -310,13 +303,6 @@ def find_pair(
     sample: str, dye: str, raw_dir: Path | str = "raw"
 ) -> tuple[Path, Path, tuple[str, ...]]:
     """Find the two files of a pair.
-
-    Parameters
-    ----------
-    sample, dye : str
-        What is asked for.
-    raw_dir : pathlib.Path or str
-        The raw folder.
 
     Returns
     -------

@@ -32,8 +32,6 @@ Loader = Callable[..., Loaded]
 ENTRY_POINT_GROUP: Final = "napari_exo2micro.loaders"
 """Other packages offer loaders here: a name, and a function."""
 
-DEFAULT_LOADER = "tiff"
-
 
 @dataclass(frozen=True, slots=True)
 class NamedLoader:
@@ -69,9 +67,6 @@ def _check(entry: NamedLoader, known: Mapping[str, NamedLoader]) -> None:
 def register_loader(name: str, function: Loader) -> Loader:
     """Make a loader known under a name, for this process.
 
-    A package makes its loader known to all processes with an entry point of the
-    group ``napari_exo2micro.loaders``.
-
     Parameters
     ----------
     name : str
@@ -89,8 +84,7 @@ def register_loader(name: str, function: Loader) -> Loader:
     Raises
     ------
     ParameterError
-        If the name is empty or belongs to another loader, or if `function`
-        cannot be called.
+        If the name is empty or taken, or if `function` cannot be called.
 
     Examples
     --------
@@ -197,14 +191,8 @@ def _load(loader: Loader, sample: str, dye: str, raw_dir: Path | str) -> Loaded:
 class RawPair:
     """The two images of a pair, of one dtype and with one channel decision.
 
-    Attributes
-    ----------
-    post, pre : RawImage
-        After and before staining.
-    channels : tuple of int or None
-        The channels whose sum is the signal, 0 = red; None for grey images.
-    warnings : tuple of str
-        What a careful reader would not expect.
+    `channels` are those whose sum is the signal, 0 = red, None for grey images;
+    `warnings` what a careful reader would not expect.
     """
 
     post: read.RawImage
@@ -224,21 +212,8 @@ class RawPair:
     ) -> RawPair:
         """Check and open two TIFF files.
 
-        Parameters
-        ----------
-        post_path, pre_path : pathlib.Path
-            The files.
-        monitor : Monitor, optional
-            Told the progress.
-        digest : bool
-            Make the fingerprints in the same pass, instead of when they are asked for.
-        notes : tuple of str
-            Warnings to put before the pair's own.
-
-        Returns
-        -------
-        RawPair
-            Both images, to be read band by band.
+        With `digest` the fingerprints are made in the same pass, otherwise when they
+        are asked for; `notes` are warnings to put before the pair's own.
 
         Raises
         ------
@@ -279,22 +254,10 @@ class RawPair:
         *,
         loader: str = "the loader",
     ) -> RawPair:
-        """Wrap the arrays of a loader of one's own, checked like files.
+        """Wrap what a loader of one's own returned, checked like files.
 
-        Parameters
-        ----------
-        post, pre : array_like, shape (rows, columns)
-            The images, unsigned integers or floats, one dtype for both.
-        post_path, pre_path : pathlib.Path or str, optional
-            Files they came from. One that exists gives the fingerprint;
-            otherwise the pixels do.
-        loader : str
-            Its name, for messages.
-
-        Returns
-        -------
-        RawPair
-            Without a channel decision, which was the loader's.
+        A path that exists gives the fingerprint, otherwise the pixels do. `loader` is
+        its name, for messages.
 
         Raises
         ------
@@ -392,35 +355,12 @@ def open_image_pair(
     loader: str | Loader | None = None,
     monitor: Monitor | None = None,
 ) -> RawPair:
-    """Find, check and open the two images of a pair, without loading them.
+    """Find, check and open the two images of a pair, to be read band by band.
 
     All pixels are looked at once: for the fingerprint, the channel means, NaN, and
-    whether sums need a wider type.
-
-    Parameters
-    ----------
-    sample, dye, raw_dir
-        As in `load_image_pair`.
-    loader : str, callable or None
-        Another source of images: a registered name, or a function with the signature
-        of `load_image_pair`. Its arrays are checked like files.
-    monitor : Monitor, optional
-        Told the progress.
-
-    Returns
-    -------
-    RawPair
-        Both images, to be read band by band.
-
-    Raises
-    ------
-    RawFileNotFoundError, RawDataError, ParameterError
-        As `load_image_pair`; also if the loader is unknown or fails.
-
-    Warns
-    -----
-    DataWarning
-        For each of the pair's `warnings`.
+    whether sums need a wider type. Parameters, errors and warnings are those of
+    `load_image_pair`; `loader` is as in `get_loader`, and its arrays are checked like
+    files.
     """
     function = get_loader(loader)
     if function is load_image_pair:
@@ -496,7 +436,7 @@ LOADERS: Registry[str, NamedLoader] = Registry(
     "loader",
     ENTRY_POINT_GROUP,
     key=lambda entry: entry.name,
-    built_in=(NamedLoader(DEFAULT_LOADER, load_image_pair),),
+    built_in=(NamedLoader("tiff", load_image_pair),),
     check=_check,
     offered=NamedLoader,
 )

@@ -62,9 +62,7 @@ class Measured:
 def measure(
     image: tiff.TiffImage, monitor: Monitor | None = None, *, digest: bool = False
 ) -> Measured:
-    """Read all pixels once, and refuse those that nothing can be done with.
-
-    With `digest` the fingerprint of the file is made in the same pass.
+    """Read all pixels once, with `digest` for the fingerprint of the file, too.
 
     Raises
     ------
@@ -156,7 +154,7 @@ def largest_sum(
     """Return the largest sum of some samples, as far as `choose_dtype` needs it.
 
     Only the areas are read again where bright samples may add up to more than the
-    pixel type of the file holds, until one is found that does. 0 for floats.
+    pixel type of the file holds, until one does. 0 for floats.
     """
     dtype, limit = image.sample_dtype, _narrow_limit(image.sample_dtype)
     bound = measured.largest * len(samples)
@@ -206,13 +204,7 @@ def decide_channels(
 
     A channel counts when its mean exceeds 0.5 in either image, the one with the
     highest mean of both when none does. A grey image takes part with its only channel.
-
-    Parameters
-    ----------
-    post, pre : mapping of int to float
-        The mean of each colour sample of the two images; alpha is left out.
-    names : tuple of str
-        Of the two images, for messages.
+    `post` and `pre` are the means of the colour samples, `names` are for messages.
 
     Raises
     ------
@@ -287,59 +279,35 @@ def choose_dtype(stored: np.dtype[Any], largest: int) -> np.dtype[Any]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RawImage:
-    """One image of a pair, read a band of rows at a time.
+    """One image of a pair, read a band of rows at a time."""
 
-    Attributes
-    ----------
-    path : pathlib.Path or None
-        The file; None for an array without one.
-    shape : tuple of int
-        Rows and columns, px.
-    dtype : numpy.dtype
-        Of the signal: uint8, uint16, float32 or float64, native byte order.
-    """
-
-    path: Path | None
-    shape: tuple[int, int]
-    dtype: np.dtype[Any]
+    path: Path | None  # None for an array without a file
+    shape: tuple[int, int]  # rows, columns
+    dtype: np.dtype[Any]  # uint8, uint16, float32 or float64, native byte order
     _planes: Callable[[], Iterator[tuple[int, NDArray[Any]]]]
     _fingerprint: Callable[[], RawFingerprint]
 
     def bands(self, max_rows: int = _MAX_ROWS) -> Iterator[tuple[int, NDArray[Any]]]:
         """Yield all rows from top to bottom.
 
-        Parameters
-        ----------
-        max_rows : int
-            Most rows of a band; fewer when the file is better read so.
-
         Yields
         ------
         y0 : int
             First row of the band.
         band : numpy.ndarray, shape (rows, columns)
-            The signal, contiguous, native byte order; not overwritten later.
+            At most `max_rows` of the signal, contiguous; not overwritten later.
 
         Raises
         ------
         RawDataError
             If the file is damaged, or changes while it is read.
-        ValueError
-            If `max_rows` is less than 1.
         """
-        if max_rows < 1:
-            raise ValueError(f"a band needs at least one row, not {max_rows}")
         for y0, plane in self._planes():
             for row in range(0, len(plane), max_rows):
                 yield y0 + row, plane[row : row + max_rows]
 
     def read(self) -> NDArray[Any]:
-        """Return the whole image.
-
-        Returns
-        -------
-        numpy.ndarray, shape (rows, columns)
-            The signal, native byte order.
+        """Return the whole signal, shape (rows, columns).
 
         Raises
         ------
@@ -424,17 +392,11 @@ def _array_bands(array: Any) -> Iterator[tuple[int, NDArray[Any]]]:
 
 
 def check_array(array: Any, name: str) -> tuple[Any, int, RawFingerprint]:
-    """Refuse an array that cannot be an image of a pair.
+    """Refuse an array that cannot be an image of a pair, with a `RawDataError`.
 
     `name` tells loader and side in messages. Returns the array, or one made from a
-    list; its largest value, 0 for floats; and the fingerprint of its shape, type and
-    pixels.
-
-    Raises
-    ------
-    RawDataError
-        If it is not 2-D, too small, not a number type of the pipeline, all zero, or
-        holds NaN, infinite or negative integer pixels.
+    list; its largest value as far as `choose_dtype` needs it; and the fingerprint of
+    its shape, type and pixels.
     """
     if not hasattr(array, "shape") or not hasattr(array, "dtype"):
         try:

@@ -209,21 +209,9 @@ def _open(path: Path, status: os.stat_result, file: BinaryIO) -> TiffImage:
 class TiffReader:
     """Reads samples of a checked TIFF file; a context manager, for one thread.
 
-    Parameters
-    ----------
-    image : TiffImage
-        The file.
-    samples : sequence of int
-        The wanted samples of a pixel, out of ``image.colour``.
-    digest : hash object, optional
-        `scan` gives it every byte of the file, in order.
-
-    Raises
-    ------
-    RawFileNotFoundError
-        If the file is gone.
-    RawDataError
-        By each method: if the file is damaged, or changes while all of it is read.
+    `samples` are the wanted ones, out of ``image.colour``; `scan` gives `digest` every
+    byte of the file, in order. A file that is gone is a `RawFileNotFoundError`, one
+    that is damaged or changes while all of it is read a `RawDataError`.
     """
 
     def __init__(
@@ -254,17 +242,8 @@ class TiffReader:
         """Return the pixels of an area, shape (samples, rows, columns).
 
         From an uncompressed file only the wanted rows are read; of a compressed one
-        only the strips or tiles are decoded that hold them.
-
-        Parameters
-        ----------
-        area : tuple of range
-            Rows and columns, px, not empty.
-        every : int
-            Of a compressed file decode each `every`-th row of strips or tiles only;
-            the others are 0, see `rows_read`.
-        monitor : Monitor, optional
-            Told the progress.
+        only the strips or tiles are decoded that hold them, and with `every` only each
+        so many-th row of them: the others are 0, see `rows_read`.
         """
         image, (rows, columns) = self._image, area
         monitor = monitor or Monitor()
@@ -316,19 +295,9 @@ class TiffReader:
     ) -> Iterator[tuple[Area, T]]:
         """Look at all wanted pixels once, in the order in which the file holds them.
 
-        Parameters
-        ----------
-        look : callable
-            Takes which sample of a pixel each of n is, and the pixels, shape
-            (rows, columns, n); samples that are not wanted may come along. It may be
-            called from several threads.
-
-        Yields
-        ------
-        area : tuple of range
-            Rows and columns, px.
-        seen : object
-            What `look` returned for them.
+        `look` takes which sample of a pixel each of n is, and the pixels, shape
+        (rows, columns, n); samples that are not wanted may come along. It may be called
+        from several threads. Yields each area with what `look` returned for it.
         """
 
         def see(segment: _Segment, pixels: NDArray[Any]) -> T:
@@ -345,46 +314,41 @@ class TiffReader:
     def _segments(self, area: Area, every: int = 1) -> list[_Segment]:
         """Return the strips, tiles or bands that hold some pixels."""
         image, (rows, columns) = self._image, area
-        planes = self._samples if image.planar else (0,)
-        if image.contiguous is not None:
-            wide = range(columns[0], columns[-1] + 1)
+        high, wide = image.segment_rows, image.segment_columns
+        segments = []
+        for plane in self._samples if image.planar else (0,):
+            if image.contiguous is None:
+                segments += [
+                    self._stored_segment(plane, below, beside)
+                    for below in _parts(rows, high)[::every]
+                    for beside in _parts(columns, wide)
+                ]
+                continue
+            place = range(columns[0], columns[-1] + 1)
             # rows that follow each other in the file are read together
-            is_whole = rows.step == 1 and len(wide) == image.width
-            high = image.segment_rows if is_whole else 1
-            bands = [range(top, min(top + high, rows.stop)) for top in rows[::high]]
-            return [
-                _Segment(
-                    plane,
-                    0,
-                    band,
-                    wide,
-                    image.contiguous
-                    + ((plane * image.height + band.start) * image.width + wide.start)
-                    * image.pixel_bytes,
-                    len(band) * len(wide) * image.pixel_bytes,
-                )
-                for plane in planes
-                for band in bands
-            ]
-        high, across = image.segment_rows, image.segment_columns
-        below, beside = image.grid
-        numbers = [
-            (plane, down, right, (plane * below + down) * beside + right)
-            for plane in planes
-            for down in _parts(rows, high)[::every]
-            for right in _parts(columns, across)
-        ]
-        return [
-            _Segment(
-                plane,
-                number,
-                range(down * high, min((down + 1) * high, image.height)),
-                range(right * across, min((right + 1) * across, image.width)),
-                image.offsets[number],
-                image.byte_counts[number],
-            )
-            for plane, down, right, number in numbers
-        ]
+            step = high if rows.step == 1 and len(place) == image.width else 1
+            for top in rows[::step]:
+                band = range(top, min(top + step, rows.stop))
+                pixel = (plane * image.height + top) * image.width + place.start
+                offset = image.contiguous + pixel * image.pixel_bytes
+                size = len(band) * len(place) * image.pixel_bytes
+                segments.append(_Segment(plane, 0, band, place, offset, size))
+        return segments
+
+    def _stored_segment(self, plane: int, below: int, beside: int) -> _Segment:
+        """Return a strip or tile by its place among them."""
+        image = self._image
+        down, across = image.grid
+        number = (plane * down + below) * across + beside
+        top, left = below * image.segment_rows, beside * image.segment_columns
+        return _Segment(
+            plane,
+            number,
+            range(top, min(top + image.segment_rows, image.height)),
+            range(left, min(left + image.segment_columns, image.width)),
+            image.offsets[number],
+            image.byte_counts[number],
+        )
 
     def _each(
         self,
@@ -512,11 +476,7 @@ def _overlap(places: range, within: range) -> tuple[slice, slice]:
 
 @contextmanager
 def tiff_errors(path: Path, what: str) -> Iterator[None]:
-    """Turn whatever a TIFF library raises into one `RawDataError` that says `what`.
-
-    A damaged file makes decoders raise anything (struct.error, KeyError, zlib.error,
-    IndexError, ...), so every `Exception` is taken.
-    """
+    """Turn whatever a TIFF library raises into one `RawDataError` that says `what`."""
     try:
         with quiet_tifffile(path):
             yield
@@ -533,10 +493,7 @@ def tiff_errors(path: Path, what: str) -> Iterator[None]:
 
 
 def require_memory(path: Path, size: int, what: str) -> None:
-    """Refuse what would not fit in the memory that is free now.
-
-    `size` are the bytes wanted and `what` is what for, for the message.
-    """
+    """Refuse `what` needs so many bytes that they would not fit in the free memory."""
     free = free_memory()
     if size > free:
         raise errors.RawDataError(
