@@ -94,9 +94,7 @@ def sample_lock(
     sample, dye : str
         As in the raw folder.
     wait : float
-        Seconds to wait for another run to end.
-    monitor : Monitor, optional
-        Told whom it waits for; may end the waiting.
+        Seconds to wait for another run to end; the monitor is told whom for.
 
     Raises
     ------
@@ -104,8 +102,6 @@ def sample_lock(
         When another run works on it; the message says which one.
     OutputError
         When the folder cannot be made.
-    CancelledError
-        When the monitor was asked to stop.
     """
     folder = Path(output_dir)
     made = _make(folder)

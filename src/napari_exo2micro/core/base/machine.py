@@ -77,13 +77,7 @@ def share_memory_pools() -> None:
 
 
 def free_disk(folder: Path) -> int:
-    """Return the bytes free for files in a folder, which need not exist yet.
-
-    Raises
-    ------
-    OutputError
-        When no part of the path can be looked at.
-    """
+    """Return the bytes free for files in a folder, which need not exist yet."""
     for path in (folder, *folder.absolute().parents):
         try:
             return int(shutil.disk_usage(path).free)
@@ -100,19 +94,10 @@ def watch_memory(
     *,
     free: Callable[[], int] = free_memory,
 ) -> Monitor:
-    """Return a monitor that raises `ResourceError` when free memory runs out.
+    """Return a monitor that raises `ResourceError` when less than so much is free.
 
     Between two windows, and so without leaving half a file: better than being killed
     by the system, which does not say why.
-
-    Parameters
-    ----------
-    monitor : Monitor
-        Told everything, and asked whether to stop.
-    least : int
-        Bytes that must stay free.
-    free : callable
-        Returns the bytes that are free.
     """
     last = -_INTERVAL
 

@@ -158,8 +158,7 @@ class Registry(Mapping[K, V], Generic[K, V]):
         ready = [point for point in points if not _is_being_imported(point)]
         offers = self._import(ready)
         entries = dict(self._built_in)
-        for point, entry in sorted(offers, key=lambda offer: self._order(offer[1])):
-            key = self._key(entry)
+        for _, point, key, entry in sorted(offers, key=lambda offer: offer[0]):
             if self._added.get(key) is entry:  # by its module, when it was imported
                 del self._added[key]
             try:
@@ -172,8 +171,11 @@ class Registry(Mapping[K, V], Generic[K, V]):
         self._entries = {**entries, **self._added}
         self._is_complete = len(ready) == len(points)
 
-    def _import(self, points: Iterable[EntryPoint]) -> list[tuple[EntryPoint, V]]:
-        offers: list[tuple[EntryPoint, V]] = []
+    def _import(
+        self, points: Iterable[EntryPoint]
+    ) -> list[tuple[Any, EntryPoint, K, V]]:
+        """Return the order, the point and the key of each entry, and the entry."""
+        offers = []
         token = _importing.set(True)
         try:
             for point in sorted(points, key=lambda p: (_package(p).lower(), p.name)):
@@ -181,13 +183,13 @@ class Registry(Mapping[K, V], Generic[K, V]):
                     loaded = point.load()
                     several = loaded if isinstance(loaded, list | tuple) else [loaded]
                     entries = [self._offered(point.name, each) for each in several]
-                    for entry in entries:  # raises for what is no entry
-                        self._key(entry), self._order(entry)
+                    offers += [  # raises for what is no entry
+                        (self._order(entry), point, self._key(entry), entry)
+                        for entry in entries
+                    ]
                 except (Exception, SystemExit) as error:  # noqa: BLE001
                     # Whatever a stranger's module does, work goes on without it.
                     self._leave_out(point, error)
-                else:
-                    offers += [(point, entry) for entry in entries]
         finally:
             _importing.reset(token)
         return offers

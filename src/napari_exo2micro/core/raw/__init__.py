@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from napari_exo2micro.core.raw.fingerprint import RawFingerprint as RawFingerprint
 from napari_exo2micro.core.raw.folder import (
-    ChannelStatistics as ChannelStatistics,
     ChannelSurvey as ChannelSurvey,
     FoundPairs as FoundPairs,
     LayoutDiagnosis as LayoutDiagnosis,
@@ -23,10 +22,7 @@ from napari_exo2micro.core.raw.lazy import (
     open_lazy_pair as open_lazy_pair,
 )
 from napari_exo2micro.core.raw.names import (
-    DyeFiles as DyeFiles,
     NameProblem as NameProblem,
-    ParsedName as ParsedName,
-    RawFiles as RawFiles,
     check_name as check_name,
     classify_raw_files as classify_raw_files,
     find_pair as find_pair,
@@ -42,7 +38,4 @@ from napari_exo2micro.core.raw.pair import (
     register_loader as register_loader,
     unregister_loader as unregister_loader,
 )
-from napari_exo2micro.core.raw.read import (
-    RawImage as RawImage,
-    channel_name as channel_name,
-)
+from napari_exo2micro.core.raw.read import channel_name as channel_name

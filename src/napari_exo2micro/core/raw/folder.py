@@ -37,28 +37,14 @@ class LayoutProblem(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LayoutDiagnosis:
-    """What a raw folder looks like.
-
-    Attributes
-    ----------
-    raw_dir : pathlib.Path
-        The folder that was looked at.
-    problem : LayoutProblem or None
-        None when all is well.
-    message : str
-        What is there and the fix, in one line.
-    samples, empty_samples : tuple of str
-        Sample folders with and without TIFFs.
-    loose_files : tuple of str
-        Names of TIFFs that lie in the raw folder itself.
-    """
+    """What a raw folder looks like."""
 
     raw_dir: Path
     problem: LayoutProblem | None
-    message: str
-    samples: tuple[str, ...] = ()
+    message: str  # what is there and the fix, in one line
+    samples: tuple[str, ...] = ()  # folders that hold TIFFs
     empty_samples: tuple[str, ...] = ()
-    loose_files: tuple[str, ...] = ()
+    loose_files: tuple[str, ...] = ()  # TIFFs in the raw folder itself
 
     @property
     def is_usable(self) -> bool:
@@ -330,39 +316,19 @@ class ChannelStatistics:
 
 @dataclass(frozen=True, slots=True)
 class ChannelSurvey:
-    """What one raw file holds.
-
-    Attributes
-    ----------
-    sample, path
-        The sample folder and the file.
-    stain, dye : str or None
-        ``'pre'`` or ``'post'``, and the dye; None when the name does not say.
-    height, width : int
-        Of the whole image, px; 0 when `problem` is set.
-    mode : str
-        dtype and kind, such as ``'uint8 RGB'``; empty when `problem` is set.
-    crop : tuple of int
-        Rows and columns that were looked at.
-    channels : tuple of ChannelStatistics
-        Alpha is left out.
-    warnings : tuple of str
-        What a careful reader would not expect.
-    problem : str
-        Why the file or its name cannot be used; empty when all is well.
-    """
+    """What one raw file holds."""
 
     sample: str
     path: Path
-    stain: names.Stain | None
+    stain: names.Stain | None  # None when the name does not say, as for the dye
     dye: str | None
-    height: int = 0
+    height: int = 0  # of the whole image, px; 0 when there is a problem
     width: int = 0
-    mode: str = ""
-    crop: tuple[int, int] = (0, 0)
-    channels: tuple[ChannelStatistics, ...] = ()
+    mode: str = ""  # dtype and kind, such as 'uint8 RGB'
+    crop: tuple[int, int] = (0, 0)  # rows and columns that were looked at
+    channels: tuple[ChannelStatistics, ...] = ()  # without alpha
     warnings: tuple[str, ...] = ()
-    problem: str = ""
+    problem: str = ""  # why the file or its name cannot be used
 
 
 def survey_raw_channels(

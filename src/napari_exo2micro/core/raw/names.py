@@ -6,7 +6,7 @@ import difflib
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Literal
@@ -41,25 +41,13 @@ class NameProblem(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ParsedName:
-    """What the name of a raw file says.
-
-    Attributes
-    ----------
-    path : pathlib.Path
-        The file.
-    stain, dye : str or None
-        ``'pre'`` or ``'post'``, and the dye; None when `problem` is set.
-    problem : NameProblem or None
-        Why the name cannot be used.
-    message : str
-        The problem and its fix in one line; empty without a problem.
-    """
+    """What the name of a raw file says, or why it says nothing."""
 
     path: Path
-    stain: Stain | None
+    stain: Stain | None  # None when there is a problem, as for the dye
     dye: str | None
     problem: NameProblem | None = None
-    message: str = ""
+    message: str = ""  # the problem and its fix in one line
 
 
 def normalise(name: str) -> str:
@@ -82,14 +70,7 @@ def is_tiff_name(name: str) -> bool:
 
 
 def check_name(kind: str, name: str) -> str:
-    """Return a sample or dye name that is safe as a folder's name.
-
-    Parameters
-    ----------
-    kind : str
-        What is named, for the message: ``'sample'`` or ``'dye'``.
-    name : str
-        Returned as it is.
+    """Return a name of a sample or a dye (`kind`) that is safe as a folder's name.
 
     Raises
     ------
@@ -185,15 +166,7 @@ def parse_raw_name(path: Path) -> ParsedName:
 
 @dataclass(frozen=True, slots=True)
 class DyeFiles:
-    """The files of one dye of a sample.
-
-    Attributes
-    ----------
-    dye : str
-        From the names of the files.
-    post, pre : tuple of pathlib.Path
-        Sorted; one each when all is well.
-    """
+    """The sorted files of one dye of a sample; one each when all is well."""
 
     dye: str
     post: tuple[Path, ...] = ()
@@ -231,21 +204,11 @@ class DyeFiles:
 
 @dataclass(frozen=True, slots=True)
 class RawFiles:
-    """All TIFF files of one sample folder, sorted by what their names say.
-
-    Attributes
-    ----------
-    folder : pathlib.Path
-        The sample folder.
-    dyes : mapping of str to DyeFiles
-        By dye, in alphabetical order.
-    problems : tuple of ParsedName
-        Files whose names cannot be used, each with a message.
-    """
+    """All TIFF files of one sample folder, sorted by what their names say."""
 
     folder: Path
-    dyes: Mapping[str, DyeFiles] = field(default_factory=dict)
-    problems: tuple[ParsedName, ...] = ()
+    dyes: Mapping[str, DyeFiles]  # in alphabetical order
+    problems: tuple[ParsedName, ...]  # files whose names cannot be used
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -337,18 +300,13 @@ def find_pair(
 def _names(folder: Path) -> list[str]:
     try:
         names = [path.name for path in folder.iterdir()]
-    except FileNotFoundError as error:
-        raise errors.RawFileNotFoundError(
-            f"{folder}: the folder does not exist; check the path"
-        ) from error
-    except NotADirectoryError as error:
-        raise errors.RawFileNotFoundError(
-            f"{folder}: is a file, not a folder; name the folder that holds it"
-        ) from error
     except OSError as error:
-        raise errors.RawFileNotFoundError(
-            f"{folder}: cannot be listed ({error.strerror}); check its permissions"
-        ) from error
+        text = f"{folder}: cannot be listed ({error.strerror}); check its permissions"
+        if isinstance(error, FileNotFoundError):
+            text = f"{folder}: the folder does not exist; check the path"
+        elif isinstance(error, NotADirectoryError):
+            text = f"{folder}: is a file, not a folder; name the folder that holds it"
+        raise errors.RawFileNotFoundError(text) from error
     return sorted(name for name in names if not name.startswith("."))
 
 

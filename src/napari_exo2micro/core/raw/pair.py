@@ -102,13 +102,7 @@ def register_loader(name: str, function: Loader) -> Loader:
 
 
 def unregister_loader(name: str) -> None:
-    """Forget a loader that `register_loader` made known.
-
-    Raises
-    ------
-    ParameterError
-        If there is none of this name, or it is the built-in one.
-    """
+    """Forget a loader that `register_loader` made known, or raise `ParameterError`."""
     LOADERS.remove(name)
 
 
@@ -118,12 +112,7 @@ def loader_names() -> tuple[str, ...]:
 
 
 def get_loader(loader: str | Loader | None = None) -> Loader:
-    """Return a loader by name, a function with the signature of `load_image_pair`.
-
-    Parameters
-    ----------
-    loader : str, callable or None
-        A name, a loader itself, or None for the built-in one, ``'tiff'``.
+    """Return a loader by name; a loader itself; or for None the built-in one.
 
     Raises
     ------

@@ -284,8 +284,8 @@ class RawImage:
     path: Path | None  # None for an array without a file
     shape: tuple[int, int]  # rows, columns
     dtype: np.dtype[Any]  # uint8, uint16, float32 or float64, native byte order
+    fingerprint: Callable[[], RawFingerprint]  # of the file, or of the pixels
     _planes: Callable[[], Iterator[tuple[int, NDArray[Any]]]]
-    _fingerprint: Callable[[], RawFingerprint]
 
     def bands(self, max_rows: int = _MAX_ROWS) -> Iterator[tuple[int, NDArray[Any]]]:
         """Yield all rows from top to bottom.
@@ -321,16 +321,6 @@ class RawImage:
             out[y0 : y0 + len(band)] = band
         return out
 
-    def fingerprint(self) -> RawFingerprint:
-        """Return which bytes this image was made from: of the file, or of the pixels.
-
-        Raises
-        ------
-        RawFileNotFoundError
-            If the file cannot be read any more.
-        """
-        return self._fingerprint()
-
 
 def file_image(
     image: tiff.TiffImage,
@@ -340,7 +330,7 @@ def file_image(
 ) -> RawImage:
     """Return the signal of a checked file: the sum of samples, which `dtype` must hold.
 
-    Without a fingerprint it is made when it is asked for.
+    A fingerprint that is not given is made when it is asked for.
     """
 
     def bands() -> Iterator[tuple[int, NDArray[Any]]]:
@@ -348,13 +338,10 @@ def file_image(
             for y0, planes in reader.blocks():
                 yield y0, summed(planes, dtype)
 
-    return RawImage(
-        image.path,
-        image.shape,
-        dtype,
-        bands,
-        lambda: fingerprint or RawFingerprint.of(image.path),
-    )
+    def mark() -> RawFingerprint:
+        return fingerprint or RawFingerprint.of(image.path)
+
+    return RawImage(image.path, image.shape, dtype, mark, bands)
 
 
 def array_image(
@@ -369,19 +356,16 @@ def array_image(
     exists; otherwise it is `fingerprint`, that of the pixels.
     """
     path = Path(file) if file else None
-    rows, columns = array.shape
 
     def bands() -> Iterator[tuple[int, NDArray[Any]]]:
         for y0, band in _array_bands(array):
             yield y0, band.astype(dtype, copy=False)
 
-    return RawImage(
-        path,
-        (int(rows), int(columns)),
-        dtype,
-        bands,
-        lambda: RawFingerprint.of(path) if path and path.is_file() else fingerprint,
-    )
+    def mark() -> RawFingerprint:
+        return RawFingerprint.of(path) if path and path.is_file() else fingerprint
+
+    rows, columns = array.shape
+    return RawImage(path, (int(rows), int(columns)), dtype, mark, bands)
 
 
 def _array_bands(array: Any) -> Iterator[tuple[int, NDArray[Any]]]:

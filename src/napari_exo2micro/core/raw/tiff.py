@@ -626,27 +626,26 @@ def _describe(
 
 def _shape(path: Path, page: tifffile.TiffPage) -> tuple[int, int, int]:
     values = (page.imagelength, page.imagewidth, page.samplesperpixel, page.imagedepth)
+    message = ""
     if not all(isinstance(value, int) for value in values):
         raise errors.RawDataError(f"{path}: its header gives no size; {_AGAIN}")
     height, width, samples, depth = values
-    if height < 1 or width < 1 or samples < 1:
-        raise errors.RawDataError(
+    if min(height, width, samples) < 1:
+        message = (
             f"{path}: the image is empty ({width} x {height} px, {samples} samples); "
             f"{_AGAIN}"
         )
-    if height < MIN_SIDE or width < MIN_SIDE:
-        raise errors.RawDataError(
+    elif min(height, width) < MIN_SIDE:
+        message = (
             f"{path}: {width} x {height} px are too few to align; at least "
             f"{MIN_SIDE} x {MIN_SIDE} px are needed, check that it is the right file"
         )
-    if depth > 1:
-        raise errors.RawDataError(
-            f"{path}: is a volume of {depth} planes; save one plane as a 2-D TIFF"
-        )
-    if samples > _MOST_SAMPLES:
-        raise errors.RawDataError(
-            f"{path}: its header claims {samples} samples a pixel; {_AGAIN}"
-        )
+    elif depth > 1:
+        message = f"{path}: is a volume of {depth} planes; save one plane as a 2-D TIFF"
+    elif samples > _MOST_SAMPLES:
+        message = f"{path}: its header claims {samples} samples a pixel; {_AGAIN}"
+    if message:
+        raise errors.RawDataError(message)
     return height, width, samples
 
 
