@@ -133,11 +133,12 @@ def test_a_stage_that_leaves_nothing_or_has_no_method_is_told(tmp_path: Path) ->
     def lazy(task: SampleDye, force: bool = False) -> None:
         pass
 
+    write_pair(simulate_section((200, 240), seed=1), tmp_path / "raw", "Rock", "DAPI")
     task = SampleDye("Rock", "DAPI", tmp_path / "out", tmp_path / "raw")
     register_stage(Stage(5, "05_own", "own", lazy, ("labels",)))
     with pytest.raises(CheckpointError, match=r"stage 5 \(own\) ended without its im"):
-        task._do_stage(5)
+        task.run(from_stage=5)
     unregister_stage(5)
     register_stage(Stage(5, "05_own", "own", "_no_such", ("labels",)))
     with pytest.raises(ParameterError, match=r"'_no_such', which SampleDye does not"):
-        task._do_stage(5)
+        task.run(from_stage=5)

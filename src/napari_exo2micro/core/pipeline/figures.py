@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 from matplotlib.figure import Figure
 
@@ -40,7 +40,7 @@ from napari_exo2micro.core.plotting.registry import (
     draw_diagnostic,
 )
 from napari_exo2micro.core.store.checkpoint import CheckpointStatus
-from napari_exo2micro.core.store.store import CheckpointStore
+from napari_exo2micro.core.store.store import CheckpointStore, HasStore
 
 logger = logging.getLogger(__name__)
 
@@ -236,13 +236,6 @@ def _draw(
 # On demand ------------------------------------------------------------------------
 
 
-class _HasStore(Protocol):
-    """What is asked of a `SampleDye` here."""
-
-    @property
-    def store(self) -> CheckpointStore: ...
-
-
 @dataclass(frozen=True, slots=True)
 class FigureEntry:
     """A plot that can be drawn, or what to run so that it can.
@@ -274,7 +267,7 @@ class FigureEntry:
     note: str = ""
 
 
-def available_figures(task: _HasStore) -> list[FigureEntry]:
+def available_figures(task: HasStore) -> list[FigureEntry]:
     """Return every plot of a pair by stage, and whether it can be drawn now.
 
     Parameters
@@ -291,7 +284,7 @@ def available_figures(task: _HasStore) -> list[FigureEntry]:
 
 
 def draw_figure(
-    task: _HasStore,
+    task: HasStore,
     name: str,
     *,
     narrow: bool = False,

@@ -25,7 +25,6 @@ from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from logging.handlers import MemoryHandler
 from pathlib import Path
-from typing import Protocol
 
 import psutil
 
@@ -41,6 +40,7 @@ from napari_exo2micro.core.base.log import (
     remove_listener,
     warnings_told,
 )
+from napari_exo2micro.core.store.store import HasStore
 
 logger = logging.getLogger(__name__)
 
@@ -57,26 +57,12 @@ _open_logs: ContextVar[tuple[RunLog, ...]] = ContextVar("open_logs", default=())
 _told: set[Path] = set()  # logs that cannot be written
 
 
-class LoggedTask(Protocol):
-    """What the header of a log tells of a `SampleDye`."""
-
-    @property
-    def sample(self) -> str: ...  # noqa: D102
-    @property
-    def dye(self) -> str: ...  # noqa: D102
-    @property
-    def raw_dir(self) -> Path: ...  # noqa: D102
-    @property
-    def output_dir(self) -> Path: ...  # noqa: D102
-    def non_default_params(self) -> Mapping[str, object]: ...  # noqa: D102
-
-
 @contextmanager
 def run_log(
     output_dir: str | Path,
     *,
     title: str,
-    task: LoggedTask | None = None,
+    task: HasStore | None = None,
     details: Mapping[str, object] | None = None,
 ) -> Iterator[RunLog]:
     """Record a run in the run log of its output folder.
@@ -136,15 +122,10 @@ def _failure(log: RunLog, error: BaseException) -> str:
 
 
 class RunLog(MemoryHandler):
-    """What one run says in the run log; `run_log` makes it.
+    """What one run says in the run log of an output folder; `run_log` makes it.
 
     It keeps what it is told as long as the folder does not exist: a run that fails
     before it makes anything leaves nothing.
-
-    Parameters
-    ----------
-    output_dir : Path
-        The folder that results are written to.
     """
 
     def __init__(self, output_dir: Path) -> None:
@@ -265,15 +246,16 @@ def _visible(character: re.Match[str]) -> str:
 # The header ------------------------------------------------------------------
 
 
-def _header(task: LoggedTask | None, details: Mapping[str, object]) -> Iterator[str]:
+def _header(task: HasStore | None, details: Mapping[str, object]) -> Iterator[str]:
     """Yield the lines that say what ran, where, and with what."""
     now = datetime.now().astimezone()
     facts: dict[str, object] = {"date": now.isoformat(timespec="seconds")}
     if task is not None:
-        changed = task.non_default_params()
-        facts["sample, dye"] = f"{task.sample}, {task.dye}"
-        facts["raw files"] = task.raw_dir.absolute()
-        facts["results"] = task.output_dir.absolute()
+        settings = task.store.settings
+        changed = settings.changed_params
+        facts["sample, dye"] = f"{task.store.sample}, {task.store.dye}"
+        facts["raw files"] = settings.raw_dir.absolute()
+        facts["results"] = settings.output_dir.absolute()
         facts["parameters"] = ", ".join(
             [f"{name}={value!r}" for name, value in changed.items()]
             + ["others at their defaults" if changed else "all at their defaults"]

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -680,6 +680,13 @@ class CheckpointStore:
         for path in set(self.written) - before:
             self._opened.pop(path, None)
             path.unlink(missing_ok=True)
+
+
+class HasStore(Protocol):
+    """What a `SampleDye` is for those that only read its results."""
+
+    @property
+    def store(self) -> CheckpointStore: ...  # noqa: D102
 
 
 def stage_inputs(stage: int, identities: Mapping[tuple[int, str], str]) -> str:
