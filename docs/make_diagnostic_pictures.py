@@ -84,7 +84,7 @@ class Example:
 
     def _misplace(self, pair: Any, shift: tuple[float, float], turn: float) -> None:
         rows, columns = self.post.shape
-        wrong = pair.transform @ _moved(shift, turn, (columns / 2, rows / 2))
+        wrong = pair.pre.transform @ _moved(shift, turn, (columns / 2, rows / 2))
         self.pre = e2m.warp_window(pair.raw_pre.image, wrong, 0, rows, 0, columns)
         statistics = e2m.accumulate_statistics(
             self.post,

@@ -18,7 +18,6 @@ from napari_exo2micro.core.base.errors import CheckpointError, Exo2MicroError
 from napari_exo2micro.core.base.files import read_json, replace_file
 from napari_exo2micro.core.base.monitor import Monitor
 from napari_exo2micro.core.images.raster import BAND_ROWS
-from napari_exo2micro.core.images.transform import Transform
 from napari_exo2micro.core.images.warp import mapped_frame
 from napari_exo2micro.core.parameters.parameters import ParameterValue
 from napari_exo2micro.core.parameters.state import State
@@ -44,19 +43,7 @@ _NOTABLE_SPREAD: Final = 0.03
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AlignedPair:
-    """The checkpoints that show how well a pair is aligned.
-
-    Attributes
-    ----------
-    post, raw_pre : Checkpoint
-        The padded images.
-    pre : Checkpoint
-        The aligned pre-stain image.
-    boundary : Checkpoint
-        Stage 2's result, which tells the outlines.
-    stage : int
-        The stage that `pre` is of: 2 or 3.
-    """
+    """Padded post and pre, pre as `stage` 2 or 3 has aligned it, and as stage 2 has."""
 
     post: Checkpoint
     raw_pre: Checkpoint
@@ -65,14 +52,9 @@ class AlignedPair:
     stage: int
 
     @property
-    def transform(self) -> Transform | None:
-        """Post to pre; None when a script aligned the image and told none."""
-        return self.pre.transform
-
-    @property
     def quad(self) -> Any:
         """Where on the canvas the aligned pre image has data; see `mapped_frame`."""
-        frame, transform = self.raw_pre.frames["pre"], self.transform
+        frame, transform = self.raw_pre.frames["pre"], self.pre.transform
         if frame is None or transform is None:
             return None
         return mapped_frame(transform, frame)
@@ -102,18 +84,14 @@ class DifferenceRecord:
 
     Attributes
     ----------
-    path : Path
-        Its file.
-    inputs : str
-        Digest of the alignment that the run was made on.
+    path, inputs : Path, str
+        Its file, and the digest of the alignment that the run was made on.
     scales : tuple of StoredScale
         By every method that needs no value, for comparison, and those asked for.
     digest : str
         SHA-256 of the statistics' file.
-    drawn : tuple of str
-        The plots that show these results.
-    failed : mapping of str to str
-        Why other plots could not be drawn.
+    drawn, failed : tuple of str, mapping of str to str
+        The plots that show these results, and why others could not be drawn.
     """
 
     path: Path
@@ -202,19 +180,7 @@ def find_record(store: CheckpointStore) -> DifferenceRecord | None:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Differences:
-    """What stage 4 knows of a pair.
-
-    Attributes
-    ----------
-    pair : AlignedPair
-        The images.
-    statistics : PairStatistics
-        Of their pixels.
-    scales : mapping of str to ScaleEstimate
-        Under the names of the methods asked for, the default one first.
-    record : DifferenceRecord
-        What stands on disk.
-    """
+    """What stage 4 knows of a pair: `scales` by method, the default one first."""
 
     pair: AlignedPair
     statistics: PairStatistics
@@ -233,7 +199,15 @@ def make_differences(
     record = known or DifferenceRecord(path, inputs)
     statistics = record.statistics()
     if statistics is None:
-        statistics = _count(pair, monitor.part(0.0, 0.15))
+        statistics = accumulate_statistics(
+            pair.post.image,
+            pair.pre.image,
+            raw_pre=pair.raw_pre.image,
+            raw_pre_frame=pair.raw_pre.frames["pre"],
+            post_frame=pair.post.frames["post"],
+            pre_quad=pair.quad,
+            monitor=monitor.part(0.0, 0.15),
+        )
         with replace_file(record.statistics_path) as part:
             save_statistics(part, statistics)
         store.written.append(record.statistics_path)
@@ -317,18 +291,6 @@ def _estimated(
         method.name: method.estimate(statistics, value, offset_correction=correct)
         for method, value in asked
     }
-
-
-def _count(pair: AlignedPair, monitor: Monitor) -> PairStatistics:
-    return accumulate_statistics(
-        pair.post.image,
-        pair.pre.image,
-        raw_pre=pair.raw_pre.image,
-        raw_pre_frame=pair.raw_pre.frames["pre"],
-        post_frame=pair.post.frames["post"],
-        pre_quad=pair.quad,
-        monitor=monitor,
-    )
 
 
 def _compared(

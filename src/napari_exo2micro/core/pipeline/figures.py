@@ -10,12 +10,7 @@ from typing import Final
 
 from matplotlib.figure import Figure
 
-from napari_exo2micro.core.base.errors import (
-    CancelledError,
-    CheckpointError,
-    Exo2MicroError,
-    ParameterError,
-)
+from napari_exo2micro.core.base import errors
 from napari_exo2micro.core.base.monitor import Monitor
 from napari_exo2micro.core.images.raster import Frame, reduce_image
 from napari_exo2micro.core.images.transform import Transform
@@ -25,14 +20,8 @@ from napari_exo2micro.core.parameters.state import State
 from napari_exo2micro.core.photometry.methods import estimate_scale, scales_asked_for
 from napari_exo2micro.core.photometry.scale import ScaleEstimate
 from napari_exo2micro.core.photometry.statistics import accumulate_statistics
-from napari_exo2micro.core.pipeline.difference import (
-    AlignedPair,
-    Differences,
-    find_aligned_pair,
-    find_record,
-    stored_differences,
-    valid_record,
-)
+from napari_exo2micro.core.pipeline import difference
+from napari_exo2micro.core.pipeline.difference import AlignedPair, Differences
 from napari_exo2micro.core.plotting.context import PlotContext
 from napari_exo2micro.core.plotting.registry import (
     DIAGNOSTICS,
@@ -82,21 +71,12 @@ def plot_context(
     known: AlignedPair | Differences,
     image: str = "difference",
 ) -> PlotContext:
-    """Return what the results of a pair hold, for plots.
-
-    Parameters
-    ----------
-    store : CheckpointStore
-        Whose results they are.
-    known : AlignedPair or Differences
-        What is valid: the alignment, or stage 4 as well.
-    image : str
-        The difference image that is shown.
+    """Return what plots are given: of the alignment, and of stage 4 where it is known.
 
     Raises
     ------
     CheckpointError
-        When that difference image is missing or stale.
+        When the difference image that is shown is missing or stale.
     """
     pair = known.pair if isinstance(known, Differences) else known
     boundary = pair.boundary.details
@@ -110,7 +90,7 @@ def plot_context(
         pre_frame=pair.raw_pre.frames["pre"],
         coarse_transform=Transform(coarse) if coarse else None,
         icp_transform=pair.boundary.transform,
-        final_transform=pair.transform,
+        final_transform=pair.pre.transform,
         post_contour=boundary.get("post_contour"),
         pre_contour=boundary.get("pre_contour"),
         matches=interior.get("matches"),
@@ -169,7 +149,7 @@ def _reduced(frame: Frame | None, factor: int) -> Frame | None:
 
 def plot_status(store: CheckpointStore) -> list[CheckpointStatus]:
     """Return for every plot whether it shows the present results."""
-    record = find_record(store)
+    record = difference.find_record(store)
     lines = []
     for plot in _plots(store):
         path = store.output_path(plot.name)
@@ -199,9 +179,9 @@ def draw_plots(store: CheckpointStore, known: Differences, monitor: Monitor) -> 
         context = plot_context(store, known, plot.image)
         try:
             _draw(store, plot, known.pair, context, path)
-        except CancelledError:
+        except errors.CancelledError:
             raise
-        except Exo2MicroError as error:
+        except errors.Exo2MicroError as error:
             logger.warning("%s", error)
             failed = {**record.failed, plot.name: str(error)}
             record = replace(record, drawn=drawn, failed=failed)
@@ -268,19 +248,12 @@ class FigureEntry:
 
 
 def available_figures(task: HasStore) -> list[FigureEntry]:
-    """Return every plot of a pair by stage, and whether it can be drawn now.
+    """Return every plot of a `SampleDye` by stage, and whether it can be drawn now.
 
-    Parameters
-    ----------
-    task : SampleDye
-        Its parameters choose the results.
-
-    Returns
-    -------
-    list of FigureEntry
-        Those of earlier stages first; else in the order of the registry.
+    Within a stage they are in the order of the registry.
     """
-    return [entry for entry, _ in sorted(_entries(task.store), key=_stage)]
+    entries = [entry for entry, _ in _entries(task.store)]
+    return sorted(entries, key=lambda entry: entry.stage)
 
 
 def draw_figure(
@@ -327,12 +300,12 @@ def draw_figure(
     entries = {entry.name: (entry, plot) for entry, plot in _entries(store)}
     if name not in entries:
         names = ", ".join(entry.name for entry in available_figures(task))
-        raise ParameterError(f"no plot is called {name!r}; there are: {names}")
+        raise errors.ParameterError(f"no plot is called {name!r}; there are: {names}")
     entry, plot = entries[name]
     if entry.state != "ready":
-        raise CheckpointError(f"'{entry.title}': {entry.note}")
-    pair = find_aligned_pair(store)
-    known = stored_differences(store) if pair.stage == 3 else None
+        raise errors.CheckpointError(f"'{entry.title}': {entry.note}")
+    pair = difference.find_aligned_pair(store)
+    known = difference.stored_differences(store) if pair.stage == 3 else None
     if known is not None:
         context = plot_context(store, known, plot.image)
     else:
@@ -343,16 +316,12 @@ def draw_figure(
     return _draw(store, plot, pair, replace(context, narrow=narrow))
 
 
-def _stage(entry: tuple[FigureEntry, _Plot]) -> int:
-    return entry[0].stage
-
-
 def _entries(store: CheckpointStore) -> Iterator[tuple[FigureEntry, _Plot]]:
     """Yield every plot in the order of the registry."""
     lines = {stage: store.status(stage, "pre") for stage in (2, 3)}
     images = {name: store.status(4, name) for name in store.names(4)}
     reached = 3 if lines[3].state == State.VALID else 2
-    counted = valid_record(store) is not None
+    counted = difference.valid_record(store) is not None
     failures = {
         line.name: line.reason
         for line in plot_status(store)

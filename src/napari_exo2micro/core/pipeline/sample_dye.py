@@ -289,17 +289,13 @@ class SampleDye:
 
         Parameters
         ----------
-        name : str
-            The parameter.
-        values : iterable
-            Its values; this object's own parameters stay as they are.
+        name, values : str, iterable
+            The parameter; this object's own parameters stay as they are.
         keep : bool
             Keep each value's files (their names tell the value), or remove what
             these runs have made.
-        to_stage : int, optional
-            Last stage of each run.
-        monitor : Monitor, optional
-            Told the fraction done; may stop.
+        to_stage, monitor
+            As `run` takes them.
         on_result : callable, optional
             Called with the result of each value as soon as it is there.
 
@@ -375,11 +371,7 @@ class SampleDye:
     def transform(self, stage: int) -> Transform:
         """Return the map from post (fixed) to pre (moving) that a stage found.
 
-        Parameters
-        ----------
-        stage : int
-            1 (nothing moved yet: the identity), 2, 3, or a later one, which keeps
-            stage 3's.
+        Stage 1 has moved nothing: the identity. Later stages than 3 keep stage 3's.
 
         Returns
         -------
@@ -580,8 +572,7 @@ class SampleDye:
         Parameters
         ----------
         image : ndarray, shape (rows, columns)
-            bool becomes uint8, and other types the next larger one that
-            `images.write_raster` takes.
+            bool becomes uint8, and other types the next larger one that files hold.
         stage, name : int, str
             Which checkpoint it is.
         extra_headers : mapping, optional
@@ -591,11 +582,6 @@ class SampleDye:
         verdict : Verdict, optional
             What the stage says of its own work; the run's status repeats it. ``ok``
             for a stage after the built-in ones.
-
-        Returns
-        -------
-        list of Path
-            The files.
 
         Raises
         ------

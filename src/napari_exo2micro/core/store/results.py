@@ -12,14 +12,8 @@ from typing import Protocol
 from napari_exo2micro.core.base.errors import CheckpointError, ParameterError
 from napari_exo2micro.core.base.monitor import Monitor
 from napari_exo2micro.core.images.io import open_raster
-from napari_exo2micro.core.parameters.parameters import (
-    PARAMETER_REGISTRY,
-    ParameterValue,
-    build_suffix,
-    default_params,
-    non_default_params,
-    params_from_suffix,
-)
+from napari_exo2micro.core.parameters import parameters as registry
+from napari_exo2micro.core.parameters.parameters import ParameterValue
 from napari_exo2micro.core.parameters.settings import value_words
 from napari_exo2micro.core.parameters.stages import STAGES
 from napari_exo2micro.core.parameters.state import State
@@ -213,7 +207,7 @@ class ResultSet:
     @property
     def suffix(self) -> str:
         """What the names of the run's last files end in."""
-        return build_suffix(self.parameters)
+        return registry.build_suffix(self.parameters)
 
     @property
     def stages(self) -> tuple[int, ...]:
@@ -223,11 +217,11 @@ class ResultSet:
     @property
     def title(self) -> str:
         """Its parameters in words: those that are not at their defaults."""
-        changed = non_default_params(self.parameters)
+        changed = registry.non_default_params(self.parameters)
         if not changed:
             return "all parameters at their defaults"
         return ", ".join(
-            f"{PARAMETER_REGISTRY[name].title}: {value_words(value)}"
+            f"{registry.PARAMETER_REGISTRY[name].title}: {value_words(value)}"
             for name, value in changed.items()
         )
 
@@ -269,12 +263,12 @@ def read_stored_image(path: Path | str) -> StoredImage | None:
             header.dye,
             header.stage,
             header.name,
-            default_params() | registered_params(header),
+            registry.default_params() | registered_params(header),
         )
     if named is None:
         return None
     try:
-        parameters = params_from_suffix(named.suffix)
+        parameters = registry.params_from_suffix(named.suffix)
     except ParameterError as error:
         raise CheckpointError(f"{path} cannot be told: {error}") from error
     folder = path.parent.parent if path.parent.name in FORMATS else path.parent
@@ -284,7 +278,7 @@ def read_stored_image(path: Path | str) -> StoredImage | None:
         folder.name,
         named.stage,
         named.name,
-        default_params() | parameters,
+        registry.default_params() | parameters,
     )
 
 
@@ -295,8 +289,8 @@ class _Draft:
 
     def covers(self, image: StoredImage) -> bool:
         """Return whether a run with these parameters writes this file."""
-        mine = build_suffix(self.parameters, image.stage)
-        return mine == build_suffix(image.parameters, image.stage)
+        mine = registry.build_suffix(self.parameters, image.stage)
+        return mine == registry.build_suffix(image.parameters, image.stage)
 
 
 def read_result_sets(

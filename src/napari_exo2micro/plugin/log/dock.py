@@ -9,7 +9,6 @@ from pathlib import Path
 
 from napari.viewer import Viewer
 from qtpy import QtGui, QtWidgets
-from qtpy.QtCore import Qt
 
 from napari_exo2micro.core.base import Monitor, log_path, read_log_tail
 from napari_exo2micro.plugin.layers.presenter import shared_session
@@ -50,17 +49,7 @@ class _Colours(QtGui.QSyntaxHighlighter):
 
 
 class LogView(QtWidgets.QWidget):
-    """The entries of a log that pass a filter, the newest last.
-
-    Parameters
-    ----------
-    name : str
-        Its objectName.
-    placeholder : str
-        Shown while there are no entries.
-    parent : QWidget
-        As for any widget.
-    """
+    """The entries of a log that pass a filter, the newest last."""
 
     def __init__(self, name: str, placeholder: str, parent: QtWidgets.QWidget) -> None:
         super().__init__(parent)
@@ -80,18 +69,16 @@ class LogView(QtWidgets.QWidget):
             self, "level", "Which lines are shown; the others are kept.", FILTERS
         )
         self._level.currentTextChanged.connect(self._show_all)
-        self._wanted = QtWidgets.QLineEdit(self)
-        self._wanted.setObjectName("find")
-        self._wanted.setPlaceholderText("Only with this text")
+        self._wanted = controls.line_edit(
+            self,
+            "find",
+            "Show only what has this text, whether in small or capital letters.",
+            "Only with this text",
+            self._show_all,
+        )
         self._wanted.setClearButtonEnabled(True)
-        self._wanted.setToolTip(
-            "Show only what has this text, whether in small or capital letters."
-        )
-        self._wanted.textChanged.connect(self._show_all)
-        self.copy_button = controls.button(
-            self, "copy", "Copy", "Copy the lines that are marked, or else all."
-        )
-        self.copy_button.clicked.connect(self.copy)
+        tip = "Copy the lines that are marked, or else all."
+        self.copy_button = controls.button(self, "copy", "Copy", tip, self.copy)
         self.filters = controls.row("Show", (self._level, 1), (self._wanted, 1))
 
     @property
@@ -168,8 +155,8 @@ class ThisSession(LogView):
             "clear",
             "Clear",
             "Empty this list; the run log in the results folder stays.",
+            lambda: self.set_entries(()),
         )
-        clear.clicked.connect(lambda: self.set_entries(()))
         controls.column(
             self.filters,
             (self._lines, 1),
@@ -208,33 +195,25 @@ class EarlierRuns(LogView):
             parent,
         )
         self._session = session
-        self._path = QtWidgets.QLabel(self)
-        self._path.setObjectName("log_path")
+        self._path = controls.WordsLabel("log_path", self)
         self._path.setToolTip("The run log: a text file that any editor opens.")
-        self._path.setTextFormat(Qt.TextFormat.PlainText)
-        self._path.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self._path.setWordWrap(True)
-        self._path.setSizePolicy(
-            QtWidgets.QSizePolicy.Policy.Ignored,
-            QtWidgets.QSizePolicy.Policy.MinimumExpanding,
-        )
         self._count = controls.spin_box(
             self,
             "line_count",
             (10, _MOST_LINES),
             300,
             "How many lines from the end of the log are read.",
+            self.refresh,
+            suffix=" lines",
         )
-        self._count.setSuffix(" lines")
         self._count.setSingleStep(100)
-        self._count.valueChanged.connect(self.refresh)
         again = controls.button(
             self,
             "refresh",
             "Read again",
             "Read the log again: other programs may have written to it.",
+            self.refresh,
         )
-        again.clicked.connect(self.refresh)
         self._message = controls.MessageStrip(self)
         controls.column(
             self._path,
@@ -251,7 +230,7 @@ class EarlierRuns(LogView):
     def refresh(self) -> None:
         """Read the end of the log in the background."""
         folder = self._session.output_dir
-        self._path.setText(str(log_path(folder).absolute()))
+        self._path.say(str(log_path(folder).absolute()))
         self._session.jobs.start(
             _read,
             title="reading the run log",
