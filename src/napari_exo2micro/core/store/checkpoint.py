@@ -7,7 +7,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -319,31 +319,16 @@ class Provenance:
 
     def to_header(self) -> dict[str, Any]:
         """Return everything as JSON-ready built-in types, with a checksum."""
-        header: dict[str, Any] = {
-            "kind": _KIND,
-            "schema": SCHEMA,
-            "sample": self.sample,
-            "dye": self.dye,
-            "stage": self.stage,
-            "name": self.name,
-            "created": self.created,
-            "parameters": dict(self.parameters),
-            "inputs": self.inputs,
-            "raw": dict(self.raw),
-            "canvas": dict(self.canvas),
-            "transform": self.transform.to_dict() if self.transform else None,
-            "verdicts": {str(k): v.to_dict() for k, v in self.verdicts.items()},
-            "scale": self.scale.to_dict() if self.scale else {},
-            "registered_on": self.registered_on,
-            "details": dict(self.details),
-            "notes": list(self.notes),
-            "content": self.content,
-            "extra": dict(self.extra),
-            "software": dict(self.software),
-        }
-        header = json.loads(json.dumps(header, allow_nan=False))
-        header["checksum"] = digest(header)
-        return header
+        entries = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        entries["transform"] = self.transform.to_dict() if self.transform else None
+        entries["verdicts"] = {str(n): v.to_dict() for n, v in self.verdicts.items()}
+        entries["scale"] = self.scale.to_dict() if self.scale else {}
+        # The order of the text: what a person looks for comes first.
+        first = ("sample", "dye", "stage", "name", "created")
+        header = {"kind": _KIND, "schema": SCHEMA}
+        header |= {name: entries.pop(name) for name in first} | entries
+        header = json.loads(json.dumps(header, allow_nan=False, default=dict))
+        return {**header, "checksum": digest(header)}
 
     @classmethod
     def from_header(cls, header: Mapping[str, Any]) -> Provenance:

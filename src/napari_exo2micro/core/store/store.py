@@ -14,11 +14,8 @@ from typing import Any, Final, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_exo2micro.core.base.errors import (
-    CheckpointError,
-    ParameterError,
-    RawDataError,
-)
+from napari_exo2micro.core.base import errors
+from napari_exo2micro.core.base.errors import CheckpointError
 from napari_exo2micro.core.base.monitor import Monitor
 from napari_exo2micro.core.images.io import open_raster, write_raster
 from napari_exo2micro.core.images.raster import Raster, bands
@@ -60,10 +57,7 @@ _LAST_STAGE_WITHOUT_HEADER: Final = 2
 
 
 class RawSource:
-    """The raw images of one sample and dye, compared with what headers say.
-
-    Each version of a file is read at most once in an object's life.
-    """
+    """The raw images of a pair; each version of a file is read once at most."""
 
     def __init__(self, sample: str, dye: str, settings: RunSettings) -> None:
         loader = settings.loader
@@ -82,7 +76,7 @@ class RawSource:
         """Return rows and columns of post and pre; empty when there are no files."""
         try:
             return [self._shape(path) for path in find_pair(*self._pair)[:2]]
-        except (RawDataError, OSError):  # none at all, or a link to nowhere
+        except (errors.RawDataError, OSError):  # none at all, or a link to nowhere
             return []
 
     def mismatch(self, provenance: Provenance | None) -> str:
@@ -103,7 +97,7 @@ class RawSource:
         if self.loader is None:
             try:
                 files = dict(zip(_SIDES, find_pair(*self._pair)[:2], strict=True))
-            except RawDataError as error:
+            except errors.RawDataError as error:
                 logger.info("the raw files could not be compared: %s", error)
                 return ""
         for side, file in files.items():
@@ -572,12 +566,10 @@ class CheckpointStore:
         if stage > 1:
             inputs = self._made_from(stage, fields.get("registered_on", ""), taken_over)
             canvas = self.find(1, "post")
-            if canvas and canvas.provenance:
-                fields.setdefault("raw", canvas.provenance.raw)
-                fields.setdefault("canvas", canvas.provenance.canvas)
+            if canvas and (first := canvas.provenance):
+                fields = {"raw": first.raw, "canvas": first.canvas} | fields
             before = self.find(stage - 1, STAGES[stage - 1].checkpoints[-1])
-            if before and before.provenance:
-                earlier = before.provenance
+            if before and (earlier := before.provenance):
                 verdicts.update(earlier.verdicts)
                 notes = (*earlier.notes, *notes)
                 fields.setdefault("transform", earlier.transform)
@@ -651,12 +643,13 @@ class CheckpointStore:
         if stage > 1:
             canvas = self.need(1, "post").image.shape
             if pixels.shape != canvas:
-                raise ParameterError(
+                raise errors.ParameterError(
                     f"an image of stage {stage} has the shape of the canvas, "
                     f"{canvas}, found {pixels.shape}"
                 )
+        # Later stages keep the transform of stage 3.
         own: dict[str, Any] = {}
-        if stage <= max(STAGES_TAKEN_OVER):  # later ones keep that of stage 3
+        if stage <= max(STAGES_TAKEN_OVER):
             own["transform"] = transform
         if verdict is None and stage > LAST_BUILT_IN:
             verdict = Verdict(State.OK)
@@ -712,13 +705,13 @@ def registered_params(provenance: Provenance) -> dict[str, ParameterValue]:
             for name, value in provenance.parameters.items()
             if name in PARAMETER_REGISTRY
         }
-    except ParameterError as error:
+    except errors.ParameterError as error:
         raise CheckpointError(f"its header cannot be read: {error}") from error
 
 
 def _check_stage(stage: int) -> None:
     if stage not in STAGES:
-        raise ParameterError(
+        raise errors.ParameterError(
             f"stage takes a number from 1 to {max(STAGES)}, found {stage!r}"
         )
 
