@@ -180,18 +180,11 @@ def judged(verdicts: Mapping[int, Verdict], last: int) -> tuple[State, str]:
 
 @dataclass(frozen=True, slots=True)
 class StageState:
-    """What a stage's results are worth now.
+    """What the results of stage `number` are worth now, and why.
 
-    Attributes
-    ----------
-    number : int
-        Of the stage.
-    state : State
-        `MISSING`: it has not run with these parameters. `STALE`: results exist and
-        are not used. `VALID`: they are used. `FELL_BACK`, `FAILED`, `SKIPPED`: they
-        are valid, and the stage says so of its own work.
-    reason : str
-        Why, in words; empty when there is nothing to say.
+    `MISSING`: it has not run with these parameters. `STALE`: results exist and are not
+    used. `VALID`: they are used. `FELL_BACK`, `FAILED`, `SKIPPED`: they are valid, and
+    the stage says so of its own work.
     """
 
     number: int
@@ -202,19 +195,9 @@ class StageState:
 def stage_states(
     lines: Iterable[CheckpointStatus], result: RunResult | None = None
 ) -> dict[int, StageState]:
-    """Return the state of each stage.
+    """Return the state of every stage by number.
 
-    Parameters
-    ----------
-    lines : iterable of CheckpointStatus
-        As `SampleDye.status` returns them.
-    result : RunResult, optional
-        As `SampleDye.result` returns it, for the verdicts.
-
-    Returns
-    -------
-    dict
-        Number -> state, for every stage that there is.
+    `lines` are as `SampleDye.status`, the result as `SampleDye.result` returns them.
     """
     known = list(lines)
     verdicts = result.verdicts if result is not None else {}
@@ -312,18 +295,8 @@ def save_comparison(
 ) -> None:
     """Write a comparison as a CSV table that spreadsheets open; whole or not at all.
 
-    Parameters
-    ----------
-    path : str or Path
-        The file; its folder is made when missing.
-    name : str
-        The parameter.
-    rows : iterable of ComparisonRow
-        One line each; a number that is not known is left empty.
-    sample, dye : str
-        Repeated in every line, so that tables can be put together.
-    to_stage : int, optional
-        The last stage that ran.
+    A number that is not known is left empty. Sample, dye, the parameter's name and the
+    last stage that ran stand in every line, so that tables can be put together.
 
     Raises
     ------

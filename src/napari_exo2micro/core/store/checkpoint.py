@@ -115,20 +115,10 @@ class CheckpointStatus:
 
 @dataclass(frozen=True, slots=True)
 class StoredScale:
-    """The scale of a difference image as its header tells it.
+    """The scale of a difference image as its header tells it; see `ScaleEstimate`.
 
-    Attributes
-    ----------
-    kind : str
-        The text of the header card SCALEK, such as ``percentile_p99.1``.
-    value, uncertainty : float
-        Of the scale; one standard deviation, 0 for one by hand.
-    offset, offset_uncertainty : float
-        Grey levels.
-    verdict : Verdict
-        What the estimate says of itself.
-    is_main : bool
-        Whether it is that of the main difference image.
+    `kind` is the text of the header card SCALEK, such as ``percentile_p99.1``;
+    `is_main` tells whether the main difference image was made with it.
     """
 
     kind: str

@@ -140,18 +140,9 @@ class StageResults(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StoredImage:
-    """One checkpoint file.
+    """One checkpoint file and what its header says of it.
 
-    Attributes
-    ----------
-    checkpoint : Checkpoint
-        Image and header; files of the reference system have no header.
-    sample, dye : str
-        From the header, otherwise from the folders.
-    stage, name : int, str
-        Which checkpoint it is.
-    parameters : mapping
-        All parameters; without a header those that the file's name tells.
+    Files of the reference system have no header: folders and name tell the rest.
     """
 
     checkpoint: Checkpoint
