@@ -660,12 +660,7 @@ def non_default_params(
 ) -> dict[str, ParameterValue]:
     """Return the parameters that differ from their defaults, in registry order.
 
-    Parameters
-    ----------
-    params : mapping
-        Parameter values; a missing name counts as its default.
-    stage : int, optional
-        Only parameters of stages 1..`stage`.
+    A missing name counts as its default; only those of stages 1..`stage` where given.
     """
     last = max(STAGE_NAMES) if stage is None else stage
     return {
@@ -678,19 +673,11 @@ def non_default_params(
 def build_suffix(params: Mapping[str, ParameterValue], stage: int | None = None) -> str:
     """Return the part of a file name that tells the parameters of a stage.
 
-    Parameters
-    ----------
-    params : mapping
-        Parameter values; a missing name counts as its default.
-    stage : int, optional
-        Only parameters of stages 1..`stage` count; all of them when None.
-
     Returns
     -------
     str
-        ``_<abbreviation><value>`` for each parameter that differs from its
-        default, in registry order; empty when none does. Different values give
-        different suffixes.
+        ``_<abbreviation><value>`` for each of the `non_default_params`. Different
+        values give different suffixes.
 
     Examples
     --------

@@ -176,16 +176,9 @@ def _words(text: str) -> list[str]:
 
 
 def save_preset(path: str | Path, params: Mapping[str, Any]) -> Path:
-    """Write the parameters that differ from their defaults as a preset.
+    """Write the parameters that differ from their defaults, usually as ``<name>.json``.
 
-    The file is written whole or not at all; an older one is replaced.
-
-    Parameters
-    ----------
-    path : str or Path
-        The file, usually ``<name>.json``; its folder is made where it is missing.
-    params : mapping
-        Parameter name -> value, for example ``SampleDye.params``.
+    The file is written whole or not at all; its folder is made where it is missing.
 
     Raises
     ------

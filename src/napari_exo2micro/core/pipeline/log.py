@@ -139,14 +139,9 @@ class RunLog(MemoryHandler):
         self._warned: set[str] = set()
 
     def write(self, kind: str, text: str) -> None:
-        """Write a record of the run itself; never raises.
+        """Write a record of the run itself; a warning that was written comes once.
 
-        Parameters
-        ----------
-        kind : {'begin', 'note', 'warning', 'error', 'end'}
-            What kind of line it is. A warning that was written is not repeated.
-        text : str
-            May have several lines.
+        `kind` is 'begin', 'note', 'warning', 'error' or 'end'.
         """
         level = logging.WARNING if kind == "warning" else logging.INFO
         extra = {"kind": kind}
@@ -154,15 +149,7 @@ class RunLog(MemoryHandler):
         self.emit(logger.makeRecord(*place, text, (), None, extra=extra))
 
     def conclude(self, status: str, notes: Iterable[str] = ()) -> None:
-        """Say how the run ended.
-
-        Parameters
-        ----------
-        status : str
-            For the last line, for example ``'complete'``.
-        notes : iterable of str
-            What a reader should know, written as warnings.
-        """
+        """Say how the run ended, in its last line; notes are written as warnings."""
         for text in notes:
             self.write("warning", text)
         self.status = status

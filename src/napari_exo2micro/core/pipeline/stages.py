@@ -78,22 +78,9 @@ class PaddedPair:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Alignment:
-    """What stage 2 or 3 has to say.
+    """What stage 2 or 3 has estimated, for the header of its image; see `Provenance`.
 
-    Attributes
-    ----------
-    transform : Transform
-        Post (fixed) to pre (moving), canvas px.
-    verdict : Verdict
-        Who vouches for it.
-    details : mapping
-        What pictures need, JSON-ready.
-    notes : tuple of str
-        What a careful reader wants to know.
-    coarse : Transform, optional
-        What the coarse search of stage 2 alone has found.
-    registered_on : str
-        The dye that the transform was taken over from; empty for one of its own.
+    `coarse` is what the coarse search of stage 2 alone has estimated.
     """
 
     transform: Transform
