@@ -34,6 +34,9 @@ from napari_exo2micro.core.photometry.methods import SCALE_METHODS
 SCHEMA: Final = 1
 """Raised when a checkpoint of an earlier version must not be used any more."""
 
+FORMATS: Final = ("tiff", "fits")
+"""The folders of a sample and dye, which are the formats of the files in them."""
+
 _KIND: Final = "napari-exo2micro checkpoint"
 _PACKAGES: Final = ("napari-exo2micro", "numpy", "scipy")
 

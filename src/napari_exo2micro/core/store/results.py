@@ -18,6 +18,7 @@ from napari_exo2micro.core.parameters.settings import value_words
 from napari_exo2micro.core.parameters.stages import STAGES
 from napari_exo2micro.core.parameters.state import State
 from napari_exo2micro.core.store.checkpoint import (
+    FORMATS,
     Checkpoint,
     CheckpointStatus,
     Provenance,
@@ -28,9 +29,6 @@ from napari_exo2micro.core.store.store import (
     registered_params,
     stage_inputs,
 )
-
-#: The folders of a sample and dye, which are the formats of the files in them.
-FORMATS = ("tiff", "fits")
 
 _MOST_ENTRIES = 2000
 _HEAD = 1 << 16

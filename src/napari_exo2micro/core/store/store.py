@@ -35,6 +35,7 @@ from napari_exo2micro.core.raw.names import check_name, find_pair
 from napari_exo2micro.core.raw.pair import get_loader, loader_name, open_image_pair
 from napari_exo2micro.core.raw.tiff import open_tiff
 from napari_exo2micro.core.store.checkpoint import (
+    FORMATS,
     Checkpoint,
     CheckpointStatus,
     Provenance,
@@ -253,16 +254,15 @@ class CheckpointStore:
 
     def paths(self, stage: int, name: str) -> list[Path]:
         """Return the files that a checkpoint is written to."""
-        tiff, fits = self.tiff_path(stage, name), self.fits_path(stage, name)
-        if _needs_both(stage, name):
-            return [tiff, fits]
-        by_format = {"tiff": [tiff], "fits": [fits], "both": [tiff, fits]}
-        return by_format[self.settings.checkpoint_format]
+        asked = self.settings.checkpoint_format
+        is_both = asked == "both" or _needs_both(stage, name)
+        kinds = FORMATS if is_both else (asked,)
+        return [self._path(kind, stage, name) for kind in kinds]
 
     def _existing(self, stage: int, name: str) -> list[Path]:
         """Return the files that may be read, TIFF first."""
-        both = self.tiff_path(stage, name), self.fits_path(stage, name)
-        return [path for path in both if path.is_file()]
+        paths = (self._path(kind, stage, name) for kind in FORMATS)
+        return [path for path in paths if path.is_file()]
 
     # Reading -----------------------------------------------------------------
 
