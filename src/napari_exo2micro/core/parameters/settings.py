@@ -256,16 +256,16 @@ def _read_preset(path: Path) -> dict[str, Any]:
     """Return the entries of a preset of a known version that holds parameters."""
     try:
         content = read_json(path, _MOST_BYTES)
-        why = _flaw(content)
+        flaw = _flaw(content)
     except FileNotFoundError:
-        why = "there is no such file"
+        flaw = "there is no such file"
     except OSError as error:
-        why = error.strerror or str(error)
+        flaw = error.strerror or str(error)
     except ValueError as error:
-        why = str(error)
-    if why:
+        flaw = str(error)
+    if flaw:
         raise ParameterError(
-            f"{path} is no preset: {why}; choose a file that was saved as a preset"
+            f"{path} is no preset: {flaw}; choose a file that was saved as a preset"
         )
     entries: dict[str, Any] = content
     if entries["version"] > PRESET_VERSION:

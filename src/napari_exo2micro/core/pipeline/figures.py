@@ -354,5 +354,7 @@ def _entries(store: CheckpointStore) -> Iterator[tuple[FigureEntry, _Plot]]:
 def _what_to_run(line: CheckpointStatus) -> str:
     name = f"stage {line.stage} ({STAGES[line.stage].title})"
     if line.state == State.MISSING:
-        return f"S{name[1:]} has no result for the present settings: run it first."
+        return (
+            f"{name} has no result for the present settings: run it first.".capitalize()
+        )
     return f"The result of {name} is not valid any more ({line.reason}): run it again."
