@@ -264,9 +264,7 @@ def _read_preset(path: Path) -> dict[str, Any]:
     except ValueError as error:
         flaw = str(error)
     if flaw:
-        raise ParameterError(
-            f"{path} is no preset: {flaw}; choose a file that was saved as a preset"
-        )
+        raise _no_preset(path, flaw)
     entries: dict[str, Any] = content
     if entries["version"] > PRESET_VERSION:
         raise ParameterError(
@@ -274,6 +272,12 @@ def _read_preset(path: Path) -> dict[str, Any]:
             f"program reads up to {PRESET_VERSION}; update napari-exo2micro"
         )
     return entries
+
+
+def _no_preset(path: Path, flaw: str) -> ParameterError:
+    return ParameterError(
+        f"{path} is no preset: {flaw}; choose a file that was saved as a preset"
+    )
 
 
 def _flaw(content: Any) -> str:
