@@ -332,8 +332,8 @@ class CheckpointStore:
         if wrong:
             return line(State.STALE, self._other_geometry(stage) or refused[wrong[0]])
         path, checkpoint = next(iter(valid.items()))
-        known = checkpoint.provenance is not None
-        return line(State.VALID, "" if known else "no header: provenance unknown", path)
+        note = "" if checkpoint.provenance else "no header: provenance unknown"
+        return line(State.VALID, note, path)
 
     def is_valid(self, stage: int, name: str) -> bool:
         """Return whether a checkpoint is valid, and tell why one is not used."""
