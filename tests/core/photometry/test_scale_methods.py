@@ -91,8 +91,11 @@ def test_its_files_are_told_from_those_of_the_default_one() -> None:
 
 
 @pytest.mark.usefixtures("double")
-def test_plots_and_windows_have_its_colour_and_words() -> None:
-    assert (scale_colour("double"), method_words("double")) == ("#123456", "Double")
+def test_plots_and_windows_have_its_colour_and_words(
+    statistics: PairStatistics,
+) -> None:
+    assert scale_colour("double") == "#123456"
+    assert method_words(estimate_scale(statistics, "double")) == "Double"
     assert scale_title("double") == "double"
     assert scale_title("moffat") == "Moffat fit"
     assert scale_title("of a package that is gone") == "of a package that is gone"

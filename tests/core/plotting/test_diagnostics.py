@@ -225,7 +225,7 @@ def test_failing_functions_are_named() -> None:
 
 def test_own_errors_pass_unchanged(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match="cannot make the folder"):
+    with pytest.raises(OutputError, match="a part of the path is a file"):
         draw_diagnostic(
             "registration", IMAGE, IMAGE, NOTHING, save_path=tmp_path / "file" / "a.png"
         )

@@ -15,7 +15,7 @@ from napari_exo2micro.core.base import OutputError
 from napari_exo2micro.core.parameters import Verdict
 from napari_exo2micro.core.plotting.style import WARNING_COLOUR
 
-NAMES = sorted(name for name in plotting.__all__ if name.startswith("plot_"))
+NAMES = sorted(name for name in dir(plotting) if name.startswith("plot_"))
 NARROW = [name for name in NAMES if not name.startswith("plot_zoom")]
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -21,7 +21,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patheffects import Stroke, withStroke
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FixedLocator, LogLocator, NullLocator
 from numpy.typing import NDArray
 
 from napari_exo2micro.core.images.raster import ImageLike
@@ -45,6 +45,9 @@ _LEFT_OUT: Final = 2e-5
 _BEYOND: Final = 1e-4
 """Part of the pixels that may lie beyond each end of an axis of differences."""
 
+_AXIS: Final = 0.65
+"""Room for the numbers and the name of a horizontal axis, inches."""
+
 
 # Heat maps ---------------------------------------------------------------------------
 
@@ -63,21 +66,15 @@ def plot_pre_post_heatmap(
         Density with logarithmic colours and the identity line.
     """
     statistics = context.pair_statistics(post_im, pre_im)
-    layout = _square_layout(narrow=context.narrow, legend_top=3.5)
-    chart = _Chart(
-        "Grey levels before and after staining",
-        statistics,
-        layout,
-        context.notes(),
-        names,
-    )
+    title = "Grey levels before and after staining"
+    chart = _heat_map(title, statistics, context, names, context.notes(), 3.5)
     grid = _draw_grid(chart.axes, statistics)
     density = grid.density(statistics)
-    norm = _draw_cells(chart.axes, grid, density, np.ones_like(density, dtype=bool))
-    if norm is None:
-        style.add_message(chart.axes, "No pixel has data in both images.")
+    everywhere = np.ones_like(density, dtype=bool)
+    if bar := _draw_cells(chart.axes, grid, density, everywhere):
+        chart.colour_bar(bar, "Pixels per cell of the grid", 3.0)
     else:
-        chart.colour_bar(norm, "Pixels per cell of the grid", 3.0)
+        style.add_message(chart.axes, "No pixel has data in both images.")
     chart.axes.plot(
         *grid.line(1.0, 0.0),
         color="#111111",
@@ -105,24 +102,18 @@ def plot_excess_heatmap(
     """
     statistics = context.pair_statistics(post_im, pre_im)
     estimates = context.pair_scales(statistics)
-    layout = _square_layout(narrow=context.narrow, legend_top=3.0)
-    chart = _Chart(
-        "Where staining made pixels brighter",
-        statistics,
-        layout,
-        context.notes(*estimates),
-        names,
-    )
+    notes = context.notes(*estimates)
+    title = "Where staining made pixels brighter"
+    chart = _heat_map(title, statistics, context, names, notes, 3.0)
     grid = _draw_grid(chart.axes, statistics)
     density = grid.density(statistics)
     excess = density - density.T
     upper = np.tril(np.ones_like(excess, dtype=bool), -1)
-    norm = _draw_cells(chart.axes, grid, excess, upper)
-    if norm is None:
+    if bar := _draw_cells(chart.axes, grid, excess, upper):
+        chart.colour_bar(bar, "Excess of pixels per cell of the grid", 2.6)
+    else:
         words = "Nowhere are there more pixels above the line than below."
         style.add_message(chart.axes, words)
-    else:
-        chart.colour_bar(norm, "Excess of pixels per cell of the grid", 2.6)
     chart.axes.plot(
         *grid.line(1.0, 0.0), color="#888888", linewidth=1.0, label="post = pre"
     )
@@ -184,19 +175,13 @@ def scale_at(
 def scale_line(
     drawn: Figure | Axes, scale: float, *, offset: float = 0.0
 ) -> tuple[Values, Values] | None:
-    """Return the line of a scale on a heat map, in the units of the axes.
-
-    Parameters
-    ----------
-    drawn : Figure or Axes
-        As for `scale_at`.
-    scale, offset : float
-        ``post = offset + scale * pre``, grey levels.
+    """Return the line ``post = offset + scale * pre`` on a heat map.
 
     Returns
     -------
     tuple of ndarray or None
-        x and y of its points; None for a figure that is no heat map.
+        x and y of its points, in the units of the axes; None for a figure that is no
+        heat map.
     """
     axes = heatmap_axes(drawn)
     return None if axes is None else _GRIDS[axes].line(scale, offset)
@@ -204,13 +189,6 @@ def scale_line(
 
 def mark_scale(drawn: Figure | Axes, scale: float) -> list[Artist]:
     """Draw the line of a manual scale that somebody thinks about.
-
-    Parameters
-    ----------
-    drawn : Figure or Axes
-        As for `scale_at`.
-    scale : float
-        ``post = scale * pre``.
 
     Returns
     -------
@@ -220,34 +198,30 @@ def mark_scale(drawn: Figure | Axes, scale: float) -> list[Artist]:
     axes, line = heatmap_axes(drawn), scale_line(drawn, scale)
     if axes is None or line is None:
         return []
-    return [
-        *axes.plot(
-            *line,
-            color=style.scale_colour("manual"),
-            linewidth=2.0,
-            linestyle=(0, (4, 2)),
-            path_effects=[withStroke(linewidth=4.0, foreground="white")],
-            zorder=5,
-            gid="scale-proposed",
-        )
-    ]
+    return axes.plot(  # type: ignore[return-value]
+        *line,
+        color=style.scale_colour("manual"),
+        linewidth=2.0,
+        linestyle=(0, (4, 2)),
+        path_effects=[withStroke(linewidth=4.0, foreground="white")],
+        zorder=5,
+        gid="scale-proposed",
+    )
 
 
 def _draw_grid(axes: Axes, statistics: PairStatistics) -> LevelGrid:
     """Give a panel the axes of a heat map; `scale_at` knows them from now on."""
-    grid = LevelGrid.of(statistics)
-    _GRIDS[axes] = grid
+    grid = _GRIDS[axes] = LevelGrid.of(statistics)
     unit = "grey level, square-root axis" if grid.root else "grey level"
     style.label_axes(axes, f"Pre-stain, aligned ({unit})", f"Post-stain ({unit})")
-    axes.set_xlim(grid.edges[0], grid.edges[-1])
-    axes.set_ylim(grid.edges[0], grid.edges[-1])
+    ends = grid.edges[0], grid.edges[-1]
+    axes.set(xlim=ends, ylim=ends)
     if not grid.root:
         style.number_axes(axes)
         return grid
     for axis in (axes.xaxis, axes.yaxis):
-        ticks = grid.place(grid.root_ticks())
-        axis.set_major_locator(FixedLocator(ticks.tolist()))
-        axis.set_major_formatter(FuncFormatter(lambda v, _: style.plain_number(v * v)))
+        axis.set_major_locator(FixedLocator(grid.place(grid.root_ticks()).tolist()))
+        axis.set_major_formatter(lambda v, _: style.plain_number(v * v))
     return grid
 
 
@@ -279,16 +253,9 @@ def _draw_cells(
 class LevelGrid:
     """Even cells of a heat map; square-root steps when most levels are low.
 
-    A straight line through the origin stays straight in either case.
-
-    Attributes
-    ----------
-    edges : ndarray, shape (n + 1,)
-        Edges of the cells in the units of the axes.
-    root : bool
-        Whether the axes show the square root of the grey level.
-    top : float
-        Highest grey level shown.
+    A straight line through the origin stays straight in either case. `edges` are those
+    of the cells in the units of the axes, which show the square root of the grey level
+    when `root`; `top` is the highest grey level shown.
     """
 
     edges: Values
@@ -369,9 +336,8 @@ def plot_pre_post_histograms(
         dwarfs the rest.
     """
     statistics = context.pair_statistics(post_im, pre_im)
-    layout = _chart_layout(narrow=context.narrow)
     title = "Grey levels of each image"
-    chart = _Chart(title, statistics, layout, context.notes(), names)
+    chart = _histogram(title, statistics, context, names, context.notes())
     axes = chart.axes
     style.label_axes(axes, "Grey level", "Pixels per bin", grid=True)
     edges = _level_edges(statistics)
@@ -421,14 +387,8 @@ def plot_difference_histogram(
     """
     statistics = context.pair_statistics(post_im, pre_im)
     scale, offset, estimate = context.subtraction(post_im, pre_im)
-    layout = _chart_layout(narrow=context.narrow)
-    chart = _Chart(
-        f"Difference: {style.formula(scale, offset)}",
-        statistics,
-        layout,
-        context.notes(estimate),
-        names,
-    )
+    title = f"Difference: {style.formula(scale, offset)}"
+    chart = _histogram(title, statistics, context, names, context.notes(estimate))
     axes = chart.axes
     style.label_axes(
         axes, "Difference (grey levels)", "Pixels per bin (logarithmic)", grid=True
@@ -450,9 +410,8 @@ def plot_difference_histogram(
         _log_counts(axes, float(counts["all"].max()))
         beyond = max(statistics.n_both - total, 0.0)
         if beyond >= 1:
-            chart.remark(
-                f"{style.short_count(round(beyond))} pixels lie\nbeyond the axis"
-            )
+            many = style.short_count(round(beyond))
+            chart.remark(f"{many} pixels lie\nbeyond the axis")
     chart.number_x(low, high)
     return chart.finish()
 
@@ -473,10 +432,8 @@ def plot_ratio_histogram(
     """
     statistics = context.pair_statistics(post_im, pre_im)
     estimates = context.pair_scales(statistics)
-    layout = _chart_layout(narrow=context.narrow, above=0.45)
-    title = "Ratio of post-stain to pre-stain"
-    notes = context.notes(*estimates)
-    chart = _Chart(title, statistics, layout, notes, names)
+    title, notes = "Ratio of post-stain to pre-stain", context.notes(*estimates)
+    chart = _histogram(title, statistics, context, names, notes, above=0.45)
     axes = chart.axes
     fitted = next((e for e in estimates if e.fit is not None), None)
     low, high = _ratio_range(statistics, estimates)
@@ -626,28 +583,19 @@ def _level_edges(statistics: PairStatistics) -> Values:
     return np.linspace(low, max(top, low + 1e-30), _BINS + 1)
 
 
-class _Differences(NamedTuple):
-    """Differences of the filled cells, how wide each is, its pixels and its cell."""
-
-    middle: Values
-    width: Values
-    counts: NDArray[np.int64]
-    rows: NDArray[np.intp]
-    columns: NDArray[np.intp]
-
-    @classmethod
-    def of(
-        cls, statistics: PairStatistics, scale: float, offset: float
-    ) -> _Differences:
-        joint = statistics.joint
-        rows, columns = np.nonzero(joint)
-        levels = statistics.centres
-        middle = levels[rows] - offset - scale * levels[columns]
-        cell = np.diff(statistics.edges)
-        # A cell with no signal is one value, zero, not a range of values.
-        cell[0] = 0.0
-        width = np.hypot(cell[rows], scale * cell[columns])
-        return cls(middle, width, joint[rows, columns], rows, columns)
+def _cell_differences(
+    statistics: PairStatistics, scale: float, offset: float
+) -> tuple[Values, Values, NDArray[np.int64], NDArray[np.intp], NDArray[np.intp]]:
+    """Return the filled cells: middle and width of the difference, pixels, place."""
+    joint = statistics.joint
+    rows, columns = np.nonzero(joint)
+    levels = statistics.centres
+    middle = levels[rows] - offset - scale * levels[columns]
+    cell = np.diff(statistics.edges)
+    # A cell with no signal is one value, zero, not a range of values.
+    cell[0] = 0.0
+    width = np.hypot(cell[rows], scale * cell[columns])
+    return middle, width, joint[rows, columns], rows, columns
 
 
 def difference_counts(
@@ -657,14 +605,11 @@ def difference_counts(
 
     ``all``; ``post_only``: signal (above 0) in post alone; ``both``: in both.
     """
-    middle, width, counts, rows, columns = _Differences.of(statistics, scale, offset)
+    middle, width, counts, rows, columns = _cell_differences(statistics, scale, offset)
+    lit = rows > 0
     post_only, both, rest = (
         spread_counts(middle[part], width[part], counts[part], edges)
-        for part in (
-            (rows > 0) & (columns == 0),
-            (rows > 0) & (columns > 0),
-            rows == 0,
-        )
+        for part in (lit & (columns == 0), lit & (columns > 0), ~lit)
     )
     return {"post_only": post_only, "both": both, "all": post_only + both + rest}
 
@@ -673,7 +618,7 @@ def difference_range(
     statistics: PairStatistics, scale: float, offset: float
 ) -> tuple[float, float]:
     """Return the differences between which all but very few pixels lie."""
-    middle, _, counts, _, _ = _Differences.of(statistics, scale, offset)
+    middle, _, counts, _, _ = _cell_differences(statistics, scale, offset)
     if not len(counts):
         return -1.0, 1.0
     order = np.argsort(middle)
@@ -735,81 +680,50 @@ def spread_counts(
 # The sheet of a chart ----------------------------------------------------------------
 
 
-class _Layout(NamedTuple):
-    """Where the parts of a chart are, inches from the corner under the title.
-
-    `panel` is left, top, width and height; `legend` and `remark` are left and top;
-    `size` is width and height of everything under the title.
-    """
-
-    panel: tuple[float, float, float, float]
-    legend: tuple[float, float]
-    remark: tuple[float, float]
-    columns: int
-    size: tuple[float, float]
-
-
-def _square_layout(*, narrow: bool, legend_top: float) -> _Layout:
-    """Return the layout of a heat map."""
-    left, top, below = 0.85, 0.1, 0.65
-    side = 4.1 if narrow else 5.6
-    end = top + side + below
-    return _Layout(
-        panel=(left, top, side, side),
-        legend=(left - 0.3, end) if narrow else (left + side + 0.2, legend_top),
-        remark=(0.0, 0.0),
-        columns=2 if narrow else 1,
-        size=(left + side + (1.2 if narrow else 2.15), end + 1.15 * narrow),
-    )
-
-
-def _chart_layout(*, narrow: bool, above: float = 0.0) -> _Layout:
-    """Return the layout of a histogram, with room for an axis along its upper edge."""
-    left, top, below = 0.95, 0.1 + above, 0.65
-    width, height = (4.4, 3.4) if narrow else (5.9, 4.1)
-    end, beside = top + height + below, left + width + 0.2
-    return _Layout(
-        panel=(left, top, width, height),
-        legend=(left - 0.4, end) if narrow else (beside, top),
-        remark=(left - 0.4, end + 1.05) if narrow else (beside, top + 2.3),
-        columns=2 if narrow else 1,
-        size=(left + width + (0.3 if narrow else 2.2), end + (1.65 if narrow else 0.0)),
-    )
-
-
 class _Chart:
-    """A sheet with one panel of a pair, and its legend beside or below it."""
+    """A sheet with one panel, and its legend beside it or, when narrow, below it.
+
+    `panel` is left, top, width and height, `legend` left and top, inches from the
+    corner under the title; `room` is what the sheet has right of the panel and below
+    the numbers of its axis.
+    """
 
     def __init__(
         self,
         title: str,
         statistics: PairStatistics,
-        layout: _Layout,
-        notes: Sequence[str],
         names: style.Names,
+        notes: Sequence[str],
+        *,
+        narrow: bool,
+        panel: tuple[float, float, float, float],
+        legend: tuple[float, float],
+        room: tuple[float, float],
     ) -> None:
-        self._layout = layout
+        left, top, width, height = panel
+        self._narrow, self._panel, self._legend = narrow, panel, legend
         self._sheet = style.Sheet(
             title,
-            width=layout.size[0],
-            height=layout.size[1],
+            width=left + width + room[0],
+            height=top + height + _AXIS + room[1],
             names=names,
             notes=notes,
             remark=style.count_words(statistics.n_both),
         )
-        self.axes = self._sheet.axes(*layout.panel)
+        self.axes = self._sheet.axes(*panel)
 
     def colour_bar(self, norm: ScalarMappable, words: str, height: float) -> None:
         """Draw the colours of pixel counts at the right of the panel."""
-        left, top, width, _ = self._layout.panel
+        left, top, width, _ = self._panel
         bar = self._sheet.axes(left + width + 0.2, top, 0.2, height)
         self._sheet.colour_bar(bar, norm, words, counts=True)
 
     def remark(self, words: str) -> None:
         """Write under the legend; in one line where that is below the panel."""
-        below = self._layout.columns > 1
-        words = words.replace("\n", " ") if below else words
-        self._sheet.text(*self._layout.remark, words, color=style.MUTED)
+        left, top = self._legend
+        words = words.replace("\n", " ") if self._narrow else words
+        down = 1.05 if self._narrow else 2.3
+        self._sheet.text(left, top + down, words, color=style.MUTED)
 
     def number_x(self, low: float, high: float) -> None:
         """Give the horizontal axis its ends and numbers."""
@@ -818,6 +732,52 @@ class _Chart:
 
     def finish(self) -> Figure:
         """Draw the legend and return the figure."""
-        layout = self._layout
-        self._sheet.legend(self.axes, *layout.legend, ncols=layout.columns)
+        self._sheet.legend(self.axes, *self._legend, 2 if self._narrow else 1)
         return self._sheet.figure
+
+
+def _heat_map(
+    title: str,
+    statistics: PairStatistics,
+    context: PlotContext,
+    names: style.Names,
+    notes: Sequence[str],
+    legend_top: float,
+) -> _Chart:
+    left, top, side = 0.85, 0.1, 4.1 if context.narrow else 5.6
+    below, beside = (left - 0.3, top + side + _AXIS), (left + side + 0.2, legend_top)
+    return _Chart(
+        title,
+        statistics,
+        names,
+        notes,
+        narrow=context.narrow,
+        panel=(left, top, side, side),
+        legend=below if context.narrow else beside,
+        room=(1.2, 1.15) if context.narrow else (2.15, 0.0),
+    )
+
+
+def _histogram(
+    title: str,
+    statistics: PairStatistics,
+    context: PlotContext,
+    names: style.Names,
+    notes: Sequence[str],
+    *,
+    above: float = 0.0,
+) -> _Chart:
+    """Return the sheet of a histogram, with room for an axis along its upper edge."""
+    left, top = 0.95, 0.1 + above
+    width, height = (4.4, 3.4) if context.narrow else (5.9, 4.1)
+    below, beside = (left - 0.4, top + height + _AXIS), (left + width + 0.2, top)
+    return _Chart(
+        title,
+        statistics,
+        names,
+        notes,
+        narrow=context.narrow,
+        panel=(left, top, width, height),
+        legend=below if context.narrow else beside,
+        room=(0.3, 1.65) if context.narrow else (2.2, 0.0),
+    )

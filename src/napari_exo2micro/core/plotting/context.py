@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
@@ -91,17 +91,11 @@ class PlotContext:
     aligned_stage: int = 3
     down_scale: float | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
-    verdicts: Mapping[Any, Verdict] | None = None
+    verdicts: Mapping[int, Verdict] | None = None
     narrow: bool = False
 
     def with_arrays(self) -> PlotContext:
-        """Return the context with images on disk as memory maps.
-
-        Returns
-        -------
-        PlotContext
-            A script can calculate with its images as with arrays.
-        """
+        """Return the context with images on disk as memory maps, to calculate with."""
         images = {
             entry.name: as_array(value)
             for entry in fields(self)
@@ -118,16 +112,6 @@ class PlotContext:
 
     def pair_statistics(self, post: ImageLike, pre: ImageLike) -> PairStatistics:
         """Return the statistics that are known, otherwise those of the images.
-
-        Parameters
-        ----------
-        post, pre : ImageLike, shape (rows, columns)
-            Post-stain image and aligned pre-stain image.
-
-        Returns
-        -------
-        PairStatistics
-            Of the pixels where both have data, as far as that is known.
 
         Raises
         ------
@@ -146,18 +130,7 @@ class PlotContext:
         )
 
     def pair_scales(self, statistics: PairStatistics) -> tuple[ScaleEstimate, ...]:
-        """Return the scales that are known, otherwise the default one.
-
-        Parameters
-        ----------
-        statistics : PairStatistics
-            What that is estimated from.
-
-        Returns
-        -------
-        tuple of ScaleEstimate
-            The default one first.
-        """
+        """Return the scales that are known, the default one first; otherwise that."""
         if self.scales is not None:
             return tuple(self.scales)
         return (estimate_scale(statistics),)
@@ -166,11 +139,6 @@ class PlotContext:
         self, post: ImageLike, pre: ImageLike
     ) -> tuple[float, float, ScaleEstimate | None]:
         """Return the scale and offset to subtract with, and where they come from.
-
-        Parameters
-        ----------
-        post, pre : ImageLike, shape (rows, columns)
-            Post-stain image and aligned pre-stain image.
 
         Returns
         -------
@@ -184,19 +152,16 @@ class PlotContext:
         RegistrationError
             If a scale is needed and the images cannot be compared.
         """
-        scale, offset, estimates = self.scale, self.offset, self.scales or ()
-        estimate: ScaleEstimate | None
-        if scale is not None:
-            estimate = next((e for e in estimates if e.scale == scale), None)
-        elif estimates:
-            estimate = estimates[0]
+        estimates = self.scales or ()
+        if self.scale is not None:
+            estimate = next((e for e in estimates if e.scale == self.scale), None)
+            scale, offset = self.scale, estimate.offset if estimate else 0.0
         else:
-            estimate = estimate_scale(self.pair_statistics(post, pre))
-        if scale is None and estimate is not None:
-            scale = estimate.scale
-        if offset is None:
-            offset = 0.0 if estimate is None else estimate.offset
-        assert scale is not None
+            first = estimates[0] if estimates else None
+            estimate = first or estimate_scale(self.pair_statistics(post, pre))
+            scale, offset = estimate.scale, estimate.offset
+        if self.offset is not None:
+            offset = self.offset
         return float(scale), float(offset), estimate
 
     def notes(self, *estimates: ScaleEstimate | None) -> list[str]:
@@ -207,25 +172,18 @@ class PlotContext:
         *estimates : ScaleEstimate or None
             The scales that are shown. A reason that a stage's verdict gives already
             is not said twice.
-
-        Returns
-        -------
-        list of str
-            One note for each, that of the first stage first.
         """
-        notes, reasons = [], []
-        for stage, verdict in (self.verdicts or {}).items():
-            reasons.append(verdict.reason)
-            known = STAGES.get(stage) if isinstance(stage, int) else None
-            name = f"Stage {stage}" if isinstance(stage, int) else str(stage)
-            if known is not None:
-                name += f" ({known.title})"
+        verdicts = self.verdicts or {}
+        notes = []
+        for stage, verdict in verdicts.items():
             if what := _TROUBLE.get(verdict.state):
-                notes.append(f"{name} {what}: {verdict.reason or 'no reason given'}")
+                name = f" ({STAGES[stage].title})" if stage in STAGES else ""
+                reason = verdict.reason or "no reason given"
+                notes.append(f"Stage {stage}{name} {what}: {reason}")
         for scale in filter(None, estimates):
-            what = _TROUBLE.get(scale.verdict.state)
-            if what and not any(scale.verdict.reason in reason for reason in reasons):
-                notes.append(f"Scale ({scale.kind}) {what}: {scale.verdict.reason}")
+            what, reason = _TROUBLE.get(scale.verdict.state), scale.verdict.reason
+            if what and not any(reason in v.reason for v in verdicts.values()):
+                notes.append(f"Scale ({scale.kind}) {what}: {reason}")
         return notes
 
 
@@ -237,31 +195,10 @@ def as_array(image: Any) -> Any:
     return image.level(0) if isinstance(image, Raster) else image
 
 
-class PlotFunction(Protocol):
-    """A plot as it is called; see `PlotContext`."""
+def plot(body: Callable[..., Figure]) -> Callable[..., Figure]:
+    """Give ``body(post_im, pre_im, context, names, ...)`` every plot's keywords.
 
-    def __call__(
-        self,
-        post_im: ImageLike,
-        pre_im: ImageLike,
-        *,
-        context: PlotContext | None = None,
-        sample: str = "",
-        dye: str = "",
-        save_path: str | Path | None = None,
-        **known: Any,
-    ) -> Figure:
-        """Draw the figure; write it when a path is given."""
-
-
-def plot(body: Callable[..., Figure]) -> PlotFunction:
-    """Give a function that draws the keywords that every plot takes.
-
-    Parameters
-    ----------
-    body : callable
-        ``body(post_im, pre_im, context, names, ...)``, with keywords of its own. Its
-        docstring tells these and what is returned.
+    Its docstring tells those of its own and what is returned.
     """
     parameters = inspect.signature(body).parameters.values()
     own = [p for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY]

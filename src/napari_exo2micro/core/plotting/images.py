@@ -68,8 +68,7 @@ def plot_difference_image(
     if size > 1:
         remark = f"one picture pixel = mean of {size} × {size} px"
     if estimate is not None:
-        words = style.method_words(estimate.method, estimate.percentile)
-        remark = f"scale: {words}   {remark}"
+        remark = f"scale: {style.method_words(estimate)}   {remark}"
     sheet = style.Sheet(
         f"Difference: {style.formula(scale, offset)}",
         width=max(0.85 + width + 1.35, least_width),

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 from napari_exo2micro.core.images import raster
+from napari_exo2micro.core.images.lazy import LazyImage, cropped, lazy
 from napari_exo2micro.core.images.transform import Transform
 from napari_exo2micro.core.images.warp import spans_to_mask, valid_spans
 from napari_exo2micro.core.plotting import style
@@ -34,14 +35,8 @@ _SMALLEST_PATCH: Final = 16
 class Picture:
     """Part of an image, reduced by area averaging.
 
-    Attributes
-    ----------
-    pixels : ndarray, shape (rows, columns), float32
-        Means of the blocks.
-    factor : int
-        Side of a block, full-resolution px.
-    x0, y0 : int
-        First full-resolution pixel of the first block.
+    Means of blocks with sides of `factor` px; `x0`, `y0` is the first full-resolution
+    pixel of the first block.
     """
 
     pixels: NDArray[np.float32]
@@ -60,44 +55,12 @@ class Picture:
     def to_full(self) -> Transform:
         """From points of the picture to full-resolution px."""
         half = (self.factor - 1) / 2
-        return Transform(
-            np.array(
-                [
-                    [self.factor, 0.0, self.x0 + half],
-                    [0.0, self.factor, self.y0 + half],
-                    [0.0, 0.0, 1.0],
-                ]
-            )
-        )
+        first = self.x0 + half, self.y0 + half
+        return Transform.similarity(scale=self.factor, translation=first)
 
     def with_pixels(self, pixels: NDArray[np.float32]) -> Picture:
         """Return another picture of the same place."""
         return replace(self, pixels=pixels)
-
-
-class _Window:
-    """A part of one level of an image, as an image of its own."""
-
-    def __init__(
-        self, image: raster.ImageLike, level: int, frame: raster.Frame
-    ) -> None:
-        self._image, self._level = image, level
-        self._x0, self._y0, width, height = frame
-        self.shape: tuple[int, ...] = (height, width)
-        self.dtype: np.dtype[Any] = np.dtype(image.dtype)
-
-    def __getitem__(self, key: Any, /) -> Any:
-        rows, columns = (
-            range(*part.indices(length))
-            for part, length in zip(key, self.shape, strict=True)
-        )
-        window = (
-            slice(self._y0 + rows.start, self._y0 + rows.stop),
-            slice(self._x0 + columns.start, self._x0 + columns.stop),
-        )
-        if isinstance(self._image, raster.Raster):
-            return self._image.read(window, self._level)
-        return self._image[window]
 
 
 def clip_frame(frame: raster.Frame | None, shape: Sequence[int]) -> raster.Frame:
@@ -146,59 +109,34 @@ def take_picture(
 ) -> Picture:
     """Return a part of an image with its longer side at most `max_side` px.
 
-    Parameters
-    ----------
-    image : ImageLike, shape (rows, columns)
-        Any real dtype; read band by band, from a smaller level where it has one.
-    frame : tuple of int
-        (x0, y0, width, height) of the part, px, on the image.
-    max_side : int
-        The result may be one pixel larger, for whole blocks.
+    One more for whole blocks. It is read band by band, from a smaller level where the
+    image has one.
     """
     factor = raster.block_size(max(frame[2:]), max_side)
-    level = (
-        raster.level_for(factor, image.n_levels)
-        if isinstance(image, raster.Raster)
-        else 0
-    )
+    level, source = 0, lazy(image)
+    if isinstance(image, raster.Raster):
+        level = raster.level_for(factor, image.n_levels)
+        shape = tuple(-(-side >> level) for side in image.shape)
+        source = LazyImage(shape, image.dtype, lambda window: image.read(window, level))
     x0, y0 = frame[0] // factor * factor, frame[1] // factor * factor
-    right = min(frame[0] + frame[2], image.shape[1])
-    bottom = min(frame[1] + frame[3], image.shape[0])
-    size = 1 << level
-    window = (
-        x0 >> level,
-        y0 >> level,
-        -(-(right - x0) // size),
-        -(-(bottom - y0) // size),
+    rows = min(frame[1] + frame[3], image.shape[0]) - y0
+    columns = min(frame[0] + frame[2], image.shape[1]) - x0
+    part = cropped(
+        source, (y0 >> level, x0 >> level), (-(-rows >> level), -(-columns >> level))
     )
-    pixels, _ = raster.reduce_image(
-        _Window(image, level, window), factor=factor >> level
-    )
+    pixels, _ = raster.reduce_image(part, factor=factor >> level)
     return Picture(pixels, factor, x0, y0)
 
 
 def warp_picture(moving: Picture, transform: Transform, onto: Picture) -> Picture:
-    """Return a picture warped to the place of another one.
+    """Return a picture of pre warped to the place of one of post.
 
-    Parameters
-    ----------
-    moving : Picture
-        Of the pre-stain image.
-    transform : Transform
-        Post (fixed) to pre (moving), full-resolution px.
-    onto : Picture
-        Of the post-stain image: the grid of the result.
+    `transform` maps post (fixed) to pre (moving), full-resolution px.
     """
     matrix = (moving.to_full.inverse() @ transform @ onto.to_full).matrix
-    rows, columns = onto.pixels.shape
-    warped = cv2.warpPerspective(
-        moving.pixels,
-        matrix,
-        (columns, rows),
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_CONSTANT,
-        borderValue=0,
-    )
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    size = onto.pixels.shape[::-1]
+    warped = cv2.warpPerspective(moving.pixels, matrix, size, flags=flags)
     return onto.with_pixels(np.asarray(warped, dtype=np.float32))
 
 
@@ -207,14 +145,7 @@ def valid_pixels(
 ) -> NDArray[np.bool_]:
     """Return which pixels of a picture lie in a frame and in a quadrilateral.
 
-    Parameters
-    ----------
-    picture : Picture
-        The place.
-    frame : tuple of int, optional
-        (x0, y0, width, height), full-resolution px.
-    quad : array_like, shape (4, 2), optional
-        Corners (x, y), full-resolution px.
+    (x0, y0, width, height) and four corners (x, y), full-resolution px.
     """
     rows, columns = picture.pixels.shape
     valid = np.ones((rows, columns), bool)
@@ -266,8 +197,7 @@ def stretch(
     """Return brightness from 0 to 255 with the dim parts lifted."""
     scaled = (np.nan_to_num(pixels) - limits[0]) / (limits[1] - limits[0])
     lifted = np.clip(scaled, 0.0, 1.0) ** _GAMMA
-    brightness: NDArray[np.uint8] = np.rint(255 * lifted).astype(np.uint8)
-    return brightness
+    return np.asarray(np.rint(255 * lifted), np.uint8)
 
 
 def overlay(post: NDArray[np.float32], pre: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -284,9 +214,7 @@ def correlation(
     seen = valid & np.isfinite(post) & np.isfinite(pre)
     if np.count_nonzero(seen) < 20:
         return None
-    a, b = (
-        np.sqrt(np.maximum(image[seen], 0.0, dtype=np.float64)) for image in (post, pre)
-    )
+    a, b = (np.sqrt(np.maximum(im[seen], 0.0, dtype=np.float64)) for im in (post, pre))
     if np.ptp(a) == 0 or np.ptp(b) == 0:
         return None
     return float(np.corrcoef(a, b)[0, 1])
@@ -353,20 +281,8 @@ def show_difference(
 ) -> None:
     """Draw a difference into the first panel, and its colours into the second.
 
-    Parameters
-    ----------
-    sheet : Sheet
-        Whose panels they are.
-    panels : tuple of Axes
-        For the picture and for the colour bar.
-    picture : Picture
-        The difference, grey levels.
-    valid : ndarray of bool
-        Where there are data; white elsewhere.
-    words : str
-        For the colour bar.
-    nothing : str
-        For the picture, where nowhere are data.
+    White where it is not `valid`; `words` are those of the colour bar, `nothing` those
+    of a picture without data.
     """
     axes, bar = panels
     norm = difference_norm(picture.pixels[valid])

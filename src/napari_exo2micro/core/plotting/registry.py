@@ -17,15 +17,11 @@ from napari_exo2micro.core.base.errors import (
     OutputError,
     ParameterError,
 )
+from napari_exo2micro.core.base.files import output_error
 from napari_exo2micro.core.base.registry import Registry
 from napari_exo2micro.core.images.raster import ImageLike
-from napari_exo2micro.core.plotting import charts
+from napari_exo2micro.core.plotting import charts, images
 from napari_exo2micro.core.plotting.context import PlotContext, as_array
-from napari_exo2micro.core.plotting.images import (
-    plot_difference_image,
-    plot_fine_alignment,
-    plot_registration,
-)
 from napari_exo2micro.core.plotting.style import save_figure, stamp_png
 
 _STAGES: Final = (2, 3, 4)
@@ -175,7 +171,7 @@ BUILT_IN_DIAGNOSTICS: tuple[Diagnostic, ...] = (
     ),
     Diagnostic(
         "difference_image",
-        plot_difference_image,
+        images.plot_difference_image,
         "The difference as a picture: orange is brighter after staining than the "
         "minerals explain, blue is darker, white has no data.",
         good="Black where there is only rock, with orange spots: the microbes.",
@@ -185,7 +181,7 @@ BUILT_IN_DIAGNOSTICS: tuple[Diagnostic, ...] = (
     ),
     Diagnostic(
         "registration",
-        plot_registration,
+        images.plot_registration,
         "Post-stain (green) and pre-stain (magenta) on each other before and after "
         "the alignment, with the outlines that were found, and the coarse difference.",
         good="After the alignment the rock is white and grey, and the outlines "
@@ -197,7 +193,7 @@ BUILT_IN_DIAGNOSTICS: tuple[Diagnostic, ...] = (
     ),
     Diagnostic(
         "fine_alignment",
-        plot_fine_alignment,
+        images.plot_fine_alignment,
         "The alignment after the coarse search, the boundary and the interior, as a "
         "whole and in one detail at full resolution.",
         good="The colours fade from step to step and the last detail is grey; the "
@@ -260,21 +256,9 @@ def register_diagnostic(
 
     Parameters
     ----------
-    name : str
-        Stem of its file; not yet taken, upper and lower case being the same.
-    function : callable
-        See `Diagnostic`.
-    caption, good, bad : str
-        Sentences for the reader of the plot.
-    title : str
-        A few words for a list of plots; the name in words by default.
-    stage : int
-        The first stage (2 to 4) after which the viewer can draw it.
-
-    Returns
-    -------
-    Diagnostic
-        What was registered.
+    name, function, caption, good, bad, title, stage
+        See `Diagnostic`. The name is not yet taken, upper and lower case being the
+        same.
 
     Raises
     ------
@@ -299,11 +283,6 @@ def register_diagnostic(
 def unregister_diagnostic(name: str) -> None:
     """Take a plot out of the registry; files that it drew stay.
 
-    Parameters
-    ----------
-    name : str
-        Its name.
-
     Raises
     ------
     ParameterError
@@ -322,28 +301,11 @@ def draw_diagnostic(
     dye: str = "",
     save_path: str | Path | None = None,
 ) -> Figure:
-    """Draw one plot of an aligned pair.
+    """Draw one plot, or the one of a name, of an aligned pair.
 
-    Parameters
-    ----------
-    diagnostic : Diagnostic or str
-        The plot, or its name. A function of somebody else gets images on disk as
-        memory maps.
-    post, pre : ImageLike, shape (rows, columns)
-        Post-stain image and aligned pre-stain image on one canvas.
-    context : PlotContext
-        What else is known of the pair.
-    sample, dye : str
-        For the title line.
-    save_path : str or Path, optional
-        Where to write the picture.
-
-    Returns
-    -------
-    Figure
-        What the function returned. Written and released when `save_path` is given;
-        a picture of somebody else's function gets a red note about stages that fell
-        back or failed.
+    It is written and released when `save_path` is given. A function of somebody else
+    gets images on disk as memory maps, and a red note on its picture about stages
+    that fell back or failed.
 
     Raises
     ------
@@ -366,7 +328,10 @@ def draw_diagnostic(
     given = {"context": context, "sample": sample, "dye": dye, "save_path": path}
     taken = {name: given[name] for name in diagnostic.keywords}
     if path is not None:
-        _make_folder(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise output_error(path, error) from error
     before = _state(path)
     try:
         figure = diagnostic.function(post, pre, **taken)
@@ -389,18 +354,10 @@ def draw_diagnostic(
         notes = context.notes()
         if notes and not is_built_in and path.suffix.lower() == ".png":
             stamp_png(path, notes)
-        _release(figure)
+        # Out of pyplot's list, too, when its function used pyplot.
+        if (pyplot := sys.modules.get("matplotlib.pyplot")) is not None:
+            pyplot.close(figure)
     return figure
-
-
-def _make_folder(path: Path) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"cannot make the folder {path.parent} ({error.strerror}); choose another "
-            "output folder"
-        ) from error
 
 
 def _state(path: Path | None) -> tuple[int, int, int] | None:
@@ -409,10 +366,3 @@ def _state(path: Path | None) -> tuple[int, int, int] | None:
         return None
     status = path.stat()
     return status.st_mtime_ns, status.st_ino, status.st_size
-
-
-def _release(figure: Figure) -> None:
-    """Take a figure out of pyplot's list, when its function used pyplot."""
-    pyplot = sys.modules.get("matplotlib.pyplot")
-    if pyplot is not None:
-        pyplot.close(figure)

@@ -65,15 +65,16 @@ _NOTE_LINE: Final = 0.19
 _NOTE_CHARACTER: Final = 0.073
 _MAX_NOTE_LINES: Final = 3
 
+_TITLE_LOOK: Final[dict[str, Any]] = {"fontsize": TITLE, "weight": "bold"}
+_NAME_LOOK: Final[dict[str, Any]] = {"fontsize": LABEL, "color": MUTED}
+_NOTE_LOOK: Final[dict[str, Any]] = {"fontsize": SMALL, "color": WARNING_COLOUR}
+
 
 class Names(NamedTuple):
     """Of the sample and the dye that are shown; empty when not to be named."""
 
     sample: str
     dye: str
-
-
-_NO_NAMES: Final = Names("", "")
 
 
 class Sheet:
@@ -99,70 +100,45 @@ class Sheet:
         *,
         width: float,
         height: float,
-        names: Names = _NO_NAMES,
-        notes: Sequence[str] = (),
+        names: Names,
+        notes: Sequence[str],
         remark: str = "",
     ) -> None:
-        lines = _wrapped(notes, int((width - 2 * EDGE) / _NOTE_CHARACTER))
         named = zip(names._fields, names, strict=True)
         words = ", ".join(f"{kind} {name}" for kind, name in named if name)
         under = [text for text in (words, remark) if text]
-        if sum(map(len, under)) * _NAME_CHARACTER < width - 2 * EDGE:
-            under = ["   ".join(under)] if under else []
-        head = EDGE + _TITLE_LINE + _NAME_LINE * len(under)
-        head += _NOTE_LINE * len(lines) + 0.08
-        self.width, self.height = width, height + head
-        self._head = head
-        self.figure = Figure(
-            figsize=(self.width, self.height), dpi=DPI, facecolor="white"
-        )
-        FigureCanvasAgg(self.figure)
-        y = EDGE
-        y = self._line(title, y, _TITLE_LINE, TITLE, weight="bold")
-        for line in under:
-            y = self._line(line, y, _NAME_LINE, LABEL, color=MUTED)
-        for line in lines:
-            y = self._line(line, y, _NOTE_LINE, SMALL, color=WARNING_COLOUR)
+        if under and sum(map(len, under)) * _NAME_CHARACTER < width - 2 * EDGE:
+            under = ["   ".join(under)]
+        lines = [
+            (title, _TITLE_LINE, _TITLE_LOOK),
+            *((text, _NAME_LINE, _NAME_LOOK) for text in under),
+            *((text, _NOTE_LINE, _NOTE_LOOK) for text in _wrapped(notes, width)),
+        ]
+        self._head = EDGE + sum(line[1] for line in lines) + 0.08
+        self.width, self.height = width, height + self._head
+        self.figure = _new_figure(self.width, self.height)
+        y = -self._head + EDGE
+        for text, line_height, look in lines:
+            self.text(EDGE, y, printable(text), **look)
+            y += line_height
 
-    def _line(
-        self, text: str, y: float, height: float, size: float, **look: Any
-    ) -> float:
-        """Write one line of the head and return where the next one starts."""
-        self.figure.text(
-            EDGE / self.width,
-            1 - y / self.height,
-            printable(text),
-            fontsize=size,
-            va="top",
-            ha="left",
-            parse_math=False,
-            **look,
-        )
-        return y + height
+    def _place(self, left: float, top: float) -> tuple[float, float]:
+        """Return where on the figure a place under the head is, as fractions."""
+        return left / self.width, 1 - (self._head + top) / self.height
 
     def axes(self, left: float, top: float, width: float, height: float) -> Axes:
         """Return a new panel; `left` and `top` from the corner under the head."""
-        box = (
-            left / self.width,
-            1 - (self._head + top + height) / self.height,
-            width / self.width,
-            height / self.height,
-        )
-        axes: Axes = self.figure.add_axes(box)
+        size = width / self.width, height / self.height
+        axes: Axes = self.figure.add_axes((*self._place(left, top + height), *size))
         axes.tick_params(labelsize=SMALL, colors="#333333", length=3, width=0.8)
         for spine in axes.spines.values():
-            spine.set_color("#888888")
-            spine.set_linewidth(0.8)
+            spine.set(color="#888888", linewidth=0.8)
         return axes
 
     def text(self, left: float, top: float, text: str, **look: Any) -> None:
         """Write under the head; `left` and `top` in inches."""
-        self.figure.text(
-            left / self.width,
-            1 - (self._head + top) / self.height,
-            printable(text) if "\n" not in text else text,
-            **{"fontsize": SMALL, "va": "top", "parse_math": False, **look},
-        )
+        look = {"fontsize": SMALL, "va": "top", "parse_math": False, **look}
+        self.figure.text(*self._place(left, top), text, **look)
 
     def colour_bar(
         self,
@@ -182,57 +158,49 @@ class Sheet:
         bar.set_label(label, fontsize=LABEL)
         bar.outline.set_linewidth(0.6)
 
-    def legend(self, axes: Axes, left: float, top: float, **look: Any) -> None:
+    def legend(self, axes: Axes, left: float, top: float, columns: int) -> None:
         """Draw the legend of a panel beside it; `left` and `top` in inches."""
-        handles, labels = axes.get_legend_handles_labels()
-        if not handles:
-            return
         self.figure.legend(
-            handles,
-            labels,
+            *axes.get_legend_handles_labels(),
             loc="upper left",
-            bbox_to_anchor=(left / self.width, 1 - (self._head + top) / self.height),
-            **{
-                "fontsize": SMALL,
-                "frameon": False,
-                "borderaxespad": 0.0,
-                "labelspacing": 0.8,
-                "handlelength": 1.8,
-                **look,
-            },
+            bbox_to_anchor=self._place(left, top),
+            ncols=columns,
+            fontsize=SMALL,
+            frameon=False,
+            borderaxespad=0.0,
+            labelspacing=0.8,
+            handlelength=1.8,
         )
 
 
-def _wrapped(notes: Sequence[str], columns: int) -> list[str]:
-    """Return the notes in lines that fit; a long one is cut short."""
-    lines: list[str] = []
-    for note in notes:
-        one_line = " ".join(note.split())
-        lines += textwrap.wrap(
-            one_line, max(columns, 20), max_lines=_MAX_NOTE_LINES, placeholder=" \u2026"
-        )
-    return lines
+def _new_figure(width: float, height: float) -> Figure:
+    figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure
 
 
-def bar_height(height: float, most: float = 4.0) -> float:
+def _wrapped(notes: Sequence[str], width: float) -> list[str]:
+    """Return the notes in lines that fit a width in inches; a long one is cut short."""
+    columns = max(int((width - 2 * EDGE) / _NOTE_CHARACTER), 20)
+    wrap = functools.partial(
+        textwrap.wrap, width=columns, max_lines=_MAX_NOTE_LINES, placeholder=" \u2026"
+    )
+    return [line for note in notes for line in wrap(" ".join(note.split()))]
+
+
+def bar_height(height: float) -> float:
     """Return the height of a colour bar beside a panel, inches."""
-    return max(min(height, most), SHORTEST_BAR)
+    return max(min(height, 4.0), SHORTEST_BAR)
 
 
 def panel_size(
     shape: Sequence[int], max_width: int, max_height: int
 ) -> tuple[float, float]:
-    """Return width and height of a panel for a picture, inches.
+    """Return width and height of a panel for a picture of a shape, inches.
 
     One pixel of the picture becomes a whole number of pixels of the figure where
-    that makes it neither tiny nor too large.
-
-    Parameters
-    ----------
-    shape : sequence of int
-        Rows and columns of the picture.
-    max_width, max_height : int
-        Most pixels of the figure.
+    that makes it neither tiny nor too large; `max_width` and `max_height` are px of
+    the figure.
     """
     rows, columns = shape
     zoom = min(max_width / columns, max_height / rows)
@@ -257,18 +225,14 @@ def label_axes(axes: Axes, x: str, y: str, *, grid: bool = False) -> None:
 
 def name_panel(axes: Axes, text: str, *, detail: str = "") -> None:
     """Write the heading of a panel above it, with a quieter second line."""
-    high = 1.0 + 0.06 / max(axes.bbox.height / DPI, 0.1)
-    step = 0.17 / max(axes.bbox.height / DPI, 0.1)
-    look: dict[str, Any] = {
-        "transform": axes.transAxes,
-        "va": "bottom",
-        "clip_on": False,
-        "parse_math": False,
-    }
+    inch = 1 / max(axes.bbox.height / DPI, 0.1)
+    write = functools.partial(
+        axes.text, transform=axes.transAxes, va="bottom", parse_math=False
+    )
     if detail:
-        axes.text(0, high, printable(detail), fontsize=SMALL, color=MUTED, **look)
-        high += step
-    axes.text(0, high, printable(text), fontsize=LABEL, weight="bold", **look)
+        write(0, 1 + 0.06 * inch, detail, fontsize=SMALL, color=MUTED)
+    top = 1 + (0.23 if detail else 0.06) * inch
+    write(0, top, text, fontsize=LABEL, weight="bold")
 
 
 def add_message(axes: Axes, text: str) -> None:
@@ -276,7 +240,7 @@ def add_message(axes: Axes, text: str) -> None:
     axes.text(
         0.5,
         0.5,
-        "\n".join(textwrap.wrap(printable(text), 38)),
+        textwrap.fill(text, 38),
         transform=axes.transAxes,
         ha="center",
         va="center",
@@ -314,17 +278,17 @@ def scale_colour(method: str, index: int = 0) -> str:
     return own or _OTHER_SCALES[index % len(_OTHER_SCALES)]
 
 
-def method_words(method: str, percentile: float | None = None) -> str:
-    """Return a scale method in words for a legend."""
-    if percentile is not None:
-        return f"Percentile {percentile:g}"
-    known = SCALE_METHODS.get(method)
-    return known.legend if known else method.replace("_", " ").capitalize()
+def method_words(estimate: ScaleEstimate) -> str:
+    """Return the method of a scale in words for a legend."""
+    if estimate.percentile is not None:
+        return f"Percentile {estimate.percentile:g}"
+    known = SCALE_METHODS.get(estimate.method)
+    return known.legend if known else estimate.method.replace("_", " ").capitalize()
 
 
 def scale_words(estimate: ScaleEstimate) -> str:
     """Return a scale for a legend: its method, its value and how sure it is."""
-    text = f"{method_words(estimate.method, estimate.percentile)}\n"
+    text = f"{method_words(estimate)}\n"
     if estimate.uncertainty > 0:
         digits = min(max(-math.floor(math.log10(estimate.uncertainty)), 0), 6)
         text += f"{estimate.scale:.{digits}f} ± {estimate.uncertainty:.{digits}f}"
@@ -412,7 +376,7 @@ def save_figure(figure: Figure, path: str | Path) -> None:
         if form == "png" and isinstance(figure.canvas, FigureCanvasAgg):
             # Not by savefig: this takes half the time, and no user's matplotlibrc
             # changes the size of what is written.
-            _write_png(_rendered(figure.canvas)[..., :3], part)
+            _write_png(rendered(figure)[..., :3], part)
         else:
             figure.savefig(part, format=form, dpi=figure.dpi)
 
@@ -434,21 +398,13 @@ def stamp_png(path: Path, notes: Sequence[str]) -> None:
             "function that drew it"
         ) from error
     width = picture.shape[1] / DPI
-    lines = _wrapped(notes, max(int((width - 2 * EDGE) / _NOTE_CHARACTER), 20))
+    lines = _wrapped(notes, width)
     height = _NOTE_LINE * len(lines) + 0.12
-    strip = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
-    canvas = FigureCanvasAgg(strip)
+    strip = _new_figure(width, height)
     for i, line in enumerate(lines):
-        strip.text(
-            min(EDGE / width, 0.5),
-            1 - (0.06 + i * _NOTE_LINE) / height,
-            printable(line),
-            fontsize=SMALL,
-            color=WARNING_COLOUR,
-            va="top",
-            parse_math=False,
-        )
-    head = _rendered(canvas)
+        place = min(EDGE / width, 0.5), 1 - (0.06 + i * _NOTE_LINE) / height
+        strip.text(*place, printable(line), va="top", parse_math=False, **_NOTE_LOOK)
+    head = rendered(strip)
     columns = picture.shape[1]
     fitted = np.full((head.shape[0], columns, 4), 255, np.uint8)
     fitted[:, : min(columns, head.shape[1])] = head[:, :columns]
@@ -456,13 +412,14 @@ def stamp_png(path: Path, notes: Sequence[str]) -> None:
         _write_png(np.concatenate([fitted, picture]), part)
 
 
-def _rendered(canvas: FigureCanvasAgg) -> NDArray[np.uint8]:
-    """Return a figure's pixels, shape (rows, columns, 4)."""
-    canvas.draw()  # type: ignore[no-untyped-call]
-    pixels: NDArray[np.uint8] = np.asarray(
-        canvas.buffer_rgba()  # type: ignore[no-untyped-call]
-    )
-    return pixels
+def rendered(figure: Figure) -> NDArray[np.uint8]:
+    """Return a figure's pixels, shape (rows, columns, 4): red, green, blue, alpha."""
+    canvas: Any = figure.canvas
+    if not isinstance(canvas, FigureCanvasAgg):
+        canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    # A copy: the next drawing writes into the canvas again.
+    return np.array(canvas.buffer_rgba())
 
 
 def _write_png(pixels: NDArray[np.uint8], path: Path) -> None:
