@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike, NDArray
+from scipy import ndimage
 from scipy.spatial import KDTree
 
 from napari_exo2micro.core.images.raster import Frame, ImageLike
@@ -28,6 +29,12 @@ _ARROW: Final = "#ffe14d"
 # Margins of the panels of an alignment and the gaps between them, inches.
 _LEFT, _TOP, _BOTTOM = 0.8, 0.6, 0.95
 _GAP_ACROSS, _GAP_DOWN = 0.35, 1.15
+
+_LEVELS: Final = "Grey levels (white: no data)"
+_COLOURS: Final = (
+    "Green: post-stain.   Magenta: pre-stain.   White and grey: both alike."
+)
+_NO_RAW_PRE: Final = "The pre-stain image as photographed is not known."
 
 
 @plot
@@ -56,33 +63,25 @@ def plot_difference_image(
     if context.difference is not None:
         picture = pictures.take_picture(context.difference, frame, most)
     else:
-        picture = post.with_pixels(post.pixels - offset - scale * pre.pixels)
+        picture = pictures.subtracted(post, pre, scale, offset)
     valid = pictures.valid_pixels(picture, context.post_frame, context.pre_quad)
     if not is_placed:
-        valid &= ~(
-            pictures.beyond_border(post.pixels) | pictures.beyond_border(pre.pixels)
-        )
-
-    width, height = style.panel_size(picture.pixels.shape, most, 840)
+        valid &= pictures.inside_border(post, pre)
     size, remark = picture.factor, ""
     if size > 1:
         remark = f"one picture pixel = mean of {size} × {size} px"
     if estimate is not None:
         remark = f"scale: {style.method_words(estimate)}   {remark}"
-    sheet = style.Sheet(
+    sheet, panels = pictures.picture_sheet(
         f"Difference: {style.formula(scale, offset)}",
-        width=max(0.85 + width + 1.35, least_width),
-        height=0.1 + max(height, style.SHORTEST_BAR) + 0.6,
+        picture.pixels.shape,
+        (most, 840),
+        least_width,
         names=names,
         notes=context.notes(estimate),
         remark=remark,
     )
-    axes = sheet.axes(0.85, 0.1, width, height)
-    bar = sheet.axes(0.85 + width + 0.18, 0.1, 0.18, style.bar_height(height))
-    pictures.number_pixels(axes)
-    pictures.show_difference(
-        sheet, (axes, bar), picture, valid, "Grey levels (white: no data)"
-    )
+    pictures.show_difference(sheet, panels, picture, valid, _LEVELS)
     return sheet.figure
 
 
@@ -133,38 +132,32 @@ def plot_registration(
     bar = sheet.axes(x + width + 0.15, y, 0.16, style.bar_height(height))
 
     outlines = _points(context.post_contour), _points(context.pre_contour)
-    before = _unaligned(context.raw_pre, post, frame, side)
-    if before is None:
-        style.name_panel(panels[0], "Before", detail="not drawn")
-        pictures.show_nothing(
-            panels[0], post, "The pre-stain image as photographed is not known."
-        )
+    if context.raw_pre is None:
+        pictures.show_nothing(panels[0], post, "Before", _NO_RAW_PRE)
     else:
-        both = (post.pixels != 0) & (before.pixels != 0) & np.isfinite(before.pixels)
-        _show_pair(panels[0], post, before, both, "Before", outlines)
+        before = pictures.take_picture(context.raw_pre, frame, side)
+        before = pictures.warp_picture(before, Transform.identity(), post)
+        both = (post.pixels != 0) & (before.pixels != 0)
+        _show_overlay(panels[0], "Before", post, before, both, *outlines)
     moved = None
     if outlines[1] is not None and context.final_transform is not None:
         moved = context.final_transform.inverse()(outlines[1])
     is_last = context.aligned_stage >= 3
     after = "After" if is_last else "After the boundary alignment"
-    _show_pair(panels[1], post, aligned, valid, after, (outlines[0], moved))
-    difference = post.pixels - np.float32(offset) - np.float32(scale) * aligned.pixels
-    pictures.show_difference(
-        sheet,
-        (panels[2], bar),
-        post.with_pixels(difference),
-        valid,
-        "Grey levels (white: no data)",
-    )
+    _show_overlay(panels[1], after, post, aligned, valid, outlines[0], moved)
+    difference = pictures.subtracted(post, aligned, scale, offset)
+    pictures.show_difference(sheet, (panels[2], bar), difference, valid, _LEVELS)
     detail = pictures.block_words(post) or "full resolution"
     style.name_panel(panels[2], "Coarse difference", detail=detail)
     for axes in panels:
         is_outer = context.narrow or axes is panels[0]
         pictures.number_pixels(axes, named=is_outer, numbered=is_outer)
-        axes.set_xlim(*post.extent[:2])
-        axes.set_ylim(*post.extent[2:])
-    has_lines = outlines[0] is not None
-    _colour_key(sheet, y + height + 0.6, has_lines=has_lines, narrow=context.narrow)
+        axes.set(xlim=post.extent[:2], ylim=post.extent[2:])
+    words = _COLOURS
+    if outlines[0] is not None:
+        words += "\n" if context.narrow else "   "
+        words += "Lines: the outlines that were found."
+    sheet.text(_LEFT, y + height + 0.6, words, color="#333333")
     return sheet.figure
 
 
@@ -191,18 +184,11 @@ def plot_fine_alignment(
     )
     detail = _detail_frame(final, post, post_im.shape)
     close = pictures.take_picture(post_im, detail, max(detail[2:]))
-    original = None
-    if context.raw_pre is not None:
-        region = context.pre_frame or pictures.data_frame(context.raw_pre)
-        region = pictures.clip_frame(region, context.raw_pre.shape)
-        original = pictures.take_picture(context.raw_pre, region, side)
-    steps = list(_steps(context, original, post, close))
+    last: _Step = "Stage 3 has no result yet; run it to see the last step."
     if context.aligned_stage >= 3:
-        last = pictures.take_picture(pre_im, detail, max(detail[2:]))
-        steps.append(_Step("3  Interior", final, last))
-    else:
-        reason = "Stage 3 has no result yet; run it to see the last step."
-        steps.append(_Step("3  Interior", missing=reason))
+        last = final, pictures.take_picture(pre_im, detail, max(detail[2:]))
+    first = _boundary_steps(context, side, post, close)
+    steps = dict(zip(_STEPS, (*first, last), strict=True))
 
     width, height = style.panel_size(post.pixels.shape, 440, 480)
     pitch = max(width, 3.2) + _GAP_ACROSS
@@ -225,167 +211,102 @@ def plot_fine_alignment(
         names=names,
         notes=context.notes(),
     )
-    for (left, top), step in zip(places, steps, strict=True):
-        is_outer = context.narrow or step is steps[0]
+    for (left, top), (name, step) in zip(places, steps.items(), strict=True):
+        is_outer = context.narrow or name == _STEPS[0]
         upper = sheet.axes(left, top, width, height)
         lower = sheet.axes(left + beside, top + under, detail_width, detail_height)
-        for axes, name, fixed, moving in (
-            (upper, step.name, post, step.whole),
-            (lower, "Detail", close, step.detail),
+        for i, (axes, title, fixed) in enumerate(
+            ((upper, name, post), (lower, "Detail", close))
         ):
-            if moving is None:
-                pictures.show_nothing(axes, fixed, step.missing)
-                style.name_panel(axes, name, detail="not drawn")
+            if isinstance(step, str):
+                pictures.show_nothing(axes, fixed, title, step)
             else:
-                both = (fixed.pixels != 0) & (moving.pixels != 0)
-                style.name_panel(
-                    axes, name, detail=_show_overlay(axes, fixed, moving, both)
-                )
+                both = (fixed.pixels != 0) & (step[i].pixels != 0)
+                _show_overlay(axes, title, fixed, step[i], both)
             named = axes is upper if context.narrow else is_outer
             pictures.number_pixels(axes, named=named, numbered=is_outer)
-        if step.whole is not None:
-            box = (detail[0] - 0.5, detail[1] - 0.5)
-            upper.add_patch(
-                Rectangle(box, detail[2], detail[3], fill=False, ec=_ARROW, lw=1.2)
-            )
-            if step is steps[2]:
-                words = _draw_tiles(upper, context.tiles, width * style.DPI)
-                look: dict[str, Any] = {"color": "#555555", "linespacing": 1.15}
-                sheet.text(left, top + height + 0.45, words, **look)
-    _colour_key(sheet, _TOP + inner[1] + (0.35 if context.narrow else 0.6))
+        if isinstance(step, str):
+            continue
+        x, y, *size = detail
+        box = Rectangle((x - 0.5, y - 0.5), *size, fill=False, ec=_ARROW, lw=1.2)
+        upper.add_patch(box)
+        if step is last:
+            words = _draw_tiles(upper, context.tiles, width * style.DPI)
+            look: dict[str, Any] = {"color": "#555555", "linespacing": 1.15}
+            sheet.text(left, top + height + 0.45, words, **look)
+    below = _TOP + inner[1] + (0.35 if context.narrow else 0.6)
+    sheet.text(_LEFT, below, _COLOURS, color="#333333")
     return sheet.figure
 
 
 def _post_frame(post_im: ImageLike, context: PlotContext) -> Frame:
     """Return where post has data, as far as it is known or can be seen."""
-    frame = (
-        pictures.data_frame(post_im)
-        if context.post_frame is None
-        else context.post_frame
-    )
+    frame = context.post_frame or pictures.data_frame(post_im)
     return pictures.clip_frame(frame, post_im.shape)
 
 
 def _show_overlay(
-    axes: Axes, post: pictures.Picture, pre: pictures.Picture, both: NDArray[np.bool_]
-) -> str:
-    """Draw one image on the other; return in words how alike they are."""
-    pictures.show_picture(axes, post, pictures.overlay(post.pixels, pre.pixels))
-    score = pictures.correlation(post.pixels, pre.pixels, both)
-    if score is None:
-        return "no overlap to compare"
-    return f"match {score:.3f} (1 = alike)".replace("-", "\u2212")
-
-
-def _colour_key(
-    sheet: style.Sheet, top: float, *, has_lines: bool = False, narrow: bool = False
-) -> None:
-    """Say what green, magenta and white mean."""
-    words = "Green: post-stain.   Magenta: pre-stain.   White and grey: both alike."
-    if has_lines:
-        words += "\n" if narrow else "   "
-        words += "Lines: the outlines that were found."
-    sheet.text(_LEFT, top, words, color="#333333")
-
-
-# Before and after --------------------------------------------------------------------
-
-
-def _unaligned(
-    raw_pre: ImageLike | None, post: pictures.Picture, frame: Frame, side: int
-) -> pictures.Picture | None:
-    """Return pre as photographed at post's place, None where it is not known."""
-    if raw_pre is None:
-        return None
-    pre = pictures.take_picture(
-        raw_pre, pictures.clip_frame(frame, raw_pre.shape), side
-    )
-    rows = min(pre.pixels.shape[0], post.pixels.shape[0])
-    columns = min(pre.pixels.shape[1], post.pixels.shape[1])
-    fitted = np.zeros_like(post.pixels)
-    if pre.factor == post.factor:
-        fitted[:rows, :columns] = pre.pixels[:rows, :columns]
-    return post.with_pixels(fitted)
-
-
-def _show_pair(
     axes: Axes,
+    title: str,
     post: pictures.Picture,
     pre: pictures.Picture,
     both: NDArray[np.bool_],
-    title: str,
-    outlines: Sequence[NDArray[np.float64] | None],
+    *outlines: NDArray[np.float64] | None,
 ) -> None:
-    """Draw one image on the other with their outlines."""
-    words = _show_overlay(axes, post, pre, both)
-    for points, colour in zip(outlines, (_POST_LINE, _PRE_LINE), strict=True):
+    """Draw pre on post, and their outlines; say how alike they are."""
+    pictures.show_picture(axes, post, pictures.overlay(post.pixels, pre.pixels))
+    score = pictures.correlation(post.pixels, pre.pixels, both)
+    words = "no overlap to compare"
+    if score is not None:
+        words = f"match {score:.3f} (1 = alike)".replace("-", "\u2212")
+    known = [points for points in outlines if points is not None]
+    for points, colour in zip(outlines, (_POST_LINE, _PRE_LINE), strict=False):
         if points is not None:
-            axes.plot(
-                *points.T,
-                linestyle="none",
-                marker="o",
-                markersize=1.3,
-                markeredgecolor="none",
-                color=colour,
-            )
-    distance = _distance(*outlines)
-    if distance is not None:
-        words += f", outlines {distance:.3g} px apart"
+            look: dict[str, Any] = {"markersize": 1.3, "markeredgecolor": "none"}
+            axes.plot(*points.T, linestyle="none", marker="o", color=colour, **look)
+    if len(known) == 2:
+        # How far the points of one lie from the other, px.
+        distance, _ = KDTree(known[0]).query(known[1])
+        words += f", outlines {float(np.median(distance)):.3g} px apart"
     style.name_panel(axes, title, detail=words)
 
 
 def _points(contour: ArrayLike | None) -> NDArray[np.float64] | None:
-    """Return a contour as an array, None when there is none."""
-    if contour is None:
-        return None
-    points = np.asarray(contour, dtype=np.float64)
-    if points.ndim != 2 or points.shape[1] != 2 or not len(points):
-        return None
-    return points[:: max(1, len(points) // 2000)]
-
-
-def _distance(
-    post: NDArray[np.float64] | None, pre: NDArray[np.float64] | None
-) -> float | None:
-    """Return the median distance of an outline's points from the other one, px."""
-    if post is None or pre is None:
-        return None
-    distance, _ = KDTree(post).query(pre)
-    return float(np.median(distance))
+    """Return at most about 2000 points of a contour, None when there is none."""
+    points = np.empty((0, 2)) if contour is None else np.asarray(contour, np.float64)
+    return points[:: max(1, len(points) // 2000)] if len(points) else None
 
 
 # Step by step ------------------------------------------------------------------------
 
+_STEPS: Final = ("1  Coarse search", "2  Boundary (ICP)", "3  Interior")
 
-class _Step(NamedTuple):
-    """One step of the alignment: the warped pre, as a whole and in detail."""
-
-    name: str
-    whole: pictures.Picture | None = None
-    detail: pictures.Picture | None = None
-    missing: str = ""
+_Step = tuple[pictures.Picture, pictures.Picture] | str
+"""The warped pre after a step, as a whole and in detail; or what is missing."""
 
 
-def _steps(
-    context: PlotContext,
-    original: pictures.Picture | None,
-    post: pictures.Picture,
-    close: pictures.Picture,
+def _boundary_steps(
+    context: PlotContext, side: int, post: pictures.Picture, close: pictures.Picture
 ) -> Iterator[_Step]:
-    """Yield the steps of stage 2, as far as they are known."""
-    for name, transform in (
-        ("1  Coarse search", context.coarse_transform),
-        ("2  Boundary (ICP)", context.icp_transform),
-    ):
-        if context.raw_pre is None or original is None:
-            reason = "The pre-stain image as photographed is not known."
-            yield _Step(name, missing=reason)
-        elif transform is None:
-            yield _Step(name, missing="The transform of this step is not known.")
-        else:
-            whole = pictures.warp_picture(original, transform, post)
-            detail = _warp_close(context.raw_pre, transform, close)
-            yield _Step(name, whole, detail)
+    """Yield the two steps of stage 2, as far as they are known."""
+    raw_pre = context.raw_pre
+    if raw_pre is None:
+        reason = _NO_RAW_PRE
+        yield from (reason, reason)
+        return
+    region = context.pre_frame or pictures.data_frame(raw_pre)
+    original = pictures.take_picture(raw_pre, region, side)
+    rows, columns = close.pixels.shape
+    window = close.y0, close.y0 + rows, close.x0, close.x0 + columns
+    for transform in (context.coarse_transform, context.icp_transform):
+        if transform is None:
+            yield "The transform of this step is not known."
+            continue
+        detail = warp_window(raw_pre, transform, *window, "cubic")
+        yield (
+            pictures.warp_picture(original, transform, post),
+            close.with_pixels(np.asarray(detail, dtype=np.float32)),
+        )
 
 
 def _detail_frame(
@@ -394,19 +315,13 @@ def _detail_frame(
     """Return the place where the minerals have the strongest texture."""
     known = (post.pixels != 0) & (pre.pixels != 0)
     pixels = np.sqrt(np.maximum(np.nan_to_num(pre.pixels), 0.0))
-    change = cv2.GaussianBlur(pixels, (0, 0), 1.0) - cv2.GaussianBlur(
-        pixels, (0, 0), 4.0
-    )
+    fine, coarse = (cv2.GaussianBlur(pixels, (0, 0), sigma) for sigma in (1.0, 4.0))
+    change = fine - coarse
     side = max(3, _DETAIL // pre.factor) | 1
     # Not at the rim, where the step to nothing would win.
-    inside = cv2.erode(
-        known.astype(np.uint8),
-        np.ones((side, side), np.uint8),
-        borderType=cv2.BORDER_CONSTANT,
-        borderValue=0,
-    )
+    inside = ndimage.minimum_filter(known, side, mode="constant", cval=0)
     if not inside.any():
-        inside = known.astype(np.uint8)
+        inside = known
     energy = cv2.boxFilter(np.minimum(change**2, 9 * np.var(change)), -1, (side, side))
     row, column = np.unravel_index(int(np.argmax(energy * inside)), energy.shape)
     x, y = pre.to_full([[column, row]])[0]
@@ -416,33 +331,15 @@ def _detail_frame(
     return x0, y0, width, height
 
 
-def _warp_close(
-    raw_pre: ImageLike, transform: Transform, close: pictures.Picture
-) -> pictures.Picture:
-    """Return the detail of the warped pre at full resolution."""
-    rows, columns = close.pixels.shape
-    window = warp_window(
-        raw_pre,
-        transform,
-        close.y0,
-        close.y0 + rows,
-        close.x0,
-        close.x0 + columns,
-        "cubic",
-    )
-    return close.with_pixels(np.asarray(window, dtype=np.float32))
-
-
 def _draw_tiles(axes: Axes, tiles: Any, panel: float) -> str:
     """Draw what the alignment leaves at each tile; return words for below."""
-    columns = {name: _column(tiles, name) for name in ("x", "y", "dx", "dy")}
-    if any(values is None or not len(values) for values in columns.values()):
+    known = [_column(tiles, name) for name in ("x", "y", "dx", "dy")]
+    if any(values is None or not len(values) for values in known):
         return "No tiles were measured."
-    table = np.stack([np.asarray(columns[name]) for name in ("x", "y", "dx", "dy")])
-    used = _column(tiles, "used")
+    table = np.array(known, dtype=np.float64)
     keep = np.isfinite(table).all(axis=0)
-    if used is not None:
-        keep &= used > 0
+    if (used := _column(tiles, "used")) is not None:
+        keep &= np.asarray(used) > 0
     x, y, dx, dy = table[:, keep]
     if not len(x):
         return "No tile agrees with the fit."
@@ -473,8 +370,5 @@ def _draw_tiles(axes: Axes, tiles: Any, panel: float) -> str:
     )
 
 
-def _column(tiles: Any, name: str) -> NDArray[np.float64] | None:
-    values = tiles.get(name) if isinstance(tiles, Mapping) else None
-    if values is None and tiles is not None:
-        values = getattr(tiles, name, None)
-    return None if values is None else np.asarray(values, dtype=np.float64)
+def _column(tiles: Any, name: str) -> Any:
+    return tiles.get(name) if isinstance(tiles, Mapping) else getattr(tiles, name, None)

@@ -112,6 +112,7 @@ def take_picture(
     One more for whole blocks. It is read band by band, from a smaller level where the
     image has one.
     """
+    frame = clip_frame(frame, image.shape)
     factor = raster.block_size(max(frame[2:]), max_side)
     level, source = 0, lazy(image)
     if isinstance(image, raster.Raster):
@@ -119,8 +120,7 @@ def take_picture(
         shape = tuple(-(-side >> level) for side in image.shape)
         source = LazyImage(shape, image.dtype, lambda window: image.read(window, level))
     x0, y0 = frame[0] // factor * factor, frame[1] // factor * factor
-    rows = min(frame[1] + frame[3], image.shape[0]) - y0
-    columns = min(frame[0] + frame[2], image.shape[1]) - x0
+    rows, columns = frame[1] + frame[3] - y0, frame[0] + frame[2] - x0
     part = cropped(
         source, (y0 >> level, x0 >> level), (-(-rows >> level), -(-columns >> level))
     )
@@ -164,15 +164,17 @@ def valid_pixels(
     return valid
 
 
-def beyond_border(pixels: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Return the patches of zeros that reach the edge: padding, most likely."""
-    labels, _ = ndimage.label(pixels == 0)
-    size = np.bincount(labels.ravel())
-    edge = np.unique(
-        np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
-    )
-    patches = edge[(edge > 0) & (size[edge] >= _SMALLEST_PATCH)]
-    return np.isin(labels, patches)
+def inside_border(*pictures: Picture) -> NDArray[np.bool_]:
+    """Return where no picture has a patch of zeros that reaches its edge: padding."""
+    inside = np.ones(pictures[0].pixels.shape, bool)
+    for picture in pictures:
+        labels, _ = ndimage.label(picture.pixels == 0)
+        size = np.bincount(labels.ravel())
+        ends = labels[0], labels[-1], labels[:, 0], labels[:, -1]
+        edge = np.unique(np.concatenate(ends))
+        patches = edge[(edge > 0) & (size[edge] >= _SMALLEST_PATCH)]
+        inside &= ~np.isin(labels, patches)
+    return inside
 
 
 def brightness_limits(
@@ -261,12 +263,37 @@ def show_picture(axes: Axes, picture: Picture, colours: NDArray[Any]) -> None:
     axes.set_facecolor("white")
 
 
-def show_nothing(axes: Axes, picture: Picture, reason: str) -> None:
+def subtracted(post: Picture, pre: Picture, scale: float, offset: float) -> Picture:
+    """Return ``post - offset - scale * pre``."""
+    return post.with_pixels(post.pixels - offset - scale * pre.pixels)
+
+
+def picture_sheet(
+    title: str, shape: Sequence[int], most: tuple[int, int], least: float, **head: Any
+) -> tuple[style.Sheet, tuple[Axes, Axes]]:
+    """Return a sheet with one panel for a picture of a shape, and its colour bar.
+
+    The panel has at most `most` columns and rows, the sheet is at least `least`
+    inches wide; `head` goes to `Sheet`.
+    """
+    width, height = style.panel_size(shape, *most)
+    sheet = style.Sheet(
+        title,
+        width=max(0.85 + width + 1.35, least),
+        height=0.1 + max(height, style.SHORTEST_BAR) + 0.6,
+        **head,
+    )
+    axes = sheet.axes(0.85, 0.1, width, height)
+    number_pixels(axes)
+    bar = sheet.axes(0.85 + width + 0.18, 0.1, 0.18, style.bar_height(height))
+    return sheet, (axes, bar)
+
+
+def show_nothing(axes: Axes, picture: Picture, title: str, reason: str) -> None:
     """Leave a panel empty, with the axes of a picture's place, and say why."""
-    left, right, bottom, top = picture.extent
-    axes.set_xlim(left, right)
-    axes.set_ylim(bottom, top)
-    axes.set_facecolor("#f2f2f2")
+    extent = picture.extent
+    axes.set(xlim=extent[:2], ylim=extent[2:], facecolor="#f2f2f2")
+    style.name_panel(axes, title, detail="not drawn")
     style.add_message(axes, reason)
 
 
@@ -276,7 +303,6 @@ def show_difference(
     picture: Picture,
     valid: NDArray[np.bool_],
     words: str,
-    *,
     nothing: str = "Nowhere do both images have data.",
 ) -> None:
     """Draw a difference into the first panel, and its colours into the second.

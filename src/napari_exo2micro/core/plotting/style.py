@@ -109,27 +109,29 @@ class Sheet:
         under = [text for text in (words, remark) if text]
         if under and sum(map(len, under)) * _NAME_CHARACTER < width - 2 * EDGE:
             under = ["   ".join(under)]
-        lines = [
-            (title, _TITLE_LINE, _TITLE_LOOK),
-            *((text, _NAME_LINE, _NAME_LOOK) for text in under),
-            *((text, _NOTE_LINE, _NOTE_LOOK) for text in _wrapped(notes, width)),
-        ]
-        self._head = EDGE + sum(line[1] for line in lines) + 0.08
+        red = _wrapped(notes, width)
+        self._head = EDGE + _TITLE_LINE + _NAME_LINE * len(under)
+        self._head += _NOTE_LINE * len(red) + 0.08
         self.width, self.height = width, height + self._head
         self.figure = _new_figure(self.width, self.height)
-        y = -self._head + EDGE
-        for text, line_height, look in lines:
-            self.text(EDGE, y, printable(text), **look)
-            y += line_height
+        top = EDGE - self._head
+        for texts, line, look in (
+            ([title], _TITLE_LINE, _TITLE_LOOK),
+            (under, _NAME_LINE, _NAME_LOOK),
+            (red, _NOTE_LINE, _NOTE_LOOK),
+        ):
+            for text in texts:
+                self.text(EDGE, top, printable(text), **look)
+                top += line
 
-    def _place(self, left: float, top: float) -> tuple[float, float]:
+    def _place(self, left: float, top: float, down: float = 0.0) -> tuple[float, float]:
         """Return where on the figure a place under the head is, as fractions."""
-        return left / self.width, 1 - (self._head + top) / self.height
+        return left / self.width, 1 - (self._head + top + down) / self.height
 
     def axes(self, left: float, top: float, width: float, height: float) -> Axes:
         """Return a new panel; `left` and `top` from the corner under the head."""
         size = width / self.width, height / self.height
-        axes: Axes = self.figure.add_axes((*self._place(left, top + height), *size))
+        axes: Axes = self.figure.add_axes((*self._place(left, top, height), *size))
         axes.tick_params(labelsize=SMALL, colors="#333333", length=3, width=0.8)
         for spine in axes.spines.values():
             spine.set(color="#888888", linewidth=0.8)

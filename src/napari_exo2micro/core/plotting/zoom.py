@@ -12,7 +12,6 @@ import cv2
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
@@ -39,6 +38,7 @@ _PANEL: Final = (560, 500)
 """Panels of `plot_zoom_multi` are at most this high and wide, px."""
 
 _LEFT, _RIGHT, _BOTTOM = 0.85, 1.35, 0.6
+_DIFFERENCE: Final = ("Difference (grey levels)", "No data here.")
 
 
 @plot
@@ -92,23 +92,16 @@ def plot_zoom(
     else:
         picture = crop.read(post_im if show == "post" else pre_im)
         title = "Post-stain" if show == "post" else "Pre-stain, aligned"
-    width, height = style.panel_size(picture.pixels.shape, 900, 800)
-    sheet = style.Sheet(
-        title,
-        width=max(_LEFT + width + _RIGHT, 6.0),
-        height=0.1 + max(height, style.SHORTEST_BAR) + _BOTTOM,
-        names=names,
-        notes=context.notes(),
-        remark=crop.remark(picture),
+    head = {"names": names, "notes": context.notes(), "remark": crop.remark(picture)}
+    sheet, panels = pictures.picture_sheet(
+        title, picture.pixels.shape, (900, 800), 6.0, **head
     )
-    axes = sheet.axes(_LEFT, 0.1, width, height)
-    bar = sheet.axes(_LEFT + width + 0.18, 0.1, 0.18, style.bar_height(height))
     if show == "difference":
-        _show_difference(sheet, axes, bar, picture, valid)
+        pictures.show_difference(sheet, panels, picture, valid, *_DIFFERENCE)
     else:
-        grey = _show_grey(axes, picture, pictures.brightness_limits(picture.pixels))
-        sheet.colour_bar(bar, grey, "Grey level")
-    pictures.number_pixels(axes)
+        limits = pictures.brightness_limits(picture.pixels)
+        grey = _show_grey(panels[0], picture, limits)
+        sheet.colour_bar(panels[1], grey, "Grey level")
     return sheet.figure
 
 
@@ -131,12 +124,8 @@ def plot_zoom_multi(
 
     Parameters
     ----------
-    row, column : int, optional
-        Middle of the crop, full-resolution px; that of the image when not given.
-    size : int or tuple of int
-        Side of the crop, or its rows and columns, px.
-    blur : float
-        Sigma of a Gaussian blur, full-resolution px; 0 for none.
+    row, column, size, blur
+        As in `plot_zoom`.
 
     Returns
     -------
@@ -163,17 +152,17 @@ def plot_zoom_multi(
         notes=context.notes(),
         remark=crop.remark(post),
     )
-    panels = [
-        sheet.axes(left, top, width, height) for left in (_LEFT, _LEFT + pitch, third)
-    ]
+    places = _LEFT, _LEFT + pitch, third
+    panels = [sheet.axes(left, top, width, height) for left in places]
     bars = [
         sheet.axes(left + width + 0.12, top, 0.14, style.bar_height(height))
-        for left in (_LEFT + pitch, third)
+        for left in places[1:]
     ]
     limits = pictures.brightness_limits(np.concatenate([post.pixels, pre.pixels]))
     _show_grey(panels[0], post, limits)
     sheet.colour_bar(bars[0], _show_grey(panels[1], pre, limits), "Grey level")
-    _show_difference(sheet, panels[2], bars[1], difference, valid)
+    last = panels[2], bars[1]
+    pictures.show_difference(sheet, last, difference, valid, *_DIFFERENCE)
     for axes, name in zip(panels, ("Post-stain", "Pre, aligned", words), strict=True):
         style.name_panel(axes, name)
         is_first = axes is panels[0]
@@ -198,15 +187,15 @@ class _Crop:
         blur: float,
     ) -> _Crop:
         """Return the crop, or say why there is none."""
-        rows, columns = (size, size) if isinstance(size, int | np.integer) else size
+        rows, columns = (int(side) for side in np.broadcast_to(size, 2))
         if min(rows, columns) < 1:
             raise ParameterError(
                 f"size must be 1 px or more, found {size!r}; choose a larger crop"
             )
         row = shape[0] // 2 if row is None else row
         column = shape[1] // 2 if column is None else column
-        y0, x0 = int(row) - int(rows) // 2, int(column) - int(columns) // 2
-        y1, x1 = y0 + int(rows), x0 + int(columns)
+        y0, x0 = int(row) - rows // 2, int(column) - columns // 2
+        y1, x1 = y0 + rows, x0 + columns
         if y0 >= shape[0] or x0 >= shape[1] or y1 <= 0 or x1 <= 0:
             raise ParameterError(
                 f"the crop must touch the image of {shape[0]} rows and {shape[1]} "
@@ -240,25 +229,22 @@ class _Crop:
         """Return the difference, where there are data, and how it was made."""
         scale, offset, _ = context.subtraction(post_im, pre_im)
         post, pre = self.read(post_im, sharp=True), self.read(pre_im, sharp=True)
-        valid = ~(
-            pictures.beyond_border(post.pixels) | pictures.beyond_border(pre.pixels)
-        )
+        valid = pictures.inside_border(post, pre)
         if context.difference is not None:
             picture = self.read(context.difference)
             valid |= picture.pixels != 0
         else:
-            values = post.pixels - np.float32(offset) - np.float32(scale) * pre.pixels
-            picture = post.with_pixels(_blurred(values, self.blur / post.factor))
+            sharp = pictures.subtracted(post, pre, scale, offset)
+            blurred = _blurred(sharp.pixels, self.blur / post.factor)
+            picture = post.with_pixels(blurred)
         return picture, valid, style.formula(scale, offset)
 
     def remark(self, picture: pictures.Picture) -> str:
         """Return what was done to the pixels, for the title line."""
-        blurred = (
-            f"blurred by {style.plain_number(self.blur)} px" if self.blur > 0 else ""
-        )
-        return ", ".join(
-            words for words in (pictures.block_words(picture), blurred) if words
-        )
+        words = [pictures.block_words(picture)]
+        if self.blur > 0:
+            words.append(f"blurred by {style.plain_number(self.blur)} px")
+        return ", ".join(filter(None, words))
 
 
 def _blurred(pixels: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
@@ -278,17 +264,6 @@ def _show_grey(
     return mapping
 
 
-def _show_difference(
-    sheet: style.Sheet,
-    axes: Axes,
-    bar: Axes,
-    picture: pictures.Picture,
-    valid: NDArray[np.bool_],
-) -> None:
-    words, nothing = "Difference (grey levels)", "No data here."
-    pictures.show_difference(sheet, (axes, bar), picture, valid, words, nothing=nothing)
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class PlacedImage:
     """An image and its smaller levels at its place in post's coordinates.
@@ -305,19 +280,9 @@ class PlacedImage:
     offset: tuple[int, int] = (0, 0)
 
     def cut(self, shape: tuple[int, int], number: int = 0) -> ImageLike:
-        """Return the part that lies on the raw post-stain image.
+        """Return the part of a level that lies on the raw post-stain image of a shape.
 
-        Parameters
-        ----------
-        shape : tuple of int
-            Rows and columns of the raw post-stain image.
-        number : int
-            Which level; places are then whole pixels of that level.
-
-        Returns
-        -------
-        ImageLike, shape `shape`, divided by 2**number
-            0 where this image has no pixels; read window by window.
+        0 where this image has no pixels; read window by window.
         """
         rows, columns = (-(-side >> number) for side in shape)
         row, column = (-(start >> number) for start in self.offset)
@@ -326,23 +291,15 @@ class PlacedImage:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CloseLook:
-    """What a zoom box looks at.
+    """What a zoom box looks at: post, aligned pre and what is known of them.
 
     Attributes
     ----------
-    post, pre : PlacedImage
-        Post and aligned pre.
     shape : tuple of int
         Rows and columns of the raw post-stain image.
     difference : PlacedImage, optional
-        Their difference; without it, it is made from `scale` and `offset`.
-    scale, offset : float, optional
-        ``difference = post - offset - scale * pre``; without a scale a provisional
+        Without it, it is made from `scale` and `offset`; without a scale a provisional
         one is read from small levels.
-    verdicts : mapping
-        Of the stages; what fell back or failed is said in red.
-    sample, dye : str
-        For the title line.
     """
 
     post: PlacedImage
@@ -360,11 +317,6 @@ def level_scale(look: CloseLook) -> tuple[float, float]:
     """Return a scale and offset that are good enough for a picture.
 
     Stage 4 counts every pixel; this one counts those of a small level.
-
-    Raises
-    ------
-    RegistrationError
-        When the two images cannot be compared.
     """
     number = 0
     last = min(len(look.post.levels), len(look.pre.levels)) - 1
@@ -390,12 +342,8 @@ def draw_close_look(
     ----------
     look : CloseLook
         The images.
-    row, column : int
-        Middle of the box, px of the raw post-stain image.
-    size : int
-        Side of the box, px, at most `LARGEST_BOX`.
-    blur : float
-        Sigma of a Gaussian blur, px.
+    row, column, size, blur
+        As in `plot_zoom`, px of the raw post-stain image.
     monitor : Monitor, optional
         Asked between the steps whether to stop.
 
@@ -462,29 +410,17 @@ def figure_pixels(figure: Figure, most_columns: int | None = None) -> NDArray[np
     ndarray, shape (rows, columns, 4), uint8
         Red, green, blue, alpha.
     """
-    canvas = figure.canvas
-    if not isinstance(canvas, FigureCanvasAgg):
-        canvas = FigureCanvasAgg(figure)
-    dpi = figure.dpi
-    columns = figure.get_figwidth() * dpi
+    dpi, columns = figure.dpi, figure.bbox.width
     try:
         if most_columns is not None and columns > most_columns:
             figure.set_dpi(dpi * most_columns / columns)
-        canvas.draw()  # type: ignore[no-untyped-call]
-        pixels = np.array(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
+        return style.rendered(figure)
     finally:
         figure.set_dpi(dpi)
-    return pixels
 
 
 def save_close_look(figure: Figure, path: str | Path, *, monitor: Monitor) -> Path:
-    """Write the picture of a zoom box at the resolution that it has.
-
-    Raises
-    ------
-    OutputError
-        When the format is unknown or the file cannot be written.
-    """
+    """Write the picture of a zoom box at the resolution that it has."""
     monitor.check()
     style.save_figure(figure, path)
     return Path(path)
