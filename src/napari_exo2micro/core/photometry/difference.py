@@ -104,37 +104,49 @@ def difference_bands(
         view that takes no memory.
     """
     rows, columns = post.shape
-    x, y, width, height = post_frame or (0, 0, columns, rows)
-    x0, x1 = max(x, 0), min(x + width, columns)
-    top, bottom = max(y, 0), min(y + height, rows)
+    frame = post_frame or (0, 0, columns, rows)
     step = max_rows or max(_BAND_PIXELS // max(columns, 1), 1)
     monitor = monitor or Monitor()
     for y0 in range(0, rows, step):
         monitor.report(y0 / rows, "subtracting")
         y1 = min(y0 + step, rows)
-        first = np.full(y1 - y0, x0)
-        end = np.full(y1 - y0, x1)
-        if pre_quad is not None:
-            starts, ends = valid_spans(pre_quad, y0, y1)
-            first, end = np.maximum(first, starts), np.minimum(end, ends)
-        lines = np.arange(y0, y1)
-        filled = np.flatnonzero((lines >= top) & (lines < bottom) & (end > first))
+        first, end = (
+            np.clip(ends, 0, columns) for ends in _data_spans(frame, pre_quad, y0, y1)
+        )
+        filled = np.flatnonzero(end > first)
         if not len(filled):
             yield y0, np.broadcast_to(np.float32(NO_DATA), (y1 - y0, columns))
             continue
-        a, b = int(filled[0]), int(filled[-1]) + 1
+        inside = slice(int(filled[0]), int(filled[-1]) + 1)
         left, right = int(first[filled].min()), int(end[filled].max())
         band = np.zeros((y1 - y0, columns), np.float32)
-        inner = band[a:b, left:right]
-        window = slice(y0 + a, y0 + b), slice(left, right)
+        inner = band[inside, left:right]
+        window = slice(y0 + inside.start, y0 + inside.stop), slice(left, right)
         _subtract(post[window], pre[window], scale, offset, inner)
-        mask_free = first[a:b].max() <= left and end[a:b].min() >= right
-        if not mask_free:
-            outside = spans_to_mask(first[a:b], end[a:b], left, right)
-            if outside is not None:
-                inner[outside == 0] = NO_DATA
+        mask = spans_to_mask(first[inside], end[inside], left, right)
+        if mask is not None:
+            inner[mask == 0] = NO_DATA
         yield y0, band
     monitor.report(1.0, "subtracting")
+
+
+def _data_spans(
+    frame: Frame, quad: ArrayLike | None, y0: int, y1: int, factor: int = 1
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return, row by row, the columns ``first <= x < end`` where both images have data.
+
+    `frame` is that of the full resolution, `quad` and the rows `y0`..`y1` are those of
+    a level that is `factor` times smaller.
+    """
+    x, y, width, height = frame
+    rows = np.arange(y0, y1) * factor
+    inside = (rows >= y) & (rows < y + height)
+    first = np.where(inside, x // factor, 0)
+    end = np.where(inside, -(-(x + width) // factor), 0)
+    if quad is not None:
+        starts, ends = valid_spans(quad, y0, y1)
+        first, end = np.maximum(first, starts), np.minimum(end, ends)
+    return first, np.maximum(first, end)
 
 
 def _subtract(
@@ -176,39 +188,29 @@ def difference_pyramid(
         Post and aligned pre on one canvas, full resolution first. Levels are used
         as far as both have them.
     scale, offset : float
-        As in `difference.difference_window`.
-    post_frame : tuple of int, optional
-        (x0, y0, width, height) of post's data, px at full resolution.
-    pre_quad : array_like, shape (4, 2), optional
-        Corners of the aligned pre image's data, see `coverage.mapped_frame`.
+        As in `difference_window`.
+    post_frame, pre_quad
+        As in `difference_bands`, px at full resolution.
 
     Returns
     -------
     list of LazyImage
         float32, 0 where either image has no data.
     """
-    columns, rows = post[0].shape[1], post[0].shape[0]
-    x0, y0, width, height = post_frame or (0, 0, columns, rows)
-    quad = None if pre_quad is None else np.asarray(pre_quad, dtype=np.float64)
+    rows, columns = post[0].shape
+    frame = post_frame or (0, 0, columns, rows)
 
     def level(number: int) -> LazyImage:
         a, b, factor = post[number], pre[number], 1 << number
+        quad = None
+        if pre_quad is not None:
+            quad = (np.asarray(pre_quad, np.float64) + 0.5) / factor - 0.5
 
         def read(window: Window) -> NDArray[Any]:
-            result = difference_window(a[window], b[window], scale, offset)
             r, c = window
-            lines = np.arange(r.start, r.stop) * factor
-            inside = (lines >= y0) & (lines < y0 + height)
-            first = np.where(inside, x0 // factor, 0)
-            end = np.where(inside, -(-(x0 + width) // factor), 0)
-            if quad is not None:
-                small = (quad + 0.5) / factor - 0.5
-                starts, ends = valid_spans(small, r.start, r.stop)
-                first, end = np.maximum(first, starts), np.minimum(end, ends)
-            mask = spans_to_mask(first, np.maximum(end, first), c.start, c.stop)
-            if mask is not None:
-                result[mask == 0] = 0.0
-            return result
+            spans = _data_spans(frame, quad, r.start, r.stop, factor)
+            mask = spans_to_mask(*spans, c.start, c.stop)
+            return difference_window(a[window], b[window], scale, offset, mask)
 
         return LazyImage(a.shape, np.float32, read)
 

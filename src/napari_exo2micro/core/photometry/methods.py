@@ -93,36 +93,16 @@ class ScaleMethod:
         )
 
     def is_asked_for(self, params: Mapping[str, Any]) -> bool:
-        """Return whether parameters ask for a difference image with this scale.
-
-        Parameters
-        ----------
-        params : mapping
-            Parameter name -> value.
-
-        Returns
-        -------
-        bool
-            Always true of the default method.
-        """
+        """Return whether parameters, by name, ask for a difference image with it."""
         if not self.parameter:
             return self.name == DEFAULT_SCALE
         value = params.get(self.parameter)
         return value is not None and value is not False
 
     def image_name(self, params: Mapping[str, Any]) -> str:
-        """Return the name of its difference image: ``difference_<name>``.
+        """Return the name of its difference image, as it stands in the file's name.
 
-        Parameters
-        ----------
-        params : mapping
-            Parameter name -> value.
-
-        Returns
-        -------
-        str
-            As it stands in the file's name; that of the default method is
-            ``difference`` alone.
+        ``difference_<name>``; that of the default method is ``difference`` alone.
         """
         if self.name == DEFAULT_SCALE:
             return "difference"
@@ -138,21 +118,7 @@ class ScaleMethod:
         *,
         offset_correction: bool = True,
     ) -> ScaleEstimate:
-        """Return the scale.
-
-        Parameters
-        ----------
-        statistics : PairStatistics
-            Of the aligned pair.
-        value : float, optional
-            Of the parameter, where it is a number.
-        offset_correction : bool
-            Whether a method that finds an offset of post takes it off.
-
-        Returns
-        -------
-        ScaleEstimate
-            Its scale is finite and above 0.
+        """Return the scale; see `estimate_scale`.
 
         Raises
         ------
@@ -171,13 +137,11 @@ class ScaleMethod:
                 f"{type(error).__name__} ({error}); correct its function"
             ) from error
         if isinstance(returned, ScaleEstimate):
-            scale, estimate = returned.scale, replace(returned, method=self.name)
+            estimate = replace(returned, method=self.name)
         else:
-            scale = returned if hasattr(returned, "__float__") else math.nan
-            estimate = ScaleEstimate(
-                self.name, float(scale), 0, 0, 0, Verdict(State.OK)
-            )
-        if not (math.isfinite(scale) and scale > 0):
+            scale = float(returned) if hasattr(returned, "__float__") else math.nan
+            estimate = ScaleEstimate(self.name, scale, 0, 0, 0, Verdict(State.OK))
+        if not (math.isfinite(estimate.scale) and estimate.scale > 0):
             raise RegistrationError(
                 f"the scale method '{self.name}' should return a number above 0 or a "
                 f"ScaleEstimate, found {returned!r}; correct its function"
@@ -255,30 +219,10 @@ def register_scale_method(
 
     Parameters
     ----------
-    name : str
-        An identifier that is not taken.
-    function : callable
-        Takes `PairStatistics` and, where `parameter` is a number, its value; returns
-        the scale (float) or a `ScaleEstimate`.
-    caption : str
-        One sentence for a person.
-    title : str
-        A few words for the window; the name in words by default.
-    colour : str
-        Of its line in plots, ``#rrggbb``; one of a few others by default.
-    parameter : str
-        The parameter of stage 4 that asks for a difference image with this scale.
-    reference : str
-        Where the method is described.
-    finds_offset : bool
-        Whether `function` also takes the keyword `offset_correction`.
+    name, function, caption, title, colour, parameter, reference, finds_offset
+        See `ScaleMethod`. The name is an identifier that is not taken.
     replace : bool
         Whether a method of that name that a script registered may be replaced.
-
-    Returns
-    -------
-    ScaleMethod
-        What was registered.
 
     Raises
     ------
@@ -310,11 +254,6 @@ def register_scale_method(
 def unregister_scale_method(name: str) -> None:
     """Forget a method that `register_scale_method` made known.
 
-    Parameters
-    ----------
-    name : str
-        Its name.
-
     Raises
     ------
     ParameterError
@@ -324,18 +263,7 @@ def unregister_scale_method(name: str) -> None:
 
 
 def scales_asked_for(params: Mapping[str, Any]) -> dict[str, ScaleMethod]:
-    """Return the methods whose difference images parameters ask for, by name.
-
-    Parameters
-    ----------
-    params : mapping
-        Parameter name -> value.
-
-    Returns
-    -------
-    dict
-        The default one first.
-    """
+    """Return the methods whose images parameters ask for, the default one first."""
     return {
         name: method
         for name, method in SCALE_METHODS.items()
@@ -350,18 +278,7 @@ def scale_title(kind: str) -> str:
 
 
 def further_scales(result: Mapping[str, Any]) -> list[tuple[str, float, float]]:
-    """Return the scales of other packages' methods in the result of a run.
-
-    Parameters
-    ----------
-    result : mapping
-        As `SampleDye.run` returns it.
-
-    Returns
-    -------
-    list of tuple
-        Title, value and uncertainty of each.
-    """
+    """Return what other packages' methods found in a run: title, value, uncertainty."""
     return [
         (scale_title(kind), float(scale["value"]), float(scale["uncertainty"]))
         for kind, scale in result.get("scales", {}).items()

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final, Literal
 
 import cv2
@@ -45,18 +46,10 @@ _SETTLED: Final = 1e-7
 class MineralBlocks:
     """Blocks that show the section, as flat arrays of one length n.
 
-    Attributes
-    ----------
-    post, pre : ndarray, shape (n,), float64
-        Means in grey levels.
-    around : ndarray, shape (n,), float64
-        Brightness of the surroundings in pre, grey levels.
-    window : ndarray, shape (n,), int64
-        Which of the larger windows of the section the block lies in, 0...
-    group : ndarray, shape (n,), int64
-        Jackknife group, 0..7; blocks of a window share it.
-    threshold : float
-        Brightness in pre above which a block counts as section, grey levels.
+    Their means in `post` and `pre`, the brightness `around` them in pre and the
+    `threshold` above which a block counts as section are grey levels. `window` is the
+    larger part of the section that a block lies in, 0..., `group` the jackknife group
+    of that window, 0..7.
     """
 
     post: Values
@@ -77,15 +70,10 @@ class MineralBlocks:
             return self
         # An odd step does not fall into step with rows of even length.
         kept = slice(None, None, step | 1)
-        _, window = np.unique(self.window[kept], return_inverse=True)
-        return MineralBlocks(
-            self.post[kept],
-            self.pre[kept],
-            self.around[kept],
-            window.astype(np.int64),
-            self.group[kept],
-            self.threshold,
-        )
+        names = "post", "pre", "around", "window", "group"
+        thin = {name: getattr(self, name)[kept] for name in names}
+        thin["window"] = np.unique(thin["window"], return_inverse=True)[1]
+        return replace(self, **thin)
 
 
 def otsu_threshold(values: Values, bins: int = 256) -> float:
@@ -112,24 +100,12 @@ def otsu_threshold(values: Values, bins: int = 256) -> float:
 
 
 def mineral_blocks(blocks: BlockMeans) -> MineralBlocks:
-    """Return the blocks that show the section, away from its edge if possible.
-
-    Parameters
-    ----------
-    blocks : BlockMeans
-        Of the pair.
-
-    Returns
-    -------
-    MineralBlocks
-        May be empty.
-    """
+    """Return the blocks that show the section, away from its edge if possible."""
     known = np.isfinite(blocks.post) & np.isfinite(blocks.pre)
     known &= (blocks.post > 0) & (blocks.pre > 0)
     if not known.any():
-        empty = np.empty(0)
-        labels = np.empty(0, np.int64)
-        return MineralBlocks(empty, empty, empty, labels, labels, 0.0)
+        none, labels = np.empty(0), np.empty(0, np.int64)
+        return MineralBlocks(none, none, none, labels, labels, 0.0)
     width = 3 if blocks.size >= 16 else 5
     around = _mean_around(blocks.pre, known, width)
     # The root makes dim and bright minerals one class beside the glass.
@@ -153,8 +129,8 @@ def mineral_blocks(blocks: BlockMeans) -> MineralBlocks:
         post=blocks.post[rows, columns].astype(np.float64),
         pre=blocks.pre[rows, columns].astype(np.float64),
         around=around[rows, columns],
-        window=window.astype(np.int64),
-        group=(3 * (rows // side) + columns // side).astype(np.int64) % GROUPS,
+        window=window,
+        group=(3 * (rows // side) + columns // side) % GROUPS,
         threshold=threshold,
     )
 
@@ -163,17 +139,15 @@ def _mean_around(
     image: NDArray[np.float32], known: NDArray[np.bool_], width: int
 ) -> Values:
     """Return the mean of the known values in a square around each one."""
-    filled = np.where(known, image, 0).astype(np.float64)
-    total, number = (
-        cv2.boxFilter(
-            values,
-            cv2.CV_64F,
-            (width, width),
-            normalize=False,
-            borderType=cv2.BORDER_CONSTANT,
-        )
-        for values in (filled, known.astype(np.float64))
+    summed = partial(
+        cv2.boxFilter,
+        ddepth=cv2.CV_64F,
+        ksize=(width, width),
+        normalize=False,
+        borderType=cv2.BORDER_CONSTANT,
     )
+    total = summed(np.where(known, image, 0).astype(np.float64))
+    number = summed(known.astype(np.float64))
     return np.asarray(total / np.maximum(number, 1.0), dtype=np.float64)
 
 
@@ -204,15 +178,11 @@ class Background:
     model : {'even', 'offset', 'glow', 'light'}
         `even`: ``post = gain * pre``. `offset`: a constant is added. `glow`: what
         is added differs from place to place. `light`: the gain does.
-    gain : float
-        Of the whole section; the median one of `light`.
-    gain_uncertainty : float
-        One standard deviation, from the jackknife over groups of windows.
-    offset : float
-        Added to post, grey levels; the median one of `glow`.
-    offset_uncertainty : float
-        One standard deviation, grey levels; the smallest offset that could be
-        seen is four times that.
+    gain, offset : float
+        Of the whole section, the offset in grey levels; medians of what differs.
+    gain_uncertainty, offset_uncertainty : float
+        One standard deviation, from the jackknife over groups of windows; the
+        smallest offset that could be seen is four times that.
     measured_offset : float
         What was measured, significant or not, grey levels.
     local_offset, local_gain : ndarray, shape (n_windows,), float64
@@ -243,13 +213,7 @@ class Background:
         )
 
     def log_ratio(self, blocks: MineralBlocks) -> Values:
-        """Return log10 of (post - offset) / pre, evened out, NaN where undefined.
-
-        Parameters
-        ----------
-        blocks : MineralBlocks
-            Those that the model was fitted to.
-        """
+        """Return log10 of (post - offset) / pre, evened out, NaN where undefined."""
         post = blocks.post - self.local_offset[blocks.window]
         ratio = post / (blocks.pre * self.local_gain[blocks.window])
         result: Values = np.full(len(blocks), np.nan)
@@ -264,7 +228,7 @@ def fit_background(
     coarser: MineralBlocks | None = None,
     least_offset: float = 0.0,
 ) -> Background:
-    """Return gain and offset of the minerals.
+    """Return the simplest model that describes the ridge as tightly as the others.
 
     Parameters
     ----------
@@ -278,11 +242,6 @@ def fit_background(
         through crowded microbes do: the change counts as uncertainty.
     least_offset : float
         Smaller offsets are not used, grey levels.
-
-    Returns
-    -------
-    Background
-        The simplest model that describes the ridge as tightly as the others.
     """
     sample = blocks.thinned(_MOST_BLOCKS)
     fits = RidgeFits(sample, gain)
@@ -292,48 +251,36 @@ def fit_background(
     whole = int(sample.window.max()) + 1 == n_windows
     brightness = float(np.median(sample.post))
     least_offset = max(least_offset, _SMALL_PART * brightness)
+    model: Literal["even", "offset", "glow", "light"]
+    local_offset, local_gain, spread = np.zeros(n_windows), np.ones(n_windows), 0.0
     if not whole or constant.spread <= _TIGHTER * min(glow.spread, light.spread):
-        fit = constant.compared(check.constant() if check else None)
-        used = fit.significant(least_offset)
-        offset = fit.offset if used else 0.0
-        return Background(
-            model="offset" if used else "even",
-            gain=fit.gain if used else gain,
-            gain_uncertainty=fit.gain_uncertainty,
-            offset=offset,
-            offset_uncertainty=fit.offset_uncertainty,
-            measured_offset=fit.offset,
-            local_offset=np.full(n_windows, offset),
-            local_gain=np.ones(n_windows),
-            spread=0.0,
-        )
-    if glow.spread <= light.spread:
-        fit = glow.compared(check.glow() if check else None)
-        return Background(
-            model="glow",
-            gain=fit.gain,
-            gain_uncertainty=fit.gain_uncertainty,
-            offset=fit.offset,
-            offset_uncertainty=fit.offset_uncertainty,
-            measured_offset=fit.offset,
-            local_offset=fit.local,
-            local_gain=np.ones(n_windows),
-            spread=robust_spread(fit.local[sample.window]) / brightness,
-        )
-    fit = light.compared(check.light() if check else None)
-    used = fit.significant(least_offset)
-    chosen = fit if used else fits.light(with_offset=False)
-    local_gain = chosen.local / chosen.gain
+        fit = used = constant.compared(check.constant() if check else None)
+        model = "offset"
+        if not fit.significant(least_offset):
+            model, used = "even", replace(fit, gain=gain, offset=0.0)
+        local_offset += used.offset
+    elif glow.spread <= light.spread:
+        fit = used = glow.compared(check.glow() if check else None)
+        model, local_offset = "glow", fit.local
+        spread = robust_spread(fit.local[sample.window]) / brightness
+    else:
+        fit = used = light.compared(check.light() if check else None)
+        model = "light"
+        if not fit.significant(least_offset):
+            used = fits.light(with_offset=False)
+        local_offset += used.offset
+        local_gain = used.local / used.gain
+        spread = robust_spread(local_gain[sample.window])
     return Background(
-        model="light",
-        gain=chosen.gain,
-        gain_uncertainty=fit.gain_uncertainty,
-        offset=chosen.offset,
-        offset_uncertainty=fit.offset_uncertainty,
-        measured_offset=fit.offset,
-        local_offset=np.full(n_windows, chosen.offset),
-        local_gain=local_gain,
-        spread=robust_spread(local_gain[sample.window]),
+        model,
+        used.gain,
+        fit.gain_uncertainty,
+        used.offset,
+        fit.offset_uncertainty,
+        fit.offset,
+        local_offset,
+        local_gain,
+        spread,
     )
 
 
@@ -341,38 +288,40 @@ def fit_background(
 class RidgeFit:
     """One model's numbers.
 
-    `local` is a value for each window, `jackknife_offset` the statistical part of
-    the offset's uncertainty, `lasting` the part of the offset that would remain
-    in very large blocks.
+    `local` is a value for each window, `jackknife` the statistical part of the offset's
+    uncertainty and `change` the rest of it, `lasting` the part of the offset that would
+    remain in very large blocks.
     """
 
     gain: float
     gain_uncertainty: float
     offset: float
-    offset_uncertainty: float
+    jackknife: float
     spread: float
     local: Values
-    jackknife_offset: float
+    change: float = 0.0
     lasting: float = 1.0
+
+    @property
+    def offset_uncertainty(self) -> float:
+        """One standard deviation, grey levels."""
+        return math.hypot(self.jackknife, self.change)
 
     def significant(self, least_offset: float) -> bool:
         """Return whether the offset is worth using."""
-        least = max(_SIGMAS * self.jackknife_offset, least_offset)
+        least = max(_SIGMAS * self.jackknife, least_offset)
         return self.lasting * abs(self.offset) > least
 
     def compared(self, other: RidgeFit | None) -> RidgeFit:
         """Return the fit with its difference from one of larger blocks as error."""
         if other is None or self.offset == 0.0:
             return self
-        # What a difference of focus feigns shrinks in proportion to the blocks.
-        lasting = 2 * other.offset / self.offset - 1
-        gain_error = math.hypot(self.gain_uncertainty, self.gain - other.gain)
-        offset_error = math.hypot(self.offset_uncertainty, self.offset - other.offset)
         return replace(
             self,
-            gain_uncertainty=gain_error,
-            offset_uncertainty=offset_error,
-            lasting=min(lasting, 1.0),
+            gain_uncertainty=math.hypot(self.gain_uncertainty, self.gain - other.gain),
+            change=self.offset - other.offset,
+            # What a difference of focus feigns shrinks in proportion to the blocks.
+            lasting=min(2 * other.offset / self.offset - 1, 1.0),
         )
 
 
@@ -434,12 +383,8 @@ class RidgeFits:
                 width = robust_spread(post - gain * pre - offset)
         lever = around - np.average(around, weights=weight)
         parts = self._sums(*_moments(post, pre, weight, lever))
-        left_out = np.array(
-            [
-                _solved(*(float(total) for total in totals))
-                for totals in zip(*map(self._grouped, parts), strict=True)
-            ]
-        )
+        totals = np.array([self._grouped(part) for part in parts]).T
+        left_out = np.array([_solved(*rest) for rest in totals.tolist()])
         return RidgeFit(
             gain,
             jackknife(left_out[:, 0]),
@@ -447,7 +392,6 @@ class RidgeFits:
             jackknife(left_out[:, 1]),
             robust_spread(post - gain * pre - offset),
             np.zeros(self._windows),
-            jackknife(left_out[:, 1]),
         )
 
     def glow(self) -> RidgeFit:
@@ -471,7 +415,8 @@ class RidgeFits:
                 lever * (pre - (pres / total)[window]),
             )
             previous = gain
-            gain = _quotient(float(above.sum()), float(below.sum()), gain)
+            if total_below := float(below.sum()):
+                gain = float(above.sum()) / total_below
             # offset of a window = <post> - g <pre>
             local = (posts - gain * pres) / total
             if abs(gain - previous) <= _SETTLED * abs(gain):
@@ -490,7 +435,6 @@ class RidgeFits:
             offset_error,
             robust_spread(post - gain * pre - local[window]),
             local,
-            offset_error,
         )
 
     def light(self, *, with_offset: bool = True) -> RidgeFit:
@@ -514,28 +458,26 @@ class RidgeFits:
             above = from_post - posts * from_pre / pres
             below = arounds - total * from_pre / pres
             previous = offset
-            if with_offset:
-                offset = _quotient(float(above.sum()), float(below.sum()), offset)
+            if with_offset and (total_below := float(below.sum())):
+                offset = float(above.sum()) / total_below
             local = (posts - offset * total) / pres
             if abs(offset - previous) <= 1e-6 * float(np.median(post)):
                 break
         count = np.bincount(window, minlength=self._windows).astype(np.float64)
         gain = _weighted_median(local, count)
         left_out = _quotients(self._grouped(above), self._grouped(below), offset)
-        gains = np.array(
-            [
-                _weighted_median(local[kept], count[kept]) if kept.any() else gain
-                for kept in (self._group_of != group for group in range(GROUPS))
-            ]
-        )
+        others = [self._group_of != group for group in range(GROUPS)]
+        gains = [
+            _weighted_median(local[kept], count[kept]) if kept.any() else gain
+            for kept in others
+        ]
         return RidgeFit(
             gain,
-            jackknife(gains),
+            jackknife(np.array(gains)),
             offset,
             jackknife(left_out),
             robust_spread(post - local[window] * pre - offset),
             local,
-            jackknife(left_out),
         )
 
     def _window_medians(self, values: Values) -> Values:
@@ -567,10 +509,6 @@ def _solved(
     if abs(determinant) <= 1e-9 * abs(a * e) + abs(b * d) * 1e-9 or a == 0.0:
         return (c / a if a else 1.0), 0.0
     return (c * e - b * f) / determinant, (a * f - c * d) / determinant
-
-
-def _quotient(above: float, below: float, otherwise: float) -> float:
-    return above / below if below else otherwise
 
 
 def _quotients(above: Values, below: Values, otherwise: float) -> Values:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Final
 
 import numpy as np
@@ -30,10 +30,8 @@ _FAINTEST: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class MoffatFit:
-    """The ratio distribution of the minerals and the profile fitted to it.
-
-    ``profile(x) = amplitude * (1 + ((x - mu) / alpha)**2) ** -beta``
+class RatioPeak:
+    """The distribution of the minerals' ratios, and the most frequent ratio.
 
     Attributes
     ----------
@@ -41,59 +39,10 @@ class MoffatFit:
         Bin edges in log10((post - offset) / pre).
     density : ndarray, shape (n,), float64
         Blocks of mineral in each bin.
-    low, high : float
-        The profile was fitted to bins between these values.
-    mirrored : ndarray, shape (n,), float64
-        What it was fitted to: left of the peak `density`, right of the peak the
-        left wing mirrored; NaN outside `low`..`high`.
-    peak : float
-        Peak of the smoothed distribution, log10 ratio.
-    amplitude, mu, alpha, beta : float
-        The profile; `mu` and `alpha` in log10 ratio.
-    mu_uncertainty : float
-        One standard deviation of `mu`.
-
-    References
-    ----------
-    A. F. J. Moffat, Astronomy & Astrophysics 3 (1969) 455.
-    """
-
-    edges: Values
-    density: Values
-    low: float
-    high: float
-    mirrored: Values
-    peak: float
-    amplitude: float
-    mu: float
-    alpha: float
-    beta: float
-    mu_uncertainty: float
-
-    @property
-    def centres(self) -> Values:
-        """Middles of the bins, log10 ratio."""
-        middles: Values = (self.edges[1:] + self.edges[:-1]) / 2
-        return middles
-
-    def profile(self, log_ratio: ArrayLike) -> Values:
-        """Return the fitted profile (blocks per bin) at log10 ratios."""
-        x = np.asarray(log_ratio, dtype=np.float64)
-        return moffat_profile(x, self.amplitude, self.mu, self.alpha, self.beta)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class RatioPeak:
-    """The most frequent log10 ratio, without a profile.
-
-    Attributes
-    ----------
-    edges, density : ndarray
-        Histogram, as in `MoffatFit`.
     median : float
         Of the whole sample, log10 ratio.
     peak : float
-        Peak of the smoothed histogram, log10 ratio.
+        Peak of the smoothed distribution, log10 ratio.
     uncertainty : float
         One standard deviation of `peak`, jackknife over spatial groups.
     spread : float
@@ -107,6 +56,47 @@ class RatioPeak:
     uncertainty: float
     spread: float
 
+    @property
+    def centres(self) -> Values:
+        """Middles of the bins, log10 ratio."""
+        middles: Values = (self.edges[1:] + self.edges[:-1]) / 2
+        return middles
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MoffatFit(RatioPeak):
+    """A distribution of ratios and the profile fitted to it.
+
+    ``profile(x) = amplitude * (1 + ((x - mu) / alpha)**2) ** -beta``
+
+    Attributes
+    ----------
+    low, high : float
+        The profile was fitted to bins between these values.
+    mirrored : ndarray, shape (n,), float64
+        What it was fitted to: left of the peak `density`, right of the peak the
+        left wing mirrored; NaN outside `low`..`high`.
+    amplitude, mu, alpha, beta : float
+        The profile; `mu` and `alpha` in log10 ratio.
+
+    References
+    ----------
+    A. F. J. Moffat, Astronomy & Astrophysics 3 (1969) 455.
+    """
+
+    low: float
+    high: float
+    mirrored: Values
+    amplitude: float
+    mu: float
+    alpha: float
+    beta: float
+
+    def profile(self, log_ratio: ArrayLike) -> Values:
+        """Return the fitted profile (blocks per bin) at log10 ratios."""
+        x = np.asarray(log_ratio, dtype=np.float64)
+        return moffat_profile(x, self.amplitude, self.mu, self.alpha, self.beta)
+
 
 def moffat_profile(
     x: Values, amplitude: float, mu: float, alpha: float, beta: float
@@ -117,15 +107,7 @@ def moffat_profile(
 
 
 def find_peak(log_ratio: Values, group: NDArray[np.int64]) -> RatioPeak:
-    """Return the most frequent value of a sample and its uncertainty.
-
-    Parameters
-    ----------
-    log_ratio : ndarray, shape (n,)
-        Finite values, at least one.
-    group : ndarray, shape (n,)
-        Jackknife group of each value, 0...
-    """
+    """Return the most frequent of finite values, each of a jackknife group 0..."""
     middle = float(np.median(log_ratio))
     spread = max(robust_spread(log_ratio), _NARROWEST)
     step = spread / _BINS_PER_SPREAD
@@ -169,19 +151,9 @@ def fit_moffat(ratios: RatioPeak) -> MoffatFit | None:
     """Fit a Moffat profile to the left wing mirrored about the peak.
 
     Microbes brighten post, so they fill the right wing; the left one is that of
-    the minerals.
-
-    Parameters
-    ----------
-    ratios : RatioPeak
-        Histogram and peak.
-
-    Returns
-    -------
-    MoffatFit or None
-        None when no profile could be fitted.
+    the minerals. None when no profile could be fitted.
     """
-    centres = (ratios.edges[1:] + ratios.edges[:-1]) / 2
+    centres = ratios.centres
     smooth = gaussian_filter1d(ratios.density, _SMOOTHING, mode="constant")
     left = centres <= ratios.peak
     bright = left & (smooth > _FAINTEST * smooth.max())
@@ -213,16 +185,15 @@ def fit_moffat(ratios: RatioPeak) -> MoffatFit | None:
         )
     except (RuntimeError, ValueError):
         return None
+    height, shift, width, beta = best.tolist()
+    shared = {entry.name: getattr(ratios, entry.name) for entry in fields(ratios)}
     return MoffatFit(
-        edges=ratios.edges,
-        density=ratios.density,
+        **shared,
         low=low,
         high=high,
         mirrored=mirrored,
-        peak=ratios.peak,
-        amplitude=float(best[0]) * amplitude,
-        mu=ratios.peak + float(best[1]) * ratios.spread,
-        alpha=float(best[2]) * ratios.spread,
-        beta=float(best[3]),
-        mu_uncertainty=ratios.uncertainty,
+        amplitude=height * amplitude,
+        mu=ratios.peak + shift * ratios.spread,
+        alpha=width * ratios.spread,
+        beta=beta,
     )

@@ -95,15 +95,9 @@ def moffat_scale(
     """Return the scale at the peak of the minerals' ratio distribution.
 
     The ratio is that of block means, of blocks that show the section in pre. An
-    offset of post is estimated with it (see `background`), taken off when it is
-    significant, and so are differences of light or glow from place to place.
-
-    Parameters
-    ----------
-    statistics : PairStatistics
-        Of the aligned pair.
-    offset_correction : bool
-        When false, the offset is measured but the plain ratio is used.
+    offset of post is estimated with it (see `minerals`), taken off when it is
+    significant, and so are differences of light or glow from place to place. Without
+    `offset_correction` it is measured, but the plain ratio is used.
     """
     blocks = minerals.mineral_blocks(statistics.blocks)
     if len(blocks) < _FEWEST_BLOCKS:
@@ -111,8 +105,7 @@ def moffat_scale(
             f"only {len(blocks)} blocks of the section are usable, {_FEWEST_BLOCKS} "
             "are needed"
         )
-        numbers = {"blocks": float(len(blocks))}
-        return _median_ratio_scale(statistics, "moffat", reason, numbers)
+        return _median_ratio_scale(statistics, reason, len(blocks))
     first = moffat.find_peak(np.log10(blocks.post / blocks.pre), blocks.group)
     coarser = minerals.mineral_blocks(statistics.blocks.coarser())
     background = minerals.fit_background(
@@ -210,33 +203,25 @@ def _judged(
 
 
 def _median_ratio_scale(
-    statistics: PairStatistics, method: str, reason: str, numbers: dict[str, float]
+    statistics: PairStatistics, reason: str, blocks: int
 ) -> ScaleEstimate:
     """Return the median ratio of single pixels: a last resort, told with the reason."""
     rows, columns, counts = statistics.signal_cells()
     number = int(counts.sum())
-    numbers = {**numbers, "pixels": float(number)}
+    numbers = {"blocks": float(blocks), "pixels": float(number)}
     if number == 0:
-        return _placeholder(method, _NO_RATIO, numbers)
+        return _placeholder("moffat", _NO_RATIO, numbers)
     levels = statistics.centres
     ratio = np.log10(levels[rows] / levels[columns])
     order = np.argsort(ratio)
     total = np.cumsum(counts[order])
-    low, middle, high = (
-        float(ratio[order][np.searchsorted(total, part * number)])
-        for part in (0.16, 0.5, 0.84)
-    )
+    parts = np.searchsorted(total, np.array([0.16, 0.5, 0.84]) * number)
+    low, middle, high = ratio[order][parts].tolist()
     scale = 10.0**middle
     spread = max((high - low) / 2 * _LN10, 0.01)
     reason += "; the median ratio of single pixels stands in"
-    return ScaleEstimate(
-        method,
-        scale,
-        scale * spread,
-        0.0,
-        0.0,
-        Verdict(State.FELL_BACK, reason, numbers),
-    )
+    verdict = Verdict(State.FELL_BACK, reason, numbers)
+    return ScaleEstimate("moffat", scale, scale * spread, 0.0, 0.0, verdict)
 
 
 def scale_at_percentile(statistics: PairStatistics, percentile: float) -> ScaleEstimate:
@@ -289,28 +274,21 @@ def _percentile_of(
     """Return the percentile of values that occur `counts` times each."""
     order = np.argsort(values, kind="stable")
     last = np.cumsum(counts[order])
-    position = (int(last[-1]) - 1) * percentile / 100.0
+    most = int(last[-1]) - 1
+    position = most * percentile / 100.0
     below = math.floor(position)
-    above = min(below + 1, int(last[-1]) - 1)
-    first, second = (
-        float(values[order][np.searchsorted(last, rank, side="right")])
-        for rank in (below, above)
-    )
-    return first + (second - first) * (position - below)
+    ranks = np.searchsorted(last, [below, min(below + 1, most)], side="right")
+    first, second = values[order][ranks].tolist()
+    return float(first + (second - first) * (position - below))
 
 
 def manual_scale(scale: float) -> ScaleEstimate:
     """Return a scale that a person chose.
 
-    Parameters
-    ----------
-    scale : float
-        Finite and above 0.
-
     Raises
     ------
     ParameterError
-        If it is not.
+        If it is not a finite number above 0.
     """
     scale = float(scale)
     if not (math.isfinite(scale) and scale > 0):
@@ -363,15 +341,8 @@ def _from_groups(
     left_out = [function(joint - group) for group in statistics.groups]
     values = np.array([value for value in left_out if value is not None])
     numbers = {"pixels": float(statistics.signal_cells(joint)[2].sum())}
-    return ScaleEstimate(
-        method,
-        scale,
-        minerals.jackknife(values),
-        0.0,
-        0.0,
-        Verdict(State.OK, numbers=numbers),
-        percentile=percentile,
-    )
+    verdict, error = Verdict(State.OK, numbers=numbers), minerals.jackknife(values)
+    return ScaleEstimate(method, scale, error, 0.0, 0.0, verdict, percentile=percentile)
 
 
 def _placeholder(

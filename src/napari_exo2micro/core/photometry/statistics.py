@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import os
-import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -49,29 +48,18 @@ _WORKERS = min(4, os.cpu_count() or 1)
 # Of the files that hold statistics.
 _KIND = "napari-exo2micro pair statistics"
 _VERSION = 1
-_UNREADABLE = (
-    OSError,
-    ValueError,
-    KeyError,
-    TypeError,
-    EOFError,
-    MemoryError,
-    OverflowError,
-    zipfile.BadZipFile,
-)
+
+
+def _middles(edges: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray((edges[1:] + edges[:-1]) / 2)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LevelHistogram:
     """Counts of pixels between edges.
 
-    Attributes
-    ----------
-    edges : ndarray, shape (n + 1,), float64
-        Edges in grey levels (for a ratio: log10 of post/pre). Integer data have
-        their edges between the integers: level v lies in v - 0.5 .. v + 0.5.
-    counts : ndarray, shape (n,), int64
-        Number of pixels in each bin.
+    The edges, one more than counts, are grey levels (for a ratio: log10 of post/pre).
+    Integer data have them between the integers: level v lies in v - 0.5 .. v + 0.5.
     """
 
     edges: NDArray[np.float64]
@@ -85,8 +73,7 @@ class LevelHistogram:
     @property
     def centres(self) -> NDArray[np.float64]:
         """Middles of the bins, in the unit of the edges."""
-        middles: NDArray[np.float64] = (self.edges[1:] + self.edges[:-1]) / 2
-        return middles
+        return _middles(self.edges)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -187,16 +174,7 @@ class PairStatistics:
     @property
     def centres(self) -> NDArray[np.float64]:
         """Middles of the cells in grey levels, shape (n,)."""
-        middles: NDArray[np.float64] = (self.edges[1:] + self.edges[:-1]) / 2
-        return middles
-
-    @property
-    def unsaturated(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Which cells of post and of pre lie below saturation, shapes (n,)."""
-        return (
-            self.edges[1:] <= self.post_saturation,
-            self.edges[1:] <= self.pre_saturation,
-        )
+        return _middles(self.edges)
 
     def signal_cells(
         self, joint: NDArray[np.int64] | None = None
@@ -213,13 +191,20 @@ class PairStatistics:
         rows, columns, counts : ndarray, shape (m,)
             Cells of post and of pre, and the number of pixels in each pair.
         """
-        good_post, good_pre = self.unsaturated
         kept = self.joint if joint is None else joint
-        kept = np.where(np.outer(good_post, good_pre), kept, 0)
+        good = _unsaturated(self.edges, self.post_saturation, self.pre_saturation)
+        kept = np.where(good, kept, 0)
         kept[0, :] = 0
         kept[:, 0] = 0
         rows, columns = np.nonzero(kept)
         return rows, columns, kept[rows, columns]
+
+
+def _unsaturated(
+    edges: NDArray[np.float64], post: float, pre: float
+) -> NDArray[np.bool_]:
+    """Return which cells of a joint histogram lie below both saturations."""
+    return np.logical_and.outer(edges[1:] <= post, edges[1:] <= pre)
 
 
 def accumulate_statistics(
@@ -315,12 +300,8 @@ class _Tally:
         self._ratio = np.zeros((GROUPS, _RATIO_BINS), np.int64)
         side = _block_side(region)
         shape = region[3] // side, region[2] // side
-        self.blocks = BlockMeans(
-            side,
-            region[:2],
-            np.full(shape, np.nan, np.float32),
-            np.full(shape, np.nan, np.float32),
-        )
+        post_means, pre_means = np.full((2, *shape), np.nan, np.float32)
+        self.blocks = BlockMeans(side, region[:2], post_means, pre_means)
 
     def add(
         self,
@@ -351,8 +332,9 @@ class _Tally:
             self._groups[group] += joint.astype(np.uint32)
         if self._dtype == np.uint8 and joint is not None and mask is None:
             # The rows and columns of the joint histogram are these histograms.
-            self._post[group] += joint.sum(axis=1, dtype=np.float64).astype(np.int64)
-            self._pre[group] += joint.sum(axis=0, dtype=np.float64).astype(np.int64)
+            counts = joint.astype(np.int64)
+            self._post[group] += counts.sum(axis=1)
+            self._pre[group] += counts.sum(axis=0)
             return
         # calcHist counts the integers themselves, so its edges are integers too.
         shift = 0.5 if self._integer else 0.0
@@ -386,10 +368,7 @@ class _Tally:
                 spoilt |= averaged(window >= level) > 0
         if mask is not None:
             spoilt |= averaged(mask) < 1
-        left, top = (
-            (start - first) // side
-            for start, first in zip(corner, self.blocks.origin, strict=True)
-        )
+        left, top = (np.array(corner) - self.blocks.origin) // side
         place = slice(top, top + rows), slice(left, left + columns)
         for kept, mean in zip((self.blocks.post, self.blocks.pre), means, strict=True):
             mean[spoilt] = np.nan
@@ -408,17 +387,14 @@ class _Tally:
 
     def result(self, raw_pre: LevelHistogram | None) -> PairStatistics:
         """Return what was counted."""
-        edges = np.linspace(
-            self._span[1], self._span[2], self._span[0] + 1, dtype=np.float64
-        )
+        bins, low, high = self._span
+        edges = np.linspace(low, high, bins + 1)
         ratio = None
         if self._dtype != np.uint8:
             steps = np.linspace(-_RATIO_REACH, _RATIO_REACH, _RATIO_BINS + 1)
             ratio = LevelHistogram(steps, self._ratio.sum(axis=0))
         joint = self._groups.sum(axis=0, dtype=np.int64)
-        good_post = self._cells.edges[1:] <= self._saturation[0]
-        good_pre = self._cells.edges[1:] <= self._saturation[1]
-        n_both = int(joint.sum())
+        good = _unsaturated(self._cells.edges, *self._saturation)
         return PairStatistics(
             dtype=self._dtype.name,
             integer=self._integer,
@@ -430,9 +406,9 @@ class _Tally:
             ratio=ratio,
             post_saturation=self._saturation[0],
             pre_saturation=self._saturation[1],
-            n_saturated=n_both - int(joint[np.ix_(good_post, good_pre)].sum()),
+            n_saturated=int(joint[~good].sum()),
             n_post=int(self._post.sum()),
-            n_both=n_both,
+            n_both=int(joint.sum()),
             blocks=self.blocks,
         )
 
@@ -666,15 +642,7 @@ def _clipped(frame: Frame | None, shape: tuple[int, ...]) -> Frame:
 
 
 def save_statistics(path: str | Path, statistics: PairStatistics) -> None:
-    """Write statistics as a compressed ``.npz`` file without pickled objects.
-
-    Parameters
-    ----------
-    path : str or Path
-        Written as it is named; the caller makes sure that it is written whole.
-    statistics : PairStatistics
-        What to store.
-    """
+    """Write statistics as a compressed ``.npz`` file without pickled objects."""
     arrays: dict[str, Any] = {
         "kind": _KIND,
         "version": _VERSION,
@@ -734,7 +702,7 @@ def load_statistics(path: str | Path) -> PairStatistics:
                 size, (x0, y0), arrays["blocks_post"], arrays["blocks_pre"]
             ),
         )
-    except _UNREADABLE as error:
+    except Exception as error:  # whatever a damaged file raises
         raise CheckpointError(
             f"{path} holds no statistics of this version ({error}); run stage 4 again"
         ) from error
