@@ -80,15 +80,8 @@ class LevelHistogram:
 class BlockMeans:
     """Both images averaged over square blocks: little noise, and where it is.
 
-    Attributes
-    ----------
-    size : int
-        Side of a block, px.
-    origin : tuple of int
-        (x, y) of the first pixel of the first block, px.
-    post, pre : ndarray, shape (rows, columns), float32
-        Means in grey levels; NaN where a pixel of the block is saturated or has
-        no data in one of the images.
+    `size` is the side of a block and `origin` the (x, y) of its first pixel, px; means
+    are NaN where a pixel of the block is saturated or has no data in one of the images.
     """
 
     size: int

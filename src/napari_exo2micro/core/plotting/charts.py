@@ -58,12 +58,8 @@ def plot_pre_post_heatmap(
 ) -> Figure:
     """Draw how many pixels have which grey level before and after staining.
 
-    Drawn from `statistics`.
-
-    Returns
-    -------
-    Figure
-        Density with logarithmic colours and the identity line.
+    Drawn from `statistics`: their density with logarithmic colours, and the identity
+    line.
     """
     statistics = context.pair_statistics(post_im, pre_im)
     title = "Grey levels before and after staining"
@@ -92,13 +88,8 @@ def plot_excess_heatmap(
 ) -> Figure:
     """Draw where pixels are brighter after staining than chance would make them.
 
-    Drawn from `statistics` and `scales`: a line for each.
-
-    Returns
-    -------
-    Figure
-        The density minus its transpose, above the identity line only, with
-        logarithmic colours.
+    Drawn from `statistics`, the density minus its transpose above the identity line,
+    with logarithmic colours, and from `scales`, a line for each.
     """
     statistics = context.pair_statistics(post_im, pre_im)
     estimates = context.pair_scales(statistics)
@@ -327,13 +318,8 @@ def plot_pre_post_histograms(
 ) -> Figure:
     """Draw the grey levels of pre before and after the warp, and of post.
 
-    Drawn from `statistics`, or from `raw_pre`, the frames and `final_transform`.
-
-    Returns
-    -------
-    Figure
-        With a logarithmic count axis when one bin, such as that of level zero,
-        dwarfs the rest.
+    Drawn from `statistics`, or from `raw_pre`, the frames and `final_transform`. The
+    count axis is logarithmic when one bin, such as that of level zero, dwarfs the rest.
     """
     statistics = context.pair_statistics(post_im, pre_im)
     title = "Grey levels of each image"
@@ -376,14 +362,9 @@ def plot_difference_histogram(
 ) -> Figure:
     """Draw how often each value of the difference occurs.
 
-    Drawn from `statistics`, `scale` and `offset`, or the first of `scales`.
-
-    Returns
-    -------
-    Figure
-        All pixels, those with signal after staining only, and those with signal
-        in both; logarithmic counts. Bins share the pixels of a cell of grey
-        levels evenly.
+    Of all pixels, those with signal after staining only, and those with signal in
+    both. Drawn from `statistics`, `scale` and `offset`, or the first of `scales`; bins
+    share the pixels of a cell of grey levels evenly.
     """
     statistics = context.pair_statistics(post_im, pre_im)
     scale, offset, estimate = context.subtraction(post_im, pre_im)
@@ -422,13 +403,8 @@ def plot_ratio_histogram(
 ) -> Figure:
     """Draw how much brighter places became, and the profile that gave the scale.
 
-    Drawn from `statistics` and `scales`: the first with a Moffat fit with its
-    profile and bins, the others as lines.
-
-    Returns
-    -------
-    Figure
-        Distribution of log10(post/pre).
+    Drawn from `statistics`, the distribution of log10(post/pre), and `scales`: the
+    first with a Moffat fit with its profile and bins, the others as lines.
     """
     statistics = context.pair_statistics(post_im, pre_im)
     estimates = context.pair_scales(statistics)

@@ -198,7 +198,7 @@ def as_array(image: Any) -> Any:
 def plot(body: Callable[..., Figure]) -> Callable[..., Figure]:
     """Give ``body(post_im, pre_im, context, names, ...)`` every plot's keywords.
 
-    Its docstring tells those of its own and what is returned.
+    Its docstring tells those of its own.
     """
     parameters = inspect.signature(body).parameters.values()
     own = [p for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY]
@@ -225,17 +225,21 @@ def plot(body: Callable[..., Figure]) -> Callable[..., Figure]:
     shared = list(inspect.signature(drawn, follow_wrapped=False).parameters.values())
     signature = inspect.Signature([*shared[:2], *own, *shared[2:]])
     drawn.__signature__ = signature  # type: ignore[attr-defined]
-    about, _, returns = (inspect.getdoc(body) or "").partition("Returns\n-------\n")
-    about, _, own_parameters = about.partition("Parameters\n----------\n")
-    told = "\n".join(filter(None, (_IMAGES, own_parameters.strip(), _KEYWORDS)))
-    drawn.__doc__ = f"{about}{told}\n\nReturns\n-------\n{returns}"
+    about, _, own_about = (inspect.getdoc(body) or "").partition(_PARAMETERS)
+    own_about, _, raises = own_about.partition(_RAISES)
+    own_about = own_about.rstrip() + "\n" if own_about else ""
+    raises = f"\n{_RAISES}{raises}" if raises else ""
+    told = f"{_PARAMETERS}{_IMAGES}{own_about}{_KEYWORDS}{raises}"
+    drawn.__doc__ = f"{about.rstrip()}\n\n{told}"
     return drawn
 
 
-_IMAGES = """Parameters
-----------
-post_im, pre_im : ImageLike, shape (rows, columns)
-    Post-stain image and aligned pre-stain image on one canvas."""
+_PARAMETERS = "Parameters\n----------\n"
+_RAISES = "Raises\n------\n"
+
+_IMAGES = """post_im, pre_im : ImageLike, shape (rows, columns)
+    Post-stain image and aligned pre-stain image on one canvas.
+"""
 
 _KEYWORDS = """context : PlotContext, optional
     What is known of the pair.
@@ -244,4 +248,10 @@ sample, dye : str
 save_path : str or Path, optional
     Where to write the figure.
 **known
-    Fields of `PlotContext`, beside or instead of a context."""
+    Fields of `PlotContext`, beside or instead of a context.
+
+Returns
+-------
+Figure
+    Written, too, when a path is given.
+"""

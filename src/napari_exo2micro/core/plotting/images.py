@@ -45,13 +45,8 @@ def plot_difference_image(
 
     Drawn from `difference`, or else from `scale` and `offset`, or else from the
     first of `scales`. Without the frames and `final_transform`, zeros that reach
-    the edge count as no data.
-
-    Returns
-    -------
-    Figure
-        Means over blocks, asinh stretch, diverging colours with black at zero and
-        white where there are no data.
+    the edge count as no data. Means over blocks, asinh stretch, diverging colours with
+    black at zero and white where there are no data.
     """
     scale, offset, estimate = context.subtraction(post_im, pre_im)
     frame = _post_frame(post_im, context)
@@ -92,13 +87,9 @@ def plot_registration(
     """Draw both images and their outlines before and after the alignment.
 
     Drawn from `raw_pre`, the frames, contours and `final_transform`, and from
-    `scale` and `offset` or the first of `scales`.
-
-    Returns
-    -------
-    Figure
-        Pre magenta, post green, white where they agree; beside them the coarse
-        difference. What was not given is said in its panel.
+    `scale` and `offset` or the first of `scales`. Pre magenta, post green, white where
+    they agree; beside them the coarse difference. What was not given is said in its
+    panel.
     """
     scale, offset, _ = context.subtraction(post_im, pre_im)
     frame = _post_frame(post_im, context)
@@ -168,14 +159,9 @@ def plot_fine_alignment(
     """Draw both images after the coarse, the boundary and the interior alignment.
 
     Drawn from `raw_pre`, the frames, `coarse_transform`, `icp_transform` and
-    `tiles`, whose residuals are arrows.
-
-    Returns
-    -------
-    Figure
-        Pre magenta, post green, white where they agree; below, the place with the
-        strongest texture at full resolution. A step whose transform was not given
-        is named in its panel.
+    `tiles`, whose residuals are arrows. Pre magenta, post green, white where they
+    agree; below, the place with the strongest texture at full resolution. A step whose
+    transform was not given is named in its panel.
     """
     frame = _post_frame(post_im, context)
     side = pictures.picture_side(frame, context.down_scale, 440)

@@ -80,18 +80,8 @@ class Names(NamedTuple):
 class Sheet:
     """A figure with a title line; panels are placed below it, in inches.
 
-    Parameters
-    ----------
-    title : str
-        What the figure shows, in plain words.
-    width, height : float
-        Size below the title line, inches.
-    names : Names
-        Of sample and dye, under the title.
-    notes : sequence of str
-        What a reader has to know before trusting the figure; in red.
-    remark : str
-        More words after sample and dye.
+    `width` and `height` are those below the head: the title, under it sample, dye and
+    a remark, and in red the notes that a reader has to know before trusting the figure.
     """
 
     def __init__(

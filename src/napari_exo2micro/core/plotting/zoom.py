@@ -54,7 +54,7 @@ def plot_zoom(
     size: int | tuple[int, int] = 500,
     blur: float = 0.0,
 ) -> Figure:
-    """Draw a crop of one image.
+    """Draw a crop of one image, with a grey or colour bar.
 
     Drawn from `difference`, or else from `scale` and `offset`, or else from the
     first of `scales`.
@@ -70,11 +70,6 @@ def plot_zoom(
         read at full resolution, a larger one is reduced.
     blur : float
         Sigma of a Gaussian blur, full-resolution px; 0 for none.
-
-    Returns
-    -------
-    Figure
-        One panel with a grey or colour bar.
 
     Raises
     ------
@@ -119,18 +114,13 @@ def plot_zoom_multi(
 ) -> Figure:
     """Draw the same crop of post, aligned pre and difference side by side.
 
-    Drawn from `difference`, or else from `scale` and `offset`, or else from the
-    first of `scales`.
+    Drawn as `plot_zoom`. Post and pre share one grey scale, so that their brightness
+    compares.
 
     Parameters
     ----------
     row, column, size, blur
         As in `plot_zoom`.
-
-    Returns
-    -------
-    Figure
-        Post and pre share one grey scale, so that their brightness compares.
 
     Raises
     ------
