@@ -13,7 +13,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,19 +63,12 @@ _SAME_CORRELATION = 1e-3
 #: A lost transform counts as recovered when it is known to this, px.
 _RECOVERED_PX = 0.3
 
-T = TypeVar("T")
 Patterns = tuple[correlation.Pattern, correlation.Pattern]
+#: Returns what was made before under a name and a key, or makes it.
+Keep = Callable[[str, Any, Callable[[], Any]], Any]
 
 
-class Keep(Protocol):
-    """Returns what was made before under a name and a key, or makes it."""
-
-    def __call__(self, name: str, key: Any, make: Callable[[], T], /) -> T:
-        """See `PreviewSource.keep`."""
-        ...
-
-
-def _make(_name: str, _key: Any, make: Callable[[], T]) -> T:
+def _make(_name: str, _key: Any, make: Callable[[], Any]) -> Any:
     """Keep nothing: a stage seeks everything once."""
     return make()
 
@@ -84,15 +77,8 @@ def _make(_name: str, _key: Any, make: Callable[[], T]) -> T:
 class SectionImage:
     """One image as stage 2 sees it.
 
-    Attributes
-    ----------
-    view : View
-        The image at the largest size that stage 2 looks at.
-    section : Section
-        Its outline, at a side of about 1000 px.
-    texture, small : Texture
-        Its interior at that size, for patches, and at about 500 px, for the overlap
-        score.
+    Its outline and its interior, for patches, are seen at about 1000 px; the `small`
+    interior, for the overlap score, at about 500 px.
     """
 
     view: View
@@ -151,22 +137,8 @@ class SectionPair:
 class Estimate:
     """One estimate of the transform on its way through the checks.
 
-    Attributes
-    ----------
-    method : {'boundary', 'features', 'full circle'}
-        Which search it comes from.
-    transform, coarse : Transform
-        Post to pre, full-resolution px: as it stands, and before ICP.
-    overlap : Overlap
-        Score of the interiors under `transform`.
-    agreement : Agreement or None
-        What the patches of the interior say.
-    broken : str
-        The limits that ICP broke; empty when none.
-    icp : Transform or None
-        What ICP proposed.
-    numbers : dict
-        Figures for the verdict.
+    Transforms map post to pre, full-resolution px: as it stands, before ICP (`coarse`)
+    and what ICP proposed. `broken` names the limits that ICP broke.
     """
 
     method: str

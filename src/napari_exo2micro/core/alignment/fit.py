@@ -35,14 +35,10 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class PlaneFit:
-    """A transform fitted to pairs of points.
+    """A transform fitted to pairs of points, source (post) to target (pre).
 
     Attributes
     ----------
-    transform : Transform
-        Source (post) to target (pre) points.
-    model : {'similarity', 'affine', 'homography'}
-        The freedom that was fitted.
     residuals : ndarray, shape (N, 2), float64
         Target minus transformed source, px of the target.
     weights : ndarray, shape (N,), float64
@@ -314,17 +310,9 @@ def fit_plane_robust(
 class Accuracy:
     """What is known of the error of a fitted transform, px of the pre image.
 
-    Attributes
-    ----------
-    residual_median, residual_p95 : float
-        Length of the residuals of tiles that the fit did not see.
-    statistical : float
-        Root mean square error over the section by the noise of the tiles.
-    coherent, coherent_p95 : float
-        Root mean square and 95th percentile over the section of the misfit that
-        neighbouring tiles share: what a plane transform cannot follow.
-    total : float
-        Both errors together, added in squares.
+    Residuals are those of tiles that the fit did not see. The root mean square error
+    over the section has a `statistical` part by the noise of the tiles, and a
+    `coherent` one that neighbouring tiles share: what a plane transform cannot follow.
     """
 
     residual_median: float
@@ -420,21 +408,10 @@ def choose_model(
 def coherent_misfit(
     points: FloatArray, residuals: FloatArray, *, apart: float = 0.0
 ) -> tuple[float, float]:
-    """Return the misfit that neighbouring tiles share.
+    """Return the root mean square and 95th percentile of the misfit tiles share, px.
 
-    Parameters
-    ----------
-    points : ndarray, shape (N, 2), float64
-        Places of the tiles.
-    residuals : ndarray, shape (N, 2), float64
-        Residuals (dx, dy), px; outliers may be among them.
-    apart : float
-        Tiles nearer than this share pixels and so noise, px.
-
-    Returns
-    -------
-    rms, p95 : float
-        Root mean square and 95th percentile over the tiles, px.
+    Residuals (dx, dy) of tiles at `points`, outliers among them; tiles nearer than
+    `apart` px share pixels and so noise.
 
     Notes
     -----
@@ -476,8 +453,10 @@ def assess_accuracy(
     *,
     apart: float = 0.0,
     monitor: Monitor | None = None,
-) -> Accuracy:
+) -> Accuracy | None:
     """Estimate the error of a fitted transform over the section.
+
+    None when too few tiles are known.
 
     Parameters
     ----------
@@ -509,7 +488,7 @@ def assess_accuracy(
     used = known & (fit.weights > 0.0)
     lengths = np.linalg.norm(residuals[used], axis=1)
     if len(lengths) < _FEWEST or len(fits) < 3:
-        return Accuracy(*[float("inf")] * 6)
+        return None
     # Jackknife: (k - 1) / k sum_i (T_i(x) - mean T(x))^2 over k fits that leave a
     # block out each.
     mapped = np.stack([other.transform(section) for other in fits])

@@ -69,18 +69,9 @@ Method = Literal["tiles", "features", "initial"]
 
 @dataclass(frozen=True, slots=True)
 class WorkImage:
-    """One image at full resolution and at work resolution.
+    """One padded canvas, and its frame of data at work resolution.
 
-    Attributes
-    ----------
-    image : ImageLike
-        Padded canvas.
-    frame : tuple of int
-        x0, y0, width, height of the data on it, px.
-    small : ndarray, float32
-        The frame at work resolution.
-    to_small : Transform
-        From canvas px to px of `small`.
+    `to_small` maps canvas px to px of `small`.
     """
 
     image: ImageLike
@@ -371,8 +362,9 @@ def refine_interior_sift(
         pair, start, trusted=trusted, monitor=monitor.part(0.4, 0.95)
     )
     correction = 0.0
-    if refined.fit is not None and refined.used.any():
-        places = refined.measured.centres[refined.used]
+    used = refined.tiles.used
+    if refined.fit is not None and used.any():
+        places = np.column_stack([refined.tiles.x, refined.tiles.y])[used]
         correction = largest_distance(refined.fit.transform, initial, places)
         gap = refined.fit.transform(places) - start(places)
         apart = float(np.median(np.linalg.norm(gap, axis=1)))
@@ -387,7 +379,7 @@ def refine_interior_sift(
         "interior alignment: %s, %d matches, %d tiles, accuracy %.3f px %s",
         result.verdict.state,
         len(result.matches.inliers),
-        int(np.count_nonzero(refined.used)),
+        int(np.count_nonzero(used)),
         result.accuracy_px,
         result.verdict.reason,
     )
@@ -403,19 +395,10 @@ refine_interior_ecc = refine_interior_sift
 class FeatureStart:
     """What the features are worth as a start for the tiles.
 
-    Attributes
-    ----------
-    transform : Transform
-        Post to pre on the canvas; the initial one when no other was found.
-    matches : FeatureMatches
-        The features.
-    correction : float
-        Largest correction of the initial transform over the section, px.
-    problem : str
-        Why it cannot be trusted; empty when it can.
-    contradicts : bool
-        Whether features that agree well ask for more than the largest
-        correction: the initial transform is then likely wrong.
+    `problem` says why the transform cannot be trusted and is empty when it can;
+    `correction` is its largest one of the initial transform over the section, px. When
+    features that agree well ask for more than is allowed (`contradicts`), the initial
+    transform is likely wrong.
     """
 
     transform: Transform
@@ -618,33 +601,15 @@ def _fit_tiles(
 class TileRefinement:
     """What the tiles say.
 
-    Attributes
-    ----------
-    problem : str
-        Why the fit cannot be trusted; empty when it can.
-    measured : TileShifts
-        The tiles, shifts relative to the transform before the last fit.
-    weights : ndarray, shape (N,), float64
-        Weight in the fit, 0 to 1.
-    residuals : ndarray, shape (N, 2), float64
-        What the fit leaves, px of the pre image; NaN where nothing was found.
-    fit : PlaneFit or None
-        The fit to the tiles, post to pre on the canvas.
-    accuracy : Accuracy or None
-        How well it is known.
+    `problem` says why the fit (post to pre on the canvas) cannot be trusted and is
+    empty when it can; `correlation` is the coefficient of each tile.
     """
 
     problem: str
-    measured: tiles.TileShifts
-    weights: FloatArray
-    residuals: FloatArray
+    tiles: InteriorTiles
+    correlation: FloatArray
     fit: PlaneFit | None = None
     accuracy: Accuracy | None = None
-
-    @property
-    def used(self) -> NDArray[np.bool_]:
-        """Tiles that agree with the fit, shape (N,)."""
-        return self.weights > _AGREE
 
 
 def refine_on_tiles(
@@ -737,10 +702,15 @@ def _final_fit(
     matching = int(np.count_nonzero(measured.matched))
     wanted = _tiles_wanted(tried, matching, trusted=trusted)
     weights, residuals = np.zeros(tried), np.full((tried, 2), np.nan)
+
+    def result(problem: str, *known: Any) -> TileRefinement:
+        (x, y), (dx, dy) = measured.centres.T, residuals.T
+        kept = InteriorTiles(x, y, dx, dy, weights > _AGREE, weights)
+        return TileRefinement(problem, kept, measured.correlation, *known)
+
     nothing = f"wanted {wanted} of {tried} tiles to agree, found "
     if matching < MIN_TILES:
-        nothing += f"{matching} that match"
-        return TileRefinement(nothing, measured, weights, residuals)
+        return result(f"{nothing}{matching} that match")
     floor = _TILE_FLOOR
     source, target, information = tiles.tile_targets(measured, transform, floor)
     try:
@@ -767,7 +737,7 @@ def _final_fit(
             floor = float(np.sqrt(max(excess, _TILE_FLOOR**2)))
             source, target, information = tiles.tile_targets(measured, transform, floor)
     except ValueError:
-        return TileRefinement(nothing + "no fit", measured, weights, residuals)
+        return result(nothing + "no fit")
     weights[measured.matched] = final.weights
     residuals[measured.matched] = final.residuals
     agreeing = np.count_nonzero(weights > _AGREE)
@@ -782,7 +752,7 @@ def _final_fit(
         monitor=monitor,
     )
     problem = f"{nothing}{agreeing}" if agreeing < wanted else ""
-    return TileRefinement(problem, measured, weights, residuals, final, accuracy)
+    return result(problem, final, accuracy)
 
 
 def asked_too_much(correction: float, settings: InteriorSettings) -> str:
@@ -804,9 +774,8 @@ def _decide(
     """Return the result with its verdict: who vouches for which transform."""
     method: Method
     final, accuracy = refined.fit, refined.accuracy
-    known = accuracy is not None and bool(np.isfinite(accuracy.total))
     transform, error, model = initial, -1.0, ""
-    if final is None or accuracy is None or refined.problem or not known:
+    if final is None or accuracy is None or refined.problem:
         problem = refined.problem or "their error cannot be estimated"
         if not start.problem:
             method, state = "features", State.FELL_BACK
@@ -839,16 +808,15 @@ def _decide(
             )
         elif start.problem:
             reason = f"tiles alone vouch for it; features: {start.problem}"
-    used = refined.used
+    used = refined.tiles.used
     numbers = start.matches.numbers | {
         "n_tiles": float(np.count_nonzero(used)),
         "n_tiles_tried": float(len(used)),
         "correction_px": correction,
     }
     if used.any():
-        agreed = refined.measured.correlation[used]
-        numbers["tile_correlation"] = float(np.median(agreed))
-    if accuracy is not None and known:
+        numbers["tile_correlation"] = float(np.median(refined.correlation[used]))
+    if accuracy is not None:
         numbers |= {
             "residual_median_px": accuracy.residual_median,
             "residual_p95_px": accuracy.residual_p95,
@@ -857,7 +825,6 @@ def _decide(
             "misfit_p95_px": accuracy.coherent_p95,
         }
     numbers["accuracy_px"] = error
-    (x, y), (dx, dy) = refined.measured.centres.T, refined.residuals.T
     return InteriorAlignment(
         transform=transform,
         verdict=Verdict(state, reason, numbers),
@@ -865,5 +832,5 @@ def _decide(
         model=model,
         accuracy_px=error,
         matches=start.matches,
-        tiles=InteriorTiles(x, y, dx, dy, used, refined.weights),
+        tiles=refined.tiles,
     )

@@ -82,12 +82,10 @@ class TileShape:
 
 @dataclass(frozen=True, slots=True)
 class TileShifts:
-    """What was measured on the tiles.
+    """What was measured on the tiles around `centres` (x, y) of the post image, px.
 
     Attributes
     ----------
-    centres : ndarray, shape (N, 2), float64
-        Centres (x, y) in the post-stain image, px.
     shifts : ndarray, shape (N, 2), float64
         (dx, dy) in px such that ``post(x) ~ warped_pre(x + shift)``, where
         ``warped_pre(x) = pre(transform(x))``.

@@ -224,8 +224,6 @@ class Section:
 
     Attributes
     ----------
-    view : View
-        The image it was found in.
     mask : ndarray, shape (rows, columns), bool
         The section, its holes filled.
     contour : ndarray, shape (N, 2), float64
