@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from napari_exo2micro.core.alignment import correlation, features, texture, views
 from napari_exo2micro.core.alignment.fit import FloatArray
@@ -513,7 +512,7 @@ def _icp(
 
 def _from_features(pair: SectionPair, monitor: Monitor, keep: Keep) -> list[Estimate]:
     post, pre = pair.post.view, pair.pre.view
-    fits = keep("any turn", None, lambda: search_features(post, pre, monitor))
+    fits = keep("any turn", None, partial(search_features, post, pre, monitor))
     return [
         Estimate.judged(
             pair,
@@ -535,35 +534,23 @@ def search_features(post: View, pre: View, monitor: Monitor) -> list[features.Ma
     agree. SIFT does not mind turns and magnifications; a mirror image is another
     picture to it, so the mirrored pre-stain image is tried, too.
     """
-
-    def detect(
-        picture: NDArray[np.uint8], mask: NDArray[np.bool_]
-    ) -> features.Features:
-        return features.detect_features(picture, mask=mask, max_features=_MAX_FEATURES)
-
-    fixed = detect(
-        features.stretch_for_features(post.image, mask=post.valid, blur=1.0), post.valid
-    )
+    detect = partial(features.detect_features, max_features=_MAX_FEATURES)
+    stretch = partial(features.stretch_for_features, blur=1.0)
+    fixed = detect(stretch(post.image, mask=post.valid), mask=post.valid)
     monitor.report(0.3, "comparing features")
-    picture = features.stretch_for_features(pre.image, mask=pre.valid, blur=1.0)
-    fits = []
+    picture, fits = stretch(pre.image, mask=pre.valid), []
     for number, mirrored in enumerate((False, True)):
+        columns = slice(None, None, -1 if mirrored else 1)
+        moving = detect(
+            np.ascontiguousarray(picture[:, columns]),
+            mask=np.ascontiguousarray(pre.valid[:, columns]),
+        )
         if mirrored:
-            flipped = detect(
-                np.ascontiguousarray(picture[:, ::-1]),
-                np.ascontiguousarray(pre.valid[:, ::-1]),
-            )
-            points = flipped.points.copy()
-            points[:, 0] = picture.shape[1] - 1 - points[:, 0]
-            moving = features.Features(points, flipped.descriptors)
-        else:
-            moving = detect(picture, pre.valid)
+            moving.points[:, 0] = picture.shape[1] - 1 - moving.points[:, 0]
         fit = _fit_of_one_hand(fixed, moving, mirrored)
         if fit is not None:
             full = views.on_canvas(post, pre, fit.transform)
-            fits.append(
-                features.MatchFit(full, fit.inliers, fit.residuals * pre.factor)
-            )
+            fits.append(replace(fit, transform=full))
             # So many do not agree by chance; the other hand need not be tried.
             if fit.n_inliers >= 60 and fit.n_inliers > 0.4 * len(fit.inliers):
                 break
@@ -574,6 +561,7 @@ def search_features(post: View, pre: View, monitor: Monitor) -> list[features.Ma
 def _fit_of_one_hand(
     fixed: features.Features, moving: features.Features, mirrored: bool
 ) -> features.MatchFit | None:
+    """Return a similarity, or an affine map where many features agree on one."""
     pairs = features.match_features(fixed, moving, ratio=0.8)
     if len(pairs) < 6:
         return None
@@ -599,9 +587,8 @@ def _from_full_circle(
     pair: SectionPair, settings: BoundarySettings, monitor: Monitor, keep: Keep
 ) -> list[Estimate]:
     scales = settings.scales
-    candidates = keep(
-        "full circle", scales, lambda: search_full_circle(pair, scales, monitor)
-    )
+    search = partial(search_full_circle, pair, scales, monitor)
+    candidates = keep("full circle", scales, search)
     by_interior = sorted(candidates, key=lambda c: -pair.score(c.transform).score)
     return [
         Estimate.judged(pair, "full circle", candidate.transform)
@@ -770,10 +757,7 @@ def recover_transform(warped: ImageLike, original: ImageLike) -> Transform | Non
 
 
 def _likeness(
-    warped: ImageLike,
-    original: ImageLike,
-    transform: Transform,
-    centres: FloatArray,
+    warped: ImageLike, original: ImageLike, transform: Transform, centres: FloatArray
 ) -> float:
     """Return the median correlation of small full-resolution windows."""
     half = 64
@@ -783,10 +767,8 @@ def _likeness(
         x1, y1 = x0 + 2 * half, y0 + 2 * half
         if min(x0, y0) < 0 or x1 > warped.shape[1] or y1 > warped.shape[0]:
             continue
-        a = np.asarray(warped[y0:y1, x0:x1], dtype=np.float64).ravel()
-        b = warp_window(original, transform, y0, y1, x0, x1).astype(np.float64).ravel()
-        a, b = a - a.mean(), b - b.mean()
-        norm = float(np.linalg.norm(a) * np.linalg.norm(b))
-        if norm > 0.0:
-            correlations.append(float(a @ b) / norm)
+        a = np.asarray(warped[y0:y1, x0:x1])
+        b = warp_window(original, transform, y0, y1, x0, x1)
+        if np.ptp(a) > 0 and np.ptp(b) > 0:
+            correlations.append(np.corrcoef(a.ravel(), b.ravel())[0, 1])
     return float(np.median(correlations)) if len(correlations) >= 5 else 0.0

@@ -153,10 +153,8 @@ class _Correlator:
             (size, size),
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         )
-        grid[: half + 1, : half + 1] = warped[half:, half:]
-        grid[: half + 1, self._side - half :] = warped[half:, :half]
-        grid[self._side - half :, : half + 1] = warped[:half, half:]
-        grid[self._side - half :, self._side - half :] = warped[:half, :half]
+        index = np.arange(-half, half + 1) % self._side
+        grid[np.ix_(index, index)] = warped
         return float(np.linalg.norm(warped)) * self._norm
 
 
@@ -190,24 +188,11 @@ def search_grid(
     near: Iterable[Candidate] | None = None,
     monitor: Monitor,
 ) -> list[Candidate]:
-    """Return the best of all turns and magnifications, best first.
+    """Return the best `keep` of all turns, magnifications and hands, best first.
 
-    Parameters
-    ----------
-    post, pre : Pattern
-        Of the fixed and the moving image.
-    angles, scales, hands : iterable
-        Nodes of the search: degrees, factors, mirrored or not.
-    keep : int
-        How many to return; neighbours on the grid of a better one are left out.
-    near : iterable of Candidate, optional
-        What the same nodes gave on smaller patterns: only they and their neighbours
-        are looked at.
-
-    Returns
-    -------
-    list of Candidate
-        Empty when a pattern is empty.
+    Neighbours of a better one on the grid are left out. With what the same nodes gave
+    on smaller patterns (`near`), only those and their neighbours are looked at. None
+    when a pattern is empty.
     """
     angles, scales, hands = sorted(angles), sorted(scales), list(hands)
     if not post.values.any() or not pre.values.any():

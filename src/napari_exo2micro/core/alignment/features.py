@@ -40,16 +40,9 @@ class Features:
 
 @dataclass(frozen=True, slots=True)
 class MatchFit:
-    """A transform on which matched points agree.
+    """A transform, post to pre, the matches that agree with it, and their distances.
 
-    Attributes
-    ----------
-    transform : Transform
-        Post (fixed) to pre (moving) points, in their px units.
-    inliers : ndarray, shape (N,), bool
-        The matches that agree within the threshold.
-    residuals : ndarray, shape (N,), float64
-        Distance of each match from the transform, in px of the pre points.
+    Distances are px of the points that were fitted.
     """
 
     transform: Transform
@@ -96,7 +89,6 @@ def stretch_for_features(
     root[~inside] = 0.0
     if blur > 0.0:
         root = cv2.GaussianBlur(root, (0, 0), blur)
-    monitor.check()
     weight = np.maximum(_wide_blur(inside.astype(np.float32), _LOCAL_SIZE), 1e-3)
     mean = _wide_blur(root, _LOCAL_SIZE) / weight
     difference = np.where(inside, root - mean, np.float32(0.0))
@@ -106,7 +98,6 @@ def stretch_for_features(
     spread = np.sqrt(np.maximum(power, 0.0))
     # Empty glass must not be blown up into texture: its contrast is noise.
     typical = float(np.percentile(spread[inside][:: max(1, sample.size // 50_000)], 75))
-    monitor.check()
     scaled = difference / np.maximum(spread, max(0.25 * typical, 1e-6))
     np.rint(128.0 + 36.0 * scaled, out=scaled)
     return cast("NDArray[np.uint8]", np.clip(scaled, 0, 255).astype(np.uint8))
@@ -228,23 +219,10 @@ def fit_matches(
     threshold: float = 3.0,
     mirrored: bool | None = None,
 ) -> MatchFit | None:
-    """Find the transform on which most matches agree.
+    """Find the transform, post to pre, on which most matches agree.
 
-    Parameters
-    ----------
-    post_points, pre_points : ndarray, shape (N, 2), float64
-        Matched points (x, y); the transform maps post to pre.
-    model : {'similarity', 'affine', 'homography'}
-        The freedom to fit.
-    threshold : float
-        Matches within this distance (px of the pre points) agree.
-    mirrored : bool, optional
-        Whether the map turns the image over; both are tried by default.
-
-    Returns
-    -------
-    MatchFit or None
-        None when there are too few matches for the model, or none agree.
+    That is within `threshold`, px of pre. Of one hand, or of the better one. None when
+    there are too few matches for the model, or none agree.
 
     Notes
     -----

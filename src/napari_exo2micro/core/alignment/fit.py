@@ -253,14 +253,9 @@ def fit_plane_robust(
 ) -> PlaneFit:
     """Fit a transform by iteratively reweighted least squares (Tukey).
 
-    Parameters
-    ----------
-    model, source, target, information, mirrored
-        As for `fit_plane`.
-    start : Transform, optional
-        Where residuals are first judged; by default the fit of all pairs.
-    floor : float
-        The scale of the residuals is never taken to be below this, px.
+    Parameters are those of `fit_plane`; and `start`, with which residuals are first
+    judged (by default the fit of all pairs). Their scale is never taken to be below
+    `floor`, px.
 
     Notes
     -----
@@ -454,20 +449,10 @@ def assess_accuracy(
     apart: float = 0.0,
     monitor: Monitor | None = None,
 ) -> Accuracy | None:
-    """Estimate the error of a fitted transform over the section.
+    """Estimate the error of a transform over points of the section, post px.
 
-    None when too few tiles are known.
-
-    Parameters
-    ----------
-    fit : PlaneFit
-        The fit to all tiles.
-    source, target, information
-        The tiles, those that the fit rejected included.
-    section : ndarray, shape (M, 2), float64
-        Points of the post image over which the error counts.
-    apart : float
-        As for `coherent_misfit`.
+    From the tiles that it was fitted to, those that it rejected included. `apart`: see
+    `coherent_misfit`. None when too few tiles are known.
 
     Notes
     -----

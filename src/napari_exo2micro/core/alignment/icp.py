@@ -80,20 +80,9 @@ def match_contours(
 ) -> IcpResult | None:
     """Lay the post contour on the pre contour by an affine map.
 
-    Parameters
-    ----------
-    post, pre : ndarray, shape (N, 2) and (M, 2), float64
-        Points (x, y) on the outlines, about 1 px apart.
-    start : Transform
-        Post to pre, from the coarse search.
-    reach : float
-        Points farther than this from the other outline take no part at first,
-        px; the reach shrinks with the distances of the points that agree.
-
-    Returns
-    -------
-    IcpResult or None
-        None when there are too few points to say anything.
+    Points (x, y) are about 1 px apart. Those farther than `reach` px from the other
+    outline take no part at first; it shrinks with the distances of the points that
+    agree. None when there are too few points to say anything.
 
     Notes
     -----

@@ -159,11 +159,6 @@ def prepare_pair(
 
     Frames are x0, y0, width, height of the data, by default what is not zero;
     `work_side` is the longest side of the reduced images, about, px.
-
-    Raises
-    ------
-    RegistrationError
-        If an image is empty or its frame lies outside of it.
     """
     monitor = monitor or Monitor()
     frames = (
@@ -477,7 +472,9 @@ def judge_matches(
     agreeing = matches.post_xy[matches.inliers]
     count, ratio = len(agreeing), matches.numbers["inlier_ratio"]
     correction = largest_distance(matches.transform, initial, agreeing)
-    cells = _cells_with_points(pair.post.frame, agreeing)
+    x0, y0, width, height = pair.post.frame
+    places = ((agreeing - (x0, y0)) / (width, height) * _CELLS).astype(int)
+    cells = len(np.unique(np.clip(places, 0, _CELLS - 1), axis=0))
     least = settings.interior_min_inlier_ratio
     most = settings.interior_max_correction
     problem, contradicts = "", False
@@ -508,12 +505,6 @@ def judge_matches(
 def largest_distance(first: Transform, second: Transform, points: FloatArray) -> float:
     """Return how far two maps of post `points` (at least one) lie apart at most, px."""
     return float(np.linalg.norm(first(points) - second(points), axis=1).max())
-
-
-def _cells_with_points(frame: Frame, points: FloatArray) -> int:
-    x0, y0, width, height = frame
-    cells = ((points - (x0, y0)) / (width, height) * _CELLS).astype(int)
-    return len(np.unique(np.clip(cells, 0, _CELLS - 1), axis=0))
 
 
 def _tiles_wanted(tried: int, matching: int, *, trusted: bool) -> int:

@@ -108,23 +108,14 @@ def _interior(
 class Overlap:
     """How well two interiors agree under a transform.
 
-    Attributes
-    ----------
-    score : float
-        Height of the correlation peak near zero shift, in standard deviations
-        of the correlations at larger shifts; about 3 to 5 for unrelated
-        interiors, tens for the same one.
-    correlation : float
-        Correlation coefficient at zero shift, -1 to 1.
-    shift : tuple of float
-        Place (x, y) of the peak, full-resolution px of the post-stain image.
-    share : float
-        Part of the smaller interior that both have in common, 0 to 1.
+    `score`: height of the correlation peak near zero shift, in standard deviations of
+    the correlations at larger shifts; about 3 to 5 for unrelated interiors, tens for
+    the same one. `correlation`: at zero shift. `share`: part of the smaller interior
+    that both have in common.
     """
 
     score: float
     correlation: float
-    shift: tuple[float, float]
     share: float
 
 
@@ -136,12 +127,12 @@ def score_overlap(post: Texture, pre: Texture, transform: Transform) -> Overlap:
     smaller = min(float(post.mask.sum()), float(pre.mask.sum()) / zoom**2)
     count = int(np.count_nonzero(both))
     if count < _FEWEST_PIXELS or count < 0.1 * smaller:
-        return Overlap(0.0, 0.0, (0.0, 0.0), count / max(smaller, 1.0))
+        return Overlap(0.0, 0.0, count / max(smaller, 1.0))
     a = np.where(both, post.values - post.values[both].mean(), np.float32(0.0))
     b = np.where(both, warped - warped[both].mean(), np.float32(0.0))
     norm = float(np.linalg.norm(a)) * float(np.linalg.norm(b))
     if norm <= 0.0:
-        return Overlap(0.0, 0.0, (0.0, 0.0), count / smaller)
+        return Overlap(0.0, 0.0, count / smaller)
     side = max(a.shape)
     near = max(4, round(_NEAR * side))
     far = max(near + 8, round(_SURROUND * side))
@@ -155,15 +146,8 @@ def score_overlap(post: Texture, pre: Texture, transform: Transform) -> Overlap:
     reach = np.hypot(steps[:, None], steps[None, :])
     around = window[(reach > near + 4) & (reach <= far)]
     centre, spread = float(around.mean()), float(around.std()) + 1e-12
-    inner = np.where(reach <= near, window, -np.inf)
-    row, column = np.unravel_index(int(np.argmax(inner)), inner.shape)
-    factor = post.view.factor
-    return Overlap(
-        (float(window[row, column]) - centre) / spread,
-        float(window[far, far]),
-        (float(steps[column]) * factor, float(steps[row]) * factor),
-        count / smaller,
-    )
+    peak = float(window[reach <= near].max())
+    return Overlap((peak - centre) / spread, float(window[far, far]), count / smaller)
 
 
 def correlation_at(post: Texture, pre: Texture, transform: Transform) -> float:

@@ -115,28 +115,12 @@ def choose_tiles(
 ) -> FloatArray:
     """Choose the places of the tiles: the strongest texture of each grid cell.
 
-    Parameters
-    ----------
-    texture : ndarray, shape (rows, cols), float32
-        The reduced pre-stain image (where there are no microbes), warped onto the
-        post-stain image.
-    valid : ndarray of bool, shape (rows, cols)
-        Where both images have data.
-    factor : float
-        Full-resolution px per px of `texture`.
-    core : int
-        Side of a tile, full-resolution px.
-    count : int
-        Number of grid cells over the valid area, fewer where tiles would
-        overlap by much; at most so many tiles.
-
-    Returns
-    -------
-    ndarray, shape (N, 2), float64
-        Centres (x, y), whole full-resolution px, in the order of the grid.
+    In the reduced pre-stain image, which has no microbes, warped onto the post-stain
+    image, where both have data (`valid`). A px of it is `factor` px, the side of a tile
+    `core` px. Returns the centres (x, y) of at most `count` tiles, fewer where they
+    would overlap by much: whole full-resolution px, in the order of the grid.
     """
     monitor = monitor or Monitor()
-    monitor.check()
     side = max(3, round(core / factor) | 1)
     gx = cv2.Sobel(texture, cv2.CV_32F, 1, 0, scale=0.125)
     gy = cv2.Sobel(texture, cv2.CV_32F, 0, 1, scale=0.125)
@@ -146,7 +130,6 @@ def choose_tiles(
     # The smaller eigenvalue of [[xx, xy], [xy, yy]]: texture that fixes both
     # directions, not an edge.
     weak = 0.5 * (xx + yy) - np.sqrt(0.25 * (xx - yy) ** 2 + xy * xy)
-    monitor.check()
     room = cv2.boxFilter(valid.astype(np.float32), -1, box, borderType=0)
     usable = room > 0.75
     monitor.check()
@@ -158,7 +141,6 @@ def choose_tiles(
         return np.empty((0, 2))
     room_for = np.count_nonzero(usable) * (factor / (_SPACING * core)) ** 2
     count = round(min(count, max(room_for, _MIN_COUNT)))
-    monitor.check()
     score = np.where(usable, np.maximum(weak, 0.0), -1.0)
     cell = max(float(np.sqrt(np.count_nonzero(usable) / count)), 1.0)
     rows, cols = np.nonzero(usable)
@@ -194,26 +176,12 @@ def measure_tiles(
     expected: FloatArray | None = None,
     monitor: Monitor | None = None,
 ) -> TileShifts:
-    """Measure the residual shift of each tile.
+    """Measure the residual shift of each tile, in small windows of the images.
 
-    Parameters
-    ----------
-    post_im, pre_im : ImageLike, shape (rows, cols)
-        Fixed and moving image; read in small windows.
-    transform : Transform
-        The present estimate, post to pre.
-    centres : ndarray, shape (N, 2), float64
-        Whole px of the post image.
-    post_frame, pre_frame : tuple of int
-        x0, y0, width, height of the data on each canvas.
-    shape : TileShape
-        Size of window and search.
-    band : Band
-        Structure sizes that are compared.
-    expected : ndarray, shape (N, 2), optional
-        Shifts already known within about half a px: the search is laid around
-        them, and pixels that do not fit the moving window (microbes) lose their
-        weight. They are included in the shifts that are returned.
+    Around `centres` (x, y), whole px of post, with the present estimate of the
+    transform. Shifts that are `expected` within about half a px are included in those
+    that are returned: the search is laid around them, and pixels that do not fit the
+    moving window (microbes) lose their weight.
 
     Notes
     -----

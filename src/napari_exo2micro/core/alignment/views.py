@@ -101,13 +101,7 @@ def on_canvas(post: View, pre: View, small: Transform) -> Transform:
 
 
 def find_frame(image: ImageLike, monitor: Monitor | None = None) -> Frame:
-    """Return the bounding box of what is not zero: x0, y0, width, height, px.
-
-    Raises
-    ------
-    RegistrationError
-        If the whole image is zero.
-    """
+    """Return the bounding box of what is not zero: x0, y0, width, height, px."""
     monitor = monitor or Monitor()
     hit_rows = np.zeros(image.shape[0], bool)
     hit_columns = np.zeros(image.shape[1], bool)
@@ -128,13 +122,7 @@ def find_frame(image: ImageLike, monitor: Monitor | None = None) -> Frame:
 def checked_frame(
     image: ImageLike, frame: Frame | None, name: str, monitor: Monitor | None = None
 ) -> Frame:
-    """Return a frame that lies in the image; None: what is not zero.
-
-    Raises
-    ------
-    RegistrationError
-        If it does not, or if the whole image is zero.
-    """
+    """Return a frame that lies in the image, or an error; None: what is not zero."""
     if frame is None:
         return find_frame(image, monitor)
     x0, y0, width, height = map(int, frame)
@@ -150,23 +138,9 @@ def checked_frame(
 
 
 def open_view(image: ImageLike, frame: Frame | None, max_side: int, name: str) -> View:
-    """Return the part of a padded canvas that the camera saw, at a bounded size.
+    """Return the part of a padded canvas that the camera saw, `max_side` px at most.
 
-    Parameters
-    ----------
-    image : ImageLike, shape (rows, columns)
-        Of any real dtype.
-    frame : tuple of int or None
-        (x0, y0, width, height) of the real data, px; None: what is not zero.
-    max_side : int
-        The longer side of the result is about this at most.
-    name : {'post', 'pre'}
-        For messages.
-
-    Raises
-    ------
-    RegistrationError
-        If the frame lies outside the image, is too small, or holds one value.
+    That is the frame, or what is not zero; `name` ('post', 'pre') is for messages.
     """
     if len(image.shape) != 2:
         raise RegistrationError(
@@ -394,11 +368,9 @@ def _surface(
     step = max(1, len(y) // 20_000)
     y, x = y[::step], x[::step]
 
-    def design(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
-        u, v = 2 * x / columns - 1, 2 * y / rows - 1
-        return np.stack([np.ones_like(u), u, v, u * u, u * v, v * v], axis=-1)
-
-    basis, target = design(x.astype(float), y.astype(float)), values[y, x].astype(float)
+    target = values[y, x].astype(float)
+    u, v = 2 * x.astype(float) / columns - 1, 2 * y.astype(float) / rows - 1
+    basis = np.stack([np.ones_like(u), u, v, u * u, u * v, v * v], axis=-1)
     weight = np.ones(len(target))
     for _ in range(5):
         ridge = 1e-3 * len(target) * np.diag([0.0, 0, 0, 1, 1, 1])
