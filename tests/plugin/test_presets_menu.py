@@ -11,7 +11,7 @@ from qtpy.QtGui import QAction, QGuiApplication
 from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton
 
 from napari_exo2micro import core as e2m
-from napari_exo2micro.plugin.session import settings as presets
+from napari_exo2micro.core import parameters
 from napari_exo2micro.plugin.session.session import Session
 from napari_exo2micro.plugin.widgets.controls import MessageStrip
 from napari_exo2micro.plugin.workbench.presets import PresetsMenu
@@ -53,7 +53,7 @@ def slow_drive(monkeypatch):
         return work
 
     for name in ("load_preset", "save_preset"):
-        monkeypatch.setattr(presets, name, slow(getattr(presets, name)))
+        monkeypatch.setattr(parameters, name, slow(getattr(parameters, name)))
     yield release, threads
     release.set()
 

@@ -16,6 +16,7 @@ from qtpy.QtWidgets import (
     QProgressBar,
     QPushButton,
     QScrollArea,
+    QWidget,
 )
 from superqt import QDoubleSlider
 
@@ -246,15 +247,14 @@ def test_the_slider_for_the_scale_by_hand(open_dock, finished, qtbot):
     assert not slider.isEnabled()
 
 
-def test_a_header_widget_stands_above_the_parameters(session, qtbot):
+def test_the_live_preview_stands_above_the_parameters(session, qtbot):
     form = StageForm(session, 2)
     qtbot.addWidget(form)
-    tick = QCheckBox("Live preview")
-    form.add_header_widget(tick)
     form.resize(400, 900)
     form.show()
-    assert tick.isVisible()
-    assert tick.geometry().bottom() <= form.parameters.geometry().top()
+    row = form.findChild(QWidget, "preview_row_2")
+    assert row.isVisible()
+    assert row.geometry().bottom() <= form.parameters.geometry().top()
 
 
 def test_a_script_sets_and_reads_the_parameters_of_a_dock(open_dock, session):

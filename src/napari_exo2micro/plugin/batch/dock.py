@@ -336,7 +336,7 @@ class BatchDock(Dock):
     def run(self) -> None:
         """Run the chosen pairs; a question comes first where that is needed."""
         self.message.clear()
-        self.question.clear()
+        self.question.hide()
         self.outcome.clear()
         problem = self._why_not()
         if problem:
@@ -447,7 +447,7 @@ class BatchDock(Dock):
         run = self._run
         if run.is_running or self.form.request(self.table.chosen) == run.request:
             return
-        self.question.clear()
+        self.question.hide()
         if run.is_active and not run.is_stopping:
             run.stop()
             self.message.warning(
@@ -617,7 +617,7 @@ class BatchDock(Dock):
         words = f"{chosen} of {total} pairs are chosen." if total else ""
         self._chosen.say((not run.is_active and problem) or words)
         if run.is_active:
-            self.question.clear()
+            self.question.hide()
 
     def close_down(self) -> None:
         """Stop the batch; its worker processes end."""

@@ -21,6 +21,13 @@ logger = logging.getLogger(__name__)
 
 #: Between two looks at the bars in the activity dock, ms.
 _BETWEEN_PICTURES = 200
+_WAIT_AT_THE_END = 4.0  # s, for all jobs together
+#: How long the newest job of a word waits for the one that it replaces, ms. What
+#: hangs, in a file on a network drive, is left behind then.
+_PATIENCE = 250
+#: Jobs that had not ended when their window was closed: they may not be taken apart
+#: in a thread of their own.
+_LEFT_BEHIND: list[Job] = []
 
 
 class Job(QObject):
@@ -71,15 +78,14 @@ class Job(QObject):
         self._thread: threading.Thread | None = None
         self._cancel = threading.Event()
         self._closed = False
-        self._last_fraction = -1.0
-        self._last_text = ""
+        self._last_fraction, self._last_text = -1.0, ""
         self._shows_progress = show_progress
         self._bar: cancelable_progress | None = None
-        more: dict[str, Any] = {"monitor": self.monitor()}
-        if "send" in inspect.signature(function).parameters:
-            more["send"] = self.send
-        self._work: Callable[[], Any] | None
-        self._work = functools.partial(function, **arguments, **more)
+        monitor = Monitor(self._on_progress, lambda: self.is_cancelled)
+        ours = {"monitor": monitor, "send": functools.partial(self._post, "sent")}
+        known = inspect.signature(function).parameters
+        arguments |= {name: part for name, part in ours.items() if name in known}
+        self._work: Callable[[], Any] | None = functools.partial(function, **arguments)
         # Queued: whatever thread it comes from, it arrives in this object's.
         self._message.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
 
@@ -93,14 +99,6 @@ class Job(QObject):
     def cancel(self) -> None:
         """Ask the work to stop; it ends at its next window."""
         self._cancel.set()
-
-    def monitor(self) -> Monitor:
-        """Return what the work reports to."""
-        return Monitor(self._on_progress, lambda: self.is_cancelled)
-
-    def send(self, value: Any) -> None:
-        """Hand something to `sent` from within the work."""
-        self._message.emit("sent", value)
 
     def begin(self) -> None:
         """Do the work in a thread of its own; nothing when it has begun or ended."""
@@ -193,15 +191,15 @@ class Job(QObject):
             self._on_end = self._on_error = None
 
     def _tell(self, error: Exception) -> None:
-        if not self.is_cancelled:
-            text = error_text(error, wanted=self.title)
-            tell = notify_error if self._on_error is None else self._on_error
-            try:
-                tell(text)
-            except RuntimeError as gone:  # the dock that asked was closed
-                if "deleted" not in str(gone):
-                    raise
-                notify_error(text)
+        if self.is_cancelled:
+            return
+        text = error_text(error, wanted=self.title)
+        try:
+            (self._on_error or notify_error)(text)
+        except RuntimeError as gone:  # the dock that asked was closed
+            if "deleted" not in str(gone):
+                raise
+            notify_error(text)
 
     def draw_progress(self) -> None:
         """Bring the bar in the activity dock up to date; see `Jobs`."""
@@ -219,15 +217,6 @@ class Job(QObject):
             self._bar.update(step)
 
 
-_WAIT_AT_THE_END = 4.0  # s, for all jobs together
-#: How long the newest job of a word waits for the one that it replaces, ms. What
-#: hangs, in a file on a network drive, is left behind then.
-_PATIENCE = 250
-#: Jobs that had not ended when their window was closed: they may not be taken apart
-#: in a thread of their own.
-_LEFT_BEHIND: list[Job] = []
-
-
 class Jobs(QObject):
     """Starts jobs for one viewer and ends them with it.
 
@@ -242,6 +231,8 @@ class Jobs(QObject):
         Whether an exclusive job runs: one that writes results.
     closed : Signal()
         The window is gone: no job delivers anything any more.
+    exclusive : Job or None
+        The job that writes results now.
     """
 
     busy_changed = Signal(bool)
@@ -251,7 +242,7 @@ class Jobs(QObject):
         super().__init__()
         self._running: list[Job] = []
         self._newest: dict[str, Job] = {}
-        self._exclusive: Job | None = None
+        self.exclusive: Job | None = None
         self._closed = False
         self._is_drawing = False
         self._clock = QTimer(self)
@@ -261,17 +252,12 @@ class Jobs(QObject):
     @property
     def is_busy(self) -> bool:
         """Whether an exclusive job runs."""
-        return self._exclusive is not None
+        return self.exclusive is not None
 
     @property
     def is_working(self) -> bool:
         """Whether any job runs, also one that only reads or draws."""
         return bool(self._running)
-
-    @property
-    def exclusive(self) -> Job | None:
-        """The job that writes results now, if any."""
-        return self._exclusive
 
     def start(
         self,
@@ -289,29 +275,26 @@ class Jobs(QObject):
         keep_sent: bool = False,
         **arguments: Any,
     ) -> Job:
-        """Call ``function(monitor=..., **arguments)`` in a thread of its own.
+        """Call ``function(**arguments)`` in a thread of its own.
 
         All callbacks are called in the GUI thread: use bound methods of widgets.
 
         Parameters
         ----------
         function : callable
-            Takes `monitor`, a `core.Monitor`, and stops when that says so. It may
-            not touch the viewer or a widget. If it takes an argument `send`, it gets
-            a function whose values arrive at `on_sent` on the way.
+            It may not touch the viewer or a widget. Where it takes a `monitor`, it
+            stops when that says so; what it hands to a `send` arrives at `on_sent`.
         title : str
             In words, for the activity dock.
         on_result : callable, optional
             Takes the result; not called for a cancelled job.
         on_error : callable, optional
-            Takes the error's text. Without it napari shows a notification; so an
-            error appears once, here or there.
+            Takes the error's text; without it napari shows a notification.
         on_sent, on_progress, on_finished : callable, optional
             See `Job`.
         newest : str
-            Jobs of the same word replace each other: the one that runs is cancelled
-            and its result is dropped. The new one begins when that has ended, or
-            after a quarter of a second.
+            Jobs of the same word replace each other: the one that runs is cancelled.
+            The new one begins when that has ended, or after a quarter of a second.
         exclusive : bool
             It writes results; a second one is refused while it runs.
         show_progress : bool
@@ -323,17 +306,10 @@ class Jobs(QObject):
         Raises
         ------
         RuntimeError
-            When it is exclusive and another exclusive one runs: widgets disable
-            their buttons meanwhile (`busy_changed`).
+            When it is exclusive and another exclusive one runs.
         """
-        if self._closed:
-            # The window is gone: nothing is started and nothing is told.
-            ended = Job(title, function, arguments, show_progress=False)
-            ended.close()
-            ended.is_running = False
-            return ended
-        if exclusive and self._exclusive is not None:
-            raise RuntimeError(f"'{self._exclusive.title}' has not ended yet")
+        if exclusive and self.exclusive is not None:
+            raise RuntimeError(f"'{self.exclusive.title}' has not ended yet")
         job = Job(
             title,
             function,
@@ -343,6 +319,10 @@ class Jobs(QObject):
             on_end=self._forget,
             keep_sent=keep_sent,
         )
+        if self._closed:  # the window is gone: nothing is started nor told
+            job.close()
+            job.is_running = False
+            return job
         for signal, slot in (
             (job.returned, on_result),
             (job.sent, on_sent),
@@ -357,7 +337,7 @@ class Jobs(QObject):
         if newest:
             self._newest[newest] = job
         if exclusive:
-            self._exclusive = job
+            self.exclusive = job
             self.busy_changed.emit(True)
         if older is None:
             job.begin()
@@ -393,7 +373,7 @@ class Jobs(QObject):
         self._clock.stop()
         for job in self._running:
             job.close()
-        self._exclusive = None
+        self.exclusive = None
         self.closed.emit()
         end = time.monotonic() + _WAIT_AT_THE_END
         for job in self._running:
@@ -414,17 +394,14 @@ class Jobs(QObject):
             self._is_drawing = False
 
     def _forget(self, job: Job) -> None:
-        if job in self._running:
-            self._running.remove(job)
+        self._running.remove(job)
         if not self._running:
             self._clock.stop()
-        for word, newest in list(self._newest.items()):
-            if newest is job:
-                del self._newest[word]
+        self._newest = {w: j for w, j in self._newest.items() if j is not job}
         for other in self._running:
             if other.waits_for is job:
                 other.waits_for = None
                 other.begin()
-        if job is self._exclusive:
-            self._exclusive = None
+        if job is self.exclusive:
+            self.exclusive = None
             self.busy_changed.emit(False)

@@ -17,26 +17,16 @@ from napari_exo2micro.plugin.session.settings import default_source, read_defaul
 
 @dataclass(frozen=True, slots=True)
 class RawOverview:
-    """What a raw folder holds.
-
-    Attributes
-    ----------
-    raw_dir : Path
-        The folder.
-    pairs : tuple of (str, str)
-        Sample and dye of each pair that can be used.
-    problem : str
-        Why none can be used, with the fix; empty when one can.
-    troubles : tuple of str
-        What was left out or looks odd, and why; one line each.
-    problems : mapping of (str, str) to str
-        Pairs with files that cannot be used, and why.
-    """
+    """What a raw folder holds."""
 
     raw_dir: Path
+    #: Sample and dye of each pair that can be used.
     pairs: tuple[tuple[str, str], ...] = ()
+    #: Why none can be used, with the fix; empty when one can.
     problem: str = ""
+    #: What was left out or looks odd, and why; one line each.
     troubles: tuple[str, ...] = ()
+    #: Pairs with files that cannot be used, and why.
     problems: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
     @property
@@ -50,22 +40,15 @@ class RawOverview:
 
     def in_words(self) -> str:
         """Return the problem, or how much there is."""
-        if self.problem:
-            return self.problem
-        samples = _count(len(self.samples), "sample")
-        return f"{samples}, {_count(len(self.pairs), 'pair')} of images"
+        samples, pairs = len(self.samples), len(self.pairs)
+        return self.problem or (
+            f"{samples} sample{'s' * (samples != 1)}, "
+            f"{pairs} pair{'s' * (pairs != 1)} of images"
+        )
 
 
 def look_into(raw_dir: Path, monitor: Monitor) -> RawOverview:
-    """Return what a raw folder holds; nothing is opened, only names are read.
-
-    Parameters
-    ----------
-    raw_dir : Path
-        The folder; it need not exist.
-    monitor : Monitor
-        May stop it.
-    """
+    """Return what a raw folder holds; nothing is opened, only names are read."""
     monitor.check()
     layout = diagnose_raw_layout(raw_dir)
     if not layout.is_usable:
@@ -87,21 +70,12 @@ def look_into(raw_dir: Path, monitor: Monitor) -> RawOverview:
     return RawOverview(raw_dir, tasks.present, problem, troubles, problems)
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
 class RawFolder(QObject):
     """What the raw folder of a session holds; get it with `RawFolder.of`.
 
     All panels of a viewer share it, so that a slow network drive is read once. A
     pair that nobody chose, the first one of a folder, gives way to a pair that a
     person opens in the viewer.
-
-    Parameters
-    ----------
-    session : Session
-        Whose raw folder it is.
 
     Attributes
     ----------
@@ -199,21 +173,10 @@ class RawFolder(QObject):
         session = self._session
         return (session.raw_dir, session.sample, session.dye)
 
-    # Layers that name a source ------------------------------------------------------
-
     def take_opened(self, known: Mapping[str, Any]) -> bool:
-        """Choose the source of a layer that was opened, unless a person chose one.
+        """Choose the source that an opened layer's metadata name; return whether.
 
-        Parameters
-        ----------
-        known : mapping
-            What the layer's metadata say.
-
-        Returns
-        -------
-        bool
-            Whether it was chosen; `other_opened` is emitted where a person works on
-            another pair.
+        Where a person works on another pair, `other_opened` is emitted instead.
         """
         session = self._session
         if session.jobs.is_busy:
@@ -227,15 +190,7 @@ class RawFolder(QObject):
 
 
 def take_source(session: Session, known: Mapping[str, Any]) -> bool:
-    """Choose the source that a layer's metadata name; false when they name none.
-
-    Parameters
-    ----------
-    session : Session
-        Gets the source.
-    known : mapping
-        As `layers.about` returns it.
-    """
+    """Choose the source that a layer's metadata name; false when they name none."""
     sample, dye = str(known.get("sample") or ""), str(known.get("dye") or "")
     raw_dir, output_dir = known.get("raw_dir"), known.get("output_dir")
     if not (sample and dye and (raw_dir or output_dir)):
@@ -243,9 +198,6 @@ def take_source(session: Session, known: Mapping[str, Any]) -> bool:
     if raw_dir and not output_dir and Path(raw_dir) != session.raw_dir:
         output_dir = read_defaults().output_dir_for(raw_dir)
     session.set_source(
-        raw_dir=raw_dir or None,
-        output_dir=output_dir or None,
-        sample=sample,
-        dye=dye,
+        raw_dir=raw_dir or None, output_dir=output_dir or None, sample=sample, dye=dye
     )
     return True

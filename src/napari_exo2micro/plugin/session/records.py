@@ -21,18 +21,9 @@ _MOST_TEXT = 20_000
 
 @dataclass(frozen=True, slots=True)
 class KeptRecord:
-    """One record.
+    """One record: its number from 1, seconds since 1970, kind (see `KINDS`) and text.
 
-    Attributes
-    ----------
-    number : int
-        Counts from 1.
-    time : float
-        Seconds since 1970, UTC.
-    kind : {'note', 'warning', 'error'}
-        How grave it is.
-    text : str
-        May have several lines: a traceback follows the message.
+    A text may have several lines: a traceback follows the message.
     """
 
     number: int

@@ -15,11 +15,7 @@ from qtpy.QtCore import QCoreApplication, QEvent, QObject, Qt, Signal
 from qtpy.QtWidgets import QWidget
 
 from napari_exo2micro.core import base, parameters
-from napari_exo2micro.core.pipeline import (
-    RunResult,
-    SampleDye,
-    stages_done,
-)
+from napari_exo2micro.core.pipeline import RunResult, SampleDye, stages_done
 from napari_exo2micro.core.store import CheckpointStatus
 from napari_exo2micro.plugin.session.job import Job, Jobs
 from napari_exo2micro.plugin.session.records import KeptRecords
@@ -32,14 +28,8 @@ class TaskSource:
     """Makes the `SampleDye` of one sample and dye; may be used from any thread.
 
     All objects that it makes share what is known of the files on disk, so that raw
-    files whose time changed are read once and not at every look at the state.
-
-    Parameters
-    ----------
-    sample, dye : str
-        What is worked on.
-    settings : RunSettings
-        Folders and format; parameters are given to `task`.
+    files whose time changed are read once and not at every look at the state. Of the
+    settings the parameters are given to `task`.
     """
 
     def __init__(self, sample: str, dye: str, settings: parameters.RunSettings) -> None:
@@ -48,23 +38,11 @@ class TaskSource:
         self._lock = threading.Lock()
 
     def check_output(self) -> None:
-        """Stop when results cannot go to their folder; slow on a slow drive.
-
-        Raises
-        ------
-        OutputError
-            With the reason and the fix.
-        """
+        """Raise an OutputError when results cannot go to their folder; may be slow."""
         base.check_output(self.settings.output_dir, self.settings.raw_dir)
 
     def task(self, params: Mapping[str, parameters.ParameterValue]) -> SampleDye:
-        """Return an object of one's own with these parameters.
-
-        Raises
-        ------
-        ParameterError
-            When a name could leave the output folder.
-        """
+        """Return an object of one's own with these parameters."""
         return self.task_with(replace(self.settings, params=params))
 
     def task_with(self, settings: parameters.RunSettings) -> SampleDye:
@@ -79,14 +57,6 @@ class TaskSource:
         return task
 
 
-def look_at_output(
-    output_dir: Path, raw_dir: Path | None, monitor: base.Monitor
-) -> str:
-    """Return why results cannot go to their folder; empty when they can."""
-    monitor.check()
-    return base.output_problem(output_dir, raw_dir)
-
-
 def read_status(
     source: TaskSource,
     params: Mapping[str, parameters.ParameterValue],
@@ -94,15 +64,8 @@ def read_status(
 ) -> tuple[list[CheckpointStatus], RunResult | None]:
     """Return the check-list, and what the valid results say of themselves.
 
-    Returns
-    -------
-    list of CheckpointStatus
-        As `SampleDye.status` returns it.
-    RunResult or None
-        As `SampleDye.run` returned it, up to the last stage in a row whose results
-        are all valid; None when there is none.
+    The result is None, or that of the last stage in a row whose files are all valid.
     """
-    monitor.check()
     task = source.task(params)
     lines = task.status()
     monitor.check()
@@ -117,13 +80,7 @@ def run_stages(
     monitor: base.Monitor,
     send: Callable[[Any], None],
 ) -> RunResult:
-    """Run stages; send number and description of each one that has ended.
-
-    Raises
-    ------
-    OutputError
-        When results cannot go to their folder.
-    """
+    """Run stages; send number and description of each one that has ended."""
     source.check_output()
     task = source.task_with(settings)
 
@@ -161,9 +118,7 @@ _OF_THE_CHOICE = ("status", "show results", "open a result", "show the raw image
 class Session(QObject):
     """What the docks of one viewer share; get it with `Session.of`.
 
-    It has a choice (`sample`, `dye` and `settings`), `jobs`, and what was read of the
-    results: `status` and `stored_result`. It shows nothing: it tells, and others
-    listen.
+    It shows nothing: it tells, and others listen.
 
     Attributes
     ----------
@@ -200,8 +155,12 @@ class Session(QObject):
         Why the results folder cannot be used, as it was when it was looked at.
     last_result : RunResult or None
         What the last run returned; None before one and after another choice.
+    status : list of CheckpointStatus
+        The check-list as it was read last; see `status_changed`.
     stored_result : RunResult or None
         What the valid results on disk say, as a run returns it; None without any.
+    shown_stage : int
+        The stage whose form is in front; see `show_stage`.
     describe : callable
         Takes a `SampleDye` and the number of a stage, and returns what a viewer
         needs to show its results; called in the thread of the run.
@@ -230,11 +189,12 @@ class Session(QObject):
         self.records = KeptRecords()
         self.output_problem = ""
         self.last_result: RunResult | None = None
+        self.status: list[CheckpointStatus] = []
         self.stored_result: RunResult | None = None
-        self.describe: Describe = _undescribed
+        self.shown_stage = 1
+        # Where nobody shows results they stay on disk.
+        self.describe: Describe = lambda _task, _number: ()
         self._task_source: TaskSource | None = None
-        self._status: list[CheckpointStatus] = []
-        self._shown_stage = 1
         self._last_ended = 0  # the last stage that the run has finished
         self._has_window = False  # not the window itself: that would keep it alive
         self._checks: list[weakref.WeakMethod[Callable[[], str]]] = []
@@ -244,18 +204,11 @@ class Session(QObject):
         if application is not None:
             application.aboutToQuit.connect(self.close)
 
-    # One for each viewer ---------------------------------------------------------
-
     @classmethod
     def of(cls, viewer: ViewerModel, widget: QWidget | None = None) -> Session:
         """Return the session of a viewer, made when it is first asked for.
 
-        Parameters
-        ----------
-        viewer : ViewerModel
-            As napari hands it to a widget.
-        widget : QWidget, optional
-            A dock's widget: the session ends with the window that it is shown in.
+        It ends with the window that the `widget` of a dock is shown in.
         """
         model = getattr(viewer, "__wrapped__", viewer)
         key = id(model)
@@ -264,22 +217,12 @@ class Session(QObject):
             session = _SESSIONS[key] = cls(model)
             weakref.finalize(model, _end, key)
         if widget is not None:
-            session.end_with_window_of(widget)
+            widget.installEventFilter(session)
         return session
-
-    def end_with_window_of(self, widget: QWidget) -> None:
-        """End with the window that a dock's widget is shown in."""
-        widget.installEventFilter(self)
 
     @property
     def viewer(self) -> ViewerModel:
-        """The viewer.
-
-        Raises
-        ------
-        RuntimeError
-            When it was closed.
-        """
+        """The viewer; a RuntimeError tells that it was closed."""
         viewer = self._viewer()
         if viewer is None:
             raise RuntimeError("the viewer was closed")
@@ -299,9 +242,8 @@ class Session(QObject):
         """Stop all work; nothing is delivered to widgets any more."""
         self.jobs.close()
         self.records.close()
-        for key, session in list(_SESSIONS.items()):
-            if session is self:
-                del _SESSIONS[key]
+        for key in [key for key, session in _SESSIONS.items() if session is self]:
+            del _SESSIONS[key]
         if self in _ENDING:
             _ENDING.remove(self)
 
@@ -315,8 +257,6 @@ class Session(QObject):
         self.jobs.cancel_all()
         with contextlib.suppress(RuntimeError):  # Qt is gone already
             self._viewer_gone.emit()
-
-    # The choice ------------------------------------------------------------------
 
     @property
     def raw_dir(self) -> Path | None:
@@ -336,20 +276,12 @@ class Session(QObject):
     @property
     def params(self) -> dict[str, parameters.ParameterValue]:
         """All parameters, a copy in the order of the registry."""
-        known = self.settings.params
-        return {
-            name: known.get(name, value)
-            for name, value in parameters.default_params().items()
-        }
+        # Another package may have registered some, or taken them away, meanwhile.
+        known, defaults = self.settings.params, parameters.default_params()
+        return {name: known.get(name, value) for name, value in defaults.items()}
 
     def set_params(self, **values: Any) -> None:
-        """Change parameters by name.
-
-        Raises
-        ------
-        ParameterError
-            When a name is unknown or a value does not fit; nothing is changed.
-        """
+        """Change parameters by name; none when a `ParameterError` is raised."""
         old = self.params
         settings = replace(self.settings, params={**old, **values})
         changed = tuple(name for name in values if settings.params[name] != old[name])
@@ -359,10 +291,8 @@ class Session(QObject):
 
     def reset_params(self, *names: str) -> None:
         """Set parameters back to their defaults; all of them when none is named."""
-        chosen = names or tuple(parameters.PARAMETER_REGISTRY)
-        self.set_params(
-            **{name: parameters.PARAMETER_REGISTRY[name].default for name in chosen}
-        )
+        defaults = parameters.default_params()
+        self.set_params(**{name: defaults[name] for name in names or defaults})
 
     def non_default_params(
         self, stage: int | None = None
@@ -391,7 +321,7 @@ class Session(QObject):
         raw_dir : Path or str, optional
             The raw folder.
         **changes
-            Other fields of `settings`: `output_dir`, `checkpoint_format`.
+            `output_dir` and `checkpoint_format`.
         """
         before = self._source()
         changes = {name: value for name, value in changes.items() if value is not None}
@@ -416,18 +346,17 @@ class Session(QObject):
         return (*folders, self.checkpoint_format, self.sample, self.dye)
 
     @property
+    def has_pair(self) -> bool:
+        """Whether a sample and a dye are chosen."""
+        return bool(self.sample and self.dye)
+
+    @property
     def has_source(self) -> bool:
         """Whether a raw folder, a sample and a dye are chosen."""
-        return bool(self.raw_dir and self.sample and self.dye)
+        return self.raw_dir is not None and self.has_pair
 
     def task(self) -> SampleDye:
-        """Return the sample and dye with the present parameters.
-
-        Raises
-        ------
-        ParameterError
-            When none is chosen yet, or a name cannot be used.
-        """
+        """Return the sample and dye with the present parameters."""
         return self.task_source().task(self.params)
 
     def task_source(self) -> TaskSource:
@@ -438,7 +367,7 @@ class Session(QObject):
         ParameterError
             When no sample is chosen yet.
         """
-        if not (self.sample and self.dye):
+        if not self.has_pair:
             raise base.ParameterError(
                 "no sample is chosen yet; choose the raw folder, the sample and the "
                 "dye at the top of the workbench"
@@ -447,58 +376,37 @@ class Session(QObject):
             self._task_source = TaskSource(self.sample, self.dye, self.settings)
         return self._task_source
 
-    # Which form is in front, and what forms say ----------------------------------
-
-    @property
-    def shown_stage(self) -> int:
-        """The stage whose form is in front."""
-        return self._shown_stage
-
     def show_stage(self, number: int) -> None:
         """Say that the form of a stage came to the front."""
-        if number != self._shown_stage:
-            self._shown_stage = number
+        if number != self.shown_stage:
+            self.shown_stage = number
             self.stage_shown.emit(number)
 
     def add_check(self, check: Callable[[], str]) -> None:
-        """Have a form asked before each run; it is forgotten with its form.
+        """Have a form asked before each run, as long as the form lives.
 
-        Parameters
-        ----------
-        check : bound method
-            Returns why nothing can be run, for example that something typed is not
-            a value; empty when it can.
+        The bound method returns why nothing can be run, such as that something typed
+        is not a value; empty when it can.
         """
         self._checks.append(weakref.WeakMethod(check))
 
     def refusal(self) -> str:
-        """Return why nothing may be run: a form shows what is no value; else empty.
-
-        Whether the results folder can be used is asked where the work is done, in
-        another thread: see `core.folders.check_output`.
-        """
-        living = [(check, check()) for check in self._checks]
-        self._checks = [check for check, method in living if method is not None]
-        reasons = (method() for _, method in living if method is not None)
-        return next(filter(None, reasons), "")
-
-    # What is on disk -------------------------------------------------------------
-
-    @property
-    def status(self) -> list[CheckpointStatus]:
-        """The check-list as it was read last; see `status_changed`."""
-        return list(self._status)
+        """Return why nothing may be run: a form shows what is no value; else empty."""
+        self._checks = [check for check in self._checks if check() is not None]
+        methods = filter(None, [check() for check in self._checks])
+        return next(filter(None, (method() for method in methods)), "")
 
     def refresh_status(self, _changed: object = None) -> None:
         """Read in the background what is valid, stale or missing."""
-        if not (self.sample and self.dye):
+        if not self.has_pair:
             self._on_status(([], None))
             return
         self.jobs.start(
             read_status,
             title="reading the state of the files",
             on_result=self._on_status,
-            on_error=self._on_no_status,
+            # A name that cannot be used: what asks for a run is told so.
+            on_error=lambda _: self._on_status(([], None)),
             newest="status",
             show_progress=False,
             source=self.task_source(),
@@ -509,7 +417,7 @@ class Session(QObject):
         """Learn in the background whether results can go to their folder."""
         self.output_problem = ""
         self.jobs.start(
-            look_at_output,
+            base.output_problem,
             title=f"looking at {self.output_dir}",
             on_result=self._on_output,
             newest="results folder",
@@ -519,18 +427,12 @@ class Session(QObject):
         )
 
     def _on_status(self, read: tuple[list[CheckpointStatus], RunResult | None]) -> None:
-        self._status, self.stored_result = read
+        self.status, self.stored_result = read
         self.status_changed.emit(self.status)
-
-    def _on_no_status(self, _error: str) -> None:
-        # A name that cannot be used: what asks for a run is told so.
-        self._on_status(([], None))
 
     def _on_output(self, problem: str) -> None:
         self.output_problem = problem
         self.output_checked.emit(problem)
-
-    # Runs ------------------------------------------------------------------------
 
     def run(
         self,
@@ -551,13 +453,13 @@ class Session(QObject):
             When a run goes on already.
         """
         source = self.task_source()
-        problem = self.refusal()
-        if problem:
+        if problem := self.refusal():
             raise base.ParameterError(problem)
         self._last_ended = 0
         numbers = f"stage {from_stage}"
         if to_stage != from_stage:
             numbers = f"stages {from_stage} to {to_stage}"
+        chosen = replace(self.settings, params=self.params, force=force)
         return self.jobs.start(
             run_stages,
             title=f"{self.sample} {self.dye}, {numbers}",
@@ -569,13 +471,7 @@ class Session(QObject):
             exclusive=True,
             keep_sent=True,
             source=source,
-            settings=replace(
-                self.settings,
-                params=self.params,
-                from_stage=from_stage,
-                to_stage=to_stage,
-                force=force,
-            ),
+            settings=replace(chosen, from_stage=from_stage, to_stage=to_stage),
             describe=self.describe,
         )
 
@@ -587,17 +483,7 @@ class Session(QObject):
     ) -> Job:
         """Tell all stages that have valid results, see `stage_ready`.
 
-        Parameters
-        ----------
-        on_error : callable, optional
-            Takes the error's text.
-        on_result : callable, optional
-            Takes the number of layers that are shown when all are.
-
-        Raises
-        ------
-        ParameterError
-            When no sample is chosen yet.
+        `on_result` takes the number of layers when all are shown.
         """
         return self.jobs.start(
             stored_layers,
@@ -635,10 +521,6 @@ class Session(QObject):
         last, self._last_ended = self._last_ended, 0
         if last:
             self.run_left.emit(self.sample, self.dye, last)
-
-
-def _undescribed(*_: object) -> None:
-    """Describe nothing: where nobody shows results they stay on disk."""
 
 
 def _end(key: int) -> None:

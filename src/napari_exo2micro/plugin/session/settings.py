@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from napari_exo2micro.core import parameters
-from napari_exo2micro.core.base import Monitor
 
 _PLUGIN = "napari-exo2micro"
 _MOST = 8  # of each list of recent files
@@ -18,18 +17,9 @@ _MOST = 8  # of each list of recent files
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """What the workbench begins with.
+    """What the workbench begins with; folders that are not set are None.
 
-    Attributes
-    ----------
-    raw_dir : Path or None
-        The raw folder; None when none is set.
-    output_dir : Path or None
-        Where results go; None when none is set, see `output_dir_for`.
-    workers : int
-        How many pairs a batch works on at the same time, at least 1.
-    checkpoint_format : {'tiff', 'fits', 'both'}
-        What stages store.
+    `workers` is how many pairs a batch works on at the same time.
     """
 
     raw_dir: Path | None = None
@@ -54,28 +44,20 @@ def read_defaults() -> Defaults:
     return Defaults(
         raw_dir=_folder(defaults.raw_folder),
         output_dir=_folder(defaults.output_folder),
-        workers=max(1, int(defaults.workers)),
-        checkpoint_format=(
-            defaults.checkpoint_format
-            if defaults.checkpoint_format in parameters.CHECKPOINT_FORMATS
-            else "both"
-        ),
+        workers=defaults.workers,
+        checkpoint_format=defaults.checkpoint_format,
     )
 
 
 def default_source() -> dict[str, Any]:
-    """Return the set folders and format as `Session.set_source` takes them.
-
-    Folders that are not set are left out.
-    """
+    """Return the set folders and format as `Session.set_source` takes them."""
     defaults = read_defaults()
-    source: dict[str, Any] = {"checkpoint_format": defaults.checkpoint_format}
+    output = defaults.output_dir
     if defaults.raw_dir is not None:
-        source["raw_dir"] = defaults.raw_dir
-        source["output_dir"] = defaults.output_dir_for(defaults.raw_dir)
-    elif defaults.output_dir is not None:
-        source["output_dir"] = defaults.output_dir
-    return source
+        output = defaults.output_dir_for(defaults.raw_dir)
+    folders = {"raw_dir": defaults.raw_dir, "output_dir": output}
+    known = {name: folder for name, folder in folders.items() if folder is not None}
+    return {"checkpoint_format": defaults.checkpoint_format, **known}
 
 
 def _folder(text: str) -> Path | None:
@@ -91,13 +73,7 @@ def recent_file() -> Path | None:
 
 
 def recent(kind: str) -> list[str]:
-    """Return what was used lately, the last one first.
-
-    Parameters
-    ----------
-    kind : str
-        Which list, for example ``'raw folder'``.
-    """
+    """Return what was used lately of a kind such as ``'raw folder'``, newest first."""
     return [path for path in _lists().get(kind, []) if isinstance(path, str)][:_MOST]
 
 
@@ -121,9 +97,7 @@ def _lists() -> dict[str, list[Any]]:
     file = recent_file()
     try:
         stored = json.loads(file.read_text(encoding="utf-8")) if file else {}
-    except (OSError, ValueError):
-        return {}
-    if not isinstance(stored, dict):
+    except (OSError, ValueError):  # a person may have damaged it
         return {}
     return {kind: paths for kind, paths in stored.items() if isinstance(paths, list)}
 
@@ -134,51 +108,27 @@ PRESET = "preset"
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """Parameters and their file.
-
-    Attributes
-    ----------
-    path : Path
-        The file.
-    params : mapping
-        Parameter name -> value: those that the file names when it was read, all
-        when it was written.
-    """
+    """A file and its parameters: those it names when it was read, all when written."""
 
     path: Path
     params: Mapping[str, parameters.ParameterValue]
 
 
-def read_preset(path: Path, monitor: Monitor) -> Preset:
-    """Return what a preset says, and remember the file.
-
-    Raises
-    ------
-    ParameterError
-        When the file cannot be read or used; see `core.presets.load_preset`.
-    """
+def read_preset(path: Path) -> Preset:
+    """Return what a preset says, and remember the file; see `load_preset`."""
     values = parameters.load_preset(path)
-    monitor.check()
     remember(PRESET, path.absolute())
     return Preset(path, values)
 
 
-def write_preset(preset: Preset, monitor: Monitor) -> Preset:
-    """Write a preset and remember its file.
-
-    Raises
-    ------
-    OutputError
-        When the file cannot be written; see `core.presets.save_preset`.
-    """
-    monitor.check()
+def write_preset(preset: Preset) -> Preset:
+    """Write a preset and remember its file; see `save_preset`."""
     parameters.save_preset(preset.path, preset.params)
     remember(PRESET, preset.path.absolute())
     return preset
 
 
-def last_folder(monitor: Monitor) -> Path:
+def last_folder() -> Path:
     """Return where a dialog begins: where the last preset was, if that is there."""
-    monitor.check()
     folders = [Path(file).parent for file in recent(PRESET)]
     return next((folder for folder in folders if folder.is_dir()), Path.home())

@@ -21,11 +21,6 @@ class WordsLabel(QtWidgets.QLabel):
 
     A wrapped QLabel asks layouts for the height of fewer lines than it has once it
     is narrow, and what stands below is drawn over it.
-
-    Parameters
-    ----------
-    name : str
-        Its objectName.
     """
 
     def __init__(self, name: str, parent: QtWidgets.QWidget | None = None) -> None:
@@ -41,15 +36,7 @@ class WordsLabel(QtWidgets.QLabel):
         self.hide()
 
     def say(self, text: str, style: str = "") -> None:
-        """Show a text, or hide the label when there is none.
-
-        Parameters
-        ----------
-        text : str
-            Plain text.
-        style : str
-            A style sheet.
-        """
+        """Show a plain text with a style sheet; hide the label when there is none."""
         if style != self.styleSheet():
             self.setStyleSheet(style)
         self.setText(text)
@@ -84,43 +71,38 @@ STYLES = {
 
 
 def label_style(level: str) -> str:
-    """Return the style sheet of a label that speaks at this level."""
+    """Return the style sheet of a label that speaks at this level; empty for none."""
+    if not level:
+        return ""
     return f"QLabel {{ {STYLES[level]} padding: 4px; border-radius: 3px; }}"
 
 
 class MessageStrip(QtWidgets.QWidget):
-    """Shows one message at a time; hidden while there is none."""
+    """Shows one message at a time; hidden while there is none.
+
+    Attributes
+    ----------
+    level : str
+        ``'error'``, ``'warning'``, ``'note'``; empty without a message.
+    """
 
     def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)
         self.setObjectName("message_strip")
         self.level = ""
-        self._label = QtWidgets.QLabel(self)
-        self._label.setObjectName("message")
-        self._label.setWordWrap(True)
-        self._label.setTextFormat(Qt.TextFormat.PlainText)
-        self._label.setTextInteractionFlags(
-            Qt.TextInteractionFlag.TextSelectableByMouse
-        )
-        self._label.setSizePolicy(
-            QtWidgets.QSizePolicy.Policy.Ignored,
-            QtWidgets.QSizePolicy.Policy.MinimumExpanding,
-        )
+        self._label = WordsLabel("message", self)
         close = QtWidgets.QToolButton(self)
         close.setObjectName("close_message")
         close.setText("×")
         close.setToolTip("Close this message")
         close.clicked.connect(self.clear)
-        layout = QtWidgets.QHBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self._label, 1)
-        layout.addWidget(close, 0, Qt.AlignmentFlag.AlignTop)
+        row((self._label, 1), (close, 0, TOP), parent=self, margin=0)
         self.hide()
 
     @property
     def text(self) -> str:
         """The message shown; empty when there is none."""
-        return self._label.text() if self.level else ""
+        return self._label.text()
 
     def error(self, text: str) -> None:
         """Show what went wrong and what to do."""
@@ -136,15 +118,12 @@ class MessageStrip(QtWidgets.QWidget):
 
     def clear(self, _what: object = None) -> None:
         """Take the message away."""
-        self.level = ""
-        self._label.clear()
-        self.hide()
+        self._show("", "")
 
     def _show(self, level: str, text: str) -> None:
         self.level = level
-        self._label.setStyleSheet(label_style(level))
-        self._label.setText(text)
-        self.show()
+        self._label.say(text, label_style(level))
+        self.setVisible(bool(level))
 
 
 #: What a widget calls when a person used it; Qt leaves out what it does not take.
@@ -193,27 +172,11 @@ def enable(button: QtWidgets.QPushButton, problem: str, tip: str) -> None:
 
 
 def labelled(text: str, field: QtWidgets.QWidget) -> QtWidgets.QHBoxLayout:
-    """Return a field with its label; the labels of all lines are equally wide.
-
-    Parameters
-    ----------
-    text : str
-        What the label says.
-    field : QWidget
-        Takes the room that is left.
-
-    Returns
-    -------
-    QHBoxLayout
-        The line.
-    """
+    """Return a field with its label; the labels of all lines are equally wide."""
     label = QtWidgets.QLabel(text, field.parentWidget())
     label.setMinimumWidth(_LABEL_WIDTH)
     label.setBuddy(field)
-    line = QtWidgets.QHBoxLayout()
-    line.addWidget(label)
-    line.addWidget(field, 1)
-    return line
+    return row(label, (field, 1))
 
 
 def scrolled(widget: QtWidgets.QWidget) -> QtWidgets.QScrollArea:
@@ -227,55 +190,63 @@ def scrolled(widget: QtWidgets.QWidget) -> QtWidgets.QScrollArea:
     return area
 
 
+#: For a part that is lower than those beside it.
+TOP = Qt.AlignmentFlag.AlignTop
 _Part = QtWidgets.QWidget | QtWidgets.QLayout | str | None
+_Placed = _Part | tuple[_Part, int] | tuple[_Part, int, Qt.AlignmentFlag]
 _Box = TypeVar("_Box", bound=QtWidgets.QBoxLayout)
 
 
-def row(*parts: _Part | tuple[_Part, int]) -> QtWidgets.QHBoxLayout:
-    """Return parts side by side.
+def row(
+    *parts: _Placed,
+    parent: QtWidgets.QWidget | None = None,
+    margin: int | None = None,
+) -> QtWidgets.QHBoxLayout:
+    """Return parts side by side; of `parent` it becomes the layout.
 
     Parameters
     ----------
     *parts : QWidget, QLayout, str or None, or one of these with its stretch
-        A text is a label; None takes the room that is left.
-    """
-    return _filled(QtWidgets.QHBoxLayout(), parts)
-
-
-def column(
-    *parts: _Part | tuple[_Part, int],
-    parent: QtWidgets.QWidget | None = None,
-    margin: int | None = None,
-) -> QtWidgets.QVBoxLayout:
-    """Return parts below one another; of `parent` it becomes the layout.
-
-    Parameters
-    ----------
-    *parts
-        As for `row`.
+        A text is a label; None takes the room that is left. A widget may have an
+        alignment after its stretch.
     parent : QWidget, optional
         What they are parts of.
     margin : int, optional
         On all sides, px; as the style has it where it is left out.
     """
-    made = _filled(QtWidgets.QVBoxLayout(), parts)
-    if margin is not None:
-        made.setContentsMargins(margin, margin, margin, margin)
-    if parent is not None:
-        parent.setLayout(made)
-    return made
+    return _filled(QtWidgets.QHBoxLayout(), parts, parent, margin)
 
 
-def _filled(layout: _Box, parts: tuple[_Part | tuple[_Part, int], ...]) -> _Box:
+def column(
+    *parts: _Placed,
+    parent: QtWidgets.QWidget | None = None,
+    margin: int | None = None,
+) -> QtWidgets.QVBoxLayout:
+    """Return parts below one another, see `row`."""
+    return _filled(QtWidgets.QVBoxLayout(), parts, parent, margin)
+
+
+def _filled(
+    layout: _Box,
+    parts: tuple[_Placed, ...],
+    parent: QtWidgets.QWidget | None,
+    margin: int | None,
+) -> _Box:
     for part in parts:
-        content, stretch = part if isinstance(part, tuple) else (part, 0)
+        placed: tuple[Any, ...] = part if isinstance(part, tuple) else (part,)
+        content, *place = placed
+        if isinstance(content, str):
+            content = QtWidgets.QLabel(content)
         if content is None:
             layout.addStretch(1)
         elif isinstance(content, QtWidgets.QLayout):
-            layout.addLayout(content, stretch)
+            layout.addLayout(content, *place)
         else:
-            label = QtWidgets.QLabel(content) if isinstance(content, str) else content
-            layout.addWidget(label, stretch)
+            layout.addWidget(content, *place)
+    if margin is not None:
+        layout.setContentsMargins(margin, margin, margin, margin)
+    if parent is not None:
+        parent.setLayout(layout)
     return layout
 
 
@@ -491,19 +462,14 @@ def as_path(text: str) -> Path | None:
 class FolderField(QtWidgets.QWidget):
     """A line to type a folder into, a list of recent ones, and a dialog.
 
-    Parameters
-    ----------
-    name : str
-        Its objectName, and that of the line.
-    kind : str
-        What kind of folder it is, in words.
-    tooltip : str
-        What the folder is for.
+    Its `kind` says in words what kind of folder it is, its tooltip what that is for.
 
     Attributes
     ----------
     chosen : Signal(object)
         Another folder was chosen, a `Path`.
+    folder : Path or None
+        The folder; None when the field is empty.
     """
 
     chosen = Signal(object)
@@ -518,68 +484,46 @@ class FolderField(QtWidgets.QWidget):
         super().__init__(parent)
         self.setObjectName(name)
         self.kind = kind
-        self._folder: Path | None = None
-        self._line = QtWidgets.QComboBox(self)
-        self._line.setObjectName(f"{name}_line")
+        self.folder: Path | None = None
+        self._line = combo_box(self, f"{name}_line", tooltip)
         self._line.setEditable(True)
-        self._line.setInsertPolicy(QtWidgets.QComboBox.InsertPolicy.NoInsert)
-        self._line.setToolTip(tooltip)
+        self._line.setInsertPolicy(self._line.InsertPolicy.NoInsert)
         self._purpose = tooltip
-        self._line.setSizePolicy(
-            QtWidgets.QSizePolicy.Policy.Ignored, QtWidgets.QSizePolicy.Policy.Fixed
-        )
-        self._line.setMinimumContentsLength(8)
         edit = self._line.lineEdit()
         assert edit is not None
         self._edit = edit
         edit.editingFinished.connect(self._take)
         self._line.activated.connect(self._take)
-        browse = QtWidgets.QPushButton(self)
-        browse.setObjectName(f"{name}_browse")
-        browse.setText("…")
-        browse.setToolTip(f"Choose the {kind} in a dialog.")
+        tip = f"Choose the {kind} in a dialog."
+        browse = button(self, f"{name}_browse", "…", tip, self.browse)
         browse.setFixedWidth(_BROWSE)
-        browse.clicked.connect(lambda: self.browse())
-        layout = QtWidgets.QHBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self._line, 1)
-        layout.addWidget(browse)
-
-    @property
-    def folder(self) -> Path | None:
-        """The folder; None when the field is empty."""
-        return self._folder
+        row((self._line, 1), browse, parent=self, margin=0)
 
     def show_folder(self, folder: Path | None) -> None:
         """Show a folder that was chosen elsewhere; nothing is told."""
-        if folder != self._folder or as_path(self._edit.text()) != folder:
-            self._folder = folder
+        if folder != self.folder or as_path(self._edit.text()) != folder:
+            self.folder = folder
             self._edit.setText("" if folder is None else str(folder))
         # The end of a path tells more than its beginning.
         self._edit.setCursorPosition(len(self._edit.text()))
         known = f"{self._purpose}\n{folder or ''}".strip()
         self._line.setToolTip(literal(known))
 
-    def choose(self, folder: Path) -> None:
-        """Take a folder as if it had been typed."""
-        self._edit.setText(str(folder))
-        self._take()
-
     def browse(self) -> None:
         """Ask for a folder in a dialog."""
-        start = self._folder
-        while start is not None and not start.is_dir() and start != start.parent:
-            start = start.parent
+        above = [self.folder, *self.folder.parents] if self.folder else []
+        start = next((folder for folder in above if folder.is_dir()), Path.home())
         chosen = QtWidgets.QFileDialog.getExistingDirectory(
-            self, f"Choose the {self.kind}", str(start or Path.home())
+            self, f"Choose the {self.kind}", str(start)
         )
         if chosen:
-            self.choose(Path(chosen))
+            self._edit.setText(chosen)
+            self._take()
 
     def _take(self, _index: int = -1) -> None:
         folder = as_path(self._edit.text())
-        if folder is None or folder == self._folder:
-            self.show_folder(self._folder)
+        if folder is None or folder == self.folder:
+            self.show_folder(self.folder)
             return
         self.show_folder(folder)
         self.chosen.emit(folder)
@@ -600,23 +544,14 @@ class FolderField(QtWidgets.QWidget):
 class Connections:
     """Connects to signals of Qt and events of napari, and ends all at once.
 
-    A dock that was closed may live on for a while, and what it listened to lives as
-    long as the viewer: without this it would go on reacting.
+    A dock that was closed may live on for a while, and would go on reacting.
     """
 
     def __init__(self) -> None:
         self._made: list[tuple[Any, Callable[..., Any]]] = []
 
     def add(self, emitter: Any, slot: Callable[..., Any]) -> None:
-        """Listen to something.
-
-        Parameters
-        ----------
-        emitter : bound signal or napari.utils.events.EventEmitter
-            What is listened to.
-        slot : bound method
-            What is called.
-        """
+        """Listen to a bound signal or an emitter of napari with a bound method."""
         emitter.connect(slot)
         self._made.append((emitter, slot))
 
@@ -631,11 +566,6 @@ class Connections:
 
 class PickPlace(QObject):
     """Waits for one click in the viewer; a drag still moves the picture.
-
-    Parameters
-    ----------
-    viewer : ViewerModel
-        Where to click.
 
     Attributes
     ----------
@@ -703,43 +633,19 @@ class Question(QtWidgets.QWidget):
         super().__init__(parent)
         self.setObjectName("question")
         self._words = WordsLabel("question_words", self)
-        self._yes = QtWidgets.QPushButton(self)
-        self._yes.setObjectName("question_yes")
-        self._yes.clicked.connect(self._accept)
-        self._no = QtWidgets.QPushButton("Run nothing", self)
-        self._no.setObjectName("question_no")
-        self._no.setToolTip("Close this question; nothing is started.")
-        self._no.clicked.connect(self.clear)
-        buttons = QtWidgets.QHBoxLayout()
-        buttons.addWidget(self._yes, 1)
-        buttons.addWidget(self._no)
-        layout = QtWidgets.QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self._words)
-        layout.addLayout(buttons)
+        self._yes = button(self, "question_yes", "", "", self._accept)
+        tip = "Close this question; nothing is started."
+        no = button(self, "question_no", "Run nothing", tip, self.hide)
+        column(self._words, row((self._yes, 1), no), parent=self, margin=0)
         self.hide()
 
     def ask(self, text: str, answer: str, tooltip: str) -> None:
-        """Show a question.
-
-        Parameters
-        ----------
-        text : str
-            What was found.
-        answer : str
-            What the button that goes on says.
-        tooltip : str
-            What that does.
-        """
+        """Show a question; `answer` is on the button that goes on."""
         self._words.say(text, label_style("warning"))
         self._yes.setText(answer)
         self._yes.setToolTip(literal(tooltip))
         self.show()
 
-    def clear(self) -> None:
-        """Ask nothing any more."""
-        self.hide()
-
     def _accept(self) -> None:
-        self.clear()
+        self.hide()
         self.accepted.emit()

@@ -15,14 +15,8 @@ class DockWatch(QObject):
     """Follows a widget in a dock of napari: where it stands, hidden or closed.
 
     napari takes the widget out of a dock that is closed, and leaves it to whoever
-    still holds it, with all that it listens to. napari also shares the height of the
-    window among the docks of a side: where that is too little for each, a dock that
-    is new becomes a tab beside those of ours.
-
-    Parameters
-    ----------
-    widget : QWidget
-        What napari shows.
+    still holds it. Where the height of the window is too little for each dock of a
+    side, a new one becomes a tab beside those of ours.
 
     Attributes
     ----------

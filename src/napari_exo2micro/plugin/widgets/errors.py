@@ -39,14 +39,20 @@ def notify_error(text: str) -> None:
 
 #: What the system says -> what is wrong, and the fix.
 _PROBLEMS = {
-    errno.EACCES: ("may not be read or written by you", "ask its owner, or {other}"),
-    errno.EPERM: ("may not be changed by you", "ask its owner, or {other}"),
-    errno.EROFS: ("lies on a drive that cannot be written to", "{other}"),
-    errno.ENOENT: ("does not exist", "check the name, or {other}"),
+    errno.EACCES: (
+        "may not be read or written by you",
+        "ask its owner, or choose another file",
+    ),
+    errno.EPERM: ("may not be changed by you", "ask its owner, or choose another file"),
+    errno.EROFS: ("lies on a drive that cannot be written to", "choose another file"),
+    errno.ENOENT: ("does not exist", "check the name, or choose another file"),
     errno.ENOTDIR: ("lies below a file, not in a folder", "check the name"),
     errno.EISDIR: ("is a folder, not a file", "check the name"),
-    errno.EEXIST: ("exists already", "{other}"),
-    errno.ENOSPC: ("does not fit: the drive is full", "free some space, or {other}"),
+    errno.EEXIST: ("exists already", "choose another file"),
+    errno.ENOSPC: (
+        "does not fit: the drive is full",
+        "free some space, or choose another file",
+    ),
     errno.EDQUOT: (
         "does not fit: your share of the drive is used up",
         "free some space",
@@ -57,19 +63,13 @@ _PROBLEMS = {
     errno.ESTALE: ("was lost by the network drive", "connect the drive again"),
     errno.ETIMEDOUT: ("did not answer", "check the network drive and try again"),
 }
-_OTHER = "choose another file"
 
 
 def error_text(error: BaseException, wanted: str = "") -> str:
-    """Return what a person is told of an error.
+    """Return what a person is told of an error; `wanted` is what was being done.
 
-    Parameters
-    ----------
-    error : BaseException
-        One of the package's own tells all by itself; what the system says is put
-        into words.
-    wanted : str
-        What was being done, such as the title of a job.
+    An error of the package's own tells all by itself; what the system says is put into
+    words.
 
     Examples
     --------
@@ -86,7 +86,7 @@ def error_text(error: BaseException, wanted: str = "") -> str:
         )
         problem, fix = _PROBLEMS.get(error.errno, unknown)
         where = error.filename if error.filename is not None else "a file"
-        return f"{start}{where} {problem}; {fix.format(other=_OTHER)}"
+        return f"{start}{where} {problem}; {fix}"
     if isinstance(error, MemoryError):
         return (
             f"{start}the memory is not enough; close other programs or layers and try "

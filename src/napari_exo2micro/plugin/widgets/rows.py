@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from typing import Any, cast
 
-from magicgui.widgets import CheckBox, create_widget
+from magicgui.widgets import CheckBox, ComboBox, LineEdit
 from magicgui.widgets.bases import BaseValueWidget, ValuedContainerWidget
 from psygnal import Signal
 from qtpy import QtWidgets
@@ -17,7 +17,7 @@ from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtGui import QValidator
 
 from napari_exo2micro.core import parameters
-from napari_exo2micro.plugin.widgets.controls import WordsLabel, label_style
+from napari_exo2micro.plugin.widgets.controls import WordsLabel, label_style, row
 
 _LARGEST = 1e12
 _DECIMALS = 20  # Qt rounds to them; so many leave every number as it was typed
@@ -36,11 +36,6 @@ class NumberBox(QtWidgets.QDoubleSpinBox):
 
     What is typed is not clipped: who shows the box checks it and says what is wrong,
     so that nobody types 300 and unknowingly gets 30. The arrows stop at the limits.
-
-    Parameters
-    ----------
-    entry : Parameter
-        A number of the registry.
     """
 
     def __init__(self, entry: parameters.Parameter) -> None:
@@ -69,12 +64,12 @@ class NumberBox(QtWidgets.QDoubleSpinBox):
     def validate(self, text: str | None, pos: int) -> tuple[QValidator.State, str, int]:
         """Tell whether a text is a number already or may become one."""
         text = text or ""
-        bare = self._bare(text)
-        if not set(bare) <= (_WHOLE if self._whole else _NUMBER):
-            return QValidator.State.Invalid, text, pos
-        if self._read(text) is None:
-            return QValidator.State.Intermediate, text, pos
-        return QValidator.State.Acceptable, text, pos
+        state = QValidator.State.Acceptable
+        if not set(self._bare(text)) <= (_WHOLE if self._whole else _NUMBER):
+            state = QValidator.State.Invalid
+        elif self._read(text) is None:
+            state = QValidator.State.Intermediate
+        return state, text, pos
 
     def fixup(self, _text: str | None) -> str:
         """Go back to the last number when the field is left half typed."""
@@ -84,8 +79,7 @@ class NumberBox(QtWidgets.QDoubleSpinBox):
         """Go up or down by a step of about a tenth, never past a limit."""
         step = self._step()
         # On the grid of the step, so that 0.85 goes to 0.86 and not to 0.8600001.
-        target = round(self.value() / step + steps) * step
-        target = float(f"{target:.12g}")
+        target = float(f"{round(self.value() / step + steps) * step:.12g}")
         target = min(max(target, self._low), self._high)
         if self._excludes_low and target <= self._low:
             return
@@ -134,28 +128,18 @@ def create_field(entry: parameters.Parameter) -> BaseValueWidget[Any]:
     """Return the magicgui widget for the values of a parameter, None left out."""
     start = _start(entry) if entry.default is None else entry.default
     if entry.kind is bool:
-        tick = create_widget(bool(start))
-        cast(CheckBox, tick).text = ""
-        return cast(CheckBox, tick)
+        return CheckBox(value=bool(start), text="")
     if entry.choices:
-        options = {"choices": list(entry.choices)}
-        made = create_widget(str(start), widget_type="ComboBox", options=options)
-        return cast("BaseValueWidget[Any]", made)
+        return ComboBox(value=str(start), choices=entry.choices)
     if entry.kind is str:
-        return cast("BaseValueWidget[Any]", create_widget(str(start)))
+        return LineEdit(value=str(start))
     number = NumberField(entry)
     number.value = start
     return number
 
 
 def unit_words(entry: parameters.Parameter) -> tuple[str, str]:
-    """Return a unit as it stands behind the number, and as it stands in the label.
-
-    Examples
-    --------
-    >>> unit_words(PARAMETER_REGISTRY["boundary_width"])
-    (' px', '')
-    """
+    """Return a unit as it stands behind the number, and as it stands in the label."""
     if entry.unit in ("deg", "degree"):
         return "°", ""
     short = entry.unit.split(" ")[0]
@@ -169,11 +153,11 @@ def _start(entry: parameters.Parameter) -> parameters.ParameterValue:
     if entry.choices:
         return entry.choices[0]
     if entry.kind in (bool, str):
-        return "" if entry.kind is str else False
-    low = 0.0 if entry.minimum is None else entry.minimum
+        return entry.kind()
     # Of a share in percent the brightest few, of anything else the plain 1.
     first = 99.0 if entry.unit == "%" else 1.0
-    start = max(low, first) if entry.maximum is None else min(first, entry.maximum)
+    high = math.inf if entry.maximum is None else entry.maximum
+    start = min(max(first, entry.minimum or 0.0), high)
     return round(start) if entry.kind is int else start
 
 
@@ -205,11 +189,6 @@ class ParameterRow(ValuedContainerWidget[parameters.ParameterValue]):
     Its `value` is what the field shows, also what cannot be taken; None for an
     optional parameter without its tick. A row knows nothing of other parameters: it
     shows what it is told and says what was typed; see `ParameterForm`.
-
-    Parameters
-    ----------
-    entry : Parameter
-        Of the registry; the row has its name.
 
     Attributes
     ----------
@@ -253,6 +232,7 @@ class ParameterRow(ValuedContainerWidget[parameters.ParameterValue]):
         self._reset.setObjectName(f"reset_{entry.name}")
         self._reset.setText("↺")
         self._reset.setAccessibleName(f"Reset {entry.title}")
+        self._reset.clicked.connect(lambda _: self.reset_asked.emit())
         self._refusal = WordsLabel(f"refusal_{entry.name}", native)
         self._arrange()
         self._connect()
@@ -260,8 +240,7 @@ class ParameterRow(ValuedContainerWidget[parameters.ParameterValue]):
 
     def get_value(self) -> parameters.ParameterValue:
         """Return what the field shows."""
-        has_value = self.tick is None or self.tick.value
-        return cast(parameters.ParameterValue, self.field.value) if has_value else None
+        return self.field.value if self.tick is None or self.tick.value else None
 
     def set_value(self, value: Any) -> None:
         """Put a value into the field as if it had been typed."""
@@ -281,10 +260,9 @@ class ParameterRow(ValuedContainerWidget[parameters.ParameterValue]):
         """Make the row stand out as one that differs from its default, or not."""
         if changed != bool(self._mark.text()):  # a style is not set for nothing
             default = parameters.value_words(self.entry.default)
+            words = f"Changed; the default is {default}." if changed else ""
             self._mark.setText("●" if changed else "")
-            self._mark.setToolTip(
-                f"Changed; the default is {default}." if changed else ""
-            )
+            self._mark.setToolTip(words)
             self.write_label()
         self._update_reset(changed or bool(self.refusal))
 
@@ -312,7 +290,6 @@ class ParameterRow(ValuedContainerWidget[parameters.ParameterValue]):
             self._inputs[-1].editingFinished.connect(lambda: self.settled.emit())
         else:
             self.field.changed.connect(lambda _: self.settled.emit())
-        self._reset.clicked.connect(lambda _: self.reset_asked.emit())
         self._events = _FieldEvents(self)
 
     def _on_tick(self, ticked: bool) -> None:
@@ -332,12 +309,9 @@ class ParameterRow(ValuedContainerWidget[parameters.ParameterValue]):
 
     def _update_reset(self, enabled: bool) -> None:
         default = parameters.value_words(self.entry.default)
+        start = "Back to the default" if enabled else "This is the default"
         self._reset.setEnabled(enabled)
-        self._reset.setToolTip(
-            f"Back to the default: {default}"
-            if enabled
-            else f"This is the default: {default}"
-        )
+        self._reset.setToolTip(f"{start}: {default}")
 
     def _arrange(self) -> None:
         """Name, describe and lay out the parts."""
@@ -355,10 +329,10 @@ class ParameterRow(ValuedContainerWidget[parameters.ParameterValue]):
             widget.setAccessibleDescription(entry.description)
             # The wheel scrolls the form, see `_FieldEvents`.
             widget.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-        if isinstance(self._inputs[-1], QtWidgets.QComboBox):
-            self._inputs[-1].setSizeAdjustPolicy(
-                QtWidgets.QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-            )
+        combo = self._inputs[-1]
+        if isinstance(combo, QtWidgets.QComboBox):
+            short = combo.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+            combo.setSizeAdjustPolicy(short)
         self._title_label.setTextInteractionFlags(
             Qt.TextInteractionFlag.NoTextInteraction
         )
@@ -368,12 +342,9 @@ class ParameterRow(ValuedContainerWidget[parameters.ParameterValue]):
         self._title_label.setBuddy(self._inputs[0])
         holder = QtWidgets.QWidget(self.native)
         holder.setFixedWidth(_FIELD_WIDTH)
-        inside = QtWidgets.QHBoxLayout(holder)
-        inside.setContentsMargins(0, 0, 0, 0)
+        tick = () if self.tick is None else (self.tick.native,)
+        inside = row(*tick, (self.field.native, 1), parent=holder, margin=0)
         inside.setSpacing(2)
-        if self.tick is not None:
-            inside.addWidget(self.tick.native)
-        inside.addWidget(self.field.native, 1)
         self._grid = QtWidgets.QGridLayout()
         self._grid.setContentsMargins(0, 0, 0, 0)
         self._grid.setHorizontalSpacing(3)
@@ -406,10 +377,8 @@ class _FieldEvents(QObject):
             return False
         if a1.type() in (QEvent.Type.FocusIn, QEvent.Type.FocusOut):
             self._row.write_label(has_focus=a1.type() == QEvent.Type.FocusIn)
-        if (
-            a1.type() == QEvent.Type.Wheel
-            and not cast(QtWidgets.QWidget, a0).hasFocus()
-        ):
+        field = cast(QtWidgets.QWidget, a0)
+        if a1.type() == QEvent.Type.Wheel and not field.hasFocus():
             a1.ignore()
             return True
         return False
@@ -417,31 +386,19 @@ class _FieldEvents(QObject):
 
 def _tooltip(entry: parameters.Parameter) -> str:
     """Return description, limits, default and the names for scripts and files."""
-    facts = [f"Default: {parameters.value_words(entry.default)}"]
-    limits = entry.limits()
-    if limits:
-        whole = "whole number, " if entry.kind is int else ""
-        facts.append(f"{whole}{limits}")
+    facts = f"Default: {parameters.value_words(entry.default)}"
+    if limits := entry.limits():
+        facts += f"; {'whole number, ' * (entry.kind is int)}{limits}"
     return (
         f"<p>{html.escape(entry.description)}</p>"
-        f"<p>{html.escape('; '.join(facts))}.<br>"
+        f"<p>{html.escape(facts)}.<br>"
         f"In scripts <code>{entry.name}</code>, "
         f"in file names <code>{entry.abbreviation}</code>.</p>"
     )
 
 
 class GroupHeading(QtWidgets.QPushButton):
-    """The heading of a group of rows; a click or the space key folds them.
-
-    Parameters
-    ----------
-    title : str
-        Of the group.
-    rows : iterable of QWidget
-        What stands below it.
-    folded : bool
-        Whether it is folded at first.
-    """
+    """The heading of a group of rows; a click or the space key folds them."""
 
     def __init__(
         self,
@@ -452,7 +409,7 @@ class GroupHeading(QtWidgets.QPushButton):
         parent: QtWidgets.QWidget | None = None,
     ) -> None:
         super().__init__(parent)
-        self._title = title
+        self.title = title
         self._rows = list(rows)
         self._n_changed = 0
         self.setObjectName(f"group_{title}")
@@ -471,11 +428,6 @@ class GroupHeading(QtWidgets.QPushButton):
         self.toggled.connect(self._on_toggled)
         self._on_toggled(self.isChecked())
 
-    @property
-    def title(self) -> str:
-        """The group's name."""
-        return self._title
-
     def set_changed(self, count: int) -> None:
         """Tell how many rows differ from their defaults; new ones are shown."""
         if count > self._n_changed:
@@ -484,12 +436,12 @@ class GroupHeading(QtWidgets.QPushButton):
         self._write()
 
     def _on_toggled(self, shown: bool) -> None:
-        for row in self._rows:
-            row.setVisible(shown)
+        for widget in self._rows:
+            widget.setVisible(shown)
         self.setToolTip("Fold these away" if shown else "Show these")
         self._write()
 
     def _write(self) -> None:
         arrow = "▾" if self.isChecked() else "▸"
         ending = f"  · {self._n_changed} changed" if self._n_changed else ""
-        self.setText(f"{arrow} {self._title}{ending}")
+        self.setText(f"{arrow} {self.title}{ending}")

@@ -11,25 +11,20 @@ from typing import Any
 from magicgui.widgets import Container
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QShowEvent
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QWidget
 from superqt import QDoubleSlider
 from superqt.utils import signals_blocked
 
 from napari_exo2micro.core import parameters
 from napari_exo2micro.core.base import ParameterError
-from napari_exo2micro.core.parameters import PARAMETER_REGISTRY, value_words
+from napari_exo2micro.core.parameters import PARAMETER_REGISTRY, State, value_words
 from napari_exo2micro.core.photometry import further_scales, scale_title
 from napari_exo2micro.core.pipeline import RunResult, StageState, stage_states
 from napari_exo2micro.core.store import name_ending
 from napari_exo2micro.plugin.session.session import Session
-from napari_exo2micro.plugin.widgets import controls
+from napari_exo2micro.plugin.widgets import controls, rows
 from napari_exo2micro.plugin.widgets.marks import scale_words, state_icon
-from napari_exo2micro.plugin.widgets.rows import (
-    GroupHeading,
-    ParameterRow,
-    capitalised,
-    with_titles,
-)
+from napari_exo2micro.plugin.widgets.rows import ParameterRow, with_titles
 from napari_exo2micro.plugin.workbench.preview import PREVIEWED, PreviewRow
 
 _WITHOUT_GROUP = "Others"
@@ -43,10 +38,9 @@ _WIDEST = 460  # beyond it a field stands too far from its label
 def parameter_rows(stage: int) -> list[ParameterRow]:
     """Return a row for each parameter of a stage, by group; those of none come last."""
     own = [entry for entry in PARAMETER_REGISTRY.values() if entry.stage == stage]
-    groups: dict[str, list[parameters.Parameter]] = {}
-    for entry in sorted(own, key=lambda entry: not entry.group):
-        groups.setdefault(_group(entry), []).append(entry)
-    return [ParameterRow(entry) for group in groups.values() for entry in group]
+    groups = [*dict.fromkeys(entry.group for entry in own if entry.group), ""]
+    own.sort(key=lambda entry: groups.index(entry.group))
+    return [ParameterRow(entry) for entry in own]
 
 
 def _group(entry: parameters.Parameter) -> str:
@@ -61,19 +55,11 @@ class ParameterForm(QWidget):
     Of two values that do not fit each other, the later one waits until the other
     is changed.
 
-    Parameters
-    ----------
-    session : Session
-        Holds the values.
-    stage : int
-        Whose parameters are shown.
-    container : magicgui.widgets.Container, optional
-        Has the rows of `parameter_rows`, which are laid out here.
-
     Attributes
     ----------
     container : magicgui.widgets.Container
-        The rows: ``container["boundary_width"].value`` is what that field shows.
+        The rows: ``container["boundary_width"].value`` is what that field shows. They
+        are those of a dock, or of the form's own.
     foot : QWidget
         The suffix and the button that resets the stage; where the rows scroll it is
         kept in sight below them.
@@ -99,13 +85,12 @@ class ParameterForm(QWidget):
         self._settled: dict[str, parameters.ParameterValue] = {}
         self.foot = QWidget(self)
         self._suffix = controls.WordsLabel("suffix", self.foot)
-        self._reset_all = controls.button(self.foot, "reset_stage", "Reset this stage")
-        self._reset_all.clicked.connect(lambda _: self.reset())
+        self._reset_all = controls.button(
+            self.foot, "reset_stage", "Reset this stage", on_click=lambda: self.reset()
+        )
         self._reset_all.setVisible(bool(self._rows))
-        foot = QHBoxLayout(self.foot)
-        foot.setContentsMargins(0, 0, 0, 0)
-        foot.addWidget(self._suffix, 1)
-        foot.addWidget(self._reset_all, 0, Qt.AlignmentFlag.AlignTop)
+        last = (self._reset_all, 0, controls.TOP)
+        controls.row((self._suffix, 1), last, parent=self.foot, margin=0)
         self._headings = self._arrange()
         for name, row in self._rows.items():
             # What a signal brings is dropped: the row is asked.
@@ -123,13 +108,10 @@ class ParameterForm(QWidget):
         """
         with contextlib.suppress(RuntimeError):  # its Qt part may be gone already
             window = self.window()
-            if window is not None and window.isVisible():
-                for row in self._rows.values():
-                    if row.refusal:
-                        title = (
-                            f"{parameters.STAGES[self._stage].title}, {row.entry.title}"
-                        )
-                        return f"Stage {self._stage}, {title}: {row.refusal}"
+            refused = [row for row in self._rows.values() if row.refusal]
+            if refused and window is not None and window.isVisible():
+                words = f"Stage {self._stage}, {parameters.STAGES[self._stage].title}"
+                return f"{words}, {refused[0].entry.title}: {refused[0].refusal}"
         return ""
 
     def reset(self, *names: str) -> None:
@@ -140,8 +122,6 @@ class ParameterForm(QWidget):
         self._take(*names)
         for name in names:
             self._on_settled(name)
-
-    # From the person to the session ------------------------------------------------
 
     def _on_settled(self, name: str) -> None:
         if not self._rows[name].refusal:
@@ -201,8 +181,6 @@ class ParameterForm(QWidget):
             "run."
         )
 
-    # From the session to the person ------------------------------------------------
-
     def _on_params(self, names: tuple[str, ...]) -> None:
         params = self._session.params
         for name in names:
@@ -219,72 +197,64 @@ class ParameterForm(QWidget):
             row.set_changed(name in changed or bool(row.refusal))
         for heading, names in self._headings:
             heading.set_changed(len(changed.intersection(names)))
-        own = changed.intersection(self._rows)
-        self._reset_all.setEnabled(
-            bool(own) or any(row.refusal for row in self._rows.values())
+        is_refused = any(row.refusal for row in self._rows.values())
+        own = bool(changed.intersection(self._rows)) or is_refused
+        controls.enable(
+            self._reset_all,
+            "" if own else "All parameters of this stage are at their defaults.",
+            "Set all parameters of this stage back to their defaults.",
         )
-        self._reset_all.setToolTip(
-            "Set all parameters of this stage back to their defaults."
-            if own
-            else "All parameters of this stage are at their defaults."
-        )
-        self._show_suffix(self._session.suffix(self._stage))
+        self._show_suffix()
 
-    def _show_suffix(self, suffix: str) -> None:
+    def _show_suffix(self) -> None:
         """Say what the files will end in, the short form of a long one."""
-        stage = parameters.STAGES[self._stage]
+        stage, suffix = (
+            parameters.STAGES[self._stage],
+            self._session.suffix(self._stage),
+        )
         longest = max(stage.checkpoints, key=len, default="")
         ending = name_ending(f"{stage.name}_{longest}", suffix)
         # Lines may break before each part; nothing else breaks a long name.
         shown = ending.replace("_", "\u200b_")
+        words, tip = f"Files of this stage end in: {shown}", _SUFFIX_TIP
         if not suffix:
-            self._suffix.say("All at their defaults: the files have no ending.")
-        elif ending == suffix:
-            self._suffix.say(f"Files of this stage end in: {shown}")
-        else:
-            self._suffix.say(
-                f"Files of this stage end in: {shown}, short for many settings; the "
-                "files themselves tell all of them."
-            )
-        told = "" if ending == suffix else f"\n{shown} stands for {suffix}"
-        self._suffix.setToolTip(f"{_SUFFIX_TIP}{told}")
-
-    # How it is made ----------------------------------------------------------------
+            words = "All at their defaults: the files have no ending."
+        elif ending != suffix:
+            words += ", short for many settings; the files themselves tell all of them."
+            tip += f"\n{shown} stands for {suffix}"
+        self._suffix.say(words)
+        self._suffix.setToolTip(tip)
 
     def _slot(self, method: Callable[..., None], name: str) -> Callable[..., None]:
         return lambda *_: method(name)
 
-    def _arrange(self) -> list[tuple[GroupHeading, set[str]]]:
+    def _arrange(self) -> list[tuple[rows.GroupHeading, set[str]]]:
         """Lay out the rows, with a heading above each group if there are several.
 
         The tab key goes the same way, not in the order of making.
         """
         inside = QWidget(self)
         inside.setMaximumWidth(_WIDEST)
-        whole = QHBoxLayout(self)
-        whole.setContentsMargins(0, 0, 0, 0)
-        whole.addWidget(inside, 1)
-        whole.addStretch(0)
-        layout = QVBoxLayout(inside)
-        layout.setContentsMargins(0, 0, 0, 0)
+        controls.row((inside, 1), parent=self, margin=0).addStretch(0)
+        layout = controls.column(parent=inside, margin=0)
         layout.setSpacing(3)
-        headings: list[tuple[GroupHeading, set[str]]] = []
+        headings: list[tuple[rows.GroupHeading, set[str]]] = []
         stops: list[QWidget] = []
         groups = [
             list(g) for _, g in groupby(self.container, lambda r: _group(r.entry))
         ]
-        for rows in groups:
+        for own in groups:
             if len(groups) > 1:
-                heading = GroupHeading(
-                    _group(rows[0].entry),
-                    [row.native for row in rows],
-                    folded=all(row.entry.rare for row in rows),
+                heading = rows.GroupHeading(
+                    _group(own[0].entry),
+                    [row.native for row in own],
+                    folded=all(row.entry.rare for row in own),
                     parent=inside,
                 )
                 layout.addWidget(heading)
                 stops.append(heading)
-                headings.append((heading, {row.name for row in rows}))
-            for row in rows:
+                headings.append((heading, {row.name for row in own}))
+            for row in own:
                 layout.addWidget(row.native)
                 stops += row.tab_stops()
         layout.addWidget(self.foot)
@@ -300,25 +270,21 @@ _DIGITS = 3
 class ScaleSlider(QWidget):
     """Moves the number of an optional row between limits around what was measured.
 
-    Parameters
-    ----------
-    row : ParameterRow
-        Of an optional number; the slider stands below it and follows its tick.
+    It stands below the field and follows its tick.
     """
 
     def __init__(self, row: ParameterRow) -> None:
         super().__init__(row.native)
         self._row = row
-        self._measured: float | None = None
+        self.measured: float | None = None
         self._slider = QDoubleSlider(  # type: ignore[no-untyped-call]
             Qt.Orientation.Horizontal, self
         )
         self._slider.setObjectName(f"slider_{row.entry.name}")
         self._slider.setAccessibleName(f"{row.entry.title}, slider")
         self._caption = controls.WordsLabel(f"slider_range_{row.entry.name}", self)
-        controls.column(self._slider, self._caption, parent=self, margin=0).setSpacing(
-            1
-        )
+        layout = controls.column(self._slider, self._caption, parent=self, margin=0)
+        layout.setSpacing(1)
         row.add_below(self)
         QWidget.setTabOrder(row.tab_stops()[1], self._slider)
         self._slider.valueChanged.connect(self._on_slide)
@@ -327,14 +293,9 @@ class ScaleSlider(QWidget):
             row.tick.changed.connect(self._follow)
         self.set_measured(None)
 
-    @property
-    def measured(self) -> float | None:
-        """The scale that was measured."""
-        return self._measured
-
     def set_measured(self, value: float | None) -> None:
         """Put the middle of the slider to a scale; 1 while none is measured."""
-        self._measured = value
+        self.measured = value
         middle = 1.0 if value is None else round(value, _DIGITS)
         span = 0.75 if value is None else _SPAN
         low, high = (round(middle * (1 + side * span), _DIGITS) for side in (-1, 1))
@@ -355,48 +316,27 @@ class ScaleSlider(QWidget):
         """Show the number and the tick of the row."""
         ticked = self._row.value is not None
         self._slider.setEnabled(ticked)
-        self._slider.setToolTip(
-            "Moves the scale; the difference follows."
-            if ticked
-            else "Tick the box above to choose a scale by hand."
-        )
+        hint = "Tick the box above to choose a scale by hand."
+        follows = "Moves the scale; the difference follows."
+        self._slider.setToolTip(follows if ticked else hint)
         with signals_blocked(self._slider):
             self._slider.setValue(self._row.field.value)
 
 
 _ICON = 16
-_ALARMS = {
-    parameters.State.FELL_BACK: "warning",
-    parameters.State.FAILED: "error",
-    parameters.State.STALE: "warning",
-}
+#: State of a stage -> the words on it here, and their level.
 _STATES = {
-    parameters.State.VALID: "Valid result",
-    parameters.State.MISSING: "No result with these settings yet",
-    parameters.State.STALE: "Out of date",
-    parameters.State.FELL_BACK: "A lesser result stands in",
-    parameters.State.FAILED: "No trustworthy result",
-    parameters.State.SKIPPED: "Left out",
+    State.VALID: ("Valid result", ""),
+    State.MISSING: ("No result with these settings yet", ""),
+    State.STALE: ("Out of date", "warning"),
+    State.FELL_BACK: ("A lesser result stands in", "warning"),
+    State.FAILED: ("No trustworthy result", "error"),
+    State.SKIPPED: ("Left out", ""),
 }
 
 
 class StageForm(QWidget):
-    """What a stage does, what its result says, and its parameters.
-
-    Parameters
-    ----------
-    session : Session
-        Whose stage it is.
-    stage : int
-        Its number.
-    container : magicgui.widgets.Container, optional
-        See `ParameterForm`.
-
-    Attributes
-    ----------
-    parameters : ParameterForm
-        The parameters.
-    """
+    """What a stage does, what its result says, and its `parameters`."""
 
     def __init__(
         self,
@@ -418,26 +358,13 @@ class StageForm(QWidget):
         self._result = controls.WordsLabel("result", self)
         self.parameters = ParameterForm(session, stage, container, self)
         self._slider: ScaleSlider | None = None
-        entry = PARAMETER_REGISTRY.get("manual_scale")
-        if entry is not None and entry.stage == stage:
-            self._slider = ScaleSlider(self.parameters.container[entry.name])
-        state = QHBoxLayout()
-        state.addWidget(self._icon, 0, Qt.AlignmentFlag.AlignTop)
-        state.addWidget(self._state, 1)
-        self._header = QVBoxLayout()
-        if stage in PREVIEWED:
-            self.add_header_widget(PreviewRow(session, stage, self))
+        if stage == PARAMETER_REGISTRY["manual_scale"].stage:
+            self._slider = ScaleSlider(self.parameters.container["manual_scale"])
+        state = controls.row((self._icon, 0, controls.TOP), (self._state, 1))
+        preview = [PreviewRow(session, stage, self)] if stage in PREVIEWED else []
         page = QWidget(self)
-        controls.column(
-            purpose,
-            state,
-            self._result,
-            self._header,
-            self.parameters,
-            None,
-            parent=page,
-            margin=0,
-        )
+        parts = purpose, state, self._result, *preview, self.parameters, None
+        controls.column(*parts, parent=page, margin=0)
         controls.column(
             (controls.scrolled(page), 1), self.parameters.foot, parent=self, margin=0
         )
@@ -452,41 +379,39 @@ class StageForm(QWidget):
         super().showEvent(a0)
         self._session.show_stage(self._stage)
 
-    def add_header_widget(self, widget: QWidget) -> None:
-        """Add a widget above the parameters, such as the preview's tick box."""
-        self._header.addWidget(widget)
-
     def _on_source(self) -> None:
         if self._slider is not None:
             self._slider.set_measured(None)
         self._on_status([])
-        if self._session.sample and self._session.dye:
+        if self._session.has_pair:
             self._state.say("Looking for results …")
 
     def _on_status(self, lines: list[Any]) -> None:
         result = self._session.stored_result
         state = stage_states(lines, result)[self._stage]
-        chosen = bool(self._session.sample and self._session.dye)
-        words = _state_words(state) if chosen else "No sample is chosen yet."
+        words, level = "No sample is chosen yet.", ""
+        if self._session.has_pair:
+            words, level = _state_words(state)
         self._icon.setPixmap(state_icon(state.state).pixmap(_ICON, _ICON))
-        level = _ALARMS.get(state.state, "") if chosen else ""
-        self._state.say(words, controls.label_style(level) if level else "")
-        is_used = state.state not in (parameters.State.MISSING, parameters.State.STALE)
+        self._state.say(words, controls.label_style(level))
+        is_used = state.state not in (State.MISSING, State.STALE)
         known = result if is_used else None
         words, more = _result_words(self._stage, known)
         self._result.say(words)
         self._result.setToolTip(more)
-        if self._slider is not None:
-            scale = known.scale if known is not None else None
-            if scale is not None and scale.value != self._slider.measured:
-                self._slider.set_measured(scale.value)
+        scale = known.scale if known is not None else None
+        if self._slider and scale and scale.value != self._slider.measured:
+            self._slider.set_measured(scale.value)
 
 
-def _state_words(state: StageState) -> str:
-    """Return in words how the results of a stage stand."""
-    reason = f": {with_titles(state.reason)}" if state.reason else ""
-    fix = ". Run this stage again" if state.state == parameters.State.STALE else ""
-    return f"{_STATES[state.state]}{reason}{fix}."
+def _state_words(state: StageState) -> tuple[str, str]:
+    """Return in words how the results of a stage stand, and the level of these."""
+    words, level = _STATES[state.state]
+    if state.reason:
+        words += f": {with_titles(state.reason)}"
+    if state.state == State.STALE:
+        words += ". Run this stage again"
+    return f"{words}.", level
 
 
 def _result_words(stage: int, result: RunResult | None) -> tuple[str, str]:
@@ -496,7 +421,7 @@ def _result_words(stage: int, result: RunResult | None) -> tuple[str, str]:
     verdict = result.verdicts.get(stage)
     accuracy = verdict.numbers.get("accuracy_px", -1.0) if verdict else -1.0
     if verdict is not None and accuracy >= 0:
-        figures = capitalised(verdict.figures(most=20))
+        figures = rows.capitalised(verdict.figures(most=20))
         return f"Expected accuracy: {accuracy:.2g} px", f"<p>{html.escape(figures)}</p>"
     scale = result.scale
     if stage != parameters.LAST_BUILT_IN or scale is None:

@@ -13,27 +13,19 @@ from napari_exo2micro.core import parameters
 from napari_exo2micro.core.base import Exo2MicroError
 from napari_exo2micro.plugin.session import settings
 from napari_exo2micro.plugin.session.session import Session
-from napari_exo2micro.plugin.widgets.controls import MessageStrip
+from napari_exo2micro.plugin.widgets import controls
 from napari_exo2micro.plugin.widgets.errors import literal
 
 _FILES = "Presets (*.json);;All files (*)"
 
 
 class PresetsMenu(QtWidgets.QWidget):
-    """Two buttons with menus, for presets and for copying, and one that resets.
-
-    Parameters
-    ----------
-    session : Session
-        Whose parameters they are.
-    message : MessageStrip
-        Says what was done or what is wrong.
-    """
+    """Two buttons with menus, for presets and for copying, and one that resets."""
 
     def __init__(
         self,
         session: Session,
-        message: MessageStrip,
+        message: controls.MessageStrip,
         parent: QtWidgets.QWidget | None = None,
     ) -> None:
         super().__init__(parent)
@@ -42,43 +34,31 @@ class PresetsMenu(QtWidgets.QWidget):
         self._message = message
         self._folder = Path.home()  # where a dialog begins
         self._loading = f"preset {id(self)}"
-        presets = QtWidgets.QMenu(self)
-        presets.setObjectName("presets")
-        presets.setToolTipsVisible(True)
-        _entry(presets, "save_preset", "Save…", self.ask_and_save).setToolTip(
-            "Save the parameters as a file that the command line takes too."
-        )
-        _entry(presets, "load_preset", "Load…", self.ask_and_load).setToolTip(
-            "Set all parameters to those of a saved file."
-        )
-        self._recent = QtWidgets.QMenu("Recent", presets)
-        self._recent.setObjectName("recent_presets")
+        presets = _menu(self, "presets")
+        tip = "Save the parameters as a file that the command line takes too."
+        _entry(presets, "save_preset", "Save…", tip, self.ask_and_save)
+        tip = "Set all parameters to those of a saved file."
+        _entry(presets, "load_preset", "Load…", tip, self.ask_and_load)
+        self._recent = _menu(presets, "recent_presets")
+        self._recent.setTitle("Recent")
         presets.addMenu(self._recent)
         presets.aboutToShow.connect(self._offer)
-        copies = QtWidgets.QMenu(self)
-        copies.setObjectName("copies")
-        copies.setToolTipsVisible(True)
-        _entry(copies, "copy_python", "Copy as Python", self.copy_python).setToolTip(
-            "Put lines of Python on the clipboard that do the same run."
+        copies = _menu(self, "copies")
+        tip = "Put lines of Python on the clipboard that do the same run."
+        _entry(copies, "copy_python", "Copy as Python", tip, self.copy_python)
+        tip = "Put a command on the clipboard that does the same run."
+        _entry(copies, "copy_command", "Copy as command line", tip, self.copy_command)
+        self._reset = controls.button(
+            self, "reset_all", "Reset all", "", self.reset_all
         )
-        _entry(
-            copies, "copy_command", "Copy as command line", self.copy_command_line
-        ).setToolTip("Put a command on the clipboard that does the same run.")
-        self._reset = QtWidgets.QPushButton("Reset all", self)
-        self._reset.setObjectName("reset_all")
-        self._reset.clicked.connect(lambda: self.reset_all())
-        layout = QtWidgets.QHBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        for text, menu, tooltip in (
-            ("Presets", presets, "Save the parameters to a file, or load them."),
-            ("Copy as", copies, "Copy the settings as Python or as a command line."),
-        ):
-            button = QtWidgets.QPushButton(text, self)
-            button.setObjectName(f"{menu.objectName()}_button")
-            button.setToolTip(tooltip)
-            button.setMenu(menu)
-            layout.addWidget(button, 1)
-        layout.addWidget(self._reset, 1)
+        tip = "Save the parameters to a file, or load them."
+        of_presets = controls.button(self, "presets_button", "Presets", tip)
+        of_presets.setMenu(presets)
+        tip = "Copy the settings as Python or as a command line."
+        of_copies = controls.button(self, "copies_button", "Copy as", tip)
+        of_copies.setMenu(copies)
+        buttons = (of_presets, 1), (of_copies, 1), (self._reset, 1)
+        controls.row(*buttons, parent=self, margin=0)
         session.params_changed.connect(self._on_params)
         self._on_params(())
         session.jobs.start(
@@ -88,24 +68,18 @@ class PresetsMenu(QtWidgets.QWidget):
             show_progress=False,
         )
 
-    # Presets ---------------------------------------------------------------------
-
     def ask_and_save(self) -> None:
         """Ask for a file and save the parameters."""
-        name, _ = QtWidgets.QFileDialog.getSaveFileName(
-            self, "Save the parameters", str(self._folder / "preset.json"), _FILES
-        )
-        if name:
-            path = Path(name)
-            self.save(path if path.suffix else path.with_suffix(".json"))
+        start = self._folder / "preset.json"
+        path = controls.ask_to_save(self, "Save the parameters", start, _FILES)
+        if path is not None:
+            self.save(path)
 
     def ask_and_load(self) -> None:
         """Ask for a file and load the parameters."""
-        name, _ = QtWidgets.QFileDialog.getOpenFileName(
-            self, "Load parameters", str(self._folder), _FILES
-        )
-        if name:
-            self.load(Path(name))
+        path = controls.ask_to_open(self, "Load parameters", self._folder, _FILES)
+        if path is not None:
+            self.load(path)
 
     def save(self, path: Path) -> None:
         """Save the parameters that differ from their defaults."""
@@ -163,13 +137,11 @@ class PresetsMenu(QtWidgets.QWidget):
         """Let forms show every value: what was half typed gives way too."""
         self._session.params_changed.emit(tuple(self._session.params))
 
-    # Copies ----------------------------------------------------------------------
-
     def copy_python(self) -> None:
         """Put Python that does the run on the clipboard."""
         self._copy(parameters.as_python, "Copied: Python for all stages of {}.")
 
-    def copy_command_line(self) -> None:
+    def copy_command(self) -> None:
         """Put the command line that does the run on the clipboard."""
         self._copy(
             parameters.as_command_line, "Copied: the command line for all stages of {}."
@@ -177,13 +149,12 @@ class PresetsMenu(QtWidgets.QWidget):
 
     def _copy(self, recipe: Callable[..., str], said: str) -> None:
         session = self._session
-        if not session.has_source:
+        if session.raw_dir is None or not session.has_pair:
             self._message.error(
                 "nothing to copy yet; choose the raw folder, the sample and the dye "
                 "at the top of the workbench"
             )
             return
-        assert session.raw_dir is not None
         text = recipe(
             session.sample,
             session.dye,
@@ -197,40 +168,40 @@ class PresetsMenu(QtWidgets.QWidget):
         clipboard.setText(text)
         self._message.note(said.format(f"{session.sample} / {session.dye}"))
 
-    # How it looks ----------------------------------------------------------------
-
     def _offer(self) -> None:
         """Fill the list of recent presets."""
         self._recent.clear()
         for path in settings.recent(settings.PRESET):
-            action = _entry(
-                self._recent,
-                "recent_preset",
-                Path(path).name.replace("&", "&&"),
-                functools.partial(self.load, Path(path)),
-            )
-            action.setToolTip(literal(path))
+            name = Path(path).name.replace("&", "&&")
+            load = functools.partial(self.load, Path(path))
+            _entry(self._recent, "recent_preset", name, literal(path), load)
         self._recent.setEnabled(not self._recent.isEmpty())
 
     def _on_params(self, _names: object) -> None:
         count = len(self._session.non_default_params())
-        self._reset.setEnabled(bool(count))
-        self._reset.setToolTip(
-            f"Set all parameters of all stages to their defaults; {count} differ."
-            if count
-            else "All parameters are at their defaults."
+        controls.enable(
+            self._reset,
+            "" if count else "All parameters are at their defaults.",
+            f"Set all parameters of all stages to their defaults; {count} differ.",
         )
 
 
+def _menu(parent: QtWidgets.QWidget, name: str) -> QtWidgets.QMenu:
+    menu = QtWidgets.QMenu(parent)
+    menu.setObjectName(name)
+    menu.setToolTipsVisible(True)
+    return menu
+
+
 def _entry(
-    menu: QtWidgets.QMenu, name: str, text: str, function: Callable[[], None]
-) -> QtWidgets.QAction:
+    menu: QtWidgets.QMenu, name: str, text: str, tip: str, function: Callable[[], None]
+) -> None:
     action = QtWidgets.QAction(text, menu)
     action.setObjectName(name)
+    action.setToolTip(tip)
     # `triggered` brings whether it is checked; the functions take nothing.
     action.triggered.connect(lambda _checked=False: function())
     menu.addAction(action)
-    return action
 
 
 def _titles(names: Iterable[str]) -> str:

@@ -9,7 +9,6 @@ from qtpy import QtWidgets
 from qtpy.QtCore import Qt
 from superqt.utils import signals_blocked
 
-from napari_exo2micro.core.base import Monitor
 from napari_exo2micro.core.parameters import State
 from napari_exo2micro.core.raw import ChannelSurvey, survey_raw_channels
 from napari_exo2micro.core.store import CheckpointStatus
@@ -30,9 +29,10 @@ from napari_exo2micro.plugin.widgets.errors import literal
 TROUBLE = controls.label_style("warning")
 #: How much of what was left out is told.
 _MOST = 12
-_FORMATS = {"both": "TIFF and FITS", "tiff": "TIFF", "fits": "FITS"}
+_FORMATS = {"TIFF and FITS": "both", "TIFF": "tiff", "FITS": "fits"}
 _HEADERS = ("file", "size, px", "type", "channel", "mean", "maximum", "not 0")
 _NUMBERS_FROM = 4
+_RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
 _START = (
     "Start here: choose the folder of your raw images (it holds one folder for each "
     "sample), or try it with a simulated section."
@@ -55,61 +55,38 @@ def _folding(parent: QtWidgets.QWidget, name: str, tip: str) -> QtWidgets.QToolB
 
 
 class OverviewView(QtWidgets.QWidget):
-    """Shows a `RawOverview`."""
+    """Shows a `RawOverview`: how much there is, and on demand what was left out."""
 
     def __init__(self, parent: QtWidgets.QWidget) -> None:
         super().__init__(parent)
         self.setObjectName("raw_overview")
-        self._lines = ""
         self._words = controls.WordsLabel("raw_words", self)
         self._why = _folding(
             self, "show_left_out", "Show what cannot be used, and why."
         )
         self._details = controls.WordsLabel("left_out", self)
+        self._left_out = ""
         self._why.toggled.connect(self._show_details)
         controls.column(self._words, self._why, self._details, parent=self, margin=0)
-        self.say(None)
-
-    @property
-    def text(self) -> str:
-        """What it says of the folder."""
-        return self._words.text()
+        self.say(RawOverview(Path()), "")
 
     def say_looking(self, folder: Path) -> None:
         """Say that a folder is being looked at."""
         self._words.say(f"Looking into {folder} …")
 
-    def say(
-        self, overview: RawOverview | None, sample: str = "", dye: str = ""
-    ) -> None:
-        """Show what a folder holds.
-
-        Parameters
-        ----------
-        overview : RawOverview or None
-            None: no folder was chosen.
-        sample, dye : str
-            What is worked on; told when it is not in the folder.
-        """
-        text = overview.in_words() if overview else ""
-        overview = overview or RawOverview(Path())
-        is_missing = bool(overview.pairs and sample) and (
-            (sample, dye) not in overview.pairs
-        )
-        if is_missing:
-            text += f"; {sample} / {dye} is not among them"
-        self._words.say(text, TROUBLE if is_missing or overview.problem else "")
+    def say(self, overview: RawOverview, text: str, *, is_odd: bool = False) -> None:
+        """Show a text on a folder, and what was left out of it."""
+        self._words.say(text, TROUBLE if is_odd else "")
         troubles = overview.troubles
-        self._why.setText(f"{len(troubles)} left out or odd: why?")
-        self._why.setVisible(bool(troubles))
         more = len(troubles) - _MOST
         shown = (*troubles[:_MOST], *([f"and {more} more"] if more > 0 else []))
-        self._lines = "\n\n".join(shown)
-        self._why.setChecked(self._why.isChecked() and bool(troubles))
+        self._left_out = "\n\n".join(shown)
+        self._why.setText(f"{len(troubles)} left out or odd: why?")
+        self._why.setVisible(bool(troubles))
         self._show_details(self._why.isChecked())
 
     def _show_details(self, shown: bool) -> None:
-        self._details.say(self._lines if shown else "")
+        self._details.say(self._left_out if shown else "")
 
 
 class SourceFields(QtWidgets.QWidget):
@@ -120,9 +97,8 @@ class SourceFields(QtWidgets.QWidget):
         self.setObjectName("source_fields")
         tip = "The sample: a folder in the raw folder."
         self.sample = controls.combo_box(self, "sample", tip)
-        self.dye = controls.combo_box(
-            self, "dye", "The dye: what the file names end in."
-        )
+        tip = "The dye: what the file names end in."
+        self.dye = controls.combo_box(self, "dye", tip)
         tip = "Show or hide where the images are and results go."
         self.toggle = _folding(self, "show_folders", tip)
         self.toggle.setText("Folders")
@@ -133,33 +109,19 @@ class SourceFields(QtWidgets.QWidget):
             "a pre-stain and a post-stain TIFF for each dye.",
             self,
         )
-        self.output = controls.FolderField(
-            "output_dir",
-            "results folder",
-            "Where the results go, in a folder for each sample and dye.",
-            self,
-        )
+        tip = "Where the results go, in a folder for each sample and dye."
+        self.output = controls.FolderField("output_dir", "results folder", tip, self)
         tip = "The file format of the images that each stage leaves."
-        self.format = controls.combo_box(self, "checkpoint_format", tip)
-        for value, words in _FORMATS.items():
-            self.format.addItem(words, value)
+        self.format = controls.combo_box(self, "checkpoint_format", tip, _FORMATS)
         self.words = OverviewView(self)
-        self.output_note = controls.WordsLabel("output_note", self)
-        self.stale_note = controls.WordsLabel("stale_note", self)
-        self.other_note = controls.WordsLabel("other_note", self)
-        self.start_hint = controls.WordsLabel("start_hint", self)
-        self.channels = controls.button(
-            self,
-            "channels",
-            "Channels…",
-            "Show size, type and brightness of each channel of the raw files.",
+        self.output_note, self.stale_note, self.other_note, self.start_hint = (
+            controls.WordsLabel(name, self)
+            for name in ("output_note", "stale_note", "other_note", "start_hint")
         )
-        self.again = controls.button(
-            self,
-            "look_again",
-            "Look again",
-            "Look for samples and dyes anew: files may have come.",
-        )
+        tip = "Show size, type and brightness of each channel of the raw files."
+        self.channels = controls.button(self, "channels", "Channels…", tip)
+        tip = "Look for samples and dyes anew: files may have come."
+        self.again = controls.button(self, "look_again", "Look again", tip)
         self.simulated = controls.button(
             self,
             "try_simulated",
@@ -167,17 +129,8 @@ class SourceFields(QtWidgets.QWidget):
             "Make a small pair of images with microbes at known places, in a "
             "temporary folder, to try everything on.",
         )
-        self._arrange()
-
-    def set_folded(self, folded: bool) -> None:
-        """Show the folders, or only the sample and the dye."""
-        self.toggle.setChecked(not folded)
-
-    def _arrange(self) -> None:
         self.pair = QtWidgets.QWidget(self)
-        pair = controls.row((self.sample, 3), (self.dye, 2))
-        pair.setContentsMargins(0, 0, 0, 0)
-        self.pair.setLayout(pair)
+        controls.row((self.sample, 3), (self.dye, 2), parent=self.pair, margin=0)
         # Shown once there is a folder: at first there is one thing to do.
         self.further = QtWidgets.QWidget(self)
         controls.column(
@@ -200,22 +153,25 @@ class SourceFields(QtWidgets.QWidget):
         )
         folders.setVisible(False)
         self.toggle.toggled.connect(folders.setVisible)
-        head = controls.row((self.pair, 1), self.toggle)
         controls.column(
-            head, folders, self.stale_note, self.other_note, parent=self, margin=0
+            controls.row((self.pair, 1), self.toggle),
+            folders,
+            self.stale_note,
+            self.other_note,
+            parent=self,
+            margin=0,
         )
+
+    def set_folded(self, folded: bool) -> None:
+        """Show the folders, or only the sample and the dye."""
+        self.toggle.setChecked(not folded)
 
 
 class ChannelSurveyWindow(QtWidgets.QDialog):
     """A table of the raw files: size, type and brightness of each channel.
 
-    The files are read in the background, a centre of 1000 x 1000 px of each. The
-    window says itself when that fails or is stopped.
-
-    Parameters
-    ----------
-    session : Session
-        Tells the raw folder and the sample; without a sample all are looked at.
+    A centre of 1000 x 1000 px of each is read in the background; without a sample all
+    are looked at.
     """
 
     def __init__(
@@ -227,40 +183,34 @@ class ChannelSurveyWindow(QtWidgets.QDialog):
         self.setWindowTitle(f"Channels of the raw files of {what}")
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.resize(760, 320)
-        self._words = QtWidgets.QLabel(f"Looking at the raw files of {what} …", self)
-        self._words.setObjectName("survey_words")
-        self._words.setWordWrap(True)
-        self._words.setTextFormat(Qt.TextFormat.PlainText)
+        self._words = controls.WordsLabel("survey_words", self)
+        self._words.say(f"Looking at the raw files of {what} …")
         self._table = QtWidgets.QTableWidget(0, len(_HEADERS), self)
         self._table.setObjectName("survey_table")
         self._table.setHorizontalHeaderLabels(list(_HEADERS))
-        self._table.setEditTriggers(
-            QtWidgets.QAbstractItemView.EditTrigger.NoEditTriggers
-        )
-        self._table.setSelectionBehavior(
-            QtWidgets.QAbstractItemView.SelectionBehavior.SelectRows
-        )
+        self._table.setEditTriggers(self._table.EditTrigger.NoEditTriggers)
+        self._table.setSelectionBehavior(self._table.SelectionBehavior.SelectRows)
         controls.column(self._words, (self._table, 1), parent=self)
         self._is_looking = True
         self._job = session.jobs.start(
-            _survey,
+            survey_raw_channels,
             title="looking at the channels of the raw files",
             on_result=self._fill,
             on_error=self._on_error,
             on_finished=self._on_finished,
             newest="channel survey",
             raw_dir=session.raw_dir,
-            sample=session.sample,
+            samples=[session.sample] if session.sample else None,
         )
         self.finished.connect(self._job.cancel)
 
     def _on_error(self, text: str) -> None:
         self._is_looking = False
-        self._words.setText(f"The channels cannot be shown: {text}")
+        self._words.say(f"The channels cannot be shown: {text}")
 
     def _on_finished(self) -> None:
         if self._is_looking:
-            self._words.setText(
+            self._words.say(
                 "Stopped before the files were read. Close this window and press "
                 "'Channels…' to look again."
             )
@@ -274,14 +224,12 @@ class ChannelSurveyWindow(QtWidgets.QDialog):
                 item = QtWidgets.QTableWidgetItem(text)
                 item.setToolTip(literal(text))
                 if number >= _NUMBERS_FROM:
-                    item.setTextAlignment(
-                        Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
-                    )
+                    item.setTextAlignment(_RIGHT)
                 self._table.setItem(index, number, item)
         self._table.resizeColumnsToContents()
         header = self._table.horizontalHeader()
-        if header is not None:
-            header.setSectionResizeMode(0, QtWidgets.QHeaderView.ResizeMode.Stretch)
+        assert header is not None
+        header.setSectionResizeMode(0, header.ResizeMode.Stretch)
         troubles = [
             f"{file.path.name}: {text}" if file.path.name not in text else text
             for file in files
@@ -289,11 +237,7 @@ class ChannelSurveyWindow(QtWidgets.QDialog):
             if text
         ]
         count = f"{len(files)} files, the centre of each was looked at."
-        self._words.setText("\n".join([count, *troubles]))
-
-
-def _survey(raw_dir: Path, sample: str, monitor: Monitor) -> Sequence[ChannelSurvey]:
-    return survey_raw_channels(raw_dir, [sample] if sample else None, monitor=monitor)
+        self._words.say("\n".join([count, *troubles]))
 
 
 def _rows(file: ChannelSurvey) -> list[tuple[str, ...]]:
@@ -313,15 +257,7 @@ def _rows(file: ChannelSurvey) -> list[tuple[str, ...]]:
 
 
 class SourcePanel(QtWidgets.QWidget):
-    """Chooses the raw folder, the sample and the dye, and where results go.
-
-    Parameters
-    ----------
-    session : Session
-        Gets what is chosen, and is followed where another dock chooses.
-    message : callable, optional
-        Takes the text of an error; without it napari shows a notification.
-    """
+    """Chooses the raw folder, the sample and the dye, and where results go."""
 
     def __init__(
         self,
@@ -343,9 +279,7 @@ class SourcePanel(QtWidgets.QWidget):
         self._follow()
         self._on_look()
         self._on_status(session.status)
-        self._on_busy(session.jobs.is_busy)
-
-    # What it does ----------------------------------------------------------------
+        self._on_busy()
 
     @property
     def overview(self) -> RawOverview | None:
@@ -356,14 +290,6 @@ class SourcePanel(QtWidgets.QWidget):
         """Take another raw folder and look for its samples and dyes."""
         self._folder.choose(Path(folder))
 
-    def choose_output_dir(self, folder: Path | str) -> None:
-        """Take another folder for the results."""
-        self._folder.choose_output(Path(folder))
-
-    def set_folded(self, folded: bool) -> None:
-        """Show the folders, or only the sample and the dye."""
-        self._fields.set_folded(folded)
-
     def survey_channels(self) -> None:
         """Show what the channels of the sample's raw files hold; of all without one."""
         if self._session.raw_dir is not None:
@@ -373,11 +299,11 @@ class SourcePanel(QtWidgets.QWidget):
         """Make a simulated section, show it and work on it."""
         self._fields.simulated.setEnabled(False)
         self._session.jobs.start(
-            _simulate,
+            sample_data.section_specs,
             title="making a simulated section",
             on_result=self._on_simulated,
             on_error=self._message,
-            on_finished=self._on_idle,
+            on_finished=self._on_busy,
             newest="simulated section",
         )
 
@@ -392,8 +318,6 @@ class SourcePanel(QtWidgets.QWidget):
             session.set_params(pad=_MARGIN)
             self._simulated_in = session.raw_dir
         presenter_of(session.viewer).place_stage(1, specs)
-
-    # What others say -------------------------------------------------------------
 
     def _on_source(self) -> None:
         self._fields.other_note.say("")
@@ -413,9 +337,8 @@ class SourcePanel(QtWidgets.QWidget):
         fields.raw.show_folder(session.raw_dir)
         fields.output.show_folder(session.output_dir)
         with signals_blocked(fields.format):
-            fields.format.setCurrentIndex(
-                max(fields.format.findData(session.checkpoint_format), 0)
-            )
+            chosen = fields.format.findData(session.checkpoint_format)
+            fields.format.setCurrentIndex(chosen)
         has_folder = session.raw_dir is not None or bool(session.sample)
         fields.further.setVisible(has_folder)
         self._on_output(session.output_problem)
@@ -423,13 +346,13 @@ class SourcePanel(QtWidgets.QWidget):
         fields.toggle.setVisible(session.has_source)
         self._say_overview()
         if not session.has_source:
-            self.set_folded(False)
+            fields.set_folded(False)
 
     def _on_output(self, problem: str) -> None:
         """Say why results cannot go to their folder, where that is so."""
         self._fields.output_note.say(problem, TROUBLE)
         if problem:
-            self.set_folded(False)
+            self._fields.set_folded(False)
 
     def _on_look(self) -> None:
         """Show what the folder holds; fold when there is nothing more to choose."""
@@ -440,40 +363,41 @@ class SourcePanel(QtWidgets.QWidget):
             field.offer(remember(field.kind, overview.raw_dir.absolute()))
         if self._folder.looking is None:
             problem = self._session.output_problem or (overview and overview.problem)
-            self.set_folded(self._session.has_source and not problem)
+            self._fields.set_folded(self._session.has_source and not problem)
 
     def _say_overview(self) -> None:
         """Offer the samples and dyes; what is chosen elsewhere is among them."""
-        session, fields, overview = self._session, self._fields, self._folder.overview
-        if self._folder.looking is not None:
-            fields.words.say_looking(self._folder.looking)
+        session, fields, looking = self._session, self._fields, self._folder.looking
+        overview = self._folder.overview or RawOverview(Path())
+        samples, dyes = overview.samples, overview.dyes(session.sample)
+        if looking is not None:
+            fields.words.say_looking(looking)
         else:
-            fields.words.say(overview, session.sample, session.dye)
-        samples = overview.samples if overview else []
-        dyes = overview.dyes(session.sample) if overview else []
+            text = overview.in_words() if self._folder.overview else ""
+            is_missing = bool(samples and session.sample) and session.dye not in dyes
+            if is_missing:
+                text += f"; {session.sample} / {session.dye} is not among them"
+            is_odd = is_missing or bool(overview.problem)
+            fields.words.say(overview, text, is_odd=is_odd)
         for combo, names, chosen in (
             (fields.sample, samples, session.sample),
             (fields.dye, dyes, session.dye),
         ):
             known = [*names, chosen] if chosen and chosen not in names else names
             with signals_blocked(combo):
-                if [combo.itemText(i) for i in range(combo.count())] != known:
-                    combo.clear()
-                    combo.addItems(known)
+                controls.refill(combo, known)
                 combo.setCurrentIndex(combo.findText(chosen) if chosen else -1)
         fields.pair.setVisible(bool(samples or session.sample))
 
     def _on_status(self, lines: Sequence[CheckpointStatus]) -> None:
         """Tell when the results in the folder do not belong to the raw files."""
-        stale = [x for x in lines if x.stage == 1 and x.state == State.STALE]
-        text = ""
-        if stale:
-            text = (
-                f"The results in {stale[0].path.parent.parent} do not fit: "
-                f"{stale[0].reason}. A run makes them again; to keep them, choose "
-                "another results folder."
-            )
-        self._fields.stale_note.say(text, TROUBLE)
+        texts = [
+            f"The results in {line.path.parent.parent} do not fit: {line.reason}. A "
+            "run makes them again; to keep them, choose another results folder."
+            for line in lines
+            if line.stage == 1 and line.state == State.STALE
+        ]
+        self._fields.stale_note.say("".join(texts[:1]), TROUBLE)
 
     def _on_other(self, pair: str) -> None:
         """Tell which pair is worked on when another one was opened in the viewer."""
@@ -485,23 +409,12 @@ class SourcePanel(QtWidgets.QWidget):
             TROUBLE,
         )
 
-    def _on_busy(self, busy: bool) -> None:
+    def _on_busy(self, _busy: bool = False) -> None:
         """Let the source be while a run writes results for it."""
-        fields = self._fields
-        for field in (
-            fields.sample,
-            fields.dye,
-            fields.raw,
-            fields.output,
-            fields.format,
-            fields.simulated,
-        ):
-            field.setEnabled(not busy)
-
-    def _on_idle(self) -> None:
-        self._on_busy(self._session.jobs.is_busy)
-
-    # What a person does ----------------------------------------------------------
+        fields, is_busy = self._fields, self._session.jobs.is_busy
+        choices = fields.sample, fields.dye, fields.raw, fields.output, fields.format
+        for field in (*choices, fields.simulated):
+            field.setEnabled(not is_busy)
 
     def _connect(self) -> None:
         fields, session = self._fields, self._session
@@ -509,7 +422,7 @@ class SourcePanel(QtWidgets.QWidget):
         fields.dye.currentIndexChanged.connect(self._choose_dye)
         fields.format.currentIndexChanged.connect(self._choose_format)
         fields.raw.chosen.connect(self.choose_raw_dir)
-        fields.output.chosen.connect(self.choose_output_dir)
+        fields.output.chosen.connect(self._folder.choose_output)
         # `clicked` brings whether it is checked; the methods take nothing.
         fields.again.clicked.connect(lambda: self._folder.look_again())
         fields.channels.clicked.connect(lambda: self.survey_channels())
@@ -522,12 +435,12 @@ class SourcePanel(QtWidgets.QWidget):
         session.jobs.busy_changed.connect(self._on_busy)
 
     def _choose_sample(self, _index: int) -> None:
-        sample, overview = self._fields.sample.currentText(), self._folder.overview
-        if not sample or overview is None:
+        sample, dye = self._fields.sample.currentText(), self._session.dye
+        if not sample or self._folder.overview is None:
             return
-        dyes = overview.dyes(sample)
-        dye = self._session.dye if self._session.dye in dyes else (dyes or [""])[0]
-        self._session.set_source(sample=sample, dye=dye)
+        dyes = self._folder.overview.dyes(sample)
+        other = next(iter(dyes), "")
+        self._session.set_source(sample=sample, dye=dye if dye in dyes else other)
 
     def _choose_dye(self, _index: int) -> None:
         self._session.set_source(dye=self._fields.dye.currentText())
@@ -535,9 +448,3 @@ class SourcePanel(QtWidgets.QWidget):
     def _choose_format(self, _index: int) -> None:
         chosen = str(self._fields.format.currentData())
         self._session.set_source(checkpoint_format=chosen)
-
-
-def _simulate(monitor: Monitor) -> list[LayerSpec]:
-    """Return the layers of a simulated section."""
-    monitor.check()
-    return sample_data.section_specs()

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from napari.layers import Layer
 from qtpy import QtGui, QtWidgets
-from qtpy.QtCore import QSize, Qt, QUrl
+from qtpy.QtCore import Qt, QUrl
 
 from napari_exo2micro.core import pipeline
-from napari_exo2micro.core.base import CheckpointError, Exo2MicroError, Monitor
+from napari_exo2micro.core.base import CheckpointError, Monitor
 from napari_exo2micro.core.parameters import STAGES, ParameterValue, State
 from napari_exo2micro.core.photometry import further_scales, scale_title
 from napari_exo2micro.core.plotting import DIAGNOSTICS
@@ -43,45 +42,8 @@ _ORDER = (State.VALID, State.STALE, State.MISSING, State.FAILED)
 _Row = tuple[tuple[int, str, str], str, State, str, CheckpointStatus | None]
 
 
-class _Picture(QtWidgets.QWidget):
-    """Draws a picture as large as it fits, in its own proportions."""
-
-    def __init__(self, pixmap: QtGui.QPixmap, parent: QtWidgets.QWidget) -> None:
-        super().__init__(parent)
-        self._pixmap = pixmap
-        self.setMinimumSize(200, 150)
-
-    def sizeHint(self) -> QSize:
-        return self._pixmap.size()
-
-    def paintEvent(self, _event: QtGui.QPaintEvent | None) -> None:
-        ratio = self.devicePixelRatioF()
-        drawn = self._pixmap.scaled(
-            self.size() * ratio,
-            Qt.AspectRatioMode.KeepAspectRatio,
-            Qt.TransformationMode.SmoothTransformation,
-        )
-        drawn.setDevicePixelRatio(ratio)
-        size = drawn.deviceIndependentSize()
-        painter = QtGui.QPainter(self)
-        painter.drawPixmap(
-            round((self.width() - size.width()) / 2),
-            round((self.height() - size.height()) / 2),
-            drawn,
-        )
-        painter.end()
-
-
 class PictureWindow(QtWidgets.QDialog):
-    """Shows an image; it is closed with Escape.
-
-    Parameters
-    ----------
-    path : Path
-        Its file, which is the title.
-    image : QImage
-        Its pixels, as another thread has read them.
-    """
+    """Shows the image of a file as large as it fits; it is closed with Escape."""
 
     def __init__(
         self, path: Path, image: QtGui.QImage, parent: QtWidgets.QWidget | None = None
@@ -90,15 +52,26 @@ class PictureWindow(QtWidgets.QDialog):
         self.setObjectName("picture_window")
         self.setWindowTitle(path.name)
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        pixmap = QtGui.QPixmap.fromImage(image)
-        controls.column(_Picture(pixmap, self), parent=self, margin=0)
+        scene = QtWidgets.QGraphicsScene(self)
+        self._item = QtWidgets.QGraphicsPixmapItem(QtGui.QPixmap.fromImage(image))
+        self._item.setTransformationMode(Qt.TransformationMode.SmoothTransformation)
+        scene.addItem(self._item)
+        self._view = QtWidgets.QGraphicsView(scene, self)
+        self._view.setFrameShape(QtWidgets.QFrame.Shape.NoFrame)
+        self._view.setMinimumSize(200, 150)
+        controls.column(self._view, parent=self, margin=0)
         screen = QtGui.QGuiApplication.primaryScreen()
-        if screen is not None:
-            most = screen.availableSize() * _SHARE_OF_SCREEN
-            keep = Qt.AspectRatioMode.KeepAspectRatio
-            size = pixmap.size()
-            fits = size.width() <= most.width() and size.height() <= most.height()
-            self.resize(size if fits else size.scaled(most, keep))
+        assert screen is not None
+        size, most = image.size(), screen.availableSize() * _SHARE_OF_SCREEN
+        fits = size.boundedTo(most) == size
+        self.resize(
+            size if fits else size.scaled(most, Qt.AspectRatioMode.KeepAspectRatio)
+        )
+
+    def resizeEvent(self, a0: QtGui.QResizeEvent | None) -> None:
+        """Draw the picture as large as it fits now, in its own proportions."""
+        super().resizeEvent(a0)
+        self._view.fitInView(self._item, Qt.AspectRatioMode.KeepAspectRatio)
 
 
 def result_name(line: CheckpointStatus) -> str:
@@ -111,15 +84,7 @@ def result_name(line: CheckpointStatus) -> str:
 
 
 class StatusList(QtWidgets.QWidget):
-    """Every image and plot of the sample, by stage, with its state in word and mark.
-
-    Parameters
-    ----------
-    session : Session
-        Whose results are listed.
-    message : callable, optional
-        Takes the text of an error; without it napari shows a notification.
-    """
+    """Every image and plot of the sample, by stage, with its state in word and mark."""
 
     def __init__(
         self,
@@ -138,33 +103,40 @@ class StatusList(QtWidgets.QWidget):
         self._tree.setObjectName("check_list")
         self._tree.setColumnCount(2)
         self._tree.setHeaderHidden(True)
-        self._tree.setEditTriggers(
-            QtWidgets.QAbstractItemView.EditTrigger.NoEditTriggers
-        )
+        self._tree.setEditTriggers(self._tree.EditTrigger.NoEditTriggers)
         self._tree.setMinimumHeight(90)
         self._tree.setIndentation(14)
         header = self._tree.header()
-        if header is not None:
-            header.setStretchLastSection(False)
-            header.setSectionResizeMode(0, QtWidgets.QHeaderView.ResizeMode.Stretch)
-            header.setSectionResizeMode(
-                1, QtWidgets.QHeaderView.ResizeMode.ResizeToContents
-            )
+        assert header is not None
+        header.setStretchLastSection(False)
+        header.setSectionResizeMode(0, header.ResizeMode.Stretch)
+        header.setSectionResizeMode(1, header.ResizeMode.ResizeToContents)
         self._tree.itemActivated.connect(lambda item: self.open(item))
         self._why = controls.WordsLabel("why", self)
         self._tree.currentItemChanged.connect(lambda *_items: self._explain())
-        tip = "Show the folder of the results in the file manager."
-        self._folder = controls.button(self, "open_folder", "Open the folder", tip)
-        self._folder.clicked.connect(lambda: self.open_folder())
-        tip = "Show the chosen image as a layer, or the chosen plot."
-        self._open = controls.button(self, "open_result", "Open", tip)
-        self._open.clicked.connect(lambda: self.open(self._tree.currentItem()))
-        buttons = controls.row(self._open, self._folder)
-        controls.column((self._tree, 1), self._why, buttons, parent=self, margin=0)
+        self._folder = controls.button(
+            self,
+            "open_folder",
+            "Open the folder",
+            "Show the folder of the results in the file manager.",
+            self.open_folder,
+        )
+        self._open = controls.button(
+            self,
+            "open_result",
+            "Open",
+            "Show the chosen image as a layer, or the chosen plot.",
+            lambda: self.open(self._tree.currentItem()),
+        )
+        controls.column(
+            (self._tree, 1),
+            self._why,
+            controls.row(self._open, self._folder),
+            parent=self,
+            margin=0,
+        )
         session.status_changed.connect(self._fill)
         self._fill(session.status)
-
-    # What it does ----------------------------------------------------------------
 
     def open(self, item: QtWidgets.QTreeWidgetItem | None) -> None:
         """Show the layer or the picture of a row."""
@@ -195,7 +167,7 @@ class StatusList(QtWidgets.QWidget):
     def open_folder(self) -> None:
         """Show the folder of the results in the system's file manager."""
         session = self._session
-        self._session.jobs.start(
+        session.jobs.start(
             _find_folder,
             title="looking for the folder of the results",
             on_result=self._show_folder,
@@ -206,9 +178,8 @@ class StatusList(QtWidgets.QWidget):
         )
 
     def _show_folder(self, folder: Path) -> None:
-        if not QtGui.QDesktopServices.openUrl(
-            QUrl.fromLocalFile(str(folder.absolute()))
-        ):
+        url = QUrl.fromLocalFile(str(folder.absolute()))
+        if not QtGui.QDesktopServices.openUrl(url):
             self._message(f"no file manager was found here; the folder is {folder}")
 
     def _show_picture(self, read: tuple[Path, QtGui.QImage]) -> None:
@@ -216,11 +187,12 @@ class StatusList(QtWidgets.QWidget):
 
     def _open_layer(self, line: CheckpointStatus) -> None:
         session = self._session
-        layer = self._layer_of(line)
-        if layer is not None:
-            layer.visible = True
-            session.viewer.layers.selection.active = layer
-            return
+        for layer, paths in _stored_layers(session):
+            # The same image made with other parameters has another file.
+            if str(line.path) in paths:
+                layer.visible = True
+                session.viewer.layers.selection.active = layer
+                return
         session.jobs.start(
             _one_layer,
             title=f"opening {line.path.name}",
@@ -233,31 +205,14 @@ class StatusList(QtWidgets.QWidget):
             name=line.name,
         )
 
-    def _layer_of(self, line: CheckpointStatus) -> Layer | None:
-        """Return the image in the viewer that shows a line; None without one."""
-        session = self._session
-        for layer in layers.find_layers(
-            session.viewer, None, session.sample, session.dye
-        ):
-            known = layers.about(layer)
-            # The same image made with other parameters has another file.
-            if layers.is_stored(known) and str(line.path) in known.get("paths", ()):
-                return layer
-        return None
-
     def _place(self, specs: Sequence[layers.LayerSpec]) -> None:
         for layer in layers.place_layers(self._session.viewer, specs):
             layer.visible = True
             self._session.viewer.layers.selection.active = layer
 
-    # What it shows ---------------------------------------------------------------
-
     def _fill(self, lines: Sequence[CheckpointStatus]) -> None:
         """Show the lines; rows that were there keep their place and their fold."""
-        states = (
-            pipeline.stage_states(lines, self._session.stored_result) if lines else {}
-        )
-        wanted = list(_rows(lines, states))
+        wanted = _rows(lines, self._session.stored_result) if lines else []
         keys = [key for key, *_ in wanted]
         if keys != list(self._items):
             self._rebuild(keys)
@@ -267,13 +222,11 @@ class StatusList(QtWidgets.QWidget):
             item.setText(1, state.word)
             item.setIcon(1, state_icon(state))
             item.setData(0, _LINE, line)
-            path = str(line.path) if line is not None else ""
-            told = literal("\n".join(text for text in (why, path) if text))
-            item.setToolTip(0, told)
-            item.setToolTip(1, told)
             item.setData(1, _LINE, why)
-        chosen = bool(self._session.sample and self._session.dye)
-        self._folder.setEnabled(chosen)
+            path = str(line.path) if line is not None else ""
+            for column in (0, 1):
+                item.setToolTip(column, literal(f"{why}\n{path}".strip()))
+        self._folder.setEnabled(self._session.has_pair)
         self._explain()
 
     def _rebuild(self, keys: Sequence[tuple[int, str, str]]) -> None:
@@ -281,20 +234,11 @@ class StatusList(QtWidgets.QWidget):
             self._unfolded[key] = item.isExpanded()
         self._tree.clear()
         self._items = {}
-        for key in keys:
-            number, kind, _ = key
-            parent = {
-                "stage": None,
-                "checkpoint": self._items.get((number, "stage", "")),
-                "plots": self._items.get((number, "stage", "")),
-                "plot": self._items.get((number, "plots", "")),
-            }[kind]
-            item = QtWidgets.QTreeWidgetItem()
-            if parent is None:
-                self._tree.addTopLevelItem(item)
-            else:
-                parent.addChild(item)
-            self._items[key] = item
+        above = {"checkpoint": "stage", "plots": "stage", "plot": "plots"}
+        for number, kind, name in keys:
+            parent = self._items.get((number, above.get(kind, ""), ""), self._tree)
+            item = QtWidgets.QTreeWidgetItem(parent)
+            self._items[number, kind, name] = item
         for key, item in self._items.items():
             item.setExpanded(self._unfolded.get(key, key[1] == "stage"))
 
@@ -308,29 +252,34 @@ class StatusList(QtWidgets.QWidget):
         self._open.setEnabled(not missing)
 
 
+def _stored_layers(session: Session) -> list[tuple[Layer, Sequence[str]]]:
+    """Return the images of the session's pair as they are on disk, with their files."""
+    own = layers.find_layers(session.viewer, None, session.sample, session.dye)
+    known = [(layer, layers.about(layer)) for layer in own]
+    return [(layer, k["paths"]) for layer, k in known if layers.is_stored(k)]
+
+
 def _rows(
-    lines: Sequence[CheckpointStatus], states: dict[int, pipeline.StageState]
+    lines: Sequence[CheckpointStatus], result: pipeline.RunResult | None
 ) -> list[_Row]:
     """Return key, name, state, why and line of each row, in order."""
     rows: list[_Row] = []
-    for number, stage in states.items():
+    for number, stage in pipeline.stage_states(lines, result).items():
         title = f"{number} {STAGES[number].title}"
         why = with_titles(stage.reason)
         rows.append(((number, "stage", ""), title, stage.state, why, None))
-        own = [line for line in lines if line.stage == number]
-        plots = [line for line in own if line.kind == "plot"]
-        for line in own:
-            if line.kind == "checkpoint":
-                key = (number, "checkpoint", line.name)
-                rows.append((key, result_name(line), line.state, line.reason, line))
-        if plots:
-            worst = max(plots, key=lambda line: _ORDER.index(line.state))
-            count = sum(line.state == State.VALID for line in plots)
+        own: dict[str, list[_Row]] = {"checkpoint": [], "plot": []}
+        for line in lines:
+            if line.stage == number:
+                key = (number, line.kind, line.name)
+                row = (key, result_name(line), line.state, line.reason, line)
+                own[line.kind].append(row)
+        rows += own["checkpoint"]
+        if plots := own["plot"]:
+            _, _, state, why, _ = max(plots, key=lambda row: _ORDER.index(row[2]))
+            count = sum(row[2] == State.VALID for row in plots)
             name = f"{count} of {len(plots)} plots"
-            rows.append(((number, "plots", ""), name, worst.state, worst.reason, None))
-        for line in plots:
-            key = (number, "plot", line.name)
-            rows.append((key, result_name(line), line.state, line.reason, line))
+            rows += [((number, "plots", ""), name, state, why, None), *plots]
     return rows
 
 
@@ -339,18 +288,10 @@ def _one_layer(
     params: dict[str, ParameterValue],
     stage: int,
     name: str,
-    monitor: Monitor,
-) -> list[Any]:
-    """Return the layer of one checkpoint.
-
-    Raises
-    ------
-    CheckpointError
-        When it is gone meanwhile.
-    """
-    monitor.check()
+) -> list[layers.LayerSpec]:
+    """Return the layer of one checkpoint."""
     task = source.task(params)
-    checkpoint = task.checkpoint(stage, name)
+    checkpoint = task.checkpoint(stage, name)  # it may be gone meanwhile
     if checkpoint is None:
         raise CheckpointError(
             f"the image '{name}' of stage {stage} is gone or was changed; run stage "
@@ -359,11 +300,8 @@ def _one_layer(
     return [checkpoint_spec(checkpoint, stage, name, task=task)]
 
 
-def _read_picture(
-    line: CheckpointStatus, monitor: Monitor
-) -> tuple[Path, QtGui.QImage]:
+def _read_picture(line: CheckpointStatus) -> tuple[Path, QtGui.QImage]:
     """Return a plot's file and its pixels."""
-    monitor.check()
     image = QtGui.QImage(str(line.path))
     if image.isNull():
         raise CheckpointError(
@@ -373,9 +311,8 @@ def _read_picture(
     return line.path, image
 
 
-def _find_folder(folder: Path, monitor: Monitor) -> Path:
+def _find_folder(folder: Path) -> Path:
     """Return a folder that exists."""
-    monitor.check()
     if not folder.is_dir():
         raise CheckpointError(f"{folder} does not exist yet; a run makes it")
     return folder
@@ -384,12 +321,7 @@ def _find_folder(folder: Path, monitor: Monitor) -> Path:
 def summary_words(result: pipeline.RunResult | None, done: int) -> str:
     """Return what a result comes to; empty when there is none.
 
-    Parameters
-    ----------
-    result : RunResult or None
-        As `SampleDye.run` returns it.
-    done : int
-        The last stage in a row whose results are valid.
+    `done` is the last stage in a row whose results are valid.
     """
     if result is None or done < 1:
         return ""
@@ -421,15 +353,7 @@ def _figures(result: pipeline.RunResult) -> Iterator[str]:
 
 
 class ResultSummary(QtWidgets.QWidget):
-    """The state, scale and accuracy of the valid results, and a button to see them.
-
-    Parameters
-    ----------
-    session : Session
-        Whose results they are.
-    message : MessageStrip
-        Says what is wrong.
-    """
+    """The state, scale and accuracy of the valid results, and a button to see them."""
 
     def __init__(
         self,
@@ -447,15 +371,15 @@ class ResultSummary(QtWidgets.QWidget):
             "show_results",
             "Show results",
             "Open the valid results of all stages as layers, without running anything.",
+            self.show_results,
         )
-        self._results.clicked.connect(lambda: self.show_results())
         self._raw = controls.button(
             self,
             "show_raw",
             "Show the raw images",
             "Open the pre-stain and the post-stain image as layers.",
+            self.show_raw,
         )
-        self._raw.clicked.connect(lambda: self.show_raw())
         controls.column(self._words, self._results, self._raw, parent=self, margin=0)
         session.source_changed.connect(self._offer)
         session.status_changed.connect(self._on_status)
@@ -473,12 +397,9 @@ class ResultSummary(QtWidgets.QWidget):
     def show_results(self) -> None:
         """Open the valid results of all stages as layers."""
         self._message.clear()
-        try:
-            self._session.show_results(
-                on_error=self._message.error, on_result=self._on_shown
-            )
-        except Exo2MicroError as error:
-            self._message.error(str(error))
+        self._session.show_results(
+            on_error=self._message.error, on_result=self._on_shown
+        )
 
     def show_raw(self) -> None:
         """Open the raw pair as layers."""
@@ -518,9 +439,8 @@ class ResultSummary(QtWidgets.QWidget):
     def _offer(self, _what: object = None) -> None:
         """Offer the results that are valid and not in the viewer, or the raw images."""
         session = self._session
-        own = layers.find_layers(session.viewer, sample=session.sample, dye=session.dye)
-        images = filter(layers.is_stored, map(layers.about, own))
-        shown = {path for known in images for path in known["paths"]}
+        own = layers.find_layers(session.viewer, None, session.sample, session.dye)
+        shown = {path for _, paths in _stored_layers(session) for path in paths}
         valid = {
             str(line.path)
             for line in session.status

@@ -34,8 +34,8 @@ class StageDock(Container[ParameterRow]):
     """One stage by itself: choose a sample, set its parameters, run it.
 
     A magicgui container of the stage's parameters, which scripts can set and read. A
-    stage that another package registered gets a dock by a subclass with its `stage`,
-    declared as a widget in that package's manifest.
+    stage of another package gets a dock by a subclass with its `stage`, declared as a
+    widget in that package's manifest.
 
     Parameters
     ----------
@@ -78,11 +78,8 @@ class StageDock(Container[ParameterRow]):
         ):
             signal.connect(self.message.clear)
         self.margins = (6, 6, 6, 6)
-        layout = native.layout()
-        layout.addWidget(self.message)
-        layout.addWidget(self.source)
-        layout.addWidget(self.form, 1)
-        layout.addWidget(self.run_bar)
+        page = column(self.message, self.source, (self.form, 1), self.run_bar)
+        native.layout().addLayout(page)
         DockWatch(native).closed.connect(native.deleteLater)
 
 
@@ -125,24 +122,17 @@ class _EvenBar(QTabBar):
     Where the names do not fit with the stages' numbers they stand without.
     """
 
-    def __init__(self, parent: QWidget) -> None:
+    def __init__(self, names: Mapping[int, str], parent: QWidget) -> None:
         super().__init__(parent)
-        self._names: list[str] = []
-        self._numbers: list[int] = []
+        self._names = list(names.values())
+        self._full = [f"{number} {name}" for number, name in names.items()]
         self.setStyleSheet(_STYLE)
         self.setElideMode(Qt.TextElideMode.ElideNone)
 
-    def set_names(self, names: Mapping[int, str]) -> None:
-        """Say what the tabs are called."""
-        self._numbers, self._names = list(names), list(names.values())
-        self.fit()
-
     def fit(self) -> None:
         """Choose the names for the width that there is."""
-        known = zip(self._numbers, self._names, strict=True)
-        full = [f"{number} {name}" for number, name in known]
-        fits = sum(map(self._width, full)) <= self._room()
-        for index, text in enumerate(full if fits else self._names):
+        fits = sum(map(self._width, self._full)) <= self._room()
+        for index, text in enumerate(self._full if fits else self._names):
             if self.tabText(index) != text:
                 self.setTabText(index, text)
 
@@ -162,15 +152,7 @@ class _EvenBar(QTabBar):
 
 
 class StageTabs(QTabWidget):
-    """A page for each stage; its tab shows a mark, and the state in the tooltip.
-
-    Parameters
-    ----------
-    session : Session
-        Whose stages they are; it is told which one is in front.
-    pages : mapping
-        Number of a stage -> its page.
-    """
+    """A page for each stage; its tab shows a mark, and the state in the tooltip."""
 
     def __init__(
         self,
@@ -182,14 +164,14 @@ class StageTabs(QTabWidget):
         self.setObjectName("stages")
         self._session = session
         self._numbers = list(pages)
-        self._bar = _EvenBar(self)
+        words = {n: STAGES[n].title.split()[0].capitalize() for n in pages}
+        self._bar = _EvenBar(words, self)
         self.setTabBar(self._bar)
         self.setIconSize(QSize(_ICON, _ICON))
         self.setUsesScrollButtons(True)
         for number, page in pages.items():
             self.addTab(page, str(number))
-        words = {n: STAGES[n].title.split()[0].capitalize() for n in pages}
-        self._bar.set_names(words)
+        self._bar.fit()
         session.status_changed.connect(self._on_status)
         session.stage_shown.connect(self.show_stage)
         self.show_stage(session.shown_stage)
@@ -212,13 +194,12 @@ class StageTabs(QTabWidget):
 
     def _on_status(self, lines: Sequence[CheckpointStatus]) -> None:
         states = stage_states(lines, self._session.stored_result)
-        is_known = bool(lines)
         for index, number in enumerate(self._numbers):
             state = states.get(number)
-            if state is None:
+            if state is None:  # its package took it away meanwhile
                 continue
             words = f"Stage {number}, {STAGES[number].title}"
-            if is_known:
+            if lines:
                 words += f" – {state.state.word}"
                 words += f": {with_titles(state.reason)}" if state.reason else ""
             self.setTabIcon(index, state_icon(state.state))
@@ -263,15 +244,14 @@ class Workbench(Dock):
             number: StageForm(session, number, parent=self) for number in STAGES
         }
         self.tabs = StageTabs(session, self.forms, self)
-        self.run_bar = RunBar(
-            session, self.tabs.stage, message=self.message.error, parent=self
-        )
+        stage = session.shown_stage
+        self.run_bar = RunBar(session, stage, message=self.message.error, parent=self)
         self.summary = ResultSummary(session, self.message, self)
         self.status = StatusList(session, self.message.error, self)
         self.presets = PresetsMenu(session, self.message, self)
         self._arrange()
-        self.run_bar.started.connect(self.message.clear)
-        session.source_changed.connect(self.message.clear)
+        for signal in (self.run_bar.started, session.source_changed):
+            signal.connect(self.message.clear)
         session.source_changed.connect(self._on_source)
         session.stage_shown.connect(self.run_bar.set_stage)
         self._on_source()
@@ -299,10 +279,9 @@ class Workbench(Dock):
         halves = QSplitter(Qt.Orientation.Vertical, self)
         halves.setObjectName("halves")
         halves.setChildrenCollapsible(False)
-        halves.addWidget(work)
-        halves.addWidget(self._results)
-        halves.setStretchFactor(0, 3)
-        halves.setStretchFactor(1, 2)
+        for index, (half, share) in enumerate(((work, 3), (self._results, 2))):
+            halves.addWidget(half)
+            halves.setStretchFactor(index, share)
         page = QWidget(self)
         column(self.source, (halves, 1), self.presets, parent=page, margin=0)
         column(self.message, (scrolled(page), 1), parent=self, margin=6)
