@@ -121,7 +121,7 @@ def main(folder: Path = IMAGES) -> None:
     camera.idle()
     camera.take("sample")
     camera.press(workbench, "run_all")
-    camera.wait(lambda: camera.session.last_result is not None, "the run has ended")
+    camera.wait(lambda: camera.session.stored_result is not None, "it has results")
     camera.idle()
     camera.take("workbench")
 

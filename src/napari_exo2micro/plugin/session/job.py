@@ -33,8 +33,6 @@ _LEFT_BEHIND: list[Job] = []
 class Job(QObject):
     """One piece of work in the background; its signals arrive in the GUI thread.
 
-    Made by `Jobs.start`.
-
     Attributes
     ----------
     progressed : Signal(float, str)

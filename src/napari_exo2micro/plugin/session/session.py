@@ -153,8 +153,6 @@ class Session(QObject):
         What the package logged since this session began.
     output_problem : str
         Why the results folder cannot be used, as it was when it was looked at.
-    last_result : RunResult or None
-        What the last run returned; None before one and after another choice.
     status : list of CheckpointStatus
         The check-list as it was read last; see `status_changed`.
     stored_result : RunResult or None
@@ -188,7 +186,6 @@ class Session(QObject):
         self.jobs = Jobs()
         self.records = KeptRecords()
         self.output_problem = ""
-        self.last_result: RunResult | None = None
         self.status: list[CheckpointStatus] = []
         self.stored_result: RunResult | None = None
         self.shown_stage = 1
@@ -332,7 +329,6 @@ class Session(QObject):
         self.dye = self.dye if dye is None else dye
         if self._source() == before:
             return
-        self.last_result = None
         self._task_source = None
         self.jobs.cancel(*_OF_THE_CHOICE)
         self._on_status(([], None))  # before others hear of the new choice
@@ -508,7 +504,6 @@ class Session(QObject):
             self.refresh_status()
 
     def _on_run(self, result: RunResult) -> None:
-        self.last_result = result
         self._leave_run()
         self.run_ended.emit(result)
 

@@ -619,7 +619,7 @@ class PickPlace(QObject):
 
 
 class Question(QtWidgets.QWidget):
-    """Says what was found and asks whether to go on; hidden while it asks nothing.
+    """Says what is the case and asks whether to go on; hidden while it asks nothing.
 
     Attributes
     ----------

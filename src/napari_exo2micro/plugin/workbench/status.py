@@ -381,18 +381,10 @@ class ResultSummary(QtWidgets.QWidget):
             self.show_raw,
         )
         controls.column(self._words, self._results, self._raw, parent=self, margin=0)
-        session.source_changed.connect(self._offer)
+        session.source_changed.connect(self.offer)
         session.status_changed.connect(self._on_status)
-        session.jobs.busy_changed.connect(self._offer)
-        events = session.viewer.layers.events
-        self._followed = controls.Connections()
-        for emitter in (events.inserted, events.removed):
-            self._followed.add(emitter, self._offer)
+        session.jobs.busy_changed.connect(self.offer)
         self._on_status()
-
-    def close_down(self) -> None:
-        """Follow the layers no more: napari knows nothing of widgets that are gone."""
-        self._followed.close()
 
     def show_results(self) -> None:
         """Open the valid results of all stages as layers."""
@@ -434,9 +426,9 @@ class ResultSummary(QtWidgets.QWidget):
         words = summary_words(result, pipeline.stages_done(self._session.status))
         is_done = result is None or result.state == State.DONE
         self._words.say(words, "" if is_done else TROUBLE)
-        self._offer()
+        self.offer()
 
-    def _offer(self, _what: object = None) -> None:
+    def offer(self, _what: object = None) -> None:
         """Offer the results that are valid and not in the viewer, or the raw images."""
         session = self._session
         own = layers.find_layers(session.viewer, None, session.sample, session.dye)

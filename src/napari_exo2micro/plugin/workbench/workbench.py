@@ -13,10 +13,10 @@ from qtpy.QtWidgets import QSplitter, QTabBar, QTabWidget, QWidget
 
 from napari_exo2micro.core.parameters import STAGES
 from napari_exo2micro.core.pipeline import stage_states
-from napari_exo2micro.plugin.layers.presenter import shared_session
+from napari_exo2micro.plugin.layers.presenter import Panel, shared_session
 from napari_exo2micro.plugin.session.session import Session
 from napari_exo2micro.plugin.widgets.controls import MessageStrip, column, scrolled
-from napari_exo2micro.plugin.widgets.dock import Dock, DockWatch
+from napari_exo2micro.plugin.widgets.dock import DockWatch
 from napari_exo2micro.plugin.widgets.errors import literal
 from napari_exo2micro.plugin.widgets.marks import state_icon
 from napari_exo2micro.plugin.widgets.rows import ParameterRow, with_titles
@@ -206,23 +206,14 @@ class StageTabs(QTabWidget):
             self.setTabToolTip(index, literal(words))
 
 
-_LEAST_WIDTH = 320
-_WIDTH = 385
 _LEAST_FORM = 170
 
 
-class Workbench(Dock):
+class Workbench(Panel):
     """All that a sample needs, from its raw files to the difference image.
-
-    Parameters
-    ----------
-    napari_viewer : ViewerModel
-        As napari hands it over; docks of one viewer share sample and parameters.
 
     Attributes
     ----------
-    message : MessageStrip
-        Says what is wrong or what was done.
     source : SourcePanel
         Raw folder, sample, dye and results folder.
     forms : dict
@@ -233,12 +224,13 @@ class Workbench(Dock):
         The check-list.
     """
 
+    NAME = "workbench"
+    LEAST = (320, 0)
+    SIZE = (385, 0)  # a width at which the tabs carry their numbers
+
     def __init__(self, napari_viewer: ViewerModel) -> None:
-        super().__init__()
-        self.setObjectName("workbench")
-        self.setMinimumWidth(_LEAST_WIDTH)
-        self._session = session = shared_session(napari_viewer, self)
-        self.message = MessageStrip(self)
+        super().__init__(napari_viewer)
+        session = self.session
         self.source = SourcePanel(session, self.message.error, self)
         self.forms = {
             number: StageForm(session, number, parent=self) for number in STAGES
@@ -254,26 +246,19 @@ class Workbench(Dock):
             signal.connect(self.message.clear)
         session.source_changed.connect(self._on_source)
         session.stage_shown.connect(self.run_bar.set_stage)
+        events = session.viewer.layers.events
+        for emitter in (events.inserted, events.removed):
+            self._connections.add(emitter, self.summary.offer)
         self._on_source()
-
-    def close_down(self) -> None:
-        """End with the dock."""
-        self.summary.close_down()
-        super().close_down()
-
-    def sizeHint(self) -> QSize:
-        """Return a width at which the tabs carry their numbers."""
-        return QSize(_WIDTH, super().sizeHint().height())
 
     def _on_source(self) -> None:
         # Without a sample there is nothing to list.
-        self._results.setVisible(bool(self._session.sample))
+        self._results.setVisible(bool(self.session.sample))
 
     def _arrange(self) -> None:
         self.tabs.setMinimumHeight(_LEAST_FORM)
-        work = QWidget(self)
+        work, self._results, page = QWidget(self), QWidget(self), QWidget(self)
         column((self.tabs, 1), self.run_bar, parent=work, margin=0)
-        self._results = QWidget(self)
         results = column(self.summary, (self.status, 1), parent=self._results)
         results.setContentsMargins(0, 4, 0, 0)
         halves = QSplitter(Qt.Orientation.Vertical, self)
@@ -282,6 +267,5 @@ class Workbench(Dock):
         for index, (half, share) in enumerate(((work, 3), (self._results, 2))):
             halves.addWidget(half)
             halves.setStretchFactor(index, share)
-        page = QWidget(self)
         column(self.source, (halves, 1), self.presets, parent=page, margin=0)
         column(self.message, (scrolled(page), 1), parent=self, margin=6)
