@@ -284,12 +284,10 @@ class Jobs(QObject):
             stops when that says so; what it hands to a `send` arrives at `on_sent`.
         title : str
             In words, for the activity dock.
-        on_result : callable, optional
-            Takes the result; not called for a cancelled job.
+        on_result, on_sent, on_progress, on_finished : callable, optional
+            See `Job`; there is no result of a cancelled one.
         on_error : callable, optional
             Takes the error's text; without it napari shows a notification.
-        on_sent, on_progress, on_finished : callable, optional
-            See `Job`.
         newest : str
             Jobs of the same word replace each other: the one that runs is cancelled.
             The new one begins when that has ended, or after a quarter of a second.

@@ -190,22 +190,9 @@ class ParameterRow(ValuedContainerWidget[parameters.ParameterValue]):
     optional parameter without its tick. A row knows nothing of other parameters: it
     shows what it is told and says what was typed; see `ParameterForm`.
 
-    Attributes
-    ----------
-    changed : Signal(object)
-        What the field shows now.
-    settled : Signal()
-        The field was left, or what was chosen in it is complete.
-    reset_asked : Signal()
-        The reset button was pressed.
-    field : BaseValueWidget
-        Shows the value, also while there is no tick.
-    tick : CheckBox or None
-        Whether an optional parameter has a value.
-    refusal : str
-        Why what it shows is not taken; empty when it is.
     """
 
+    #: The field was left, or what was chosen in it is complete.
     settled = Signal()
     reset_asked = Signal()
 
@@ -215,7 +202,9 @@ class ParameterRow(ValuedContainerWidget[parameters.ParameterValue]):
         )
         self.margins = (0, 0, 0, 0)
         self.entry = entry
+        #: Why what it shows is not taken; empty when it is.
         self.refusal = ""
+        #: Shows the value, also while there is no tick.
         self.field = create_field(entry)
         self.tick: CheckBox | None = None
         if entry.optional:
@@ -361,8 +350,7 @@ class ParameterRow(ValuedContainerWidget[parameters.ParameterValue]):
 class _FieldEvents(QObject):
     """Underlines a row's label while it has the focus; lets the wheel scroll the form.
 
-    Some styles hardly show the focus, and a field that lies under the mouse by chance
-    must not change.
+    A field that lies under the mouse by chance must not change.
     """
 
     def __init__(self, row: ParameterRow) -> None:

@@ -70,10 +70,6 @@ class OverviewView(QtWidgets.QWidget):
         controls.column(self._words, self._why, self._details, parent=self, margin=0)
         self.say(RawOverview(Path()), "")
 
-    def say_looking(self, folder: Path) -> None:
-        """Say that a folder is being looked at."""
-        self._words.say(f"Looking into {folder} …")
-
     def say(self, overview: RawOverview, text: str, *, is_odd: bool = False) -> None:
         """Show a text on a folder, and what was left out of it."""
         self._words.say(text, TROUBLE if is_odd else "")
@@ -161,10 +157,6 @@ class SourceFields(QtWidgets.QWidget):
             parent=self,
             margin=0,
         )
-
-    def set_folded(self, folded: bool) -> None:
-        """Show the folders, or only the sample and the dye."""
-        self.toggle.setChecked(not folded)
 
 
 class ChannelSurveyWindow(QtWidgets.QDialog):
@@ -346,13 +338,13 @@ class SourcePanel(QtWidgets.QWidget):
         fields.toggle.setVisible(session.has_source)
         self._say_overview()
         if not session.has_source:
-            fields.set_folded(False)
+            fields.toggle.setChecked(True)
 
     def _on_output(self, problem: str) -> None:
         """Say why results cannot go to their folder, where that is so."""
         self._fields.output_note.say(problem, TROUBLE)
         if problem:
-            self._fields.set_folded(False)
+            self._fields.toggle.setChecked(True)
 
     def _on_look(self) -> None:
         """Show what the folder holds; fold when there is nothing more to choose."""
@@ -363,22 +355,22 @@ class SourcePanel(QtWidgets.QWidget):
             field.offer(remember(field.kind, overview.raw_dir.absolute()))
         if self._folder.looking is None:
             problem = self._session.output_problem or (overview and overview.problem)
-            self._fields.set_folded(self._session.has_source and not problem)
+            is_chosen = self._session.has_source and not problem
+            self._fields.toggle.setChecked(not is_chosen)
 
     def _say_overview(self) -> None:
         """Offer the samples and dyes; what is chosen elsewhere is among them."""
         session, fields, looking = self._session, self._fields, self._folder.looking
         overview = self._folder.overview or RawOverview(Path())
         samples, dyes = overview.samples, overview.dyes(session.sample)
+        text = overview.in_words() if self._folder.overview else ""
+        is_odd = bool(overview.problem)
         if looking is not None:
-            fields.words.say_looking(looking)
-        else:
-            text = overview.in_words() if self._folder.overview else ""
-            is_missing = bool(samples and session.sample) and session.dye not in dyes
-            if is_missing:
-                text += f"; {session.sample} / {session.dye} is not among them"
-            is_odd = is_missing or bool(overview.problem)
-            fields.words.say(overview, text, is_odd=is_odd)
+            text, is_odd = f"Looking into {looking} …", False
+        elif samples and session.sample and session.dye not in dyes:
+            text += f"; {session.sample} / {session.dye} is not among them"
+            is_odd = True
+        fields.words.say(overview, text, is_odd=is_odd)
         for combo, names, chosen in (
             (fields.sample, samples, session.sample),
             (fields.dye, dyes, session.dye),

@@ -177,11 +177,6 @@ class StageTabs(QTabWidget):
         self.show_stage(session.shown_stage)
         self._on_status(session.status)
 
-    @property
-    def stage(self) -> int:
-        """The stage in front."""
-        return self._numbers[self.currentIndex()]
-
     def show_stage(self, number: int) -> None:
         """Bring the page of a stage to the front."""
         if number in self._numbers:
