@@ -216,14 +216,17 @@ class ParameterForm(QWidget):
         ending = name_ending(f"{stage.name}_{longest}", suffix)
         # Lines may break before each part; nothing else breaks a long name.
         shown = ending.replace("_", "\u200b_")
-        words, tip = f"Files of this stage end in: {shown}", _SUFFIX_TIP
         if not suffix:
-            words = "All at their defaults: the files have no ending."
-        elif ending != suffix:
-            words += ", short for many settings; the files themselves tell all of them."
-            tip += f"\n{shown} stands for {suffix}"
-        self._suffix.say(words)
-        self._suffix.setToolTip(tip)
+            self._suffix.say("All at their defaults: the files have no ending.")
+        elif ending == suffix:
+            self._suffix.say(f"Files of this stage end in: {shown}")
+        else:
+            self._suffix.say(
+                f"Files of this stage end in: {shown}, short for many settings; the "
+                "files themselves tell all of them."
+            )
+        told = "" if ending == suffix else f"\n{shown} stands for {suffix}"
+        self._suffix.setToolTip(f"{_SUFFIX_TIP}{told}")
 
     def _slot(self, method: Callable[..., None], name: str) -> Callable[..., None]:
         return lambda *_: method(name)

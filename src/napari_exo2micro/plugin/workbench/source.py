@@ -176,7 +176,8 @@ class ChannelSurveyWindow(QtWidgets.QDialog):
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.resize(760, 320)
         self._words = controls.WordsLabel("survey_words", self)
-        self._words.say(f"Looking at the raw files of {what} …")
+        self._words.setText(f"Looking at the raw files of {what} …")
+        self._words.show()
         self._table = QtWidgets.QTableWidget(0, len(_HEADERS), self)
         self._table.setObjectName("survey_table")
         self._table.setHorizontalHeaderLabels(list(_HEADERS))
@@ -198,11 +199,11 @@ class ChannelSurveyWindow(QtWidgets.QDialog):
 
     def _on_error(self, text: str) -> None:
         self._is_looking = False
-        self._words.say(f"The channels cannot be shown: {text}")
+        self._words.setText(f"The channels cannot be shown: {text}")
 
     def _on_finished(self) -> None:
         if self._is_looking:
-            self._words.say(
+            self._words.setText(
                 "Stopped before the files were read. Close this window and press "
                 "'Channels…' to look again."
             )
@@ -229,7 +230,7 @@ class ChannelSurveyWindow(QtWidgets.QDialog):
             if text
         ]
         count = f"{len(files)} files, the centre of each was looked at."
-        self._words.say("\n".join([count, *troubles]))
+        self._words.setText("\n".join([count, *troubles]))
 
 
 def _rows(file: ChannelSurvey) -> list[tuple[str, ...]]:
