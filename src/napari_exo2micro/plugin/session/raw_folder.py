@@ -40,11 +40,10 @@ class RawOverview:
 
     def in_words(self) -> str:
         """Return the problem, or how much there is."""
-        samples, pairs = len(self.samples), len(self.pairs)
-        return self.problem or (
-            f"{samples} sample{'s' * (samples != 1)}, "
-            f"{pairs} pair{'s' * (pairs != 1)} of images"
-        )
+        if self.problem:
+            return self.problem
+        samples = _count(len(self.samples), "sample")
+        return f"{samples}, {_count(len(self.pairs), 'pair')} of images"
 
 
 def look_into(raw_dir: Path, monitor: Monitor) -> RawOverview:
@@ -68,6 +67,10 @@ def look_into(raw_dir: Path, monitor: Monitor) -> RawOverview:
         )
     problems = {(task.sample, task.dye): task.reason for task in tasks.skipped}
     return RawOverview(raw_dir, tasks.present, problem, troubles, problems)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 class RawFolder(QObject):

@@ -392,9 +392,9 @@ class StageForm(QWidget):
     def _on_status(self, lines: list[Any]) -> None:
         result = self._session.stored_result
         state = stage_states(lines, result)[self._stage]
-        words, level = "No sample is chosen yet.", ""
-        if self._session.has_pair:
-            words, level = _state_words(state)
+        chosen = self._session.has_pair
+        words = _state_words(state) if chosen else "No sample is chosen yet."
+        level = _STATES[state.state][1] if chosen else ""
         self._icon.setPixmap(state_icon(state.state).pixmap(_ICON, _ICON))
         self._state.say(words, controls.label_style(level))
         is_used = state.state not in (State.MISSING, State.STALE)
@@ -407,14 +407,11 @@ class StageForm(QWidget):
             self._slider.set_measured(scale.value)
 
 
-def _state_words(state: StageState) -> tuple[str, str]:
-    """Return in words how the results of a stage stand, and the level of these."""
-    words, level = _STATES[state.state]
-    if state.reason:
-        words += f": {with_titles(state.reason)}"
-    if state.state == State.STALE:
-        words += ". Run this stage again"
-    return f"{words}.", level
+def _state_words(state: StageState) -> str:
+    """Return in words how the results of a stage stand."""
+    reason = f": {with_titles(state.reason)}" if state.reason else ""
+    fix = ". Run this stage again" if state.state == State.STALE else ""
+    return f"{_STATES[state.state][0]}{reason}{fix}."
 
 
 def _result_words(stage: int, result: RunResult | None) -> tuple[str, str]:

@@ -68,9 +68,9 @@ class OverviewView(QtWidgets.QWidget):
         self._left_out = ""
         self._why.toggled.connect(self._show_details)
         controls.column(self._words, self._why, self._details, parent=self, margin=0)
-        self.say(RawOverview(Path()), "")
+        self.say("", RawOverview(Path()))
 
-    def say(self, overview: RawOverview, text: str, *, is_odd: bool = False) -> None:
+    def say(self, text: str, overview: RawOverview, *, is_odd: bool = False) -> None:
         """Show a text on a folder, and what was left out of it."""
         self._words.say(text, TROUBLE if is_odd else "")
         troubles = overview.troubles
@@ -367,11 +367,12 @@ class SourcePanel(QtWidgets.QWidget):
         text = overview.in_words() if self._folder.overview else ""
         is_odd = bool(overview.problem)
         if looking is not None:
-            text, is_odd = f"Looking into {looking} …", False
+            text = f"Looking into {looking} …"
+            is_odd = False
         elif samples and session.sample and session.dye not in dyes:
             text += f"; {session.sample} / {session.dye} is not among them"
             is_odd = True
-        fields.words.say(overview, text, is_odd=is_odd)
+        fields.words.say(text, overview, is_odd=is_odd)
         for combo, names, chosen in (
             (fields.sample, samples, session.sample),
             (fields.dye, dyes, session.dye),
@@ -384,13 +385,15 @@ class SourcePanel(QtWidgets.QWidget):
 
     def _on_status(self, lines: Sequence[CheckpointStatus]) -> None:
         """Tell when the results in the folder do not belong to the raw files."""
-        texts = [
-            f"The results in {line.path.parent.parent} do not fit: {line.reason}. A "
-            "run makes them again; to keep them, choose another results folder."
-            for line in lines
-            if line.stage == 1 and line.state == State.STALE
-        ]
-        self._fields.stale_note.say("".join(texts[:1]), TROUBLE)
+        stale = [x for x in lines if x.stage == 1 and x.state == State.STALE]
+        text = ""
+        if stale:
+            text = (
+                f"The results in {stale[0].path.parent.parent} do not fit: "
+                f"{stale[0].reason}. A run makes them again; to keep them, choose "
+                "another results folder."
+            )
+        self._fields.stale_note.say(text, TROUBLE)
 
     def _on_other(self, pair: str) -> None:
         """Tell which pair is worked on when another one was opened in the viewer."""
