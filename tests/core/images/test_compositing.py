@@ -169,7 +169,7 @@ def test_images_without_small_levels_take_every_nth_pixel():
 def test_look_follows_colours_range_and_gamma():
     values = np.array([[0, 50, 100, 150, 200]], np.uint8)
     look = Look(RED, 50.0, 150.0, gamma=0.5)
-    painted = look.painted(values, look.table(values.dtype))
+    painted = look.painted(values)
     seen = painted.view(np.uint8).reshape(1, 5, 4)
     half = round(0.5**0.5 * 255)
     np.testing.assert_array_equal(seen[0, :, 0], [0, 0, half, 255, 255])
@@ -180,7 +180,7 @@ def test_look_follows_colours_range_and_gamma():
 def test_every_type_of_pixel_is_coloured_alike(dtype):
     values = np.arange(0, 200, dtype=dtype).reshape(10, 20)
     look = Look(GREY, 20.0, 180.0)
-    painted = look.painted(values, look.table(np.dtype(dtype)))
+    painted = look.painted(values)
     red = painted.view(np.uint8).reshape(10, 20, 4)[..., 0].astype(int)
     truth = np.clip((values.astype(float) - 20) / 160, 0, 1) * 255
     assert np.abs(red - truth).max() <= 1
@@ -189,7 +189,7 @@ def test_every_type_of_pixel_is_coloured_alike(dtype):
 def test_what_is_no_number_is_dark():
     values = np.array([[np.nan, np.inf, -np.inf, 5.0]], np.float32)
     look = Look(GREY, 0.0, 10.0)
-    painted = look.painted(values, look.table(values.dtype)).view(np.uint8)
+    painted = look.painted(values).view(np.uint8)
     assert painted.reshape(4, 4)[:, 0].tolist()[:3] == [0, 255, 0]
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -60,42 +61,40 @@ class Look:
     low: float
     high: float
     gamma: float = 1.0
+    _tables: dict[int, _Words] = field(default_factory=dict, init=False, repr=False)
 
-    def _words(self, fractions: NDArray[np.float64]) -> _Words:
-        """Return the colours of fractions from 0 to 1, four bytes in a word each."""
-        last = len(self.colours) - 1
-        index = np.rint(np.clip(fractions, 0, 1) ** self.gamma * last).astype(int)
-        opaque = np.full((*index.shape, 4), 255, np.uint8)
-        opaque[..., :3] = self.colours[index, :3]
-        return opaque.view(np.uint32)[..., 0]
+    def painted(self, pixels: NDArray[Any]) -> _Words:
+        """Return the colours of pixels: red, green, blue, alpha, the bytes of a word.
 
-    def table(self, dtype: np.dtype[Any]) -> _Words:
-        """Return the colour of each value that a pixel can have.
-
-        For 8 and 16 bits without a sign the index is the value, otherwise the shade.
+        What is no number is drawn like `low`.
         """
-        if not _is_small(dtype):
-            return self._words(np.linspace(0, 1, _SHADES))
-        values = np.arange(1 << (8 * dtype.itemsize), dtype=np.float64)
-        return self._words((values - self.low) / self._span)
-
-    @property
-    def _span(self) -> float:
-        return max(self.high - self.low, 1e-12)
-
-    def painted(self, pixels: NDArray[Any], table: _Words) -> _Words:
-        """Return the colours of a window, bytes of red, green, blue, alpha in a word.
-
-        `table` is that of its type. What is no number is drawn like `low`.
-        """
-        if _is_small(pixels.dtype):
-            return np.take(table, pixels)
+        dtype = pixels.dtype
+        if dtype.kind == "u" and dtype.itemsize <= 2:
+            return np.take(self._table(dtype.itemsize), pixels)
         shades = np.array(pixels, dtype=np.float32)
         shades -= np.float32(self.low)
         shades *= np.float32((_SHADES - 1) / self._span)
         shades = np.nan_to_num(shades, copy=False, nan=0.0)
         np.clip(shades, 0, _SHADES - 1, out=shades)
-        return np.take(table, np.rint(shades, out=shades).astype(np.uint16))
+        return np.take(self._table(0), np.rint(shades, out=shades).astype(np.uint16))
+
+    def _table(self, size: int) -> _Words:
+        """Return the colour of each value of `size` bytes; 0: that of each shade."""
+        if size not in self._tables:
+            fractions = np.linspace(0, 1, _SHADES)
+            if size:
+                values = np.arange(1 << (8 * size), dtype=np.float64)
+                fractions = (values - self.low) / self._span
+            last = len(self.colours) - 1
+            index = np.rint(np.clip(fractions, 0, 1) ** self.gamma * last).astype(int)
+            opaque = np.full((len(index), 4), 255, np.uint8)
+            opaque[:, :3] = self.colours[index, :3]
+            self._tables[size] = opaque.view(np.uint32)[:, 0]
+        return self._tables[size]
+
+    @property
+    def _span(self) -> float:
+        return max(self.high - self.low, 1e-12)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,12 +121,6 @@ class Side:
         """Rows and columns at full resolution."""
         rows, columns = self.levels[0].shape
         return int(rows), int(columns)
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Type of a pixel."""
-        dtype: np.dtype[Any] = np.dtype(self.levels[0].dtype)
-        return dtype
 
     def level(self, number: int) -> tuple[Any, int]:
         """Return the image and the step that a level of 2**number px is made from."""
@@ -226,10 +219,13 @@ class Composite:
             for s, e in zip(start, high, strict=True)
         )
         self.origin = (float(start[0]), float(start[1]))
-        self._cached: dict[int, tuple[Any, ...]] = {}
-        self._tables: dict[int, tuple[Look, _Words]] = {}
+        self._painted: dict[int, tuple[Side, int, Window, _Words]] = {}
         self.levels = [
-            self._level(number, -(-rows >> number), -(-columns >> number))
+            LazyImage(
+                (-(-rows >> number), -(-columns >> number), 4),
+                np.uint8,
+                partial(self._read, number),
+            )
             for number in range(last + 1)
         ]
 
@@ -238,21 +234,22 @@ class Composite:
         """Rows and columns at full resolution."""
         return self.levels[0].shape[0], self.levels[0].shape[1]
 
-    def _level(self, number: int, rows: int, columns: int) -> LazyImage:
-        return LazyImage(
-            (rows, columns, 4), np.uint8, lambda window: self._read(window, number)
-        )
-
-    def _read(self, window: Window, number: int) -> NDArray[np.uint8]:
+    def _read(self, number: int, window: Window) -> NDArray[np.uint8]:
         """Return a window of one level."""
         split = self.split
-        first = self._painted(0, self.first, window, number)
-        second = self._painted(1, self.second, window, number)
+        colours = []
+        for key, side in enumerate((self.first, self.second)):
+            # A curtain that moves reads and colours nothing again.
+            last = self._painted.get(key)
+            if last is None or last[:3] != (side, number, window):
+                painted = _painted_window(side, self.origin, window, number)
+                last = self._painted[key] = side, number, window, painted
+            colours.append(last[3])
+        first, result = colours[0], colours[1].copy()
         centres = [
             start + (np.arange(part.start, part.stop) + 0.5) * (1 << number) - 0.5
             for start, part in zip(self.origin, window, strict=True)
         ]
-        result = second.copy()
         if split.kind == "checkerboard":
             size = max(int(split.square), 1)
             rows, columns = (np.floor(c / size).astype(np.int64) % 2 for c in centres)
@@ -267,35 +264,9 @@ class Composite:
             result[:, :end] = first[:, :end]
         return result.view(np.uint8).reshape(*result.shape, 4)
 
-    def _painted(self, key: int, side: Side, window: Window, number: int) -> _Words:
-        """Return one image's colours in a window; the last window is kept.
-
-        So that a curtain that moves reads and colours nothing again.
-        """
-        wanted = (side, number, window)
-        known = self._cached.get(key)
-        if known is not None and known[0] is side and known[1:3] == wanted[1:]:
-            kept: _Words = known[3]
-            return kept
-        look, table = self._tables.get(key, (None, None))
-        if look is not side.look or table is None:
-            table = side.look.table(side.dtype)
-            self._tables[key] = (side.look, table)
-        colours = _painted_window(side, table, self.origin, window, number)
-        self._cached[key] = (*wanted, colours)
-        return colours
-
-
-def _is_small(dtype: np.dtype[Any]) -> bool:
-    return dtype.kind == "u" and dtype.itemsize <= 2
-
 
 def _painted_window(
-    side: Side,
-    table: _Words,
-    origin: tuple[float, float],
-    window: Window,
-    number: int,
+    side: Side, origin: tuple[float, float], window: Window, number: int
 ) -> _Words:
     """Return an image's colours in a window of the picture, 0 where it has none."""
     image, step = side.level(number)
@@ -318,7 +289,7 @@ def _painted_window(
     if any(start >= stop for start, stop in parts):
         return result
     pixels = _taken(image, step, parts, shifts)
-    result[targets[0], targets[1]] = side.look.painted(pixels, table)
+    result[targets[0], targets[1]] = side.look.painted(pixels)
     return result
 
 
@@ -349,13 +320,6 @@ def _taken(
     return np.rint(moved).astype(pixels.dtype) if pixels.dtype.kind == "u" else moved
 
 
-def _sample(levels: Sequence[LazyImage]) -> NDArray[np.float64]:
-    """Return the finite values of the finest level that is read at once."""
-    small = next((level for level in levels if max(level.shape) <= _SIDE), levels[-1])
-    values = np.asarray(small, dtype=np.float64).ravel()
-    return values[np.isfinite(values)]
-
-
 def brightness_range(levels: Sequence[LazyImage]) -> tuple[float, float]:
     """Return the grey levels to show as black and as full brightness.
 
@@ -371,28 +335,27 @@ def brightness_range(levels: Sequence[LazyImage]) -> tuple[float, float]:
         negative values the lowest instead of 0. `high` is above `low`.
     """
     values = _sample(levels)
-    if not len(values):
-        return 0.0, 1.0
-    low = min(float(values.min()), 0.0)
-    lit = values[values > 0]
-    high = float(np.percentile(lit, _BRIGHTEST)) if len(lit) else low + 1.0
-    return low, max(high, low + 1e-6)
+    low = float(values.min(initial=0.0))
+    return low, max(_brightest(values, low + 1.0), low + 1e-6)
 
 
 def symmetric_range(levels: Sequence[LazyImage]) -> tuple[float, float]:
     """Return the range of a difference image, centred on zero.
 
-    Parameters
-    ----------
-    levels : sequence of LazyImage
-        The image, full resolution first; one level of at most 2048 px is read.
-
-    Returns
-    -------
-    low, high : float
-        ``-high`` and what 99.8 % of the values that are not 0 stay within.
+    As `brightness_range`, but ``-high`` and what 99.8 % of the values that are not 0
+    stay within.
     """
-    values = np.abs(_sample(levels))
-    lit = values[values > 0]
-    high = float(np.percentile(lit, _BRIGHTEST)) if len(lit) else 1.0
+    high = _brightest(np.abs(_sample(levels)), 1.0)
     return -high, high
+
+
+def _sample(levels: Sequence[LazyImage]) -> NDArray[np.float64]:
+    """Return the finite values of the finest level that is read at once."""
+    small = next((level for level in levels if max(level.shape) <= _SIDE), levels[-1])
+    values = np.asarray(small, dtype=np.float64).ravel()
+    return values[np.isfinite(values)]
+
+
+def _brightest(values: NDArray[np.float64], default: float) -> float:
+    lit = values[values > 0]
+    return float(np.percentile(lit, _BRIGHTEST)) if len(lit) else default

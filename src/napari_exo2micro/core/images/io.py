@@ -15,7 +15,8 @@ import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from io import BufferedRandom, BufferedReader
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -117,11 +118,11 @@ def open_raster(path: Path) -> Raster:
     CheckpointError
         When the file is missing, truncated or no such image.
     """
+    open_file = _open_fits if path.suffix == ".fits" else _open_tiff
     try:
         # once: a run may put another file in this place meanwhile
         with quiet_tifffile(path), path.open("rb") as file:
-            opened = _open_fits if path.suffix == ".fits" else _open_tiff
-            return opened(path, file)
+            return open_file(path, file)
     except CheckpointError:
         raise
     except Exception as error:  # libraries raise all kinds on damaged files
@@ -156,7 +157,10 @@ def _open_tiff(path: Path, file: BufferedReader) -> Raster:
         pages = [level.keyframe for level in tif.series[0].levels]
         maps = [_map_page(path, file, page, tif.byteorder, size) for page in pages]
         header = _read_json(pages[0].description)
-        sealed = _tiff_seal(file, size)
+        file.seek(max(size - TIFF_SEAL_SIZE, 0))
+        mark, sealed = file.read(), ""
+        if mark.startswith(TIFF_SEAL):
+            sealed = mark.removeprefix(TIFF_SEAL).decode("ascii", "replace")
         kind = str(header.get("kind", ""))
         if not (sealed or WRITER in pages[0].software or kind.startswith(WRITER)):
             return Raster(maps, header, path, is_foreign=True)
@@ -166,15 +170,6 @@ def _open_tiff(path: Path, file: BufferedReader) -> Raster:
     return Raster(maps, header, path)
 
 
-def _tiff_seal(file: BufferedReader, size: int) -> str:
-    """Return the seal at the end of a TIFF; empty when there is none."""
-    file.seek(max(size - TIFF_SEAL_SIZE, 0))
-    mark = file.read()
-    if not mark.startswith(TIFF_SEAL):
-        return ""
-    return mark.removeprefix(TIFF_SEAL).decode("ascii", "replace")
-
-
 def _check_seal(
     path: Path,
     file: BufferedReader,
@@ -182,16 +177,13 @@ def _check_seal(
     left_out: Sequence[tuple[int, int]],
     end: int,
 ) -> None:
-    what = ""
     if not stored:
-        what = (
-            "it has no seal: an earlier version or another program wrote it, or its "
-            "end is missing"
+        raise CheckpointError(
+            f"{path} cannot be used: it has no seal: an earlier version or another "
+            "program wrote it, or its end is missing; run its stage again"
         )
-    elif stored != seal_of(file, left_out, end):
-        what = _CHANGED
-    if what:
-        raise CheckpointError(f"{path} cannot be used: {what}; run its stage again")
+    if stored != seal_of(file, left_out, end):
+        raise CheckpointError(f"{path} cannot be used: {_CHANGED}; run its stage again")
 
 
 def _map_page(
@@ -248,13 +240,8 @@ def _open_fits(path: Path, file: BufferedReader) -> Raster:
             card = fits_seal_card(head) if sealed else (0, 0)
             _check_seal(path, file, sealed, [card, pixels], size)
         data = np.memmap(file, dtype, "r", pixels[0], shape)
-    return Raster(
-        [data],
-        _read_json(text),
-        path,
-        bzero=bzero,
-        is_foreign=not (own or text),
-    )
+    is_foreign = not (own or text)
+    return Raster([data], _read_json(text), path, bzero=bzero, is_foreign=is_foreign)
 
 
 def _check_axes(path: Path, file: BufferedReader, start: int) -> None:
@@ -323,35 +310,49 @@ def write_raster(
     """
     dtype = np.dtype(dtype).newbyteorder("=")
     _check_space(paths, shape, dtype)
-    with replace_files(paths) as temporary:
-        targets: list[_Target] = []
-        try:
-            for path, part in zip(paths, temporary, strict=True):
-                if path.suffix == ".fits":
-                    targets.append(_FitsTarget(part, shape, dtype, header, cards))
-                else:
-                    targets.append(_TiffTarget(part, shape, dtype, header))
-            _fill(targets, shape, bands, monitor or Monitor())
-        finally:
-            for target in targets:
-                target.close()
+    with replace_files(paths) as parts, ExitStack() as stack:
+        targets = []
+        for path, part in zip(paths, parts, strict=True):
+            if path.suffix == ".fits":
+                target = _new_fits(part, shape, dtype, header, cards)
+            else:
+                target = _new_tiff(part, shape, dtype, header)
+            stack.callback(target.file.close)
+            targets.append(target)
+        _fill(targets, shape, bands, monitor or Monitor())
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class _Target:
-    """A file that is filled from top to bottom."""
+    """A file that is filled from top to bottom: where its levels lie, and their type.
 
-    _file: BufferedRandom
+    FITS has no unsigned numbers: those of 16 bits are `shifted` by 32768.
+    """
+
+    file: BufferedRandom
+    dtype: np.dtype[Any]
+    offsets: Sequence[int]
+    columns: Sequence[int]
+    shifted: bool = False
 
     def write(self, y0: int, band: NDArray[Any]) -> None:
-        raise NotImplementedError
+        """Write the rows of a band into every level; zeros stay holes."""
+        if not self.shifted and not band.any():
+            return
+        for level, (start, columns) in enumerate(
+            zip(self.offsets, self.columns, strict=True)
+        ):
+            if level:
+                band = _halved(band)
+            if self.shifted:
+                band = (band ^ np.uint16(0x8000)).view(np.int16)
+            self.file.seek(start + (y0 >> level) * columns * self.dtype.itemsize)
+            self.file.write(np.ascontiguousarray(band, self.dtype).data)
 
     def finish(self) -> None:
         """Hand everything to the disk."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
-
-    def close(self) -> None:
-        self._file.close()
+        self.file.flush()
+        os.fsync(self.file.fileno())
 
 
 def _fill(
@@ -376,121 +377,84 @@ def _fill(
             future.result()
 
 
-class _TiffTarget(_Target):
-    """A sparse pyramidal BigTIFF."""
-
-    def __init__(
-        self,
-        path: Path,
-        shape: tuple[int, int],
-        dtype: np.dtype[Any],
-        header: Mapping[str, Any],
-    ) -> None:
-        shapes = [shape]
-        while max(shapes[-1]) > 2 * _SMALLEST_LEVEL:
-            shapes.append((-(-shapes[-1][0] // 2), -(-shapes[-1][1] // 2)))
-        with tifffile.TiffWriter(path, bigtiff=True, byteorder="<") as writer:
-            for level, level_shape in enumerate(shapes):
-                writer.write(
-                    None,
-                    shape=level_shape,
-                    dtype=dtype,
-                    photometric="minisblack",
-                    metadata=None,
-                    software=WRITER,
-                    subifds=len(shapes) - 1 if level == 0 else None,
-                    subfiletype=1 if level else 0,
-                    description=json.dumps(header) if level == 0 else None,
-                )
-        with tifffile.TiffFile(path) as tif:
-            levels = tif.series[0].levels
-            self._offsets = [level.keyframe.dataoffsets[0] for level in levels]
-        self._shapes = shapes
-        self._dtype = dtype.newbyteorder("<")
-        self._file = path.open("r+b")
-        sizes = [math.prod(shape) * dtype.itemsize for shape in shapes]
-        size = os.fstat(self._file.fileno()).st_size
-        end = max(size, self._offsets[-1] + sizes[-1])
-        self._file.truncate(end)
-        left_out = list(zip(self._offsets, sizes, strict=True))
-        seal = seal_of(self._file, left_out, end)
-        self._file.seek(end)
-        self._file.write(TIFF_SEAL + seal.encode())
-
-    def write(self, y0: int, band: NDArray[Any]) -> None:
-        """Write the rows of a band into every level; zeros stay holes."""
-        if not band.any():
-            return
-        for level, (offset, shape) in enumerate(
-            zip(self._offsets, self._shapes, strict=True)
-        ):
-            if level:
-                band = _halved(band)
-            row_bytes = shape[1] * self._dtype.itemsize
-            self._file.seek(offset + (y0 >> level) * row_bytes)
-            self._file.write(np.ascontiguousarray(band, self._dtype).data)
+def _new_tiff(
+    path: Path, shape: tuple[int, int], dtype: np.dtype[Any], header: Mapping[str, Any]
+) -> _Target:
+    """Make a sparse pyramidal BigTIFF."""
+    shapes = [shape]
+    while max(shapes[-1]) > 2 * _SMALLEST_LEVEL:
+        shapes.append((-(-shapes[-1][0] // 2), -(-shapes[-1][1] // 2)))
+    with tifffile.TiffWriter(path, bigtiff=True, byteorder="<") as writer:
+        for level, level_shape in enumerate(shapes):
+            writer.write(
+                None,
+                shape=level_shape,
+                dtype=dtype,
+                photometric="minisblack",
+                metadata=None,
+                software=WRITER,
+                subifds=len(shapes) - 1 if level == 0 else None,
+                subfiletype=1 if level else 0,
+                description=json.dumps(header) if level == 0 else None,
+            )
+    with tifffile.TiffFile(path) as tif:
+        levels = tif.series[0].levels
+        offsets = [level.keyframe.dataoffsets[0] for level in levels]
+    file = path.open("r+b")
+    sizes = [math.prod(shape) * dtype.itemsize for shape in shapes]
+    end = max(os.fstat(file.fileno()).st_size, offsets[-1] + sizes[-1])
+    file.truncate(end)
+    seal = seal_of(file, list(zip(offsets, sizes, strict=True)), end)
+    file.seek(end)
+    file.write(TIFF_SEAL + seal.encode())
+    return _Target(
+        file, dtype.newbyteorder("<"), offsets, [columns for _, columns in shapes]
+    )
 
 
-class _FitsTarget(_Target):
-    """A FITS file with a plain primary image and the header as an extension."""
+def _new_fits(
+    path: Path,
+    shape: tuple[int, int],
+    dtype: np.dtype[Any],
+    header: Mapping[str, Any],
+    cards: Sequence[Card],
+) -> _Target:
+    """Make a FITS file with a plain primary image and the header as an extension."""
+    from astropy.io import fits  # half a second that a TIFF need not wait for
 
-    def __init__(
-        self,
-        path: Path,
-        shape: tuple[int, int],
-        dtype: np.dtype[Any],
-        header: Mapping[str, Any],
-        cards: Sequence[Card],
-    ) -> None:
-        from astropy.io import fits  # half a second that a TIFF need not wait for
-
-        self._unsigned = dtype == np.uint16
-        self._dtype = np.dtype(">i2") if self._unsigned else dtype.newbyteorder(">")
-        primary = fits.Header(
-            [
-                ("SIMPLE", True, "conforms to FITS standard"),
-                ("BITPIX", fits.DTYPE2BITPIX[dtype.name], "array data type"),
-                ("NAXIS", 2, "number of array dimensions"),
-                ("NAXIS1", shape[1], "columns"),
-                ("NAXIS2", shape[0], "rows"),
-                ("EXTEND", True, "the extension holds the whole header as JSON"),
-            ]
-        )
-        if self._unsigned:
-            cards = [("BSCALE", 1, ""), ("BZERO", 32768, "unsigned integers"), *cards]
-        primary.append(("SOFTWARE", WRITER, ""))
-        for key, value, comment in cards:
-            _add_card(primary, key, value, comment)
-        primary.append((FITS_SEAL, _NO_SEAL, ""), end=True)
-        head = primary.tostring().encode("ascii")
-        card = fits_seal_card(head)
-        text = np.frombuffer(json.dumps(header).encode("ascii"), np.uint8)
-        extension = fits.ImageHDU(text, name=FITS_EXTENSION)
-        extension.header.comments["EXTNAME"] = "JSON text, one byte a pixel"
-        tail = extension.header.tostring().encode("ascii") + text.tobytes()
-        self._row_bytes = shape[1] * self._dtype.itemsize
-        self._start = len(head)
-        end = self._start + shape[0] * self._row_bytes
-        end += -end % _FITS_BLOCK
-        self._file = path.open("w+b")
-        self._file.write(head)
-        self._file.seek(end)
-        self._file.write(tail + bytes(-len(tail) % _FITS_BLOCK))
-        pixels = shape[0] * self._row_bytes
-        left_out = [card, (self._start, pixels)]
-        seal = seal_of(self._file, left_out, self._file.seek(0, os.SEEK_END))
-        self._file.seek(card[0])
-        self._file.write(fits.Card(FITS_SEAL, seal).image.encode("ascii"))
-        self._zero_is_hole = not self._unsigned
-
-    def write(self, y0: int, band: NDArray[Any]) -> None:
-        """Write the rows of a band in FITS byte order."""
-        if self._zero_is_hole and not band.any():
-            return
-        if self._unsigned:
-            band = (band ^ np.uint16(0x8000)).view(np.int16)
-        self._file.seek(self._start + y0 * self._row_bytes)
-        self._file.write(np.ascontiguousarray(band, self._dtype).data)
+    shifted = dtype == np.uint16
+    stored = np.dtype(">i2") if shifted else dtype.newbyteorder(">")
+    primary = fits.Header(
+        [
+            ("SIMPLE", True, "conforms to FITS standard"),
+            ("BITPIX", fits.DTYPE2BITPIX[dtype.name], "array data type"),
+            ("NAXIS", 2, "number of array dimensions"),
+            ("NAXIS1", shape[1], "columns"),
+            ("NAXIS2", shape[0], "rows"),
+            ("EXTEND", True, "the extension holds the whole header as JSON"),
+        ]
+    )
+    if shifted:
+        cards = [("BSCALE", 1, ""), ("BZERO", 32768, "unsigned integers"), *cards]
+    primary.append(("SOFTWARE", WRITER, ""))
+    for key, value, comment in cards:
+        _add_card(primary, key, value, comment)
+    primary.append((FITS_SEAL, _NO_SEAL, ""), end=True)
+    head = primary.tostring().encode("ascii")
+    text = np.frombuffer(json.dumps(header).encode("ascii"), np.uint8)
+    extension = fits.ImageHDU(text, name=FITS_EXTENSION)
+    extension.header.comments["EXTNAME"] = "JSON text, one byte a pixel"
+    tail = extension.header.tostring().encode("ascii") + text.tobytes()
+    start, pixels = len(head), math.prod(shape) * stored.itemsize
+    file = path.open("w+b")
+    file.write(head)
+    file.seek(-(-(start + pixels) // _FITS_BLOCK) * _FITS_BLOCK)
+    file.write(tail + bytes(-len(tail) % _FITS_BLOCK))
+    card = fits_seal_card(head)
+    seal = seal_of(file, [card, (start, pixels)], file.seek(0, os.SEEK_END))
+    file.seek(card[0])
+    file.write(fits.Card(FITS_SEAL, seal).image.encode("ascii"))
+    return _Target(file, stored, [start], [shape[1]], shifted)
 
 
 def _add_card(

@@ -144,26 +144,11 @@ def lazy(image: raster.ImageLike) -> LazyImage:
 
 
 def composed(
-    function: Callable[..., NDArray[Any]],
-    *images: LazyImage,
-    dtype: DTypeLike | None = None,
+    image: LazyImage, function: Callable[[NDArray[Any]], NDArray[Any]], dtype: DTypeLike
 ) -> LazyImage:
-    """Return ``function(*pixels)`` of images of one shape.
-
-    Parameters
-    ----------
-    function : callable
-        Takes the same window of each image; works pixel by pixel.
-    *images : LazyImage
-        The images.
-    dtype : dtype, optional
-        Of the result; that of the first image by default.
-    """
+    """Return ``function(pixels)``, of the type `dtype`, which works pixel by pixel."""
     return LazyImage(
-        images[0].shape,
-        dtype or images[0].dtype,
-        lambda window: function(*(image[window] for image in images)),
-        strided=True,
+        image.shape, dtype, lambda window: function(image[window]), strided=True
     )
 
 
@@ -186,12 +171,8 @@ def every_pixel(image: LazyImage, step: int) -> LazyImage:
 def held(image: LazyImage, then: Callable[[], object] | None = None) -> LazyImage:
     """Return a small image that is read once, whole, and stays in memory.
 
-    Parameters
-    ----------
-    image : LazyImage
-        One with a side over 2560 px is returned as it is.
-    then : callable, optional
-        Called after it was read.
+    One with a side over 2560 px is returned as it is. `then` is called after it was
+    read.
     """
     if max(image.shape[:2]) > HELD_SIDE:
         return image
@@ -212,14 +193,8 @@ def cropped(
 ) -> LazyImage:
     """Return a part of an image, 0 where the image has no pixels.
 
-    Parameters
-    ----------
-    image : LazyImage
-        The image.
-    first : tuple of int
-        (row, column) in it of the first pixel of the part; may lie outside.
-    shape : tuple of int
-        Rows and columns of the part.
+    `first` is (row, column) in the image of the part's first pixel and may lie outside,
+    `shape` the part's rows and columns.
     """
 
     def read(window: Window) -> NDArray[Any]:
@@ -230,7 +205,8 @@ def cropped(
             inside.append(slice(start, stop))
             begin = start - shift - part.start
             place.append(slice(begin, begin + stop - start))
-        pixels = np.zeros(_shape_of(window, image), image.dtype)
+        sides = (part.stop - part.start for part in window)
+        pixels = np.zeros((*sides, *image.shape[2:]), image.dtype)
         if all(part.stop > part.start for part in inside):
             pixels[place[0], place[1]] = image[inside[0], inside[1]]
         return pixels
@@ -246,32 +222,26 @@ def warped(
     interpolation: str = "cubic",
     labels: bool = False,
 ) -> LazyImage:
-    """Return an image as it looks through an alignment.
-
-    Parameters
-    ----------
-    image : LazyImage, shape (rows, columns) or (rows, columns, colours)
-        The image.
-    sampling : Transform
-        From points of the result to points of the image, (x, y) in px.
-    shape : tuple of int
-        Rows and columns of the result.
-    interpolation : {'linear', 'cubic', 'lanczos'}
-        Resampling kernel.
-    labels : bool
-        Keep values as they are: the nearest pixel's.
-
-    Returns
-    -------
-    LazyImage
-        Of the image's dtype; 0 outside of it.
-    """
+    """Return one level of `moved_levels`, of the image's type; 0 outside of it."""
     dtype = image.dtype
-    sample = partial(warped, shape=shape, interpolation=interpolation, labels=labels)
+    sample = partial(
+        warped,
+        sampling=sampling,
+        shape=shape,
+        interpolation=interpolation,
+        labels=labels,
+    )
     if image.ndim == 3:
-        planes = [
-            sample(_colour(image, index), sampling) for index in range(image.shape[2])
-        ]
+
+        def plane(index: int) -> LazyImage:
+            return LazyImage(
+                image.shape[:2],
+                dtype,
+                lambda window: image[window][..., index],
+                strided=True,
+            )
+
+        planes = [sample(plane(index)) for index in range(image.shape[2])]
         return LazyImage(
             (*shape, len(planes)),
             dtype,
@@ -279,37 +249,21 @@ def warped(
         )
     keeps_values = labels or dtype.kind == "b"
     if not keeps_values and dtype.str[1:] not in _RESAMPLED:
-        wide = composed(lambda pixels: pixels.astype(np.float32), image, dtype="f4")
-        return composed(partial(_narrowed, dtype), sample(wide, sampling), dtype=dtype)
+        wide = composed(image, lambda pixels: pixels.astype(np.float32), "f4")
+        return composed(sample(wide), partial(_narrowed, dtype), dtype)
+    warp = nearest_window
+    if not keeps_values:
+        warp = partial(warp_window, interpolation=interpolation)
 
     def read(window: Window) -> NDArray[Any]:
         result = np.empty([part.stop - part.start for part in window], dtype)
-        top, left = (part.start for part in window)
+        y, x = (part.start for part in window)
         for rows, columns in raster.windows(result.shape, _WINDOW):
-            place = (
-                rows.start + top,
-                rows.stop + top,
-                columns.start + left,
-                columns.stop + left,
-            )
-            if keeps_values:
-                result[rows, columns] = nearest_window(image, sampling, *place)
-            else:
-                result[rows, columns] = warp_window(
-                    image, sampling, *place, interpolation
-                )
+            place = y + rows.start, y + rows.stop, x + columns.start, x + columns.stop
+            result[rows, columns] = warp(image, sampling, *place)
         return result
 
     return LazyImage(shape, dtype, read)
-
-
-def _colour(image: LazyImage, index: int) -> LazyImage:
-    return LazyImage(
-        image.shape[:2],
-        image.dtype,
-        lambda window: image[window][..., index],
-        strided=True,
-    )
 
 
 def _narrowed(dtype: np.dtype[Any], pixels: NDArray[Any]) -> NDArray[Any]:
@@ -318,10 +272,6 @@ def _narrowed(dtype: np.dtype[Any], pixels: NDArray[Any]) -> NDArray[Any]:
         info = np.iinfo(dtype)
         pixels = np.clip(np.rint(pixels), float(info.min), float(info.max))
     return pixels.astype(dtype)
-
-
-def _shape_of(window: Window, image: LazyImage) -> tuple[int, ...]:
-    return (*(part.stop - part.start for part in window), *image.shape[2:])
 
 
 def pyramid(image: raster.ImageLike) -> list[LazyImage]:
@@ -368,33 +318,18 @@ def _file_level(image: raster.Raster, number: int) -> LazyImage:
 
 
 def scaled_pyramid(levels: Sequence[LazyImage], scale: float) -> list[LazyImage]:
-    """Return ``scale * image``, float32.
-
-    Parameters
-    ----------
-    levels : sequence of LazyImage
-        The image, full resolution first.
-    scale : float
-        Factor of the grey levels.
-    """
+    """Return ``scale * image`` at each of its levels, float32."""
 
     def scaled(pixels: NDArray[Any]) -> NDArray[Any]:
         return np.asarray(pixels, np.float32) * np.float32(scale)
 
-    return [composed(scaled, level, dtype=np.float32) for level in levels]
+    return [composed(level, scaled, np.float32) for level in levels]
 
 
 def cropped_pyramid(
     levels: Sequence[LazyImage], frame: raster.Frame
 ) -> tuple[list[LazyImage], tuple[int, int]]:
-    """Return the part of a pyramid that holds a frame.
-
-    Parameters
-    ----------
-    levels : sequence of LazyImage
-        Full resolution first, each level half as large as the one before.
-    frame : tuple of int
-        (x0, y0, width, height), full-resolution px.
+    """Return the part of a `pyramid` that holds a frame of the full resolution.
 
     Returns
     -------
@@ -406,15 +341,11 @@ def cropped_pyramid(
     step = 1 << (len(levels) - 1)
     x0, y0, width, height = frame
     left, top = x0 // step * step, y0 // step * step
-    right = min(-(-(x0 + width) // step) * step, levels[0].shape[1])
-    bottom = min(-(-(y0 + height) // step) * step, levels[0].shape[0])
+    columns = min(-(-(x0 + width) // step) * step, levels[0].shape[1]) - left
+    rows = min(-(-(y0 + height) // step) * step, levels[0].shape[0]) - top
     parts = [
-        cropped(
-            level,
-            (top >> number, left >> number),
-            (-(-(bottom - top) >> number), -(-(right - left) >> number)),
-        )
-        for number, level in enumerate(levels)
+        cropped(level, (top >> n, left >> n), (-(-rows >> n), -(-columns >> n)))
+        for n, level in enumerate(levels)
     ]
     return parts, (left, top)
 
@@ -460,7 +391,7 @@ def moved_levels(
     rows, columns = shape or levels[0].shape[:2]
     halves = _halves(levels)
     result: list[LazyImage] = []
-    while True:
+    while not result or max(result[-1].shape[:2]) > TOP_SIDE:
         number = min(len(result), len(halves) - 1)
         factor = 1 << len(result)
         result.append(
@@ -472,18 +403,15 @@ def moved_levels(
                 labels=labels,
             )
         )
-        if max(result[-1].shape[:2]) <= TOP_SIDE:
-            return result
+    return result
 
 
 def _halves(levels: Sequence[raster.ImageLike]) -> list[LazyImage]:
     """Return the levels that halve the one before, and such ones where they lack."""
     halves = [lazy(levels[0])]
     for level in levels[1:]:
-        factor = 1 << len(halves)
-        if tuple(level.shape[:2]) != tuple(
-            -(-side // factor) for side in levels[0].shape[:2]
-        ):
+        half = tuple(-(-side // 2) for side in halves[-1].shape[:2])
+        if level.shape[:2] != half:
             break
         halves.append(lazy(level))
     while max(halves[-1].shape[:2]) > TOP_SIDE:

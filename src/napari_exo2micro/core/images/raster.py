@@ -6,7 +6,7 @@ import math
 import mmap
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -20,9 +20,6 @@ BAND_ROWS = 1024
 
 #: Where an image has data on a canvas: (x0, y0, width, height), px.
 Frame = tuple[int, int, int, int]
-
-Interpolation = Literal["linear", "cubic", "lanczos"]
-INTERPOLATIONS = ("linear", "cubic", "lanczos")
 
 
 class ImageLike(Protocol):
@@ -56,6 +53,17 @@ class Raster:
         Added to stored values (FITS keeps unsigned 16-bit values that way).
     is_foreign : bool
         Whether nothing in the file says that this package wrote it.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Rows and columns at full resolution.
+    dtype : dtype
+        Type of a pixel, in the machine's byte order.
+    ndim : int
+        Number of axes, always 2.
+    n_levels : int
+        Number of pyramid levels in the file, the full resolution included.
     """
 
     def __init__(
@@ -72,28 +80,11 @@ class Raster:
         self.header = header
         self.path = path
         self.is_foreign = is_foreign
+        self.shape: tuple[int, ...] = levels[0].shape
+        self.ndim = 2
+        self.n_levels = len(levels)
         stored = levels[0].dtype
-        self._dtype = np.dtype(np.uint16) if bzero else stored.newbyteorder("=")
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Rows and columns at full resolution."""
-        return self._levels[0].shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Type of a pixel, in the machine's byte order."""
-        return self._dtype
-
-    @property
-    def ndim(self) -> int:
-        """Number of axes, always 2."""
-        return 2
-
-    @property
-    def n_levels(self) -> int:
-        """Number of pyramid levels in the file, the full resolution included."""
-        return len(self._levels)
+        self.dtype = np.dtype(np.uint16) if bzero else stored.newbyteorder("=")
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
         """Return a window of the full resolution in the machine's byte order."""
@@ -115,13 +106,10 @@ class Raster:
             A view of the file where its byte order allows, otherwise a copy.
         """
         stored: NDArray[Any] = self._levels[level][key]
+        native = stored.astype(self.dtype, copy=False)
         if self._bzero:
-            native = stored.astype(np.uint16)
             native += np.uint16(self._bzero)
-            return native
-        if stored.dtype != self._dtype:
-            stored = stored.astype(self._dtype)
-        return stored
+        return native
 
     def level(self, level: int) -> NDArray[Any]:
         """Return a whole pyramid level: a map where possible, otherwise a copy.
@@ -139,18 +127,9 @@ class Raster:
         return self.read((slice(None), slice(None)), level)
 
     def expect(self, rows: range, columns: slice, level: int = 0) -> None:
-        """Have parts of rows read from the disk soon, all of them at once.
+        """Have parts of rows of a level read from the disk soon, all of them at once.
 
         Rows that lie far apart would otherwise be waited for one by one.
-
-        Parameters
-        ----------
-        rows : range
-            Which rows of that level.
-        columns : slice
-            Which part of each; both ends are whole numbers.
-        level : int
-            0 is the full resolution.
         """
         stored = self._levels[level]
         pages = getattr(stored, "_mmap", None)
@@ -173,11 +152,7 @@ class Raster:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         """Return the whole image, a copy when its type must change."""
-        whole = self.level(0)
-        if dtype is not None and np.dtype(dtype) != whole.dtype:
-            converted: NDArray[Any] = whole.astype(dtype)
-            return converted
-        return np.array(whole) if copy else whole
+        return np.array(self.level(0), dtype, copy=copy)
 
 
 def bands(shape: tuple[int, ...], rows: int = BAND_ROWS) -> Iterator[tuple[int, int]]:
@@ -236,13 +211,15 @@ def reduce_image(
         factor = block_size(max(image.shape), max_side)
     level = level_for(factor, image.n_levels) if isinstance(image, Raster) else 0
     block = factor >> level
-    source = image.read if isinstance(image, Raster) else None
     rows, columns = (-(-side // (1 << level)) for side in image.shape)
     reduced = np.empty((-(-rows // block), -(-columns // block)), np.float32)
     band = max(block, 512 // block * block)
     for y0 in range(0, rows, band):
         key = (slice(y0, min(y0 + band, rows)), slice(None))
-        pixels = source(key, level) if source else np.asarray(image[key])
+        if isinstance(image, Raster):
+            pixels = image.read(key, level)
+        else:
+            pixels = np.asarray(image[key])
         target = reduced[y0 // block : y0 // block + -(-pixels.shape[0] // block)]
         target[...] = _block_means(pixels, block)
     return reduced, factor
@@ -275,26 +252,22 @@ def _block_means(pixels: NDArray[Any], block: int) -> NDArray[np.float32]:
         return pixels.astype(np.float32)
     rows, columns = pixels.shape
     result = np.empty((-(-rows // block), -(-columns // block)), np.float32)
+    work = np.float64 if pixels.dtype == np.float64 else np.float32
     # OpenCV's area reduction is exact for whole blocks; keep its sides in bounds.
     chunk = CV2_MAX_SIDE // block * block
     for x0 in range(0, columns, chunk):
         part = pixels[:, x0 : x0 + chunk]
-        down, right = -part.shape[0] % block, -part.shape[1] % block
-        whole = part[: rows - rows % block, : part.shape[1] - part.shape[1] % block]
         out = result[:, x0 // block : x0 // block + -(-part.shape[1] // block)]
+        height, width = (side // block for side in part.shape)
+        whole = part[: height * block, : width * block]
         if whole.size:
-            size = (whole.shape[1] // block, whole.shape[0] // block)
-            work = np.float64 if whole.dtype == np.float64 else np.float32
-            small = cv2.resize(whole.astype(work), size, interpolation=cv2.INTER_AREA)
-            out[: size[1], : size[0]] = small
-        if right:
-            edge = part[:, part.shape[1] - part.shape[1] % block :]
-            means = edge.mean(axis=1, dtype=np.float64)
-            out[:, -1] = _run_means(means, block)
-        if down:
-            edge = part[rows - rows % block :]
-            means = edge.mean(axis=0, dtype=np.float64)
-            out[-1] = _run_means(means, block)
+            out[:height, :width] = cv2.resize(
+                whole.astype(work), (width, height), interpolation=cv2.INTER_AREA
+            )
+        if width < out.shape[1]:
+            out[:, -1] = _run_means(part[:, width * block :].mean(1, np.float64), block)
+        if height < out.shape[0]:
+            out[-1] = _run_means(part[height * block :].mean(0, np.float64), block)
     return result
 
 

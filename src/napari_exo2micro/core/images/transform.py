@@ -165,11 +165,10 @@ class Transform:
         cos = scale * math.cos(math.radians(angle_deg))
         sin = scale * math.sin(math.radians(angle_deg))
         hand = -1.0 if mirrored else 1.0
-        linear = np.array([[cos * hand, -sin], [sin * hand, cos]])
         matrix = np.eye(3)
-        matrix[:2, :2] = linear
-        matrix[:2, 2] = np.array(centre) - linear @ np.array(centre)
-        matrix[:2, 2] += np.array(translation)
+        matrix[:2, :2] = linear = np.array([[cos * hand, -sin], [sin * hand, cos]])
+        # p -> linear (p - centre) + centre + translation
+        matrix[:2, 2] = np.array(centre) - linear @ centre + translation
         return cls(matrix)
 
     def conjugated(self, *, scale: float, shift: tuple[float, float]) -> Transform:
@@ -236,13 +235,13 @@ class Transform:
         }
 
     @classmethod
-    def from_dict(cls, stored: Mapping[str, Any]) -> Transform:
+    def from_dict(cls, stored: Any) -> Transform:
         """Return the transform that `to_dict` stored.
 
         Parameters
         ----------
         stored : mapping
-            As `to_dict` returned it.
+            What `to_dict` returned, back from JSON.
 
         Returns
         -------
@@ -254,16 +253,11 @@ class Transform:
         CheckpointError
             If this is not a stored transform of a version that is known here.
         """
-        if not isinstance(stored, Mapping):
+        kind = stored.get("kind") if isinstance(stored, Mapping) else None
+        if kind != _KIND or stored.get("version") != 1:
             raise CheckpointError(
-                f"expected a '{_KIND}', found {stored!r:.60}; save it again with this "
-                "package"
-            )
-        if stored.get("kind") != _KIND or stored.get("version") != 1:
-            raise CheckpointError(
-                f"expected a '{_KIND}' of version 1, found kind "
-                f"{stored.get('kind')!r}, version {stored.get('version')!r}; "
-                "save it again with this package"
+                f"expected a '{_KIND}' of version 1, found {stored!r:.60}; save it "
+                "again with this package"
             )
         try:
             return cls(stored["matrix"])
@@ -309,6 +303,4 @@ class Transform:
                 f"{path} is not a saved transform ({error}); choose the JSON file "
                 "that was saved with a registration"
             ) from error
-        if not isinstance(stored, dict):
-            raise CheckpointError(f"{path} holds no transform; choose another file")
         return cls.from_dict(stored)

@@ -87,8 +87,8 @@ def warp_window(
         return np.zeros(shape, image.dtype)
     if max(right - left, bottom - top) > 4 * max(*shape, 256):
         return _in_halves(
-            lambda y0, y1, x0, x1: warp_window(
-                image, transform, y0, y1, x0, x1, interpolation
+            lambda *part: warp_window(
+                image, transform, *part, interpolation=interpolation
             ),
             (y0, y1, x0, x1),
         )
@@ -113,12 +113,7 @@ def warp_window(
 
 
 def nearest_window(
-    image: ImageLike,
-    transform: Transform,
-    y0: int,
-    y1: int,
-    x0: int,
-    x1: int,
+    image: ImageLike, transform: Transform, y0: int, y1: int, x0: int, x1: int
 ) -> NDArray[Any]:
     """Return one window of ``image`` at the pixels nearest to transformed points.
 
@@ -234,19 +229,20 @@ def _weights(
     columns: NDArray[np.float64],
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return t (1 - t) / 2 of the fractions t of the sampled points, along x and y."""
-    projective = matrix[2, 0] != 0 or matrix[2, 1] != 0
-    below = None
-    if projective:
-        below = np.add.outer(matrix[2, 1] * rows + matrix[2, 2], matrix[2, 0] * columns)
+
+    def along(axis: int) -> NDArray[np.float64]:
+        left = matrix[axis, 1] * rows + matrix[axis, 2]
+        places: NDArray[np.float64] = np.add.outer(left, matrix[axis, 0] * columns)
+        return places
+
+    below = along(2) if matrix[2, :2].any() else None
     weights = []
     for axis in (0, 1):
-        along = np.add.outer(
-            matrix[axis, 1] * rows + matrix[axis, 2], matrix[axis, 0] * columns
-        )
+        place = along(axis)
         if below is not None:
-            along /= below
-        along -= np.floor(along)
-        fraction = along.astype(np.float32)
+            place /= below
+        place -= np.floor(place)
+        fraction = place.astype(np.float32)
         weights.append(fraction * (1 - fraction) * np.float32(0.5))
     return weights[0], weights[1]
 
@@ -259,25 +255,10 @@ def warped_bands(
     frame: Frame | None = None,
     interpolation: str = "cubic",
 ) -> Iterator[tuple[int, NDArray[Any]]]:
-    """Yield the aligned image band by band: first row and pixels (h, columns).
+    """Yield a whole warped image band by band: first row and pixels (h, columns).
 
-    Parameters
-    ----------
-    image : ImageLike, shape (rows, columns)
-        The original padded pre-stain image.
-    transform : Transform
-        Post (fixed) to pre (moving), canvas px.
-    shape : tuple of int
-        Rows and columns of the result, which has the dtype of `image`.
-    frame : tuple of int, optional
-        (x0, y0, width, height) of the data in `image`; windows that see none of it are
-        not computed.
-    interpolation : {'linear', 'cubic', 'lanczos'}
-        Resampling kernel.
-
-    Notes
-    -----
-    A first row is a multiple of `raster.BAND_ROWS`; empty bands are left out.
+    The data of `image` lie in `frame`: windows that see none of it are not computed. A
+    first row is a multiple of `raster.BAND_ROWS`; empty bands are left out.
     """
     x0, y0, width, height = frame or (0, 0, image.shape[1], image.shape[0])
     low = np.array([x0, y0]) - _KERNEL
@@ -374,27 +355,22 @@ def padded_bands(
     which lies at offset `pad` on the canvas. A first row is a multiple of
     `raster.BAND_ROWS`; bands that hold nothing but padding are left out.
     """
-    stream = iter(parts)
-    row, pixels = -1, np.empty((0, 0), dtype)
-    for y0, y1 in bands(canvas, BAND_ROWS):
-        band: NDArray[Any] | None = None
-        while True:
-            if pixels.shape[0] == 0:
-                row, pixels = next(stream, (-1, pixels))
-                if pixels.shape[0] == 0:
-                    break
-            top = row + pad
-            take = min(pixels.shape[0], y1 - top)
-            if take <= 0:
-                break
+    band: NDArray[Any] | None = None
+    y0 = 0
+    for row, pixels in parts:
+        while len(pixels):
             if band is None:
-                band = np.zeros((y1 - y0, canvas[1]), dtype)
-            band[top - y0 : top - y0 + take, pad : pad + pixels.shape[1]] = pixels[
-                :take
-            ]
-            row, pixels = row + take, pixels[take:]
-        if band is not None:
-            yield y0, band
+                y0 = (row + pad) // BAND_ROWS * BAND_ROWS
+                band = np.zeros((min(BAND_ROWS, canvas[0] - y0), canvas[1]), dtype)
+            at = row + pad - y0
+            fits = pixels[: len(band) - at]
+            band[at : at + len(fits), pad : pad + fits.shape[1]] = fits
+            row, pixels = row + len(fits), pixels[len(fits) :]
+            if at + len(fits) == len(band):
+                yield y0, band
+                band = None
+    if band is not None:
+        yield y0, band
 
 
 def mapped_frame(
@@ -499,11 +475,9 @@ def spans_to_mask(
     """Return row spans as a mask of the columns `x0`..`x1`, None if all inside."""
     if len(first) and first.max() <= x0 and end.min() >= x1:
         return None
-    mask = np.zeros((len(first), max(x1 - x0, 0)), np.uint8)
-    if not len(first) or end.max() <= x0 or first.min() >= x1:
-        return mask
-    starts = np.clip(first - x0, 0, x1 - x0).tolist()
-    ends = np.clip(end - x0, 0, x1 - x0).tolist()
+    width = max(x1 - x0, 0)
+    mask = np.zeros((len(first), width), np.uint8)
+    starts, ends = (np.clip(edge - x0, 0, width).tolist() for edge in (first, end))
     for row, start, stop in zip(mask, starts, ends, strict=True):
         row[start:stop] = 1
     return mask
