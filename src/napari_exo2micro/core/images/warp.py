@@ -87,8 +87,8 @@ def warp_window(
         return np.zeros(shape, image.dtype)
     if max(right - left, bottom - top) > 4 * max(*shape, 256):
         return _in_halves(
-            lambda *part: warp_window(
-                image, transform, *part, interpolation=interpolation
+            lambda y0, y1, x0, x1: warp_window(
+                image, transform, y0, y1, x0, x1, interpolation
             ),
             (y0, y1, x0, x1),
         )

@@ -1,4 +1,10 @@
-"""What stages 2, 3 and 4 would find with other parameters."""
+"""What stages 2, 3 and 4 would find with other parameters.
+
+Parameters that are left out have their defaults; those of other stages are not looked
+at. Where nothing is found, or a parameter does not fit, the preview's verdict is
+`failed` and says why; nothing is raised but `CancelledError`, when the monitor was
+asked to stop.
+"""
 
 from __future__ import annotations
 
@@ -93,29 +99,7 @@ def preview_boundary(
     params: Mapping[str, Any],
     monitor: Monitor | None = None,
 ) -> BoundaryPreview:
-    """Return what stage 2 would find with these parameters.
-
-    Parameters
-    ----------
-    source : PreviewSource
-        The pair.
-    params : mapping
-        Parameters by name; those left out have their defaults, other stages' are
-        not looked at.
-    monitor : Monitor, optional
-        Told the fraction done; may stop the work.
-
-    Returns
-    -------
-    BoundaryPreview
-        Also where nothing was found or a parameter does not fit: its verdict is
-        then `failed` and says why.
-
-    Raises
-    ------
-    CancelledError
-        When the monitor was asked to stop.
-    """
+    """Return what stage 2 would find with these parameters."""
     monitor = monitor or Monitor()
     try:
         settings = BoundarySettings.of(_checked(params))
@@ -146,17 +130,9 @@ def preview_boundary(
 
 
 def outline_lines(contour: Line) -> list[Line]:
-    """Return the unbroken lines of an outline.
+    """Return the unbroken lines of an outline (x, y), of which parts may be missing.
 
-    Parameters
-    ----------
-    contour : ndarray, shape (N, 2), float64
-        Points (x, y) along the outline; parts of it may be missing.
-
-    Returns
-    -------
-    list of ndarray, each of shape (M, 2), float64
-        Closed ones end with their first point; empty for an empty outline.
+    Closed ones end with their first point.
     """
     if len(contour) < 3:
         return []
@@ -213,27 +189,8 @@ def preview_interior(
 ) -> InteriorPreview:
     """Return what stage 3 would find with these parameters, at reduced size.
 
-    Parameters
-    ----------
-    source : PreviewSource
-        The pair.
-    initial : Transform
-        Post to pre from stage 2 or its preview, full-resolution px.
-    params : mapping
-        Parameters by name; those left out have their defaults, other stages' are
-        not looked at.
-    monitor : Monitor, optional
-        Told the fraction done; may stop the work.
-
-    Returns
-    -------
-    InteriorPreview
-        Also where nothing was found: its verdict then says why.
-
-    Raises
-    ------
-    CancelledError
-        When the monitor was asked to stop.
+    `initial` is the transform of stage 2 or its preview, post to pre, full-resolution
+    px.
     """
     monitor = monitor or Monitor()
     try:
@@ -264,10 +221,8 @@ def preview_interior(
             if len(places):
                 correction = interior.largest_distance(refined, initial, places)
             if correction > settings.interior_max_correction:
-                state, reason = (
-                    State.FAILED,
-                    interior.asked_too_much(correction, settings),
-                )
+                state = State.FAILED
+                reason = interior.asked_too_much(correction, settings)
             else:
                 method, transform, state = "tiles", refined, State.FELL_BACK
                 reason = (
@@ -328,18 +283,8 @@ class RatioCurve:
 def ratio_curve(source: PreviewSource, preview: ScalePreview) -> RatioCurve | None:
     """Return the distribution of post/pre with the scales of a preview.
 
-    Parameters
-    ----------
-    source : PreviewSource
-        The pair; it keeps the counts for the next time.
-    preview : ScalePreview
-        What stage 4 would find.
-
-    Returns
-    -------
-    RatioCurve or None
-        Over the range of nearly all pixels and all scales. None when nothing was
-        counted.
+    Over the range of nearly all pixels and all scales; None when nothing was counted.
+    The source keeps the counts for the next time.
     """
     statistics = preview.statistics
     if statistics is None:
@@ -418,6 +363,8 @@ def preview_scale(
 ) -> ScalePreview:
     """Return the scales that stage 4 would find.
 
+    A manual scale is there also where the images hardly overlap.
+
     Parameters
     ----------
     source : PreviewSource
@@ -425,23 +372,10 @@ def preview_scale(
     transform : Transform
         Post to pre, of stage 3 or its preview, full-resolution px.
     params : mapping
-        Parameters by name; those left out have their defaults.
+        Parameters by name.
     statistics : PairStatistics, optional
         Those of stage 4 under this transform, see `stored_statistics`. Otherwise a
         sample is counted.
-    monitor : Monitor, optional
-        Told the fraction done; may stop the work.
-
-    Returns
-    -------
-    ScalePreview
-        Also where the images hardly overlap: its verdict is then `failed` and says
-        why; a manual scale is there all the same.
-
-    Raises
-    ------
-    CancelledError
-        When the monitor was asked to stop.
     """
     monitor = monitor or Monitor()
     scales: dict[str, ScaleEstimate] = {}
@@ -483,18 +417,9 @@ def preview_scale(
 def stored_statistics(task: SampleDye, source: PreviewSource) -> PairStatistics | None:
     """Return the statistics of a pair that stage 4 has left, whatever its scales.
 
-    Parameters
-    ----------
-    task : SampleDye
-        Whose they are. Stage 3 must be valid for its parameters; those of stage 4
-        may differ, for scales do not change what was counted.
-    source : PreviewSource
-        Keeps them for the next time.
-
-    Returns
-    -------
-    PairStatistics or None
-        None when stage 4 has not run on the present alignment.
+    Stage 3 must be valid for the parameters of `task`; those of stage 4 may differ, for
+    scales do not change what was counted. None when stage 4 has not run on the present
+    alignment. The source keeps them for the next time.
     """
     for record in difference_records(task.store):
         statistics = source.keep("stored", record.digest, record.statistics)

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import cv2
@@ -115,21 +115,15 @@ class PreviewSource:
         self.post_image = post
         self.pre_image = pre
         self.identity = identity
-        self._sides = {"post": (post, post_frame), "pre": (pre, pre_frame)}
+        self._frames = (post_frame, pre_frame)
         self._kept: dict[str, list[tuple[Any, Any]]] = {}
         self._locks: dict[str, threading.RLock] = {}
 
     def keep(self, name: str, key: Any, make: Callable[[], T]) -> T:
-        """Return what was made under a name and a key; the last few are kept.
+        """Return what was made under a name and a key, or make it.
 
-        Parameters
-        ----------
-        name : str
-            What it is. Two threads that ask for the same wait for one another.
-        key : object
-            Compared with those of the last four.
-        make : callable
-            Makes it when it is not known.
+        The last four of a name are kept. Two threads that ask for the same wait for one
+        another.
         """
         with self._locks.setdefault(name, threading.RLock()):  # setdefault is atomic
             kept = self._kept.setdefault(name, [])
@@ -143,15 +137,15 @@ class PreviewSource:
             del kept[:-_KEPT]
             return made
 
-    @property
+    @cached_property
     def post_frame(self) -> Frame:
         """Where post has data: (x0, y0, width, height), px."""
-        return self._frame("post")
+        return self._frames[0] or find_frame(self.post_image)
 
-    @property
+    @cached_property
     def pre_frame(self) -> Frame:
         """Where pre has data: (x0, y0, width, height), px."""
-        return self._frame("pre")
+        return self._frames[1] or find_frame(self.pre_image)
 
     def sections(self, monitor: Monitor) -> SectionPair:
         """Return both sections: what stage 2 looks at.
@@ -162,16 +156,17 @@ class PreviewSource:
             If an image is empty, constant or too small.
         """
         images = []
-        for number, (side, (image, _)) in enumerate(self._sides.items()):
+        sides = (
+            ("post", self.post_image, self.post_frame),
+            ("pre", self.pre_image, self.pre_frame),
+        )
+        for number, (side, image, place) in enumerate(sides):
             monitor.report(0.5 * number, "reading the images at reduced size")
-            frame, name = self._frame(side), f"section {side}"
-            view = self.keep(
-                f"view {side}", None, partial(open_view, image, frame, BASE_SIDE, side)
-            )
+            make = partial(open_view, image, place, BASE_SIDE, side)
+            view = self.keep(f"view {side}", None, make)
             monitor.report(0.5 * number + 0.2, "finding the sections")
-            images.append(
-                self.keep(name, None, partial(SectionImage.of, view, monitor))
-            )
+            find = partial(SectionImage.of, view, monitor)
+            images.append(self.keep(f"section {side}", None, find))
         monitor.check()
         return self.keep("sections", None, lambda: SectionPair(*images))
 
@@ -190,20 +185,13 @@ class PreviewSource:
 
     def levels(self, side: Literal["post", "pre"]) -> list[LazyImage]:
         """Return a canvas and its smaller levels, to be looked at at any zoom."""
-        return self.keep(f"levels {side}", None, lambda: pyramid(self._sides[side][0]))
+        image = self.post_image if side == "post" else self.pre_image
+        return self.keep(f"levels {side}", None, lambda: pyramid(image))
 
     def matching(
         self, initial: Transform, settings: InteriorSettings, monitor: Monitor
     ) -> FeatureMatches:
-        """Return the matched features of the interiors, before limits are asked.
-
-        Parameters
-        ----------
-        initial : Transform
-            The start, post to pre, full-resolution px.
-        settings : InteriorSettings
-            The blur before features are sought.
-        """
+        """Return the matched features of the interiors, before limits are asked."""
         pair, blur, unasked = self.interior(), settings.interior_blur_base, Monitor()
         monitor.report(0.2, "finding features after staining")
         post = self.keep(
@@ -231,21 +219,11 @@ class PreviewSource:
     def statistics(
         self, transform: Transform, interpolation: str, monitor: Monitor
     ) -> PairStatistics | None:
-        """Return the statistics of the pair under a transform.
+        """Return the statistics of the pair under a transform, post to pre.
 
-        Parameters
-        ----------
-        transform : Transform
-            Post to pre, full-resolution px; pre is warped by it window by window.
-        interpolation : {'linear', 'cubic', 'lanczos'}
-            Kernel of the warp.
-
-        Returns
-        -------
-        PairStatistics or None
-            Of the whole frame when the pair is small, otherwise of windows put side
-            by side: its block means do not tell where they lie. None when the images
-            hardly overlap.
+        Of the whole frame when the pair is small, otherwise of windows put side by
+        side: its block means do not tell where they lie. None when the images hardly
+        overlap.
         """
         key = (transform, interpolation)
         make = partial(_count_sample, self, transform, interpolation, monitor)
@@ -260,10 +238,6 @@ class PreviewSource:
             (statistics, offset_correction),
             lambda: estimate_scale(statistics, offset_correction=offset_correction),
         )
-
-    def _frame(self, side: str) -> Frame:
-        image, given = self._sides[side]
-        return given or self.keep(f"frame {side}", None, lambda: find_frame(image))
 
 
 def open_source(task: SampleDye, known: PreviewSource | None = None) -> PreviewSource:
@@ -358,19 +332,10 @@ class ReducedImage:
         return float(x), float(y)
 
     def warped_onto(self, target: ReducedImage, transform: Transform) -> ReducedImage:
-        """Return this (moving) image as it lies on another one's grid.
+        """Return this (moving) image as it lies on the grid of the fixed one.
 
-        Parameters
-        ----------
-        target : ReducedImage
-            Of the fixed image.
-        transform : Transform
-            Fixed to moving, full-resolution px.
-
-        Returns
-        -------
-        ReducedImage
-            As large as `target`; 0 where this image has no data.
+        `transform` is from fixed to moving, full-resolution px. 0 where this image has
+        no data.
         """
         small = self.to_full.inverse() @ transform @ target.to_full
         rows, columns = target.values.shape
