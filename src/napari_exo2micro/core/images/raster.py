@@ -75,11 +75,8 @@ class Raster:
         bzero: int = 0,
         is_foreign: bool = False,
     ) -> None:
-        self._levels = levels
-        self._bzero = bzero
-        self.header = header
-        self.path = path
-        self.is_foreign = is_foreign
+        self._levels, self._bzero = levels, bzero
+        self.header, self.path, self.is_foreign = header, path, is_foreign
         self.shape: tuple[int, ...] = levels[0].shape
         self.ndim = 2
         self.n_levels = len(levels)

@@ -408,23 +408,10 @@ def valid_spans(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return, row by row, the columns that lie inside a convex quadrilateral.
 
-    Parameters
-    ----------
-    quad : array_like, shape (4, 2)
-        Corners (x, y) in px, in order around it, either way round.
-    y0, y1 : int
-        Rows, `y1` excluded.
-
-    Returns
-    -------
-    first, end : ndarray, shape (y1 - y0,), int64
-        Pixels whose centre lies inside or on the edge are ``first <= x < end``;
-        ``end <= first`` means that the row has none.
-
-    Raises
-    ------
-    RegistrationError
-        If the quadrilateral has not four finite corners.
+    `quad` are its corners (x, y) in order, either way round; without four finite ones
+    it is a `RegistrationError`. In each of the rows from `y0` to below `y1` the pixels
+    whose centre lies inside or on the edge are ``first <= x < end``, none where
+    ``end <= first``.
     """
     corners = np.asarray(quad, dtype=np.float64)
     if corners.shape != (4, 2) or not np.isfinite(corners).all():

@@ -36,17 +36,10 @@ from napari_exo2micro.core.alignment.settings import InteriorSettings
 from napari_exo2micro.core.alignment.views import find_frame, open_view
 from napari_exo2micro.core.base.errors import CheckpointError, RegistrationError
 from napari_exo2micro.core.base.monitor import Monitor
+from napari_exo2micro.core.images import warp
 from napari_exo2micro.core.images.lazy import LazyImage, pyramid
 from napari_exo2micro.core.images.raster import Frame, ImageLike
 from napari_exo2micro.core.images.transform import Transform
-from napari_exo2micro.core.images.warp import (
-    canvas_shape,
-    frame,
-    mapped_frame,
-    pad_images,
-    valid_mask_window,
-    warp_window,
-)
 from napari_exo2micro.core.photometry.methods import estimate_scale
 from napari_exo2micro.core.photometry.scale import ScaleEstimate
 from napari_exo2micro.core.photometry.statistics import (
@@ -284,7 +277,7 @@ def _open_raw(task: SampleDye, known: PreviewSource | None) -> PreviewSource:
     shapes = [open_tiff(path).shape for path in paths]
     pad = task.params["pad"]
     assert isinstance(pad, int)
-    rows, columns = canvas_shape(shapes[0], shapes[1], pad)
+    rows, columns = warp.canvas_shape(shapes[0], shapes[1], pad)
     if rows * columns > _LARGEST_CANVAS:
         raise CheckpointError(run_first)
     stamps = [(path, path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
@@ -293,12 +286,12 @@ def _open_raw(task: SampleDye, known: PreviewSource | None) -> PreviewSource:
         return known
     # Not `load_image_pair`: its warnings belong to stage 1.
     pair = RawPair.from_files(*paths, digest=False)
-    post, pre = pad_images(pair.post.read(), pair.pre.read(), pad)
+    post, pre = warp.pad_images(pair.post.read(), pair.pre.read(), pad)
     return PreviewSource(
         post,
         pre,
-        post_frame=frame(pair.post.shape, pad),
-        pre_frame=frame(pair.pre.shape, pad),
+        post_frame=warp.frame(pair.post.shape, pad),
+        pre_frame=warp.frame(pair.pre.shape, pad),
         identity=identity,
     )
 
@@ -354,7 +347,7 @@ def _count_sample(
     source: PreviewSource, transform: Transform, interpolation: str, monitor: Monitor
 ) -> PairStatistics | None:
     """Count the grey levels of an aligned pair, or of windows of it."""
-    quad = mapped_frame(transform, source.pre_frame)
+    quad = warp.mapped_frame(transform, source.pre_frame)
     x0, y0, width, height = source.post_frame
     join: Callable[[Sequence[NDArray[Any]]], NDArray[Any]]
     if source.is_small:
@@ -372,7 +365,7 @@ def _count_sample(
     def read(place: Window) -> tuple[NDArray[Any], NDArray[Any]]:
         monitor.check()
         top, bottom, left, right = place
-        moved = warp_window(source.pre_image, transform, *place, interpolation)
+        moved = warp.warp_window(source.pre_image, transform, *place, interpolation)
         return np.array(source.post_image[top:bottom, left:right]), moved
 
     monitor.report(0.0, "reading windows at full resolution")
@@ -401,7 +394,7 @@ def _windows_inside(frame: Frame, quad: NDArray[np.float64]) -> list[Window]:
             place = (top, top + WINDOW, left, left + WINDOW)
             if top < y0 or left < x0:
                 continue
-            mask = valid_mask_window(quad, *place)
+            mask = warp.valid_mask_window(quad, *place)
             if mask is None or mask.all():
                 places.append(place)
     return places

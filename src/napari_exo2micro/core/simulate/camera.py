@@ -118,69 +118,46 @@ def glow(
 
 @dataclass(frozen=True, eq=False)
 class Camera:
-    """One photograph of a scene.
+    """One photograph of a scene: ``gain * (glass + light) + offset`` and noise.
 
-    Attributes
-    ----------
-    shape : tuple of int
-        Rows and columns.
-    to_scene : ndarray, shape (3, 3)
-        From this image's px to scene px.
-    layers : tuple of Layer
-        Factors of the light.
-    glass, gain, offset : float
-        ``image = gain * (glass + light) + offset``, 8-bit grey levels.
-    noise : float
-        Read noise, 8-bit grey levels.
-    dtype : numpy.dtype
-        Type of the image.
-    grey_level : float
-        Grey levels of that type to one of an 8-bit image.
-    seed : tuple of int
-        Of the noise.
-    deformation : Deformation, optional
-        To be undone after `to_scene`.
-    light, glow : SmoothField, optional
-        Relative unevenness of the light, and light added to it.
-    blur : float
-        Defocus: standard deviation of the blur, px.
-    microbes : ndarray, structured, optional
-        Spots in this image, as in `Truth.microbes`, brightness in 8-bit levels.
+    Brightnesses are grey levels of an 8-bit image; `grey_level` is how many of `dtype`
+    one of these is.
     """
 
     shape: tuple[int, int]
-    to_scene: NDArray[np.float64]
-    layers: tuple[Layer, ...]
+    to_scene: NDArray[np.float64]  # from this image's px
+    layers: tuple[Layer, ...]  # factors of the light
     glass: float
     gain: float
     offset: float
-    noise: float
+    noise: float  # standard deviation of the read noise
     dtype: np.dtype[Any]
     grey_level: float
-    seed: tuple[int, ...]
-    deformation: Deformation | None = None
-    light: SmoothField | None = None
+    seed: tuple[int, ...]  # of the noise
+    deformation: Deformation | None = None  # to be undone after `to_scene`
+    light: SmoothField | None = None  # relative unevenness
     glow: SmoothField | None = None
-    blur: float = 0.0
-    microbes: NDArray[np.void] | None = None
+    blur: float = 0.0  # standard deviation, px
+    microbes: NDArray[np.void] | None = None  # as in `Truth.microbes`
 
     def window(self, row: int, column: int) -> NDArray[Any]:
         """Return one window of the grid of windows, in the image's type.
 
-        Parameters
-        ----------
-        row, column : int
-            Which window, counted from the top left; those at the right and the
-            lower edge are smaller.
+        Those at the right and the lower edge are smaller.
         """
         y0, x0 = row * WINDOW, column * WINDOW
         y1 = min(y0 + WINDOW, self.shape[0])
         x1 = min(x0 + WINDOW, self.shape[1])
-        seen = self._focused(y0, y1, x0, x1)
+        # blurred when out of focus, which needs what lies around
+        halo = math.ceil(4.0 * self.blur)
+        seen = self._scene(y0 - halo, y1 + halo, x0 - halo, x1 + halo)
+        if halo:
+            blurred = cv2.GaussianBlur(seen, (2 * halo + 1,) * 2, self.blur)
+            seen = np.array(blurred[halo:-halo, halo:-halo], dtype=np.float32)
         if self.light is not None:
             seen *= 1.0 + self.light.window(y0, y1, x0, x1)
         if self.microbes is not None:
-            self._add_microbes(seen, y0, x0)
+            self._add_microbes(self.microbes, seen, y0, x0)
         if self.glow is not None:
             seen += self.glow.window(y0, y1, x0, x1)
         if self.offset:
@@ -189,16 +166,8 @@ class Camera:
             self._add_noise(seen, row, column)
         return self._digitised(seen)
 
-    def _focused(self, y0: int, y1: int, x0: int, x1: int) -> FloatGrid:
-        """Return gain times the scene, blurred when out of focus."""
-        halo = math.ceil(4.0 * self.blur)
-        seen = self._scene(y0 - halo, y1 + halo, x0 - halo, x1 + halo)
-        if halo:
-            blurred = cv2.GaussianBlur(seen, (2 * halo + 1,) * 2, self.blur)
-            seen = np.array(blurred[halo:-halo, halo:-halo], dtype=np.float32)
-        return seen
-
     def _scene(self, y0: int, y1: int, x0: int, x1: int) -> FloatGrid:
+        """Return gain times the scene."""
         size = (y1 - y0, x1 - x0)
         if self.deformation is None:
             start = np.array([[1, 0, x0], [0, 1, y0], [0, 0, 1.0]])
@@ -217,10 +186,9 @@ class Camera:
         seen *= np.float32(self.gain)
         return seen
 
-    def _add_microbes(self, seen: FloatGrid, y0: int, x0: int) -> None:
-        table = self.microbes
-        if table is None:
-            return
+    def _add_microbes(
+        self, table: NDArray[np.void], seen: FloatGrid, y0: int, x0: int
+    ) -> None:
         rows, columns = seen.shape
         long = table["radius"] * np.sqrt(table["elongation"]) / _HALF_WIDTH
         reach = np.ceil(4.0 * long + math.hypot(1.0, self.blur) * 4.0)

@@ -135,16 +135,9 @@ class Layer:
 class Scene:
     """The brightness of a section at every point, without microbes.
 
-    Attributes
-    ----------
-    layers : tuple of Layer
-        Their product is the section's light, grey levels above the glass.
-    glass : float
-        Grey levels of the slide where there is no section.
-    tissue : Layer
-        1 on the section and 0 elsewhere, holes included; coarse.
-    keep : Layer
-        0 where a piece is missing from one of the images, otherwise 1; coarse.
+    The product of `layers` is the section's light, grey levels above the `glass` of
+    the slide. `tissue` is 1 on the section and 0 elsewhere, holes included, `keep` 0
+    where a piece is missing from one of the images, otherwise 1; both are coarse.
     """
 
     layers: tuple[Layer, ...]
