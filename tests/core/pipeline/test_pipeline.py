@@ -872,14 +872,12 @@ def test_a_transform_that_is_not_there_is_told(raw_dir, tmp_path):
 
 
 def test_a_failed_run_leaves_what_was_valid(finished, monkeypatch):
-    from napari_exo2micro.core.images import io
-
     before = files_of(finished.output_dir)
 
-    def full(self, y0, band):
+    def full(handle):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(io._TiffTarget, "write", full)
+    monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OutputError, match="disk is full"):
         finished.run(force=True)
     assert files_of(finished.output_dir) == before
