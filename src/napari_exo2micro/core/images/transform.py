@@ -303,4 +303,6 @@ class Transform:
                 f"{path} is not a saved transform ({error}); choose the JSON file "
                 "that was saved with a registration"
             ) from error
+        if not isinstance(stored, dict):
+            raise CheckpointError(f"{path} holds no transform; choose another file")
         return cls.from_dict(stored)

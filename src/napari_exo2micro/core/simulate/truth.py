@@ -248,7 +248,9 @@ def read_truth(path: str | Path) -> Truth:
             f"{path} is not a truth file ({error}); choose the JSON file that was "
             "written beside a simulated pair"
         ) from error
-    kind = stored.get("kind") if isinstance(stored, dict) else None
+    if not isinstance(stored, dict):
+        raise RawDataError(f"{path} holds no truth; choose another file")
+    kind = stored.get("kind")
     if kind != _KIND or stored.get("version") != 1:
         raise RawDataError(
             f"expected a '{_KIND}' of version 1, found kind {kind!r}; choose the file "
