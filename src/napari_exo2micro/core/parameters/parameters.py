@@ -87,6 +87,16 @@ class Parameter:
     def check(self, value: Any) -> ParameterValue:
         """Return `value` as this parameter's type.
 
+        Parameters
+        ----------
+        value : bool, int, float, str or None
+            What is asked for.
+
+        Returns
+        -------
+        bool, int, float, str or None
+            Of the parameter's own type; None only where it is optional.
+
         Raises
         ------
         ParameterError
@@ -180,9 +190,27 @@ def parameter(
     description: str,
     **more: Any,
 ) -> Parameter:
-    """Return a `Parameter` that is not registered, of the type of its default.
+    """Return a `Parameter` whose type follows from its default.
 
-    The arguments are fields of it; None as default means an optional number.
+    Parameters
+    ----------
+    name : str
+        A Python name.
+    default : bool, int, float, str or None
+        None means an optional number.
+    abbreviation : str
+        1 to 8 lower-case letters, for file names and FITS cards.
+    stage : int
+        The stage that it changes.
+    description : str
+        One sentence for a person.
+    **more : object
+        Further fields of `Parameter`, such as `minimum` or `unit`.
+
+    Returns
+    -------
+    Parameter
+        Not registered yet.
     """
     more.setdefault("kind", float if default is None else type(default))
     return Parameter(
@@ -528,9 +556,18 @@ def register_parameter(
 
     Parameters
     ----------
-    name, default, abbreviation, stage, description, **more
-        Fields of `Parameter`, such as `minimum` or `unit`. Its type is that of the
-        default; None means an optional number.
+    name : str
+        A Python name that is not taken.
+    default : bool, int, float, str or None
+        Its type is the parameter's; None means an optional number.
+    abbreviation : str
+        1 to 8 lower-case letters, for file names and FITS cards.
+    stage : int
+        The stage that it changes.
+    description : str
+        One sentence for a person.
+    **more : object
+        Further fields of `Parameter`, such as `minimum` or `unit`.
 
     Returns
     -------
@@ -558,6 +595,11 @@ def register_parameter(
 
 def unregister_parameter(name: str) -> None:
     """Remove a parameter that `register_parameter` added.
+
+    Parameters
+    ----------
+    name : str
+        Its name.
 
     Raises
     ------
@@ -622,12 +664,28 @@ ABBREVIATIONS: Mapping[str, str] = PARAMETER_REGISTRY.view(
 
 
 def default_params() -> dict[str, ParameterValue]:
-    """Return all parameters at their defaults by name, in registry order."""
+    """Return all parameters at their defaults, in registry order.
+
+    Returns
+    -------
+    dict
+        Parameter name -> value.
+    """
     return {entry.name: entry.default for entry in PARAMETER_REGISTRY.values()}
 
 
 def check_parameters(values: Mapping[str, Any]) -> dict[str, ParameterValue]:
-    """Return parameters by name with each value checked and in its type.
+    """Return `values` with each one checked and in its parameter's type.
+
+    Parameters
+    ----------
+    values : mapping
+        Parameter name -> value.
+
+    Returns
+    -------
+    dict
+        The same names in the same order.
 
     Raises
     ------
@@ -673,11 +731,19 @@ def non_default_params(
 def build_suffix(params: Mapping[str, ParameterValue], stage: int | None = None) -> str:
     """Return the part of a file name that tells the parameters of a stage.
 
+    Parameters
+    ----------
+    params : mapping
+        Parameter values; a missing name counts as its default.
+    stage : int, optional
+        Only parameters of stages 1..`stage` count; all of them when None.
+
     Returns
     -------
     str
-        ``_<abbreviation><value>`` for each of the `non_default_params`. Different
-        values give different suffixes.
+        ``_<abbreviation><value>`` for each parameter that differs from its
+        default, in registry order; empty when none does. Different values give
+        different suffixes.
 
     Examples
     --------

@@ -176,9 +176,22 @@ def _words(text: str) -> list[str]:
 
 
 def save_preset(path: str | Path, params: Mapping[str, Any]) -> Path:
-    """Write the parameters that differ from their defaults, usually as ``<name>.json``.
+    """Write the parameters that differ from their defaults as a preset.
 
-    The file is written whole or not at all; its folder is made where it is missing.
+    The file is written whole or not at all; an older one is replaced.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file, usually ``<name>.json``; its folder is made where it is missing.
+    params : mapping
+        Parameter name -> value, for example ``SampleDye.params``; a missing name
+        counts as its default.
+
+    Returns
+    -------
+    Path
+        The file.
 
     Raises
     ------
@@ -335,6 +348,12 @@ def as_python(
     **fields
         Those of `RunSettings`, in place of `settings`.
 
+    Returns
+    -------
+    str
+        Lines of Python that can be pasted into a script, a notebook or the
+        viewer's console.
+
     Raises
     ------
     ParameterError
@@ -371,8 +390,24 @@ def as_command_line(
 ) -> str:
     """Return the command line that does a run with these settings.
 
-    The arguments are those of `as_python`. It is one line, quoted for the system's
-    shell: POSIX, or the one of Windows.
+    Parameters
+    ----------
+    sample, dye : str
+        Names as in the raw folder.
+    settings : RunSettings, optional
+        What it is made with, without `register_on`: that is for batches.
+    **fields
+        Those of `RunSettings`, in place of `settings`.
+
+    Returns
+    -------
+    str
+        One line, quoted for the system's shell: POSIX, or the one of Windows.
+
+    Raises
+    ------
+    ParameterError
+        When a parameter is unknown or its value does not fit.
 
     Examples
     --------
@@ -399,12 +434,19 @@ def batch_as_python(
     ----------
     pairs : sequence of (str, str)
         Samples with dyes.
-    settings, **fields
-        What each run is made with, see `as_python`.
+    settings : RunSettings, optional
+        What each run is made with; what is at its default is left out.
     executor, n_workers, scheduler
         As `make_executor` takes them.
     strict : bool
         Run nothing where a pair has no files; otherwise run the others.
+    **fields
+        Those of `RunSettings`, in place of `settings`.
+
+    Raises
+    ------
+    ParameterError
+        When a parameter is unknown or its value does not fit.
 
     Examples
     --------
@@ -421,7 +463,7 @@ def batch_as_python(
     summary = e2m.summarise_batch(results)
     print(summary.sentence())
     for problem in summary.problems:
-        print(problem.sample, problem.dye, problem.state, problem.reason)
+        print(problem.sample, problem.dye, problem.kind, problem.reason)
     """
     made, run, params = _described(settings, fields)
     groups = _groups(pairs)

@@ -155,6 +155,11 @@ def stage_range(from_stage: int | None, to_stage: int | None) -> tuple[int, int]
 def register_stage(stage: Stage) -> None:
     """Add a stage after the last one; run, status and file names follow.
 
+    Parameters
+    ----------
+    stage : Stage
+        Its number is the next one.
+
     Raises
     ------
     ParameterError
@@ -175,6 +180,11 @@ def register_stage(stage: Stage) -> None:
 
 def unregister_stage(number: int) -> None:
     """Remove a stage that `register_stage` added last.
+
+    Parameters
+    ----------
+    number : int
+        Its number.
 
     Raises
     ------

@@ -129,19 +129,46 @@ class Verdict:
         object.__setattr__(self, "state", State(self.state))
 
     def figures(self, most: int = 5) -> str:
-        """Return the `most` telling numbers: ``accuracy 0.0312 px, inliers 412``."""
+        """Return the most telling numbers in words.
+
+        Parameters
+        ----------
+        most : int
+            How many at most.
+
+        Returns
+        -------
+        str
+            Such as ``accuracy 0.0312 px, inliers 412``; empty without numbers.
+        """
         names = [name for name in _FIRST if name in self.numbers]
         names += [name for name in self.numbers if name not in _FIRST]
         return ", ".join(number_words(n, self.numbers[n]) for n in names[:most])
 
     def to_dict(self) -> dict[str, Any]:
-        """Return `state`, `reason` and `numbers` as JSON-ready built-in types."""
+        """Return the verdict as JSON-ready built-in types.
+
+        Returns
+        -------
+        dict
+            `state`, `reason` and `numbers`.
+        """
         numbers = dict(self.numbers)
         return {"state": str(self.state), "reason": self.reason, "numbers": numbers}
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Verdict:
         """Return the verdict that `to_dict` stored.
+
+        Parameters
+        ----------
+        stored : mapping
+            As `to_dict` returned it.
+
+        Returns
+        -------
+        Verdict
+            An equal one.
 
         Raises
         ------

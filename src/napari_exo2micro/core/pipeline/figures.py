@@ -248,9 +248,17 @@ class FigureEntry:
 
 
 def available_figures(task: HasStore) -> list[FigureEntry]:
-    """Return every plot of a `SampleDye` by stage, and whether it can be drawn now.
+    """Return every plot of a pair by stage, and whether it can be drawn now.
 
-    Within a stage they are in the order of the registry.
+    Parameters
+    ----------
+    task : SampleDye
+        Its parameters choose the results.
+
+    Returns
+    -------
+    list of FigureEntry
+        Those of earlier stages first; else in the order of the registry.
     """
     entries = [entry for entry, _ in _entries(task.store)]
     return sorted(entries, key=lambda entry: entry.stage)

@@ -118,7 +118,13 @@ class RunResult(Mapping[str, Any]):
         return tuple(n for n, v in self.verdicts.items() if not v.state.is_good)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the published keys with JSON-ready values."""
+        """Return the published keys with JSON-ready values.
+
+        Returns
+        -------
+        dict
+            What this mapping holds, as built-in types.
+        """
         main, percentile = self.scale, self.percentile_scale
         verdicts = {n: verdict.to_dict() for n, verdict in self.verdicts.items()}
         entries: dict[str, Any] = {

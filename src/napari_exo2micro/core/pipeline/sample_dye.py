@@ -117,7 +117,20 @@ class SampleDye:
 
     @classmethod
     def from_settings(cls, sample: str, dye: str, settings: RunSettings) -> Self:
-        """Return the sample and dye with everything that a run depends on."""
+        """Return the sample and dye with everything that a run depends on.
+
+        Parameters
+        ----------
+        sample, dye : str
+            Names as in the raw folder.
+        settings : RunSettings
+            Its stages and `force` are what `run_settings` runs.
+
+        Returns
+        -------
+        SampleDye
+            Nothing has run yet.
+        """
         task = cls(
             sample,
             dye,
@@ -179,6 +192,11 @@ class SampleDye:
     def set_params(self, **values: Any) -> None:
         """Change parameters by name.
 
+        Parameters
+        ----------
+        **values : bool, int, float, str or None
+            New values under the parameters' names.
+
         Raises
         ------
         ParameterError
@@ -192,11 +210,28 @@ class SampleDye:
         self.store.settings = replace(self.settings, params={})
 
     def non_default_params(self, stage: int | None = None) -> dict[str, ParameterValue]:
-        """Return the parameters of stages 1..`stage` that differ from defaults."""
+        """Return the parameters of stages 1..`stage` that differ from defaults.
+
+        Parameters
+        ----------
+        stage : int, optional
+            The last stage that counts; all of them by default.
+
+        Returns
+        -------
+        dict
+            Parameter name -> value, in registry order.
+        """
         return non_default_params(self.params, stage)
 
     def copy(self) -> Self:
-        """Return another object for the same files with parameters of its own."""
+        """Return another object for the same files with parameters of its own.
+
+        Returns
+        -------
+        SampleDye
+            With the present parameters.
+        """
         other = copy.copy(self)
         other._results = {}
         other.store = self.store.copy()
@@ -289,13 +324,17 @@ class SampleDye:
 
         Parameters
         ----------
-        name, values : str, iterable
-            The parameter; this object's own parameters stay as they are.
+        name : str
+            The parameter.
+        values : iterable
+            Its values; this object's own parameters stay as they are.
         keep : bool
             Keep each value's files (their names tell the value), or remove what
             these runs have made.
-        to_stage, monitor
-            As `run` takes them.
+        to_stage : int, optional
+            Last stage of each run.
+        monitor : Monitor, optional
+            Told the fraction done; may stop.
         on_result : callable, optional
             Called with the result of each value as soon as it is there.
 
@@ -353,13 +392,19 @@ class SampleDye:
     # Results -----------------------------------------------------------------
 
     def checkpoint(self, stage: int, name: str) -> Checkpoint | None:
-        """Return a checkpoint's image and header, such as of stage 1 ``'post'``.
+        """Return a checkpoint's image and header, None when there is no valid one.
+
+        Parameters
+        ----------
+        stage : int
+            Such as 1.
+        name : str
+            Such as ``'post'``.
 
         Returns
         -------
         Checkpoint or None
-            None when there is no valid one. Its image is memory-mapped: nothing is
-            read yet.
+            Its image is memory-mapped: nothing is read yet.
 
         Raises
         ------
@@ -371,7 +416,11 @@ class SampleDye:
     def transform(self, stage: int) -> Transform:
         """Return the map from post (fixed) to pre (moving) that a stage found.
 
-        Stage 1 has moved nothing: the identity. Later stages than 3 keep stage 3's.
+        Parameters
+        ----------
+        stage : int
+            1 (nothing moved yet: the identity), 2, 3, or a later one, which keeps
+            stage 3's.
 
         Returns
         -------
@@ -388,7 +437,13 @@ class SampleDye:
         return self.store.transform(stage)
 
     def status(self) -> list[CheckpointStatus]:
-        """Return for every checkpoint, then every plot, whether it is valid."""
+        """Return for every checkpoint and plot whether it is valid, and why not.
+
+        Returns
+        -------
+        list of CheckpointStatus
+            In the order of the stages; plots come last.
+        """
         lines = [
             self.store.status(number, name)
             for number in sorted(STAGES)
@@ -397,7 +452,18 @@ class SampleDye:
         return lines + figures.plot_status(self.store)
 
     def result(self, to_stage: int | None = None) -> RunResult:
-        """Return what `run` returned up to a stage, from what is valid on disk."""
+        """Return what `run` returned, from what is valid on disk.
+
+        Parameters
+        ----------
+        to_stage : int, optional
+            The last stage that counts; all of them by default.
+
+        Returns
+        -------
+        RunResult
+            As `run` returns it, up to the last stage with a valid result.
+        """
         last = stage_range(None, to_stage)[1]
         verdicts: dict[int, Verdict] = {}
         notes: list[str] = []

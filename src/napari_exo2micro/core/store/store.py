@@ -553,14 +553,18 @@ class CheckpointStore:
 
         Parameters
         ----------
-        stage, name, notes, **fields
-            Those of `Provenance`; notes in addition to earlier ones.
+        stage, name : int, str
+            Which checkpoint it is.
         verdict : Verdict, optional
             What the stage says of its own work.
+        notes : tuple of str
+            In addition to those of the stages before.
         inputs : str
             Digest of the raw files, for stage 1.
         taken_over : Transform, optional
             That of the dye `registered_on`, which the result rests on.
+        **fields
+            Others of `Provenance`.
         """
         verdicts: dict[int, Verdict] = {}
         if stage > 1:
