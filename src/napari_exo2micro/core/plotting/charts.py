@@ -45,6 +45,8 @@ _LEFT_OUT: Final = 2e-5
 _BEYOND: Final = 1e-4
 """Part of the pixels that may lie beyond each end of an axis of differences."""
 
+_NO_PIXEL: Final = "No pixel has data in both images."
+
 _AXIS: Final = 0.65
 """Room for the numbers and the name of a horizontal axis, inches."""
 
@@ -63,14 +65,14 @@ def plot_pre_post_heatmap(
     """
     statistics = context.pair_statistics(post_im, pre_im)
     title = "Grey levels before and after staining"
-    chart = _heat_map(title, statistics, context, names, context.notes(), 3.5)
+    chart = _Chart(title, statistics, context, names, map_legend=3.5)
     grid = _draw_grid(chart.axes, statistics)
     density = grid.density(statistics)
     everywhere = np.ones_like(density, dtype=bool)
     if bar := _draw_cells(chart.axes, grid, density, everywhere):
         chart.colour_bar(bar, "Pixels per cell of the grid", 3.0)
     else:
-        style.add_message(chart.axes, "No pixel has data in both images.")
+        style.add_message(chart.axes, _NO_PIXEL)
     chart.axes.plot(
         *grid.line(1.0, 0.0),
         color="#111111",
@@ -93,9 +95,8 @@ def plot_excess_heatmap(
     """
     statistics = context.pair_statistics(post_im, pre_im)
     estimates = context.pair_scales(statistics)
-    notes = context.notes(*estimates)
     title = "Where staining made pixels brighter"
-    chart = _heat_map(title, statistics, context, names, notes, 3.0)
+    chart = _Chart(title, statistics, context, names, *estimates, map_legend=3.0)
     grid = _draw_grid(chart.axes, statistics)
     density = grid.density(statistics)
     excess = density - density.T
@@ -323,7 +324,7 @@ def plot_pre_post_histograms(
     """
     statistics = context.pair_statistics(post_im, pre_im)
     title = "Grey levels of each image"
-    chart = _histogram(title, statistics, context, names, context.notes())
+    chart = _Chart(title, statistics, context, names)
     axes = chart.axes
     style.label_axes(axes, "Grey level", "Pixels per bin", grid=True)
     edges = _level_edges(statistics)
@@ -369,7 +370,7 @@ def plot_difference_histogram(
     statistics = context.pair_statistics(post_im, pre_im)
     scale, offset, estimate = context.subtraction(post_im, pre_im)
     title = f"Difference: {style.formula(scale, offset)}"
-    chart = _histogram(title, statistics, context, names, context.notes(estimate))
+    chart = _Chart(title, statistics, context, names, estimate)
     axes = chart.axes
     style.label_axes(
         axes, "Difference (grey levels)", "Pixels per bin (logarithmic)", grid=True
@@ -386,7 +387,7 @@ def plot_difference_histogram(
     axes.axvline(0.0, color="#777777", linewidth=1.0, linestyle=(0, (2, 2)))
     total = float(counts["all"].sum())
     if total == 0:
-        style.add_message(axes, "No pixel has data in both images.")
+        style.add_message(axes, _NO_PIXEL)
     else:
         _log_counts(axes, float(counts["all"].max()))
         beyond = max(statistics.n_both - total, 0.0)
@@ -408,8 +409,8 @@ def plot_ratio_histogram(
     """
     statistics = context.pair_statistics(post_im, pre_im)
     estimates = context.pair_scales(statistics)
-    title, notes = "Ratio of post-stain to pre-stain", context.notes(*estimates)
-    chart = _histogram(title, statistics, context, names, notes, above=0.45)
+    title = "Ratio of post-stain to pre-stain"
+    chart = _Chart(title, statistics, context, names, *estimates, above=0.45)
     axes = chart.axes
     fitted = next((e for e in estimates if e.fit is not None), None)
     low, high = _ratio_range(statistics, estimates)
@@ -659,39 +660,46 @@ def spread_counts(
 class _Chart:
     """A sheet with one panel, and its legend beside it or, when narrow, below it.
 
-    `panel` is left, top, width and height, `legend` left and top, inches from the
-    corner under the title; `room` is what the sheet has right of the panel and below
-    the numbers of its axis.
+    A chart with a `map_legend`, the height of its legend, is a heat map; others are
+    histograms, with room for an axis `above` them. All places are inches.
     """
 
     def __init__(
         self,
         title: str,
         statistics: PairStatistics,
+        context: PlotContext,
         names: style.Names,
-        notes: Sequence[str],
-        *,
-        narrow: bool,
-        panel: tuple[float, float, float, float],
-        legend: tuple[float, float],
-        room: tuple[float, float],
+        *estimates: ScaleEstimate | None,
+        map_legend: float | None = None,
+        above: float = 0.0,
     ) -> None:
-        left, top, width, height = panel
-        self._narrow, self._panel, self._legend = narrow, panel, legend
+        narrow = self._narrow = context.narrow
+        if map_legend is not None:
+            left, top, indent = 0.85, 0.1, 0.3
+            width = height = 4.1 if narrow else 5.6
+            right, below = (1.2, 1.15) if narrow else (2.15, 0.0)
+        else:
+            left, top, indent = 0.95, 0.1 + above, 0.4
+            width, height = (4.4, 3.4) if narrow else (5.9, 4.1)
+            right, below = (0.3, 1.65) if narrow else (2.2, 0.0)
+        end = top + height + _AXIS
+        beside = left + width + 0.2, top if map_legend is None else map_legend
+        self._legend = (left - indent, end) if narrow else beside
+        self._bar = left + width + 0.2, top
         self._sheet = style.Sheet(
             title,
-            width=left + width + room[0],
-            height=top + height + _AXIS + room[1],
+            width=left + width + right,
+            height=end + below,
             names=names,
-            notes=notes,
+            notes=context.notes(*estimates),
             remark=style.count_words(statistics.n_both),
         )
-        self.axes = self._sheet.axes(*panel)
+        self.axes = self._sheet.axes(left, top, width, height)
 
     def colour_bar(self, norm: ScalarMappable, words: str, height: float) -> None:
         """Draw the colours of pixel counts at the right of the panel."""
-        left, top, width, _ = self._panel
-        bar = self._sheet.axes(left + width + 0.2, top, 0.2, height)
+        bar = self._sheet.axes(*self._bar, 0.2, height)
         self._sheet.colour_bar(bar, norm, words, counts=True)
 
     def remark(self, words: str) -> None:
@@ -710,50 +718,3 @@ class _Chart:
         """Draw the legend and return the figure."""
         self._sheet.legend(self.axes, *self._legend, 2 if self._narrow else 1)
         return self._sheet.figure
-
-
-def _heat_map(
-    title: str,
-    statistics: PairStatistics,
-    context: PlotContext,
-    names: style.Names,
-    notes: Sequence[str],
-    legend_top: float,
-) -> _Chart:
-    left, top, side = 0.85, 0.1, 4.1 if context.narrow else 5.6
-    below, beside = (left - 0.3, top + side + _AXIS), (left + side + 0.2, legend_top)
-    return _Chart(
-        title,
-        statistics,
-        names,
-        notes,
-        narrow=context.narrow,
-        panel=(left, top, side, side),
-        legend=below if context.narrow else beside,
-        room=(1.2, 1.15) if context.narrow else (2.15, 0.0),
-    )
-
-
-def _histogram(
-    title: str,
-    statistics: PairStatistics,
-    context: PlotContext,
-    names: style.Names,
-    notes: Sequence[str],
-    *,
-    above: float = 0.0,
-) -> _Chart:
-    """Return the sheet of a histogram, with room for an axis along its upper edge."""
-    left, top = 0.95, 0.1 + above
-    width, height = (4.4, 3.4) if context.narrow else (5.9, 4.1)
-    below, beside = (left - 0.4, top + height + _AXIS), (left + width + 0.2, top)
-    return _Chart(
-        title,
-        statistics,
-        names,
-        notes,
-        narrow=context.narrow,
-        panel=(left, top, width, height),
-        legend=below if context.narrow else beside,
-        room=(0.3, 1.65) if context.narrow else (2.2, 0.0),
-    )
