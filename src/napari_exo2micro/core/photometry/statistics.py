@@ -281,7 +281,7 @@ class _Tally:
         if self._integer:
             self._cells = _Cells.of_integers(dtype, self._saturation)
             size = np.iinfo(dtype).max + 1
-            self._span = size, -0.5, size - 0.5
+            self._span = size, 0.0, float(size)
         else:
             self._cells = _Cells.of_floats(low, high)
             self._span = _LEVEL_BINS, low, _above(low, high)
@@ -329,13 +329,10 @@ class _Tally:
             self._post[group] += counts.sum(axis=1)
             self._pre[group] += counts.sum(axis=0)
             return
-        # calcHist counts the integers themselves, so its edges are integers too.
-        shift = 0.5 if self._integer else 0.0
-        bins, low, high = self._span
-        self._post[group] += _count_levels(post, None, bins, low + shift, high + shift)
+        self._post[group] += _count_levels(post, None, *self._span)
         if joint is None:
             return
-        self._pre[group] += _count_levels(pre, mask, bins, low + shift, high + shift)
+        self._pre[group] += _count_levels(pre, mask, *self._span)
         if self._dtype != np.uint8:
             self._count_ratio(group, post, pre, mask)
 
@@ -381,7 +378,8 @@ class _Tally:
     def result(self, raw_pre: LevelHistogram | None) -> PairStatistics:
         """Return what was counted."""
         bins, low, high = self._span
-        edges = np.linspace(low, high, bins + 1)
+        # calcHist counts whole levels from 0, which reach half a level down and up.
+        edges = np.linspace(low, high, bins + 1) - (0.5 if self._integer else 0.0)
         ratio = None
         if self._dtype != np.uint8:
             steps = np.linspace(-_RATIO_REACH, _RATIO_REACH, _RATIO_BINS + 1)
@@ -667,7 +665,7 @@ def load_statistics(path: str | Path) -> PairStatistics:
     """
     try:
         with np.load(Path(path), allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
+            arrays = dict(stored)
         if str(arrays["kind"]) != _KIND or int(arrays["version"]) != _VERSION:
             raise KeyError("kind")
         histograms = {
@@ -675,25 +673,21 @@ def load_statistics(path: str | Path) -> PairStatistics:
             for name in ("post", "pre", "raw_pre", "ratio")
             if f"{name}_edges" in arrays
         }
-        size, x0, y0 = (int(n) for n in arrays["blocks_grid"])
-        n_saturated, n_post, n_both = (int(n) for n in arrays["numbers"])
+        dtype = str(arrays["dtype"])
+        size, *origin = arrays["blocks_grid"].tolist()
+        means = arrays["blocks_post"], arrays["blocks_pre"]
         return PairStatistics(
-            dtype=str(arrays["dtype"]),
-            integer=str(arrays["dtype"]).startswith("uint"),
-            edges=arrays["edges"],
-            groups=arrays["groups"],
-            post=histograms["post"],
-            pre=histograms["pre"],
-            raw_pre=histograms.get("raw_pre"),
-            ratio=histograms.get("ratio"),
-            post_saturation=float(arrays["saturation"][0]),
-            pre_saturation=float(arrays["saturation"][1]),
-            n_saturated=n_saturated,
-            n_post=n_post,
-            n_both=n_both,
-            blocks=BlockMeans(
-                size, (x0, y0), arrays["blocks_post"], arrays["blocks_pre"]
-            ),
+            dtype,
+            dtype.startswith("uint"),
+            arrays["edges"],
+            arrays["groups"],
+            histograms["post"],
+            histograms["pre"],
+            histograms.get("raw_pre"),
+            histograms.get("ratio"),
+            *arrays["saturation"].tolist(),
+            *arrays["numbers"].tolist(),
+            BlockMeans(size, (origin[0], origin[1]), *means),
         )
     except Exception as error:  # whatever a damaged file raises
         raise CheckpointError(

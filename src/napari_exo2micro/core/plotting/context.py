@@ -178,8 +178,8 @@ class PlotContext:
         for stage, verdict in verdicts.items():
             if what := _TROUBLE.get(verdict.state):
                 name = f" ({STAGES[stage].title})" if stage in STAGES else ""
-                reason = verdict.reason or "no reason given"
-                notes.append(f"Stage {stage}{name} {what}: {reason}")
+                start = f"Stage {stage}{name} {what}"
+                notes.append(f"{start}: {verdict.reason or 'no reason given'}")
         for scale in filter(None, estimates):
             what, reason = _TROUBLE.get(scale.verdict.state), scale.verdict.reason
             if what and not any(reason in v.reason for v in verdicts.values()):
