@@ -170,7 +170,8 @@ def plot_fine_alignment(
     )
     detail = _detail_frame(final, post, post_im.shape)
     close = pictures.take_picture(post_im, detail, max(detail[2:]))
-    last: _Step = "Stage 3 has no result yet; run it to see the last step."
+    reason = "Stage 3 has no result yet; run it to see the last step."
+    last: _Step = reason
     if context.aligned_stage >= 3:
         last = final, pictures.take_picture(pre_im, detail, max(detail[2:]))
     first = _boundary_steps(context, side, post, close)
