@@ -676,6 +676,8 @@ def load_statistics(path: str | Path) -> PairStatistics:
         dtype = str(arrays["dtype"])
         size, *origin = arrays["blocks_grid"].tolist()
         means = arrays["blocks_post"], arrays["blocks_pre"]
+        post_saturation, pre_saturation = arrays["saturation"].tolist()
+        n_saturated, n_post, n_both = arrays["numbers"].tolist()
         return PairStatistics(
             dtype,
             dtype.startswith("uint"),
@@ -685,8 +687,11 @@ def load_statistics(path: str | Path) -> PairStatistics:
             histograms["pre"],
             histograms.get("raw_pre"),
             histograms.get("ratio"),
-            *arrays["saturation"].tolist(),
-            *arrays["numbers"].tolist(),
+            post_saturation,
+            pre_saturation,
+            n_saturated,
+            n_post,
+            n_both,
             BlockMeans(size, (origin[0], origin[1]), *means),
         )
     except Exception as error:  # whatever a damaged file raises
