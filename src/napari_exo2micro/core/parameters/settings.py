@@ -463,7 +463,7 @@ def batch_as_python(
     summary = e2m.summarise_batch(results)
     print(summary.sentence())
     for problem in summary.problems:
-        print(problem.sample, problem.dye, problem.kind, problem.reason)
+        print(problem.sample, problem.dye, problem.state, problem.reason)
     """
     made, run, params = _described(settings, fields)
     groups = _groups(pairs)
