@@ -177,13 +177,16 @@ def _check_seal(
     left_out: Sequence[tuple[int, int]],
     end: int,
 ) -> None:
+    what = ""
     if not stored:
-        raise CheckpointError(
-            f"{path} cannot be used: it has no seal: an earlier version or another "
-            "program wrote it, or its end is missing; run its stage again"
+        what = (
+            "it has no seal: an earlier version or another program wrote it, or its "
+            "end is missing"
         )
-    if stored != seal_of(file, left_out, end):
-        raise CheckpointError(f"{path} cannot be used: {_CHANGED}; run its stage again")
+    elif stored != seal_of(file, left_out, end):
+        what = _CHANGED
+    if what:
+        raise CheckpointError(f"{path} cannot be used: {what}; run its stage again")
 
 
 def _map_page(

@@ -127,6 +127,15 @@ class Raster:
         """Have parts of rows of a level read from the disk soon, all of them at once.
 
         Rows that lie far apart would otherwise be waited for one by one.
+
+        Parameters
+        ----------
+        rows : range
+            Which rows of that level.
+        columns : slice
+            Which part of each; both ends are whole numbers.
+        level : int
+            0 is the full resolution.
         """
         stored = self._levels[level]
         pages = getattr(stored, "_mmap", None)
