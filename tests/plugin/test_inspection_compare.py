@@ -129,7 +129,7 @@ def test_blink_shows_one_at_a_time_and_restores(dock, viewer, qtbot):
     press(dock, "blink_start")
     seen = set()
     for _ in range(4):
-        with qtbot.waitSignal(dock.blink.blink.changed, timeout=LONG):
+        with qtbot.waitSignal(dock.blink.changed, timeout=LONG):
             pass
         images = [x for x in viewer.layers if isinstance(x, Image) and x.visible]
         assert len(images) == 1
@@ -150,20 +150,20 @@ def test_keys_blink_and_step(dock, viewer):
     assert (post.visible, pre.visible) == (True, False)
     push_key(viewer, NEXT_KEY)
     assert (post.visible, pre.visible) == (False, True)
-    assert not dock.blink.blink.is_running
+    assert not dock.blink.is_running
     push_key(viewer, BLINK_KEY)
     assert visible(viewer) == before
     push_key(viewer, BLINK_KEY)
-    assert dock.blink.blink.is_running
+    assert dock.blink.is_running
     push_key(viewer, BLINK_KEY)
 
 
 def test_rate_goes_from_a_half_to_ten(dock):
     slider = dock.findChild(QLabeledDoubleSlider, "blink_rate")
-    assert slider.value() == dock.blink.blink.rate == 4.0
+    assert slider.value() == dock.blink.rate == 4.0
     for wanted, rate in ((0.1, 0.5), (99, 10.0), (2.5, 2.5)):
         slider.setValue(wanted)
-        assert slider.value() == dock.blink.blink.rate == rate
+        assert slider.value() == dock.blink.rate == rate
 
 
 def test_grey_is_only_for_the_blink(dock, viewer):
@@ -467,8 +467,8 @@ def test_a_key_of_somebody_else_is_given_back(viewer, qtbot):
 def test_a_blink_that_was_stepped_stands_still_with_another_layer(dock, viewer):
     box = dock.findChild(BlinkBox)
     dock.findChild(QPushButton, "blink_next").click()
-    assert box.blink.is_active
-    assert not box.blink.is_running
+    assert box.is_active
+    assert not box.is_running
     choose(dock, "second_layer", "pre-stain, boundary aligned")
-    assert box.blink.is_active
-    assert not box.blink.is_running
+    assert box.is_active
+    assert not box.is_running

@@ -43,9 +43,9 @@ def test_keys_clicks_and_closing(window, qtbot):
     # Keys, whatever layer is active, from the picture and from the dock.
     viewer.layers.selection.active = find_layers(viewer, "ring post")[0]
     QTest.keyClick(canvas, Qt.Key.Key_N)
-    assert dock.blink.blink.shown is dock.pair.layers[0]
+    assert dock.blink.shown is dock.pair.layers[0]
     QTest.keyClick(dock.findChild(QPushButton, "blink_next"), "n")
-    assert dock.blink.blink.shown is dock.pair.layers[1]
+    assert dock.blink.shown is dock.pair.layers[1]
     QTest.keyClick(canvas, Qt.Key.Key_K)
     assert [layer.visible for layer in viewer.layers] == before
     # A click in the middle of the picture is the middle of the view.

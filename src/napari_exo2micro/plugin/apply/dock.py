@@ -6,25 +6,25 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from napari.layers import Image, Labels, Layer, Points
 from qtpy import QtWidgets
-from qtpy.QtCore import QSize, Signal
+from qtpy.QtCore import Signal
 from superqt.utils import signals_blocked
 
 from napari_exo2micro.core import base, images
 from napari_exo2micro.core.alignment import Alignment, Direction
 from napari_exo2micro.core.parameters import PARAMETER_REGISTRY, STAGES
 from napari_exo2micro.plugin.layers.layers import KEY, LayerSpec, about, place_layers
-from napari_exo2micro.plugin.layers.pair import LayerChooser
-from napari_exo2micro.plugin.layers.presenter import shared_session
+from napari_exo2micro.plugin.layers.pair import LayerChooser, list_events
+from napari_exo2micro.plugin.layers.presenter import Panel
 from napari_exo2micro.plugin.session.job import Job
 from napari_exo2micro.plugin.session.session import Session
 from napari_exo2micro.plugin.widgets import controls
-from napari_exo2micro.plugin.widgets.dock import Dock
 
 MOVABLE = (Image, Labels, Points)
 
@@ -59,17 +59,7 @@ Source = Alignment | Callable[[], Alignment]
 
 @dataclass(frozen=True, slots=True)
 class AlignmentChoice:
-    """One line of the list.
-
-    Attributes
-    ----------
-    title : str
-        In words.
-    alignment : Alignment or callable
-        Or a function that reads it.
-    owner : tuple of str
-        Sample and dye; empty texts where they are not known.
-    """
+    """One line of the list; its owner is (sample, dye), empty where not known."""
 
     title: str
     alignment: Source
@@ -169,49 +159,37 @@ class AlignmentChooser(QtWidgets.QComboBox):
         if session.sample and session.dye:
             title = f"{session.sample} {session.dye}: result in the output folder"
             owner = (session.sample, session.dye)
-            choices.append(AlignmentChoice(title, _stored(session), owner))
+            choices.append(AlignmentChoice(title, partial(_stored, session), owner))
         for path, alignment in self._files.items():
             title = f"file {path.parent.name}/{path.name}"
             owner = (alignment.sample, alignment.dye)
             choices.append(AlignmentChoice(title, alignment, owner))
-        self._choices = _numbered(choices)
+        seen: Counter[str] = Counter()
+        for number, choice in enumerate(choices):  # equal titles are numbered
+            seen[choice.title] += 1
+            if (count := seen[choice.title]) > 1:
+                choices[number] = replace(choice, title=f"{choice.title} ({count})")
+        self._choices = choices
         with signals_blocked(self):
             self.clear()
-            self.addItems([choice.title for choice in self._choices])
-            self.setCurrentIndex(max(self.findText(before), 0) if self._choices else -1)
+            self.addItems([choice.title for choice in choices])
+            self.setCurrentIndex(max(self.findText(before), 0) if choices else -1)
         self.chosen.emit()
 
 
-def _numbered(choices: list[AlignmentChoice]) -> list[AlignmentChoice]:
-    """Return choices whose titles differ: those of equal ones are numbered."""
-    seen: Counter[str] = Counter()
-    numbered = []
-    for choice in choices:
-        seen[choice.title] += 1
-        count = seen[choice.title]
-        title = choice.title if count == 1 else f"{choice.title} ({count})"
-        numbered.append(replace(choice, title=title))
-    return numbered
-
-
-def _stored(session: Session) -> Callable[[], Alignment]:
-    """Return a function that reads the best alignment of the session's results."""
-
-    def read() -> Alignment:
-        task = session.task()
-        for stage in (3, 2):
-            checkpoint = task.checkpoint(stage, "pre")
-            if checkpoint is not None and checkpoint.provenance is not None:
-                header = checkpoint.provenance.to_header()
-                alignment = Alignment.from_header(header)
-                if alignment is not None:
-                    return alignment
-        raise base.CheckpointError(
-            f"{session.sample} {session.dye} has no valid alignment for these "
-            "parameters yet; run stages 1 to 3 in the workbench first"
-        )
-
-    return read
+def _stored(session: Session) -> Alignment:
+    """Read the best alignment of the session's results."""
+    task = session.task()
+    for stage in (3, 2):
+        checkpoint = task.checkpoint(stage, "pre")
+        if checkpoint is not None and checkpoint.provenance is not None:
+            alignment = Alignment.from_header(checkpoint.provenance.to_header())
+            if alignment is not None:
+                return alignment
+    raise base.CheckpointError(
+        f"{session.sample} {session.dye} has no valid alignment for these "
+        "parameters yet; run stages 1 to 3 in the workbench first"
+    )
 
 
 # Moving a layer -------------------------------------------------------------------
@@ -221,20 +199,8 @@ def _stored(session: Session) -> Callable[[], Alignment]:
 class MoveRequest:
     """What is to be moved, taken from the viewer so that a thread can do it.
 
-    Attributes
-    ----------
-    name, kind : str
-        Of the layer.
-    data : object
-        Coordinates of points, or the levels of an image, full resolution first.
-    to_world : Transform
-        From the layer's data to the world, both (x, y).
-    options : mapping
-        How the layer looks.
-    direction : {'onto post', 'onto pre'}
-        Onto which image it is moved.
-    interpolation : {'linear', 'cubic', 'lanczos'}
-        For images; labels keep their values.
+    Its data are coordinates of points, or the levels of an image, full resolution
+    first; `to_world` maps places in them to the world, both (x, y).
     """
 
     name: str
@@ -249,12 +215,9 @@ class MoveRequest:
 def side_of(layer: Layer) -> str:
     """Return on which image a layer lies, by its metadata; its name does not matter.
 
-    Returns
-    -------
-    str
-        ``'pre'`` for the pre-stain image as it was taken and what was moved onto it;
-        ``'post'`` for all else of ours, the aligned images among it; empty for a
-        layer of a person's own.
+    ``'pre'`` for the pre-stain image as it was taken and what was moved onto it;
+    ``'post'`` for all else of ours, the aligned images among it; empty for a layer of
+    a person's own.
     """
     known = about(layer)
     if not known.get("role"):
@@ -378,48 +341,31 @@ def move_layer(
 # The dock -------------------------------------------------------------------------
 
 
-class ApplyDock(Dock):
-    """Moves a layer from one image of a pair onto the other.
+class ApplyDock(Panel):
+    """Moves a layer from one image of a pair onto the other."""
 
-    Parameters
-    ----------
-    napari_viewer : ViewerModel
-        The viewer.
-    """
+    NAME = "apply_dock"
+    SIZE = (360, 420)
 
     def __init__(self, napari_viewer: Any) -> None:
-        super().__init__()
-        self.setObjectName("apply_dock")
-        self.session = shared_session(napari_viewer, self)
-        self.message = controls.MessageStrip(self)
+        super().__init__(napari_viewer)
         self._job: Job | None = None
         self._told_direction = False
         self._make_fields()
         self._lay_out()
         # Layers come and go in batches: one look when all have come.
         self._timer = controls.delayed(self, self.refresh)
-        self._connections = controls.Connections()
-        events = self.session.viewer.layers.events
-        for emitter in (
-            events.inserted,
-            events.removed,
-            events.reordered,
-            events.renamed,
-            self.session.source_changed,
-        ):
+        session = self.session
+        for emitter in (*list_events(session.viewer), session.source_changed):
             self._connections.add(emitter, self._later)
         self.refresh()
+
+    def _later(self, _event: object = None) -> None:
+        self._timer.start()
 
     def _make_fields(self) -> None:
         self.alignment = AlignmentChooser(self.session, self)
         self.alignment.chosen.connect(self._show)
-        self.load_button = controls.button(
-            self,
-            "load_alignment",
-            "Open…",
-            "Read an alignment that was saved as a JSON file",
-        )
-        self.load_button.clicked.connect(self._on_load)
         self.pad = controls.spin_box(
             self,
             "pad",
@@ -431,17 +377,18 @@ class ApplyDock(Dock):
         self.layer = LayerChooser(self.session.viewer, self)
         self.layer.setObjectName("layer")
         self.layer.chosen.connect(self._on_layer)
-        self.from_pre = QtWidgets.QRadioButton("the pre-stain image", self)
-        self.from_pre.setObjectName("from_pre")
-        self.from_pre.setToolTip("It is moved onto the post-stain image")
-        self.from_post = QtWidgets.QRadioButton("the post-stain image", self)
-        self.from_post.setObjectName("from_post")
-        self.from_post.setToolTip("It is moved onto the raw pre-stain image")
+        self._sides = QtWidgets.QButtonGroup(self)
+        for name, side, target in (
+            ("from_pre", "pre-stain", "post-stain"),
+            ("from_post", "post-stain", "raw pre-stain"),
+        ):
+            choice = QtWidgets.QRadioButton(f"the {side} image", self)
+            choice.setObjectName(name)
+            choice.setToolTip(f"It is moved onto the {target} image")
+            self._sides.addButton(choice)
+        self.from_pre, self.from_post = self._sides.buttons()
         self.from_pre.setChecked(True)
-        group = QtWidgets.QButtonGroup(self)
-        group.addButton(self.from_pre)
-        group.addButton(self.from_post)
-        group.buttonClicked.connect(self._on_direction)
+        self._sides.buttonClicked.connect(self._on_direction)
         self.resampling = controls.combo_box(
             self,
             "resampling",
@@ -450,36 +397,29 @@ class ApplyDock(Dock):
             _RESAMPLING,
         )
         self.words = controls.WordsLabel("what_happens", self)
-        self.apply_button = controls.button(
-            self, "apply", "Apply", "Add the moved layer; the layer itself stays"
-        )
-        self.apply_button.clicked.connect(self.apply)
-        self.stop_button = controls.button(
-            self, "stop", "Stop", "Stop moving the layer; nothing is added"
-        )
-        self.stop_button.setEnabled(False)
-        self.stop_button.clicked.connect(self._on_stop)
+        tip = "Add the moved layer; the layer itself stays"
+        self.apply_button = controls.button(self, "apply", "Apply", tip, self.apply)
+        tip = "Stop moving the layer; nothing is added"
+        self.stop_button = controls.button(self, "stop", "Stop", tip, self._on_stop)
         self.save_button = controls.button(
             self,
             "save_alignment",
             "Save alignment…",
             "Write the chosen alignment to a JSON file, for scripts and other viewers",
+            self._on_save,
         )
-        self.save_button.clicked.connect(self._on_save)
 
     def _lay_out(self) -> None:
-        self._form = QtWidgets.QFormLayout()
+        tip = "Read an alignment that was saved as a JSON file"
+        load = controls.button(self, "load_alignment", "Open…", tip, self._on_load)
+        self._form = controls.form(
+            ("Alignment", controls.row((self.alignment, 1), load)),
+            ("Empty margin", self.pad),
+            ("Layer to move", self.layer),
+            ("Drawn on", controls.column(self.from_pre, self.from_post)),
+            ("Resampling", self.resampling),
+        )
         self._form.setRowWrapPolicy(QtWidgets.QFormLayout.RowWrapPolicy.WrapLongRows)
-        self._form.setFieldGrowthPolicy(
-            QtWidgets.QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow
-        )
-        self._form.addRow(
-            "Alignment", controls.row((self.alignment, 1), self.load_button)
-        )
-        self._form.addRow("Empty margin", self.pad)
-        self._form.addRow("Layer to move", self.layer)
-        self._form.addRow("Drawn on", controls.column(self.from_pre, self.from_post))
-        self._form.addRow("Resampling", self.resampling)
         content = QtWidgets.QWidget()
         controls.column(
             self._form,
@@ -492,7 +432,6 @@ class ApplyDock(Dock):
         controls.column(
             self.message, (controls.scrolled(content), 1), parent=self, margin=4
         )
-        self.setMinimumWidth(300)
 
     # What is chosen ---------------------------------------------------------------
 
@@ -505,7 +444,7 @@ class ApplyDock(Dock):
         """List layers and alignments anew."""
         layers = [
             layer
-            for layer in reversed(list(self.session.viewer.layers))
+            for layer in reversed(self.session.viewer.layers)
             if isinstance(layer, MOVABLE)
         ]
         self.layer.fill(layers)
@@ -572,8 +511,8 @@ class ApplyDock(Dock):
         self.words.say(self._sentence())
 
     def _sentence(self) -> str:
-        choice, layer = self.alignment.choice, self.layer.layer
-        if choice is None:
+        layer = self.layer.layer
+        if self.alignment.choice is None:
             return (
                 "There is no alignment yet: run stages 1 to 3 in the workbench, open a "
                 "results folder, or open a saved alignment."
@@ -599,9 +538,8 @@ class ApplyDock(Dock):
         alignment = choice.alignment
         if isinstance(alignment, Alignment) and not alignment.knows_its_canvas:
             alignment = alignment.on_canvas(self.pad.value())
-        interpolation = _RESAMPLING[self.resampling.currentText()]
         try:
-            request = request_for(layer, self.direction, interpolation)
+            request = request_for(layer, self.direction, self.resampling.currentData())
         except base.Exo2MicroError as error:
             self.message.error(str(error))
             return
@@ -629,36 +567,21 @@ class ApplyDock(Dock):
             self._job.cancel()
 
     def _on_load(self) -> None:
-        path, _ = QtWidgets.QFileDialog.getOpenFileName(
-            self, "Open an alignment", "", _JSON
-        )
-        if path:
+        path = controls.ask_to_open(self, "Open an alignment", "", _JSON)
+        if path is not None:
             self.load(path)
 
     def _on_save(self) -> None:
-        path = controls.ask_to_save(
-            self, "Save the alignment", Path("alignment.json"), _JSON
-        )
+        start = Path("alignment.json")
+        path = controls.ask_to_save(self, "Save the alignment", start, _JSON)
         if path is not None:
             self.save(path)
 
-    # Coming and going -------------------------------------------------------------
-
-    def _later(self, _event: object = None) -> None:
-        self._timer.start()
-
     def close_down(self) -> None:
         """Stop, and follow the viewer no more."""
-        if self._is_closed:
-            return
         self._timer.stop()
         self._on_stop()
-        self._connections.close()
         super().close_down()
-
-    def sizeHint(self) -> QSize:
-        """Leave the room to the picture."""
-        return QSize(360, 420)
 
 
 def _save(alignment: Source, path: Path, monitor: base.Monitor) -> Path:

@@ -4,45 +4,71 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from napari.components import ViewerModel
-from qtpy.QtCore import QObject, QSize, Qt, QTimer, Signal
+from qtpy.QtCore import QObject, Qt, QTimer, Signal
 from qtpy.QtGui import QGuiApplication
-from qtpy.QtWidgets import QMenu, QProgressBar, QSizePolicy, QWidget
+from qtpy.QtWidgets import QMenu, QSizePolicy, QWidget
 
 from napari_exo2micro.core import parameters
 from napari_exo2micro.core.base import Exo2MicroError
 from napari_exo2micro.core.batch import StoredState
 from napari_exo2micro.core.parameters import PARAMETER_REGISTRY, value_words
+from napari_exo2micro.plugin.batch import run as runs
 from napari_exo2micro.plugin.batch.form import BatchForm
-from napari_exo2micro.plugin.batch.run import (
-    BatchRequest,
-    BatchRun,
-    Pair,
-    check_request,
-    count_words,
-    needs_words,
-    progress_words,
-    read_states,
-)
+from napari_exo2micro.plugin.batch.run import BatchRequest, Pair
 from napari_exo2micro.plugin.batch.table import OutcomeList, PairTable
 from napari_exo2micro.plugin.layers.layers import about
-from napari_exo2micro.plugin.layers.presenter import shared_session
+from napari_exo2micro.plugin.layers.presenter import Panel
 from napari_exo2micro.plugin.session.raw_folder import RawFolder
-from napari_exo2micro.plugin.session.session import Session
 from napari_exo2micro.plugin.session.settings import recent, remember
 from napari_exo2micro.plugin.widgets import controls
-from napari_exo2micro.plugin.widgets.dock import Dock
 
 if TYPE_CHECKING:
     from napari_exo2micro.core.batch import BatchPlan, Preflight
 
 _PAUSE = 150  # ms after a change before disk is looked at
-_WIDTH = 450
-_LEAST_WIDTH, _LEAST_HEIGHT = 340, 330
 _STILL_ENDING = (
     "The batch of the panel that was closed is still ending. It is shown here; Run is "
     "offered when it has ended."
 )
+#: objectName -> what it says, and its tooltip.
+_BUTTONS = {
+    "settings_back": (
+        "Back to the settings before",
+        "Give the workbench the settings that it had before the result was opened.",
+    ),
+    "choose_all": ("All", "Choose every pair."),
+    "choose_none": ("None", "Choose no pair."),
+    "choose_undone": (
+        "Not done",
+        "Choose the pairs that a run would find something to do for.",
+    ),
+    "look_again": (
+        "Look again",
+        "Look for samples and dyes anew: files may have come.",
+    ),
+    "open_result": (
+        "Open result",
+        "Show the layers of this pair; it becomes the one that the workbench works "
+        "on. So does a double-click.",
+    ),
+    "run_batch": ("Run", ""),
+    "abort": (
+        "Abort",
+        "Stop the batch; finished pairs and stages are kept. Closing this panel stops "
+        "it, too; hiding it does not.",
+    ),
+    "copies_button": ("Copy as", "Copy this batch as Python or as a command line."),
+}
+_COPIES = {
+    "copy_python": (
+        "Copy as Python",
+        "Put lines of Python on the clipboard that run the same batch.",
+    ),
+    "copy_command": (
+        "Copy as command line",
+        "Put a command on the clipboard that runs the same batch.",
+    ),
+}
 
 
 class ResultOpener(QObject):
@@ -56,13 +82,11 @@ class ResultOpener(QObject):
 
     changed = Signal(bool)
 
-    def __init__(
-        self, session: Session, message: controls.MessageStrip, parent: QObject
-    ) -> None:
-        super().__init__(parent)
-        self._session, self._message = session, message
+    def __init__(self, panel: Panel) -> None:
+        super().__init__(panel)
+        self._session, self._message = panel.session, panel.message
         self._before: dict[str, parameters.ParameterValue] | None = None
-        session.params_changed.connect(self._forget)
+        self._session.params_changed.connect(self._forget)
 
     def open(self, pair: Pair, request: BatchRequest) -> None:
         """Show the layers of a pair, which becomes the workbench's source."""
@@ -105,15 +129,7 @@ class ResultOpener(QObject):
             self._message.note("The workbench has the settings of before again.")
 
     def renew(self, request: BatchRequest, ran: set[Pair]) -> None:
-        """Show the open pair's results anew when a batch has made them again.
-
-        Parameters
-        ----------
-        request : BatchRequest
-            What was run.
-        ran : set of (str, str)
-            Samples with dyes that have run.
-        """
+        """Show the open pair's results anew when a batch has made them again."""
         session, settings = self._session, request.settings
         pair = (session.sample, session.dye)
         is_same = (
@@ -133,28 +149,23 @@ class ResultOpener(QObject):
             self.changed.emit(False)
 
 
-class BatchDock(Dock):
-    """Runs many samples and dyes in one go.
+class BatchDock(Panel):
+    """Runs many samples and dyes in one go."""
 
-    Parameters
-    ----------
-    napari_viewer : ViewerModel
-        As napari hands it over; docks of one viewer share folders and parameters.
-    """
+    NAME = "batch_dock"
+    LEAST = (340, 330)
+    SIZE = (450, 0)  # three dyes stand side by side
 
-    def __init__(self, napari_viewer: ViewerModel) -> None:
-        super().__init__()
-        self.setObjectName("batch_dock")
-        self.setMinimumSize(_LEAST_WIDTH, _LEAST_HEIGHT)
-        self._session = session = shared_session(napari_viewer, self)
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__(napari_viewer)
+        session = self.session
         self._folder = RawFolder.of(session)
-        self._run = BatchRun.of(session)
+        self._run = runs.BatchRun.of(session)
         self._seen: parameters.RunSettings | None = None
         self._has_missed = False  # a look at the folder, while a batch was checked
         self._elsewhere: Pair | None = None  # what runs, by another dock
         self._folders = (session.raw_dir, session.output_dir)
-        self.message = controls.MessageStrip(self)
-        self._opener = ResultOpener(session, self.message, self)
+        self._opener = ResultOpener(self)
         self._pause = controls.delayed(self, self._look_at_disk, _PAUSE)
         self._make_parts()
         self._arrange()
@@ -165,107 +176,65 @@ class BatchDock(Dock):
             self.message.note(_STILL_ENDING)
         self._on_run()
 
-    def sizeHint(self) -> QSize:
-        """Return a width at which three dyes stand side by side."""
-        return QSize(_WIDTH, super().sizeHint().height())
-
     def _make_parts(self) -> None:
-        self.back = controls.button(
-            self,
-            "settings_back",
-            "Back to the settings before",
-            "Give the workbench the settings that it had before the result was opened.",
+        (
+            self.back,
+            self.every,
+            self.none,
+            self.undone,
+            self.again,
+            self.opens,
+            self.start,
+            self.abort,
+            self.copies,
+        ) = (
+            controls.button(self, name, text, tip)
+            for name, (text, tip) in _BUTTONS.items()
         )
         self.back.hide()
-        self.raw = controls.FolderField(
-            "raw_dir",
-            "raw folder",
-            "The folder that holds one folder for each sample. The workbench has the "
-            "same one.",
-            self,
-        )
-        self.output = controls.FolderField(
-            "output_dir",
-            "results folder",
-            "Where the results go, in a folder for each sample and dye. The workbench "
-            "has the same one.",
-            self,
-        )
-        for field in (self.raw, self.output):
-            field.offer(recent(field.kind))
-        self.every = controls.button(self, "choose_all", "All", "Choose every pair.")
-        self.none = controls.button(self, "choose_none", "None", "Choose no pair.")
-        self.undone = controls.button(
-            self,
-            "choose_undone",
-            "Not done",
-            "Choose the pairs that a run would find something to do for.",
-        )
-        self.again = controls.button(
-            self,
-            "look_again",
-            "Look again",
-            "Look for samples and dyes anew: files may have come.",
-        )
-        self.table = PairTable(self)
-        self._why = controls.WordsLabel("cell_words", self)
-        self.opens = controls.button(
-            self,
-            "open_result",
-            "Open result",
-            "Show the layers of this pair; it becomes the one that the workbench "
-            "works on. So does a double-click.",
-        )
         self.opens.hide()
-        self._chosen = controls.WordsLabel("chosen_words", self)
-        self.form = BatchForm(self._session, self.message, self)
-        self._needs = controls.WordsLabel("needs", self)
-        self._needs.setToolTip("Estimated from the headers of the raw images.")
-        self.outcome = OutcomeList(self)
-        self.question = controls.Question(self)
-        self.start = controls.button(self, "run_batch", "Run", "")
         self.start.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self.abort = controls.button(
-            self,
-            "abort",
-            "Abort",
-            "Stop the batch; finished pairs and stages are kept. Closing this panel "
-            "stops it, too; hiding it does not.",
-        )
-        copies = QMenu(self)
-        copies.setObjectName("copies")
-        copies.setToolTipsVisible(True)
-        for name, text, tip, slot in (
-            (
-                "copy_python",
-                "Copy as Python",
-                "Put lines of Python on the clipboard that run the same batch.",
-                self.copy_python,
-            ),
-            (
-                "copy_command",
-                "Copy as command line",
-                "Put a command on the clipboard that runs the same batch.",
-                self.copy_command_line,
-            ),
+        menu = QMenu(self)
+        menu.setObjectName("copies")
+        menu.setToolTipsVisible(True)
+        for name, slot in zip(
+            _COPIES, (self.copy_python, self.copy_command_line), strict=True
         ):
-            action = copies.addAction(text)
+            text, tip = _COPIES[name]
+            action = menu.addAction(text)
             assert action is not None
             action.setObjectName(name)
             action.setToolTip(tip)
             action.triggered.connect(slot)
-        self.copies = controls.button(
-            self,
-            "copies_button",
-            "Copy as",
-            "Copy this batch as Python or as a command line.",
+        self.copies.setMenu(menu)
+        self.raw, self.output = (
+            controls.FolderField(
+                name, kind, f"{tip} The workbench has the same one.", self
+            )
+            for name, kind, tip in (
+                (
+                    "raw_dir",
+                    "raw folder",
+                    "The folder that holds one folder for each sample.",
+                ),
+                (
+                    "output_dir",
+                    "results folder",
+                    "Where the results go, in a folder for each sample and dye.",
+                ),
+            )
         )
-        self.copies.setMenu(copies)
-        self._bar = QProgressBar(self)
-        self._bar.setObjectName("progress")
-        self._bar.setRange(0, 1000)
-        self._bar.setFormat("%p %")
-        self._bar.setToolTip("How much of the batch is done.")
+        for field in (self.raw, self.output):
+            field.offer(recent(field.kind))
+        self.table = PairTable(self)
+        self._why = controls.WordsLabel("cell_words", self)
+        self._chosen = controls.WordsLabel("chosen_words", self)
+        self.form = BatchForm(self)
+        self._needs = controls.WordsLabel("needs", self)
+        self._needs.setToolTip("Estimated from the headers of the raw images.")
+        self.outcome = OutcomeList(self)
+        self.question = controls.Question(self)
+        self._bar = controls.progress_bar(self, "How much of the batch is done.")
         self._text = controls.WordsLabel("progress_text", self)
 
     def _arrange(self) -> None:
@@ -304,7 +273,7 @@ class BatchDock(Dock):
         )
 
     def _connect(self) -> None:
-        session, table, run = self._session, self.table, self._run
+        session, table, run = self.session, self.table, self._run
         session.source_changed.connect(self._follow_source)
         session.output_checked.connect(self._ask_disk)
         session.jobs.busy_changed.connect(self._on_busy)
@@ -351,7 +320,7 @@ class BatchDock(Dock):
         """Show the layers of a pair, which becomes the workbench's source."""
         if pair is None:
             return
-        session, name = self._session, " / ".join(pair)
+        session, name = self.session, " / ".join(pair)
         view = self.table.view_of(pair)
         if not view.can_open:
             self.message.warning(f"{name} has no results to open yet: {view.word}.")
@@ -366,26 +335,22 @@ class BatchDock(Dock):
 
     def copy_python(self) -> None:
         """Put Python that runs the batch on the clipboard."""
-        from napari_exo2micro.core.parameters import batch_as_python
-
-        self._copy(batch_as_python, "Copied: Python for {}.")
+        self._copy(parameters.batch_as_python, "Copied: Python for {}.")
 
     def copy_command_line(self) -> None:
         """Put the command line that runs the batch on the clipboard."""
-        from napari_exo2micro.core.parameters import batch_as_command_line
-
-        self._copy(batch_as_command_line, "Copied: the command line for {}.")
+        self._copy(parameters.batch_as_command_line, "Copied: the command line for {}.")
 
     def _copy(self, make: Any, said: str) -> None:
         chosen = self.table.chosen
-        if not chosen or self._session.raw_dir is None:
+        if not chosen or self.session.raw_dir is None:
             self.message.error("Nothing to copy: no pair is chosen.")
             return
         strict = set(chosen) <= set(self.table.present)
         clipboard = QGuiApplication.clipboard()
         assert clipboard is not None
         clipboard.setText(self.form.request(chosen).recipe(make, strict=strict))
-        self.message.note(said.format(count_words(len(chosen))))
+        self.message.note(said.format(runs.count_words(len(chosen))))
 
     def _choose_undone(self) -> None:
         table = self.table
@@ -393,7 +358,7 @@ class BatchDock(Dock):
 
     def _why_not(self) -> str:
         """Return why nothing can be run now; empty when it can."""
-        session, table = self._session, self.table
+        session, table = self.session, self.table
         if self._run.is_stopping:
             return "The batch is being stopped; wait until it has ended."
         if self._run.is_active:
@@ -423,7 +388,7 @@ class BatchDock(Dock):
         """Show what the raw folder holds, once it was looked into."""
         overview, table = self._folder.overview, self.table
         is_looking = self._folder.looking is not None
-        if is_looking or overview is None or overview.raw_dir != self._session.raw_dir:
+        if is_looking or overview is None or overview.raw_dir != self.session.raw_dir:
             return
         if self._run.is_active and table.pairs:
             self._has_missed = True  # what runs stays as it is
@@ -465,10 +430,10 @@ class BatchDock(Dock):
             self.table.forget_states()
             self._read_states()
         request = self.form.request(self.table.chosen)
-        problem = self.form.problem or self._session.output_problem
+        problem = self.form.problem or self.session.output_problem
         if request.pairs and not problem:
-            self._session.jobs.start(
-                check_request,
+            self.session.jobs.start(
+                runs.check_request,
                 title="estimating memory and disk",
                 on_result=self._on_needs,
                 on_error=self._on_no_needs,
@@ -477,13 +442,13 @@ class BatchDock(Dock):
                 request=request,
             )
         else:
-            self._session.jobs.cancel("batch needs")
+            self.session.jobs.cancel("batch needs")
             self._needs.say("")
 
     def _read_states(self) -> None:
         if self.table.present:
-            self._session.jobs.start(
-                read_states,
+            self.session.jobs.start(
+                runs.read_states,
                 title="looking at the results on disk",
                 on_sent=self._on_state,
                 on_error=self.message.error,
@@ -500,24 +465,23 @@ class BatchDock(Dock):
     def _on_needs(self, checked: tuple[BatchPlan, Preflight]) -> None:
         _, needs = checked
         is_fine = needs.level == "enough" and not needs.not_estimated
-        self._needs.say(
-            needs_words(needs), "" if is_fine else controls.label_style("warning")
-        )
+        style = "" if is_fine else controls.label_style("warning")
+        self._needs.say(runs.needs_words(needs), style)
 
     def _on_no_needs(self, text: str) -> None:
         # What is wrong with the results folder is told beside the table already.
-        told = text == self._session.output_problem
+        told = text == self.session.output_problem
         self._needs.say("" if told else text, controls.label_style("warning"))
 
     def _look_again(self) -> None:
         """Look anew at both folders."""
-        self._session.look_at_output()
+        self.session.look_at_output()
         self._folder.look_again()
 
     def _on_busy(self, busy: bool) -> None:
         """Look anew at the files when another dock has run a pair, or tried to."""
         if busy and not self._run.is_active:
-            self._elsewhere = (self._session.sample, self._session.dye)
+            self._elsewhere = (self.session.sample, self.session.dye)
         elif not busy and self._elsewhere is not None:
             self.table.forget_row(self._elsewhere)
             self._elsewhere = None
@@ -533,7 +497,7 @@ class BatchDock(Dock):
             if run.is_of_session:
                 self.table.set_rows(board.rows)
             self._bar.setValue(round(1000 * board.fraction))
-            self._text.say(progress_words(board, is_stopping=run.is_stopping))
+            self._text.say(runs.progress_words(board, is_stopping=run.is_stopping))
             self._explain()
             self._needs.say("")
         elif run.is_active:
@@ -585,7 +549,7 @@ class BatchDock(Dock):
 
     def _follow_source(self) -> None:
         """Show the folders that the session works on."""
-        session = self._session
+        session = self.session
         self.raw.show_folder(session.raw_dir)
         self.output.show_folder(session.output_dir)
         folders = (session.raw_dir, session.output_dir)
@@ -600,14 +564,14 @@ class BatchDock(Dock):
     def _update(self, *_: object) -> None:
         """Enable what can be done now, and say why where it cannot."""
         run, table = self._run, self.table
-        is_busy = self._session.jobs.is_busy or run.is_active
+        is_busy = self.session.jobs.is_busy or run.is_active
         for folder in (self.raw, self.output, self.again):
             folder.setEnabled(not is_busy)
         for choice in (self.form, self.every, self.none, self.undone):
             choice.setEnabled(not run.is_active)
         table.set_fixed(run.is_active)
         problem, chosen, total = self._why_not(), len(table.chosen), len(table.pairs)
-        count = count_words(chosen)
+        count = runs.count_words(chosen)
         self.start.setText(f"Run {count}" if chosen else "Run")
         does = f"Run {count}; what is valid already is not made again."
         controls.enable(self.start, problem, does)
@@ -623,6 +587,6 @@ class BatchDock(Dock):
         """Stop the batch; its worker processes end."""
         if not self._is_closed:
             self._pause.stop()
-            self._session.jobs.cancel("batch states", "batch needs")
+            self.session.jobs.cancel("batch states", "batch needs")
             self._run.stop()
             super().close_down()

@@ -12,8 +12,8 @@ from superqt.utils import signals_blocked
 from napari_exo2micro.core import parameters
 from napari_exo2micro.core.parameters import PARAMETER_REGISTRY, value_words
 from napari_exo2micro.plugin.batch.run import BatchRequest, Pair
+from napari_exo2micro.plugin.layers.presenter import Panel
 from napari_exo2micro.plugin.session.job import Job
-from napari_exo2micro.plugin.session.session import Session
 from napari_exo2micro.plugin.session.settings import (
     PRESET,
     Preset,
@@ -47,25 +47,14 @@ _WHERE = {
 
 
 class BatchForm(QtWidgets.QWidget):
-    """Asks how a batch is to run.
-
-    Attributes
-    ----------
-    changed : Signal()
-        Something else would be run now.
-    """
+    """Asks how a batch is to run, and tells when something else would be run now."""
 
     changed = Signal()
 
-    def __init__(
-        self,
-        session: Session,
-        message: controls.MessageStrip,
-        parent: QtWidgets.QWidget,
-    ) -> None:
-        super().__init__(parent)
+    def __init__(self, panel: Panel) -> None:
+        super().__init__(panel)
         self.setObjectName("batch_form")
-        self._session, self._message = session, message
+        self._session, self._message = panel.session, panel.message
         self._preset: dict[str, parameters.ParameterValue] | None = None
         self._preset_path = _FROM_WORKBENCH
         self._reading: Job | None = None
@@ -76,71 +65,66 @@ class BatchForm(QtWidgets.QWidget):
             "Every pair is run with the same parameters: those of the forms, or those "
             "of a saved preset.",
         )
+        self._parameters.activated.connect(self._choose_parameters)
         self._about = controls.WordsLabel("about_parameters", self)
-        self._first = controls.combo_box(
-            self,
-            "from_stage",
-            "The first stage. One before it runs as well where its result is missing.",
-        )
-        self._last = controls.combo_box(self, "to_stage", "The last stage.")
-        for combo in (self._first, self._last):
-            for number, stage in sorted(parameters.STAGES.items()):
-                combo.addItem(f"{number} {stage.title}", number)
+        stages = {
+            f"{number} {stage.title}": number
+            for number, stage in sorted(parameters.STAGES.items())
+        }
+        tip = "The first stage. One before it runs as well where its result is missing."
+        self._first = controls.combo_box(self, "from_stage", tip, stages)
+        self._last = controls.combo_box(self, "to_stage", "The last stage.", stages)
         self._last.setCurrentIndex(self._last.count() - 1)
-        self._force = controls.check_box(
-            self,
-            "force",
-            "Force: run again what is valid, too",
-            "Run these stages also where a valid result exists, and replace it.",
-        )
+        self._first.currentIndexChanged.connect(self._choose_first)
+        self._last.currentIndexChanged.connect(self._choose_last)
+        tip = "Run these stages also where a valid result exists, and replace it."
+        words = "Force: run again what is valid, too"
+        self._force = controls.check_box(self, "force", words, tip, self.changed)
         self._register = controls.combo_box(
             self,
             "register_on",
             "Dyes that were imaged in one session moved alike: then one of them is "
             "registered, and the sample's other dyes take its alignment.",
+            on_change=self.changed,
         )
-        self._where = controls.combo_box(self, "executor", "Where the pairs are run.")
-        for kind, (words, tip) in _WHERE.items():
-            self._where.addItem(words, kind)
-            self._where.setItemData(self._where.count() - 1, tip, _TIP)
-        self._workers = QtWidgets.QSpinBox(self)
-        self._workers.setObjectName("workers")
-        self._workers.setRange(1, 64)
-        self._workers.setFixedWidth(_SPIN_WIDTH)
-        self._workers.setValue(read_defaults().workers)
-        self._workers.setToolTip(
+        where = {words: kind for kind, (words, _) in _WHERE.items()}
+        self._where = controls.combo_box(
+            self, "executor", "Where the pairs are run.", where, self._follow
+        )
+        for number, (_, tip) in enumerate(_WHERE.values()):
+            self._where.setItemData(number, tip, _TIP)
+        self._workers = controls.spin_box(
+            self,
+            "workers",
+            (1, 64),
+            read_defaults().workers,
             "How many pairs are worked on at the same time. What it begins with is "
-            "set in Preferences, Exo2Micro."
+            "set in Preferences, Exo2Micro.",
+            self.changed,
+            suffix="",
         )
-        self._scheduler = QtWidgets.QLineEdit(self)
-        self._scheduler.setObjectName("scheduler")
-        self._scheduler.setPlaceholderText("tcp://192.168.1.2:8786")
-        self._scheduler.setToolTip("The address that 'dask scheduler' shows.")
-        self._scheduler_label = QtWidgets.QLabel("Scheduler", self)
-        self._scheduler_label.setBuddy(self._scheduler)
-        layout = QtWidgets.QFormLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setFieldGrowthPolicy(
-            QtWidgets.QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow
+        self._workers.setFixedWidth(_SPIN_WIDTH)
+        self._scheduler = controls.line_edit(
+            self,
+            "scheduler",
+            "The address that 'dask scheduler' shows.",
+            "tcp://192.168.1.2:8786",
+            self.changed,
         )
-        layout.addRow("Parameters", self._parameters)
-        layout.addRow(self._about)
-        layout.addRow("Stages", controls.row((self._first, 1), "to", (self._last, 1)))
-        layout.addRow("", self._force)
-        layout.addRow("Registration", self._register)
-        layout.addRow("Run", controls.row((self._where, 1), self._workers))
-        layout.addRow(self._scheduler_label, self._scheduler)
+        self._lines = controls.form(
+            ("Parameters", self._parameters),
+            self._about,
+            ("Stages", controls.row((self._first, 1), "to", (self._last, 1))),
+            ("", self._force),
+            ("Registration", self._register),
+            ("Run", controls.row((self._where, 1), self._workers)),
+            ("Scheduler", self._scheduler),
+            parent=self,
+            margin=0,
+        )
         self._offer_presets()
         self.offer_dyes(())
-        self._parameters.activated.connect(self._choose_parameters)
-        self._first.currentIndexChanged.connect(self._choose_first)
-        self._last.currentIndexChanged.connect(self._choose_last)
-        self._force.toggled.connect(self.changed)
-        self._register.currentIndexChanged.connect(self.changed)
-        self._where.currentIndexChanged.connect(self._follow)
-        self._workers.valueChanged.connect(self.changed)
-        self._scheduler.textChanged.connect(self.changed)
-        session.params_changed.connect(self._follow)
+        self._session.params_changed.connect(self._follow)
         self._follow()
 
     # What is asked for -------------------------------------------------------
@@ -189,13 +173,9 @@ class BatchForm(QtWidgets.QWidget):
 
     def offer_dyes(self, dyes: Sequence[str]) -> None:
         """Offer these dyes for a shared registration; one chosen stays if it can."""
-        chosen = self._register.currentData()
-        with signals_blocked(self._register):
-            self._register.clear()
-            self._register.addItem("each dye by itself", _EACH_BY_ITSELF)
-            for dye in dyes:
-                self._register.addItem(f"all take that of {dye}", dye)
-            self._register.setCurrentIndex(max(self._register.findData(chosen), 0))
+        items = {f"all take that of {dye}": dye for dye in dyes}
+        items = {"each dye by itself": _EACH_BY_ITSELF, **items}
+        controls.refill(self._register, items, self._register.currentData())
 
     def load_preset(self, path: Path) -> None:
         """Take the parameters of a preset; what is wrong with it is told."""
@@ -243,10 +223,9 @@ class BatchForm(QtWidgets.QWidget):
     def _choose_parameters(self, _index: int) -> None:
         chosen = str(self._parameters.currentData())
         if chosen == _OTHER_FILE:
-            name, _ = QtWidgets.QFileDialog.getOpenFileName(
-                self, "Take the parameters of", "", "Presets (*.json);;All files (*)"
-            )
-            chosen = name or self._preset_path
+            kinds = "Presets (*.json);;All files (*)"
+            path = controls.ask_to_open(self, "Take the parameters of", "", kinds)
+            chosen = str(path or self._preset_path)
         if chosen == _FROM_WORKBENCH:
             self._session.jobs.cancel(self._word)
             self._preset, self._preset_path = None, _FROM_WORKBENCH
@@ -265,8 +244,7 @@ class BatchForm(QtWidgets.QWidget):
         kind = str(self._where.currentData())
         self._where.setToolTip(_WHERE[kind][1])
         self._workers.setVisible(kind == "workers")
-        for line in (self._scheduler, self._scheduler_label):
-            line.setVisible(kind == "dask")
+        self._lines.setRowVisible(self._scheduler, kind == "dask")
         self.changed.emit()
 
     def _choose_first(self, index: int) -> None:

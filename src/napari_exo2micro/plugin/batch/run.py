@@ -16,12 +16,7 @@ from napari_exo2micro.plugin.session.job import Job
 from napari_exo2micro.plugin.session.session import Session
 
 if TYPE_CHECKING:
-    from napari_exo2micro.core.batch import (
-        BatchBoard,
-        BatchPlan,
-        BatchSummary,
-        Preflight,
-    )
+    from napari_exo2micro.core.batch import BatchPlan, BatchSummary, Preflight
 
 #: Sample and dye.
 Pair = tuple[str, str]
@@ -45,18 +40,8 @@ def count_words(number: int) -> str:
 class BatchRequest:
     """What a batch is asked to do.
 
-    Attributes
-    ----------
-    pairs : tuple of (str, str)
-        Samples with dyes.
-    settings : RunSettings
-        Folders, parameters and stages, the same for all.
-    executor : str
-        One of `core.batch.executors.EXECUTORS`.
-    n_workers : int
-        How many pairs at once.
-    scheduler : str
-        Address of a scheduler of dask; empty otherwise.
+    The settings are the same for all pairs; `executor` names one of
+    `core.batch.executors.EXECUTORS`, `scheduler` is the address of one of dask.
     """
 
     pairs: tuple[Pair, ...]
@@ -71,13 +56,7 @@ class BatchRequest:
         return self.settings.raw_dir, self.settings.output_dir
 
     def plan(self) -> BatchPlan:
-        """Return what would run; pairs that cannot are listed as skipped.
-
-        Raises
-        ------
-        Exo2MicroError
-            When the folder or a setting cannot be used.
-        """
+        """Return what would run; pairs that cannot are listed as skipped."""
         from napari_exo2micro.core.batch import plan_batch
 
         return plan_batch(
@@ -121,13 +100,7 @@ def read_states(
 def check_request(
     request: BatchRequest, monitor: Monitor
 ) -> tuple[BatchPlan, Preflight]:
-    """Return what would run, and whether memory and disk are enough for it.
-
-    Raises
-    ------
-    Exo2MicroError
-        When the raw folder, the results folder or a setting cannot be used.
-    """
+    """Return what would run, and whether memory and disk are enough for it."""
     from napari_exo2micro.core.batch import check_resources
 
     raw_dir, output_dir = request.folders
@@ -242,12 +215,7 @@ class BatchRun(QObject):
     def start(self, request: BatchRequest, states: Mapping[Pair, StoredState]) -> None:
         """Check what would run and what it needs; then run it, or ask first.
 
-        Parameters
-        ----------
-        request : BatchRequest
-            What is asked for.
-        states : mapping
-            What is on disk already, for an estimate of the time.
+        The states tell what is on disk already, for an estimate of the time.
         """
         self.request, self._states = request, dict(states)
         self._answers = set()

@@ -35,24 +35,10 @@ _HINT = "Click to choose all of it, or none."
 
 @dataclass(frozen=True, slots=True)
 class CellView:
-    """What a cell says.
+    """What a cell says: a word and a detail, and in sentences why.
 
-    Attributes
-    ----------
-    word : str
-        The state.
-    detail : str
-        A few words more.
-    state : State or None
-        Whose mark it has; None for none.
-    why : str
-        All that is known, in sentences.
-    fraction : float or None
-        How far it is, 0..1, where it runs.
-    can_open : bool
-        Whether there are results to show.
-    is_done : bool
-        Whether a run would find nothing to do.
+    Its mark is that of `state`; `fraction` is how far it is, 0..1, where it runs. It is
+    done when a run would find nothing to do.
     """
 
     word: str = ""
@@ -152,18 +138,14 @@ class PairTable(QtWidgets.QTableWidget):
 
     Attributes
     ----------
-    chosen_changed : Signal()
-        Other pairs are chosen now.
-    current_changed : Signal()
-        Another cell is the current one.
+    chosen_changed, current_changed : Signal()
+        Other pairs are chosen now; another cell is the current one.
     opened : Signal(object)
         A person wants to see the results of this (sample, dye).
     overview : RawOverview or None
         What the raw folder holds; None before it was looked into.
-    pairs : list of (str, str)
-        All pairs that have files, by sample and dye.
-    dyes : list of str
-        The dyes.
+    pairs, dyes
+        All pairs that have files, by sample and dye, and their dyes.
     """
 
     chosen_changed = Signal()
@@ -183,14 +165,10 @@ class PairTable(QtWidgets.QTableWidget):
         self._is_fixed = False
         self.setItemDelegate(_BarDelegate(self))
         self.setIconSize(QSize(_ICON, _ICON))
-        self.setSelectionMode(QtWidgets.QAbstractItemView.SelectionMode.SingleSelection)
-        self.setEditTriggers(QtWidgets.QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.setHorizontalScrollMode(
-            QtWidgets.QAbstractItemView.ScrollMode.ScrollPerPixel
-        )
-        self.setVerticalScrollMode(
-            QtWidgets.QAbstractItemView.ScrollMode.ScrollPerPixel
-        )
+        self.setSelectionMode(self.SelectionMode.SingleSelection)
+        self.setEditTriggers(self.EditTrigger.NoEditTriggers)
+        self.setHorizontalScrollMode(self.ScrollMode.ScrollPerPixel)
+        self.setVerticalScrollMode(self.ScrollMode.ScrollPerPixel)
         self.setWordWrap(False)
         self.setToolTip(
             "A row for each sample, a column for each dye. Ticked pairs will be run; "
@@ -447,10 +425,7 @@ class _BarDelegate(QtWidgets.QStyledItemDelegate):
 class OutcomeList(QtWidgets.QWidget):
     """The counts of a batch in a sentence, and a list of what a person should see.
 
-    Attributes
-    ----------
-    chosen : Signal(object)
-        The (sample, dye) of a problem that a person clicked.
+    `chosen` has the (sample, dye) of a problem that a person clicked.
     """
 
     chosen = Signal(object)
@@ -465,9 +440,7 @@ class OutcomeList(QtWidgets.QWidget):
         self._list.setWordWrap(True)
         self._list.setMinimumHeight(_LIST_LEAST_HEIGHT)
         self._list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self._list.setVerticalScrollMode(
-            QtWidgets.QAbstractItemView.ScrollMode.ScrollPerPixel
-        )
+        self._list.setVerticalScrollMode(self._list.ScrollMode.ScrollPerPixel)
         self._list.setToolTip("Click a problem to go to its cell in the table.")
         self._list.itemClicked.connect(self._go)
         self._list.itemActivated.connect(self._go)
@@ -484,17 +457,7 @@ class OutcomeList(QtWidgets.QWidget):
     def show_results(
         self, results: Sequence[RunResult], seconds: float, *, stopped: bool
     ) -> None:
-        """Show what came out.
-
-        Parameters
-        ----------
-        results : sequence of RunResult
-            As `run_batch` returns them.
-        seconds : float
-            That the batch took.
-        stopped : bool
-            Whether a person stopped it.
-        """
+        """Show what came out in so many seconds, or before a person stopped it."""
         begin = "Last batch: "
         if stopped:
             finished = (State.DONE, State.DEGRADED)

@@ -5,32 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from napari.components import ViewerModel
+from qtpy import QtWidgets
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QColor, QStandardItem, QStandardItemModel
-from qtpy.QtWidgets import (
-    QAbstractItemView,
-    QFormLayout,
-    QHeaderView,
-    QLineEdit,
-    QProgressBar,
-    QTableWidget,
-    QTableWidgetItem,
-    QWidget,
-)
-from superqt.utils import signals_blocked
 
+from napari_exo2micro.core import parameters
 from napari_exo2micro.core.base import Exo2MicroError, Monitor, ParameterError
 from napari_exo2micro.core.parameters import (
     PARAMETER_REGISTRY,
-    STAGES,
-    Parameter,
     ParameterValue,
     State,
-    parse_values,
-    suggest_values,
     value_words,
 )
 from napari_exo2micro.plugin.compare.pictures import (
@@ -39,23 +25,12 @@ from napari_exo2micro.plugin.compare.pictures import (
     ComparePictures,
     picture_specs,
 )
-from napari_exo2micro.plugin.layers.presenter import shared_session
+from napari_exo2micro.plugin.layers.presenter import Panel
 from napari_exo2micro.plugin.session.job import Job
 from napari_exo2micro.plugin.session.session import Session
-from napari_exo2micro.plugin.widgets.controls import (
-    MessageStrip,
-    WordsLabel,
-    ask_to_save,
-    button,
-    check_box,
-    column,
-    combo_box,
-    enable,
-    label_style,
-    row,
-)
-from napari_exo2micro.plugin.widgets.dock import Dock
+from napari_exo2micro.plugin.widgets import controls
 from napari_exo2micro.plugin.widgets.errors import literal
+from napari_exo2micro.plugin.widgets.rows import capitalised
 
 if TYPE_CHECKING:
     from napari_exo2micro.core.pipeline import ComparisonRow, RunResult
@@ -65,22 +40,20 @@ if TYPE_CHECKING:
 _FIRST = "boundary_width"
 _FIRST_ALIGNMENT = 2
 
-_COLUMNS = (
-    ("Value", "The value of the parameter."),
-    (
-        "Verdict",
+_COLUMNS = {
+    "Value": "The value of the parameter.",
+    "Verdict": (
         "complete: every stage vouches for its result. degraded: a stage fell back "
-        "or cannot vouch for it; the note says why. failed: the run ended early.",
+        "or cannot vouch for it; the note says why. failed: the run ended early."
     ),
-    (
-        "Accuracy",
+    "Accuracy": (
         "How far the aligned images are apart, as the last alignment estimates it, "
-        "pixels.",
+        "pixels."
     ),
-    ("Scale", "Brightness of the minerals after staining divided by that before."),
-    ("Time", "How long the run took; short where results were there already."),
-    ("Note", "Why a run is not complete, and what deserves care."),
-)
+    "Scale": "Brightness of the minerals after staining divided by that before.",
+    "Time": "How long the run took; short where results were there already.",
+    "Note": "Why a run is not complete, and what deserves care.",
+}
 _VERDICT, _NOTE = 1, 5
 _UNKNOWN = "\u2013"
 
@@ -96,26 +69,11 @@ _NO_ROW = "Click on a row of the table first."
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Compared:
-    """What a comparison was made of.
+    """What a comparison was made of: several values of one parameter of a pair.
 
-    Attributes
-    ----------
-    source : TaskSource
-        Makes the sample and dye, in another thread.
-    sample, dye : str
-        Their names.
-    folders : tuple of Path or None
-        The raw folder and that of the results.
-    params : dict
-        All parameters at that time.
-    entry : Parameter
-        The parameter that was given several values.
-    values : sequence
-        Its values.
-    to_stage : int
-        The last stage of each run.
-    keep : bool
-        Whether the files of each value stay.
+    The folders are the raw folder and that of the results, `params` all parameters at
+    that time, `to_stage` the last stage of each run; with `keep` the files of each
+    value stay.
     """
 
     source: TaskSource
@@ -123,7 +81,7 @@ class Compared:
     dye: str
     folders: tuple[Path | None, Path]
     params: dict[str, ParameterValue]
-    entry: Parameter
+    entry: parameters.Parameter
     values: Sequence[ParameterValue]
     to_stage: int
     keep: bool
@@ -180,76 +138,63 @@ def load_pictures(
     return compared, number, picture_specs(task, name, values, picture, monitor)
 
 
-class CompareForm(QWidget):
-    """Asks what to compare and checks it while it is typed.
-
-    Attributes
-    ----------
-    changed : Signal()
-        Something else would be compared now.
-    """
+class CompareForm(QtWidgets.QWidget):
+    """Asks what to compare, checks it while it is typed and tells when it changed."""
 
     changed = Signal()
 
-    def __init__(self, session: Session, parent: QWidget) -> None:
+    def __init__(self, session: Session, parent: QtWidgets.QWidget) -> None:
         super().__init__(parent)
         self.setObjectName("compare_form")
         self._session = session
-        self._parameter = combo_box(
-            self, "parameter", "The parameter that is given several values."
-        )
-        self._about = WordsLabel("about_parameter", self)
-        self._values = QLineEdit(self)
-        self._values.setObjectName("values")
-        self._values.setToolTip("At least two values, with commas between them.")
-        self._state = WordsLabel("values_state", self)
-        self._last = combo_box(
+        tip = "The parameter that is given several values."
+        self._parameter = controls.combo_box(self, "parameter", tip)
+        self._about = controls.WordsLabel("about_parameter", self)
+        tip = "At least two values, with commas between them."
+        self._values = controls.line_edit(self, "values", tip, on_change=self._check)
+        self._state = controls.WordsLabel("values_state", self)
+        self._last = controls.combo_box(
             self,
             "last_stage",
             "Where each run ends: the scale and the difference need stage 4, the "
             "accuracy of the alignment stage 3.",
+            on_change=self.changed,
         )
-        self._keep = check_box(
+        self._keep = controls.check_box(
             self,
             "keep_files",
             "Keep the files of each value",
             "Needed to see the pictures side by side. The values stand in the names "
             "of the files. Without the tick only the numbers stay, and what these "
             "runs have written is removed.",
+            self.changed,
             on=True,
         )
-        layout = QFormLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        layout.addRow("Parameter", self._parameter)
-        layout.addRow(self._about)
-        layout.addRow("Values", self._values)
-        layout.addRow(self._state)
-        layout.addRow("Up to", self._last)
-        layout.addRow(self._keep)
+        controls.form(
+            ("Parameter", self._parameter),
+            self._about,
+            ("Values", self._values),
+            self._state,
+            ("Up to", self._last),
+            self._keep,
+            parent=self,
+            margin=0,
+        )
         self._fill()
         self._parameter.currentIndexChanged.connect(self._on_parameter)
-        self._values.textChanged.connect(self._check)
-        self._last.currentIndexChanged.connect(self.changed)
-        self._keep.toggled.connect(self.changed)
         session.params_changed.connect(self._on_params)
         self._on_parameter()
 
     @property
-    def entry(self) -> Parameter:
+    def entry(self) -> parameters.Parameter:
         """The parameter."""
         return PARAMETER_REGISTRY[str(self._parameter.currentData())]
 
     @property
     def values(self) -> list[ParameterValue]:
-        """Its values.
-
-        Raises
-        ------
-        ParameterError
-            When what is typed cannot be taken.
-        """
-        return parse_values(self.entry, self._values.text(), self._session.params)
+        """Its values; raises a `ParameterError` when what is typed is none."""
+        params = self._session.params
+        return parameters.parse_values(self.entry, self._values.text(), params)
 
     @property
     def problem(self) -> str:
@@ -261,13 +206,7 @@ class CompareForm(QWidget):
         return ""
 
     def compared(self) -> Compared:
-        """Return what is asked for, of the session's sample and dye.
-
-        Raises
-        ------
-        ParameterError
-            When no sample is chosen, or what is typed cannot be taken.
-        """
+        """Return what is asked for; raises a `ParameterError` when that is nothing."""
         session = self._session
         return Compared(
             source=session.task_source(),
@@ -284,7 +223,7 @@ class CompareForm(QWidget):
     def _fill(self) -> None:
         """List the parameters under their stages."""
         model = cast(QStandardItemModel, self._parameter.model())
-        for number, stage in sorted(STAGES.items()):
+        for number, stage in sorted(parameters.STAGES.items()):
             own = [e for e in PARAMETER_REGISTRY.values() if e.stage == number]
             if not own:
                 continue
@@ -301,25 +240,24 @@ class CompareForm(QWidget):
                 model.appendRow(item)
         self._parameter.setCurrentIndex(self._parameter.findData(_FIRST))
 
-    def _on_parameter(self, _index: int = 0) -> None:
+    def _on_parameter(self) -> None:
         """Propose values of another parameter."""
         entry, params = self.entry, self._session.params
         self._describe()
         around, result = params[entry.name], self._session.stored_result
         if around is None and entry.name == "manual_scale" and result and result.scale:
             around = result.scale.value
-        with signals_blocked(self._last):
-            self._last.clear()
-            for number in sorted(STAGES):
-                if number >= max(entry.stage, _FIRST_ALIGNMENT):
-                    words = f"stage {number}: {STAGES[number].title}"
-                    self._last.addItem(words, number)
-            self._last.setCurrentIndex(self._last.count() - 1)
-        suggested = suggest_values(entry, around, params)
+        stages = {
+            f"stage {number}: {stage.title}": number
+            for number, stage in sorted(parameters.STAGES.items())
+            if number >= max(entry.stage, _FIRST_ALIGNMENT)
+        }
+        controls.refill(self._last, stages, max(stages.values()))
+        suggested = parameters.suggest_values(entry, around, params)
         self._values.setText(", ".join(map(value_words, suggested)))
         self._check()
 
-    def _on_params(self, _names: object) -> None:
+    def _on_params(self) -> None:
         self._describe()
         self._check()
 
@@ -336,36 +274,36 @@ class CompareForm(QWidget):
             present += f"; at present it is {value_words(now)}"
         self._about.say(" ".join([*words, f"{present}."]))
 
-    def _check(self, _text: str = "") -> None:
+    def _check(self) -> None:
         problem = self.problem
         if problem:
-            self._state.say(problem[:1].upper() + problem[1:], label_style("warning"))
+            self._state.say(capitalised(problem), controls.label_style("warning"))
         else:
             self._state.say(f"{len(self.values)} runs, one for each value.")
         self.changed.emit()
 
 
-class CompareTable(QTableWidget):
+class CompareTable(QtWidgets.QTableWidget):
     """One row for each value; double-clicking one asks for its pictures."""
 
-    def __init__(self, parent: QWidget) -> None:
+    def __init__(self, parent: QtWidgets.QWidget) -> None:
         super().__init__(0, len(_COLUMNS), parent)
         self.setObjectName("comparison")
         self._rows: list[ComparisonRow | None] = []
-        for number, (title, tip) in enumerate(_COLUMNS):
-            head = QTableWidgetItem(title)
+        for number, (title, tip) in enumerate(_COLUMNS.items()):
+            head = QtWidgets.QTableWidgetItem(title)
             head.setToolTip(tip)
             self.setHorizontalHeaderItem(number, head)
-        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.setEditTriggers(QtWidgets.QTableWidget.EditTrigger.NoEditTriggers)
+        self.setSelectionBehavior(QtWidgets.QTableWidget.SelectionBehavior.SelectRows)
+        self.setSelectionMode(QtWidgets.QTableWidget.SelectionMode.SingleSelection)
         self.setWordWrap(False)
         self.setMinimumHeight(110)
         rows, columns = self.verticalHeader(), self.horizontalHeader()
         assert rows is not None
         assert columns is not None
         rows.hide()
-        columns.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        columns.setSectionResizeMode(QtWidgets.QHeaderView.ResizeMode.ResizeToContents)
         columns.setStretchLastSection(True)
         columns.setDefaultAlignment(Qt.AlignmentFlag.AlignLeft)
 
@@ -420,7 +358,7 @@ class CompareTable(QTableWidget):
     def _set(
         self, number: int, place: int, words: str, state: State | None = None
     ) -> None:
-        item = QTableWidgetItem(words)
+        item = QtWidgets.QTableWidgetItem(words)
         if place == _NOTE:
             item.setToolTip(literal(words))
         if state is not None:
@@ -429,50 +367,49 @@ class CompareTable(QTableWidget):
         self.setItem(number, place, item)
 
 
-class CompareResults(QWidget):
+class CompareResults(QtWidgets.QWidget):
     """The table of a comparison, and buttons for its pictures and values."""
 
-    def __init__(
-        self, session: Session, message: MessageStrip, parent: QWidget
-    ) -> None:
-        super().__init__(parent)
+    def __init__(self, panel: Panel) -> None:
+        super().__init__(panel)
         self.setObjectName("compare_results")
-        self._session, self._message = session, message
+        self._session, self._message = panel.session, panel.message
         self._compared: Compared | None = None
         self._folder: Path | None = None
         self._loading: Job | None = None
         self._used = ""
         self._stages: set[int] = set()
-        self._pictures = ComparePictures(session, self)
-        self._title = WordsLabel("compared", self)
+        self._pictures = ComparePictures(panel.session, self)
+        self._title = controls.WordsLabel("compared", self)
         self._table = CompareTable(self)
-        self._note = WordsLabel("note", self)
-        self._what = combo_box(self, "picture", "What is shown of each value.")
-        self._what.addItem("Differences", DIFFERENCE)
-        self._what.addItem("Aligned pre on post", OVERLAY)
-        self._show = button(
-            self, "show_side_by_side", "Show side by side", checkable=True
+        self._note = controls.WordsLabel("note", self)
+        kinds = {"Differences": DIFFERENCE, "Aligned pre on post": OVERLAY}
+        tip = "What is shown of each value."
+        self._what = controls.combo_box(self, "picture", tip, kinds)
+        self._show, self._use, self._save = (
+            controls.button(self, name, text, "", slot)
+            for name, text, slot in (
+                ("show_side_by_side", "Show side by side", self._toggle),
+                ("use_value", "Use this value", self._use_value),
+                ("save_table", "Save table …", self._ask_where_to_save),
+            )
         )
-        self._use = button(self, "use_value", "Use this value")
-        self._save = button(self, "save_table", "Save table …")
-        column(
+        self._show.setCheckable(True)
+        controls.column(
             self._title,
             (self._table, 1),
             self._note,
-            row((self._what, 1), (self._show, 1)),
-            row((self._use, 1), (self._save, 1)),
+            controls.row((self._what, 1), (self._show, 1)),
+            controls.row((self._use, 1), (self._save, 1)),
             parent=self,
             margin=0,
         )
-        session.source_changed.connect(self._on_source)
-        session.params_changed.connect(self._update)
+        self._session.source_changed.connect(self._on_source)
+        self._session.params_changed.connect(self._update)
         self._table.itemSelectionChanged.connect(self._update)
         self._table.cellDoubleClicked.connect(self._open)
-        self._show.clicked.connect(self._toggle)
         self._what.activated.connect(self._on_what)
         self._pictures.changed.connect(self._update)
-        self._use.clicked.connect(self._use_value)
-        self._save.clicked.connect(self._ask_where_to_save)
         self._update()
 
     # What came out ---------------------------------------------------------------
@@ -492,7 +429,7 @@ class CompareResults(QWidget):
             f"{compared.sample} {compared.dye}: {entry.title}, "
             f"up to stage {compared.to_stage}"
         )
-        has_difference = compared.to_stage >= 4
+        has_difference = compared.to_stage >= parameters.LAST_BUILT_IN
         self._what.setEnabled(has_difference)
         self._what.setCurrentIndex(0 if has_difference else 1)
         self._update()
@@ -529,11 +466,11 @@ class CompareResults(QWidget):
         else:
             self._load_pictures()
 
-    def _on_what(self, _index: int = 0) -> None:
+    def _on_what(self) -> None:
         if self._pictures.is_active:
             self._load_pictures()
 
-    def _open(self, number: int, _column: int) -> None:
+    def _open(self, number: int) -> None:
         """Show the pictures of one row alone."""
         if self._table.row_at(number) is None or self._compared is None:
             return
@@ -627,7 +564,7 @@ class CompareResults(QWidget):
             return
         name = f"{compared.sample}_{compared.dye}_{compared.entry.name}.csv"
         start = (self._folder or Path.home()) / name
-        path = ask_to_save(self, "Save table", start, "Tables (*.csv)")
+        path = controls.ask_to_save(self, "Save table", start, "Tables (*.csv)")
         if path is not None:
             self.save_table(path)
 
@@ -665,7 +602,7 @@ class CompareResults(QWidget):
         why = "" if self.done else _NOTHING
         lost = "" if compared is None or compared.keep else _NO_FILES
         differs = compared.differs_from(self._session) if compared else ""
-        enable(
+        controls.enable(
             self._show,
             "" if active else why or lost,
             "Show the picture of each value in a field of its own; double-click on a "
@@ -673,70 +610,55 @@ class CompareResults(QWidget):
         )
         self._show.setChecked(active)
         self._show.setText("Stop side by side" if active else "Show side by side")
-        enable(
+        controls.enable(
             self._use,
             why or differs or ("" if row is not None else _NO_ROW),
             "Give the parameter the value of the row that is marked.",
         )
-        enable(self._save, why, "Save the table as a CSV file.")
+        controls.enable(self._save, why, "Save the table as a CSV file.")
         self._note.say(row.note if row is not None else "")
 
 
-class CompareDock(Dock):
-    """Runs a sample with several values of a parameter and shows what comes out.
+class CompareDock(Panel):
+    """Runs a sample with several values of a parameter and shows what comes out."""
 
-    Parameters
-    ----------
-    napari_viewer : ViewerModel
-        The viewer whose session it works on.
-    """
+    NAME = "compare_dock"
 
-    def __init__(self, napari_viewer: ViewerModel) -> None:
-        super().__init__()
-        self.setObjectName("compare_dock")
-        self._session = shared_session(napari_viewer, self)
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__(napari_viewer)
         self._job: Job | None = None
         self._count = 0
         self._ended = ""
-        self._message = MessageStrip(self)
-        self._form = CompareForm(self._session, self)
-        self._results = CompareResults(self._session, self._message, self)
-        self._run = button(self, "run_comparison", "Run comparison")
-        self._abort = button(
-            self,
-            "abort",
-            "Abort",
-            "Stop; the rows that are there already stay. Closing this dock stops, too.",
+        self._form = CompareForm(self.session, self)
+        self._results = CompareResults(self)
+        self._run = controls.button(
+            self, "run_comparison", "Run comparison", "", self.run
         )
-        self._bar = QProgressBar(self)
-        self._bar.setObjectName("progress")
-        self._bar.setRange(0, 1000)
-        self._bar.setFormat("%p %")
-        self._text = WordsLabel("progress_text", self)
-        column(
-            self._message,
+        tip = "Stop; the rows that are there already stay. Closing the dock stops, too."
+        self._abort = controls.button(self, "abort", "Abort", tip, self._stop)
+        self._bar = controls.progress_bar(self)
+        self._text = controls.WordsLabel("progress_text", self)
+        controls.column(
+            self.message,
             self._form,
-            row((self._run, 1), self._abort),
+            controls.row((self._run, 1), self._abort),
             self._bar,
             self._text,
             (self._results, 1),
             parent=self,
             margin=6,
         )
-        self.setMinimumWidth(300)
-        self._session.jobs.busy_changed.connect(self._update)
-        self._session.source_changed.connect(self._update)
+        self.session.jobs.busy_changed.connect(self._update)
+        self.session.source_changed.connect(self._update)
         self._form.changed.connect(self._update)
-        self._run.clicked.connect(self.run)
-        self._abort.clicked.connect(self._stop)
         self._update()
 
     def run(self) -> None:
         """Run once for each value; rows appear as the runs end."""
-        self._message.clear()
-        session = self._session
+        self.message.clear()
+        session = self.session
         if problem := session.refusal():
-            self._message.error(problem)
+            self.message.error(problem)
             return
         try:
             compared = self._form.compared()
@@ -745,14 +667,14 @@ class CompareDock(Dock):
                 title=f"comparing {compared.entry.title} of {session.sample} "
                 f"{session.dye}",
                 on_sent=self._results.add,
-                on_error=self._message.error,
+                on_error=self.message.error,
                 on_progress=self._on_progress,
                 on_finished=self._on_finished,
                 exclusive=True,
                 compared=compared,
             )
         except (Exo2MicroError, RuntimeError) as error:
-            self._message.error(str(error))
+            self.message.error(str(error))
             return
         self._count = len(compared.values)
         self._results.begin(compared)
@@ -764,10 +686,9 @@ class CompareDock(Dock):
 
     def close_down(self) -> None:
         """Stop, take the pictures away and follow the viewer no more."""
-        if self._is_closed:
-            return
-        self._stop()
-        self._results.close_down()
+        if not self._is_closed:
+            self._stop()
+            self._results.close_down()
         super().close_down()
 
     def stay_hidden(self) -> None:
@@ -793,16 +714,17 @@ class CompareDock(Dock):
         self._ended = "Stopped." if stopped else ""
         self._results.end()
         self._update()
-        self._session.refresh_status()
+        self.session.refresh_status()
 
     def _update(self, *_: object) -> None:
         running = self._job is not None
         waits = ""
-        if not self._session.has_source:
+        if not self.session.has_source:
             waits = _NO_SOURCE
-        elif self._session.jobs.is_busy:
+        elif self.session.jobs.is_busy:
             waits = _BUSY
-        enable(self._run, waits or self._form.problem, "Run once for each value.")
+        tip = "Run once for each value."
+        controls.enable(self._run, waits or self._form.problem, tip)
         self._abort.setEnabled(running)
         self._bar.setVisible(running)
         if not running:

@@ -19,7 +19,6 @@ from napari_exo2micro.plugin.layers.layers import (
     about,
     canvas_size,
     find_layers,
-    grid,
     move_camera,
     remove_layers,
 )
@@ -47,18 +46,8 @@ def picture_specs(
 ) -> list[list[LayerSpec]]:
     """Return the layers of each value; a value without valid results has none.
 
-    Parameters
-    ----------
-    task : SampleDye
-        With the other parameters of the comparison.
-    name : str
-        The parameter.
-    values : sequence
-        Its values.
-    picture : str
-        `DIFFERENCE`, or `OVERLAY` for post and the last aligned pre.
-    monitor : Monitor
-        Asked whether to stop, between two values.
+    The task has the other parameters of the comparison. The picture is `DIFFERENCE`,
+    or `OVERLAY` for post and the last aligned pre.
     """
     specs = []
     for number, value in enumerate(values):
@@ -144,10 +133,7 @@ class ComparePictures(QObject):
     def show(self, specs: Sequence[Sequence[LayerSpec]]) -> list[Layer]:
         """Show each value's layers in a field of its own; others are hidden.
 
-        Returns
-        -------
-        list of Layer
-            Those that are shown; none when no value has a picture.
+        Returns those that are shown: none when no value has a picture.
         """
         self.close()
         filled = [own for own in specs if own]
@@ -169,13 +155,7 @@ class ComparePictures(QObject):
         return layers
 
     def show_one(self, number: int) -> bool:
-        """Show the pictures of one value alone; False when it has none.
-
-        Parameters
-        ----------
-        number : int
-            Its place among the values, from 0.
-        """
+        """Show the pictures of one value, from 0, alone; False when it has none."""
         own = find_layers(self._viewer, f"{_ROLE}{number} ")
         if own:
             self._start(own, stride=len(self._viewer.layers))
@@ -193,9 +173,8 @@ class ComparePictures(QObject):
         self._grid.changed.disconnect(self._on_grid)
 
     def _start(self, layers: list[Layer], stride: int) -> None:
-        self._grid.start(layers, self)
+        self._grid.start(layers, self, stride)
         self._is_shown = True
-        grid(self._viewer).stride = stride
 
     def _on_grid(self) -> None:
         """Leave nothing behind when another comparison or napari's button ends it."""

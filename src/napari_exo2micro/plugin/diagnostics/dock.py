@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari.components import ViewerModel
 from qtpy import QtWidgets
 from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtGui import QImage, QPixmap, QResizeEvent, QShowEvent
@@ -21,9 +20,8 @@ from napari_exo2micro.plugin.diagnostics.plot import (
     Room,
     draw_plot,
 )
-from napari_exo2micro.plugin.layers.presenter import shared_session
+from napari_exo2micro.plugin.layers.presenter import Panel
 from napari_exo2micro.plugin.widgets import controls
-from napari_exo2micro.plugin.widgets.dock import Dock
 from napari_exo2micro.plugin.widgets.errors import literal
 
 if TYPE_CHECKING:
@@ -39,6 +37,8 @@ _DIGITS = 4  # of a proposed scale
 _HINT = "Click on the map to propose a scale by hand."
 _BUSY = "Something runs already; wait for it or stop it."
 _RUN_TIP = "Run the stage that makes what this plot shows."
+_SAVE_TIP = "Save this plot as PNG, PDF or SVG."
+_FULL_TIP = "Open this plot in a window of its own."
 _NOTHING_CHOSEN = (
     "Choose the raw folder, the sample and the dye in the workbench. The plots appear "
     "here as soon as the stage that they show has run."
@@ -141,11 +141,10 @@ class ScaleProposal(QtWidgets.QWidget):
             "",
             "Set the parameter 'manual scale' of stage 4 to this number; stage 4 then "
             "makes one more difference image with it.",
+            self._accept,
         )
-        self._button.clicked.connect(self._accept)
-        controls.column(
-            controls.row((self._hint, 1), self._button), parent=self, margin=0
-        )
+        line = controls.row((self._hint, 1), self._button)
+        controls.column(line, parent=self, margin=0)
         self.set_plot(None)
 
     def set_plot(self, plot: DrawnPlot | None) -> None:
@@ -155,13 +154,7 @@ class ScaleProposal(QtWidgets.QWidget):
         self.setVisible(plot is not None and plot.is_heat_map)
 
     def propose(self, x: float, y: float) -> bool:
-        """Propose the scale of a place; False where none can be used.
-
-        Parameters
-        ----------
-        x, y : float
-            The place, see `DrawnPlot`.
-        """
+        """Propose the scale of a place, see `DrawnPlot`; False where none is usable."""
         scale = None if self._plot is None else self._plot.scale_at(x, y)
         if scale is None:
             return False
@@ -188,19 +181,14 @@ class ScaleProposal(QtWidgets.QWidget):
             self.accepted.emit(self.scale)
 
 
-class DiagnosticsDock(Dock):
-    """A list of plots, the chosen one, and what a good and a bad one look like.
+class DiagnosticsDock(Panel):
+    """A list of plots, the chosen one, and what a good and a bad one look like."""
 
-    Parameters
-    ----------
-    napari_viewer : ViewerModel
-        The viewer whose session it shows.
-    """
+    NAME = "diagnostics_dock"
+    LEAST = (280, 240)
 
-    def __init__(self, napari_viewer: ViewerModel) -> None:
-        super().__init__()
-        self.setObjectName("diagnostics_dock")
-        self._session = shared_session(napari_viewer, self)
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__(napari_viewer)
         self._wanted = ""
         self._shown: tuple[Any, str] | None = None
         self._folder: Path | None = None
@@ -208,7 +196,6 @@ class DiagnosticsDock(Dock):
         self._due = True
         self._drawing: Job | None = None
         self._room = Room(0, 0)  # of what is drawn, or was drawn last
-        self._message = controls.MessageStrip(self)
         self._list = PlotList(self)
         self._note = controls.MessageStrip(self)
         self._note.setObjectName("plot_note")
@@ -217,12 +204,13 @@ class DiagnosticsDock(Dock):
         self._caption = PlotCaption(self)
         self._state = QtWidgets.QLabel(self)
         self._state.setObjectName("drawing")
-        self._run = controls.button(self, "run_stage", "", _RUN_TIP)
-        self._save = controls.button(
-            self, "save_picture", "Save picture …", "Save this plot as PNG, PDF or SVG."
-        )
-        self._enlarge = controls.button(
-            self, "full_size", "Full size …", "Open this plot in a window of its own."
+        self._run, self._save, self._enlarge = (
+            controls.button(self, name, text, tip, slot)
+            for name, text, tip, slot in (
+                ("run_stage", "", _RUN_TIP, self._run_stage),
+                ("save_picture", "Save picture …", _SAVE_TIP, self._ask_where_to_save),
+                ("full_size", "Full size …", _FULL_TIP, self._open_full_size),
+            )
         )
         self._later = controls.delayed(self, self._refresh)
         self._arrange()
@@ -247,11 +235,10 @@ class DiagnosticsDock(Dock):
         self._splitter.addWidget(self._list)
         self._splitter.addWidget(plot)
         self._splitter.setStretchFactor(1, 1)
-        controls.column(self._message, (self._splitter, 1), parent=self, margin=6)
-        self.setMinimumSize(280, 240)
+        controls.column(self.message, (self._splitter, 1), parent=self, margin=6)
 
     def _connect(self) -> None:
-        session = self._session
+        session = self.session
         for signal in (
             session.source_changed,
             session.params_changed,
@@ -264,9 +251,6 @@ class DiagnosticsDock(Dock):
         self._view.pressed.connect(self._on_pressed)
         self._view.resized.connect(self._on_resized)
         self._proposal.accepted.connect(self._use_scale)
-        self._run.clicked.connect(self._run_stage)
-        self._save.clicked.connect(self._ask_where_to_save)
-        self._enlarge.clicked.connect(self._open_full_size)
         self._on_busy(session.jobs.is_busy)
 
     # What is shown -----------------------------------------------------------------
@@ -280,11 +264,8 @@ class DiagnosticsDock(Dock):
     def resizeEvent(self, event: QResizeEvent | None) -> None:
         """Put the list beside the plot where there is room, above it elsewhere."""
         super().resizeEvent(event)
-        wanted = (
-            Qt.Orientation.Horizontal
-            if self.width() >= _WIDE
-            else Qt.Orientation.Vertical
-        )
+        is_wide = self.width() >= _WIDE
+        wanted = Qt.Orientation.Horizontal if is_wide else Qt.Orientation.Vertical
         if self._splitter.orientation() != wanted:
             self._splitter.setOrientation(wanted)
             self._size_list()
@@ -305,7 +286,7 @@ class DiagnosticsDock(Dock):
         if not self.isVisible():
             return
         self._due = False
-        session = self._session
+        session = self.session
         try:
             source = session.task_source()
         except Exo2MicroError:
@@ -342,13 +323,13 @@ class DiagnosticsDock(Dock):
         self._run.setVisible(not ready)
         self._run.setText(f"Run stage {entry.stage} now")
         if drawn.picture is not None:
-            self._message.clear()
+            self.message.clear()
             self._view.show_picture(drawn.picture)
             self._proposal.set_plot(drawn.picture.plot)
             self._shown = key
             self._tell(entry.note)
         elif self._shown == key and self._view.plot is not None:
-            self._tell(f"This plot shows earlier settings. {entry.note}", "warning")
+            self._note.warning(f"This plot shows earlier settings. {entry.note}")
         else:
             self._show_nothing(entry.note)
             self._run.setVisible(True)
@@ -364,11 +345,11 @@ class DiagnosticsDock(Dock):
         if self._view.room.is_narrow != self._room.is_narrow:
             self._ask()
         elif not self._view.is_sharp:
-            self._session.jobs.start(
+            self.session.jobs.start(
                 plot.picture,
                 title="drawing a plot for another size",
                 on_result=self._on_sharp,
-                on_error=self._message.error,
+                on_error=self.message.error,
                 newest=f"diagnostics size {id(self)}",
                 show_progress=False,
                 room=self._view.room,
@@ -381,7 +362,7 @@ class DiagnosticsDock(Dock):
     def _on_error(self, text: str) -> None:
         self._state.clear()
         self._show_nothing("This plot cannot be drawn.")
-        self._message.error(text)
+        self.message.error(text)
 
     def _show_nothing(self, text: str) -> None:
         self._shown = None
@@ -396,16 +377,14 @@ class DiagnosticsDock(Dock):
         for does in (self._save, self._enlarge):
             does.setEnabled(self._view.plot is not None)
 
-    def _tell(self, text: str, level: str = "note") -> None:
-        if not text:
-            self._note.clear()
-        elif level == "warning":
-            self._note.warning(text)
-        else:
+    def _tell(self, text: str) -> None:
+        if text:
             self._note.note(text)
+        else:
+            self._note.clear()
 
     def _source(self) -> tuple[object, ...]:
-        session = self._session
+        session = self.session
         return session.raw_dir, session.output_dir, session.sample, session.dye
 
     # What a person does --------------------------------------------------------------
@@ -419,24 +398,24 @@ class DiagnosticsDock(Dock):
             self._view.mark_scale(self._proposal.scale)
 
     def _use_scale(self, scale: float) -> None:
-        self._session.set_params(manual_scale=scale)
+        self.session.set_params(manual_scale=scale)
 
     def _run_stage(self) -> None:
         entry = self._list.current
         if entry is None:
             return
-        self._message.clear()
+        self.message.clear()
         try:
-            self._session.run(entry.stage, entry.stage, on_error=self._message.error)
+            self.session.run(entry.stage, entry.stage, on_error=self.message.error)
         except (Exo2MicroError, RuntimeError) as error:
-            self._message.error(str(error))
+            self.message.error(str(error))
 
     def _on_busy(self, busy: bool) -> None:
         controls.enable(self._run, _BUSY if busy else "", _RUN_TIP)
 
     def _ask_where_to_save(self) -> None:
         entry = self._list.current
-        name = f"{entry.name if entry else 'plot'}{self._session.suffix()}.png"
+        name = f"{entry.name if entry else 'plot'}{self.session.suffix()}.png"
         start = (self._folder or Path.home()) / name
         kinds = "Pictures (*.png *.pdf *.svg)"
         path = controls.ask_to_save(self, "Save picture", start, kinds)
@@ -448,11 +427,11 @@ class DiagnosticsDock(Dock):
         plot = self._view.plot
         if plot is None:
             return
-        self._session.jobs.start(
+        self.session.jobs.start(
             plot.save,
             title="saving a plot",
             on_result=self._on_saved,
-            on_error=self._message.error,
+            on_error=self.message.error,
             show_progress=False,
             path=path,
             scale=self._proposal.scale,
@@ -460,7 +439,7 @@ class DiagnosticsDock(Dock):
 
     def _on_saved(self, path: Path) -> None:
         self._folder = path.parent
-        self._message.note(f"Saved as {path}")
+        self.message.note(f"Saved as {path}")
 
     def _open_full_size(self) -> None:
         plot = self._view.plot
@@ -468,11 +447,11 @@ class DiagnosticsDock(Dock):
             return
         entry = self._list.current
         self._full_title = entry.title if entry else ""
-        self._session.jobs.start(
+        self.session.jobs.start(
             plot.full_size,
             title="drawing a plot at full size",
             on_result=self._show_full_size,
-            on_error=self._message.error,
+            on_error=self.message.error,
             newest=f"diagnostics full size {id(self)}",
             show_progress=False,
             scale=self._proposal.scale,

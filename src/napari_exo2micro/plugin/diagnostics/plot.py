@@ -45,14 +45,8 @@ _DASHES = [4.0, 2.0]
 class Room:
     """The place for a plot, in px of the screen.
 
-    Attributes
-    ----------
-    width, height : int
-        Without scroll bars.
-    bar : int
-        Width of a scroll bar.
-    ratio : float
-        Dots of the screen to one of its px.
+    Width and height are those without scroll bars, `bar` is the width of one; a px
+    has `ratio` dots of the screen.
     """
 
     width: int
@@ -81,17 +75,7 @@ class Room:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Picture:
-    """A plot at one resolution.
-
-    Attributes
-    ----------
-    plot : DrawnPlot
-        What it shows.
-    image : QImage
-        The picture.
-    dpi : float
-        For this resolution it was drawn, in px of the screen.
-    """
+    """A plot at one resolution, in px of the screen."""
 
     plot: DrawnPlot
     image: QtGui.QImage
@@ -101,13 +85,8 @@ class Picture:
 class DrawnPlot:
     """A figure that jobs make pictures and files of, one at a time.
 
-    Places on it are fractions of its width, from the left, and of its height, from
-    the top.
-
-    Parameters
-    ----------
-    figure : Figure
-        Drawn for its own size in inches, which it keeps.
+    The figure was drawn for its own size in inches, which it keeps. Places on it are
+    fractions of its width, from the left, and of its height, from the top.
     """
 
     def __init__(self, figure: Figure) -> None:
@@ -136,13 +115,7 @@ class DrawnPlot:
             return self._drawn()
 
     def save(self, path: Path, scale: float | None, monitor: Monitor) -> Path:
-        """Write what `full_size` shows; the path's ending chooses the format.
-
-        Raises
-        ------
-        OutputError
-            If the format is unknown or the file cannot be written.
-        """
+        """Write what `full_size` shows; the path's ending chooses the format."""
         with self._at_work(plotting.DPI, scale, monitor):
             plotting.save_figure(self._figure, path)
         return path
@@ -200,17 +173,7 @@ class DrawnPlot:
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """What there is to show.
-
-    Attributes
-    ----------
-    entries : tuple of FigureEntry
-        All plots of the pair.
-    entry : FigureEntry or None
-        The one that is shown.
-    picture : Picture or None
-        Its drawing; None where it cannot be drawn yet.
-    """
+    """All plots of the pair, and the one shown; no picture where it needs a run."""
 
     entries: tuple[FigureEntry, ...]
     entry: FigureEntry | None
@@ -331,28 +294,21 @@ class PlotPicture(QtWidgets.QWidget):
 
     def mousePressEvent(self, event: QtGui.QMouseEvent | None) -> None:
         """Tell where the left button went down."""
-        self._tell(event)
-
-    def mouseMoveEvent(self, event: QtGui.QMouseEvent | None) -> None:
-        """Tell where it is dragged to."""
-        self._tell(event)
-
-    def _tell(self, event: QtGui.QMouseEvent | None) -> None:
         if event is not None and event.buttons() & Qt.MouseButton.LeftButton:
             place = event.position()
             self.pressed.emit(place.x() / self.width(), place.y() / self.height())
+
+    def mouseMoveEvent(self, event: QtGui.QMouseEvent | None) -> None:
+        """Tell where it is dragged to."""
+        self.mousePressEvent(event)
 
 
 class PlotView(QtWidgets.QScrollArea):
     """Shows one plot as large as there is room, or a note instead of it.
 
-    Attributes
-    ----------
-    pressed : Signal(float, float)
-        A place on the plot, see `PlotPicture`.
-    resized : Signal()
-        There is another room since a moment ago. What is shown fills it already, but
-        may be blurred: see `is_sharp`.
+    `pressed` has a place on the plot, see `PlotPicture`. `resized` tells that there is
+    another room since a moment ago: what is shown fills it already, but may be blurred,
+    see `is_sharp`.
     """
 
     pressed = Signal(float, float)
@@ -365,7 +321,7 @@ class PlotView(QtWidgets.QScrollArea):
         self.setAlignment(Qt.AlignmentFlag.AlignHCenter | Qt.AlignmentFlag.AlignTop)
         self.setMinimumSize(160, 120)
         self._shown: Picture | None = None
-        self._settled = delayed(self, self._on_settled, _SETTLED)
+        self._settled = delayed(self, self.resized.emit, _SETTLED)
         self.show_note("")
 
     @property
@@ -430,9 +386,6 @@ class PlotView(QtWidgets.QScrollArea):
         super().resizeEvent(event)
         self._fit()
         self._settled.start()
-
-    def _on_settled(self) -> None:
-        self.resized.emit()
 
     def _fit(self) -> None:
         widget, shown = self.widget(), self._shown

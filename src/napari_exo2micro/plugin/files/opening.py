@@ -34,6 +34,7 @@ from napari_exo2micro.plugin.layers.sets import best_roles
 from napari_exo2micro.plugin.layers.stages import checkpoint_spec, stage_specs
 from napari_exo2micro.plugin.session.job import Jobs
 from napari_exo2micro.plugin.session.session import Session
+from napari_exo2micro.plugin.widgets import controls
 from napari_exo2micro.plugin.widgets.errors import literal, notify_error
 
 logger = logging.getLogger(__name__)
@@ -67,19 +68,9 @@ def wait_for(
     """Call ``function(monitor=..., **arguments)`` and return its result.
 
     napari asks readers and writers for a result at once. Where there is a window,
-    the work is done in a thread, and after a moment a box shows the progress and
-    offers to cancel; without a window it is simply done.
-
-    Parameters
-    ----------
-    function : callable
-        As `Jobs.start` takes it; it may not touch the viewer.
-    title : str
-        In words, for the box.
-    viewer : ViewerModel, optional
-        Whose session starts the job.
-    **arguments
-        For the function.
+    the work is done in a thread, a job of the viewer's session, and after a moment a
+    box with the title shows the progress and offers to cancel; without a window it is
+    simply done. The function may not touch the viewer.
 
     Raises
     ------
@@ -109,15 +100,16 @@ def wait_for(
     box.setMinimumDuration(_SHOWN_AFTER_MS)
     box.setAutoReset(False)
 
-    def work(monitor: base.Monitor) -> Result:
-        return function(monitor=monitor, **arguments)
+    def show(fraction: float, text: str) -> None:
+        box.setLabelText(f"{title}\n{text}")
+        box.setValue(min(int(100 * fraction), 99))
 
     job = jobs.start(
-        work,
+        partial(function, **arguments),
         title=title,
         on_result=lambda result: done.update(result=result),
-        on_error=_leave,
-        on_progress=lambda fraction, text: _show(box, title, fraction, text),
+        on_error=lambda _text: None,  # it is raised here instead
+        on_progress=show,
         on_finished=loop.quit,
     )
     job.failed.connect(lambda error: done.update(error=error))
@@ -139,28 +131,9 @@ def wait_for(
     return result
 
 
-def _leave(text: str) -> None:
-    """Say nothing of an error: it is raised where the work was asked for."""
-
-
-def _show(
-    box: QtWidgets.QProgressDialog, title: str, fraction: float, text: str
-) -> None:
-    box.setLabelText(f"{title}\n{text}")
-    box.setValue(min(int(100 * fraction), 99))
-
-
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One line of the dialog.
-
-    Attributes
-    ----------
-    columns : tuple of str
-        What it shows, one text for each column.
-    tooltip : str
-        More of it.
-    """
+    """One line of the dialog: a text for each column."""
 
     columns: tuple[str, ...]
     tooltip: str = ""
@@ -170,19 +143,7 @@ Chooser = Callable[[str, Sequence[str], Sequence[Choice]], int | None]
 
 
 class ChooserDialog(QtWidgets.QDialog):
-    """Asks for one of several lines; the first one is chosen at first.
-
-    Parameters
-    ----------
-    question : str
-        Above the list.
-    headings : sequence of str
-        Of the columns.
-    choices : sequence of Choice
-        The lines.
-    parent : QWidget, optional
-        The window that it belongs to.
-    """
+    """Asks for one of several lines; the first one is chosen at first."""
 
     def __init__(
         self,
@@ -194,10 +155,8 @@ class ChooserDialog(QtWidgets.QDialog):
         super().__init__(parent)
         self.setObjectName("pair_chooser")
         self.setWindowTitle("Exo2Micro: choose what to open")
-        label = QtWidgets.QLabel(question, self)
-        label.setObjectName("question")
-        label.setTextFormat(Qt.TextFormat.PlainText)
-        label.setWordWrap(True)
+        label = controls.WordsLabel("question", self)
+        label.say(question)
         self._list = QtWidgets.QTreeWidget(self)
         self._list.setObjectName("choices")
         self._list.setToolTip("Choose a line, then press Open; or double-click it")
@@ -212,24 +171,15 @@ class ChooserDialog(QtWidgets.QDialog):
         for column in range(len(headings)):
             self._list.resizeColumnToContents(column)
         self._list.itemDoubleClicked.connect(self.accept)
-        buttons = QtWidgets.QDialogButtonBox(self)
-        opens, leaves = (
-            QtWidgets.QPushButton("Open", self),
-            QtWidgets.QPushButton("Cancel", self),
-        )
-        opens.setObjectName("open")
-        opens.setToolTip("Open what is chosen")
+        opens = controls.button(self, "open", "Open", "Open what is chosen")
         opens.setDefault(True)
-        leaves.setObjectName("cancel")
-        leaves.setToolTip("Open nothing")
+        leaves = controls.button(self, "cancel", "Cancel", "Open nothing")
+        buttons = QtWidgets.QDialogButtonBox(self)
         buttons.addButton(opens, QtWidgets.QDialogButtonBox.ButtonRole.AcceptRole)
         buttons.addButton(leaves, QtWidgets.QDialogButtonBox.ButtonRole.RejectRole)
         buttons.accepted.connect(self.accept)
         buttons.rejected.connect(self.reject)
-        layout = QtWidgets.QVBoxLayout(self)
-        layout.addWidget(label)
-        layout.addWidget(self._list)
-        layout.addWidget(buttons)
+        controls.column(label, self._list, buttons, parent=self)
         self.resize(640, min(170 + 20 * len(choices), 480))
 
     @property
@@ -238,38 +188,29 @@ class ChooserDialog(QtWidgets.QDialog):
         return self._list.currentIndex().row()
 
 
-def choose(
-    question: str, headings: Sequence[str], choices: Sequence[Choice]
-) -> int | None:
-    """Return which line a person chose; without a window the first one.
+def choose(question: str, headings: Sequence[str], choices: Sequence[Choice]) -> int:
+    """Return which line a person chose, from 0; without a window the first one.
 
-    Parameters
-    ----------
-    question : str
-        In words.
-    headings : sequence of str
-        Of the columns.
-    choices : sequence of Choice
-        The lines, the likeliest first. A single one is not asked for.
+    The lines stand with the likeliest first; a single one is not asked for.
 
-    Returns
-    -------
-    int or None
-        Its number from 0; None when the person wants none.
+    Raises
+    ------
+    CancelledError
+        When the person wants none.
     """
     if len(choices) == 1:
         return 0
-    return _CHOOSERS[-1](question, headings, choices)
+    chosen = _CHOOSERS[-1](question, headings, choices)
+    if chosen is None:
+        raise base.CancelledError("nothing was chosen to be opened")
+    return chosen
 
 
 def set_chooser(chooser: Chooser | None) -> None:
-    """Answer in a person's place, for scripts and tests.
+    """Answer in a person's place, for scripts and tests; None asks the person again.
 
-    Parameters
-    ----------
-    chooser : callable or None
-        Takes question, headings and choices and returns what `choose` returns; None
-        asks the person again.
+    The chooser takes question, headings and choices as `choose` does, and returns a
+    number, or None to open nothing.
     """
     del _CHOOSERS[1:]
     if chooser is not None:
@@ -305,20 +246,7 @@ def open_pair(
     on_error: Callable[[base.RawDataError], None] | None = None,
     quick: bool = False,
 ) -> tuple[raw.LazyPair, list[LayerSpec]]:
-    """Open a pair and return it with its layers; may run in any thread.
-
-    Parameters
-    ----------
-    files : PairFiles
-        Which pair it is.
-    monitor, on_error, quick
-        As `open_lazy_pair` takes them.
-
-    Raises
-    ------
-    RawDataError
-        When a file cannot be read or the two do not fit together.
-    """
+    """Open a pair as `open_lazy_pair` does and return it with its layers."""
     pair = raw.open_lazy_pair(
         files.post, files.pre, on_error=on_error, monitor=monitor, quick=quick
     )
@@ -329,13 +257,6 @@ def raw_specs(files: raw.PairFiles, pair: raw.LazyPair) -> list[LayerSpec]:
     """Return the layers of a raw pair: pre-stain below, post-stain above.
 
     Both begin at the world's origin: the canvas of stage 1 keeps them there.
-
-    Parameters
-    ----------
-    files : PairFiles
-        Which pair it is.
-    pair : LazyPair
-        Its opened files.
     """
     notes = [*pair.warnings, *_about_channels(pair)]
     for note in notes:
@@ -384,15 +305,7 @@ def _about_channels(pair: raw.LazyPair) -> list[str]:
 def result_specs(
     results: store.ResultSet, monitor: base.Monitor | None = None
 ) -> list[LayerSpec]:
-    """Return the layers of all checkpoints of one run, bottom first.
-
-    Parameters
-    ----------
-    results : ResultSet
-        The checkpoints.
-    monitor : Monitor, optional
-        Asked between the stages whether to stop.
-    """
+    """Return the layers of all checkpoints of one run, bottom first."""
     specs: list[LayerSpec] = []
     for stage in sorted(STAGES):
         if monitor is not None:
@@ -446,19 +359,8 @@ def open_path(path: Path, viewer: ViewerModel | None = None) -> list[LayerSpec]:
     """Return the layers that a file or a folder stands for and that are not there.
 
     They are shown, and what else is ours is hidden; `layers.sets` says what becomes of
-    layers of the same pair that the viewer has already.
-
-    Parameters
-    ----------
-    path : Path
-        One that `reader.get_reader` takes.
-    viewer : ViewerModel, optional
-        Layers that it shows already are chosen there instead of made again.
-
-    Returns
-    -------
-    list of LayerSpec
-        Bottom first.
+    layers of the same pair that the viewer has already. The path is one that
+    `reader.get_reader` takes.
 
     Raises
     ------
@@ -536,8 +438,6 @@ def _choose_pair(path: Path, found: raw.FoundPairs) -> raw.PairFiles:
         ("Sample", "Dye", "Post-stain file", "Pre-stain file"),
         lines,
     )
-    if chosen is None:
-        raise base.CancelledError("no pair was chosen")
     return found.pairs[chosen]
 
 
@@ -550,17 +450,7 @@ def tell_unreadable(error: base.RawDataError) -> None:
 def prepare_levels(
     files: raw.PairFiles, pair: raw.LazyPair, viewer: ViewerModel | None
 ) -> None:
-    """Make middle levels of compressed files while a person looks at the pair.
-
-    Parameters
-    ----------
-    files : PairFiles
-        Which pair it is.
-    pair : LazyPair
-        Its opened files.
-    viewer : ViewerModel or None
-        Which one shows them; without a window nothing is done.
-    """
+    """Make middle levels of compressed files while a person looks at the pair."""
     slow = [levels for levels in (pair.post, pair.pre) if levels.is_slow]
     if not slow or viewer is None or main_window() is None:
         return
@@ -602,8 +492,6 @@ def _open_results(
         ("Sample", "Dye", "Folder"),
         [Choice((f.parent.name, f.name, str(f)), str(f)) for f in folders],
     )
-    if number is None:
-        raise base.CancelledError("no results were chosen")
     folder = folders[number]
     sets, problems = wait_for(
         store.read_result_sets,
@@ -652,8 +540,6 @@ def _choose_set(folder: Path, sets: Sequence[store.ResultSet]) -> store.ResultSe
         ("Parameters", "Stages", "Written"),
         lines,
     )
-    if number is None:
-        raise base.CancelledError("no set of parameters was chosen")
     return sets[number]
 
 

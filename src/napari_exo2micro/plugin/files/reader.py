@@ -41,17 +41,7 @@ def get_reader(path: PathLike | Sequence[PathLike]) -> Reader | None:
 
     For us are: a file of a pair, the folder of a sample, the raw folder, an output
     folder, the folder of its results for a sample and dye, and any image that this
-    package wrote.
-
-    Parameters
-    ----------
-    path : str, Path or a sequence of them
-        What was dropped or chosen; several if they were to be opened as a stack.
-
-    Returns
-    -------
-    callable or None
-        Takes the same paths and returns napari's layer data tuples.
+    package wrote. Several paths were to be opened as a stack.
     """
     from napari_exo2micro.core.base import CancelledError
 
@@ -69,18 +59,8 @@ def read_paths(path: PathLike | Sequence[PathLike]) -> list[LayerTuple]:
     """Return the layers of a file or folder, as napari takes them.
 
     What the viewer that asks shows already is not opened again, so that dropping
-    both files of a pair gives one pair of layers.
-
-    Parameters
-    ----------
-    path : str, Path or a sequence of them
-        As `get_reader` takes them.
-
-    Returns
-    -------
-    list of tuple
-        Data, options and kind of each layer, bottom first; ``[(None,)]`` when
-        nothing is to be added.
+    both files of a pair gives one pair of layers, bottom first; ``[(None,)]``
+    is returned when nothing is to be added.
 
     Raises
     ------

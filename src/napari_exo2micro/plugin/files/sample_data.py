@@ -26,12 +26,8 @@ def simulated_section() -> list[tuple[Any, ...]]:
     """Return a simulated pair with microbes, as napari takes sample data.
 
     The pair is written as raw files into a temporary folder, where the results of a
-    run go, too; the folder is removed when the program ends.
-
-    Returns
-    -------
-    list of tuple
-        Data, options and kind of three layers: both images and the true microbes.
+    run go, too; the folder is removed when the program ends. There are three layers:
+    both images and the true microbes.
     """
     specs = section_specs()
     viewer = asking_viewer()
@@ -70,15 +66,7 @@ def written_section(shape: tuple[int, int]) -> tuple[Path, Truth]:
 
 
 def truth_spec(truth: Truth, files: PairFiles) -> LayerSpec:
-    """Return the true microbes as rings around them, with their properties.
-
-    Parameters
-    ----------
-    truth : Truth
-        Of a simulated pair.
-    files : PairFiles
-        The pair.
-    """
+    """Return the true microbes as rings around them, with their properties."""
     microbes = truth.microbes
     names = ("brightness", "radius", "flux", "elongation", "angle_deg")
     reach = microbes["radius"] * np.sqrt(microbes["elongation"])

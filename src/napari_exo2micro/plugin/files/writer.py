@@ -24,10 +24,8 @@ def write_image(path: str, data: Any, meta: Mapping[str, Any]) -> list[str]:
     ----------
     path : str
         Ends in `.tiff`, `.tif` or `.fits`.
-    data : array_like or sequence of array_like
-        The layer's data, of a multiscale layer all levels.
-    meta : mapping
-        The layer's attributes, as napari hands them over.
+    data, meta
+        The layer's data, of a multiscale layer all levels, and its attributes.
 
     Returns
     -------
@@ -67,21 +65,7 @@ def write_image(path: str, data: Any, meta: Mapping[str, Any]) -> list[str]:
 
 
 def write_alignment(path: str, data: Any, meta: Mapping[str, Any]) -> list[str]:
-    """Save the alignment of a layer as a JSON file.
-
-    Parameters
-    ----------
-    path : str
-        Ends in `.json`.
-    data : array_like
-        The layer's data; not looked at.
-    meta : mapping
-        The layer's attributes, as napari hands them over.
-
-    Returns
-    -------
-    list of str
-        The file.
+    """Save the alignment of a layer as a JSON file; its data are not looked at.
 
     Raises
     ------
@@ -91,13 +75,13 @@ def write_alignment(path: str, data: Any, meta: Mapping[str, Any]) -> list[str]:
     del data
     from napari_exo2micro.core.alignment import Alignment
 
-    found = Alignment.from_header(_known(meta).get("header") or _known(meta))
-    if found is None:
+    alignment = Alignment.from_header(_known(meta).get("header") or _known(meta))
+    if alignment is None:
         raise OutputError(
             f"the layer '{meta.get('name', '')}' has no alignment; choose an aligned "
             "pre-stain image or a difference, run stage 2 or 3 if there is none"
         )
-    found.save(path)
+    alignment.save(path)
     return [os.fspath(path)]
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer
-from qtpy.QtCore import QObject, Qt, QTimer, Signal
+from qtpy.QtCore import Qt, QTimer, Signal
 from superqt import QElidingLabel, QLabeledDoubleSlider
 
-from napari_exo2micro.plugin.inspection.box import ComparisonBox, Shared
-from napari_exo2micro.plugin.layers.pair import Remembered, short_names
+from napari_exo2micro.plugin.inspection.box import ComparisonBox
+from napari_exo2micro.plugin.layers.pair import LayerPair, Remembered, short_names
+from napari_exo2micro.plugin.layers.presenter import Panel
 from napari_exo2micro.plugin.widgets import controls
 
 #: Changes in a second.
@@ -21,120 +21,17 @@ DEFAULT_RATE, SLOWEST, FASTEST = 4.0, 0.5, 10.0
 BLINK_KEY, NEXT_KEY = "K", "N"
 
 
-class Blink(QObject):
-    """Shows one of two layers at a time; restores everything in the end.
+class BlinkBox(ComparisonBox):
+    """Shows one of two layers at a time; its keys work in the viewer.
 
-    Images other than the two are hidden meanwhile, drawings stay.
+    Images other than the two are hidden meanwhile, drawings stay; in the end all is
+    as it was before.
 
     Attributes
     ----------
     changed : Signal()
         It began, ended, paused or shows the other layer.
     """
-
-    changed = Signal()
-
-    def __init__(self, viewer: ViewerModel, parent: QObject) -> None:
-        super().__init__(parent)
-        self._viewer = viewer
-        self._remembered, self._colours = Remembered(viewer), Remembered(viewer)
-        self._layers: tuple[Layer, ...] = ()
-        self._shown = 0
-        self._grey = False
-        self._timer = QTimer(self)
-        self._timer.setTimerType(Qt.TimerType.PreciseTimer)
-        self._timer.timeout.connect(self._turn)
-        self.set_rate(DEFAULT_RATE)
-
-    @property
-    def is_active(self) -> bool:
-        """Whether the two layers are shown in turn, by the clock or step by step."""
-        return bool(self._layers)
-
-    @property
-    def is_running(self) -> bool:
-        """Whether the clock turns them."""
-        return self._timer.isActive()
-
-    @property
-    def shown(self) -> Layer | None:
-        """The layer of the two that is shown now."""
-        return self._layers[self._shown] if self._layers else None
-
-    @property
-    def rate(self) -> float:
-        """Changes in a second."""
-        return 1000 / self._timer.interval()
-
-    def set_rate(self, rate: float) -> None:
-        """Choose how many changes there are in a second."""
-        self._timer.setInterval(round(1000 / rate))
-
-    def set_grey(self, grey: bool) -> None:
-        """Choose whether both are drawn in grey while they blink."""
-        self._grey = grey
-        self._colours.restore()
-        for layer in self._layers:
-            if grey and isinstance(layer, Image) and not layer.rgb:
-                self._colours.set(layer, colormap="gray")
-
-    def start(self, first: Layer, second: Layer, *, run: bool = True) -> None:
-        """Show the first layer, and the other one in turn.
-
-        Parameters
-        ----------
-        first, second : Layer
-            Two layers of the viewer.
-        run : bool
-            Whether the clock turns them; otherwise only `step` does.
-        """
-        other = self._layers[1 - self._shown] if self._layers else None
-        self._shown = 1 if other is first else 0
-        self._layers = (first, second)
-        self.set_grey(self._grey)
-        for layer in self._viewer.layers:
-            if isinstance(layer, (Image, Labels)) and layer not in self._layers:
-                self._remembered.set(layer, visible=False)
-        self._show(self._shown)
-        if run:
-            self._timer.start()
-        else:
-            self._timer.stop()
-        self.changed.emit()
-
-    def step(self) -> None:
-        """Stop the clock and show the other layer."""
-        if self._layers:
-            self._timer.stop()
-            self._turn()
-
-    def stop(self) -> None:
-        """End it: every layer is as it was before."""
-        if not self._layers:
-            return
-        self._timer.stop()
-        self._layers = ()
-        self._remembered.restore()
-        self._colours.restore()
-        self.changed.emit()
-
-    def _turn(self) -> None:
-        if any(layer not in self._viewer.layers for layer in self._layers):
-            # Another one may be put in its place in this very moment.
-            self._timer.stop()
-            return
-        self._show(1 - self._shown)
-        self.changed.emit()
-
-    def _show(self, index: int) -> None:
-        # First the one to see, so that no picture without either is drawn.
-        self._shown = index
-        self._remembered.set(self._layers[index], visible=True)
-        self._remembered.set(self._layers[1 - index], visible=False)
-
-
-class BlinkBox(ComparisonBox):
-    """Buttons and rate of the blink, with its keys in the viewer."""
 
     HEADING = "Blink"
     NAME = "blink_box"
@@ -145,63 +42,95 @@ class BlinkBox(ComparisonBox):
     )
     ENDED = "Blinking has ended."
 
-    def __init__(self, shared: Shared) -> None:
-        super().__init__(shared)
-        self.blink = Blink(self._viewer, self)
+    changed = Signal()
+
+    def __init__(self, panel: Panel, pair: LayerPair) -> None:
+        super().__init__(panel, pair)
+        viewer = self._viewer
+        self._remembered, self._colours = Remembered(viewer), Remembered(viewer)
+        self._layers: tuple[Layer, ...] = ()
+        self._index = 0  # of the one that is shown
         self._our_keys: dict[str, Callable[..., Any]] = {}
         self._their_keys: dict[str, Any] = {}
+        self._clock = QTimer(self)
+        self._clock.setTimerType(Qt.TimerType.PreciseTimer)
+        self._clock.timeout.connect(self._turn)
         following = controls.button(
             self,
             "blink_next",
             "Next",
             f"Show the other layer and stay there.\nKey: {NEXT_KEY}, in the viewer",
+            self.step,
         )
-        following.clicked.connect(self.step)
         rate = QLabeledDoubleSlider(Qt.Orientation.Horizontal, self)
         rate.setObjectName("blink_rate")
         rate.setRange(SLOWEST, FASTEST)
         rate.setDecimals(1)
+        rate.valueChanged.connect(
+            lambda hertz: self._clock.setInterval(round(1000 / hertz))
+        )
         rate.setValue(DEFAULT_RATE)
         rate.setToolTip("How many times in a second the picture changes")
-        rate.valueChanged.connect(self.blink.set_rate)
-        grey = controls.check_box(
+        self._grey = controls.check_box(
             self,
             "blink_grey",
             "both in grey",
             "Draw both layers in grey while they blink: the eye then follows what "
             "moves, not the change of colour",
+            self._colour,
         )
-        grey.toggled.connect(self.blink.set_grey)
-        self._shown = QElidingLabel(self)
-        self._shown.setObjectName("blink_shown")
-        self._shown.setTextFormat(Qt.TextFormat.PlainText)
-        self._shown.setElideMode(Qt.TextElideMode.ElideMiddle)
+        self._words = QElidingLabel(self)
+        self._words.setObjectName("blink_shown")
+        self._words.setTextFormat(Qt.TextFormat.PlainText)
+        self._words.setElideMode(Qt.TextElideMode.ElideMiddle)
         controls.column(
             controls.row((self._start, 2), (following, 1)),
             controls.row("Rate, Hz", (rate, 1)),
-            grey,
-            self._shown,
+            self._grey,
+            self._words,
             parent=self,
         )
-        self.blink.changed.connect(self._show_state)
-        self._connections.add(self._pair.changed, self._follow)
+        self.changed.connect(self._show_state)
+        self._connections.add(pair.changed, self._follow)
         self._show_state()
 
     @property
     def is_active(self) -> bool:
-        """Whether the blink determines what is visible."""
-        return self.blink.is_active
+        """Whether the two layers are shown in turn, by the clock or step by step."""
+        return bool(self._layers)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the clock turns them."""
+        return self._clock.isActive()
+
+    @property
+    def shown(self) -> Layer | None:
+        """The layer of the two that is shown now."""
+        return self._layers[self._index] if self._layers else None
+
+    @property
+    def rate(self) -> float:
+        """Changes in a second."""
+        return 1000 / self._clock.interval()
 
     def step(self) -> None:
         """Show the other layer and stay there."""
-        if self.blink.is_active:
-            self.blink.step()
+        if self.is_active:
+            self._clock.stop()
+            self._turn()
         elif self._may_begin():
             self._begin(run=False)
 
     def stop(self) -> None:
-        """End it and restore what was visible."""
-        self.blink.stop()
+        """End it: every layer is as it was before."""
+        if not self._layers:
+            return
+        self._clock.stop()
+        self._layers = ()
+        self._remembered.restore()
+        self._colours.restore()
+        self.changed.emit()
 
     def close_down(self) -> None:
         """Stop, give the keys back and listen to nothing any more."""
@@ -238,20 +167,53 @@ class BlinkBox(ComparisonBox):
         return next((action for bound, action in keymap if str(bound) == key), None)
 
     def _begin(self, *, run: bool = True) -> None:
+        """Show the first layer, and the other one in turn."""
         first, second = self._pair.layers
         assert first is not None
         assert second is not None
-        self.blink.start(first, second, run=run)
+        other = self._layers[1 - self._index] if self._layers else None
+        self._layers = (first, second)
+        self._colour()
+        for layer in self._viewer.layers:
+            if isinstance(layer, (Image, Labels)) and layer not in self._layers:
+                self._remembered.set(layer, visible=False)
+        self._show(1 if other is first else 0)
+        if run:
+            self._clock.start()
+        else:
+            self._clock.stop()
+        self.changed.emit()
 
     def _go_on(self) -> None:
         # One that was stepped by hand stands still.
-        self._begin(run=self.blink.is_running)
+        self._begin(run=self.is_running)
+
+    def _colour(self) -> None:
+        """Draw both in grey while they blink, if that was chosen."""
+        self._colours.restore()
+        for layer in self._layers if self._grey.isChecked() else ():
+            if isinstance(layer, Image) and not layer.rgb:
+                self._colours.set(layer, colormap="gray")
+
+    def _turn(self) -> None:
+        if any(layer not in self._viewer.layers for layer in self._layers):
+            # Another one may be put in its place in this very moment.
+            self._clock.stop()
+            return
+        self._show(1 - self._index)
+        self.changed.emit()
+
+    def _show(self, index: int) -> None:
+        # First the one to see, so that no picture without either is drawn.
+        self._index = index
+        self._remembered.set(self._layers[index], visible=True)
+        self._remembered.set(self._layers[1 - index], visible=False)
 
     def _show_state(self) -> None:
         super()._show_state()
-        shown = self.blink.shown
+        shown = self.shown
         if shown is None:
             text = f"Keys: {BLINK_KEY} blinks, {NEXT_KEY} shows the next"
         else:
             text = f"Shown: {short_names([shown])[0]}"
-        self._shown.setText(text)
+        self._words.setText(text)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,53 +9,25 @@ from napari.components import ViewerModel
 from napari.layers import Layer, Vectors
 from numpy.typing import NDArray
 from qtpy.QtCore import QObject, Signal
-from qtpy.QtWidgets import QGroupBox, QWidget
+from qtpy.QtWidgets import QGroupBox
 
 from napari_exo2micro.plugin.layers.layers import camera
 from napari_exo2micro.plugin.layers.pair import LayerPair
-from napari_exo2micro.plugin.session.session import Session
+from napari_exo2micro.plugin.layers.presenter import Panel
 from napari_exo2micro.plugin.widgets import controls
 
 
-@dataclass(frozen=True, slots=True)
-class Shared:
-    """What the boxes of one dock share.
-
-    Attributes
-    ----------
-    session : Session
-        Whose viewer and sample are looked at.
-    pair : LayerPair
-        The two layers that are compared.
-    message : MessageStrip
-        Where problems are told.
-    dock : QWidget
-        The parent of the boxes.
-    """
-
-    session: Session
-    pair: LayerPair
-    message: controls.MessageStrip
-    dock: QWidget
-
-
 class InspectionBox(QGroupBox):
-    """A titled part of the dock.
-
-    Attributes
-    ----------
-    HEADING, NAME : str
-        The title, and the objectName.
-    """
+    """A titled part of the dock, with its title and its objectName."""
 
     HEADING: ClassVar[str]
     NAME: ClassVar[str]
 
-    def __init__(self, shared: Shared) -> None:
-        super().__init__(self.HEADING, shared.dock)
+    def __init__(self, panel: Panel) -> None:
+        super().__init__(self.HEADING, panel)
         self.setObjectName(self.NAME)
-        self._session, self._viewer = shared.session, shared.session.viewer
-        self._pair, self._message = shared.pair, shared.message
+        self._session, self._viewer = panel.session, panel.session.viewer
+        self._message = panel.message
         self._connections = controls.Connections()
 
     def stop(self) -> None:
@@ -83,13 +54,12 @@ class ToggleBox(InspectionBox):
     WORDS: ClassVar[tuple[str, str]]
     TIP: ClassVar[str]
 
-    def __init__(self, shared: Shared) -> None:
-        super().__init__(shared)
+    def __init__(self, panel: Panel) -> None:
+        super().__init__(panel)
         name = self.NAME.removesuffix("box") + "start"
         self._start = controls.button(
-            self, name, self.WORDS[0], self.TIP, checkable=True
+            self, name, self.WORDS[0], self.TIP, self.toggle, checkable=True
         )
-        self._start.clicked.connect(self.toggle)
 
     @property
     def is_active(self) -> bool:
@@ -126,6 +96,10 @@ class ComparisonBox(ToggleBox):
     ENDED: ClassVar[str]
 
     began = Signal()
+
+    def __init__(self, panel: Panel, pair: LayerPair) -> None:
+        super().__init__(panel)
+        self._pair = pair
 
     def start(self) -> None:
         """Show the layers; other comparisons end."""
@@ -178,16 +152,7 @@ class ScreenLines(QObject):
     """A layer of lines that are as thick on the screen at any zoom.
 
     napari renews vectors in place, which it does not do with shapes. A width that a
-    person has chosen stays.
-
-    Parameters
-    ----------
-    viewer : ViewerModel
-        Where they are drawn.
-    width : float
-        Screen px.
-    parent : QObject
-        As for any object.
+    person has chosen stays. The width is in px of the screen.
 
     Attributes
     ----------
@@ -202,9 +167,8 @@ class ScreenLines(QObject):
         self._viewer, self._screen_width = viewer, width
         self.layer: Vectors | None = None
         self._width = 0.0
-        self._timer = controls.delayed(
-            self, self._follow_zoom
-        )  # a wheel turns in small steps
+        # A wheel turns in small steps.
+        self._timer = controls.delayed(self, self._follow_zoom)
         self._connections = controls.Connections()
         self._connections.add(camera(viewer).events.zoom, self._on_zoom)
         self._connections.add(viewer.layers.events.removed, self._on_removed)
@@ -225,17 +189,17 @@ class ScreenLines(QObject):
         """
         if self.layer is None:
             self.layer = Vectors(lines, vector_style=style, **options)
-            self._set_width()
+            self._set_width(self.layer)
             self.layer.opacity = 1.0
             add_behind(self._viewer, self.layer)
             return
         # New lines take the layer's width for granted.
-        chosen = self.layer.edge_width != self._width
+        is_ours = self.layer.edge_width == self._width
         self.layer.data = lines
         for name, value in options.items():
             setattr(self.layer, name, value)
-        if not chosen:
-            self._set_width()
+        if is_ours:
+            self._set_width(self.layer)
 
     def remove(self) -> None:
         """Take them away."""
@@ -249,11 +213,9 @@ class ScreenLines(QObject):
         self._timer.stop()
         self._connections.close()
 
-    def _set_width(self) -> None:
-        if self.layer is not None:
-            zoom = max(camera(self._viewer).zoom, 1e-6)
-            self.layer.edge_width = self._screen_width / zoom
-            self._width = self.layer.edge_width
+    def _set_width(self, layer: Vectors) -> None:
+        layer.edge_width = self._screen_width / max(camera(self._viewer).zoom, 1e-6)
+        self._width = layer.edge_width
 
     def _on_zoom(self, _event: object = None) -> None:
         if self.layer is not None:
@@ -261,7 +223,7 @@ class ScreenLines(QObject):
 
     def _follow_zoom(self) -> None:
         if self.layer is not None and self.layer.edge_width == self._width:
-            self._set_width()
+            self._set_width(self.layer)
 
     def _on_removed(self, event: Any) -> None:
         if self.layer is not None and event.value is self.layer:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from napari.components import ViewerModel
 from napari.layers import Image, Labels
 from qtpy import QtWidgets
-from qtpy.QtCore import QObject, Qt, Signal
+from qtpy.QtCore import Qt
 from superqt.utils import signals_blocked
 
 from napari_exo2micro.core.alignment import round_figure
 from napari_exo2micro.core.images import Composite, Look, Side, Split
-from napari_exo2micro.plugin.inspection.box import ComparisonBox, Shared, add_behind
-from napari_exo2micro.plugin.layers import pair
+from napari_exo2micro.plugin.inspection.box import ComparisonBox, add_behind
+from napari_exo2micro.plugin.layers import pair as pairs
 from napari_exo2micro.plugin.layers.layers import (
     KEY,
     about,
@@ -21,163 +20,33 @@ from napari_exo2micro.plugin.layers.layers import (
     remove_layers,
     seen_window,
 )
+from napari_exo2micro.plugin.layers.presenter import Panel
 from napari_exo2micro.plugin.widgets import controls
-
-#: How both images are coloured, and what the list says.
-COLOURS = {
-    "own": "their own colours",
-    "grey": "grey, each in its own range",
-    "same": "grey, one range for both",
-}
 
 Kind = Literal["columns", "rows", "checkerboard"]
 
-_KINDS: dict[Kind, str] = {
-    "columns": "curtain, left and right",
-    "rows": "curtain, above and below",
+#: What the lists say -> how the picture is divided, and how both images are coloured.
+_KINDS: dict[str, Kind] = {
+    "curtain, left and right": "columns",
+    "curtain, above and below": "rows",
     "checkerboard": "checkerboard",
+}
+_COLOURS = {
+    "their own colours": "own",
+    "grey, each in its own range": "grey",
+    "grey, one range for both": "same",
 }
 
 _STEPS = 1000
 _FARTHEST = 1_000_000
 
 
-class Curtain(QObject):
+class CurtainBox(ComparisonBox):
     """A temporary layer of two others, made window by window as one looks.
 
-    The two and all other images are hidden meanwhile; the colours, ranges and
-    gamma of the two are followed.
-
-    Attributes
-    ----------
-    changed : Signal()
-        It began or ended, also by hand in the layer list.
-    """
-
-    changed = Signal()
-
-    def __init__(self, viewer: ViewerModel, parent: QObject) -> None:
-        super().__init__(parent)
-        self._viewer = viewer
-        self._remembered = pair.Remembered(viewer)
-        self._pair: tuple[Image, Image] | None = None
-        self._composite: Composite | None = None
-        self._layer: Image | None = None
-        self._colours = "own"
-        self._split = Split()
-        # However fast the slider moves, the picture is drawn anew once for all that
-        # came meanwhile.
-        self._timer = controls.delayed(self, self._refresh)
-        self._looks_followed, self._connections = (
-            controls.Connections(),
-            controls.Connections(),
-        )
-        self._connections.add(viewer.layers.events.removed, self._on_removed)
-
-    @property
-    def is_active(self) -> bool:
-        """Whether the layer is there."""
-        return self._layer is not None
-
-    def set_split(self, split: Split) -> None:
-        """Choose which parts show which image; in px of the post-stain image."""
-        self._split = split
-        if self._composite is not None:
-            self._composite.split = split
-            self._timer.start()
-
-    def set_colours(self, colours: str) -> None:
-        """Choose how both are coloured: a key of `COLOURS`."""
-        self._colours = colours
-        self._follow_look()
-
-    def start(self, first: Image, second: Image) -> None:
-        """Show the two in one picture; neither has an `image_problem`."""
-        self._forget_pair()
-        self._pair = (first, second)
-        sides = self._sides(first, second)
-        self._composite = Composite(sides[0], sides[1], self._split)
-        for layer in self._pair:
-            events = layer.events
-            for emitter in (events.colormap, events.contrast_limits, events.gamma):
-                self._looks_followed.add(emitter, self._follow_look)
-        # First away with the old one, or napari would number the name.
-        self._layer = None
-        remove_layers(self._viewer, "curtain")
-        known = about(first)
-        self._layer = Image(
-            self._composite.levels,
-            multiscale=True,
-            rgb=True,
-            name=f"curtain: {first.name} | {second.name}",
-            translate=self._composite.origin,
-            interpolation2d="nearest",
-            metadata={
-                KEY: {
-                    "role": "curtain",
-                    "sample": known.get("sample", ""),
-                    "dye": known.get("dye", ""),
-                }
-            },
-        )
-        add_behind(self._viewer, self._layer)
-        for layer in self._viewer.layers:
-            if isinstance(layer, (Image, Labels)) and layer is not self._layer:
-                self._remembered.set(layer, visible=False)
-        self.changed.emit()
-
-    def stop(self) -> None:
-        """Remove the layer; every other one is as it was before."""
-        if self._layer is None:
-            return
-        layer, self._layer = self._layer, None
-        self._forget_pair()
-        if layer in self._viewer.layers:
-            self._viewer.layers.remove(layer)
-        self._remembered.restore()
-        self.changed.emit()
-
-    def close_down(self) -> None:
-        """Stop, and follow the viewer no more."""
-        self.stop()
-        self._connections.close()
-
-    def _forget_pair(self) -> None:
-        self._timer.stop()
-        self._looks_followed.close()
-        self._pair = self._composite = None
-
-    def _sides(self, first: Image, second: Image) -> list[Side]:
-        """Return both images at their places, coloured as was chosen."""
-        looks = [pair.layer_look(first), pair.layer_look(second)]
-        if self._colours == "grey":
-            looks = [Look(pair.GREY, look.low, look.high, look.gamma) for look in looks]
-        elif self._colours == "same":
-            low, high = min(k.low for k in looks), max(k.high for k in looks)
-            looks = [Look(pair.GREY, low, high)] * 2
-        pairs = zip((first, second), looks, strict=True)
-        return [pair.layer_side(layer, look) for layer, look in pairs]
-
-    def _follow_look(self, _event: object = None) -> None:
-        if self._composite is not None and self._pair is not None:
-            sides = self._sides(*self._pair)
-            self._composite.first, self._composite.second = sides
-            self._timer.start()
-
-    def _refresh(self) -> None:
-        if self._layer is not None:
-            self._layer.refresh(thumbnail=False, highlight=False, extent=False)
-
-    def _on_removed(self, event: Any) -> None:
-        if self._layer is not None and event.value is self._layer:
-            self.stop()
-
-
-class CurtainBox(ComparisonBox):
-    """Buttons, position and square size of the curtain.
-
-    The slider goes from one edge of what is on screen to the other, at any zoom;
-    the curtain then stays at its place of the image.
+    The two and all other images are hidden meanwhile; the colours, ranges and gamma
+    of the two are followed. The slider goes from one edge of what is on screen to the
+    other, at any zoom; the curtain then stays at its place of the image.
     """
 
     HEADING = "Curtain and checkerboard"
@@ -189,15 +58,23 @@ class CurtainBox(ComparisonBox):
     )
     ENDED = "The curtain was taken away."
 
-    def __init__(self, shared: Shared) -> None:
-        super().__init__(shared)
-        self.curtain = Curtain(self._viewer, self)
+    def __init__(self, panel: Panel, pair: pairs.LayerPair) -> None:
+        super().__init__(panel, pair)
+        self._remembered = pairs.Remembered(self._viewer)
+        self._images: tuple[Image, Image] | None = None
+        self._composite: Composite | None = None
+        self._layer: Image | None = None
+        # However fast the slider moves, the picture is drawn anew once for all that
+        # came meanwhile.
+        self._timer = controls.delayed(self, self._redraw)
+        self._looks_followed = controls.Connections()
         self._is_placed = False
         self._kind = controls.combo_box(
             self,
             "curtain_kind",
             "How the picture is divided between the two layers",
-            _KINDS.values(),
+            _KINDS,
+            self._on_kind,
         )
         self._colours = controls.combo_box(
             self,
@@ -205,26 +82,20 @@ class CurtainBox(ComparisonBox):
             "Their own colours follow the layers' controls. Grey in each layer's own "
             "range shows whether structures meet; grey in one range also shows which "
             "layer is brighter",
-            COLOURS.values(),
+            _COLOURS,
+            self._follow_look,
         )
         self._parts = QtWidgets.QStackedWidget(self)
         self._parts.addWidget(self._curtain_part())
         self._parts.addWidget(self._square_part())
-        form = QtWidgets.QFormLayout()
-        form.setFieldGrowthPolicy(
-            QtWidgets.QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow
-        )
-        form.addRow("Divide", self._kind)
-        form.addRow("Colours", self._colours)
-        controls.column(self._start, form, self._parts, parent=self)
-        self._kind.currentIndexChanged.connect(self._on_kind)
-        self._colours.currentIndexChanged.connect(self._on_colours)
-        self.curtain.changed.connect(self._show_state)
-        self._connections.add(self._pair.changed, self._follow)
+        fields = controls.form(("Divide", self._kind), ("Colours", self._colours))
+        controls.column(self._start, fields, self._parts, parent=self)
+        self._connections.add(pair.changed, self._follow)
+        self._connections.add(self._viewer.layers.events.removed, self._on_removed)
         eye = camera(self._viewer)
-        self._connections.add(eye.events.zoom, self._on_camera)
-        self._connections.add(eye.events.center, self._on_camera)
-        self._on_camera()
+        self._connections.add(eye.events.zoom, self._show_place)
+        self._connections.add(eye.events.center, self._show_place)
+        self._show_place()
 
     def _curtain_part(self) -> QtWidgets.QWidget:
         part = QtWidgets.QWidget(self)
@@ -235,52 +106,50 @@ class CurtainBox(ComparisonBox):
         self._slider.setToolTip(
             "Move the curtain between the edges of what is on screen"
         )
+        self._slider.valueChanged.connect(self._on_slider)
         tip = "Column or row of the curtain, px of post-stain"
         limits = (-_FARTHEST, _FARTHEST)
-        self._place = controls.spin_box(part, "curtain_place", limits, 0, tip)
+        self._place = controls.spin_box(
+            part, "curtain_place", limits, 0, tip, self._on_place
+        )
         self._place_name = QtWidgets.QLabel("Column", part)
         line = controls.row(self._place_name, (self._place, 1))
         controls.column(self._slider, line, parent=part, margin=0)
-        self._slider.valueChanged.connect(self._on_slider)
-        self._place.valueChanged.connect(self._on_place)
         return part
 
     def _square_part(self) -> QtWidgets.QWidget:
         part = QtWidgets.QWidget(self)
         tip = "Side of a square, px of post-stain"
-        self._square = controls.spin_box(part, "curtain_square", (1, 100_000), 512, tip)
+        self._square = controls.spin_box(
+            part, "curtain_square", (1, 100_000), 512, tip, self._apply
+        )
         self._square.setMinimumWidth(110)
-        fit = controls.button(
-            self,
-            "curtain_fit",
-            "Fit",
-            "Choose squares of about a sixth of what is on screen",
-        )
-        controls.column(
-            controls.row("Squares of", (self._square, 1), fit), parent=part, margin=0
-        )
-        self._square.valueChanged.connect(self._apply)
-        fit.clicked.connect(self.fit_squares)
+        tip = "Choose squares of about a sixth of what is on screen"
+        fit = controls.button(self, "curtain_fit", "Fit", tip, self.fit_squares)
+        line = controls.row("Squares of", (self._square, 1), fit)
+        controls.column(line, parent=part, margin=0)
         return part
 
     @property
     def is_active(self) -> bool:
-        """Whether the curtain determines what is visible."""
-        return self.curtain.is_active
+        """Whether the layer is there."""
+        return self._layer is not None
 
     @property
     def kind(self) -> Kind:
         """How the picture is divided."""
-        return list(_KINDS)[self._kind.currentIndex()]
+        return _KINDS[self._kind.currentText()]
 
     def stop(self) -> None:
-        """Take the curtain away and restore what was visible."""
-        self.curtain.stop()
-
-    def close_down(self) -> None:
-        """Stop, and listen to nothing any more."""
-        super().close_down()
-        self.curtain.close_down()
+        """Remove the layer; every other one is as it was before."""
+        if self._layer is None:
+            return
+        layer, self._layer = self._layer, None
+        self._forget_images()
+        if layer in self._viewer.layers:
+            self._viewer.layers.remove(layer)
+        self._remembered.restore()
+        self._show_state()
 
     def centre(self) -> None:
         """Hang the curtain in the middle of what is on screen."""
@@ -295,10 +164,11 @@ class CurtainBox(ComparisonBox):
 
     def _problem(self) -> str:
         layers = [layer for layer in self._pair.layers if layer is not None]
-        problems = (pair.image_problem(layer, "The curtain") for layer in layers)
+        problems = (pairs.image_problem(layer, "The curtain") for layer in layers)
         return self._pair.problem() or next(filter(None, problems), "")
 
     def _begin(self) -> None:
+        """Show the two in one picture."""
         first, second = self._pair.layers
         assert isinstance(first, Image)
         assert isinstance(second, Image)
@@ -306,19 +176,69 @@ class CurtainBox(ComparisonBox):
         if not (self._is_placed and low < self._place.value() < high):
             self.centre()
         self._is_placed = True
-        self._apply()
-        self.curtain.start(first, second)
+        self._forget_images()
+        self._images = (first, second)
+        self._composite = Composite(*self._sides(first, second), self._split())
+        for layer in self._images:
+            events = layer.events
+            for emitter in (events.colormap, events.contrast_limits, events.gamma):
+                self._looks_followed.add(emitter, self._follow_look)
+        # First away with the old one, or napari would number the name.
+        self._layer = None
+        remove_layers(self._viewer, "curtain")
+        known = {name: about(first).get(name, "") for name in ("sample", "dye")}
+        self._layer = Image(
+            self._composite.levels,
+            multiscale=True,
+            rgb=True,
+            name=f"curtain: {first.name} | {second.name}",
+            translate=self._composite.origin,
+            interpolation2d="nearest",
+            metadata={KEY: {"role": "curtain", **known}},
+        )
+        add_behind(self._viewer, self._layer)
+        for layer in self._viewer.layers:
+            if isinstance(layer, (Image, Labels)) and layer is not self._layer:
+                self._remembered.set(layer, visible=False)
+        self._show_state()
+
+    def _forget_images(self) -> None:
+        self._timer.stop()
+        self._looks_followed.close()
+        self._images = self._composite = None
+
+    def _sides(self, first: Image, second: Image) -> tuple[Side, Side]:
+        """Return both images at their places, coloured as was chosen."""
+        one, other = pairs.layer_look(first), pairs.layer_look(second)
+        colours = _COLOURS[self._colours.currentText()]
+        if colours == "grey":
+            one = Look(pairs.GREY, one.low, one.high, one.gamma)
+            other = Look(pairs.GREY, other.low, other.high, other.gamma)
+        elif colours == "same":
+            low, high = min(one.low, other.low), max(one.high, other.high)
+            one = other = Look(pairs.GREY, low, high)
+        return pairs.layer_side(first, one), pairs.layer_side(second, other)
+
+    def _follow_look(self, _changed: object = None) -> None:
+        if self._composite is not None and self._images is not None:
+            self._composite.first, self._composite.second = self._sides(*self._images)
+            self._timer.start()
+
+    def _redraw(self) -> None:
+        if self._layer is not None:
+            self._layer.refresh(thumbnail=False, highlight=False, extent=False)
+
+    def _on_removed(self, event: Any) -> None:
+        if self._layer is not None and event.value is self._layer:
+            self.stop()
 
     def _on_kind(self) -> None:
         self._parts.setCurrentIndex(1 if self.kind == "checkerboard" else 0)
         self._place_name.setText("Row" if self.kind == "rows" else "Column")
         if self.kind != "checkerboard":
             self.centre()
-        self._on_camera()
+        self._show_place()
         self._apply()
-
-    def _on_colours(self, index: int) -> None:
-        self.curtain.set_colours(list(COLOURS)[index])
 
     def _on_slider(self, value: int) -> None:
         low, high = self._span()
@@ -329,10 +249,10 @@ class CurtainBox(ComparisonBox):
 
     def _on_place(self) -> None:
         self._is_placed = True
-        self._on_camera()
+        self._show_place()
         self._apply()
 
-    def _on_camera(self, _event: object = None) -> None:
+    def _show_place(self, _event: object = None) -> None:
         """Let the slider show where in the view the curtain hangs."""
         low, high = self._span()
         part = (self._place.value() - low) / max(high - low, 1e-9)
@@ -344,6 +264,11 @@ class CurtainBox(ComparisonBox):
         top, left, bottom, right = seen_window(self._viewer)
         return (top, bottom) if self.kind == "rows" else (left, right)
 
+    def _split(self) -> Split:
+        """Return which parts show which image, in px of the post-stain image."""
+        return Split(self.kind, float(self._place.value()), self._square.value())
+
     def _apply(self) -> None:
-        place = float(self._place.value())
-        self.curtain.set_split(Split(self.kind, place, self._square.value()))
+        if self._composite is not None:
+            self._composite.split = self._split()
+            self._timer.start()

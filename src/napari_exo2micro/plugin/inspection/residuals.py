@@ -6,17 +6,12 @@ import numpy as np
 from napari.layers import Image
 from qtpy.QtCore import QPointF, QSize, Qt
 from qtpy.QtGui import QPainter, QPaintEvent, QPen, QPolygonF
-from qtpy.QtWidgets import QDoubleSpinBox, QSizePolicy, QWidget
+from qtpy.QtWidgets import QSizePolicy, QWidget
 from superqt.utils import signals_blocked
 
-from napari_exo2micro.core.alignment import (
-    Residuals,
-    amplification,
-    residuals_from_details,
-    round_figure,
-)
+from napari_exo2micro.core import alignment
 from napari_exo2micro.core.base import RegistrationError
-from napari_exo2micro.plugin.inspection.box import ScreenLines, Shared, ToggleBox
+from napari_exo2micro.plugin.inspection.box import ScreenLines, ToggleBox
 from napari_exo2micro.plugin.layers.layers import (
     KEY,
     about,
@@ -24,14 +19,14 @@ from napari_exo2micro.plugin.layers.layers import (
     move_camera,
     scale_bar,
 )
-from napari_exo2micro.plugin.layers.pair import find_section, stored_header
-from napari_exo2micro.plugin.widgets.controls import (
-    WordsLabel,
-    button,
-    check_box,
-    column,
-    row,
+from napari_exo2micro.plugin.layers.pair import (
+    Remembered,
+    find_section,
+    stored_header,
 )
+from napari_exo2micro.plugin.layers.presenter import Panel
+from napari_exo2micro.plugin.widgets import controls
+from napari_exo2micro.plugin.widgets.rows import capitalised
 
 #: The key's arrow is at most this long, and its head so long, screen px.
 _LONGEST, _HEAD = 120.0, 9.0
@@ -69,7 +64,7 @@ class ArrowKey(QWidget):
 
     def set_scale(self, screen_px: float) -> None:
         """Choose the arrow; a displacement of 1 px is drawn `screen_px` long."""
-        self.displacement = round_figure(_LONGEST / max(screen_px, 1e-9))
+        self.displacement = alignment.round_figure(_LONGEST / max(screen_px, 1e-9))
         self.length = self.displacement * screen_px
         self.update()
 
@@ -77,9 +72,7 @@ class ArrowKey(QWidget):
         """Room for the arrow and its words."""
         return QSize(220, 26)
 
-    def minimumSizeHint(self) -> QSize:
-        """Room for the arrow and its words."""
-        return self.sizeHint()
+    minimumSizeHint = sizeHint
 
     def paintEvent(self, _event: QPaintEvent | None) -> None:
         """Draw the arrow in the colour of the text."""
@@ -102,7 +95,7 @@ class ArrowKey(QWidget):
         painter.end()
 
 
-def layer_residuals(layer: Image) -> Residuals:
+def layer_residuals(layer: Image) -> alignment.Residuals:
     """Return the residuals that an interior-aligned layer carries.
 
     Raises
@@ -116,10 +109,10 @@ def layer_residuals(layer: Image) -> Residuals:
             f"'{layer.name}' has no header that tells how it was aligned: run stage 3 "
             "with this package and show its result"
         )
-    return residuals_from_details(header.details, header.transform)
+    return alignment.residuals_from_details(header.details, header.transform)
 
 
-def residual_words(residuals: Residuals, layer: Image) -> str:
+def residual_words(residuals: alignment.Residuals, layer: Image) -> str:
     """Return the figures of the residuals in words."""
     header = stored_header(layer)
     frame = header.canvas.get("post_frame") if header else None
@@ -153,54 +146,61 @@ class ResidualsBox(ToggleBox):
     WORDS = ("Show arrows", "Hide arrows")
     TIP = _HELP
 
-    def __init__(self, shared: Shared) -> None:
-        super().__init__(shared)
+    def __init__(self, panel: Panel) -> None:
+        super().__init__(panel)
         self.arrows = ScreenLines(self._viewer, _LINE, self)
         self._source: Image | None = None
-        self._residuals: Residuals | None = None
-        self._bar_before: bool | None = None
-        self._factor = QDoubleSpinBox(self)
-        self._factor.setObjectName("residuals_factor")
-        self._factor.setRange(1, 1_000_000)
-        self._factor.setDecimals(0)
-        self._factor.setSuffix(" times longer")
-        self._factor.setKeyboardTracking(False)
-        self._factor.setToolTip("How many times longer the arrows are drawn")
-        self._auto = check_box(
+        self._residuals: alignment.Residuals | None = None
+        self._remembered = Remembered(self._viewer)
+        self._factor = controls.decimal_box(
+            self,
+            "residuals_factor",
+            (1, 1_000_000),
+            1,
+            "How many times longer the arrows are drawn",
+            self._on_factor,
+            suffix=" times longer",
+            decimals=0,
+        )
+        self._auto = controls.check_box(
             self,
             "residuals_auto",
             "chosen automatically",
             "So that most arrows about reach the next one",
+            self._on_auto,
             on=True,
         )
-        self._every = check_box(
+        self._every = controls.check_box(
             self,
             "residuals_every",
             "also tiles that were not used (orange)",
             "Tiles that disagree with the alignment: a bubble, a change by the stain, "
             "or a place that really moved",
+            self._redraw,
         )
-        self._bar = check_box(
+        self._bar = controls.check_box(
             self,
             "residuals_bar",
             "scale bar of the image",
             "napari's scale bar, in px of post-stain",
+            self._show_bar,
             on=True,
         )
         self._key = ArrowKey(self)
-        self._key_words = WordsLabel("residuals_key", self)
-        self._words = WordsLabel("residuals_words", self)
-        self._go = button(
+        self._key_words = controls.WordsLabel("residuals_key", self)
+        self._words = controls.WordsLabel("residuals_words", self)
+        self._go = controls.button(
             self,
             "residuals_largest",
             "Go to the largest",
             "Look at the tile whose displacement is the largest",
+            self.go_to_largest,
         )
-        explanation = WordsLabel("residuals_help", self)
+        explanation = controls.WordsLabel("residuals_help", self)
         explanation.say(_HELP)
-        column(
+        controls.column(
             self._start,
-            row("Drawn", (self._factor, 1)),
+            controls.row("Drawn", (self._factor, 1)),
             self._auto,
             self._every,
             self._bar,
@@ -211,11 +211,6 @@ class ResidualsBox(ToggleBox):
             explanation,
             parent=self,
         )
-        self._go.clicked.connect(self.go_to_largest)
-        self._auto.toggled.connect(self._on_auto)
-        self._factor.valueChanged.connect(self._on_factor)
-        self._every.toggled.connect(self._redraw)
-        self._bar.toggled.connect(self._on_bar)
         self.arrows.removed.connect(self.stop)
         self._connections.add(self._session.results_changed, self._on_results)
         self._connections.add(self._session.source_changed, self._on_source)
@@ -243,16 +238,15 @@ class ResidualsBox(ToggleBox):
         try:
             self._residuals = layer_residuals(layer)
         except RegistrationError as error:
-            text = str(error)
-            self._refuse(f"{text[0].upper()}{text[1:]}.")
+            self._refuse(f"{capitalised(str(error))}.")
             return
         self._source = layer
         self._message.clear()
         if self._auto.isChecked():
             with signals_blocked(self._factor):
-                self._factor.setValue(amplification(self._residuals))
+                self._factor.setValue(alignment.amplification(self._residuals))
         self._draw(layer, self._residuals)
-        self._show_bar(self._bar.isChecked())
+        self._show_bar()
 
     def go_to_largest(self) -> None:
         """Look at the tile whose displacement is the largest."""
@@ -264,7 +258,7 @@ class ResidualsBox(ToggleBox):
     def stop(self) -> None:
         """Take the arrows away; the scale bar is as it was before."""
         self.arrows.remove()
-        self._show_bar(False)
+        self._remembered.restore()
         self._show_state()
 
     def close_down(self) -> None:
@@ -276,38 +270,29 @@ class ResidualsBox(ToggleBox):
         self.stop()
         self._message.error(text)
 
-    def _draw(self, source: Image, residuals: Residuals) -> None:
+    def _draw(self, source: Image, residuals: alignment.Residuals) -> None:
         """Draw the arrows on the aligned layer whose residuals they are."""
         factor = self._factor.value()
-        every = np.ones(len(residuals.used), bool)
-        shown = every if self._every.isChecked() else residuals.used
-        known = about(source)
-        sample, dye = known.get("sample", ""), known.get("dye", "")
+        shown = residuals.used | self._every.isChecked()
+        known = {name: about(source).get(name, "") for name in ("sample", "dye")}
+        name = "{sample} {dye}: remaining displacement".format(**known)
         used = residuals.used[shown]
         options = {
-            "name": f"{sample} {dye}: remaining displacement × {factor:g}".strip(),
+            "name": f"{name} × {factor:g}".strip(),
             "translate": source.translate,
             "features": {"displacement_px": residuals.lengths[shown], "used": used},
             "edge_color": list(np.where(used, _USED, _LEFT_OUT)),
-            "metadata": {
-                KEY: {
-                    "role": "residuals",
-                    "sample": sample,
-                    "dye": dye,
-                    "amplification": factor,
-                }
-            },
+            "metadata": {KEY: {**known, "role": "residuals", "amplification": factor}},
         }
         self.arrows.draw(residuals.vectors(factor)[shown], "arrow", options)
         self._show_state()
 
-    def _show_bar(self, shown: bool) -> None:
+    def _show_bar(self) -> None:
         """Show napari's scale bar, in px of the image, or what was before."""
-        bar = scale_bar(self._viewer)
-        if shown and self._bar_before is None:
-            self._bar_before, bar.visible = bool(bar.visible), True
-        elif not shown and self._bar_before is not None:
-            bar.visible, self._bar_before = self._bar_before, None
+        if self._bar.isChecked() and self.is_active:
+            self._remembered.set(scale_bar(self._viewer), visible=True)
+        else:
+            self._remembered.restore()
 
     def _redraw(self) -> None:
         if self.is_active and self._source is not None and self._residuals is not None:
@@ -321,10 +306,6 @@ class ResidualsBox(ToggleBox):
     def _on_auto(self, automatic: bool) -> None:
         if automatic and self.is_active:
             self.start()
-
-    def _on_bar(self, shown: bool) -> None:
-        if self.is_active:
-            self._show_bar(shown)
 
     def _on_results(self, stage: int) -> None:
         """Stage 3 has run again: its arrows are drawn anew."""

@@ -6,12 +6,7 @@ import itertools
 from pathlib import Path
 
 from qtpy.QtCore import QObject, QSize, Qt
-from qtpy.QtWidgets import (
-    QFileDialog,
-    QLineEdit,
-    QListWidget,
-    QListWidgetItem,
-)
+from qtpy.QtWidgets import QListWidget, QListWidgetItem
 
 from napari_exo2micro.core.alignment import (
     VIEWS_FILE,
@@ -20,20 +15,18 @@ from napari_exo2micro.core.alignment import (
     save_views,
 )
 from napari_exo2micro.core.base import Exo2MicroError
-from napari_exo2micro.plugin.inspection.box import InspectionBox, Shared
+from napari_exo2micro.plugin.inspection.box import InspectionBox
 from napari_exo2micro.plugin.inspection.zoom import ZoomBox
 from napari_exo2micro.plugin.layers.layers import camera_place, move_camera
 from napari_exo2micro.plugin.layers.pair import find_section
+from napari_exo2micro.plugin.layers.presenter import Panel
 from napari_exo2micro.plugin.session.session import Session
-from napari_exo2micro.plugin.widgets.controls import (
-    ask_to_save,
-    button,
-    column,
-    row,
-)
+from napari_exo2micro.plugin.widgets import controls
 from napari_exo2micro.plugin.widgets.errors import literal
 
 _FILTER = "Saved views (*.json)"
+_KEEP_TIP = "Keep this view and this zoom box under the name"
+_WRITE_TIP = "Save the list as a file, next to the results"
 
 
 class ViewLists(QObject):
@@ -74,16 +67,7 @@ class ViewLists(QObject):
         """Read the file next to the results, if that was not done yet.
 
         Views that were kept before any sample was chosen join the list of theirs.
-
-        Returns
-        -------
-        int
-            How many views the file gave.
-
-        Raises
-        ------
-        ParameterError
-            When there is a file, and it cannot be read.
+        Returns how many views the file gave.
         """
         path, views = self.path, self.views
         if path is None:
@@ -92,13 +76,11 @@ class ViewLists(QObject):
         owner = self._session.sample, self._session.dye
         own = [view for view in unowned if (view.sample, view.dye) == owner]
         self._lists[None] = [view for view in unowned if view not in own]
-        names = {view.name for view in views}
-        views += [view for view in own if view.name not in names]
+        views += _others(own, views)
         if path in self._read or not path.is_file():
             return 0
         self._read.add(path)
-        names = {view.name for view in views}
-        new = [view for view in load_views(path) if view.name not in names]
+        new = _others(load_views(path), views)
         views[:0] = new
         return len(new)
 
@@ -113,55 +95,39 @@ class SavedViewsBox(InspectionBox):
 
     Each sample and dye has a list of its own, see `ViewLists`; the one that lies next
     to the results is read when the sample is chosen.
-
-    Parameters
-    ----------
-    zoom : ZoomBox
-        Whose place they hold.
-    shared : Shared
-        As for every box.
     """
 
     HEADING = "Saved views"
     NAME = "saved_views_box"
 
-    def __init__(self, zoom: ZoomBox, shared: Shared) -> None:
-        super().__init__(shared)
+    def __init__(self, panel: Panel, zoom: ZoomBox) -> None:
+        super().__init__(panel)
         self._zoom = zoom
         self._lists = ViewLists.of(self._session)
         self._shown: list[SavedView] = []
-        self._name = QLineEdit(self)
-        self._name.setObjectName("view_name")
-        self._name.setPlaceholderText("name of this view")
-        self._name.setToolTip("What to call the place that you look at now")
+        tip = "What to call the place that you look at now"
+        self._name = controls.line_edit(self, "view_name", tip, "name of this view")
         self._name.returnPressed.connect(self.keep)
         self._list = QListWidget(self)
         self._list.setObjectName("view_list")
         self._list.setToolTip("Double-click to go there")
         self._list.setFixedHeight(110)
         self._list.itemDoubleClicked.connect(lambda _: self.go())
-        save = button(
-            self, "view_save", "Keep", "Keep this view and this zoom box under the name"
+        keep, go, remove, write, read = (
+            controls.button(self, f"view_{name}", text, tip, slot)
+            for name, text, tip, slot in (
+                ("save", "Keep", _KEEP_TIP, self.keep),
+                ("go", "Go there", "Look at the chosen view again", self.go),
+                ("remove", "Remove", "Take the view off the list", self.remove),
+                ("write", "Write list…", _WRITE_TIP, self._ask_write),
+                ("read", "Read list…", "Open a list that was saved", self._ask_read),
+            )
         )
-        go = button(self, "view_go", "Go there", "Look at the chosen view again")
-        remove = button(self, "view_remove", "Remove", "Take the view off the list")
-        write = button(
-            self,
-            "view_write",
-            "Write list…",
-            "Save the list as a file, next to the results",
-        )
-        read = button(self, "view_read", "Read list…", "Open a list that was saved")
-        save.clicked.connect(self.keep)
-        go.clicked.connect(self.go)
-        remove.clicked.connect(self.remove)
-        write.clicked.connect(self._ask_write)
-        read.clicked.connect(self._ask_read)
-        column(
-            row((self._name, 1), save),
+        controls.column(
+            controls.row((self._name, 1), keep),
             self._list,
-            row(go, remove),
-            row(write, read),
+            controls.row(go, remove),
+            controls.row(write, read),
             parent=self,
         )
         self._connections.add(self._session.source_changed, self._show_present)
@@ -233,8 +199,7 @@ class SavedViewsBox(InspectionBox):
         except (Exo2MicroError, OSError) as error:
             self._message.error(str(error))
             return
-        names = {view.name for view in new}
-        self.views[:] = [view for view in self.views if view.name not in names] + new
+        self.views[:] = _others(self.views, new) + new
         self._message.note(f"{_count(len(new))} read from {path}.")
         self._show()
 
@@ -282,17 +247,21 @@ class SavedViewsBox(InspectionBox):
             self._chosen()
             return
         start = self._lists.path or Path.cwd() / VIEWS_FILE
-        path = ask_to_save(self, "Write the saved views", start, _FILTER)
+        path = controls.ask_to_save(self, "Write the saved views", start, _FILTER)
         if path is not None:
             self.write(path)
 
     def _ask_read(self) -> None:
         start = (self._lists.path or Path.cwd() / VIEWS_FILE).parent
-        path, _ = QFileDialog.getOpenFileName(
-            self, "Read saved views", str(start), _FILTER
-        )
-        if path:
+        path = controls.ask_to_open(self, "Read saved views", start, _FILTER)
+        if path is not None:
             self.read(path)
+
+
+def _others(views: list[SavedView], known: list[SavedView]) -> list[SavedView]:
+    """Return the views whose names are not known."""
+    names = {view.name for view in known}
+    return [view for view in views if view.name not in names]
 
 
 def _owner(view: SavedView) -> str:

@@ -7,16 +7,19 @@ from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import QListWidget, QListWidgetItem
 from superqt.utils import signals_blocked
 
-from napari_exo2micro.plugin.inspection.box import ComparisonBox, Shared
+from napari_exo2micro.plugin.inspection.box import ComparisonBox
 from napari_exo2micro.plugin.layers.pair import (
+    LayerPair,
     comparable_layers,
     short_names,
 )
+from napari_exo2micro.plugin.layers.presenter import Panel
 from napari_exo2micro.plugin.layers.side_by_side import SideBySide
 from napari_exo2micro.plugin.widgets.controls import column
 from napari_exo2micro.plugin.widgets.errors import literal
 
 _ROW_HEIGHT = 22
+_STATES = {True: Qt.CheckState.Checked, False: Qt.CheckState.Unchecked}
 
 
 class SideBySideBox(ComparisonBox):
@@ -30,10 +33,10 @@ class SideBySideBox(ComparisonBox):
         "of them moves all"
     )
 
-    def __init__(self, shared: Shared) -> None:
-        super().__init__(shared)
+    def __init__(self, panel: Panel, pair: LayerPair) -> None:
+        super().__init__(panel, pair)
         self.grid = SideBySide.of(self._session)
-        self._layers: list[Layer] = []
+        self._items: list[tuple[Layer, QListWidgetItem]] = []
         self._list = QListWidget(self)
         self._list.setObjectName("side_by_side_layers")
         self._list.setToolTip("Tick two layers or more")
@@ -42,20 +45,14 @@ class SideBySideBox(ComparisonBox):
         self._list.itemChanged.connect(self._on_ticked)
         column(self._start, "Layers to show", self._list, parent=self)
         self._connections.add(self.grid.changed, self._show_state)
-        self._connections.add(self._pair.changed, self._tick_pair)
-        self._connections.add(self._pair.listed, self.refresh)
+        self._connections.add(pair.changed, self._tick_pair)
+        self._connections.add(pair.listed, self.refresh)
         self.refresh()
 
     @property
     def is_active(self) -> bool:
         """Whether the grid determines what is visible."""
         return self.grid.is_used_by(self)
-
-    @property
-    def _items(self) -> list[tuple[Layer, QListWidgetItem]]:
-        items = map(self._list.item, range(self._list.count()))
-        pairs = zip(self._layers, items, strict=True)
-        return [(layer, item) for layer, item in pairs if item is not None]
 
     @property
     def ticked(self) -> list[Layer]:
@@ -88,23 +85,24 @@ class SideBySideBox(ComparisonBox):
     def refresh(self) -> None:
         """List the layers anew; what was ticked stays so."""
         ticked = self.ticked
+        layers = [
+            layer
+            for layer in comparable_layers(self._viewer)
+            if isinstance(layer, (Image, Labels))
+        ]
+        self._items = []
         with signals_blocked(self._list):
             self._list.clear()
-            self._layers = [
-                layer
-                for layer in comparable_layers(self._viewer)
-                if isinstance(layer, (Image, Labels))
-            ]
-            names = short_names(self._layers)
-            for layer, name in zip(self._layers, names, strict=True):
+            for layer, name in zip(layers, short_names(layers), strict=True):
                 item = QListWidgetItem(name, self._list)
                 item.setSizeHint(QSize(0, _ROW_HEIGHT))
                 item.setToolTip(literal(layer.name))
                 item.setFlags(
                     Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsUserCheckable
                 )
+                self._items.append((layer, item))
         self._tick(ticked)
-        rows = min(max(len(self._layers), 2), 6)
+        rows = min(max(len(layers), 2), 6)
         self._list.setFixedHeight(rows * _ROW_HEIGHT + 6)
         if not self.ticked:
             self._tick_pair()
@@ -112,9 +110,7 @@ class SideBySideBox(ComparisonBox):
     def _tick(self, layers: list[Layer]) -> None:
         with signals_blocked(self._list):
             for layer, item in self._items:
-                is_ticked = any(layer is other for other in layers)
-                state = Qt.CheckState
-                item.setCheckState(state.Checked if is_ticked else state.Unchecked)
+                item.setCheckState(_STATES[layer in layers])
 
     def _tick_pair(self) -> None:
         """Tick the pair; while the grid is shown what is ticked stays."""

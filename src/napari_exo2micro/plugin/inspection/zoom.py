@@ -7,39 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from qtpy import QtWidgets
 from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtGui import QImage, QPixmap, QResizeEvent
-from qtpy.QtWidgets import (
-    QDoubleSpinBox,
-    QFormLayout,
-    QLabel,
-    QScrollArea,
-    QSpinBox,
-    QWidget,
-)
 
+from napari_exo2micro.core import plotting
 from napari_exo2micro.core.base import Monitor, ParameterError
-from napari_exo2micro.core.plotting import (
-    LARGEST_BOX,
-    CloseLook,
-    draw_close_look,
-    figure_pixels,
-    save_close_look,
-)
-from napari_exo2micro.plugin.inspection.box import InspectionBox, ScreenLines, Shared
+from napari_exo2micro.plugin.inspection.box import InspectionBox, ScreenLines
 from napari_exo2micro.plugin.layers.layers import KEY, camera_place
 from napari_exo2micro.plugin.layers.pair import find_section
-from napari_exo2micro.plugin.widgets.controls import (
-    PickPlace,
-    WordsLabel,
-    ask_to_save,
-    button,
-    check_box,
-    column,
-    delayed,
-    row,
-    spin_box,
-)
+from napari_exo2micro.plugin.layers.presenter import Panel
+from napari_exo2micro.plugin.widgets import controls
+from napari_exo2micro.plugin.widgets.rows import capitalised
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -53,65 +32,38 @@ _ON_SCREEN = 3840
 _LINE = 2.0
 
 
-class ZoomWindow(QWidget):
-    """A picture, scaled to the window or with every pixel.
-
-    Attributes
-    ----------
-    save_asked : Signal()
-        The button to save the picture was pressed.
-    closed : Signal()
-        The window was closed.
-    fit_changed : Signal(bool)
-        Whether the picture is scaled to the window.
-    """
+class ZoomWindow(QtWidgets.QWidget):
+    """A picture, scaled to the window or with every pixel, and a button to save it."""
 
     save_asked = Signal()
     fit_changed = Signal(bool)
     closed = Signal()
 
-    def __init__(self, parent: QWidget | None) -> None:
+    def __init__(self, parent: QtWidgets.QWidget | None) -> None:
         super().__init__(parent, Qt.WindowType.Window)
         self.setObjectName("zoom_window")
         self.setWindowTitle("Zoom box")
         self._pixmap: QPixmap | None = None
-        self._picture = QLabel(self)
+        self._picture = QtWidgets.QLabel(self)
         self._picture.setObjectName("zoom_picture")
         self._picture.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self._area = QScrollArea(self)
+        self._area = QtWidgets.QScrollArea(self)
         self._area.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self._area.setWidget(self._picture)
-        self._fit = check_box(
-            self,
-            "zoom_fit",
-            "Fit to the window",
-            "Without the tick every pixel of the box is drawn; scroll to see all",
-            on=True,
+        tip = "Without the tick every pixel of the box is drawn; scroll to see all"
+        self._fit = controls.check_box(
+            self, "zoom_fit", "Fit to the window", tip, self._arrange, on=True
         )
-        self._note = WordsLabel("zoom_note", self)
-        save = button(
-            self,
-            "zoom_save",
-            "Save picture…",
-            "Write the picture with every pixel of the box: PNG, PDF, SVG",
-        )
-        below = row(self._fit, (self._note, 9), None, save)
-        column((self._area, 1), below, parent=self, margin=6)
-        self._fit.toggled.connect(self._arrange)
         self._fit.toggled.connect(self.fit_changed)
-        save.clicked.connect(self.save_asked)
+        self._note = controls.WordsLabel("zoom_note", self)
+        tip = "Write the picture with every pixel of the box: PNG, PDF, SVG"
+        save = controls.button(self, "zoom_save", "Save picture…", tip, self.save_asked)
+        below = controls.row(self._fit, (self._note, 9), None, save)
+        controls.column((self._area, 1), below, parent=self, margin=6)
         self.resize(_FIRST_SIZE)
 
     def show_picture(self, pixels: NDArray[np.uint8], note: str = "") -> None:
-        """Show a picture.
-
-        Parameters
-        ----------
-        pixels : ndarray, shape (rows, columns, 4), uint8
-            Red, green, blue, alpha.
-        note : str
-            What to say under it.
-        """
+        """Show a picture, (rows, columns, 4) uint8 in RGBA, and a note under it."""
         rows, columns = pixels.shape[:2]
         data = np.ascontiguousarray(pixels).tobytes()
         image = QImage(data, columns, rows, 4 * columns, QImage.Format.Format_RGBA8888)
@@ -163,109 +115,92 @@ class ZoomWindow(QWidget):
 
 
 class ZoomBox(InspectionBox):
-    """Row, column, size and blur of the box, and the window that shows it.
-
-    Attributes
-    ----------
-    drawn : Signal()
-        A new picture is in the window.
-    """
+    """Row, column, size and blur of the box, and the window that shows it."""
 
     HEADING = "Zoom box"
     NAME = "zoom_box"
 
     drawn = Signal()
 
-    def __init__(self, shared: Shared) -> None:
-        super().__init__(shared)
+    def __init__(self, panel: Panel) -> None:
+        super().__init__(panel)
         self.frame = ScreenLines(self._viewer, _LINE, self)
-        self.pick = PickPlace(self._viewer, self)
+        self.pick = controls.PickPlace(self._viewer, self)
         self._figure: Figure | None = None
         self._window: ZoomWindow | None = None
-        self._row = self._middle("zoom_row", "Row")
-        self._column = self._middle("zoom_column", "Column")
-        tip = "Side of the box, px of post-stain"
-        self._size = spin_box(self, "zoom_size", (10, LARGEST_BOX), 500, tip)
-        self._size.setSingleStep(50)
-        self._blur = QDoubleSpinBox(self)
-        self._blur.setObjectName("zoom_blur")
-        self._blur.setRange(0, 100)
-        self._blur.setDecimals(1)
-        self._blur.setSingleStep(0.5)
-        self._blur.setSuffix(" px")
-        self._blur.setKeyboardTracking(False)
-        self._blur.setToolTip(
-            "Standard deviation of a Gaussian blur; 0 for none. Against noise"
-        )
-        self._outline = check_box(
-            self,
-            "zoom_outline",
-            "Outline in the viewer",
-            "A yellow square shows where the box is",
-            on=True,
-        )
-        self._state = WordsLabel("zoom_state", self)
-        self._arrange()
         # Typing, arrows and saved views change several numbers at once.
-        self._timer = delayed(self, self._on_changed)
-        self._outline.toggled.connect(self._show_outline)
+        self._timer = controls.delayed(self, self._on_changed)
+        self._row, self._column = self._middle("row"), self._middle("column")
+        tip = "Side of the box, px of post-stain"
+        limits = (10, plotting.LARGEST_BOX)
+        self._size = controls.spin_box(
+            self, "zoom_size", limits, 500, tip, self._later, step=50
+        )
+        tip = "Standard deviation of a Gaussian blur; 0 for none. Against noise"
+        self._blur = controls.decimal_box(
+            self, "zoom_blur", (0, 100), 0.0, tip, self._later
+        )
+        self._blur.setSingleStep(0.5)
+        words, tip = "Outline in the viewer", "A yellow square shows where the box is"
+        self._outline = controls.check_box(
+            self, "zoom_outline", words, tip, self._show_outline, on=True
+        )
+        self._state = controls.WordsLabel("zoom_state", self)
+        self._arrange()
         self.pick.picked.connect(self._on_picked)
         self.pick.changed.connect(self._on_waiting)
         self.take_centre()
 
-    def _middle(self, name: str, side: str) -> QSpinBox:
-        tip = f"{side} of the middle of the box, as the viewer's status bar tells it"
-        made = spin_box(self, name, (-_FARTHEST, _FARTHEST), 0, tip)
-        made.setSingleStep(10)
-        return made
+    def _middle(self, side: str) -> QtWidgets.QSpinBox:
+        return controls.spin_box(
+            self,
+            f"zoom_{side}",
+            (-_FARTHEST, _FARTHEST),
+            0,
+            f"{side.capitalize()} of the middle of the box, as the viewer's status bar "
+            "tells it",
+            self._later,
+            step=10,
+        )
 
     def _arrange(self) -> None:
-        form = QFormLayout()
-        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        numbers: dict[str, QSpinBox | QDoubleSpinBox] = {
-            "Row": self._row,
-            "Column": self._column,
-            "Size": self._size,
-            "Blur": self._blur,
-        }
-        for text, number in numbers.items():
-            form.addRow(text, number)
-            number.valueChanged.connect(lambda _: self._timer.start())
-        centre = button(
-            self,
-            "zoom_centre",
-            "From viewer's centre",
-            "Take the place in the middle of what is on screen",
+        words = "From viewer's centre"
+        tip = "Take the place in the middle of what is on screen"
+        centre = controls.button(self, "zoom_centre", words, tip, self.take_centre)
+        tip = "Then click on the place in the viewer; dragging still moves the picture"
+        self._pick = controls.button(
+            self, "zoom_pick", "Pick by click", tip, self._on_pick, checkable=True
         )
-        centre.clicked.connect(self.take_centre)
-        self._pick = button(
-            self,
-            "zoom_pick",
-            "Pick by click",
-            "Then click on the place in the viewer; dragging still moves the picture",
-            checkable=True,
-        )
-        self._pick.clicked.connect(self._on_pick)
-        show = button(
-            self,
-            "zoom_show",
-            "Show zoom box",
+        tip = (
             "Draw post, aligned pre and their difference at this place with every "
-            "pixel, in a window of its own",
+            "pixel, in a window of its own"
         )
-        show.clicked.connect(self.show_picture)
-        buttons = row(centre, self._pick)
-        column(form, buttons, self._outline, show, self._state, parent=self)
+        show = controls.button(
+            self, "zoom_show", "Show zoom box", tip, self.show_picture
+        )
+        numbers = controls.form(
+            ("Row", self._row),
+            ("Column", self._column),
+            ("Size", self._size),
+            ("Blur", self._blur),
+        )
+        controls.column(
+            numbers,
+            controls.row(centre, self._pick),
+            self._outline,
+            show,
+            self._state,
+            parent=self,
+        )
+
+    def _later(self) -> None:
+        self._timer.start()
 
     @property
     def place(self) -> tuple[int, int, int, float]:
         """Row and column of the middle, size and blur, px of post-stain."""
-        return (
-            self._row.value(),
-            self._column.value(),
-            self._size.value(),
-            self._blur.value(),
-        )
+        size, blur = self._size.value(), self._blur.value()
+        return self._row.value(), self._column.value(), size, blur
 
     def set_place(
         self, row: int, column: int, size: int | None = None, blur: float | None = None
@@ -295,8 +230,7 @@ class ZoomBox(InspectionBox):
         try:
             look = section.close_look()
         except ParameterError as error:
-            text = str(error)
-            self._message.error(f"{text[:1].upper()}{text[1:].removesuffix('.')}.")
+            self._message.error(f"{capitalised(str(error)).removesuffix('.')}.")
             return
         self._message.clear()
         self._show_outline()
@@ -385,7 +319,7 @@ class ZoomBox(InspectionBox):
         section = find_section(self._session)
         row, column, _, _ = self.place
         name = f"{section.sample}_{section.dye}_zoom_{row}_{column}.png"
-        path = ask_to_save(
+        path = controls.ask_to_save(
             self._window or self,
             "Save the picture of the zoom box",
             self._session.output_dir / name,
@@ -402,7 +336,7 @@ class ZoomBox(InspectionBox):
             )
             return
         self._session.jobs.start(
-            save_close_look,
+            plotting.save_close_look,
             title="saving the picture",
             on_result=self._on_saved,
             on_error=self._message.error,
@@ -415,15 +349,15 @@ class ZoomBox(InspectionBox):
 
 
 def _draw(
-    look: CloseLook,
+    look: plotting.CloseLook,
     left_out: str,
     place: tuple[int, int, int, float],
     most_columns: int | None,
     monitor: Monitor,
 ) -> tuple[Figure, Any, str]:
     """Return the figure, its pixels and what to say of them."""
-    figure = draw_close_look(look, *place, monitor=monitor)
-    pixels = figure_pixels(figure, most_columns)
+    figure = plotting.draw_close_look(look, *place, monitor=monitor)
+    pixels = plotting.figure_pixels(figure, most_columns)
     note = left_out
     if look.difference is None:
         words = "The scale is provisional: stage 4 has not run for this picture."

@@ -35,17 +35,7 @@ _LOOKS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class LayerSpec:
-    """A layer to be: data, options and type, as napari's plugins hand them over.
-
-    Attributes
-    ----------
-    data : object
-        What the layer type takes.
-    options : dict
-        Keyword arguments of the layer type, `metadata` among them.
-    kind : {'image', 'points', 'shapes', 'vectors', 'labels'}
-        The layer type.
-    """
+    """A layer to be: data, keyword arguments and type, as napari takes them."""
 
     data: Any
     options: dict[str, Any] = field(default_factory=dict)
@@ -97,14 +87,10 @@ def image_spec(
         Full resolution first; more than one makes a multiscale layer.
     role : str
         Begins with post, pre, aligned, scaled or difference.
-    name : str
-        For the layer list.
-    known : mapping
-        For the metadata: sample, dye, stage, parameters, paths and more.
+    name, known, visible
+        For the layer list, for the metadata, and whether it is shown at first.
     offset : tuple of float
         (row, column) in the world of the image's first pixel.
-    visible : bool
-        Whether it is shown at first.
     """
     look = role.split()[0]
     options: dict[str, Any] = {
@@ -143,11 +129,6 @@ def is_stored(known: Mapping[str, Any]) -> bool:
     """Return whether a layer is an image on disk as it is: a raw one or a result.
 
     What is drawn from one, moved or shown beside others has another role.
-
-    Parameters
-    ----------
-    known : mapping
-        What the layer's metadata say, see `about`.
     """
     if not known.get("paths"):
         return False
@@ -169,13 +150,13 @@ def find_layers(
     Parameters
     ----------
     viewer : ViewerModel
-        The viewer.
+        Where they are.
     role, sample, dye : str, optional
         Only layers that say so. A role that ends in a blank is a beginning:
         ``'preview '`` finds all previews.
     apart : str, optional
-        Which set of results they belong to, see `layer_sets`: the one that is worked
-        on, one that was set apart under this name, or with None any.
+        Which set of results they belong to, see `sets`: the one that is worked on,
+        one that was set apart under this name, or with None any.
     """
     wanted = {"sample": sample, "dye": dye}
     return [
@@ -215,22 +196,8 @@ def place_layers(
     Such a layer keeps what a person chose for it: its place, whether it is shown,
     its opacity, its blending, its colours, a name of their own, and its contrast
     where that was changed. Copies that a person made of it, and sets of results that
-    stand apart, are left alone.
-
-    Parameters
-    ----------
-    viewer : ViewerModel
-        The viewer.
-    specs : iterable of LayerSpec
-        What is to be shown, bottom first.
-    on_error : callable, optional
-        Takes a specification that could not be shown and the error; the others are
-        placed all the same. Without it the first error is raised.
-
-    Returns
-    -------
-    list of Layer
-        The layers, new or renewed.
+    stand apart, are left alone. `on_error` takes a layer that could not be shown and
+    the error; the others are placed all the same.
     """
     placed = []
     for spec in specs:
@@ -278,12 +245,8 @@ def renew_layer(layer: Layer, spec: LayerSpec) -> bool:
 
     Setting data takes a hundredth of a second where a new layer takes a tenth, and
     nothing is taken away from the graphics card: removing several layers at once
-    can end in a crash of the driver (napari issue 6472).
-
-    Returns
-    -------
-    bool
-        False when the layer cannot hold the data: then nothing is changed.
+    can end in a crash of the driver (napari issue 6472). False when the layer cannot
+    hold the data: then nothing is changed.
     """
     if isinstance(layer, Image):
         takes = spec.kind == "image" and layer.multiscale == isinstance(spec.data, list)
@@ -298,12 +261,8 @@ def renew_layer(layer: Layer, spec: LayerSpec) -> bool:
             # A hidden layer is not sliced anew, and the old slice points at vectors
             # that may be gone: the next colour would be looked up in vain.
             layer.set_view_slice()
-    if isinstance(layer, Image):
-        limits = spec.options.get("contrast_limits")
-        first = before.get("first_limits")
-        changed = first is not None and not np.allclose(layer.contrast_limits, first)
-        if limits is not None and first is not None and not changed:
-            layer.contrast_limits = limits
+    if "first_limits" in before and not _has_own_limits(layer):
+        layer.contrast_limits = spec.options["contrast_limits"]
     if layer.name == before.get("title", layer.name):
         layer.name = spec.options.get("name", layer.name)
     layer.metadata = spec.metadata
@@ -313,6 +272,12 @@ def renew_layer(layer: Layer, spec: LayerSpec) -> bool:
         if value is not None and not _is_set(layer, name, value):
             setattr(layer, name, value)
     return True
+
+
+def _has_own_limits(layer: Layer) -> bool:
+    """Return whether a person has changed the contrast of an image."""
+    first = about(layer).get("first_limits")
+    return first is not None and not np.allclose(layer.contrast_limits, first)
 
 
 def _is_set(layer: Layer, name: str, value: Any) -> bool:
@@ -338,8 +303,7 @@ def _keep_choices(old: Layer, new: Layer) -> None:
     if not (isinstance(old, Image) and isinstance(new, Image)):
         return
     new.colormap, new.gamma = old.colormap, old.gamma
-    first = about(old).get("first_limits")
-    if first is not None and not np.allclose(old.contrast_limits, first):
+    if _has_own_limits(old):
         new.contrast_limits = old.contrast_limits
 
 

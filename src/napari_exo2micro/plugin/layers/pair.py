@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from napari.components import ViewerModel
@@ -22,28 +22,20 @@ from napari_exo2micro.core.store import Provenance
 from napari_exo2micro.plugin.layers.layers import about, find_layers
 from napari_exo2micro.plugin.layers.sets import fitting_layers, set_in_front
 from napari_exo2micro.plugin.session.session import Session
-from napari_exo2micro.plugin.widgets.controls import Connections, delayed
+from napari_exo2micro.plugin.widgets import controls
 from napari_exo2micro.plugin.widgets.errors import literal
 
 
 def same_layer(
-    viewer: ViewerModel, layer: Layer | None, known: Mapping[str, Any] | None = None
+    viewer: ViewerModel, layer: Any, known: Mapping[str, Any] | None = None
 ) -> Layer | None:
     """Return a layer or the one that was put in its place; None when it is gone.
 
-    A stage that runs again makes new layers of the same role, sample and dye.
-
-    Parameters
-    ----------
-    viewer : ViewerModel
-        The viewer.
-    layer : Layer or None
-        None: `known` tells which it was.
-    known : mapping, optional
-        What the layer's metadata said.
+    A stage that runs again makes new layers of the same role, sample and dye; `known`
+    is what the metadata said of a layer that is deleted already.
     """
     if layer is not None and layer in viewer.layers:
-        return layer
+        return cast(Layer, layer)
     known = about(layer) if layer is not None else known or {}
     if not known.get("role"):
         return None
@@ -53,70 +45,66 @@ def same_layer(
 
 @dataclass
 class _Entry:
-    layer: weakref.ReferenceType[Layer]
+    changed: weakref.ReferenceType[Any]
     known: dict[str, Any]
     before: dict[str, Any] = field(default_factory=dict)
     ours: dict[str, Any] = field(default_factory=dict)
 
-    def find(self, viewer: ViewerModel) -> Layer | None:
-        """Return the layer, or the one in its place."""
-        return same_layer(viewer, self.layer(), self.known)
+    def find(self, viewer: ViewerModel) -> Any:
+        """Return what was changed, for a layer also the one in its place."""
+        changed = self.changed()
+        is_layer = self.known or isinstance(changed, Layer)
+        return same_layer(viewer, changed, self.known) if is_layer else changed
 
 
 class Remembered:
-    """Changes layers and takes the changes back.
+    """Changes layers and other parts of a viewer, and takes the changes back.
 
     What a person changed meanwhile stays: only a value that is still the one set
     here goes back to what it was.
-
-    Parameters
-    ----------
-    viewer : ViewerModel
-        Whose layers they are.
     """
 
     def __init__(self, viewer: ViewerModel) -> None:
         self._viewer = viewer
         self._entries: dict[int, _Entry] = {}
 
-    def set(self, layer: Layer, **values: Any) -> None:
-        """Change attributes of a layer; what they were at first is remembered."""
-        entry = self._entries.get(id(layer))
-        if entry is None or entry.layer() is not layer:
-            entry = self._replaced(layer) or _Entry(weakref.ref(layer), about(layer))
-            self._entries[id(layer)] = entry
+    def set(self, part: Any, **values: Any) -> None:
+        """Change attributes of a part; what they were at first is remembered."""
+        entry = self._entries.get(id(part))
+        if entry is None or entry.changed() is not part:
+            known = about(part) if isinstance(part, Layer) else {}
+            entry = self._replaced(part) or _Entry(weakref.ref(part), known)
+            self._entries[id(part)] = entry
         for name, value in values.items():
-            now = getattr(layer, name)
+            now = getattr(part, name)
             entry.before.setdefault(name, now)
             if not _equal(now, value):
-                setattr(layer, name, value)
-            entry.ours[name] = getattr(layer, name)
+                setattr(part, name, value)
+            entry.ours[name] = getattr(part, name)
 
     def restore(self) -> None:
-        """Give every layer back what it had before; layers that are gone are not."""
+        """Give every part back what it had before; those that are gone are not."""
         entries, self._entries = self._entries, {}
         for entry in entries.values():
-            layer = entry.find(self._viewer)
-            for name, value in entry.before.items() if layer is not None else ():
-                now = getattr(layer, name)
+            part = entry.find(self._viewer)
+            for name, value in entry.before.items() if part is not None else ():
+                now = getattr(part, name)
                 if _equal(now, entry.ours[name]) and not _equal(now, value):
-                    setattr(layer, name, value)
+                    setattr(part, name, value)
 
-    def _replaced(self, layer: Layer) -> _Entry | None:
+    def _replaced(self, part: Any) -> _Entry | None:
         """Return the entry of the layer in whose place this one was put."""
         for key, entry in list(self._entries.items()):
-            old = entry.layer()
-            is_gone = old is None or old not in self._viewer.layers
-            if is_gone and entry.find(self._viewer) is layer:
+            if entry.changed() is not part and entry.find(self._viewer) is part:
                 del self._entries[key]
-                entry.layer = weakref.ref(layer)
+                entry.changed = weakref.ref(part)
                 return entry
         return None
 
 
 def _equal(first: Any, second: Any) -> bool:
-    names = getattr(first, "name", first), getattr(second, "name", second)
-    return bool(names[0] == names[1])
+    """Compare values, and colour maps by their names."""
+    return bool(getattr(first, "name", first) == getattr(second, "name", second))
 
 
 #: Black to white, shape (256, 3), uint8.
@@ -124,15 +112,7 @@ GREY: NDArray[np.uint8] = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, 
 
 
 def image_problem(layer: Layer, what: str) -> str:
-    """Return in words why a layer is not a plain grey image; empty when it is.
-
-    Parameters
-    ----------
-    layer : Layer
-        Any layer.
-    what : str
-        What it is wanted for, for example 'the curtain'.
-    """
+    """Return why a layer is not a plain grey image for `what`; empty when it is."""
     if not isinstance(layer, Image):
         kind = type(layer).__name__.lower()
         return (
@@ -170,8 +150,7 @@ def layer_look(layer: Image) -> Look:
 def layer_side(layer: Image, look: Look) -> Side:
     """Return a layer's image at its place in the world."""
     row, column = layer.data_to_world((0, 0))
-    levels = list(layer.data) if layer.multiscale else [layer.data]
-    return Side(levels, (float(row), float(column)), look)
+    return Side(_levels(layer), (float(row), float(column)), look)
 
 
 def stored_header(layer: Image) -> Provenance | None:
@@ -189,15 +168,8 @@ def stored_header(layer: Image) -> Provenance | None:
 class SectionLayers:
     """Post, the best aligned pre and the difference of one run of one sample and dye.
 
-    Attributes
-    ----------
-    sample, dye : str
-        Whose layers they are; empty when there are none.
-    post, aligned, difference, pre : Image, optional
-        The layers; `pre` is the one that is not aligned.
-    outdated : tuple of Image
-        Layers that do not fit to these: a stage before theirs was run with other
-        settings since.
+    Layers are outdated that do not fit to these: a stage before theirs was run with
+    other settings since. `pre` is the image that is not aligned.
     """
 
     sample: str = ""
@@ -228,19 +200,6 @@ class SectionLayers:
         """Sample and dye for a label."""
         return f"{self.sample}, {self.dye}" if self.sample else ""
 
-    @property
-    def post_shape(self) -> tuple[int, int]:
-        """Rows and columns of the raw post-stain image."""
-        assert self.post is not None
-        header = stored_header(self.aligned) if self.aligned is not None else None
-        header = header or stored_header(self.post)
-        frame = header.canvas.get("post_frame") if header else None
-        if frame:
-            return int(frame[3]), int(frame[2])
-        rows, columns = _levels(self.post)[0].shape
-        row, column = (round(v) for v in self.post.data_to_world((0, 0)))
-        return int(rows + row), int(columns + column)
-
     def close_look(self) -> CloseLook:
         """Return what a zoom box looks at.
 
@@ -261,7 +220,7 @@ class SectionLayers:
             problem = image_problem(layer, "The zoom box") if layer is not None else ""
             if problem:
                 raise ParameterError(problem)
-        header = stored_header(self.aligned)
+        header = aligned = stored_header(self.aligned)
         scale = None
         if self.difference is not None:
             own = stored_header(self.difference)
@@ -270,7 +229,7 @@ class SectionLayers:
         return CloseLook(
             post=_placed(self.post),
             pre=_placed(self.aligned),
-            shape=self.post_shape,
+            shape=_raw_shape(self.post, aligned or stored_header(self.post)),
             difference=_placed(self.difference) if self.difference and scale else None,
             scale=scale.value if scale else None,
             offset=scale.offset if scale else 0.0,
@@ -280,11 +239,21 @@ class SectionLayers:
         )
 
 
+def _raw_shape(post: Image, header: Provenance | None) -> tuple[int, int]:
+    """Return rows and columns of the raw post-stain image."""
+    frame = header.canvas.get("post_frame") if header else None
+    if frame:
+        return int(frame[3]), int(frame[2])
+    rows, columns = _levels(post)[0].shape
+    row, column = (round(v) for v in post.data_to_world((0, 0)))
+    return int(rows + row), int(columns + column)
+
+
 def find_section(session: Session) -> SectionLayers:
     """Return the layers of the session's sample and dye, otherwise of the topmost.
 
     Of several sets of results it is the one that a person looks at, and in it only
-    what belongs together; see `layer_sets`.
+    what belongs together; see `sets`.
     """
     viewer = session.viewer
     sample, dye = session.sample, session.dye
@@ -413,13 +382,14 @@ class LayerChooser(QtWidgets.QComboBox):
         self.choose(self._layers[index] if 0 <= index < len(self._layers) else None)
 
 
+def list_events(viewer: ViewerModel) -> tuple[Any, ...]:
+    """Return the events of layers that come, go, move in the list or are renamed."""
+    events = viewer.layers.events
+    return events.inserted, events.removed, events.reordered, events.renamed
+
+
 class LayerPair(QtWidgets.QWidget):
     """Two lists of layers: the first is post and the second the best aligned pre.
-
-    Parameters
-    ----------
-    session : Session
-        Of the viewer; its sample is preferred.
 
     Attributes
     ----------
@@ -448,31 +418,18 @@ class LayerPair(QtWidgets.QWidget):
         swap.setText("⇅")
         swap.setToolTip("Exchange the first and the second layer")
         swap.clicked.connect(self._swap)
-        form = QtWidgets.QFormLayout()
-        form.setContentsMargins(0, 0, 0, 0)
-        form.setFieldGrowthPolicy(
-            QtWidgets.QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow
-        )
-        form.addRow("First", self.first)
-        form.addRow("Second", self.second)
-        layout = QtWidgets.QHBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addLayout(form, 1)
-        layout.addWidget(swap)
+        lists = controls.form(("First", self.first), ("Second", self.second), margin=0)
+        whole = controls.row((lists, 1), swap)
+        whole.setContentsMargins(0, 0, 0, 0)
+        self.setLayout(whole)
         self._by_hand = False
         self._before: tuple[Layer | None, Layer | None] = (None, None)
         # Layers come and go in batches: one look when all have come.
-        self._timer = delayed(self, self.refresh)
+        self._timer = controls.delayed(self, self.refresh)
         for chooser in (self.first, self.second):
             chooser.activated.connect(self._on_hand)
-        self._connections = Connections()
-        events = self._viewer.layers.events
-        for emitter in (
-            events.inserted,
-            events.removed,
-            events.reordered,
-            events.renamed,
-        ):
+        self._connections = controls.Connections()
+        for emitter in list_events(self._viewer):
             self._connections.add(emitter, self._later)
         self._connections.add(session.source_changed, self._on_source)
         self.refresh()

@@ -34,13 +34,7 @@ logger = logging.getLogger(__name__)
 
 
 def shared_session(viewer: ViewerModel, widget: QWidget | None = None) -> Session:
-    """Return the session of a viewer for a dock: its results are shown as layers.
-
-    Parameters
-    ----------
-    viewer, widget
-        As `Session.of` takes them.
-    """
+    """Return the session of a viewer for a dock: its results are shown as layers."""
     session = Session.of(viewer, widget)
     presenter_of(viewer).follow_opened()
     return session
@@ -87,13 +81,7 @@ class Panel(Dock):
 
 
 class Presenter(QObject):
-    """Places the layers of results; a session has one, its child.
-
-    Parameters
-    ----------
-    session : Session
-        Of the viewer.
-    """
+    """Places the layers of results; a session has one, its child."""
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
@@ -116,18 +104,8 @@ class Presenter(QObject):
     def place_stage(self, number: int, specs: Sequence[LayerSpec]) -> list[Layer]:
         """Add or replace the layers of a stage and bring what is new to the front.
 
-        Parameters
-        ----------
-        number : int
-            The stage; of a stage after the fourth its new layers are shown, no other
-            is hidden.
-        specs : sequence of LayerSpec
-            Its layers, of one sample and dye, bottom first.
-
-        Returns
-        -------
-        list of Layer
-            The layers, new or replaced.
+        They are of one sample and dye, bottom first. Of a stage after the fourth its
+        new layers are shown, no other is hidden.
         """
         if not specs:
             return []
@@ -154,15 +132,7 @@ class Presenter(QObject):
         return placed
 
     def leave_run(self, sample: str, dye: str, last: int) -> None:
-        """Show what a run ended with, if a later result in front does not belong to it.
-
-        Parameters
-        ----------
-        sample, dye : str
-            What was run.
-        last : int
-            The last stage of the run.
-        """
+        """Show a run's last stage if a later result in front does not belong to it."""
         own = find_layers(self.viewer, None, sample, dye)
         outdated = sets.outdated_in_front(own, last)
         if outdated is not None:
@@ -200,15 +170,8 @@ class Presenter(QObject):
     def open(self, specs: Sequence[LayerSpec]) -> list[LayerSpec]:
         """Show the set of opened layers; return those that the viewer lacks.
 
-        Parameters
-        ----------
-        specs : sequence of LayerSpec
-            Of one sample and dye and one run, bottom first.
-
-        Returns
-        -------
-        list of LayerSpec
-            Named and marked as their set asks for.
+        They are of one sample and dye and one run, bottom first, and are returned named
+        and marked as their set asks for.
         """
         viewer = self.viewer
         sample, dye = _pair(specs)

@@ -31,7 +31,11 @@ from typing import Any
 from napari.components import ViewerModel
 from napari.layers import Image, Layer
 
-from napari_exo2micro.core.parameters import PARAMETER_REGISTRY, build_suffix
+from napari_exo2micro.core.parameters import (
+    PARAMETER_REGISTRY,
+    build_suffix,
+    value_words,
+)
 from napari_exo2micro.plugin.layers.layers import (
     KEY,
     LayerSpec,
@@ -63,15 +67,7 @@ Known = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What is to be seen of some layers; all others stay as they are.
-
-    Attributes
-    ----------
-    visible : mapping of Layer to bool
-        Which are shown and which are hidden.
-    active : Layer or None
-        The one to be selected; None leaves the selection.
-    """
+    """What is to be seen of some layers, and which is selected; others stay."""
 
     visible: Mapping[Layer, bool]
     active: Layer | None = None
@@ -96,12 +92,8 @@ def role(layer: Layer) -> str:
 def picture_shown(own: Sequence[Layer], picture: Sequence[str]) -> Shown:
     """Return the layers of a set with one picture of it in front.
 
-    Parameters
-    ----------
-    own : sequence of Layer
-        The set.
-    picture : sequence of str
-        Roles; the first is selected. What is part of no picture is a person's affair.
+    The first role of the picture is selected. What is part of no picture is a
+    person's affair.
     """
     return Shown(
         {
@@ -116,14 +108,7 @@ def picture_shown(own: Sequence[Layer], picture: Sequence[str]) -> Shown:
 def stage_shown(own: Sequence[Layer], number: int, new: Sequence[str]) -> Shown:
     """Return the layers of a set when a stage has brought results.
 
-    Parameters
-    ----------
-    own : sequence of Layer
-        The set.
-    number : int
-        The stage.
-    new : sequence of str
-        The roles that were not there, or had left the front.
+    New are the roles that were not there, or had left the front.
     """
     picture: tuple[str, ...] = ()
     if number < len(_PICTURES):
@@ -158,17 +143,7 @@ def last_picture(last: int) -> tuple[str, ...]:
 def set_shown(
     layers: Iterable[Layer], own: Collection[Layer], picture: Collection[str]
 ) -> Shown:
-    """Return our layers with a picture of one set, and no result of another.
-
-    Parameters
-    ----------
-    layers : iterable of Layer
-        All of ours.
-    own : collection of Layer
-        The set.
-    picture : collection of str
-        The roles of it that are seen, see `best_roles`.
-    """
+    """Return all our layers with a picture of one set, and no result of another."""
     visible = {}
     for layer in layers:
         if is_stored(about(layer)):
@@ -180,14 +155,9 @@ def set_shown(
 
 
 def best_roles(roles: Collection[str], opened: Collection[str] = ()) -> set[str]:
-    """Return the roles that make the best picture of a set.
+    """Return the roles that make the best picture of a set that has these roles.
 
-    Parameters
-    ----------
-    roles : collection of str
-        Those that the set has.
-    opened : collection of str
-        Those that a person has just opened: they are in the picture.
+    Those that a person has just opened are in the picture.
     """
     best = {next((r for r in choice if r in (opened or roles)), "") for choice in _BEST}
     best = best - {""} or set(opened)
@@ -233,14 +203,13 @@ def layer_key(known: Known) -> tuple[str, ...]:
 
 
 def set_for(there: Iterable[Known], opened: Sequence[Known]) -> str:
-    """Return which set opened layers belong to; empty for the one worked on.
+    """Return which set opened layers of one run belong to; empty: the one worked on.
 
     Parameters
     ----------
-    there : iterable of mapping
-        What is known of the layers of that sample and dye in the viewer.
-    opened : sequence of mapping
-        What is known of those that come; of one run.
+    there, opened
+        What is known of the layers of that sample and dye in the viewer, and of those
+        that come.
     """
     stored = [known for known in opened if is_stored(known)]
     keys = {layer_key(known) for known in opened}
@@ -293,13 +262,6 @@ def fitting_layers(
     An image is outdated when a stage before its own has been run with other settings
     since, or with other raw files: the images that are there show something else than
     what it was made from.
-
-    Parameters
-    ----------
-    viewer : ViewerModel
-        The viewer.
-    sample, dye, apart : str
-        Which set it is.
     """
     layers = [
         layer
@@ -332,7 +294,7 @@ def _difference(new: Sequence[Known], working: Sequence[Known]) -> str:
         stage = min(map(stage_of, pair))
         mine, theirs = (known.get("parameters", {}) for known in pair)
         words = [
-            f"{parameter.title}: {_word(mine.get(name, parameter.default))}"
+            f"{parameter.title}: {value_words(mine.get(name, parameter.default))}"
             for name, parameter in PARAMETER_REGISTRY.items()
             if parameter.stage <= stage
             if mine.get(name, parameter.default) != theirs.get(name, parameter.default)
@@ -342,12 +304,6 @@ def _difference(new: Sequence[Known], working: Sequence[Known]) -> str:
     path = Path(str(new[-1]["paths"][0]))
     folders = {Path(str(old["paths"][0])).parent for old in working}
     return path.suffix[1:].upper() if path.parent in folders else f"in {path.parent}"
-
-
-def _word(value: Any) -> str:
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    return "not set" if value is None else str(value)
 
 
 def _was_made_from(later: Known, earlier: Known) -> bool:

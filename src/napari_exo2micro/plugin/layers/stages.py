@@ -11,11 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_exo2micro.core.images import (
-    Transform,
-    pyramid,
-    scaled_pyramid,
-)
+from napari_exo2micro.core.images import pyramid, scaled_pyramid
 from napari_exo2micro.core.parameters import LAST_BUILT_IN, STAGES
 from napari_exo2micro.core.store import Checkpoint, Provenance, StageResults
 from napari_exo2micro.plugin.layers.layers import KEY, LayerSpec, image_spec, role_of
@@ -38,12 +34,7 @@ def world_offset(provenance: Provenance | None) -> tuple[float, float]:
 def facts(checkpoint: Checkpoint, task: StageResults | None = None) -> dict[str, Any]:
     """Return what the metadata of a checkpoint's layer says.
 
-    Parameters
-    ----------
-    checkpoint : Checkpoint
-        The image and its header.
-    task : SampleDye or ResultSet, optional
-        Whose it is; without it only the header is asked.
+    Without the task whose it is only the header is asked.
     """
     header = checkpoint.provenance
     known: dict[str, Any] = {
@@ -60,10 +51,7 @@ def facts(checkpoint: Checkpoint, task: StageResults | None = None) -> dict[str,
         "canvas_offset": world_offset(header),
     }
     if task is not None:
-        known |= {
-            "sample": task.sample,
-            "dye": task.dye,
-        }
+        known |= {"sample": task.sample, "dye": task.dye}
         folders = {"raw_dir": task.raw_dir, "output_dir": task.output_dir}
         known |= {name: str(path) for name, path in folders.items() if path}
     return known
@@ -77,27 +65,15 @@ def checkpoint_spec(
     task: StageResults | None = None,
     visible: bool = True,
 ) -> LayerSpec:
-    """Return the layer of one checkpoint.
-
-    Parameters
-    ----------
-    checkpoint : Checkpoint
-        The image and its header.
-    stage, name : int, str
-        Which one it is.
-    task : SampleDye or ResultSet, optional
-        Whose it is.
-    visible : bool
-        Whether it is shown at first.
-    """
-    known = facts(checkpoint, task)
-    known |= {"stage": stage, "checkpoint": name}
+    """Return the layer of one checkpoint; see `facts`."""
+    known = facts(checkpoint, task) | {"stage": stage, "checkpoint": name}
     role = role_of(stage, name)
     title = _NAMES.get(role, role)
     if stage > LAST_BUILT_IN and stage in STAGES:
         title = f"{STAGES[stage].title}, {name.replace('_', ' ')}"
         if name in STAGES[stage].labels:
-            return _labels_spec(checkpoint, role, title, known, visible=visible)
+            options = _drawing(role, title, checkpoint, known, visible=visible)
+            return _labels_spec(np.asanyarray(checkpoint.image.level(0)), options)
     return image_spec(
         pyramid(checkpoint.image),
         role,
@@ -108,45 +84,21 @@ def checkpoint_spec(
     )
 
 
-def _labels_spec(
-    checkpoint: Checkpoint,
-    role: str,
-    title: str,
-    known: Mapping[str, Any],
-    *,
-    visible: bool,
-) -> LayerSpec:
+def _labels_spec(full: Any, options: dict[str, Any]) -> LayerSpec:
     """Return numbers of objects in colours; smaller levels are every n-th pixel."""
-    full = np.asanyarray(checkpoint.image.level(0))
     levels = [full]
     while max(levels[-1].shape) > _TOP_SIDE:
         levels.append(levels[-1][::2, ::2])
-    options: dict[str, Any] = {
-        "name": f"{known['sample']} {known['dye']}: {title}",
-        "translate": world_offset(checkpoint.provenance),
-        "visible": visible,
-        "multiscale": len(levels) > 1,
-        "metadata": {KEY: {**known, "role": role}},
-    }
-    return LayerSpec(levels if len(levels) > 1 else full, options, "labels")
+    is_multiscale = len(levels) > 1
+    options["multiscale"] = is_multiscale
+    return LayerSpec(levels if is_multiscale else full, options, "labels")
 
 
 def stage_specs(task: StageResults, stage: int) -> list[LayerSpec]:
     """Return the layers of a stage's valid results, bottom first.
 
-    Parameters
-    ----------
-    task : SampleDye or ResultSet
-        With the parameters of the run.
-    stage : int
-        1: the padded pair; 2: rings and the aligned pre; 3: the aligned pre,
-        matches and residuals; 4: the scaled pre and difference of each scale.
-        A later stage: its checkpoints.
-
-    Returns
-    -------
-    list of LayerSpec
-        Empty when the stage has no valid result.
+    Stage 1 has the padded pair; 2 rings and the aligned pre; 3 the aligned pre and
+    matches; 4 the scaled pre and difference of each scale; a later one its checkpoints.
     """
     if stage == 1:
         names: tuple[str, ...] = ("pre", "post")
@@ -167,13 +119,16 @@ def stage_specs(task: StageResults, stage: int) -> list[LayerSpec]:
 
 
 def _drawing(
-    role: str, title: str, checkpoint: Checkpoint, task: StageResults, **options: Any
+    role: str,
+    title: str,
+    checkpoint: Checkpoint,
+    known: Mapping[str, Any],
+    **options: Any,
 ) -> dict[str, Any]:
-    known = facts(checkpoint, task) | {"role": role}
     return {
-        "name": f"{task.sample} {task.dye}: {title}",
+        "name": f"{known['sample']} {known['dye']}: {title}",
         "translate": world_offset(checkpoint.provenance),
-        "metadata": {KEY: known},
+        "metadata": {KEY: {**known, "role": role}},
         **options,
     }
 
@@ -187,7 +142,7 @@ def _ring_specs(checkpoint: Checkpoint, task: StageResults) -> list[LayerSpec]:
     """Return the outlines of the sections: post's, and pre's where it was put."""
     header = checkpoint.provenance
     details: Mapping[str, Any] = header.details if header else {}
-    specs = []
+    known, specs = facts(checkpoint, task), []
     for side, colour in (("pre", "#ff66ff"), ("post", "#66ff66")):
         points = details.get(f"{side}_contour")
         if not points or len(points) < 3:
@@ -199,7 +154,7 @@ def _ring_specs(checkpoint: Checkpoint, task: StageResults) -> list[LayerSpec]:
             f"ring {side}",
             f"{side}-stain outline",
             checkpoint,
-            task,
+            known,
             edge_color=colour,
             edge_width=max(checkpoint.image.shape) / 800,
             vector_style="line",
@@ -223,35 +178,28 @@ def _match_specs(checkpoint: Checkpoint, task: StageResults) -> list[LayerSpec]:
     inliers = np.asarray(matches["inliers"], dtype=bool)
     before = task.checkpoint(2, "pre")
     start = before.provenance.transform if before and before.provenance else None
-    specs = []
+    # Where stage 2 put a point of pre, and its way to post's.
+    placed = _rows_columns(start.inverse()(pre) if start is not None else pre)
+    vectors = np.stack([placed, _rows_columns(post) - placed], axis=1)
+    known, specs = facts(checkpoint, task), []
     for role, title, chosen, colour in (
         ("matches outlier", "matches not used", ~inliers, "#ff5533"),
         ("matches inlier", "matches used", inliers, "#33ddff"),
     ):
         if not chosen.any():
             continue
-        vectors = _movements(post[chosen], pre[chosen], start)
         options = _drawing(
             role,
             title,
             checkpoint,
-            task,
+            known,
             edge_color=colour,
             edge_width=max(checkpoint.image.shape) / 1500,
             vector_style="arrow",
             visible=False,
         )
-        specs.append(LayerSpec(vectors, options, "vectors"))
+        specs.append(LayerSpec(vectors[chosen], options, "vectors"))
     return specs
-
-
-def _movements(
-    post: Any, pre: Any, start: Transform | None
-) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Return vectors (N, 2, 2): where stage 2 put a point, and its way to post's."""
-    placed = start.inverse()(pre) if start is not None else np.asarray(pre)
-    begin = _rows_columns(placed)
-    return np.stack([begin, _rows_columns(post) - begin], axis=1)
 
 
 def _difference_specs(task: StageResults) -> list[LayerSpec]:
@@ -267,22 +215,18 @@ def _difference_specs(task: StageResults) -> list[LayerSpec]:
         if checkpoint is None or header is None or header.scale is None:
             continue
         scale, who = header.scale, f"{task.sample} {task.dye}"
-        known = facts(checkpoint, task) | {"scale": scale.to_dict()}
-        specs.append(
+        is_main = name == "difference"
+        specs += [
             image_spec(
                 scaled_pyramid(levels, scale.value),
                 f"scaled {scale.kind}",
                 name=f"{who}: {scale.value:.4g} × pre ({scale.kind})",
-                known=known,
+                known=facts(checkpoint, task) | {"scale": scale.to_dict()},
                 offset=world_offset(header),
                 visible=False,
-            )
-        )
-        specs.append(
-            checkpoint_spec(
-                checkpoint, 4, name, task=task, visible=name == "difference"
-            )
-        )
+            ),
+            checkpoint_spec(checkpoint, 4, name, task=task, visible=is_main),
+        ]
     return specs
 
 

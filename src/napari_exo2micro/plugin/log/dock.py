@@ -6,16 +6,14 @@ import re
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
-from napari.viewer import Viewer
 from qtpy import QtGui, QtWidgets
 
 from napari_exo2micro.core.base import Monitor, log_path, read_log_tail
-from napari_exo2micro.plugin.layers.presenter import shared_session
+from napari_exo2micro.plugin.layers.presenter import Panel
 from napari_exo2micro.plugin.session.records import KeptRecord
-from napari_exo2micro.plugin.session.session import Session
 from napari_exo2micro.plugin.widgets import controls
-from napari_exo2micro.plugin.widgets.dock import Dock
 
 #: What can be shown -> the kinds of entries; None for every one.
 FILTERS = {
@@ -65,10 +63,8 @@ class LogView(QtWidgets.QWidget):
         ).family()
         self._lines.setStyleSheet(f"font-family: '{family}', monospace;")
         self._colours = _Colours(self._lines.document())
-        self._level = controls.combo_box(
-            self, "level", "Which lines are shown; the others are kept.", FILTERS
-        )
-        self._level.currentTextChanged.connect(self._show_all)
+        tip = "Which lines are shown; the others are kept."
+        self._level = controls.combo_box(self, "level", tip, FILTERS, self._show_all)
         self._wanted = controls.line_edit(
             self,
             "find",
@@ -119,43 +115,35 @@ class LogView(QtWidgets.QWidget):
             bar.setValue(bar.maximum())
 
 
-class LogPanel(Dock):
-    """What the package does now, and the run log of the results folder.
+class LogPanel(Panel):
+    """What the package does now, and the run log of the results folder."""
 
-    Parameters
-    ----------
-    napari_viewer : napari.Viewer
-        Whose session is followed.
-    """
+    NAME = "log_panel"
+    LEAST = (0, 0)
 
-    def __init__(self, napari_viewer: Viewer) -> None:
-        super().__init__()
-        self.setObjectName("log_panel")
-        session = shared_session(napari_viewer, self)
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__(napari_viewer)
         self._tabs = QtWidgets.QTabWidget(self)
         self._tabs.setObjectName("log_tabs")
-        self._tabs.addTab(ThisSession(session, self), "This session")
-        self._tabs.addTab(EarlierRuns(session, self), "Earlier runs")
+        self._tabs.addTab(ThisSession(self), "This session")
+        self._tabs.addTab(EarlierRuns(self), "Earlier runs")
         controls.column(self._tabs, parent=self)
 
 
 class ThisSession(LogView):
     """What the package did since the viewer was opened, as it happens."""
 
-    def __init__(self, session: Session, parent: QtWidgets.QWidget) -> None:
+    def __init__(self, panel: Panel) -> None:
         super().__init__(
             "this_session",
             "Nothing has happened yet. What the stages do will appear here.",
-            parent,
+            panel,
         )
-        self._records = session.records
+        self._records = panel.session.records
         self._last = 0
+        tip = "Empty this list; the run log in the results folder stays."
         clear = controls.button(
-            self,
-            "clear",
-            "Clear",
-            "Empty this list; the run log in the results folder stays.",
-            lambda: self.set_entries(()),
+            self, "clear", "Clear", tip, lambda: self.set_entries(())
         )
         controls.column(
             self.filters,
@@ -187,14 +175,14 @@ class EarlierRuns(LogView):
     changes, and on request.
     """
 
-    def __init__(self, session: Session, parent: QtWidgets.QWidget) -> None:
+    def __init__(self, panel: Panel) -> None:
         super().__init__(
             "earlier_runs",
             "No run has been logged in this results folder yet. Run a stage, or "
             "choose another results folder in the workbench.",
-            parent,
+            panel,
         )
-        self._session = session
+        self._session = session = panel.session
         self._path = controls.WordsLabel("log_path", self)
         self._path.setToolTip("The run log: a text file that any editor opens.")
         self._count = controls.spin_box(
@@ -205,16 +193,11 @@ class EarlierRuns(LogView):
             "How many lines from the end of the log are read.",
             self.refresh,
             suffix=" lines",
+            step=100,
         )
-        self._count.setSingleStep(100)
-        again = controls.button(
-            self,
-            "refresh",
-            "Read again",
-            "Read the log again: other programs may have written to it.",
-            self.refresh,
-        )
-        self._message = controls.MessageStrip(self)
+        tip = "Read the log again: other programs may have written to it."
+        again = controls.button(self, "refresh", "Read again", tip, self.refresh)
+        self._message = panel.message
         controls.column(
             self._path,
             self.filters,

@@ -303,9 +303,11 @@ def spin_box(
     on_change: Slot | None = None,
     *,
     suffix: str = " px",
+    step: int = 1,
 ) -> QtWidgets.QSpinBox:
     """Return a field for a number, told when it was typed; see `button`."""
     made = QtWidgets.QSpinBox(parent)
+    made.setSingleStep(step)
     _fill_number(made, name, limits, value, tip, on_change, suffix)
     return made
 
