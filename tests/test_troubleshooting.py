@@ -44,7 +44,7 @@ NEWS = (
     "Looking for results …",
     "Set to their defaults: <names>.",
     "The parameter '<name>' is now <value>.",
-    "The picture was saved as <file>.",
+    "This plot shows earlier settings. <note>",
     "'<layer>' was drawn on the <side> image. A new layer shows it …",
     "<number> of <number> pairs are chosen.",
     "<pair> is open, and chosen in the workbench.",

@@ -101,7 +101,7 @@ def test_a_stage_has_a_tab_lines_layers_and_is_compared(
     other.set_params(**{**task.non_default_params(), "cell_level": 5.0})
     other.run(from_stage=5)
     (new,) = presenter_of(viewer).open(stage_specs(other, 5))
-    assert new.about["apart"].endswith(": 5.0")
+    assert new.about["apart"].endswith(": 5")
     assert presenter_of(viewer).open(stage_specs(task, 5)) == []
 
     pictures = picture_specs(task, "cell_level", [5.0, 8.0], DIFFERENCE, Monitor())

@@ -97,14 +97,9 @@ def alignments_in(layers: list[Layer]) -> list[AlignmentChoice]:
 
 
 class AlignmentChooser(QtWidgets.QComboBox):
-    """A list of alignments; what is chosen stays so while layers come and go.
+    """A list of alignments; what is chosen stays so while layers come and go."""
 
-    Attributes
-    ----------
-    chosen : Signal()
-        Another one is chosen.
-    """
-
+    #: Another one is chosen.
     chosen = Signal()
 
     def __init__(self, session: Session, parent: QtWidgets.QWidget) -> None:
@@ -401,12 +396,9 @@ class ApplyDock(Panel):
         self.apply_button = controls.button(self, "apply", "Apply", tip, self.apply)
         tip = "Stop moving the layer; nothing is added"
         self.stop_button = controls.button(self, "stop", "Stop", tip, self._on_stop)
+        tip = "Write the chosen alignment to a JSON file, for scripts and other viewers"
         self.save_button = controls.button(
-            self,
-            "save_alignment",
-            "Save alignment…",
-            "Write the chosen alignment to a JSON file, for scripts and other viewers",
-            self._on_save,
+            self, "save_alignment", "Save alignment…", tip, self._on_save
         )
 
     def _lay_out(self) -> None:
@@ -466,18 +458,13 @@ class ApplyDock(Panel):
         """Write the chosen alignment to a file, in the background."""
         choice = self.alignment.choice
         if choice is not None:
-            self.session.jobs.start(
+            self.work(
                 _save,
-                title="saving the alignment",
-                on_result=self._on_saved,
-                on_error=self.message.error,
-                show_progress=False,
+                "saving the alignment",
+                self.was_saved,
                 alignment=choice.alignment,
                 path=Path(path),
             )
-
-    def _on_saved(self, path: Path) -> None:
-        self.message.note(f"Saved: {path}")
 
     def _on_layer(self) -> None:
         """Guess which image a layer lies on, until a person says so."""
@@ -543,12 +530,12 @@ class ApplyDock(Panel):
         except base.Exo2MicroError as error:
             self.message.error(str(error))
             return
-        self._job = self.session.jobs.start(
+        self._job = self.work(
             move_layer,
-            title=f"moving {layer.name}",
-            on_result=self._on_moved,
-            on_error=self.message.error,
+            f"moving {layer.name}",
+            self._on_moved,
             on_finished=self._on_finished,
+            show_progress=True,
             request=request,
             alignment=alignment,
         )
@@ -572,8 +559,8 @@ class ApplyDock(Panel):
             self.load(path)
 
     def _on_save(self) -> None:
-        start = Path("alignment.json")
-        path = controls.ask_to_save(self, "Save the alignment", start, _JSON)
+        title, name = "Save the alignment", "alignment.json"
+        path = self.ask_where_to_save(title, name, _JSON)
         if path is not None:
             self.save(path)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, Qt, QTimer, Signal
@@ -61,25 +62,22 @@ _BUTTONS = {
 }
 _COPIES = {
     "copy_python": (
-        "Copy as Python",
+        "Python",
         "Put lines of Python on the clipboard that run the same batch.",
+        parameters.batch_as_python,
     ),
     "copy_command": (
-        "Copy as command line",
+        "command line",
         "Put a command on the clipboard that runs the same batch.",
+        parameters.batch_as_command_line,
     ),
 }
 
 
 class ResultOpener(QObject):
-    """Opens results of a batch, and gives the workbench its own settings back.
+    """Opens results of a batch, and gives the workbench its own settings back."""
 
-    Attributes
-    ----------
-    changed : Signal(bool)
-        Whether there are settings to go back to.
-    """
-
+    #: Whether there are settings to go back to.
     changed = Signal(bool)
 
     def __init__(self, panel: Panel) -> None:
@@ -177,55 +175,26 @@ class BatchDock(Panel):
         self._on_run()
 
     def _make_parts(self) -> None:
-        (
-            self.back,
-            self.every,
-            self.none,
-            self.undone,
-            self.again,
-            self.opens,
-            self.start,
-            self.abort,
-            self.copies,
-        ) = (
-            controls.button(self, name, text, tip)
-            for name, (text, tip) in _BUTTONS.items()
-        )
+        made = (controls.button(self, name, *words) for name, words in _BUTTONS.items())
+        self.back, self.every, self.none, self.undone, self.again, *others = made
+        self.opens, self.start, self.abort, self.copies = others
         self.back.hide()
         self.opens.hide()
         self.start.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         menu = QMenu(self)
         menu.setObjectName("copies")
         menu.setToolTipsVisible(True)
-        for name, slot in zip(
-            _COPIES, (self.copy_python, self.copy_command_line), strict=True
-        ):
-            text, tip = _COPIES[name]
-            action = menu.addAction(text)
+        for name, (words, tip, make) in _COPIES.items():
+            action = menu.addAction(f"Copy as {words}")
             assert action is not None
             action.setObjectName(name)
             action.setToolTip(tip)
-            action.triggered.connect(slot)
+            action.triggered.connect(partial(self._copy, words, make))
         self.copies.setMenu(menu)
-        self.raw, self.output = (
-            controls.FolderField(
-                name, kind, f"{tip} The workbench has the same one.", self
-            )
-            for name, kind, tip in (
-                (
-                    "raw_dir",
-                    "raw folder",
-                    "The folder that holds one folder for each sample.",
-                ),
-                (
-                    "output_dir",
-                    "results folder",
-                    "Where the results go, in a folder for each sample and dye.",
-                ),
-            )
-        )
-        for field in (self.raw, self.output):
-            field.offer(recent(field.kind))
+        tip = "The folder that holds one folder for each sample."
+        self.raw = self._folder_field("raw_dir", "raw folder", tip)
+        tip = "Where the results go, in a folder for each sample and dye."
+        self.output = self._folder_field("output_dir", "results folder", tip)
         self.table = PairTable(self)
         self._why = controls.WordsLabel("cell_words", self)
         self._chosen = controls.WordsLabel("chosen_words", self)
@@ -236,6 +205,12 @@ class BatchDock(Panel):
         self.question = controls.Question(self)
         self._bar = controls.progress_bar(self, "How much of the batch is done.")
         self._text = controls.WordsLabel("progress_text", self)
+
+    def _folder_field(self, name: str, kind: str, tip: str) -> controls.FolderField:
+        tip = f"{tip} The workbench has the same one."
+        field = controls.FolderField(name, kind, tip, self)
+        field.offer(recent(kind))
+        return field
 
     def _arrange(self) -> None:
         self._choices = QWidget(self)
@@ -333,15 +308,8 @@ class BatchDock(Panel):
         request = self._run.request if self._run.is_running else None
         self._opener.open(pair, request or self.form.request())
 
-    def copy_python(self) -> None:
-        """Put Python that runs the batch on the clipboard."""
-        self._copy(parameters.batch_as_python, "Copied: Python for {}.")
-
-    def copy_command_line(self) -> None:
-        """Put the command line that runs the batch on the clipboard."""
-        self._copy(parameters.batch_as_command_line, "Copied: the command line for {}.")
-
-    def _copy(self, make: Any, said: str) -> None:
+    def _copy(self, words: str, make: Any) -> None:
+        """Put the batch on the clipboard, in words of another kind."""
         chosen = self.table.chosen
         if not chosen or self.session.raw_dir is None:
             self.message.error("Nothing to copy: no pair is chosen.")
@@ -350,7 +318,8 @@ class BatchDock(Panel):
         clipboard = QGuiApplication.clipboard()
         assert clipboard is not None
         clipboard.setText(self.form.request(chosen).recipe(make, strict=strict))
-        self.message.note(said.format(runs.count_words(len(chosen))))
+        the = "the " if make is parameters.batch_as_command_line else ""
+        self.message.note(f"Copied: {the}{words} for {runs.count_words(len(chosen))}.")
 
     def _choose_undone(self) -> None:
         table = self.table
@@ -432,13 +401,12 @@ class BatchDock(Panel):
         request = self.form.request(self.table.chosen)
         problem = self.form.problem or self.session.output_problem
         if request.pairs and not problem:
-            self.session.jobs.start(
+            self.work(
                 runs.check_request,
-                title="estimating memory and disk",
-                on_result=self._on_needs,
+                "estimating memory and disk",
+                self._on_needs,
                 on_error=self._on_no_needs,
                 newest="batch needs",
-                show_progress=False,
                 request=request,
             )
         else:

@@ -104,12 +104,9 @@ class BatchForm(QtWidgets.QWidget):
             suffix="",
         )
         self._workers.setFixedWidth(_SPIN_WIDTH)
+        tip = "The address that 'dask scheduler' shows."
         self._scheduler = controls.line_edit(
-            self,
-            "scheduler",
-            "The address that 'dask scheduler' shows.",
-            "tcp://192.168.1.2:8786",
-            self.changed,
+            self, "scheduler", tip, "tcp://192.168.1.2:8786", self.changed
         )
         self._lines = controls.form(
             ("Parameters", self._parameters),

@@ -610,10 +610,9 @@ class CompareResults(QtWidgets.QWidget):
         )
         self._show.setChecked(active)
         self._show.setText("Stop side by side" if active else "Show side by side")
+        tip = "Give the parameter the value of the row that is marked."
         controls.enable(
-            self._use,
-            why or differs or ("" if row is not None else _NO_ROW),
-            "Give the parameter the value of the row that is marked.",
+            self._use, why or differs or ("" if row is not None else _NO_ROW), tip
         )
         controls.enable(self._save, why, "Save the table as a CSV file.")
         self._note.say(row.note if row is not None else "")

@@ -108,14 +108,9 @@ def _alike(specs: list[list[LayerSpec]]) -> list[list[LayerSpec]]:
 
 
 class ComparePictures(QObject):
-    """Shows the pictures of a comparison and takes them away again.
+    """Shows the pictures of a comparison and takes them away again."""
 
-    Attributes
-    ----------
-    changed : Signal()
-        They were shown, or taken away.
-    """
-
+    #: They were shown, or taken away.
     changed = Signal()
 
     def __init__(self, session: Session, parent: QObject) -> None:

@@ -46,14 +46,9 @@ _NOTHING_CHOSEN = (
 
 
 class PlotList(QtWidgets.QListWidget):
-    """A list of plots; one that cannot be drawn says which stage it needs.
+    """A list of plots; one that cannot be drawn says which stage it needs."""
 
-    Attributes
-    ----------
-    chosen : Signal(str)
-        A person chose the plot of this name.
-    """
-
+    #: A person chose the plot of this name.
     chosen = Signal(str)
 
     def __init__(self, parent: QtWidgets.QWidget) -> None:
@@ -191,7 +186,6 @@ class DiagnosticsDock(Panel):
         super().__init__(napari_viewer)
         self._wanted = ""
         self._shown: tuple[Any, str] | None = None
-        self._folder: Path | None = None
         self._full_title = ""
         self._due = True
         self._drawing: Job | None = None
@@ -295,13 +289,12 @@ class DiagnosticsDock(Panel):
             return
         self._state.setText("drawing …")
         self._room = self._view.room
-        self._drawing = session.jobs.start(
+        self._drawing = self.work(
             draw_plot,
-            title="drawing a plot",
-            on_result=self._on_drawn,
+            "drawing a plot",
+            self._on_drawn,
             on_error=self._on_error,
             newest=f"diagnostics {id(self)}",
-            show_progress=False,
             source=source,
             params=session.params,
             name=self._wanted,
@@ -345,13 +338,11 @@ class DiagnosticsDock(Panel):
         if self._view.room.is_narrow != self._room.is_narrow:
             self._ask()
         elif not self._view.is_sharp:
-            self.session.jobs.start(
+            self.work(
                 plot.picture,
-                title="drawing a plot for another size",
-                on_result=self._on_sharp,
-                on_error=self.message.error,
+                "drawing a plot for another size",
+                self._on_sharp,
                 newest=f"diagnostics size {id(self)}",
-                show_progress=False,
                 room=self._view.room,
             )
 
@@ -416,44 +407,29 @@ class DiagnosticsDock(Panel):
     def _ask_where_to_save(self) -> None:
         entry = self._list.current
         name = f"{entry.name if entry else 'plot'}{self.session.suffix()}.png"
-        start = (self._folder or Path.home()) / name
         kinds = "Pictures (*.png *.pdf *.svg)"
-        path = controls.ask_to_save(self, "Save picture", start, kinds)
+        path = self.ask_where_to_save("Save picture", name, kinds)
         if path is not None:
             self.save_picture(path)
 
     def save_picture(self, path: Path) -> None:
         """Write the plot that is shown; how it went is said in the dock."""
-        plot = self._view.plot
-        if plot is None:
-            return
-        self.session.jobs.start(
-            plot.save,
-            title="saving a plot",
-            on_result=self._on_saved,
-            on_error=self.message.error,
-            show_progress=False,
-            path=path,
-            scale=self._proposal.scale,
-        )
-
-    def _on_saved(self, path: Path) -> None:
-        self._folder = path.parent
-        self.message.note(f"Saved as {path}")
+        plot, scale = self._view.plot, self._proposal.scale
+        if plot is not None:
+            self.work(
+                plot.save, "saving a plot", self.was_saved, path=path, scale=scale
+            )
 
     def _open_full_size(self) -> None:
-        plot = self._view.plot
+        plot, entry = self._view.plot, self._list.current
         if plot is None:
             return
-        entry = self._list.current
         self._full_title = entry.title if entry else ""
-        self.session.jobs.start(
+        self.work(
             plot.full_size,
-            title="drawing a plot at full size",
-            on_result=self._show_full_size,
-            on_error=self.message.error,
+            "drawing a plot at full size",
+            self._show_full_size,
             newest=f"diagnostics full size {id(self)}",
-            show_progress=False,
             scale=self._proposal.scale,
         )
 

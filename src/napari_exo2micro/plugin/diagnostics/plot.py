@@ -235,15 +235,10 @@ class PlotCaption(QtWidgets.QWidget):
 
 
 class PlotPicture(QtWidgets.QWidget):
-    """A picture that fills its widget, whatever size it was drawn for.
+    """A picture that fills its widget, whatever size it was drawn for."""
 
-    Attributes
-    ----------
-    pressed : Signal(float, float)
-        Where the left button went down or was dragged: fractions of the width, from
-        the left, and of the height, from the top.
-    """
-
+    #: Where the left button went down or was dragged: fractions of the width, from
+    #: the left, and of the height, from the top.
     pressed = Signal(float, float)
 
     def __init__(self) -> None:

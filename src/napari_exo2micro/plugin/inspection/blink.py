@@ -26,11 +26,6 @@ class BlinkBox(ComparisonBox):
 
     Images other than the two are hidden meanwhile, drawings stay; in the end all is
     as it was before.
-
-    Attributes
-    ----------
-    changed : Signal()
-        It began, ended, paused or shows the other layer.
     """
 
     HEADING = "Blink"
@@ -42,6 +37,7 @@ class BlinkBox(ComparisonBox):
     )
     ENDED = "Blinking has ended."
 
+    #: It began, ended, paused or shows the other layer.
     changed = Signal()
 
     def __init__(self, panel: Panel, pair: LayerPair) -> None:
@@ -55,13 +51,8 @@ class BlinkBox(ComparisonBox):
         self._clock = QTimer(self)
         self._clock.setTimerType(Qt.TimerType.PreciseTimer)
         self._clock.timeout.connect(self._turn)
-        following = controls.button(
-            self,
-            "blink_next",
-            "Next",
-            f"Show the other layer and stay there.\nKey: {NEXT_KEY}, in the viewer",
-            self.step,
-        )
+        tip = f"Show the other layer and stay there.\nKey: {NEXT_KEY}, in the viewer"
+        following = controls.button(self, "blink_next", "Next", tip, self.step)
         rate = QLabeledDoubleSlider(Qt.Orientation.Horizontal, self)
         rate.setObjectName("blink_rate")
         rate.setRange(SLOWEST, FASTEST)

@@ -26,8 +26,8 @@ class InspectionBox(QGroupBox):
     def __init__(self, panel: Panel) -> None:
         super().__init__(self.HEADING, panel)
         self.setObjectName(self.NAME)
-        self._session, self._viewer = panel.session, panel.session.viewer
-        self._message = panel.message
+        self._panel, self._session, self._message = panel, panel.session, panel.message
+        self._viewer = panel.session.viewer
         self._connections = controls.Connections()
 
     def stop(self) -> None:
@@ -153,13 +153,9 @@ class ScreenLines(QObject):
 
     napari renews vectors in place, which it does not do with shapes. A width that a
     person has chosen stays. The width is in px of the screen.
-
-    Attributes
-    ----------
-    removed : Signal()
-        The layer was removed in the layer list.
     """
 
+    #: The layer was removed in the layer list.
     removed = Signal()
 
     def __init__(self, viewer: ViewerModel, width: float, parent: QObject) -> None:

@@ -69,12 +69,9 @@ class CurtainBox(ComparisonBox):
         self._timer = controls.delayed(self, self._redraw)
         self._looks_followed = controls.Connections()
         self._is_placed = False
+        tip = "How the picture is divided between the two layers"
         self._kind = controls.combo_box(
-            self,
-            "curtain_kind",
-            "How the picture is divided between the two layers",
-            _KINDS,
-            self._on_kind,
+            self, "curtain_kind", tip, _KINDS, self._on_kind
         )
         self._colours = controls.combo_box(
             self,

@@ -162,13 +162,9 @@ class ResidualsBox(ToggleBox):
             suffix=" times longer",
             decimals=0,
         )
+        tip = "So that most arrows about reach the next one"
         self._auto = controls.check_box(
-            self,
-            "residuals_auto",
-            "chosen automatically",
-            "So that most arrows about reach the next one",
-            self._on_auto,
-            on=True,
+            self, "residuals_auto", "chosen automatically", tip, self._on_auto, on=True
         )
         self._every = controls.check_box(
             self,
@@ -178,23 +174,17 @@ class ResidualsBox(ToggleBox):
             "or a place that really moved",
             self._redraw,
         )
+        tip = "napari's scale bar, in px of post-stain"
+        words = "scale bar of the image"
         self._bar = controls.check_box(
-            self,
-            "residuals_bar",
-            "scale bar of the image",
-            "napari's scale bar, in px of post-stain",
-            self._show_bar,
-            on=True,
+            self, "residuals_bar", words, tip, self._show_bar, on=True
         )
         self._key = ArrowKey(self)
         self._key_words = controls.WordsLabel("residuals_key", self)
         self._words = controls.WordsLabel("residuals_words", self)
+        tip = "Look at the tile whose displacement is the largest"
         self._go = controls.button(
-            self,
-            "residuals_largest",
-            "Go to the largest",
-            "Look at the tile whose displacement is the largest",
-            self.go_to_largest,
+            self, "residuals_largest", "Go to the largest", tip, self.go_to_largest
         )
         explanation = controls.WordsLabel("residuals_help", self)
         explanation.say(_HELP)

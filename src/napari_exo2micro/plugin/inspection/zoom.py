@@ -236,13 +236,12 @@ class ZoomBox(InspectionBox):
         self._show_outline()
         self._state.say("Drawing…")
         fits = self._window is None or self._window.fits
-        self._session.jobs.start(
+        self._panel.work(
             _draw,
-            title="drawing the zoom box",
-            on_result=self._on_drawn,
+            "drawing the zoom box",
+            self._on_drawn,
             on_error=self._on_error,
             newest="zoom box",
-            show_progress=False,
             look=look,
             left_out=section.left_out,
             place=self.place,
@@ -319,11 +318,10 @@ class ZoomBox(InspectionBox):
         section = find_section(self._session)
         row, column, _, _ = self.place
         name = f"{section.sample}_{section.dye}_zoom_{row}_{column}.png"
+        tip = "Save the picture of the zoom box"
+        words = "Pictures (*.png *.pdf *.svg)"
         path = controls.ask_to_save(
-            self._window or self,
-            "Save the picture of the zoom box",
-            self._session.output_dir / name,
-            "Pictures (*.png *.pdf *.svg)",
+            self._window or self, tip, self._session.output_dir / name, words
         )
         if path is not None:
             self.save_picture(path)
@@ -335,17 +333,14 @@ class ZoomBox(InspectionBox):
                 "There is no picture to save yet: press 'Show zoom box' first."
             )
             return
-        self._session.jobs.start(
+        self._panel.work(
             plotting.save_close_look,
-            title="saving the picture",
-            on_result=self._on_saved,
-            on_error=self._message.error,
+            "saving the picture",
+            self._panel.was_saved,
+            show_progress=True,
             figure=self._figure,
             path=Path(path),
         )
-
-    def _on_saved(self, path: Path) -> None:
-        self._message.note(f"The picture was saved as {path}.")
 
 
 def _draw(

@@ -321,14 +321,9 @@ def best_pair(session: Session) -> tuple[Layer | None, Layer | None]:
 
 
 class LayerChooser(QtWidgets.QComboBox):
-    """A list of the viewer's layers; a layer that is made anew stays chosen.
+    """A list of the viewer's layers; a layer that is made anew stays chosen."""
 
-    Attributes
-    ----------
-    chosen : Signal(object)
-        Another layer, or None.
-    """
-
+    #: Another layer, or None.
     chosen = Signal(object)
 
     def __init__(
@@ -389,17 +384,11 @@ def list_events(viewer: ViewerModel) -> tuple[Any, ...]:
 
 
 class LayerPair(QtWidgets.QWidget):
-    """Two lists of layers: the first is post and the second the best aligned pre.
+    """Two lists of layers: the first is post and the second the best aligned pre."""
 
-    Attributes
-    ----------
-    changed : Signal()
-        Another layer in one of the lists, also one that took another's place.
-    listed : Signal()
-        Layers came, went or changed their names.
-    """
-
+    #: Another layer in one of the lists, also one that took another's place.
     changed = Signal()
+    #: Layers came, went or changed their names.
     listed = Signal()
 
     def __init__(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 from napari.components import ViewerModel
@@ -24,9 +25,10 @@ from napari_exo2micro.plugin.layers.layers import (
     place_layers,
 )
 from napari_exo2micro.plugin.layers.stages import stage_specs
+from napari_exo2micro.plugin.session.job import Job
 from napari_exo2micro.plugin.session.raw_folder import RawFolder
 from napari_exo2micro.plugin.session.session import Session
-from napari_exo2micro.plugin.widgets.controls import MessageStrip
+from napari_exo2micro.plugin.widgets.controls import MessageStrip, ask_to_save
 from napari_exo2micro.plugin.widgets.dock import Dock
 from napari_exo2micro.plugin.widgets.errors import notify_error
 
@@ -73,6 +75,29 @@ class Panel(Dock):
         self.setMinimumSize(*self.LEAST)
         self.session = shared_session(napari_viewer, self)
         self.message = MessageStrip(self)
+        self.folder: Path | None = None  # where the last file was saved
+
+    def work(
+        self,
+        function: Callable[..., Any],
+        title: str,
+        on_result: Callable[[Any], None],
+        **how: Any,
+    ) -> Job:
+        """Start what only reads or draws, see `Jobs.start`; the strip tells errors."""
+        how = {"on_error": self.message.error, "show_progress": False, **how}
+        return self.session.jobs.start(
+            function, title=title, on_result=on_result, **how
+        )
+
+    def ask_where_to_save(self, title: str, name: str, kinds: str) -> Path | None:
+        """Ask where a file goes, at first where the last one went."""
+        return ask_to_save(self, title, (self.folder or Path.home()) / name, kinds)
+
+    def was_saved(self, path: Path) -> None:
+        """Say where a file is."""
+        self.folder = path.parent
+        self.message.note(f"Saved as {path}")
 
     def sizeHint(self) -> QSize:
         """Leave the room to the picture."""

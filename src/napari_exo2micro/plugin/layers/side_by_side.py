@@ -21,13 +21,9 @@ class SideBySide(QObject):
 
     A viewer has one grid: get what switches it with `SideBySide.of`. What is shown
     for one user ends when another one starts.
-
-    Attributes
-    ----------
-    changed : Signal()
-        It began or ended, also by another user or by napari's own button.
     """
 
+    #: It began or ended, also by another user or by napari's own button.
     changed = Signal()
 
     def __init__(self, session: Session) -> None:

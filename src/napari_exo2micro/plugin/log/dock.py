@@ -65,12 +65,9 @@ class LogView(QtWidgets.QWidget):
         self._colours = _Colours(self._lines.document())
         tip = "Which lines are shown; the others are kept."
         self._level = controls.combo_box(self, "level", tip, FILTERS, self._show_all)
+        tip = "Show only what has this text, whether in small or capital letters."
         self._wanted = controls.line_edit(
-            self,
-            "find",
-            "Show only what has this text, whether in small or capital letters.",
-            "Only with this text",
-            self._show_all,
+            self, "find", tip, "Only with this text", self._show_all
         )
         self._wanted.setClearButtonEnabled(True)
         tip = "Copy the lines that are marked, or else all."
