@@ -316,7 +316,7 @@ class PlotView(QtWidgets.QScrollArea):
         self.setAlignment(Qt.AlignmentFlag.AlignHCenter | Qt.AlignmentFlag.AlignTop)
         self.setMinimumSize(160, 120)
         self._shown: Picture | None = None
-        self._settled = delayed(self, self.resized.emit, _SETTLED)
+        self._settled = delayed(self, self._on_settled, _SETTLED)
         self.show_note("")
 
     @property
@@ -381,6 +381,10 @@ class PlotView(QtWidgets.QScrollArea):
         super().resizeEvent(event)
         self._fit()
         self._settled.start()
+
+    def _on_settled(self) -> None:
+        # A method: a signal's own emit would be called after this was deleted.
+        self.resized.emit()
 
     def _fit(self) -> None:
         widget, shown = self.widget(), self._shown
