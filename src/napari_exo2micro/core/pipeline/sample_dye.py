@@ -124,7 +124,7 @@ class SampleDye:
         sample, dye : str
             Names as in the raw folder.
         settings : RunSettings
-            Its stages and `force` are what `run_settings` runs.
+            Its stages and `force` are what `run` takes by default.
 
         Returns
         -------
