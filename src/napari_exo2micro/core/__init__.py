@@ -16,6 +16,7 @@ from importlib import import_module
 from typing import Any
 
 # At once: its module, imported later by whomever, would take the function's name.
+from napari_exo2micro.core.base.registry import refuse_assignment
 from napari_exo2micro.core.parameters import parameter as parameter
 
 _MODULES = {
@@ -72,6 +73,8 @@ _MODULES = {
 _HOME = {name: module for module, names in _MODULES.items() for name in names.split()}
 
 __all__ = sorted(_HOME)
+
+refuse_assignment(__name__, "a loader, a registration or a subclass", *_HOME)
 
 
 def __getattr__(name: str) -> Any:

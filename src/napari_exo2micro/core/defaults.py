@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from napari_exo2micro.core import parameters as _parameters
+from napari_exo2micro.core.base.registry import refuse_assignment
 from napari_exo2micro.core.parameters import (
     ABBREVIATIONS as ABBREVIATIONS,
     PARAMETER_REGISTRY as PARAMETER_REGISTRY,
@@ -21,3 +22,9 @@ def __getattr__(name: str) -> int:
     if name == "MAX_STAGE":
         return _parameters.MAX_STAGE
     raise AttributeError(f"{__name__} has no {name!r}")
+
+
+refuse_assignment(
+    __name__, "register_parameter", "ABBREVIATIONS", "DEFAULTS", "PARAMETER_REGISTRY"
+)
+refuse_assignment(__name__, "register_stage", "MAX_STAGE", "STAGE_NAMES")

@@ -270,3 +270,31 @@ def refuse_unknown_here(wanted: Mapping[str, Iterable[Any]]) -> None:
             "this worker process does not know it; offer it from an installed package "
             "by an entry point, or run without worker processes (parallel=False)"
         )
+
+
+def refuse_assignment(module: str, instead: str, *names: str) -> None:
+    """Make assigning some names of a module fail.
+
+    Other modules hold what the names meant when they were imported, so what a script
+    puts in their place would never be called.
+
+    Parameters
+    ----------
+    module : str
+        Its ``__name__``; it need not have the names.
+    instead : str
+        What to do, for the message.
+    *names : str
+        The names.
+    """
+
+    class Guarded(type(sys.modules[module])):  # type: ignore[misc]
+        def __setattr__(self, name: str, value: Any) -> None:
+            if name in names:
+                raise ParameterError(
+                    f"assigning {module}.{name} would change nothing: nothing looks it "
+                    f"up there; use {instead} instead"
+                )
+            super().__setattr__(name, value)
+
+    sys.modules[module].__class__ = Guarded

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from napari_exo2micro.core.base.registry import refuse_assignment
 from napari_exo2micro.core.pipeline.difference import (
     difference_records as difference_records,
 )
@@ -21,3 +22,6 @@ from napari_exo2micro.core.pipeline.result import (
     stages_done as stages_done,
 )
 from napari_exo2micro.core.pipeline.sample_dye import SampleDye as SampleDye
+from napari_exo2micro.core.raw.pair import ASSIGNED_LOADER
+
+refuse_assignment(__name__, ASSIGNED_LOADER, "load_image_pair")

@@ -49,6 +49,12 @@ from napari_exo2micro.core.store.store import CheckpointStore
 
 logger = logging.getLogger(__name__)
 
+#: Hooks by the names that they have in the reference system.
+_OTHER_NAMES = {
+    "_run_stage_2_boundary": "_run_stage_2_coarse",
+    "_run_stage_3_interior": "_run_stage_3_fine",
+}
+
 
 class SampleDye:
     """One sample with one dye, from raw files to the difference image.
@@ -92,6 +98,17 @@ class SampleDye:
     >>> task.non_default_params()
     {'boundary_width': 20}
     """
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Give a hook that is overridden under one of its names the other, too."""
+        super().__init_subclass__(**options)
+        for pair in _OTHER_NAMES.items():
+            own = next(
+                vars(c) for c in cls.__mro__ if not vars(c).keys().isdisjoint(pair)
+            )
+            for name, other in (pair, pair[::-1]):
+                if other not in own:
+                    setattr(cls, other, own[name])
 
     def __init__(
         self,
@@ -576,6 +593,10 @@ class SampleDye:
             interpolation=str(self.params["interpolation"]),
         )
 
+    # Their names in the reference system; an override of either counts for both.
+    _run_stage_2_coarse = _run_stage_2_boundary
+    _run_stage_3_fine = _run_stage_3_interior
+
     def _run_stage_4_diagnostics(self, force: bool = False) -> None:
         """Estimate the scale, subtract, and draw the diagnostic plots."""
         plots = figures.plot_status(self.store)
@@ -675,7 +696,7 @@ class SampleDye:
         logger.info("%s: begins", title)
         if callable(stage.method):
             stage.method(self, force)
-        elif (method := getattr(self, stage.method, None)) is not None:
+        elif (method := self._hook(stage.method)) is not None:
             method(force)
         else:
             raise errors.ParameterError(
@@ -702,6 +723,13 @@ class SampleDye:
         text = "; ".join(word for word in words if word)
         logger.info("%s: ended after %.1f s: %s", title, seconds, text)
 
+    def _hook(self, name: str) -> Callable[[bool], None] | None:
+        """Return a stage's method, also one put in place under its other name."""
+        method: Any = getattr(self, name, None)
+        if name in _OTHER_NAMES and method.__module__ == __name__:
+            method = getattr(self, _OTHER_NAMES[name])
+        return method  # type: ignore[no-any-return]
+
     def _initial_transform(self, pre: Checkpoint) -> tuple[Transform, tuple[str, ...]]:
         """Return stage 2's transform, found again for an image without header."""
         aligned = self.store.need(2, "pre")
@@ -712,7 +740,7 @@ class SampleDye:
         if recovered is not None:
             return recovered, (f"{note}; its transform was measured again",)
         logger.warning("%s, and its transform cannot be measured: made again", note)
-        self._run_stage_2_boundary(force=True)
+        self._do_stage(2, force=True)
         return self.transform(2), (f"{note}; stage 2 was made again",)
 
     def _write_aligned(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from napari_exo2micro.core.base.registry import refuse_assignment
 from napari_exo2micro.core.plotting.charts import (
     heatmap_axes as heatmap_axes,
     mark_scale as mark_scale,
@@ -39,4 +40,10 @@ from napari_exo2micro.core.plotting.zoom import (
     plot_zoom as plot_zoom,
     plot_zoom_multi as plot_zoom_multi,
     save_close_look as save_close_look,
+)
+
+refuse_assignment(
+    __name__,
+    "register_diagnostic",
+    *(name for name in globals() if name.startswith("plot_")),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from napari_exo2micro.core.base.registry import refuse_assignment
 from napari_exo2micro.core.raw.fingerprint import RawFingerprint as RawFingerprint
 from napari_exo2micro.core.raw.folder import (
     ChannelSurvey as ChannelSurvey,
@@ -29,6 +30,7 @@ from napari_exo2micro.core.raw.names import (
     list_samples as list_samples,
 )
 from napari_exo2micro.core.raw.pair import (
+    ASSIGNED_LOADER,
     Loader as Loader,
     RawPair as RawPair,
     get_loader as get_loader,
@@ -39,3 +41,5 @@ from napari_exo2micro.core.raw.pair import (
     unregister_loader as unregister_loader,
 )
 from napari_exo2micro.core.raw.read import channel_name as channel_name
+
+refuse_assignment(__name__, ASSIGNED_LOADER, "load_image_pair")

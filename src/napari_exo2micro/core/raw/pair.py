@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from napari_exo2micro.core.base import errors
 from napari_exo2micro.core.base.monitor import Monitor
-from napari_exo2micro.core.base.registry import Registry
+from napari_exo2micro.core.base.registry import Registry, refuse_assignment
 from napari_exo2micro.core.raw import read
 from napari_exo2micro.core.raw.names import check_name, find_pair
 from napari_exo2micro.core.raw.tiff import TiffImage, open_tiff
@@ -28,6 +28,9 @@ _MAX_SIDE_RATIO = 3.0
 
 Loaded = tuple[Any, Any, Path | str | None, Path | str | None]
 Loader = Callable[..., Loaded]
+
+#: What a script that replaces `load_image_pair` in a module is to do.
+ASSIGNED_LOADER = "SampleDye(..., loader=my_function) or register_loader"
 
 ENTRY_POINT_GROUP: Final = "napari_exo2micro.loaders"
 """Other packages offer loaders here: a name, and a function."""
@@ -429,3 +432,5 @@ LOADERS: Registry[str, NamedLoader] = Registry(
     check=_check,
     offered=NamedLoader,
 )
+
+refuse_assignment(__name__, ASSIGNED_LOADER, "load_image_pair")
