@@ -91,7 +91,7 @@ def test_a_hook_that_is_assigned_is_called(names, run_to_3, monkeypatch):
             "load_image_pair",
             r"loader=my_function\) or register_loader",
         ),
-        ("core.raw", "load_image_pair", r"loader=my_function\) or register_loader"),
+        ("core.raw", "load_image_pair", "register_loader"),
         ("core.raw.pair", "load_image_pair", "loader=my_function"),
         ("core.plotting", "plot_difference_image", "register_diagnostic"),
         ("core.defaults", "PARAMETER_REGISTRY", "register_parameter"),
