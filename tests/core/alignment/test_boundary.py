@@ -6,12 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from napari_exo2micro.core.alignment.views import (
-    boundary_ring,
-    find_section,
-    masked_brightness,
-    open_view,
-)
+from napari_exo2micro.core.alignment.boundary import boundary_ring, masked_brightness
+from napari_exo2micro.core.alignment.views import find_section, open_view
 
 SHAPE = (400, 440)
 CENTRE, RADIUS = (215.0, 190.0), 120.0

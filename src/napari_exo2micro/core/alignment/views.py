@@ -263,46 +263,6 @@ def find_section(view: View) -> Section:
     return Section(view, mask, _contour(mask, valid), distance, cut, area)
 
 
-def boundary_ring(
-    section: Section, view: View, *, width: float, smooth: float
-) -> NDArray[np.float32]:
-    """Return a soft band along the section's outline, 1 in its middle, on a view.
-
-    The view, of the same image, is not larger than the section's. The band is `width`
-    px of it thick and softened by a Gaussian of sigma `smooth` px.
-    """
-    ratio = view.factor / section.view.factor
-    # 1 up to half the width from the outline, then down to 0 over one pixel.
-    depth = 0.5 * max(width, 1.0) + 0.5 - np.abs(section.distance_on(view)) / ratio
-    return _softened(np.clip(depth, 0.0, 1.0) * view.valid, smooth)
-
-
-def masked_brightness(
-    section: Section, view: View, *, smooth: float
-) -> NDArray[np.float32]:
-    """Return the smoothed brightness inside the section, zero outside.
-
-    The square root of what lies above the glass, about 0 to 1. See `boundary_ring`.
-    """
-    rows, columns = view.image.shape
-    mask = shrunk(section.mask, (columns, rows))
-    inside = mask > 0.5
-    if not inside.any():
-        return np.zeros(view.image.shape, np.float32)
-    low = float(np.percentile(view.image[view.valid], 1))
-    high = float(np.percentile(view.image[inside], 99))
-    bright = np.sqrt(np.clip((view.image - low) / max(high - low, 1e-12), 0.0, 1.0))
-    return _softened(bright * mask, smooth)
-
-
-def _softened(values: NDArray[Any], sigma: float) -> NDArray[np.float32]:
-    soft = np.asarray(values, np.float32)
-    if sigma > 0.0:
-        blurred = cv2.GaussianBlur(soft, (0, 0), sigma, borderType=cv2.BORDER_CONSTANT)
-        soft = np.asarray(blurred, np.float32)
-    return soft
-
-
 def masked_blur(
     image: NDArray[np.float32], valid: NDArray[np.bool_], sigma: float
 ) -> NDArray[np.float32]:

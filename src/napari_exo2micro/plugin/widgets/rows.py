@@ -166,6 +166,18 @@ def capitalised(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def scale_words(value: float, uncertainty: float, title: str) -> str:
+    """Return a scale with its error.
+
+    Examples
+    --------
+    >>> scale_words(1.30012, 0.0004, "Moffat fit")
+    '1.3001 ± 0.0004 (Moffat fit)'
+    """
+    error = f" ± {uncertainty:.1g}" if uncertainty else ""
+    return f"{value:.5g}{error} ({title})"
+
+
 def with_titles(text: str) -> str:
     """Return a message of the core with labels in place of the names for scripts.
 

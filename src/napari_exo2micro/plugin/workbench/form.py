@@ -23,8 +23,8 @@ from napari_exo2micro.core.pipeline import RunResult, StageState, stage_states
 from napari_exo2micro.core.store import name_ending
 from napari_exo2micro.plugin.session.session import Session
 from napari_exo2micro.plugin.widgets import controls, rows
-from napari_exo2micro.plugin.widgets.marks import scale_words, state_icon
-from napari_exo2micro.plugin.widgets.rows import ParameterRow, with_titles
+from napari_exo2micro.plugin.widgets.rows import ParameterRow, scale_words, with_titles
+from napari_exo2micro.plugin.widgets.state_icons import state_icon
 from napari_exo2micro.plugin.workbench.preview import PREVIEWED, PreviewRow
 
 _WITHOUT_GROUP = "Others"

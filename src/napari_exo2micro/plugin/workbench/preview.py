@@ -42,8 +42,7 @@ from napari_exo2micro.plugin.layers.pair import Remembered
 from napari_exo2micro.plugin.layers.sets import role
 from napari_exo2micro.plugin.session.session import Session, TaskSource
 from napari_exo2micro.plugin.widgets import controls
-from napari_exo2micro.plugin.widgets.marks import scale_words
-from napari_exo2micro.plugin.widgets.rows import with_titles
+from napari_exo2micro.plugin.widgets.rows import scale_words, with_titles
 
 #: Stages that have a preview.
 PREVIEWED = (2, 3, 4)

@@ -23,8 +23,8 @@ from napari_exo2micro.plugin.layers.stages import checkpoint_spec
 from napari_exo2micro.plugin.session.session import Session, TaskSource
 from napari_exo2micro.plugin.widgets import controls
 from napari_exo2micro.plugin.widgets.errors import literal, notify_error
-from napari_exo2micro.plugin.widgets.marks import scale_words, state_icon
-from napari_exo2micro.plugin.widgets.rows import capitalised, with_titles
+from napari_exo2micro.plugin.widgets.rows import capitalised, scale_words, with_titles
+from napari_exo2micro.plugin.widgets.state_icons import state_icon
 from napari_exo2micro.plugin.workbench.source import TROUBLE
 
 _SHARE_OF_SCREEN = 0.8

@@ -43,15 +43,3 @@ def state_icon(state: State) -> QIcon:
         painter.drawPolyline(QPolygonF([QPointF(x, y) for x, y in points]))
     painter.end()
     return QIcon(pixmap)
-
-
-def scale_words(value: float, uncertainty: float, title: str) -> str:
-    """Return a scale with its error.
-
-    Examples
-    --------
-    >>> scale_words(1.30012, 0.0004, "Moffat fit")
-    '1.3001 ± 0.0004 (Moffat fit)'
-    """
-    error = f" ± {uncertainty:.1g}" if uncertainty else ""
-    return f"{value:.5g}{error} ({title})"
