@@ -11,11 +11,7 @@ import typer
 
 from napari_exo2micro.cli import options, output
 from napari_exo2micro.core import parameters
-from napari_exo2micro.core.base import (
-    CheckpointError,
-    RawFileNotFoundError,
-    check_output,
-)
+from napari_exo2micro.core.base import CheckpointError, RawFileNotFoundError
 from napari_exo2micro.core.parameters import PARAMETER_REGISTRY, STAGES, State
 
 if TYPE_CHECKING:
@@ -37,7 +33,6 @@ def run(
 
     Stages whose valid checkpoints exist are not made again.
     """
-    check_output(task.output_dir, task.raw_dir)
     first, last = options.stage_number(from_stage), options.stage_number(to_stage)
     with output.watched(f"{task.sample} {task.dye}") as (monitor, shown):
         result = task.run(from_stage=first, to_stage=last, force=force, monitor=monitor)
@@ -132,7 +127,6 @@ def compare(
     chosen = [
         parameters.parse_value(PARAMETER_REGISTRY[parameter], value) for value in values
     ]
-    check_output(task.output_dir, task.raw_dir)
     with output.watched(f"{task.sample} {task.dye}") as (monitor, _):
         results = task.compare(parameter, chosen, keep=keep, monitor=monitor)
     if as_json:

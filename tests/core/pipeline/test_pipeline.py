@@ -24,6 +24,8 @@ from napari_exo2micro.core.base import (
 )
 from napari_exo2micro.core.images import Transform, open_raster
 from napari_exo2micro.core.parameters import (
+    ABBREVIATIONS,
+    PARAMETER_REGISTRY,
     Stage,
     register_parameter,
     register_stage,
@@ -177,6 +179,21 @@ def test_headers_carry_the_whole_provenance(done, pair):
     assert 0 <= third["IACC"] < 0.2
     assert third["ILVLOK"]
     assert third["T02"] == pytest.approx(task.transform(3).matrix[0, 2])
+
+
+def test_headers_tell_parameters_of_their_own_stage_and_before(raw_dir, tmp_path):
+    changed = {"boundary_width": 20, "interpolation": "linear", "manual_scale": 1.4}
+    task = task_for(raw_dir, tmp_path / "out", checkpoint_format="both", **changed)
+    task.run()
+    keys = {"pad": "PAD"} | {name: ABBREVIATIONS[name].upper() for name in changed}
+    for stage, name in ((1, "post"), (2, "pre"), (3, "pre"), (4, "difference")):
+        own = {n for n, entry in PARAMETER_REGISTRY.items() if entry.stage <= stage}
+        header = open_raster(task._tiff_path(stage, name)).header
+        assert header["parameters"] == {n: task.params[n] for n in own}
+        path = task._fits_path(stage, name)
+        assert open_raster(path).header["parameters"] == header["parameters"]
+        cards = fits.getheader(path)
+        assert {n for n, key in keys.items() if key in cards} == own & keys.keys()
 
 
 def test_the_developer_pages_script_runs_as_it_stands(done, capsys):
@@ -557,7 +574,6 @@ def test_an_old_image_of_another_shape_is_not_used(old_folder, raw_dir):
 
 
 def test_every_parameter_reaches_the_work_that_it_tunes(raw_dir, tmp_path, monkeypatch):
-    from napari_exo2micro.core.parameters import PARAMETER_REGISTRY
     from napari_exo2micro.core.pipeline import stages
 
     changed = {}
@@ -869,6 +885,49 @@ def test_a_transform_that_is_not_there_is_told(raw_dir, tmp_path):
         task.transform(2)
     task.run(to_stage=1)
     assert task.transform(1) == Transform.identity()
+
+
+@pytest.mark.parametrize("below", ["", "processed", "Rock"])
+def test_nothing_is_written_into_the_raw_folder(raw_dir, below):
+    before = files_of(raw_dir)
+    task = task_for(raw_dir, raw_dir / below)
+    for act in (
+        task.run,
+        lambda: task.compare("manual_scale", [1.1]),
+        lambda: task._save_image(np.ones((9, 9), np.uint8), 1, "post"),
+        task._run_stage_1_padding,
+    ):
+        with pytest.raises(OutputError, match=r"Results cannot go to .* raw folder"):
+            act()
+    assert files_of(raw_dir) == before
+    assert sorted(path.name for path in raw_dir.iterdir()) == ["Rock"]
+
+
+def test_a_link_into_the_raw_folder_is_no_way_in(raw_dir, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "Rock").symlink_to(raw_dir / "Rock", target_is_directory=True)
+    before = files_of(raw_dir)
+    with pytest.raises(OutputError, match="it lies in the raw folder"):
+        task_for(raw_dir, tmp_path / "out").run()
+    assert files_of(raw_dir) == before
+
+
+def test_a_sample_named_as_the_raw_folder_is_not_written_into_it(raw_dir, tmp_path):
+    shutil.move(raw_dir / "Rock", raw_dir / "raw")
+    task = SampleDye("raw", "DAPI", tmp_path, raw_dir)
+    with pytest.raises(OutputError, match="it lies in the raw folder"):
+        task.run(to_stage=1)
+    assert [path.name for path in raw_dir.iterdir()] == ["raw"]
+
+
+def test_a_folder_that_was_removed_is_told_at_once(raw_dir, tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(OutputError, match="started in was removed"):
+        SampleDye("Rock", "DAPI").run()
+    whole = task_for(raw_dir, tmp_path / "out").run(to_stage=1)
+    assert whole["status"] == "complete"
 
 
 def test_a_failed_run_leaves_what_was_valid(finished, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -146,3 +147,13 @@ def test_a_damaged_header_is_not_passed_on():
     header = STORED.to_header() | {"sample": "Other"}
     found = provenance_of({"header": header, "sample": "Rock"}, "x", as_stored=True)
     assert (found.sample, found.transform) == ("Rock", None)
+
+
+@pytest.mark.parametrize("below", ["Rock", "Rock/kept"])
+def test_an_image_is_not_saved_among_its_raw_files(tmp_path, below):
+    raw = {"post": {"file": str(tmp_path / "Rock" / "Rock_DAPI_post.tif")}}
+    (tmp_path / "Rock").mkdir()
+    with pytest.raises(OutputError, match="raw folder"):
+        export_image(tmp_path / below / "a.tif", lazy(), replace(STORED, raw=raw))
+    assert not list((tmp_path / "Rock").iterdir())
+    assert export_image(tmp_path / "a.tif", lazy(), replace(STORED, raw=raw)).is_file()

@@ -161,15 +161,22 @@ def output_problem(output_dir: Path | str, raw_dir: Path | str | None = None) ->
     >>> output_problem("raw/processed", "raw").partition(":")[2]
     ' it lies in the raw folder; choose a folder outside of it'
     """
-    output = Path(os.path.abspath(output_dir))  # noqa: PTH100 - links stay as named
-    if raw_dir is not None:
-        raw, real = Path(raw_dir).resolve(), output.resolve()
-        if real == raw:
+    try:
+        output = Path(os.path.abspath(output_dir))  # noqa: PTH100 - links stay as named
+        raw = None if raw_dir is None else Path(raw_dir).resolve()
+    except FileNotFoundError:  # of a relative path
+        return (
+            "the folder that this program was started in was removed; change to one "
+            "that exists and start it again"
+        )
+    if raw is not None:
+        real = output.resolve()
+        if _is_same(real, raw):
             return (
                 f"Results cannot go to {output}: it is the raw folder; choose "
                 "another folder, best beside it"
             )
-        if raw in real.parents:
+        if any(_is_same(folder, raw) for folder in real.parents):
             return (
                 f"Results cannot go to {output}: it lies in the raw folder; choose a "
                 "folder outside of it"
@@ -186,6 +193,15 @@ def output_problem(output_dir: Path | str, raw_dir: Path | str | None = None) ->
             "choose another folder"
         )
     return ""
+
+
+def _is_same(first: Path, second: Path) -> bool:
+    """Return whether two paths are one folder: letters may differ in their case."""
+    if first == second:
+        return True
+    with suppress(OSError):
+        return first.samefile(second)
+    return False
 
 
 def check_output(output_dir: Path | str, raw_dir: Path | str | None = None) -> None:

@@ -292,8 +292,10 @@ class SampleDye:
         ------
         Exo2MicroError
             A subclass says what went wrong; valid results are untouched. A
-            `LockedError` tells who else works on this sample and dye.
+            `LockedError` tells who else works on this sample and dye, an
+            `OutputError` that results cannot go to their folder.
         """
+        self.store.check_output()
         settings = self.settings
         first, last = stage_range(
             settings.from_stage if from_stage is None else from_stage,
@@ -365,7 +367,10 @@ class SampleDye:
         ------
         ParameterError
             When the name is unknown or a value does not fit; then nothing runs.
+        OutputError
+            When results cannot go to their folder; then nothing runs.
         """
+        self.store.check_output()
         tasks = []
         for value in [values] if isinstance(values, str) else values:
             tasks.append(self.copy())
@@ -675,6 +680,8 @@ class SampleDye:
         ParameterError
             When the image is not 2-D, of a type without numbers, or of another
             shape than the canvas.
+        OutputError
+            When it cannot be written, or would go into the raw folder.
         """
         return self.store.write_array(
             image,

@@ -23,6 +23,7 @@ from napari_exo2micro.core.images.raster import Raster
 from napari_exo2micro.core.images.transform import Transform
 from napari_exo2micro.core.parameters.parameters import (
     ABBREVIATIONS,
+    PARAMETER_REGISTRY,
     RESERVED_KEYS,
     ParameterValue,
     non_default_params,
@@ -241,7 +242,8 @@ class Provenance:
     stage, name : int, str
         Which checkpoint it is.
     parameters : mapping
-        All parameters of the run.
+        Those of the run that the image may depend on, of its stage and those before
+        it: another run, which shares the image, may have others for later stages.
     inputs : str
         Digest of what the stage was made from: the raw files for stage 1, the
         checkpoints of the stage before for the others.
@@ -291,6 +293,16 @@ class Provenance:
     extra: Mapping[str, Any] = field(default_factory=dict)
     created: str = field(default_factory=creation_time)
     software: Mapping[str, str] = field(default_factory=software_versions)
+
+    def __post_init__(self) -> None:
+        """Leave out the parameters of later stages; `stage` is 0 where unknown."""
+        last = self.stage or max(STAGES)
+        own = {
+            name: value
+            for name, value in self.parameters.items()
+            if name not in PARAMETER_REGISTRY or PARAMETER_REGISTRY[name].stage <= last
+        }
+        object.__setattr__(self, "parameters", own)
 
     @property
     def identity(self) -> str:

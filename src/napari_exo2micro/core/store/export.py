@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_exo2micro.core.base.errors import CheckpointError, ParameterError
+from napari_exo2micro.core.base.files import check_output
 from napari_exo2micro.core.base.monitor import Monitor
 from napari_exo2micro.core.images.io import write_raster
 from napari_exo2micro.core.images.raster import ImageLike, bands
@@ -97,7 +98,8 @@ def export_image(
     Raises
     ------
     OutputError
-        When it cannot be written; a file of that name stays as it was.
+        When it cannot be written, or would lie among the raw files that it was made
+        from; a file of that name stays as it was.
     ParameterError
         When the image is not 2-D, of a type without numbers, or the ending is
         another one.
@@ -113,6 +115,9 @@ def export_image(
             f"a 2-D image can be saved with its header, found shape {image.shape}; "
             "choose another layer"
         )
+    for side in ("post", "pre"):
+        if raw := provenance.raw.get(side, {}).get("file", ""):
+            check_output(path.parent, Path(raw).parent)
     dtype = checkpoint.storable_pixels(np.empty((1, 1), image.dtype)).dtype
     shape = (image.shape[0], image.shape[1])
     write_raster(

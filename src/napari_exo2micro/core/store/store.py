@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from napari_exo2micro.core.base import errors
 from napari_exo2micro.core.base.errors import CheckpointError
+from napari_exo2micro.core.base.files import check_output
 from napari_exo2micro.core.base.monitor import Monitor
 from napari_exo2micro.core.images.io import open_raster, write_raster
 from napari_exo2micro.core.images.raster import Raster, bands
@@ -535,6 +536,14 @@ class CheckpointStore:
 
     # Writing -----------------------------------------------------------------
 
+    def check_output(self) -> None:
+        """Raise an `OutputError` when results cannot go where they belong.
+
+        A folder of the sample may be a link, or the raw folder itself.
+        """
+        for folder in (self.settings.output_dir, self.folder):
+            check_output(folder, self.settings.raw_dir)
+
     def provenance(
         self,
         stage: int,
@@ -615,6 +624,7 @@ class CheckpointStore:
         OutputError
             When a file cannot be written; the earlier one stays.
         """
+        self.check_output()
         paths = self.paths(provenance.stage, provenance.name)
         for path in paths:
             self._opened.pop(path, None)  # Windows replaces no file that is mapped

@@ -285,7 +285,6 @@ def run_comparison(
     compared: Compared, monitor: Monitor, send: Callable[[RunResult], None]
 ) -> None:
     """Run the sample and dye with each value; send the result of each run."""
-    compared.source.check_output()
     compared.source.task(compared.params).compare(
         compared.entry.name,
         compared.values,

@@ -37,10 +37,6 @@ class TaskSource:
         self._first: SampleDye | None = None
         self._lock = threading.Lock()
 
-    def check_output(self) -> None:
-        """Raise an OutputError when results cannot go to their folder; may be slow."""
-        base.check_output(self.settings.output_dir, self.settings.raw_dir)
-
     def task(self, params: Mapping[str, parameters.ParameterValue]) -> SampleDye:
         """Return an object of one's own with these parameters."""
         return self.task_with(replace(self.settings, params=params))
@@ -81,7 +77,6 @@ def run_stages(
     send: Callable[[Any], None],
 ) -> RunResult:
     """Run stages; send number and description of each one that has ended."""
-    source.check_output()
     task = source.task_with(settings)
 
     def on_stage(number: int) -> None:
