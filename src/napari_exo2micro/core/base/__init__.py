@@ -18,6 +18,7 @@ from napari_exo2micro.core.base.errors import (
 from napari_exo2micro.core.base.files import (
     check_output as check_output,
     output_problem as output_problem,
+    write_json as write_json,
 )
 from napari_exo2micro.core.base.locks import lock_holder as lock_holder
 from napari_exo2micro.core.base.log import (

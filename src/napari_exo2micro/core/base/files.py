@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import glob
+import hashlib
 import json
 import os
 import platform
@@ -11,6 +12,7 @@ import re
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,8 @@ _LONG_PATH = 240  # from here on Windows may not find it
 def replace_file(path: Path) -> Iterator[Path]:
     """Give a temporary name in the folder of `path`; it becomes `path` at the end.
 
-    On any error the temporary file is removed and `path` stays as it was.
+    On any error the temporary file is removed and `path` stays as it was. After a
+    power cut there is either what was there before or the whole new file.
 
     Raises
     ------
@@ -44,10 +47,14 @@ def replace_files(paths: Sequence[Path]) -> Iterator[list[Path]]:
     parts: list[Path] = []
     try:
         for path in paths:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            _make_folder(path.parent)
             _remove_leftovers(path)
             parts.append(path.with_name(_temporary_name(path)))
         yield parts
+        # All contents before any name: a name must never stand for pages that were
+        # not written yet.
+        for part in parts:
+            sync_file(part)
         for path, part in zip(paths, parts, strict=True):
             part.replace(path)
             _sync_folder(path.parent)
@@ -72,6 +79,58 @@ def _remove_leftovers(path: Path) -> None:
         if not pid.isdigit() or not psutil.pid_exists(int(pid)):
             with suppress(OSError):
                 part.unlink()
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder and those above it, so that they last through a power cut."""
+    missing = []
+    while not folder.exists():
+        missing.append(folder)
+        folder = folder.parent
+    for new in reversed(missing):
+        new.mkdir(exist_ok=True)
+        _sync_folder(new.parent)
+
+
+def sync_file(path: Path) -> None:
+    """Have the disk take a file's content: it lasts through a power cut then.
+
+    Raises
+    ------
+    OSError
+        When the disk cannot take it, for one that is full.
+    """
+    with path.open("r+b") as file:
+        try:
+            os.fsync(file.fileno())
+        except OSError as error:
+            # some network and user file systems know no such request
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS):
+                raise
+
+
+def stamp(path: Path) -> tuple[int, int, int, int]:
+    """Return what changes when a file is written again, or another takes its name."""
+    status = path.stat()
+    times = status.st_mtime_ns, status.st_ctime_ns
+    return (*times, status.st_size, status.st_ino)
+
+
+def digest_of(path: Path) -> str:
+    """Return the SHA-256 of a small file's bytes; empty where there is no such file.
+
+    Each version of a file is read once.
+    """
+    try:
+        return _digest(path, stamp(path)) if path.is_file() else ""
+    except OSError:
+        return ""
+
+
+@lru_cache(maxsize=512)
+def _digest(path: Path, _stamp: tuple[int, ...]) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _sync_folder(folder: Path) -> None:

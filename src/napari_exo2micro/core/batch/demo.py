@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage, spatial
 
 from napari_exo2micro.core.base.errors import OutputError
+from napari_exo2micro.core.base.files import write_json
 from napari_exo2micro.core.base.monitor import Monitor
 from napari_exo2micro.core.pipeline.result import RunResult
 from napari_exo2micro.core.pipeline.sample_dye import SampleDye
@@ -214,9 +214,7 @@ def _claim(folder: Path, shape: tuple[int, int], seed: int) -> None:
     try:
         foreign = folder.exists() and not mark.exists() and any(folder.iterdir())
         if not foreign:
-            folder.mkdir(parents=True, exist_ok=True)
-            text = json.dumps({"shape": list(shape), "seed": seed})
-            mark.write_text(text + "\n", encoding="utf-8")
+            write_json(mark, {"shape": list(shape), "seed": seed})
     except OSError as error:
         raise OutputError(
             f"{folder}: the demonstration's folder cannot be written ({error}); "

@@ -60,7 +60,8 @@ _SMALLEST_LEVEL = 512
 
 _FITS_CARD, _FITS_BLOCK = 80, 2880  # bytes
 _CHUNK = 1 << 20
-_CHANGED = "it is damaged, or another program changed it"
+#: What is told of a file whose digest differs.
+CHANGED = "it is damaged, or another program changed it"
 _AXES = re.compile(rb"NAXIS   = *\d{1,3} ")
 
 
@@ -184,7 +185,7 @@ def _check_seal(
             "end is missing"
         )
     elif stored != seal_of(file, left_out, end):
-        what = _CHANGED
+        what = CHANGED
     if what:
         raise CheckpointError(f"{path} cannot be used: {what}; run its stage again")
 
@@ -254,7 +255,7 @@ def _check_axes(path: Path, file: BufferedReader, start: int) -> None:
     head = file.read(240)
     file.seek(before)
     if head and not _AXES.match(head, 160):
-        raise CheckpointError(f"{path} cannot be used: {_CHANGED}; run its stage again")
+        raise CheckpointError(f"{path} cannot be used: {CHANGED}; run its stage again")
 
 
 def _read_json(text: str) -> dict[str, Any]:
@@ -353,7 +354,7 @@ class _Target:
             self.file.write(np.ascontiguousarray(band, self.dtype).data)
 
     def finish(self) -> None:
-        """Hand everything to the disk."""
+        """Hand everything to the disk: both files at once, in a thread each."""
         self.file.flush()
         os.fsync(self.file.fileno())
 

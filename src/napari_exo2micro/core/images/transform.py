@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from napari_exo2micro.core.base.errors import CheckpointError
-from napari_exo2micro.core.base.files import read_json
+from napari_exo2micro.core.base.files import read_json, write_json
 
 _KIND = "napari-exo2micro transform"
 _DIRECTION = "post (fixed) to pre (moving), points (x, y) in px, pixel centres at 0"
@@ -273,9 +272,13 @@ class Transform:
         ----------
         path : str or Path
             The file; replaced when it exists.
+
+        Raises
+        ------
+        OutputError
+            When it cannot be written; a file of that name stays as it was.
         """
-        text = json.dumps(self.to_dict(), indent=2)
-        Path(path).write_text(text + "\n", encoding="utf-8")
+        write_json(path, self.to_dict())
 
     @classmethod
     def load(cls, path: str | Path) -> Transform:

@@ -5,8 +5,6 @@ The plots of stage 4 are in `figures`.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,7 +13,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from napari_exo2micro.core.base.errors import CheckpointError, Exo2MicroError
-from napari_exo2micro.core.base.files import read_json, replace_file
+from napari_exo2micro.core.base.files import (
+    digest_of,
+    read_json,
+    replace_file,
+    write_json,
+)
 from napari_exo2micro.core.base.monitor import Monitor
 from napari_exo2micro.core.images.raster import BAND_ROWS
 from napari_exo2micro.core.images.warp import mapped_frame
@@ -30,7 +33,7 @@ from napari_exo2micro.core.photometry.statistics import (
     load_statistics,
     save_statistics,
 )
-from napari_exo2micro.core.store.checkpoint import Checkpoint, StoredScale
+from napari_exo2micro.core.store.checkpoint import Checkpoint, StoredScale, digest
 from napari_exo2micro.core.store.store import CheckpointStore
 
 logger = logging.getLogger(__name__)
@@ -90,30 +93,36 @@ class DifferenceRecord:
         By every method that needs no value, for comparison, and those asked for.
     digest : str
         SHA-256 of the statistics' file.
-    drawn, failed : tuple of str, mapping of str to str
-        The plots that show these results, and why others could not be drawn.
+    drawn, failed : mapping of str to str
+        The plots that show these results with the SHA-256 of their files (empty in
+        what an earlier version wrote), and why others could not be drawn.
     """
 
     path: Path
     inputs: str
     scales: tuple[StoredScale, ...] = ()
     digest: str = ""
-    drawn: tuple[str, ...] = ()
+    drawn: Mapping[str, str] = field(default_factory=dict)
     failed: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def read(cls, path: Path, inputs: str | None) -> DifferenceRecord | None:
-        """Return a file's record if it was made from these inputs."""
+        """Return a file's record if it is whole and was made from these inputs."""
         try:
             stored = read_json(path)
             if inputs is None or stored["inputs"] != inputs:
+                return None
+            plots = stored["plots"]
+            if isinstance(plots, list):  # of an earlier version: names only
+                plots = dict.fromkeys(plots, "")
+            elif stored.pop("checksum") != digest(stored):
                 return None
             return cls(
                 path,
                 inputs,
                 tuple(map(StoredScale.from_dict, stored["scales"])),
                 str(stored["statistics"]),
-                tuple(stored["plots"]),
+                dict(plots),
                 dict(stored.get("failed", {})),
             )
         except (AttributeError, LookupError, OSError, TypeError, ValueError):
@@ -125,11 +134,10 @@ class DifferenceRecord:
             "inputs": self.inputs,
             "scales": [scale.to_dict() for scale in self.scales],
             "statistics": self.digest,
-            "plots": self.drawn,
-            "failed": dict(self.failed),
+            "plots": dict(sorted(self.drawn.items())),
+            "failed": dict(sorted(self.failed.items())),
         }
-        with replace_file(self.path) as part:
-            part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        write_json(self.path, {**content, "checksum": digest(content)})
 
     @property
     def suffix(self) -> str:
@@ -143,7 +151,14 @@ class DifferenceRecord:
 
     def has_statistics(self) -> bool:
         """Return whether the statistics are those that the run has counted."""
-        return bool(self.digest) and _digest_of(self.statistics_path) == self.digest
+        return bool(self.digest) and digest_of(self.statistics_path) == self.digest
+
+    def shows(self, plot: str, path: Path) -> bool:
+        """Return whether a plot's file is the picture of these results."""
+        if plot not in self.drawn or not path.is_file():
+            return False
+        told = self.drawn[plot]
+        return digest_of(path) == told if told else path.stat().st_size > 0
 
     def statistics(self) -> PairStatistics | None:
         """Return the statistics of the run; None when they are lost."""
@@ -228,12 +243,13 @@ def make_differences(
         if force or not store.is_valid(4, name):
             start, end = (0.15 + 0.45 * n / len(scales) for n in (index, index + 1))
             _write_difference(store, name, scale, pair, monitor.part(start, end))
+    counted = digest_of(record.statistics_path)
     record = DifferenceRecord(
         path,
         inputs,
         _compared(statistics, scales),
-        _digest_of(record.statistics_path),
-        record.drawn,
+        counted,
+        record.drawn if record.digest == counted else {},
     )
     record.write()
     store.written.append(path)
@@ -369,7 +385,3 @@ def _stored(estimate: ScaleEstimate) -> StoredScale:
 
 def _record_path(store: CheckpointStore) -> Path:
     return store.output_path(_RECORD, ".json")
-
-
-def _digest_of(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""

@@ -11,7 +11,9 @@ from typing import Final
 from matplotlib.figure import Figure
 
 from napari_exo2micro.core.base import errors
+from napari_exo2micro.core.base.files import digest_of
 from napari_exo2micro.core.base.monitor import Monitor
+from napari_exo2micro.core.images.io import CHANGED
 from napari_exo2micro.core.images.raster import Frame, reduce_image
 from napari_exo2micro.core.images.transform import Transform
 from napari_exo2micro.core.parameters.parameters import format_value
@@ -32,6 +34,8 @@ from napari_exo2micro.core.store.checkpoint import CheckpointStatus
 from napari_exo2micro.core.store.store import CheckpointStore, HasStore
 
 logger = logging.getLogger(__name__)
+
+_UNCOUNTED: Final = "the counts that the plot shows are missing or were changed"
 
 _REDUCED_SIDE: Final = 1024
 """Longest side of the images that a provisional scale is estimated on, px."""
@@ -160,6 +164,10 @@ def plot_status(store: CheckpointStore) -> list[CheckpointStatus]:
             state = State.MISSING
         elif record is None or plot.name not in record.drawn:
             state, reason = State.STALE, "it was drawn from other results"
+        elif not record.shows(plot.name, path):
+            state, reason = State.STALE, f"{path.name}: {CHANGED}"
+        elif not record.has_statistics():
+            state, reason = State.STALE, f"{record.statistics_path.name}: {_UNCOUNTED}"
         lines.append(CheckpointStatus(4, plot.name, "plot", state, reason, path))
     return lines
 
@@ -172,10 +180,10 @@ def draw_plots(store: CheckpointStore, known: Differences, monitor: Monitor) -> 
     plots, record, new = _plots(store), replace(known.record, failed={}), list[Path]()
     for index, plot in enumerate(plots):
         path = store.output_path(plot.name)
-        if plot.name in record.drawn and path.is_file():
+        if record.shows(plot.name, path):
             continue
         monitor.report(index / len(plots), f"drawing {plot.name}")
-        drawn = tuple(name for name in record.drawn if name != plot.name)
+        drawn = {name: sum_ for name, sum_ in record.drawn.items() if name != plot.name}
         context = plot_context(store, known, plot.image)
         try:
             _draw(store, plot, known.pair, context, path)
@@ -187,7 +195,7 @@ def draw_plots(store: CheckpointStore, known: Differences, monitor: Monitor) -> 
             record = replace(record, drawn=drawn, failed=failed)
         else:
             new.append(path)
-            record = replace(record, drawn=(*drawn, plot.name))
+            record = replace(record, drawn={**drawn, plot.name: digest_of(path)})
         # Each picture counts from now on, whatever becomes of the next one.
         record.write()
     store.written += new

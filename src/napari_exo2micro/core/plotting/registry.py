@@ -17,7 +17,7 @@ from napari_exo2micro.core.base.errors import (
     OutputError,
     ParameterError,
 )
-from napari_exo2micro.core.base.files import output_error
+from napari_exo2micro.core.base.files import output_error, sync_file
 from napari_exo2micro.core.base.registry import Registry
 from napari_exo2micro.core.images.raster import ImageLike
 from napari_exo2micro.core.plotting import charts, images
@@ -354,10 +354,19 @@ def draw_diagnostic(
         notes = context.notes()
         if notes and not is_built_in and path.suffix.lower() == ".png":
             stamp_png(path, notes)
+        elif not is_built_in:  # its function may write as it likes
+            _sync(path)
         # Out of pyplot's list, too, when its function used pyplot.
         if (pyplot := sys.modules.get("matplotlib.pyplot")) is not None:
             pyplot.close(figure)
     return figure
+
+
+def _sync(path: Path) -> None:
+    try:
+        sync_file(path)
+    except OSError as error:
+        raise output_error(path, error) from error
 
 
 def _state(path: Path | None) -> tuple[int, int, int] | None:

@@ -16,6 +16,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from napari_exo2micro.core.base.errors import OutputError, ParameterError
+from napari_exo2micro.core.base.files import replace_files
 from napari_exo2micro.core.base.monitor import Monitor
 from napari_exo2micro.core.images.transform import Transform
 from napari_exo2micro.core.simulate import camera
@@ -349,13 +350,13 @@ def write_pair(
     _check("channels", channels)
     _check("signal_channel", signal_channel)
     paths = _paths(raw_dir, sample, dye)
-    with _written(paths, pair.truth):
-        for path, image in zip(paths, (pair.post, pair.pre), strict=False):
+    with _written(paths, pair.truth) as parts:
+        for part, image in zip(parts, (pair.post, pair.pre), strict=False):
             stored = image
             if image.ndim == 2:
                 stored = _coloured(image, channels, signal_channel)
             photometric = "rgb" if stored.ndim == 3 else "minisblack"
-            tifffile.imwrite(path, stored, photometric=photometric, metadata=None)
+            tifffile.imwrite(part, stored, photometric=photometric, metadata=None)
     return paths
 
 
@@ -410,22 +411,17 @@ def write_large_pair(
             for y in range(0, len(stored), _STRIP_ROWS):
                 yield stored[y : y + _STRIP_ROWS]
 
-    with _written(paths, truth):
-        for one, path, start in zip(cameras, paths, (0.1, 0.55), strict=False):
-            try:
-                tifffile.imwrite(
-                    path,
-                    strips(one, start),
-                    shape=one.shape if channels is None else (*one.shape, 3),
-                    dtype=one.dtype,
-                    photometric="minisblack" if channels is None else "rgb",
-                    rowsperstrip=_STRIP_ROWS,
-                    metadata=None,
-                )
-            except BaseException:
-                # A file cut short would be taken for a raw image.
-                path.unlink(missing_ok=True)
-                raise
+    with _written(paths, truth) as parts:
+        for one, part, start in zip(cameras, parts, (0.1, 0.55), strict=False):
+            tifffile.imwrite(
+                part,
+                strips(one, start),
+                shape=one.shape if channels is None else (*one.shape, 3),
+                dtype=one.dtype,
+                photometric="minisblack" if channels is None else "rgb",
+                rowsperstrip=_STRIP_ROWS,
+                metadata=None,
+            )
     return paths
 
 
@@ -448,11 +444,15 @@ def _checked(
 
 
 @contextmanager
-def _written(paths: tuple[Path, Path, Path], truth: Truth) -> Iterator[None]:
-    """Write the truth after the images; say where what could not be written."""
+def _written(paths: tuple[Path, Path, Path], truth: Truth) -> Iterator[list[Path]]:
+    """Write the truth after the images; say where what could not be written.
+
+    A file cut short would be taken for a raw image: all of them appear at the end.
+    """
     try:
-        yield
-        paths[2].write_text(json.dumps(truth.to_dict()) + "\n", "utf-8")
+        with replace_files(paths) as parts:
+            yield parts
+            parts[2].write_text(json.dumps(truth.to_dict()) + "\n", "utf-8")
     except OSError as error:
         raise OutputError(
             f"the simulated pair could not be written to {paths[0].parent} "

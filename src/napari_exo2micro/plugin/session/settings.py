@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_exo2micro.core import parameters
+from napari_exo2micro.core.base import write_json
 
 _PLUGIN = "napari-exo2micro"
 _MOST = 8  # of each list of recent files
@@ -85,11 +86,9 @@ def remember(kind: str, path: Path | str) -> list[str]:
     lists[kind] = [name, *others[: _MOST - 1]]
     if file is None:
         return lists[kind]
-    part = file.with_suffix(".part")
     # A list of conveniences is not worth a message.
     with contextlib.suppress(OSError):
-        part.write_text(json.dumps(lists, indent=1), encoding="utf-8")
-        part.replace(file)
+        write_json(file, lists)
     return lists[kind]
 
 
