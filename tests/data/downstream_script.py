@@ -1,7 +1,7 @@
 from astropy.io import fits
 from skimage import morphology, measure
 hdul = fits.open(
-'DIFFERENCE')
+'processed/CD070/SybrGld_microbe/fits/04_difference_difference.fits')
 diff = hdul[0].data
 scale = hdul[0].header['SCALE']
 # Threshold at e.g. 5 sigma above background noise

@@ -196,19 +196,6 @@ def test_headers_tell_parameters_of_their_own_stage_and_before(raw_dir, tmp_path
         assert {n for n, key in keys.items() if key in cards} == own & keys.keys()
 
 
-def test_the_developer_pages_script_runs_as_it_stands(done, capsys):
-    """Threshold, clean, label and measure, as published, but for the path."""
-    page = Path(__file__).parents[2] / "data" / "downstream_script.py"
-    code = page.read_text().replace(
-        "DIFFERENCE", str(done[0]._fits_path(4, "difference"))
-    )
-    names = {}
-    exec(compile(code, str(page), "exec"), names)
-    assert names["scale"] == done[1]["scale_estimate"]
-    assert len(names["props"]) >= 3
-    assert "feature 1: centroid" in capsys.readouterr().out
-
-
 # Resuming --------------------------------------------------------------------
 
 

@@ -150,7 +150,9 @@ def test_a_pair_is_found_whatever_else_is_there(tmp_path: Path) -> None:
         ("s", "A", r"case matters: there is 'S'"),
         ("S", "Z", r"no file for dye 'Z'.*dyes there: A, B, D"),
         ("S", "a", r"case matters: there is 'A'"),
-        ("S", "x_A", r"no underscore.*ask for 'A'"),
+        ("S", "x_A", r"no pair of files ends with '_x_A': ask for 'A'"),
+        ("S", "Post_A", r"no pair of files ends with '_Post_A': ask for 'A'"),
+        ("S", "A_", r"no file for dye 'A_'"),
         ("S", "B", r"no pre-stain file for dye 'B' beside S_Post_B.tif"),
     ],
 )
@@ -163,6 +165,24 @@ def test_what_is_missing_is_a_file_not_found_error(
         find_pair(sample, dye, tmp_path)
     assert isinstance(caught.value, FileNotFoundError)
     assert "\n" not in str(caught.value)
+
+
+def test_a_dye_with_underscores_is_a_pair_that_ends_with_it(tmp_path: Path) -> None:
+    names = ("a_Pre_Sybr_m", "a_Post_Sybr_m", "a_Pre_x_DAPI_m", "a_Post_y_DAPI_m")
+    touch(tmp_path / "S", *(f"{name}.tif" for name in names))
+    for dye in ("Sybr_m", "DAPI_m"):
+        post, pre, _ = find_pair("S", dye, tmp_path)
+        assert [path.stem.endswith(f"_{dye}") for path in (post, pre)] == [True, True]
+    found = discover_tasks(
+        ["S"], ["Sybr_m", "DAPI_m", "m", "ybr_m", "x_DAPI_m"], tmp_path
+    )
+    assert found.present == (("S", "Sybr_m"), ("S", "DAPI_m"))
+    assert [task.dye for task in found.skipped] == ["m", "ybr_m", "x_DAPI_m"]
+    assert found.warnings == ()
+    touch(tmp_path / "S", "b_Pre_Sybr_m.tif")
+    with pytest.raises(RawDataError, match="2 pre-stain files for dye 'Sybr_m'"):
+        find_pair("S", "Sybr_m", tmp_path)
+    assert find_pair("S", "DAPI_m", tmp_path)[0].stem == "a_Post_y_DAPI_m"
 
 
 def test_duplicates_are_a_value_error_that_names_them(tmp_path: Path) -> None:

@@ -179,7 +179,7 @@ def discover_tasks(
                 skipped.append(SkippedTask(sample, dye, str(error)))
             else:
                 present.append((sample, dye))
-        asked = {names.normalise(dye) for dye in wanted}
+        asked = {names.normalise(dye).rpartition("_")[2] for dye in wanted}
         warnings += [f"{sample}: {parsed.message}" for parsed in files.problems]
         warnings += [
             f"{sample}: {own.problem()}"

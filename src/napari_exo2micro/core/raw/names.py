@@ -210,6 +210,21 @@ class RawFiles:
     dyes: Mapping[str, DyeFiles]  # in alphabetical order
     problems: tuple[ParsedName, ...]  # files whose names cannot be used
 
+    def of(self, dye: str) -> DyeFiles | None:
+        """Return the files of a dye, None when it has none.
+
+        A dye with underscores is one where both a post and a pre file end with it.
+        """
+        dye = normalise(dye)
+        last = self.dyes.get(dye.rpartition("_")[2])
+        if last is None or last.dye == dye:
+            return last
+        post, pre = (
+            tuple(file for file in files if normalise(file.stem).endswith(f"_{dye}"))
+            for files in (last.post, last.pre)
+        )
+        return DyeFiles(dye, post, pre) if post and pre else None
+
     @property
     def warnings(self) -> tuple[str, ...]:
         """One line for each problem, of names and of pairs."""
@@ -286,7 +301,7 @@ def find_pair(
     check_name("dye", dye)
     folder = sample_folder(sample, Path(raw_dir))
     raw = classify_raw_files(folder)
-    files = raw.dyes.get(normalise(dye))
+    files = raw.of(dye)
     if files is None:
         raise errors.RawFileNotFoundError(_no_such_dye(dye, raw))
     if max(len(files.post), len(files.pre)) > 1:
@@ -339,11 +354,9 @@ def sample_folder(sample: str, raw_dir: Path) -> Path:
 
 def _no_such_dye(dye: str, files: RawFiles) -> str:
     hint = _like(dye, files.dyes)
-    if "_" in dye:
-        hint = (
-            "; a dye has no underscore, it is what follows the last one in the file "
-            f"name: ask for '{dye.rpartition('_')[2]}'?"
-        )
+    last = dye.rpartition("_")[2]
+    if last != dye and last in files.dyes:
+        hint = f"; no pair of files ends with '_{dye}': ask for '{last}'?"
     if files.dyes:
         listed = f"dyes there: {some(tuple(files.dyes))}"
     elif files.problems:

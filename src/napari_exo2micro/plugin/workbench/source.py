@@ -369,7 +369,8 @@ class SourcePanel(QtWidgets.QWidget):
         if looking is not None:
             text = f"Looking into {looking} …"
             is_odd = False
-        elif samples and session.sample and session.dye not in dyes:
+        # A dye may be asked for with what stands before its last underscore.
+        elif samples and session.sample and session.dye.rpartition("_")[2] not in dyes:
             text += f"; {session.sample} / {session.dye} is not among them"
             is_odd = True
         fields.words.say(text, overview, is_odd=is_odd)
