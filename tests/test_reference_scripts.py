@@ -61,4 +61,5 @@ def test_a_dye_with_an_underscore_is_found_by_everything() -> None:
     assert {path.absolute().parents[1] for path in result.outputs} == {results}
     ran = CliRunner().invoke(app, ["status", "CD070", DYE])
     assert ran.exit_code == 0
-    assert "04_difference_difference.tiff" in ran.output
+    assert f"processed/CD070/{DYE}" in ran.output
+    assert "status  complete" in ran.output
