@@ -57,6 +57,11 @@ def lock_holder(output_dir: str | Path, sample: str, dye: str) -> LockHolder | N
         The folder that results are written to.
     sample, dye : str
         Names as in the raw folder.
+
+    Returns
+    -------
+    LockHolder or None
+        The process and its computer, and since when.
     """
     lock_path, holder_path = _paths(Path(output_dir), sample, dye)
     if not lock_path.is_file():

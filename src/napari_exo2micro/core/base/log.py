@@ -134,12 +134,34 @@ def warnings_told(listener: WarningListener) -> Iterator[None]:
 
 
 def log_path(output_dir: str | Path) -> Path:
-    """Return the path of an output folder's run log, whether or not it exists."""
+    """Return the path of an output folder's run log.
+
+    Parameters
+    ----------
+    output_dir : str or Path
+        The folder that results are written to.
+
+    Returns
+    -------
+    Path
+        Whether or not it exists.
+    """
     return Path(output_dir) / f"{_NAME}.txt"
 
 
 def list_logs(output_dir: str | Path) -> list[Path]:
-    """Return the parts of an output folder's run log that exist, newest first."""
+    """Return the run log and its older parts, those that exist, newest first.
+
+    Parameters
+    ----------
+    output_dir : str or Path
+        The folder that results are written to.
+
+    Returns
+    -------
+    list of Path
+        Empty when nothing was run.
+    """
     newest = log_path(output_dir)
     older = [newest.with_name(_older(n)) for n in range(1, _OLD_FILES + 1)]
     return [path for path in (newest, *older) if path.is_file()]
@@ -150,14 +172,20 @@ def _older(number: int) -> str:
 
 
 def read_log_tail(output_dir: str | Path, lines: int = 200) -> list[str]:
-    """Return the last lines of an output folder's run log, oldest first.
+    """Return the last lines of an output folder's run log.
 
     Parameters
     ----------
     output_dir : str or Path
-        The folder that results are written to; it may have no log.
+        The folder that results are written to.
     lines : int
         How many lines at most.
+
+    Returns
+    -------
+    list of str
+        Oldest first; empty when there is no log. Bytes that are no text are shown
+        as replacement characters.
 
     Raises
     ------

@@ -65,14 +65,31 @@ class Monitor:
             self._on_progress(done, text)
 
     def check(self) -> None:
-        """Stop here, with a `CancelledError`, when that was asked for."""
+        """Stop here when that was asked for.
+
+        Raises
+        ------
+        CancelledError
+            When the work is to stop.
+        """
         if self._should_stop is not None and self._should_stop():
             raise CancelledError(
                 "stopped on request; finished stages are kept, run again to go on"
             )
 
     def part(self, start: float, end: float) -> Monitor:
-        """Return a monitor whose 0..1 is `start`..`end` of this one, to hand on."""
+        """Return a monitor whose 0..1 is `start`..`end` of this one.
+
+        Parameters
+        ----------
+        start, end : float
+            Where the part begins and ends, 0..1.
+
+        Returns
+        -------
+        Monitor
+            To hand on; it stops when this one does.
+        """
         child = Monitor(self._on_progress, self._should_stop, self._on_stage)
         child._start = self._start + self._span * start
         child._span = self._span * (end - start)
@@ -81,7 +98,15 @@ class Monitor:
     def stopped_by(self, should_stop: Callable[[], bool]) -> Monitor:
         """Return a monitor that stops when this one does, or for a reason more.
 
-        `should_stop` is as for a new monitor; it may raise what ends the work.
+        Parameters
+        ----------
+        should_stop : callable
+            As for a new monitor; may raise what ends the work.
+
+        Returns
+        -------
+        Monitor
+            What it is told, this one is told.
         """
 
         def check() -> bool:

@@ -286,6 +286,11 @@ def refuse_assignment(module: str, instead: str, *names: str) -> None:
         What to do, for the message.
     *names : str
         The names.
+
+    Raises
+    ------
+    ParameterError
+        Whenever one of them is assigned.
     """
 
     class Guarded(type(sys.modules[module])):  # type: ignore[misc]

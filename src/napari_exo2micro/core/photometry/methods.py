@@ -93,16 +93,36 @@ class ScaleMethod:
         )
 
     def is_asked_for(self, params: Mapping[str, Any]) -> bool:
-        """Return whether parameters, by name, ask for a difference image with it."""
+        """Return whether parameters ask for a difference image with this scale.
+
+        Parameters
+        ----------
+        params : mapping
+            Parameter name -> value.
+
+        Returns
+        -------
+        bool
+            Always true of the default method.
+        """
         if not self.parameter:
             return self.name == DEFAULT_SCALE
         value = params.get(self.parameter)
         return value is not None and value is not False
 
     def image_name(self, params: Mapping[str, Any]) -> str:
-        """Return the name of its difference image, as it stands in the file's name.
+        """Return the name of its difference image: ``difference_<name>``.
 
-        ``difference_<name>``; that of the default method is ``difference`` alone.
+        Parameters
+        ----------
+        params : mapping
+            Parameter name -> value.
+
+        Returns
+        -------
+        str
+            As it stands in the file's name; that of the default method is
+            ``difference`` alone.
         """
         if self.name == DEFAULT_SCALE:
             return "difference"
@@ -118,7 +138,21 @@ class ScaleMethod:
         *,
         offset_correction: bool = True,
     ) -> ScaleEstimate:
-        """Return the scale; see `estimate_scale`.
+        """Return the scale.
+
+        Parameters
+        ----------
+        statistics : PairStatistics
+            Of the aligned pair.
+        value : float, optional
+            Of the parameter, where it is a number.
+        offset_correction : bool
+            Whether a method that finds an offset of post takes it off.
+
+        Returns
+        -------
+        ScaleEstimate
+            Its scale is finite and above 0.
 
         Raises
         ------
@@ -219,10 +253,30 @@ def register_scale_method(
 
     Parameters
     ----------
-    name, function, caption, title, colour, parameter, reference, finds_offset
-        See `ScaleMethod`. The name is an identifier that is not taken.
+    name : str
+        An identifier that is not taken.
+    function : callable
+        Takes `PairStatistics` and, where `parameter` is a number, its value; returns
+        the scale (float) or a `ScaleEstimate`.
+    caption : str
+        One sentence for a person.
+    title : str
+        A few words for the window; the name in words by default.
+    colour : str
+        Of its line in plots, ``#rrggbb``; one of a few others by default.
+    parameter : str
+        The parameter of stage 4 that asks for a difference image with this scale.
+    reference : str
+        Where the method is described.
+    finds_offset : bool
+        Whether `function` also takes the keyword `offset_correction`.
     replace : bool
         Whether a method of that name that a script registered may be replaced.
+
+    Returns
+    -------
+    ScaleMethod
+        What was registered.
 
     Raises
     ------
@@ -253,6 +307,11 @@ def register_scale_method(
 
 def unregister_scale_method(name: str) -> None:
     """Forget a method that `register_scale_method` made known.
+
+    Parameters
+    ----------
+    name : str
+        Its name.
 
     Raises
     ------

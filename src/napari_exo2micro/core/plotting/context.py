@@ -95,7 +95,13 @@ class PlotContext:
     narrow: bool = False
 
     def with_arrays(self) -> PlotContext:
-        """Return the context with images on disk as memory maps, to calculate with."""
+        """Return the context with images on disk as memory maps.
+
+        Returns
+        -------
+        PlotContext
+            A script can calculate with its images as with arrays.
+        """
         images = {
             entry.name: as_array(value)
             for entry in fields(self)
@@ -112,6 +118,16 @@ class PlotContext:
 
     def pair_statistics(self, post: ImageLike, pre: ImageLike) -> PairStatistics:
         """Return the statistics that are known, otherwise those of the images.
+
+        Parameters
+        ----------
+        post, pre : ImageLike, shape (rows, columns)
+            Post-stain image and aligned pre-stain image.
+
+        Returns
+        -------
+        PairStatistics
+            Of the pixels where both have data, as far as that is known.
 
         Raises
         ------
@@ -130,7 +146,18 @@ class PlotContext:
         )
 
     def pair_scales(self, statistics: PairStatistics) -> tuple[ScaleEstimate, ...]:
-        """Return the scales that are known, the default one first; otherwise that."""
+        """Return the scales that are known, otherwise the default one.
+
+        Parameters
+        ----------
+        statistics : PairStatistics
+            What that is estimated from.
+
+        Returns
+        -------
+        tuple of ScaleEstimate
+            The default one first.
+        """
         if self.scales is not None:
             return tuple(self.scales)
         return (estimate_scale(statistics),)
@@ -139,6 +166,11 @@ class PlotContext:
         self, post: ImageLike, pre: ImageLike
     ) -> tuple[float, float, ScaleEstimate | None]:
         """Return the scale and offset to subtract with, and where they come from.
+
+        Parameters
+        ----------
+        post, pre : ImageLike, shape (rows, columns)
+            Post-stain image and aligned pre-stain image.
 
         Returns
         -------
@@ -172,6 +204,11 @@ class PlotContext:
         *estimates : ScaleEstimate or None
             The scales that are shown. A reason that a stage's verdict gives already
             is not said twice.
+
+        Returns
+        -------
+        list of str
+            One note for each, that of the first stage first.
         """
         verdicts = self.verdicts or {}
         notes = []

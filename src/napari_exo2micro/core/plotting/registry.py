@@ -256,9 +256,21 @@ def register_diagnostic(
 
     Parameters
     ----------
-    name, function, caption, good, bad, title, stage
-        See `Diagnostic`. The name is not yet taken, upper and lower case being the
-        same.
+    name : str
+        Stem of its file; not yet taken, upper and lower case being the same.
+    function : callable
+        See `Diagnostic`.
+    caption, good, bad : str
+        Sentences for the reader of the plot.
+    title : str
+        A few words for a list of plots; the name in words by default.
+    stage : int
+        The first stage (2 to 4) after which the viewer can draw it.
+
+    Returns
+    -------
+    Diagnostic
+        What was registered.
 
     Raises
     ------
@@ -282,6 +294,11 @@ def register_diagnostic(
 
 def unregister_diagnostic(name: str) -> None:
     """Take a plot out of the registry; files that it drew stay.
+
+    Parameters
+    ----------
+    name : str
+        Its name.
 
     Raises
     ------

@@ -114,13 +114,22 @@ def plot_zoom_multi(
 ) -> Figure:
     """Draw the same crop of post, aligned pre and difference side by side.
 
-    Drawn as `plot_zoom`. Post and pre share one grey scale, so that their brightness
-    compares.
+    Drawn from `difference`, or else from `scale` and `offset`, or else from the
+    first of `scales`.
 
     Parameters
     ----------
-    row, column, size, blur
-        As in `plot_zoom`.
+    row, column : int, optional
+        Middle of the crop, full-resolution px; that of the image when not given.
+    size : int or tuple of int
+        Side of the crop, or its rows and columns, px.
+    blur : float
+        Sigma of a Gaussian blur, full-resolution px; 0 for none.
+
+    Returns
+    -------
+    Figure
+        Post and pre share one grey scale, so that their brightness compares.
 
     Raises
     ------

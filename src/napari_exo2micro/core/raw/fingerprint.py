@@ -33,6 +33,16 @@ class RawFingerprint:
     def of(cls, path: Path) -> RawFingerprint:
         """Read a file and return its fingerprint.
 
+        Parameters
+        ----------
+        path : pathlib.Path
+            The file.
+
+        Returns
+        -------
+        RawFingerprint
+            Of the file as it is now.
+
         Raises
         ------
         RawFileNotFoundError
@@ -50,12 +60,28 @@ class RawFingerprint:
         return cls(status.st_size, status.st_mtime_ns, digest.hexdigest())
 
     def to_dict(self) -> dict[str, int | str]:
-        """Return the three fields for JSON."""
+        """Return the three fields for JSON.
+
+        Returns
+        -------
+        dict
+            `size`, `mtime_ns` and `sha256`.
+        """
         return asdict(self)
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> RawFingerprint:
         """Return the fingerprint that `to_dict` wrote.
+
+        Parameters
+        ----------
+        fields : mapping
+            As `to_dict` returned it.
+
+        Returns
+        -------
+        RawFingerprint
+            An equal one.
 
         Raises
         ------
@@ -76,14 +102,35 @@ class RawFingerprint:
             ) from error
 
     def same_content(self, other: RawFingerprint) -> bool:
-        """Tell whether both stand for the same bytes, whatever their times."""
+        """Tell whether both stand for the same bytes, whatever their times.
+
+        Parameters
+        ----------
+        other : RawFingerprint
+            Of another file, or of this one at another time.
+
+        Returns
+        -------
+        bool
+            Whether size and digest are equal.
+        """
         return self.size == other.size and self.sha256 == other.sha256
 
     def matches(self, path: Path | str) -> bool:
-        """Tell whether a file exists and still has this content.
+        """Tell whether a file still has this content.
 
-        Equal size and time are trusted; with equal size and another time the content
-        is read.
+        Equal size and time are trusted; another size is a no; with equal size
+        and another time the content is read.
+
+        Parameters
+        ----------
+        path : pathlib.Path or str
+            The file; one that is gone does not match.
+
+        Returns
+        -------
+        bool
+            Whether it matches.
         """
         path = Path(path)
         try:

@@ -37,7 +37,23 @@ class LayoutProblem(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LayoutDiagnosis:
-    """What a raw folder looks like."""
+    """What a raw folder looks like.
+
+    Attributes
+    ----------
+    raw_dir : pathlib.Path
+        The folder that was looked at.
+    problem : LayoutProblem or None
+        None when all is well.
+    message : str
+        What was found and the fix, in one line.
+    samples : tuple of str
+        Sample folders that hold TIFFs.
+    empty_samples : tuple of str
+        Sample folders without TIFFs.
+    loose_files : tuple of str
+        Names of TIFFs that lie in the raw folder itself.
+    """
 
     raw_dir: Path
     problem: LayoutProblem | None
@@ -54,14 +70,28 @@ class LayoutDiagnosis:
 
 @dataclass(frozen=True, slots=True)
 class SkippedTask:
-    """A pair that cannot run, and why."""
+    """A pair that cannot run, and why.
+
+    Attributes
+    ----------
+    sample, dye : str
+        What was asked for; `dye` is empty where any was.
+    reason : str
+        Why it cannot run, with the fix.
+    """
 
     sample: str
     dye: str  # empty where any was asked for
     reason: str  # with the fix
 
     def sentence(self) -> str:
-        """Return sample, dye and reason in one line; long names are cut."""
+        """Return sample, dye and reason in one line.
+
+        Returns
+        -------
+        str
+            Long names are cut.
+        """
         sample, dye = map(names.shortened, (self.sample, self.dye or "any dye"))
         return f"{sample} / {dye}: {self.reason}"
 
@@ -70,8 +100,14 @@ class SkippedTask:
 class TaskDiscovery:
     """Which of the pairs asked for exist.
 
-    `present` are (sample, dye) with exactly one post and one pre file, `skipped` the
-    others, and `warnings` the problems of other files in the same folders.
+    Attributes
+    ----------
+    present : tuple of (str, str)
+        (sample, dye) with exactly one post and one pre file.
+    skipped : tuple of SkippedTask
+        The others, each with its reason.
+    warnings : tuple of str
+        Problems of other files in the same folders.
     """
 
     present: tuple[tuple[str, str], ...]
@@ -86,6 +122,11 @@ def diagnose_raw_layout(raw_dir: Path | str = "raw") -> LayoutDiagnosis:
     ----------
     raw_dir : pathlib.Path or str
         The folder; it need not exist.
+
+    Returns
+    -------
+    LayoutDiagnosis
+        The problem if there is one, and what was found.
     """
     raw_dir = Path(raw_dir)
     if not raw_dir.exists():
@@ -195,7 +236,15 @@ def _once(wanted: Iterable[str]) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class PairFiles:
-    """The two files of one sample and dye."""
+    """The two files of one sample and dye.
+
+    Attributes
+    ----------
+    sample, dye : str
+        From the folder's and the files' names.
+    post, pre : pathlib.Path
+        The files.
+    """
 
     sample: str
     dye: str
@@ -210,18 +259,38 @@ class PairFiles:
 
 @dataclass(frozen=True, slots=True)
 class FoundPairs:
-    """What a file or a folder stands for: complete pairs, and what others lack."""
+    """What a file or a folder stands for.
+
+    Attributes
+    ----------
+    pairs : tuple of PairFiles
+        The complete pairs, by sample and dye.
+    problems : tuple of str
+        What is wrong with others, and the fix, one line each.
+    """
 
     pairs: tuple[PairFiles, ...] = ()
     problems: tuple[str, ...] = ()
 
 
 def may_be_raw(path: Path | str, monitor: Monitor | None = None) -> bool:
-    """Tell from names alone whether a file or a folder is worth a closer look.
+    """Tell from names alone whether a file or a folder is for us.
 
     A file is when its name and that of another one beside it make a pair, or when
     it says ``PreStain`` or ``PostStain``; a folder when it, or one of the folders in
-    it, holds such files. The monitor is asked between the folders whether to stop.
+    it, holds such files.
+
+    Parameters
+    ----------
+    path : pathlib.Path or str
+        What a person chose; it may not exist.
+    monitor : Monitor, optional
+        Asked between the folders whether to stop.
+
+    Returns
+    -------
+    bool
+        Whether it is worth a closer look.
     """
     path, monitor = _absolute(path), monitor or Monitor()
     if path.is_dir():
@@ -239,7 +308,19 @@ def may_be_raw(path: Path | str, monitor: Monitor | None = None) -> bool:
 
 
 def find_pairs(path: Path | str, monitor: Monitor | None = None) -> FoundPairs:
-    """Find the pairs of a raw folder or a sample's folder, or that of one file.
+    """Find the pairs that a file or a folder stands for.
+
+    Parameters
+    ----------
+    path : pathlib.Path or str
+        One file of a pair, the folder of a sample, or the raw folder.
+    monitor : Monitor, optional
+        Told the progress, and asked between the folders whether to stop.
+
+    Returns
+    -------
+    FoundPairs
+        For a file the pair that it belongs to.
 
     Raises
     ------
@@ -316,7 +397,31 @@ class ChannelStatistics:
 
 @dataclass(frozen=True, slots=True)
 class ChannelSurvey:
-    """What one raw file holds."""
+    """What one raw file holds.
+
+    Attributes
+    ----------
+    sample : str
+        The sample folder.
+    path : pathlib.Path
+        The file.
+    stain : {'pre', 'post'} or None
+        From the name; None when the name does not tell.
+    dye : str or None
+        From the name; None when the name does not tell.
+    height, width : int
+        Of the whole image, px; 0 when `problem` is set.
+    mode : str
+        dtype and kind, such as ``'uint8 RGB'``; empty when `problem` is set.
+    crop : tuple of int
+        Rows and columns that were looked at.
+    channels : tuple of ChannelStatistics
+        Alpha is left out.
+    warnings : tuple of str
+        What a careful reader would not expect.
+    problem : str
+        Why the file or its name cannot be used; empty when all is well.
+    """
 
     sample: str
     path: Path

@@ -169,6 +169,8 @@ class LazyPair:
 
     Attributes
     ----------
+    post, pre : RawLevels
+        After and before staining.
     channels : tuple of int or None
         The channels whose sum is shown, 0 = red; None for grey images.
     is_estimate : bool
@@ -177,6 +179,8 @@ class LazyPair:
     is_partial : bool
         Whether small levels are black where nothing was decoded yet, until
         `RawLevels.prepare` was called for both images.
+    warnings : tuple of str
+        What a careful reader would not expect.
     """
 
     post: RawLevels
@@ -212,6 +216,11 @@ def open_lazy_pair(
     quick : bool
         Decode a part only of a compressed file that would take long, see
         `LazyPair.is_partial`.
+
+    Returns
+    -------
+    LazyPair
+        Both images.
 
     Raises
     ------

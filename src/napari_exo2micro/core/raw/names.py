@@ -70,7 +70,19 @@ def is_tiff_name(name: str) -> bool:
 
 
 def check_name(kind: str, name: str) -> str:
-    """Return a name of a sample or a dye (`kind`) that is safe as a folder's name.
+    """Return a sample or dye name that is safe as a folder's name.
+
+    Parameters
+    ----------
+    kind : str
+        What is named, for the message: ``'sample'`` or ``'dye'``.
+    name : str
+        The name.
+
+    Returns
+    -------
+    str
+        The same name.
 
     Raises
     ------
@@ -266,7 +278,17 @@ def classify_raw_files(sample_dir: Path | str) -> RawFiles:
 
 
 def list_samples(raw_dir: Path | str = "raw") -> tuple[str, ...]:
-    """Return the names of the sample folders, whether or not they hold pairs.
+    """Return the names of the sample folders, in alphabetical order.
+
+    Parameters
+    ----------
+    raw_dir : pathlib.Path or str
+        The raw folder.
+
+    Returns
+    -------
+    tuple of str
+        Names of folders; whether they hold pairs is not looked at.
 
     Raises
     ------
@@ -281,6 +303,13 @@ def find_pair(
     sample: str, dye: str, raw_dir: Path | str = "raw"
 ) -> tuple[Path, Path, tuple[str, ...]]:
     """Find the two files of a pair.
+
+    Parameters
+    ----------
+    sample, dye : str
+        What is asked for.
+    raw_dir : pathlib.Path or str
+        The raw folder.
 
     Returns
     -------

@@ -105,17 +105,46 @@ def register_loader(name: str, function: Loader) -> Loader:
 
 
 def unregister_loader(name: str) -> None:
-    """Forget a loader that `register_loader` made known, or raise `ParameterError`."""
+    """Forget a loader that `register_loader` made known.
+
+    Parameters
+    ----------
+    name : str
+        Its name.
+
+    Raises
+    ------
+    ParameterError
+        If there is none of this name, or it is the built-in one.
+    """
     LOADERS.remove(name)
 
 
 def loader_names() -> tuple[str, ...]:
-    """Return the names of all loaders in alphabetical order, packages' included."""
+    """Return the names of all loaders, those of installed packages included.
+
+    Returns
+    -------
+    tuple of str
+        In alphabetical order.
+    """
     return tuple(sorted(LOADERS))
 
 
 def get_loader(loader: str | Loader | None = None) -> Loader:
-    """Return a loader by name; a loader itself; or for None the built-in one.
+    """Return a loader by name.
+
+    Any name but that of the built-in one imports the loaders of all installed packages.
+
+    Parameters
+    ----------
+    loader : str, callable or None
+        A name, a loader itself, or None for the built-in one, ``'tiff'``.
+
+    Returns
+    -------
+    callable
+        With the signature of `load_image_pair`.
 
     Raises
     ------
@@ -146,7 +175,18 @@ def get_loader(loader: str | Loader | None = None) -> Loader:
 
 
 def loader_name(loader: Loader) -> str:
-    """Return the name a loader is registered under, or that of the function."""
+    """Return the name a loader is registered under, or that of the function.
+
+    Parameters
+    ----------
+    loader : callable
+        Registered or not.
+
+    Returns
+    -------
+    str
+        For people and headers.
+    """
     if isinstance(loader, NamedLoader):
         return loader.name
     for known in LOADERS.values():
@@ -183,8 +223,14 @@ def _load(loader: Loader, sample: str, dye: str, raw_dir: Path | str) -> Loaded:
 class RawPair:
     """The two images of a pair, of one dtype and with one channel decision.
 
-    `channels` are those whose sum is the signal, 0 = red, None for grey images;
-    `warnings` what a careful reader would not expect.
+    Attributes
+    ----------
+    post, pre : RawImage
+        After and before staining.
+    channels : tuple of int or None
+        The channels whose sum is the signal, 0 = red; None for grey images.
+    warnings : tuple of str
+        What a careful reader would not expect.
     """
 
     post: read.RawImage
@@ -204,8 +250,21 @@ class RawPair:
     ) -> RawPair:
         """Check and open two TIFF files.
 
-        With `digest` the fingerprints are made in the same pass, otherwise when they
-        are asked for; `notes` are warnings to put before the pair's own.
+        Parameters
+        ----------
+        post_path, pre_path : pathlib.Path
+            The files.
+        monitor : Monitor, optional
+            Told the progress.
+        digest : bool
+            Make the fingerprints in the same pass, instead of when they are asked for.
+        notes : tuple of str
+            Warnings to put before the pair's own.
+
+        Returns
+        -------
+        RawPair
+            Both images, to be read band by band.
 
         Raises
         ------
@@ -246,10 +305,22 @@ class RawPair:
         *,
         loader: str = "the loader",
     ) -> RawPair:
-        """Wrap what a loader of one's own returned, checked like files.
+        """Wrap the arrays of a loader of one's own, checked like files.
 
-        A path that exists gives the fingerprint, otherwise the pixels do. `loader` is
-        its name, for messages.
+        Parameters
+        ----------
+        post, pre : array_like, shape (rows, columns)
+            The images, unsigned integers or floats, one dtype for both.
+        post_path, pre_path : pathlib.Path or str, optional
+            Files they came from. One that exists gives the fingerprint;
+            otherwise the pixels do.
+        loader : str
+            Its name, for messages.
+
+        Returns
+        -------
+        RawPair
+            Without a channel decision, which was the loader's.
 
         Raises
         ------

@@ -187,12 +187,17 @@ class ChannelDecision:
 
 
 def channel_name(index: int) -> str:
-    """Return the name of a channel, counted from 0, for a person.
+    """Return the name of a channel for a person.
 
-    Examples
-    --------
-    >>> channel_name(1), channel_name(3)
-    ('green', 'channel 4')
+    Parameters
+    ----------
+    index : int
+        Counted from 0.
+
+    Returns
+    -------
+    str
+        ``'red'``, ``'green'``, ``'blue'``, ``'channel 4'``, ...
     """
     return _NAMES[index] if index < len(_NAMES) else f"channel {index + 1}"
 
