@@ -247,7 +247,7 @@ def diagnose(
     present: tuple[tuple[str, str], ...] = ()
     troubles: list[str] = [] if layout.problem is None else [layout.message]
     if layout.is_usable:
-        tasks = discover_tasks(raw_dir=raw_dir)
+        tasks = discover_tasks(raw_dir=layout)
         present = tasks.present
         skipped = (f"{task.sample}: {task.reason}" for task in tasks.skipped)
         # The reason of a skipped pair may repeat a warning.

@@ -23,7 +23,11 @@ from napari_exo2micro.core.raw import (
     diagnose_raw_layout,
     discover_tasks,
     find_pair,
+    find_pairs,
+    folder as raw_folder,
     list_samples,
+    may_be_raw,
+    survey_raw_channels,
 )
 from napari_exo2micro.core.raw.names import parse_raw_name
 
@@ -287,3 +291,73 @@ def test_all_tasks_are_found_when_none_is_named(tmp_path: Path) -> None:
     assert [task.dye for task in found.skipped] == ["B"]
     only = discover_tasks(["S"], ["A"], tmp_path)
     assert [text for text in only.warnings if "dye 'B'" in text]
+
+
+# Large folders --------------------------------------------------------------------
+
+
+@pytest.fixture
+def listings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The folders that were listed, one entry for each time."""
+    listed: list[str] = []
+    scandir = os.scandir
+
+    def noted(path: Path) -> object:
+        listed.append(str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", noted)
+    return listed
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> Path:
+    for number in range(20):
+        name = f"R{number:02d}"
+        touch(tmp_path / name, f"{name}_Pre_DAPI.tif", f"{name}_Post_DAPI.tif")
+        touch(tmp_path / name, f"{name}_Pre_TxRed.tif", f"{name}_Post_TxRed.tif")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda folder: discover_tasks(raw_dir=folder),
+        lambda folder: discover_tasks(["R03", "R07"], ["DAPI", "TxRed"], folder),
+        lambda folder: discover_tasks(raw_dir=diagnose_raw_layout(folder)),
+        lambda folder: find_pairs(folder),
+        lambda folder: may_be_raw(folder),
+        lambda folder: survey_raw_channels(folder, ["R03", "R07"]),
+        lambda folder: list_samples(folder),
+    ],
+)
+def test_each_folder_is_listed_once(look, many: Path, listings: list[str]) -> None:
+    look(many)
+    assert len(listings) == len(set(listings)) <= 21
+    assert str(many) in listings
+
+
+def test_a_pair_is_found_with_two_listings(many: Path, listings: list[str]) -> None:
+    find_pair("R07", "TxRed", many)
+    assert listings == [str(many), str(many / "R07")]
+
+
+def test_a_diagnosis_is_gone_on_with(many: Path) -> None:
+    layout = diagnose_raw_layout(many)
+    assert discover_tasks(raw_dir=layout) == discover_tasks(raw_dir=many)
+    asked = discover_tasks(["R03", "none", "CON"], ["DAPI", "GFP"], layout)
+    assert asked == discover_tasks(["R03", "none", "CON"], ["DAPI", "GFP"], many)
+    assert asked.present == (("R03", "DAPI"),)
+    assert len(asked.skipped) == 5
+
+
+def test_folders_that_are_not_looked_into_are_told(
+    many: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(raw_folder, "_MOST_FOLDERS", 15)
+    found = find_pairs(many)
+    assert len(found.pairs) == 30
+    assert found.problems == (
+        f"{many}: 5 of its 20 folders are not looked into; open the folder of a sample "
+        "instead",
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,9 @@ import pytest
 import tifffile
 from hypothesis import given, strategies as st
 
-from napari_exo2micro.core.base import CheckpointError
+from napari_exo2micro.core.base import CheckpointError, DataWarning
 from napari_exo2micro.core.images import Transform
+from napari_exo2micro.core.images.io import write_raster
 from napari_exo2micro.core.parameters import RunSettings
 from napari_exo2micro.core.pipeline import SampleDye
 from napari_exo2micro.core.store import (
@@ -20,6 +22,7 @@ from napari_exo2micro.core.store import (
     may_be_checkpoint,
     read_result_sets,
     read_stored_image,
+    results,
 )
 from napari_exo2micro.core.store.checkpoint import CheckpointName, parse_checkpoint_name
 from napari_exo2micro.core.store.store import CheckpointStore
@@ -114,6 +117,62 @@ def test_the_suffix_is_the_rest_of_the_name():
 @pytest.mark.parametrize("below", ["", "Rock", "Rock/DAPI", "Rock/DAPI/tiff"])
 def test_results_are_found_from_any_folder_above(made, below):
     assert find_result_folders(made / below) == (made / "Rock" / "DAPI",)
+
+
+@pytest.fixture
+def listings(monkeypatch) -> list[str]:
+    """The folders that were listed, one entry for each time."""
+    listed: list[str] = []
+    scandir = os.scandir
+
+    def noted(path):
+        listed.append(str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", noted)
+    return listed
+
+
+@pytest.fixture
+def many(tmp_path) -> Path:
+    """An output folder of 12 results; the files are empty."""
+    for number in range(6):
+        for dye in ("DAPI", "TxRed"):
+            folder = tmp_path / f"R{number}" / dye / "tiff"
+            folder.mkdir(parents=True)
+            (folder / "01_padded_post.tiff").touch()
+    return tmp_path
+
+
+def test_many_results_are_found_and_each_folder_is_listed_once(many, listings):
+    assert len(find_result_folders(many)) == 12
+    there = [path for path in listings if Path(path).is_dir()]
+    assert len(there) == len(set(there)) == 1 + 6 + 12
+
+
+def test_it_says_when_it_stops_counting(many, monkeypatch):
+    monkeypatch.setattr(results, "_MOST_FOLDERS", 4)
+    with pytest.warns(DataWarning, match=r"results in 2 of its folders, and in those"):
+        assert len(find_result_folders(many)) == 4
+
+
+def test_checkpoints_of_many_settings_are_sorted_in_one_pass(made, tmp_path):
+    folder = Path(shutil.copytree(made / "Rock" / "DAPI", tmp_path / "Rock" / "DAPI"))
+    source = folder / "tiff" / "02_icp_aligned_pre_pad20_bw30.tiff"
+    stored = read_stored_image(source)
+    pixels = np.zeros(stored.checkpoint.image.shape, np.uint8)
+    for width in range(31, 91):
+        params = {**stored.parameters, "boundary_width": width}
+        header = replace(stored.checkpoint.provenance, parameters=params).to_header()
+        path = source.with_name(f"02_icp_aligned_pre_pad20_bw{width}.tiff")
+        write_raster([path], pixels.shape, "uint8", [(0, pixels)], header=header)
+    sets, problems = read_result_sets(folder)
+    assert problems == ()
+    assert len(sets) == 62
+    for one in sets:  # stage 1 belongs to all of them
+        assert {(1, "post"), (1, "pre"), (2, "pre")} <= set(one.images)
+        own = one.images[2, "pre"].parameters["boundary_width"]
+        assert own == one.parameters["boundary_width"]
 
 
 def test_a_raw_folder_has_no_results(shared_raw_dir, tmp_path):

@@ -12,6 +12,7 @@ import re
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,37 @@ from napari_exo2micro.core.base.errors import OutputError
 # Process numbers mean something on one's own machine only.
 _HOST = re.sub("[^A-Za-z0-9-]", "", platform.node())[:20] or "host"
 _LONG_PATH = 240  # from here on Windows may not find it
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What is in a folder, sorted by name; hidden entries are left out."""
+
+    folder: Path
+    folders: tuple[str, ...]
+    files: tuple[str, ...]  # links whose target is gone are among them
+
+
+def list_folder(folder: Path) -> Listing:
+    """List a folder once; whatever cannot be listed is an `OSError`.
+
+    What an entry is comes with its name on most file systems, so that large folders
+    on network drives need no question for each entry.
+    """
+    names: tuple[list[str], list[str]] = [], []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if not entry.name.startswith("."):
+                names[_is_folder(entry)].append(entry.name)
+    files, folders = map(tuple, map(sorted, names))
+    return Listing(folder, folders, files)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that goes in a circle, or to where one may not look
+        return False
 
 
 @contextmanager

@@ -38,7 +38,7 @@ from napari_exo2micro.core.raw.folder import (
     TaskDiscovery,
     discover_tasks,
 )
-from napari_exo2micro.core.raw.names import check_name, find_pair
+from napari_exo2micro.core.raw.names import check_name
 from napari_exo2micro.core.raw.pair import (
     Loader,
     NamedLoader,
@@ -183,10 +183,10 @@ def _asked_for(
             return TaskDiscovery(tuple(wanted), (), ())
         samples, dyes = map(dict.fromkeys, zip(*wanted, strict=True))
         found = discover_tasks(list(samples), list(dyes), settings.raw_dir)
-        present = set(found.present)
+        present, asked = set(found.present), set(wanted)
         return TaskDiscovery(
             tuple(pair for pair in wanted if pair in present),
-            tuple(t for t in found.skipped if (t.sample, t.dye) in wanted),
+            tuple(t for t in found.skipped if (t.sample, t.dye) in asked),
             found.warnings,
         )
     samples, dyes = _listed(samples), _listed(dyes)
@@ -215,17 +215,26 @@ def _with_references(
 
     Pairs of samples that do not have it cannot run.
     """
-    known = set(present)
+    present = list(present)
+    known, why = set(present), dict[tuple[str, str], str]()
+    missing = {
+        sample
+        for sample, _ in present
+        if (sample, str(settings.register_on)) not in known
+    }
+    if missing and settings.loader is None:
+        asked = sorted(missing), [str(settings.register_on)]
+        found = discover_tasks(*asked, settings.raw_dir)
+        why = {(task.sample, task.dye): task.reason for task in found.skipped}
     planned: list[tuple[str, str]] = []
     skipped: list[SkippedTask] = []
     for sample, dye in present:
         reference = (sample, str(settings.register_on))
         if reference not in known:
-            try:
-                if settings.loader is None:
-                    find_pair(*reference, settings.raw_dir)
-            except errors.Exo2MicroError as error:
-                reason = f"it is to take the transform of {reference[1]}: {error}"
+            if reference in why:
+                reason = (
+                    f"it is to take the transform of {reference[1]}: {why[reference]}"
+                )
                 skipped.append(SkippedTask(sample, dye, reason))
                 continue
             known.add(reference)

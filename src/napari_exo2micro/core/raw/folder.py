@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from napari_exo2micro.core.base import errors
+from napari_exo2micro.core.base.files import Listing
 from napari_exo2micro.core.base.monitor import Monitor
 from napari_exo2micro.core.raw import names, tiff
 from napari_exo2micro.core.raw.names import EXPECTED
 from napari_exo2micro.core.raw.read import channel_name
 
 #: Folders that are looked into when somebody opens one.
-_MOST_FOLDERS = 2000
+_MOST_FOLDERS = 10_000
 
 #: A name with one of these is that of a raw file, even without its partner.
 _SURE = ("prestain", "poststain", "pre-stain", "post-stain", "pre_stain", "post_stain")
@@ -61,6 +61,10 @@ class LayoutDiagnosis:
     samples: tuple[str, ...] = ()  # folders that hold TIFFs
     empty_samples: tuple[str, ...] = ()
     loose_files: tuple[str, ...] = ()  # TIFFs in the raw folder itself
+    #: Sample, in composed Unicode form -> the files of its folder.
+    files: Mapping[str, names.RawFiles] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     @property
     def is_usable(self) -> bool:
@@ -138,10 +142,15 @@ def diagnose_raw_layout(raw_dir: Path | str = "raw") -> LayoutDiagnosis:
             "sample folders"
         )
         return LayoutDiagnosis(raw_dir, LayoutProblem.NOT_A_FOLDER, message)
-    folders = names.list_samples(raw_dir)
-    loose = tuple(path.name for path in names.tiffs_in(raw_dir))
-    samples = tuple(name for name in folders if names.tiffs_in(raw_dir / name))
-    empty = tuple(name for name in folders if name not in samples)
+    listing = names.listed(raw_dir)
+    folders = listing.folders
+    loose = tuple(path.name for path in names.tiffs_in(listing))
+    contents = {name: names.classify_raw_files(raw_dir / name) for name in folders}
+    samples = tuple(name for name, raw in contents.items() if raw.has_tiffs)
+    empty = tuple(name for name, raw in contents.items() if not raw.has_tiffs)
+    files: dict[str, names.RawFiles] = {}
+    for name, raw in contents.items():
+        files.setdefault(names.normalise(name), raw)
     problem: LayoutProblem | None = None
     if not folders and loose:
         problem = LayoutProblem.LOOSE_FILES_ONLY
@@ -170,14 +179,14 @@ def diagnose_raw_layout(raw_dir: Path | str = "raw") -> LayoutDiagnosis:
         what = "sample" if len(samples) == 1 else "samples"
         text = f"{len(samples)} {what} ({names.some(samples)})"
     return LayoutDiagnosis(
-        raw_dir, problem, f"{raw_dir}: {text}", samples, empty, loose
+        raw_dir, problem, f"{raw_dir}: {text}", samples, empty, loose, files
     )
 
 
 def discover_tasks(
     samples: Sequence[str] | None = None,
     dyes: Sequence[str] | None = None,
-    raw_dir: Path | str = "raw",
+    raw_dir: Path | str | LayoutDiagnosis = "raw",
 ) -> TaskDiscovery:
     """Say which pairs can run, which cannot, and why.
 
@@ -186,8 +195,9 @@ def discover_tasks(
     samples, dyes : sequence of str, optional
         What is asked for; every combination of them. All samples, and for each
         sample all of its dyes, when left out.
-    raw_dir : pathlib.Path or str
-        The raw folder.
+    raw_dir : pathlib.Path, str or LayoutDiagnosis
+        The raw folder, or what `diagnose_raw_layout` found in it: then nothing is
+        listed again.
 
     Returns
     -------
@@ -199,7 +209,9 @@ def discover_tasks(
     RawFileNotFoundError
         If the raw folder does not exist or holds nothing that can be used.
     """
-    diagnosis = diagnose_raw_layout(raw_dir)
+    diagnosis = raw_dir
+    if not isinstance(diagnosis, LayoutDiagnosis):
+        diagnosis = diagnose_raw_layout(diagnosis)
     if not diagnosis.is_usable:
         raise errors.RawFileNotFoundError(diagnosis.message)
     present: list[tuple[str, str]] = []
@@ -208,14 +220,14 @@ def discover_tasks(
     wanted_samples = diagnosis.samples if samples is None else _once(samples)
     for sample in wanted_samples:
         try:
-            files = names.classify_raw_files(names.sample_folder(sample, Path(raw_dir)))
+            files = _files_of(sample, diagnosis)
         except errors.Exo2MicroError as error:
             skipped += [SkippedTask(sample, dye, str(error)) for dye in dyes or ("",)]
             continue
         wanted = tuple(files.dyes) if dyes is None else _once(dyes)
         for dye in wanted:
             try:
-                names.find_pair(sample, dye, raw_dir)
+                names.pair_in(files, dye)
             except errors.Exo2MicroError as error:
                 skipped.append(SkippedTask(sample, dye, str(error)))
             else:
@@ -228,6 +240,15 @@ def discover_tasks(
             if dye not in asked and own.problem()
         ]
     return TaskDiscovery(tuple(present), tuple(skipped), tuple(warnings))
+
+
+def _files_of(sample: str, diagnosis: LayoutDiagnosis) -> names.RawFiles:
+    names.check_name("sample", sample)
+    files = diagnosis.files.get(names.normalise(sample))
+    if files is None:
+        folders = sorted((*diagnosis.samples, *diagnosis.empty_samples))
+        raise names.no_such_sample(sample, diagnosis.raw_dir, folders)
+    return files
 
 
 def _once(wanted: Iterable[str]) -> tuple[str, ...]:
@@ -294,12 +315,15 @@ def may_be_raw(path: Path | str, monitor: Monitor | None = None) -> bool:
     """
     path, monitor = _absolute(path), monitor or Monitor()
     if path.is_dir():
-        for folder in (path, *_folders(path)):
+        try:
+            listing = names.listed(path)
+        except errors.RawDataError:
+            return False
+        if _looks_raw(names.sorted_files(listing).dyes):
+            return True
+        for folder in _folders(listing):
             monitor.check()
-            if any(
-                files.has_both_sides or any(map(_is_sure, (*files.post, *files.pre)))
-                for files in _dyes_in(folder).values()
-            ):
+            if _looks_raw(_dyes_in(folder)):
                 return True
         return False
     if not names.is_tiff_name(path.name) or names.parse_raw_name(path).dye is None:
@@ -333,7 +357,11 @@ def find_pairs(path: Path | str, monitor: Monitor | None = None) -> FoundPairs:
         problem = files.problem()
         problems = [f"{sample}: {problem}"] if problem else []
         return FoundPairs(tuple(_pairs(sample, [files])), tuple(problems))
-    folders = [path] if names.classify_raw_files(path).dyes else _folders(path)
+    listing = names.listed(path)
+    raw = names.sorted_files(listing)
+    if raw.dyes:
+        return FoundPairs(tuple(_pairs(path.name, raw.dyes.values())), raw.warnings)
+    folders = _folders(listing)
     pairs: list[PairFiles] = []
     problems = []
     for index, folder in enumerate(folders):
@@ -341,6 +369,12 @@ def find_pairs(path: Path | str, monitor: Monitor | None = None) -> FoundPairs:
         raw = names.classify_raw_files(folder)
         pairs += _pairs(folder.name, raw.dyes.values())
         problems += raw.warnings
+    left = len(listing.folders) - len(folders)
+    if left:
+        problems.append(
+            f"{path}: {left} of its {len(listing.folders)} folders are not looked "
+            "into; open the folder of a sample instead"
+        )
     return FoundPairs(tuple(pairs), tuple(problems))
 
 
@@ -348,15 +382,8 @@ def _absolute(path: Path | str) -> Path:
     return Path(os.path.abspath(path))  # noqa: PTH100 - links stay as they are named
 
 
-def _folders(path: Path) -> list[Path]:
-    try:
-        entries = sorted(path.iterdir())
-    except OSError:
-        return []
-    folders = (
-        path for path in entries if not path.name.startswith(".") and path.is_dir()
-    )
-    return list(islice(folders, _MOST_FOLDERS))
+def _folders(listing: Listing) -> list[Path]:
+    return [listing.folder / name for name in listing.folders[:_MOST_FOLDERS]]
 
 
 def _dyes_in(folder: Path) -> Mapping[str, names.DyeFiles]:
@@ -371,6 +398,13 @@ def _own_dye(path: Path) -> names.DyeFiles:
     """Return the files of the dye that a file's name says."""
     dye = names.parse_raw_name(path).dye or ""
     return _dyes_in(path.parent).get(dye, names.DyeFiles(dye))
+
+
+def _looks_raw(dyes: Mapping[str, names.DyeFiles]) -> bool:
+    return any(
+        files.has_both_sides or any(map(_is_sure, (*files.post, *files.pre)))
+        for files in dyes.values()
+    )
 
 
 def _is_sure(path: Path) -> bool:
@@ -473,15 +507,15 @@ def survey_raw_channels(
     """
     if crop < 1:
         raise errors.ParameterError(f"crop must be at least 1 px, found {crop}")
-    raw_dir = Path(raw_dir)
+    raw = names.listed(Path(raw_dir))
     if samples is None:  # whatever their names are: it only looks
-        folders = {sample: raw_dir / sample for sample in names.list_samples(raw_dir)}
+        folders = {sample: raw.folder / sample for sample in raw.folders}
     else:
-        folders = {sample: names.sample_folder(sample, raw_dir) for sample in samples}
+        folders = {sample: names.sample_folder(sample, raw) for sample in samples}
     files = [
         (sample, path)
         for sample, folder in folders.items()
-        for path in names.tiffs_in(folder)
+        for path in names.tiffs_in(names.listed(folder))
     ]
     monitor = monitor or Monitor()
     surveys = []

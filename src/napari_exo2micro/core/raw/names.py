@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from napari_exo2micro.core.base import errors
+from napari_exo2micro.core.base.files import Listing, list_folder
 
 Stain = Literal["pre", "post"]
 
@@ -238,6 +239,11 @@ class RawFiles:
         return DyeFiles(dye, post, pre) if post and pre else None
 
     @property
+    def has_tiffs(self) -> bool:
+        """Whether there is a TIFF, whatever its name."""
+        return bool(self.dyes or self.problems)
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """One line for each problem, of names and of pairs."""
         pairs = (files.problem() for files in self.dyes.values())
@@ -265,16 +271,21 @@ def classify_raw_files(sample_dir: Path | str) -> RawFiles:
     RawFileNotFoundError
         If the folder does not exist or cannot be listed.
     """
-    folder = Path(sample_dir)
+    return sorted_files(listed(Path(sample_dir)))
+
+
+def sorted_files(listing: Listing) -> RawFiles:
+    """Return `classify_raw_files` of a folder that was listed already."""
     sides: defaultdict[tuple[str | None, str | None], list[Path]] = defaultdict(list)
-    parsed = [parse_raw_name(path) for path in tiffs_in(folder)]
+    parsed = [parse_raw_name(path) for path in tiffs_in(listing)]
     for name in parsed:
         sides[name.dye, name.stain].append(name.path)
     dyes = {
         dye: DyeFiles(dye, tuple(sides[dye, "post"]), tuple(sides[dye, "pre"]))
         for dye in sorted({name.dye for name in parsed if name.dye is not None})
     }
-    return RawFiles(folder, dyes, tuple(name for name in parsed if name.problem))
+    problems = tuple(name for name in parsed if name.problem)
+    return RawFiles(listing.folder, dyes, problems)
 
 
 def list_samples(raw_dir: Path | str = "raw") -> tuple[str, ...]:
@@ -295,8 +306,7 @@ def list_samples(raw_dir: Path | str = "raw") -> tuple[str, ...]:
     RawFileNotFoundError
         If the raw folder does not exist or cannot be listed.
     """
-    raw_dir = Path(raw_dir)
-    return tuple(name for name in _names(raw_dir) if (raw_dir / name).is_dir())
+    return listed(Path(raw_dir)).folders
 
 
 def find_pair(
@@ -327,10 +337,15 @@ def find_pair(
     ParameterError
         If a name is not safe as a folder name.
     """
+    check_name("dye", dye)  # before a folder is looked into
+    folder = sample_folder(sample, listed(Path(raw_dir)))
+    return pair_in(classify_raw_files(folder), dye)
+
+
+def pair_in(raw: RawFiles, dye: str) -> tuple[Path, Path, tuple[str, ...]]:
+    """Return `find_pair` of a sample whose files are sorted already."""
     check_name("dye", dye)
-    folder = sample_folder(sample, Path(raw_dir))
-    raw = classify_raw_files(folder)
-    files = raw.of(dye)
+    folder, files = raw.folder, raw.of(dye)
     if files is None:
         raise errors.RawFileNotFoundError(_no_such_dye(dye, raw))
     if max(len(files.post), len(files.pre)) > 1:
@@ -341,9 +356,10 @@ def find_pair(
     return files.post[0], files.pre[0], warnings
 
 
-def _names(folder: Path) -> list[str]:
+def listed(folder: Path) -> Listing:
+    """List a folder, or say why it cannot be listed."""
     try:
-        names = [path.name for path in folder.iterdir()]
+        return list_folder(folder)
     except OSError as error:
         text = f"{folder}: cannot be listed ({error.strerror}); check its permissions"
         if isinstance(error, FileNotFoundError):
@@ -351,33 +367,35 @@ def _names(folder: Path) -> list[str]:
         elif isinstance(error, NotADirectoryError):
             text = f"{folder}: is a file, not a folder; name the folder that holds it"
         raise errors.RawFileNotFoundError(text) from error
-    return sorted(name for name in names if not name.startswith("."))
 
 
-def tiffs_in(folder: Path) -> list[Path]:
+def tiffs_in(listing: Listing) -> list[Path]:
     """Return the visible TIFF files of a folder, sorted by name."""
     # a link whose target is gone is kept: reading it then says so
-    return [
-        folder / name
-        for name in _names(folder)
-        if is_tiff_name(name) and not (folder / name).is_dir()
-    ]
+    return [listing.folder / name for name in listing.files if is_tiff_name(name)]
 
 
-def sample_folder(sample: str, raw_dir: Path) -> Path:
-    """Return the folder of a sample, or say which samples there are."""
+def sample_folder(sample: str, raw: Listing) -> Path:
+    """Return the folder of a sample in the raw folder, or say which there are."""
     check_name("sample", sample)
-    samples = list_samples(raw_dir)
     # compared by name: a file system that ignores case would find 'cd070' too
-    for name in samples:
-        if normalise(name) == normalise(sample):
-            return raw_dir / name
+    wanted = normalise(sample)
+    for name in raw.folders:
+        if normalise(name) == wanted:
+            return raw.folder / name
+    raise no_such_sample(sample, raw.folder, raw.folders)
+
+
+def no_such_sample(
+    sample: str, raw_dir: Path, samples: Sequence[str]
+) -> errors.RawFileNotFoundError:
+    """Return the error that tells which samples there are."""
     hint = _like(sample, samples)
     if (raw_dir / sample).is_file():
         hint = "; it is a file there"
-    listed = f"samples there: {some(samples)}" if samples else "it has no samples"
-    raise errors.RawFileNotFoundError(
-        f"{raw_dir}: no folder for sample '{sample}'{hint}; {listed}"
+    there = f"samples there: {some(samples)}" if samples else "it has no samples"
+    return errors.RawFileNotFoundError(
+        f"{raw_dir}: no folder for sample '{sample}'{hint}; {there}"
     )
 
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import warnings
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
-from napari_exo2micro.core.base.errors import CheckpointError, ParameterError
+from napari_exo2micro.core.base.errors import (
+    CheckpointError,
+    DataWarning,
+    ParameterError,
+)
+from napari_exo2micro.core.base.files import list_folder
 from napari_exo2micro.core.base.monitor import Monitor
 from napari_exo2micro.core.images.io import open_raster
 from napari_exo2micro.core.parameters import parameters as registry
@@ -30,7 +36,8 @@ from napari_exo2micro.core.store.store import (
     stage_inputs,
 )
 
-_MOST_ENTRIES = 2000
+#: Folders of samples or of dyes that are looked into.
+_MOST_FOLDERS = 20_000
 _HEAD = 1 << 16
 _MARK = b"napari-exo2micro"
 
@@ -41,7 +48,13 @@ def find_result_folders(
     """Return the ``<sample>/<dye>`` folders with checkpoints, in and below a folder.
 
     It may be such a folder, one of the folders in it, the folder of a sample, or the
-    output folder. Of large folders the first 2000 entries are looked at.
+    output folder. It looks into 20,000 folders of samples and as many of dyes, and
+    warns when there are more.
+
+    Warns
+    -----
+    DataWarning
+        When not all folders are looked into.
     """
     return tuple(sorted(_result_folders(Path(path).absolute(), monitor or Monitor())))
 
@@ -75,9 +88,10 @@ def checkpoint_files(folder: Path) -> Iterator[Path]:
     """Yield the checkpoints of a sample and dye, TIFFs first, each kind by name."""
     for kind in FORMATS:
         with suppress(OSError):
-            for path in sorted((folder / kind).iterdir()):
-                if path.suffix == f".{kind}" and parse_checkpoint_name(path):
-                    yield path
+            place = folder / kind
+            for name in list_folder(place).files:
+                if name.endswith(f".{kind}") and parse_checkpoint_name(name):
+                    yield place / name
 
 
 def may_be_checkpoint(path: Path | str) -> bool:
@@ -104,9 +118,17 @@ def _folders(parents: Iterable[Path]) -> list[Path]:
     folders: list[Path] = []
     for parent in parents:
         with suppress(OSError):
-            for entry in islice(parent.iterdir(), _MOST_ENTRIES - len(folders)):
-                if not entry.name.startswith(".") and entry.is_dir():
-                    folders.append(entry)
+            own = [parent / name for name in list_folder(parent).folders]
+            room = _MOST_FOLDERS - len(folders)
+            folders += own[:room]
+            if len(own) > room:
+                text = (
+                    f"{parent}: results in {len(own) - room} of its folders, and in "
+                    "those that follow, are not looked for; open the folder of a "
+                    "sample instead"
+                )
+                warnings.warn(text, DataWarning, stacklevel=3)
+                break
     return folders
 
 
@@ -276,11 +298,6 @@ class _Draft:
     parameters: Mapping[str, ParameterValue]
     images: dict[tuple[int, str], StoredImage] = field(default_factory=dict)
 
-    def covers(self, image: StoredImage) -> bool:
-        """Return whether a run with these parameters writes this file."""
-        mine = registry.build_suffix(self.parameters, image.stage)
-        return mine == registry.build_suffix(image.parameters, image.stage)
-
 
 def read_result_sets(
     folder: Path | str, monitor: Monitor | None = None
@@ -300,11 +317,17 @@ def read_result_sets(
     folder = Path(folder)
     images, problems = _read_images(folder, monitor or Monitor())
     drafts: list[_Draft] = []
+    # Stage and the parameters up to it -> the runs that write such a file.
+    writers: defaultdict[tuple[int, str], list[_Draft]] = defaultdict(list)
     for image in sorted(images, key=lambda image: -image.stage):
-        fitting = [draft for draft in drafts if draft.covers(image)]
+        suffix = registry.suffix_of(image.parameters, image.stage)
+        fitting = writers[image.stage, suffix]
         if not fitting:
-            fitting = [_Draft(image.parameters)]
-            drafts += fitting
+            draft = _Draft(image.parameters)
+            drafts.append(draft)
+            for stage in range(1, image.stage + 1):
+                suffix = registry.suffix_of(image.parameters, stage)
+                writers[stage, suffix].append(draft)
         for draft in fitting:
             draft.images.setdefault((image.stage, image.name), image)
     sets = []

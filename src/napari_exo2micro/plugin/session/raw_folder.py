@@ -53,7 +53,7 @@ def look_into(raw_dir: Path, monitor: Monitor) -> RawOverview:
     if not layout.is_usable:
         return RawOverview(raw_dir, problem=layout.message)
     monitor.check()
-    tasks = discover_tasks(raw_dir=raw_dir)
+    tasks = discover_tasks(raw_dir=layout)
     skipped = [f"{task.sample}: {task.reason}" for task in tasks.skipped]
     empty = [f"{name}: no TIFF files in it" for name in layout.empty_samples]
     troubles = tuple(dict.fromkeys([*skipped, *tasks.warnings, *empty]))
