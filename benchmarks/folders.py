@@ -5,10 +5,10 @@
 
 Three folders are made of small or empty files: a raw folder of 1000 samples with five
 pairs each, an output folder of 5000 results, and a folder of one sample and dye that
-holds 5000 checkpoints with settings of their own. Each row looks into one of them in the
-way that a person does: with the command line's `diagnose`, in a script, or by dropping
-it on napari. It is the second look, so that names and headers are in the system's cache.
-`--scale` makes fewer files.
+holds 5000 checkpoints with settings of their own. Each row looks into one of them in
+the way that a person does: with the command line's `diagnose`, in a script, or by
+dropping it on napari. It is the second look, so that names and headers are in the
+system's cache. `--scale` makes fewer files.
 """
 
 from __future__ import annotations

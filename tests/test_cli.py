@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +18,18 @@ from typer.testing import CliRunner
 
 from napari_exo2micro import __version__
 from napari_exo2micro.cli.app import app
+from napari_exo2micro.cli.board import TaskBoard
 from napari_exo2micro.cli.options import stage_number
-from napari_exo2micro.cli.output import EXIT_CODES, jsonable, show_result
-from napari_exo2micro.core.base import ParameterError
+from napari_exo2micro.cli.output import (
+    EXIT_CODES,
+    console,
+    jsonable,
+    show_result,
+    watched,
+)
+from napari_exo2micro.core.base import DataWarning, ParameterError
+from napari_exo2micro.core.batch import TaskEvent
+from napari_exo2micro.core.images.io import write_raster
 from napari_exo2micro.core.parameters import (
     PARAMETER_REGISTRY,
     STAGES,
@@ -310,3 +323,112 @@ def test_a_report_says_why_a_run_is_degraded(
     assert "1 in out/CD070/DAPI/pipeline_output" in lines["pictures"]
     assert "few tiles agree" in lines["status"]
     assert ended.err == "warning: two are grey\n"
+
+
+# Names and headers that a terminal would obey ---------------------------------------
+
+ODD = "S1\x1b[2J\u202e_\nPre"
+
+
+def is_clean(text: str) -> bool:
+    """Return whether a terminal only shows what it is given."""
+    return all(line.isprintable() for line in text.split("\n"))
+
+
+@pytest.fixture
+def odd(tmp_path: Path) -> Path:
+    """A raw folder with names that a terminal would obey."""
+    folder = tmp_path / "Rock[b]7"
+    folder.mkdir()
+    for name in (f"{ODD}_DAPI.tif", "Pre_DAPI.tif", "Post_DAPI.tif", f"{ODD}.tif"):
+        (folder / name).touch()
+    return tmp_path
+
+
+needs_odd_names = pytest.mark.skipif(
+    sys.platform == "win32", reason="Windows has no files with such names"
+)
+
+
+@needs_odd_names
+@pytest.mark.parametrize("verb", ["diagnose", "survey"])
+def test_file_names_are_shown_not_obeyed(verb: str, odd: Path) -> None:
+    ended = call(verb, "--raw-dir", odd)
+    assert is_clean(ended.out)
+    assert is_clean(ended.err)
+    assert r"S1\x1b[2J\u202e_\nPre" in ended.out
+    assert "Rock[b]7" in ended.out
+
+
+@needs_odd_names
+@pytest.mark.parametrize("more", [[], ["--debug"]])
+def test_errors_and_tracebacks_are_shown_not_obeyed(odd: Path, more: list[str]) -> None:
+    words = ["Rock[b]7", "DAPI", "--raw-dir", odd, "--output-dir", odd.parent / "out"]
+    ended = call("run", *words, *more)
+    assert ended.code == 2
+    assert is_clean(ended.err)
+    assert r"S1\x1b[2J\u202e_ Pre_DAPI.tif" in ended.err
+    assert is_clean(call("run", "Rock\x1b[2J", "DAPI", *more).err)
+    assert is_clean(call("fly\x1b[2J", *more).err)
+
+
+def test_headers_are_shown_not_obeyed(tmp_path: Path) -> None:
+    path = tmp_path / "image.tiff"
+    header = {"sample": "\x1b]0;title\x07", "notes": ["[bold]a\x9b2J", "\u2066b"]}
+    pixels = np.zeros((8, 8), np.uint8)
+    write_raster([path], (8, 8), np.uint8, [(0, pixels)], header=header)
+    ended = call("info", path)
+    assert ended.code == 0
+    assert is_clean(ended.out)
+    assert r"\x1b]0;title\x07" in ended.out
+    assert r"[bold]a\x9b2J, \u2066b" in ended.out
+
+
+def test_progress_and_warnings_are_shown_not_obeyed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "120")
+    with watched("Rock[b]7\x1b[2J") as (monitor, _):
+        monitor.report(0.5, "reading \x1b]0;x\x07[i]y")
+        warnings.warn("odd \x1b[2J", DataWarning, stacklevel=1)
+    shown = capsys.readouterr().err
+    for text in (r"Rock[b]7\x1b[2J", r"\x1b]0;x\x07[i]y", r"warning: odd \x1b[2J"):
+        assert text in shown
+    assert "\x1b[2J" not in shown
+    assert "\x1b]0;" not in shown
+
+
+def test_a_batch_table_is_shown_not_obeyed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    board = TaskBoard()
+    board.take(TaskEvent(0, "R[b]7\x1b[2J", "D\u202e", State.RUNNING))
+    console().print(board)
+    shown = capsys.readouterr().out
+    assert is_clean(shown)
+    assert r"R[b]7\x1b[2J" in shown
+    assert r"D\u202e" in shown
+
+
+@needs_odd_names
+def test_without_a_locale_that_knows_the_letters_the_locale_is_named(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "Gr\N{LATIN SMALL LETTER U WITH DIAERESIS}n"
+    folder.mkdir()
+    for name in ("Pre_DAPI.tif", "Post_DAPI.tif"):
+        (folder / name).touch()
+    words = [sys.executable, "-m", "napari_exo2micro", "diagnose", "--raw-dir"]
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    ended = subprocess.run(
+        [*words, tmp_path],
+        env={**os.environ, **plain},
+        capture_output=True,
+        check=False,
+    )
+    assert ended.returncode == 2, ended.stderr
+    told = " ".join((ended.stdout + ended.stderr).decode("ascii").split())
+    assert "control character" not in told
+    assert "set LC_ALL=C.UTF-8 or PYTHONUTF8=1" in told

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import logging
 import math
@@ -13,6 +14,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -25,6 +27,7 @@ from napari_exo2micro.core.base import (
     Monitor,
     add_listener,
     remove_listener,
+    visible,
 )
 from napari_exo2micro.core.parameters import LAST_BUILT_IN, STAGES
 
@@ -62,6 +65,9 @@ class Application(TyperGroup):
     def main(self, *args: Any, **more: Any) -> NoReturn:
         """Run a command and leave with its exit code."""
         code: int | None
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):  # not every terminal has all signs
+                stream.reconfigure(errors="backslashreplace")
         more["standalone_mode"] = False  # errors and exit codes are made here
         try:
             code = super().main(*args, **more)
@@ -93,13 +99,17 @@ def run_guarded(
     and the traceback are shown.
     """
     if debug:
-        logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(_VisibleLines(logging.BASIC_FORMAT))
+        logging.basicConfig(level=logging.DEBUG, handlers=[handler])
         logging.getLogger("matplotlib").setLevel(logging.INFO)
     elif not logging.root.handlers:
         # Else what libraries log of a damaged file stands beside the one line.
         logging.root.addHandler(logging.NullHandler())
     try:
-        return command(**arguments)
+        with warnings.catch_warnings():
+            warnings.showwarning = _note_warning
+            return command(**arguments)
     except BrokenPipeError:
         raise
     except (KeyboardInterrupt, CancelledError) as error:
@@ -112,11 +122,23 @@ def run_guarded(
         code = INTERNAL if is_fault else USAGE
         text = _describe_fault(error) if is_fault else _describe(error)
     if debug:
-        traceback.print_exception(failure)
+        lines = "".join(traceback.format_exception(failure))
+        sys.stderr.write(visible(lines, keep="\n"))
     if arguments.get("as_json"):
         print_json({"status": f"error: {text}", "error": text})
     note(text if code == INTERRUPTED else f"error: {text}")
     return code
+
+
+class _VisibleLines(logging.Formatter):
+    """Formats what is logged to a terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return visible(super().format(record), keep="\n")
+
+
+def _note_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    note(f"warning: {message}")
 
 
 def _describe(error: Exception) -> str:
@@ -140,20 +162,41 @@ _FILE_WIDTH = 120
 def console(*, stderr: bool = False) -> Console:
     """Return a console on today's stream, which never guesses at markup.
 
-    Lines are not broken, but the columns of tables are: to the terminal's width,
-    or to one that suits a file.
+    Whatever it prints passes `visible`: names of files and entries of headers may hold
+    what a terminal obeys. Lines are not broken, but the columns of tables are: to the
+    terminal's width, or to one that suits a file.
     """
-    from rich.console import Console
-
-    made = Console(stderr=stderr, markup=False, highlight=False, soft_wrap=True)
+    made = _console_type()(stderr=stderr, markup=False, highlight=False, soft_wrap=True)
     if not made.is_terminal and "COLUMNS" not in os.environ:
         made.width = _FILE_WIDTH
     return made
 
 
+@cache
+def _console_type() -> type[Console]:
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.segment import Segment
+    from rich.text import Text
+
+    class VisibleConsole(Console):
+        def render_str(self, text: str, **more: Any) -> Text:
+            return super().render_str(visible(text), **more)
+
+        def render(
+            self, renderable: RenderableType, options: ConsoleOptions | None = None
+        ) -> Iterator[Segment]:
+            for segment in super().render(renderable, options):
+                text, style, control = segment
+                if not control:
+                    segment = Segment(visible(text, keep="\n"), style)
+                yield segment
+
+    return VisibleConsole
+
+
 def note(text: str) -> None:
     """Write one line for a person to the standard error."""
-    sys.stderr.write(" ".join(text.split()) + "\n")
+    sys.stderr.write(visible(" ".join(text.split())) + "\n")
     sys.stderr.flush()
 
 
@@ -243,12 +286,14 @@ def watched(title: str) -> Iterator[tuple[Monitor, list[str]]]:
         stopping = True
         bar.update(task, text="stopping ...")
 
-    err = console(stderr=True)
+    title, err = visible(title), console(stderr=True)
     # In a narrow window only the words at the end are cut.
     rest = Column(ratio=1, no_wrap=True, overflow="ellipsis")
     bar = bars.Progress(
         bars.TextColumn(
-            "{task.description}", table_column=Column(min_width=len(title))
+            "{task.description}",
+            markup=False,
+            table_column=Column(min_width=len(title)),
         ),
         bars.BarColumn(bar_width=16, table_column=Column(min_width=16)),
         bars.TextColumn("{task.percentage:>3.0f}%", table_column=Column(min_width=4)),
@@ -271,7 +316,7 @@ def watched(title: str) -> Iterator[tuple[Monitor, list[str]]]:
         nonlocal begins
         if not stopping:
             words = ", ".join(filter(None, (stage, "" if begins else text)))
-            bar.update(task, completed=fraction, text=words)
+            bar.update(task, completed=fraction, text=visible(words))
         begins = False
 
     with notes_for_warnings() as shown, stop_on_ctrl_c(ask_to_stop), bar:
@@ -315,7 +360,7 @@ def show_result(result: RunResult, *, already_shown: Sequence[str] = ()) -> None
         made.add_row(
             f"{number} {STAGES[number].title}",
             Text(verdict.state.word, style=verdict.state.colour),
-            "\n".join(filter(None, (verdict.reason, figures))),
+            Text("\n".join(map(visible, filter(None, (verdict.reason, figures))))),
         )
     if made.row_count:
         console().print(made)

@@ -227,6 +227,19 @@ def test_the_table_reads_back(tmp_path):
     assert {row["sample"] for row in found} == {"Rock"}
 
 
+def test_no_cell_of_a_table_is_a_formula(tmp_path):
+    path = tmp_path / "table.csv"
+    odd = ['=cmd|"/c calc"!A1', "+1+1", "-1+1", "@SUM(A1)", "\tx", "\r=1"]
+    rows = [ComparisonRow(-0.5, State.FAILED, note, accuracy_px=0.25) for note in odd]
+    save_comparison(path, "=pad", rows, sample="=Rock", dye="@DAPI")
+    with path.open(newline="", encoding="utf-8") as file:
+        found = list(csv.DictReader(file))
+    assert [row["note"] for row in found] == [f"'{note}" for note in odd]
+    assert {(row["sample"], row["dye"]) for row in found} == {("'=Rock", "'@DAPI")}
+    assert {row["parameter"] for row in found} == {"'=pad"}
+    assert {(row["value"], row["accuracy_px"]) for row in found} == {("-0.5", "0.25")}
+
+
 def test_a_table_that_cannot_be_written_says_so(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError):

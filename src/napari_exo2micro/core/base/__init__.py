@@ -29,3 +29,4 @@ from napari_exo2micro.core.base.log import (
     remove_listener as remove_listener,
 )
 from napari_exo2micro.core.base.monitor import Monitor as Monitor
+from napari_exo2micro.core.base.text import visible as visible

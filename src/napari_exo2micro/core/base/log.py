@@ -21,6 +21,7 @@ from typing import Any
 from filelock import FileLock
 
 from napari_exo2micro.core.base.errors import OutputError, ParameterError
+from napari_exo2micro.core.base.text import visible
 
 WarningListener = Callable[[Warning | str, type[Warning]], None]
 
@@ -248,6 +249,10 @@ class RunLogFile(RotatingFileHandler):
         finally:
             self.close()
             self._shared.release()
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the lines of a record; people look at them in terminals, too."""
+        return visible(super().format(record), keep="\n\t")
 
     def shouldRollover(self, record: logging.LogRecord) -> bool:
         """Return whether the record does not fit in the file any more."""

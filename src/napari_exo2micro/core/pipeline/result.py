@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from napari_exo2micro.core.base.files import replace_file
+from napari_exo2micro.core.base.text import table_cell
 from napari_exo2micro.core.parameters.parameters import ParameterValue
 from napari_exo2micro.core.parameters.settings import value_words
 from napari_exo2micro.core.parameters.stages import STAGES
@@ -324,5 +325,9 @@ def save_comparison(
         for row in rows:
             numbers = (row.accuracy_px, row.scale, row.scale_uncertainty)
             seconds = None if row.seconds is None else round(row.seconds, 2)
-            own = (name, value_words(row.value), last, row.verdict, *numbers)
-            table.writerow([sample, dye, *own, seconds, row.note])
+            is_flag = isinstance(row.value, bool)
+            is_number = isinstance(row.value, int | float) and not is_flag
+            value = row.value if is_number else value_words(row.value)
+            own = (name, value, last, row.verdict, *numbers)
+            cells = (sample, dye, *own, seconds, row.note)
+            table.writerow(map(table_cell, cells))

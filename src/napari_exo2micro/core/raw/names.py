@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import difflib
+import sys
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,6 +15,7 @@ from typing import Literal
 
 from napari_exo2micro.core.base import errors
 from napari_exo2micro.core.base.files import Listing, list_folder
+from napari_exo2micro.core.base.text import is_unseen
 
 Stain = Literal["pre", "post"]
 
@@ -89,7 +92,7 @@ def check_name(kind: str, name: str) -> str:
     ------
     ParameterError
         If the name is not text, is empty, holds a path separator, ``..`` or a
-        control character, starts with a dot, is reserved by an operating
+        character that is not seen, starts with a dot, is reserved by an operating
         system, or is longer than 200 bytes.
 
     Examples
@@ -101,10 +104,19 @@ def check_name(kind: str, name: str) -> str:
     if reason is None:
         return name
     shown = shortened(repr(name))
+    fix = f"rename the {kind} with letters, digits, '-' and spaces"
+    if any(0xDC80 <= ord(c) <= 0xDCFF for c in str(name)) and not _knows_all_letters():
+        fix = (
+            "the language settings of this terminal know no such letters: set "
+            "LC_ALL=C.UTF-8 or PYTHONUTF8=1 and run again"
+        )
     raise errors.ParameterError(
-        f"a {kind} name must be usable as a folder name, but {shown} {reason}; "
-        f"rename the {kind} with letters, digits, '-' and spaces"
+        f"a {kind} name must be usable as a folder name, but {shown} {reason}; {fix}"
     )
+
+
+def _knows_all_letters() -> bool:
+    return codecs.lookup(sys.getfilesystemencoding()).name == "utf-8"
 
 
 def shortened(name: str) -> str:
@@ -115,8 +127,7 @@ def shortened(name: str) -> str:
 def _why_refused(name: object) -> str | None:
     if not isinstance(name, str):
         return f"is of type {type(name).__name__}, not text"
-    # Cc control, Cs lone surrogates (undecodable bytes), Zl and Zp line breaks
-    unseen = {"Cc", "Cs", "Zl", "Zp"}.intersection(map(unicodedata.category, name))
+    unseen = next(filter(is_unseen, name), "")
     size = len(name.encode(errors="replace"))
     reasons = (
         (not name.strip(), "is empty"),
@@ -128,11 +139,22 @@ def _why_refused(name: object) -> str | None:
         (name.endswith((".", " ")), "ends in a dot or a space, which Windows drops"),
         (".." in name, "contains '..'"),
         (name.startswith("."), "starts with a dot, which hides it"),
-        (unseen, "contains a control character"),
+        (unseen, _why_unseen(unseen)),
         (name.split(".")[0].strip().lower() in _RESERVED, "is reserved by Windows"),
         (size > MAX_NAME_BYTES, f"has {size} bytes, more than {MAX_NAME_BYTES}"),
     )
     return next((reason for refused, reason in reasons if refused), None)
+
+
+def _why_unseen(character: str) -> str:
+    kind = unicodedata.category(character) if character else ""
+    code = f"U+{ord(character):04X}" if character else ""
+    if kind == "Cs":  # bytes of a file's name that Python could not read
+        return f"contains bytes that are no text in {sys.getfilesystemencoding()}"
+    if kind == "Cf":
+        name = unicodedata.name(character, "format character").lower()
+        return f"contains the invisible character {code} ({name})"
+    return f"contains the control character {code}"
 
 
 def parse_raw_name(path: Path) -> ParsedName:

@@ -456,8 +456,10 @@ def prepare_levels(
         return
     if pair.is_partial:
         show_info(
-            f"{files.sample} {files.dye}: a part of the picture is shown until the "
-            "compressed files are read; zoom in to see any place at once"
+            literal(
+                f"{files.sample} {files.dye}: a part of the picture is shown until the "
+                "compressed files are read; zoom in to see any place at once"
+            )
         )
 
     def prepare(monitor: base.Monitor, send: Callable[[Any], None]) -> None:

@@ -8,7 +8,7 @@ import re
 from napari.utils.notifications import show_error
 from qtpy.QtCore import Qt
 
-from napari_exo2micro.core.base import Exo2MicroError
+from napari_exo2micro.core.base import Exo2MicroError, visible
 
 #: Takes no room, and what follows it begins no tag.
 _NOTHING = "\u200b"
@@ -17,8 +17,9 @@ _NOTHING = "\u200b"
 def literal(text: str) -> str:
     """Return a text that looks the same where Qt guesses whether it is HTML.
 
-    Tooltips, notifications and the activity dock guess; a label of ours is told that
-    its text is plain instead. Names of files and samples may look like HTML.
+    What is not seen is written out. Tooltips, notifications and the activity dock
+    guess; a label of ours is told that its text is plain instead. Names of files and
+    samples may look like HTML.
 
     Examples
     --------
@@ -27,6 +28,7 @@ def literal(text: str) -> str:
     >>> literal("<b>Rock") == "<b>Rock"
     False
     """
+    text = visible(text, keep="\n\t")
     if not Qt.mightBeRichText(text):  # type: ignore[attr-defined]  # known at run time
         return text
     return re.sub("([<&])", rf"\1{_NOTHING}", text)
