@@ -115,7 +115,8 @@ def plot_zoom_multi(
     """Draw the same crop of post, aligned pre and difference side by side.
 
     Drawn from `difference`, or else from `scale` and `offset`, or else from the
-    first of `scales`.
+    first of `scales`. Post and pre share one grey scale, so that their brightness
+    compares.
 
     Parameters
     ----------
@@ -125,11 +126,6 @@ def plot_zoom_multi(
         Side of the crop, or its rows and columns, px.
     blur : float
         Sigma of a Gaussian blur, full-resolution px; 0 for none.
-
-    Returns
-    -------
-    Figure
-        Post and pre share one grey scale, so that their brightness compares.
 
     Raises
     ------
