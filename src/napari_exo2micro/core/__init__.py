@@ -37,7 +37,7 @@ _MODULES = {
         Raster Transform open_raster pad_images reduce_image warp_window
     """,
     "parameters": """
-        ABBREVIATIONS MAX_STAGE PARAMETER_REGISTRY Parameter RunSettings STAGES
+        ABBREVIATIONS DEFAULTS MAX_STAGE PARAMETER_REGISTRY Parameter RunSettings STAGES
         STAGE_NAMES Stage State Verdict as_command_line as_python build_suffix
         check_parameters default_params load_preset parameter params_from_suffix
         register_parameter register_stage save_preset unregister_parameter
@@ -55,8 +55,8 @@ _MODULES = {
         DIAGNOSTICS Diagnostic PlotContext plot_difference_histogram
         plot_difference_image plot_excess_heatmap plot_fine_alignment
         plot_pre_post_heatmap plot_pre_post_histograms plot_ratio_histogram
-        plot_registration plot_zoom plot_zoom_multi register_diagnostic scale_at
-        unregister_diagnostic
+        plot_ratio_histogram_simple plot_registration plot_zoom plot_zoom_multi
+        register_diagnostic scale_at unregister_diagnostic
     """,
     "raw": """
         classify_raw_files diagnose_raw_layout discover_tasks load_image_pair

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from napari_exo2micro.core import parameters as _parameters
 from napari_exo2micro.core.base.registry import refuse_assignment
 from napari_exo2micro.core.parameters import (
@@ -17,10 +19,10 @@ from napari_exo2micro.core.parameters import (
 )
 
 
-def __getattr__(name: str) -> int:
-    """Return `MAX_STAGE`, the number of the last stage registered so far."""
-    if name == "MAX_STAGE":
-        return _parameters.MAX_STAGE
+def __getattr__(name: str) -> Any:
+    """Return `MAX_STAGE` and `DEFAULTS`, of the stages and parameters known so far."""
+    if name in ("DEFAULTS", "MAX_STAGE"):
+        return getattr(_parameters, name)
     raise AttributeError(f"{__name__} has no {name!r}")
 
 

@@ -15,7 +15,11 @@ from napari_exo2micro.core.base import OutputError
 from napari_exo2micro.core.parameters import Verdict
 from napari_exo2micro.core.plotting.style import WARNING_COLOUR
 
-NAMES = sorted(name for name in dir(plotting) if name.startswith("plot_"))
+NAMES = sorted(
+    name
+    for name in dir(plotting)
+    if name.startswith("plot_") and not name.endswith("_simple")  # returns a scale, too
+)
 NARROW = [name for name in NAMES if not name.startswith("plot_zoom")]
 
 

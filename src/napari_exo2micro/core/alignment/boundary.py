@@ -10,7 +10,7 @@ what little error it has.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -226,6 +226,8 @@ class BoundaryAlignment:
         What ICP proposed, accepted or not.
     ecc_transform : Transform or None
         What the ECC pass proposed, kept or not.
+    images : tuple of ImageLike or None
+        Post and pre, where they are known: then it unpacks, see `__iter__`.
     """
 
     transform: Transform
@@ -236,6 +238,33 @@ class BoundaryAlignment:
     pre_contour: FloatArray
     icp_transform: Transform | None = None
     ecc_transform: Transform | None = None
+    images: tuple[ImageLike, ImageLike] | None = field(default=None, repr=False)
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield the five values that the reference system's function returned.
+
+        Post, aligned pre and pre after the coarse search (float32, warped in memory),
+        the matrix of `transform` (3 x 3, post to pre), and a dict with the rest.
+
+        Raises
+        ------
+        RegistrationError
+            If the images are not known.
+        """
+        if self.images is None:
+            raise RegistrationError(
+                "this alignment does not hold its images, so it cannot be unpacked; "
+                "take its transform, or unpack what register_highorder returns"
+            )
+        post, pre = self.images
+        rows, columns = post.shape
+        yield np.asarray(post[0:rows, 0:columns], dtype=np.float32)
+        for transform in (self.transform, self.coarse_transform):
+            moved = warp_window(pre, transform, 0, rows, 0, columns, "linear")
+            yield np.asarray(moved, dtype=np.float32)
+        yield self.transform.matrix
+        names = ("method", "verdict", "coarse_transform", "post_contour", "pre_contour")
+        yield {name: getattr(self, name) for name in names}
 
 
 def register_highorder(
@@ -270,7 +299,8 @@ def register_highorder(
     -------
     BoundaryAlignment
         Its verdict is 'ok' only when the interiors agree: a correlation peak
-        far above those of other shifts, and patches that agree on one map.
+        far above those of other shifts, and patches that agree on one map. It
+        unpacks as in the reference system: ``post, pre, coarse, matrix, rest``.
 
     Raises
     ------
@@ -318,7 +348,8 @@ def register_highorder(
         )
     )
     patterns = coarse_patterns(pair, settings)
-    return align_sections(pair, patterns, settings, monitor.part(0.2, 1.0))
+    aligned = align_sections(pair, patterns, settings, monitor.part(0.2, 1.0))
+    return replace(aligned, images=(post_im, pre_im))
 
 
 def align_sections(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from napari_exo2micro.core.parameters.parameters import (
     ABBREVIATIONS as ABBREVIATIONS,
     PARAMETER_REGISTRY as PARAMETER_REGISTRY,
@@ -50,9 +52,11 @@ from napari_exo2micro.core.parameters.state import (
 )
 
 
-def __getattr__(name: str) -> int:
-    """Return `MAX_STAGE`, the number of the last stage registered so far."""
-    # Not a name of a module: counting the stages imports those of other packages.
+def __getattr__(name: str) -> Any:
+    """Return `MAX_STAGE` and `DEFAULTS`, of the stages and parameters known so far."""
+    # Not names of a module: looking at all of them imports those of other packages.
     if name == "MAX_STAGE":
         return max(STAGES)
+    if name == "DEFAULTS":
+        return default_params()
     raise AttributeError(f"{__name__} has no {name!r}")

@@ -155,7 +155,9 @@ class RunResult(Mapping[str, Any]):
         return entries
 
     def __getitem__(self, key: str) -> Any:
-        """Return a published entry."""
+        """Return a published entry; ``'result'`` of a comparison is the result."""
+        if key == "result" and self.compared:
+            return self
         return self.to_dict()[key]
 
     def __iter__(self) -> Iterator[str]:

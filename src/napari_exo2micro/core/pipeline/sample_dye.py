@@ -335,6 +335,7 @@ class SampleDye:
         values: Iterable[Any],
         *,
         keep: bool = True,
+        save: bool | None = None,
         to_stage: int | None = None,
         monitor: Monitor | None = None,
         on_result: Callable[[RunResult], None] | None = None,
@@ -347,9 +348,9 @@ class SampleDye:
             The parameter.
         values : iterable
             Its values; this object's own parameters stay as they are.
-        keep : bool
+        keep, save : bool
             Keep each value's files (their names tell the value), or remove what
-            these runs have made.
+            these runs have made. Either name does.
         to_stage : int, optional
             Last stage of each run.
         monitor : Monitor, optional
@@ -371,6 +372,7 @@ class SampleDye:
             When results cannot go to their folder; then nothing runs.
         """
         self.store.check_output()
+        keep = keep if save is None else save
         tasks = []
         for value in [values] if isinstance(values, str) else values:
             tasks.append(self.copy())

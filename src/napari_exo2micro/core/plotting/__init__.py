@@ -7,7 +7,6 @@ from napari_exo2micro.core.plotting.charts import (
     heatmap_axes as heatmap_axes,
     mark_scale as mark_scale,
     plot_difference_histogram as plot_difference_histogram,
-    plot_excess_heatmap as plot_excess_heatmap,
     plot_pre_post_heatmap as plot_pre_post_heatmap,
     plot_pre_post_histograms as plot_pre_post_histograms,
     plot_ratio_histogram as plot_ratio_histogram,
@@ -16,9 +15,15 @@ from napari_exo2micro.core.plotting.charts import (
 )
 from napari_exo2micro.core.plotting.context import PlotContext as PlotContext
 from napari_exo2micro.core.plotting.images import (
-    plot_difference_image as plot_difference_image,
     plot_fine_alignment as plot_fine_alignment,
     plot_registration as plot_registration,
+)
+from napari_exo2micro.core.plotting.reference import (
+    plot_difference_image as plot_difference_image,
+    plot_excess_heatmap as plot_excess_heatmap,
+    plot_ratio_histogram_simple as plot_ratio_histogram_simple,
+    plot_zoom as plot_zoom,
+    plot_zoom_multi as plot_zoom_multi,
 )
 from napari_exo2micro.core.plotting.registry import (
     DIAGNOSTICS as DIAGNOSTICS,
@@ -37,8 +42,6 @@ from napari_exo2micro.core.plotting.zoom import (
     PlacedImage as PlacedImage,
     draw_close_look as draw_close_look,
     figure_pixels as figure_pixels,
-    plot_zoom as plot_zoom,
-    plot_zoom_multi as plot_zoom_multi,
     save_close_look as save_close_look,
 )
 

@@ -86,12 +86,22 @@ def plot_pre_post_heatmap(
 
 @plot
 def plot_excess_heatmap(
-    post_im: ImageLike, pre_im: ImageLike, context: PlotContext, names: style.Names
+    post_im: ImageLike,
+    pre_im: ImageLike,
+    context: PlotContext,
+    names: style.Names,
+    *,
+    colours: Sequence[str] = (),
 ) -> Figure:
     """Draw where pixels are brighter after staining than chance would make them.
 
     Drawn from `statistics`, the density minus its transpose above the identity line,
     with logarithmic colours, and from `scales`, a line for each.
+
+    Parameters
+    ----------
+    colours : sequence of str
+        Of the lines, as matplotlib names them; those of the methods by default.
     """
     statistics = context.pair_statistics(post_im, pre_im)
     estimates = context.pair_scales(statistics)
@@ -112,7 +122,7 @@ def plot_excess_heatmap(
     for i, estimate in enumerate(estimates):
         chart.axes.plot(
             *grid.line(estimate.scale, estimate.offset),
-            color=style.scale_colour(estimate.method, i),
+            color=colours[i] if colours else style.scale_colour(estimate.method, i),
             linewidth=2.0,
             path_effects=[Stroke(linewidth=3.4, foreground="#222222"), withStroke()],
             label=style.scale_words(estimate),

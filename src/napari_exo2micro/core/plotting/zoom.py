@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -165,6 +165,67 @@ def plot_zoom_multi(
     return sheet.figure
 
 
+def draw_crops(
+    images: Sequence[ImageLike],
+    labels: Sequence[str],
+    corner: tuple[int, int],
+    size: int,
+    blur: float,
+    cmaps: Sequence[str],
+    diverging: Sequence[bool],
+    percentile: float,
+    *,
+    names: tuple[str, str],
+) -> tuple[Figure, list[NDArray[np.float32]]]:
+    """Draw the same square of any images side by side, and return the crops.
+
+    `corner` is its upper left (row, column), moved onto the image where it lies beside
+    it. Grey levels up to a `percentile` are told apart; those marked as `diverging` are
+    drawn as a difference.
+    """
+    crops, seen = [], []
+    for image in images:
+        rows, columns = image.shape[:2]
+        y0, x0 = min(max(corner[0], 0), rows - 1), min(max(corner[1], 0), columns - 1)
+        side = max(size, 1)
+        crop = np.asarray(image[y0 : y0 + side, x0 : x0 + side], dtype=np.float32)
+        crops.append(_blurred(crop, blur))
+        picture = pictures.take_picture(
+            crops[-1], pictures.clip_frame(None, crop.shape), _LARGEST_READ
+        )
+        seen.append(replace(picture, x0=x0, y0=y0))
+    sizes = [style.panel_size(one.pixels.shape, _PANEL[1], _PANEL[0]) for one in seen]
+    height = max(size[1] for size in sizes)
+    pitch = _LEFT + max(*(size[0] for size in sizes), 2.6) + _RIGHT
+    sheet = style.Sheet(
+        "The same place in each image" if len(images) > 1 else "A place in an image",
+        width=max(pitch * len(images), 6.0),
+        height=0.42 + max(height, style.SHORTEST_BAR) + _BOTTOM,
+        names=style.Names(*names),
+        notes=[],
+        remark=f"blurred by {style.plain_number(blur)} px" if blur > 0 else "",
+    )
+    for number, picture in enumerate(seen):
+        left, (width, height) = _LEFT + number * pitch, sizes[number]
+        axes = sheet.axes(left, 0.42, width, height)
+        bar = sheet.axes(left + width + 0.12, 0.42, 0.14, style.bar_height(height))
+        known = np.isfinite(picture.pixels)
+        if diverging[number]:
+            pictures.show_difference(sheet, (axes, bar), picture, known, *_DIFFERENCE)
+        else:
+            values = picture.pixels[known] if known.any() else np.zeros(1)
+            low, high = map(
+                float, np.percentile(values, [100 - percentile, percentile])
+            )
+            limits = low, max(high, low + 1e-6 * max(abs(low), 1.0))
+            grey = _show_grey(axes, picture, limits, cmaps[number])
+            sheet.colour_bar(bar, grey, "Grey level")
+        if labels[number]:
+            style.name_panel(axes, labels[number])
+        pictures.number_pixels(axes)
+    return sheet.figure, crops
+
+
 @dataclass(frozen=True, slots=True)
 class _Crop:
     """A frame on the image and the sigma of its blur, full-resolution px."""
@@ -250,10 +311,13 @@ def _blurred(pixels: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
 
 
 def _show_grey(
-    axes: Axes, picture: pictures.Picture, limits: tuple[float, float]
+    axes: Axes,
+    picture: pictures.Picture,
+    limits: tuple[float, float],
+    colours: str = "gray",
 ) -> ScalarMappable:
     norm = Normalize(*limits, clip=True)
-    mapping = ScalarMappable(norm, colormaps["gray"])
+    mapping = ScalarMappable(norm, colormaps[colours])
     values = np.nan_to_num(picture.pixels)
     pictures.show_picture(axes, picture, mapping.to_rgba(values, bytes=True))
     return mapping

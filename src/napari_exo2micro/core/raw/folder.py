@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -71,6 +72,19 @@ class LayoutDiagnosis:
         """At least one sample folder holds TIFFs."""
         return self.problem is None or self.problem is LayoutProblem.LOOSE_FILES
 
+    def __getitem__(self, key: str) -> Any:
+        """Return what the reference system's report has under a key."""
+        no_folder = (LayoutProblem.MISSING, LayoutProblem.NOT_A_FOLDER)
+        return {
+            "ok": self.is_usable,
+            "message": self.message,
+            "raw_dir": str(self.raw_dir),
+            "exists": self.problem not in no_folder,
+            "subdirs": sorted(self.samples + self.empty_samples),
+            "empty_subdirs": list(self.empty_samples),
+            "loose_tiffs": list(self.loose_files),
+        }[key]
+
 
 @dataclass(frozen=True, slots=True)
 class SkippedTask:
@@ -87,6 +101,10 @@ class SkippedTask:
     sample: str
     dye: str  # empty where any was asked for
     reason: str  # with the fix
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield sample, dye and reason, to be unpacked."""
+        return iter((self.sample, self.dye, self.reason))
 
     def sentence(self) -> str:
         """Return sample, dye and reason in one line.
@@ -117,6 +135,18 @@ class TaskDiscovery:
     present: tuple[tuple[str, str], ...]
     skipped: tuple[SkippedTask, ...]
     warnings: tuple[str, ...]
+
+    def __getitem__(self, key: str) -> Any:
+        """Return what the reference system's answer has under a key.
+
+        Its warnings are pairs of a sample (or the raw folder) and a text.
+        """
+        return {
+            "present": list(self.present),
+            "skipped": [tuple(task) for task in self.skipped],
+            "warnings": [tuple(text.split(": ", 1)) for text in self.warnings],
+            "layout_ok": True,  # a layout that is not usable is an error here
+        }[key]
 
 
 def diagnose_raw_layout(raw_dir: Path | str = "raw") -> LayoutDiagnosis:
@@ -469,12 +499,32 @@ class ChannelSurvey:
     warnings: tuple[str, ...] = ()
     problem: str = ""  # why the file or its name cannot be used
 
+    def __getitem__(self, key: str) -> Any:
+        """Return what the reference system's entry has under a key: ``'size'``."""
+        return {
+            "path": str(self.path),
+            "size": (self.width, self.height),
+            "mode": self.mode,
+            "channels": {
+                _REFERENCE_CHANNELS.get(one.name, one.name.replace("channel ", "ch")): {
+                    "max": one.maximum,
+                    "mean": one.mean,
+                    "nonzero": one.nonzero,
+                }
+                for one in self.channels
+            },
+        }[key]
+
+
+_REFERENCE_CHANNELS = {"grey": "gray", "red": "R", "green": "G", "blue": "B"}
+
 
 def survey_raw_channels(
     raw_dir: Path | str = "raw",
     samples: Sequence[str] | None = None,
     *,
     crop: int = 1000,
+    crop_size: int | None = None,
     monitor: Monitor | None = None,
 ) -> tuple[ChannelSurvey, ...]:
     """Look at the centre of every raw file.
@@ -488,8 +538,8 @@ def survey_raw_channels(
         The raw folder.
     samples : sequence of str, optional
         Some sample folders; all of them by default.
-    crop : int
-        Side of the crop, px; smaller images are looked at whole.
+    crop, crop_size : int
+        Side of the crop, px; smaller images are looked at whole. Either name does.
     monitor : Monitor, optional
         Told the progress.
 
@@ -505,6 +555,7 @@ def survey_raw_channels(
     ParameterError
         If `crop` is not positive or a sample name is not safe.
     """
+    crop = crop if crop_size is None else crop_size
     if crop < 1:
         raise errors.ParameterError(f"crop must be at least 1 px, found {crop}")
     raw = names.listed(Path(raw_dir))

@@ -7,11 +7,11 @@ import difflib
 import sys
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from napari_exo2micro.core.base import errors
 from napari_exo2micro.core.base.files import Listing, list_folder
@@ -207,6 +207,10 @@ class DyeFiles:
     post: tuple[Path, ...] = ()
     pre: tuple[Path, ...] = ()
 
+    def __getitem__(self, side: str) -> list[Path]:
+        """Return the files of ``'post'`` or ``'pre'``, as the reference system does."""
+        return list({"post": self.post, "pre": self.pre}[side])
+
     @property
     def is_complete(self) -> bool:
         """Exactly one post and one pre file."""
@@ -244,6 +248,10 @@ class RawFiles:
     folder: Path
     dyes: Mapping[str, DyeFiles]  # in alphabetical order
     problems: tuple[ParsedName, ...]  # files whose names cannot be used
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield `dyes` and the warnings, to be unpacked: ``pairs, warnings``."""
+        return iter((self.dyes, list(self.warnings)))
 
     def of(self, dye: str) -> DyeFiles | None:
         """Return the files of a dye, None when it has none.
