@@ -137,6 +137,8 @@ class RawFingerprint:
             status = path.stat()
             if (status.st_size, status.st_mtime_ns) == (self.size, self.mtime_ns):
                 return True
-            return status.st_size == self.size and self.same_content(self.of(path))
+            return status.st_size == self.size and self.same_content(
+                RawFingerprint.of(path)
+            )
         except OSError:
             return False
