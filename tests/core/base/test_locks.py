@@ -167,8 +167,10 @@ def test_a_folder_that_takes_no_lock_is_used_without(
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("filelock.FileLock.acquire", refuse)
-    with sample_lock(tmp_path, "Rock", "DAPI"):
+    with sample_lock(tmp_path, "Rock", "DAPI") as unguarded:
         assert not files_in(tmp_path)
+    assert f"nobody guards Rock / DAPI: {tmp_path} takes no locks" in unguarded
+    assert "(Permission denied)" in unguarded
 
 
 def test_many_threads_are_never_in_at_once(tmp_path: Path) -> None:

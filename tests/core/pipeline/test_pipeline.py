@@ -1,5 +1,6 @@
 """`SampleDye`: stages, resuming, validity, provenance, errors."""
 
+import errno
 import json
 import os
 import shutil
@@ -32,7 +33,7 @@ from napari_exo2micro.core.parameters import (
     unregister_parameter,
     unregister_stage,
 )
-from napari_exo2micro.core.pipeline import SampleDye
+from napari_exo2micro.core.pipeline import SampleDye, stage_states
 from napari_exo2micro.core.plotting import (
     DIAGNOSTICS,
     register_diagnostic,
@@ -44,6 +45,7 @@ from napari_exo2micro.core.simulate import (
     simulate_section,
     write_pair,
 )
+from napari_exo2micro.core.store import read_result_sets
 
 PAD = 60
 
@@ -549,6 +551,82 @@ def test_an_old_folder_is_resumed_but_for_stage_3(old_folder, raw_dir, pair, cap
     assert any("provenance is unknown" in warning for warning in result["warnings"])
     assert np.median(registration_error(pair.truth, task.transform(3), PAD)) < 0.2
     assert kept.items() <= files_of(old_folder, ".tiff").items()
+
+
+def without_header(path):
+    """Save a TIFF as another program does: other pixels, no header."""
+    pixels = tifffile.imread(path)
+    tifffile.imwrite(path, np.where(pixels > 0, pixels - 1, 0).astype(pixels.dtype))
+
+
+def test_a_header_counts_more_than_the_format(finished, caplog):
+    path = finished._tiff_path(1, "pre")
+    without_header(path)
+    sealed = finished._fits_path(1, "pre")
+    found = finished.checkpoint(1, "pre")
+    assert found.image.path == sealed
+    lines = {(line.stage, line.name): line for line in finished.status()}
+    assert lines[1, "pre"].state == "stale"
+    assert f"no header, and {sealed.name} beside it does" in lines[1, "pre"].reason
+    assert lines[2, "pre"].state == "valid"
+    sets, _ = read_result_sets(finished.store.folder)
+    assert {one.checkpoint(1, "pre").image.path for one in sets} == {sealed}
+    before = path.read_bytes()
+    fits_only = task_for(
+        finished.raw_dir, finished.output_dir, checkpoint_format="fits"
+    )
+    assert fits_only.run().status == "complete"
+    assert path.read_bytes() == before
+    finished.run(to_stage=1)
+    assert finished.status()[1].state == "valid"
+    np.testing.assert_array_equal(
+        tifffile.imread(path), finished.checkpoint(1, "pre").image.level(0)
+    )
+
+
+@pytest.mark.parametrize("side", ["post", "pre"])
+def test_nobody_vouches_for_an_image_without_a_header(raw_dir, tmp_path, side):
+    task = task_for(raw_dir, tmp_path / "out")
+    task.run(to_stage=1)
+    path = task._tiff_path(1, side)
+    without_header(path)
+    result = task.run(to_stage=2)
+    assert result.state == "degraded"
+    assert f"stage 1 padding: {path.name} carries no header" in result.status
+    assert result.verdicts[1].state == "fell_back"
+    state = stage_states(task.status(), task.result(2))[1]
+    assert (state.state, path.name in state.reason) == ("fell_back", True)
+    log = (tmp_path / "out" / ".exo2micro_run_log.txt").read_text(encoding="utf-8")
+    assert f"degraded: stage 1 padding: {path.name} carries no header" in log
+    header = open_raster(task._tiff_path(2, "pre")).header
+    other = "pre" if side == "post" else "post"
+    assert header["raw"].keys() == {other, "loader"}
+    assert header["canvas"].keys() == {f"{other}_frame", "channels"}
+    assert header["verdicts"]["1"]["state"] == "fell_back"
+
+
+def test_a_file_system_without_locks_is_told(raw_dir, tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("filelock.FileLock.acquire", refuse)
+    result = task_for(raw_dir, tmp_path / "out").run(to_stage=1)
+    assert result.status == "complete"
+    (warning,) = result.warnings
+    assert "nobody guards Rock / DAPI" in warning
+    assert "(No locks available)" in warning
+    log = (tmp_path / "out" / ".exo2micro_run_log.txt").read_text(encoding="utf-8")
+    assert log.count("nobody guards Rock / DAPI") == 1
+
+
+@pytest.mark.parametrize("epoch", ["99999999999999", "9" * 5000, "-1e3", "soon"])
+def test_a_time_that_no_header_can_hold_is_told_at_once(
+    raw_dir, tmp_path, monkeypatch, epoch
+):
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", epoch)
+    with pytest.raises(ParameterError, match=r"SOURCE_DATE_EPOCH takes .* unset it"):
+        task_for(raw_dir, tmp_path / "out").run()
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_old_image_of_another_shape_is_not_used(old_folder, raw_dir):

@@ -85,11 +85,11 @@ def sample_lock(
     *,
     wait: float = 0.0,
     monitor: Monitor | None = None,
-) -> Iterator[None]:
+) -> Iterator[str]:
     """Hold the lock of a sample and dye as long as the block lasts.
 
-    What a killed process left behind does not hold anybody up. In a folder that
-    cannot be written there is no lock, and nothing that it could protect.
+    What a killed process left behind does not hold anybody up. Not every file system
+    has locks: the block runs without, and is told so.
 
     Parameters
     ----------
@@ -100,6 +100,11 @@ def sample_lock(
         As in the raw folder.
     wait : float
         Seconds to wait for another run to end; the monitor is told whom for.
+
+    Yields
+    ------
+    str
+        Why nobody guards the run, in words; empty when the lock is held.
 
     Raises
     ------
@@ -113,14 +118,20 @@ def sample_lock(
     lock_path, holder_path = _paths(folder, sample, dye)
     lock = FileLock(lock_path, thread_local=False)
     try:
-        if _acquire(lock, holder_path, (sample, dye), wait, monitor or Monitor()):
-            try:
-                _write_holder(holder_path, sample, dye)
-                yield
-            finally:
-                _let_go(lock, lock_path, holder_path)
-        else:
-            yield
+        reason = _acquire(lock, holder_path, (sample, dye), wait, monitor or Monitor())
+        if reason:
+            warning = (
+                f"nobody guards {sample} / {dye}: {folder} takes no locks ({reason}); "
+                "see that no other run works on it, or choose another output folder"
+            )
+            logger.warning("%s", warning)
+            yield warning
+            return
+        try:
+            _write_holder(holder_path, sample, dye)
+            yield ""
+        finally:
+            _let_go(lock, lock_path, holder_path)
     finally:
         for path in made:
             with suppress(OSError):
@@ -133,8 +144,8 @@ def _acquire(
     what: tuple[str, str],
     wait: float,
     monitor: Monitor,
-) -> bool:
-    """Get the lock; False when the folder has no room for one."""
+) -> str:
+    """Get the lock; return why there is none in this folder."""
     end = time.monotonic() + wait
     is_told = False
     while True:
@@ -147,11 +158,9 @@ def _acquire(
             _make(holder_path.parent)
             holder = "another process"
         except (OSError, NotImplementedError) as error:
-            reason = getattr(error, "strerror", None) or error
-            logger.info("no lock in %s: %s", holder_path.parent, reason)
-            return False
+            return str(getattr(error, "strerror", None) or error or "not supported")
         else:
-            return True
+            return ""
         if time.monotonic() >= end:
             raise LockedError(
                 f"{what[0]} / {what[1]} is being processed by {holder}; wait for it "

@@ -310,7 +310,7 @@ class SampleDye:
         title += ", by force" if force else ""
         with (
             run_log(self.output_dir, title=title, task=self) as log,
-            self._locked(wait_for_lock, whole),
+            self._locked(wait_for_lock, whole) as unguarded,
         ):
             for index, number in enumerate(numbers):
                 self._monitor = whole.part(
@@ -325,6 +325,8 @@ class SampleDye:
             whole.report(1.0, "done")
             seconds = round(time.perf_counter() - start, 3)
             result = replace(self.result(last), seconds=seconds)
+            if unguarded:
+                result = replace(result, warnings=(*result.warnings, unguarded))
             log.conclude(result.status, result.warnings)
         self._results.update(result)
         return result
@@ -404,7 +406,7 @@ class SampleDye:
                 on_result(result)
         return results
 
-    def _locked(self, wait: float, monitor: Monitor) -> AbstractContextManager[None]:
+    def _locked(self, wait: float, monitor: Monitor) -> AbstractContextManager[str]:
         """Keep other runs away; without raw files no folder is made."""
         reads_files = self.store.source.loader is None and not self.store.has_own_canvas
         if reads_files and not self.store.folder.is_dir():
@@ -504,12 +506,13 @@ class SampleDye:
             paths = self.store.paths(line.stage, line.name)
             outputs += [path for path in paths if path.is_file()]
             checkpoint = self.store.find(line.stage, line.name)
-            header = checkpoint.provenance if checkpoint else None
-            if header is None:
-                name = line.path.name
-                notes.append(f"{name} carries no header: its provenance is unknown")
+            if checkpoint is None:
                 continue
-            verdicts.update(header.verdicts)
+            verdicts |= checkpoint.verdicts
+            header = checkpoint.provenance
+            if header is None:
+                notes.append(checkpoint.verdicts[line.stage].reason)
+                continue
             notes += header.notes
             if header.scale is not None:
                 scales[header.scale.kind] = header.scale

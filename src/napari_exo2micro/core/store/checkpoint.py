@@ -59,11 +59,25 @@ class Checkpoint:
         None when the file carries no header (the reference system's do not).
     identity : str
         Digest of what the pixels depend on.
+    stage : int
+        Number of the stage.
     """
 
     image: Raster
     provenance: Provenance | None
     identity: str
+    stage: int
+
+    @classmethod
+    def of(
+        cls, image: Raster, provenance: Provenance | None, stage: int = 0
+    ) -> Checkpoint:
+        """Return an image with its header; without one, its file is its identity."""
+        if provenance is not None:
+            return cls(image, provenance, provenance.identity, provenance.stage)
+        status = image.path.stat()
+        identity = digest(["no header", stage, status.st_size, status.st_mtime_ns])
+        return cls(image, None, identity, stage)
 
     @property
     def frames(self) -> Mapping[str, tuple[int, int, int, int] | None]:
@@ -79,8 +93,14 @@ class Checkpoint:
 
     @property
     def verdicts(self) -> Mapping[int, Verdict]:
-        """What its stage and those before it say of their work, by number."""
-        return self.provenance.verdicts if self.provenance else {}
+        """What its stage and those before it say of their work, by number.
+
+        Nobody vouches for an image without a header.
+        """
+        if self.provenance is not None:
+            return self.provenance.verdicts
+        reason = f"{self.image.path.name} carries no header: its provenance is unknown"
+        return {self.stage: Verdict(State.FELL_BACK, reason)}
 
     @property
     def details(self) -> Mapping[str, Any]:
@@ -170,10 +190,21 @@ def creation_time() -> str:
 
     With that variable set, two runs on the same inputs write identical files
     (https://reproducible-builds.org/specs/source-date-epoch/).
+
+    Raises
+    ------
+    ParameterError
+        When the variable holds no such time.
     """
     epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
-    now = datetime.fromtimestamp(int(epoch), UTC) if epoch.isdigit() else None
-    return (now or datetime.now(UTC)).strftime("%Y-%m-%dT%H:%M:%S")
+    try:
+        now = datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)
+    except (OSError, OverflowError, ValueError):
+        raise ParameterError(
+            "the environment variable SOURCE_DATE_EPOCH takes whole seconds since "
+            f"1970, up to the year 9999, found {epoch!r:.40}; correct or unset it"
+        ) from None
+    return now.strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def software_versions() -> dict[str, str]:

@@ -31,7 +31,6 @@ from napari_exo2micro.core.store.checkpoint import (
     parse_checkpoint_name,
 )
 from napari_exo2micro.core.store.store import (
-    foreign_identity,
     registered_params,
     stage_inputs,
 )
@@ -269,7 +268,7 @@ def read_stored_image(path: Path | str) -> StoredImage | None:
     if not image.is_foreign:
         header = Provenance.from_header(image.header)
         return StoredImage(
-            Checkpoint(image, header, header.identity),
+            Checkpoint.of(image, header),
             header.sample,
             header.dye,
             header.stage,
@@ -284,7 +283,7 @@ def read_stored_image(path: Path | str) -> StoredImage | None:
         raise CheckpointError(f"{path} cannot be told: {error}") from error
     folder = path.parent.parent if path.parent.name in FORMATS else path.parent
     return StoredImage(
-        Checkpoint(image, None, foreign_identity(path, named.stage)),
+        Checkpoint.of(image, None, named.stage),
         folder.parent.name,
         folder.name,
         named.stage,
@@ -345,7 +344,8 @@ def _read_images(folder: Path, monitor: Monitor) -> tuple[list[StoredImage], lis
     paths = list(checkpoint_files(folder))
     for index, path in enumerate(paths):
         monitor.report(index / len(paths), path.name)
-        if path.stem in images:
+        known = images.get(path.stem)
+        if known is not None and known.checkpoint.provenance is not None:
             continue  # the TIFF is there
         try:
             image = read_stored_image(path)
@@ -353,7 +353,9 @@ def _read_images(folder: Path, monitor: Monitor) -> tuple[list[StoredImage], lis
             start = "" if path.name in str(error) else f"{path.name} is left out: "
             problems[path.stem] = f"{start}{error}"
             continue
-        if image is not None:
+        if image is None:
+            continue
+        if known is None or image.checkpoint.provenance is not None:
             images[path.stem] = image
             problems.pop(path.stem, None)
     return list(images.values()), list(problems.values())

@@ -40,6 +40,7 @@ from napari_exo2micro.core.store.checkpoint import (
     Checkpoint,
     CheckpointStatus,
     Provenance,
+    creation_time,
     digest,
     name_ending,
     plain_entries,
@@ -416,10 +417,16 @@ class CheckpointStore:
         A `CheckpointError` is raised when what it depends on is not valid.
         """
         inputs, shape = self.inputs(stage), self._shape(stage)
-        for path in self._existing(stage, name):
+        paths = self._existing(stage, name)
+        sealed = next((path for path in paths if self._header(path)), None)
+        for path in paths:
             content: Checkpoint | CheckpointError
             try:
                 content = self._open(path, (stage, name), inputs, shape)
+                if sealed is not None and content.provenance is None:
+                    raise CheckpointError(
+                        f"it carries no header, and {sealed.name} beside it does"
+                    )
             except CheckpointError as error:
                 content = error
             yield path, content
@@ -439,7 +446,12 @@ class CheckpointStore:
                 f"{shape[1]} x {shape[0]}; it belongs to other raw files"
             )
         if provenance is None:
-            return _without_header(image, key[0])
+            if key[0] > _LAST_STAGE_WITHOUT_HEADER:
+                raise CheckpointError(
+                    "it carries no header of this package, so its transform cannot be "
+                    "known"
+                )
+            return Checkpoint.of(image, None, key[0])
         told = (provenance.sample, provenance.dye, provenance.stage, provenance.name)
         wanted = (self.sample, self.dye, *key)
         if told != wanted:
@@ -456,7 +468,7 @@ class CheckpointStore:
         mismatch = self.source.mismatch(provenance) if key[0] == 1 else ""
         if mismatch:
             raise CheckpointError(mismatch)
-        return Checkpoint(image, provenance, provenance.identity)
+        return Checkpoint.of(image, provenance)
 
     def _read(self, path: Path) -> tuple[Raster, Provenance | None]:
         """Open a file, or give it again as long as it has not changed."""
@@ -527,11 +539,13 @@ class CheckpointStore:
 
     def _stored(self, stage: int) -> Provenance | None:
         """Return the header of a stage's file, valid or not."""
-        for path in self._existing(stage, "pre"):
-            with suppress(CheckpointError):
-                provenance = self._read(path)[1]
-                if provenance is not None:
-                    return provenance
+        found = map(self._header, self._existing(stage, "pre"))
+        return next((header for header in found if header is not None), None)
+
+    def _header(self, path: Path) -> Provenance | None:
+        """Return the header of a file, valid or not; None when it has none."""
+        with suppress(CheckpointError):
+            return self._read(path)[1]
         return None
 
     # Writing -----------------------------------------------------------------
@@ -539,8 +553,10 @@ class CheckpointStore:
     def check_output(self) -> None:
         """Raise an `OutputError` when results cannot go where they belong.
 
-        A folder of the sample may be a link, or the raw folder itself.
+        A folder of the sample may be a link, or the raw folder itself. A time that no
+        header can hold is told now, too, and not after the first stage.
         """
+        creation_time()
         for folder in (self.settings.output_dir, self.folder):
             check_output(folder, self.settings.raw_dir)
 
@@ -578,12 +594,10 @@ class CheckpointStore:
         verdicts: dict[int, Verdict] = {}
         if stage > 1:
             inputs = self._made_from(stage, fields.get("registered_on", ""), taken_over)
-            canvas = self.find(1, "post")
-            if canvas and (first := canvas.provenance):
-                fields = {"raw": first.raw, "canvas": first.canvas} | fields
+            fields = self._first_facts() | fields
+            verdicts = self._verdicts_before(stage)
             before = self.find(stage - 1, STAGES[stage - 1].checkpoints[-1])
             if before and (earlier := before.provenance):
-                verdicts.update(earlier.verdicts)
                 notes = (*earlier.notes, *notes)
                 fields.setdefault("transform", earlier.transform)
                 if stage > max(STAGES_TAKEN_OVER):
@@ -601,6 +615,34 @@ class CheckpointStore:
             notes=notes,
             **fields,
         )
+
+    def _first_facts(self) -> dict[str, Any]:
+        """Return what the images of stage 1 tell of raw files and canvas.
+
+        Each tells of itself only: the other one may have been made from others.
+        """
+        facts: dict[str, dict[str, Any]] = {"raw": {}, "canvas": {}}
+        for side in _SIDES:
+            found = self.find(1, side)
+            if found is None or found.provenance is None:
+                continue
+            other = _SIDES[side == "post"]
+            for name in facts:
+                told = getattr(found.provenance, name)
+                alien = (other, f"{other}_frame")
+                facts[name] |= {k: v for k, v in told.items() if k not in alien}
+        return dict(facts)
+
+    def _verdicts_before(self, stage: int) -> dict[int, Verdict]:
+        """Return what the stages before one say of their work, doubts first."""
+        verdicts: dict[int, Verdict] = {}
+        for number in range(1, stage):
+            for name in STAGES[number].checkpoints:
+                found = self.find(number, name)
+                for n, verdict in (found.verdicts if found else {}).items():
+                    if n not in verdicts or verdicts[n].state.is_good:
+                        verdicts[n] = verdict
+        return verdicts
 
     def write(
         self,
@@ -745,17 +787,3 @@ def _content(path: Path) -> _Content:
         return image, Provenance.from_header(image.header) if own else None
     except CheckpointError as error:
         return error
-
-
-def _without_header(image: Raster, stage: int) -> Checkpoint:
-    if stage > _LAST_STAGE_WITHOUT_HEADER:
-        raise CheckpointError(
-            "it carries no header of this package, so its transform cannot be known"
-        )
-    return Checkpoint(image, None, foreign_identity(image.path, stage))
-
-
-def foreign_identity(path: Path, stage: int) -> str:
-    """Return the identity of a checkpoint without a header: that of its file."""
-    status = path.stat()
-    return digest(["no header", stage, status.st_size, status.st_mtime_ns])

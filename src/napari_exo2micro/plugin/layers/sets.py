@@ -313,7 +313,7 @@ def _was_made_from(later: Known, earlier: Known) -> bool:
     if made_with(later, stage) != made_with(earlier, stage):
         return False
     raw = [_raw_content(known) for known in (later, earlier)]
-    return not all(raw) or raw[0] == raw[1]
+    return all(raw[0][side] == raw[1][side] for side in raw[0].keys() & raw[1].keys())
 
 
 def _raw_content(known: Known) -> dict[str, Any]:
