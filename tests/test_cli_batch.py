@@ -25,6 +25,7 @@ from napari_exo2micro.cli.board import TaskBoard
 from napari_exo2micro.core.batch import TaskEvent, TaskState
 from napari_exo2micro.core.parameters import State
 from napari_exo2micro.core.pipeline import RunResult
+from napari_exo2micro.core.raw import RawFingerprint
 
 
 @dataclass
@@ -124,7 +125,7 @@ def test_a_failed_task_stops_no_other_and_ends_with_2(
 
 
 def test_a_dry_run_says_what_would_run_and_what_it_needs(
-    raw: Path, tmp_path: Path
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ended = call(raw, tmp_path / "out", "--dry-run", "--workers", "2")
     assert ended.code == 0
@@ -139,6 +140,14 @@ def test_a_dry_run_says_what_would_run_and_what_it_needs(
     assert again.json["needs"]["disk_needed"] > 0
     forced = call(raw, tmp_path / "out", *HERE, "--dry-run", "--json", "--force")
     assert [task["stages"] for task in forced.json["tasks"]] == [[1]] * 4
+    read: list[Path] = []
+    of = RawFingerprint.of
+    monkeypatch.setattr(
+        RawFingerprint, "of", lambda path: read.append(path) or of(path)
+    )
+    verified = call(raw, tmp_path / "out", *HERE, "--dry-run", "--json", "--verify")
+    assert [task["stages"] for task in verified.json["tasks"]] == [[], [1], [], [1]]
+    assert len(set(read)) == 4
 
 
 def test_parameters_come_from_a_preset_and_from_options(

@@ -16,6 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from napari_exo2micro.cli.app import app
+from napari_exo2micro.core.raw import RawFingerprint
 from napari_exo2micro.core.simulate import simulate_section, write_pair
 
 SHAPE = (700, 800)
@@ -91,12 +92,22 @@ def test_a_second_run_makes_nothing_again(place: Place) -> None:
     assert tiffs == {p: p.stat().st_mtime_ns for p in tiffs}
 
 
-def test_status_tells_what_is_valid(place: Place) -> None:
+def test_status_tells_what_is_valid(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
     found = place.call("status", "--json").json
     assert found["complete"]
     names = {(entry["stage"], entry["name"]) for entry in found["files"]}
     assert {(1, "post"), (1, "pre"), (2, "pre"), (3, "pre"), (4, "difference")} <= names
     assert "valid" in place.call("status").out
+    read: list[Path] = []
+    of = RawFingerprint.of
+    monkeypatch.setattr(
+        RawFingerprint, "of", lambda path: read.append(path) or of(path)
+    )
+    for verb, number in (("status", 2), ("run", 4)):
+        assert place.call(verb, "--verify").code == 0
+        assert len(read) == number
     assert "other results" not in place.call("status").out
     other = place.call("status", "--boundary-width", "20", "--json").json
     assert not other["complete"]

@@ -73,6 +73,7 @@ def batch(
     from_stage: options.FromStage = None,
     to_stage: options.ToStage = None,
     force: options.Force = False,
+    verify: options.Verify = False,
     executor: Annotated[
         str,
         option(
@@ -156,6 +157,7 @@ def batch(
         from_stage=options.stage_number(from_stage),
         to_stage=options.stage_number(to_stage),
         force=force,
+        verify=verify,
         checkpoint_format=checkpoint_format,
         strict_dyes=strict and as_json,  # else they are listed here, one a line
         register_on=register_on,

@@ -77,6 +77,16 @@ FromStage = Annotated[
     str | None, option(WHAT, "STAGE", f"First stage, {_stage_words()}.")
 ]
 ToStage = Annotated[str | None, option(WHAT, "STAGE", "Last stage, in the same way.")]
+Verify = Annotated[
+    bool,
+    option(
+        WHAT,
+        None,
+        "Read the raw files to see whether they are those that results were made "
+        "from, and do not trust their size and times.",
+        "--verify",
+    ),
+]
 Force = Annotated[
     bool,
     option(

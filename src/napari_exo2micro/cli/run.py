@@ -27,6 +27,7 @@ def run(
     from_stage: options.FromStage = None,
     to_stage: options.ToStage = None,
     force: options.Force = False,
+    verify: options.Verify = False,
     as_json: options.AsJson = False,
 ) -> int:
     """Process one sample and dye: from the raw files to the difference image.
@@ -35,7 +36,13 @@ def run(
     """
     first, last = options.stage_number(from_stage), options.stage_number(to_stage)
     with output.watched(f"{task.sample} {task.dye}") as (monitor, shown):
-        result = task.run(from_stage=first, to_stage=last, force=force, monitor=monitor)
+        result = task.run(
+            from_stage=first,
+            to_stage=last,
+            force=force,
+            monitor=monitor,
+            verify=verify,
+        )
     if as_json:
         output.print_json(result)
     else:
@@ -43,13 +50,18 @@ def run(
     return _exit_code(result)
 
 
-def status(*, task: SampleDye, as_json: options.AsJson = False) -> int:
+def status(
+    *,
+    task: SampleDye,
+    verify: options.Verify = False,
+    as_json: options.AsJson = False,
+) -> int:
     """List the checkpoints and pictures of a run and whether they are valid.
 
     Give the same parameter options as for the run that is meant.
     """
     with output.notes_for_warnings():
-        entries = list(task.status())
+        entries = list(task.status(verify=verify))
         result = task.result()
     is_whole = all(entry.state is State.VALID for entry in entries)
     verdict = result.status if is_whole else "incomplete"

@@ -39,7 +39,7 @@ from napari_exo2micro.core.plotting import (
     register_diagnostic,
     unregister_diagnostic,
 )
-from napari_exo2micro.core.raw import load_image_pair
+from napari_exo2micro.core.raw import RawFingerprint, load_image_pair
 from napari_exo2micro.core.simulate import (
     registration_error,
     simulate_section,
@@ -309,6 +309,40 @@ def test_a_raw_file_that_was_only_touched_is_still_the_same(finished, raw_dir):
     assert set(states(finished).values()) == {"valid"}
 
 
+@pytest.mark.parametrize("in_place", [False, True])
+def test_a_raw_file_with_the_old_size_and_time_is_noticed(finished, raw_dir, in_place):
+    assert set(states(finished).values()) == {"valid"}
+    path = next(raw_dir.rglob("*post*.tif*"))
+    status, content = path.stat(), bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 9000] = bytes(9000)
+    new = path if in_place else path.with_suffix(".new")
+    new.write_bytes(content)
+    os.utime(new, ns=(status.st_atime_ns, status.st_mtime_ns))
+    new.replace(path)
+    now = path.stat()
+    assert (now.st_size, now.st_mtime_ns) == (status.st_size, status.st_mtime_ns)
+    assert set(states(finished).values()) == {"stale"}
+    assert "is not the file that it was made from" in finished.status()[0].reason
+
+
+def test_a_copied_raw_folder_is_read_once_and_the_same(finished, raw_dir, monkeypatch):
+    shutil.copytree(raw_dir, raw_dir.with_name("copy"))
+    shutil.rmtree(raw_dir)
+    raw_dir.with_name("copy").rename(raw_dir)
+    read, of = [], RawFingerprint.of
+    monkeypatch.setattr(
+        RawFingerprint, "of", lambda path: read.append(path) or of(path)
+    )
+    for _ in range(3):
+        assert set(states(finished).values()) == {"valid"}
+    assert len(read) == 2
+    finished.status(verify=True)
+    assert len(read) == 4
+    assert finished.run(verify=True).status == "complete"
+    assert len(read) == 6
+
+
 @pytest.mark.parametrize("stage", [1, 2, 3, 4])
 def test_a_truncated_checkpoint_is_noticed_named_and_redone(finished, stage, caplog):
     name = "difference" if stage == 4 else "pre"
@@ -356,8 +390,6 @@ def test_statistics_of_another_alignment_are_not_used(finished, tmp_path):
 def test_raw_files_that_were_copied_are_read_once_to_compare(
     finished, raw_dir, monkeypatch
 ):
-    from napari_exo2micro.core.raw import RawFingerprint
-
     for path in raw_dir.rglob("*.tif*"):
         os.utime(path, (1, 1))
     read = []

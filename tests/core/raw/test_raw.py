@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -336,6 +338,26 @@ def test_measuring_and_digesting_read_each_byte_once(
     assert Counting.total < 1.51 * size
     monkeypatch.undo()
     assert marks == tuple(RawFingerprint.of(path) for path in paths)
+
+
+def test_what_is_trusted_without_reading(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    path.write_bytes(b"pixels")
+    mark = RawFingerprint.of(path)
+    assert RawFingerprint.from_dict(mark.to_dict()) == mark
+    later, changed = time.time() + 60, path.stat().st_mtime
+    wrong = replace(mark, sha256=64 * "0")  # whoever reads the file sees it
+    assert wrong.matches(path, recorded=later)
+    # As late as the record, or later: a change need not show in times.
+    assert not wrong.matches(path, recorded=int(changed))
+    assert mark.matches(path, recorded=int(changed))
+    assert not wrong.matches(path, recorded=later, verify=True)
+    assert not replace(wrong, inode=mark.inode + 1).matches(path, recorded=later)
+    assert not replace(wrong, ctime_ns=1).matches(path, recorded=later)
+    assert replace(mark, inode=1, ctime_ns=1, mtime_ns=1).matches(path, verify=True)
+    # As earlier versions have written it.
+    old = {name: wrong.to_dict()[name] for name in ("size", "mtime_ns", "sha256")}
+    assert RawFingerprint.from_dict(old).matches(path, recorded=0.0)
 
 
 @pytest.mark.parametrize(

@@ -92,6 +92,7 @@ def plan_batch(
     timeout_per_task: float | None = None,
     wait_for_lock: float = 0.0,
     memory_debug: bool = False,
+    verify: bool = False,
     **fields: Any,
 ) -> BatchPlan:
     """Return what a batch will run; nothing runs yet.
@@ -106,6 +107,8 @@ def plan_batch(
         Seconds, as for `run_batch`.
     memory_debug : bool
         Each result tells the memory of its process.
+    verify : bool
+        As for `run_batch`.
     **fields : optional
         Those of `RunSettings`, such as ``raw_dir="raw"``.
 
@@ -160,6 +163,7 @@ def plan_batch(
             time_limit=timeout_per_task,
             least_memory=LEAST_MEMORY + number % _MEMORY_STEPS * _MEMORY_STEP,
             memory_debug=memory_debug,
+            verify=verify,
         )
         for number, pair in enumerate(planned)
     ]
@@ -273,6 +277,7 @@ def run_batch(
     register_on: str | None = None,
     loader: Loader | str | None = None,
     wait_for_lock: float = 600.0,
+    verify: bool = False,
     monitor: Monitor | None = None,
     on_event: OnEvent | None = None,
 ) -> list[RunResult]:
@@ -321,6 +326,9 @@ def run_batch(
         named.
     wait_for_lock : float
         Seconds to wait where another program works on the same sample and dye.
+    verify : bool
+        Read the raw files to see whether they are those that results were made from,
+        also where size, times and place on the disk say so.
     monitor : Monitor, optional
         Told the fraction of the whole batch; stopping it ends running tasks
         between two windows and leaves finished ones alone.
@@ -360,6 +368,7 @@ def run_batch(
         timeout_per_task=timeout_per_task,
         wait_for_lock=wait_for_lock,
         memory_debug=memory_debug,
+        verify=verify,
         params=params or {},
         output_dir=output_dir,
         raw_dir=raw_dir,

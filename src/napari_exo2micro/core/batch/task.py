@@ -57,6 +57,8 @@ class Task:
         Bytes of free memory below which it stops; 0 for never.
     memory_debug : bool
         Tell the memory of the process before, during and after.
+    verify : bool
+        Read the raw files to see whether they are still the same.
     registered : mapping
         What the process that made the task has registered (stages, parameters, plots,
         scale methods): a worker that does not know it refuses the task.
@@ -70,6 +72,7 @@ class Task:
     time_limit: float | None = None
     least_memory: int = 0
     memory_debug: bool = False
+    verify: bool = False
     registered: Mapping[str, tuple[Any, ...]] = field(default_factory=registered_here)
 
     @property
@@ -92,7 +95,10 @@ class Task:
             process does not know what the batch's own process has registered.
         """
         refuse_unknown_here(self.registered)
-        return SampleDye.from_settings(self.sample, self.dye, self.settings)
+        opened = SampleDye.from_settings(self.sample, self.dye, self.settings)
+        if self.verify:
+            opened.store.source.verify()
+        return opened
 
 
 @dataclass(frozen=True, slots=True)

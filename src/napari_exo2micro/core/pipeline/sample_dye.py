@@ -264,6 +264,7 @@ class SampleDye:
         monitor: Monitor | None = None,
         on_stage: Callable[[int], None] | None = None,
         wait_for_lock: float = 0.0,
+        verify: bool = False,
     ) -> RunResult:
         """Run the stages and return what came out.
 
@@ -281,6 +282,9 @@ class SampleDye:
             Called with the number of each stage when its results are valid.
         wait_for_lock : float
             Seconds to wait for another run of the same sample and dye to end.
+        verify : bool
+            Read the raw files to see whether they are those that results were made
+            from, also where size, times and place on the disk say so.
 
         Returns
         -------
@@ -296,6 +300,8 @@ class SampleDye:
             `OutputError` that results cannot go to their folder.
         """
         self.store.check_output()
+        if verify:
+            self.store.source.verify()
         settings = self.settings
         first, last = stage_range(
             settings.from_stage if from_stage is None else from_stage,
@@ -462,14 +468,21 @@ class SampleDye:
         """
         return self.store.transform(stage)
 
-    def status(self) -> list[CheckpointStatus]:
+    def status(self, verify: bool = False) -> list[CheckpointStatus]:
         """Return for every checkpoint and plot whether it is valid, and why not.
+
+        Parameters
+        ----------
+        verify : bool
+            Read the raw files, as `run` does.
 
         Returns
         -------
         list of CheckpointStatus
             In the order of the stages; plots come last.
         """
+        if verify:
+            self.store.source.verify()
         lines = [
             self.store.status(number, name)
             for number in sorted(STAGES)

@@ -1,8 +1,9 @@
-"""What a raw file is recognised by: size, time and a digest of its pixels."""
+"""What a raw file is recognised by: size, times, place on the disk, and its digest."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from napari_exo2micro.core.base.errors import CheckpointError, RawFileNotFoundEr
 
 @dataclass(frozen=True, slots=True)
 class RawFingerprint:
-    """Size, time and content of a raw file.
+    """Size, times, place and content of a raw file.
 
     Attributes
     ----------
@@ -23,11 +24,39 @@ class RawFingerprint:
         Time of the last change, ns since 1970; 0 for an array without a file.
     sha256 : str
         Hexadecimal digest of the content.
+    inode : int
+        Number of the file on its disk; 0 where it is not known.
+    ctime_ns : int
+        Time of the last change of content, name or permissions, which no program sets
+        back, ns since 1970; 0 where it is not known, as on Windows.
     """
 
     size: int
     mtime_ns: int
     sha256: str
+    inode: int = 0
+    ctime_ns: int = 0
+
+    @classmethod
+    def seen(cls, status: os.stat_result, sha256: str) -> RawFingerprint:
+        """Return the fingerprint of a file that was looked at and read.
+
+        Parameters
+        ----------
+        status : os.stat_result
+            Of the file, from before it was read.
+        sha256 : str
+            Hexadecimal digest of its content.
+
+        Returns
+        -------
+        RawFingerprint
+            Of the file as it was then.
+        """
+        # Windows has the time when the file was made there, which copying keeps or not.
+        changed = 0 if os.name == "nt" else status.st_ctime_ns
+        times = status.st_size, status.st_mtime_ns
+        return cls(*times, sha256, status.st_ino, changed)
 
     @classmethod
     def of(cls, path: Path) -> RawFingerprint:
@@ -57,17 +86,21 @@ class RawFingerprint:
                 f"{path}: cannot be read ({error.strerror}); check the file and "
                 "its permissions"
             ) from error
-        return cls(status.st_size, status.st_mtime_ns, digest.hexdigest())
+        return cls.seen(status, digest.hexdigest())
 
     def to_dict(self) -> dict[str, int | str]:
-        """Return the three fields for JSON.
+        """Return the fields for JSON.
 
         Returns
         -------
         dict
-            `size`, `mtime_ns` and `sha256`.
+            `size`, `mtime_ns` and `sha256`; `inode` and `ctime_ns` where known.
         """
-        return asdict(self)
+        fields = asdict(self)
+        for name in ("inode", "ctime_ns"):
+            if not fields[name]:
+                del fields[name]
+        return fields
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> RawFingerprint:
@@ -94,7 +127,8 @@ class RawFingerprint:
             )
             if not isinstance(sha256, str):
                 raise TypeError(f"sha256 is {sha256!r}")
-            return cls(int(size), int(mtime_ns), sha256)
+            place = (int(fields.get(name, 0)) for name in ("inode", "ctime_ns"))
+            return cls(int(size), int(mtime_ns), sha256, *place)
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(
                 f"a raw file's fingerprint needs size, mtime_ns and sha256 ({error}); "
@@ -116,29 +150,44 @@ class RawFingerprint:
         """
         return self.size == other.size and self.sha256 == other.sha256
 
-    def matches(self, path: Path | str) -> bool:
-        """Tell whether a file still has this content.
+    def matches(
+        self, path: Path | str, *, recorded: float | None = None, verify: bool = False
+    ) -> bool:
+        """Tell whether a file exists and still has this content.
 
-        Equal size and time are trusted; another size is a no; with equal size
-        and another time the content is read.
+        The content is read where the size is equal and anything else differs: a copy
+        is the same file. Where all is equal it is trusted, except for a file that was
+        changed when this was recorded, or later: such a change need not show.
 
         Parameters
         ----------
-        path : pathlib.Path or str
-            The file; one that is gone does not match.
+        path : Path or str
+            The file.
+        recorded : float, optional
+            When this fingerprint was written down, seconds since 1970.
+        verify : bool
+            Read the content in any case.
 
         Returns
         -------
         bool
-            Whether it matches.
+            False also for a file that cannot be read.
         """
         path = Path(path)
         try:
-            status = path.stat()
-            if (status.st_size, status.st_mtime_ns) == (self.size, self.mtime_ns):
+            now = self.seen(path.stat(), self.sha256)
+            if now.size != self.size:
+                return False
+            if not verify and self._is_trusted(now, recorded):
                 return True
-            return status.st_size == self.size and self.same_content(
-                RawFingerprint.of(path)
-            )
+            return self.same_content(RawFingerprint.of(path))
         except OSError:
             return False
+
+    def _is_trusted(self, now: RawFingerprint, recorded: float | None) -> bool:
+        if not (self.inode or self.ctime_ns):  # written by an earlier version
+            return now.mtime_ns == self.mtime_ns
+        young = recorded is not None and max(now.mtime_ns, now.ctime_ns) >= int(
+            recorded * 1e9
+        )
+        return now == self and not young

@@ -80,6 +80,7 @@ def measure(
     # each plane of a planar file is a pass of its own
     work = pixels * (len(colours) if image.planar else 1)
     with tiff.TiffReader(image, colours, sha256) as reader:
+        status = image.path.stat()  # before a pixel is read: a later change must show
         for area, seen in reader.scan(partial(_look, colours)):
             for sample, total in seen.totals.items():
                 totals[sample] += total
@@ -100,7 +101,7 @@ def measure(
         )
     fingerprint = None
     if sha256 is not None:
-        fingerprint = RawFingerprint(image.size, image.mtime_ns, sha256.hexdigest())
+        fingerprint = RawFingerprint.seen(status, sha256.hexdigest())
     means = {sample: total / pixels for sample, total in totals.items()}
     return Measured(means, frozenset(lit), largest, peaks, fingerprint)
 

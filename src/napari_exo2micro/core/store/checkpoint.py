@@ -336,6 +336,14 @@ class Provenance:
         object.__setattr__(self, "parameters", own)
 
     @property
+    def created_at(self) -> float:
+        """When it was written, seconds since 1970; 0 where that is not known."""
+        try:
+            return datetime.fromisoformat(self.created).replace(tzinfo=UTC).timestamp()
+        except (OverflowError, ValueError):
+            return 0.0
+
+    @property
     def identity(self) -> str:
         """Digest of what the pixels depend on; equal for a repeated run."""
         return digest(

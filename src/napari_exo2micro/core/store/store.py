@@ -69,6 +69,13 @@ class RawSource:
         self._shapes: dict[Any, tuple[int, int]] = {}
         self._same: dict[Any, bool] = {}
         self._loaded: dict[str, RawFingerprint] = {}
+        self._verifies = False
+
+    def verify(self) -> None:
+        """Trust no size and no time from here on: each file is digested once."""
+        self._verifies = True
+        self._same.clear()
+        self._loaded.clear()
 
     @property
     def loader_name(self) -> str:
@@ -84,9 +91,9 @@ class RawSource:
 
     def mismatch(self, provenance: Provenance | None) -> str:
         """Return why a stage-1 image was made from others; empty when it was not."""
-        raw = provenance.raw if provenance else {}
-        if not raw:
+        if provenance is None or not provenance.raw:
             return ""
+        raw = provenance.raw
         try:
             stored = {s: RawFingerprint.from_dict(raw.get(s, {})) for s in _SIDES}
         except CheckpointError as error:
@@ -104,7 +111,7 @@ class RawSource:
                 logger.info("the raw files could not be compared: %s", error)
                 return ""
         for side, file in files.items():
-            if not self._is_same(side, file, stored[side]):
+            if not self._is_same(side, file, stored[side], provenance):
                 name = Path(file).name if file else f"the {side} image"
                 return f"{name} is not the file that it was made from"
         return ""
@@ -119,14 +126,18 @@ class RawSource:
             self._shapes[key] = open_tiff(path).shape
         return self._shapes[key]
 
-    def _is_same(self, side: str, file: Path | str, stored: RawFingerprint) -> bool:
+    def _is_same(
+        self, side: str, file: Path | str, stored: RawFingerprint, header: Provenance
+    ) -> bool:
         if file:
             try:
                 key = (str(file), _stamp(Path(file)), stored.sha256)
             except OSError:
                 return False
             if key not in self._same:
-                self._same[key] = stored.matches(Path(file))
+                self._same[key] = stored.matches(
+                    Path(file), recorded=header.created_at, verify=self._verifies
+                )
             return self._same[key]
         if not self._loaded:  # a loader that names no files is asked for its images
             pair = open_image_pair(*self._pair, loader=self.loader)
@@ -134,10 +145,14 @@ class RawSource:
         return self._loaded[side].same_content(stored)
 
 
-def _stamp(path: Path) -> tuple[int, int, int]:
+_Stamp = tuple[int, int, int, int]
+
+
+def _stamp(path: Path) -> _Stamp:
     """Return what changes when a file is written again."""
     status = path.stat()
-    return status.st_mtime_ns, status.st_size, status.st_ino
+    times = status.st_mtime_ns, status.st_ctime_ns
+    return *times, status.st_size, status.st_ino
 
 
 class CheckpointStore:
@@ -192,7 +207,7 @@ class CheckpointStore:
         self.written: list[Path] = []
         self.has_own_canvas = has_own_canvas
         self._told: set[tuple[Path, str]] = set()
-        self._opened: dict[Path, tuple[tuple[int, int, int], _Content]] = {}
+        self._opened: dict[Path, tuple[_Stamp, _Content]] = {}
         self._others: dict[str, Self] = {}
 
     def copy(self) -> Self:
