@@ -312,7 +312,7 @@ def test_a_raw_file_that_was_only_touched_is_still_the_same(finished, raw_dir):
 @pytest.mark.parametrize("in_place", [False, True])
 def test_a_raw_file_with_the_old_size_and_time_is_noticed(finished, raw_dir, in_place):
     assert set(states(finished).values()) == {"valid"}
-    path = next(raw_dir.rglob("*post*.tif*"))
+    path = next(raw_dir.rglob("*Post*.tif*"))
     status, content = path.stat(), bytearray(path.read_bytes())
     middle = len(content) // 2
     content[middle : middle + 9000] = bytes(9000)
