@@ -142,9 +142,8 @@ def test_a_dry_run_says_what_would_run_and_what_it_needs(
     assert [task["stages"] for task in forced.json["tasks"]] == [[1]] * 4
     read: list[Path] = []
     of = RawFingerprint.of
-    monkeypatch.setattr(
-        RawFingerprint, "of", lambda path: read.append(path) or of(path)
-    )
+    spy = staticmethod(lambda path: read.append(path) or of(path))
+    monkeypatch.setattr(RawFingerprint, "of", spy)
     verified = call(raw, tmp_path / "out", *HERE, "--dry-run", "--json", "--verify")
     assert [task["stages"] for task in verified.json["tasks"]] == [[], [1], [], [1]]
     assert len(set(read)) == 4

@@ -102,9 +102,8 @@ def test_status_tells_what_is_valid(
     assert "valid" in place.call("status").out
     read: list[Path] = []
     of = RawFingerprint.of
-    monkeypatch.setattr(
-        RawFingerprint, "of", lambda path: read.append(path) or of(path)
-    )
+    spy = staticmethod(lambda path: read.append(path) or of(path))
+    monkeypatch.setattr(RawFingerprint, "of", spy)
     for verb, number in (("status", 2), ("run", 4)):
         assert place.call(verb, "--verify").code == 0
         assert len(read) == number

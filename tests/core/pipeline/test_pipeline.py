@@ -331,9 +331,8 @@ def test_a_copied_raw_folder_is_read_once_and_the_same(finished, raw_dir, monkey
     shutil.rmtree(raw_dir)
     raw_dir.with_name("copy").rename(raw_dir)
     read, of = [], RawFingerprint.of
-    monkeypatch.setattr(
-        RawFingerprint, "of", lambda path: read.append(path) or of(path)
-    )
+    spy = staticmethod(lambda path: read.append(path) or of(path))
+    monkeypatch.setattr(RawFingerprint, "of", spy)
     for _ in range(3):
         assert set(states(finished).values()) == {"valid"}
     assert len(read) == 2
