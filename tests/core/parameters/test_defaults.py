@@ -1,9 +1,13 @@
 """Parameters, suffixes and the registry that feeds them."""
 
+import json
 import math
+import string
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import example, given, strategies as st
 
 from napari_exo2micro.core import parameters
 from napari_exo2micro.core.base import ParameterError
@@ -22,6 +26,15 @@ from napari_exo2micro.core.parameters import (
     unregister_parameter,
     unregister_stage,
 )
+from napari_exo2micro.core.parameters.parameters import format_value
+from napari_exo2micro.core.parameters.settings import (
+    load_preset,
+    parse_value,
+    save_preset,
+    value_words,
+)
+from napari_exo2micro.core.store import Provenance
+from napari_exo2micro.core.store.store import registered_params
 
 # The table of the reference system: names, order, defaults and abbreviations.
 REFERENCE_TABLE = [
@@ -213,12 +226,91 @@ def test_a_parameter_of_ones_own_joins_suffix_and_checks(own_parameter):
         ("mine", "Zz", "lower-case"),
         ("mine", "z2", "lower-case"),
         ("mine", "abcdefghi", "1 to 8"),
+        ("mine", "x", "hash that stands for a long suffix"),
+        ("mine", "xbad", "hash that stands for a long suffix"),
     ],
 )
 def test_an_abbreviation_that_could_be_misread_is_refused(name, abbreviation, message):
     with pytest.raises(ParameterError, match=message):
         register_parameter(name, 1, abbreviation, 4, "Mine.")
     assert "mine" not in PARAMETER_REGISTRY
+
+
+@pytest.mark.parametrize(
+    ("default", "more", "message"),
+    [
+        ((1, 2), {}, r"is of type tuple, found default \(1, 2\)"),
+        ([1], {}, "is of type list"),
+        (3, {"kind": complex}, "is of type complex"),
+        ("plain", {"choices": ("plain", "two_words")}, "choice 'two_words'"),
+        ("plain", {"choices": ("plain", "two words")}, "choice 'two words'"),
+        ("plain", {"choices": ("plain", "")}, "choice ''"),
+        ("plain", {"choices": ("plain", 3)}, "choice 3"),
+        (None, {"kind": str, "choices": ("some", "none")}, "choice 'none'"),
+        (None, {"kind": str, "choices": ("some", "None")}, "choice 'None'"),
+        ("plain", {"choices": ("other",)}, "takes one of other"),
+        ("two_words", {}, "takes a word of letters and digits"),
+        (1, {"choices": ("1", "2")}, "choices, which are for words only"),
+        (3, {"minimum": 4}, "takes a whole number from 4"),
+        (1.5, {"kind": int}, "takes a whole number"),
+    ],
+)
+def test_what_cannot_be_read_back_is_refused_when_registered(default, more, message):
+    with pytest.raises(ParameterError, match=message):
+        register_parameter("mine", default, "zq", 4, "Mine.", **more)
+    assert "mine" not in PARAMETER_REGISTRY
+
+
+WORDS = st.text(string.ascii_letters + string.digits + ".", min_size=1, max_size=30)
+OPTIONAL_WORDS = WORDS.filter(lambda word: word.lower() != "none")
+OWN = st.one_of(
+    st.tuples(st.just(True), st.just({}), st.booleans()),
+    st.tuples(st.just(3), st.just({}), st.integers(-(10**18), 10**18)),
+    st.tuples(st.just(0.5), st.just({}), st.floats(-1e300, 1e300)),
+    st.tuples(st.none(), st.just({}), st.none() | st.floats(-1e300, 1e300)),
+    st.tuples(st.just("plain"), st.just({}), st.just("none") | WORDS),
+    st.tuples(st.none(), st.just({"kind": str}), st.none() | OPTIONAL_WORDS),
+    st.tuples(
+        st.just("plain"),
+        st.just({"choices": ("plain", "none", "1", "on", "0.5")}),
+        st.sampled_from(("plain", "none", "1", "on", "0.5")),
+    ),
+)
+
+
+@given(OWN)
+@example(("plain", {}, "none"))
+@example((0.5, {}, -0.0))
+def test_a_value_of_ones_own_comes_back_from_wherever_it_is_written(own):
+    default, more, value = own
+    entry = register_parameter("mine", default, "zq", 4, "Mine.", **more)
+    try:
+        values = check_parameters({"mine": value})
+        told = {n: v for n, v in values.items() if v != default}
+        assert values["mine"] == value
+        assert params_from_suffix(build_suffix(values)) == told
+        assert parse_value(entry, format_value(value)) == value
+        assert parse_value(entry, value_words(value)) == value
+        header = Provenance("Rock", "DAPI", 4, "difference", values, "").to_header()
+        read = registered_params(Provenance.from_header(json.loads(json.dumps(header))))
+        assert read == values
+        with TemporaryDirectory() as folder:
+            path = save_preset(Path(folder, "own"), default_params() | values)
+            loaded = load_preset(path)
+        assert {**default_params(), **loaded}["mine"] == value
+        assert type(loaded.get("mine", value)) is type(values["mine"])
+    finally:
+        unregister_parameter("mine")
+
+
+def test_the_word_none_is_no_value_where_none_is_one():
+    register_parameter("mine", None, "zq", 4, "Mine.", kind=str)
+    try:
+        with pytest.raises(ParameterError, match="letters and digits or None"):
+            check_parameters({"mine": "None"})
+        assert params_from_suffix("_zqnone") == {"mine": None}
+    finally:
+        unregister_parameter("mine")
 
 
 def test_built_in_parameters_cannot_be_removed():

@@ -114,6 +114,8 @@ class Parameter:
 
     def _in_range(self, value: bool | int | float | str) -> bool:
         if isinstance(value, str):
+            if self.optional and value.lower() == _NONE:
+                return False  # it is how file names and people write None
             return value in self.choices if self.choices else bool(_WORD(value))
         low = -math.inf if self.minimum is None else self.minimum
         high = math.inf if self.maximum is None else self.maximum
@@ -167,6 +169,7 @@ class Parameter:
 
 
 _WORD = re.compile(r"[A-Za-z0-9.]+").fullmatch
+_NONE: Final = "none"
 
 
 def _as_kind(value: Any, kind: type) -> bool | int | float | str | None:
@@ -178,6 +181,8 @@ def _as_kind(value: Any, kind: type) -> bool | int | float | str | None:
             return float(value)
         except OverflowError:  # of hundreds of digits
             return math.inf
+    if kind is float and value == 0 and type(value) is float:
+        return 0.0  # -0.0 is no other value, and must have no other name
     fits: bool = type(value) is kind
     return value if fits else None
 
@@ -531,6 +536,9 @@ PARAMETERS: tuple[Parameter, ...] = (
 ENTRY_POINT_GROUP: Final = "napari_exo2micro.parameters"
 """Other packages offer parameters here: a name, and a `Parameter` or several."""
 
+_KINDS: Final = (bool, int, float, str)
+#: What an abbreviation must not look like: `store.name_ending` writes x and a hash.
+_SHORTENED = re.compile(r"x[a-f]*$")
 _ABBREVIATION = re.compile(r"[a-z]{1,8}")
 # FITS keys that a checkpoint's header uses for something else.
 RESERVED_KEYS = frozenset(
@@ -578,8 +586,9 @@ def register_parameter(
     ------
     ParameterError
         When name or abbreviation is taken, cannot be read back from a file name
-        without doubt, or is a key that a header needs, and when the default does
-        not fit the entry.
+        without doubt, or is a key that a header needs; when the default is of no
+        type that a parameter has, or does not fit the entry; and when a choice is no
+        word of letters, digits and dots.
 
     Examples
     --------
@@ -643,8 +652,38 @@ def _check(entry: Parameter, known: Mapping[str, Parameter]) -> None:
                 f"'{other.abbreviation}' of '{other.name}' begin alike, so a file "
                 "name could be misread; choose another"
             )
-    if entry.default is not None:
-        entry.check(entry.default)
+    if _SHORTENED.match(short):
+        raise ParameterError(
+            f"abbreviation '{short}' of '{name}' could be taken for the hash that "
+            "stands for a long suffix; choose one that does not begin with x"
+        )
+    _check_values(entry)
+
+
+def _check_values(entry: Parameter) -> None:
+    """Raise when a value could not be written in a file name and read back."""
+    name, default = entry.name, entry.default
+    if entry.kind not in _KINDS:
+        raise ParameterError(
+            f"parameter '{name}' is of type {entry.kind.__name__}, found default "
+            f"{default!r}; a parameter is a bool, int, float or str, or None for an "
+            "optional number: make several of them"
+        )
+    if entry.choices and entry.kind is not str:
+        raise ParameterError(
+            f"parameter '{name}' has choices, which are for words only, but is of type "
+            f"{entry.kind.__name__}; give minimum and maximum instead"
+        )
+    for choice in entry.choices:
+        is_word = isinstance(choice, str) and _WORD(choice)
+        if not is_word or (entry.optional and choice.lower() == _NONE):
+            raise ParameterError(
+                f"the choice {choice!r} of parameter '{name}' cannot be read back from "
+                "a file name; use letters, digits and dots, and not the word none "
+                "where None is a value"
+            )
+    if default is not None or not entry.optional:
+        entry.check(default)
 
 
 #: name -> `Parameter`, in the order of a suffix.
@@ -766,7 +805,7 @@ def suffix_of(params: Mapping[str, ParameterValue], stage: int | None = None) ->
 def format_value(value: ParameterValue) -> str:
     """Return a value as file names spell it, so that it reads back the same."""
     if value is None:
-        return "none"
+        return _NONE
     if isinstance(value, bool):
         return str(int(value))
     if isinstance(value, float):
@@ -833,8 +872,8 @@ def _read_part(part: str, suffix: str) -> tuple[str, ParameterValue]:
 
 def _read_value(text: str, entry: Parameter) -> ParameterValue:
     """Return what `format_value` wrote; a `ValueError` when it is something else."""
-    if text == "none":
-        return entry.check(None)
+    if text == _NONE and entry.optional:
+        return None
     if entry.kind is str:
         return entry.check(text)
     if entry.kind is bool and text in ("0", "1"):
