@@ -145,6 +145,40 @@ def test_ctrl_c_in_the_terminal_does_not_reach_the_workers_of_this_computer() ->
     assert not alive
 
 
+def test_a_stranger_is_not_let_in_to_the_workers_of_this_computer() -> None:
+    before = set(psutil.Process().children(recursive=True))
+    executor = make_executor("dask", n_workers=1)
+    try:
+        started = set(psutil.Process().children(recursive=True)) - before
+        doors = {
+            connection.laddr.port
+            for process in started
+            for connection in process.net_connections("tcp")
+            if connection.status == psutil.CONN_LISTEN
+        }
+        assert doors
+        stranger = distributed.Security.temporary()
+        for port in doors:
+            for address, keys in (("tcp", None), ("tls", stranger)):
+                with pytest.raises(OSError):  # noqa: PT011 - what it says differs
+                    distributed.Client(
+                        f"{address}://127.0.0.1:{port}",
+                        security=keys,
+                        timeout=3,
+                        set_as_default=False,
+                    )
+    finally:
+        executor.close()
+
+
+def test_without_cryptography_it_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "cryptography", None)
+    with pytest.raises(ParameterError, match="cryptography, which guards dask's work"):
+        make_executor("dask", n_workers=1)
+
+
 @pytest.mark.parametrize("address", ["nonsense", "foo://x:1", "tcp://127.0.0.1:port"])
 def test_what_is_no_address_is_told_without_a_client(
     pad_all, address: str, monkeypatch: pytest.MonkeyPatch

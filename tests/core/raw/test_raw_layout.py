@@ -30,6 +30,7 @@ from napari_exo2micro.core.raw import (
     survey_raw_channels,
 )
 from napari_exo2micro.core.raw.names import parse_raw_name
+from napari_exo2micro.core.raw.tiff import open_tiff
 
 
 def touch(folder: Path, *names: str) -> Path:
@@ -366,3 +367,20 @@ def test_folders_that_are_not_looked_into_are_told(
         f"{many}: 5 of its 20 folders are not looked into; open the folder of a sample "
         "instead",
     )
+
+
+@pytest.mark.parametrize("parts", [["x" * 300], ["d" * 200] * 30])
+def test_a_path_longer_than_a_path_may_be_is_told(parts: list[str]) -> None:
+    deep = Path("/", *parts)
+    assert diagnose_raw_layout(deep).problem is LayoutProblem.MISSING
+    assert find_pairs(deep).pairs == ()
+    assert not may_be_raw(deep)
+    for look in (
+        lambda: discover_tasks(raw_dir=deep),
+        lambda: list_samples(deep),
+        lambda: find_pair("A", "DAPI", deep),
+        lambda: survey_raw_channels(deep),
+        lambda: open_tiff(deep / "A_Pre_DAPI.tif"),
+    ):
+        with pytest.raises(RawFileNotFoundError):
+            look()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import struct
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from napari_exo2micro.core.images import Transform
 from napari_exo2micro.core.images.io import write_raster
 from napari_exo2micro.core.parameters import RunSettings
 from napari_exo2micro.core.pipeline import SampleDye
+from napari_exo2micro.core.raw.tiff import open_tiff
 from napari_exo2micro.core.store import (
     find_result_folders,
     may_be_checkpoint,
@@ -296,3 +298,36 @@ def test_a_name_with_unknown_parameters_is_refused(tmp_path):
     tifffile.imwrite(path, np.zeros((20, 20), np.uint8))
     with pytest.raises(CheckpointError, match="zz7"):
         read_stored_image(path)
+
+
+def chain_of_directories(path: Path, count: int) -> None:
+    """Write a TIFF of many thumbnails behind one image, which share their pixels."""
+    entries = [(254, 0), (256, 64), (257, 64), (258, 8), (259, 1), (262, 1)]
+    entries += [(273, 8), (277, 1), (278, 64), (279, 4096)]
+    size, start = 2 + 12 * len(entries) + 4, 8 + 4096
+    parts = [struct.pack("<2sHI", b"II", 42, start), bytes(range(64)) * 64]
+    for number in range(count):
+        entries[0] = (254, int(number > 0))
+        after = start + (number + 1) * size if number + 1 < count else 0
+        parts.append(struct.pack("<H", len(entries)))
+        parts += [struct.pack("<HHII", tag, 4, 1, value) for tag, value in entries]
+        parts.append(struct.pack("<I", after))
+    path.write_bytes(b"".join(parts))
+
+
+def test_a_chain_of_many_images_is_not_followed(tmp_path, monkeypatch):
+    path = tmp_path / "02_icp_aligned_pre.tiff"
+    chain_of_directories(path, 5000)
+    looked_at = 0
+    init = tifffile.TiffPage.__init__
+
+    def counted(*args, **more):
+        nonlocal looked_at
+        looked_at += 1
+        init(*args, **more)
+
+    monkeypatch.setattr(tifffile.TiffPage, "__init__", counted)
+    with pytest.raises(CheckpointError, match="one image, found more than 32"):
+        read_stored_image(path)
+    assert open_tiff(path).shape == (64, 64)  # a raw file's first image is used
+    assert looked_at < 100

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import faulthandler
+import json
 import logging
 import math
 import os
@@ -62,6 +63,7 @@ from napari_exo2micro.core.pipeline.result import RunResult
 
 if TYPE_CHECKING:
     from distributed import Client
+    from distributed.security import Security
 
 logger = logging.getLogger(__name__)
 
@@ -612,13 +614,14 @@ class DaskExecutor(_ProcessExecutor):
             ) from error
         self.death = distributed.KilledWorker
         self.is_here = scheduler is None or scheduler == "local"
+        security = None
         with ExitStack() as opened:  # closed again where the next step fails
             if self.is_here:
-                scheduler = opened.enter_context(_local_cluster(n_workers))
+                scheduler, security = opened.enter_context(_local_cluster(n_workers))
             if isinstance(scheduler, distributed.Client):
                 client = scheduler
             else:
-                client = _connect(scheduler, monitor)
+                client = _connect(scheduler, monitor, security)
                 opened.callback(client.close)
             self._topic = f"exo2micro-{uuid.uuid4().hex}"
             self._stop = distributed.Event(f"{self._topic}-stop", client=client)
@@ -653,14 +656,25 @@ class DaskExecutor(_ProcessExecutor):
             future.release()
 
 
+#: What `distributed.Security` holds of keys and certificates, as text.
+_KEYS = (
+    "tls_ca_file",
+    *("tls_client_cert", "tls_client_key"),
+    *("tls_scheduler_cert", "tls_scheduler_key"),
+    *("tls_worker_cert", "tls_worker_key"),
+)
+
 # Without a file of its own, a program that its workers need not run once more.
 _LOCAL_CLUSTER = """
+import json
 import logging
 import sys
 
 import dask
 from distributed import LocalCluster
+from distributed.security import Security
 
+keys = json.loads(sys.stdin.readline())
 environment = dict(dask.config.get("distributed.nanny.pre-spawn-environ"))
 # Memory that is given back at once and asked for again takes a task half as long again.
 environment.pop("MALLOC_TRIM_THRESHOLD_", None)
@@ -672,6 +686,7 @@ with dask.config.set(settings), LocalCluster(
     n_workers=int(sys.argv[1]),
     threads_per_worker=1,
     processes=True,
+    security=Security(require_encryption=True, **keys),
     dashboard_address="127.0.0.1:0",  # any port, for nobody else
     silence_logs=logging.CRITICAL,
     memory_limit=None,  # tasks watch the memory themselves
@@ -682,8 +697,22 @@ with dask.config.set(settings), LocalCluster(
 
 
 @contextmanager
-def _local_cluster(n_workers: int) -> Iterator[str]:
-    """Yield the address of a scheduler with workers of this computer."""
+def _local_cluster(n_workers: int) -> Iterator[tuple[str, Security]]:
+    """Yield the address of a scheduler with workers of this computer, and its keys.
+
+    A scheduler runs what it is sent. Others who work on this computer can find its
+    address, but have no keys; they go through a pipe, which nobody else can read.
+    """
+    from distributed.security import Security
+
+    try:
+        security = Security.temporary()
+    except ImportError as error:
+        raise ParameterError(
+            "the package cryptography, which guards dask's workers on this computer, "
+            "is not installed; run pip install 'napari-exo2micro[distributed]', or use "
+            "worker processes"
+        ) from error
     process = subprocess.Popen(
         [sys.executable, "-c", _LOCAL_CLUSTER, str(n_workers)],
         stdin=subprocess.PIPE,
@@ -696,17 +725,24 @@ def _local_cluster(n_workers: int) -> Iterator[str]:
         creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
     )
     with process:
+        assert process.stdin is not None
         assert process.stdout is not None
+        keys = {key: getattr(security, key) for key in _KEYS}
+        with suppress(OSError):  # it has ended: no address comes
+            process.stdin.write(json.dumps(keys) + "\n")
+            process.stdin.flush()
         address = process.stdout.readline().strip()
         if not address:
             raise ResourceError(
                 "dask could not start its workers on this computer (exit code "
                 f"{process.wait()}); use worker processes without dask"
             )
-        yield address
+        yield address, security
 
 
-def _connect(scheduler: Any, monitor: Monitor) -> Client:
+def _connect(
+    scheduler: Any, monitor: Monitor, security: Security | None = None
+) -> Client:
     """Return a client of an address or a cluster.
 
     dask waits for an answer and cannot be asked to stop: it does so in a thread,
@@ -719,7 +755,12 @@ def _connect(scheduler: Any, monitor: Monitor) -> Client:
 
     def connect() -> None:
         try:
-            client = Client(scheduler, timeout=CONNECT_TIMEOUT, set_as_default=False)
+            client = Client(
+                scheduler,
+                timeout=CONNECT_TIMEOUT,
+                set_as_default=False,
+                security=security,
+            )
             answer.set_result(client)
         except Exception as error:  # noqa: BLE001 - raised where somebody waits
             answer.set_exception(error)

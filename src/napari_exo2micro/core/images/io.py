@@ -58,6 +58,9 @@ WRITER = "napari-exo2micro"
 #: A TIFF has levels until the longest side of the last one is at most twice this, px.
 _SMALLEST_LEVEL = 512
 
+#: A TIFF of more images, or of more levels, is none of ours.
+_MOST_PAGES = 32
+
 _FITS_CARD, _FITS_BLOCK = 80, 2880  # bytes
 _CHUNK = 1 << 20
 #: What is told of a file whose digest differs.
@@ -155,6 +158,7 @@ def quiet_tifffile(path: Path) -> Iterator[None]:
 def _open_tiff(path: Path, file: BufferedReader) -> Raster:
     size = os.fstat(file.fileno()).st_size
     with tifffile.TiffFile(file) as tif:
+        _check_pages(path, tif)
         pages = [level.keyframe for level in tif.series[0].levels]
         maps = [_map_page(path, file, page, tif.byteorder, size) for page in pages]
         header = _read_json(pages[0].description)
@@ -169,6 +173,19 @@ def _open_tiff(path: Path, file: BufferedReader) -> Raster:
     left_out = [(getattr(level, "offset"), level.nbytes) for level in maps]  # noqa: B009
     _check_seal(path, file, sealed, left_out, size - TIFF_SEAL_SIZE)
     return Raster(maps, header, path)
+
+
+def _check_pages(path: Path, tif: tifffile.TiffFile) -> None:
+    """Refuse a file of many images: tifffile would look at each of them."""
+    if len(tif.pages[0].aspage().subifds or ()) < _MOST_PAGES:
+        try:
+            tif.pages[_MOST_PAGES]
+        except IndexError:
+            return
+    raise CheckpointError(
+        f"{path} should hold one image, found more than {_MOST_PAGES}; run "
+        "its stage again"
+    )
 
 
 def _check_seal(

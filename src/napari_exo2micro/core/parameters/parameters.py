@@ -674,7 +674,8 @@ def _check_values(entry: Parameter) -> None:
             f"parameter '{name}' has choices, which are for words only, but is of type "
             f"{entry.kind.__name__}; give minimum and maximum instead"
         )
-    for choice in entry.choices:
+    choices: tuple[Any, ...] = entry.choices
+    for choice in choices:
         is_word = isinstance(choice, str) and _WORD(choice)
         if not is_word or (entry.optional and choice.lower() == _NONE):
             raise ParameterError(

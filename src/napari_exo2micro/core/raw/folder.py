@@ -163,10 +163,11 @@ def diagnose_raw_layout(raw_dir: Path | str = "raw") -> LayoutDiagnosis:
         The problem if there is one, and what was found.
     """
     raw_dir = Path(raw_dir)
-    if not raw_dir.exists():
+    # these functions answer for a path that is longer than a path may be, too
+    if not os.path.exists(raw_dir):  # noqa: PTH110
         message = f"{raw_dir}: the raw folder does not exist; make it with {EXPECTED}"
         return LayoutDiagnosis(raw_dir, LayoutProblem.MISSING, message)
-    if not raw_dir.is_dir():
+    if not os.path.isdir(raw_dir):  # noqa: PTH112
         message = (
             f"{raw_dir}: is a file, not a folder; name the folder that holds the "
             "sample folders"
@@ -344,7 +345,7 @@ def may_be_raw(path: Path | str, monitor: Monitor | None = None) -> bool:
         Whether it is worth a closer look.
     """
     path, monitor = _absolute(path), monitor or Monitor()
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112
         try:
             listing = names.listed(path)
         except errors.RawDataError:
@@ -382,7 +383,7 @@ def find_pairs(path: Path | str, monitor: Monitor | None = None) -> FoundPairs:
         If a folder cannot be listed.
     """
     path, monitor = _absolute(path), monitor or Monitor()
-    if not path.is_dir():
+    if not os.path.isdir(path):  # noqa: PTH112
         sample, files = path.parent.name, _own_dye(path)
         problem = files.problem()
         problems = [f"{sample}: {problem}"] if problem else []

@@ -180,8 +180,8 @@ def open_tiff(path: Path | str) -> TiffImage:
             return _open(path, status, file)
     except OSError as error:
         reason = f"cannot be opened ({error.strerror})"
-        if not path.exists():
-            is_link = path.is_symlink()
+        if not os.path.exists(path):  # noqa: PTH110 - a path may be too long to ask
+            is_link = os.path.islink(path)  # noqa: PTH114
             reason = "is a link whose target is gone" if is_link else "is missing"
         raise errors.RawFileNotFoundError(
             f"{path}: {reason}; check the file and its permissions"
