@@ -21,6 +21,9 @@ from napari_exo2micro import core as e2m
 from napari_exo2micro.cli.app import app
 from napari_exo2micro.core.simulate import simulate_section, write_pair
 
+#: They run whole pipelines, on canvases with the default margin.
+pytestmark = pytest.mark.slow
+
 DYE = "SybrGld_microbe"
 
 
