@@ -158,7 +158,7 @@ def _acquire(
             _make(holder_path.parent)
             holder = "another process"
         except (OSError, NotImplementedError) as error:
-            return str(getattr(error, "strerror", None) or error) or "not supported"
+            return str(getattr(error, "strerror", None) or error) or "ENOTSUP"
         else:
             return ""
         if time.monotonic() >= end:
