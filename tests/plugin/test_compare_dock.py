@@ -481,9 +481,7 @@ def test_what_a_form_refuses_is_not_compared(session, open_dock, told):
     assert dock.table.rowCount() == 0
 
 
-def test_a_folder_that_takes_no_results_is_not_compared_into(
-    session, open_dock, told, qtbot
-):
+def test_a_folder_that_takes_no_results_is_not_compared_into(session, open_dock, qtbot):
     session.set_source(output_dir=session.raw_dir / "processed")
     dock = open_dock()
     dock.choose("boundary_width", "10, 15")

@@ -31,6 +31,7 @@ def draw(name: str, pair: Any, **more: Any) -> Any:
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:pydantic")
 @pytest.mark.filterwarnings("error")
 def test_figure_is_written_and_names_sample_and_dye(
     name: str, dtype: str, pairs: dict[str, Any], words: Any, tmp_path: Path
@@ -114,6 +115,7 @@ def test_two_images_are_enough(name: str, pair: Any) -> None:
     ids=["one pixel", "all zero"],
 )
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:pydantic")
 @pytest.mark.filterwarnings("error")
 def test_images_without_content_are_drawn_without_a_warning(
     name: str, post: Any, pre: Any, tmp_path: Path

@@ -327,9 +327,10 @@ def save_comparison(
         for row in rows:
             numbers = (row.accuracy_px, row.scale, row.scale_uncertainty)
             seconds = None if row.seconds is None else round(row.seconds, 2)
-            is_flag = isinstance(row.value, bool)
-            is_number = isinstance(row.value, int | float) and not is_flag
-            value = row.value if is_number else value_words(row.value)
-            own = (name, value, last, row.verdict, *numbers)
-            cells = (sample, dye, *own, seconds, row.note)
-            table.writerow(map(table_cell, cells))
+            # A number stands as people write it, and is no text that could be a formula.
+            words = value_words(row.value)
+            is_number = isinstance(row.value, int | float)
+            value = words if is_number else table_cell(words)
+            texts = map(table_cell, (sample, dye, name))
+            rest = (last, row.verdict, *numbers, seconds, table_cell(row.note))
+            table.writerow([*texts, value, *rest])
