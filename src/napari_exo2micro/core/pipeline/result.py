@@ -327,7 +327,7 @@ def save_comparison(
         for row in rows:
             numbers = (row.accuracy_px, row.scale, row.scale_uncertainty)
             seconds = None if row.seconds is None else round(row.seconds, 2)
-            # A number stands as people write it, and is no text that could be a formula.
+            # A number stands as people write it: it is no text, so no formula either.
             words = value_words(row.value)
             is_number = isinstance(row.value, int | float)
             value = words if is_number else table_cell(words)
