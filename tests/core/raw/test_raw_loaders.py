@@ -99,8 +99,8 @@ def test_each_task_may_bring_its_own_copy_of_a_loader(tmp_path: Path) -> None:
 
     def task(dye: str, to_stage: int = 1) -> Task:
         settings = RunSettings(
-            raw_dir=tmp_path,
-            output_dir=tmp_path,
+            raw_dir=tmp_path / "raw",
+            output_dir=tmp_path / "processed",
             loader=NamedLoader("mine", copied()),
             params={"pad": 4},
             to_stage=to_stage,
