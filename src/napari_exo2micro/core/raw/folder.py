@@ -54,15 +54,16 @@ class LayoutDiagnosis:
         Sample folders without TIFFs.
     loose_files : tuple of str
         Names of TIFFs that lie in the raw folder itself.
+    files : mapping of str to RawFiles
+        Sample, in composed Unicode form -> the files of its folder.
     """
 
     raw_dir: Path
     problem: LayoutProblem | None
-    message: str  # what is there and the fix, in one line
-    samples: tuple[str, ...] = ()  # folders that hold TIFFs
+    message: str
+    samples: tuple[str, ...] = ()
     empty_samples: tuple[str, ...] = ()
-    loose_files: tuple[str, ...] = ()  # TIFFs in the raw folder itself
-    #: Sample, in composed Unicode form -> the files of its folder.
+    loose_files: tuple[str, ...] = ()
     files: Mapping[str, names.RawFiles] = field(
         default_factory=dict, repr=False, compare=False
     )

@@ -72,7 +72,22 @@ class Checkpoint:
     def of(
         cls, image: Raster, provenance: Provenance | None, stage: int = 0
     ) -> Checkpoint:
-        """Return an image with its header; without one, its file is its identity."""
+        """Return an image with its header; without one, its file is its identity.
+
+        Parameters
+        ----------
+        image : Raster
+            The image.
+        provenance : Provenance or None
+            Its header.
+        stage : int
+            The stage of an image that has no header.
+
+        Returns
+        -------
+        Checkpoint
+            Of the header's stage, where there is one.
+        """
         if provenance is not None:
             return cls(image, provenance, provenance.identity, provenance.stage)
         status = image.path.stat()
