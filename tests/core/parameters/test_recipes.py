@@ -37,7 +37,7 @@ def calls(monkeypatch):
     """What a run was asked for, instead of the run."""
     seen = []
 
-    def run(self, from_stage=None, to_stage=None, force=False, monitor=None):
+    def run(self, from_stage=None, to_stage=None, force=False, monitor=None, verify=False):
         seen.append(
             {
                 "sample": self.sample,
