@@ -44,7 +44,7 @@ class Bench:
                 sample,
                 "DAPI",
                 RunSettings(
-                    raw_dir=self.folder,
+                    raw_dir=self.folder / "raw",
                     output_dir=self.folder / "out",
                     checkpoint_format="tiff",
                     loader=NamedLoader("misbehaving", self.loader),

@@ -37,7 +37,9 @@ def calls(monkeypatch):
     """What a run was asked for, instead of the run."""
     seen = []
 
-    def run(self, from_stage=None, to_stage=None, force=False, monitor=None, verify=False):
+    def run(
+        self, from_stage=None, to_stage=None, force=False, monitor=None, verify=False
+    ):
         seen.append(
             {
                 "sample": self.sample,

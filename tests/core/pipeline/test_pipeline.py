@@ -703,7 +703,9 @@ def test_a_loader_of_ones_own_replaces_the_file_rules(shared_raw_dir, tmp_path):
         calls.append((sample, dye))
         return load_image_pair("Rock", "DAPI", shared_raw_dir)
 
-    task = SampleDye("Elsewhere", "Any", tmp_path / "out", tmp_path, "tiff", loader)
+    task = SampleDye(
+        "Elsewhere", "Any", tmp_path / "out", tmp_path / "raw", "tiff", loader
+    )
     task.set_params(pad=PAD)
     assert task.run()["status"] == "complete"
     assert calls == [("Elsewhere", "Any")]
@@ -717,7 +719,7 @@ def test_a_loader_without_files_is_compared_by_its_pixels(shared_raw_dir, tmp_pa
         return source["post"], pre, None, None
 
     def fresh():
-        task = SampleDye("A", "B", tmp_path / "out", tmp_path, "tiff", loader)
+        task = SampleDye("A", "B", tmp_path / "out", tmp_path / "raw", "tiff", loader)
         task.set_params(pad=PAD)
         return task
 
