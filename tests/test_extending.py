@@ -92,6 +92,7 @@ def test_workers_refuse_what_only_the_script_has_registered(tmp_path: Path) -> N
 
 def test_a_task_knows_what_its_process_has_registered(tmp_path: Path) -> None:
     register_stage(Stage(5, "05_own", "own", find_nothing, ("labels",)))
+    (tmp_path / "raw").mkdir()
     settings = RunSettings(raw_dir=tmp_path / "raw", output_dir=tmp_path / "out")
     task = pickle.loads(pickle.dumps(Task(0, "Rock", "DAPI", settings)))
     assert task.registered == {"stage": (5,)}

@@ -34,6 +34,7 @@ class Bench:
 
     def __init__(self, folder: Path, loader: Callable[..., Any]) -> None:
         self.folder = folder
+        (folder / "raw").mkdir()
         self.loader = loader
         self.events: list[TaskEvent] = []
 
@@ -77,7 +78,7 @@ class Bench:
         return [s for n, s in enumerate(found) if n == 0 or s is not found[n - 1]]
 
     def pids(self, sample: str) -> list[int]:
-        path = self.folder / f"{sample}-DAPI.begun"
+        path = self.folder / "raw" / f"{sample}-DAPI.begun"
         return [int(pid) for pid in path.read_text().split()]
 
 
