@@ -237,7 +237,7 @@ def test_stopping_leaves_finished_tasks_alone(bench: Bench, kind: str) -> None:
     results = bench.run(kind, *"ABCDEF", should_stop=first_has_ended, n_workers=1)
     assert results[0]["status"] == "complete"
     assert {result["status"].partition(":")[0] for result in results[2:]} == {"stopped"}
-    assert not bench.folder.joinpath("F-DAPI.begun").exists()
+    assert not bench.folder.joinpath("raw", "F-DAPI.begun").exists()
     assert bench.states(5) == [TaskState.STOPPED]
 
 
@@ -257,7 +257,7 @@ def test_a_hanging_task_is_ended_when_all_stop(
     monkeypatch.setattr(executors, "GRACE", 0.5)
 
     def has_begun() -> bool:
-        return bench.folder.joinpath("Hangs-DAPI.begun").exists()
+        return bench.folder.joinpath("raw", "Hangs-DAPI.begun").exists()
 
     results = bench.run("workers", "Hangs", "A", should_stop=has_begun, n_workers=1)
     assert [r["status"].partition(":")[0] for r in results] == ["stopped"] * 2
