@@ -194,7 +194,10 @@ def test_docks_that_would_be_too_low_become_tabs_which_keep_what_they_show(
             timeout=LONG,
         )
     bench, inspection, _, log = docks
-    assert log.visibleRegion().boundingRect().height() > 600
+    # The window lays itself out some events after the docks were stacked.
+    qtbot.waitUntil(
+        lambda: log.visibleRegion().boundingRect().height() > 600, timeout=LONG
+    )
     assert bench.visibleRegion().isEmpty()
     inspection.raise_()
     run = bench.findChild(QPushButton, "run_all")
