@@ -29,7 +29,7 @@ from napari_exo2micro.core.images.io import write_raster
 from napari_exo2micro.core.parameters import build_suffix, default_params
 from napari_exo2micro.core.raw import discover_tasks, find_pairs
 from napari_exo2micro.core.store import find_result_folders, read_result_sets
-from napari_exo2micro.core.store.checkpoint import Provenance
+from napari_exo2micro.core.store.provenance import Provenance
 from napari_exo2micro.plugin.files.reader import get_reader
 
 _DYES = ("DAPI", "SybrGld", "SybrGreen", "Syto9", "TxRed")

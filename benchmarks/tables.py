@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from napari_exo2micro.core.store.checkpoint import software_versions
+from napari_exo2micro.core.store.provenance import software_versions
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -76,5 +76,5 @@ def test_commands_and_scripts_exist() -> None:
     for script in scripts:
         assert (ROOT / script).is_file(), script
     assert (ROOT / ".ci" / "run").is_file()
-    headers = (PACKAGE / "core" / "store" / "checkpoint.py").read_text("utf-8")
+    headers = (PACKAGE / "core" / "store" / "provenance.py").read_text("utf-8")
     assert "SCHEMA: Final = " in headers

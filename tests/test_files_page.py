@@ -16,7 +16,7 @@ from napari_exo2micro.core.alignment import Alignment
 from napari_exo2micro.core.parameters import ABBREVIATIONS, STAGE_NAMES, save_preset
 from napari_exo2micro.core.pipeline import SampleDye
 from napari_exo2micro.core.simulate import simulate_section, write_pair
-from napari_exo2micro.core.store.checkpoint import parse_checkpoint_name
+from napari_exo2micro.core.store.provenance import parse_checkpoint_name
 from snippets import run_page
 
 PAGE = Path(__file__).parents[1] / "docs" / "files.md"

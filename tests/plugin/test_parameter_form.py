@@ -27,7 +27,7 @@ from napari_exo2micro.core.parameters import (
     register_parameter,
     unregister_parameter,
 )
-from napari_exo2micro.core.store.store import CheckpointStore
+from napari_exo2micro.core.store.checkpoints import CheckpointStore
 from napari_exo2micro.plugin.session.session import Session
 from napari_exo2micro.plugin.widgets.rows import GroupHeading, NumberBox
 from napari_exo2micro.plugin.workbench.form import ParameterForm

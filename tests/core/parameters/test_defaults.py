@@ -34,7 +34,7 @@ from napari_exo2micro.core.parameters.settings import (
     value_words,
 )
 from napari_exo2micro.core.store import Provenance
-from napari_exo2micro.core.store.store import registered_params
+from napari_exo2micro.core.store.checkpoints import registered_params
 
 # The table of the reference system: names, order, defaults and abbreviations.
 REFERENCE_TABLE = [

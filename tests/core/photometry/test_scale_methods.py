@@ -29,7 +29,7 @@ from napari_exo2micro.core.photometry import (
 from napari_exo2micro.core.photometry.statistics import PairStatistics
 from napari_exo2micro.core.plotting import scale_colour
 from napari_exo2micro.core.plotting.style import method_words
-from napari_exo2micro.core.store.checkpoint import CheckpointName, parse_checkpoint_name
+from napari_exo2micro.core.store.provenance import CheckpointName, parse_checkpoint_name
 
 PRE = np.random.default_rng(3).integers(1, 90, (40, 50)).astype(np.uint8)
 

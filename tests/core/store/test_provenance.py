@@ -10,7 +10,7 @@ from napari_exo2micro.core.base import CheckpointError
 from napari_exo2micro.core.images import Transform
 from napari_exo2micro.core.parameters import ABBREVIATIONS, Verdict, default_params
 from napari_exo2micro.core.store import Provenance, StoredScale
-from napari_exo2micro.core.store.checkpoint import creation_time
+from napari_exo2micro.core.store.provenance import creation_time
 
 
 def provenance(**more):

@@ -26,8 +26,8 @@ from napari_exo2micro.core.store import (
     read_stored_image,
     results,
 )
-from napari_exo2micro.core.store.checkpoint import CheckpointName, parse_checkpoint_name
-from napari_exo2micro.core.store.store import CheckpointStore
+from napari_exo2micro.core.store.checkpoints import CheckpointStore
+from napari_exo2micro.core.store.provenance import CheckpointName, parse_checkpoint_name
 
 
 def make_run(raw_dir: Path, output_dir: Path, stages: int = 3, **params) -> SampleDye:

@@ -19,7 +19,7 @@ from napari_exo2micro.core.base import CheckpointError, Exo2MicroError
 from napari_exo2micro.core.images import pyramid
 from napari_exo2micro.core.images.io import write_raster
 from napari_exo2micro.core.store import read_result_sets, read_stored_image
-from napari_exo2micro.core.store.checkpoint import digest
+from napari_exo2micro.core.store.provenance import digest
 
 __all__ = ["CASES", "finished", "sound_pair", "task_of"]
 

@@ -19,7 +19,7 @@ from napari_exo2micro.core.parameters.stages import LAST_BUILT_IN
 from napari_exo2micro.core.photometry.methods import scales_asked_for
 from napari_exo2micro.core.raw.names import find_pair
 from napari_exo2micro.core.raw.tiff import TiffImage, open_tiff
-from napari_exo2micro.core.store.store import CheckpointStore
+from napari_exo2micro.core.store.checkpoints import CheckpointStore
 
 Level = Literal["enough", "tight", "too little"]
 

@@ -21,7 +21,7 @@ from napari_exo2micro.core.parameters.stages import STAGES
 from napari_exo2micro.core.parameters.state import State
 from napari_exo2micro.core.pipeline.result import RunResult, stages_done
 from napari_exo2micro.core.pipeline.sample_dye import SampleDye
-from napari_exo2micro.core.store.checkpoint import CheckpointStatus
+from napari_exo2micro.core.store.checkpoints import CheckpointStatus
 
 logger = logging.getLogger(__name__)
 

@@ -33,8 +33,8 @@ from napari_exo2micro.core.photometry.statistics import (
     load_statistics,
     save_statistics,
 )
-from napari_exo2micro.core.store.checkpoint import Checkpoint, StoredScale, digest
-from napari_exo2micro.core.store.store import CheckpointStore
+from napari_exo2micro.core.store.checkpoints import Checkpoint, CheckpointStore
+from napari_exo2micro.core.store.provenance import StoredScale, digest
 
 logger = logging.getLogger(__name__)
 

@@ -30,8 +30,11 @@ from napari_exo2micro.core.plotting.registry import (
     Diagnostic,
     draw_diagnostic,
 )
-from napari_exo2micro.core.store.checkpoint import CheckpointStatus
-from napari_exo2micro.core.store.store import CheckpointStore, HasStore
+from napari_exo2micro.core.store.checkpoints import (
+    CheckpointStatus,
+    CheckpointStore,
+    HasStore,
+)
 
 logger = logging.getLogger(__name__)
 

@@ -40,7 +40,7 @@ from napari_exo2micro.core.base.log import (
     remove_listener,
     warnings_told,
 )
-from napari_exo2micro.core.store.store import HasStore
+from napari_exo2micro.core.store.checkpoints import HasStore
 
 logger = logging.getLogger(__name__)
 

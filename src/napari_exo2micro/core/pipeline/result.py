@@ -15,7 +15,8 @@ from napari_exo2micro.core.parameters.settings import value_words
 from napari_exo2micro.core.parameters.stages import STAGES
 from napari_exo2micro.core.parameters.state import State, Verdict
 from napari_exo2micro.core.photometry.methods import SCALE_METHODS
-from napari_exo2micro.core.store.checkpoint import CheckpointStatus, StoredScale
+from napari_exo2micro.core.store.checkpoints import CheckpointStatus
+from napari_exo2micro.core.store.provenance import StoredScale
 
 _STATUS_WORDS: Final = {
     State.DONE: "complete",

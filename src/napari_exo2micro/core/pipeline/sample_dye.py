@@ -40,12 +40,12 @@ from napari_exo2micro.core.pipeline.log import run_log
 from napari_exo2micro.core.pipeline.result import RunResult, judged
 from napari_exo2micro.core.raw.names import find_pair
 from napari_exo2micro.core.raw.pair import Loader, open_image_pair
-from napari_exo2micro.core.store.checkpoint import (
+from napari_exo2micro.core.store.checkpoints import (
     Checkpoint,
     CheckpointStatus,
-    StoredScale,
+    CheckpointStore,
 )
-from napari_exo2micro.core.store.store import CheckpointStore
+from napari_exo2micro.core.store.provenance import StoredScale
 
 logger = logging.getLogger(__name__)
 

@@ -29,8 +29,8 @@ from napari_exo2micro.core.images.transform import Transform
 from napari_exo2micro.core.parameters.parameters import ParameterValue
 from napari_exo2micro.core.parameters.state import State, Verdict
 from napari_exo2micro.core.raw.pair import RawPair
-from napari_exo2micro.core.store.checkpoint import Checkpoint, digest
-from napari_exo2micro.core.store.store import CheckpointStore
+from napari_exo2micro.core.store.checkpoints import Checkpoint, CheckpointStore
+from napari_exo2micro.core.store.provenance import digest
 
 _MAX_STORED_POINTS: Final = 1000
 

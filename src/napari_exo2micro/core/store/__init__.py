@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from napari_exo2micro.core.store.checkpoint import (
+from napari_exo2micro.core.store.checkpoints import (
     Checkpoint as Checkpoint,
     CheckpointStatus as CheckpointStatus,
-    Provenance as Provenance,
-    StoredScale as StoredScale,
-    name_ending as name_ending,
 )
 from napari_exo2micro.core.store.export import (
     export_image as export_image,
     provenance_of as provenance_of,
+)
+from napari_exo2micro.core.store.provenance import (
+    Provenance as Provenance,
+    StoredScale as StoredScale,
+    name_ending as name_ending,
 )
 from napari_exo2micro.core.store.results import (
     ResultSet as ResultSet,

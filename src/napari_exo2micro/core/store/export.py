@@ -17,7 +17,12 @@ from napari_exo2micro.core.base.monitor import Monitor
 from napari_exo2micro.core.images.io import write_raster
 from napari_exo2micro.core.images.raster import ImageLike, bands
 from napari_exo2micro.core.images.transform import Transform
-from napari_exo2micro.core.store import checkpoint
+from napari_exo2micro.core.store.provenance import (
+    Provenance,
+    StoredScale,
+    creation_time,
+    storable_pixels,
+)
 
 _COLUMNS = 2048
 _EXTENSIONS = (".tiff", ".tif", ".fits")
@@ -25,7 +30,7 @@ _EXTENSIONS = (".tiff", ".tif", ".fits")
 
 def provenance_of(
     known: Mapping[str, Any], name: str, *, as_stored: bool
-) -> checkpoint.Provenance:
+) -> Provenance:
     """Return the header of an image that is saved by itself.
 
     Parameters
@@ -45,9 +50,9 @@ def provenance_of(
         A derived image has the checkpoint's header with its own name and scale.
     """
     told = {"kind": "manual"} | (known.get("scale") or {})
-    scale = checkpoint.StoredScale.from_dict(told) if "value" in told else None
+    scale = StoredScale.from_dict(told) if "value" in told else None
     with suppress(CheckpointError):  # no header, or a damaged one
-        stored = checkpoint.Provenance.from_header(known.get("header") or {})
+        stored = Provenance.from_header(known.get("header") or {})
         if as_stored:
             return stored
         note = f"derived from {stored.name} of stage {stored.stage}"
@@ -56,10 +61,10 @@ def provenance_of(
             name=name,
             scale=scale or stored.scale,
             notes=(*stored.notes, note),
-            created=checkpoint.creation_time(),
+            created=creation_time(),
         )
     transform = known.get("transform")
-    return checkpoint.Provenance(
+    return Provenance(
         sample=str(known.get("sample", "")),
         dye=str(known.get("dye", "")),
         stage=int(known.get("stage") or 0),
@@ -76,7 +81,7 @@ def provenance_of(
 def export_image(
     path: Path | str,
     image: ImageLike,
-    provenance: checkpoint.Provenance,
+    provenance: Provenance,
     monitor: Monitor | None = None,
 ) -> Path:
     """Write an image window by window, whole or not at all.
@@ -118,7 +123,7 @@ def export_image(
     for side in ("post", "pre"):
         if raw := provenance.raw.get(side, {}).get("file", ""):
             check_output(path.parent, Path(raw).parent)
-    dtype = checkpoint.storable_pixels(np.empty((1, 1), image.dtype)).dtype
+    dtype = storable_pixels(np.empty((1, 1), image.dtype)).dtype
     shape = (image.shape[0], image.shape[1])
     write_raster(
         [path],

@@ -23,16 +23,16 @@ from napari_exo2micro.core.parameters.parameters import ParameterValue
 from napari_exo2micro.core.parameters.settings import value_words
 from napari_exo2micro.core.parameters.stages import STAGES
 from napari_exo2micro.core.parameters.state import State
-from napari_exo2micro.core.store.checkpoint import (
-    FORMATS,
+from napari_exo2micro.core.store.checkpoints import (
     Checkpoint,
     CheckpointStatus,
-    Provenance,
-    parse_checkpoint_name,
-)
-from napari_exo2micro.core.store.store import (
     registered_params,
     stage_inputs,
+)
+from napari_exo2micro.core.store.provenance import (
+    FORMATS,
+    Provenance,
+    parse_checkpoint_name,
 )
 
 #: Folders of samples or of dyes that are looked into.

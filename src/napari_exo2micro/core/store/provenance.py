@@ -1,4 +1,4 @@
-"""One checkpoint: its name, its image, and the header that says where it is from."""
+"""What a checkpoint says of itself: its file name, and the header with its origin."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from napari_exo2micro.core.base.errors import CheckpointError, ParameterError
 from napari_exo2micro.core.images.io import Card
-from napari_exo2micro.core.images.raster import Raster
 from napari_exo2micro.core.images.transform import Transform
 from napari_exo2micro.core.parameters.parameters import (
     ABBREVIATIONS,
@@ -45,111 +44,6 @@ _LONGEST_NAME: Final = 200  # letters; many file systems take 255, some tools fe
 _LONGEST_EXTENSION: Final = len(".tiff")
 _MORE_NAMES: Final = {2: ("coarse_pre",)}
 _VALUE: Final = r"\d+(?:\.\d+)?(?:e[-+]?\d+)?"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Checkpoint:
-    """A valid image of a stage.
-
-    Attributes
-    ----------
-    image : Raster
-        The pixels.
-    provenance : Provenance or None
-        None when the file carries no header (the reference system's do not).
-    identity : str
-        Digest of what the pixels depend on.
-    stage : int
-        Number of the stage.
-    """
-
-    image: Raster
-    provenance: Provenance | None
-    identity: str
-    stage: int
-
-    @classmethod
-    def of(
-        cls, image: Raster, provenance: Provenance | None, stage: int = 0
-    ) -> Checkpoint:
-        """Return an image with its header; without one, its file is its identity.
-
-        Parameters
-        ----------
-        image : Raster
-            The image.
-        provenance : Provenance or None
-            Its header.
-        stage : int
-            The stage of an image that has no header.
-
-        Returns
-        -------
-        Checkpoint
-            Of the header's stage, where there is one.
-        """
-        if provenance is not None:
-            return cls(image, provenance, provenance.identity, provenance.stage)
-        status = image.path.stat()
-        identity = digest(["no header", stage, status.st_size, status.st_mtime_ns])
-        return cls(image, None, identity, stage)
-
-    @property
-    def frames(self) -> Mapping[str, tuple[int, int, int, int] | None]:
-        """Frames of the data, `post` and `pre`, where they are known."""
-        canvas = self.provenance.canvas if self.provenance else {}
-        stored = {side: canvas.get(f"{side}_frame") for side in ("post", "pre")}
-        return {side: tuple(f) if f else None for side, f in stored.items()}
-
-    @property
-    def transform(self) -> Transform | None:
-        """Post (fixed) to pre (moving), canvas px; None where it is not known."""
-        return self.provenance.transform if self.provenance else None
-
-    @property
-    def verdicts(self) -> Mapping[int, Verdict]:
-        """What its stage and those before it say of their work, by number.
-
-        Nobody vouches for an image without a header.
-        """
-        if self.provenance is not None:
-            return self.provenance.verdicts
-        reason = f"{self.image.path.name} carries no header: its provenance is unknown"
-        return {self.stage: Verdict(State.FELL_BACK, reason)}
-
-    @property
-    def details(self) -> Mapping[str, Any]:
-        """What pictures need: contours, matches, tiles."""
-        return self.provenance.details if self.provenance else {}
-
-
-@dataclass(frozen=True, slots=True)
-class CheckpointStatus:
-    """One line of a status list.
-
-    Attributes
-    ----------
-    stage : int
-        Number of the stage.
-    name : str
-        Of the checkpoint or the plot.
-    kind : {'checkpoint', 'plot'}
-        What it is.
-    state : State
-        `VALID`, `STALE` or `MISSING`; a stale one exists and is not used. `FAILED`
-        is a plot that could not be drawn.
-    reason : str
-        Why it is stale or has failed, or what is worth knowing of a valid one.
-    path : Path
-        The file.
-    """
-
-    stage: int
-    name: str
-    kind: Literal["checkpoint", "plot"]
-    state: State
-    reason: str
-    path: Path
 
 
 @dataclass(frozen=True, slots=True)
