@@ -12,7 +12,9 @@ Examples
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 # At once: its module, imported later by whomever, would take the function's name.
@@ -21,7 +23,7 @@ from napari_exo2micro.core.parameters import parameter as parameter
 
 _MODULES = {
     "alignment": """
-        BoundaryAlignment InteriorAlignment recover_transform
+        Alignment BoundaryAlignment InteriorAlignment recover_transform
         refine_interior_ecc refine_interior_sift register_highorder
     """,
     "base": """
@@ -73,6 +75,23 @@ _MODULES = {
 _HOME = {name: module for module, names in _MODULES.items() for name in names.split()}
 
 __all__ = sorted(_HOME)
+
+#: Earlier names of modules that scripts import from, and the rooms that have them now.
+_MOVED = {"alignments": "alignment", "monitor": "base"}
+
+
+class _Moved(ModuleType):
+    """A module under its earlier name: what is asked of it comes from its room."""
+
+    def __getattr__(self, name: str) -> Any:
+        room = _MOVED[self.__name__.rpartition(".")[2]]
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(import_module(f"{__name__}.{room}"), name)
+
+
+for _name in _MOVED:
+    sys.modules[f"{__name__}.{_name}"] = _Moved(f"{__name__}.{_name}")
 
 refuse_assignment(__name__, "a loader, a registration or a subclass", *_HOME)
 

@@ -33,7 +33,8 @@ class RunResult(Mapping[str, Any]):
     """What came out of a run of one sample and dye.
 
     Its attributes are typed. As a mapping it has the keys of `to_dict`, the published
-    ones. `dataclasses.replace` makes a changed one.
+    ones, and those that a script adds for itself: ``result["slide"] = 7``. What the
+    run says cannot be replaced there; `dataclasses.replace` makes a changed one.
 
     Attributes
     ----------
@@ -86,6 +87,7 @@ class RunResult(Mapping[str, Any]):
     tries: int = 1
     compared: str = ""
     value: ParameterValue = None
+    _added: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def status(self) -> str:
@@ -156,18 +158,33 @@ class RunResult(Mapping[str, Any]):
         return entries
 
     def __getitem__(self, key: str) -> Any:
-        """Return a published entry; ``'result'`` of a comparison is the result."""
+        """Return an entry; ``'result'`` of a comparison is the result."""
         if key == "result" and self.compared:
             return self
-        return self.to_dict()[key]
+        return (self._added | self.to_dict())[key]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        """Add an entry of a script's own; what the run says stays.
+
+        Raises
+        ------
+        TypeError
+            When the run itself has an entry of this name.
+        """
+        if key in self.to_dict():
+            raise TypeError(
+                f"result[{key!r}] is what the run says and cannot be replaced; use "
+                "another key, or dataclasses.replace for a changed result"
+            )
+        self._added[key] = value
 
     def __iter__(self) -> Iterator[str]:
-        """Yield the published keys."""
-        return iter(self.to_dict())
+        """Yield the published keys and those that were added."""
+        return iter(self.to_dict() | self._added)
 
     def __len__(self) -> int:
-        """Return the number of published keys."""
-        return len(self.to_dict())
+        """Return the number of keys."""
+        return len(self.to_dict() | self._added)
 
 
 def judged(verdicts: Mapping[int, Verdict], last: int) -> tuple[State, str]:

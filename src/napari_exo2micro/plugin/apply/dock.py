@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from napari.layers import Image, Labels, Layer, Points
+from napari.layers import Image, Layer
 from qtpy import QtWidgets
 from qtpy.QtCore import Signal
 from superqt.utils import signals_blocked
@@ -19,29 +16,19 @@ from superqt.utils import signals_blocked
 from napari_exo2micro.core import base, images
 from napari_exo2micro.core.alignment import Alignment, Direction
 from napari_exo2micro.core.parameters import PARAMETER_REGISTRY, STAGES
-from napari_exo2micro.plugin.layers.layers import KEY, LayerSpec, about, place_layers
+from napari_exo2micro.plugin.apply.moved_layers import (
+    MOVABLE,
+    Source,
+    move_layer,
+    request_for,
+    side_of,
+)
+from napari_exo2micro.plugin.layers.layers import LayerSpec, about, place_layers
 from napari_exo2micro.plugin.layers.pair import LayerChooser, list_events
 from napari_exo2micro.plugin.layers.presenter import Panel
 from napari_exo2micro.plugin.session.job import Job
 from napari_exo2micro.plugin.session.session import Session
 from napari_exo2micro.plugin.widgets import controls
-
-MOVABLE = (Image, Labels, Points)
-
-#: A result of up to so many bytes is made at once, a larger one when it is read.
-_MADE_AT_ONCE = 256_000_000
-#: A larger side than this is shown in several levels.
-_ONE_LEVEL = 4096
-
-#: kind -> how a layer looks, which the moved one takes over; not where it lies.
-_KEPT = {
-    "image": "blending colormap contrast_limits gamma interpolation2d opacity rgb",
-    "labels": "blending colormap features opacity",
-    "points": (
-        "blending border_color border_width border_width_is_relative face_color "
-        "features opacity shown size symbol"
-    ),
-}
 
 _RESAMPLING = {
     "smooth (cubic)": "cubic",
@@ -49,9 +36,6 @@ _RESAMPLING = {
     "sharp (Lanczos)": "lanczos",
 }
 _JSON = "Alignments (*.json)"
-
-#: An alignment, or a function that reads it from files, to be called in a thread.
-Source = Alignment | Callable[[], Alignment]
 
 
 # Which alignment ------------------------------------------------------------------
@@ -185,152 +169,6 @@ def _stored(session: Session) -> Alignment:
         f"{session.sample} {session.dye} has no valid alignment for these "
         "parameters yet; run stages 1 to 3 in the workbench first"
     )
-
-
-# Moving a layer -------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class MoveRequest:
-    """What is to be moved, taken from the viewer so that a thread can do it.
-
-    Its data are coordinates of points, or the levels of an image, full resolution
-    first; `to_world` maps places in them to the world, both (x, y).
-    """
-
-    name: str
-    kind: str
-    data: Any
-    to_world: images.Transform
-    options: Mapping[str, Any]
-    direction: Direction
-    interpolation: str
-
-
-def side_of(layer: Layer) -> str:
-    """Return on which image a layer lies, by its metadata; its name does not matter.
-
-    ``'pre'`` for the pre-stain image as it was taken and what was moved onto it;
-    ``'post'`` for all else of ours, the aligned images among it; empty for a layer of
-    a person's own.
-    """
-    known = about(layer)
-    if not known.get("role"):
-        return ""
-    if "direction" in known:
-        return "pre" if known["direction"] == "onto pre" else "post"
-    return "pre" if known["role"] == "pre" else "post"
-
-
-def request_for(
-    layer: Layer, direction: Direction, interpolation: str = "cubic"
-) -> MoveRequest:
-    """Return what is to be done with a layer; see `MoveRequest`.
-
-    Raises
-    ------
-    ParameterError
-        When this layer cannot be moved.
-    """
-    _, state, kind = layer.as_layer_data_tuple()
-    if not isinstance(layer, MOVABLE):
-        raise base.ParameterError(
-            f"images, labels and points can be moved, '{layer.name}' has {kind}; "
-            "choose another layer"
-        )
-    if layer.ndim != 2:
-        raise base.ParameterError(
-            f"a layer with 2 axes can be moved, '{layer.name}' has {layer.ndim}; "
-            "choose another one, or make a layer of one of its planes"
-        )
-    if isinstance(layer, Points):
-        data: Any = np.array(layer.data, dtype=np.float64)
-    else:
-        data = list(layer.data) if layer.multiscale else [layer.data]
-        if isinstance(data[0], np.ndarray) and not _is_large(data[0]):
-            data[0] = data[0].copy()  # a person may go on painting meanwhile
-    options = {name: state[name] for name in _KEPT[kind].split() if name in state}
-    return MoveRequest(
-        layer.name, kind, data, _to_world(layer), options, direction, interpolation
-    )
-
-
-def _is_large(data: Any) -> bool:
-    size = int(math.prod(data.shape)) * int(data.dtype.itemsize)
-    return size > _MADE_AT_ONCE
-
-
-def _to_world(layer: Layer) -> images.Transform:
-    """Return the map from data to world points as (x, y)."""
-    corners = [(0.0, 0.0), (0.0, 1.0), (1.0, 0.0)]
-    origin, right, down = (
-        np.array(layer.data_to_world(corner))[::-1] for corner in corners
-    )
-    matrix = np.eye(3)
-    matrix[:2, 0], matrix[:2, 1], matrix[:2, 2] = right - origin, down - origin, origin
-    try:
-        return images.Transform(matrix)
-    except ValueError as error:
-        raise base.ParameterError(
-            f"the scale of the layer '{layer.name}' cannot be used ({error}); set it "
-            "to 1, so that it lies on the image that it was drawn on"
-        ) from error
-
-
-def move_layer(
-    request: MoveRequest, alignment: Source, monitor: base.Monitor
-) -> LayerSpec:
-    """Return the moved layer; may be called in a thread.
-
-    Returns
-    -------
-    LayerSpec
-        In the world of the viewer: px of the raw image that it is moved onto.
-    """
-    monitor.report(0.0, "reading the alignment")
-    applied = alignment() if callable(alignment) else alignment
-    side = "post-stain" if request.direction == "onto post" else "pre-stain"
-    known = {
-        "role": f"moved {request.direction} {request.name}",
-        "sample": applied.sample,
-        "dye": applied.dye,
-        "stage": applied.stage,
-        "parameters": {},
-        "paths": [],
-        "transform": applied.transform.to_dict(),
-        "direction": request.direction,
-        "canvas_offset": (0.0, 0.0),
-    }
-    name = f"{request.name} on {side}"
-    options = {**request.options, "name": name, "metadata": {KEY: known}}
-    if request.kind == "points":
-        there = request.to_world(request.data[:, ::-1])
-        moved = applied.points_moved(there, request.direction)
-        return LayerSpec(moved[:, ::-1], options, "points")
-    # What is wanted is known by where each of its pixels is taken from in the data.
-    sampling = request.to_world.inverse() @ applied.sampling(request.direction)
-    shape = applied.shape_of(request.direction)
-    if shape is None:  # the file does not tell: as large as what is moved needs
-        first, shape = images.outline_of(request.data[0].shape, sampling)
-        start = images.Transform.similarity(
-            translation=(float(first[0]), float(first[1]))
-        )
-        sampling = sampling @ start
-        options["translate"] = (float(first[1]), float(first[0]))
-    levels = images.moved_levels(
-        request.data,
-        sampling,
-        shape,
-        interpolation=request.interpolation,
-        labels=request.kind == "labels",
-    )
-    if _is_large(levels[0]):
-        return LayerSpec(levels, {**options, "multiscale": True}, request.kind)
-    whole = images.moved_image(levels[0], monitor)
-    if request.kind == "labels" or max(shape) <= _ONE_LEVEL:
-        return LayerSpec(whole, {**options, "multiscale": False}, request.kind)
-    views = [whole[::step, ::step] for step in (1, 2, 4, 8)]
-    return LayerSpec(views, {**options, "multiscale": True}, request.kind)
 
 
 # The dock -------------------------------------------------------------------------
