@@ -66,7 +66,17 @@ class Alignment:
 
     @classmethod
     def from_header(cls, header: Mapping[str, Any]) -> Alignment | None:
-        """Return the alignment of a checkpoint's header, None if it has none.
+        """Return the alignment of a checkpoint's header.
+
+        Parameters
+        ----------
+        header : mapping
+            As `Raster.header` has it.
+
+        Returns
+        -------
+        Alignment or None
+            None when the header has no transform.
 
         Raises
         ------
@@ -82,6 +92,16 @@ class Alignment:
 
         The latter does not tell where the raw images lie on the canvas: see
         `on_canvas`.
+
+        Parameters
+        ----------
+        path : Path or str
+            A JSON file.
+
+        Returns
+        -------
+        Alignment
+            As it was saved.
 
         Raises
         ------
@@ -107,6 +127,11 @@ class Alignment:
     def save(self, path: Path | str) -> None:
         """Write a JSON file that `load` and `Transform.load` read.
 
+        Parameters
+        ----------
+        path : Path or str
+            Where; a file of that name is replaced.
+
         Raises
         ------
         OutputError
@@ -128,7 +153,15 @@ class Alignment:
     def on_canvas(self, pad: int) -> Alignment:
         """Return the same with raw images that begin at (pad, pad) on the canvas.
 
-        Their sizes stay unknown: 0.
+        Parameters
+        ----------
+        pad : int
+            The empty margin of stage 1, px.
+
+        Returns
+        -------
+        Alignment
+            The sizes of its images stay unknown: 0.
         """
         frame = (pad, pad, 0, 0)
         return replace(self, post_frame=frame, pre_frame=frame)
@@ -153,7 +186,18 @@ class Alignment:
         return back @ self.transform @ there
 
     def shape_of(self, direction: Direction) -> tuple[int, int] | None:
-        """Return rows and columns of the raw image that is moved onto, if known."""
+        """Return the size of the raw image that is moved onto.
+
+        Parameters
+        ----------
+        direction : {'onto post', 'onto pre'}
+            Onto which image.
+
+        Returns
+        -------
+        tuple of int or None
+            Rows and columns; None when they are not known.
+        """
         frame = self.post_frame if direction == "onto post" else self.pre_frame
         if frame is None or not (frame[2] and frame[3]):
             return None
@@ -162,15 +206,35 @@ class Alignment:
     def points_moved(self, points: Any, direction: Direction) -> Any:
         """Return points of one raw image as they lie in the other.
 
-        Points (x, y), shape (N, 2), px of the raw image that they were drawn on and of
-        the one that they are moved onto.
+        Parameters
+        ----------
+        points : array_like, shape (N, 2)
+            (x, y), px of the raw image that they were drawn on.
+        direction : {'onto post', 'onto pre'}
+            Onto which image they are moved.
+
+        Returns
+        -------
+        ndarray, shape (N, 2), float64
+            (x, y), px of the raw image that they are moved onto.
         """
         points = np.asarray(points, dtype=np.float64).reshape(-1, 2)
         to_pre = self.raw_transform
         return to_pre.inverse()(points) if direction == "onto post" else to_pre(points)
 
     def sampling(self, direction: Direction) -> Transform:
-        """Return, for each px of the image moved onto, where to look in the other."""
+        """Return, for each px of the image moved onto, where to look in the other.
+
+        Parameters
+        ----------
+        direction : {'onto post', 'onto pre'}
+            Onto which image another one is moved.
+
+        Returns
+        -------
+        Transform
+            (x, y) to (x, y), px of the raw images.
+        """
         to_pre = self.raw_transform
         return to_pre if direction == "onto post" else to_pre.inverse()
 
