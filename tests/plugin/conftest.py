@@ -11,8 +11,9 @@ from napari.components import ViewerModel
 
 from napari_exo2micro.core.pipeline import SampleDye
 from napari_exo2micro.core.simulate import SimulatedPair, simulate_section, write_pair
-from napari_exo2micro.plugin.layers.layers import LayerSpec, place_layers
+from napari_exo2micro.plugin.layers.layers import LayerSpec
 from napari_exo2micro.plugin.layers.presenter import shared_session
+from napari_exo2micro.plugin.layers.scene import place_layers
 from napari_exo2micro.plugin.layers.stages import stage_specs
 from napari_exo2micro.plugin.session.session import Session
 

@@ -13,7 +13,7 @@ from napari_exo2micro.plugin.batch.dock import BatchDock
 from napari_exo2micro.plugin.compare.dock import CompareDock
 from napari_exo2micro.plugin.diagnostics.dock import DiagnosticsDock
 from napari_exo2micro.plugin.inspection.dock import InspectionDock
-from napari_exo2micro.plugin.layers.layers import place_layers
+from napari_exo2micro.plugin.layers.scene import place_layers
 from napari_exo2micro.plugin.log.dock import LogPanel
 from napari_exo2micro.plugin.workbench.workbench import (
     BoundaryDock,

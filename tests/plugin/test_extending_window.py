@@ -22,8 +22,8 @@ from napari_exo2micro.core.photometry import SCALE_METHODS
 from napari_exo2micro.core.pipeline import SampleDye
 from napari_exo2micro.core.plotting import DIAGNOSTICS
 from napari_exo2micro.plugin.compare.dock import DIFFERENCE, picture_specs
-from napari_exo2micro.plugin.layers.layers import place_layers
 from napari_exo2micro.plugin.layers.presenter import presenter_of
+from napari_exo2micro.plugin.layers.scene import place_layers
 from napari_exo2micro.plugin.layers.stages import stage_specs
 from napari_exo2micro.plugin.session.session import Session
 from snippets import code_blocks

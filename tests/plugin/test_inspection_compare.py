@@ -27,8 +27,8 @@ from napari_exo2micro.plugin.layers.layers import (
     find_layers,
     grid,
     move_camera,
-    place_layers,
 )
+from napari_exo2micro.plugin.layers.scene import place_layers
 
 LONG = 60_000
 

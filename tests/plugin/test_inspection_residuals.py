@@ -16,10 +16,10 @@ from napari_exo2micro.plugin.layers.layers import (
     camera,
     find_layers,
     move_camera,
-    place_layers,
     scale_bar,
 )
 from napari_exo2micro.plugin.layers.pair import stored_header
+from napari_exo2micro.plugin.layers.scene import place_layers
 
 
 @pytest.fixture

@@ -9,11 +9,8 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QPushButton
 
 from napari_exo2micro.plugin.inspection.dock import InspectionDock
-from napari_exo2micro.plugin.layers.layers import (
-    camera_place,
-    find_layers,
-    place_layers,
-)
+from napari_exo2micro.plugin.layers.layers import camera_place, find_layers
+from napari_exo2micro.plugin.layers.scene import place_layers
 from napari_exo2micro.plugin.session.session import Session
 
 LONG = 60_000

@@ -26,9 +26,9 @@ from napari_exo2micro.plugin.layers.layers import (
     camera,
     find_layers,
     move_camera,
-    place_layers,
 )
 from napari_exo2micro.plugin.layers.pair import find_section
+from napari_exo2micro.plugin.layers.scene import place_layers
 
 LONG = 60_000
 

@@ -11,8 +11,9 @@ from napari_exo2micro.core.images import Transform
 from napari_exo2micro.core.parameters import PARAMETER_REGISTRY
 from napari_exo2micro.core.pipeline import SampleDye
 from napari_exo2micro.plugin.files.opening import set_chooser
-from napari_exo2micro.plugin.layers.layers import KEY, about, find_layers, place_layers
+from napari_exo2micro.plugin.layers.layers import KEY, about, find_layers
 from napari_exo2micro.plugin.layers.presenter import presenter_of
+from napari_exo2micro.plugin.layers.scene import place_layers
 from napari_exo2micro.plugin.layers.sets import fitting_layers, set_in_front, set_shown
 from napari_exo2micro.plugin.layers.stages import stage_specs
 

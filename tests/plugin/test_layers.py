@@ -12,9 +12,8 @@ from napari_exo2micro.plugin.layers.layers import (
     about,
     find_layers,
     image_spec,
-    place_layers,
-    remove_layers,
 )
+from napari_exo2micro.plugin.layers.scene import place_layers, remove_layers
 
 
 def spec(role="post", sample="Rock", dye="DAPI", value=50, side=64):

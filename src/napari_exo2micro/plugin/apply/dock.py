@@ -23,9 +23,10 @@ from napari_exo2micro.plugin.apply.moved_layers import (
     request_for,
     side_of,
 )
-from napari_exo2micro.plugin.layers.layers import LayerSpec, about, place_layers
+from napari_exo2micro.plugin.layers.layers import LayerSpec, about
 from napari_exo2micro.plugin.layers.pair import LayerChooser, list_events
 from napari_exo2micro.plugin.layers.presenter import Panel
+from napari_exo2micro.plugin.layers.scene import place_layers
 from napari_exo2micro.plugin.session.job import Job
 from napari_exo2micro.plugin.session.session import Session
 from napari_exo2micro.plugin.widgets import controls

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from napari.layers import Image, Layer
+from napari.layers import Layer
 from qtpy import QtWidgets
 from qtpy.QtCore import QObject, Qt, Signal
 from qtpy.QtGui import QColor, QStandardItem, QStandardItemModel
@@ -28,9 +28,9 @@ from napari_exo2micro.plugin.layers.layers import (
     canvas_size,
     find_layers,
     move_camera,
-    remove_layers,
 )
 from napari_exo2micro.plugin.layers.presenter import Panel
+from napari_exo2micro.plugin.layers.scene import Display, Wish
 from napari_exo2micro.plugin.layers.side_by_side import SideBySide
 from napari_exo2micro.plugin.layers.stages import checkpoint_spec, difference_names
 from napari_exo2micro.plugin.session.job import Job
@@ -130,6 +130,7 @@ class ComparePictures(QObject):
     def __init__(self, session: Session, parent: QObject) -> None:
         super().__init__(parent)
         self._viewer = session.viewer
+        self._display = Display.of(self._viewer)
         self._grid = SideBySide.of(session)
         self._is_shown = False
         self._grid.changed.connect(self._on_grid)
@@ -148,17 +149,11 @@ class ComparePictures(QObject):
         filled = [own for own in specs if own]
         if not filled:
             return []
-        layers = [Layer.create(*spec.as_tuple()) for own in filled for spec in own]
         empty = not self._viewer.layers
         # At the bottom: napari's grid counts the layers from there, hidden ones too.
-        for place, layer in enumerate(layers):
-            self._viewer.layers.insert(place, layer)
+        wish = Wish(specs=tuple(spec for own in filled for spec in own), below=True)
+        layers = self._display.show(self, wish)
         self._start(layers, stride=len(filled[0]))
-        for layer in layers:
-            # Only the topmost layer of a value writes its name into the field.
-            role = str(about(layer).get("role", ""))
-            is_below = isinstance(layer, Image) and role.endswith(" post")
-            self._grid.name(layer, not is_below)
         if empty:
             self._look_at(filled[0][0])
         return layers
@@ -174,7 +169,7 @@ class ComparePictures(QObject):
         """Remove the pictures, and show what was shown before."""
         self._is_shown = False
         self._grid.stop(self)
-        remove_layers(self._viewer, _ROLE)
+        self._display.show(self, None)
 
     def close_down(self) -> None:
         """Remove the pictures, and follow the viewer no more."""
@@ -182,14 +177,16 @@ class ComparePictures(QObject):
         self._grid.changed.disconnect(self._on_grid)
 
     def _start(self, layers: list[Layer], stride: int) -> None:
-        self._grid.start(layers, self, stride)
+        # Only the topmost layer of a value writes its name into the field.
+        below = [x for x in layers if str(about(x).get("role", "")).endswith(" post")]
+        self._grid.start(layers, self, stride, nameless=below)
         self._is_shown = True
 
     def _on_grid(self) -> None:
         """Leave nothing behind when another comparison or napari's button ends it."""
         if self._is_shown and not self.is_active:
             self._is_shown = False
-            remove_layers(self._viewer, _ROLE)
+            self._display.show(self, None)
         self.changed.emit()
 
     def _look_at(self, spec: LayerSpec) -> None:

@@ -15,7 +15,8 @@ from napari_exo2micro.core.raw import PairFiles
 from napari_exo2micro.core.simulate import Truth, simulate_section, write_pair
 from napari_exo2micro.plugin.files.opening import open_pair
 from napari_exo2micro.plugin.files.reader import asking_viewer
-from napari_exo2micro.plugin.layers.layers import KEY, LayerSpec, remove_layers
+from napari_exo2micro.plugin.layers.layers import KEY, LayerSpec
+from napari_exo2micro.plugin.layers.scene import remove_layers
 
 SAMPLE, DYE = "Simulated", "SybrGld"
 #: Rows and columns, px.

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from napari.layers import Image, Labels, Layer
+from napari.layers import Image, Layer
 from qtpy.QtCore import Qt, QTimer, Signal
 from superqt import QElidingLabel, QLabeledDoubleSlider
 
-from napari_exo2micro.plugin.inspection.box import ComparisonBox
-from napari_exo2micro.plugin.layers.pair import LayerPair, Remembered, short_names
+from napari_exo2micro.plugin.inspection.box import ComparisonBox, hidden_images
+from napari_exo2micro.plugin.layers.pair import LayerPair, short_names
 from napari_exo2micro.plugin.layers.presenter import Panel
+from napari_exo2micro.plugin.layers.scene import Display, Wanted, Wish, wanted
 from napari_exo2micro.plugin.widgets import controls
 
 #: Changes in a second.
@@ -42,9 +43,9 @@ class BlinkBox(ComparisonBox):
 
     def __init__(self, panel: Panel, pair: LayerPair) -> None:
         super().__init__(panel, pair)
-        viewer = self._viewer
-        self._remembered, self._colours = Remembered(viewer), Remembered(viewer)
+        self._display = Display.of(self._viewer)
         self._layers: tuple[Layer, ...] = ()
+        self._others: tuple[Wanted, ...] = ()  # what is hidden meanwhile
         self._index = 0  # of the one that is shown
         self._our_keys: dict[str, Callable[..., Any]] = {}
         self._their_keys: dict[str, Any] = {}
@@ -68,7 +69,7 @@ class BlinkBox(ComparisonBox):
             "both in grey",
             "Draw both layers in grey while they blink: the eye then follows what "
             "moves, not the change of colour",
-            self._colour,
+            self._follow_grey,
         )
         self._words = QElidingLabel(self)
         self._words.setObjectName("blink_shown")
@@ -119,8 +120,7 @@ class BlinkBox(ComparisonBox):
             return
         self._clock.stop()
         self._layers = ()
-        self._remembered.restore()
-        self._colours.restore()
+        self._display.show(self, None)
         self.changed.emit()
 
     def close_down(self) -> None:
@@ -164,10 +164,7 @@ class BlinkBox(ComparisonBox):
         assert second is not None
         other = self._layers[1 - self._index] if self._layers else None
         self._layers = (first, second)
-        self._colour()
-        for layer in self._viewer.layers:
-            if isinstance(layer, (Image, Labels)) and layer not in self._layers:
-                self._remembered.set(layer, visible=False)
+        self._others = hidden_images(self._viewer, self._layers)
         self._show(1 if other is first else 0)
         if run:
             self._clock.start()
@@ -179,13 +176,6 @@ class BlinkBox(ComparisonBox):
         # One that was stepped by hand stands still.
         self._begin(run=self.is_running)
 
-    def _colour(self) -> None:
-        """Draw both in grey while they blink, if that was chosen."""
-        self._colours.restore()
-        for layer in self._layers if self._grey.isChecked() else ():
-            if isinstance(layer, Image) and not layer.rgb:
-                self._colours.set(layer, colormap="gray")
-
     def _turn(self) -> None:
         if any(layer not in self._viewer.layers for layer in self._layers):
             # Another one may be put in its place in this very moment.
@@ -195,10 +185,18 @@ class BlinkBox(ComparisonBox):
         self.changed.emit()
 
     def _show(self, index: int) -> None:
-        # First the one to see, so that no picture without either is drawn.
         self._index = index
-        self._remembered.set(self._layers[index], visible=True)
-        self._remembered.set(self._layers[1 - index], visible=False)
+        self._follow_grey()
+
+    def _follow_grey(self) -> None:
+        """Show one of the two; both in grey, if that was chosen."""
+        values = list(self._others)
+        for number, layer in enumerate(self._layers):
+            values += wanted(layer, visible=number == self._index)
+            if self._grey.isChecked() and isinstance(layer, Image) and not layer.rgb:
+                values += wanted(layer, colormap="gray")
+        if self._layers:
+            self._display.show(self, Wish(tuple(values)))
 
     def _show_state(self) -> None:
         super()._show_state()

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Collection
+from typing import Any, ClassVar, cast
 
 import numpy as np
 from napari.components import ViewerModel
-from napari.layers import Layer, Vectors
+from napari.layers import Image, Labels, Layer, Vectors
 from numpy.typing import NDArray
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QGroupBox
 
-from napari_exo2micro.plugin.layers.layers import camera
+from napari_exo2micro.plugin.layers.layers import LayerSpec, camera
 from napari_exo2micro.plugin.layers.pair import LayerPair
 from napari_exo2micro.plugin.layers.presenter import Panel
+from napari_exo2micro.plugin.layers.scene import Display, Wanted, Wish
 from napari_exo2micro.plugin.widgets import controls
 
 
@@ -140,12 +142,15 @@ class ComparisonBox(ToggleBox):
         self._begin()
 
 
-def add_behind(viewer: ViewerModel, layer: Layer) -> None:
-    """Add a layer and leave the active one active: a person works on that."""
-    active = viewer.layers.selection.active
-    viewer.add_layer(layer)
-    if active is not None and active in viewer.layers:
-        viewer.layers.selection.active = active
+def hidden_images(
+    viewer: ViewerModel, shown: Collection[Layer] = ()
+) -> tuple[Wanted, ...]:
+    """Return the wish that no images but these are seen; drawings stay."""
+    return tuple(
+        Wanted(layer, "visible", False)
+        for layer in viewer.layers
+        if isinstance(layer, (Image, Labels)) and layer not in shown
+    )
 
 
 class ScreenLines(QObject):
@@ -161,13 +166,19 @@ class ScreenLines(QObject):
     def __init__(self, viewer: ViewerModel, width: float, parent: QObject) -> None:
         super().__init__(parent)
         self._viewer, self._screen_width = viewer, width
-        self.layer: Vectors | None = None
+        self._display = Display.of(viewer)
         self._width = 0.0
         # A wheel turns in small steps.
         self._timer = controls.delayed(self, self._follow_zoom)
         self._connections = controls.Connections()
         self._connections.add(camera(viewer).events.zoom, self._on_zoom)
         self._connections.add(viewer.layers.events.removed, self._on_removed)
+
+    @property
+    def layer(self) -> Vectors | None:
+        """The layer, while it is there."""
+        layers = self._display.layers_of(self)
+        return cast(Vectors, layers[0]) if layers else None
 
     def draw(
         self, lines: NDArray[np.float64], style: str, options: dict[str, Any]
@@ -183,25 +194,17 @@ class ScreenLines(QObject):
         options : dict
             Attributes of the layer.
         """
-        if self.layer is None:
-            self.layer = Vectors(lines, vector_style=style, **options)
-            self._set_width(self.layer)
-            self.layer.opacity = 1.0
-            add_behind(self._viewer, self.layer)
-            return
         # New lines take the layer's width for granted.
-        is_ours = self.layer.edge_width == self._width
-        self.layer.data = lines
-        for name, value in options.items():
-            setattr(self.layer, name, value)
-        if is_ours:
+        is_ours = self.layer is None or self.layer.edge_width == self._width
+        options = {**options, "vector_style": style, "opacity": 1.0}
+        spec = LayerSpec(lines, options, "vectors")
+        self._display.show(self, Wish(specs=(spec,)))
+        if is_ours and self.layer is not None:
             self._set_width(self.layer)
 
     def remove(self) -> None:
         """Take them away."""
-        layer, self.layer = self.layer, None
-        if layer is not None and layer in self._viewer.layers:
-            self._viewer.layers.remove(layer)
+        self._display.show(self, None)
 
     def close_down(self) -> None:
         """Take them away and follow the viewer no more."""
@@ -222,6 +225,6 @@ class ScreenLines(QObject):
             self._set_width(self.layer)
 
     def _on_removed(self, event: Any) -> None:
-        if self.layer is not None and event.value is self.layer:
-            self.layer = None
+        if event.value is self.layer:
+            self.remove()
             self.removed.emit()

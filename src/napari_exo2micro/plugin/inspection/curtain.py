@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from napari.layers import Image, Labels
+from napari.layers import Image
 from qtpy import QtWidgets
 from qtpy.QtCore import Qt
 from superqt.utils import signals_blocked
 
 from napari_exo2micro.core.alignment import round_figure
 from napari_exo2micro.core.images import Composite, Look, Side, Split
-from napari_exo2micro.plugin.inspection.box import ComparisonBox, add_behind
+from napari_exo2micro.plugin.inspection.box import ComparisonBox, hidden_images
 from napari_exo2micro.plugin.layers import pair as pairs
 from napari_exo2micro.plugin.layers.layers import (
     KEY,
+    LayerSpec,
     about,
     camera,
-    remove_layers,
     seen_window,
 )
 from napari_exo2micro.plugin.layers.presenter import Panel
+from napari_exo2micro.plugin.layers.scene import Display, Wish
 from napari_exo2micro.plugin.widgets import controls
 
 Kind = Literal["columns", "rows", "checkerboard"]
@@ -60,10 +61,9 @@ class CurtainBox(ComparisonBox):
 
     def __init__(self, panel: Panel, pair: pairs.LayerPair) -> None:
         super().__init__(panel, pair)
-        self._remembered = pairs.Remembered(self._viewer)
+        self._display = Display.of(self._viewer)
         self._images: tuple[Image, Image] | None = None
         self._composite: Composite | None = None
-        self._layer: Image | None = None
         # However fast the slider moves, the picture is drawn anew once for all that
         # came meanwhile.
         self._timer = controls.delayed(self, self._redraw)
@@ -130,7 +130,7 @@ class CurtainBox(ComparisonBox):
     @property
     def is_active(self) -> bool:
         """Whether the layer is there."""
-        return self._layer is not None
+        return self._composite is not None
 
     @property
     def kind(self) -> Kind:
@@ -139,14 +139,10 @@ class CurtainBox(ComparisonBox):
 
     def stop(self) -> None:
         """Remove the layer; every other one is as it was before."""
-        if self._layer is None:
-            return
-        layer, self._layer = self._layer, None
-        self._forget_images()
-        if layer in self._viewer.layers:
-            self._viewer.layers.remove(layer)
-        self._remembered.restore()
-        self._show_state()
+        if self.is_active:
+            self._forget_images()
+            self._display.show(self, None)
+            self._show_state()
 
     def centre(self) -> None:
         """Hang the curtain in the middle of what is on screen."""
@@ -180,23 +176,18 @@ class CurtainBox(ComparisonBox):
             events = layer.events
             for emitter in (events.colormap, events.contrast_limits, events.gamma):
                 self._looks_followed.add(emitter, self._follow_look)
-        # First away with the old one, or napari would number the name.
-        self._layer = None
-        remove_layers(self._viewer, "curtain")
         known = {name: about(first).get(name, "") for name in ("sample", "dye")}
-        self._layer = Image(
-            self._composite.levels,
-            multiscale=True,
-            rgb=True,
-            name=f"curtain: {first.name} | {second.name}",
-            translate=self._composite.origin,
-            interpolation2d="nearest",
-            metadata={KEY: {"role": "curtain", **known}},
-        )
-        add_behind(self._viewer, self._layer)
-        for layer in self._viewer.layers:
-            if isinstance(layer, (Image, Labels)) and layer is not self._layer:
-                self._remembered.set(layer, visible=False)
+        options = {
+            "multiscale": True,
+            "rgb": True,
+            "name": f"curtain: {first.name} | {second.name}",
+            "translate": self._composite.origin,
+            "interpolation2d": "nearest",
+            "metadata": {KEY: {"role": "curtain", **known}},
+        }
+        spec = LayerSpec(self._composite.levels, options)
+        hidden = hidden_images(self._viewer, self._display.layers_of(self))
+        self._display.show(self, Wish(hidden, (spec,)))
         self._show_state()
 
     def _forget_images(self) -> None:
@@ -222,11 +213,11 @@ class CurtainBox(ComparisonBox):
             self._timer.start()
 
     def _redraw(self) -> None:
-        if self._layer is not None:
-            self._layer.refresh(thumbnail=False, highlight=False, extent=False)
+        for layer in self._display.layers_of(self):
+            layer.refresh(thumbnail=False, highlight=False, extent=False)
 
     def _on_removed(self, event: Any) -> None:
-        if self._layer is not None and event.value is self._layer:
+        if event.value in self._display.layers_of(self):
             self.stop()
 
     def _on_kind(self) -> None:

@@ -19,12 +19,9 @@ from napari_exo2micro.plugin.layers.layers import (
     move_camera,
     scale_bar,
 )
-from napari_exo2micro.plugin.layers.pair import (
-    Remembered,
-    find_section,
-    stored_header,
-)
+from napari_exo2micro.plugin.layers.pair import find_section, stored_header
 from napari_exo2micro.plugin.layers.presenter import Panel
+from napari_exo2micro.plugin.layers.scene import Display, Wish, wanted
 from napari_exo2micro.plugin.widgets import controls
 from napari_exo2micro.plugin.widgets.rows import capitalised
 
@@ -151,7 +148,6 @@ class ResidualsBox(ToggleBox):
         self.arrows = ScreenLines(self._viewer, _LINE, self)
         self._source: Image | None = None
         self._residuals: alignment.Residuals | None = None
-        self._remembered = Remembered(self._viewer)
         self._factor = controls.decimal_box(
             self,
             "residuals_factor",
@@ -248,7 +244,7 @@ class ResidualsBox(ToggleBox):
     def stop(self) -> None:
         """Take the arrows away; the scale bar is as it was before."""
         self.arrows.remove()
-        self._remembered.restore()
+        self._show_bar()
         self._show_state()
 
     def close_down(self) -> None:
@@ -279,10 +275,9 @@ class ResidualsBox(ToggleBox):
 
     def _show_bar(self) -> None:
         """Show napari's scale bar, in px of the image, or what was before."""
-        if self._bar.isChecked() and self.is_active:
-            self._remembered.set(scale_bar(self._viewer), visible=True)
-        else:
-            self._remembered.restore()
+        is_shown = self._bar.isChecked() and self.is_active
+        wish = Wish(wanted(scale_bar(self._viewer), visible=True)) if is_shown else None
+        Display.of(self._viewer).show(self, wish)
 
     def _redraw(self) -> None:
         if self.is_active and self._source is not None and self._residuals is not None:

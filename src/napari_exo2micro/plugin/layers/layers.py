@@ -7,15 +7,13 @@ images, and what a person drew on them, lie on one another.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from napari.components import ViewerModel
-from napari.layers import Image, Layer, Vectors
+from napari.layers import Layer
 from napari.utils.colormaps import Colormap
-from napari.utils.colormaps.standardize_color import transform_color
 
 from napari_exo2micro.core import images
 from napari_exo2micro.core.parameters import LAST_BUILT_IN
@@ -172,139 +170,6 @@ def find_layers(
 def _has_role(known: Mapping[str, Any], role: str) -> bool:
     own = str(known.get("role", ""))
     return own.startswith(role) if role.endswith(" ") else own == role
-
-
-def remove_layers(
-    viewer: ViewerModel,
-    role: str | None = None,
-    sample: str | None = None,
-    dye: str | None = None,
-) -> None:
-    """Remove our layers that `find_layers` finds."""
-    for layer in find_layers(viewer, role, sample, dye):
-        viewer.layers.remove(layer)
-
-
-def place_layers(
-    viewer: ViewerModel,
-    specs: Iterable[LayerSpec],
-    *,
-    on_error: Callable[[LayerSpec, Exception], None] | None = None,
-) -> list[Layer]:
-    """Add layers; one of the same role, sample and dye gets the new data instead.
-
-    Such a layer keeps what a person chose for it: its place, whether it is shown,
-    its opacity, its blending, its colours, a name of their own, and its contrast
-    where that was changed. Copies that a person made of it, and sets of results that
-    stand apart, are left alone. `on_error` takes a layer that could not be shown and
-    the error; the others are placed all the same.
-    """
-    placed = []
-    for spec in specs:
-        try:
-            placed.append(_place_layer(viewer, spec))
-        except Exception as error:  # napari's layers, and who listens to them
-            if on_error is None:
-                raise
-            on_error(spec, error)
-    return placed
-
-
-def _place_layer(viewer: ViewerModel, spec: LayerSpec) -> Layer:
-    known = spec.about
-    old = _original(
-        find_layers(viewer, known.get("role"), known.get("sample"), known.get("dye"))
-    )
-    if old is not None and renew_layer(old, spec):
-        return old
-    layer = spec.create()
-    if old is None:
-        viewer.add_layer(layer)
-    else:
-        _keep_choices(old, layer)
-        chosen = viewer.layers.selection.active
-        index = viewer.layers.index(old)
-        viewer.layers.remove(old)
-        viewer.layers.insert(index, layer)
-        # napari chooses what was added last.
-        viewer.layers.selection.active = layer if chosen is old else chosen
-    return layer
-
-
-def _original(layers: Sequence[Layer]) -> Layer | None:
-    """Return the layer of some of one role that was not copied from another one.
-
-    napari's "duplicate layer" copies the metadata, and names the copy anew.
-    """
-    named = [layer for layer in layers if layer.name == about(layer).get("title")]
-    return next(reversed(named or layers), None)
-
-
-def renew_layer(layer: Layer, spec: LayerSpec) -> bool:
-    """Give a layer new data where its type allows; what a person chose stays.
-
-    Setting data takes a hundredth of a second where a new layer takes a tenth, and
-    nothing is taken away from the graphics card: removing several layers at once
-    can end in a crash of the driver (napari issue 6472). False when the layer cannot
-    hold the data: then nothing is changed.
-    """
-    if isinstance(layer, Image):
-        takes = spec.kind == "image" and layer.multiscale == isinstance(spec.data, list)
-    else:
-        takes = isinstance(layer, Vectors) and spec.kind == "vectors"
-    if not takes:
-        return False
-    before = about(layer)
-    if not _holds(layer, spec.data):
-        layer.data = spec.data
-        if isinstance(layer, Vectors):
-            # A hidden layer is not sliced anew, and the old slice points at vectors
-            # that may be gone: the next colour would be looked up in vain.
-            layer.set_view_slice()
-    if "first_limits" in before and not _has_own_limits(layer):
-        layer.contrast_limits = spec.options["contrast_limits"]
-    if layer.name == before.get("title", layer.name):
-        layer.name = spec.options.get("name", layer.name)
-    layer.metadata = spec.metadata
-    # Each of these draws the layer anew.
-    for name in ("scale", "translate", "edge_color", "edge_width"):
-        value = spec.options.get(name)
-        if value is not None and not _is_set(layer, name, value):
-            setattr(layer, name, value)
-    return True
-
-
-def _has_own_limits(layer: Layer) -> bool:
-    """Return whether a person has changed the contrast of an image."""
-    first = about(layer).get("first_limits")
-    return first is not None and not np.allclose(layer.contrast_limits, first)
-
-
-def _is_set(layer: Layer, name: str, value: Any) -> bool:
-    """Return whether a layer has this value; colours are compared as they look."""
-    now = getattr(layer, name)
-    if name == "edge_color":
-        return bool(np.all(np.isclose(now, transform_color(value))))
-    return np.array_equal(now, value)
-
-
-def _holds(layer: Layer, data: Any) -> bool:
-    """Return whether a layer shows this very data already."""
-    if isinstance(data, list):
-        return len(layer.data) == len(data) and all(
-            old is new for old, new in zip(layer.data, data, strict=True)
-        )
-    return layer.data is data
-
-
-def _keep_choices(old: Layer, new: Layer) -> None:
-    """Hand over what a person chose."""
-    new.visible, new.opacity, new.blending = old.visible, old.opacity, old.blending
-    if not (isinstance(old, Image) and isinstance(new, Image)):
-        return
-    new.colormap, new.gamma = old.colormap, old.gamma
-    if _has_own_limits(old):
-        new.contrast_limits = old.contrast_limits
 
 
 def camera(viewer: ViewerModel) -> Any:

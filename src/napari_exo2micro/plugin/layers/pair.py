@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -41,70 +40,6 @@ def same_layer(
         return None
     same = find_layers(viewer, known["role"], known.get("sample"), known.get("dye"))
     return same[-1] if same else None
-
-
-@dataclass
-class _Entry:
-    changed: weakref.ReferenceType[Any]
-    known: dict[str, Any]
-    before: dict[str, Any] = field(default_factory=dict)
-    ours: dict[str, Any] = field(default_factory=dict)
-
-    def find(self, viewer: ViewerModel) -> Any:
-        """Return what was changed, for a layer also the one in its place."""
-        changed = self.changed()
-        is_layer = self.known or isinstance(changed, Layer)
-        return same_layer(viewer, changed, self.known) if is_layer else changed
-
-
-class Remembered:
-    """Changes layers and other parts of a viewer, and takes the changes back.
-
-    What a person changed meanwhile stays: only a value that is still the one set
-    here goes back to what it was.
-    """
-
-    def __init__(self, viewer: ViewerModel) -> None:
-        self._viewer = viewer
-        self._entries: dict[int, _Entry] = {}
-
-    def set(self, part: Any, **values: Any) -> None:
-        """Change attributes of a part; what they were at first is remembered."""
-        entry = self._entries.get(id(part))
-        if entry is None or entry.changed() is not part:
-            known = about(part) if isinstance(part, Layer) else {}
-            entry = self._replaced(part) or _Entry(weakref.ref(part), known)
-            self._entries[id(part)] = entry
-        for name, value in values.items():
-            now = getattr(part, name)
-            entry.before.setdefault(name, now)
-            if not _equal(now, value):
-                setattr(part, name, value)
-            entry.ours[name] = getattr(part, name)
-
-    def restore(self) -> None:
-        """Give every part back what it had before; those that are gone are not."""
-        entries, self._entries = self._entries, {}
-        for entry in entries.values():
-            part = entry.find(self._viewer)
-            for name, value in entry.before.items() if part is not None else ():
-                now = getattr(part, name)
-                if _equal(now, entry.ours[name]) and not _equal(now, value):
-                    setattr(part, name, value)
-
-    def _replaced(self, part: Any) -> _Entry | None:
-        """Return the entry of the layer in whose place this one was put."""
-        for key, entry in list(self._entries.items()):
-            if entry.changed() is not part and entry.find(self._viewer) is part:
-                del self._entries[key]
-                entry.changed = weakref.ref(part)
-                return entry
-        return None
-
-
-def _equal(first: Any, second: Any) -> bool:
-    """Compare values, and colour maps by their names."""
-    return bool(getattr(first, "name", first) == getattr(second, "name", second))
 
 
 #: Black to white, shape (256, 3), uint8.

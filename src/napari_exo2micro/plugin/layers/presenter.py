@@ -22,8 +22,8 @@ from napari_exo2micro.plugin.layers.layers import (
     find_layers,
     is_stored,
     move_camera,
-    place_layers,
 )
+from napari_exo2micro.plugin.layers.scene import place_layers
 from napari_exo2micro.plugin.layers.stages import stage_specs
 from napari_exo2micro.plugin.session.job import Job
 from napari_exo2micro.plugin.session.raw_folder import RawFolder

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import weakref
+from collections.abc import Collection
 
 from napari.layers import Layer
 from qtpy.QtCore import QObject, Signal
 
 from napari_exo2micro.plugin.layers.layers import camera_place, grid, move_camera
-from napari_exo2micro.plugin.layers.pair import Remembered
+from napari_exo2micro.plugin.layers.scene import Display, Wanted, Wish, wanted
 from napari_exo2micro.plugin.session.session import Session
 
 #: Points; a field is narrow, and names are long.
@@ -30,8 +31,6 @@ class SideBySide(QObject):
         super().__init__(session)
         self._session = session
         self._user: weakref.ReferenceType[object] | None = None
-        # The viewer is held only while something is shown: it may go away.
-        self._remembered: Remembered | None = None
         grid(session.viewer).events.enabled.connect(self._on_enabled)
 
     @classmethod
@@ -45,7 +44,11 @@ class SideBySide(QObject):
         return self._user is not None and self._user() is user
 
     def start(
-        self, layers: list[Layer], user: object, stride: int | None = None
+        self,
+        layers: list[Layer],
+        user: object,
+        stride: int | None = None,
+        nameless: Collection[Layer] = (),
     ) -> None:
         """Show some layers side by side and hide all others.
 
@@ -59,6 +62,8 @@ class SideBySide(QObject):
             For whom; see `stop`.
         stride : int, optional
             How many layers of the list share a field.
+        nameless : collection of Layer
+            Those whose names are not written into their fields.
         """
         if not self.is_used_by(user):
             self.stop()
@@ -67,19 +72,25 @@ class SideBySide(QObject):
         if not layers:
             self.stop()
             return
-        self._remembered = remembered = self._remembered or Remembered(viewer)
         self._user = weakref.ref(user)
         place = camera_place(viewer)
+        values: list[Wanted] = []
         for layer in viewer.layers:
-            remembered.set(layer, visible=layer in layers)
-            self.name(layer, layer in layers)
+            is_shown = layer in layers
+            values += wanted(layer, visible=is_shown)
+            values += wanted(
+                layer.name_overlay,
+                font_size=_NAME_SIZE,
+                visible=is_shown and layer not in nameless,
+            )
         first, last = (viewer.layers.index(layers[end]) for end in (0, -1))
-        remembered.set(
+        values += wanted(
             grid(viewer),
             shape=(1, -1) if len(layers) <= 3 else (-1, -1),
             stride=stride or (1 if first < last else -1),
             enabled=True,
         )
+        Display.of(viewer).show(self, Wish(tuple(values)))
         move_camera(viewer, *place)
         self.changed.emit()
 
@@ -88,20 +99,14 @@ class SideBySide(QObject):
 
         What was visible is so again.
         """
-        if self._remembered is None or (user is not None and not self.is_used_by(user)):
+        if self._user is None or (user is not None and not self.is_used_by(user)):
             return
-        remembered, self._remembered, self._user = self._remembered, None, None
+        self._user = None
         viewer = self._session.viewer
         place = camera_place(viewer)
-        remembered.restore()
+        Display.of(viewer).show(self, None)
         move_camera(viewer, *place)
         self.changed.emit()
-
-    def name(self, layer: Layer, shown: bool) -> None:
-        """Write a layer's name into its field, or not."""
-        if self._remembered is not None:
-            overlay = layer.name_overlay
-            self._remembered.set(overlay, font_size=_NAME_SIZE, visible=shown)
 
     def _on_enabled(self, _event: object = None) -> None:
         with contextlib.suppress(RuntimeError):  # the viewer was closed

@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 from matplotlib.ticker import LogLocator, MaxNLocator
-from napari.components import ViewerModel
 from napari.layers import Vectors
 from napari.utils.colormaps.standardize_color import transform_color
 from numpy.typing import NDArray
@@ -38,8 +37,7 @@ from napari_exo2micro.core.photometry import (
 from napari_exo2micro.core.pipeline import SampleDye
 from napari_exo2micro.plugin.layers import layers
 from napari_exo2micro.plugin.layers.layers import LayerSpec
-from napari_exo2micro.plugin.layers.pair import Remembered
-from napari_exo2micro.plugin.layers.sets import role
+from napari_exo2micro.plugin.layers.scene import Display, Rank, Wanted, Wish, wanted
 from napari_exo2micro.plugin.session.session import Session, TaskSource
 from napari_exo2micro.plugin.widgets import controls
 from napari_exo2micro.plugin.widgets.rows import scale_words, with_titles
@@ -483,8 +481,8 @@ class LivePreview(QObject):
         self._request: _Request | None = None
         self._source: preview.PreviewSource | None = None
         self._shown: StagePreview | None = None
-        self._waiting: list[LayerSpec] = []
-        self._others: Remembered | None = None  # layers that gave way to a preview
+        self._display = Display.of(session.viewer)
+        self._wish = Wish(rank=Rank.PREVIEW)  # of the preview that is shown
         self._words = dict.fromkeys(PREVIEWED, (_IDLE, ""))
         self._begun = QElapsedTimer()
         self._turn = controls.delayed(self, self._place)
@@ -593,15 +591,10 @@ class LivePreview(QObject):
         self._pause.stop()
         self._turn.stop()
         self._session.jobs.cancel("preview")
-        self._waiting.clear()
         self._shown = None
         for stage in PREVIEWED:
             self._tell(stage, _IDLE if self.is_on else "")
-        with contextlib.suppress(RuntimeError):  # the viewer was closed
-            layers.remove_layers(self._session.viewer, "preview ")
-        others, self._others = self._others, None
-        if others is not None:
-            others.restore()
+        self._display.show(self, None)
 
     def _start(self) -> None:
         request = self._request
@@ -638,20 +631,23 @@ class LivePreview(QObject):
     def _show(self, result: StagePreview) -> None:
         session, viewer = self._session, self._session.viewer
         pair = session.sample, session.dye
-        self._make_room(viewer, with_post=result.stage != max(PREVIEWED))
-        self._shown, self._waiting = result, list(result.specs)
-        if layers.find_layers(viewer, "post", *pair):  # the pair's own will do
-            self._waiting = [
-                s for s in result.specs if s.about["role"] != "preview post"
-            ]
-        roles = [spec.about["role"] for spec in self._waiting]
-        for layer in layers.find_layers(viewer, "preview "):
-            if role(layer) not in roles:
-                viewer.layers.remove(layer)
+        specs = result.specs
+        hidden: list[Wanted] = []
+        own = layers.find_layers(viewer, None, *pair, apart=None)
+        for layer in own:  # pictures would mix
+            known = layers.about(layer)
+            is_post = known["role"] == "post" and not known.get("apart")
+            if not str(known["role"]).startswith("preview "):
+                is_seen = is_post and result.stage != max(PREVIEWED)
+                hidden += wanted(layer, visible=is_seen)
+            if is_post:  # the pair's own will do
+                specs = [s for s in specs if s.about["role"] != "preview post"]
+        self._shown = result
+        self._wish = Wish(tuple(hidden), tuple(specs), Rank.PREVIEW)
         self._place()
 
     def _place(self) -> None:
-        """Place the layers that wait; after a new one the window has its turn."""
+        """Place the layers one by one: after a new one the window has its turn."""
         result = self._shown
         if result is None:
             return
@@ -659,15 +655,13 @@ class LivePreview(QObject):
             viewer = self._session.viewer
         except RuntimeError:  # it was closed
             return
-        while self._waiting:
-            count, active = len(viewer.layers), viewer.layers.selection.active
-            (layer,) = layers.place_layers(viewer, [self._waiting.pop(0)])
-            if not count:
-                viewer.reset_view()
-            viewer.layers.selection.active = active if count else layer
-            if len(viewer.layers) > count and self._waiting:
-                self._turn.start(0)
-                return
+        is_empty = not viewer.layers
+        placed = self._display.show(self, self._wish, one_by_one=True)
+        if is_empty:
+            viewer.reset_view()
+        if len(placed) < len(self._wish.specs):
+            self._turn.start(0)
+            return
         level = _LEVELS.get(result.estimate.verdict.state, "")
         self._tell(result.stage, with_titles(_words(result.estimate)), level)
         self.shown.emit(result)
@@ -675,16 +669,6 @@ class LivePreview(QObject):
     def _tell(self, stage: int, text: str, level: str = "") -> None:
         self._words[stage] = (text, level)
         self.told.emit(stage, text, level)
-
-    def _make_room(self, viewer: ViewerModel, *, with_post: bool) -> None:
-        """Hide this pair's other layers, but for post: pictures would mix."""
-        if self._others is not None:
-            return
-        self._others = Remembered(viewer)
-        pair = self._session.sample, self._session.dye
-        for layer in layers.find_layers(viewer, None, *pair, apart=None):
-            is_post = role(layer) == "post" and not layers.about(layer).get("apart")
-            self._others.set(layer, visible=is_post and with_post)
 
 
 def _is_in_a_window(row: QWidget) -> bool:

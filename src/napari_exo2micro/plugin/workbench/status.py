@@ -19,6 +19,7 @@ from napari_exo2micro.core.store import CheckpointStatus
 from napari_exo2micro.plugin.files.opening import open_pair, prepare_levels
 from napari_exo2micro.plugin.layers import layers
 from napari_exo2micro.plugin.layers.presenter import presenter_of
+from napari_exo2micro.plugin.layers.scene import place_layers
 from napari_exo2micro.plugin.layers.stages import checkpoint_spec
 from napari_exo2micro.plugin.session.session import Session, TaskSource
 from napari_exo2micro.plugin.widgets import controls
@@ -206,7 +207,7 @@ class StatusList(QtWidgets.QWidget):
         )
 
     def _place(self, specs: Sequence[layers.LayerSpec]) -> None:
-        for layer in layers.place_layers(self._session.viewer, specs):
+        for layer in place_layers(self._session.viewer, specs):
             layer.visible = True
             self._session.viewer.layers.selection.active = layer
 
