@@ -42,6 +42,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> SampleDye:
     folder = tmp_path_factory.mktemp("files")
     pair = simulate_section((700, 760), seed=3, angle_deg=3.0, shift=(8.0, -5.0))
     write_pair(pair, folder / "raw", "CD070", "SybrGld")
+    for path in (folder / "raw").rglob("*.tif*"):  # with the size of a pixel
+        pixels, size = tifffile.imread(path), (1e4 / 0.325, 1e4 / 0.325)
+        tifffile.imwrite(path, pixels, resolution=size, resolutionunit="CENTIMETER")
     task = SampleDye("CD070", "SybrGld", folder / "processed", folder / "raw")
     task.set_params(pad=100, save_all_intermediates=True)
     task.run(to_stage=2)

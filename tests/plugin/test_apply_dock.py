@@ -11,7 +11,9 @@ from qtpy.QtWidgets import QLabel, QPushButton, QRadioButton, QSpinBox
 
 from napari_exo2micro.core import images
 from napari_exo2micro.core.alignment import Alignment
+from napari_exo2micro.core.base import Monitor, ParameterError
 from napari_exo2micro.plugin.apply.dock import ApplyDock
+from napari_exo2micro.plugin.apply.moved_layers import move_layer, request_for
 from napari_exo2micro.plugin.layers.layers import about, find_layers
 
 OURS = "napari-exo2micro"
@@ -104,6 +106,57 @@ def test_a_layer_is_taken_where_it_lies_in_the_world(dock, opened, qtbot, pair):
     moved = apply_to(dock, qtbot, points)
     np.testing.assert_array_equal(moved.scale, (1, 1))
     assert miss(moved.data[:, ::-1], post) < 0.1
+
+
+def moved_with(finished, pair, scale, *, kind=Points, units=None, sizes=(None, None)):
+    """Return where a layer of cells on pre lands on post; the layer has a scale."""
+    header = finished.task().checkpoint(3, "pre").provenance.to_header()
+    for side, size in zip(("post", "pre"), sizes, strict=True):
+        if size is not None:
+            header["canvas"][f"{side}_pixel_size"] = [size, size]
+    cells = pair.truth(pair.truth.section_points(60))
+    if kind is Points:
+        layer = Points(cells[:, ::-1], scale=(scale, scale), units=units, name="cells")
+    else:
+        drawn = np.zeros(pair.pre.shape, np.uint8)
+        drawn[tuple(np.round(cells[:, ::-1]).astype(int).T)] = 1
+        layer = Labels(drawn, scale=(scale, scale), units=units, name="cells")
+    request = request_for(layer, "onto post")
+    return move_layer(request, Alignment.from_header(header), Monitor())
+
+
+@pytest.mark.parametrize(
+    ("scale", "units", "sizes"),
+    [
+        (0.325, ("um", "um"), (0.325, 0.325)),
+        (325.0, ("nm", "nm"), (None, 0.325)),
+        (0.325, None, (0.325, 0.325)),
+        (0.02, None, (None, 0.02)),
+    ],
+)
+def test_points_in_micrometres_are_moved_as_pixels(finished, pair, scale, units, sizes):
+    moved = moved_with(finished, pair, scale, units=units, sizes=sizes)
+    assert miss(moved.data[:, ::-1], pair.truth.section_points(60)) < 0.1
+    assert "scale" not in moved.options
+
+
+@pytest.mark.parametrize("scale", [0.325, 0.02, 1.3])
+@pytest.mark.parametrize("units", [None, ("um", "um")])
+def test_a_scale_that_nothing_explains_is_refused_with_its_number(
+    finished, pair, scale, units
+):
+    with pytest.raises(ParameterError, match=rf"'cells' has a scale of {scale:g}"):
+        moved_with(finished, pair, scale, units=units)
+
+
+@pytest.mark.parametrize("scale", [0.325, 1.3])
+def test_labels_as_large_as_the_image_lie_on_it_whatever_their_scale(
+    finished, pair, scale
+):
+    plain = moved_with(finished, pair, 1.0, kind=Labels)
+    scaled = moved_with(finished, pair, scale, kind=Labels)
+    assert np.asarray(plain.data).any()
+    np.testing.assert_array_equal(scaled.data, plain.data)
 
 
 # Images and labels ----------------------------------------------------------------

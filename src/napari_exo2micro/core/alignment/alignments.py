@@ -19,6 +19,7 @@ from napari_exo2micro.core.base.errors import (
     RegistrationError,
 )
 from napari_exo2micro.core.base.files import read_json, write_json
+from napari_exo2micro.core.images.pixel_size import PixelSize
 from napari_exo2micro.core.images.raster import Frame
 from napari_exo2micro.core.images.transform import Transform
 
@@ -55,6 +56,8 @@ class Alignment:
         Whose it is; empty when the file does not tell.
     stage : int
         Which stage found it; 0 when the file does not tell.
+    post_pixel_size, pre_pixel_size : PixelSize or None
+        Of the raw images; None when the file does not tell.
     """
 
     transform: Transform
@@ -63,6 +66,8 @@ class Alignment:
     sample: str = ""
     dye: str = ""
     stage: int = 0
+    post_pixel_size: PixelSize | None = None
+    pre_pixel_size: PixelSize | None = None
 
     @classmethod
     def from_header(cls, header: Mapping[str, Any]) -> Alignment | None:
@@ -122,6 +127,8 @@ class Alignment:
             str(stored.get("dye", "")),
             # What comes after stage 3 keeps its alignment.
             min(stage, _LAST_ALIGNING) if isinstance(stage, int) else 0,
+            _pixel_size(stored.get("canvas"), "post"),
+            _pixel_size(stored.get("canvas"), "pre"),
         )
 
     def save(self, path: Path | str) -> None:
@@ -138,7 +145,15 @@ class Alignment:
             When it cannot be written; a file of that name stays as it was.
         """
         stored = self.transform.to_dict() | {
-            "canvas": {"post_frame": self.post_frame, "pre_frame": self.pre_frame},
+            "canvas": {"post_frame": self.post_frame, "pre_frame": self.pre_frame}
+            | {
+                f"{side}_pixel_size": size.to_list()
+                for side, size in (
+                    ("post", self.post_pixel_size),
+                    ("pre", self.pre_pixel_size),
+                )
+                if size is not None
+            },
             "sample": self.sample,
             "dye": self.dye,
             "stage": self.stage,
@@ -184,6 +199,29 @@ class Alignment:
         there = Transform.similarity(translation=(float(post[0]), float(post[1])))
         back = Transform.similarity(translation=(-float(pre[0]), -float(pre[1])))
         return back @ self.transform @ there
+
+    def pixel_size(self, side: Literal["post", "pre"]) -> PixelSize | None:
+        """Return the size of a pixel of one raw image.
+
+        Parameters
+        ----------
+        side : {'post', 'pre'}
+            Of which image.
+
+        Returns
+        -------
+        PixelSize or None
+            Where only the other image's is known, that by the magnification of the
+            alignment; None where neither is known.
+        """
+        post, pre = self.post_pixel_size, self.pre_pixel_size
+        own, other = (post, pre) if side == "post" else (pre, post)
+        if own is not None or other is None:
+            return own
+        # px of pre for each px of post; its determinant is that of areas
+        magnification = math.sqrt(abs(np.linalg.det(self.transform.matrix[:2, :2])))
+        factor = magnification if side == "post" else 1 / magnification
+        return PixelSize(other.x * factor, other.y * factor)
 
     def shape_of(self, direction: Direction) -> tuple[int, int] | None:
         """Return the size of the raw image that is moved onto.
@@ -237,6 +275,11 @@ class Alignment:
         """
         to_pre = self.raw_transform
         return to_pre if direction == "onto post" else to_pre.inverse()
+
+
+def _pixel_size(canvas: Any, side: str) -> PixelSize | None:
+    is_told = isinstance(canvas, Mapping)
+    return PixelSize.of(canvas.get(f"{side}_pixel_size")) if is_told else None
 
 
 def _frame(canvas: Any, name: str) -> Frame | None:

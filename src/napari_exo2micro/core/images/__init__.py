@@ -21,6 +21,10 @@ from napari_exo2micro.core.images.lazy import (
     pyramid as pyramid,
     scaled_pyramid as scaled_pyramid,
 )
+from napari_exo2micro.core.images.pixel_size import (
+    PixelSize as PixelSize,
+    read_pixel_size as read_pixel_size,
+)
 from napari_exo2micro.core.images.raster import (
     Raster as Raster,
     reduce_image as reduce_image,

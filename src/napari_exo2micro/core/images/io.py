@@ -294,6 +294,7 @@ def write_raster(
     *,
     header: Mapping[str, Any],
     cards: Sequence[Card] = (),
+    pixel_size: tuple[float, float] | None = None,
     monitor: Monitor | None = None,
 ) -> None:
     """Write one image to TIFF and FITS files, band by band, whole or not at all.
@@ -318,6 +319,8 @@ def write_raster(
         JSON-ready; goes into the TIFF's ImageDescription and the FITS extension.
     cards : sequence of Card
         Cards of the FITS primary header.
+    pixel_size : tuple of float, optional
+        Width and height of a pixel, um, for the resolution tags of the TIFF.
     monitor : Monitor, optional
         Told the fraction written.
 
@@ -337,7 +340,7 @@ def write_raster(
             if path.suffix == ".fits":
                 target = _new_fits(part, shape, dtype, header, cards)
             else:
-                target = _new_tiff(part, shape, dtype, header)
+                target = _new_tiff(part, shape, dtype, header, pixel_size)
             stack.callback(target.file.close)
             targets.append(target)
         _fill(targets, shape, bands, monitor or Monitor())
@@ -399,9 +402,15 @@ def _fill(
 
 
 def _new_tiff(
-    path: Path, shape: tuple[int, int], dtype: np.dtype[Any], header: Mapping[str, Any]
+    path: Path,
+    shape: tuple[int, int],
+    dtype: np.dtype[Any],
+    header: Mapping[str, Any],
+    pixel_size: tuple[float, float] | None,
 ) -> _Target:
     """Make a sparse pyramidal BigTIFF."""
+    # Pixels a cm; without a size the tags say that there is no unit.
+    full = (1e4 / pixel_size[0], 1e4 / pixel_size[1]) if pixel_size else (1.0, 1.0)
     shapes = [shape]
     while max(shapes[-1]) > 2 * _SMALLEST_LEVEL:
         shapes.append((-(-shapes[-1][0] // 2), -(-shapes[-1][1] // 2)))
@@ -417,6 +426,8 @@ def _new_tiff(
                 subifds=len(shapes) - 1 if level == 0 else None,
                 subfiletype=1 if level else 0,
                 description=json.dumps(header) if level == 0 else None,
+                resolution=(full[0] / 2**level, full[1] / 2**level),
+                resolutionunit="CENTIMETER" if pixel_size else "NONE",
             )
     with tifffile.TiffFile(path) as tif:
         levels = tif.series[0].levels

@@ -530,6 +530,17 @@ PARAMETERS: tuple[Parameter, ...] = (
         "significant.",
         label="take off a constant offset",
     ),
+    _canvas(
+        "pixel_size",
+        None,
+        "px",
+        "Side of a pixel of the post-stain image; without it, as the files note it.",
+        minimum=0,
+        exclusive_minimum=True,
+        maximum=1000,
+        unit="µm",
+        label="pixel size",
+    ),
 )
 
 
@@ -547,7 +558,8 @@ RESERVED_KEYS = frozenset(
         "SAMPLE DYE STAGE NAME CREATED SOFTWARE VERSION SCHEMA IACC ILVLOK SCALE "
         "SCALEK SCALEERR OFFSET VERDICT REASON RAWHASH DIRECTN DATE ORIGIN BUNIT "
         "XTENSION PCOUNT GCOUNT GROUPS EXTNAME EXTVER CHECKSUM DATASUM BLANK "
-        "CONTINUE HIERARCH LONGSTRN INHERIT NAXIS3 DATAMIN DATAMAX HEADSUM"
+        "CONTINUE HIERARCH LONGSTRN INHERIT NAXIS3 DATAMIN DATAMAX HEADSUM "
+        "CRPIX1 CRPIX2 CRVAL1 CRVAL2 CDELT1 CDELT2 CUNIT1 CUNIT2"
     ).split()
 )
 

@@ -559,7 +559,10 @@ class SampleDye:
         source.remember(pair.post.fingerprint(), pair.pre.fingerprint())
         pad = self.params["pad"]
         assert isinstance(pad, int)
-        padded = stages.PaddedPair(pair, pad)
+        size = self.params["pixel_size"]
+        assert size is None or isinstance(size, float)
+        padded = stages.PaddedPair(pair, pad, size)
+        canvas = padded.canvas
         for index, (side, image) in enumerate((("post", pair.post), ("pre", pair.pre))):
             provenance = self.store.provenance(
                 1,
@@ -568,7 +571,7 @@ class SampleDye:
                 notes=tuple(pair.warnings),
                 inputs=padded.inputs(source.loader_name),
                 raw=padded.raw(source.loader_name),
-                canvas=padded.canvas,
+                canvas=canvas,
             )
             self.store.write(
                 provenance,
@@ -607,6 +610,7 @@ class SampleDye:
             initial, notes = self._initial_transform(pre)
             monitor = self._monitor.part(0.0, 0.6)
             alignment = stages.align_interior(post, pre, initial, self.params, monitor)
+            notes += stages.magnification_note(post, alignment.transform)
             alignment = replace(alignment, notes=notes)
         self._write_aligned(
             3,

@@ -6,6 +6,7 @@ calls these functions and stores what they return.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -25,6 +26,11 @@ from napari_exo2micro.core.alignment.settings import (
 from napari_exo2micro.core.base.errors import RegistrationError
 from napari_exo2micro.core.base.monitor import Monitor
 from napari_exo2micro.core.images import warp
+from napari_exo2micro.core.images.pixel_size import (
+    TOLERANCE,
+    PixelSize,
+    read_pixel_size,
+)
 from napari_exo2micro.core.images.transform import Transform
 from napari_exo2micro.core.parameters.parameters import ParameterValue
 from napari_exo2micro.core.parameters.state import State, Verdict
@@ -37,10 +43,14 @@ _MAX_STORED_POINTS: Final = 1000
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PaddedPair:
-    """What stage 1 makes of a raw pair; `pad` empty pixels on each side."""
+    """What stage 1 makes of a raw pair; `pad` empty pixels on each side.
+
+    `pixel_size` of post, um, counts before what the files note.
+    """
 
     pair: RawPair
     pad: int
+    pixel_size: float | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -49,12 +59,34 @@ class PaddedPair:
 
     @property
     def canvas(self) -> dict[str, Any]:
-        """Where the data lie on it, and the channels that they come from."""
-        return {
+        """Where the data lie on it, the channels and sizes of their pixels."""
+        canvas: dict[str, Any] = {
             "post_frame": warp.frame(self.pair.post.shape, self.pad),
             "pre_frame": warp.frame(self.pair.pre.shape, self.pad),
             "channels": self.pair.channels,
         }
+        for side, size in self.pixel_sizes.items():
+            if size is not None:
+                canvas[f"{side}_pixel_size"] = size.to_list()
+        return canvas
+
+    @property
+    def pixel_sizes(self) -> dict[str, PixelSize | None]:
+        """Sizes of the pixels of `post` and `pre`; None where nothing tells them.
+
+        A size given for post changes pre's in proportion where the files note both.
+        """
+        sizes = {}
+        for side, image in (("post", self.pair.post), ("pre", self.pair.pre)):
+            shape = (image.shape[0], image.shape[1])
+            sizes[side] = read_pixel_size(image.path, shape) if image.path else None
+        if self.pixel_size is not None:
+            given, (post, pre) = self.pixel_size, sizes.values()
+            if post and pre:
+                ratio = given / post.mean
+                sizes["pre"] = PixelSize(pre.x * ratio, pre.y * ratio)
+            sizes["post"] = PixelSize(given, given)
+        return sizes
 
     def raw(self, loader: str) -> dict[str, Any]:
         """Return what stands for the raw files in headers."""
@@ -179,6 +211,28 @@ def take_over(store: CheckpointStore, stage: int) -> Alignment:
         dict(aligned.details),
         coarse=transform if coarse is None else Transform(coarse),
         registered_on=dye,
+    )
+
+
+def magnification_note(post: Checkpoint, transform: Transform) -> tuple[str, ...]:
+    """Return what to say where the sizes of pixels do not fit the magnification.
+
+    `transform` maps post (fixed) to pre (moving): what is n times smaller there has
+    pixels n times larger.
+    """
+    canvas = post.provenance.canvas if post.provenance else {}
+    sizes = [PixelSize.of(canvas.get(f"{side}_pixel_size")) for side in ("post", "pre")]
+    if sizes[0] is None or sizes[1] is None:
+        return ()
+    noted = sizes[0].mean / sizes[1].mean
+    measured = math.sqrt(abs(float(np.linalg.det(transform.matrix[:2, :2]))))
+    if abs(measured / noted - 1) <= TOLERANCE:
+        return ()
+    return (
+        f"the sizes of pixels, {sizes[0]} in post and {sizes[1]} in pre, mean a "
+        f"magnification of {noted:.4g} from post to pre; the alignment found "
+        f"{measured:.4g}: one of the two is wrong, lengths in um may be off by "
+        f"{abs(measured / noted - 1):.0%}; give the right one as 'pixel_size'",
     )
 
 

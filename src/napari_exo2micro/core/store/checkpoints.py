@@ -747,7 +747,7 @@ class CheckpointStore:
             other = _SIDES[side == "post"]
             for name in facts:
                 told = getattr(found.provenance, name)
-                alien = (other, f"{other}_frame")
+                alien = (other, f"{other}_frame", f"{other}_pixel_size")
                 facts[name] |= {k: v for k, v in told.items() if k not in alien}
         return dict(facts)
 
@@ -788,6 +788,7 @@ class CheckpointStore:
         paths = self.paths(provenance.stage, provenance.name)
         for path in paths:
             self._opened.pop(path, None)  # Windows replaces no file that is mapped
+        size = provenance.pixel_size
         write_raster(
             paths,
             (shape[0], shape[1]),
@@ -795,6 +796,7 @@ class CheckpointStore:
             parts,
             header=provenance.to_header(),
             cards=provenance.to_cards(),
+            pixel_size=size and (size.x, size.y),
             monitor=monitor,
         )
         self.written += paths

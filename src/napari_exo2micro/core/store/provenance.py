@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from napari_exo2micro.core.base.errors import CheckpointError, ParameterError
 from napari_exo2micro.core.images.io import Card
+from napari_exo2micro.core.images.pixel_size import PixelSize
 from napari_exo2micro.core.images.transform import Transform
 from napari_exo2micro.core.parameters.parameters import (
     ABBREVIATIONS,
@@ -191,7 +192,9 @@ class Provenance:
         For `post` and `pre`: file name, size, time and SHA-256 of the raw file.
     canvas : mapping
         `post_frame` and `pre_frame`: (x0, y0, width, height) of the data, px;
-        `channels`: the signal channels of the raw files, None for grey ones.
+        `post_pixel_size` and `pre_pixel_size`: width and height of a pixel, um, where
+        they are known; `channels`: the signal channels of the raw files, None for
+        grey ones.
     transform : Transform, optional
         Post (fixed) to pre (moving), canvas px.
     verdicts : mapping of int to Verdict
@@ -251,6 +254,21 @@ class Provenance:
             return datetime.fromisoformat(self.created).replace(tzinfo=UTC).timestamp()
         except (OverflowError, ValueError):
             return 0.0
+
+    @property
+    def frame(self) -> tuple[int, int, int, int] | None:
+        """Frame of the raw image whose pixels it has: pre's before it is moved."""
+        stored = self.canvas.get(f"{self._side}_frame")
+        return tuple(stored) if stored else None
+
+    @property
+    def pixel_size(self) -> PixelSize | None:
+        """The size of its own pixels; None where it is not known."""
+        return PixelSize.of(self.canvas.get(f"{self._side}_pixel_size"))
+
+    @property
+    def _side(self) -> str:
+        return "pre" if (self.stage, self.name) == (1, "pre") else "post"
 
     @property
     def identity(self) -> str:
@@ -331,6 +349,7 @@ class Provenance:
         for name, value in non_default_params(self.parameters).items():
             key = ABBREVIATIONS[name].upper()
             cards.append((key, "none" if value is None else value, name))
+        cards += self._world_cards()
         cards += self._alignment_cards()
         cards += self._scale_cards()
         taken = RESERVED_KEYS | {key for key, _, _ in cards}
@@ -340,6 +359,23 @@ class Provenance:
             plain = isinstance(value, (str, int, float, bool))
             cards.append((key, value if plain else json.dumps(value), name))
         return cards
+
+    def _world_cards(self) -> list[Card]:
+        """Return a linear WCS: um from the middle of the raw image's first pixel."""
+        if self.pixel_size is None:
+            return []
+        x0, y0 = self.frame[:2] if self.frame else (0, 0)
+        axes = ((1, x0, self.pixel_size.x), (2, y0, self.pixel_size.y))
+        return [
+            card
+            for axis, start, side in axes
+            for card in (
+                (f"CRPIX{axis}", start + 1.0, "first pixel of the raw image"),
+                (f"CRVAL{axis}", 0.0, "its place"),
+                (f"CDELT{axis}", side, "size of a pixel"),
+                (f"CUNIT{axis}", "um", ""),
+            )
+        ]
 
     def _alignment_cards(self) -> list[Card]:
         cards: list[Card] = []

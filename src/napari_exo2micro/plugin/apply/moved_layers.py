@@ -18,6 +18,8 @@ MOVABLE = (Image, Labels, Points)
 
 #: A result of up to so many bytes is made at once, a larger one when it is read.
 _MADE_AT_ONCE = 256_000_000
+#: Sizes, extents and scales are the same when they differ by less, of 1.
+_SAME = 0.01
 #: A larger side than this is shown in several levels.
 _ONE_LEVEL = 4096
 
@@ -40,13 +42,16 @@ class MoveRequest:
     """What is to be moved, taken from the viewer so that a thread can do it.
 
     Its data are coordinates of points, or the levels of an image, full resolution
-    first; `to_world` maps places in them to the world, both (x, y).
+    first; `to_world` maps places in them to the world, both (x, y). `scale` is that of
+    the layer, (x, y), and `unit` that of its world, um; None for pixels.
     """
 
     name: str
     kind: str
     data: Any
     to_world: images.Transform
+    scale: tuple[float, float]
+    unit: tuple[float, float] | None
     options: Mapping[str, Any]
     direction: Direction
     interpolation: str
@@ -96,7 +101,15 @@ def request_for(
             data[0] = data[0].copy()  # a person may go on painting meanwhile
     options = {name: state[name] for name in _KEPT[kind].split() if name in state}
     return MoveRequest(
-        layer.name, kind, data, _to_world(layer), options, direction, interpolation
+        layer.name,
+        kind,
+        data,
+        _to_world(layer),
+        (float(layer.scale[1]), float(layer.scale[0])),
+        _unit_of(layer),
+        options,
+        direction,
+        interpolation,
     )
 
 
@@ -122,6 +135,65 @@ def _to_world(layer: Layer) -> images.Transform:
         ) from error
 
 
+def _unit_of(layer: Layer) -> tuple[float, float] | None:
+    """Return the um of the units of a layer's world, (x, y); None for pixels."""
+    if not all(unit.is_compatible_with("micrometer") for unit in layer.units):
+        return None
+    y, x = (float((1 * unit).to("micrometer").magnitude) for unit in layer.units)
+    return x, y
+
+
+def _to_raw(request: MoveRequest, applied: Alignment) -> images.Transform:
+    """Return the map from data to px of the raw image that a layer lies on, (x, y).
+
+    The world of the viewer is in those pixels. A layer with another scale may have
+    been reduced, or may have the size of its pixels as scale; where neither its unit,
+    its extent nor the pixel size of the image tells which, nothing is guessed.
+
+    Raises
+    ------
+    ParameterError
+        With the scale, when it cannot be known what the layer's world is.
+    """
+    onto_post = request.direction == "onto post"
+    side = "pre-stain" if onto_post else "post-stain"
+    size = applied.pixel_size("pre" if onto_post else "post")
+    raw = applied.shape_of("onto pre" if onto_post else "onto post")
+    scale, unit = np.array(request.scale), request.unit
+    per_pixel = None if size is None else np.array((size.x, size.y))
+    shape = None if request.kind == "points" else request.data[0].shape[:2]
+    extent = None if shape is None else np.array(shape[::-1])
+    full = None if raw is None else np.array(raw[::-1])
+    if unit is None and np.all(scale == 1):
+        return request.to_world
+    if unit is not None and per_pixel is not None:
+        return _scaling(unit / per_pixel) @ request.to_world
+    if per_pixel is not None and _alike(scale, per_pixel):
+        return _scaling(1 / per_pixel) @ request.to_world
+    if extent is not None and full is not None and _alike(extent, full):
+        return _scaling(1 / scale) @ request.to_world
+    fills = extent is not None and full is not None and _alike(extent * scale, full)
+    is_reduced = np.all(scale >= 1) and np.all(scale == np.round(scale))
+    if unit is None and (fills or is_reduced):
+        return request.to_world
+    what = f"{scale[0]:g}" if scale[0] == scale[1] else f"{scale[0]:g} x {scale[1]:g}"
+    raise base.ParameterError(
+        f"the layer '{request.name}' has a scale of {what}"
+        f"{' in a unit of length' if unit else ''}, and the alignment does not tell "
+        "the size of a pixel: its places cannot be turned into pixels. Set its scale "
+        f"to 1 if they are pixels of the raw {side} image, or give 'pixel_size' and "
+        "run stages 1 to 3 again"
+    )
+
+
+def _scaling(factors: Any) -> images.Transform:
+    return images.Transform(np.diag([float(factors[0]), float(factors[1]), 1.0]))
+
+
+def _alike(first: Any, second: Any) -> bool:
+    return bool(np.allclose(first, second, rtol=_SAME, atol=0))
+
+
 def move_layer(
     request: MoveRequest, alignment: Source, monitor: base.Monitor
 ) -> LayerSpec:
@@ -131,6 +203,11 @@ def move_layer(
     -------
     LayerSpec
         In the world of the viewer: px of the raw image that it is moved onto.
+
+    Raises
+    ------
+    ParameterError
+        When it cannot be known what the layer's world is.
     """
     monitor.report(0.0, "reading the alignment")
     applied = alignment() if callable(alignment) else alignment
@@ -147,13 +224,14 @@ def move_layer(
         "canvas_offset": (0.0, 0.0),
     }
     name = f"{request.name} on {side}"
+    to_raw = _to_raw(request, applied)
     options = {**request.options, "name": name, "metadata": {KEY: known}}
     if request.kind == "points":
-        there = request.to_world(request.data[:, ::-1])
+        there = to_raw(request.data[:, ::-1])
         moved = applied.points_moved(there, request.direction)
         return LayerSpec(moved[:, ::-1], options, "points")
     # What is wanted is known by where each of its pixels is taken from in the data.
-    sampling = request.to_world.inverse() @ applied.sampling(request.direction)
+    sampling = to_raw.inverse() @ applied.sampling(request.direction)
     shape = applied.shape_of(request.direction)
     if shape is None:  # the file does not tell: as large as what is moved needs
         first, shape = images.outline_of(request.data[0].shape, sampling)
