@@ -178,11 +178,10 @@ def _to_raw(request: MoveRequest, applied: Alignment) -> images.Transform:
         return request.to_world
     what = f"{scale[0]:g}" if scale[0] == scale[1] else f"{scale[0]:g} x {scale[1]:g}"
     raise base.ParameterError(
-        f"the layer '{request.name}' has a scale of {what}"
-        f"{' in a unit of length' if unit else ''}, and the alignment does not tell "
-        "the size of a pixel: its places cannot be turned into pixels. Set its scale "
-        f"to 1 if they are pixels of the raw {side} image, or give 'pixel_size' and "
-        "run stages 1 to 3 again"
+        f"the layer '{request.name}' has a scale of {what}, and the alignment does not "
+        "tell the size of a pixel: its places cannot be turned into pixels. Set its "
+        f"scale to 1 if they are pixels of the raw {side} image, or give 'pixel_size' "
+        "and run stages 1 to 3 again"
     )
 
 
