@@ -50,7 +50,7 @@ def test_the_size_is_that_which_the_file_notes(tmp_path, options):
     tifffile.imwrite(path, IMAGE, **options)
     size = read_pixel_size(path, IMAGE.shape)
     assert size is not None
-    np.testing.assert_allclose(size.to_list(), [SIZE, SIZE], rtol=1e-6)
+    np.testing.assert_allclose(list(size), [SIZE, SIZE], rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_the_image_that_is_meant_counts_not_the_small_view_before_it(tmp_path):
                 resolutionunit="CENTIMETER",
                 metadata=None,
             )
-    np.testing.assert_allclose(read_pixel_size(path, IMAGE.shape).to_list(), 0.5)
+    np.testing.assert_allclose(list(read_pixel_size(path, IMAGE.shape)), 0.5)
 
 
 @pytest.mark.parametrize("content", [b"", b"II*\0", b"no image at all"])

@@ -61,7 +61,7 @@ def test_every_image_of_a_run_notes_it(done):
     for path in images:
         size = read_pixel_size(path)
         assert size is not None, path.name
-        np.testing.assert_allclose(size.to_list(), size_in(path), rtol=1e-6)
+        np.testing.assert_allclose(list(size), size_in(path), rtol=1e-6)
         with tifffile.TiffFile(path) as tif:
             for number, level in enumerate(tif.series[0].levels):
                 x, y = level.keyframe.tags["XResolution"].value
@@ -101,7 +101,7 @@ def test_a_size_by_hand_counts_before_the_files(done):
     task.run(to_stage=1)
     for name, size in (("post", 0.5), ("pre", 0.5 / 1.03)):
         told = task.checkpoint(1, name).provenance.pixel_size
-        np.testing.assert_allclose(told.to_list(), size)
+        np.testing.assert_allclose(list(told), size)
     assert task._tiff_path(1, "post").name == "01_padded_post_pad60_px0.5.tiff"
     assert fits.getheader(task._fits_path(1, "post"))["PX"] == 0.5
 

@@ -147,7 +147,7 @@ class Alignment:
         stored = self.transform.to_dict() | {
             "canvas": {"post_frame": self.post_frame, "pre_frame": self.pre_frame}
             | {
-                f"{side}_pixel_size": size.to_list()
+                f"{side}_pixel_size": list(size)
                 for side, size in (
                     ("post", self.post_pixel_size),
                     ("pre", self.pre_pixel_size),

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 from xml.etree import ElementTree
 
 import tifffile
@@ -38,8 +37,7 @@ _LONGEST_TEXT = 1 << 24
 TOLERANCE: Final = 0.02
 
 
-@dataclass(frozen=True, slots=True)
-class PixelSize:
+class PixelSize(NamedTuple):
     """Width and height of a pixel, um.
 
     Examples
@@ -56,10 +54,6 @@ class PixelSize:
         if math.isclose(self.x, self.y, rel_tol=1e-6):
             return f"{self.x:.6g} um"
         return f"{self.x:.6g} x {self.y:.6g} um"
-
-    def to_list(self) -> list[float]:
-        """Return width and height, um, as `of` takes them."""
-        return [self.x, self.y]
 
     @property
     def mean(self) -> float:

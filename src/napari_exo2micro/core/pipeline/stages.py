@@ -67,7 +67,7 @@ class PaddedPair:
         }
         for side, size in self.pixel_sizes.items():
             if size is not None:
-                canvas[f"{side}_pixel_size"] = size.to_list()
+                canvas[f"{side}_pixel_size"] = list(size)
         return canvas
 
     @property

@@ -788,7 +788,6 @@ class CheckpointStore:
         paths = self.paths(provenance.stage, provenance.name)
         for path in paths:
             self._opened.pop(path, None)  # Windows replaces no file that is mapped
-        size = provenance.pixel_size
         write_raster(
             paths,
             (shape[0], shape[1]),
@@ -796,7 +795,7 @@ class CheckpointStore:
             parts,
             header=provenance.to_header(),
             cards=provenance.to_cards(),
-            pixel_size=size and (size.x, size.y),
+            pixel_size=provenance.pixel_size,
             monitor=monitor,
         )
         self.written += paths

@@ -125,7 +125,6 @@ def export_image(
             check_output(path.parent, Path(raw).parent)
     dtype = storable_pixels(np.empty((1, 1), image.dtype)).dtype
     shape = (image.shape[0], image.shape[1])
-    size = provenance.pixel_size
     write_raster(
         [path],
         shape,
@@ -133,7 +132,7 @@ def export_image(
         _bands(image, shape, dtype),
         header=provenance.to_header(),
         cards=provenance.to_cards(),
-        pixel_size=size and (size.x, size.y),
+        pixel_size=provenance.pixel_size,
         monitor=monitor,
     )
     return path
