@@ -73,6 +73,7 @@ def test_no_module_takes_the_place_of_a_public_name() -> None:
 def test_importing_the_package_loads_nothing_heavy() -> None:
     loaded = modules_after("import napari_exo2micro")
     heavy = {"numpy", "cv2", "scipy", "skimage", "matplotlib", "astropy", "tifffile"}
+    heavy |= {"rich", "IPython"}
     assert not loaded & heavy
     assert not of_viewers(loaded)
 

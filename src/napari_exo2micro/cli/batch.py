@@ -15,7 +15,7 @@ from napari_exo2micro.core.base import RawFileNotFoundError, check_output
 from napari_exo2micro.core.parameters import State
 
 if TYPE_CHECKING:
-    from napari_exo2micro.core.batch import BatchPlan, BatchSummary
+    from napari_exo2micro.core.batch import BatchPlan
     from napari_exo2micro.core.pipeline import RunResult
 
 _MOST_WORKERS = 4
@@ -174,11 +174,11 @@ def batch(
     where = make_executor(kind, n_workers=n_workers, scheduler=scheduler)
     with output.notes_for_warnings(), watched_batch() as watching:
         results = run_plan(plan, where, force_run=force_run, **watching)
-    summary = summarise_batch(results)
     if as_json:
+        summary = summarise_batch(results)
         output.print_json({"results": results, "summary": summary})
     else:
-        _show(summary, results)
+        output.console().print(results)
     return _exit_code(results)
 
 
@@ -200,34 +200,6 @@ def _exit_code(results: Sequence[RunResult]) -> int:
     if State.FAILED in states:
         return output.USAGE
     return output.COMPLETE if states <= {State.DONE} else output.DEGRADED
-
-
-def _show(summary: BatchSummary, results: Sequence[RunResult]) -> None:
-    """Print the summary table, the problems and what is worth knowing."""
-    from rich.text import Text
-
-    out = output.console()
-    made = output.table(
-        "sample", "dye", "result", "accuracy px", "scale", "time", numbers=(3, 4, 5)
-    )
-    for result in results:
-        made.add_row(
-            result.sample,
-            result.dye,
-            Text(result.state.word, style=result.state.colour),
-            *output.figures_of(result),
-            f"{result.seconds:.1f} s" if result.seconds else "",
-        )
-    out.print(made)
-    if summary.problems:
-        out.print("problems")
-    for problem in summary.problems:
-        who = f"{problem.sample} / {problem.dye or 'any dye'}"
-        out.print(f"  {who}: {problem.state.word}: {problem.reason}")
-    for result in results:
-        for text in result.warnings:
-            out.print(f"  {result.sample} / {result.dye}: warning: {text}")
-    out.print(summary.sentence())
 
 
 def _dry_run(plan: BatchPlan, n_workers: int, as_json: bool, *, here: bool) -> int:

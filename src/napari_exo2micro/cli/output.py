@@ -14,7 +14,6 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -26,15 +25,16 @@ from napari_exo2micro.core.base import (
     Exo2MicroError,
     Monitor,
     add_listener,
+    console as console,
+    progress_bar,
     remove_listener,
+    spoken,
+    table as table,
     visible,
 )
-from napari_exo2micro.core.parameters import LAST_BUILT_IN, STAGES
+from napari_exo2micro.core.parameters import with_error
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
-
     from napari_exo2micro.core.pipeline import RunResult
 
 
@@ -156,44 +156,6 @@ def _describe_fault(error: Exception) -> str:
     )
 
 
-_FILE_WIDTH = 120
-
-
-def console(*, stderr: bool = False) -> Console:
-    """Return a console on today's stream, which never guesses at markup.
-
-    Whatever it prints passes `visible`: names of files and entries of headers may hold
-    what a terminal obeys. Lines are not broken, but the columns of tables are: to the
-    terminal's width, or to one that suits a file.
-    """
-    made = _console_type()(stderr=stderr, markup=False, highlight=False, soft_wrap=True)
-    if not made.is_terminal and "COLUMNS" not in os.environ:
-        made.width = _FILE_WIDTH
-    return made
-
-
-@cache
-def _console_type() -> type[Console]:
-    from rich.console import Console, ConsoleOptions, RenderableType
-    from rich.segment import Segment
-    from rich.text import Text
-
-    class VisibleConsole(Console):
-        def render_str(self, text: str, **more: Any) -> Text:
-            return super().render_str(visible(text), **more)
-
-        def render(
-            self, renderable: RenderableType, options: ConsoleOptions | None = None
-        ) -> Iterator[Segment]:
-            for segment in super().render(renderable, options):
-                text, style, control = segment
-                if not control:
-                    segment = Segment(visible(text, keep="\n"), style)
-                yield segment
-
-    return VisibleConsole
-
-
 def note(text: str) -> None:
     """Write one line for a person to the standard error."""
     sys.stderr.write(visible(" ".join(text.split())) + "\n")
@@ -221,18 +183,6 @@ def print_json(value: Any) -> None:
     """Write one JSON object, and nothing else, to the standard output."""
     text = json.dumps(jsonable(value), indent=2, allow_nan=False)
     sys.stdout.write(text + "\n")
-
-
-def table(*headings: str, numbers: tuple[int, ...] = ()) -> Table:
-    """Return an empty table; the columns at `numbers` are set to the right."""
-    from rich import box
-    from rich.table import Table
-
-    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for index, heading in enumerate(headings):
-        side: Any = "right" if index in numbers else "left"
-        made.add_column(heading, justify=side, overflow="fold")
-    return made
 
 
 @contextmanager
@@ -276,51 +226,22 @@ def watched(title: str) -> Iterator[tuple[Monitor, list[str]]]:
     asks the work to stop between two windows of an image, the second one interrupts
     it at once. It yields a monitor for the work and the texts of the warnings.
     """
-    from rich import progress as bars
-    from rich.table import Column
-
-    stopping = False
+    bar, update = progress_bar(title, console(stderr=True))
+    done, stopping = 0.0, False
 
     def ask_to_stop() -> None:
         nonlocal stopping
         stopping = True
-        bar.update(task, text="stopping ...")
-
-    title, err = visible(title), console(stderr=True)
-    # In a narrow window only the words at the end are cut.
-    rest = Column(ratio=1, no_wrap=True, overflow="ellipsis")
-    bar = bars.Progress(
-        bars.TextColumn(
-            "{task.description}",
-            markup=False,
-            table_column=Column(min_width=len(title)),
-        ),
-        bars.BarColumn(bar_width=16, table_column=Column(min_width=16)),
-        bars.TextColumn("{task.percentage:>3.0f}%", table_column=Column(min_width=4)),
-        bars.TimeElapsedColumn(table_column=Column(min_width=7)),
-        bars.TextColumn("{task.fields[text]}", markup=False, table_column=rest),
-        console=err,
-        expand=True,
-        transient=True,
-        disable=not err.is_terminal,
-    )
-    task = bar.add_task(title, total=1.0, text="")
-
-    stage, begins = "", False
-
-    def begin(number: int) -> None:
-        nonlocal stage, begins
-        stage, begins = f"{number}: {STAGES[number].title}", True
+        update(done, "stopping ...")
 
     def report(fraction: float, text: str) -> None:
-        nonlocal begins
+        nonlocal done
+        done = fraction
         if not stopping:
-            words = ", ".join(filter(None, (stage, "" if begins else text)))
-            bar.update(task, completed=fraction, text=visible(words))
-        begins = False
+            update(fraction, text)
 
     with notes_for_warnings() as shown, stop_on_ctrl_c(ask_to_stop), bar:
-        yield Monitor(report, lambda: stopping, begin), shown
+        yield spoken(report, lambda: stopping), shown
 
 
 @contextmanager
@@ -351,19 +272,10 @@ def print_facts(facts: Iterable[tuple[str, object]]) -> None:
 
 def show_result(result: RunResult, *, already_shown: Sequence[str] = ()) -> None:
     """Print the result of `SampleDye.run` and, to the standard error, its warnings."""
-    from rich.text import Text
+    from napari_exo2micro.core.pipeline import verdict_table
 
-    made = table("stage", "verdict", "numbers")
-    for number, verdict in sorted(result.verdicts.items()):
-        # The scale's own figures have lines of their own.
-        figures = "" if number == LAST_BUILT_IN else verdict.figures()
-        made.add_row(
-            f"{number} {STAGES[number].title}",
-            Text(verdict.state.word, style=verdict.state.colour),
-            Text("\n".join(map(visible, filter(None, (verdict.reason, figures))))),
-        )
-    if made.row_count:
-        console().print(made)
+    if result.verdicts:
+        console().print(verdict_table(result.verdicts))
     print_facts((*_scales(result), *_outputs(result), ("status", result.status)))
     for text in result.warnings:
         if text not in already_shown:
@@ -379,18 +291,14 @@ def _scales(result: RunResult) -> Iterator[tuple[str, str]]:
         if scale.offset:
             sign = "-" if scale.offset > 0 else "+"
             formula = f"post {sign} {abs(scale.offset):.3g} - scale × pre"
-        words = _with_error(scale.value, scale.uncertainty)
+        words = with_error(scale.value, scale.uncertainty)
         yield "scale", f"{words} ({scale.kind}); difference = {formula}"
     if result.percentile_scale is not None:
         yield "", f"{result.percentile_scale.value:.5g} at the percentile"
     if result.manual_scale is not None:
         yield "", f"{result.manual_scale:.5g} by hand"
     for title, value, error in further_scales(result):
-        yield "", f"{_with_error(value, error)} ({title})"
-
-
-def _with_error(value: float, error: float | None) -> str:
-    return f"{value:.5g}" + (f" ± {error:.1g}" if error else "")
+        yield "", f"{with_error(value, error)} ({title})"
 
 
 def _outputs(result: RunResult) -> Iterator[tuple[str, str]]:
@@ -402,20 +310,3 @@ def _outputs(result: RunResult) -> Iterator[tuple[str, str]]:
         yield "", f"  {path.name}"
     if pictures:
         yield "pictures", f"{len(pictures)} in {pictures[0].parent}"
-
-
-def show_comparison(parameter: str, results: Sequence[RunResult]) -> None:
-    """Print one row for each value that `SampleDye.compare` ran with."""
-    made = table(parameter, "status", "accuracy px", "scale", numbers=(2, 3))
-    for result in results:
-        made.add_row(str(result.value), result.status, *figures_of(result))
-    console().print(made)
-
-
-def figures_of(result: RunResult) -> tuple[str, str]:
-    """Return the estimated accuracy, px, and the scale; empty when unknown."""
-    accuracy, scale = result.accuracy_px, result.scale
-    return (
-        "" if accuracy is None else f"{accuracy:.3g}",
-        "" if scale is None else f"{scale.value:.5g}",
-    )

@@ -61,7 +61,7 @@ def status(
     Give the same parameter options as for the run that is meant.
     """
     with output.notes_for_warnings():
-        entries = list(task.status(verify=verify))
+        entries = task.status(verify=verify)
         result = task.result()
     is_whole = all(entry.state is State.VALID for entry in entries)
     verdict = result.status if is_whole else "incomplete"
@@ -79,11 +79,7 @@ def status(
         return code
     out = output.console()
     out.print(f"files in {task.output_dir / task.sample / task.dye}")
-    made = output.table("stage", "name", "kind", "state", "why")
-    for entry in entries:
-        kind = "picture" if entry.kind == "plot" else entry.kind
-        made.add_row(str(entry.stage), entry.name, kind, entry.state, entry.reason)
-    out.print(made)
+    out.print(entries)
     out.print(f"status  {verdict}")
     for words in _options_of_others(task):
         out.print(f"other results here: give {words} to see them")
@@ -145,7 +141,7 @@ def compare(
         whose = {"sample": task.sample, "dye": task.dye}
         output.print_json({**whose, "parameter": parameter, "results": results})
     else:
-        output.show_comparison(parameter, results)
+        output.console().print(results)
     return max(_exit_code(result) for result in results)
 
 

@@ -22,7 +22,10 @@ from numpy.typing import NDArray
 from napari_exo2micro.core.alignment import correlation, features, texture, views
 from napari_exo2micro.core.alignment.fit import FloatArray
 from napari_exo2micro.core.alignment.icp import correction_of, match_contours
-from napari_exo2micro.core.alignment.interior import refine_interior_sift
+from napari_exo2micro.core.alignment.interior import (
+    ShownAlignment,
+    refine_interior_sift,
+)
 from napari_exo2micro.core.alignment.settings import BoundarySettings
 from napari_exo2micro.core.alignment.texture import Agreement, Overlap, Texture
 from napari_exo2micro.core.alignment.views import Section, View
@@ -206,8 +209,8 @@ class Estimate:
         return self.vouched, not self.broken, share + self.overlap.score
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class BoundaryAlignment:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class BoundaryAlignment(ShownAlignment):
     """Result of stage 2.
 
     Attributes
@@ -238,7 +241,7 @@ class BoundaryAlignment:
     pre_contour: FloatArray
     icp_transform: Transform | None = None
     ecc_transform: Transform | None = None
-    images: tuple[ImageLike, ImageLike] | None = field(default=None, repr=False)
+    images: tuple[ImageLike, ImageLike] | None = None
 
     def __iter__(self) -> Iterator[Any]:
         """Yield the five values that the reference system's function returned.

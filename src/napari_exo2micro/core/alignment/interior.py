@@ -21,8 +21,9 @@ from napari_exo2micro.core.alignment.fit import Accuracy, FloatArray, Model, Pla
 from napari_exo2micro.core.alignment.settings import InteriorSettings
 from napari_exo2micro.core.alignment.views import checked_frame, whole_blocks
 from napari_exo2micro.core.base.monitor import Monitor
+from napari_exo2micro.core.base.speak import Listing, Shown
 from napari_exo2micro.core.images.raster import Frame, ImageLike
-from napari_exo2micro.core.images.transform import Transform
+from napari_exo2micro.core.images.transform import Transform, TransformLike
 from napari_exo2micro.core.parameters.state import State, Verdict
 
 logger = logging.getLogger(__name__)
@@ -235,8 +236,30 @@ class InteriorTiles:
     weight: FloatArray
 
 
-@dataclass(frozen=True, slots=True)
-class InteriorAlignment:
+class ShownAlignment(Shown):
+    """How an alignment is printed, and shown in a notebook."""
+
+    __slots__ = ()
+    transform: Transform
+    verdict: Verdict
+    method: str
+
+    def __repr__(self) -> str:
+        """Return method, verdict and transform in one line."""
+        name = type(self).__name__
+        return f"{name}({self.method!r}, {self.verdict!r}, {self.transform!r})"
+
+    def __rich__(self) -> Listing:
+        """Return what was found, and how far it can be trusted."""
+        why = (self.verdict.reason, self.verdict.figures())
+        verdict = (self.verdict.state, "\n".join(filter(None, why)))
+        moves = self.transform.__rich__()
+        rows = [("method", self.method), *moves.rows, verdict]
+        return replace(moves, rows=rows)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class InteriorAlignment(ShownAlignment):
     """Result of stage 3.
 
     Attributes
@@ -272,7 +295,7 @@ class InteriorAlignment:
 def refine_interior_sift(
     post_im: ImageLike,
     pre_im: ImageLike,
-    initial: Transform,
+    initial: TransformLike,
     *,
     post_frame: Frame | None = None,
     pre_frame: Frame | None = None,
@@ -287,8 +310,8 @@ def refine_interior_sift(
     post_im, pre_im : ImageLike, shape (rows, cols)
         Fixed and moving image on padded canvases; uint8, uint16, float32 or
         float64. They are read in windows.
-    initial : Transform
-        Post to pre from stage 2; carries hand and turn.
+    initial : Transform or array_like, shape (3, 3)
+        Post to pre from stage 2, or its matrix; carries hand and turn.
     post_frame, pre_frame : tuple of int, optional
         x0, y0, width, height of the data on each canvas; by default the
         bounding box of what is not zero.
@@ -308,7 +331,7 @@ def refine_interior_sift(
     Raises
     ------
     ParameterError
-        If a parameter is unknown or out of its range.
+        If a parameter is unknown or out of its range, or `initial` is no transform.
     RegistrationError
         If an image is empty.
 
@@ -342,6 +365,7 @@ def refine_interior_sift(
     >>> bool(np.abs(result.transform([[300, 300]]) - [303, 298]).max() < 0.2)
     True
     """
+    initial = Transform.of(initial)
     settings = (settings or InteriorSettings.of({})).tuned(**tuning)
     monitor = monitor or Monitor()
     monitor.report(0.0, "reducing the images")

@@ -14,7 +14,12 @@ from napari_exo2micro.core.base import errors
 from napari_exo2micro.core.base.files import check_output
 from napari_exo2micro.core.base.machine import LEAST_MEMORY
 from napari_exo2micro.core.base.monitor import Monitor
-from napari_exo2micro.core.batch.board import BatchBoard, summarise_batch
+from napari_exo2micro.core.base.speak import show, told
+from napari_exo2micro.core.batch.board import (
+    BatchBoard,
+    BatchResults,
+    summarise_batch,
+)
 from napari_exo2micro.core.batch.executors import (
     Executor,
     executor_kind,
@@ -280,7 +285,8 @@ def run_batch(
     verify: bool = False,
     monitor: Monitor | None = None,
     on_event: OnEvent | None = None,
-) -> list[RunResult]:
+    progress: bool = True,
+) -> BatchResults:
     """Run every combination of samples and dyes; a failed one stops no other.
 
     Parameters
@@ -334,13 +340,16 @@ def run_batch(
         between two windows and leaves finished ones alone.
     on_event : callable, optional
         Told in the calling thread what happens to each task, see `TaskEvent`.
+    progress : bool
+        Show how far it is, and in the end the table of results, in a terminal or a
+        notebook, where no `monitor` is given.
 
     Returns
     -------
-    list of dict
+    list of RunResult
         What `SampleDye.run` returns, in the order asked for, with `seconds`; where
         there is no result the `status` is ``'error: ...'``, ``'skipped: ...'`` or
-        ``'stopped: ...'``. `summarise_batch` counts them.
+        ``'stopped: ...'``. It prints as a table; `summarise_batch` counts them.
 
     Raises
     ------
@@ -379,12 +388,17 @@ def run_batch(
         register_on=register_on,
         loader=loader,
     )
-    executor = make_executor(
-        parallel, n_workers=n_workers, scheduler=scheduler, monitor=monitor
-    )
-    return run_plan(
-        plan, executor, force_run=force_run, monitor=monitor, on_event=on_event
-    )
+    title = f"batch of {len(plan.tasks)}"
+    with told(monitor, title, progress) as whole:
+        executor = make_executor(
+            parallel, n_workers=n_workers, scheduler=scheduler, monitor=whole
+        )
+        results = run_plan(
+            plan, executor, force_run=force_run, monitor=whole, on_event=on_event
+        )
+    if monitor is None and progress:
+        show(results)
+    return results
 
 
 def run_plan(
@@ -394,7 +408,7 @@ def run_plan(
     force_run: bool = False,
     monitor: Monitor | None = None,
     on_event: OnEvent | None = None,
-) -> list[RunResult]:
+) -> BatchResults:
     """Run what `plan_batch` has decided; `run_batch` is both in one.
 
     Parameters
@@ -473,9 +487,7 @@ class _PlanRun:
         self._board = BatchBoard()
         self._log: RunLog | None = None
 
-    def until_done(
-        self, executor: Executor, log: RunLog | None = None
-    ) -> list[RunResult]:
+    def until_done(self, executor: Executor, log: RunLog | None = None) -> BatchResults:
         """Run all tasks and return their results, the skipped ones last."""
         self._log = log
         for task in self._plan.tasks:

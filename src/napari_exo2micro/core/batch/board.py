@@ -9,16 +9,17 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
+from napari_exo2micro.core.base.speak import Listing, Shown, ShownList
 from napari_exo2micro.core.batch.task import ENDED_WELL, TaskEvent
 from napari_exo2micro.core.parameters.state import State
-from napari_exo2micro.core.pipeline.result import RunResult
+from napari_exo2micro.core.pipeline.result import RunResult, figures_of
 
 # How a task can end, the worst last.
 _ENDS: Final = (State.DONE, State.DEGRADED, State.NO_FILES, State.STOPPED, State.FAILED)
 
 
-@dataclass(frozen=True, slots=True)
-class BatchSummary:
+@dataclass(frozen=True, slots=True, repr=False)
+class BatchSummary(Shown):
     """What came out of a batch.
 
     Attributes
@@ -35,6 +36,16 @@ class BatchSummary:
     total: int
     counts: Mapping[State, int]
     problems: tuple[RunResult, ...]
+
+    def __repr__(self) -> str:
+        """Return the counts in words, and the problems."""
+        return repr(self.__rich__())
+
+    def __rich__(self) -> Listing:
+        """Return a row for each problem."""
+        rows = [(it.sample, it.dye, it.state, it.reason) for it in self.problems]
+        headings = ("sample", "dye", "result", "why")
+        return Listing(headings, rows, title=self.sentence())
 
     @property
     def is_complete(self) -> bool:
@@ -84,6 +95,37 @@ def summarise_batch(results: Iterable[RunResult]) -> BatchSummary:
     counts = {state: len(own) for state, own in ended.items()}
     problems = [result for state in reversed(_ENDS[1:]) for result in ended[state]]
     return BatchSummary(sum(counts.values()), counts, tuple(problems))
+
+
+class BatchResults(ShownList[RunResult]):
+    """What `run_batch` returns: results, which print as the table of a batch."""
+
+    def __rich__(self) -> Listing:
+        """Return a row for each result; below, problems and what is worth knowing."""
+        rows = [
+            (
+                result.sample,
+                result.dye,
+                result.state,
+                *figures_of(result),
+                f"{result.seconds:.1f} s" if result.seconds else "",
+            )
+            for result in self
+        ]
+        summary = summarise_batch(self)
+        notes = ["problems"] if summary.problems else []
+        for it in summary.problems:
+            who = f"{it.sample} / {it.dye or 'any dye'}"
+            notes.append(f"  {who}: {it.state.word}: {it.reason}")
+        for it in self:
+            who = f"{it.sample} / {it.dye}"
+            notes += [f"  {who}: warning: {text}" for text in it.warnings]
+        return Listing(
+            ("sample", "dye", "result", "accuracy px", "scale", "time"),
+            rows,
+            numbers=(3, 4, 5),
+            notes=(*notes, summary.sentence()),
+        )
 
 
 _IN_THIS_ORDER: Final = (
@@ -163,11 +205,11 @@ class BatchBoard:
             ]
 
     @property
-    def results(self) -> list[RunResult]:
+    def results(self) -> BatchResults:
         """The results of the tasks that have ended, in the order of their numbers."""
         with self._lock:
             events = [event for _, event in sorted(self._last.items())]
-        return [event.result for event in events if event.result is not None]
+        return BatchResults(e.result for e in events if e.result is not None)
 
     def counts_in_words(self) -> str:
         """Return how many tasks there are of each word: ``2 queued, 1 running``."""

@@ -11,15 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from napari_exo2micro.core.base.errors import CheckpointError
+from napari_exo2micro.core.base.errors import CheckpointError, ParameterError
 from napari_exo2micro.core.base.files import read_json, write_json
+from napari_exo2micro.core.base.speak import Listing, Shown
 
 _KIND = "napari-exo2micro transform"
 _DIRECTION = "post (fixed) to pre (moving), points (x, y) in px, pixel centres at 0"
 
 
-@dataclass(frozen=True, eq=False)
-class Transform:
+@dataclass(frozen=True, eq=False, repr=False)
+class Transform(Shown):
     """A projective map from post-stain (fixed) to pre-stain (moving) points.
 
     This is the direction a warp needs:
@@ -60,6 +61,53 @@ class Transform:
         matrix.flags.writeable = False
         object.__setattr__(self, "matrix", matrix)
 
+    @classmethod
+    def of(cls, value: TransformLike) -> Transform:
+        """Return a transform for a transform, or for its matrix.
+
+        Parameters
+        ----------
+        value : Transform or array_like, shape (3, 3)
+            Post to pre.
+
+        Returns
+        -------
+        Transform
+            The same one where it is one.
+
+        Raises
+        ------
+        ParameterError
+            If it is neither, or the matrix cannot be used.
+        """
+        if isinstance(value, Transform):
+            return value
+        try:
+            return cls(np.asarray(value, dtype=np.float64))
+        except (TypeError, ValueError, OverflowError) as error:
+            raise ParameterError(
+                f"wanted a Transform or its 3 x 3 matrix, post to pre, found "
+                f"{type(value).__name__} ({error}); give Transform.identity() where "
+                "nothing is known"
+            ) from error
+
+    def __repr__(self) -> str:
+        """Return the matrix in one line."""
+        matrix = self.matrix + 0.0  # which turns -0 into 0
+        rows = [", ".join(f"{value:.10g}" for value in row) for row in matrix]
+        return f"{type(self).__name__}([[{'], ['.join(rows)}]])"
+
+    def __rich__(self) -> Listing:
+        """Return what the transform does, in words."""
+        parts = self.decompose()
+        rows = [
+            ("turn", f"{parts['angle_deg']:.4f} deg"),
+            ("magnification", f"{parts['scale']:.6f}"),
+            ("shift", f"x {parts['shift_x']:.2f} px, y {parts['shift_y']:.2f} px"),
+            ("mirrored", "yes" if parts["mirrored"] else "no"),
+        ]
+        return Listing(("post to pre", ""), rows)
+
     def __call__(self, points: ArrayLike) -> NDArray[np.float64]:
         """Map post-stain points to pre-stain points.
 
@@ -85,9 +133,9 @@ class Transform:
         result: NDArray[np.float64] = mapped[:, :2] / mapped[:, 2:]
         return result
 
-    def __matmul__(self, first: Transform) -> Transform:
+    def __matmul__(self, first: TransformLike) -> Transform:
         """Return the transform that applies `first` and then this one."""
-        return Transform(self.matrix @ first.matrix)
+        return Transform(self.matrix @ Transform.of(first).matrix)
 
     def __eq__(self, other: object) -> bool:
         """Return whether both matrices are equal, element by element."""
@@ -309,3 +357,7 @@ class Transform:
         if not isinstance(stored, dict):
             raise CheckpointError(f"{path} holds no transform; choose another file")
         return cls.from_dict(stored)
+
+
+#: What functions take for a transform: one, or its 3 x 3 matrix.
+TransformLike = Transform | ArrayLike

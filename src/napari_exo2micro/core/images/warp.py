@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from napari_exo2micro.core.base.errors import ParameterError, RegistrationError
 from napari_exo2micro.core.images.raster import BAND_ROWS, Frame, ImageLike, bands
-from napari_exo2micro.core.images.transform import Transform
+from napari_exo2micro.core.images.transform import Transform, TransformLike
 
 _SECOND_DIFFERENCE = np.array([1.0, -2.0, 1.0])
 _NOTHING = np.array([0.0, 1.0, 0.0])
@@ -36,7 +36,7 @@ _COLUMN_LIMIT = 2**31 - 1
 
 def warp_window(
     image: ImageLike,
-    transform: Transform,
+    transform: TransformLike,
     y0: int,
     y1: int,
     x0: int,
@@ -49,7 +49,7 @@ def warp_window(
     ----------
     image : ImageLike, shape (rows, columns)
         The moving image; uint8, uint16, int16, float32 or float64.
-    transform : Transform
+    transform : Transform or array_like, shape (3, 3)
         From points of the warped (fixed) image to points of `image`, px.
     y0, y1, x0, x1 : int
         Rows and columns of the window in the warped image.
@@ -74,6 +74,7 @@ def warp_window(
     >>> warp_window(image, right, 0, 2, 0, 3, "linear").tolist()
     [[1.0, 2.0, 3.0], [6.0, 7.0, 8.0]]
     """
+    transform = Transform.of(transform)
     shape = (y1 - y0, x1 - x0)
     corners = np.array(
         [(x0, y0), (x1 - 1, y0), (x0, y1 - 1), (x1 - 1, y1 - 1)], dtype=np.float64
@@ -113,7 +114,7 @@ def warp_window(
 
 
 def nearest_window(
-    image: ImageLike, transform: Transform, y0: int, y1: int, x0: int, x1: int
+    image: ImageLike, transform: TransformLike, y0: int, y1: int, x0: int, x1: int
 ) -> NDArray[Any]:
     """Return one window of ``image`` at the pixels nearest to transformed points.
 
@@ -123,7 +124,7 @@ def nearest_window(
     ----------
     image : ImageLike, shape (rows, columns)
         Any dtype.
-    transform : Transform
+    transform : Transform or array_like, shape (3, 3)
         From points of the result to points of `image`, (x, y) in px.
     y0, y1, x0, x1 : int
         Rows and columns of the window in the result.
@@ -133,6 +134,7 @@ def nearest_window(
     ndarray, shape (y1 - y0, x1 - x0), dtype of `image`
         0 where the point lies outside of `image`.
     """
+    transform = Transform.of(transform)
     result = np.zeros((y1 - y0, x1 - x0), image.dtype)
     x, y = np.meshgrid(np.arange(x0, x1), np.arange(y0, y1))
     points = transform(np.stack([x.ravel(), y.ravel()], axis=1))
@@ -374,13 +376,13 @@ def padded_bands(
 
 
 def mapped_frame(
-    transform: Transform, pre_frame: Frame, *, margin: float = 1.0
+    transform: TransformLike, pre_frame: Frame, *, margin: float = 1.0
 ) -> NDArray[np.float64]:
     """Return the corners of the pre image's data, seen from the post image.
 
     Parameters
     ----------
-    transform : Transform
+    transform : Transform or array_like, shape (3, 3)
         Post (fixed) to pre (moving), the one that `pre` is warped with.
     pre_frame : tuple of int
         (x0, y0, width, height) of the real data on the pre canvas, px.
@@ -400,7 +402,7 @@ def mapped_frame(
     if right < left or bottom < top:
         return np.zeros((4, 2))
     corners = [(left, top), (right, top), (right, bottom), (left, bottom)]
-    return transform.inverse()(corners)
+    return Transform.of(transform).inverse()(corners)
 
 
 def valid_spans(

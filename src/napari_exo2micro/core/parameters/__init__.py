@@ -49,6 +49,7 @@ from napari_exo2micro.core.parameters.state import (
     State as State,
     Verdict as Verdict,
     number_words as number_words,
+    with_error as with_error,
 )
 
 

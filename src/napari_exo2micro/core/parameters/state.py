@@ -8,6 +8,8 @@ from enum import StrEnum
 from typing import Any, Literal, Self
 
 from napari_exo2micro.core.base.errors import ParameterError
+from napari_exo2micro.core.base.speak import Listing, Shown
+from napari_exo2micro.core.base.text import visible
 
 Mark = Literal["tick", "cross", "dash", "warning", "ring"]
 
@@ -94,8 +96,13 @@ def number_words(name: str, value: float) -> str:
     return f"{words.replace('_', ' ')} {number} {unit}".strip()
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+def with_error(value: float, error: float | None) -> str:
+    """Return a figure, with its uncertainty where it has one: ``1.2503 ± 0.0004``."""
+    return f"{value:.5g}" + (f" ± {error:.1g}" if error else "")
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Verdict(Shown):
     """What a stage says of its own work.
 
     Attributes
@@ -127,6 +134,17 @@ class Verdict:
                 f"{self.state!r}"
             )
         object.__setattr__(self, "state", State(self.state))
+
+    def __repr__(self) -> str:
+        """Return the state, the reason and the most telling numbers."""
+        state = ": ".join(filter(None, (self.state.word, self.reason)))
+        words = ", ".join(filter(None, (state, self.figures())))
+        return visible(f"{type(self).__name__}({words})")
+
+    def __rich__(self) -> Listing:
+        """Return state, reason and numbers as one row."""
+        row = (self.state, self.reason, self.figures())
+        return Listing(("verdict", "why", "numbers"), [row])
 
     def figures(self, most: int = 5) -> str:
         """Return the most telling numbers in words.

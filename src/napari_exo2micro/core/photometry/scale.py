@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_exo2micro.core.base.errors import ParameterError
+from napari_exo2micro.core.base.speak import Listing, Shown
 from napari_exo2micro.core.parameters.parameters import format_value
-from napari_exo2micro.core.parameters.state import State, Verdict
+from napari_exo2micro.core.parameters.state import State, Verdict, with_error
 from napari_exo2micro.core.photometry import minerals, moffat
 from napari_exo2micro.core.photometry.statistics import PairStatistics
 
@@ -46,8 +47,8 @@ _NO_RATIO: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ScaleEstimate:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class ScaleEstimate(Shown):
     """A scale, how well it is known and whether it can be vouched for.
 
     Attributes
@@ -81,12 +82,32 @@ class ScaleEstimate:
     fit: moffat.MoffatFit | None = None
     percentile: float | None = None
 
+    def __repr__(self) -> str:
+        """Return method, value, uncertainty and verdict in one line."""
+        offset = f"offset {self.offset:.3g}, " if self.offset else ""
+        scale = with_error(self.scale, self.uncertainty)
+        name = type(self).__name__
+        return f"{name}({self.kind!r}, {scale}, {offset}{self.verdict!r})"
+
+    def __rich__(self) -> Listing:
+        """Return the scale as one row."""
+        scale = with_error(self.scale, self.uncertainty)
+        offset = with_error(self.offset, self.offset_uncertainty)
+        return scale_table(self.kind, scale, offset, self.verdict)
+
     @property
     def kind(self) -> str:
         """The text of the header card SCALEK, such as ``percentile_p99.1``."""
         if self.percentile is not None:
             return f"percentile_p{format_value(self.percentile)}"
         return self.method
+
+
+def scale_table(kind: str, scale: str, offset: str, verdict: Verdict) -> Listing:
+    """Return a scale, its offset and how far it can be trusted as one row."""
+    why = "\n".join(filter(None, (verdict.reason, verdict.figures())))
+    row = (kind, scale, offset, verdict.state, why)
+    return Listing(("method", "scale", "offset", "verdict", "numbers"), [row])
 
 
 def moffat_scale(

@@ -20,6 +20,7 @@ from napari_exo2micro.core.pipeline.result import (
     save_comparison as save_comparison,
     stage_states as stage_states,
     stages_done as stages_done,
+    verdict_table as verdict_table,
 )
 from napari_exo2micro.core.pipeline.sample_dye import SampleDye as SampleDye
 from napari_exo2micro.core.raw.pair import ASSIGNED_LOADER

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 from napari_exo2micro.core.base.files import replace_file
-from napari_exo2micro.core.base.text import table_cell
+from napari_exo2micro.core.base.speak import Listing, Shown, ShownList
+from napari_exo2micro.core.base.text import table_cell, visible
 from napari_exo2micro.core.parameters.parameters import ParameterValue
 from napari_exo2micro.core.parameters.settings import value_words
-from napari_exo2micro.core.parameters.stages import STAGES
+from napari_exo2micro.core.parameters.stages import LAST_BUILT_IN, STAGES
 from napari_exo2micro.core.parameters.state import State, Verdict
 from napari_exo2micro.core.photometry.methods import SCALE_METHODS
 from napari_exo2micro.core.store.checkpoints import CheckpointStatus
@@ -28,8 +29,8 @@ _STATUS_WORDS: Final = {
 _REGISTRATION: Final = (2, 3)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class RunResult(Mapping[str, Any]):
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class RunResult(Shown, Mapping[str, Any]):
     """What came out of a run of one sample and dye.
 
     Its attributes are typed. As a mapping it has the keys of `to_dict`, the published
@@ -157,6 +158,32 @@ class RunResult(Mapping[str, Any]):
             entries["value"] = self.value
         return entries
 
+    def __repr__(self) -> str:
+        """Return names, status and figures in one line."""
+        scale = f"scale {self.scale}" if self.scale else ""
+        words = (self.status, self._accuracy, scale, self._time)
+        line = ", ".join(filter(None, words))
+        return visible(f"{type(self).__name__}({self.sample!r}, {self.dye!r}, {line})")
+
+    def __rich__(self) -> Listing:
+        """Return what each stage says of its work, and the scale."""
+        scale = f"scale {self.scale} ({self.scale.kind})" if self.scale else ""
+        figures = ", ".join(filter(None, (self.status, scale, self._time)))
+        return replace(
+            verdict_table(self.verdicts),
+            title=f"{self.sample} / {self.dye}: {figures}",
+            notes=tuple(f"warning: {text}" for text in self.warnings),
+        )
+
+    @property
+    def _accuracy(self) -> str:
+        known = self.accuracy_px is not None
+        return f"accuracy {self.accuracy_px:.3g} px" if known else ""
+
+    @property
+    def _time(self) -> str:
+        return "" if self.seconds is None else f"{self.seconds:.1f} s"
+
     def __getitem__(self, key: str) -> Any:
         """Return an entry; ``'result'`` of a comparison is the result."""
         if key == "result" and self.compared:
@@ -187,6 +214,26 @@ class RunResult(Mapping[str, Any]):
         return len(self.to_dict() | self._added)
 
 
+def verdict_table(verdicts: Mapping[int, Verdict]) -> Listing:
+    """Return a row for each stage: its title, its verdict, and why with figures."""
+    rows = []
+    for number, verdict in sorted(verdicts.items()):
+        # The scale's own figures are told elsewhere.
+        figures = "" if number == LAST_BUILT_IN else verdict.figures()
+        why = "\n".join(filter(None, (verdict.reason, figures)))
+        rows.append((f"{number} {STAGES[number].title}", verdict.state, why))
+    return Listing(("stage", "verdict", "numbers"), rows)
+
+
+def figures_of(result: RunResult) -> tuple[str, str]:
+    """Return the estimated accuracy, px, and the scale; empty when unknown."""
+    accuracy, scale = result.accuracy_px, result.scale
+    return (
+        "" if accuracy is None else f"{accuracy:.3g}",
+        "" if scale is None else f"{scale.value:.5g}",
+    )
+
+
 def judged(verdicts: Mapping[int, Verdict], last: int) -> tuple[State, str]:
     """Return the state of a run up to stage `last`, with each stage's reason.
 
@@ -203,6 +250,34 @@ def judged(verdicts: Mapping[int, Verdict], last: int) -> tuple[State, str]:
         if not verdict.state.is_good
     ]
     return (State.DEGRADED if reasons else State.DONE), "; ".join(reasons)
+
+
+class CheckList(ShownList[CheckpointStatus]):
+    """What `SampleDye.status` returns: its entries, which print as a table."""
+
+    def __rich__(self) -> Listing:
+        """Return a row for each checkpoint and plot."""
+        rows = [
+            (
+                str(entry.stage),
+                entry.name,
+                "picture" if entry.kind == "plot" else entry.kind,
+                entry.state,
+                entry.reason,
+            )
+            for entry in self
+        ]
+        return Listing(("stage", "name", "kind", "state", "why"), rows)
+
+
+class Comparison(ShownList[RunResult]):
+    """What `SampleDye.compare` returns: results, which print as a table."""
+
+    def __rich__(self) -> Listing:
+        """Return a row for each value."""
+        name = self[0].compared if self else ""
+        rows = [(str(it.value), it.status, *figures_of(it)) for it in self]
+        return Listing((name, "status", "accuracy px", "scale"), rows, numbers=(2, 3))
 
 
 @dataclass(frozen=True, slots=True)

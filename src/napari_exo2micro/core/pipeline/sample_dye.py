@@ -25,7 +25,9 @@ from napari_exo2micro.core.alignment.boundary import recover_transform
 from napari_exo2micro.core.base import errors
 from napari_exo2micro.core.base.locks import sample_lock
 from napari_exo2micro.core.base.monitor import Monitor
-from napari_exo2micro.core.images.transform import Transform
+from napari_exo2micro.core.base.speak import Listing, Shown, told
+from napari_exo2micro.core.base.text import visible
+from napari_exo2micro.core.images.transform import Transform, TransformLike
 from napari_exo2micro.core.parameters.parameters import (
     ParameterValue,
     non_default_params,
@@ -37,7 +39,13 @@ from napari_exo2micro.core.photometry.methods import DEFAULT_SCALE
 from napari_exo2micro.core.pipeline import figures, stages
 from napari_exo2micro.core.pipeline.difference import make_differences
 from napari_exo2micro.core.pipeline.log import run_log
-from napari_exo2micro.core.pipeline.result import RunResult, judged
+from napari_exo2micro.core.pipeline.result import (
+    CheckList,
+    Comparison,
+    RunResult,
+    judged,
+    stage_states,
+)
 from napari_exo2micro.core.raw.names import find_pair
 from napari_exo2micro.core.raw.pair import Loader, open_image_pair
 from napari_exo2micro.core.store.checkpoints import (
@@ -56,7 +64,7 @@ _OTHER_NAMES = {
 }
 
 
-class SampleDye:
+class SampleDye(Shown):
     """One sample with one dye, from raw files to the difference image.
 
     Each stage takes its inputs from checkpoints and leaves checkpoints, so a run
@@ -159,6 +167,28 @@ class SampleDye:
         )
         task.store.settings = settings
         return task
+
+    def __repr__(self) -> str:
+        """Return the names, the folder of results and how many stages are valid."""
+        names = f"{type(self).__name__}({self.sample!r}, {self.dye!r}"
+        words = f"{names}, output_dir={str(self.output_dir)!r}, {self._summary()})"
+        return visible(words)
+
+    def __rich__(self) -> Listing:
+        """Return the check-list of `status`."""
+        title = f"{self.sample} / {self.dye} in {self.output_dir}: {self._summary()}"
+        try:
+            return replace(self.status().__rich__(), title=title)
+        except errors.Exo2MicroError as error:
+            return Listing((), (), title=title, notes=(str(error),))
+
+    def _summary(self) -> str:
+        try:
+            states = stage_states(self._checkpoint_states()).values()
+        except errors.Exo2MicroError:
+            return "not readable"
+        valid = sum(it.state is State.VALID for it in states)
+        return f"{valid} of {len(states)} stages valid"
 
     # Settings ----------------------------------------------------------------
 
@@ -265,6 +295,7 @@ class SampleDye:
         on_stage: Callable[[int], None] | None = None,
         wait_for_lock: float = 0.0,
         verify: bool = False,
+        progress: bool = True,
     ) -> RunResult:
         """Run the stages and return what came out.
 
@@ -285,6 +316,9 @@ class SampleDye:
         verify : bool
             Read the raw files to see whether they are those that results were made
             from, also where size, times and place on the disk say so.
+        progress : bool
+            Show how far it is, in a terminal or a notebook, where no `monitor` is
+            given.
 
         Returns
         -------
@@ -309,12 +343,12 @@ class SampleDye:
         )
         force = force or settings.force
         self._results = {}
-        whole = monitor or Monitor()
         numbers = [number for number in sorted(STAGES) if first <= number <= last]
         start = time.perf_counter()
         title = f"{self.sample} {self.dye}, stages {first} to {last}"
         title += ", by force" if force else ""
         with (
+            told(monitor, f"{self.sample} {self.dye}", progress) as whole,
             run_log(self.output_dir, title=title, task=self) as log,
             self._locked(wait_for_lock, whole) as unguarded,
         ):
@@ -347,7 +381,8 @@ class SampleDye:
         to_stage: int | None = None,
         monitor: Monitor | None = None,
         on_result: Callable[[RunResult], None] | None = None,
-    ) -> list[RunResult]:
+        progress: bool = True,
+    ) -> Comparison:
         """Run once for each value of one parameter.
 
         Parameters
@@ -365,12 +400,15 @@ class SampleDye:
             Told the fraction done; may stop.
         on_result : callable, optional
             Called with the result of each value as soon as it is there.
+        progress : bool
+            As for `run`.
 
         Returns
         -------
         list of RunResult
             The results of `run`, each with its `value` and the `seconds` that it
-            took; where one failed, its `status` is ``'error: ...'``.
+            took; where one failed, its `status` is ``'error: ...'``. It prints as a
+            table.
 
         Raises
         ------
@@ -385,31 +423,32 @@ class SampleDye:
         for value in [values] if isinstance(values, str) else values:
             tasks.append(self.copy())
             tasks[-1].set_params(**{name: value})
-        whole = monitor or Monitor()
-        results = []
-        for index, task in enumerate(tasks):
-            before, start = task.store.existing(), time.monotonic()
-            part = whole.part(index / len(tasks), (index + 1) / len(tasks))
-            try:
-                result = task.run(to_stage=to_stage, monitor=part)
-            except errors.CancelledError:
-                raise
-            except errors.Exo2MicroError as error:
-                result = RunResult(task.sample, task.dye, State.FAILED, str(error))
-            finally:
-                if not keep:
-                    task.store.remove_new(before)
-            result = replace(
-                result,
-                compared=name,
-                value=task.params[name],
-                manual_scale=_manual_scale(task.params),
-                seconds=time.monotonic() - start,
-                outputs=tuple(path for path in result.outputs if path.is_file()),
-            )
-            results.append(result)
-            if on_result is not None:
-                on_result(result)
+        results = Comparison()
+        title = f"{self.sample} {self.dye}, {len(tasks)} values of {name}"
+        with told(monitor, title, progress) as whole:
+            for index, task in enumerate(tasks):
+                before, start = task.store.existing(), time.monotonic()
+                part = whole.part(index / len(tasks), (index + 1) / len(tasks))
+                try:
+                    result = task.run(to_stage=to_stage, monitor=part)
+                except errors.CancelledError:
+                    raise
+                except errors.Exo2MicroError as error:
+                    result = RunResult(task.sample, task.dye, State.FAILED, str(error))
+                finally:
+                    if not keep:
+                        task.store.remove_new(before)
+                result = replace(
+                    result,
+                    compared=name,
+                    value=task.params[name],
+                    manual_scale=_manual_scale(task.params),
+                    seconds=time.monotonic() - start,
+                    outputs=tuple(path for path in result.outputs if path.is_file()),
+                )
+                results.append(result)
+                if on_result is not None:
+                    on_result(result)
         return results
 
     def _locked(self, wait: float, monitor: Monitor) -> AbstractContextManager[str]:
@@ -468,7 +507,7 @@ class SampleDye:
         """
         return self.store.transform(stage)
 
-    def status(self, verify: bool = False) -> list[CheckpointStatus]:
+    def status(self, verify: bool = False) -> CheckList:
         """Return for every checkpoint and plot whether it is valid, and why not.
 
         Parameters
@@ -479,16 +518,19 @@ class SampleDye:
         Returns
         -------
         list of CheckpointStatus
-            In the order of the stages; plots come last.
+            In the order of the stages; plots come last. It prints as a table.
         """
         if verify:
             self.store.source.verify()
-        lines = [
+        plots = figures.plot_status(self.store)
+        return CheckList([*self._checkpoint_states(), *plots])
+
+    def _checkpoint_states(self) -> list[CheckpointStatus]:
+        return [
             self.store.status(number, name)
             for number in sorted(STAGES)
             for name in self.store.names(number)
         ]
-        return lines + figures.plot_status(self.store)
 
     def result(self, to_stage: int | None = None) -> RunResult:
         """Return what `run` returned, from what is valid on disk.
@@ -678,7 +720,7 @@ class SampleDye:
         name: str,
         extra_headers: Mapping[str, Any] | None = None,
         *,
-        transform: Transform | None = None,
+        transform: TransformLike | None = None,
         verdict: Verdict | None = None,
     ) -> list[Path]:
         """Write an array as a checkpoint with the usual header.
@@ -691,7 +733,7 @@ class SampleDye:
             Which checkpoint it is.
         extra_headers : mapping, optional
             Entries of one's own; in FITS under their first 8 letters.
-        transform : Transform, optional
+        transform : Transform or array_like, shape (3, 3), optional
             Post to pre, of an image that a script aligned itself (stages 2, 3).
         verdict : Verdict, optional
             What the stage says of its own work; the run's status repeats it. ``ok``
@@ -701,7 +743,7 @@ class SampleDye:
         ------
         ParameterError
             When the image is not 2-D, of a type without numbers, or of another
-            shape than the canvas.
+            shape than the canvas, or the transform is none.
         OutputError
             When it cannot be written, or would go into the raw folder.
         """
@@ -710,7 +752,7 @@ class SampleDye:
             stage,
             name,
             extra_headers or {},
-            transform=transform,
+            transform=None if transform is None else Transform.of(transform),
             verdict=verdict,
             monitor=self._monitor,
         )

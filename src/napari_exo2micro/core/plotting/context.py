@@ -52,7 +52,7 @@ class PlotContext:
         (x0, y0, width, height) of the real data of post and of `raw_pre`, px.
     coarse_transform, icp_transform, final_transform : Transform or None
         Post to pre: after the coarse search, after ICP, and the one with which pre
-        was aligned.
+        was aligned. May be given as a 3 x 3 matrix.
     post_contour, pre_contour : array_like or None, shape (N, 2)
         Points (x, y) on the outlines, each on its own canvas, px.
     matches : mapping or None
@@ -93,6 +93,12 @@ class PlotContext:
     params: Mapping[str, Any] = field(default_factory=dict)
     verdicts: Mapping[int, Verdict] | None = None
     narrow: bool = False
+
+    def __post_init__(self) -> None:
+        """Take matrices for transforms."""
+        for name in ("coarse_transform", "icp_transform", "final_transform"):
+            if (value := getattr(self, name)) is not None:
+                object.__setattr__(self, name, Transform.of(value))
 
     def with_arrays(self) -> PlotContext:
         """Return the context with images on disk as memory maps.

@@ -30,6 +30,16 @@ Drawn = Callable[..., Any]
 Asked = Callable[[Sequence[Any], Mapping[str, Any]], bool]
 
 
+class _Drawing(tuple[Figure, Any]):
+    """A figure with what was drawn: a notebook shows the figure."""
+
+    __slots__ = ()
+
+    def _repr_png_(self) -> Any:
+        figure: Any = self[0]
+        return figure._repr_png_()
+
+
 def _either(ours: Drawn, other: Drawn, asked: Asked) -> Drawn:
     """Return a plot that is called in another form where its arguments ask for it."""
 
@@ -66,7 +76,7 @@ def _zoom(
         stretch_percentile,
         save_path=save_path,
     )
-    return figure, crops[0]
+    return _Drawing((figure, crops[0]))
 
 
 def _zoom_several(
@@ -103,7 +113,7 @@ def _zoom_several(
     )
     if save_path is not None:
         save_figure(figure, save_path)
-    return figure, crops
+    return _Drawing((figure, crops))
 
 
 def _difference_image(
@@ -114,7 +124,7 @@ def _difference_image(
     post, pre = (np.asarray(image, np.float32) for image in (post_im, pre_im))
     difference = post - np.float32(scale) * pre
     figure = images.plot_difference_image(post, pre, scale=scale, **keywords)
-    return figure, difference
+    return _Drawing((figure, difference))
 
 
 def _excess_heatmap(
@@ -187,7 +197,7 @@ def plot_ratio_histogram_simple(
         dye=dye,
         save_path=save_path,
     )
-    return figure, estimate.scale
+    return _Drawing((figure, estimate.scale))
 
 
 def _has_one_image(arguments: Sequence[Any], keywords: Mapping[str, Any]) -> bool:

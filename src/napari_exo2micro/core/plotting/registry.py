@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import re
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +21,7 @@ from napari_exo2micro.core.base.registry import Registry
 from napari_exo2micro.core.images.raster import ImageLike
 from napari_exo2micro.core.plotting import charts, images
 from napari_exo2micro.core.plotting.context import PlotContext, as_array
-from napari_exo2micro.core.plotting.style import save_figure, stamp_png
+from napari_exo2micro.core.plotting.style import save_figure, shown_figure, stamp_png
 
 _STAGES: Final = (2, 3, 4)
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -373,10 +372,7 @@ def draw_diagnostic(
             stamp_png(path, notes)
         elif not is_built_in:  # its function may write as it likes
             _sync(path)
-        # Out of pyplot's list, too, when its function used pyplot.
-        if (pyplot := sys.modules.get("matplotlib.pyplot")) is not None:
-            pyplot.close(figure)
-    return figure
+    return shown_figure(figure)
 
 
 def _sync(path: Path) -> None:

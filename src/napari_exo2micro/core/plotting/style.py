@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+import io
 import math
+import sys
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, BinaryIO, Final, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -165,8 +167,30 @@ class Sheet:
         )
 
 
+class ShownFigure(Figure):
+    """A figure that a notebook shows where a cell ends with it.
+
+    matplotlib's own is shown there once pyplot was imported only.
+    """
+
+    def _repr_png_(self) -> bytes:
+        page = io.BytesIO()
+        _write_png(rendered(self)[..., :3], page, optimize=True)
+        return page.getvalue()
+
+
+def shown_figure(figure: Figure) -> Figure:
+    """Let a notebook show a figure that somebody else has made, once."""
+    # Out of pyplot's list, too: it would show its own ones at the end of a cell.
+    if (pyplot := sys.modules.get("matplotlib.pyplot")) is not None:
+        pyplot.close(figure)
+    if type(figure) is Figure:
+        figure.__class__ = ShownFigure
+    return figure
+
+
 def _new_figure(width: float, height: float) -> Figure:
-    figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
+    figure = ShownFigure(figsize=(width, height), dpi=DPI, facecolor="white")
     FigureCanvasAgg(figure)
     return figure
 
@@ -414,8 +438,10 @@ def rendered(figure: Figure) -> NDArray[np.uint8]:
     return np.array(canvas.buffer_rgba())
 
 
-def _write_png(pixels: NDArray[np.uint8], path: Path) -> None:
+def _write_png(
+    pixels: NDArray[np.uint8], file: Path | BinaryIO, *, optimize: bool = False
+) -> None:
     about = PngInfo()
     about.add_text("Software", "napari-exo2micro")
     image = Image.fromarray(np.ascontiguousarray(pixels))
-    image.save(path, format="png", compress_level=1, pnginfo=about)
+    image.save(file, "png", compress_level=1, optimize=optimize, pnginfo=about)

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from napari_exo2micro.core.base.errors import ParameterError, RawDataError
 from napari_exo2micro.core.base.files import read_json
-from napari_exo2micro.core.images.transform import Transform
+from napari_exo2micro.core.images.transform import Transform, TransformLike
 
 _KIND = "napari-exo2micro simulated truth"
 
@@ -284,7 +284,7 @@ def read_truth(path: str | Path) -> Truth:
 
 def registration_error(
     truth: Truth,
-    estimated: Transform,
+    estimated: TransformLike,
     pad: int = 0,
     *,
     points: ArrayLike | None = None,
@@ -295,7 +295,7 @@ def registration_error(
     ----------
     truth : Truth
         What is known of the pair.
-    estimated : Transform
+    estimated : Transform or array_like, shape (3, 3)
         From post-stain to pre-stain, px of the padded canvas.
     pad : int
         Where the first pixel of both images lies on that canvas; 0 for a
@@ -319,5 +319,5 @@ def registration_error(
             "a registration error needs at least one point on the section that both "
             "images show, found none; give points"
         )
-    off = estimated(xy + pad) - (truth(xy) + pad)
+    off = Transform.of(estimated)(xy + pad) - (truth(xy) + pad)
     return np.hypot(off[:, 0], off[:, 1])

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_exo2micro.core.base.errors import CheckpointError, ParameterError
+from napari_exo2micro.core.base.speak import Listing, Shown
 from napari_exo2micro.core.images.io import Card
 from napari_exo2micro.core.images.pixel_size import PixelSize
 from napari_exo2micro.core.images.transform import Transform
@@ -29,8 +30,9 @@ from napari_exo2micro.core.parameters.parameters import (
     non_default_params,
 )
 from napari_exo2micro.core.parameters.stages import LAST_BUILT_IN, STAGES
-from napari_exo2micro.core.parameters.state import State, Verdict
+from napari_exo2micro.core.parameters.state import State, Verdict, with_error
 from napari_exo2micro.core.photometry.methods import SCALE_METHODS
+from napari_exo2micro.core.photometry.scale import scale_table
 
 SCHEMA: Final = 1
 """Raised when a checkpoint of an earlier version must not be used any more."""
@@ -47,8 +49,8 @@ _MORE_NAMES: Final = {2: ("coarse_pre",)}
 _VALUE: Final = r"\d+(?:\.\d+)?(?:e[-+]?\d+)?"
 
 
-@dataclass(frozen=True, slots=True)
-class StoredScale:
+@dataclass(frozen=True, slots=True, repr=False)
+class StoredScale(Shown):
     """The scale of a difference image as its header tells it; see `ScaleEstimate`.
 
     `kind` is the text of the header card SCALEK, such as ``percentile_p99.1``;
@@ -62,6 +64,19 @@ class StoredScale:
     offset_uncertainty: float = 0.0
     verdict: Verdict = field(default_factory=lambda: Verdict(State.OK))
     is_main: bool = False
+
+    def __str__(self) -> str:
+        """Return the value with its uncertainty."""
+        return with_error(self.value, self.uncertainty)
+
+    def __repr__(self) -> str:
+        """Return kind, value and verdict in one line."""
+        return f"{type(self).__name__}({self.kind!r}, {self}, {self.verdict!r})"
+
+    def __rich__(self) -> Listing:
+        """Return the scale as one row."""
+        offset = with_error(self.offset, self.offset_uncertainty)
+        return scale_table(self.kind, str(self), offset, self.verdict)
 
     @property
     def method(self) -> str:
