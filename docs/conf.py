@@ -16,7 +16,7 @@ release = installed_version("napari-exo2micro").split("+")[0]
 version = release
 
 extensions = [
-    "myst_parser",
+    "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
@@ -29,6 +29,8 @@ extensions = [
 ]
 exclude_patterns = ["_build", "site"]
 
+# Notebooks keep their outputs: ``docs/make_example_outputs.py`` runs them.
+nb_execution_mode = "off"
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath", "fieldlist"]
 myst_heading_anchors = 3
 

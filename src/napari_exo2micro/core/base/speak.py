@@ -36,7 +36,8 @@ Update = Callable[[float, str], None]
 
 _FILE_WIDTH: Final = 120
 _INTERVAL: Final = 0.2  # s between two updates of a notebook's cell
-_LEFT, _RIGHT = "text-align: left", "text-align: right"
+# Pages and notebooks have styles of their own: what makes a table readable is told.
+_LEFT, _RIGHT = (f"text-align: {side}; padding: 1px 12px" for side in ("left", "right"))
 
 
 class Word(Protocol):
@@ -323,7 +324,7 @@ class Listing:
             )
             lines = "\n".join(f"<tr>{cells}</tr>" for cells in body)
             parts.append(
-                f"<table>\n<thead><tr>{''.join(head)}</tr></thead>\n"
+                f'<table style="margin: 4px 0">\n<thead><tr>{"".join(head)}</tr></thead>\n'
                 f"<tbody>\n{lines}\n</tbody>\n</table>"
             )
         parts += [f"<div>{html.escape(visible(note))}</div>" for note in self.notes]
