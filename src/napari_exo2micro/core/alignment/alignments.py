@@ -48,7 +48,8 @@ class Alignment:
     Attributes
     ----------
     transform : Transform
-        Post (fixed) to pre (moving), px of the padded canvas.
+        Post (fixed) to pre (moving), px of the padded canvas. May be given as a
+        3 x 3 matrix.
     post_frame, pre_frame : tuple of int or None
         (x0, y0, width, height) of the raw images on the canvas, px; None when the
         file does not tell.
@@ -68,6 +69,10 @@ class Alignment:
     stage: int = 0
     post_pixel_size: PixelSize | None = None
     pre_pixel_size: PixelSize | None = None
+
+    def __post_init__(self) -> None:
+        """Take a matrix for a transform."""
+        object.__setattr__(self, "transform", Transform.of(self.transform))
 
     @classmethod
     def from_header(cls, header: Mapping[str, Any]) -> Alignment | None:

@@ -324,7 +324,8 @@ class Listing:
             )
             lines = "\n".join(f"<tr>{cells}</tr>" for cells in body)
             parts.append(
-                f'<table style="margin: 4px 0">\n<thead><tr>{"".join(head)}</tr></thead>\n'
+                f'<table style="margin: 4px 0">\n'
+                f"<thead><tr>{''.join(head)}</tr></thead>\n"
                 f"<tbody>\n{lines}\n</tbody>\n</table>"
             )
         parts += [f"<div>{html.escape(visible(note))}</div>" for note in self.notes]
