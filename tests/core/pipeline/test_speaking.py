@@ -178,7 +178,7 @@ def cells(place: Path) -> Callable[..., list[list[Any]]]:
     """Runs the cells of a notebook, and returns the outputs of each."""
 
     def run(*codes: str) -> list[list[Any]]:
-        made = [nbformat.v4.new_code_cell(code) for code in codes]
+        made = [nbformat.v4.new_code_cell(textwrap.dedent(code)) for code in codes]
         notebook = nbformat.v4.new_notebook(cells=made)
         NotebookClient(
             notebook,
@@ -202,7 +202,7 @@ def test_a_notebook_shows_progress_check_list_table_and_figure_once(
     cells: Callable[..., list[list[Any]]],
 ) -> None:
     outputs = cells(
-        textwrap.dedent(RUN),
+        RUN,
         "task().run(**asked)",
         "task()",
         "task().status()",
@@ -214,6 +214,13 @@ def test_a_notebook_shows_progress_check_list_table_and_figure_once(
         "e2m.plot_zoom(post, row=10, col=10, size=40)",
         "import matplotlib.pyplot\ne2m.plot_pre_post_histograms(post, post)",
         "figure = e2m.plot_pre_post_histograms(post, post)",
+        """
+            from napari_exo2micro.core.plotting.registry import draw_diagnostic
+            def theirs(post_im, pre_im):
+                return matplotlib.pyplot.subplots()[0]
+            plot = e2m.Diagnostic("theirs", theirs, "Theirs.")
+            draw_diagnostic(plot, post, post, e2m.PlotContext())
+        """,
         "task().run(progress=False, **asked);",
         "e2m.run_batch(progress=False, **batch);",
         "e2m.run_batch(progress=False, **batch)",
@@ -243,9 +250,9 @@ def test_a_notebook_shows_progress_check_list_table_and_figure_once(
         assert "2 tasks: 2 done" in table
     assert shown(later, "text/html") == [table]
 
-    for figure in (plot, zoom, pyplot):
+    silent, theirs, no_run, no_batch, table_only, transform = rest
+    for figure in (plot, zoom, pyplot, theirs):
         assert len(figure) == len(shown(figure, "image/png")) == 1
-    silent, no_run, no_batch, table_only, transform = rest
     assert (silent, no_run, no_batch) == ([], [], [])
     (table,) = shown(table_only, "text/html")
     assert "2 tasks: 2 done" in table

@@ -248,3 +248,10 @@ def test_a_package_offers_a_function_or_a_whole_diagnostic(
     finally:
         monkeypatch.undo()
         DIAGNOSTICS.look_again()
+
+
+def test_a_notebook_shows_the_figure_of_somebody_elses_plot() -> None:
+    plot = Diagnostic("theirs", lambda post_im, pre_im: Figure(), "Theirs.")
+    figure = draw_diagnostic(plot, IMAGE, IMAGE, NOTHING)
+    assert isinstance(figure, Figure)
+    assert figure._repr_png_().startswith(b"\x89PNG")

@@ -371,5 +371,6 @@ class ShownList(Shown, list[T]):
 
     def _ipython_display_(self) -> None:
         # What ends a cell and has just been shown is not shown once more.
-        if self.shown_in is None or self.shown_in != _shell().execution_count:
+        now = getattr(_shell(), "execution_count", None)
+        if self.shown_in is None or self.shown_in != now:
             raise NotImplementedError

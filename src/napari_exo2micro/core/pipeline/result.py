@@ -160,8 +160,13 @@ class RunResult(Shown, Mapping[str, Any]):
 
     def __repr__(self) -> str:
         """Return names, status and figures in one line."""
-        scale = f"scale {self.scale}" if self.scale else ""
-        words = (self.status, self._accuracy, scale, self._time)
+        accuracy, _ = figures_of(self)
+        words = (
+            self.status,
+            f"accuracy {accuracy} px" if accuracy else "",
+            f"scale {self.scale}" if self.scale else "",
+            self._time,
+        )
         line = ", ".join(filter(None, words))
         return visible(f"{type(self).__name__}({self.sample!r}, {self.dye!r}, {line})")
 
@@ -174,11 +179,6 @@ class RunResult(Shown, Mapping[str, Any]):
             title=f"{self.sample} / {self.dye}: {figures}",
             notes=tuple(f"warning: {text}" for text in self.warnings),
         )
-
-    @property
-    def _accuracy(self) -> str:
-        known = self.accuracy_px is not None
-        return f"accuracy {self.accuracy_px:.3g} px" if known else ""
 
     @property
     def _time(self) -> str:

@@ -179,13 +179,13 @@ class SampleDye(Shown):
         title = f"{self.sample} / {self.dye} in {self.output_dir}: {self._summary()}"
         try:
             return replace(self.status().__rich__(), title=title)
-        except errors.Exo2MicroError as error:
+        except (errors.Exo2MicroError, OSError) as error:
             return Listing((), (), title=title, notes=(str(error),))
 
     def _summary(self) -> str:
         try:
             states = stage_states(self._checkpoint_states()).values()
-        except errors.Exo2MicroError:
+        except (errors.Exo2MicroError, OSError):
             return "not readable"
         valid = sum(it.state is State.VALID for it in states)
         return f"{valid} of {len(states)} stages valid"
