@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from napari_exo2micro.core.base.registry import registered_here
 from napari_exo2micro.core.batch import Task, run_batch
-from napari_exo2micro.core.batch.task import run_task
+from napari_exo2micro.core.batch.task import registered_here, run_task
 from napari_exo2micro.core.parameters import (
     PARAMETER_REGISTRY,
     STAGES,

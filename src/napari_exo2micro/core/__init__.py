@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import Any
 
 # At once: its module, imported later by whomever, would take the function's name.
-from napari_exo2micro.core.base.registry import refuse_assignment
+from napari_exo2micro.core.base.errors import refuse_assignment
 from napari_exo2micro.core.parameters import parameter as parameter
 
 _MODULES = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from napari_exo2micro.core import parameters as _parameters
-from napari_exo2micro.core.base.registry import refuse_assignment
+from napari_exo2micro.core.base.errors import refuse_assignment
 from napari_exo2micro.core.parameters import (
     ABBREVIATIONS as ABBREVIATIONS,
     PARAMETER_REGISTRY as PARAMETER_REGISTRY,

@@ -12,11 +12,8 @@ from typing import Any
 import pytest
 
 from napari_exo2micro.core.base import ParameterError, registry as registries
-from napari_exo2micro.core.base.registry import (
-    Registry,
-    refuse_unknown_here,
-    registered_here,
-)
+from napari_exo2micro.core.base.registry import Registry
+from napari_exo2micro.core.batch.task import refuse_unknown_here, registered_here
 
 
 @dataclass(frozen=True)
@@ -59,11 +56,6 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> list[Point]:
     return points
 
 
-def refuse_taken(entry: Filter, known: Mapping[str, Filter]) -> None:
-    if entry.name in known:
-        raise ParameterError(f"'{entry.name}' is taken")
-
-
 @pytest.fixture
 def make(installed: list[Point]) -> Iterator[Callable[..., Registry[str, Filter]]]:
     registries_made: list[Registry[str, Filter]] = []
@@ -72,9 +64,9 @@ def make(installed: list[Point]) -> Iterator[Callable[..., Registry[str, Filter]
         registry = Registry(
             "filter",
             "mine.filters",
+            Filter,
             key=lambda entry: entry.name,
             built_in=(Filter("box"),),
-            check=refuse_taken,
             **more,
         )
         registries_made.append(registry)
@@ -122,16 +114,17 @@ def test_packages_come_in_the_order_of_their_names_and_before_a_script(
     assert registry.added == ("script's",)
 
 
-def test_a_built_in_entry_is_had_without_looking_at_packages(installed, make) -> None:
-    looked: list[str] = []
-    installed.append(Point("p", "n", lambda: looked.append("loaded") or Filter("n")))
+def test_packages_are_imported_once_when_a_registry_is_first_used(
+    installed, make
+) -> None:
+    loaded: list[str] = []
+    installed.append(Point("p", "n", lambda: loaded.append("once") or Filter("n")))
     registry = make()
-    assert registry["box"].width == 1
-    assert "box" in registry
-    assert not looked
+    assert not loaded
     assert "n" in registry
+    assert registry["box"].width == 1
     assert len(registry) == 2
-    assert looked == ["loaded"]
+    assert loaded == ["once"]
 
 
 @pytest.mark.parametrize(
@@ -139,8 +132,8 @@ def test_a_built_in_entry_is_had_without_looking_at_packages(installed, make) ->
     [
         (ImportError("no module named x"), "ImportError: no module named x"),
         (SystemExit(3), "SystemExit: 3"),
-        (Filter("box"), "'box' is taken"),
-        (42, "AttributeError"),
+        (Filter("Box"), "a filter called 'Box' exists already; choose another name"),
+        (42, "a filter must be a Filter, found 42"),
     ],
 )
 def test_what_cannot_be_used_is_told_and_left_out(
@@ -227,9 +220,9 @@ def bank(make) -> tuple[Registry[str, Filter], Registry[str, Filter]]:
     banks = Registry(
         "bank",
         "mine.banks",
+        Filter,
         key=lambda entry: entry.name,
         check=check,
-        after=(filters,),
     )
     return filters, banks
 

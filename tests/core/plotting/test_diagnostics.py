@@ -103,7 +103,7 @@ def test_names_that_are_no_file_names_are_refused(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["registration", "Registration"])
 def test_names_are_unique_whatever_their_case(name: str) -> None:
-    with pytest.raises(ParameterError, match="exists; choose another name"):
+    with pytest.raises(ParameterError, match="exists already; choose another name"):
         register_diagnostic(name, plain_plot, "Again.")
 
 

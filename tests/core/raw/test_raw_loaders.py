@@ -82,7 +82,7 @@ def test_an_unknown_loader_lists_the_known_ones() -> None:
 
 
 def test_a_taken_name_or_something_else_is_refused() -> None:
-    with pytest.raises(ParameterError, match="belongs to another loader"):
+    with pytest.raises(ParameterError, match="called 'tiff' exists already"):
         register_loader("tiff", ramp_loader)
     with pytest.raises(ParameterError, match="needs a name"):
         register_loader(" ", ramp_loader)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from typing import Any
+
 
 class Exo2MicroError(Exception):
     """Base of every error that a user of this package can cause.
@@ -56,3 +59,36 @@ class CancelledError(Exo2MicroError):
 
 class DataWarning(UserWarning):
     """The data are usable, but not as a careful reader would expect."""
+
+
+def refuse_assignment(module: str, instead: str, *names: str) -> None:
+    """Make assigning some names of a module fail.
+
+    Other modules hold what the names meant when they were imported, so what a script
+    puts in their place would never be called.
+
+    Parameters
+    ----------
+    module : str
+        Its ``__name__``; it need not have the names.
+    instead : str
+        What to do, for the message.
+    *names : str
+        The names.
+
+    Raises
+    ------
+    ParameterError
+        Whenever one of them is assigned.
+    """
+
+    class Guarded(type(sys.modules[module])):  # type: ignore[misc]
+        def __setattr__(self, name: str, value: Any) -> None:
+            if name in names:
+                raise ParameterError(
+                    f"assigning {module}.{name} would change nothing: nothing looks it "
+                    f"up there; use {instead} instead"
+                )
+            super().__setattr__(name, value)
+
+    sys.modules[module].__class__ = Guarded

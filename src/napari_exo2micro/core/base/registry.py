@@ -1,12 +1,12 @@
 """Registries: entries of this package, those that packages offer, those of a script.
 
 Diagnostics, loaders, parameters, scale methods and stages have one each. What other
-packages offer by entry points is imported once: when a registry is first asked for
-more than an entry of this package.
+packages offer by entry points is imported once: when a registry is first used.
 """
 
 from __future__ import annotations
 
+import inspect
 import logging
 import sys
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
@@ -22,7 +22,9 @@ K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 W = TypeVar("W")
 
-_REGISTRIES: dict[str, Registry[Any, Any]] = {}
+# In the order in which packages' entries are taken: a module whose entries are checked
+# against those of another one imports it.
+REGISTRIES: dict[str, Registry[Any, Any]] = {}
 
 # Whether this thread is importing what packages offer. Their modules then see the
 # entries so far. Another thread imports for itself: the modules are the same, and a
@@ -43,16 +45,18 @@ class Registry(Mapping[K, V], Generic[K, V]):
         What one entry is, in words.
     group : str
         Entry points of this group offer entries, or tuples or lists of them.
+    entry_type : type
+        The class of the entries.
     key, built_in
         Returns the key of an entry; the entries of this package.
     check : callable, optional
         Takes a new entry and the mapping of those known, raises `ParameterError`
         when it cannot be taken.
-    offered, order : callable, optional
-        Makes an entry from an entry point's name and what it refers to; returns what
-        packages' entries are sorted by before their names.
-    after : iterable of Registry, optional
-        The registries that `check` reads; their packages come first.
+    of_function : callable, optional
+        Makes an entry of what is offered and is none: takes the entry point's name,
+        the function and the first line of its docstring.
+    order : callable, optional
+        Returns what packages' entries are sorted by before their names.
 
     Attributes
     ----------
@@ -64,35 +68,32 @@ class Registry(Mapping[K, V], Generic[K, V]):
         self,
         kind: str,
         group: str,
+        entry_type: type[V],
         *,
         key: Callable[[V], K],
         built_in: Iterable[V] = (),
         check: Callable[[V, Mapping[K, V]], None] = lambda _entry, _known: None,
-        offered: Callable[[str, Any], V] = lambda _name, entry: entry,
+        of_function: Callable[[str, Any, str], V] | None = None,
         order: Callable[[V], Any] = lambda _entry: 0,
-        after: Iterable[Registry[Any, Any]] = (),
     ) -> None:
-        self.kind = kind
-        self.group = group
-        self.problems: dict[str, str] = {}
-        self._key, self._check = key, check
-        self._offered, self._order = offered, order
-        self._after = tuple(after)
+        self.kind, self.group, self.problems = kind, group, dict[str, str]()
+        self._type, self._key, self._check = entry_type, key, check
+        self._of_function, self._order = of_function, order
         self._built_in = {key(entry): entry for entry in built_in}
         self._added: dict[K, V] = {}
         # Replaced as a whole, so that other threads may iterate meanwhile.
         self._entries = dict(self._built_in)
-        self._is_complete = False
-        _REGISTRIES[kind] = self
+        self._is_filled = False
+        REGISTRIES[kind] = self
 
     def __getitem__(self, key: K) -> V:
-        return self._built_in[key] if key in self._built_in else self._all()[key]
+        return self._filled()[key]
 
     def __iter__(self) -> Iterator[K]:
-        return iter(self._all())
+        return iter(self._filled())
 
     def __len__(self) -> int:
-        return len(self._all())
+        return len(self._filled())
 
     @property
     def added(self) -> tuple[K, ...]:
@@ -115,9 +116,9 @@ class Registry(Mapping[K, V], Generic[K, V]):
         ParameterError
             When it cannot be taken: the message says why.
         """
-        key, known = self._key(entry), self._all()
-        if known.get(key) is not entry:
-            self._check(entry, known)
+        known = self._filled()
+        key = self._checked(self._typed(entry), known)
+        if key not in known:
             self._entries = {**known, key: entry}
             self._added[key] = entry
         return entry
@@ -130,7 +131,7 @@ class Registry(Mapping[K, V], Generic[K, V]):
         ParameterError
             When there is none of this key, or it is a built-in one.
         """
-        entries = dict(self._all())
+        entries = dict(self._filled())
         if key not in entries or self.is_built_in(key):
             raise ParameterError(
                 f"'{key}' is not a {self.kind} of yours; nothing removed"
@@ -142,57 +143,70 @@ class Registry(Mapping[K, V], Generic[K, V]):
 
     def look_again(self) -> None:
         """Forget what packages offer; it is imported when it is needed next."""
-        self._entries, self._is_complete = {**self._built_in, **self._added}, False
+        self._entries, self._is_filled = {**self._built_in, **self._added}, False
 
-    def _all(self) -> dict[K, V]:
-        if not self._is_complete and not _importing.get():
-            for registry in self._after:
-                registry._all()
-            self._fill()
+    def _checked(self, entry: V, known: Mapping[K, V]) -> K:
+        """Return the key of an entry that is among those known or may join them."""
+        key = self._key(entry)
+        if known.get(key) is entry:
+            return key
+        self._check(entry, known)
+        # Names become parts of file names, in which a disk may ignore the case.
+        if str(key).lower() in {str(other).lower() for other in known}:
+            raise ParameterError(
+                f"a {self.kind} called {key!r} exists already; choose another name or "
+                "unregister that one first"
+            )
+        return key
+
+    def _filled(self) -> dict[K, V]:
+        if not self._is_filled and not _importing.get():
+            token = _importing.set(True)
+            try:
+                for registry in list(REGISTRIES.values()):  # imports make more
+                    if not registry._is_filled:
+                        registry._fill()
+            finally:
+                _importing.reset(token)
         return self._entries
 
     def _fill(self) -> None:
         """Import what packages offer, and take what passes the check."""
-        self.problems = {}
         points = entry_points(group=self.group)
-        ready = [point for point in points if not _is_being_imported(point)]
-        offers = self._import(ready)
-        entries = dict(self._built_in)
-        for _, point, key, entry in sorted(offers, key=lambda offer: offer[0]):
-            if self._added.get(key) is entry:  # by its module, when it was imported
-                del self._added[key]
+        if any(_is_being_imported(point) for point in points):
+            return  # its module asks, and offers when it has ended
+        self.problems, offers = {}, list[tuple[EntryPoint, V]]()
+        for point in sorted(points, key=lambda p: (_package(p).lower(), p.name)):
             try:
-                if entries.get(key) is not entry:  # two packages may offer the same one
-                    self._check(entry, {**entries, **self._added})
+                loaded = point.load()
+                several = loaded if isinstance(loaded, list | tuple) else [loaded]
+                offers += [(point, self._typed(each, point.name)) for each in several]
+            except (Exception, SystemExit) as error:  # noqa: BLE001
+                # Whatever a stranger's module does, work goes on without it.
+                self._leave_out(point, error)
+        entries = dict(self._built_in)
+        for point, entry in sorted(offers, key=lambda offer: self._order(offer[1])):
+            # Its module may have added it when it was imported.
+            added = {k: v for k, v in self._added.items() if v is not entry}
+            try:
+                key = self._checked(entry, {**entries, **added})
             except Exception as error:  # noqa: BLE001 - a stranger's entry
                 self._leave_out(point, error)
             else:
-                entries[key] = entry
-        self._entries = {**entries, **self._added}
-        self._is_complete = len(ready) == len(points)
+                entries[key], self._added = entry, added
+        self._entries, self._is_filled = {**entries, **self._added}, True
 
-    def _import(
-        self, points: Iterable[EntryPoint]
-    ) -> list[tuple[Any, EntryPoint, K, V]]:
-        """Return the order, the point and the key of each entry, and the entry."""
-        offers = []
-        token = _importing.set(True)
-        try:
-            for point in sorted(points, key=lambda p: (_package(p).lower(), p.name)):
-                try:
-                    loaded = point.load()
-                    several = loaded if isinstance(loaded, list | tuple) else [loaded]
-                    entries = [self._offered(point.name, each) for each in several]
-                    offers += [  # raises for what is no entry
-                        (self._order(entry), point, self._key(entry), entry)
-                        for entry in entries
-                    ]
-                except (Exception, SystemExit) as error:  # noqa: BLE001
-                    # Whatever a stranger's module does, work goes on without it.
-                    self._leave_out(point, error)
-        finally:
-            _importing.reset(token)
-        return offers
+    def _typed(self, offered: Any, name: str = "") -> V:
+        """Return what is offered as an entry; a function makes one where it may."""
+        if name and self._of_function and not isinstance(offered, self._type):
+            caption = (inspect.getdoc(offered) or name).splitlines()[0]
+            return self._of_function(name, offered, caption)
+        if not isinstance(offered, self._type):
+            raise ParameterError(
+                f"a {self.kind} must be a {self._type.__name__}, found {offered!r}; "
+                "make one of it"
+            )
+        return offered
 
     def _leave_out(self, point: EntryPoint, error: BaseException) -> None:
         reason = str(error)
@@ -235,71 +249,3 @@ def _is_being_imported(point: EntryPoint) -> bool:
 
 def _package(point: EntryPoint) -> str:
     return point.dist.name if point.dist is not None else ""
-
-
-def registered_here() -> dict[str, tuple[Any, ...]]:
-    """Return what this process has registered and another one cannot know of.
-
-    That is: kind of entry -> keys. Loaders travel with their tasks and are left out.
-    """
-    return {
-        kind: registry.added
-        for kind, registry in _REGISTRIES.items()
-        if registry.added and kind != "loader"
-    }
-
-
-def refuse_unknown_here(wanted: Mapping[str, Iterable[Any]]) -> None:
-    """Refuse when another process has registered what this one does not know.
-
-    `wanted` is what `registered_here` returned there. The `ParameterError` names what
-    is missing and how a worker process gets it.
-    """
-    # Packages may register more than they offer when they are imported.
-    for registry in _REGISTRIES.values():
-        len(registry)
-    missing = [
-        f"the {kind} '{key}'"
-        for kind, keys in wanted.items()
-        for key in keys
-        if kind not in _REGISTRIES or key not in _REGISTRIES[kind]
-    ]
-    if missing:
-        raise ParameterError(
-            f"{', '.join(missing)} was registered where the batch was started, and "
-            "this worker process does not know it; offer it from an installed package "
-            "by an entry point, or run without worker processes (parallel=False)"
-        )
-
-
-def refuse_assignment(module: str, instead: str, *names: str) -> None:
-    """Make assigning some names of a module fail.
-
-    Other modules hold what the names meant when they were imported, so what a script
-    puts in their place would never be called.
-
-    Parameters
-    ----------
-    module : str
-        Its ``__name__``; it need not have the names.
-    instead : str
-        What to do, for the message.
-    *names : str
-        The names.
-
-    Raises
-    ------
-    ParameterError
-        Whenever one of them is assigned.
-    """
-
-    class Guarded(type(sys.modules[module])):  # type: ignore[misc]
-        def __setattr__(self, name: str, value: Any) -> None:
-            if name in names:
-                raise ParameterError(
-                    f"assigning {module}.{name} would change nothing: nothing looks it "
-                    f"up there; use {instead} instead"
-                )
-            super().__setattr__(name, value)
-
-    sys.modules[module].__class__ = Guarded

@@ -5,17 +5,21 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from napari_exo2micro.core.base import machine
-from napari_exo2micro.core.base.errors import CancelledError, Exo2MicroError
+from napari_exo2micro.core.base.errors import (
+    CancelledError,
+    Exo2MicroError,
+    ParameterError,
+)
 from napari_exo2micro.core.base.locks import lock_holder
 from napari_exo2micro.core.base.log import PACKAGE_LOGGER
 from napari_exo2micro.core.base.monitor import Monitor
-from napari_exo2micro.core.base.registry import refuse_unknown_here, registered_here
+from napari_exo2micro.core.base.registry import REGISTRIES
 from napari_exo2micro.core.parameters.run import RunSettings
 from napari_exo2micro.core.parameters.stages import STAGES
 from napari_exo2micro.core.parameters.state import State
@@ -35,6 +39,38 @@ ENDED_WELL = (State.DONE, State.DEGRADED)
 BY_REQUEST = "finished stages are kept, run again to go on"
 
 _EVENT_INTERVAL = 0.2  # s between two events that only tell progress
+
+
+def registered_here() -> dict[str, tuple[Any, ...]]:
+    """Return what this process has registered and another one cannot know of.
+
+    That is: kind of entry -> keys. Loaders travel with their tasks and are left out.
+    """
+    return {
+        kind: registry.added
+        for kind, registry in REGISTRIES.items()
+        if registry.added and kind != "loader"
+    }
+
+
+def refuse_unknown_here(wanted: Mapping[str, Iterable[Any]]) -> None:
+    """Refuse when another process has registered what this one does not know.
+
+    `wanted` is what `registered_here` returned there. The `ParameterError` names what
+    is missing and how a worker process gets it.
+    """
+    missing = [
+        f"the {kind} '{key}'"
+        for kind, keys in wanted.items()
+        for key in keys
+        if kind not in REGISTRIES or key not in REGISTRIES[kind]
+    ]
+    if missing:
+        raise ParameterError(
+            f"{', '.join(missing)} was registered where the batch was started, and "
+            "this worker process does not know it; offer it from an installed package "
+            "by an entry point, or run without worker processes (parallel=False)"
+        )
 
 
 @dataclass(frozen=True, slots=True)

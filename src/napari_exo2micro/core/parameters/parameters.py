@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from napari_exo2micro.core.base.errors import ParameterError
 from napari_exo2micro.core.base.registry import Registry
-from napari_exo2micro.core.parameters.stages import STAGE_NAMES, STAGES
+from napari_exo2micro.core.parameters.stages import STAGE_NAMES
 
 ParameterValue = bool | int | float | str | None
 
@@ -703,10 +703,10 @@ def _check_values(entry: Parameter) -> None:
 PARAMETER_REGISTRY: Registry[str, Parameter] = Registry(
     "parameter",
     ENTRY_POINT_GROUP,
+    Parameter,
     key=lambda entry: entry.name,
     built_in=PARAMETERS,
     check=_check,
-    after=(STAGES,),
 )
 
 #: name -> abbreviation, in the order of a suffix.

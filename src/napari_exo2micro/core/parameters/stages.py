@@ -82,6 +82,7 @@ _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
 STAGES: Registry[int, Stage] = Registry(
     "stage",
     ENTRY_POINT_GROUP,
+    Stage,
     key=lambda stage: stage.number,
     check=_check,
     order=lambda stage: stage.number,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -187,16 +186,12 @@ ENTRY_POINT_GROUP: Final = "napari_exo2micro.scale_methods"
 """Other packages offer scale methods here: a name, and a `ScaleMethod` or several."""
 
 
-def _check(method: ScaleMethod, known: Mapping[str, ScaleMethod]) -> None:
+def _check(method: ScaleMethod, _known: Mapping[str, ScaleMethod]) -> None:
     """Raise when a method cannot be taken."""
     name = method.name
     if not str(name).isidentifier():
         raise ParameterError(
             f"a scale method needs a name like 'my_method', found {name!r}; rename it"
-        )
-    if name in known:
-        raise ParameterError(
-            f"a scale method named {name!r} exists already; choose another name"
         )
     if not callable(method.function):
         raise ParameterError(
@@ -228,13 +223,6 @@ def _reads_as_parameter(name: str) -> bool:
         return bool(params_from_suffix(f"_{name}"))
     except ParameterError:
         return False
-
-
-def _offered(name: str, loaded: Any) -> ScaleMethod:
-    """Return what a package offers: a `ScaleMethod`, or a function."""
-    if isinstance(loaded, ScaleMethod):
-        return loaded
-    return ScaleMethod(name, loaded, (inspect.getdoc(loaded) or name).splitlines()[0])
 
 
 def register_scale_method(
@@ -348,10 +336,10 @@ def further_scales(result: Mapping[str, Any]) -> list[tuple[str, float, float]]:
 SCALE_METHODS: Registry[str, ScaleMethod] = Registry(
     "scale method",
     ENTRY_POINT_GROUP,
+    ScaleMethod,
     key=lambda method: method.name,
     check=_check,
-    after=(PARAMETER_REGISTRY,),
-    offered=_offered,
+    of_function=ScaleMethod,
     built_in=(
         ScaleMethod(
             "moffat",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from napari_exo2micro.core.base.registry import refuse_assignment
+from napari_exo2micro.core.base.errors import refuse_assignment
 from napari_exo2micro.core.pipeline.difference import (
     difference_records as difference_records,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from napari_exo2micro.core.base.registry import refuse_assignment
+from napari_exo2micro.core.base.errors import refuse_assignment
 from napari_exo2micro.core.plotting.charts import (
     heatmap_axes as heatmap_axes,
     mark_scale as mark_scale,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from napari_exo2micro.core.base.registry import refuse_assignment
+from napari_exo2micro.core.base.errors import refuse_assignment
 from napari_exo2micro.core.raw.fingerprint import RawFingerprint as RawFingerprint
 from napari_exo2micro.core.raw.folder import (
     ChannelSurvey as ChannelSurvey,

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from napari_exo2micro.core.base import errors
 from napari_exo2micro.core.base.monitor import Monitor
-from napari_exo2micro.core.base.registry import Registry, refuse_assignment
+from napari_exo2micro.core.base.registry import Registry
 from napari_exo2micro.core.raw import read
 from napari_exo2micro.core.raw.names import check_name, find_pair
 from napari_exo2micro.core.raw.tiff import TiffImage, open_tiff
@@ -48,7 +48,7 @@ class NamedLoader:
         return self.function(*what, **more)
 
 
-def _check(entry: NamedLoader, known: Mapping[str, NamedLoader]) -> None:
+def _check(entry: NamedLoader, _known: Mapping[str, NamedLoader]) -> None:
     """Raise when a loader cannot be taken."""
     name, function = entry.name, entry.function
     if not str(name).strip():
@@ -59,11 +59,6 @@ def _check(entry: NamedLoader, known: Mapping[str, NamedLoader]) -> None:
         raise errors.ParameterError(
             f"loader '{name}' must be a function with the signature of "
             f"load_image_pair, found {type(function).__name__}"
-        )
-    if name in known:
-        raise errors.ParameterError(
-            f"the name '{name}' belongs to another loader; choose a name that is "
-            f"none of {', '.join(sorted(known))}"
         )
 
 
@@ -134,7 +129,7 @@ def loader_names() -> tuple[str, ...]:
 def get_loader(loader: str | Loader | None = None) -> Loader:
     """Return a loader by name.
 
-    Any name but that of the built-in one imports the loaders of all installed packages.
+    A name imports what installed packages offer; None does not.
 
     Parameters
     ----------
@@ -498,10 +493,11 @@ def _warn(pair: RawPair) -> None:
 LOADERS: Registry[str, NamedLoader] = Registry(
     "loader",
     ENTRY_POINT_GROUP,
+    NamedLoader,
     key=lambda entry: entry.name,
     built_in=(NamedLoader("tiff", load_image_pair),),
     check=_check,
-    offered=NamedLoader,
+    of_function=lambda name, function, _caption: NamedLoader(name, function),
 )
 
-refuse_assignment(__name__, ASSIGNED_LOADER, "load_image_pair")
+errors.refuse_assignment(__name__, ASSIGNED_LOADER, "load_image_pair")
