@@ -7,9 +7,7 @@ so that ``exo2micro --help`` answers at once.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
-from io import TextIOWrapper
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -27,8 +25,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     from napari_exo2micro.cli.app import app
 
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            # A console or a file that knows no such letter must not end the work.
-            stream.reconfigure(errors="backslashreplace")
     app(arguments, prog_name="exo2micro")

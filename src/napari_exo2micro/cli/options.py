@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Optional, get_type_hints
 
 import typer
 
-from napari_exo2micro.cli.output import run_guarded
+from napari_exo2micro.cli.output import guarded
 from napari_exo2micro.core.base import ParameterError
 from napari_exo2micro.core.parameters import (
     PARAMETER_REGISTRY,
@@ -168,26 +168,25 @@ def as_command(function: Callable[..., int]) -> Callable[..., int]:
     options.append(_parameter("debug", Debug, False))
     options.extend(map(_option, entries))
 
-    def prepared(**arguments: Any) -> int:
-        if given:
-            values = {entry.name: arguments.pop(entry.name) for entry in entries}
-            preset = arguments.pop("preset")
-            arguments["parameters"] = (load_preset(preset) if preset else {}) | {
-                name: None if value is _NOT_WANTED else value
-                for name, value in values.items()
-                if value is not None
-            }
-        if "task" in given:
-            from napari_exo2micro.core.pipeline import SampleDye
-
-            sample, dye, *places = map(arguments.pop, _TASK)
-            fields = dict(zip(list(_TASK)[2:], places, strict=True))
-            settings = RunSettings(params=arguments.pop("parameters"), **fields)
-            arguments["task"] = SampleDye.from_settings(sample, dye, settings)
-        return function(**arguments)
-
     def command(*, debug: bool, **arguments: Any) -> int:
-        return run_guarded(prepared, arguments, debug=debug)
+        with guarded(debug=debug, as_json=arguments.get("as_json", False)) as ending:
+            if given:
+                values = {entry.name: arguments.pop(entry.name) for entry in entries}
+                preset = arguments.pop("preset")
+                arguments["parameters"] = (load_preset(preset) if preset else {}) | {
+                    name: None if value is _NOT_WANTED else value
+                    for name, value in values.items()
+                    if value is not None
+                }
+            if "task" in given:
+                from napari_exo2micro.core.pipeline import SampleDye
+
+                sample, dye, *places = map(arguments.pop, _TASK)
+                fields = dict(zip(list(_TASK)[2:], places, strict=True))
+                settings = RunSettings(params=arguments.pop("parameters"), **fields)
+                arguments["task"] = SampleDye.from_settings(sample, dye, settings)
+            ending.code = function(**arguments)
+        return ending.code
 
     # What typer reads to make the options.
     command.__name__, command.__doc__ = function.__name__, function.__doc__

@@ -66,7 +66,8 @@ class Application(TyperGroup):
         """Run a command and leave with its exit code."""
         code: int | None
         for stream in (sys.stdout, sys.stderr):
-            if isinstance(stream, io.TextIOWrapper):  # not every terminal has all signs
+            if isinstance(stream, io.TextIOWrapper):
+                # A console or a file that knows no such sign must not end the work.
                 stream.reconfigure(errors="backslashreplace")
         more["standalone_mode"] = False  # errors and exit codes are made here
         try:
@@ -89,15 +90,21 @@ class Application(TyperGroup):
         sys.exit(code or COMPLETE)
 
 
-def run_guarded(
-    command: Callable[..., int], arguments: Mapping[str, Any], *, debug: bool
-) -> int:
-    """Run a command and return its exit code.
+@dataclasses.dataclass(slots=True)
+class Ending:
+    """How a command ends: its exit code."""
 
-    Whatever happens, it ends in one line on the standard error; with a true `as_json`
-    among the arguments an error is also printed as a JSON object, with `debug` the log
-    and the traceback are shown.
+    code: int = COMPLETE
+
+
+@contextmanager
+def guarded(*, debug: bool, as_json: bool) -> Iterator[Ending]:
+    """Let the work of a command end in an exit code, whatever happens in it.
+
+    An error ends in one line on the standard error; with `as_json` it is also printed
+    as a JSON object, with `debug` the log and the traceback are shown.
     """
+    ending = Ending()
     if debug:
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(_VisibleLines(logging.BASIC_FORMAT))
@@ -109,25 +116,25 @@ def run_guarded(
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _note_warning
-            return command(**arguments)
+            yield ending
+            return
     except BrokenPipeError:
         raise
     except (KeyboardInterrupt, CancelledError) as error:
         failure: BaseException = error
-        code = INTERRUPTED
+        ending.code = INTERRUPTED
         text = str(error) or "stopped; finished stages are kept, run again to go on"
     except Exception as error:  # noqa: BLE001 - the last place to catch it
         failure = error
         is_fault = not isinstance(error, (Exo2MicroError, OSError, MemoryError))
-        code = INTERNAL if is_fault else USAGE
+        ending.code = INTERNAL if is_fault else USAGE
         text = _describe_fault(error) if is_fault else _describe(error)
     if debug:
         lines = "".join(traceback.format_exception(failure))
         sys.stderr.write(visible(lines, keep="\n"))
-    if arguments.get("as_json"):
+    if as_json:
         print_json({"status": f"error: {text}", "error": text})
-    note(text if code == INTERRUPTED else f"error: {text}")
-    return code
+    note(text if ending.code == INTERRUPTED else f"error: {text}")
 
 
 class _VisibleLines(logging.Formatter):

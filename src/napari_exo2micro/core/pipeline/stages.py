@@ -1,7 +1,7 @@
-"""The work of stages 1 to 3: functions of images and settings, without files.
+"""What stages 1 to 3 leave: the padded pair, and an alignment as its header holds it.
 
-Stage 4 has a module of its own, `difference`. The pipeline decides what is valid,
-calls these functions and stores what they return.
+Stage 4 has a module of its own, `difference`. `SampleDye` decides what is valid, calls
+the functions of `alignment`, and stores what they return in this form.
 """
 
 from __future__ import annotations
@@ -14,17 +14,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from napari_exo2micro.core.alignment.boundary import register_highorder
-from napari_exo2micro.core.alignment.interior import (
-    InteriorAlignment,
-    refine_interior_sift,
-)
-from napari_exo2micro.core.alignment.settings import (
-    BoundarySettings,
-    InteriorSettings,
-)
+from napari_exo2micro.core.alignment.boundary import BoundaryAlignment
+from napari_exo2micro.core.alignment.interior import InteriorAlignment
 from napari_exo2micro.core.base.errors import RegistrationError
-from napari_exo2micro.core.base.monitor import Monitor
 from napari_exo2micro.core.images import warp
 from napari_exo2micro.core.images.pixel_size import (
     TOLERANCE,
@@ -32,7 +24,6 @@ from napari_exo2micro.core.images.pixel_size import (
     read_pixel_size,
 )
 from napari_exo2micro.core.images.transform import Transform
-from napari_exo2micro.core.parameters.parameters import ParameterValue
 from napari_exo2micro.core.parameters.state import State, Verdict
 from napari_exo2micro.core.raw.pair import RawPair
 from napari_exo2micro.core.store.checkpoints import Checkpoint, CheckpointStore
@@ -122,56 +113,23 @@ class Alignment:
     coarse: Transform | None = None
     registered_on: str = ""
 
-
-def align_boundary(
-    post: Checkpoint,
-    pre: Checkpoint,
-    params: Mapping[str, ParameterValue],
-    monitor: Monitor,
-) -> Alignment:
-    """Do stage 2: align the outlines of the padded sections."""
-    boundary = register_highorder(
-        post.image,
-        pre.image,
-        post_frame=post.frames["post"],
-        pre_frame=pre.frames["pre"],
-        settings=BoundarySettings.of(params),
-        monitor=monitor,
-    )
-    return Alignment(
-        boundary.transform,
-        boundary.verdict,
-        details={
+    @classmethod
+    def of_boundary(cls, boundary: BoundaryAlignment) -> Alignment:
+        """Return what stage 2 stores of a boundary alignment."""
+        details = {
             "method": boundary.method,
             "coarse_matrix": boundary.coarse_transform.matrix.tolist(),
             "post_contour": _points(boundary.post_contour),
             "pre_contour": _points(boundary.pre_contour),
-        },
-        coarse=boundary.coarse_transform,
-    )
+        }
+        coarse = boundary.coarse_transform
+        return cls(boundary.transform, boundary.verdict, details, coarse=coarse)
 
-
-def align_interior(
-    post: Checkpoint,
-    pre: Checkpoint,
-    initial: Transform,
-    params: Mapping[str, ParameterValue],
-    monitor: Monitor,
-) -> Alignment:
-    """Do stage 3: refine stage 2's transform on the interior of the sections."""
-    if not params["interior_ecc"]:
-        reason = "interior_ecc is off: stage 2 stands"
-        return Alignment(initial, Verdict(State.SKIPPED, reason))
-    interior = refine_interior_sift(
-        post.image,
-        pre.image,
-        initial,
-        post_frame=post.frames["post"],
-        pre_frame=pre.frames["pre"],
-        settings=InteriorSettings.of(params),
-        monitor=monitor,
-    )
-    return Alignment(interior.transform, interior.verdict, _interior_details(interior))
+    @classmethod
+    def of_interior(cls, interior: InteriorAlignment) -> Alignment:
+        """Return what stage 3 stores of an interior alignment."""
+        details = _interior_details(interior)
+        return cls(interior.transform, interior.verdict, details)
 
 
 def take_over(store: CheckpointStore, stage: int) -> Alignment:
