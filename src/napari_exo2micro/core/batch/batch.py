@@ -34,7 +34,7 @@ from napari_exo2micro.core.batch.task import (
     event_of,
     without_run,
 )
-from napari_exo2micro.core.parameters.run import RunSettings
+from napari_exo2micro.core.parameters.settings import RunSettings
 from napari_exo2micro.core.parameters.state import State
 from napari_exo2micro.core.pipeline.log import RunLog, run_log
 from napari_exo2micro.core.pipeline.result import RunResult

@@ -20,7 +20,7 @@ from napari_exo2micro.core.base.locks import lock_holder
 from napari_exo2micro.core.base.log import PACKAGE_LOGGER
 from napari_exo2micro.core.base.monitor import Monitor
 from napari_exo2micro.core.base.registry import REGISTRIES
-from napari_exo2micro.core.parameters.run import RunSettings
+from napari_exo2micro.core.parameters.settings import RunSettings
 from napari_exo2micro.core.parameters.stages import STAGES
 from napari_exo2micro.core.parameters.state import State
 from napari_exo2micro.core.pipeline.result import RunResult, stages_done

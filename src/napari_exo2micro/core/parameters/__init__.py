@@ -19,11 +19,9 @@ from napari_exo2micro.core.parameters.parameters import (
     register_parameter as register_parameter,
     unregister_parameter as unregister_parameter,
 )
-from napari_exo2micro.core.parameters.run import (
+from napari_exo2micro.core.parameters.settings import (
     CHECKPOINT_FORMATS as CHECKPOINT_FORMATS,
     RunSettings as RunSettings,
-)
-from napari_exo2micro.core.parameters.settings import (
     as_command_line as as_command_line,
     as_python as as_python,
     batch_as_command_line as batch_as_command_line,

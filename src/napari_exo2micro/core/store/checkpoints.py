@@ -27,7 +27,7 @@ from napari_exo2micro.core.parameters.parameters import (
     ParameterValue,
     suffix_of,
 )
-from napari_exo2micro.core.parameters.run import RunSettings
+from napari_exo2micro.core.parameters.settings import RunSettings
 from napari_exo2micro.core.parameters.stages import LAST_BUILT_IN, STAGE_NAMES, STAGES
 from napari_exo2micro.core.parameters.state import State, Verdict
 from napari_exo2micro.core.photometry.methods import scales_asked_for

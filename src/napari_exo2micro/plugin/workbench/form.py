@@ -24,7 +24,6 @@ from napari_exo2micro.core.store import name_ending
 from napari_exo2micro.plugin.session.session import Session
 from napari_exo2micro.plugin.widgets import controls, rows
 from napari_exo2micro.plugin.widgets.rows import ParameterRow, scale_words, with_titles
-from napari_exo2micro.plugin.widgets.state_icons import state_icon
 from napari_exo2micro.plugin.workbench.preview import PREVIEWED, PreviewRow
 
 _WITHOUT_GROUP = "Others"
@@ -395,7 +394,7 @@ class StageForm(QWidget):
         chosen = self._session.has_pair
         words = _state_words(state) if chosen else "No sample is chosen yet."
         level = _STATES[state.state][1] if chosen else ""
-        self._icon.setPixmap(state_icon(state.state).pixmap(_ICON, _ICON))
+        self._icon.setPixmap(controls.state_icon(state.state).pixmap(_ICON, _ICON))
         self._state.say(words, controls.label_style(level))
         is_used = state.state not in (State.MISSING, State.STALE)
         known = result if is_used else None

@@ -25,7 +25,6 @@ from napari_exo2micro.plugin.session.session import Session, TaskSource
 from napari_exo2micro.plugin.widgets import controls
 from napari_exo2micro.plugin.widgets.errors import literal, notify_error
 from napari_exo2micro.plugin.widgets.rows import capitalised, scale_words, with_titles
-from napari_exo2micro.plugin.widgets.state_icons import state_icon
 from napari_exo2micro.plugin.workbench.source import TROUBLE
 
 _SHARE_OF_SCREEN = 0.8
@@ -221,7 +220,7 @@ class StatusList(QtWidgets.QWidget):
             item = self._items[key]
             item.setText(0, name)
             item.setText(1, state.word)
-            item.setIcon(1, state_icon(state))
+            item.setIcon(1, controls.state_icon(state))
             item.setData(0, _LINE, line)
             item.setData(1, _LINE, why)
             path = str(line.path) if line is not None else ""

@@ -15,11 +15,15 @@ from napari_exo2micro.core.parameters import STAGES
 from napari_exo2micro.core.pipeline import stage_states
 from napari_exo2micro.plugin.layers.presenter import Panel, shared_session
 from napari_exo2micro.plugin.session.session import Session
-from napari_exo2micro.plugin.widgets.controls import MessageStrip, column, scrolled
+from napari_exo2micro.plugin.widgets.controls import (
+    MessageStrip,
+    column,
+    scrolled,
+    state_icon,
+)
 from napari_exo2micro.plugin.widgets.dock import DockWatch
 from napari_exo2micro.plugin.widgets.errors import literal
 from napari_exo2micro.plugin.widgets.rows import ParameterRow, with_titles
-from napari_exo2micro.plugin.widgets.state_icons import state_icon
 from napari_exo2micro.plugin.workbench.form import StageForm, parameter_rows
 from napari_exo2micro.plugin.workbench.presets import PresetsMenu
 from napari_exo2micro.plugin.workbench.run_bar import RunBar
