@@ -4,8 +4,6 @@ Importing this package loads nothing heavy. Scripts import the headless core as
 ``from napari_exo2micro import core as e2m``.
 """
 
-from __future__ import annotations
-
 from importlib.metadata import PackageNotFoundError, version
 
 try:

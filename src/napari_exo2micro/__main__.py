@@ -1,7 +1,5 @@
 """`python -m napari_exo2micro` is `exo2micro`."""
 
-from __future__ import annotations
-
 from napari_exo2micro.cli import main
 
 main()

@@ -5,8 +5,6 @@ to the standard error. Heavy libraries are loaded by the command that needs them
 so that ``exo2micro --help`` answers at once.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 

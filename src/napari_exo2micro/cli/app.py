@@ -1,7 +1,5 @@
 """The application: which verbs there are, in the order of the help page."""
 
-from __future__ import annotations
-
 import sys
 from typing import Annotated, Any
 

@@ -1,7 +1,5 @@
 """Options in common, and those that the parameter registry makes."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable
 from pathlib import Path

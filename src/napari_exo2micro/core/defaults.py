@@ -1,7 +1,5 @@
 """What scripts import from ``defaults``: parameters and file-name suffixes."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from napari_exo2micro.core import parameters as _parameters

@@ -1,7 +1,5 @@
 """Registration: where each point of post lies in pre (stages 2 and 3)."""
 
-from __future__ import annotations
-
 from napari_exo2micro.core.alignment.alignments import (
     VIEWS_FILE as VIEWS_FILE,
     Alignment as Alignment,

@@ -1,7 +1,5 @@
 """Point features: detection, matching and robust fits of the matches."""
 
-from __future__ import annotations
-
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import cast

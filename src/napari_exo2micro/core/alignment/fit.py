@@ -1,7 +1,5 @@
 """Robust fits of plane transforms to pairs of points, and how well they are known."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """Iterative closest points on the outlines of the two sections."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -4,8 +4,6 @@ SIFT features of the reduced images give a homography, if they agree; a few hund
 tiles at full resolution refine it and alone decide whether the result is `ok`.
 """
 
-from __future__ import annotations
-
 import logging
 import math
 from dataclasses import dataclass, replace

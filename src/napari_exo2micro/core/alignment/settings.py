@@ -1,7 +1,5 @@
 """The tuning of stages 2 and 3: all parameters of a stage as one frozen object."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields

@@ -1,7 +1,5 @@
 """Tiles: small windows matched to a few hundredths of a pixel at full resolution."""
 
-from __future__ import annotations
-
 import os
 import threading
 from collections.abc import Iterable

@@ -1,7 +1,5 @@
 """What every other folder stands on: errors, progress, whole files, locks, the log."""
 
-from __future__ import annotations
-
 from napari_exo2micro.core.base.errors import (
     CancelledError as CancelledError,
     CheckpointError as CheckpointError,

@@ -1,7 +1,5 @@
 """The one family of exceptions and warnings that this package raises."""
 
-from __future__ import annotations
-
 import sys
 from typing import Any
 

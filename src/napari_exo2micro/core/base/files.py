@@ -1,7 +1,5 @@
 """Files and folders of results: written whole or not at all, asked before a run."""
 
-from __future__ import annotations
-
 import errno
 import glob
 import hashlib

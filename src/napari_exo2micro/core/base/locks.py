@@ -6,8 +6,6 @@ are removed in the end. On a file system that other computers share, it holds fo
 all of them where the file system passes locks on (NFS 4, GPFS, Lustre with ``flock``).
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging

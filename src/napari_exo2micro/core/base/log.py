@@ -6,8 +6,6 @@ listens to warnings; a handler of one's own would silence the warnings that Pyth
 prints where nobody listens. Listeners that are added here do neither.
 """
 
-from __future__ import annotations
-
 import logging
 import sys
 import threading

@@ -1,7 +1,5 @@
 """What the machine has left: memory and disk, within the limits of this program."""
 
-from __future__ import annotations
-
 import ctypes
 import functools
 import gc

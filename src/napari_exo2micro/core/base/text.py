@@ -5,8 +5,6 @@ control characters among them, bidirectional ones make a line read as another on
 spreadsheet calculates what begins with an equals sign.
 """
 
-from __future__ import annotations
-
 import unicodedata
 
 #: Cc control, Cf format (no glyph of their own), Cs lone surrogates (bytes that are no

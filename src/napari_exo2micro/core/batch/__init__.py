@@ -1,7 +1,5 @@
 """Many samples and dyes, on this computer or on a cluster."""
 
-from __future__ import annotations
-
 from napari_exo2micro.core.batch.batch import (
     BatchPlan as BatchPlan,
     plan_batch as plan_batch,

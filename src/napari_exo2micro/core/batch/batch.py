@@ -1,7 +1,5 @@
 """`run_batch`: many samples and dyes, planned and checked before anything runs."""
 
-from __future__ import annotations
-
 import itertools
 import logging
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """What is known of the tasks of a batch, while it runs and in the end."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections import Counter

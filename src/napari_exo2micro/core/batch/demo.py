@@ -1,7 +1,5 @@
 """The whole way on a simulated section: what came out against what is true."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass

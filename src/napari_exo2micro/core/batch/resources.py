@@ -1,7 +1,5 @@
 """What a batch will need of memory and disk."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Iterable, Sequence

@@ -1,7 +1,5 @@
 """Windows over large images: transforms, reading, writing, pyramids and warping."""
 
-from __future__ import annotations
-
 from napari_exo2micro.core.images.composite import (
     DIFFERENCE_STOPS as DIFFERENCE_STOPS,
     Composite as Composite,

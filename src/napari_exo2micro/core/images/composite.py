@@ -1,7 +1,5 @@
 """How images are shown: brightness, colours, and two images in one picture."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -5,8 +5,6 @@ such images, made from others. What is put on top of one another is read only on
 only where somebody looks.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from functools import partial

@@ -1,7 +1,5 @@
 """One large image in a file: its levels, read window by window and reduced."""
 
-from __future__ import annotations
-
 import math
 import mmap
 from collections.abc import Iterator

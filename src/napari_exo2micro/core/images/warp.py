@@ -5,8 +5,6 @@ OpenCV's cubic kernel (a = -3/4) does not reproduce a ramp: structures come out 
 is that of Keys (a = -1/2), made of linear interpolations.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor

@@ -1,7 +1,5 @@
 """What can be set and said: parameters, suffixes, presets, stages and verdicts."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from napari_exo2micro.core.parameters.parameters import (

@@ -4,8 +4,6 @@ One entry feeds the suffix of file names, the FITS key, the type check, the
 command line, forms and the documentation.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping

@@ -1,7 +1,5 @@
 """What a run is made with: one record, and as text in presets, code and commands."""
 
-from __future__ import annotations
-
 import os
 import re
 import shlex

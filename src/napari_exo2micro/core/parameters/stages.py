@@ -1,7 +1,5 @@
 """The stages: their order, names, methods and files, in one registry."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

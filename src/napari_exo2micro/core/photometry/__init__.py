@@ -1,7 +1,5 @@
 """How much brighter minerals are after staining, and the difference that follows."""
 
-from __future__ import annotations
-
 from napari_exo2micro.core.photometry.difference import (
     difference_bands as difference_bands,
     difference_pyramid as difference_pyramid,

@@ -1,7 +1,5 @@
 """The scaled difference of post and aligned pre, window by window."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from typing import Any
 

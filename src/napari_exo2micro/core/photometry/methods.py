@@ -1,7 +1,5 @@
 """The scale methods: one registry that differencing, plots, names and forms follow."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace

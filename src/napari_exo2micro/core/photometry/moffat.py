@@ -1,7 +1,5 @@
 """The peak of a ratio distribution, and the Moffat profile fitted to it."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, fields
 from typing import Final

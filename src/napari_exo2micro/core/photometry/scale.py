@@ -1,7 +1,5 @@
 """A scale, how well it is known, and the estimators that find one."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """`SampleDye`: the stages in their order, resumed from what is valid on disk."""
 
-from __future__ import annotations
-
 from napari_exo2micro.core.base.errors import refuse_assignment
 from napari_exo2micro.core.pipeline.difference import (
     difference_records as difference_records,

@@ -1,7 +1,5 @@
 """The plots of a pair: drawn by stage 4, or on demand from the results on disk."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace

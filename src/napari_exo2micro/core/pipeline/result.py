@@ -1,7 +1,5 @@
 """The result of a run, the state of each stage, and results beside each other."""
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace

@@ -8,8 +8,6 @@ registered, and stages 2 and 3 of the others take its transforms. A result made 
 depends on the other dye's transform: when that changes, it is stale.
 """
 
-from __future__ import annotations
-
 import copy
 import logging
 import time

@@ -1,7 +1,5 @@
 """Figures: each draws what somebody else computed; one registry lists them."""
 
-from __future__ import annotations
-
 from napari_exo2micro.core.base.errors import refuse_assignment
 from napari_exo2micro.core.plotting.charts import (
     heatmap_axes as heatmap_axes,

@@ -1,7 +1,5 @@
 """Pictures of the alignment and of the difference."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 

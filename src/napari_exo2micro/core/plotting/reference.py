@@ -3,8 +3,6 @@
 Any images are zoomed into, from their upper left corner; a scale may be a number.
 """
 
-from __future__ import annotations
-
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """The diagnostic plots: one registry that run, status and viewer read."""
 
-from __future__ import annotations
-
 import inspect
 import re
 from collections.abc import Callable, Mapping

@@ -1,7 +1,5 @@
 """How figures look: sheets, panels, colours, notes and the file they end in."""
 
-from __future__ import annotations
-
 import functools
 import io
 import math

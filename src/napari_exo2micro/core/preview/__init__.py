@@ -16,8 +16,6 @@ Examples
 [4, -3]
 """
 
-from __future__ import annotations
-
 from napari_exo2micro.core.preview.preview import (
     BoundaryPreview as BoundaryPreview,
     InteriorPreview as InteriorPreview,

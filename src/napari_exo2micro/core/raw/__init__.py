@@ -1,7 +1,5 @@
 """Raw files, the front door: finds, checks and reads a pair of images."""
 
-from __future__ import annotations
-
 from napari_exo2micro.core.base.errors import refuse_assignment
 from napari_exo2micro.core.raw.fingerprint import RawFingerprint as RawFingerprint
 from napari_exo2micro.core.raw.folder import (

@@ -1,7 +1,5 @@
 """What a raw folder holds: its layout, its pairs and a survey of its channels."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field

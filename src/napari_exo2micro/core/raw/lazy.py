@@ -1,7 +1,5 @@
 """A raw pair as a viewer shows it, read where one looks."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass

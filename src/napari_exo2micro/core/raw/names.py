@@ -1,7 +1,5 @@
 """Names of raw files: what is pre, what is post, and of which dye."""
 
-from __future__ import annotations
-
 import codecs
 import difflib
 import sys

@@ -4,8 +4,6 @@ The first pass over a file digests its bytes, measures its channels and judges i
 pixels. The second one, once the channels of the pair are decided, reads the signal.
 """
 
-from __future__ import annotations
-
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -5,8 +5,6 @@ directory lists, the pixels of a row of strips or tiles, and the size that a com
 stream gives itself.
 """
 
-from __future__ import annotations
-
 import io
 import math
 import os

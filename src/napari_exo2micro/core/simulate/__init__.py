@@ -5,8 +5,6 @@ times the gain, plus microbes; pre-stain shows the scene moved by the true
 transform. Both have noise of their own.
 """
 
-from __future__ import annotations
-
 from napari_exo2micro.core.simulate.section import (
     SectionSettings as SectionSettings,
     SimulatedPair as SimulatedPair,

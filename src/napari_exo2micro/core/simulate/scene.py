@@ -9,8 +9,6 @@ far below the noise.
 Points are (x, y) = (column, row) px of the post-stain image.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Literal

@@ -1,7 +1,5 @@
 """Simulated pairs: what can be asked for, as arrays and as raw files of any size."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """What is true of a simulated pair."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field

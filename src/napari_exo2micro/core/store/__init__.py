@@ -1,7 +1,5 @@
 """Checkpoints on disk: their names, headers, and whether they are valid."""
 
-from __future__ import annotations
-
 from napari_exo2micro.core.store.checkpoints import (
     Checkpoint as Checkpoint,
     CheckpointStatus as CheckpointStatus,

@@ -1,7 +1,5 @@
 """Any 2-D image as a TIFF or FITS file that says where it comes from."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Results found on disk: the sets of parameters that an output folder holds."""
 
-from __future__ import annotations
-
 import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping

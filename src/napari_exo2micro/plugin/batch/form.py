@@ -1,7 +1,5 @@
 """How a batch is to run: its parameters, its stages, and where."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

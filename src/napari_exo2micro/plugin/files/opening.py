@@ -4,8 +4,6 @@ Folders are listed and headers are read in a thread, with a box that shows the p
 and can be cancelled: a folder on a slow network drive must not freeze the window.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """A section to try the plugin on: real raw files, and what is true of them."""
 
-from __future__ import annotations
-
 import atexit
 import functools
 import shutil

@@ -1,7 +1,5 @@
 """Saving a layer of ours with its header, and an alignment by itself."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Blink: two layers in turn at the same place, so that what moves jumps."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

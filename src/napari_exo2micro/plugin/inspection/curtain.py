@@ -1,7 +1,5 @@
 """Curtain and checkerboard: two images in one picture, at any zoom."""
 
-from __future__ import annotations
-
 from typing import Any, Literal
 
 from napari.layers import Image

@@ -1,7 +1,5 @@
 """The inspection dock: to see how good an alignment is, here and there."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from qtpy.QtGui import QShowEvent

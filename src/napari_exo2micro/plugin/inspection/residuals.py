@@ -1,7 +1,5 @@
 """What the alignment leaves: its arrows, their key, and the figures in words."""
 
-from __future__ import annotations
-
 import numpy as np
 from napari.layers import Image
 from qtpy.QtCore import QPointF, QSize, Qt

@@ -1,7 +1,5 @@
 """Side by side: which layers are shown in fields of their own."""
 
-from __future__ import annotations
-
 from napari.layers import Image, Labels, Layer
 from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import QListWidget, QListWidgetItem

@@ -21,8 +21,6 @@ All of it is decided here, as `Shown`, from the layers as they are, and applied 
 presenter.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

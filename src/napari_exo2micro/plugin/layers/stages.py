@@ -4,8 +4,6 @@ Everything here reads headers and small pyramid levels only, and may be called i
 background thread: it makes specifications, not layers.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

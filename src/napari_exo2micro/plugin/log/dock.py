@@ -1,7 +1,5 @@
 """The log panel: what is going on now, and what earlier runs said."""
 
-from __future__ import annotations
-
 import re
 import time
 from collections.abc import Iterable

@@ -1,7 +1,5 @@
 """What the package logged lately, kept for the log panel: also before it is opened."""
 
-from __future__ import annotations
-
 import contextlib
 import itertools
 import logging

@@ -1,7 +1,5 @@
 """What is kept for a person: Preferences, what was used lately, presets."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Buttons, fields, messages, marks of states and pages, as all panels have them."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path

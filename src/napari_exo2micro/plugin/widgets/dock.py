@@ -1,7 +1,5 @@
 """A widget that napari shows in a dock, and that ends when the dock is closed."""
 
-from __future__ import annotations
-
 from qtpy.QtCore import QEvent, QObject, QTimer, Signal
 from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
 

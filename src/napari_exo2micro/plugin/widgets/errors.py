@@ -1,7 +1,5 @@
 """What a person is told of an error: what was wanted, what was found, the fix."""
 
-from __future__ import annotations
-
 import errno
 import re
 

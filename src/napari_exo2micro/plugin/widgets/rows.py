@@ -1,7 +1,5 @@
 """One parameter in a form, a magicgui widget: label, field, reset, what is wrong."""
 
-from __future__ import annotations
-
 import contextlib
 import html
 import math

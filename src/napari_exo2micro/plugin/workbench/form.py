@@ -1,7 +1,5 @@
 """The form of a stage: what it does, how its result stands, its parameters."""
 
-from __future__ import annotations
-
 import contextlib
 import html
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Presets saved and loaded, and the settings copied as Python or a command line."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable, Iterable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Run, Force and Abort with the progress of whatever runs."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

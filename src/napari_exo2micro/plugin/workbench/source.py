@@ -1,7 +1,5 @@
 """What is worked on: raw folder, sample, dye, and where the results go."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from pathlib import Path
 

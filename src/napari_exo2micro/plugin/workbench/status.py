@@ -1,7 +1,5 @@
 """What there is on disk: the check-list, and what it comes to in plain words."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
