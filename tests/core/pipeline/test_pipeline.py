@@ -669,7 +669,7 @@ def test_an_old_image_of_another_shape_is_not_used(old_folder, raw_dir):
 
 
 def test_every_parameter_reaches_the_work_that_it_tunes(raw_dir, tmp_path, monkeypatch):
-    from napari_exo2micro.core.pipeline import stages
+    from napari_exo2micro.core.pipeline import sample_dye
 
     changed = {}
     for name, (default, _, stage, _) in PARAMETER_REGISTRY.items():
@@ -679,13 +679,13 @@ def test_every_parameter_reaches_the_work_that_it_tunes(raw_dir, tmp_path, monke
     changed["interior_ecc"] = True
     seen = {}
     for function in ("register_highorder", "refine_interior_sift"):
-        original = getattr(stages, function)
+        original = getattr(sample_dye, function)
 
         def spy(*args, original=original, **kwargs):
             seen.update(asdict(kwargs["settings"]))
             return original(*args)
 
-        monkeypatch.setattr(stages, function, spy)
+        monkeypatch.setattr(sample_dye, function, spy)
     task_for(raw_dir, tmp_path / "out", **changed).run(to_stage=3)
     here = {"save_all_intermediates", "interior_ecc"}
     assert {n: seen[n] for n in changed if n not in here} == {

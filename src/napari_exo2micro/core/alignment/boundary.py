@@ -29,11 +29,8 @@ from napari_exo2micro.core.alignment.interior import (
 from napari_exo2micro.core.alignment.settings import BoundarySettings
 from napari_exo2micro.core.alignment.texture import Agreement, Overlap, Texture
 from napari_exo2micro.core.alignment.views import Section, View
-from napari_exo2micro.core.base.errors import RegistrationError
-from napari_exo2micro.core.base.monitor import Monitor
-from napari_exo2micro.core.images.raster import Frame, ImageLike
-from napari_exo2micro.core.images.transform import Transform
-from napari_exo2micro.core.images.warp import warp_window
+from napari_exo2micro.core.base import Monitor, RegistrationError
+from napari_exo2micro.core.images import Frame, ImageLike, Transform, warp_window
 from napari_exo2micro.core.parameters.state import State, Verdict
 
 logger = logging.getLogger(__name__)

@@ -8,12 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_exo2micro.core.alignment.fit import (
-    FREEDOM,
-    FloatArray,
-    Model,
-    fit_plane,
-)
+from napari_exo2micro.core.alignment.fit import FREEDOM, FloatArray, Model, fit_plane
 from napari_exo2micro.core.base.monitor import Monitor
 from napari_exo2micro.core.images.transform import Transform
 

@@ -6,10 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
 from napari_exo2micro.core.base.errors import ParameterError
-from napari_exo2micro.core.parameters.parameters import (
-    check_parameters,
-    default_params,
-)
+from napari_exo2micro.core.parameters import check_parameters, default_params
 
 
 @dataclass(frozen=True, slots=True)

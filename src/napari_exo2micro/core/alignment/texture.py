@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from napari_exo2micro.core.alignment import views
+from napari_exo2micro.core.alignment import features, views
 from napari_exo2micro.core.alignment.correlation import parabola_vertex
-from napari_exo2micro.core.alignment.features import fit_matches
 from napari_exo2micro.core.alignment.fit import FloatArray, Model, fit_plane_robust
 from napari_exo2micro.core.alignment.settings import BoundarySettings
 from napari_exo2micro.core.images.transform import Transform
@@ -329,7 +328,7 @@ def _common_map(
     if precise:
         models = (("affine", 6), ("homography", 8))
     for model, freedom in models:
-        robust = fit_matches(source, target, model=model, threshold=tolerance)
+        robust = features.fit_matches(source, target, model=model, threshold=tolerance)
         if robust is None or robust.n_inliers < freedom:
             continue
         candidate = robust.transform

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from napari_exo2micro.core.alignment.fit import FloatArray
 from napari_exo2micro.core.base.monitor import Monitor
-from napari_exo2micro.core.images.raster import Frame, ImageLike
-from napari_exo2micro.core.images.transform import Transform
+from napari_exo2micro.core.images import Frame, ImageLike, Transform
 
 #: Tiles nearer than this part of their side say the same thing twice.
 _SPACING = 0.65

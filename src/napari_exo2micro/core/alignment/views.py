@@ -13,16 +13,8 @@ from scipy import ndimage
 from skimage.filters import apply_hysteresis_threshold, threshold_otsu
 from skimage.measure import find_contours
 
-from napari_exo2micro.core.base.errors import RegistrationError
-from napari_exo2micro.core.base.monitor import Monitor
-from napari_exo2micro.core.images.raster import (
-    Frame,
-    ImageLike,
-    Raster,
-    bands,
-    reduce_image,
-)
-from napari_exo2micro.core.images.transform import Transform
+from napari_exo2micro.core.base import Monitor, RegistrationError
+from napari_exo2micro.core.images import Frame, ImageLike, Raster, Transform, raster
 
 #: A frame with a shorter side than this holds nothing that could be compared.
 SMALLEST_SIDE = 16
@@ -105,7 +97,7 @@ def find_frame(image: ImageLike, monitor: Monitor | None = None) -> Frame:
     monitor = monitor or Monitor()
     hit_rows = np.zeros(image.shape[0], bool)
     hit_columns = np.zeros(image.shape[1], bool)
-    for y0, y1 in bands(image.shape):
+    for y0, y1 in raster.bands(image.shape):
         monitor.check()
         seen = np.asarray(image[y0:y1, :]) != 0
         hit_rows[y0:y1] = seen.any(axis=1)
@@ -186,10 +178,10 @@ def whole_blocks(
     right = max((x0 + width) // factor, left + 1)
     bottom = max((y0 + height) // factor, top + 1)
     if isinstance(image, Raster):
-        whole, _ = reduce_image(image, factor=factor)
+        whole, _ = raster.reduce_image(image, factor=factor)
         return np.ascontiguousarray(whole[top:bottom, left:right]), left, top
     part = image[top * factor : bottom * factor, left * factor : right * factor]
-    return reduce_image(part, factor=factor)[0], left, top
+    return raster.reduce_image(part, factor=factor)[0], left, top
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -20,8 +20,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from napari_exo2micro.core.base.errors import LockedError, OutputError
-from napari_exo2micro.core.base.files import read_json
+from napari_exo2micro.core.base import errors, files
 from napari_exo2micro.core.base.monitor import Monitor
 
 logger = logging.getLogger(__name__)
@@ -160,7 +159,7 @@ def _acquire(
         else:
             return ""
         if time.monotonic() >= end:
-            raise LockedError(
+            raise errors.LockedError(
                 f"{what[0]} / {what[1]} is being processed by {holder}; wait for it "
                 "or stop it"
             )
@@ -197,7 +196,7 @@ def _make(folder: Path) -> list[Path]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(
+        raise errors.OutputError(
             f"cannot make the output folder {folder}: {error.strerror or error}; "
             "choose another one"
         ) from error
@@ -214,6 +213,6 @@ def _write_holder(path: Path, sample: str, dye: str) -> None:
 
 def _read_holder(path: Path) -> LockHolder | None:
     try:
-        return LockHolder(**read_json(path))
+        return LockHolder(**files.read_json(path))
     except (OSError, ValueError, TypeError):
         return None

@@ -10,16 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage, spatial
 
-from napari_exo2micro.core.base.errors import OutputError
-from napari_exo2micro.core.base.files import write_json
-from napari_exo2micro.core.base.monitor import Monitor
-from napari_exo2micro.core.pipeline.result import RunResult
-from napari_exo2micro.core.pipeline.sample_dye import SampleDye
-from napari_exo2micro.core.simulate.section import (
-    SimulatedPair,
-    simulate_section,
-    write_pair,
-)
+from napari_exo2micro.core.base import Monitor, OutputError, write_json
+from napari_exo2micro.core.pipeline import RunResult, SampleDye
+from napari_exo2micro.core.simulate import SimulatedPair, simulate_section, write_pair
 from napari_exo2micro.core.simulate.truth import Truth, registration_error
 
 SAMPLE, DYE = "Demo", "SybrGld"

@@ -45,9 +45,7 @@ from typing import TYPE_CHECKING, Any
 import cloudpickle
 import psutil
 
-from napari_exo2micro.core.base.errors import ParameterError, ResourceError
-from napari_exo2micro.core.base.machine import out_of_time
-from napari_exo2micro.core.base.monitor import Monitor
+from napari_exo2micro.core.base import Monitor, ParameterError, ResourceError, machine
 from napari_exo2micro.core.batch.task import (
     BY_REQUEST,
     OnEvent,
@@ -401,7 +399,7 @@ class _Run:
                 and limit is not None
                 and now > attempt.begun + limit + PATIENCE
             ):
-                self._finish_without(task, State.FAILED, out_of_time(limit))
+                self._finish_without(task, State.FAILED, machine.out_of_time(limit))
 
     def _finish_without(self, task: Task, state: State, reason: str) -> None:
         self._finish(task.number, without_run(task, state, reason))

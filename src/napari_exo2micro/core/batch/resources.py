@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple, cast
 
 from napari_exo2micro.core.alignment.interior import work_factor
-from napari_exo2micro.core.base import machine
-from napari_exo2micro.core.base.errors import Exo2MicroError
+from napari_exo2micro.core.base import Exo2MicroError, machine
 from napari_exo2micro.core.batch.task import Task, stages_to_run
 from napari_exo2micro.core.images.raster import BAND_ROWS
 from napari_exo2micro.core.images.warp import canvas_shape

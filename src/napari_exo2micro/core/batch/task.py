@@ -10,21 +10,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from napari_exo2micro.core.base import machine
-from napari_exo2micro.core.base.errors import (
-    CancelledError,
-    Exo2MicroError,
-    ParameterError,
-)
-from napari_exo2micro.core.base.locks import lock_holder
-from napari_exo2micro.core.base.log import PACKAGE_LOGGER
-from napari_exo2micro.core.base.monitor import Monitor
+from napari_exo2micro.core.base import Monitor, errors, lock_holder, log, machine
 from napari_exo2micro.core.base.registry import REGISTRIES
-from napari_exo2micro.core.parameters.settings import RunSettings
-from napari_exo2micro.core.parameters.stages import STAGES
-from napari_exo2micro.core.parameters.state import State
-from napari_exo2micro.core.pipeline.result import RunResult, stages_done
-from napari_exo2micro.core.pipeline.sample_dye import SampleDye
+from napari_exo2micro.core.parameters import STAGES, RunSettings, State
+from napari_exo2micro.core.pipeline import RunResult, SampleDye, stages_done
 from napari_exo2micro.core.store.checkpoints import CheckpointStatus
 
 logger = logging.getLogger(__name__)
@@ -66,7 +55,7 @@ def refuse_unknown_here(wanted: Mapping[str, Iterable[Any]]) -> None:
         if kind not in REGISTRIES or key not in REGISTRIES[kind]
     ]
     if missing:
-        raise ParameterError(
+        raise errors.ParameterError(
             f"{', '.join(missing)} was registered where the batch was started, and "
             "this worker process does not know it; offer it from an installed package "
             "by an entry point, or run without worker processes (parallel=False)"
@@ -255,7 +244,7 @@ def run_task(
         try:
             monitor = _monitor(task, on_event, should_stop, memory)
             result = task.open().run(monitor=monitor, wait_for_lock=task.wait_for_lock)
-        except CancelledError:
+        except errors.CancelledError:
             result = without_run(task, State.STOPPED, BY_REQUEST)
         except Exception as error:  # noqa: BLE001 - one task must not end the others
             result = without_run(task, State.FAILED, _words_of(error))
@@ -276,7 +265,7 @@ def _words_of(error: Exception) -> str:
     if isinstance(error, MemoryError):
         detail = f" ({error})" if str(error) else ""
         return f"not enough memory{detail}; close other programs or use fewer workers"
-    if isinstance(error, (Exo2MicroError, OSError)) and str(error):
+    if isinstance(error, (errors.Exo2MicroError, OSError)) and str(error):
         return str(error)
     logger.error("a task failed", exc_info=error)
     return f"unexpected {type(error).__name__}: {error}"
@@ -328,11 +317,11 @@ def _collected_warnings() -> Iterator[list[str]]:
                 texts.append(record.getMessage())
 
     handler = Collector(logging.WARNING)
-    PACKAGE_LOGGER.addHandler(handler)
+    log.PACKAGE_LOGGER.addHandler(handler)
     try:
         yield texts
     finally:
-        PACKAGE_LOGGER.removeHandler(handler)
+        log.PACKAGE_LOGGER.removeHandler(handler)
 
 
 @dataclass(frozen=True, slots=True)

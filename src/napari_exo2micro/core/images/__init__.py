@@ -24,6 +24,8 @@ from napari_exo2micro.core.images.pixel_size import (
     read_pixel_size as read_pixel_size,
 )
 from napari_exo2micro.core.images.raster import (
+    Frame as Frame,
+    ImageLike as ImageLike,
     Raster as Raster,
     reduce_image as reduce_image,
 )

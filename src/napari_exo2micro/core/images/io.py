@@ -26,10 +26,8 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from napari_exo2micro.core.base.errors import CheckpointError, OutputError
-from napari_exo2micro.core.base.files import replace_files
+from napari_exo2micro.core.base import CheckpointError, Monitor, OutputError, files
 from napari_exo2micro.core.base.machine import free_disk
-from napari_exo2micro.core.base.monitor import Monitor
 from napari_exo2micro.core.images.raster import BAND_ROWS, CV2_MAX_SIDE, Raster
 
 if TYPE_CHECKING:
@@ -334,7 +332,7 @@ def write_raster(
     """
     dtype = np.dtype(dtype).newbyteorder("=")
     _check_space(paths, shape, dtype)
-    with replace_files(paths) as parts, ExitStack() as stack:
+    with files.replace_files(paths) as parts, ExitStack() as stack:
         targets = []
         for path, part in zip(paths, parts, strict=True):
             if path.suffix == ".fits":

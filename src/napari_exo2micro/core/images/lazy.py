@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from napari_exo2micro.core.base.errors import ParameterError
-from napari_exo2micro.core.base.monitor import Monitor
+from napari_exo2micro.core.base import Monitor, ParameterError
 from napari_exo2micro.core.images import raster
 from napari_exo2micro.core.images.transform import Transform
 from napari_exo2micro.core.images.warp import nearest_window, warp_window

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from napari_exo2micro import __version__
-from napari_exo2micro.core.base.errors import ParameterError
-from napari_exo2micro.core.base.files import read_json, write_json
+from napari_exo2micro.core.base import ParameterError, files
 from napari_exo2micro.core.parameters import parameters
 from napari_exo2micro.core.parameters.stages import stage_range
 
@@ -284,7 +283,7 @@ def save_preset(path: str | Path, params: Mapping[str, Any]) -> Path:
         "written_by": f"napari-exo2micro {__version__}",
         "parameters": RunSettings(params=params).changed_params,
     }
-    return write_json(path, content)
+    return files.write_json(path, content)
 
 
 def load_preset(path: str | Path) -> dict[str, parameters.ParameterValue]:
@@ -346,7 +345,7 @@ def load_preset(path: str | Path) -> dict[str, parameters.ParameterValue]:
 def _read_preset(path: Path) -> dict[str, Any]:
     """Return the entries of a preset of a known version that holds parameters."""
     try:
-        content = read_json(path, _MOST_BYTES)
+        content = files.read_json(path, _MOST_BYTES)
         flaw = _flaw(content)
     except FileNotFoundError:
         flaw = "there is no such file"

@@ -21,5 +21,6 @@ from napari_exo2micro.core.photometry.scale import (
     scale_at_percentile as scale_at_percentile,
 )
 from napari_exo2micro.core.photometry.statistics import (
+    PairStatistics as PairStatistics,
     accumulate_statistics as accumulate_statistics,
 )

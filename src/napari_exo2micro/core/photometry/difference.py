@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from napari_exo2micro.core.base.monitor import Monitor
+from napari_exo2micro.core.images import Frame, ImageLike, warp
 from napari_exo2micro.core.images.lazy import LazyImage, Window
-from napari_exo2micro.core.images.raster import Frame, ImageLike
-from napari_exo2micro.core.images.warp import spans_to_mask, valid_spans
 
 NO_DATA = 0.0
 """Value of the difference where either image has no data."""
@@ -121,7 +120,7 @@ def difference_bands(
         inner = band[inside, left:right]
         window = slice(y0 + inside.start, y0 + inside.stop), slice(left, right)
         _subtract(post[window], pre[window], scale, offset, inner)
-        mask = spans_to_mask(first[inside], end[inside], left, right)
+        mask = warp.spans_to_mask(first[inside], end[inside], left, right)
         if mask is not None:
             inner[mask == 0] = NO_DATA
         yield y0, band
@@ -142,7 +141,7 @@ def _data_spans(
     first = np.where(inside, x // factor, 0)
     end = np.where(inside, -(-(x + width) // factor), 0)
     if quad is not None:
-        starts, ends = valid_spans(quad, y0, y1)
+        starts, ends = warp.valid_spans(quad, y0, y1)
         first, end = np.maximum(first, starts), np.minimum(end, ends)
     return first, np.maximum(first, end)
 
@@ -207,7 +206,7 @@ def difference_pyramid(
         def read(window: Window) -> NDArray[Any]:
             r, c = window
             spans = _data_spans(frame, quad, r.start, r.stop, factor)
-            mask = spans_to_mask(*spans, c.start, c.stop)
+            mask = warp.spans_to_mask(*spans, c.start, c.stop)
             return difference_window(a[window], b[window], scale, offset, mask)
 
         return LazyImage(a.shape, np.float32, read)

@@ -5,19 +5,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from napari_exo2micro.core.base.errors import (
-    Exo2MicroError,
-    ParameterError,
-    RegistrationError,
-)
+from napari_exo2micro.core.base import Exo2MicroError, ParameterError, RegistrationError
 from napari_exo2micro.core.base.registry import Registry
-from napari_exo2micro.core.parameters.parameters import (
-    PARAMETER_REGISTRY,
-    format_value,
-    params_from_suffix,
-)
-from napari_exo2micro.core.parameters.stages import LAST_BUILT_IN
-from napari_exo2micro.core.parameters.state import State, Verdict
+from napari_exo2micro.core.parameters import LAST_BUILT_IN, State, Verdict, parameters
 from napari_exo2micro.core.photometry.scale import (
     ScaleEstimate,
     least_squares_scale,
@@ -86,7 +76,7 @@ class ScaleMethod:
     def needs_value(self) -> bool:
         """Whether `function` takes the value of the parameter."""
         return bool(self.parameter) and (
-            PARAMETER_REGISTRY[self.parameter].kind is not bool
+            parameters.PARAMETER_REGISTRY[self.parameter].kind is not bool
         )
 
     def is_asked_for(self, params: Mapping[str, Any]) -> bool:
@@ -125,7 +115,9 @@ class ScaleMethod:
             return "difference"
         name = f"difference_{self.name}"
         if self.value_mark:
-            name += f"_{self.value_mark}{format_value(params[self.parameter])}"
+            name += (
+                f"_{self.value_mark}{parameters.format_value(params[self.parameter])}"
+            )
         return name
 
     def estimate(
@@ -202,7 +194,7 @@ def _check(method: ScaleMethod, _known: Mapping[str, ScaleMethod]) -> None:
         )
     if not method.parameter:
         return
-    entry = PARAMETER_REGISTRY.get(method.parameter)
+    entry = parameters.PARAMETER_REGISTRY.get(method.parameter)
     if entry is None:
         raise ParameterError(
             f"the scale method '{name}' is asked for with the parameter "
@@ -218,7 +210,7 @@ def _check(method: ScaleMethod, _known: Mapping[str, ScaleMethod]) -> None:
 
 def _reads_as_parameter(name: str) -> bool:
     try:
-        return bool(params_from_suffix(f"_{name}"))
+        return bool(parameters.params_from_suffix(f"_{name}"))
     except ParameterError:
         return False
 

@@ -19,10 +19,8 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from napari_exo2micro.core.base.errors import CheckpointError, RegistrationError
-from napari_exo2micro.core.base.monitor import Monitor
-from napari_exo2micro.core.images.raster import Frame, ImageLike
-from napari_exo2micro.core.images.warp import spans_to_mask, valid_spans
+from napari_exo2micro.core.base import CheckpointError, Monitor, RegistrationError
+from napari_exo2micro.core.images import Frame, ImageLike, warp
 
 Mask = NDArray[np.uint8] | None
 Window = NDArray[Any]
@@ -262,7 +260,7 @@ def accumulate_statistics(
                 np.ascontiguousarray(image[y0:y1, left:right], dtype=dtype)
                 for image in (post, pre)
             ]
-            spans = None if pre_quad is None else valid_spans(pre_quad, y0, y1)
+            spans = None if pre_quad is None else warp.valid_spans(pre_quad, y0, y1)
             # Strips of one band are of different groups, so they never meet.
             list(pool.map(partial(tally.add, bands, spans, (left, y0)), strips))
     return tally.result(raw_histogram)
@@ -305,7 +303,7 @@ class _Tally:
     ) -> None:
         """Count one strip of the bands of post and pre, which begin at `corner`."""
         group, x0, x1 = strip
-        mask = None if spans is None else spans_to_mask(*spans, x0, x1)
+        mask = None if spans is None else warp.spans_to_mask(*spans, x0, x1)
         columns = slice(x0 - corner[0], x1 - corner[0])
         post, pre = (band[:, columns] for band in bands)
         self._count(group, post, pre, mask)

@@ -12,21 +12,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
-from napari_exo2micro.core.base.errors import CheckpointError, Exo2MicroError
-from napari_exo2micro.core.base.files import (
-    digest_of,
-    read_json,
-    replace_file,
-    write_json,
-)
-from napari_exo2micro.core.base.monitor import Monitor
-from napari_exo2micro.core.images.raster import BAND_ROWS
-from napari_exo2micro.core.images.warp import mapped_frame
-from napari_exo2micro.core.parameters.parameters import ParameterValue
-from napari_exo2micro.core.parameters.state import State
-from napari_exo2micro.core.photometry import methods
-from napari_exo2micro.core.photometry.difference import difference_bands
-from napari_exo2micro.core.photometry.scale import ScaleEstimate
+from napari_exo2micro.core.base import CheckpointError, Exo2MicroError, Monitor, files
+from napari_exo2micro.core.images import mapped_frame, raster
+from napari_exo2micro.core.parameters import ParameterValue, State
+from napari_exo2micro.core.photometry import ScaleEstimate, difference_bands, methods
 from napari_exo2micro.core.photometry.statistics import (
     PairStatistics,
     accumulate_statistics,
@@ -109,7 +98,7 @@ class DifferenceRecord:
     def read(cls, path: Path, inputs: str | None) -> DifferenceRecord | None:
         """Return a file's record if it is whole and was made from these inputs."""
         try:
-            stored = read_json(path)
+            stored = files.read_json(path)
             if inputs is None or stored["inputs"] != inputs:
                 return None
             plots = stored["plots"]
@@ -137,7 +126,7 @@ class DifferenceRecord:
             "plots": dict(sorted(self.drawn.items())),
             "failed": dict(sorted(self.failed.items())),
         }
-        write_json(self.path, {**content, "checksum": digest(content)})
+        files.write_json(self.path, {**content, "checksum": digest(content)})
 
     @property
     def suffix(self) -> str:
@@ -151,14 +140,16 @@ class DifferenceRecord:
 
     def has_statistics(self) -> bool:
         """Return whether the statistics are those that the run has counted."""
-        return bool(self.digest) and digest_of(self.statistics_path) == self.digest
+        return (
+            bool(self.digest) and files.digest_of(self.statistics_path) == self.digest
+        )
 
     def shows(self, plot: str, path: Path) -> bool:
         """Return whether a plot's file is the picture of these results."""
         if plot not in self.drawn or not path.is_file():
             return False
         told = self.drawn[plot]
-        return digest_of(path) == told if told else path.stat().st_size > 0
+        return files.digest_of(path) == told if told else path.stat().st_size > 0
 
     def statistics(self) -> PairStatistics | None:
         """Return the statistics of the run; None when they are lost."""
@@ -223,7 +214,7 @@ def make_differences(
             pre_quad=pair.quad,
             monitor=monitor.part(0.0, 0.15),
         )
-        with replace_file(record.statistics_path) as part:
+        with files.replace_file(record.statistics_path) as part:
             save_statistics(part, statistics)
         store.written.append(record.statistics_path)
     asked = methods.scales_asked_for(store.params)
@@ -243,7 +234,7 @@ def make_differences(
         if force or not store.is_valid(4, name):
             start, end = (0.15 + 0.45 * n / len(scales) for n in (index, index + 1))
             _write_difference(store, name, scale, pair, monitor.part(start, end))
-    counted = digest_of(record.statistics_path)
+    counted = files.digest_of(record.statistics_path)
     record = DifferenceRecord(
         path,
         inputs,
@@ -346,7 +337,7 @@ def _write_difference(
         offset=scale.offset,
         post_frame=pair.post.frames["post"],
         pre_quad=pair.quad,
-        max_rows=BAND_ROWS,
+        max_rows=raster.BAND_ROWS,
     )
     store.write(provenance, pair.post.image.shape, "float32", parts, monitor)
 

@@ -8,31 +8,15 @@ from typing import Final
 
 from matplotlib.figure import Figure
 
-from napari_exo2micro.core.base import errors
-from napari_exo2micro.core.base.files import digest_of
-from napari_exo2micro.core.base.monitor import Monitor
-from napari_exo2micro.core.images.io import CHANGED
-from napari_exo2micro.core.images.raster import Frame, reduce_image
-from napari_exo2micro.core.images.transform import Transform
-from napari_exo2micro.core.parameters.parameters import format_value
-from napari_exo2micro.core.parameters.stages import STAGES
-from napari_exo2micro.core.parameters.state import State
-from napari_exo2micro.core.photometry.methods import estimate_scale, scales_asked_for
-from napari_exo2micro.core.photometry.scale import ScaleEstimate
-from napari_exo2micro.core.photometry.statistics import accumulate_statistics
+from napari_exo2micro.core.base import Monitor, errors, files
+from napari_exo2micro.core.images import Frame, Transform, io, reduce_image
+from napari_exo2micro.core.parameters import STAGES, State, format_value
+from napari_exo2micro.core.photometry import ScaleEstimate, methods, statistics
 from napari_exo2micro.core.pipeline import difference
 from napari_exo2micro.core.pipeline.difference import AlignedPair, Differences
+from napari_exo2micro.core.plotting import DIAGNOSTICS, Diagnostic, registry
 from napari_exo2micro.core.plotting.context import PlotContext
-from napari_exo2micro.core.plotting.registry import (
-    DIAGNOSTICS,
-    Diagnostic,
-    draw_diagnostic,
-)
-from napari_exo2micro.core.store.checkpoints import (
-    CheckpointStatus,
-    CheckpointStore,
-    HasStore,
-)
+from napari_exo2micro.core.store import CheckpointStatus, CheckpointStore, checkpoints
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +40,7 @@ def _plots(store: CheckpointStore) -> list[_Plot]:
     """Return every plot that the parameters ask for, in the order of drawing."""
     plots = [_Plot(name, entry, entry.title) for name, entry in DIAGNOSTICS.items()]
     picture, params = DIAGNOSTICS["difference_image"], store.params
-    for method in scales_asked_for(params).values():
+    for method in methods.scales_asked_for(params).values():
         image = method.image_name(params)
         if image == "difference":
             continue
@@ -135,8 +119,8 @@ def provisional_scale(pair: AlignedPair) -> ScaleEstimate:
         # Pixel centres are at integers: block k covers k * factor + (factor - 1) / 2.
         quad = (quad - (factor - 1) / 2) / factor
     frame = _reduced(pair.post.frames["post"], factor)
-    return estimate_scale(
-        accumulate_statistics(post, pre, post_frame=frame, pre_quad=quad)
+    return methods.estimate_scale(
+        statistics.accumulate_statistics(post, pre, post_frame=frame, pre_quad=quad)
     )
 
 
@@ -166,7 +150,7 @@ def plot_status(store: CheckpointStore) -> list[CheckpointStatus]:
         elif record is None or plot.name not in record.drawn:
             state, reason = State.STALE, "it was drawn from other results"
         elif not record.shows(plot.name, path):
-            state, reason = State.STALE, f"{path.name}: {CHANGED}"
+            state, reason = State.STALE, f"{path.name}: {io.CHANGED}"
         elif not record.has_statistics():
             state, reason = State.STALE, f"{record.statistics_path.name}: {_UNCOUNTED}"
         lines.append(CheckpointStatus(4, plot.name, "plot", state, reason, path))
@@ -196,7 +180,7 @@ def draw_plots(store: CheckpointStore, known: Differences, monitor: Monitor) -> 
             record = replace(record, drawn=drawn, failed=failed)
         else:
             new.append(path)
-            record = replace(record, drawn={**drawn, plot.name: digest_of(path)})
+            record = replace(record, drawn={**drawn, plot.name: files.digest_of(path)})
         # Each picture counts from now on, whatever becomes of the next one.
         record.write()
     store.written += new
@@ -211,7 +195,7 @@ def _draw(
     context: PlotContext,
     path: Path | None = None,
 ) -> Figure:
-    return draw_diagnostic(
+    return registry.draw_diagnostic(
         plot.diagnostic,
         pair.post.image,
         pair.pre.image,
@@ -256,7 +240,7 @@ class FigureEntry:
     note: str = ""
 
 
-def available_figures(task: HasStore) -> list[FigureEntry]:
+def available_figures(task: checkpoints.HasStore) -> list[FigureEntry]:
     """Return every plot of a pair by stage, and whether it can be drawn now.
 
     Parameters
@@ -274,7 +258,7 @@ def available_figures(task: HasStore) -> list[FigureEntry]:
 
 
 def draw_figure(
-    task: HasStore,
+    task: checkpoints.HasStore,
     name: str,
     *,
     narrow: bool = False,

@@ -28,11 +28,7 @@ from pathlib import Path
 
 import psutil
 
-from napari_exo2micro.core.base.errors import (
-    CancelledError,
-    DataWarning,
-    Exo2MicroError,
-)
+from napari_exo2micro.core.base import CancelledError, DataWarning, Exo2MicroError
 from napari_exo2micro.core.base.log import (
     RunLogFile,
     add_listener,

@@ -25,8 +25,7 @@ from matplotlib.ticker import FixedLocator, LogLocator, NullLocator
 from numpy.typing import NDArray
 
 from napari_exo2micro.core.images.raster import ImageLike
-from napari_exo2micro.core.photometry.scale import ScaleEstimate
-from napari_exo2micro.core.photometry.statistics import PairStatistics
+from napari_exo2micro.core.photometry import PairStatistics, ScaleEstimate
 from napari_exo2micro.core.plotting import style
 from napari_exo2micro.core.plotting.context import PlotContext, plot
 

@@ -12,17 +12,11 @@ from typing import Any
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from napari_exo2micro.core.images.raster import Frame, ImageLike, Raster
-from napari_exo2micro.core.images.transform import Transform
-from napari_exo2micro.core.images.warp import mapped_frame
-from napari_exo2micro.core.parameters.stages import STAGES
-from napari_exo2micro.core.parameters.state import Verdict
+from napari_exo2micro.core.images import Frame, ImageLike, Raster, Transform, warp
+from napari_exo2micro.core.parameters import STAGES, Verdict
+from napari_exo2micro.core.photometry import PairStatistics, accumulate_statistics
 from napari_exo2micro.core.photometry.methods import estimate_scale
 from napari_exo2micro.core.photometry.scale import ScaleEstimate
-from napari_exo2micro.core.photometry.statistics import (
-    PairStatistics,
-    accumulate_statistics,
-)
 from napari_exo2micro.core.plotting.style import Names, save_figure
 
 
@@ -120,7 +114,7 @@ class PlotContext:
         """Corners of the aligned pre image's data, (x, y) in px; None if unknown."""
         if self.pre_frame is None or self.final_transform is None:
             return None
-        return mapped_frame(self.final_transform, self.pre_frame)
+        return warp.mapped_frame(self.final_transform, self.pre_frame)
 
     def pair_statistics(self, post: ImageLike, pre: ImageLike) -> PairStatistics:
         """Return the statistics that are known, otherwise those of the images.

@@ -12,9 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 from scipy.spatial import KDTree
 
-from napari_exo2micro.core.images.raster import Frame, ImageLike
-from napari_exo2micro.core.images.transform import Transform
-from napari_exo2micro.core.images.warp import warp_window
+from napari_exo2micro.core.images import Frame, ImageLike, Transform, warp_window
 from napari_exo2micro.core.plotting import pictures, style
 from napari_exo2micro.core.plotting.context import PlotContext, plot
 

@@ -15,10 +15,8 @@ from matplotlib.colors import AsinhNorm
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
-from napari_exo2micro.core.images import raster
+from napari_exo2micro.core.images import Transform, raster, warp
 from napari_exo2micro.core.images.lazy import LazyImage, cropped, lazy
-from napari_exo2micro.core.images.transform import Transform
-from napari_exo2micro.core.images.warp import spans_to_mask, valid_spans
 from napari_exo2micro.core.plotting import style
 
 _GAMMA: Final = 0.6
@@ -157,8 +155,8 @@ def valid_pixels(
         valid &= ((y >= frame[1]) & (y < frame[1] + frame[3]))[:, None]
         valid &= ((x >= frame[0]) & (x < frame[0] + frame[2]))[None, :]
     if quad is not None:
-        first, end = valid_spans(picture.to_full.inverse()(quad), 0, rows)
-        mask = spans_to_mask(first, end, 0, columns)
+        first, end = warp.valid_spans(picture.to_full.inverse()(quad), 0, rows)
+        mask = warp.spans_to_mask(first, end, 0, columns)
         if mask is not None:
             valid &= mask > 0
     return valid

@@ -21,11 +21,9 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
-from napari_exo2micro.core.base.errors import OutputError
-from napari_exo2micro.core.base.files import replace_file
+from napari_exo2micro.core.base import OutputError, files
 from napari_exo2micro.core.images.composite import DIFFERENCE_STOPS
-from napari_exo2micro.core.photometry.methods import SCALE_METHODS
-from napari_exo2micro.core.photometry.scale import ScaleEstimate
+from napari_exo2micro.core.photometry import SCALE_METHODS, ScaleEstimate
 
 DPI: Final = 120
 EDGE: Final = 0.18
@@ -386,7 +384,7 @@ def save_figure(figure: Figure, path: str | Path) -> None:
             f"cannot write {target}: a picture's name must end in .png, .pdf or .svg; "
             "choose one of these"
         )
-    with replace_file(target) as part:
+    with files.replace_file(target) as part:
         if form == "png" and isinstance(figure.canvas, FigureCanvasAgg):
             # Not by savefig: this takes half the time, and no user's matplotlibrc
             # changes the size of what is written.
@@ -422,7 +420,7 @@ def stamp_png(path: Path, notes: Sequence[str]) -> None:
     columns = picture.shape[1]
     fitted = np.full((head.shape[0], columns, 4), 255, np.uint8)
     fitted[:, : min(columns, head.shape[1])] = head[:, :columns]
-    with replace_file(path) as part:
+    with files.replace_file(path) as part:
         _write_png(np.concatenate([fitted, picture]), part)
 
 

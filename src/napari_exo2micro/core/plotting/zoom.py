@@ -17,8 +17,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from napari_exo2micro.core.base.errors import ParameterError
-from napari_exo2micro.core.base.monitor import Monitor
+from napari_exo2micro.core.base import Monitor, ParameterError
 from napari_exo2micro.core.images.lazy import cropped, lazy
 from napari_exo2micro.core.images.raster import Frame, ImageLike
 from napari_exo2micro.core.parameters.state import Verdict

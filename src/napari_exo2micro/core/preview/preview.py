@@ -16,28 +16,18 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_exo2micro.core.alignment import interior
+from napari_exo2micro.core.alignment import BoundarySettings, InteriorSettings, interior
 from napari_exo2micro.core.alignment.boundary import align_sections, coarse_patterns
-from napari_exo2micro.core.alignment.settings import BoundarySettings, InteriorSettings
-from napari_exo2micro.core.base.errors import (
-    ParameterError,
-    RegistrationError,
-)
-from napari_exo2micro.core.base.monitor import Monitor
+from napari_exo2micro.core.base import Monitor, ParameterError, RegistrationError
 from napari_exo2micro.core.images.transform import Transform
-from napari_exo2micro.core.parameters import parameters
-from napari_exo2micro.core.parameters.state import State, Verdict
+from napari_exo2micro.core.parameters import State, Verdict, parameters
+from napari_exo2micro.core.photometry import PairStatistics, ScaleEstimate
 from napari_exo2micro.core.photometry.methods import (
     DEFAULT_SCALE,
     SCALE_METHODS,
     scales_asked_for,
 )
-from napari_exo2micro.core.photometry.scale import ScaleEstimate
-from napari_exo2micro.core.photometry.statistics import PairStatistics
-from napari_exo2micro.core.pipeline.difference import (
-    DifferenceRecord,
-    difference_records,
-)
+from napari_exo2micro.core.pipeline import difference
 from napari_exo2micro.core.preview.source import PreviewSource, ReducedImage
 
 if TYPE_CHECKING:
@@ -421,7 +411,7 @@ def stored_statistics(task: SampleDye, source: PreviewSource) -> PairStatistics 
     scales do not change what was counted. None when stage 4 has not run on the present
     alignment. The source keeps them for the next time.
     """
-    for record in difference_records(task.store):
+    for record in difference.difference_records(task.store):
         statistics = source.keep("stored", record.digest, record.statistics)
         if statistics is not None:
             _keep_estimate(source, statistics, record)
@@ -430,7 +420,9 @@ def stored_statistics(task: SampleDye, source: PreviewSource) -> PairStatistics 
 
 
 def _keep_estimate(
-    source: PreviewSource, statistics: PairStatistics, record: DifferenceRecord
+    source: PreviewSource,
+    statistics: PairStatistics,
+    record: difference.DifferenceRecord,
 ) -> None:
     """Have the source know the Moffat scale that stage 4 has estimated."""
     try:

@@ -19,11 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_exo2micro.core.alignment.boundary import (
-    BASE_SIDE,
-    SectionImage,
-    SectionPair,
-)
+from napari_exo2micro.core.alignment import InteriorSettings, boundary, views
 from napari_exo2micro.core.alignment.interior import (
     FeatureMatches,
     InteriorPair,
@@ -32,23 +28,13 @@ from napari_exo2micro.core.alignment.interior import (
     match_interiors,
     prepare_pair,
 )
-from napari_exo2micro.core.alignment.settings import InteriorSettings
-from napari_exo2micro.core.alignment.views import find_frame, open_view
-from napari_exo2micro.core.base.errors import CheckpointError, RegistrationError
-from napari_exo2micro.core.base.monitor import Monitor
-from napari_exo2micro.core.images import warp
-from napari_exo2micro.core.images.lazy import LazyImage, pyramid
-from napari_exo2micro.core.images.raster import Frame, ImageLike
+from napari_exo2micro.core.base import CheckpointError, Monitor, RegistrationError
+from napari_exo2micro.core.images import Frame, ImageLike, LazyImage, pyramid, warp
 from napari_exo2micro.core.images.transform import Transform
+from napari_exo2micro.core.photometry import PairStatistics, accumulate_statistics
 from napari_exo2micro.core.photometry.methods import estimate_scale
 from napari_exo2micro.core.photometry.scale import ScaleEstimate
-from napari_exo2micro.core.photometry.statistics import (
-    PairStatistics,
-    accumulate_statistics,
-)
-from napari_exo2micro.core.raw.names import find_pair
-from napari_exo2micro.core.raw.pair import RawPair
-from napari_exo2micro.core.raw.tiff import open_tiff
+from napari_exo2micro.core.raw import RawPair, find_pair, tiff
 
 if TYPE_CHECKING:
     from napari_exo2micro.core.pipeline.sample_dye import SampleDye
@@ -133,14 +119,14 @@ class PreviewSource:
     @cached_property
     def post_frame(self) -> Frame:
         """Where post has data: (x0, y0, width, height), px."""
-        return self._frames[0] or find_frame(self.post_image)
+        return self._frames[0] or views.find_frame(self.post_image)
 
     @cached_property
     def pre_frame(self) -> Frame:
         """Where pre has data: (x0, y0, width, height), px."""
-        return self._frames[1] or find_frame(self.pre_image)
+        return self._frames[1] or views.find_frame(self.pre_image)
 
-    def sections(self, monitor: Monitor) -> SectionPair:
+    def sections(self, monitor: Monitor) -> boundary.SectionPair:
         """Return both sections: what stage 2 looks at.
 
         Raises
@@ -155,13 +141,13 @@ class PreviewSource:
         )
         for number, (side, image, place) in enumerate(sides):
             monitor.report(0.5 * number, "reading the images at reduced size")
-            make = partial(open_view, image, place, BASE_SIDE, side)
+            make = partial(views.open_view, image, place, boundary.BASE_SIDE, side)
             view = self.keep(f"view {side}", None, make)
             monitor.report(0.5 * number + 0.2, "finding the sections")
-            find = partial(SectionImage.of, view, monitor)
+            find = partial(boundary.SectionImage.of, view, monitor)
             images.append(self.keep(f"section {side}", None, find))
         monitor.check()
-        return self.keep("sections", None, lambda: SectionPair(*images))
+        return self.keep("sections", None, lambda: boundary.SectionPair(*images))
 
     def interior(self) -> InteriorPair:
         """Return both images as features are sought in them."""
@@ -274,7 +260,7 @@ def _open_raw(task: SampleDye, known: PreviewSource | None) -> PreviewSource:
     if task.store.source.loader is not None:
         raise CheckpointError(run_first)
     paths = find_pair(task.sample, task.dye, task.raw_dir)[:2]
-    shapes = [open_tiff(path).shape for path in paths]
+    shapes = [tiff.open_tiff(path).shape for path in paths]
     pad = task.params["pad"]
     assert isinstance(pad, int)
     rows, columns = warp.canvas_shape(shapes[0], shapes[1], pad)

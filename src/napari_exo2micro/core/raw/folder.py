@@ -9,12 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from napari_exo2micro.core.base import errors
+from napari_exo2micro.core.base import Monitor, errors
 from napari_exo2micro.core.base.files import Listing
-from napari_exo2micro.core.base.monitor import Monitor
-from napari_exo2micro.core.raw import names, tiff
-from napari_exo2micro.core.raw.names import EXPECTED
-from napari_exo2micro.core.raw.read import channel_name
+from napari_exo2micro.core.raw import names, read, tiff
 
 #: Folders that are looked into when somebody opens one.
 _MOST_FOLDERS = 10_000
@@ -164,7 +161,9 @@ def diagnose_raw_layout(raw_dir: Path | str = "raw") -> LayoutDiagnosis:
     raw_dir = Path(raw_dir)
     # these functions answer for a path that is longer than a path may be, too
     if not os.path.exists(raw_dir):  # noqa: PTH110
-        message = f"{raw_dir}: the raw folder does not exist; make it with {EXPECTED}"
+        message = (
+            f"{raw_dir}: the raw folder does not exist; make it with {names.EXPECTED}"
+        )
         return LayoutDiagnosis(raw_dir, LayoutProblem.MISSING, message)
     if not os.path.isdir(raw_dir):  # noqa: PTH112
         message = (
@@ -192,12 +191,12 @@ def diagnose_raw_layout(raw_dir: Path | str = "raw") -> LayoutDiagnosis:
             text += f", or name {raw_dir.resolve().parent} as the raw folder"
     elif not folders:
         problem = LayoutProblem.EMPTY
-        text = f"holds neither sample folders nor TIFFs; add {EXPECTED}"
+        text = f"holds neither sample folders nor TIFFs; add {names.EXPECTED}"
     elif not samples:
         problem = LayoutProblem.NO_TIFFS
         text = (
             f"none of its {len(folders)} folders ({names.some(folders)}) holds a .tif "
-            f"or .tiff file; add {EXPECTED}"
+            f"or .tiff file; add {names.EXPECTED}"
         )
     elif loose:
         problem = LayoutProblem.LOOSE_FILES
@@ -592,7 +591,7 @@ def _survey(sample: str, path: Path, crop: int) -> ChannelSurvey:
         wide = np.float64 if planes.dtype.kind == "f" else None
         channels = tuple(
             ChannelStatistics(
-                channel_name(number) if len(image.colour) > 1 else "grey",
+                read.channel_name(number) if len(image.colour) > 1 else "grey",
                 float(plane.max()),
                 float(plane.sum(dtype=wide)) / size,
                 int(np.count_nonzero(plane)),

@@ -10,11 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_exo2micro.core.base.errors import RawDataError
-from napari_exo2micro.core.base.monitor import Monitor
+from napari_exo2micro.core.base import Monitor, RawDataError
 from napari_exo2micro.core.images.lazy import TOP_SIDE, LazyImage, Window
-from napari_exo2micro.core.raw import tiff
-from napari_exo2micro.core.raw.pair import open_fitting
+from napari_exo2micro.core.raw import pair, tiff
 from napari_exo2micro.core.raw.read import choose_dtype, decide_channels, summed
 
 #: Levels up to this side stay in memory once they were read.
@@ -228,7 +226,7 @@ def open_lazy_pair(
         If a file cannot be used, or the two do not fit together.
     """
     monitor = monitor or Monitor()
-    images = open_fitting(post_path, pre_path)
+    images = pair.open_fitting(post_path, pre_path)
     looks = [
         _Look(image, monitor.part(side / 2, (side + 1) / 2), quick)
         for side, image in enumerate(images)

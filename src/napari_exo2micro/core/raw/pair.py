@@ -14,8 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_exo2micro.core.base import errors
-from napari_exo2micro.core.base.monitor import Monitor
+from napari_exo2micro.core.base import Monitor, errors
 from napari_exo2micro.core.base.registry import Registry
 from napari_exo2micro.core.raw import read
 from napari_exo2micro.core.raw.names import check_name, find_pair

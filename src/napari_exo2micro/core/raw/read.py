@@ -16,8 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_exo2micro.core.base.errors import RawDataError
-from napari_exo2micro.core.base.monitor import Monitor
+from napari_exo2micro.core.base import Monitor, RawDataError
 from napari_exo2micro.core.raw import tiff
 from napari_exo2micro.core.raw.fingerprint import RawFingerprint
 

@@ -26,9 +26,7 @@ from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
-from napari_exo2micro.core.base import errors
-from napari_exo2micro.core.base.machine import free_memory
-from napari_exo2micro.core.base.monitor import Monitor
+from napari_exo2micro.core.base import Monitor, errors, machine
 from napari_exo2micro.core.images.io import quiet_tifffile
 
 #: Shortest side of an image that can be aligned, px.
@@ -492,7 +490,7 @@ def tiff_errors(path: Path, what: str) -> Iterator[None]:
 
 def require_memory(path: Path, size: int, what: str) -> None:
     """Refuse `what` needs so many bytes that they would not fit in the free memory."""
-    free = free_memory()
+    free = machine.free_memory()
     if size > free:
         raise errors.RawDataError(
             f"{path}: {what} needs {size / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB "

@@ -13,9 +13,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from napari_exo2micro.core.base.errors import OutputError, ParameterError
-from napari_exo2micro.core.base.files import replace_files
-from napari_exo2micro.core.base.monitor import Monitor
+from napari_exo2micro.core.base import Monitor, OutputError, ParameterError, files
 from napari_exo2micro.core.images.transform import Transform
 from napari_exo2micro.core.simulate import camera
 from napari_exo2micro.core.simulate.scene import Scene, build_scene
@@ -448,7 +446,7 @@ def _written(paths: tuple[Path, Path, Path], truth: Truth) -> Iterator[list[Path
     A file cut short would be taken for a raw image: all of them appear at the end.
     """
     try:
-        with replace_files(paths) as parts:
+        with files.replace_files(paths) as parts:
             yield parts
             parts[2].write_text(json.dumps(truth.to_dict()) + "\n", "utf-8")
     except OSError as error:

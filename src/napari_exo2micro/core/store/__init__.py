@@ -3,6 +3,7 @@
 from napari_exo2micro.core.store.checkpoints import (
     Checkpoint as Checkpoint,
     CheckpointStatus as CheckpointStatus,
+    CheckpointStore as CheckpointStore,
 )
 from napari_exo2micro.core.store.export import (
     export_image as export_image,

@@ -14,27 +14,13 @@ from typing import Any, Final, Literal, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_exo2micro.core.base import errors
-from napari_exo2micro.core.base.errors import CheckpointError
-from napari_exo2micro.core.base.files import check_output
-from napari_exo2micro.core.base.monitor import Monitor
-from napari_exo2micro.core.images.io import open_raster, write_raster
-from napari_exo2micro.core.images.raster import Raster, bands
-from napari_exo2micro.core.images.transform import Transform
-from napari_exo2micro.core.images.warp import canvas_shape
-from napari_exo2micro.core.parameters.parameters import (
-    PARAMETER_REGISTRY,
-    ParameterValue,
-    suffix_of,
-)
-from napari_exo2micro.core.parameters.settings import RunSettings
+from napari_exo2micro.core.base import CheckpointError, Monitor, check_output, errors
+from napari_exo2micro.core.images import Raster, Transform, io, raster, warp
+from napari_exo2micro.core.parameters import RunSettings, State, Verdict, parameters
 from napari_exo2micro.core.parameters.stages import LAST_BUILT_IN, STAGE_NAMES, STAGES
-from napari_exo2micro.core.parameters.state import State, Verdict
 from napari_exo2micro.core.photometry.methods import scales_asked_for
-from napari_exo2micro.core.raw.fingerprint import RawFingerprint
-from napari_exo2micro.core.raw.names import check_name, find_pair
+from napari_exo2micro.core.raw import RawFingerprint, check_name, find_pair, tiff
 from napari_exo2micro.core.raw.pair import get_loader, loader_name, open_image_pair
-from napari_exo2micro.core.raw.tiff import open_tiff
 from napari_exo2micro.core.store.provenance import (
     FORMATS,
     Provenance,
@@ -226,7 +212,7 @@ class RawSource:
     def _shape(self, path: Path) -> tuple[int, int]:
         key = (path, _stamp(path))
         if key not in self._shapes:
-            self._shapes[key] = open_tiff(path).shape
+            self._shapes[key] = tiff.open_tiff(path).shape
         return self._shapes[key]
 
     def _is_same(
@@ -330,7 +316,7 @@ class CheckpointStore:
         return self._others[dye]
 
     @property
-    def params(self) -> dict[str, ParameterValue]:
+    def params(self) -> dict[str, parameters.ParameterValue]:
         """All parameters, in registry order."""
         return self.settings.all_params
 
@@ -360,7 +346,9 @@ class CheckpointStore:
         return self.folder / "pipeline_output" / f"{self._stem(name, stage)}{extension}"
 
     def _stem(self, start: str, stage: int) -> str:
-        return start + name_ending(start, suffix_of(self.settings.params, stage))
+        return start + name_ending(
+            start, parameters.suffix_of(self.settings.params, stage)
+        )
 
     def names(self, stage: int) -> tuple[str, ...]:
         """Return the checkpoints of a stage that the parameters ask for."""
@@ -525,7 +513,7 @@ class CheckpointStore:
             return None  # results can be looked at without their raw files
         pad = self.params["pad"]
         assert isinstance(pad, int)
-        return canvas_shape(shapes[0], shapes[1], pad)
+        return warp.canvas_shape(shapes[0], shapes[1], pad)
 
     def _judged(
         self, stage: int, name: str
@@ -576,8 +564,8 @@ class CheckpointStore:
             raise CheckpointError(
                 f"its header says {told}, expected {wanted}; it was moved here"
             )
-        made_with = suffix_of(registered_params(provenance), key[0])
-        if made_with != suffix_of(self.settings.params, key[0]):
+        made_with = parameters.suffix_of(registered_params(provenance), key[0])
+        if made_with != parameters.suffix_of(self.settings.params, key[0]):
             raise CheckpointError("its header tells other parameters than its name")
         if inputs is not None and provenance.inputs != inputs:
             raise CheckpointError(
@@ -788,7 +776,7 @@ class CheckpointStore:
         paths = self.paths(provenance.stage, provenance.name)
         for path in paths:
             self._opened.pop(path, None)  # Windows replaces no file that is mapped
-        write_raster(
+        io.write_raster(
             paths,
             (shape[0], shape[1]),
             dtype,
@@ -836,7 +824,7 @@ class CheckpointStore:
             extra=plain_entries(entries),
             **own,
         )
-        parts = ((y0, pixels[y0:y1]) for y0, y1 in bands(pixels.shape))
+        parts = ((y0, pixels[y0:y1]) for y0, y1 in raster.bands(pixels.shape))
         return self.write(provenance, pixels.shape, pixels.dtype, parts, monitor)
 
     def existing(self) -> frozenset[Path]:
@@ -866,7 +854,7 @@ def stage_inputs(stage: int, identities: Mapping[tuple[int, str], str]) -> str:
     return digest([identities[stage - 1, name] for name in names])
 
 
-def registered_params(provenance: Provenance) -> dict[str, ParameterValue]:
+def registered_params(provenance: Provenance) -> dict[str, parameters.ParameterValue]:
     """Return the parameters of a header that are known here, in their types.
 
     Raises
@@ -876,9 +864,9 @@ def registered_params(provenance: Provenance) -> dict[str, ParameterValue]:
     """
     try:
         return {
-            name: PARAMETER_REGISTRY[name].check(value)
+            name: parameters.PARAMETER_REGISTRY[name].check(value)
             for name, value in provenance.parameters.items()
-            if name in PARAMETER_REGISTRY
+            if name in parameters.PARAMETER_REGISTRY
         }
     except errors.ParameterError as error:
         raise CheckpointError(f"its header cannot be read: {error}") from error
@@ -901,7 +889,7 @@ _Content = tuple[Raster, Provenance | None] | CheckpointError
 
 def _content(path: Path) -> _Content:
     try:
-        image = open_raster(path)
+        image = io.open_raster(path)
         own = not image.is_foreign
         return image, Provenance.from_header(image.header) if own else None
     except CheckpointError as error:

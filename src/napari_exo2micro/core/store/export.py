@@ -9,12 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_exo2micro.core.base.errors import CheckpointError, ParameterError
-from napari_exo2micro.core.base.files import check_output
-from napari_exo2micro.core.base.monitor import Monitor
-from napari_exo2micro.core.images.io import write_raster
-from napari_exo2micro.core.images.raster import ImageLike, bands
-from napari_exo2micro.core.images.transform import Transform
+from napari_exo2micro.core.base import CheckpointError, Monitor, ParameterError, files
+from napari_exo2micro.core.images import ImageLike, Transform, io, raster
 from napari_exo2micro.core.store.provenance import (
     Provenance,
     StoredScale,
@@ -120,10 +116,10 @@ def export_image(
         )
     for side in ("post", "pre"):
         if raw := provenance.raw.get(side, {}).get("file", ""):
-            check_output(path.parent, Path(raw).parent)
+            files.check_output(path.parent, Path(raw).parent)
     dtype = storable_pixels(np.empty((1, 1), image.dtype)).dtype
     shape = (image.shape[0], image.shape[1])
-    write_raster(
+    io.write_raster(
         [path],
         shape,
         dtype,
@@ -139,7 +135,7 @@ def export_image(
 def _bands(
     image: ImageLike, shape: tuple[int, int], dtype: np.dtype[Any]
 ) -> Iterator[tuple[int, NDArray[Any]]]:
-    for top, bottom in bands(shape):
+    for top, bottom in raster.bands(shape):
         band = np.empty((bottom - top, shape[1]), dtype)
         for left in range(0, shape[1], _COLUMNS):
             right = min(left + _COLUMNS, shape[1])

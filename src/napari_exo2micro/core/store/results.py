@@ -8,30 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from napari_exo2micro.core.base.errors import (
-    CheckpointError,
-    DataWarning,
-    ParameterError,
-)
-from napari_exo2micro.core.base.files import list_folder
-from napari_exo2micro.core.base.monitor import Monitor
+from napari_exo2micro.core.base import Monitor, errors, files
 from napari_exo2micro.core.images.io import open_raster
 from napari_exo2micro.core.parameters import parameters as registry
 from napari_exo2micro.core.parameters.parameters import ParameterValue
 from napari_exo2micro.core.parameters.settings import value_words
 from napari_exo2micro.core.parameters.stages import STAGES
 from napari_exo2micro.core.parameters.state import State
-from napari_exo2micro.core.store.checkpoints import (
-    Checkpoint,
-    CheckpointStatus,
-    registered_params,
-    stage_inputs,
-)
-from napari_exo2micro.core.store.provenance import (
-    FORMATS,
-    Provenance,
-    parse_checkpoint_name,
-)
+from napari_exo2micro.core.store import checkpoints, provenance
 
 #: Folders of samples or of dyes that are looked into.
 _MOST_FOLDERS = 20_000
@@ -63,7 +47,9 @@ def holds_results(path: Path | str, monitor: Monitor | None = None) -> bool:
 
 
 def _result_folders(path: Path, monitor: Monitor) -> Iterator[Path]:
-    if path.name in (*FORMATS, "pipeline_output") and _has_results(path.parent):
+    if path.name in (*provenance.FORMATS, "pipeline_output") and _has_results(
+        path.parent
+    ):
         yield path.parent
         return
     if _has_results(path):
@@ -83,11 +69,11 @@ def _result_folders(path: Path, monitor: Monitor) -> Iterator[Path]:
 
 def checkpoint_files(folder: Path) -> Iterator[Path]:
     """Yield the checkpoints of a sample and dye, TIFFs first, each kind by name."""
-    for kind in FORMATS:
+    for kind in provenance.FORMATS:
         with suppress(OSError):
             place = folder / kind
-            for name in list_folder(place).files:
-                if name.endswith(f".{kind}") and parse_checkpoint_name(name):
+            for name in files.list_folder(place).files:
+                if name.endswith(f".{kind}") and provenance.parse_checkpoint_name(name):
                     yield place / name
 
 
@@ -97,7 +83,7 @@ def may_be_checkpoint(path: Path | str) -> bool:
     One that cannot be opened is none of ours.
     """
     path = Path(path)
-    if parse_checkpoint_name(path) is not None:
+    if provenance.parse_checkpoint_name(path) is not None:
         return True
     try:
         with path.open("rb") as file:
@@ -115,7 +101,7 @@ def _folders(parents: Iterable[Path]) -> list[Path]:
     folders: list[Path] = []
     for parent in parents:
         with suppress(OSError):
-            own = [parent / name for name in list_folder(parent).folders]
+            own = [parent / name for name in files.list_folder(parent).folders]
             room = _MOST_FOLDERS - len(folders)
             folders += own[:room]
             if len(own) > room:
@@ -124,7 +110,7 @@ def _folders(parents: Iterable[Path]) -> list[Path]:
                     "those that follow, are not looked for; open the folder of a "
                     "sample instead"
                 )
-                warnings.warn(text, DataWarning, stacklevel=3)
+                warnings.warn(text, errors.DataWarning, stacklevel=3)
                 break
     return folders
 
@@ -148,10 +134,10 @@ class StageResults(Protocol):
     def output_dir(self) -> Path | None:
         """The output folder; None when the files lie elsewhere."""
 
-    def checkpoint(self, stage: int, name: str) -> Checkpoint | None:
+    def checkpoint(self, stage: int, name: str) -> checkpoints.Checkpoint | None:
         """Return an image, None when there is none that can be used."""
 
-    def status(self) -> list[CheckpointStatus]:
+    def status(self) -> list[checkpoints.CheckpointStatus]:
         """Return a line for each image that is expected."""
 
 
@@ -162,7 +148,7 @@ class StoredImage:
     Files of the reference system have no header: folders and name tell the rest.
     """
 
-    checkpoint: Checkpoint
+    checkpoint: checkpoints.Checkpoint
     sample: str
     dye: str
     stage: int
@@ -233,15 +219,17 @@ class ResultSet:
             for name, value in changed.items()
         )
 
-    def checkpoint(self, stage: int, name: str) -> Checkpoint | None:
+    def checkpoint(self, stage: int, name: str) -> checkpoints.Checkpoint | None:
         """Return an image with its header, None when it is not there."""
         image = self.images.get((stage, name))
         return image.checkpoint if image else None
 
-    def status(self) -> list[CheckpointStatus]:
+    def status(self) -> list[checkpoints.CheckpointStatus]:
         """Return a line for each image, in the order of the stages."""
         return [
-            CheckpointStatus(stage, name, "checkpoint", State.VALID, "", image.path)
+            checkpoints.CheckpointStatus(
+                stage, name, "checkpoint", State.VALID, "", image.path
+            )
             for (stage, name), image in self.images.items()
         ]
 
@@ -261,27 +249,29 @@ def read_stored_image(path: Path | str) -> StoredImage | None:
         When it is one of ours, and damaged.
     """
     path = Path(path)
-    named = parse_checkpoint_name(path)
+    named = provenance.parse_checkpoint_name(path)
     image = open_raster(path)
     if not image.is_foreign:
-        header = Provenance.from_header(image.header)
+        header = provenance.Provenance.from_header(image.header)
         return StoredImage(
-            Checkpoint.of(image, header),
+            checkpoints.Checkpoint.of(image, header),
             header.sample,
             header.dye,
             header.stage,
             header.name,
-            registry.default_params() | registered_params(header),
+            registry.default_params() | checkpoints.registered_params(header),
         )
     if named is None:
         return None
     try:
         parameters = registry.params_from_suffix(named.suffix)
-    except ParameterError as error:
-        raise CheckpointError(f"{path} cannot be told: {error}") from error
-    folder = path.parent.parent if path.parent.name in FORMATS else path.parent
+    except errors.ParameterError as error:
+        raise errors.CheckpointError(f"{path} cannot be told: {error}") from error
+    folder = (
+        path.parent.parent if path.parent.name in provenance.FORMATS else path.parent
+    )
     return StoredImage(
-        Checkpoint.of(image, None, named.stage),
+        checkpoints.Checkpoint.of(image, None, named.stage),
         folder.parent.name,
         folder.name,
         named.stage,
@@ -347,7 +337,7 @@ def _read_images(folder: Path, monitor: Monitor) -> tuple[list[StoredImage], lis
             continue  # the TIFF is there
         try:
             image = read_stored_image(path)
-        except CheckpointError as error:
+        except errors.CheckpointError as error:
             start = "" if path.name in str(error) else f"{path.name} is left out: "
             problems[path.stem] = f"{start}{error}"
             continue
@@ -367,7 +357,7 @@ def _drop_stale(draft: _Draft) -> list[str]:
         before = {key: draft.images[key] for key in keys if key in draft.images}
         if len(before) < len(keys):
             continue
-        wanted = stage_inputs(
+        wanted = checkpoints.stage_inputs(
             stage, {key: image.checkpoint.identity for key, image in before.items()}
         )
         for key, image in list(draft.images.items()):
