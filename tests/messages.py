@@ -199,6 +199,8 @@ class Module:
                 self.texts(node.right, function),
             )
             return {a + b for a in left for b in right}
+        if _constant(node):
+            return self.package.constant(_constant(node), self) or {HOLE}
         if isinstance(node, ast.Name | ast.Call) and node not in self._resolving:
             self._resolving.add(node)
             try:
@@ -217,7 +219,7 @@ class Module:
                 self.texts(value, function)
                 for value in inner
                 if isinstance(value, ast.Name | ast.Call | ast.IfExp)
-                and not (isinstance(value, ast.Name) and value.id.strip("_").isupper())
+                and not _constant(value)
             )
         )
         return {text for text in found if len(re.findall("[a-z]{2,}", text)) > 2}
@@ -226,8 +228,8 @@ class Module:
         if isinstance(value, ast.Constant):
             return str(value.value)
         inner = getattr(value, "value", None)
-        if isinstance(inner, ast.Name) and inner.id.strip("_").isupper():
-            known = self.package.constant(inner.id, self)
+        if _constant(inner):
+            known = self.package.constant(_constant(inner), self)
             if len(known) == 1:
                 return next(iter(known))
         return HOLE
@@ -236,8 +238,6 @@ class Module:
         self, node: ast.Name | ast.Call, function: ast.FunctionDef | None
     ) -> set[str]:
         if isinstance(node, ast.Name):
-            if node.id.strip("_").isupper():
-                return self.package.constant(node.id, self) or {HOLE}
             return self._assigned(node.id, function)
         called = _called(node)
         if called in ("replace", "strip", "rstrip"):
@@ -290,6 +290,14 @@ def _called(node: ast.Call) -> str:
     if isinstance(function, ast.Attribute):
         return function.attr
     return function.id if isinstance(function, ast.Name) else ""
+
+
+def _constant(node: ast.AST | None) -> str:
+    """Return the name in capitals that an expression is, of this module or another."""
+    if isinstance(node, ast.Attribute) and not isinstance(node.value, ast.Name):
+        return ""
+    name = getattr(node, "attr", None) or getattr(node, "id", None)
+    return name if isinstance(name, str) and name.strip("_").isupper() else ""
 
 
 def _targets(node: ast.Assign | ast.AugAssign | ast.AnnAssign) -> list[ast.expr]:

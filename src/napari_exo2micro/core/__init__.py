@@ -10,8 +10,6 @@ Examples
 '_bw20'
 """
 
-from __future__ import annotations
-
 import sys
 from importlib import import_module
 from types import ModuleType

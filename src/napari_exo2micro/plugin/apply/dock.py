@@ -1,7 +1,5 @@
 """The apply dock: an alignment applied to other layers."""
 
-from __future__ import annotations
-
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import partial

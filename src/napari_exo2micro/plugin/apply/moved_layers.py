@@ -1,7 +1,5 @@
 """A layer moved by an alignment, from one image of a pair onto the other."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """What the boxes of the inspection dock have in common."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from typing import Any, ClassVar, cast
 

@@ -5,8 +5,6 @@ image. Layers on the padded canvas are moved by its frame, so that raw and padde
 images, and what a person drew on them, lie on one another.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any

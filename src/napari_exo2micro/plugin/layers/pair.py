@@ -1,7 +1,5 @@
 """Two layers that belong together: found, chosen, compared, and put back after."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
