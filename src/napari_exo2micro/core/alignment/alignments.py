@@ -13,15 +13,8 @@ from numpy.typing import NDArray
 
 from napari_exo2micro import __version__
 from napari_exo2micro.core.alignment.fit import FloatArray
-from napari_exo2micro.core.base.errors import (
-    CheckpointError,
-    ParameterError,
-    RegistrationError,
-)
-from napari_exo2micro.core.base.files import read_json, write_json
-from napari_exo2micro.core.images.pixel_size import PixelSize
-from napari_exo2micro.core.images.raster import Frame
-from napari_exo2micro.core.images.transform import Transform
+from napari_exo2micro.core.base import errors, files
+from napari_exo2micro.core.images import Frame, PixelSize, Transform
 
 #: Onto which of the two images something is moved.
 Direction = Literal["onto post", "onto pre"]
@@ -119,7 +112,7 @@ class Alignment:
             When the file is none of these.
         """
         transform = Transform.load(path)  # which says what is wrong with a file
-        return cls._of(transform, read_json(path))
+        return cls._of(transform, files.read_json(path))
 
     @classmethod
     def _of(cls, transform: Transform, stored: Mapping[str, Any]) -> Alignment:
@@ -163,7 +156,7 @@ class Alignment:
             "dye": self.dye,
             "stage": self.stage,
         }
-        write_json(path, stored)
+        files.write_json(path, stored)
 
     @property
     def knows_its_canvas(self) -> bool:
@@ -196,7 +189,7 @@ class Alignment:
             When it is not known where the raw images lie on the canvas.
         """
         if self.post_frame is None or self.pre_frame is None:
-            raise ParameterError(
+            raise errors.ParameterError(
                 "the alignment does not tell how wide the empty margin of its canvas "
                 "was; give the value of 'pad' that it was made with"
             )
@@ -296,7 +289,7 @@ def _frame(canvas: Any, name: str) -> Frame | None:
             return None
         x0, y0, width, height = (int(value) for value in stored)
     except (AttributeError, TypeError, ValueError, OverflowError) as error:
-        raise CheckpointError(
+        raise errors.CheckpointError(
             f"the place of an image on the canvas takes four whole numbers, found "
             f"{stored!r:.60}; save the alignment again"
         ) from error
@@ -405,7 +398,7 @@ def residuals_from_details(
     """
     tiles = details.get("tiles")
     if not isinstance(tiles, Mapping) or transform is None:
-        raise RegistrationError(
+        raise errors.RegistrationError(
             "the remaining displacement needs the tiles that stage 3 measures, this "
             "image has none; run stage 3 with 'interior_ecc' on and show its result"
         )
@@ -413,7 +406,7 @@ def residuals_from_details(
     moved = np.column_stack([np.asarray(tiles[k], np.float64) for k in ("dx", "dy")])
     used = np.asarray(tiles["used"], dtype=bool)
     if not used.any():
-        raise RegistrationError(
+        raise errors.RegistrationError(
             "the remaining displacement needs tiles that agree with the alignment, "
             f"found {len(used)} measured and none that agrees; see what stage 3 says "
             "in the status list, its result cannot be vouched for"
@@ -492,7 +485,7 @@ def save_views(path: str | Path, views: Iterable[SavedView]) -> Path:
         "written_by": f"napari-exo2micro {__version__}",
         "views": [asdict(view) for view in views],
     }
-    return write_json(path, content)
+    return files.write_json(path, content)
 
 
 def load_views(path: str | Path) -> list[SavedView]:
@@ -506,31 +499,31 @@ def load_views(path: str | Path) -> list[SavedView]:
     """
     path = Path(path)
     try:
-        content = read_json(path, _MOST_BYTES)
+        content = files.read_json(path, _MOST_BYTES)
     except OSError as error:
-        raise ParameterError(
+        raise errors.ParameterError(
             f"the saved views {path} cannot be read: {error.strerror or error}; "
             f"{_VIEWS_FIX}"
         ) from error
     except ValueError as error:
-        raise ParameterError(
+        raise errors.ParameterError(
             f"{path} holds no saved views: it is not a list of some kB as JSON text "
             f"({error}); {_VIEWS_FIX}"
         ) from error
     if not isinstance(content, dict) or content.get("format") != VIEWS_FORMAT:
-        raise ParameterError(
+        raise errors.ParameterError(
             f'{path} holds no saved views: it lacks "format": "{VIEWS_FORMAT}"; '
             f"{_VIEWS_FIX}"
         )
     version = content.get("version")
     if version != _VERSION:
-        raise ParameterError(
+        raise errors.ParameterError(
             f"the saved views {path} have version {version!r} of the format, this "
             f"program reads {_VERSION}; update napari-exo2micro"
         )
     entries = content.get("views")
     if not isinstance(entries, list):
-        raise ParameterError(f"{path} holds no list of views; {_VIEWS_FIX}")
+        raise errors.ParameterError(f"{path} holds no list of views; {_VIEWS_FIX}")
     return [_view(path, number, entry) for number, entry in enumerate(entries, 1)]
 
 
@@ -538,13 +531,15 @@ def _view(path: Path, number: int, entry: Any) -> SavedView:
     """Return one view, or say what is wrong with it."""
     where = f"view {number} of {path}"
     if not isinstance(entry, dict):
-        raise ParameterError(f"{where} is no view (found {entry!r:.60}); {_VIEWS_FIX}")
+        raise errors.ParameterError(
+            f"{where} is no view (found {entry!r:.60}); {_VIEWS_FIX}"
+        )
     values: dict[str, Any] = {}
     for field in fields(SavedView):
         if field.name not in entry:
             if field.default is not MISSING:
                 continue
-            raise ParameterError(f"{where} lacks '{field.name}'; {_VIEWS_FIX}")
+            raise errors.ParameterError(f"{where} lacks '{field.name}'; {_VIEWS_FIX}")
         value, kind = entry[field.name], _KINDS[str(field.type)]
         fits = isinstance(value, str) == (kind is str)
         if kind is not str and fits:
@@ -552,7 +547,7 @@ def _view(path: Path, number: int, entry: Any) -> SavedView:
             fits = fits and math.isfinite(value)
             fits = fits and (value > 0 or field.name not in ("zoom", "box_size"))
         if not fits:
-            raise ParameterError(
+            raise errors.ParameterError(
                 f"{where} has an impossible '{field.name}': {value!r:.60}; correct it"
             )
         values[field.name] = kind(value)

@@ -1,7 +1,5 @@
 """The size of a pixel, as cameras and image programs note it in their files."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from contextlib import suppress

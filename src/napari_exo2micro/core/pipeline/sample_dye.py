@@ -8,6 +8,8 @@ registered, and stages 2 and 3 of the others take its transforms. A result made 
 depends on the other dye's transform: when that changes, it is stale.
 """
 
+from __future__ import annotations
+
 import copy
 import logging
 import time
@@ -30,7 +32,7 @@ from napari_exo2micro.core.parameters.parameters import (
     ParameterValue,
     non_default_params,
 )
-from napari_exo2micro.core.parameters.settings import RunSettings
+from napari_exo2micro.core.parameters.run import RunSettings
 from napari_exo2micro.core.parameters.stages import LAST_BUILT_IN, STAGES, stage_range
 from napari_exo2micro.core.parameters.state import State, Verdict
 from napari_exo2micro.core.photometry.methods import DEFAULT_SCALE

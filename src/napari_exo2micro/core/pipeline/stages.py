@@ -14,20 +14,17 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from napari_exo2micro.core.alignment.boundary import BoundaryAlignment
-from napari_exo2micro.core.alignment.interior import InteriorAlignment
+from napari_exo2micro.core.alignment import BoundaryAlignment, InteriorAlignment
 from napari_exo2micro.core.base.errors import RegistrationError
-from napari_exo2micro.core.images import warp
+from napari_exo2micro.core.images import Transform, warp
 from napari_exo2micro.core.images.pixel_size import (
     TOLERANCE,
     PixelSize,
     read_pixel_size,
 )
-from napari_exo2micro.core.images.transform import Transform
 from napari_exo2micro.core.parameters.state import State, Verdict
 from napari_exo2micro.core.raw.pair import RawPair
-from napari_exo2micro.core.store.checkpoints import Checkpoint, CheckpointStore
-from napari_exo2micro.core.store.provenance import digest
+from napari_exo2micro.core.store import Checkpoint, CheckpointStore, provenance
 
 _MAX_STORED_POINTS: Final = 1000
 
@@ -91,7 +88,9 @@ class PaddedPair:
     def inputs(self, loader: str) -> str:
         """Return the digest of what the images are made from."""
         sides = (self.pair.post, self.pair.pre)
-        return digest([loader, *(side.fingerprint().sha256 for side in sides)])
+        return provenance.digest(
+            [loader, *(side.fingerprint().sha256 for side in sides)]
+        )
 
     def bands(self, side: str) -> Iterator[tuple[int, NDArray[Any]]]:
         """Yield the padded image band by band; 'post' or 'pre'."""
