@@ -14,10 +14,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_exo2micro.core.alignment import features, fit, tiles
+from napari_exo2micro.core.alignment import features, fit, tiles, views
 from napari_exo2micro.core.alignment.fit import Accuracy, FloatArray, Model, PlaneFit
 from napari_exo2micro.core.alignment.settings import InteriorSettings
-from napari_exo2micro.core.alignment.views import checked_frame, whole_blocks
 from napari_exo2micro.core.base.monitor import Monitor
 from napari_exo2micro.core.base.speak import Listing, Shown
 from napari_exo2micro.core.images.raster import Frame, ImageLike
@@ -161,14 +160,14 @@ def prepare_pair(
     """
     monitor = monitor or Monitor()
     frames = (
-        checked_frame(post_im, post_frame, "post", monitor),
-        checked_frame(pre_im, pre_frame, "pre", monitor),
+        views.checked_frame(post_im, post_frame, "post", monitor),
+        views.checked_frame(pre_im, pre_frame, "pre", monitor),
     )
     factor = work_factor(max(*frames[0][2:], *frames[1][2:]), work_side)
 
     def at_work(image: ImageLike, frame: Frame) -> WorkImage:
         monitor.check()
-        small, left, top = whole_blocks(image, frame, factor)
+        small, left, top = views.whole_blocks(image, frame, factor)
         # A work px covers the points around (p + 0.5) * factor - 0.5.
         shift = 0.5 / factor - 0.5
         to_small = Transform.similarity(

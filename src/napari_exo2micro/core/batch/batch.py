@@ -8,21 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from napari_exo2micro.core.base import errors
-from napari_exo2micro.core.base.files import check_output
-from napari_exo2micro.core.base.machine import LEAST_MEMORY
-from napari_exo2micro.core.base.monitor import Monitor
-from napari_exo2micro.core.base.speak import show, told
-from napari_exo2micro.core.batch.board import (
-    BatchBoard,
-    BatchResults,
-    summarise_batch,
-)
-from napari_exo2micro.core.batch.executors import (
-    Executor,
-    executor_kind,
-    make_executor,
-)
+from napari_exo2micro.core.base import Monitor, check_output, errors, machine, speak
+from napari_exo2micro.core.batch.board import BatchBoard, BatchResults, summarise_batch
+from napari_exo2micro.core.batch.executors import Executor, executor_kind, make_executor
 from napari_exo2micro.core.batch.resources import check_resources
 from napari_exo2micro.core.batch.task import (
     ENDED_WELL,
@@ -32,16 +20,10 @@ from napari_exo2micro.core.batch.task import (
     event_of,
     without_run,
 )
-from napari_exo2micro.core.parameters.settings import RunSettings
-from napari_exo2micro.core.parameters.state import State
+from napari_exo2micro.core.parameters import RunSettings, State
 from napari_exo2micro.core.pipeline.log import RunLog, run_log
 from napari_exo2micro.core.pipeline.result import RunResult
-from napari_exo2micro.core.raw.folder import (
-    SkippedTask,
-    TaskDiscovery,
-    discover_tasks,
-)
-from napari_exo2micro.core.raw.names import check_name
+from napari_exo2micro.core.raw import SkippedTask, TaskDiscovery, check_name, folder
 from napari_exo2micro.core.raw.pair import (
     Loader,
     NamedLoader,
@@ -164,7 +146,7 @@ def plan_batch(
             settings if pair in asked.present else of_reference,
             wait_for_lock=wait_for_lock,
             time_limit=timeout_per_task,
-            least_memory=LEAST_MEMORY + number % _MEMORY_STEPS * _MEMORY_STEP,
+            least_memory=machine.LEAST_MEMORY + number % _MEMORY_STEPS * _MEMORY_STEP,
             memory_debug=memory_debug,
             verify=verify,
         )
@@ -189,7 +171,7 @@ def _asked_for(
         if settings.loader is not None or not wanted:
             return TaskDiscovery(tuple(wanted), (), ())
         samples, dyes = map(dict.fromkeys, zip(*wanted, strict=True))
-        found = discover_tasks(list(samples), list(dyes), settings.raw_dir)
+        found = folder.discover_tasks(list(samples), list(dyes), settings.raw_dir)
         present, asked = set(found.present), set(wanted)
         return TaskDiscovery(
             tuple(pair for pair in wanted if pair in present),
@@ -198,7 +180,7 @@ def _asked_for(
         )
     samples, dyes = _listed(samples), _listed(dyes)
     if settings.loader is None:
-        return discover_tasks(samples, dyes, settings.raw_dir)
+        return folder.discover_tasks(samples, dyes, settings.raw_dir)
     if samples is None or dyes is None:
         raise errors.ParameterError(
             "with a loader of one's own the samples and dyes must be named: only it "
@@ -231,7 +213,7 @@ def _with_references(
     }
     if missing and settings.loader is None:
         asked = sorted(missing), [str(settings.register_on)]
-        found = discover_tasks(*asked, settings.raw_dir)
+        found = folder.discover_tasks(*asked, settings.raw_dir)
         why = {(task.sample, task.dye): task.reason for task in found.skipped}
     planned: list[tuple[str, str]] = []
     skipped: list[SkippedTask] = []
@@ -387,7 +369,7 @@ def run_batch(
         loader=loader,
     )
     title = f"batch of {len(plan.tasks)}"
-    with told(monitor, title, progress) as whole:
+    with speak.told(monitor, title, progress) as whole:
         executor = make_executor(
             parallel, n_workers=n_workers, scheduler=scheduler, monitor=whole
         )
@@ -395,7 +377,7 @@ def run_batch(
             plan, executor, force_run=force_run, monitor=whole, on_event=on_event
         )
     if monitor is None and progress:
-        show(results)
+        speak.show(results)
     return results
 
 

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from napari_exo2micro.core.base.errors import CheckpointError, ParameterError
-from napari_exo2micro.core.base.files import read_json, write_json
+from napari_exo2micro.core.base import CheckpointError, ParameterError, files
 from napari_exo2micro.core.base.speak import Listing, Shown
 
 _KIND = "napari-exo2micro transform"
@@ -326,7 +325,7 @@ class Transform(Shown):
         OutputError
             When it cannot be written; a file of that name stays as it was.
         """
-        write_json(path, self.to_dict())
+        files.write_json(path, self.to_dict())
 
     @classmethod
     def load(cls, path: str | Path) -> Transform:
@@ -348,7 +347,7 @@ class Transform(Shown):
             If the file is not such a JSON file.
         """
         try:
-            stored = read_json(path)
+            stored = files.read_json(path)
         except (OSError, ValueError) as error:
             raise CheckpointError(
                 f"{path} is not a saved transform ({error}); choose the JSON file "

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal, Self
 
-from napari_exo2micro.core.base.errors import ParameterError
+from napari_exo2micro.core.base import ParameterError, visible
 from napari_exo2micro.core.base.speak import Listing, Shown
-from napari_exo2micro.core.base.text import visible
 
 Mark = Literal["tick", "cross", "dash", "warning", "ring"]
 

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from napari_exo2micro.core.base.errors import ParameterError
 from napari_exo2micro.core.base.speak import Listing, Shown
-from napari_exo2micro.core.parameters.parameters import format_value
-from napari_exo2micro.core.parameters.state import State, Verdict, with_error
+from napari_exo2micro.core.parameters import State, Verdict, format_value, with_error
 from napari_exo2micro.core.photometry import minerals, moffat
 from napari_exo2micro.core.photometry.statistics import PairStatistics
 

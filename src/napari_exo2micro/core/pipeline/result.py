@@ -9,13 +9,10 @@ from typing import Any, Final
 from napari_exo2micro.core.base.files import replace_file
 from napari_exo2micro.core.base.speak import Listing, Shown, ShownList
 from napari_exo2micro.core.base.text import table_cell, visible
-from napari_exo2micro.core.parameters.parameters import ParameterValue
-from napari_exo2micro.core.parameters.settings import value_words
+from napari_exo2micro.core.parameters import ParameterValue, State, Verdict, value_words
 from napari_exo2micro.core.parameters.stages import LAST_BUILT_IN, STAGES
-from napari_exo2micro.core.parameters.state import State, Verdict
 from napari_exo2micro.core.photometry.methods import SCALE_METHODS
-from napari_exo2micro.core.store.checkpoints import CheckpointStatus
-from napari_exo2micro.core.store.provenance import StoredScale
+from napari_exo2micro.core.store import CheckpointStatus, StoredScale
 
 _STATUS_WORDS: Final = {
     State.DONE: "complete",

@@ -1,43 +1,39 @@
 """`SampleDye`: the stages in their order, resumed from what is valid on disk.
 
 It has a store, which knows the settings and what is valid, and calls the functions of
-`stages` and `difference`, whose results it stores.
+`alignment` and `difference`, whose results it stores.
 
 Dyes that were imaged in one session moved alike. Then the one that shows most is
 registered, and stages 2 and 3 of the others take its transforms. A result made so
 depends on the other dye's transform: when that changes, it is stale.
 """
 
-from __future__ import annotations
-
 import copy
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
 from numpy.typing import NDArray
 
-from napari_exo2micro.core.alignment.boundary import recover_transform
-from napari_exo2micro.core.base import errors
-from napari_exo2micro.core.base.locks import sample_lock
-from napari_exo2micro.core.base.monitor import Monitor
-from napari_exo2micro.core.base.speak import Listing, Shown, told
-from napari_exo2micro.core.base.text import visible
-from napari_exo2micro.core.images.transform import Transform, TransformLike
-from napari_exo2micro.core.parameters.parameters import (
-    ParameterValue,
-    non_default_params,
+from napari_exo2micro.core.alignment.boundary import (
+    recover_transform,
+    register_highorder,
 )
-from napari_exo2micro.core.parameters.run import RunSettings
+from napari_exo2micro.core.alignment.interior import refine_interior_sift
+from napari_exo2micro.core.alignment.settings import BoundarySettings, InteriorSettings
+from napari_exo2micro.core.base import Monitor, errors, locks, visible
+from napari_exo2micro.core.base.speak import Listing, Shown, told
+from napari_exo2micro.core.images.transform import Transform, TransformLike
+from napari_exo2micro.core.parameters import ParameterValue, State, Verdict, parameters
+from napari_exo2micro.core.parameters.settings import RunSettings
 from napari_exo2micro.core.parameters.stages import LAST_BUILT_IN, STAGES, stage_range
-from napari_exo2micro.core.parameters.state import State, Verdict
 from napari_exo2micro.core.photometry.methods import DEFAULT_SCALE
-from napari_exo2micro.core.pipeline import figures, stages
-from napari_exo2micro.core.pipeline.difference import make_differences
+from napari_exo2micro.core.pipeline import difference, figures, stages
 from napari_exo2micro.core.pipeline.log import run_log
 from napari_exo2micro.core.pipeline.result import (
     CheckList,
@@ -48,11 +44,7 @@ from napari_exo2micro.core.pipeline.result import (
 )
 from napari_exo2micro.core.raw.names import find_pair
 from napari_exo2micro.core.raw.pair import Loader, open_image_pair
-from napari_exo2micro.core.store.checkpoints import (
-    Checkpoint,
-    CheckpointStatus,
-    CheckpointStore,
-)
+from napari_exo2micro.core.store import Checkpoint, CheckpointStatus, CheckpointStore
 from napari_exo2micro.core.store.provenance import StoredScale
 
 logger = logging.getLogger(__name__)
@@ -269,7 +261,7 @@ class SampleDye(Shown):
         dict
             Parameter name -> value, in registry order.
         """
-        return non_default_params(self.params, stage)
+        return parameters.non_default_params(self.params, stage)
 
     def copy(self) -> Self:
         """Return another object for the same files with parameters of its own.
@@ -358,7 +350,8 @@ class SampleDye(Shown):
                 )
                 words = f"stage {number}: {STAGES[number].title}"
                 self._monitor.report(0.0, words, stage=number)
-                self._do_stage(number, force)
+                with self._stage(number) as work:
+                    work(force)
                 if on_stage is not None:
                     on_stage(number)
             self._monitor = Monitor()
@@ -456,7 +449,7 @@ class SampleDye(Shown):
         reads_files = self.store.source.loader is None and not self.store.has_own_canvas
         if reads_files and not self.store.folder.is_dir():
             find_pair(self.sample, self.dye, self.raw_dir)
-        return sample_lock(
+        return locks.sample_lock(
             self.output_dir, self.sample, self.dye, wait=wait, monitor=monitor
         )
 
@@ -632,8 +625,15 @@ class SampleDye(Shown):
             alignment = stages.take_over(self.store, 2)
         else:
             post, pre = self.store.need(1, "post"), self.store.need(1, "pre")
-            monitor = self._monitor.part(0.0, 0.6)
-            alignment = stages.align_boundary(post, pre, self.params, monitor)
+            boundary = register_highorder(
+                post.image,
+                pre.image,
+                post_frame=post.frames["post"],
+                pre_frame=pre.frames["pre"],
+                settings=BoundarySettings.of(self.params),
+                monitor=self._monitor.part(0.0, 0.6),
+            )
+            alignment = stages.Alignment.of_boundary(boundary)
         self._results["debug_data"] = alignment.details
         if self.params["save_all_intermediates"] and alignment.coarse is not None:
             moved = replace(alignment, transform=alignment.coarse, details={})
@@ -650,8 +650,20 @@ class SampleDye(Shown):
         else:
             post, pre = self.store.need(1, "post"), self.store.need(1, "pre")
             initial, notes = self._initial_transform(pre)
-            monitor = self._monitor.part(0.0, 0.6)
-            alignment = stages.align_interior(post, pre, initial, self.params, monitor)
+            if self.params["interior_ecc"]:
+                interior = refine_interior_sift(
+                    post.image,
+                    pre.image,
+                    initial,
+                    post_frame=post.frames["post"],
+                    pre_frame=pre.frames["pre"],
+                    settings=InteriorSettings.of(self.params),
+                    monitor=self._monitor.part(0.0, 0.6),
+                )
+                alignment = stages.Alignment.of_interior(interior)
+            else:
+                skipped = Verdict(State.SKIPPED, "interior_ecc is off: stage 2 stands")
+                alignment = stages.Alignment(initial, skipped)
             notes += stages.magnification_note(post, alignment.transform)
             alignment = replace(alignment, notes=notes)
         self._write_aligned(
@@ -673,7 +685,7 @@ class SampleDye(Shown):
         if not force and drawn and self.store.is_done(4):
             return
         self._check_upstream(4)
-        made = make_differences(self.store, self._monitor, force=force)
+        made = difference.make_differences(self.store, self._monitor, force=force)
         figures.draw_plots(self.store, made, self._monitor.part(0.6, 1.0))
         for method, key in (
             (DEFAULT_SCALE, "scale_estimate"),
@@ -687,7 +699,8 @@ class SampleDye(Shown):
         for number in range(1, stage):
             if not self.store.is_done(number):
                 logger.info("stage %d is needed first", number)
-                self._do_stage(number)
+                with self._stage(number) as work:
+                    work(False)
 
     def _load_image(self, stage: int, name: str) -> NDArray[Any] | None:
         """Return a checkpoint's pixels, None when there is no valid one.
@@ -759,16 +772,20 @@ class SampleDye(Shown):
 
     # Their helpers -------------------------------------------------------------
 
-    def _do_stage(self, number: int, force: bool = False) -> None:
-        """Do the work of a stage, and see that a package's one left its images."""
+    @contextmanager
+    def _stage(self, number: int) -> Iterator[Callable[[bool], None]]:
+        """Give the work of a stage, log it, and see that it left its images.
+
+        It takes `force`.
+        """
         stage, store = STAGES[number], self.store
         title = f"stage {number}, {stage.title}"
         written, start = len(store.written), time.perf_counter()
         logger.info("%s: begins", title)
         if callable(stage.method):
-            stage.method(self, force)
+            yield partial(stage.method, self)
         elif (method := self._hook(stage.method)) is not None:
-            method(force)
+            yield method
         else:
             raise errors.ParameterError(
                 f"stage {number} ('{stage.name}') names the method "
@@ -811,7 +828,8 @@ class SampleDye(Shown):
         if recovered is not None:
             return recovered, (f"{note}; its transform was measured again",)
         logger.warning("%s, and its transform cannot be measured: made again", note)
-        self._do_stage(2, force=True)
+        with self._stage(2) as work:
+            work(True)
         return self.transform(2), (f"{note}; stage 2 was made again",)
 
     def _write_aligned(

@@ -16,11 +16,9 @@ from numpy.typing import NDArray
 
 from napari_exo2micro.core.base.errors import ParameterError
 from napari_exo2micro.core.images.raster import ImageLike
-from napari_exo2micro.core.photometry.methods import estimate_scale
+from napari_exo2micro.core.photometry import accumulate_statistics, estimate_scale
 from napari_exo2micro.core.photometry.scale import manual_scale
-from napari_exo2micro.core.photometry.statistics import accumulate_statistics
-from napari_exo2micro.core.plotting import charts, images, zoom
-from napari_exo2micro.core.plotting.style import save_figure
+from napari_exo2micro.core.plotting import charts, images, style, zoom
 
 Drawn = Callable[..., Any]
 
@@ -110,7 +108,7 @@ def _zoom_several(
         names=(sample, dye),
     )
     if save_path is not None:
-        save_figure(figure, save_path)
+        style.save_figure(figure, save_path)
     return _Drawing((figure, crops))
 
 

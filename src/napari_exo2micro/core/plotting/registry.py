@@ -2,24 +2,19 @@
 
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from matplotlib.figure import Figure
 
-from napari_exo2micro.core.base.errors import (
-    Exo2MicroError,
-    OutputError,
-    ParameterError,
-)
+from napari_exo2micro.core.base import Exo2MicroError, OutputError, ParameterError
 from napari_exo2micro.core.base.files import output_error, sync_file
 from napari_exo2micro.core.base.registry import Registry
 from napari_exo2micro.core.images.raster import ImageLike
-from napari_exo2micro.core.plotting import charts, images
+from napari_exo2micro.core.plotting import charts, images, style
 from napari_exo2micro.core.plotting.context import PlotContext, as_array
-from napari_exo2micro.core.plotting.style import save_figure, shown_figure, stamp_png
 
 _STAGES: Final = (2, 3, 4)
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -207,30 +202,13 @@ ENTRY_POINT_GROUP: Final = "napari_exo2micro.diagnostics"
 """Other packages offer plots here: a name, and a `Diagnostic` or a function."""
 
 
-def _check(diagnostic: Diagnostic, known: Mapping[str, Diagnostic]) -> None:
-    """Raise when a plot's name is taken, upper and lower case being the same."""
-    if diagnostic.name.lower() in {name.lower() for name in known}:
-        raise ParameterError(
-            f"a diagnostic called {diagnostic.name!r} exists; choose another name or "
-            "unregister that one first"
-        )
-
-
-def _offered(name: str, loaded: Any) -> Diagnostic:
-    """Return what a package offers: a `Diagnostic`, or a function that draws."""
-    if isinstance(loaded, Diagnostic):
-        return loaded
-    about = (inspect.getdoc(loaded) or name).splitlines()[0]
-    return Diagnostic(name, loaded, about)
-
-
 DIAGNOSTICS: Registry[str, Diagnostic] = Registry(
     "diagnostic plot",
     ENTRY_POINT_GROUP,
+    Diagnostic,
     key=lambda diagnostic: diagnostic.name,
     built_in=BUILT_IN_DIAGNOSTICS,
-    check=_check,
-    offered=_offered,
+    of_function=Diagnostic,
 )
 """Name to `Diagnostic`, in the order of drawing.
 
@@ -364,13 +342,13 @@ def draw_diagnostic(
         )
     if path is not None:
         if _state(path) == before:
-            save_figure(figure, path)
+            style.save_figure(figure, path)
         notes = context.notes()
         if notes and not is_built_in and path.suffix.lower() == ".png":
-            stamp_png(path, notes)
+            style.stamp_png(path, notes)
         elif not is_built_in:  # its function may write as it likes
             _sync(path)
-    return shown_figure(figure)
+    return style.shown_figure(figure)
 
 
 def _sync(path: Path) -> None:

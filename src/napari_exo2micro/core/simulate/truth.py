@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from napari_exo2micro.core.base.errors import ParameterError, RawDataError
-from napari_exo2micro.core.base.files import read_json
+from napari_exo2micro.core.base import ParameterError, RawDataError, files
 from napari_exo2micro.core.images.transform import Transform, TransformLike
 
 _KIND = "napari-exo2micro simulated truth"
@@ -240,7 +239,7 @@ def read_truth(path: str | Path) -> Truth:
         If the file is not the truth of a simulated pair.
     """
     try:
-        stored = read_json(path)
+        stored = files.read_json(path)
     except (OSError, ValueError) as error:
         raise RawDataError(
             f"{path} is not a truth file ({error}); choose the JSON file that was "

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from napari_exo2micro.core.base.errors import CheckpointError, ParameterError
 from napari_exo2micro.core.base.speak import Listing, Shown
+from napari_exo2micro.core.images import PixelSize, Transform
 from napari_exo2micro.core.images.io import Card
-from napari_exo2micro.core.images.pixel_size import PixelSize
-from napari_exo2micro.core.images.transform import Transform
+from napari_exo2micro.core.parameters import State, Verdict, stages, with_error
 from napari_exo2micro.core.parameters.parameters import (
     ABBREVIATIONS,
     PARAMETER_REGISTRY,
@@ -29,8 +29,6 @@ from napari_exo2micro.core.parameters.parameters import (
     ParameterValue,
     non_default_params,
 )
-from napari_exo2micro.core.parameters.stages import LAST_BUILT_IN, STAGES
-from napari_exo2micro.core.parameters.state import State, Verdict, with_error
 from napari_exo2micro.core.photometry.methods import SCALE_METHODS
 from napari_exo2micro.core.photometry.scale import scale_table
 
@@ -254,7 +252,7 @@ class Provenance:
 
     def __post_init__(self) -> None:
         """Leave out the parameters of later stages; `stage` is 0 where unknown."""
-        last = self.stage or max(STAGES)
+        last = self.stage or max(stages.STAGES)
         own = {
             name: value
             for name, value in self.parameters.items()
@@ -519,7 +517,7 @@ def parse_checkpoint_name(path: Path | str) -> CheckpointName | None:
     path = Path(path)
     if path.suffix.lower() not in (".tiff", ".tif", ".fits"):
         return None
-    for number, stage in STAGES.items():
+    for number, stage in stages.STAGES.items():
         rest = path.stem.removeprefix(f"{stage.name}_")
         if rest == path.stem:
             continue
@@ -531,9 +529,11 @@ def parse_checkpoint_name(path: Path | str) -> CheckpointName | None:
 
 def _beginning(rest: str, stage: int) -> str:
     """Return the image's name that the rest of a file's name begins with."""
-    if stage == LAST_BUILT_IN:
+    if stage == stages.LAST_BUILT_IN:
         return _difference(rest)
-    return _longest(rest, (*STAGES[stage].checkpoints, *_MORE_NAMES.get(stage, ())))
+    return _longest(
+        rest, (*stages.STAGES[stage].checkpoints, *_MORE_NAMES.get(stage, ()))
+    )
 
 
 def _longest(text: str, names: Iterable[str]) -> str:
