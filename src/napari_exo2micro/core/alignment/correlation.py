@@ -136,12 +136,14 @@ class _Correlator:
             # post(p + d) looks like the turned pre at p.
             back = np.array([[1.0, 0, limit - dx], [0, 1.0, limit - dy], [0, 0, 1.0]])
             matrix = unshifted.matrix @ self._from_post @ back @ self._into_post
+            # score = c(d) / (|post| |pre|), 1 for equal patterns
             score = float(near[row, column]) / norm
             candidates.append(Candidate(*turn, score, Transform(matrix)))
         return candidates
 
     def _lay(self, turned: Transform, grid: NDArray[np.float32]) -> float:
         """Lay turned pre on a grid, its origin at element (0, 0); return the norm."""
+        # small px of post -> full px -> turned -> small px of pre
         small = self._into_pre @ turned.matrix @ self._from_post
         half = min(self._reach, (self._side - 1) // 2)
         size = 2 * half + 1

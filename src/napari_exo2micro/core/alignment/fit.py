@@ -227,6 +227,8 @@ def _step_homography(
     to_pixels = np.array([[length, 0, cx], [0, length, cy], [0, 0, 1.0]])
     x, y = transform(normalisation[None, :2])[0]
     to_middle = np.array([[1, 0, -x], [0, 1, -y], [0, 0, 1.0]])
+    # H = M^-1 (L + step) N: N takes px to normal points, M the mapped middle to 0, and
+    # L = M H N^-1 has L33 = 1.
     local = to_middle @ transform.matrix @ to_pixels
     local = local / local[2, 2]
     local[0] += step[0:3]
@@ -281,7 +283,7 @@ def fit_plane_robust(
         assert transform is not None
         gap = target - transform(source)
         distance = np.sqrt(np.einsum("ni,nij,nj->n", gap, information, gap) / typical)
-        # w = (1 - (d / c sigma)^2)^2 within c sigma
+        # d^2 = r' W r / typical W; w = (1 - (d / c sigma)^2)^2 within c sigma
         sigma = max(float(np.median(distance)) / _MEDIAN_LENGTH, floor)
         reach = _TUKEY * 1.25 * sigma
         new = np.clip(1.0 - (distance / reach) ** 2, 0.0, None) ** 2
@@ -391,6 +393,7 @@ def choose_model(
     costs = {model: np.minimum(s[known], limit) for model, s in squared.items()}
     best: Model = "similarity"
     for model in MODELS[1:]:
+        # Taken when mean(gain) > std(gain) / sqrt(n), its standard error.
         gain = costs[best] - costs[model]
         error = float(gain.std()) / np.sqrt(len(gain))
         if float(gain.mean()) > error:
@@ -427,6 +430,7 @@ def coherent_misfit(
     step = residuals - around
     scale = 1.4826 * np.median(np.abs(step), axis=0)
     inlying = (np.abs(step) <= 4.0 * np.maximum(scale, 1e-9)).all(axis=1)
+    # shared^2 = mean of r_i . median(r_j), the j apart from i
     shared = float((residuals * around).sum(axis=1)[inlying].mean())
     # What the local mean square exceeds the shared part by is noise; the 95th
     # percentile of such noise is ln(20) times its mean.

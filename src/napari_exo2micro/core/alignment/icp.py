@@ -140,6 +140,7 @@ def _spread(distance: FloatArray, reach: float) -> float:
     near = distance[distance <= reach]
     if not len(near):
         return reach / 3.0
+    # sigma = 1.4826 median |d| for normal distances
     return float(np.clip(1.4826 * np.median(near), 0.7, reach / 3.0))
 
 

@@ -363,6 +363,7 @@ def _pixel_weights(
         a, b = g[n][inside].astype(np.float64), f[n][inside].astype(np.float64)
         keep = np.ones(len(a), bool)
         for _ in range(3):
+            # b ~ gain a: gain = a . b / a . a; sigma = 1.4826 median |b - gain a|
             gain = float(a[keep] @ b[keep]) / max(float(a[keep] @ a[keep]), 1e-30)
             rest = b - gain * a
             scale = 1.4826 * float(np.median(np.abs(rest)))

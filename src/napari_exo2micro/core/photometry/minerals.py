@@ -424,7 +424,8 @@ class RidgeFits:
         left_out = _quotients(self._grouped(above), self._grouped(below), gain)
         count = np.bincount(window, minlength=self._windows).astype(np.float64)
         offset = _weighted_median(local, count)
-        # The gain's error tilts the ridge about its middle.
+        # The gain's error tilts the ridge about its middle, and the offset is a median:
+        # error^2 = (median(pre) gain_error)^2 + (1.25 sigma / sqrt(windows))^2
         slope = float(np.median(pre)) * jackknife(left_out)
         scatter = robust_spread(local) / math.sqrt(max(self._windows, 1))
         offset_error = math.hypot(slope, 1.25 * scatter)
