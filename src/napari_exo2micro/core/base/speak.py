@@ -37,7 +37,8 @@ Update = Callable[[float, str], None]
 _FILE_WIDTH: Final = 120
 _INTERVAL: Final = 0.2  # s between two updates of a notebook's cell
 # Pages and notebooks have styles of their own: what makes a table readable is told.
-_LEFT, _RIGHT = (f"text-align: {side}; padding: 1px 12px" for side in ("left", "right"))
+_CELL: Final = "padding: 1px 12px; text-align: "
+_WHOLE: Final = "; white-space: nowrap"  # only words of the last column are broken
 
 
 class Word(Protocol):
@@ -308,9 +309,10 @@ class Listing:
         parts = [f"<b>{html.escape(visible(self.title))}</b>"] if self.title else []
         if self.rows:
             sides = [
-                _RIGHT if index in self.numbers else _LEFT
+                _CELL + ("right" if index in self.numbers else "left") + _WHOLE
                 for index in range(len(self.headings))
             ]
+            sides[-1] = sides[-1].removesuffix(_WHOLE)
             head = (
                 f'<th style="{side}">{html.escape(words)}</th>'
                 for words, side in zip(self.headings, sides, strict=True)
