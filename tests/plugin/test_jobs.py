@@ -15,7 +15,7 @@ from qtpy.QtCore import QElapsedTimer
 
 from napari_exo2micro.core.base import RawDataError
 from napari_exo2micro.plugin.session.job import Jobs
-from napari_exo2micro.plugin.widgets.errors import error_text
+from napari_exo2micro.plugin.widgets.controls import error_text
 
 LONG = 60_000
 

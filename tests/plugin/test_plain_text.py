@@ -27,7 +27,7 @@ from napari_exo2micro.core.simulate import write_pair
 from napari_exo2micro.plugin.batch.dock import BatchDock
 from napari_exo2micro.plugin.batch.table import PairTable
 from napari_exo2micro.plugin.log.dock import LogPanel
-from napari_exo2micro.plugin.widgets.errors import literal
+from napari_exo2micro.plugin.widgets.controls import literal
 from napari_exo2micro.plugin.workbench.workbench import Workbench
 
 LONG = 60_000

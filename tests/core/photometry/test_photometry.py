@@ -19,12 +19,12 @@ from napari_exo2micro.core.photometry import (
     scale_at_percentile,
 )
 from napari_exo2micro.core.photometry.minerals import mineral_blocks, otsu_threshold
-from napari_exo2micro.core.photometry.moffat import (
+from napari_exo2micro.core.photometry.scale import (
     find_peak,
     fit_moffat,
+    manual_scale,
     moffat_profile,
 )
-from napari_exo2micro.core.photometry.scale import manual_scale
 from napari_exo2micro.core.photometry.statistics import PairStatistics
 from napari_exo2micro.core.simulate import simulate_section
 

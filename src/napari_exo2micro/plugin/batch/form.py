@@ -20,7 +20,7 @@ from napari_exo2micro.plugin.session.settings import (
     recent,
 )
 from napari_exo2micro.plugin.widgets import controls
-from napari_exo2micro.plugin.widgets.errors import literal
+from napari_exo2micro.plugin.widgets.controls import literal
 
 _TIP = Qt.ItemDataRole.ToolTipRole
 _SPIN_WIDTH = 96

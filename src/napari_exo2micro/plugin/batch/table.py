@@ -16,8 +16,12 @@ from napari_exo2micro.core import batch
 from napari_exo2micro.core.parameters import State
 from napari_exo2micro.plugin.batch.run import Pair
 from napari_exo2micro.plugin.session.raw_folder import RawOverview
-from napari_exo2micro.plugin.widgets.controls import WordsLabel, column, state_icon
-from napari_exo2micro.plugin.widgets.errors import literal
+from napari_exo2micro.plugin.widgets.controls import (
+    WordsLabel,
+    column,
+    literal,
+    state_icon,
+)
 from napari_exo2micro.plugin.widgets.rows import with_titles
 
 if TYPE_CHECKING:

@@ -36,7 +36,7 @@ from napari_exo2micro.plugin.layers.stages import checkpoint_spec, difference_na
 from napari_exo2micro.plugin.session.job import Job
 from napari_exo2micro.plugin.session.session import Session
 from napari_exo2micro.plugin.widgets import controls
-from napari_exo2micro.plugin.widgets.errors import literal
+from napari_exo2micro.plugin.widgets.controls import literal
 from napari_exo2micro.plugin.widgets.rows import capitalised
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from napari_exo2micro.plugin.diagnostics.plot import (
 )
 from napari_exo2micro.plugin.layers.presenter import Panel
 from napari_exo2micro.plugin.widgets import controls
-from napari_exo2micro.plugin.widgets.errors import literal
+from napari_exo2micro.plugin.widgets.controls import literal
 
 if TYPE_CHECKING:
     from napari_exo2micro.core.pipeline import FigureEntry

@@ -33,7 +33,7 @@ from napari_exo2micro.plugin.layers.stages import checkpoint_spec, stage_specs
 from napari_exo2micro.plugin.session.job import Jobs
 from napari_exo2micro.plugin.session.session import Session
 from napari_exo2micro.plugin.widgets import controls
-from napari_exo2micro.plugin.widgets.errors import literal, notify_error
+from napari_exo2micro.plugin.widgets.controls import literal, notify_error
 
 logger = logging.getLogger(__name__)
 

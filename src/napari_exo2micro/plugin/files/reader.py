@@ -111,7 +111,7 @@ def asking_viewer() -> ViewerModel | None:
 
 def _show(error: Exception, path: Path) -> None:
     """Show an error in the window; its first line, seen at once, names the file."""
-    from napari_exo2micro.plugin.widgets.errors import notify_error
+    from napari_exo2micro.plugin.widgets.controls import notify_error
 
     logger.error("%s", error)
     folder = path.absolute().parent

@@ -22,7 +22,7 @@ from napari_exo2micro.plugin.layers.pair import find_section
 from napari_exo2micro.plugin.layers.presenter import Panel
 from napari_exo2micro.plugin.session.session import Session
 from napari_exo2micro.plugin.widgets import controls
-from napari_exo2micro.plugin.widgets.errors import literal
+from napari_exo2micro.plugin.widgets.controls import literal
 
 _FILTER = "Saved views (*.json)"
 _KEEP_TIP = "Keep this view and this zoom box under the name"

@@ -13,8 +13,7 @@ from napari_exo2micro.plugin.layers.pair import (
 )
 from napari_exo2micro.plugin.layers.presenter import Panel
 from napari_exo2micro.plugin.layers.side_by_side import SideBySide
-from napari_exo2micro.plugin.widgets.controls import column
-from napari_exo2micro.plugin.widgets.errors import literal
+from napari_exo2micro.plugin.widgets.controls import column, literal
 
 _ROW_HEIGHT = 22
 _STATES = {True: Qt.CheckState.Checked, False: Qt.CheckState.Unchecked}

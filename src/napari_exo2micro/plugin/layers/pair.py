@@ -20,7 +20,7 @@ from napari_exo2micro.plugin.layers.layers import about, find_layers
 from napari_exo2micro.plugin.layers.sets import fitting_layers, set_in_front
 from napari_exo2micro.plugin.session.session import Session
 from napari_exo2micro.plugin.widgets import controls
-from napari_exo2micro.plugin.widgets.errors import literal
+from napari_exo2micro.plugin.widgets.controls import literal
 
 
 def same_layer(

@@ -28,9 +28,12 @@ from napari_exo2micro.plugin.layers.stages import stage_specs
 from napari_exo2micro.plugin.session.job import Job
 from napari_exo2micro.plugin.session.raw_folder import RawFolder
 from napari_exo2micro.plugin.session.session import Session
-from napari_exo2micro.plugin.widgets.controls import MessageStrip, ask_to_save
+from napari_exo2micro.plugin.widgets.controls import (
+    MessageStrip,
+    ask_to_save,
+    notify_error,
+)
 from napari_exo2micro.plugin.widgets.dock import Dock
-from napari_exo2micro.plugin.widgets.errors import notify_error
 
 logger = logging.getLogger(__name__)
 

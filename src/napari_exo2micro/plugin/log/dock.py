@@ -10,7 +10,7 @@ from qtpy import QtGui, QtWidgets
 
 from napari_exo2micro.core.base import Monitor, log_path, read_log_tail
 from napari_exo2micro.plugin.layers.presenter import Panel
-from napari_exo2micro.plugin.session.records import KeptRecord
+from napari_exo2micro.plugin.session.session import KeptRecord
 from napari_exo2micro.plugin.widgets import controls
 
 #: What can be shown -> the kinds of entries; None for every one.

@@ -15,7 +15,7 @@ from napari.utils.progress import cancelable_progress
 from qtpy.QtCore import QObject, Qt, QTimer, Signal
 
 from napari_exo2micro.core.base import CancelledError, Exo2MicroError, Monitor
-from napari_exo2micro.plugin.widgets.errors import error_text, literal, notify_error
+from napari_exo2micro.plugin.widgets.controls import error_text, literal, notify_error
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from napari_exo2micro.core.base import Exo2MicroError
 from napari_exo2micro.plugin.session import settings
 from napari_exo2micro.plugin.session.session import Session
 from napari_exo2micro.plugin.widgets import controls
-from napari_exo2micro.plugin.widgets.errors import literal
+from napari_exo2micro.plugin.widgets.controls import literal
 
 _FILES = "Presets (*.json);;All files (*)"
 

@@ -13,7 +13,7 @@ from napari_exo2micro.core.pipeline import RunResult
 from napari_exo2micro.plugin.session.job import Job
 from napari_exo2micro.plugin.session.session import Session
 from napari_exo2micro.plugin.widgets import controls
-from napari_exo2micro.plugin.widgets.errors import literal, notify_error
+from napari_exo2micro.plugin.widgets.controls import literal, notify_error
 
 #: objectName -> text of the buttons that start a run.
 BUTTONS = {

@@ -21,7 +21,7 @@ from napari_exo2micro.plugin.session.raw_folder import (
 from napari_exo2micro.plugin.session.session import Session
 from napari_exo2micro.plugin.session.settings import recent, remember
 from napari_exo2micro.plugin.widgets import controls
-from napari_exo2micro.plugin.widgets.errors import literal
+from napari_exo2micro.plugin.widgets.controls import literal
 
 #: The style of words that deserve care.
 TROUBLE = controls.label_style("warning")

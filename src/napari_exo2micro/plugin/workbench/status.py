@@ -21,7 +21,7 @@ from napari_exo2micro.plugin.layers.scene import place_layers
 from napari_exo2micro.plugin.layers.stages import checkpoint_spec
 from napari_exo2micro.plugin.session.session import Session, TaskSource
 from napari_exo2micro.plugin.widgets import controls
-from napari_exo2micro.plugin.widgets.errors import literal, notify_error
+from napari_exo2micro.plugin.widgets.controls import literal, notify_error
 from napari_exo2micro.plugin.widgets.rows import capitalised, scale_words, with_titles
 from napari_exo2micro.plugin.workbench.source import TROUBLE
 

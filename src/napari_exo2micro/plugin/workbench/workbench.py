@@ -18,11 +18,11 @@ from napari_exo2micro.plugin.session.session import Session
 from napari_exo2micro.plugin.widgets.controls import (
     MessageStrip,
     column,
+    literal,
     scrolled,
     state_icon,
 )
 from napari_exo2micro.plugin.widgets.dock import DockWatch
-from napari_exo2micro.plugin.widgets.errors import literal
 from napari_exo2micro.plugin.widgets.rows import ParameterRow, with_titles
 from napari_exo2micro.plugin.workbench.form import StageForm, parameter_rows
 from napari_exo2micro.plugin.workbench.presets import PresetsMenu
