@@ -32,7 +32,7 @@ from napari_exo2micro.plugin.layers.layers import about, find_layers
 from napari_exo2micro.plugin.session import session
 from napari_exo2micro.plugin.session.session import Session
 from napari_exo2micro.plugin.widgets.controls import MessageStrip
-from napari_exo2micro.plugin.workbench import status as summary_module
+from napari_exo2micro.plugin.workbench import picture
 from napari_exo2micro.plugin.workbench.status import summary_words
 from napari_exo2micro.plugin.workbench.workbench import Workbench
 
@@ -158,31 +158,40 @@ def test_a_run_says_what_it_came_to(open_workbench, finished, qtbot):
     assert tree.topLevelItemCount() == len(STAGES)
 
 
-def test_valid_results_are_offered_and_shown_without_a_run(
+def test_valid_results_are_shown_at_once_and_offered_when_they_were_removed(
     open_workbench, finished, viewer, qtbot
 ):
     bench = open_workbench()
     show = button(bench, "show_results")
-    qtbot.waitUntil(show.isVisible, timeout=LONG)
-    assert not button(bench, "show_raw").isVisible()
-    assert summary(bench).startswith("Complete")
-    show.click()
-    qtbot.waitUntil(lambda: not show.isVisible(), timeout=LONG)
+    qtbot.waitUntil(lambda: bool(find_layers(viewer, "difference")), timeout=LONG)
     (difference,) = find_layers(viewer, "difference", "Rock", "DAPI")
     assert difference.visible
+    assert summary(bench).startswith("Complete")
+    qtbot.waitUntil(lambda: not finished.jobs.is_working, timeout=LONG)
+    assert not show.isVisible()
+    assert not button(bench, "show_raw").isVisible()
     viewer.layers.remove(difference)
+    finished.refresh_status()
+    qtbot.waitUntil(lambda: not finished.jobs.is_working, timeout=LONG)
+    assert not find_layers(viewer, "difference")
     assert show.isVisible()
+    show.click()
+    qtbot.waitUntil(lambda: not show.isVisible(), timeout=LONG)
+    assert find_layers(viewer, "difference")
 
 
-def test_raw_images_are_offered_while_there_are_no_results(
+def test_raw_images_are_shown_at_once_and_offered_when_they_were_removed(
     open_workbench, session, viewer, qtbot
 ):
     bench = open_workbench()
     show = button(bench, "show_raw")
-    qtbot.waitUntil(show.isVisible, timeout=LONG)
-    show.click()
     qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=LONG)
     assert {about(layer)["role"] for layer in viewer.layers} == {"pre", "post"}
+    assert not show.isVisible()
+    viewer.layers.clear()
+    assert show.isVisible()
+    show.click()
+    qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=LONG)
     assert not show.isVisible()
 
 
@@ -226,19 +235,17 @@ def test_another_sample_is_not_shown_with_the_results_of_the_one_before(
 def test_raw_images_that_come_late_are_not_shown_with_another_sample(
     open_workbench, session, viewer, qtbot, monkeypatch
 ):
-    bench = open_workbench()
-    qtbot.waitUntil(button(bench, "show_raw").isVisible, timeout=LONG)
     asked, release = threading.Event(), threading.Event()
-    find_pair = summary_module.find_pair
+    find_pair = picture.find_pair
 
     def slow(sample, dye, raw_dir):
         asked.set()
         assert release.wait(30)
         return find_pair(sample, dye, raw_dir)
 
-    monkeypatch.setattr(summary_module, "find_pair", slow)
-    button(bench, "show_raw").click()
-    assert asked.wait(30)
+    monkeypatch.setattr(picture, "find_pair", slow)
+    bench = open_workbench()
+    qtbot.waitUntil(asked.is_set, timeout=LONG)
     session.set_source(sample="Granite")
     release.set()
     qtbot.waitUntil(lambda: not session.jobs.is_working, timeout=LONG)

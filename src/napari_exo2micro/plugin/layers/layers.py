@@ -185,6 +185,11 @@ def scale_bar(viewer: ViewerModel) -> Any:
     return viewer.canvas.overlays.scale_bar
 
 
+def note_overlay(viewer: ViewerModel) -> Any:
+    """Return napari's words on the canvas: `text`, `visible`, `position`."""
+    return viewer.canvas.overlays.text
+
+
 def canvas_size(viewer: ViewerModel) -> tuple[float, float]:
     """Return height and width of what one image is drawn in, screen px."""
     height, width = viewer.canvas.viewbox_size(viewer.layers)

@@ -23,7 +23,7 @@ from napari_exo2micro.plugin.layers.layers import (
     is_stored,
     move_camera,
 )
-from napari_exo2micro.plugin.layers.scene import place_layers
+from napari_exo2micro.plugin.layers.scene import Display, place_layers
 from napari_exo2micro.plugin.layers.stages import stage_specs
 from napari_exo2micro.plugin.session.job import Job
 from napari_exo2micro.plugin.session.raw_folder import RawFolder
@@ -146,9 +146,9 @@ class Presenter(QObject):
         placed = self._place(number, specs)
         for layer in sets.vanished(number, before, placed):
             viewer.layers.remove(layer)
+        self.bring_forward(sample, dye)
         if not before:
-            _without_others(viewer, sample, dye).apply(viewer)
-            _fit(viewer, placed)
+            fit(viewer, placed)
         came = [sets.role(layer) for layer in placed]
         new = [n for n in came if n not in roles or (sample, dye, n) in self._gave_way]
         self._gave_way -= {(sample, dye, name) for name in came}
@@ -158,6 +158,20 @@ class Presenter(QObject):
             if viewer.layers[-1] is not truth:
                 viewer.layers.move(viewer.layers.index(truth), -1)
         return placed
+
+    def bring_forward(self, sample: str, dye: str) -> None:
+        """Show one sample and dye, and hide what is ours of others: they would mix.
+
+        Those come back as they were when their turn comes. napari's controls never act
+        on one that was hidden here.
+        """
+        viewer = self.viewer
+        wish = sets.others_hidden(viewer, sample, dye)
+        Display.of(viewer).show(self, wish)
+        selection, own = viewer.layers.selection, find_layers(viewer, None, sample, dye)
+        if selection.active in [one.part for one in wish.values]:
+            seen = [layer for layer in own if layer.visible]
+            selection.active = next(reversed(seen), None)
 
     def leave_run(self, sample: str, dye: str, last: int) -> None:
         """Show a run's last stage if a later result in front does not belong to it."""
@@ -204,12 +218,13 @@ class Presenter(QObject):
         viewer = self.viewer
         sample, dye = _pair(specs)
         self._make_room(sample, dye, specs)
+        self.bring_forward(sample, dye)
         everything = find_layers(viewer, None, sample, dye, apart=None)
         label = sets.set_for(map(about, everything), [spec.about for spec in specs])
         own = find_layers(viewer, None, sample, dye, label)
         opened = {str(spec.about.get("role")) for spec in specs}
         picture = sets.best_roles({sets.role(layer) for layer in own}, opened)
-        sets.set_shown(find_layers(viewer, apart=None), own, picture).apply(viewer)
+        sets.set_shown(everything, own, picture).apply(viewer)
         there = {sets.layer_key(about(layer)): layer for layer in own}
         keys = [sets.layer_key(spec.about) for spec in specs]
         if all(key in there for key in keys):
@@ -224,11 +239,12 @@ class Presenter(QObject):
     def choose(self, layers: Sequence[Layer]) -> None:
         """Select layers that the viewer has already, and show their set."""
         viewer, known = self.viewer, about(layers[0])
-        own = find_layers(
-            viewer, None, known["sample"], known["dye"], known.get("apart", "")
-        )
+        pair = known["sample"], known["dye"]
+        own = find_layers(viewer, None, *pair, known.get("apart", ""))
         picture = sets.best_roles({sets.role(layer) for layer in own})
-        sets.set_shown(find_layers(viewer, apart=None), own, picture).apply(viewer)
+        everything = find_layers(viewer, None, *pair, apart=None)
+        self.bring_forward(*pair)
+        sets.set_shown(everything, own, picture).apply(viewer)
         viewer.layers.selection = set(layers)
 
     def _make_room(self, sample: str, dye: str, specs: Iterable[LayerSpec]) -> None:
@@ -265,21 +281,7 @@ def _pair(specs: Sequence[LayerSpec]) -> tuple[str, str]:
     return str(known.get("sample", "")), str(known.get("dye", ""))
 
 
-def _without_others(viewer: ViewerModel, sample: str, dye: str) -> sets.Shown:
-    """Return what is ours and of another sample or dye as hidden: pictures would mix.
-
-    A frame or a curtain of the inspection has no sample; that ends it itself.
-    """
-    others = [
-        layer
-        for layer in find_layers(viewer, apart=None)
-        if "sample" in about(layer)
-        and (about(layer)["sample"], about(layer).get("dye")) != (sample, dye)
-    ]
-    return sets.Shown(dict.fromkeys(others, False))
-
-
-def _fit(viewer: ViewerModel, placed: Sequence[Layer]) -> None:
+def fit(viewer: ViewerModel, placed: Sequence[Layer]) -> None:
     """Fill the view with the section; a canvas is mostly margin."""
     if not placed:
         return

@@ -41,6 +41,7 @@ from napari_exo2micro.plugin.layers.layers import (
     find_layers,
     is_stored,
 )
+from napari_exo2micro.plugin.layers.scene import Display, Rank, Wanted, Wish
 
 #: The set of raw images beside results.
 RAW = "raw"
@@ -71,10 +72,11 @@ class Shown:
     active: Layer | None = None
 
     def apply(self, viewer: ViewerModel) -> None:
-        """Change what is different."""
-        for layer, visible in self.visible.items():
-            if layer.visible != visible:  # napari draws everything anew even so
-                layer.visible = visible
+        """Change what is different, where no panel wishes otherwise."""
+        visible = self.visible.items()
+        Display.of(viewer).choose(
+            Wanted(x, "visible", is_seen) for x, is_seen in visible
+        )
         if self.active is not None:
             viewer.layers.selection.active = self.active
 
@@ -179,6 +181,68 @@ def vanished(number: int, before: Iterable[Layer], now: Iterable[Layer]) -> list
 def _is_managed(name: str) -> bool:
     """Return whether a role is part of a picture; others are a person's affair."""
     return name in _MANAGED or name.startswith("difference")
+
+
+def others_hidden(viewer: ViewerModel, sample: str, dye: str) -> Wish:
+    """Return the wish that nothing of ours of another sample or dye is seen."""
+    return Wish(
+        tuple(
+            Wanted(layer, "visible", False)
+            for layer in find_layers(viewer, apart=None)
+            if "sample" in (known := about(layer))
+            and (known["sample"], known.get("dye")) != (sample, dye)
+        ),
+        rank=Rank.CHOICE,
+    )
+
+
+# What belongs to the settings ------------------------------------------------------
+
+
+def shown_otherwise(seen: Iterable[Known], sample: str, dye: str, params: Known) -> str:
+    """Return how what is seen differs from what the panels speak of; empty if not.
+
+    Parameters
+    ----------
+    seen
+        What is known of the visible layers.
+    sample, dye, params
+        What is chosen in the panels.
+    """
+    stored = [known for known in seen if is_stored(known)]
+    for known in stored:
+        if (known["sample"], known["dye"]) != (sample, dye):
+            return (
+                f"This is {known['sample']} {known['dye']}; {sample} {dye} is chosen "
+                "in the workbench"
+            )
+    words: dict[str, None] = {}
+    for known in stored:
+        words |= dict.fromkeys(_apart(known["parameters"], params, stage_of(known)))
+    return f"Made with other settings: {', '.join(words)}" if words else ""
+
+
+def has_match(
+    there: Sequence[Known], params: Known, valid: Collection[tuple[int, str]]
+) -> bool:
+    """Return whether valid results belong to settings better than what is there.
+
+    Parameters
+    ----------
+    there
+        What is known of a pair's images in the viewer; without any nothing is missed.
+    params
+        The present settings.
+    valid
+        Stage and name of each checkpoint on disk that was made with these.
+    """
+    if valid and there and not any(map(stage_of, there)):
+        return True  # only raw images are there
+    return any(
+        (stage_of(known), known.get("checkpoint")) in valid
+        and made_with(known, stage_of(known)) != build_suffix(params, stage_of(known))
+        for known in there
+    )
 
 
 # What belongs together -----------------------------------------------------------
@@ -291,17 +355,22 @@ def _difference(new: Sequence[Known], working: Sequence[Known]) -> str:
     for pair in sorted(pairs, key=lambda pair: -min(map(stage_of, pair))):
         stage = min(map(stage_of, pair))
         mine, theirs = (known.get("parameters", {}) for known in pair)
-        words = [
-            f"{parameter.title}: {value_words(mine.get(name, parameter.default))}"
-            for name, parameter in PARAMETER_REGISTRY.items()
-            if parameter.stage <= stage
-            if mine.get(name, parameter.default) != theirs.get(name, parameter.default)
-        ]
+        words = _apart(mine, theirs, stage)
         if words:
             return ", ".join(words)
     path = Path(str(new[-1]["paths"][0]))
     folders = {Path(str(old["paths"][0])).parent for old in working}
     return path.suffix[1:].upper() if path.parent in folders else f"in {path.parent}"
+
+
+def _apart(mine: Known, theirs: Known, stage: int) -> list[str]:
+    """Return in words which parameters up to a stage differ, with those of `mine`."""
+    return [
+        f"{parameter.title}: {value_words(mine.get(name, parameter.default))}"
+        for name, parameter in PARAMETER_REGISTRY.items()
+        if parameter.stage <= stage
+        if mine.get(name, parameter.default) != theirs.get(name, parameter.default)
+    ]
 
 
 def _was_made_from(later: Known, earlier: Known) -> bool:

@@ -257,6 +257,10 @@ class Jobs(QObject):
         """Whether any job runs, also one that only reads or draws."""
         return bool(self._running)
 
+    def is_running(self, word: str) -> bool:
+        """Return whether a job of this word runs; see `newest` of `start`."""
+        return word in self._newest
+
     def start(
         self,
         function: Callable[..., Any],

@@ -22,6 +22,7 @@ from napari_exo2micro.plugin.session.session import Session
 from napari_exo2micro.plugin.session.settings import recent, remember
 from napari_exo2micro.plugin.widgets import controls
 from napari_exo2micro.plugin.widgets.controls import literal
+from napari_exo2micro.plugin.workbench.picture import PictureOfChoice
 
 #: The style of words that deserve care.
 TROUBLE = controls.label_style("warning")
@@ -262,6 +263,7 @@ class SourcePanel(QtWidgets.QWidget):
         self._session = session
         self._message = message
         self._folder = RawFolder.of(session)
+        PictureOfChoice.of(session)
         self._fields = SourceFields(self)
         controls.column(self._fields, parent=self, margin=0)
         self._connect()

@@ -3,26 +3,23 @@
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from napari.layers import Layer
 from qtpy import QtGui, QtWidgets
 from qtpy.QtCore import Qt, QUrl
 
 from napari_exo2micro.core import pipeline
-from napari_exo2micro.core.base import CheckpointError, Monitor
+from napari_exo2micro.core.base import CheckpointError
 from napari_exo2micro.core.parameters import STAGES, ParameterValue, State
 from napari_exo2micro.core.photometry import further_scales, scale_title
 from napari_exo2micro.core.plotting import DIAGNOSTICS
-from napari_exo2micro.core.raw import LazyPair, PairFiles, find_pair
 from napari_exo2micro.core.store import CheckpointStatus
-from napari_exo2micro.plugin.files.opening import open_pair, prepare_levels
 from napari_exo2micro.plugin.layers import layers
-from napari_exo2micro.plugin.layers.presenter import presenter_of
 from napari_exo2micro.plugin.layers.scene import place_layers
 from napari_exo2micro.plugin.layers.stages import checkpoint_spec
 from napari_exo2micro.plugin.session.session import Session, TaskSource
 from napari_exo2micro.plugin.widgets import controls
 from napari_exo2micro.plugin.widgets.controls import literal, notify_error
 from napari_exo2micro.plugin.widgets.rows import capitalised, scale_words, with_titles
+from napari_exo2micro.plugin.workbench.picture import PictureOfChoice, stored_layers
 from napari_exo2micro.plugin.workbench.source import TROUBLE
 
 _SHARE_OF_SCREEN = 0.8
@@ -185,9 +182,9 @@ class StatusList(QtWidgets.QWidget):
 
     def _open_layer(self, line: CheckpointStatus) -> None:
         session = self._session
-        for layer, paths in _stored_layers(session):
+        for layer, known in stored_layers(session):
             # The same image made with other parameters has another file.
-            if str(line.path) in paths:
+            if str(line.path) in known["paths"]:
                 layer.visible = True
                 session.viewer.layers.selection.active = layer
                 return
@@ -248,13 +245,6 @@ class StatusList(QtWidgets.QWidget):
         self._why.say(why)
         missing = line is None or line.state in (State.MISSING, State.FAILED)
         self._open.setEnabled(not missing)
-
-
-def _stored_layers(session: Session) -> list[tuple[Layer, Sequence[str]]]:
-    """Return the images of the session's pair as they are on disk, with their files."""
-    own = layers.find_layers(session.viewer, None, session.sample, session.dye)
-    known = [(layer, layers.about(layer)) for layer in own]
-    return [(layer, k["paths"]) for layer, k in known if layers.is_stored(k)]
 
 
 def _rows(
@@ -362,6 +352,7 @@ class ResultSummary(QtWidgets.QWidget):
         super().__init__(parent)
         self.setObjectName("result_summary")
         self._session = session
+        self._picture = PictureOfChoice.of(session)
         self._message = message
         self._words = controls.WordsLabel("summary", self)
         self._results = controls.button(
@@ -393,31 +384,14 @@ class ResultSummary(QtWidgets.QWidget):
 
     def show_raw(self) -> None:
         """Open the raw pair as layers."""
-        session = self._session
         self._message.clear()
-        session.jobs.start(
-            _raw_pair,
-            title=f"opening the raw images of {session.sample} {session.dye}",
-            on_result=self._on_raw,
-            on_error=self._message.error,
-            newest="show the raw images",
-            sample=session.sample,
-            dye=session.dye,
-            raw_dir=session.raw_dir,
-        )
+        self._picture.show_raw(self._message.error)
 
     def _on_shown(self, count: int) -> None:
         if not count:
             self._message.warning(
                 "There are no valid results with these settings; press Run all."
             )
-
-    def _on_raw(
-        self, opened: tuple[PairFiles, LazyPair, list[layers.LayerSpec]]
-    ) -> None:
-        files, pair, specs = opened
-        presenter_of(self._session.viewer).place_stage(1, specs)
-        prepare_levels(files, pair, self._session.viewer)
 
     def _on_status(self, _lines: object = None) -> None:
         result = self._session.stored_result
@@ -428,24 +402,6 @@ class ResultSummary(QtWidgets.QWidget):
 
     def offer(self, _what: object = None) -> None:
         """Offer the results that are valid and not in the viewer, or the raw images."""
-        session = self._session
-        own = layers.find_layers(session.viewer, None, session.sample, session.dye)
-        shown = {path for _, paths in _stored_layers(session) for path in paths}
-        valid = {
-            str(line.path)
-            for line in session.status
-            if line.kind == "checkpoint" and line.state == State.VALID
-        }
-        idle = not session.jobs.is_busy
-        self._results.setVisible(bool(valid - shown) and idle)
-        is_known = session.has_source and bool(session.status)
-        self._raw.setVisible(is_known and not valid and not own and idle)
-
-
-def _raw_pair(
-    sample: str, dye: str, raw_dir: Path, monitor: Monitor
-) -> tuple[PairFiles, LazyPair, list[layers.LayerSpec]]:
-    """Return a raw pair, opened, and its layers."""
-    post, pre, _ = find_pair(sample, dye, raw_dir)
-    files = PairFiles(sample, dye, post, pre)
-    return files, *open_pair(files, monitor)
+        idle = not self._session.jobs.is_busy
+        self._results.setVisible(idle and self._picture.has_more)
+        self._raw.setVisible(idle and self._picture.has_raw_only)
