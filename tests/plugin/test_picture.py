@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from napari_exo2micro.core.pipeline import SampleDye
 from napari_exo2micro.core.simulate import write_pair
 from napari_exo2micro.plugin.layers.layers import about, find_layers, note_overlay
 from napari_exo2micro.plugin.layers.presenter import presenter_of, shared_session
+from napari_exo2micro.plugin.workbench import picture
 from napari_exo2micro.plugin.workbench.picture import PictureOfChoice
 from napari_exo2micro.plugin.workbench.workbench import DifferenceDock
 
@@ -192,3 +194,24 @@ def test_a_raw_pair_that_cannot_be_opened_is_no_message(
     settle(session, qtbot)
     assert len(viewer.layers) == 0
     assert post.name in caplog.text
+
+
+def test_raw_images_that_come_late_leave_what_a_run_has_brought(
+    viewer, session, qtbot, monkeypatch
+):
+    asked, release = threading.Event(), threading.Event()
+    find_pair = picture.find_pair
+
+    def slow(sample, dye, raw_dir):
+        asked.set()
+        assert release.wait(60)
+        return find_pair(sample, dye, raw_dir)
+
+    monkeypatch.setattr(picture, "find_pair", slow)
+    PictureOfChoice.of(session)
+    qtbot.waitUntil(asked.is_set, timeout=LONG)
+    with qtbot.waitSignal(session.run_ended, timeout=LONG):
+        session.run(1, 1)
+    release.set()
+    settle(session, qtbot)
+    assert {about(layer)["stage"] for layer in viewer.layers} == {1}

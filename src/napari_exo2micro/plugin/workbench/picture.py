@@ -150,8 +150,11 @@ class PictureOfChoice(QObject):
 
     def _on_raw(self, opened: tuple[PairFiles, LazyPair, list[LayerSpec]]) -> None:
         files, pair, specs = opened
-        presenter_of(self._session.viewer).place_stage(1, specs)
-        prepare_levels(files, pair, self._session.viewer)
+        viewer = self._session.viewer
+        if find_layers(viewer, None, files.sample, files.dye):
+            return  # a run was faster
+        presenter_of(viewer).place_stage(1, specs)
+        prepare_levels(files, pair, viewer)
 
     def _on_layers(self, event: Any) -> None:
         if event.type in ("visible", "inserted", "removed"):
