@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from qtpy.QtWidgets import QWidget
 
 from napari_exo2micro.core.parameters import PARAMETER_REGISTRY
 from napari_exo2micro.core.pipeline import SampleDye
@@ -54,9 +55,17 @@ def followed(viewer, two_raw, two_results, tmp_path, qtbot):
         sample="Rock",
         dye="DAPI",
     )
-    PictureOfChoice.of(session)
+    follow(session, qtbot)
     settle(session, qtbot)
     return session
+
+
+def follow(session, qtbot) -> QWidget:
+    """Let a panel speak of the choice."""
+    panel = QWidget()
+    qtbot.addWidget(panel)
+    PictureOfChoice.of(session).follow(panel)
+    return panel
 
 
 def settle(session, qtbot):
@@ -177,6 +186,21 @@ def test_a_note_of_a_persons_own_comes_back(followed, viewer, qtbot):
     assert (overlay.text, overlay.visible) == ("mine", True)
 
 
+def test_without_a_panel_nothing_is_followed_nor_told(viewer, finished, qtbot):
+    panel = follow(finished, qtbot)
+    settle(finished, qtbot)
+    finished.set_params(boundary_width=31)
+    settle(finished, qtbot)
+    assert note(viewer)
+    panel.deleteLater()
+    qtbot.waitUntil(lambda: not note(viewer), timeout=LONG)
+    viewer.layers.clear()
+    finished.set_source(sample="Other")
+    finished.set_source(sample="Rock")
+    settle(finished, qtbot)
+    assert len(viewer.layers) == 0
+
+
 def test_a_dock_of_one_stage_shows_its_sample_too(viewer, finished, qtbot):
     dock = DifferenceDock(viewer)
     qtbot.addWidget(dock.native)
@@ -190,7 +214,7 @@ def test_a_raw_pair_that_cannot_be_opened_is_no_message(
     (post,) = (raw_dir / "Rock").glob("*PostStain*")
     post.write_bytes(b"II*\0 no image")
     session.set_source(raw_dir=raw_dir)
-    PictureOfChoice.of(session)
+    follow(session, qtbot)
     settle(session, qtbot)
     assert len(viewer.layers) == 0
     assert post.name in caplog.text
@@ -208,7 +232,7 @@ def test_raw_images_that_come_late_leave_what_a_run_has_brought(
         return find_pair(sample, dye, raw_dir)
 
     monkeypatch.setattr(picture, "find_pair", slow)
-    PictureOfChoice.of(session)
+    follow(session, qtbot)
     qtbot.waitUntil(asked.is_set, timeout=LONG)
     with qtbot.waitSignal(session.run_ended, timeout=LONG):
         session.run(1, 1)

@@ -9,6 +9,7 @@ from typing import Any
 
 from napari.layers import Layer
 from qtpy.QtCore import QObject
+from qtpy.QtWidgets import QWidget
 
 from napari_exo2micro.core.base import Monitor
 from napari_exo2micro.core.parameters import State
@@ -36,6 +37,8 @@ _RESULTS, _RAW = "show results", "show the raw images"
 class PictureOfChoice(QObject):
     """Lets the picture follow the choice of a session; see `PictureOfChoice.of`.
 
+    It does so as long as there is a panel that speaks of the choice; see `follow`.
+
     A sample that is chosen is shown at once, with its valid results or its raw images.
     Other settings bring the results that were made with them, where there are any;
     where there are none a note in the picture says how it was made.
@@ -47,6 +50,7 @@ class PictureOfChoice(QObject):
         self._is_new = True  # nothing was shown of this choice yet
         self._is_changed = False  # nor of these settings
         self._sample = ""
+        self._count = 0  # of panels
         self._note = controls.delayed(self, self._show_note)
         session.source_changed.connect(self._on_source)
         session.status_changed.connect(self._on_status)
@@ -55,14 +59,24 @@ class PictureOfChoice(QObject):
         self._events = session.viewer.layers.events
         self._events.connect(self._on_layers)
         session.jobs.closed.connect(self._close)
-        self._on_source()
-        self._on_status(session.status)
 
     @classmethod
     def of(cls, session: Session) -> PictureOfChoice:
         """Return the one of a session, made when it is first asked for."""
         known = session.findChild(cls)
         return known if isinstance(known, cls) else cls(session)
+
+    def follow(self, panel: QWidget) -> None:
+        """Let the picture follow the choice as long as a panel lives."""
+        self._count += 1
+        panel.destroyed.connect(self._on_left)
+        if self._count == 1:
+            self._on_source()
+            self._on_status(self._session.status)
+
+    def _on_left(self) -> None:
+        self._count -= 1
+        self._later()
 
     def show_raw(self, on_error: Callable[[str], None]) -> None:
         """Open the raw pair as layers."""
@@ -108,7 +122,7 @@ class PictureOfChoice(QObject):
         session = self._session
         self._is_new = True
         self._later()
-        if not session.has_pair:
+        if not (self._count and session.has_pair):
             return
         viewer, pair = session.viewer, (session.sample, session.dye)
         presenter_of(viewer).bring_forward(*pair)
@@ -124,7 +138,7 @@ class PictureOfChoice(QObject):
     def _on_status(self, _lines: object) -> None:
         """Show what is on disk of another choice, and what other settings have made."""
         session = self._session
-        if not session.status:
+        if not (self._count and session.status):
             return
         is_new, is_changed = self._is_new, self._is_changed
         self._is_new = self._is_changed = False

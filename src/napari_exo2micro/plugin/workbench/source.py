@@ -263,7 +263,7 @@ class SourcePanel(QtWidgets.QWidget):
         self._session = session
         self._message = message
         self._folder = RawFolder.of(session)
-        PictureOfChoice.of(session)
+        PictureOfChoice.of(session).follow(self)
         self._fields = SourceFields(self)
         controls.column(self._fields, parent=self, margin=0)
         self._connect()
