@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from qtpy.QtCore import QCoreApplication, QEvent
 from qtpy.QtWidgets import QWidget
 
 from napari_exo2micro.core.parameters import PARAMETER_REGISTRY
@@ -21,6 +22,8 @@ from napari_exo2micro.plugin.workbench.workbench import DifferenceDock
 LONG = 120_000
 PAD = 60
 DIFFERENCE = {("Rock", "difference")}
+#: Held by somebody, as napari holds a dock's.
+PANELS: list[QWidget] = []
 
 
 @pytest.fixture(scope="session")
@@ -55,15 +58,15 @@ def followed(viewer, two_raw, two_results, tmp_path, qtbot):
         sample="Rock",
         dye="DAPI",
     )
-    follow(session, qtbot)
+    follow(session)
     settle(session, qtbot)
     return session
 
 
-def follow(session, qtbot) -> QWidget:
+def follow(session) -> QWidget:
     """Let a panel speak of the choice."""
     panel = QWidget()
-    qtbot.addWidget(panel)
+    PANELS.append(panel)
     PictureOfChoice.of(session).follow(panel)
     return panel
 
@@ -187,12 +190,13 @@ def test_a_note_of_a_persons_own_comes_back(followed, viewer, qtbot):
 
 
 def test_without_a_panel_nothing_is_followed_nor_told(viewer, finished, qtbot):
-    panel = follow(finished, qtbot)
+    panel = follow(finished)
     settle(finished, qtbot)
     finished.set_params(boundary_width=31)
     settle(finished, qtbot)
     assert note(viewer)
     panel.deleteLater()
+    QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
     qtbot.waitUntil(lambda: not note(viewer), timeout=LONG)
     viewer.layers.clear()
     finished.set_source(sample="Other")
@@ -214,7 +218,7 @@ def test_a_raw_pair_that_cannot_be_opened_is_no_message(
     (post,) = (raw_dir / "Rock").glob("*PostStain*")
     post.write_bytes(b"II*\0 no image")
     session.set_source(raw_dir=raw_dir)
-    follow(session, qtbot)
+    follow(session)
     settle(session, qtbot)
     assert len(viewer.layers) == 0
     assert post.name in caplog.text
@@ -232,7 +236,7 @@ def test_raw_images_that_come_late_leave_what_a_run_has_brought(
         return find_pair(sample, dye, raw_dir)
 
     monkeypatch.setattr(picture, "find_pair", slow)
-    follow(session, qtbot)
+    follow(session)
     qtbot.waitUntil(asked.is_set, timeout=LONG)
     with qtbot.waitSignal(session.run_ended, timeout=LONG):
         session.run(1, 1)
