@@ -189,10 +189,9 @@ class PictureOfChoice(QObject):
         except RuntimeError:  # it was closed
             return
         seen = [about(layer) for layer in viewer.layers if layer.visible]
-        choice = session.sample, session.dye
-        text = (
-            sets.shown_otherwise(seen, *choice, session.params) if any(choice) else ""
-        )
+        choice = session.sample, session.dye, session.params
+        is_told = self._count and session.has_pair
+        text = sets.shown_otherwise(seen, *choice) if is_told else ""
         values = wanted(
             note_overlay(viewer), text=text, visible=True, position="top_left"
         )
