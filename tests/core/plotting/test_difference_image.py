@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar
 
 from napari_exo2micro.core.images import Transform
 from napari_exo2micro.core.plotting import plot_difference_image
@@ -107,3 +108,31 @@ def test_stretch_is_even_and_its_ticks_lie_apart() -> None:
     assert ticks == sorted(ticks)
     assert [-t for t in reversed(ticks)] == ticks
     assert np.diff([float(norm(t)) for t in ticks]).min() >= 0.07
+
+
+def test_axes_count_from_the_first_pixel_of_the_raw_image() -> None:
+    canvas = np.full((500, 900), 9, np.uint8)
+    for frame, first in (((130, 70, 640, 360), (130, 70)), (None, (0, 0))):
+        figure = plot_difference_image(canvas, canvas, scale=1.0, post_frame=frame)
+        figure.draw_without_rendering()
+        axes = figure.axes[0]
+        for axis, start in zip((axes.xaxis, axes.yaxis), first, strict=True):
+            told = {
+                float(label.get_text().replace("\u2212", "-")): place
+                for label, place in zip(
+                    axis.get_ticklabels(), axis.get_ticklocs(), strict=True
+                )
+            }
+            assert len(told) >= 3
+            assert all(place == value + start for value, place in told.items())
+
+
+def test_a_scale_bar_is_as_long_as_it_says() -> None:
+    canvas = np.full((500, 900), 9, np.uint8)
+    figure = plot_difference_image(canvas, canvas, scale=1.0, pixel_size=(0.5, 0.5))
+    (bar,) = [a for a in figure.axes[0].artists if isinstance(a, AnchoredSizeBar)]
+    assert bar.txt_label.get_text() == "100 µm"
+    (line,) = bar.size_bar.get_children()
+    assert line.get_width() == 200
+    figure = plot_difference_image(canvas, canvas, scale=1.0)
+    assert not figure.axes[0].artists

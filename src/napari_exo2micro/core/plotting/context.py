@@ -17,7 +17,7 @@ from napari_exo2micro.core.parameters import STAGES, Verdict
 from napari_exo2micro.core.photometry import PairStatistics, accumulate_statistics
 from napari_exo2micro.core.photometry.methods import estimate_scale
 from napari_exo2micro.core.photometry.scale import ScaleEstimate
-from napari_exo2micro.core.plotting.style import Names, save_figure
+from napari_exo2micro.core.plotting.style import Names, place_pictures, save_figure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -43,7 +43,10 @@ class PlotContext:
     raw_pre : ImageLike or None, shape (rows, columns)
         The pre-stain image before the warp, on its padded canvas.
     post_frame, pre_frame : tuple of int or None
-        (x0, y0, width, height) of the real data of post and of `raw_pre`, px.
+        (x0, y0, width, height) of the real data of post and of `raw_pre`, px. The
+        axes of pictures count from the first pixel of post's.
+    pixel_size : tuple of float or None
+        Width and height of a pixel of post, um: pictures get a scale bar.
     coarse_transform, icp_transform, final_transform : Transform or None
         Post to pre: after the coarse search, after ICP, and the one with which pre
         was aligned. May be given as a 3 x 3 matrix.
@@ -75,6 +78,7 @@ class PlotContext:
     raw_pre: ImageLike | None = None
     post_frame: Frame | None = None
     pre_frame: Frame | None = None
+    pixel_size: tuple[float, float] | None = None
     coarse_transform: Transform | None = None
     icp_transform: Transform | None = None
     final_transform: Transform | None = None
@@ -255,6 +259,7 @@ def plot(body: Callable[..., Figure]) -> Callable[..., Figure]:
         keywords = {p.name: known.pop(p.name) for p in own if p.name in known}
         context = replace(context or PlotContext(), **known)
         figure = body(post_im, pre_im, context, Names(sample, dye), **keywords)
+        place_pictures(figure, context.post_frame, context.pixel_size)
         if save_path is not None:
             save_figure(figure, save_path)
         return figure

@@ -319,6 +319,7 @@ def show_difference(
 
 def number_pixels(axes: Axes, *, named: bool = True, numbered: bool = True) -> None:
     """Name and number the axes of a picture; that of the rows on demand only."""
+    axes.set_gid(style.PICTURE)
     style.label_axes(axes, "x (px)", "y (px)" if named else "")
     style.number_axes(axes)
     axes.tick_params(labelleft=numbered)

@@ -17,12 +17,15 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
+from napari_exo2micro.core.alignment import round_figure
 from napari_exo2micro.core.base import OutputError, files
 from napari_exo2micro.core.images.composite import DIFFERENCE_STOPS
+from napari_exo2micro.core.images.raster import Frame
 from napari_exo2micro.core.photometry import SCALE_METHODS, ScaleEstimate
 
 DPI: Final = 120
@@ -40,6 +43,13 @@ WARNING_COLOUR: Final = "#c00000"
 MUTED: Final = "#555555"
 GRID_COLOUR: Final = "#dddddd"
 NO_DATA_COLOUR: Final = "#ffffff"
+
+PICTURE: Final = "picture"
+"""The mark (gid) of axes that count the pixels of a picture."""
+
+# A scale bar takes about this share of a picture, and needs a panel so wide, inches.
+_BAR_SHARE: Final = 0.25
+_LEAST_WITH_BAR: Final = 1.5
 
 _OTHER_SCALES: Final = ("#3366ff", "#9955cc", "#008b9a", "#886622")
 
@@ -270,17 +280,67 @@ def format_counts(axis: Any) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def number_axes(axes: Axes, *, x: bool = True, y: bool = True) -> None:
-    """Give the axes as many plain numbers as have room."""
-    for wanted, axis, length, room in (
-        (x, axes.xaxis, axes.bbox.width, 0.65),
-        (y, axes.yaxis, axes.bbox.height, 0.45),
+def number_axes(
+    axes: Axes, *, x: bool = True, y: bool = True, first: Sequence[float] = (0, 0)
+) -> None:
+    """Give the axes as many plain numbers as have room, counted from `first` (x, y)."""
+    for wanted, axis, length, room, start in (
+        (x, axes.xaxis, axes.bbox.width, 0.65, first[0]),
+        (y, axes.yaxis, axes.bbox.height, 0.45, first[1]),
     ):
         if wanted:
             most = min(max(int(length / DPI / room), 1), 8)
-            steps = [1, 2, 2.5, 5, 10]
-            axis.set_major_locator(MaxNLocator(most, steps=steps, min_n_ticks=1))
-            axis.set_major_formatter(FuncFormatter(plain_number))
+            axis.set_major_locator(_RoundFrom(start, most))
+            words = functools.partial(_counted_from, start)
+            axis.set_major_formatter(FuncFormatter(words))
+
+
+class _RoundFrom(MaxNLocator):
+    """Places whose distances from `start` are round."""
+
+    def __init__(self, start: float, most: int) -> None:
+        super().__init__(most, steps=[1, 2, 2.5, 5, 10], min_n_ticks=1)
+        self._start = start
+
+    def tick_values(self, vmin: float, vmax: float) -> Any:
+        return self._start + super().tick_values(vmin - self._start, vmax - self._start)
+
+
+def _counted_from(start: float, value: float, _place: int | None = None) -> str:
+    return plain_number(value - start)
+
+
+def place_pictures(
+    figure: Figure, frame: Frame | None, pixel_size: tuple[float, float] | None
+) -> None:
+    """Count the axes of pictures from the raw image's first pixel, as people do.
+
+    `frame` is where it lies on the canvas, px; with a `pixel_size`, um, each picture
+    gets a bar of a round length.
+    """
+    for axes in figure.axes:
+        if axes.get_gid() != PICTURE:
+            continue
+        if frame is not None:
+            number_axes(axes, first=frame[:2])
+        wide = axes.bbox.width / DPI
+        if pixel_size is not None and wide >= _LEAST_WITH_BAR:
+            left, right = axes.get_xlim()
+            length = round_figure(_BAR_SHARE * abs(right - left) * pixel_size[0])
+            bar = AnchoredSizeBar(
+                axes.transData,
+                length / pixel_size[0],
+                f"{length:g} µm" if length < 1000 else f"{length / 1000:g} mm",
+                loc="lower left",
+                borderpad=0.4,
+                pad=0.3,
+                sep=2,
+                size_vertical=0.012 * abs(right - left),
+                fill_bar=True,
+                fontproperties=FontProperties(size=SMALL),
+            )
+            bar.patch.set(alpha=0.75, linewidth=0)
+            axes.add_artist(bar)
 
 
 def scale_colour(method: str, index: int = 0) -> str:
