@@ -77,7 +77,7 @@ def plot_context(
         raw_pre=pair.raw_pre.image,
         post_frame=pair.post.frames["post"],
         pre_frame=pair.raw_pre.frames["pre"],
-        pixel_size=pair.post.provenance and pair.post.provenance.pixel_size,
+        pixel_size=pair.post.provenance.pixel_size if pair.post.provenance else None,
         coarse_transform=Transform(coarse) if coarse else None,
         icp_transform=pair.boundary.transform,
         final_transform=pair.pre.transform,

@@ -303,7 +303,8 @@ class _RoundFrom(MaxNLocator):
         self._start = start
 
     def tick_values(self, vmin: float, vmax: float) -> Any:
-        return self._start + super().tick_values(vmin - self._start, vmax - self._start)
+        start = self._start
+        return start + np.asarray(super().tick_values(vmin - start, vmax - start))
 
 
 def _counted_from(start: float, value: float, _place: int | None = None) -> str:
