@@ -22,6 +22,15 @@ raw file
 checkpoint
     A checkpoint is truncated, has one bit flipped outside of its pixels, or is swapped
     with another sample's: it must be stale, named, and made anew.
+output files
+    Each file of a finished run in turn is emptied, halved, filled with zeros (same
+    size), or has eight bytes in its middle flipped: that must be told, and the next
+    run must end with exactly the files of an undisturbed run.
+power cut
+    A run works on an ext4 in a file. At a random moment, up to some seconds after its
+    end, that file is copied: it holds what the system has written to the disk, and no
+    page that it was about to write. Mounted again, the copy is taken as after "killed".
+    (Only where this program may mount a file.)
 malformed
     The corpus of `tests/faults`: each input ends in one of our errors or does no
     harm, within 10 s and 1 GB, and nothing is written outside of the output folder.
@@ -32,6 +41,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -43,7 +53,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import psutil
-from tables import Table, parser_of, save
+from tables import RESULTS, Table, parser_of, save
 
 from napari_exo2micro.core.batch import run_batch
 from napari_exo2micro.core.pipeline import SampleDye
@@ -94,7 +104,8 @@ def check(folder: Path, out: Path, expected: dict[Path, bytes]) -> list[str]:
     task = task_in(folder, out)
     for line in task.status():
         path = line.path.relative_to(out / "Rock")
-        if line.state == "valid" and line.path.read_bytes() != expected[path]:
+        taken = line.state == "valid" and not line.reason  # of others pixels are read
+        if taken and line.path.read_bytes() != expected[path]:
             wrong.append(f"{path} is accepted and not right")
     result = task.run()
     if result["status"] != "complete":
@@ -307,6 +318,100 @@ def harm_once(
     return kind, wrong
 
 
+HARMS: dict[str, Callable[[bytes], bytes]] = {
+    "emptied": lambda data: data[:0],
+    "halved": lambda data: data[: len(data) // 2],
+    "zero-filled": lambda data: bytes(len(data)),
+    "flipped": lambda data: (
+        data[: len(data) // 2]
+        + bytes(byte ^ 1 for byte in data[len(data) // 2 : len(data) // 2 + 8])
+        + data[len(data) // 2 + 8 :]
+    ),
+}
+
+
+def output_once(
+    folder: Path, name: Path, harm: str, expected: dict[Path, bytes]
+) -> tuple[str, list[str]]:
+    """Damage one file of a finished run; what did not hold."""
+    place = copied(folder, "damaged")
+    path = place / "out" / "Rock" / name
+    path.write_bytes(HARMS[harm](path.read_bytes()))
+    # a result tells where its raw files lie: those of the undisturbed run
+    task = task_in(folder, place / "out")
+    told = [line for line in task.status() if line.state != "valid" or line.reason]
+    wrong = [] if told else [f"{name} {harm}: not noticed"]
+    wrong += [
+        f"{name} {harm}: {what}" for what in check(folder, place / "out", expected)
+    ]
+    if any(line.state != "valid" for line in task_in(folder, place / "out").status()):
+        wrong.append(f"{name} {harm}: not made again")
+    return harm, wrong
+
+
+def mounted(image: Path, place: Path) -> None:
+    """Mount an ext4 that lies in a file."""
+    place.mkdir(exist_ok=True)
+    command = ["mount", "-o", "loop", str(image), str(place)]
+    subprocess.run(command, check=True, capture_output=True)
+
+
+def unmounted(place: Path) -> None:
+    """Unmount what `mounted` has mounted."""
+    subprocess.run(["umount", str(place)], check=True)
+
+
+def new_disk(image: Path, place: Path, size: int) -> None:
+    """Make an empty ext4 in a file, and mount it."""
+    with image.open("wb") as file:
+        file.truncate(size)
+    command = ["mkfs.ext4", "-q", "-F", str(image)]
+    subprocess.run(command, check=True, capture_output=True)
+    mounted(image, place)
+
+
+def may_mount_file(folder: Path) -> bool:
+    """Return whether this program may mount an ext4 in a file."""
+    try:
+        new_disk(folder / "try.img", folder / "try-disk", 16_000_000)
+    except (OSError, subprocess.CalledProcessError):
+        return False
+    unmounted(folder / "try-disk")
+    return True
+
+
+def cut_once(
+    folder: Path, seconds: float, size: int, expected: dict[Path, bytes]
+) -> tuple[str, list[str]]:
+    """Cut the power after some time; where it was, and what did not hold."""
+    image, after = folder / "disk.img", folder / "after.img"
+    disk, again = folder / "power", folder / "again"
+    new_disk(image, disk, 6 * size + 200_000_000)
+    try:
+        process = start(folder, disk / "out")
+        time.sleep(seconds)
+        ended = process.poll() is not None
+        if not ended:
+            process.send_signal(signal.SIGSTOP)
+        command = ["cp", "--sparse=always", str(image), str(after)]
+        subprocess.run(command, check=True)
+        process.kill()
+        process.communicate()
+    finally:
+        unmounted(disk)
+    mounted(after, again)
+    try:
+        out = again / "out"
+        lost = [path.name for path in out.rglob("*.*") if not path.stat().st_size]
+        lost = [name for name in lost if not name.startswith(".")]
+        wrong = [f"{name} is empty" for name in lost]
+        done = [path.name[:2] for path in out.rglob("0*.tiff")]
+        where = f"after stage {int(max(done))}" if done else "before any result"
+        return "after the run" if ended else where, wrong + check(folder, out, expected)
+    finally:
+        unmounted(again)
+
+
 def malformed(folder: Path, keep: bool) -> int:
     """Print a line for each input of the corpus; return how many are faults."""
     sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "faults"))
@@ -352,6 +457,8 @@ ROWS = {
     "two runs": 5,
     "raw file": 5,
     "checkpoint": 30,
+    "output files": 1,
+    "power cut": 20,
     "malformed": 1,
 }
 
@@ -406,6 +513,9 @@ def table(
         "two runs": lambda: two_once(folder, expected),
         "raw file": lambda: replace_once(folder, chance, expected),
         "checkpoint": lambda: harm_once(folder, chance, expected),
+        "power cut": lambda: cut_once(
+            folder, chance.uniform(0.1, 1.3) * whole, size, expected
+        ),
     }
     n_failed = 0
     for row, once in tries.items():
@@ -414,11 +524,35 @@ def table(
         if row == "full disk" and not may_mount(folder):
             print("full disk: this program may not mount a small disk, left out")
             continue
+        if row == "power cut" and not may_mount_file(folder):
+            print("power cut: this program may not mount a file, left out")
+            continue
         found = [once() for _ in range(times or ROWS[row])]
         n_failed += report(lines, row, found)
+    if "output files" in rows:
+        found = [
+            output_once(folder, name, harm, expected)
+            for name in sorted(expected)
+            for harm in HARMS
+        ]
+        n_failed += report(lines, "output files", found)
     if keep:
-        save("faults", lines)
+        save("faults", lines, *earlier(lines, set(rows)))
     return n_failed
+
+
+def earlier(table: Table, rows: set[str]) -> list[str]:
+    """Add the kept lines of rows that were not tried now; return when they were."""
+    path = RESULTS / "faults.md"
+    kept = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    again = []
+    for line in kept:
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if line.startswith("|") and cells[0] in ROWS.keys() - rows:
+            table.add(*cells)
+            again.append(cells[0])
+    when = [line for line in kept if "Measured on" in line]
+    return [f"Of an earlier time ({', '.join(again)}): {when[-1]}"] if again else []
 
 
 if __name__ == "__main__":

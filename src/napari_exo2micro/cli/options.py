@@ -80,8 +80,8 @@ Verify = Annotated[
     option(
         WHAT,
         None,
-        "Read the raw files to see whether they are those that results were made "
-        "from, and do not trust their size and times.",
+        "Read the raw files and the pixels of all results to see whether they are "
+        "those that were there, and do not trust sizes and times.",
         "--verify",
     ),
 ]

@@ -1,6 +1,7 @@
 """Opening images that were changed, replaced or written by others."""
 
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ def write(path, shape, value, *, cards=()):
 @pytest.mark.skipif(sys.platform == "win32", reason="it replaces no file that is open")
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
-    "place", ["tifffile.TiffFile", "np.memmap", "seal_of", "_read_json"]
+    "place", ["_tags", "_fits_header", "np.memmap", "seal_of", "_read_json"]
 )
 def test_a_file_that_is_replaced_meanwhile_is_the_old_or_the_new(
     tmp_path, monkeypatch, kind, place
@@ -45,11 +46,59 @@ def test_a_file_that_is_replaced_meanwhile_is_the_old_or_the_new(
 
     monkeypatch.setattr(owner, name, replacing)
     raster = open_raster(path)
-    assert replaced or (kind == "fits" and modules == ["tifffile"])
+    assert replaced or name == {"tiff": "_fits_header", "fits": "_tags"}[kind]
     value = len(raster.header["text"]) // 50
     assert raster.shape == {1: (64, 60), 2: (99, 80)}[value]
     assert np.all(np.asarray(raster) == value)
     assert np.all(np.asarray(open_raster(path)) == (2 if replaced else 1))
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="it counts open files")
+@pytest.mark.parametrize("kind", KINDS)
+def test_more_images_than_a_program_may_open_files(tmp_path, kind):
+    import resource
+
+    paths = [tmp_path / f"{number}.{kind}" for number in range(60)]
+    for path in paths:
+        write(path, (20, 30), 1)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    open_now = len(list(Path("/proc/self/fd").iterdir()))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (open_now + 20, limits[1]))
+    try:
+        rasters = [open_raster(path, mapped=False) for path in paths]
+        with pytest.raises(CheckpointError, match="Too many open files"):
+            [open_raster(path) for path in paths]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    write(paths[1], (99, 80), 2)
+    paths[2].unlink()
+    assert np.all(np.asarray(rasters[0]) == 1)
+    with pytest.raises(CheckpointError, match=r"was written anew since .* open it"):
+        np.asarray(rasters[1])
+    with pytest.raises(CheckpointError, match=r"cannot be read .No such file"):
+        np.asarray(rasters[2])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", ["u1", "u2", "i2", "i4", "i8", "f4", "f8"])
+def test_a_sealed_file_is_read_as_the_libraries_read_it(
+    tmp_path, monkeypatch, kind, dtype
+):
+    path = tmp_path / f"a.{kind}"
+    image = np.arange(1100 * 1300).reshape(1100, 1300).astype(dtype)
+    cards = [("REASON", "it's / not = plain", ""), ("SCALE", 1.5, "a number")]
+    write_raster([path], image.shape, dtype, [(0, image)], header={"é": 1}, cards=cards)
+    found = [open_raster(path)]
+    monkeypatch.setattr(io, f"_sealed_{kind}", lambda *_: [][0])
+    found.append(open_raster(path))
+    for raster in found:
+        raster.verify()
+        np.testing.assert_array_equal(np.asarray(raster), image)
+        assert raster.is_proven()
+        assert raster.has_digests
+    facts = [(r.header, r.dtype, r.n_levels, r.level(r.n_levels - 1)) for r in found]
+    assert facts[0][:3] == facts[1][:3]
+    np.testing.assert_array_equal(facts[0][3], facts[1][3])
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -9,7 +9,15 @@ from __future__ import annotations
 import inspect
 import logging
 import sys
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import (
+    Callable,
+    Hashable,
+    ItemsView,
+    Iterable,
+    Iterator,
+    Mapping,
+    ValuesView,
+)
 from contextvars import ContextVar
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
@@ -94,6 +102,18 @@ class Registry(Mapping[K, V], Generic[K, V]):
 
     def __len__(self) -> int:
         return len(self._filled())
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._filled()
+
+    # A folder of results asks for all of them thousands of times.
+    def items(self) -> ItemsView[K, V]:
+        """Return all entries with their keys."""
+        return self._filled().items()
+
+    def values(self) -> ValuesView[V]:
+        """Return all entries."""
+        return self._filled().values()
 
     @property
     def added(self) -> tuple[K, ...]:

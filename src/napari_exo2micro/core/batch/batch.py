@@ -314,7 +314,8 @@ def run_batch(
         Seconds to wait where another program works on the same sample and dye.
     verify : bool
         Read the raw files to see whether they are those that results were made from,
-        also where size, times and place on the disk say so.
+        and the pixels of all results, also where size, times and place on the disk
+        say that they are as they were.
     monitor : Monitor, optional
         Told the fraction of the whole batch; stopping it ends running tasks
         between two windows and leaves finished ones alone.

@@ -83,7 +83,8 @@ class Task:
     memory_debug : bool
         Tell the memory of the process before, during and after.
     verify : bool
-        Read the raw files to see whether they are still the same.
+        Read the raw files and the pixels of results to see whether they are still the
+        same.
     registered : mapping
         What the process that made the task has registered (stages, parameters, plots,
         scale methods): a worker that does not know it refuses the task.
@@ -122,7 +123,7 @@ class Task:
         refuse_unknown_here(self.registered)
         opened = SampleDye.from_settings(self.sample, self.dye, self.settings)
         if self.verify:
-            opened.store.source.verify()
+            opened.store.verify()
         return opened
 
 

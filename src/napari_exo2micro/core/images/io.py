@@ -1,7 +1,8 @@
 """Image files opened and written: BigTIFFs with smaller levels, FITS, seals.
 
 A changed bit in a header may move the pixels, or change what they mean, and leave a
-file that can be read. The seal shows it without reading the pixels.
+file that can be read. The seal shows it without reading the pixels. These have a digest
+for each band of rows and each level, which the seal covers.
 """
 
 from __future__ import annotations
@@ -13,12 +14,15 @@ import math
 import os
 import re
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
 from io import BufferedRandom, BufferedReader
 from pathlib import Path
+from struct import calcsize, error as StructError, iter_unpack, unpack
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import cv2
@@ -28,7 +32,14 @@ from numpy.typing import NDArray
 
 from napari_exo2micro.core.base import CheckpointError, Monitor, OutputError, files
 from napari_exo2micro.core.base.machine import free_disk
-from napari_exo2micro.core.images.raster import BAND_ROWS, CV2_MAX_SIDE, Raster
+from napari_exo2micro.core.images.raster import (
+    BAND_ROWS,
+    CV2_MAX_SIDE,
+    FileLevel,
+    Raster,
+    checksum,
+    mark_proven,
+)
 
 if TYPE_CHECKING:
     from astropy.io import fits
@@ -42,6 +53,13 @@ Card = tuple[str, str | int | float | bool, str]
 #: The key of the FITS card that holds the seal, and what its card has before.
 FITS_SEAL = "HEADSUM"
 _NO_SEAL = "0" * 64
+
+#: What the keys of the FITS cards begin with that hold the digests of the pixels.
+FITS_DIGESTS = "PIXSUM"
+
+#: What stands before the digests of the pixels, before the seal of a TIFF.
+TIFF_DIGESTS = b"\nexo2micro pixels "
+_DIGITS, _CARD_DIGITS = 8, 64  # of one digest; of those that a FITS card holds
 
 #: What stands before the seal at the end of a TIFF.
 TIFF_SEAL = b"\nexo2micro "
@@ -60,7 +78,16 @@ _SMALLEST_LEVEL = 512
 _MOST_PAGES = 32
 
 _FITS_CARD, _FITS_BLOCK = 80, 2880  # bytes
+_FITS_END = b"END".ljust(_FITS_CARD)
+_CARDS_OF_BLOCK = range(0, _FITS_BLOCK, _FITS_CARD)
+_MOST_BLOCKS = 1000  # of a header
 _CHUNK = 1 << 20
+
+# Of a BigTIFF as `write_raster` makes it: its first bytes, its tags and their types.
+_BIG_TIFF = b"II+\0\b\0\0\0"
+_COLUMNS, _ROWS, _BITS, _DESCRIPTION, _OFFSETS = 256, 257, 258, 270, 273
+_COUNTS, _SUB_IFDS, _FORM = 279, 330, 339
+_TAG_TYPES = {2: "s", 3: "H", 4: "I", 16: "Q", 18: "Q"}
 #: What is told of a file whose digest differs.
 CHANGED = "it is damaged, or another program changed it"
 _AXES = re.compile(rb"NAXIS   = *\d{1,3} ")
@@ -102,13 +129,16 @@ def fits_seal_card(head: bytes) -> tuple[int, int]:
     raise ValueError("it has no seal")
 
 
-def open_raster(path: Path) -> Raster:
+def open_raster(path: Path, *, mapped: bool = True) -> Raster:
     """Open an image that `write_raster` or the reference system wrote.
 
     Parameters
     ----------
     path : Path
         A `.tiff` or `.fits` file with one uncompressed 2-D image.
+    mapped : bool
+        Whether the file stays open, as it is now, whatever takes its place. Otherwise
+        it is opened again when pixels are read, which costs less for many files.
 
     Returns
     -------
@@ -120,11 +150,18 @@ def open_raster(path: Path) -> Raster:
     CheckpointError
         When the file is missing, truncated or no such image.
     """
-    open_file = _open_fits if path.suffix == ".fits" else _open_tiff
+    is_fits = path.suffix == ".fits"
+    read_sealed = _sealed_fits if is_fits else _sealed_tiff
+    read_any = _open_fits if is_fits else _open_tiff
     try:
         # once: a run may put another file in this place meanwhile
-        with quiet_tifffile(path), path.open("rb") as file:
-            return open_file(path, file)
+        with path.open("rb") as file:
+            level = partial(FileLevel, path, file, mapped)
+            with suppress(LookupError, OSError, OverflowError, ValueError, StructError):
+                return read_sealed(path, file, level)
+            file.seek(0)
+            with quiet_tifffile(path):
+                return read_any(path, file, level)
     except CheckpointError:
         raise
     except Exception as error:  # libraries raise all kinds on damaged files
@@ -132,6 +169,113 @@ def open_raster(path: Path) -> Raster:
         raise CheckpointError(
             f"{path} cannot be read ({reason}); run its stage again"
         ) from error
+
+
+_Level = Callable[[np.dtype[Any], int, tuple[int, ...]], FileLevel]
+
+# A file whose seal is right is as `write_raster` left it: it can be read without a
+# library that understands all kinds of files, and that takes ten times as long.
+# Whatever is unexpected raises, and the library looks at it.
+
+
+def _sealed_tiff(path: Path, file: BufferedReader, level: _Level) -> Raster:
+    size = os.fstat(file.fileno()).st_size
+    sealed = _text_at(file, size - TIFF_SEAL_SIZE, TIFF_SEAL, len(_NO_SEAL))
+    version, start = unpack("<8sQ", _bytes_at(file, 0, 16))
+    if not sealed or version != _BIG_TIFF:
+        raise ValueError("it has no seal")
+    first = _tags(file, start)
+    tags = [first, *(_tags(file, place) for place in first.get(_SUB_IFDS, ()))]
+    places = [(tag[_OFFSETS][0], tag[_COUNTS][0]) for tag in tags]
+    if sealed != seal_of(file, places, size - TIFF_SEAL_SIZE):
+        raise ValueError(CHANGED)
+    (bits,), (form,) = first[_BITS], first.get(_FORM, (1,))
+    dtype = np.dtype(f"<{'?uif'[form]}{bits // 8}")
+    shapes = [(tag[_ROWS][0], tag[_COLUMNS][0]) for tag in tags]
+    width = _digits(shapes[0], len(tags))
+    told = size - TIFF_SEAL_SIZE - len(TIFF_DIGESTS) - width
+    return Raster(
+        [
+            level(dtype, place[0], shape)
+            for place, shape in zip(places, shapes, strict=True)
+        ],
+        _read_json(first[_DESCRIPTION][0].rstrip(b"\0").decode()),
+        path,
+        digests=_digests(_text_at(file, told, TIFF_DIGESTS, width), len(tags)),
+        fraction_ns=fraction_of(sealed),
+    )
+
+
+def _tags(file: BufferedReader, start: int) -> dict[int, tuple[Any, ...]]:
+    """Return the entries of a directory of a little-endian BigTIFF."""
+    (count,) = unpack("<Q", _bytes_at(file, start, 8))
+    tags = {}
+    entries = _bytes_at(file, start + 8, 20 * count)
+    for code, kind, number, value in iter_unpack("<HHQ8s", entries):
+        if kind not in _TAG_TYPES:
+            continue
+        form = f"<{number}{_TAG_TYPES[kind]}"
+        size = calcsize(form)
+        if size > len(value):
+            value = _bytes_at(file, int.from_bytes(value, "little"), size)
+        tags[code] = unpack(form, value[:size])
+    return tags
+
+
+def _sealed_fits(path: Path, file: BufferedReader, level: _Level) -> Raster:
+    size = os.fstat(file.fileno()).st_size
+    head = _fits_header(file, 0)
+    cards = _fits_cards(head)
+    shape = int(cards["NAXIS2"]), int(cards["NAXIS1"])
+    kind = int(cards["BITPIX"])
+    dtype = np.dtype(
+        f">{'f' if kind < 0 else 'i' if kind > 8 else 'u'}{abs(kind) // 8}"
+    )
+    pixels = len(head), math.prod(shape) * dtype.itemsize
+    seal = fits_seal_card(head)
+    if cards[FITS_SEAL] != seal_of(file, [seal, pixels], size):
+        raise ValueError(CHANGED)
+    place = -(-sum(pixels) // _FITS_BLOCK) * _FITS_BLOCK
+    more = _fits_header(file, place)
+    width = int(_fits_cards(more)["NAXIS1"])
+    text = _bytes_at(file, place + len(more), width).decode("ascii")
+    keys = _digest_keys(_digits(shape, 1))
+    return Raster(
+        [level(dtype, pixels[0], shape)],
+        _read_json(text),
+        path,
+        bzero=int(cards.get("BZERO", 0)),
+        digests=_digests("".join(cards.get(key, "") for key in keys), 1),
+        fraction_ns=fraction_of(cards[FITS_SEAL]),
+    )
+
+
+def _fits_header(file: BufferedReader, start: int) -> bytes:
+    """Return a header up to the end of the block with its END."""
+    head = b""
+    for _ in range(_MOST_BLOCKS):
+        block = _bytes_at(file, start + len(head), _FITS_BLOCK)
+        head += block
+        if _FITS_END in (block[at : at + _FITS_CARD] for at in _CARDS_OF_BLOCK):
+            return head
+    raise ValueError("it is truncated")
+
+
+def _fits_cards(head: bytes) -> dict[str, str]:
+    """Return the values of cards as text; those of plain words and numbers."""
+    cards: dict[str, str] = {}
+    for at in range(0, len(head), _FITS_CARD):
+        key, _, rest = head[at : at + _FITS_CARD].decode("ascii").partition("= ")
+        value = rest.split("'")[1] if rest.startswith("'") else rest.split("/")[0]
+        cards.setdefault(key.strip(), value.strip())
+    return cards
+
+
+def _bytes_at(file: BufferedReader, start: int, size: int) -> bytes:
+    if start + size > os.fstat(file.fileno()).st_size:
+        raise ValueError("it is truncated")
+    file.seek(start)
+    return file.read(size)
 
 
 @contextmanager
@@ -153,24 +297,65 @@ def quiet_tifffile(path: Path) -> Iterator[None]:
         library.removeFilter(not_ours)
 
 
-def _open_tiff(path: Path, file: BufferedReader) -> Raster:
+def _open_tiff(path: Path, file: BufferedReader, level: _Level) -> Raster:
     size = os.fstat(file.fileno()).st_size
     with tifffile.TiffFile(file) as tif:
         _check_pages(path, tif)
         pages = [level.keyframe for level in tif.series[0].levels]
-        maps = [_map_page(path, file, page, tif.byteorder, size) for page in pages]
+        levels = [level(*_place_of(path, page, tif.byteorder, size)) for page in pages]
         header = _read_json(pages[0].description)
-        file.seek(max(size - TIFF_SEAL_SIZE, 0))
-        mark, sealed = file.read(), ""
-        if mark.startswith(TIFF_SEAL):
-            sealed = mark.removeprefix(TIFF_SEAL).decode("ascii", "replace")
+        sealed = _text_at(file, size - TIFF_SEAL_SIZE, TIFF_SEAL, len(_NO_SEAL))
+        width = _digits(levels[0].shape, len(levels))
+        told = size - TIFF_SEAL_SIZE - len(TIFF_DIGESTS) - width
+        text = _text_at(file, told, TIFF_DIGESTS, width)
         kind = str(header.get("kind", ""))
         if not (sealed or WRITER in pages[0].software or kind.startswith(WRITER)):
-            return Raster(maps, header, path, is_foreign=True)
-    # np.memmap has the attribute, its stubs do not
-    left_out = [(getattr(level, "offset"), level.nbytes) for level in maps]  # noqa: B009
+            return Raster(levels, header, path, is_foreign=True)
+    left_out = [(level.offset, level.n_bytes) for level in levels]
     _check_seal(path, file, sealed, left_out, size - TIFF_SEAL_SIZE)
-    return Raster(maps, header, path)
+    return Raster(
+        levels,
+        header,
+        path,
+        digests=_digests(text, len(levels)),
+        fraction_ns=fraction_of(sealed),
+    )
+
+
+def _text_at(file: BinaryIO, start: int, mark: bytes, width: int) -> str:
+    """Return what follows a mark in a file; empty when it is not there."""
+    file.seek(max(start, 0))
+    found = file.read(len(mark) + width)
+    if not found.startswith(mark):
+        return ""
+    return found.removeprefix(mark).decode("ascii", "replace")
+
+
+def fraction_of(seal: str) -> int:
+    """Return the part of a second that stands for a seal, ns; see `mark_proven`.
+
+    In steps of 100 ns, the finest time that all common file systems keep.
+    """
+    return int(hashlib.sha256(seal.encode()).hexdigest()[:8], 16) % 10_000_000 * 100
+
+
+def _digits(shape: tuple[int, ...], n_levels: int) -> int:
+    """Return the length of the text that holds the digests of all bands."""
+    return _DIGITS * n_levels * -(-shape[0] // BAND_ROWS)
+
+
+def _digests(text: str, n_levels: int) -> list[list[int]]:
+    """Return the digests by level and band; empty where there are none."""
+    try:
+        numbers = [
+            int(text[at : at + _DIGITS], 16) for at in range(0, len(text), _DIGITS)
+        ]
+    except ValueError:
+        return []
+    n_bands = len(numbers) // n_levels
+    if not n_bands:
+        return []
+    return [numbers[n * n_bands : (n + 1) * n_bands] for n in range(n_levels)]
 
 
 def _check_pages(path: Path, tif: tifffile.TiffFile) -> None:
@@ -205,9 +390,10 @@ def _check_seal(
         raise CheckpointError(f"{path} cannot be used: {what}; run its stage again")
 
 
-def _map_page(
-    path: Path, file: BufferedReader, page: Any, byteorder: str, size: int
-) -> NDArray[Any]:
+def _place_of(
+    path: Path, page: Any, byteorder: str, size: int
+) -> tuple[np.dtype[Any], int, tuple[int, ...]]:
+    """Return type, place and shape of a page's pixels."""
     if page.ndim != 2 or not page.is_memmappable or page.dtype is None:
         raise CheckpointError(
             f"{path} should hold one uncompressed grey image, found shape "
@@ -220,10 +406,10 @@ def _map_page(
             "run its stage again"
         )
     dtype = page.dtype.newbyteorder(">" if byteorder == ">" else "<")
-    return np.memmap(file, dtype, "r", start, page.shape)
+    return dtype, start, page.shape
 
 
-def _open_fits(path: Path, file: BufferedReader) -> Raster:
+def _open_fits(path: Path, file: BufferedReader, level: _Level) -> Raster:
     from astropy.io import fits  # half a second that a TIFF need not wait for
 
     size = os.fstat(file.fileno()).st_size
@@ -244,6 +430,9 @@ def _open_fits(path: Path, file: BufferedReader) -> Raster:
             raise CheckpointError(f"{path} is truncated; run its stage again")
         text = ""
         sealed = str(header.get(FITS_SEAL, ""))
+        digests = "".join(
+            str(header.get(key, "")) for key in _digest_keys(_digits(shape, 1))
+        )
         own = str(header.get("SOFTWARE", "")).startswith(WRITER) or bool(sealed)
         # not by its name: a negative size would have astropy look for it for ever
         _check_axes(path, file, info["datLoc"] + info["datSpan"])
@@ -258,9 +447,24 @@ def _open_fits(path: Path, file: BufferedReader) -> Raster:
             head = file.read(pixels[0])
             card = fits_seal_card(head) if sealed else (0, 0)
             _check_seal(path, file, sealed, [card, pixels], size)
-        data = np.memmap(file, dtype, "r", pixels[0], shape)
+        whole = level(dtype, pixels[0], shape)
     is_foreign = not (own or text)
-    return Raster([data], _read_json(text), path, bzero=bzero, is_foreign=is_foreign)
+    # a foreign program may keep our cards, not our seal
+    complete = not is_foreign and len(digests) == _digits(shape, 1)
+    return Raster(
+        [whole],
+        _read_json(text),
+        path,
+        bzero=bzero,
+        is_foreign=is_foreign,
+        digests=_digests(digests, 1) if complete else (),
+        fraction_ns=fraction_of(sealed),
+    )
+
+
+def _digest_keys(width: int) -> list[str]:
+    """Return the keys of the FITS cards that hold so many digits."""
+    return [f"{FITS_DIGESTS}{n}" for n in range(-(-width // _CARD_DIGITS))]
 
 
 def _check_axes(path: Path, file: BufferedReader, start: int) -> None:
@@ -341,40 +545,80 @@ def write_raster(
                 target = _new_tiff(part, shape, dtype, header, pixel_size)
             stack.callback(target.file.close)
             targets.append(target)
-        _fill(targets, shape, bands, monitor or Monitor())
+        fractions = _fill(targets, shape, bands, monitor or Monitor())
+        stack.close()  # to close a file may set its time
+        for part, fraction in zip(parts, fractions, strict=True):
+            mark_proven(part, fraction)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Target:
     """A file that is filled from top to bottom: where its levels lie, and their type.
 
-    FITS has no unsigned numbers: those of 16 bits are `shifted` by 32768.
+    FITS has no unsigned numbers: those of 16 bits are `shifted` by 32768. `seal`
+    writes the text of the digests into the file, and returns the seal.
     """
 
     file: BufferedRandom
     dtype: np.dtype[Any]
     offsets: Sequence[int]
-    columns: Sequence[int]
+    shapes: Sequence[tuple[int, int]]
+    seal: Callable[[str], str]
     shifted: bool = False
+    digests: dict[tuple[int, int], int] = field(default_factory=dict)
 
-    def write(self, y0: int, band: NDArray[Any]) -> None:
-        """Write the rows of a band into every level; zeros stay holes."""
-        if not self.shifted and not band.any():
-            return
-        for level, (start, columns) in enumerate(
-            zip(self.offsets, self.columns, strict=True)
+    def write(self, y0: int, pixels: NDArray[Any]) -> None:
+        """Write rows into every level; zeros stay holes."""
+        native = np.uint16 if self.shifted else self.dtype.newbyteorder("=")
+        for start in range(0, len(pixels), BAND_ROWS):
+            band = np.ascontiguousarray(pixels[start : start + BAND_ROWS], native)
+            if self.shifted:  # its zeros are no holes
+                missing = min(BAND_ROWS, self.shapes[0][0] - y0 - start) - len(band)
+                band = np.pad(band, ((0, missing), (0, 0))) if missing else band
+            self._write(y0 + start, band)
+
+    def _write(self, y0: int, band: NDArray[Any]) -> None:
+        is_empty = not self.shifted and not band.any()
+        for level, (start, (rows, columns)) in enumerate(
+            zip(self.offsets, self.shapes, strict=True)
         ):
-            if level:
-                band = _halved(band)
-            if self.shifted:
-                band = (band ^ np.uint16(0x8000)).view(np.int16)
-            self.file.seek(start + (y0 >> level) * columns * self.dtype.itemsize)
-            self.file.write(np.ascontiguousarray(band, self.dtype).data)
+            row_bytes, found = columns * self.dtype.itemsize, 0
+            if not is_empty:
+                band = _halved(band) if level else band
+                found, digest = len(band), checksum(band)
+                stored = band
+                if self.shifted:
+                    stored = (band ^ np.uint16(0x8000)).view(np.int16)
+                self.file.seek(start + (y0 >> level) * row_bytes)
+                self.file.write(np.ascontiguousarray(stored, self.dtype).data)
+            left = min(BAND_ROWS >> level, rows - (y0 >> level)) - found
+            if is_empty:
+                digest = _checksum_of_zeros(left * row_bytes)
+            elif left:
+                digest = zlib.crc32(bytes(left * row_bytes), digest)
+            self.digests[level, y0 // BAND_ROWS] = digest
 
-    def finish(self) -> None:
-        """Hand everything to the disk: both files at once, in a thread each."""
+    def finish(self) -> int:
+        """Fill what is left out, and hand everything to the disk.
+
+        Returns what the file's time has to tell, see `mark_proven`. Both files are
+        handed over at once, in a thread each.
+        """
+        rows, columns = self.shapes[0]
+        for y0 in range(0, rows, BAND_ROWS):
+            if (0, y0 // BAND_ROWS) not in self.digests:
+                size = min(BAND_ROWS, rows - y0), columns
+                self.write(y0, np.zeros(size, np.uint8))
+        told = sorted(self.digests)  # by level, then by band
+        seal = self.seal("".join(f"{self.digests[key]:08x}" for key in told))
         self.file.flush()
         os.fsync(self.file.fileno())
+        return fraction_of(seal)
+
+
+@lru_cache(maxsize=64)
+def _checksum_of_zeros(size: int) -> int:
+    return zlib.crc32(bytes(size))
 
 
 def _fill(
@@ -382,8 +626,11 @@ def _fill(
     shape: tuple[int, int],
     bands: Iterable[tuple[int, NDArray[Any]]],
     monitor: Monitor,
-) -> None:
-    """Write the bands while the next ones are made, one thread a file."""
+) -> list[int]:
+    """Write the bands while the next ones are made, one thread a file.
+
+    Returns what each file's time has to tell.
+    """
     with ThreadPoolExecutor(max(1, len(targets))) as pool:
         pending: list[Future[None]] = []
         for y0, band in bands:
@@ -395,8 +642,8 @@ def _fill(
             pending = [pool.submit(target.write, y0, band) for target in targets]
         for future in pending:
             future.result()
-        for future in [pool.submit(target.finish) for target in targets]:
-            future.result()
+        ends = [pool.submit(target.finish) for target in targets]
+        return [end.result() for end in ends]
 
 
 def _new_tiff(
@@ -434,12 +681,17 @@ def _new_tiff(
     sizes = [math.prod(shape) * dtype.itemsize for shape in shapes]
     end = max(os.fstat(file.fileno()).st_size, offsets[-1] + sizes[-1])
     file.truncate(end)
-    seal = seal_of(file, list(zip(offsets, sizes, strict=True)), end)
-    file.seek(end)
-    file.write(TIFF_SEAL + seal.encode())
-    return _Target(
-        file, dtype.newbyteorder("<"), offsets, [columns for _, columns in shapes]
-    )
+
+    def seal(digests: str) -> str:
+        file.seek(end)
+        file.write(TIFF_DIGESTS + digests.encode())
+        left_out = list(zip(offsets, sizes, strict=True))
+        text = seal_of(file, left_out, file.tell())
+        file.seek(0, os.SEEK_END)
+        file.write(TIFF_SEAL + text.encode())
+        return text
+
+    return _Target(file, dtype.newbyteorder("<"), offsets, shapes, seal)
 
 
 def _new_fits(
@@ -469,6 +721,9 @@ def _new_fits(
     primary.append(("SOFTWARE", WRITER, ""))
     for key, value, comment in cards:
         _add_card(primary, key, value, comment)
+    width = _digits(shape, 1)
+    for key in _digest_keys(width):
+        primary.append((key, "0" * _CARD_DIGITS, ""), end=True)
     primary.append((FITS_SEAL, _NO_SEAL, ""), end=True)
     head = primary.tostring().encode("ascii")
     text = np.frombuffer(json.dumps(header).encode("ascii"), np.uint8)
@@ -481,10 +736,21 @@ def _new_fits(
     file.seek(-(-(start + pixels) // _FITS_BLOCK) * _FITS_BLOCK)
     file.write(tail + bytes(-len(tail) % _FITS_BLOCK))
     card = fits_seal_card(head)
-    seal = seal_of(file, [card, (start, pixels)], file.seek(0, os.SEEK_END))
-    file.seek(card[0])
-    file.write(fits.Card(FITS_SEAL, seal).image.encode("ascii"))
-    return _Target(file, stored, [start], [shape[1]], shifted)
+
+    def put(place: int, key: str, text: str) -> None:
+        file.seek(place)
+        file.write(fits.Card(key, text).image.encode("ascii"))
+
+    def seal(digests: str) -> str:
+        keys = _digest_keys(width)
+        for n, key in enumerate(keys):
+            part = digests[n * _CARD_DIGITS : (n + 1) * _CARD_DIGITS]
+            put(card[0] - (len(keys) - n) * _FITS_CARD, key, part)
+        text = seal_of(file, [card, (start, pixels)], file.seek(0, os.SEEK_END))
+        put(card[0], FITS_SEAL, text)
+        return text
+
+    return _Target(file, stored, [start], [shape], seal, shifted)
 
 
 def _add_card(

@@ -1,20 +1,28 @@
 """One large image in a file: its levels, read window by window and reduced."""
 
+import copy
 import math
 import mmap
-from collections.abc import Iterator
+import os
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol, Self
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from napari_exo2micro.core.base import CheckpointError, Monitor
 
 #: The longest side that every OpenCV resampling function takes.
 CV2_MAX_SIDE = 32767
 
 #: Rows of a band: a multiple of the coarsest pyramid level's pixel.
 BAND_ROWS = 1024
+
+_SECOND = 1_000_000_000
 
 #: Where an image has data on a canvas: (x0, y0, width, height), px.
 Frame = tuple[int, int, int, int]
@@ -35,14 +43,103 @@ class ImageLike(Protocol):
         """Return the window of two slices as an array."""
 
 
+def checksum(pixels: NDArray[Any]) -> int:
+    """Return the CRC-32 of pixels as little-endian numbers, row by row.
+
+    Of the digests at hand the one that costs least, with or without help of the
+    processor; what it has to tell is damage, not forgery.
+    """
+    order = pixels.dtype.newbyteorder("<")
+    return zlib.crc32(np.ascontiguousarray(pixels, order).data)
+
+
+class FileLevel:
+    """Where one level lies in a file; mapped into memory when it is first read.
+
+    A folder may hold more images than a program may have open files.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    file : binary file
+        The same one, open: it must not be another one when it is mapped later.
+    mapped : bool
+        Whether it is mapped at once.
+    dtype : dtype
+        Type of a pixel, in the byte order of the file.
+    offset : int
+        Where the pixels begin, bytes.
+    shape : tuple of int
+        Rows and columns.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        file: BinaryIO,
+        mapped: bool,
+        dtype: np.dtype[Any],
+        offset: int,
+        shape: tuple[int, ...],
+    ) -> None:
+        self.path, self.dtype, self.offset, self.shape = path, dtype, offset, shape
+        self._file = _which(file)
+        self._map: NDArray[Any] | None = None
+        if mapped:
+            self._map_it(file)
+
+    @property
+    def n_bytes(self) -> int:
+        """Size of its pixels in the file."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    @property
+    def is_mapped(self) -> bool:
+        """Whether it was read already."""
+        return self._map is not None
+
+    def mapped(self) -> NDArray[Any]:
+        """Return the level as a memory map, read-only.
+
+        Raises
+        ------
+        CheckpointError
+            When another file is in its place by now.
+        """
+        if self._map is not None:
+            return self._map
+        try:
+            with self.path.open("rb") as file:
+                if _which(file) == self._file:
+                    return self._map_it(file)
+        except OSError as error:
+            raise CheckpointError(
+                f"{self.path} cannot be read ({error.strerror}); run its stage again"
+            ) from error
+        raise CheckpointError(
+            f"{self.path} was written anew since it was opened; open it again"
+        )
+
+    def _map_it(self, file: BinaryIO) -> NDArray[Any]:
+        self._map = np.memmap(file, self.dtype, "r", self.offset, self.shape)
+        return self._map
+
+
+def _which(file: BinaryIO) -> tuple[int, ...]:
+    """Return what another file in the same place has not; `mark_proven` keeps it."""
+    status = os.fstat(file.fileno())
+    return status.st_ino, status.st_size, status.st_mtime_ns // _SECOND
+
+
 class Raster:
     """An image on disk, read window by window, with its smaller levels.
 
     Parameters
     ----------
-    levels : list of ndarray
-        Memory maps in the byte order of the file; the first is the full
-        resolution, each further one is half as large (2 x 2 means).
+    levels : list of FileLevel
+        The first is the full resolution, each further one is half as large (2 x 2
+        means).
     header : dict
         What the file says about itself; empty for a file without a header.
     path : Path
@@ -51,6 +148,11 @@ class Raster:
         Added to stored values (FITS keeps unsigned 16-bit values that way).
     is_foreign : bool
         Whether nothing in the file says that this package wrote it.
+    digests : sequence of sequence of int
+        For each level the `checksum` of each band of `BAND_ROWS` rows of the full
+        resolution; empty for files of earlier versions and of others.
+    fraction_ns : int
+        The part of a second in the time of its last change, see `is_proven`.
 
     Attributes
     ----------
@@ -66,14 +168,21 @@ class Raster:
 
     def __init__(
         self,
-        levels: list[NDArray[Any]],
+        levels: Sequence[FileLevel],
         header: dict[str, Any],
         path: Path,
         *,
         bzero: int = 0,
         is_foreign: bool = False,
+        digests: Sequence[Sequence[int]] = (),
+        fraction_ns: int = 0,
     ) -> None:
         self._levels, self._bzero = levels, bzero
+        self._digests, self._fraction_ns = digests, fraction_ns
+        # shared by those that check and those that do not
+        self._checked: set[tuple[int, int]] = set()
+        self._damage: list[str] = []
+        self._checks = False
         self.header, self.path, self.is_foreign = header, path, is_foreign
         self.shape: tuple[int, ...] = levels[0].shape
         self.ndim = 2
@@ -99,8 +208,18 @@ class Raster:
         -------
         ndarray
             A view of the file where its byte order allows, otherwise a copy.
+
+        Raises
+        ------
+        CheckpointError
+            Of one that checks, when pixels are not those that were written.
         """
-        stored: NDArray[Any] = self._levels[level][key]
+        if self._checks and self._digests:
+            self._check(key[0] if isinstance(key, tuple) else key, level)
+        return self._read(key, level)
+
+    def _read(self, key: Any, level: int) -> NDArray[Any]:
+        stored: NDArray[Any] = self._levels[level].mapped()[key]
         native = stored.astype(self.dtype, copy=False)
         if self._bzero:
             native += np.uint16(self._bzero)
@@ -121,6 +240,89 @@ class Raster:
         """
         return self.read((slice(None), slice(None)), level)
 
+    # Pixels at rest ------------------------------------------------------------
+
+    @property
+    def has_digests(self) -> bool:
+        """Whether its pixels can be checked."""
+        return bool(self._digests)
+
+    @property
+    def damage(self) -> str:
+        """What was found wrong with the pixels that were read; empty for nothing."""
+        return self._damage[0] if self._damage else ""
+
+    def checking(self) -> Self:
+        """Return the same image; it checks each band when that is first read.
+
+        To look at an image that need not be: it costs the reading of whole bands.
+
+        Returns
+        -------
+        Raster
+            Both know what was checked.
+        """
+        other = copy.copy(self)
+        other._checks = True
+        return other
+
+    def is_proven(self) -> bool:
+        """Return whether the file is as it was written, or as it was last checked.
+
+        Returns
+        -------
+        bool
+            By its time; True where there are no digests.
+        """
+        if not self._digests:
+            return True
+        try:
+            return self.path.stat().st_mtime_ns % _SECOND == self._fraction_ns
+        except OSError:  # it is gone
+            return False
+
+    def verify(self, monitor: Monitor | None = None) -> None:
+        """Read all pixels and check them; the file's time tells it from then on.
+
+        Parameters
+        ----------
+        monitor : Monitor, optional
+            Asked whether to stop.
+
+        Raises
+        ------
+        CheckpointError
+            When some are not those that were written.
+        """
+        monitor = monitor or Monitor()
+        for level in range(len(self._digests)):
+            step = BAND_ROWS >> level
+            for y0, y1 in bands(self._levels[level].shape, step):
+                monitor.check()
+                self._check(slice(y0, y1), level)
+                self.release()
+        if not self.is_proven():
+            mark_proven(self.path, self._fraction_ns)
+
+    def _check(self, rows: Any, level: int) -> None:
+        n_rows, step = self._levels[level].shape[0], BAND_ROWS >> level
+        start, stop, _ = (rows if isinstance(rows, slice) else slice(None)).indices(
+            n_rows
+        )
+        for band in range(start // step, -(-stop // step)):
+            if (level, band) in self._checked:
+                continue
+            y0, y1 = band * step, min((band + 1) * step, n_rows)
+            pixels = self._read((slice(y0, y1), slice(None)), level)
+            if checksum(pixels) != self._digests[level][band]:
+                size = f" of its level {level}" if level else ""
+                why = f"pixels in rows {y0} to {y1 - 1}{size} were changed or damaged"
+                self._damage.append(why)
+                raise CheckpointError(
+                    f"{self.path} cannot be used: {why}; run its stage again"
+                )
+            self._checked.add((level, band))
+
     def expect(self, rows: range, columns: slice, level: int = 0) -> None:
         """Have parts of rows of a level read from the disk soon, all of them at once.
 
@@ -135,7 +337,7 @@ class Raster:
         level : int
             0 is the full resolution.
         """
-        stored = self._levels[level]
+        stored = self._levels[level].mapped()
         pages = getattr(stored, "_mmap", None)
         if not isinstance(pages, mmap.mmap) or not hasattr(mmap, "MADV_WILLNEED"):
             return
@@ -150,13 +352,29 @@ class Raster:
     def release(self) -> None:
         """Let go of the file's pages in memory; reading brings them back."""
         for level in self._levels:
-            pages = getattr(level, "_mmap", None)
+            if not level.is_mapped:
+                continue
+            pages = getattr(level.mapped(), "_mmap", None)
             if isinstance(pages, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
                 pages.madvise(mmap.MADV_DONTNEED)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         """Return the whole image, a copy when its type must change."""
         return np.array(self.level(0), dtype, copy=copy)
+
+
+def mark_proven(path: Path, fraction_ns: int) -> None:
+    """Note that a file's pixels were checked: by the last digits of its time.
+
+    The second of its last change stays; the part of a second becomes one that follows
+    from the file's seal. Any later writing sets another one, so that a folder of
+    gigabytes is told to be as it was written without reading it. Where it cannot be
+    noted, the next run reads the pixels again.
+    """
+    with suppress(OSError):
+        status = path.stat()
+        whole = status.st_mtime_ns // _SECOND * _SECOND
+        os.utime(path, ns=(status.st_atime_ns, whole + fraction_ns))
 
 
 def bands(shape: tuple[int, ...], rows: int = BAND_ROWS) -> Iterator[tuple[int, int]]:

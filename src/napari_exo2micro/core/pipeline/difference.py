@@ -64,7 +64,7 @@ def find_aligned_pair(store: CheckpointStore) -> AlignedPair:
     return AlignedPair(
         post=store.need(1, "post"),
         raw_pre=store.need(1, "pre"),
-        pre=boundary if interior is None else interior,
+        pre=boundary if interior is None else store.need(3, "pre"),
         boundary=boundary,
         stage=2 if interior is None else 3,
     )

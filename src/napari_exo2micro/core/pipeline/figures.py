@@ -176,6 +176,8 @@ def draw_plots(store: CheckpointStore, known: Differences, monitor: Monitor) -> 
         except errors.CancelledError:
             raise
         except errors.Exo2MicroError as error:
+            if isinstance(error, errors.CheckpointError):
+                raise  # the plot is not to blame
             logger.warning("%s", error)
             failed = {**record.failed, plot.name: str(error)}
             record = replace(record, drawn=drawn, failed=failed)

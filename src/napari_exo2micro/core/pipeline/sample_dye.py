@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from numpy.typing import NDArray
 
@@ -54,6 +54,9 @@ _OTHER_NAMES = {
     "_run_stage_2_boundary": "_run_stage_2_coarse",
     "_run_stage_3_interior": "_run_stage_3_fine",
 }
+
+_MOST_REPAIRS: Final = 10
+"""How often a stage is tried again: each time one image more was found damaged."""
 
 
 class SampleDye(Shown):
@@ -307,7 +310,8 @@ class SampleDye(Shown):
             Seconds to wait for another run of the same sample and dye to end.
         verify : bool
             Read the raw files to see whether they are those that results were made
-            from, also where size, times and place on the disk say so.
+            from, and the pixels of all results to see whether they are those that
+            were written, also where size, times and place on the disk say so.
         progress : bool
             Show how far it is, in a terminal or a notebook, where no `monitor` is
             given.
@@ -327,7 +331,7 @@ class SampleDye(Shown):
         """
         self.store.check_output()
         if verify:
-            self.store.source.verify()
+            self.store.verify()
         settings = self.settings
         first, last = stage_range(
             settings.from_stage if from_stage is None else from_stage,
@@ -344,14 +348,14 @@ class SampleDye(Shown):
             run_log(self.output_dir, title=title, task=self) as log,
             self._locked(wait_for_lock, whole) as unguarded,
         ):
+            self.store.check_pixels(last, whole)
             for index, number in enumerate(numbers):
                 self._monitor = whole.part(
                     index / len(numbers), (index + 1) / len(numbers)
                 )
                 words = f"stage {number}: {STAGES[number].title}"
                 self._monitor.report(0.0, words, stage=number)
-                with self._stage(number) as work:
-                    work(force)
+                self._do_stage(number, force)
                 if on_stage is not None:
                     on_stage(number)
             self._monitor = Monitor()
@@ -506,7 +510,7 @@ class SampleDye(Shown):
         Parameters
         ----------
         verify : bool
-            Read the raw files, as `run` does.
+            Read the raw files and all pixels, as `run` does.
 
         Returns
         -------
@@ -514,7 +518,9 @@ class SampleDye(Shown):
             In the order of the stages; plots come last. It prints as a table.
         """
         if verify:
-            self.store.source.verify()
+            self.store.verify()
+        if self.store.source.verifies:
+            self.store.check_pixels(max(STAGES))
         plots = figures.plot_status(self.store)
         return CheckList([*self._checkpoint_states(), *plots])
 
@@ -699,16 +705,16 @@ class SampleDye(Shown):
         for number in range(1, stage):
             if not self.store.is_done(number):
                 logger.info("stage %d is needed first", number)
-                with self._stage(number) as work:
-                    work(False)
+                self._do_stage(number, False)
 
     def _load_image(self, stage: int, name: str) -> NDArray[Any] | None:
         """Return a checkpoint's pixels, None when there is no valid one.
 
         A TIFF comes as a read-only memory map: slicing it reads only the slice.
         """
-        checkpoint = self.store.find(stage, name)
-        return None if checkpoint is None else checkpoint.image.level(0)
+        if self.store.find(stage, name) is None:
+            return None
+        return self.store.need(stage, name).image.level(0)
 
     def _has_checkpoint(self, stage: int, name: str) -> bool:
         """Return whether a checkpoint is valid for the present parameters."""
@@ -772,6 +778,23 @@ class SampleDye(Shown):
 
     # Their helpers -------------------------------------------------------------
 
+    def _do_stage(self, number: int, force: bool) -> None:
+        """Do the work of a stage; what it reads and finds damaged is made again."""
+        for _ in range(_MOST_REPAIRS):
+            try:
+                with self._stage(number) as work:
+                    work(force)
+            except errors.CheckpointError:
+                if not self.store.drop_damaged():
+                    raise
+            else:
+                if not self.store.drop_damaged():
+                    return
+                force = True  # it went on with what it could not read
+            self._check_upstream(number)
+        with self._stage(number) as work:
+            work(force)
+
     @contextmanager
     def _stage(self, number: int) -> Iterator[Callable[[bool], None]]:
         """Give the work of a stage, log it, and see that it left its images.
@@ -828,8 +851,7 @@ class SampleDye(Shown):
         if recovered is not None:
             return recovered, (f"{note}; its transform was measured again",)
         logger.warning("%s, and its transform cannot be measured: made again", note)
-        with self._stage(2) as work:
-            work(True)
+        self._do_stage(2, True)
         return self.transform(2), (f"{note}; stage 2 was made again",)
 
     def _write_aligned(

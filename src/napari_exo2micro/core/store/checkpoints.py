@@ -14,7 +14,13 @@ from typing import Any, Final, Literal, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_exo2micro.core.base import CheckpointError, Monitor, check_output, errors
+from napari_exo2micro.core.base import (
+    CheckpointError,
+    Monitor,
+    check_output,
+    errors,
+    files,
+)
 from napari_exo2micro.core.images import Raster, Transform, io, raster, warp
 from napari_exo2micro.core.parameters import RunSettings, State, Verdict, parameters
 from napari_exo2micro.core.parameters.stages import LAST_BUILT_IN, STAGE_NAMES, STAGES
@@ -158,11 +164,11 @@ class RawSource:
         self._shapes: dict[Any, tuple[int, int]] = {}
         self._same: dict[Any, bool] = {}
         self._loaded: dict[str, RawFingerprint] = {}
-        self._verifies = False
+        self.verifies = False
 
     def verify(self) -> None:
         """Trust no size and no time from here on: each file is digested once."""
-        self._verifies = True
+        self.verifies = True
         self._same.clear()
         self._loaded.clear()
 
@@ -210,7 +216,7 @@ class RawSource:
         self._loaded = {"post": post, "pre": pre}
 
     def _shape(self, path: Path) -> tuple[int, int]:
-        key = (path, _stamp(path))
+        key = (path, files.stamp(path))
         if key not in self._shapes:
             self._shapes[key] = tiff.open_tiff(path).shape
         return self._shapes[key]
@@ -220,28 +226,18 @@ class RawSource:
     ) -> bool:
         if file:
             try:
-                key = (str(file), _stamp(Path(file)), stored.sha256)
+                key = (str(file), files.stamp(Path(file)), stored.sha256)
             except OSError:
                 return False
             if key not in self._same:
                 self._same[key] = stored.matches(
-                    Path(file), recorded=header.created_at, verify=self._verifies
+                    Path(file), recorded=header.created_at, verify=self.verifies
                 )
             return self._same[key]
         if not self._loaded:  # a loader that names no files is asked for its images
             pair = open_image_pair(*self._pair, loader=self.loader)
             self.remember(pair.post.fingerprint(), pair.pre.fingerprint())
         return self._loaded[side].same_content(stored)
-
-
-_Stamp = tuple[int, int, int, int]
-
-
-def _stamp(path: Path) -> _Stamp:
-    """Return what changes when a file is written again."""
-    status = path.stat()
-    times = status.st_mtime_ns, status.st_ctime_ns
-    return *times, status.st_size, status.st_ino
 
 
 class CheckpointStore:
@@ -296,7 +292,7 @@ class CheckpointStore:
         self.written: list[Path] = []
         self.has_own_canvas = has_own_canvas
         self._told: set[tuple[Path, str]] = set()
-        self._opened: dict[Path, tuple[_Stamp, _Content]] = {}
+        self._opened: dict[Path, tuple[tuple[int, ...], _Content]] = {}
         self._others: dict[str, Self] = {}
 
     def copy(self) -> Self:
@@ -407,7 +403,54 @@ class CheckpointStore:
                 f"{self.tiff_path(stage, name).stem} of {self.sample} / {self.dye} "
                 f"is missing or not valid any more; run stage {stage} first"
             )
-        return checkpoint
+        return replace(checkpoint, image=checkpoint.image.checking())
+
+    def verify(self) -> None:
+        """Trust no time of a file from here on, of raw files and of checkpoints."""
+        self.source.verify()
+        self._opened.clear()
+
+    def check_pixels(self, last: int, monitor: Monitor | None = None) -> None:
+        """Read the pixels of checkpoints; those that are damaged are stale then.
+
+        Of files that were written to since, or of all after `verify`; each once.
+
+        Parameters
+        ----------
+        last : int
+            The last stage that counts.
+        monitor : Monitor, optional
+            Told which file is read; may stop.
+        """
+        monitor = monitor or Monitor()
+        for number in (number for number in sorted(STAGES) if number <= last):
+            for name in self.names(number):
+                for path in self._existing(number, name):
+                    with suppress(CheckpointError):  # told where it is asked for
+                        image, _ = self._read(path)
+                        if self.source.verifies or not image.is_proven():
+                            monitor.report(0.0, f"reading {path.name}")
+                            image.verify(monitor)
+        self._drop_damaged()
+
+    def _drop_damaged(self) -> list[tuple[Path, str]]:
+        """Take images whose pixels were found damaged for stale; return which."""
+        dropped = []
+        for path, (known, content) in list(self._opened.items()):
+            if not isinstance(content, CheckpointError) and content[0].damage:
+                dropped.append((path, content[0].damage))
+                self._opened[path] = (known, CheckpointError(content[0].damage))
+        return dropped
+
+    def drop_damaged(self) -> bool:
+        """Take images whose pixels were found damaged for stale; tell if there are any.
+
+        What has read them has raised, or went on without them.
+        """
+        dropped = self._drop_damaged()
+        for path, why in dropped:
+            self.tell(path, f"{path.name} is made again: {why}")
+        return bool(dropped)
 
     def status(self, stage: int, name: str) -> CheckpointStatus:
         """Return whether a checkpoint is valid, stale or missing, and why.
@@ -440,7 +483,14 @@ class CheckpointStore:
         if wrong:
             return line(State.STALE, self._other_geometry(stage) or refused[wrong[0]])
         path, checkpoint = next(iter(valid.items()))
-        note = "" if checkpoint.provenance else "no header: provenance unknown"
+        note = ""
+        if checkpoint.provenance is None:
+            note = "no header: provenance unknown"
+        elif not checkpoint.image.has_digests:
+            note = "of an earlier version: its pixels cannot be checked"
+        elif changed := [p for p in valid if not valid[p].image.is_proven()]:
+            path = changed[0]
+            note = f"{path.name} was written to since: a run reads its pixels"
         return line(State.VALID, note, path)
 
     def is_valid(self, stage: int, name: str) -> bool:
@@ -578,10 +628,10 @@ class CheckpointStore:
 
     def _read(self, path: Path) -> tuple[Raster, Provenance | None]:
         """Open a file, or give it again as long as it has not changed."""
-        stamp = _stamp(path)
+        now = files.stamp(path)
         known = self._opened.get(path)
-        if known is None or known[0] != stamp:
-            known = self._opened[path] = (stamp, _content(path))
+        if known is None or known[0] != now:
+            known = self._opened[path] = (now, _content(path))
         if isinstance(known[1], CheckpointError):
             raise known[1]
         return known[1]
@@ -862,14 +912,17 @@ def registered_params(provenance: Provenance) -> dict[str, parameters.ParameterV
     CheckpointError
         When a value does not fit.
     """
-    try:
-        return {
-            name: parameters.PARAMETER_REGISTRY[name].check(value)
-            for name, value in provenance.parameters.items()
-            if name in parameters.PARAMETER_REGISTRY
-        }
-    except errors.ParameterError as error:
-        raise CheckpointError(f"its header cannot be read: {error}") from error
+    params = {}
+    for name, value in provenance.parameters.items():
+        entry = parameters.PARAMETER_REGISTRY.get(name)
+        if entry is None:
+            continue
+        try:  # most values of thousands of headers are the defaults
+            is_default = value == entry.default and type(value) is type(entry.default)
+            params[name] = value if is_default else entry.check(value)
+        except errors.ParameterError as error:
+            raise CheckpointError(f"its header cannot be read: {error}") from error
+    return params
 
 
 def _check_stage(stage: int) -> None:

@@ -117,6 +117,8 @@ def export_image(
     for side in ("post", "pre"):
         if raw := provenance.raw.get(side, {}).get("file", ""):
             files.check_output(path.parent, Path(raw).parent)
+    if isinstance(image, raster.Raster):
+        image = image.checking()
     dtype = storable_pixels(np.empty((1, 1), image.dtype)).dtype
     shape = (image.shape[0], image.shape[1])
     io.write_raster(

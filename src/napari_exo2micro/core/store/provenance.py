@@ -517,9 +517,10 @@ def parse_checkpoint_name(path: Path | str) -> CheckpointName | None:
     path = Path(path)
     if path.suffix.lower() not in (".tiff", ".tif", ".fits"):
         return None
+    stem = path.stem
     for number, stage in stages.STAGES.items():
-        rest = path.stem.removeprefix(f"{stage.name}_")
-        if rest == path.stem:
+        rest = stem.removeprefix(f"{stage.name}_")
+        if rest == stem:
             continue
         name = _beginning(rest, number)
         if name:

@@ -234,8 +234,15 @@ class ResultSet:
         ]
 
 
-def read_stored_image(path: Path | str) -> StoredImage | None:
+def read_stored_image(path: Path | str, *, mapped: bool = True) -> StoredImage | None:
     """Open one TIFF or FITS file.
+
+    Parameters
+    ----------
+    path : Path or str
+        The file.
+    mapped : bool
+        As for `open_raster`.
 
     Returns
     -------
@@ -250,7 +257,7 @@ def read_stored_image(path: Path | str) -> StoredImage | None:
     """
     path = Path(path)
     named = provenance.parse_checkpoint_name(path)
-    image = open_raster(path)
+    image = open_raster(path, mapped=mapped)
     if not image.is_foreign:
         header = provenance.Provenance.from_header(image.header)
         return StoredImage(
@@ -321,7 +328,7 @@ def read_result_sets(
     for draft in drafts:
         problems += _drop_stale(draft)
         sets.append(_finished(draft, folder))
-        problems += _other_raw_files(draft.images.values())
+    problems += _other_raw_files(images)
     sets.sort(key=lambda results: results.time, reverse=True)
     return tuple(sets), tuple(dict.fromkeys(problems))
 
@@ -336,7 +343,7 @@ def _read_images(folder: Path, monitor: Monitor) -> tuple[list[StoredImage], lis
         if known is not None and known.checkpoint.provenance is not None:
             continue  # the TIFF is there
         try:
-            image = read_stored_image(path)
+            image = read_stored_image(path, mapped=False)
         except errors.CheckpointError as error:
             start = "" if path.name in str(error) else f"{path.name} is left out: "
             problems[path.stem] = f"{start}{error}"
@@ -374,18 +381,19 @@ def _drop_stale(draft: _Draft) -> list[str]:
 
 def _other_raw_files(images: Iterable[StoredImage]) -> list[str]:
     """Tell raw files that were replaced, as far as their sizes show it."""
-    problems = []
-    for image in images:
-        header = image.checkpoint.provenance
-        for side in ("post", "pre"):
-            raw = header.raw.get(side, {}) if header else {}
-            file = Path(raw.get("file") or "none there")
-            if file.is_file() and file.stat().st_size != raw.get("size"):
-                problems.append(
-                    f"{file} is not the file that these results were made from; put "
-                    "that one back, or run all stages again"
-                )
-    return problems
+    headers = [image.checkpoint.provenance for image in images]
+    told = {
+        (raw["file"], raw.get("size"))
+        for header in headers
+        for raw in (header.raw.values() if header else ())
+        if isinstance(raw, dict) and raw.get("file")
+    }
+    return [
+        f"{file} is not the file that these results were made from; put "
+        "that one back, or run all stages again"
+        for file, size in sorted(told, key=str)
+        if Path(file).is_file() and Path(file).stat().st_size != size
+    ]
 
 
 def _finished(draft: _Draft, folder: Path) -> ResultSet:
