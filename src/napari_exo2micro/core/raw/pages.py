@@ -65,18 +65,42 @@ class ImageChoice:
 
     @classmethod
     def of(cls, dye: str, params: Mapping[str, Any]) -> tuple[ImageChoice, ImageChoice]:
-        """Return the choices for post and pre that parameters make."""
+        """Return the choices for post and pre that parameters make.
+
+        Parameters
+        ----------
+        dye : str
+            Its name.
+        params : mapping
+            All parameters, name -> value.
+
+        Returns
+        -------
+        tuple of ImageChoice
+            For the post-stain and the pre-stain file.
+        """
         projection = params["projection"]
-        post = cls(dye, params["page"], params["channel"], projection)
+        post = cls(dye, params["page"] or None, params["channel"], projection)
         page, channel = params["pre_page"], params["pre_channel"]
         return post, replace(
             post,
-            page=post.page if page is None else page,
+            page=page or post.page,
             channel=post.channel if channel == AUTO else channel,
         )
 
     def index(self, names: Sequence[str]) -> int | None:
-        """Return the place of the channel among names, by choice or by the dye."""
+        """Return the place of the channel among names, by choice or by the dye.
+
+        Parameters
+        ----------
+        names : sequence of str
+            Of the channels, some of which may be empty.
+
+        Returns
+        -------
+        int or None
+            None when no name or several fit.
+        """
         wanted = self.channel
         if wanted in (AUTO, SUM, STORED):
             return _named(self.dye, names)
