@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import cv2
 import numpy as np
@@ -65,7 +65,7 @@ class Signal:
         return self.contrast > _LIT_NOISE * self.noise
 
     @classmethod
-    def of(cls, values: NDArray[Any]) -> Signal:
+    def of(cls, values: NDArray[Any]) -> Self:
         """Measure pixels, of any shape; zeros may be what was never scanned."""
         values = values[np.isfinite(values)] if values.dtype.kind == "f" else values
         lit = values[values != 0]

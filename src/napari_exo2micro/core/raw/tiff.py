@@ -121,7 +121,7 @@ class TiffImage:
     # decode(data, number) returns a strip or tile, shape (rows, columns, n)
     decode: Callable[[Any, int], NDArray[Any]]
     warnings: tuple[str, ...]  # what a careful reader would not expect
-    planes: tuple[TiffImage, ...] = ()  # of a stack, whose projection is the image
+    planes: tuple["TiffImage", ...] = ()  # of a stack, whose projection is the image
     projection: str = "none"  # or 'maximum' or 'mean' of the planes
 
     @property
@@ -386,7 +386,7 @@ class TiffReader:
         step = high * max(1, _BLOCK_BYTES // (image.row_bytes * high))
         if image.is_turned:  # each block needs all strips: few and large ones
             column = image.height * image.samples * image.dtype.itemsize
-            step = max(1, max(_BLOCK_BYTES, free_memory() // 4) // column)
+            step = max(1, max(_BLOCK_BYTES, machine.free_memory() // 4) // column)
         for y0 in range(0, height, step):
             rows = range(y0, min(y0 + step, height))
             yield y0, self.read((rows, range(width)))

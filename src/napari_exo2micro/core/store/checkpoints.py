@@ -19,7 +19,13 @@ from napari_exo2micro.core.images import Raster, Transform, io, raster, warp
 from napari_exo2micro.core.parameters import RunSettings, State, Verdict, parameters
 from napari_exo2micro.core.parameters.stages import LAST_BUILT_IN, STAGE_NAMES, STAGES
 from napari_exo2micro.core.photometry.methods import scales_asked_for
-from napari_exo2micro.core.raw import ImageChoice, RawFingerprint, check_name, find_pair, tiff
+from napari_exo2micro.core.raw import (
+    ImageChoice,
+    RawFingerprint,
+    check_name,
+    find_pair,
+    tiff,
+)
 from napari_exo2micro.core.raw.pair import get_loader, loader_name, open_image_pair
 from napari_exo2micro.core.store.provenance import (
     FORMATS,
@@ -171,7 +177,9 @@ class RawSource:
         """Name that the loader is registered under, or that of the function."""
         return loader_name(get_loader(self.loader))
 
-    def shapes(self, params: Mapping[str, ParameterValue]) -> list[tuple[int, int]]:
+    def shapes(
+        self, params: Mapping[str, parameters.ParameterValue]
+    ) -> list[tuple[int, int]]:
         """Return rows and columns of post and pre; empty when there are no files."""
         choices = ImageChoice.of(self._pair[1], params)
         try:
