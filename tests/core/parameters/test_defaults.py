@@ -68,6 +68,9 @@ REFERENCE_TABLE = [
 ]
 
 
+WORDS = st.text(string.ascii_letters + string.digits + ".", min_size=1, max_size=30)
+
+
 @st.composite
 def parameter_sets(draw):
     """Draw any valid set of parameters."""
@@ -78,7 +81,8 @@ def parameter_sets(draw):
         if entry.kind is bool:
             value = draw(st.booleans())
         elif entry.kind is str:
-            value = draw(st.sampled_from(entry.choices))
+            words = st.sampled_from(entry.choices) if entry.choices else WORDS
+            value = draw(words)
         else:
             low = entry.minimum if entry.minimum is not None else -1000
             high = entry.maximum if entry.maximum is not None else 1000
@@ -261,7 +265,6 @@ def test_what_cannot_be_read_back_is_refused_when_registered(default, more, mess
     assert "mine" not in PARAMETER_REGISTRY
 
 
-WORDS = st.text(string.ascii_letters + string.digits + ".", min_size=1, max_size=30)
 OPTIONAL_WORDS = WORDS.filter(lambda word: word.lower() != "none")
 OWN = st.one_of(
     st.tuples(st.just(True), st.just({}), st.booleans()),

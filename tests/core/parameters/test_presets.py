@@ -2,6 +2,7 @@
 
 import json
 import os
+import string
 import sys
 
 import pytest
@@ -44,6 +45,8 @@ def values_of(entry):
         return st.sampled_from(entry.choices)
     if entry.kind is bool:
         return st.booleans()
+    if entry.kind is str:
+        return st.text(string.ascii_letters + string.digits + ".", min_size=1)
     low, high = entry.minimum, entry.maximum
     if entry.kind is int:
         return st.integers(int(low), int(high))

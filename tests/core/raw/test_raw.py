@@ -23,9 +23,13 @@ from napari_exo2micro.core.base import (
     RawDataError,
     RawFileNotFoundError,
 )
-from napari_exo2micro.core.raw import RawFingerprint, RawPair, load_image_pair
+from napari_exo2micro.core.raw import (
+    ImageChoice,
+    RawFingerprint,
+    RawPair,
+    load_image_pair,
+)
 from napari_exo2micro.core.raw.pair import open_image_pair
-from napari_exo2micro.core.raw.read import decide_channels
 
 SHAPE = (60, 72)
 REAL = Path(__file__).parents[4] / "shared" / "data" / "real"
@@ -101,28 +105,70 @@ def test_without_a_lit_channel_the_brightest_of_the_pair_counts(tmp_path: Path) 
     assert "S_PreStain_D.tif green; blue is used for both" in told[0]
 
 
-@pytest.mark.parametrize(("extra", "lit"), [(0, False), (1, True)])
-def test_the_mean_is_exact_at_the_threshold(extra: int, lit: bool) -> None:
-    post = np.zeros(SHAPE, np.int64)
-    post.flat[: post.size // 2] = 1
-    mean = (post.sum() + extra) / post.size
-    post_means, pre_means = {0: mean, 1: 9.0, 2: 0.0}, {0: 0.0, 1: 9.0, 2: 0.0}
-    decision = decide_channels(post_means, pre_means, ("post", "pre"))
-    assert (0 in decision.post) == lit
-
-
-MEANS = st.tuples(*[st.floats(0, 3)] * 3).map(lambda means: dict(enumerate(means)))
-
-
-@given(MEANS, MEANS)
-def test_the_decision_does_not_depend_on_the_side(
-    a: dict[int, float], b: dict[int, float]
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("pedestal", [0, 3, 100])
+def test_a_pedestal_and_its_noise_are_no_signal(
+    tmp_path: Path, dtype: str, pedestal: int
 ) -> None:
-    there = decide_channels(a, b, ("a", "b"))
-    back = decide_channels(b, a, ("b", "a"))
-    assert there.channels == back.channels == there.post == there.pre
-    lit = {k for k in range(3) if max(a[k], b[k]) > 0.5}
-    assert set(there.post) == lit or (not lit and len(there.post) == 1)
+    """Whatever the mean of a channel is: only what stands out of it counts."""
+    rng = np.random.default_rng(5)
+    size, scale = (200, 240), 1.0 if dtype == "uint8" else 6.0
+    dark = rng.normal(pedestal, scale, (2, *size)).clip(0)
+    section = np.zeros(size)
+    section[40:160, 50:190] = rng.gamma(3.0, 12.0, (120, 140))
+    planes = [dark[0], dark[1] + section * scale, dark[0][::-1]]
+    image = np.dstack(planes).clip(0, 255 if dtype == "uint8" else None).astype(dtype)
+    pair = RawPair.from_files(*write(tmp_path, image, image))
+    assert pair.channels == (1,)
+    np.testing.assert_array_equal(pair.post.read(), image[..., 1])
+
+
+def test_what_leaks_from_a_channel_is_no_signal(tmp_path: Path) -> None:
+    green = noise(seed=2)
+    image = rgb(green // 16, green, green // 12)
+    pair = RawPair.from_files(*write(tmp_path, image, image))
+    np.testing.assert_array_equal(pair.post.read(), green)
+    assert "red + blue" in pair.warnings[-1]
+    assert "is left out" in pair.warnings[-1]
+
+
+def test_a_sum_is_always_said(tmp_path: Path) -> None:
+    image = rgb(noise(seed=1) // 2, noise(seed=2) // 2, 0)
+    pair = RawPair.from_files(*write(tmp_path, image, image))
+    assert "is the sum of red + green; choose one of them" in pair.warnings[0]
+
+
+@pytest.mark.parametrize("planar", ["contig", "separate"])
+def test_dyes_of_one_file_are_never_summed_unasked(tmp_path: Path, planar: str) -> None:
+    dyes = [noise("uint16", seed) + 100 for seed in range(4)]
+    path = tmp_path / "x.tif"
+    stored = np.dstack(dyes) if planar == "contig" else np.stack(dyes)
+    tifffile.imwrite(
+        path, stored, photometric="minisblack", planarconfig=planar, metadata=None
+    )
+    with pytest.raises(RawDataError, match=r"has 4 channels.*1 \(.*4 \(.*--channel"):
+        RawPair.from_files(path, path)
+    for channel, wanted in (("3", dyes[2]), ("sum", sum(dyes))):
+        choice = ImageChoice("D", channel=channel)
+        pair = RawPair.from_files(path, path, (choice, choice))
+        np.testing.assert_array_equal(pair.pre.read(), wanted)
+
+
+PLANES = st.lists(st.integers(0, 250), min_size=3, max_size=3)
+
+
+@given(PLANES, PLANES)
+def test_the_decision_does_not_depend_on_the_side(
+    tmp_path_factory: pytest.TempPathFactory, a: list[int], b: list[int]
+) -> None:
+    folder = tmp_path_factory.mktemp("sides", numbered=True)
+    images = [
+        rgb(*(noise() // 200 * 0 + 1 + noise() * v // 200 for v in c), dtype="uint16")
+        for c in (a, b)
+    ]
+    paths = write(folder, *images)
+    there, back = RawPair.from_files(*paths), RawPair.from_files(*paths[::-1])
+    assert there.channels == back.channels
 
 
 @pytest.mark.parametrize(
@@ -141,8 +187,8 @@ def test_sums_never_wrap_or_clip(
     )
     post, pre, told = load_with_warnings(tmp_path)
     assert post.dtype == pre.dtype == np.dtype(wider)
-    np.testing.assert_array_equal(post, bright.astype(np.int64) * 2 + 3)
-    assert (pre == 6).all()
+    np.testing.assert_array_equal(post, bright.astype(np.int64) * 2)
+    assert (pre == 3).all()
     assert f"exceed {top}; both images are widened to {wider}" in told[-1]
 
 
@@ -154,16 +200,16 @@ def test_sums_of_wide_integers_are_exact(tmp_path: Path, top: int, dtype: str) -
     image = rgb(red, red, 1, dtype="uint32")
     pair = RawPair.from_files(*write(tmp_path, image, image))
     assert pair.post.dtype == np.dtype(dtype)
-    np.testing.assert_array_equal(pair.post.read(), red.astype(np.int64) * 2 + 1)
+    np.testing.assert_array_equal(pair.post.read(), red.astype(np.int64) * 2)
 
 
 def test_sums_that_fit_are_not_widened(tmp_path: Path) -> None:
     red = np.full(SHAPE, 250, np.uint8)
-    write(tmp_path, rgb(red, 5, 0), rgb(0, red, 0))
+    red[::2, ::2] = 20
     pair = RawPair.from_files(*write(tmp_path, rgb(red, 5, 0), rgb(5, red, 0)))
     assert pair.post.dtype == np.uint8
-    assert (pair.post.read() == 255).all()
-    assert (pair.pre.read() == 255).all()
+    np.testing.assert_array_equal(pair.post.read(), red + 5)
+    np.testing.assert_array_equal(pair.pre.read(), red + 5)
 
 
 def test_sums_of_floats_are_sums(tmp_path: Path) -> None:
@@ -227,11 +273,12 @@ def test_wildly_different_sizes_are_refused(
 def test_files_with_other_problems_are_warnings(tmp_path: Path) -> None:
     write(tmp_path, noise(), noise())
     (tmp_path / "S" / "S_D.tif").touch()
-    pages = np.stack([noise(), noise()])
-    tifffile.imwrite(tmp_path / "S" / "S_PreStain_D.tif", pages)
+    tifffile.imwrite(
+        tmp_path / "S" / "S_PreStain_D.tif", noise(seed=1), photometric="miniswhite"
+    )
     *_, told = load_with_warnings(tmp_path)
     assert ["NO STAIN MARKER" in text for text in told] == [True, False]
-    assert "S_PreStain_D.tif: holds more than one page" in told[1]
+    assert "S_PreStain_D.tif: stored with white as zero" in told[1]
 
 
 def test_missing_files_are_file_not_found_errors(tmp_path: Path) -> None:

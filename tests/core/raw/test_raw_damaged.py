@@ -119,7 +119,7 @@ BAD_HEADERS = {
         "complex64 are not supported",
     ),
     "an unknown codec": (hand_made(20, 20, compression=64999), "cannot be read"),
-    "CMYK": (hand_made(10, 10, samples=4, photometric=5), "SEPARATED are not"),
+    "CMYK": (hand_made(10, 10, samples=3, photometric=5), "SEPARATED are not"),
     "colours not decoded": (hand_made(11, 11, samples=3, photometric=6), "YCBCR"),
     "too many samples": (hand_made(20, 20, samples=60000), "claims 60000 samples"),
     "no TIFF": (b"\x89PNG\r\n\x1a\n" + bytes(100), "not a TIFF file"),
@@ -195,20 +195,24 @@ def test_a_missing_file_and_a_broken_link_are_told(tmp_path: Path) -> None:
         open_tiff(tmp_path / "link.tif")
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_pixels_that_are_no_numbers_are_counted(tmp_path: Path, value: float) -> None:
+@pytest.mark.parametrize("value", [np.inf, -np.inf])
+def test_infinite_pixels_are_counted(tmp_path: Path, value: float) -> None:
     image = noise("float32")
     image[3, 4] = image[70, 80] = value
     tifffile.imwrite(tmp_path / "x.tif", image)
-    with pytest.raises(RawDataError, match=r"x\.tif: 2 of its 6750 pixels are NaN"):
+    with pytest.raises(RawDataError, match=r"x\.tif: 2 of its 6750 pixels are inf"):
+        read_whole(tmp_path / "x.tif")
+    image[5, 6] = np.nan
+    tifffile.imwrite(tmp_path / "x.tif", image)
+    with pytest.raises(RawDataError, match=r"x\.tif: 2 of its 6750 pixels are inf"):
         read_whole(tmp_path / "x.tif")
 
 
-def test_not_numbers_in_colours_are_counted_as_samples(tmp_path: Path) -> None:
+def test_infinite_samples_of_colours_are_counted(tmp_path: Path) -> None:
     image = noise("float32", (*SHAPE, 3))
-    image[5, 6] = np.nan
+    image[5, 6] = np.inf
     tifffile.imwrite(tmp_path / "x.tif", image, photometric="rgb")
-    with pytest.raises(RawDataError, match="3 of its 20250 samples are NaN"):
+    with pytest.raises(RawDataError, match="3 of its 20250 samples are inf"):
         read_whole(tmp_path / "x.tif")
 
 
@@ -217,14 +221,6 @@ def test_opposite_infinities_are_counted(tmp_path: Path) -> None:
     image[3, 4:6] = np.inf, -np.inf
     tifffile.imwrite(tmp_path / "x.tif", image)
     with pytest.raises(RawDataError, match="2 of its 6750"):
-        read_whole(tmp_path / "x.tif")
-
-
-def test_negative_integers_are_counted(tmp_path: Path) -> None:
-    image = noise("int16")
-    image[0, :3] = -1
-    tifffile.imwrite(tmp_path / "x.tif", image)
-    with pytest.raises(RawDataError, match="3 of its 6750 pixels are negative"):
         read_whole(tmp_path / "x.tif")
 
 

@@ -97,6 +97,15 @@ def test_a_name_that_passes_is_one_folder(name: str) -> None:
         ("scan-before(pre)_a_b_Cy5.Tif", "pre", "Cy5"),
         ("post_D.1.tif", "post", "D.1"),
         ("x_preD.tif", "pre", "preD"),
+        ("S_Post_Cypress.tif", "post", "Cypress"),
+        ("Cypress_PreStain_DAPI.ome.tif", "pre", "DAPI"),
+        ("Precambrian1_post_DAPI.OME.TIFF", "post", "DAPI"),
+        ("Precambrian1_PostStain_DAPI.btf", "post", "DAPI"),
+        ("S1_pre_PrestoBlue.tf8", "pre", "PrestoBlue"),
+        ("S1_PostStain_PrestoBlue.tf2", "post", "PrestoBlue"),
+        ("samplepre_D.tif", "pre", "D"),
+        ("SamplePost2_D.tif", "post", "D"),
+        ("S1PRE_D.tif", "pre", "D"),
     ],
 )
 def test_a_good_name_gives_stain_and_dye(name: str, stain: str, dye: str) -> None:
@@ -108,7 +117,9 @@ def test_a_good_name_gives_stain_and_dye(name: str, stain: str, dye: str) -> Non
     ("name", "problem"),
     [
         ("S_PrePost_D.tif", NameProblem.AMBIGUOUS),
-        ("S_Post_Cypress.tif", NameProblem.AMBIGUOUS),
+        ("S_Pre_PostDye.tif", NameProblem.AMBIGUOUS),
+        ("S_PreStain_D_PostStain_E.tif", NameProblem.AMBIGUOUS),
+        ("S1_expression_DAPI.tif", NameProblem.NO_STAIN_MARKER),
         ("S_D.tif", NameProblem.NO_STAIN_MARKER),
         ("S.tif", NameProblem.NO_STAIN_MARKER),
         ("S-PreStain.tif", NameProblem.NO_UNDERSCORE),
@@ -123,7 +134,29 @@ def test_bad_names_are_told_apart(name: str, problem: NameProblem) -> None:
 
 
 def test_a_marker_inside_the_dye_name_is_pointed_out() -> None:
-    assert "dye name 'Cypress'" in parse_raw_name(Path("S_Post_Cypress.tif")).message
+    assert "dye name 'PostDye'" in parse_raw_name(Path("S_Pre_PostDye.tif")).message
+
+
+def test_names_that_differ_in_case_only_are_joined_or_named(tmp_path: Path) -> None:
+    touch(tmp_path / "S", "S_pre_dapi.tif", "S_post_DAPI.tif")
+    post, pre, warnings = find_pair("S", "DAPI", tmp_path)
+    assert (post.name, pre.name) == ("S_post_DAPI.tif", "S_pre_dapi.tif")
+    assert "S_pre_dapi.tif is taken as the partner of S_post_DAPI.tif" in warnings[0]
+    assert discover_tasks(raw_dir=tmp_path).present == (("S", "DAPI"),)
+    assert find_pairs(tmp_path / "S" / "S_pre_dapi.tif").pairs[0].post == post
+    touch(tmp_path / "S", "S_pre_DAPI.tif")
+    assert find_pair("S", "DAPI", tmp_path)[1].name == "S_pre_DAPI.tif"
+    with pytest.raises(RawFileNotFoundError, match=r"S_post_DAPI\.tif.* differs in"):
+        find_pair("S", "dapi", tmp_path)
+
+
+def test_an_end_that_all_names_share_is_no_dye(tmp_path: Path) -> None:
+    """As ZEN and others write them."""
+    for dye in ("DAPI", "SYBR"):
+        touch(tmp_path / "S", *(f"S_{s}Stain_{dye}_ORG.tif" for s in ("Pre", "Post")))
+    assert discover_tasks(raw_dir=tmp_path).present == (("S", "DAPI"), ("S", "SYBR"))
+    assert find_pair("S", "SYBR", tmp_path)[0].name == "S_PostStain_SYBR_ORG.tif"
+    assert find_pair("S", "DAPI_ORG", tmp_path)[1].name == "S_PreStain_DAPI_ORG.tif"
 
 
 def test_files_are_sorted_by_dye_and_stain(tmp_path: Path) -> None:

@@ -178,7 +178,7 @@ def test_the_survey_reports_every_file(tmp_path: Path) -> None:
     assert pre.mode == "float32 grey"
     assert pre.crop == (10, 40)
     assert [(c.name, c.mean, c.nonzero) for c in pre.channels] == [("grey", 3, 400)]
-    assert "more than one page" in pre.warnings[0]
+    assert "page 2 (1000 x 10 px); choose one with --page" in pre.problem
     assert "header is damaged" in broken.problem
     assert broken.channels == ()
     assert nameless.problem.startswith("NO STAIN MARKER")

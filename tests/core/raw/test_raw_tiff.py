@@ -11,7 +11,8 @@ import tifffile
 from hypothesis import given, settings, strategies as st
 from numpy.typing import NDArray
 
-from napari_exo2micro.core.raw import RawFingerprint, RawPair
+from napari_exo2micro.core.base import RawDataError
+from napari_exo2micro.core.raw import ImageChoice, RawFingerprint, RawPair
 from napari_exo2micro.core.raw.read import measure
 from napari_exo2micro.core.raw.tiff import TiffReader, open_tiff
 
@@ -163,7 +164,7 @@ def test_a_window_is_that_part_of_the_whole(
 @pytest.mark.parametrize("samples", [2, 3, 5])
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint32", "float32", "int16"])
 @pytest.mark.parametrize("kind", ["plain", "deflate tiles"])
-def test_means_of_samples_are_exact(
+def test_samples_are_measured_by_themselves(
     tmp_path: Path, samples: int, dtype: str, kind: str
 ) -> None:
     image = np.abs(noise(dtype, (*SHAPE, samples)))
@@ -172,7 +173,8 @@ def test_means_of_samples_are_exact(
     tifffile.imwrite(path, image, **options, **WHOLE[kind])
     measured = measure(open_tiff(path), digest=True)
     means = image.reshape(-1, samples).mean(0, dtype=np.float64)
-    np.testing.assert_allclose(list(measured.means.values()), means, rtol=1e-12)
+    found = [signal.mean for signal in measured.signals.values()]
+    np.testing.assert_allclose(found, means, rtol=1e-12)
     assert measured.largest == (0 if dtype == "float32" else image.max())
 
 
@@ -188,7 +190,7 @@ def test_the_digest_is_that_of_the_file(
     with tifffile.TiffWriter(path, **_file_options(kind)) as writer:
         for _ in range(2):
             writer.write(stored, contiguous=False, **options, **_page_options(kind))
-    image = open_tiff(path)
+    image = open_tiff(path, ImageChoice(page=2))
     assert measure(image, digest=True).fingerprint == RawFingerprint.of(path)
     assert measure(image).fingerprint is None
 
@@ -219,14 +221,19 @@ def test_a_display_palette_leaves_the_numbers_alone(tmp_path: Path) -> None:
     assert "display palette is ignored" in pair.warnings[0]
 
 
-def test_a_palette_of_any_colours_is_looked_up(tmp_path: Path) -> None:
+def test_of_a_palette_of_any_colours_a_person_says_what_it_means(
+    tmp_path: Path,
+) -> None:
     image = noise("uint8")
     colours = np.zeros((3, 256), np.uint16)
     colours[0] = np.random.default_rng(3).permutation(256) * 257
     tifffile.imwrite(tmp_path / "x.tif", image, photometric="palette", colormap=colours)
-    signal, pair = signal_of(tmp_path / "x.tif")
-    np.testing.assert_array_equal(signal, (colours[0] >> 8)[image])
-    assert pair.channels == (0,)
+    with pytest.raises(RawDataError, match="--channel stored; if it is a picture"):
+        open_tiff(tmp_path / "x.tif")
+    for channel, wanted in (("red", (colours[0] >> 8)[image]), ("stored", image)):
+        choice = ImageChoice(channel=channel)
+        pair = RawPair.from_files(*[tmp_path / "x.tif"] * 2, (choice, choice))
+        np.testing.assert_array_equal(pair.post.read(), wanted)
 
 
 @pytest.mark.parametrize(
@@ -256,12 +263,26 @@ def test_large_integers_become_floats_that_hold_them(
 
 
 @pytest.mark.parametrize("imagej", [False, True])
-def test_the_first_page_is_used_with_a_warning(tmp_path: Path, imagej: bool) -> None:
+def test_of_several_pages_one_or_a_projection_is_asked_for(
+    tmp_path: Path, imagej: bool
+) -> None:
     pages = noise("uint8", (3, *SHAPE))
-    tifffile.imwrite(tmp_path / "x.tif", pages, photometric="minisblack", imagej=imagej)
-    signal, pair = signal_of(tmp_path / "x.tif")
-    np.testing.assert_array_equal(signal, pages[0])
-    assert "more than one page" in pair.warnings[0]
+    path = tmp_path / "x.tif"
+    options: dict[str, Any] = {"photometric": "minisblack"}
+    if imagej:
+        options |= {"imagej": True, "metadata": {"axes": "ZYX"}}
+    tifffile.imwrite(path, pages, **options)
+    with pytest.raises(RawDataError, match=r"page 1 \(90 x 75 px\), page 2 .* --page"):
+        open_tiff(path)
+    mean = np.rint(pages.mean(0)).astype(np.uint8)
+    for choice, wanted in (
+        (ImageChoice(page=2), pages[1]),
+        (ImageChoice(projection="maximum"), pages.max(0)),
+        (ImageChoice(projection="mean"), mean),
+    ):
+        pair = RawPair.from_files(path, path, (choice, choice))
+        np.testing.assert_array_equal(pair.post.read(), wanted)
+        assert pair.post.fingerprint() == RawFingerprint.of(path)
 
 
 def test_pyramid_levels_and_thumbnails_are_not_pages(tmp_path: Path) -> None:

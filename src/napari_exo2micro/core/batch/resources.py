@@ -15,6 +15,7 @@ from napari_exo2micro.core.images.warp import canvas_shape
 from napari_exo2micro.core.parameters.stages import LAST_BUILT_IN
 from napari_exo2micro.core.photometry.methods import scales_asked_for
 from napari_exo2micro.core.raw.names import find_pair
+from napari_exo2micro.core.raw.pages import ImageChoice
 from napari_exo2micro.core.raw.tiff import TiffImage, open_tiff
 from napari_exo2micro.core.store.checkpoints import CheckpointStore
 
@@ -164,7 +165,9 @@ def estimate_task(task: Task) -> TaskNeeds:
         name = getattr(loader, "name", loader)
         raise Exo2MicroError(f"the loader '{name}' does not tell what it reads")
     post, pre, _ = find_pair(task.sample, task.dye, task.settings.raw_dir)
-    work = _Work(task, stages_to_run(task), open_tiff(post), open_tiff(pre))
+    choices = ImageChoice.of(task.dye, task.settings.all_params)
+    images = open_tiff(post, choices[0]), open_tiff(pre, choices[1])
+    work = _Work(task, stages_to_run(task), *images)
     return TaskNeeds(work.memory(), work.disk())
 
 

@@ -244,6 +244,7 @@ def _section(stage: int, group: str, *, rare: bool = False) -> Callable[..., Par
 
 
 _canvas = _section(1, "Canvas")
+_which = _section(1, "Image in the file", rare=True)
 _rings = _section(2, "Outline rings")
 _coarse = _section(2, "Coarse search")
 _icp = _section(2, "Limits of the fit (ICP)", rare=True)
@@ -538,6 +539,48 @@ PARAMETERS: tuple[Parameter, ...] = (
         maximum=1000,
         unit="µm",
         label="pixel size",
+    ),
+    _which(
+        "page",
+        0,
+        "page",
+        "Which page of a raw file that holds several, counted from 1; 0: not said.",
+        minimum=0,
+        maximum=1_000_000,
+        label="page of the file",
+    ),
+    _which(
+        "pre_page",
+        0,
+        "prepage",
+        "The same of the pre-stain file, where it differs; 0: not said.",
+        minimum=0,
+        maximum=1_000_000,
+        label="page of the pre-stain file",
+    ),
+    _which(
+        "channel",
+        "auto",
+        "chan",
+        "Which channel of a raw file that holds several: auto (by the name of the "
+        "dye), its name without spaces, its number, sum (of all that show something), "
+        "or stored (the numbers of a palette image).",
+        label="channel of the file",
+    ),
+    _which(
+        "pre_channel",
+        "auto",
+        "prechan",
+        "The same of the pre-stain file, where it differs.",
+        label="channel of the pre-stain file",
+    ),
+    _which(
+        "projection",
+        "none",
+        "proj",
+        "What becomes of the planes of a stack: their maximum or their mean.",
+        choices=("none", "maximum", "mean"),
+        label="stack of planes",
     ),
 )
 

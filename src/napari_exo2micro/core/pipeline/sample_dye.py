@@ -43,6 +43,7 @@ from napari_exo2micro.core.pipeline.result import (
     stage_states,
 )
 from napari_exo2micro.core.raw.names import find_pair
+from napari_exo2micro.core.raw.pages import ImageChoice
 from napari_exo2micro.core.raw.pair import Loader, open_image_pair
 from napari_exo2micro.core.store import Checkpoint, CheckpointStatus, CheckpointStore
 from napari_exo2micro.core.store.provenance import StoredScale
@@ -590,26 +591,28 @@ class SampleDye(Shown):
         if not force and self.store.is_done(1):
             return
         source = self.store.source
+        choices = ImageChoice.of(self.dye, self.params)
         pair = open_image_pair(
             self.sample,
             self.dye,
             self.raw_dir,
             loader=source.loader,
             monitor=self._monitor.part(0.0, 0.3),
+            choices=choices,
         )
         source.remember(pair.post.fingerprint(), pair.pre.fingerprint())
         pad = self.params["pad"]
         assert isinstance(pad, int)
         size = self.params["pixel_size"]
         assert size is None or isinstance(size, float)
-        padded = stages.PaddedPair(pair, pad, size)
+        padded = stages.PaddedPair(pair, pad, size, choices[0] != choices[1])
         canvas = padded.canvas
         for index, (side, image) in enumerate((("post", pair.post), ("pre", pair.pre))):
             provenance = self.store.provenance(
                 1,
                 side,
                 verdict=Verdict(State.OK),
-                notes=tuple(pair.warnings),
+                notes=padded.notes,
                 inputs=padded.inputs(source.loader_name),
                 raw=padded.raw(source.loader_name),
                 canvas=canvas,

@@ -39,11 +39,25 @@ class PaddedPair:
     pair: RawPair
     pad: int
     pixel_size: float | None = None
+    is_chosen: bool = False  # two images of one file
 
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns of the canvas that both images share."""
         return warp.canvas_shape(self.pair.post.shape, self.pair.pre.shape, self.pad)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a careful reader would not expect of the pair."""
+        post, pre = self.pair.post, self.pair.pre
+        if not post.fingerprint().same_content(pre.fingerprint()) or self.is_chosen:
+            return self.pair.warnings
+        names = " and ".join(str(image.path or "an array") for image in (post, pre))
+        note = (
+            f"post-stain and pre-stain are the same image ({names}): nothing is left "
+            "when one is taken from the other; put the right file in the place of one"
+        )
+        return (*self.pair.warnings, note)
 
     @property
     def canvas(self) -> dict[str, Any]:

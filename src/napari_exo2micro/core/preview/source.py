@@ -34,7 +34,7 @@ from napari_exo2micro.core.images.transform import Transform
 from napari_exo2micro.core.photometry import PairStatistics, accumulate_statistics
 from napari_exo2micro.core.photometry.methods import estimate_scale
 from napari_exo2micro.core.photometry.scale import ScaleEstimate
-from napari_exo2micro.core.raw import RawPair, find_pair, tiff
+from napari_exo2micro.core.raw import ImageChoice, RawPair, find_pair, tiff
 
 if TYPE_CHECKING:
     from napari_exo2micro.core.pipeline.sample_dye import SampleDye
@@ -260,18 +260,22 @@ def _open_raw(task: SampleDye, known: PreviewSource | None) -> PreviewSource:
     if task.store.source.loader is not None:
         raise CheckpointError(run_first)
     paths = find_pair(task.sample, task.dye, task.raw_dir)[:2]
-    shapes = [tiff.open_tiff(path).shape for path in paths]
+    choices = ImageChoice.of(task.dye, task.params)
+    shapes = [
+        tiff.open_tiff(path, choice).shape
+        for path, choice in zip(paths, choices, strict=True)
+    ]
     pad = task.params["pad"]
     assert isinstance(pad, int)
     rows, columns = warp.canvas_shape(shapes[0], shapes[1], pad)
     if rows * columns > _LARGEST_CANVAS:
         raise CheckpointError(run_first)
     stamps = [(path, path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
-    identity = (*stamps, pad)
+    identity = (*stamps, *choices, pad)
     if known is not None and known.identity == identity:
         return known
     # Not `load_image_pair`: its warnings belong to stage 1.
-    pair = RawPair.from_files(*paths, digest=False)
+    pair = RawPair.from_files(*paths, choices, digest=False)
     post, pre = warp.pad_images(pair.post.read(), pair.pre.read(), pad)
     return PreviewSource(
         post,

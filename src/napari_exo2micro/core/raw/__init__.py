@@ -27,6 +27,7 @@ from napari_exo2micro.core.raw.names import (
     find_pair as find_pair,
     list_samples as list_samples,
 )
+from napari_exo2micro.core.raw.pages import ImageChoice as ImageChoice
 from napari_exo2micro.core.raw.pair import (
     ASSIGNED_LOADER,
     Loader as Loader,

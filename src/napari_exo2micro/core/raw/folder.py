@@ -12,6 +12,7 @@ import numpy as np
 from napari_exo2micro.core.base import Monitor, errors
 from napari_exo2micro.core.base.files import Listing
 from napari_exo2micro.core.raw import names, read, tiff
+from napari_exo2micro.core.raw.pages import ImageChoice, SeveralImagesError
 
 #: Folders that are looked into when somebody opens one.
 _MOST_FOLDERS = 10_000
@@ -263,6 +264,7 @@ def discover_tasks(
                 present.append((sample, dye))
         asked = {names.normalise(dye).rpartition("_")[2] for dye in wanted}
         warnings += [f"{sample}: {parsed.message}" for parsed in files.problems]
+        warnings += [f"{sample}: {text}" for text in files.notes]
         warnings += [
             f"{sample}: {own.problem()}"
             for dye, own in files.dyes.items()
@@ -424,9 +426,14 @@ def _dyes_in(folder: Path) -> Mapping[str, names.DyeFiles]:
 
 
 def _own_dye(path: Path) -> names.DyeFiles:
-    """Return the files of the dye that a file's name says."""
+    """Return the files of the dye that a file belongs to."""
     dye = names.parse_raw_name(path).dye or ""
-    return _dyes_in(path.parent).get(dye, names.DyeFiles(dye))
+    own = names.DyeFiles(dye)
+    for files in _dyes_in(path.parent).values():
+        if path.name in {other.name for other in (*files.post, *files.pre)}:
+            return files
+        own = files if files.dye == dye else own
+    return own
 
 
 def _looks_raw(dyes: Mapping[str, names.DyeFiles]) -> bool:
@@ -576,9 +583,13 @@ def survey_raw_channels(
 
 
 def _survey(sample: str, path: Path, crop: int) -> ChannelSurvey:
-    parsed = names.parse_raw_name(path)
+    parsed, question = names.parse_raw_name(path), ""
     try:
-        image = tiff.open_tiff(path)
+        try:
+            image = tiff.open_tiff(path, ImageChoice(parsed.dye or ""))
+        except SeveralImagesError as error:
+            question = str(error)
+            image = tiff.open_tiff(path, ImageChoice(page=1))
         rows, columns = (
             range((side - min(side, crop)) // 2, (side + min(side, crop)) // 2)
             for side in image.shape
@@ -610,5 +621,5 @@ def _survey(sample: str, path: Path, crop: int) -> ChannelSurvey:
         crop=(len(rows), len(columns)),
         channels=channels,
         warnings=image.warnings,
-        problem=parsed.message,
+        problem=parsed.message or question,
     )

@@ -13,7 +13,13 @@ from numpy.typing import NDArray
 from napari_exo2micro.core.base import Monitor, RawDataError
 from napari_exo2micro.core.images.lazy import TOP_SIDE, LazyImage, Window
 from napari_exo2micro.core.raw import pair, tiff
-from napari_exo2micro.core.raw.read import choose_dtype, decide_channels, summed
+from napari_exo2micro.core.raw.read import (
+    JUDGED,
+    Signal,
+    choose_dtype,
+    decide_channels,
+    summed,
+)
 
 #: Levels up to this side stay in memory once they were read.
 _SMALL_SIDE = 2048
@@ -190,6 +196,7 @@ class LazyPair:
 def open_lazy_pair(
     post_path: Path | str,
     pre_path: Path | str,
+    choices: pair.Choices = (None, None),
     *,
     on_error: Callable[[RawDataError], None] | None = None,
     monitor: Monitor | None = None,
@@ -205,6 +212,8 @@ def open_lazy_pair(
     ----------
     post_path, pre_path : pathlib.Path or str
         The files.
+    choices : pair of ImageChoice or None
+        Which image of each, where it holds several.
     on_error : callable, optional
         See `RawLevels`.
     monitor : Monitor, optional
@@ -226,16 +235,16 @@ def open_lazy_pair(
         If a file cannot be used, or the two do not fit together.
     """
     monitor = monitor or Monitor()
-    images = pair.open_fitting(post_path, pre_path)
+    images = pair.open_fitting(post_path, pre_path, choices)
     looks = [
         _Look(image, monitor.part(side / 2, (side + 1) / 2), quick)
         for side, image in enumerate(images)
     ]
     post, pre = looks
-    names = post.image.path.name, pre.image.path.name
-    decision = decide_channels(post.means, pre.means, names)
+    decision = decide_channels(post.signals, pre.signals, images)
     largest = max(post.largest(decision.post), pre.largest(decision.pre))
-    dtype = choose_dtype(post.image.sample_dtype, largest)
+    is_negative = post.is_negative or pre.is_negative
+    dtype = choose_dtype(post.image.sample_dtype, largest, is_negative)
     return LazyPair(
         post.levels(decision.post, dtype, on_error),
         pre.levels(decision.pre, dtype, on_error),
@@ -244,6 +253,12 @@ def open_lazy_pair(
         any(look.every > 1 for look in looks),
         (*post.image.warnings, *pre.image.warnings, *decision.warnings),
     )
+
+
+def _thinned(plane: NDArray[Any]) -> NDArray[Any]:
+    """Return as many pixels of a grid as a channel is judged by."""
+    step = max(1, math.isqrt(plane.size // JUDGED))
+    return plane[::step, ::step]
 
 
 class _Look:
@@ -257,14 +272,17 @@ class _Look:
                 self.number += 1
         area = _places(image, self.number)
         decoded = tiff.decoded_bytes(image, area) if quick else 0
-        self.every = 1 + decoded // _QUICK_BYTES
+        self.every = 1 if image.is_turned else 1 + decoded // _QUICK_BYTES
         with tiff.TiffReader(image, image.colour) as reader:
             self._planes = reader.read(area, every=self.every, monitor=monitor)
             rows = reader.rows_read(area[0], self.every)
-        self.means = {
-            sample: float(np.nanmean(plane[rows], dtype=np.float64))
+        self.signals = {
+            sample: Signal.of(_thinned(plane[rows]))
             for sample, plane in zip(image.colour, self._planes, strict=True)
         }
+        self.is_negative = image.sample_dtype.kind == "i" and (
+            self.number > 0 or bool((self._planes < 0).any())
+        )
 
     def largest(self, samples: tuple[int, ...]) -> int:
         """Return the largest sum of some samples, or what none exceeds."""

@@ -2,11 +2,12 @@
 
 import codecs
 import difflib
+import re
 import sys
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal
@@ -25,7 +26,21 @@ MAX_NAME_BYTES = 200
 
 #: Letters of a name in a message.
 _MOST_SHOWN = 60
-_TIFF_EXTENSIONS = (".tif", ".tiff")
+_TIFF_EXTENSIONS = (".tif", ".tiff", ".btf", ".tf2", ".tf8")
+#: What tells the stain, surest first: said with the word, a word by itself, the start
+#: of a word, its end. Cypress and Precambrian are samples, PrestoBlue is a dye.
+_MARKERS = tuple(
+    map(
+        re.compile,
+        (
+            r"(?i:(pre|post)[-_ .]?stain)",
+            r"(?<![^\W\d_])(?i:(pre|post))(?![^\W\d_])"
+            r"|(?<![^\W\d_])(Pre|Post)(?=[A-Z])|(?<=[a-z])(Pre|Post)(?![a-z])",
+            r"(?i:(?<![^\W\d_])(pre|post))|(?<=[a-z])(Pre|Post)",
+            r"(?i:(pre|post)(?![^\W\d_]))",
+        ),
+    )
+)
 _RESERVED = frozenset(
     {"con", "prn", "aux", "nul"}
     | {f"{device}{number}" for device in ("com", "lpt") for number in range(1, 10)}
@@ -159,8 +174,9 @@ def parse_raw_name(path: Path) -> ParsedName:
     """Read stain and dye from the name of a raw file, or why it does not tell them.
 
     The rule is ``<anything>Pre<anything>_<Dye>.tif`` or the same with ``Post``: the
-    marker stands anywhere in the name without its extension, in any case, and only one
-    of the two; the dye is what follows the last underscore.
+    marker begins a word of the name without its extension, in any case, and only one
+    of the two does; ``PreStain`` or ``PostStain`` goes before all others. The dye is
+    what follows the last underscore.
 
     Examples
     --------
@@ -170,21 +186,20 @@ def parse_raw_name(path: Path) -> ParsedName:
     >>> print(parse_raw_name(Path("CD070_SybrGld.tif")).problem)
     NO STAIN MARKER
     """
-    stem = path.stem
-    lowered = stem.lower()
-    has_pre, has_post = "pre" in lowered, "post" in lowered
+    stem = stem_of(path)
+    stains = _stains(stem)
     head, underscore, dye = stem.rpartition("_")
     problem: NameProblem | None = None
     message = ""
-    if has_pre and has_post:
+    if len(stains) > 1:
         problem = NameProblem.AMBIGUOUS
         message = "the name contains both 'pre' and 'post'; keep one of them"
         in_dye = [word for word in ("pre", "post") if word in dye.lower()]
         if underscore and len(in_dye) == 1 and in_dye[0] not in head.lower():
             message += f" ('{in_dye[0]}' stands in the dye name '{dye}')"
-    elif not has_pre and not has_post:
+    elif not stains:
         problem = NameProblem.NO_STAIN_MARKER
-        message = "the name contains neither 'pre' nor 'post'; add one of them"
+        message = "no word of the name begins with 'pre' or 'post'; add one of them"
     elif not underscore:
         problem = NameProblem.NO_UNDERSCORE
         message = "the name has no underscore before the dye; end it with '_<Dye>'"
@@ -194,7 +209,27 @@ def parse_raw_name(path: Path) -> ParsedName:
     if problem is not None:
         text = f"{problem.value}: {path.name}: {message}"
         return ParsedName(path, None, None, problem, text)
-    return ParsedName(path, "pre" if has_pre else "post", normalise(dye))
+    return ParsedName(path, "pre" if "pre" in stains else "post", normalise(dye))
+
+
+def stem_of(path: Path) -> str:
+    """Return a name without its extension; ``.ome`` belongs to that."""
+    stem = path.stem
+    return stem[:-4] if stem.lower().endswith(".ome") else stem
+
+
+def _stains(stem: str) -> set[str]:
+    """Return which of ``'pre'`` and ``'post'`` the surest markers of a name say."""
+    for marker in _MARKERS:
+        found = {
+            word.lower()
+            for groups in marker.finditer(stem)
+            for word in groups.groups()
+            if word
+        }
+        if found:
+            return found
+    return set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +239,8 @@ class DyeFiles:
     dye: str
     post: tuple[Path, ...] = ()
     pre: tuple[Path, ...] = ()
+    #: Files of a dye whose name differs in capital and small letters only.
+    alike: tuple[Path, ...] = ()
 
     def __getitem__(self, side: str) -> list[Path]:
         """Return the files of ``'post'`` or ``'pre'``, as the reference system does."""
@@ -230,6 +267,13 @@ class DyeFiles:
                     f"{names}; move all but one of them away"
                 )
         for side, files, other in sides:
+            if not files and other and self.alike:
+                names = ", ".join(path.name for path in self.alike)
+                return (
+                    f"no {side}-stain file for dye '{self.dye}' beside "
+                    f"{other[0].name}; {names} differs in capital and small letters "
+                    "of the dye only: rename one of them"
+                )
             if not files and other:
                 return (
                     f"no {side}-stain file for dye '{self.dye}' beside "
@@ -246,6 +290,7 @@ class RawFiles:
     folder: Path
     dyes: Mapping[str, DyeFiles]  # in alphabetical order
     problems: tuple[ParsedName, ...]  # files whose names cannot be used
+    notes: tuple[str, ...] = ()  # how names were taken that say it in an unusual way
 
     def __iter__(self) -> Iterator[Any]:
         """Yield `dyes` and the warnings, to be unpacked: ``pairs, warnings``."""
@@ -257,12 +302,16 @@ class RawFiles:
         A dye with underscores is one where both a post and a pre file end with it.
         """
         dye = normalise(dye)
-        last = self.dyes.get(dye.rpartition("_")[2])
-        if last is None or last.dye == dye:
-            return last
+        if dye in self.dyes or "_" not in dye:
+            return self.dyes.get(dye)
         post, pre = (
-            tuple(file for file in files if normalise(file.stem).endswith(f"_{dye}"))
-            for files in (last.post, last.pre)
+            tuple(
+                file
+                for files in self.dyes.values()
+                for file in files[side]
+                if normalise(stem_of(file)).endswith(f"_{dye}")
+            )
+            for side in ("post", "pre")
         )
         return DyeFiles(dye, post, pre) if post and pre else None
 
@@ -278,6 +327,7 @@ class RawFiles:
         return tuple(
             [f"{self.folder.name}: {text}" for text in pairs if text]
             + [f"{self.folder.name}: {parsed.message}" for parsed in self.problems]
+            + [f"{self.folder.name}: {text}" for text in self.notes]
         )
 
 
@@ -312,8 +362,62 @@ def sorted_files(listing: Listing) -> RawFiles:
         dye: DyeFiles(dye, tuple(sides[dye, "post"]), tuple(sides[dye, "pre"]))
         for dye in sorted({name.dye for name in parsed if name.dye is not None})
     }
+    for files in list(dyes.values()):
+        if (split := _without_tail(files)) and dyes.keys().isdisjoint(split):
+            del dyes[files.dye]
+            dyes |= split
+    notes = _join_spellings(dyes)
     problems = tuple(name for name in parsed if name.problem)
-    return RawFiles(listing.folder, dyes, problems)
+    return RawFiles(listing.folder, dict(sorted(dyes.items())), problems, notes)
+
+
+def _without_tail(files: DyeFiles) -> dict[str, DyeFiles]:
+    """Return the pairs of names that all end alike: ``..._DAPI_ORG``, ``..._Cy5_ORG``.
+
+    Empty unless what stands before the end tells one pair for each dye.
+    """
+    if min(len(files.post), len(files.pre)) < 2:
+        return {}
+    split: defaultdict[str, dict[str, list[Path]]] = defaultdict(
+        lambda: {"post": [], "pre": []}
+    )
+    for side in ("post", "pre"):
+        for path in files[side]:
+            head = normalise(stem_of(path)).rpartition("_")[0]
+            split[head.rpartition("_")[2]][side].append(path)
+    found = {
+        dye: DyeFiles(dye, tuple(own["post"]), tuple(own["pre"]))
+        for dye, own in split.items()
+    }
+    return found if all(own.is_complete and own.dye for own in found.values()) else {}
+
+
+def _join_spellings(dyes: dict[str, DyeFiles]) -> tuple[str, ...]:
+    """Join, or name to each other, dyes that differ in capital and small letters only.
+
+    Two files that are each other's only partner are a pair, named as post-stain is.
+    """
+    spellings: defaultdict[str, list[DyeFiles]] = defaultdict(list)
+    for files in dyes.values():
+        spellings[files.dye.casefold()].append(files)
+    notes = []
+    for same in (own for own in spellings.values() if len(own) > 1):
+        post = [path for files in same for path in files.post]
+        pre = [path for files in same for path in files.pre]
+        if len(post) == len(pre) == 1:
+            dye = next(files.dye for files in same if files.post)
+            for files in same:
+                del dyes[files.dye]
+            dyes[dye] = DyeFiles(dye, tuple(post), tuple(pre))
+            notes.append(
+                f"{pre[0].name} is taken as the partner of {post[0].name}, which "
+                "differs in capital and small letters of the dye only"
+            )
+            continue
+        for files in same:
+            alike = tuple(p for p in post + pre if p not in (*files.post, *files.pre))
+            dyes[files.dye] = replace(files, alike=alike)
+    return tuple(notes)
 
 
 def list_samples(raw_dir: Path | str = "raw") -> tuple[str, ...]:
@@ -380,7 +484,8 @@ def pair_in(raw: RawFiles, dye: str) -> tuple[Path, Path, tuple[str, ...]]:
         raise errors.RawDataError(f"{folder}: {files.problem()}")
     if not files.is_complete:
         raise errors.RawFileNotFoundError(f"{folder}: {files.problem()}")
-    warnings = tuple(f"{folder.name}: {parsed.message}" for parsed in raw.problems)
+    told = [*(parsed.message for parsed in raw.problems), *raw.notes]
+    warnings = tuple(f"{folder.name}: {text}" for text in told)
     return files.post[0], files.pre[0], warnings
 
 

@@ -18,6 +18,7 @@ from napari_exo2micro.core.base import Monitor, errors
 from napari_exo2micro.core.base.registry import Registry
 from napari_exo2micro.core.raw import read
 from napari_exo2micro.core.raw.names import check_name, find_pair
+from napari_exo2micro.core.raw.pages import ImageChoice
 from napari_exo2micro.core.raw.tiff import TiffImage, open_tiff
 
 logger = logging.getLogger(__name__)
@@ -237,6 +238,7 @@ class RawPair:
         cls,
         post_path: Path,
         pre_path: Path,
+        choices: Choices = (None, None),
         *,
         monitor: Monitor | None = None,
         digest: bool = True,
@@ -248,6 +250,8 @@ class RawPair:
         ----------
         post_path, pre_path : pathlib.Path
             The files.
+        choices : pair of ImageChoice or None
+            Which image of each, where it holds several.
         monitor : Monitor, optional
             Told the progress.
         digest : bool
@@ -265,10 +269,10 @@ class RawPair:
         RawDataError
             If a file cannot be used, or the two do not fit together.
         """
-        images = post, pre = open_fitting(post_path, pre_path)
+        images = post, pre = open_fitting(post_path, pre_path, choices)
         measured = _measure(images, monitor or Monitor(), digest)
         decision = read.decide_channels(
-            measured[0].means, measured[1].means, (post.path.name, pre.path.name)
+            measured[0].signals, measured[1].signals, images
         )
         largest = 0
         for image, samples, own in zip(
@@ -280,13 +284,27 @@ class RawPair:
                     "the right file and was exported with its data"
                 )
             largest = max(largest, read.largest_sum(image, samples, own))
-        dtype = read.choose_dtype(post.sample_dtype, largest)
-        widened = _widening(post.sample_dtype, dtype, decision.post)
+        negative = any(own.is_negative for own in measured)
+        dtype = read.choose_dtype(post.sample_dtype, largest, negative)
+        own_warnings = [*notes, *post.warnings, *pre.warnings, *decision.warnings]
+        if negative:
+            own_warnings.append(
+                f"pixels below 0 are kept; both images are read as {dtype}"
+            )
+        else:
+            own_warnings += _widening(post.sample_dtype, dtype, decision.post)
+        for image, own in zip(images, measured, strict=True):
+            if own.blank:
+                share = own.blank / (image.height * image.width * len(own.signals))
+                own_warnings.append(
+                    f"{image.path.name}: {own.blank} pixels ({share:.2%}) are NaN, no "
+                    "data; they are read as 0"
+                )
         return cls(
-            read.file_image(post, decision.post, dtype, measured[0].fingerprint),
-            read.file_image(pre, decision.pre, dtype, measured[1].fingerprint),
+            read.file_image(post, decision.post, dtype, measured[0]),
+            read.file_image(pre, decision.pre, dtype, measured[1]),
             decision.channels,
-            (*notes, *post.warnings, *pre.warnings, *decision.warnings, *widened),
+            tuple(own_warnings),
         )
 
     @classmethod
@@ -333,11 +351,15 @@ class RawPair:
         )
 
 
+#: Which image of the post-stain and of the pre-stain file.
+Choices = tuple[ImageChoice | None, ImageChoice | None]
+
+
 def open_fitting(
-    post_path: Path | str, pre_path: Path | str
+    post_path: Path | str, pre_path: Path | str, choices: Choices = (None, None)
 ) -> tuple[TiffImage, TiffImage]:
     """Check the headers of two files, and that they can be a pair."""
-    post, pre = open_tiff(post_path), open_tiff(pre_path)
+    post, pre = open_tiff(post_path, choices[0]), open_tiff(pre_path, choices[1])
     _check_fit(
         (str(post_path), str(pre_path)),
         (post.shape, pre.shape),
@@ -411,6 +433,7 @@ def open_image_pair(
     *,
     loader: str | Loader | None = None,
     monitor: Monitor | None = None,
+    choices: Choices | None = None,
 ) -> RawPair:
     """Find, check and open the two images of a pair, to be read band by band.
 
@@ -422,7 +445,13 @@ def open_image_pair(
     function = get_loader(loader)
     if function is load_image_pair:
         post_path, pre_path, notes = find_pair(sample, dye, raw_dir)
-        pair = RawPair.from_files(post_path, pre_path, monitor=monitor, notes=notes)
+        pair = RawPair.from_files(
+            post_path,
+            pre_path,
+            choices or (ImageChoice(dye), ImageChoice(dye)),
+            monitor=monitor,
+            notes=notes,
+        )
     else:
         check_name("sample", sample)
         check_name("dye", dye)
@@ -478,7 +507,8 @@ def load_image_pair(
         For what a careful reader would not expect.
     """
     post_path, pre_path, notes = find_pair(sample, dye, raw_dir)
-    pair = RawPair.from_files(post_path, pre_path, digest=False, notes=notes)
+    choices = ImageChoice(dye), ImageChoice(dye)
+    pair = RawPair.from_files(post_path, pre_path, choices, digest=False, notes=notes)
     _warn(pair)
     return pair.post.read(), pair.pre.read(), post_path, pre_path
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import cv2
 import numpy as np
@@ -19,14 +19,24 @@ from numpy.typing import NDArray
 from napari_exo2micro.core.base import Monitor, RawDataError
 from napari_exo2micro.core.raw import tiff
 from napari_exo2micro.core.raw.fingerprint import RawFingerprint
+from napari_exo2micro.core.raw.pages import COLOURS
 
-#: A channel whose mean exceeds this carries signal.
-SIGNAL_MEAN = 0.5
+#: A channel shows something when its brightest pixels stand so many times its noise
+#: above its background, and by a share of what the brightest channel of its image does:
+#: the colours of a JPEG leak into each other.
+_LIT_NOISE, _LIT_SHARE = 8.0, 0.1
+#: Of the pixels that are not 0: background, what is darker only by noise, brightest. %
+_PERCENTILES = (0.1, 5.0, 99.9)
+#: So many standard deviations of a Gaussian lie between the first two.
+_BETWEEN = 1.445
+#: Noise of integers is at least that of counting, grey levels.
+_LEAST_NOISE = 1.0
+#: Channels are judged by about so many pixels of a grid.
+JUDGED = 1 << 20
 
 _BAND_ROWS = 512
 _MAX_ROWS = 1024
 _FLOAT32_EXACT = 1 << 24
-_NAMES = ("red", "green", "blue")
 
 
 def summed(planes: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -42,18 +52,47 @@ def summed(planes: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
 
 
 @dataclass(frozen=True, slots=True)
+class Signal:
+    """What a channel shows: grey levels above its background, and their noise."""
+
+    contrast: float
+    noise: float
+    mean: float
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether there is more than background and noise."""
+        return self.contrast > _LIT_NOISE * self.noise
+
+    @classmethod
+    def of(cls, values: NDArray[Any]) -> Self:
+        """Measure pixels, of any shape; zeros may be what was never scanned."""
+        values = values[np.isfinite(values)] if values.dtype.kind == "f" else values
+        lit = values[values != 0]
+        if not lit.size:
+            return cls(0.0, _LEAST_NOISE, 0.0)
+        low, background, top = map(float, np.percentile(lit, _PERCENTILES))
+        noise = (background - low) / _BETWEEN
+        if values.dtype.kind != "f":
+            noise = max(noise, _LEAST_NOISE)
+        return cls(top - background, noise, float(values.mean(dtype=np.float64)))
+
+
+@dataclass(frozen=True, slots=True)
 class Measured:
     """What one pass over all pixels of a file gave; by sample of ``image.colour``.
 
-    Means are exact for 8 and 16 bits. `largest` bounds all samples from above, 0 for
-    floats; `peaks` does so for the areas where sums may need a wider type.
+    `largest` bounds all samples from above, 0 for floats; `peaks` does so for the areas
+    where sums may need a wider type.
     """
 
-    means: Mapping[int, float]
+    signals: Mapping[int, Signal]
     lit: frozenset[int]  # samples that are non-zero anywhere
     largest: int
     peaks: Mapping[tiff.Area, int]
     fingerprint: RawFingerprint | None  # None when the file was not digested
+    is_negative: bool = False  # integers that are below 0 somewhere
+    blank: int = 0  # pixels that are NaN
 
 
 def measure(
@@ -64,25 +103,29 @@ def measure(
     Raises
     ------
     RawDataError
-        If the file is damaged, or holds NaN, infinite or negative integer pixels.
+        If the file is damaged, or holds infinite pixels.
     """
     dtype, colours = image.sample_dtype, image.colour
     monitor = monitor or Monitor()
-    totals: dict[int, float] = dict.fromkeys(colours, 0)
+    judged: dict[int, list[NDArray[Any]]] = {sample: [] for sample in colours}
     lit: set[int] = set()
     peaks: dict[tiff.Area, int] = {}
-    largest = bad = done = 0
+    largest = bad = blank = done = 0
+    is_negative = False
     sha256 = hashlib.sha256() if digest else None
     pixels = image.height * image.width
     # each plane of a planar file is a pass of its own
     work = pixels * (len(colours) if image.planar else 1)
+    step = max(1, math.isqrt(pixels // JUDGED)) if len(colours) > 1 else 0
     with tiff.TiffReader(image, colours, sha256) as reader:
         status = image.path.stat()  # before a pixel is read: a later change must show
-        for area, seen in reader.scan(partial(_look, colours)):
-            for sample, total in seen.totals.items():
-                totals[sample] += total
+        for area, seen in reader.scan(partial(_look, colours, step)):
+            for sample, values in seen.grid.items():
+                judged[sample].append(values)
             lit |= seen.lit
             bad += seen.bad
+            blank += seen.blank
+            is_negative |= seen.is_negative
             largest = max(largest, seen.peak)
             if seen.peak * len(colours) > _narrow_limit(dtype):
                 peaks[area] = max(seen.peak, peaks.get(area, 0))
@@ -90,32 +133,45 @@ def measure(
             monitor.report(done / work, f"reading {image.path.name}")
     if bad:
         count = len(colours)
-        kind = "NaN or infinite" if dtype.kind == "f" else "negative"
         which = f"{bad} of its {pixels * count} {'pixels' if count == 1 else 'samples'}"
         raise RawDataError(
-            f"{image.path}: {which} are {kind}; export it without them, for example "
+            f"{image.path}: {which} are infinite; export it without them, for example "
             "with 0 instead"
         )
     fingerprint = None
     if sha256 is not None:
         fingerprint = RawFingerprint.seen(status, sha256.hexdigest())
-    means = {sample: total / pixels for sample, total in totals.items()}
-    return Measured(means, frozenset(lit), largest, peaks, fingerprint)
+    signals = {
+        sample: Signal.of(np.concatenate([*values, np.empty(0, dtype)]))
+        for sample, values in judged.items()
+    }
+    return Measured(
+        signals, frozenset(lit), largest, peaks, fingerprint, is_negative, blank
+    )
 
 
 class _Seen(NamedTuple):
-    """Of some pixels: the sum of each colour, which are lit, and of all of them."""
+    """Of some pixels: those on a grid, which colours are lit, and of all of them."""
 
-    totals: dict[int, float]
+    grid: dict[int, NDArray[Any]]
     lit: set[int]
     peak: int
     bad: int
+    blank: int
+    is_negative: bool
 
 
 def _look(
-    colours: tuple[int, ...], samples: tuple[int, ...], pixels: NDArray[Any]
+    colours: tuple[int, ...],
+    step: int,
+    area: tiff.Area,
+    samples: tuple[int, ...],
+    pixels: NDArray[Any],
 ) -> _Seen:
-    """Look at pixels, shape (rows, columns, n), whose n samples are `samples`."""
+    """Look at pixels, shape (rows, columns, n), whose n samples are `samples`.
+
+    With a step each so many-th row and column of the image are handed on.
+    """
     kind, count = pixels.dtype.kind, pixels.shape[2]
     sums: Sequence[float]
     if count <= 4:  # channels of OpenCV's sum, which is exact for 8 and 16 bits
@@ -123,22 +179,32 @@ def _look(
     else:
         wide = np.float64 if kind == "f" else None
         sums = [pixels[..., index].sum(dtype=wide) for index in range(count)]
-    totals: dict[int, float] = {}
-    lit, bad = set(), 0
+    grid: dict[int, NDArray[Any]] = {}
+    lit, bad, blank, is_negative = set(), 0, 0, False
+    rows, columns = (-part.start % step if step else 0 for part in area)
     for index, sample in enumerate(samples):
         if sample not in colours:
             continue
         total = float(sums[index]) if kind == "f" else int(sums[index])
-        totals[sample] = total
+        if step:  # a copy: the next pixels come into the same memory
+            grid[sample] = pixels[rows::step, columns::step, index].flatten()
+        if kind == "f" and math.isnan(total):
+            unknown = np.isnan(pixels[..., index])
+            blank += int(unknown.sum())
+            bad += int(np.isinf(pixels[..., index]).sum())
+            if (pixels[..., index][~unknown] != 0).any():
+                lit.add(sample)
+            continue
         if total != 0 or pixels[..., index].any():
             lit.add(sample)
         if kind == "f" and not math.isfinite(total):
-            bad += int((~np.isfinite(pixels[..., index])).sum())
+            bad += int(np.isinf(pixels[..., index]).sum())
         elif kind == "i":
-            bad += int((pixels[..., index] < 0).sum())
+            is_negative |= bool((pixels[..., index] < 0).any())
     # the peak of grey pixels of 8 and 16 bits decides nothing
     is_asked = kind != "f" and (len(colours) > 1 or pixels.dtype.itemsize > 2)
-    return _Seen(totals, lit, int(pixels.max()) if is_asked else 0, bad)
+    peak = int(pixels.max()) if is_asked else 0
+    return _Seen(grid, lit, peak, bad, blank, is_negative)
 
 
 def _narrow_limit(dtype: np.dtype[Any]) -> int:
@@ -197,41 +263,42 @@ def channel_name(index: int) -> str:
     str
         ``'red'``, ``'green'``, ``'blue'``, ``'channel 4'``, ...
     """
-    return _NAMES[index] if index < len(_NAMES) else f"channel {index + 1}"
+    return COLOURS[index] if index < len(COLOURS) else f"channel {index + 1}"
 
 
 def decide_channels(
-    post: Mapping[int, float], pre: Mapping[int, float], names: tuple[str, str]
+    post: Mapping[int, Signal],
+    pre: Mapping[int, Signal],
+    files: tuple[tiff.TiffImage, tiff.TiffImage],
 ) -> ChannelDecision:
     """Choose the channels that carry the signal of a pair.
 
-    A channel counts when its mean exceeds 0.5 in either image, the one with the
-    highest mean of both when none does. A grey image takes part with its only channel.
-    `post` and `pre` are the means of the colour samples, `names` are for messages.
+    A channel counts when it shows more than its own background and noise in either
+    image, the brightest one of both when none does. Only the colours of a picture are
+    added up. A grey image takes part with its only channel. `post` and `pre` are what
+    the colour samples of `files` show.
 
     Raises
     ------
     RawDataError
-        If both have several channels, but not the same number.
-
-    Examples
-    --------
-    >>> post, pre = {0: 0.0, 1: 7.1, 2: 0.1}, {0: 0.0, 1: 3.0, 2: 0.2}
-    >>> decide_channels(post, pre, ("post.tif", "pre.tif")).channels
-    (1,)
+        If both have several channels, but not the same number, or if several show
+        something and are no colours of a picture.
     """
     counts = len(post), len(pre)
+    names = files[0].path.name, files[1].path.name
     if counts == (1, 1):
-        return ChannelDecision(tuple(post), tuple(pre), None)
+        chosen = next((own for own in (tuple(post), tuple(pre)) if own != (0,)), None)
+        return ChannelDecision(tuple(post), tuple(pre), chosen)
     if 1 in counts:
-        chosen = _choose(pre if counts[0] == 1 else post)
-        grey, coloured = names if counts[0] == 1 else names[::-1]
+        side = 1 if counts[0] == 1 else 0
+        chosen = _choose((files[side],), (post, pre)[side])
+        grey, coloured = names[1 - side], names[side]
         warning = (
             f"{grey} is grey and {coloured} has {max(counts)} "
             f"channels; its {_listed(chosen)} stands for the signal there"
         )
         own_post, own_pre = (
-            tuple(means) if len(means) == 1 else chosen for means in (post, pre)
+            tuple(own) if len(own) == 1 else chosen for own in (post, pre)
         )
         return ChannelDecision(own_post, own_pre, chosen, (warning,))
     if post.keys() != pre.keys():
@@ -239,32 +306,81 @@ def decide_channels(
             f"{names[0]} has {counts[0]} channels and {names[1]} has "
             f"{counts[1]}; export both with the same settings"
         )
-    chosen, own_post, own_pre = _choose(post, pre), _choose(post), _choose(pre)
-    if own_post == own_pre:
-        return ChannelDecision(chosen, chosen, chosen)
-    warning = (
-        f"alone, {names[0]} would use {_listed(own_post)} and {names[1]} "
-        f"{_listed(own_pre)}; {_listed(chosen)} is used for both"
-    )
-    return ChannelDecision(chosen, chosen, chosen, (warning,))
-
-
-def _choose(*means: Mapping[int, float]) -> tuple[int, ...]:
-    samples = means[0]
-    lit = (
+    own_post, own_pre = _lit(post) or _brightest(post), _lit(pre) or _brightest(pre)
+    chosen = _choose(files, post, pre)
+    warnings = []
+    if own_post != own_pre:
+        warnings.append(
+            f"alone, {names[0]} would use {_listed(own_post)} and {names[1]} "
+            f"{_listed(own_pre)}; {_listed(chosen)} is used for both"
+        )
+    elif len(chosen) > 1:
+        warnings.append(
+            f"the signal of {names[0]} and {names[1]} is the sum of {_listed(chosen)}; "
+            "choose one of them with --channel where the others are not of the dye"
+        )
+    left = tuple(
         sample
-        for sample in samples
-        if any(image[sample] > SIGNAL_MEAN for image in means)
+        for sample in post
+        if sample not in chosen and max(post[sample].mean, pre[sample].mean) > 0.5
     )
-    brightest = max(samples, key=lambda sample: sum(image[sample] for image in means))
-    return tuple(lit) or (brightest,)
+    if left:
+        warnings.append(
+            f"{_listed(left)} of {names[0]} and {names[1]} is left out: nothing there "
+            "stands out of the background like the signal"
+        )
+    return ChannelDecision(chosen, chosen, chosen, tuple(warnings))
+
+
+def _lit(signals: Mapping[int, Signal]) -> tuple[int, ...]:
+    """Return the samples that show something."""
+    most = max(signal.contrast for signal in signals.values())
+    return tuple(
+        sample
+        for sample, signal in signals.items()
+        if signal.is_clear and signal.contrast >= _LIT_SHARE * most
+    )
+
+
+def _brightest(*images: Mapping[int, Signal]) -> tuple[int, ...]:
+    def light(sample: int) -> tuple[float, float]:
+        own = [image[sample] for image in images]
+        return sum(one.contrast for one in own), sum(one.mean for one in own)
+
+    return (max(images[0], key=light),)
+
+
+def _choose(
+    files: Sequence[tiff.TiffImage], *images: Mapping[int, Signal]
+) -> tuple[int, ...]:
+    lit = {sample for image in images for sample in _lit(image)}
+    if len(lit) > 1 and (separate := [file for file in files if file.separate]):
+        listed = ", ".join(
+            f"{sample + 1} ({_name(separate[0], sample)}, up to "
+            f"{max(image[sample].contrast for image in images):.4g} above its "
+            "background)"
+            for sample in images[0]
+        )
+        raise RawDataError(
+            f"{separate[0].path}: has {len(images[0])} channels, and more than one of "
+            f"them shows something: {listed}; choose one with --channel (parameters "
+            "channel and pre_channel), or their sum with --channel sum"
+        )
+    return tuple(sorted(lit)) or _brightest(*images)
+
+
+def _name(image: tiff.TiffImage, sample: int) -> str:
+    names = image.names
+    return names[sample] if sample < len(names) else channel_name(sample)
 
 
 def _listed(channels: Sequence[int]) -> str:
     return " + ".join(channel_name(index) for index in channels)
 
 
-def choose_dtype(stored: np.dtype[Any], largest: int) -> np.dtype[Any]:
+def choose_dtype(
+    stored: np.dtype[Any], largest: int, is_negative: bool = False
+) -> np.dtype[Any]:
     """Return the smallest pixel type of the pipeline that holds all values.
 
     uint8, uint16, float32 (exact up to 2**24) or float64; `stored` is that of the
@@ -273,6 +389,9 @@ def choose_dtype(stored: np.dtype[Any], largest: int) -> np.dtype[Any]:
     """
     if stored.kind == "f":
         return np.dtype(np.float64 if stored.itemsize == 8 else np.float32)
+    if is_negative:
+        is_exact = stored.itemsize <= 2 and largest <= _FLOAT32_EXACT
+        return np.dtype(np.float32 if is_exact else np.float64)
     if stored.itemsize == 1 and largest <= 0xFF:
         return np.dtype(np.uint8)
     if largest <= 0xFFFF:
@@ -329,20 +448,23 @@ def file_image(
     image: tiff.TiffImage,
     samples: tuple[int, ...],
     dtype: np.dtype[Any],
-    fingerprint: RawFingerprint | None = None,
+    measured: Measured,
 ) -> RawImage:
     """Return the signal of a checked file: the sum of samples, which `dtype` must hold.
 
-    A fingerprint that is not given is made when it is asked for.
+    NaN becomes 0. A fingerprint that was not made is when it is asked for.
     """
 
     def bands() -> Iterator[tuple[int, NDArray[Any]]]:
         with tiff.TiffReader(image, samples) as reader:
             for y0, planes in reader.blocks():
-                yield y0, summed(planes, dtype)
+                if measured.blank:
+                    np.nan_to_num(planes, copy=False, nan=0.0)
+                # a turned image has its columns side by side in memory
+                yield y0, np.ascontiguousarray(summed(planes, dtype))
 
     def mark() -> RawFingerprint:
-        return fingerprint or RawFingerprint.of(image.path)
+        return measured.fingerprint or RawFingerprint.of(image.path)
 
     return RawImage(image.path, image.shape, dtype, mark, bands)
 
@@ -417,9 +539,12 @@ def check_array(array: Any, name: str) -> tuple[Any, int, RawFingerprint]:
     for _, band in _array_bands(array):
         sha256.update(band.data)
         size += band.nbytes
-        seen = _look((0,), (0,), band[..., np.newaxis])
+        area = range(band.shape[0]), range(band.shape[1])
+        seen = _look((0,), 0, area, (0,), band[..., np.newaxis])
         largest = max(largest, seen.peak)
-        bad += seen.bad
+        bad += seen.bad + seen.blank
+        if seen.is_negative:
+            bad += int((band < 0).sum())
         is_lit = is_lit or bool(seen.lit)
     if bad:
         what = "NaN or infinite" if dtype.kind == "f" else "negative"

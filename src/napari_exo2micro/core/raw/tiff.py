@@ -28,6 +28,16 @@ from PIL.PngImagePlugin import PngImageFile
 
 from napari_exo2micro.core.base import Monitor, errors, machine
 from napari_exo2micro.core.images.io import quiet_tifffile
+from napari_exo2micro.core.raw.pages import (
+    AUTO,
+    COLOURS,
+    STORED,
+    SUM,
+    Chosen,
+    ImageChoice,
+    Plane,
+    choose,
+)
 
 #: Shortest side of an image that can be aligned, px.
 MIN_SIDE = 8
@@ -35,13 +45,17 @@ MIN_SIDE = 8
 _AGAIN = "copy or export the file again"
 
 # Header: values of tags, and what is believed of them.
-_GREY_OR_COLOUR, _PALETTE, _YCBCR = (0, 1, 2), 3, 6  # PhotometricInterpretation
-_REDUCED, _MASK = 1, 4  # bits of NewSubfileType
+# PhotometricInterpretation
+_GREY_OR_COLOUR, _PALETTE, _INKS, _YCBCR = (0, 1, 2), 3, 5, 6
 _ALPHA = (1, 2)  # ExtraSamples
 _JPEG = frozenset({6, 7, 33007, 34892})  # Compression
+#: Of these a stream that was cut off is not decoded: zlib, zstd.
+_SELF_CHECKING = frozenset({8, 32946, 34926, 50000})
 _SMALLEST_HEADER = 8
-_PAGES_LOOKED_AT = 32
 _MOST_SAMPLES = 64
+_ORIENTATION = 274
+#: Values of the Orientation tag with the first row below, the first column right.
+_ROWS_UP, _COLUMNS_BACK = (3, 4, 6, 7), (2, 3, 7, 8)
 #: Values of one tag, and tags of a directory: tifffile would read more of them, too.
 _MOST_VALUES, _MOST_TAGS = 1 << 22, 4096
 #: Claims up to this are believed, bytes; and so many times the bytes of the file, as
@@ -98,25 +112,66 @@ class TiffImage:
     byte_counts: Sequence[int]
     contiguous: int | None  # offset of the pixels when they lie there plain and whole
     white: int | None  # the value to subtract from when white is zero
+    signed: bool  # 16-bit numbers of which 32768 are to be taken off (ImageJ)
     table: NDArray[np.generic] | None  # colours of a palette image, shape (N, 3)
+    inks: bool  # C, M, Y, K, that become red, green and blue
+    separate: bool  # its samples are images of their own, not colours of one picture
+    names: tuple[str, ...]  # of the samples, for a person
+    orientation: int  # 1 to 8 of the Orientation tag: 5 to 8 swap rows and columns
     # decode(data, number) returns a strip or tile, shape (rows, columns, n)
     decode: Callable[[Any, int], NDArray[Any]]
     warnings: tuple[str, ...]  # what a careful reader would not expect
+    planes: tuple["TiffImage", ...] = ()  # of a stack, whose projection is the image
+    projection: str = "none"  # or 'maximum' or 'mean' of the planes
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Rows and columns, px."""
-        return self.height, self.width
+        """Rows and columns as one looks at it, px."""
+        stored = self.height, self.width
+        return stored[::-1] if self.is_turned else stored
+
+    @property
+    def is_turned(self) -> bool:
+        """Whether its rows are stored as columns."""
+        return self.orientation > 4
 
     @property
     def colour(self) -> tuple[int, ...]:
         """The samples that may carry signal: those that are not alpha."""
-        return self.stored_colour if self.table is None else (0, 1, 2)
+        return self.stored_colour
 
     @property
     def sample_dtype(self) -> np.dtype[Any]:
         """Of the samples of `colour`."""
+        if self.signed:
+            return np.dtype(np.int16)
         return self.dtype if self.table is None else self.table.dtype
+
+    def stored_area(self, area: Area) -> Area:
+        """Return where an area of the image lies in the file, forwards."""
+        rows, columns = area[::-1] if self.is_turned else area
+        if self.orientation in _ROWS_UP:
+            rows = _mirrored(rows, self.height)
+        if self.orientation in _COLUMNS_BACK:
+            columns = _mirrored(columns, self.width)
+        return rows, columns
+
+    def seen_area(self, stored: Area) -> Area:
+        """Return the area of the image that lies in an area of the file."""
+        rows, columns = stored
+        if self.orientation in _ROWS_UP:
+            rows = _mirrored(rows, self.height)
+        if self.orientation in _COLUMNS_BACK:
+            columns = _mirrored(columns, self.width)
+        return (columns, rows) if self.is_turned else (rows, columns)
+
+    def oriented(self, stored: NDArray[Any]) -> NDArray[Any]:
+        """Return samples of a stored area, shape (n, rows, columns), as one looks."""
+        if self.orientation in _ROWS_UP:
+            stored = stored[:, ::-1]
+        if self.orientation in _COLUMNS_BACK:
+            stored = stored[:, :, ::-1]
+        return stored.swapaxes(1, 2) if self.is_turned else stored
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -153,8 +208,15 @@ class _Segment(NamedTuple):
     size: int
 
 
-def open_tiff(path: Path | str) -> TiffImage:
-    """Read and check the header of a raw file: of its first full-resolution image.
+def _mirrored(places: range, count: int) -> range:
+    """Return places counted from the other end, in ascending order."""
+    if not places:
+        return places
+    return range(count - 1 - places[-1], count - places[0], places.step)
+
+
+def open_tiff(path: Path | str, choice: ImageChoice | None = None) -> TiffImage:
+    """Read and check the header of a raw file: of the image that is wanted of it.
 
     Nothing in proportion to the image that the header claims is allocated.
 
@@ -163,7 +225,8 @@ def open_tiff(path: Path | str) -> TiffImage:
     RawFileNotFoundError
         If the file does not exist or cannot be opened.
     RawDataError
-        If it is no TIFF, is truncated, or holds an image that cannot be used.
+        If it is no TIFF, is truncated, holds an image that cannot be used, or several
+        of which none is chosen.
     """
     path = Path(path)
     try:
@@ -173,7 +236,7 @@ def open_tiff(path: Path | str) -> TiffImage:
                 f"{path}: is no ordinary file; replace it by a TIFF"
             )
         with path.open("rb") as file:
-            return _open(path, status, file)
+            return _open(path, status, file, choice or ImageChoice())
     except OSError as error:
         reason = f"cannot be opened ({error.strerror})"
         if not os.path.exists(path):  # noqa: PTH110 - a path may be too long to ask
@@ -184,7 +247,9 @@ def open_tiff(path: Path | str) -> TiffImage:
         ) from error
 
 
-def _open(path: Path, status: os.stat_result, file: BinaryIO) -> TiffImage:
+def _open(
+    path: Path, status: os.stat_result, file: BinaryIO, choice: ImageChoice
+) -> TiffImage:
     start = file.read(4)
     if status.st_size == 0:
         raise errors.RawDataError(f"{path}: the file has no bytes; {_AGAIN}")
@@ -197,9 +262,16 @@ def _open(path: Path, status: os.stat_result, file: BinaryIO) -> TiffImage:
         _check_directory(file)
         file.seek(0)
         with tifffile.TiffFile(file) as tif:
-            page, notes = _choose_page(tif)
-            image = _describe(path, status, page, notes)
-            return _checked(image, page)
+            chosen = choose(tif, path, choice)
+            images = [
+                _checked(_describe(path, status, tif, plane, chosen, choice), plane)
+                for plane in chosen.planes
+            ]
+            if len(images) == 1:
+                return images[0]
+            return replace(
+                images[0], planes=tuple(images), projection=choice.projection
+            )
 
 
 class TiffReader:
@@ -241,7 +313,10 @@ class TiffReader:
         only the strips or tiles are decoded that hold them, and with `every` only each
         so many-th row of them: the others are 0, see `rows_read`.
         """
-        image, (rows, columns) = self._image, area
+        image = self._image
+        if image.planes:
+            return self._projected(area, every, monitor)
+        rows, columns = stored = image.stored_area(area)
         monitor = monitor or Monitor()
         out = np.zeros(
             (len(self._samples), len(rows), len(columns)), image.sample_dtype
@@ -257,7 +332,7 @@ class TiffReader:
                 if sample in samples:
                     target[own_rows, own_columns] = pixels[..., samples.index(sample)]
 
-        segments = self._segments(area, every)
+        segments = self._segments(stored, 1 if image.is_turned else every)
         if image.contiguous is not None and hasattr(os, "posix_fadvise"):
             # rows that lie far apart would be waited for one by one
             file, soon = self._file.fileno(), os.POSIX_FADV_WILLNEED
@@ -267,43 +342,82 @@ class TiffReader:
         for done, _ in enumerate(self._each(place, segments)):
             if done % _REPORTED_EVERY == 0:
                 monitor.report(done / len(segments), f"reading {image.path.name}")
-        return out
+        return image.oriented(out)
+
+    def _projected(
+        self, area: Area, every: int, monitor: Monitor | None
+    ) -> NDArray[Any]:
+        """Return the maximum or the rounded mean of all planes of a stack."""
+        image, whole = self._image, monitor or Monitor()
+        is_mean, count = image.projection == "mean", len(image.planes)
+        total: NDArray[Any] | None = None
+        for number, plane in enumerate(image.planes):
+            part = whole.part(number / count, (number + 1) / count)
+            with TiffReader(plane, self._samples) as reader:
+                planes = reader.read(area, every=every, monitor=part)
+            if total is None:
+                total = planes.astype(np.float64) if is_mean else planes
+            elif is_mean:
+                total += planes
+            else:
+                np.maximum(total, planes, out=total)
+        assert total is not None
+        if not is_mean:
+            return total
+        total /= count
+        if image.sample_dtype.kind != "f":
+            np.rint(total, out=total)
+        return total.astype(image.sample_dtype)
 
     def rows_read(self, rows: range, every: int) -> NDArray[np.bool_]:
         """Return which of some rows `read` fills when it is told `every`."""
-        if self._image.contiguous is not None:
+        if self._image.contiguous is not None or self._image.is_turned:
             return np.ones(len(rows), bool)
         high = self._image.segment_rows
-        return np.isin(np.asarray(rows) // high, _parts(rows, high)[::every])
+        stored, _ = self._image.stored_area((rows, range(1)))
+        read = np.isin(np.asarray(stored) // high, _parts(stored, high)[::every])
+        return read[::-1] if self._image.orientation in _ROWS_UP else read
 
     def blocks(self) -> Iterator[tuple[int, NDArray[Any]]]:
         """Yield all rows from top to bottom: the first row, and what `read` returns."""
         image = self._image
+        height, width = image.shape
         high = image.segment_rows
         step = high * max(1, _BLOCK_BYTES // (image.row_bytes * high))
-        for y0 in range(0, image.height, step):
-            rows = range(y0, min(y0 + step, image.height))
-            yield y0, self.read((rows, range(image.width)))
+        if image.is_turned:  # each block needs all strips: few and large ones
+            column = image.height * image.samples * image.dtype.itemsize
+            step = max(1, max(_BLOCK_BYTES, machine.free_memory() // 4) // column)
+        for y0 in range(0, height, step):
+            rows = range(y0, min(y0 + step, height))
+            yield y0, self.read((rows, range(width)))
         self._check_unchanged()
 
     def scan(
-        self, look: Callable[[tuple[int, ...], NDArray[Any]], T]
+        self, look: Callable[[Area, tuple[int, ...], NDArray[Any]], T]
     ) -> Iterator[tuple[Area, T]]:
         """Look at all wanted pixels once, in the order in which the file holds them.
 
-        `look` takes which sample of a pixel each of n is, and the pixels, shape
-        (rows, columns, n); samples that are not wanted may come along. It may be called
-        from several threads. Yields each area with what `look` returned for it.
+        `look` takes an area as it is stored, which sample of a pixel each of n is, and
+        the pixels, shape (rows, columns, n); samples that are not wanted may come
+        along. It may be called from several threads. Yields each area, as `read` takes
+        it, with what `look` returned for it.
         """
 
         def see(segment: _Segment, pixels: NDArray[Any]) -> T:
-            return look(*self._converted(segment.plane, pixels))
+            area = segment.rows, segment.columns
+            return look(area, *self._converted(segment.plane, pixels))
 
         image = self._image
+        if image.planes:
+            for y0, planes in self.blocks():
+                area = range(y0, y0 + planes.shape[1]), range(planes.shape[2])
+                yield area, look(area, self._samples, np.moveaxis(planes, 0, -1))
+            self._digest_up_to(image.size)
+            return
         segments = self._segments((range(image.height), range(image.width)))
         segments.sort(key=lambda segment: segment.offset)
         for segment, seen in self._each(see, segments):
-            yield (segment.rows, segment.columns), seen
+            yield image.seen_area((segment.rows, segment.columns)), seen
         self._digest_up_to(image.size)
         self._check_unchanged()
 
@@ -396,6 +510,10 @@ class TiffReader:
         image = self._image
         if image.white is not None:
             pixels = image.dtype.type(image.white) - pixels
+        if image.signed:
+            pixels = (pixels ^ np.uint16(1 << 15)).view(np.int16)
+        if image.inks:
+            return (0, 1, 2), _without_inks(pixels, image)
         if image.table is not None:
             index = np.minimum(pixels[..., 0], len(image.table) - 1)
             return (0, 1, 2), image.table[index]
@@ -448,11 +566,19 @@ class TiffReader:
             )
 
 
+def _without_inks(pixels: NDArray[Any], image: TiffImage) -> NDArray[Any]:
+    """Return red, green and blue of cyan, magenta, yellow and black, (..., 4)."""
+    full = np.iinfo(image.dtype).max
+    light = (full - pixels).astype(np.uint32)  # of 16 bits at most: products fit
+    return ((light[..., :3] * light[..., 3:4] + full // 2) // full).astype(image.dtype)
+
+
 def decoded_bytes(image: TiffImage, area: Area) -> int:
     """Return how many bytes reading an area decodes; 0 for an uncompressed file."""
-    rows = _parts(area[0], image.segment_rows)
-    columns = _parts(area[1], image.segment_columns)
-    return len(rows) * len(columns) * image.segment_bytes
+    stored = image.stored_area(area)
+    rows = _parts(stored[0], image.segment_rows)
+    columns = _parts(stored[1], image.segment_columns)
+    return len(rows) * len(columns) * image.segment_bytes * max(1, len(image.planes))
 
 
 def _parts(places: range, size: int) -> list[int]:
@@ -523,51 +649,16 @@ def _check_directory(file: BinaryIO) -> None:
             raise ValueError(f"tag {tag} lists {values} values")
 
 
-def _choose_page(tif: tifffile.TiffFile) -> tuple[tifffile.TiffPage, list[str]]:
-    """Return the first full-resolution page, with a warning when there are more.
-
-    Thumbnails, pyramid levels and masks say what they are in their header and
-    are not pages in this sense.
-    """
-    first: tifffile.TiffPage | None = None
-    images: list[tifffile.TiffPage] = []
-    for index in range(_PAGES_LOOKED_AT):
-        try:
-            page = tif.pages[index].aspage()
-        except Exception as error:  # the library raises all kinds on damaged files
-            if first is None and not isinstance(error, IndexError):
-                raise
-            break  # the end, or a damaged page behind a sound image
-        first = first or page
-        if not page.subfiletype & (_REDUCED | _MASK):
-            images.append(page)
-        if len(images) > 1:
-            break
-    if first is None:
-        raise tifffile.TiffFileError("no image in the file")
-    page = images[0] if images else first
-    if len(images) > 1 or _is_stack(page):
-        return page, ["holds more than one page; the first one is used"]
-    return page, []
-
-
-def _is_stack(page: tifffile.TiffPage) -> bool:
-    """Return whether a stack is stored behind one page header (ImageJ, tifffile)."""
-    if page.is_imagej:
-        count = re.search(r"^images=(\d+)", page.description, re.MULTILINE)
-        return count is not None and int(count[1]) > 1
-    if page.is_shaped:
-        stack = re.search(r'"shape": \[([\d, ]+)\]', page.shaped_description or "")
-        return (
-            stack is not None and math.prod(map(int, stack[1].split(","))) > page.size
-        )
-    return False
-
-
 def _describe(
-    path: Path, status: os.stat_result, page: tifffile.TiffPage, notes: list[str]
+    path: Path,
+    status: os.stat_result,
+    tif: tifffile.TiffFile,
+    plane: Plane,
+    chosen: Chosen,
+    choice: ImageChoice,
 ) -> TiffImage:
-    """Return what a page says, as far as it can be used; adds to the notes."""
+    """Return what a page says, as far as it can be used."""
+    page, notes = plane.page, list(chosen.notes)
     height, width, samples = _shape(path, page)
     if page.dtype is None or page.dtype.kind not in "buif":
         kind = page.dtype or f"{page.bitspersample}-bit format {page.sampleformat}"
@@ -577,25 +668,40 @@ def _describe(
         )
     # one bit a pixel becomes 0 and 1 of 8 bits
     native = np.dtype(np.uint8 if page.dtype.kind == "b" else page.dtype.type)
-    is_known = page.photometric in (*_GREY_OR_COLOUR, _PALETTE)
-    if not is_known and not (
-        page.photometric == _YCBCR
-        and page.compression in tifffile.TIFF.IMAGE_COMPRESSIONS
-    ):
-        name = getattr(page.photometric, "name", page.photometric)
-        raise errors.RawDataError(
-            f"{path}: colours of kind {name} are not supported; save the image as "
-            "grey or RGB"
-        )
+    _check_kind(path, page, native, samples)
     colour, mode = _read_colours(page, samples, notes)
+    # ImageJ writes how an image is displayed: the stored number is the value
+    of_imagej = bool(tif.is_imagej)
     table = None
     if page.photometric == _PALETTE:
-        table = _colour_table(page, native, colour, notes)
+        table = _colour_table(path, page, native, colour, choice, notes, of_imagej)
         mode = "grey (palette)" if table is None else "RGB (palette)"
+        colour = colour if table is None else (0, 1, 2)
+    inks = page.photometric == _INKS
+    if inks:
+        colour, mode = (0, 1, 2), "CMYK"
+        notes.append("stored as inks (CMYK); turned into red, green and blue")
     white = None
     if page.photometric == 0 and native.kind in "bu":
-        white = (1 << int(page.bitspersample)) - 1
-        notes.append("stored with white as zero; inverted, so that bright is signal")
+        if of_imagej:
+            notes.append(
+                "shown inverted by ImageJ (Invert LUT), which is ignored; the stored "
+                "numbers are the brightness"
+            )
+        else:
+            white = (1 << int(page.bitspersample)) - 1
+            notes.append(
+                "stored with white as zero; inverted, so that bright is signal"
+            )
+    signed = of_imagej and _is_signed(tif, native, notes)
+    is_picture = page.photometric not in (0, 1) or choice.channel == SUM
+    names = chosen.names or (COLOURS if is_picture else ())
+    if len(colour) > 1:
+        colour, mode = _one_colour(path, colour, mode, names, choice)
+    orientation = _orientation(page, notes)
+    offset = plane.offset
+    if offset is None and page.dataoffsets and page.is_final:
+        offset = page.dataoffsets[0]
     return TiffImage(
         path=path,
         size=status.st_size,
@@ -612,12 +718,95 @@ def _describe(
         segment_columns=page.tilewidth if page.is_tiled else width,
         offsets=page.dataoffsets,
         byte_counts=page.databytecounts,
-        contiguous=page.dataoffsets[0] if page.dataoffsets and page.is_final else None,
+        contiguous=offset,
         white=white,
+        signed=signed,
         table=table,
+        inks=inks,
+        separate=not is_picture,
+        names=names,
+        orientation=orientation,
         decode=_decoder(page),
         warnings=tuple(f"{path.name}: {note}" for note in notes),
     )
+
+
+def _check_kind(
+    path: Path, page: tifffile.TiffPage, dtype: np.dtype[Any], samples: int
+) -> None:
+    """Refuse colours that are neither grey, palette, RGB nor inks."""
+    kind = page.photometric
+    if kind in (*_GREY_OR_COLOUR, _PALETTE):
+        return
+    if kind == _YCBCR and page.compression in tifffile.TIFF.IMAGE_COMPRESSIONS:
+        return
+    if (
+        kind == _INKS
+        and (samples == 4 or (samples > 4 and page.extrasamples))
+        and page.planarconfig == 1
+        and dtype.kind == "u"
+        and dtype.itemsize <= 2
+    ):
+        return
+    name = getattr(kind, "name", kind)
+    raise errors.RawDataError(
+        f"{path}: colours of kind {name} are not supported; save the image as "
+        "grey or RGB"
+    )
+
+
+def _one_colour(
+    path: Path,
+    colour: tuple[int, ...],
+    mode: str,
+    names: Sequence[str],
+    choice: ImageChoice,
+) -> tuple[tuple[int, ...], str]:
+    """Return the sample that was asked for by itself, or all of them."""
+    own = [names[k] if k < len(names) else "" for k in colour]
+    index = choice.index(own)
+    if index is not None:
+        return (colour[index],), f"{mode}, {own[index] or f'channel {index + 1}'}"
+    if choice.channel in (AUTO, SUM, STORED):
+        return colour, mode
+    listed = ", ".join(f"{k + 1} {name}".strip() for k, name in enumerate(own))
+    raise errors.RawDataError(
+        f"{path}: there is no channel '{choice.channel}'; choose one of {listed}, or "
+        "sum, with --channel (channel and pre_channel)"
+    )
+
+
+def _is_signed(tif: tifffile.TiffFile, dtype: np.dtype[Any], notes: list[str]) -> bool:
+    """Tell whether ImageJ means signed 16-bit numbers; other calibrations are said."""
+    values = dict(
+        re.findall(r"^(cf|c0|c1)=([-+.\deE]+)$", tif.pages.first.description, re.M)
+    )
+    if not {"c0", "c1"} <= values.keys():
+        return False
+    try:
+        offset, slope = float(values["c0"]), float(values["c1"])
+    except ValueError:
+        return False
+    if (offset, slope) == (0.0, 1.0):
+        return False
+    is_linear = values.get("cf", "0") == "0"
+    if is_linear and dtype == np.uint16 and (offset, slope) == (-32768.0, 1.0):
+        notes.append("ImageJ's calibration (signed 16 bit) is applied: 32768 less")
+        return True
+    notes.append(
+        f"ImageJ's calibration (c0 = {offset:g}, c1 = {slope:g}) is not applied; the "
+        "stored numbers are used"
+    )
+    return False
+
+
+def _orientation(page: tifffile.TiffPage, notes: list[str]) -> int:
+    """Return how the image is stored: 1 with the first row above, to 8."""
+    orientation = page.tags.valueof(_ORIENTATION)
+    if orientation not in range(2, 9):
+        return 1
+    notes.append("stored turned or mirrored; its Orientation tag is applied")
+    return int(orientation)
 
 
 def _shape(path: Path, page: tifffile.TiffPage) -> tuple[int, int, int]:
@@ -667,15 +856,18 @@ def _read_colours(
 
 
 def _colour_table(
+    path: Path,
     page: tifffile.TiffPage,
     dtype: np.dtype[Any],
     colour: tuple[int, ...],
+    choice: ImageChoice,
     notes: list[str],
+    of_imagej: bool,
 ) -> NDArray[np.generic] | None:
     """Return the colours that a palette image's numbers stand for, shape (N, 3).
 
-    None for a palette that gets brighter with the number (a green or 'fire' display
-    colour on a grey image), which is only decoration: the number is the brightness.
+    None for a display palette: any of ImageJ, and one that gets brighter with the
+    number. Of another one only a person knows which it is.
     """
     colours = np.asarray(page.colormap, np.int64)
     if len(colour) != 1 or dtype.kind not in "bu":
@@ -686,11 +878,21 @@ def _colour_table(
             f"a palette of {colours.shape} entries, {size} colours wanted"
         )
     brightness = colours.sum(axis=0)
-    if (np.diff(brightness) >= 0).all() and brightness[-1] > brightness[0]:
+    is_rising = (np.diff(brightness) >= 0).all() and brightness[-1] > brightness[0]
+    if of_imagej or is_rising:
         notes.append(
             "a display palette is ignored; the stored numbers are the brightness"
         )
         return None
+    if choice.channel == STORED:
+        return None
+    if choice.channel not in (SUM, *COLOURS):
+        raise errors.RawDataError(
+            f"{path}: has a palette whose colours do not get brighter with the stored "
+            "number. If it only shows a grey image, choose the numbers with --channel "
+            "stored; if it is a picture in colours, choose --channel red, green, blue "
+            "or sum (parameters channel and pre_channel)"
+        )
     # colours have 16 bits in the file, whatever the numbers have
     eight_bits = size <= 256
     colours = colours >> 8 if eight_bits else colours
@@ -719,8 +921,9 @@ def _decoder(page: tifffile.TiffPage) -> Callable[[Any, int], NDArray[Any]]:
     return decode_segment
 
 
-def _checked(image: TiffImage, page: tifffile.TiffPage) -> TiffImage:
+def _checked(image: TiffImage, plane: Plane) -> TiffImage:
     """Return an image that the file can hold, with a note of tiles that are missing."""
+    page = plane.page
     path, kind = image.path, "tile" if page.is_tiled else "strip"
     if image.segment_rows < 1 or image.segment_columns < 1:
         raise errors.RawDataError(f"{path}: its {kind}s have no size; {_AGAIN}")
@@ -748,6 +951,10 @@ def _checked(image: TiffImage, page: tifffile.TiffPage) -> TiffImage:
     for index, (offset, count) in enumerate(islice(places, wanted)):
         if offset == 0 or count == 0:
             missing += 1
+        elif offset + count > image.size and _is_complete(image, page, index):
+            counts = list(image.byte_counts)
+            counts[index] = image.size - offset
+            image = replace(image, byte_counts=counts)
         else:
             _check_range(image, offset, count, f"{kind} {index}")
     if page.is_tiled:
@@ -770,6 +977,19 @@ def _checked(image: TiffImage, page: tifffile.TiffPage) -> TiffImage:
         note = f"{path.name}: {missing} tiles are not in the file and read as zero"
         return replace(image, warnings=(*image.warnings, note))
     return image
+
+
+def _is_complete(image: TiffImage, page: tifffile.TiffPage, index: int) -> bool:
+    """Tell whether a strip that claims bytes past the end needs none of them."""
+    offset = image.offsets[index]
+    if page.is_tiled or not _SMALLEST_HEADER <= offset < image.size:
+        return False
+    if page.compression in _SELF_CHECKING:
+        return True
+    high = image.segment_rows
+    rows = min(high, image.height - index % image.grid[0] * high)
+    needed = rows * image.width * image.pixel_bytes
+    return page.compression == 1 and offset + needed <= image.size
 
 
 def _check_range(image: TiffImage, offset: int, count: int, what: str) -> None:

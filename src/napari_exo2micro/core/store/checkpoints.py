@@ -25,7 +25,13 @@ from napari_exo2micro.core.images import Raster, Transform, io, raster, warp
 from napari_exo2micro.core.parameters import RunSettings, State, Verdict, parameters
 from napari_exo2micro.core.parameters.stages import LAST_BUILT_IN, STAGE_NAMES, STAGES
 from napari_exo2micro.core.photometry.methods import scales_asked_for
-from napari_exo2micro.core.raw import RawFingerprint, check_name, find_pair, tiff
+from napari_exo2micro.core.raw import (
+    ImageChoice,
+    RawFingerprint,
+    check_name,
+    find_pair,
+    tiff,
+)
 from napari_exo2micro.core.raw.pair import get_loader, loader_name, open_image_pair
 from napari_exo2micro.core.store.provenance import (
     FORMATS,
@@ -177,10 +183,14 @@ class RawSource:
         """Name that the loader is registered under, or that of the function."""
         return loader_name(get_loader(self.loader))
 
-    def shapes(self) -> list[tuple[int, int]]:
+    def shapes(
+        self, params: Mapping[str, parameters.ParameterValue]
+    ) -> list[tuple[int, int]]:
         """Return rows and columns of post and pre; empty when there are no files."""
+        choices = ImageChoice.of(self._pair[1], params)
         try:
-            return [self._shape(path) for path in find_pair(*self._pair)[:2]]
+            paths = find_pair(*self._pair)[:2]
+            return [self._shape(*one) for one in zip(paths, choices, strict=True)]
         except (errors.RawDataError, OSError):  # none at all, or a link to nowhere
             return []
 
@@ -215,10 +225,10 @@ class RawSource:
         """Take what stage 1 has just read as the images that are there now."""
         self._loaded = {"post": post, "pre": pre}
 
-    def _shape(self, path: Path) -> tuple[int, int]:
-        key = (path, files.stamp(path))
+    def _shape(self, path: Path, choice: ImageChoice) -> tuple[int, int]:
+        key = (path, choice, files.stamp(path))
         if key not in self._shapes:
-            self._shapes[key] = tiff.open_tiff(path).shape
+            self._shapes[key] = tiff.open_tiff(path, choice).shape
         return self._shapes[key]
 
     def _is_same(
@@ -558,7 +568,7 @@ class CheckpointStore:
             return self.need(1, "post").image.shape
         if self.source.loader is not None or self.has_own_canvas:
             return None
-        shapes = self.source.shapes()
+        shapes = self.source.shapes(self.params)
         if not shapes:
             return None  # results can be looked at without their raw files
         pad = self.params["pad"]

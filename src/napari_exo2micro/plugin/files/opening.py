@@ -245,8 +245,14 @@ def open_pair(
     quick: bool = False,
 ) -> tuple[raw.LazyPair, list[LayerSpec]]:
     """Open a pair as `open_lazy_pair` does and return it with its layers."""
+    choice = raw.ImageChoice(files.dye)
     pair = raw.open_lazy_pair(
-        files.post, files.pre, on_error=on_error, monitor=monitor, quick=quick
+        files.post,
+        files.pre,
+        (choice, choice),
+        on_error=on_error,
+        monitor=monitor,
+        quick=quick,
     )
     return pair, raw_specs(files, pair)
 
