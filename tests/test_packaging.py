@@ -61,6 +61,7 @@ def test_every_import_is_a_declared_dependency(project: dict[str, Any]) -> None:
         declared |= names_of(extra)
     known = {IMPORT_NAMES.get(name, name) for name in declared}
     known |= set(sys.stdlib_module_names) | {"napari_exo2micro"}
+    known |= {"mpl_toolkits"}  # comes with matplotlib
     package = Path(napari_exo2micro.__file__).parent
     for path in package.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

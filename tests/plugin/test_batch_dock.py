@@ -148,8 +148,9 @@ class Handle:
 def write_files(raw: Path, sample: str, dye: str, *sides: str) -> None:
     folder = raw / sample
     folder.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(1).integers(1, 200, (40, 48), np.uint8)
+    random = np.random.default_rng(1)
     for side in sides or ("PreStain", "PostStain"):
+        pixels = random.integers(1, 200, (40, 48), np.uint8)
         tifffile.imwrite(folder / f"{sample}_{side}_{dye}.tif", pixels)
 
 

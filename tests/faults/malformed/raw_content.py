@@ -9,7 +9,9 @@ import socket
 import struct
 import zlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import cv2
 import imagecodecs
@@ -27,6 +29,11 @@ LARGE = np.tile(IMAGE, (8, 8))
 
 def _refused(name: str, content: bytes | Callable[[], bytes], says: str) -> Case:
     return Case("pixels", name, both(content), use_pair, says)
+
+
+def _used(name: str, image: Any, expected: Any = None) -> Case:
+    use = partial(use_pair, expected=image if expected is None else expected)
+    return Case("pixels", name, both(encoded(image)), use, "", "used")
 
 
 def _damaged(compression: str, value: int) -> Callable[[], bytes]:
@@ -147,19 +154,12 @@ CASES = [
         lambda: _coded(8, zlib.compress(bytes(1 << 24), 9) * 130, 46000),
         "memory|cannot be read",
     ),
-    _refused("floats that are no numbers", encoded(NOT_A_NUMBER), "pixels are NaN"),
-    _refused("infinite floats", encoded(NOT_A_NUMBER * np.inf), "pixels are NaN"),
+    _used("floats that are no numbers", NOT_A_NUMBER, np.nan_to_num(NOT_A_NUMBER)),
+    _refused("infinite floats", encoded(NOT_A_NUMBER * np.inf), "are infinite"),
     _refused("complex numbers", encoded(IMAGE.astype(np.complex64)), "complex64"),
-    _refused("negative numbers", encoded(-IMAGE.astype(np.int16)), "negative"),
+    _used("negative numbers", -IMAGE.astype(np.int16)),
     _refused("nothing but zeros", encoded(IMAGE * 0), "every pixel of the signal"),
-    Case(
-        "pixels",
-        "two pages",
-        both(encoded(np.stack([IMAGE] * 2))),
-        use_pair,
-        "",
-        "used",
-    ),
+    _refused("two pages", encoded(np.stack([IMAGE] * 2)), "choose one with --page"),
     # Other files with the name of a TIFF
     _refused("text", b"Once upon a time there was a microbe.\n" * 99, "not a TIFF"),
     _refused(

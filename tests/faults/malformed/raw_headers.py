@@ -73,10 +73,14 @@ CASES = [
     _refused("a directory without entries", tiff(entries=0), ""),
     _refused("65535 entries", tiff(entries=65535), "65535 tags"),
     _refused("2^60 entries", tiff(big=True, entries=1 << 60), "tags"),
-    _used("a directory that follows itself", tiff(following="itself")),
-    _used("three directories in a ring", tiff(pages=3, following="the first")),
+    _refused("a directory that follows itself", tiff(following="itself"), "4096 pages"),
+    _refused(
+        "three directories in a ring",
+        tiff(pages=3, following="the first"),
+        "4096 pages",
+    ),
     _used("the next directory past the end", tiff(following=1 << 30)),
-    _used("3000 directories", tiff(pages=3000)),
+    _refused("3000 directories", tiff(pages=3000), "choose one with --page"),
     _used("a subdirectory in the header", tiff({330: (LONG, 1, 0)})),
     _used("a million subdirectories", tiff({330: (LONG, MILLION, bytes(40))})),
     # Entries
@@ -253,6 +257,6 @@ CASES = [
             {258: (SHORT, 1, 64), 339: (SHORT, 1, 3), 279: (LONG, 1, 3200)},
             pixels=np.full(400, np.nan).tobytes(),
         ),
-        "400 of its 400 pixels are NaN",
+        "every pixel of the signal is 0",
     ),
 ]

@@ -83,7 +83,8 @@ class FileLevel:
         offset: int,
         shape: tuple[int, ...],
     ) -> None:
-        self.path, self.dtype, self.offset, self.shape = path, dtype, offset, shape
+        self.path, self.offset, self.shape = path, offset, shape
+        self.dtype = np.dtype(dtype.str)  # the machine's own order goes without saying
         self._file = _which(file)
         self._map: NDArray[Any] | None = None
         if mapped:

@@ -214,7 +214,8 @@ def suggest_values(
         return list(entry.choices)
     centre = entry.default if around is None else around
     if isinstance(centre, str):
-        return [centre]
+        # free words, such as the name or the number of a channel
+        return list(dict.fromkeys((str(entry.default), centre, "1")))
     candidates: list[float]
     if centre is None:
         candidates = [90, 95, 99] if entry.maximum == 100 else [1, 1.25, 1.5]
