@@ -216,8 +216,7 @@ class Alignment:
         own, other = (post, pre) if side == "post" else (pre, post)
         if own is not None or other is None:
             return own
-        # px of pre for each px of post; its determinant is that of areas
-        magnification = math.sqrt(abs(np.linalg.det(self.transform.matrix[:2, :2])))
+        magnification = self.transform.decompose()["scale"]  # px of pre for one of post
         factor = magnification if side == "post" else 1 / magnification
         return PixelSize(other.x * factor, other.y * factor)
 

@@ -372,7 +372,8 @@ class ShownList(Shown, list[T]):
         return repr(self.__rich__())
 
     def _ipython_display_(self) -> None:
-        # What ends a cell and has just been shown is not shown once more.
+        # What ends a cell and has just been shown is not shown once more; of anything
+        # else IPython, which asks here first, is to take the usual forms.
         now = getattr(_shell(), "execution_count", None)
         if self.shown_in is None or self.shown_in != now:
             raise NotImplementedError

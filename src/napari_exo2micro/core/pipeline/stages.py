@@ -6,7 +6,6 @@ the functions of `alignment`, and stores what they return in this form.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -196,7 +195,7 @@ def magnification_note(post: Checkpoint, transform: Transform) -> tuple[str, ...
     if sizes[0] is None or sizes[1] is None:
         return ()
     noted = sizes[0].mean / sizes[1].mean
-    measured = math.sqrt(abs(float(np.linalg.det(transform.matrix[:2, :2]))))
+    measured = transform.decompose()["scale"]
     if abs(measured / noted - 1) <= TOLERANCE:
         return ()
     return (
