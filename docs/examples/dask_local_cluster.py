@@ -15,9 +15,9 @@ RAW, OUT = FOLDER / "raw", FOLDER / "processed"
 
 
 def tell(event: e2m.TaskEvent) -> None:
-    """Print the end of each task."""
+    """Print the end of each task, or why it has none."""
     if event.result is not None:
-        print("ended:", event.sample, event.dye, event.state)
+        print("ended:", event.sample, event.dye, event.reason or event.state)
 
 
 def main() -> None:

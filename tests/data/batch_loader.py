@@ -21,6 +21,14 @@ def load(sample, dye, raw_dir="raw"):
         os._exit(7)
     if sample == "Waits":
         time.sleep(3)
+    if sample == "Deaf":  # a scheduler that answers none of a worker's questions
+        import distributed
+
+        def no_answer(client, *args, **more):
+            raise TimeoutError("no answer from the scheduler")
+
+        distributed.Client.sync = no_answer
+        time.sleep(1)
     if sample == "Hangs":
         time.sleep(600)
     if sample == "Fails":

@@ -125,11 +125,12 @@ def test_a_cluster_whose_worker_is_killed_in_the_middle(
 def test_workers_of_this_computer_are_started_and_ended(
     pad_all, tmp_path: Path
 ) -> None:
-    results = pad_all("A", "Dies", "B", parallel="dask", n_workers=2)
+    results = pad_all("A", "Dies", "B", "Deaf", parallel="dask", n_workers=2)
     statuses = [result["status"] for result in results]
-    assert statuses[0] == statuses[2] == "complete"
+    assert statuses[0] == statuses[2] == statuses[3] == "complete"
     assert "memory ran out" in statuses[1]
     assert len(pids(tmp_path, "Dies")) == 2
+    assert len(pids(tmp_path, "Deaf")) == 1
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs groups of processes")

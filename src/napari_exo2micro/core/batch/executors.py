@@ -794,8 +794,19 @@ def _run_on_worker(task: Task, topic: str) -> RunResult:
     def send(event: TaskEvent) -> None:
         worker.log_event(topic, {"it": pickle.dumps(event)})
 
-    stop = Event(f"{topic}-stop")
-    result = run_task(task, send, _now_and_then(stop.is_set))
+    stop = None
+
+    def is_stopped() -> bool:
+        """Ask the scheduler; where it does not answer in time, the task goes on."""
+        nonlocal stop
+        try:
+            stop = stop or Event(f"{topic}-stop")
+            return bool(stop.is_set())
+        except (OSError, RuntimeError, ValueError) as error:
+            logger.info("the scheduler was not to be asked whether to stop: %s", error)
+            return False
+
+    result = run_task(task, send, _now_and_then(is_stopped))
     # A result that only this worker keeps is lost with it.
     send(TaskEvent.ended(task.number, result))
     return result
