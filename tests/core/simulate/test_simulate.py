@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
+import tempfile
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -27,6 +28,7 @@ from napari_exo2micro.core.images import Transform
 from napari_exo2micro.core.simulate import (
     SectionSettings,
     SimulatedPair,
+    Truth,
     camera,
     read_truth,
     registration_error,
@@ -38,6 +40,11 @@ from napari_exo2micro.core.simulate import (
 
 SHAPE = (520, 600)
 MOVE: dict[str, Any] = {"angle_deg": 9.0, "scale": 1.04, "shift": (11.3, -7.6)}
+MICROSCOPE: dict[str, Any] = {
+    **{"seam_px": 3.0, "tile_px": 150, "tile_light": 0.1, "deformation_px": 2.0},
+    **{"mineral_ratio": 0.1, "mineral_stain": 0.2, "hot_pixels": 20, "dust": 5},
+    **{"defocus": 1.5, "astigmatism": 2.0, "exposure": 1.2},
+}
 
 
 def aligned_pre(
@@ -308,6 +315,124 @@ def test_deformation_is_as_long_as_told_and_no_projective_map() -> None:
     assert np.hypot(*left.T).max() > 1.0
 
 
+def at(image: NDArray[Any], points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return an image at points (x, y)."""
+    return ndimage.map_coordinates(image.astype(float), points.T[::-1], order=3)
+
+
+@pytest.mark.parametrize("more", [{}, {"deformation_px": 3.0, "mirrored": True}])
+def test_tiles_of_a_stitched_pair_are_where_the_truth_says(more: Any) -> None:
+    pair = exact(seam_px=4.0, tile_px=150, **more)
+    truth = pair.truth
+    assert truth.post_seams is not None
+    assert truth.pre_seams is not None
+    for seams in (truth.post_seams, truth.pre_seams):
+        assert np.hypot(*seams.moves.T).max() == pytest.approx(4.0, abs=1e-3)
+        assert seams.distance(np.array([[300.0, 200.0]])) <= 75
+        points = np.random.default_rng(1).uniform(0, 500, (500, 2))
+        far = points[seams.distance(points) > 6.0]
+        np.testing.assert_allclose(seams.undo(far + seams(far)), far)
+    points = truth.points
+    assert len(points) > 300
+    left = [
+        rms(at(pair.post, points) - truth.gain * at(pair.pre, truth(points) + off))
+        for off in ([0.0, 0.0], [0.2, 0.0], [0.0, 0.2])
+    ]
+    assert left[0] < 0.4
+    assert min(left[1:]) > 2 * left[0]
+    # No plane map is right everywhere.
+    assert rms(truth(points) - truth.transform(points)) > 1.0
+    assert read_back(truth).to_dict() == truth.to_dict()
+    assert np.array_equal(read_back(truth)(points), truth(points))
+
+
+def read_back(truth: Truth) -> Truth:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "truth.json"
+        path.write_text(json.dumps(truth.to_dict()))
+        return read_truth(path)
+
+
+def test_photons_give_the_noise_of_a_counting_camera() -> None:
+    asked: dict[str, Any] = {"dtype": "float32", "microbes": 0, **MOVE}
+    clean = simulate_section(SHAPE, noise=0.0, **asked).post.astype(float)
+    noisy = simulate_section(SHAPE, noise=2.0, photons=100.0, **asked).post
+    for low, high in ((2, 6), (40, 60), (90, 130)):
+        here = (clean > low) & (clean < high)
+        variance = np.mean((noisy[here] - clean[here]) ** 2)
+        expected = 4.0 + np.mean(clean[here]) * 255 / 100
+        assert variance == pytest.approx(expected, rel=0.05)
+
+
+def test_minerals_have_ratios_of_their_own_and_the_gain_is_their_median() -> None:
+    def ratio(**more: float) -> NDArray[np.float64]:
+        pair = exact(angle_deg=0.0, scale=1.0, shift=(0.0, 0.0), gain=1.2, **more)
+        points = pair.truth.points
+        return at(pair.post, points) / at(pair.pre, points)
+
+    assert ratio().std() < 1e-3
+    spread = ratio(mineral_ratio=0.2)
+    assert np.median(spread) == pytest.approx(1.2, rel=0.02)
+    assert np.log(spread).std() == pytest.approx(0.2, rel=0.3)
+    stained = ratio(mineral_stain=0.4)
+    assert np.median(stained) == pytest.approx(1.2, rel=0.02)
+    assert 0.1 < np.mean(stained > 1.05 * stained.min()) < 0.6
+    assert 1.15 < stained.max() / stained.min() < 1.45
+    lit = ratio(tile_light=0.2, tile_px=150)
+    assert np.median(lit) == pytest.approx(1.2, rel=0.02)
+    assert 0.05 < np.log(lit).std() < 0.3
+
+
+def test_hot_pixels_are_the_cameras_and_dust_is_the_slides() -> None:
+    clean, hot = exact(), exact(hot_pixels=40)
+    places = []
+    for before, after in ((clean.post, hot.post), (clean.pre, hot.pre)):
+        changed = np.argwhere(before != after)
+        assert 35 <= len(changed) <= 40
+        assert after[tuple(changed.T)].min() >= 120.0
+        places.append(changed)
+    np.testing.assert_array_equal(*places)
+    dusty = exact(dust=6)
+    masks = [dusty.post != clean.post, dusty.pre != clean.pre]
+    for mask in masks:
+        assert 3 <= ndimage.label(mask)[1] <= 6
+        assert 6 * 20 < mask.sum() < 6 * 1000
+    assert not np.array_equal(*masks)
+
+
+def test_an_exposure_clips_the_brightest_and_keeps_the_gain() -> None:
+    pair = simulate_section(SHAPE, exposure=3.0, gain=1.2, noise=0.0, **MOVE)
+    assert 0.02 < np.mean(pair.post[section_mask(pair)] == 255) < 0.6
+    plain = simulate_section(SHAPE, gain=1.2, noise=0.0, **MOVE)
+    np.testing.assert_allclose(
+        pair.truth.microbes["flux"], 3 * plain.truth.microbes["flux"]
+    )
+    points = pair.truth.points
+    post, pre = at(pair.post, points), at(pair.pre, pair.truth(points))
+    fits = (post < 200) & (pre > 30)
+    assert np.median(post[fits] / pre[fits]) == pytest.approx(1.2, rel=0.02)
+
+
+def test_an_astigmatic_blur_has_a_direction_and_keeps_the_light() -> None:
+    def slopes(**more: Any) -> NDArray[np.float64]:
+        post = exact(defocus_image="post", defocus=2.0, **more).post
+        gy, gx = np.gradient(post[100:-100, 100:-100].astype(float))
+        tensor = [[np.mean(gx * gx), np.mean(gx * gy)]] * 2
+        tensor[1] = [np.mean(gx * gy), np.mean(gy * gy)]
+        return np.linalg.eigvalsh(np.array(tensor))
+
+    least, most = slopes(astigmatism=3.0)
+    assert most / least > 1.5 * np.divide(*slopes()[::-1])
+    asked: dict[str, Any] = {"microbes": 30, "defocus_image": "post", "defocus": 2.0}
+    spots = [
+        exact(**asked, astigmatism=a).post
+        - exact(**asked | {"microbes": 0}, astigmatism=a).post
+        for a in (1.0, 2.5)
+    ]
+    assert spots[1].sum() == pytest.approx(spots[0].sum(), rel=0.01)
+    assert spots[1].max() != spots[0].max()
+
+
 @settings(max_examples=25, deadline=None)
 @given(
     angle_deg=st.floats(-180, 180),
@@ -408,7 +533,9 @@ def small_windows(monkeypatch: pytest.MonkeyPatch, side: int) -> None:
 
 
 @pytest.mark.parametrize("large", [False, True])
-@pytest.mark.parametrize("difficulty", [{}, {"defocus": 2.0, "deformation_px": 3.0}])
+@pytest.mark.parametrize(
+    "difficulty", [{}, {"defocus": 2.0, "deformation_px": 3.0}, MICROSCOPE]
+)
 def test_windows_leave_no_seams(
     monkeypatch: pytest.MonkeyPatch, large: bool, difficulty: dict[str, Any]
 ) -> None:
@@ -457,6 +584,12 @@ def test_truth_of_the_large_way_is_right(monkeypatch: pytest.MonkeyPatch) -> Non
         {"deformation_px": 50.0},
         {"pre_shape": (10, 100)},
         {"dim": 3},
+        {"photons": 0.0},
+        {"astigmatism": 0.5},
+        {"seam_px": -1.0},
+        {"tile_px": 10},
+        {"mineral_ratio": 1.5},
+        {"hot_pixels": 0.5},
     ],
 )
 def test_a_wrong_setting_is_named(wrong: dict[str, Any]) -> None:
@@ -517,17 +650,19 @@ def pairs() -> ModuleType:
 
 def test_benchmark_pairs_are_those_promised(pairs: ModuleType) -> None:
     ranged, difficult = pairs.documented_range_pairs(), pairs.difficult_pairs()
-    deformed = pairs.deformed_pairs()
+    deformed, realistic = pairs.deformed_pairs(), pairs.realistic_pairs()
     assert (len(ranged), len(difficult), len(deformed)) == (24, 40, 6)
-    every = [*ranged, *difficult, *deformed]
-    assert len({spec.name for spec in every}) == 70
-    assert len({spec.kwargs["seed"] for spec in every}) == 70
+    every = [*ranged, *difficult, *deformed, *realistic]
+    assert len(realistic) == 66
+    assert len({spec.name for spec in every}) == 136
+    assert len({spec.kwargs["seed"] for spec in every}) == 136
+    assert len(pairs.small_realistic_pairs()) == 12
     for spec in ranged:
         assert abs(spec.kwargs["angle_deg"]) <= 20
         assert 0.85 <= spec.kwargs["scale"] <= 1.15
         assert np.hypot(*spec.kwargs["shift"]) <= 170
     for spec in every:
-        assert spec.shape == (2400, 2800)
+        assert spec.shape == ((2000, 2400) if spec in realistic else (2400, 2800))
         SectionSettings(shape=spec.shape, **spec.kwargs)
         json.dumps(dict(spec.kwargs))
     assert ranged == pairs.documented_range_pairs()

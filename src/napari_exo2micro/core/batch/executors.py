@@ -794,7 +794,7 @@ def _run_on_worker(task: Task, topic: str) -> RunResult:
     def send(event: TaskEvent) -> None:
         worker.log_event(topic, {"it": pickle.dumps(event)})
 
-    stop = None
+    stop: Event | None = None
 
     def is_stopped() -> bool:
         """Ask the scheduler; where it does not answer in time, the task goes on."""

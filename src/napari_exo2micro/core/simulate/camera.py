@@ -14,13 +14,15 @@ from numpy.typing import NDArray
 
 from napari_exo2micro.core.base.monitor import Monitor
 from napari_exo2micro.core.simulate.scene import FloatGrid, Layer
-from napari_exo2micro.core.simulate.truth import Deformation
+from napari_exo2micro.core.simulate.truth import Deformation, Seams
 
 #: The side of a window. Noise is drawn for each window of this grid, so an image is
 #: the same whether it is made in memory or written band by band.
 WINDOW = 1024
 #: Signal, in 8-bit grey levels, at which shot noise equals read noise.
 _SHOT_EQUALS_READ = 40.0
+#: Of an 8-bit image.
+_TOP_LEVEL = 255.0
 #: Half width at half maximum of a Gaussian, in standard deviations.
 _HALF_WIDTH = math.sqrt(2.0 * math.log(2.0))
 
@@ -120,6 +122,9 @@ def glow(
 class Camera:
     """One photograph of a scene: ``gain * (glass + light) + offset`` and noise.
 
+    With `photons` the noise is that of a real camera: shot noise of so many photons at
+    grey level 255, and read noise. Without, both are `noise` at a fixed ratio.
+
     Brightnesses are grey levels of an 8-bit image; `grey_level` is how many of `dtype`
     one of these is.
     """
@@ -137,7 +142,14 @@ class Camera:
     deformation: Deformation | None = None  # to be undone after `to_scene`
     light: SmoothField | None = None  # relative unevenness
     glow: SmoothField | None = None
-    blur: float = 0.0  # standard deviation, px
+    blur: float = 0.0  # standard deviation, px; geometric mean of both axes
+    astigmatism: tuple[float, float] = (1.0, 0.0)  # long to short axis, radians
+    seams: Seams | None = None
+    tile_light: Seams | None = None  # relative unevenness: the first of each move
+    photons: float | None = None
+    exposure: float = 1.0  # above 1, the brightest are clipped
+    specks: NDArray[np.float64] | None = None  # dust: x, y, radius, grey level
+    hot_pixels: NDArray[np.float64] | None = None  # x, y, grey level
     microbes: NDArray[np.void] | None = None  # as in `Truth.microbes`
 
     def window(self, row: int, column: int) -> NDArray[Any]:
@@ -149,33 +161,57 @@ class Camera:
         y1 = min(y0 + WINDOW, self.shape[0])
         x1 = min(x0 + WINDOW, self.shape[1])
         # blurred when out of focus, which needs what lies around
-        halo = math.ceil(4.0 * self.blur)
+        halo = math.ceil(4.0 * self.blur * math.sqrt(self.astigmatism[0]))
         seen = self._scene(y0 - halo, y1 + halo, x0 - halo, x1 + halo)
         if halo:
-            blurred = cv2.GaussianBlur(seen, (2 * halo + 1,) * 2, self.blur)
+            blurred = self._defocused(seen, halo)
             seen = np.array(blurred[halo:-halo, halo:-halo], dtype=np.float32)
         if self.light is not None:
             seen *= 1.0 + self.light.window(y0, y1, x0, x1)
+        if self.tile_light is not None:
+            seen *= 1.0 + self.tile_light(_grid(y0, y1, x0, x1))[..., 0].astype("f4")
         if self.microbes is not None:
             self._add_microbes(self.microbes, seen, y0, x0)
         if self.glow is not None:
             seen += self.glow.window(y0, y1, x0, x1)
+        if self.exposure != 1.0:
+            seen *= np.float32(self.exposure)
         if self.offset:
             seen += np.float32(self.offset)
-        if self.noise:
+        if self.specks is not None:
+            self._add_specks(self.specks, seen, y0, x0)
+        if self.noise or self.photons:
             self._add_noise(seen, row, column)
+        if self.hot_pixels is not None:
+            x, y, level = self.hot_pixels.T
+            here = (x >= x0) & (x < x1) & (y >= y0) & (y < y1)
+            at = (y[here].astype(int) - y0, x[here].astype(int) - x0)
+            seen[at] = level[here]
         return self._digitised(seen)
+
+    def light_at(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the light at points (x, y) of the image, shape (N, 2); 1 is even."""
+        light = np.ones(len(points))
+        if self.light is not None:
+            light *= 1.0 + self.light.at(points)
+        if self.tile_light is not None:
+            light *= 1.0 + self.tile_light(points)[:, 0]
+        return light
 
     def _scene(self, y0: int, y1: int, x0: int, x1: int) -> FloatGrid:
         """Return gain times the scene."""
         size = (y1 - y0, x1 - x0)
-        if self.deformation is None:
+        if self.deformation is None and self.seams is None:
             start = np.array([[1, 0, x0], [0, 1, y0], [0, 0, 1.0]])
             factors = [layer.warp(self.to_scene @ start, size) for layer in self.layers]
         else:
-            y, x = np.mgrid[y0:y1, x0:x1].astype(np.float64)
-            grid = np.stack([x, y, np.ones_like(x)], axis=-1) @ self.to_scene.T
-            points = self.deformation.undo(grid[..., :2] / grid[..., 2:])
+            points = _grid(y0, y1, x0, x1)
+            if self.seams is not None:
+                points = points + self.seams(points)
+            moved = points @ self.to_scene[:, :2].T + self.to_scene[:, 2]
+            points = moved[..., :2] / moved[..., 2:]
+            if self.deformation is not None:
+                points = self.deformation.undo(points)
             factors = [
                 layer.sample(points[..., 0], points[..., 1]) for layer in self.layers
             ]
@@ -186,12 +222,46 @@ class Camera:
         seen *= np.float32(self.gain)
         return seen
 
+    def _defocused(self, seen: FloatGrid, halo: int) -> FloatGrid:
+        """Return a window out of focus; `halo` px at each side are not right."""
+        ratio, angle = self.astigmatism
+        size = 2 * halo + 1
+        if ratio == 1.0:
+            blurred = cv2.GaussianBlur(seen, (size, size), self.blur)
+        else:
+            inverse = np.linalg.inv(_spread(self.blur, ratio, angle))
+            offset = _grid(-halo, halo + 1, -halo, halo + 1)
+            square = np.einsum("...i,ij,...j->...", offset, inverse, offset)
+            kernel = np.exp(-0.5 * square)
+            blurred = cv2.filter2D(seen, -1, kernel / kernel.sum())
+        return np.asarray(blurred, dtype=np.float32)
+
+    def _add_specks(
+        self, table: NDArray[np.float64], seen: FloatGrid, y0: int, x0: int
+    ) -> None:
+        """Lay dust over a window: opaque, with a rim of half a pixel, no circles."""
+        rows, columns = seen.shape
+        for x, y, radius, level in table:
+            reach = 1.5 * radius + 2.0
+            top, bottom = max(math.floor(y - reach), y0), math.ceil(y + reach) + 1
+            left, right = max(math.floor(x - reach), x0), math.ceil(x + reach) + 1
+            bottom, right = min(bottom, y0 + rows), min(right, x0 + columns)
+            if top >= bottom or left >= right:
+                continue
+            dx, dy = np.moveaxis(_grid(top, bottom, left, right) - (x, y), -1, 0)
+            turn = np.arctan2(dy, dx)
+            edge = radius * (1.0 + 0.3 * np.cos(2 * turn + x) + 0.15 * np.cos(5 * turn))
+            cover = np.clip(edge - np.hypot(dx, dy) + 0.5, 0.0, 1.0)
+            box = seen[top - y0 : bottom - y0, left - x0 : right - x0]
+            box += ((level - box) * cover).astype(np.float32)
+
     def _add_microbes(
         self, table: NDArray[np.void], seen: FloatGrid, y0: int, x0: int
     ) -> None:
         rows, columns = seen.shape
         long = table["radius"] * np.sqrt(table["elongation"]) / _HALF_WIDTH
-        reach = np.ceil(4.0 * long + math.hypot(1.0, self.blur) * 4.0)
+        blur = self.blur * math.sqrt(self.astigmatism[0])
+        reach = np.ceil(4.0 * long + math.hypot(1.0, blur) * 4.0)
         near = (
             (table["x"] + reach >= x0)
             & (table["x"] - reach < x0 + columns)
@@ -216,6 +286,15 @@ class Camera:
         sigma = spot["radius"] / _HALF_WIDTH
         ratio = math.sqrt(spot["elongation"])
         long, short = sigma * ratio, sigma / ratio
+        if self.astigmatism[0] != 1.0:
+            turn = math.radians(spot["angle_deg"])
+            spread = _spread(sigma, spot["elongation"], turn)
+            spread += _spread(self.blur, *self.astigmatism)
+            offset = _grid(top, bottom, left, right) - (spot["x"], spot["y"])
+            inverse = np.linalg.inv(spread)
+            square = np.einsum("...i,ij,...j->...", offset, inverse, offset)
+            peak = spot["brightness"] * sigma**2 / math.sqrt(np.linalg.det(spread))
+            return np.asarray(peak * np.exp(-0.5 * square), dtype=np.float32)
         wide, narrow = math.hypot(long, self.blur), math.hypot(short, self.blur)
         peak = spot["brightness"] * long * short / (wide * narrow)
         cos = math.cos(math.radians(spot["angle_deg"]))
@@ -228,12 +307,16 @@ class Camera:
     def _add_noise(self, seen: FloatGrid, row: int, column: int) -> None:
         rng = np.random.Generator(np.random.SFC64([*self.seed, row, column]))
         noise = rng.standard_normal(seen.shape, dtype=np.float32)
+        # In units of the read noise, unless that of photons stands beside it.
+        unit, shot, read = self.noise, 1.0 / _SHOT_EQUALS_READ, 1.0
+        if self.photons:
+            unit, shot, read = 1.0, _TOP_LEVEL / self.photons, self.noise**2
         spread = np.maximum(seen, np.float32(0.0))
-        spread *= np.float32(1.0 / _SHOT_EQUALS_READ)
-        spread += np.float32(1.0)
+        spread *= np.float32(shot)
+        spread += np.float32(read)
         np.sqrt(spread, out=spread)
         noise *= spread
-        noise *= np.float32(self.noise)
+        noise *= np.float32(unit)
         seen += noise
 
     def _digitised(self, seen: FloatGrid) -> NDArray[Any]:
@@ -245,6 +328,25 @@ class Camera:
         seen += np.float32(0.5)
         np.clip(seen, 0.0, top, out=seen)
         return seen.astype(self.dtype)
+
+
+def _grid(y0: int, y1: int, x0: int, x1: int) -> NDArray[np.float64]:
+    """Return the points (x, y) of a window, shape (rows, columns, 2)."""
+    x, y = np.meshgrid(np.arange(x0, x1), np.arange(y0, y1))
+    return np.stack([x, y], axis=-1).astype(np.float64)
+
+
+def _spread(sigma: float, ratio: float, angle: float) -> NDArray[np.float64]:
+    """Return the covariance of a Gaussian of two axes, px^2.
+
+    `sigma` is the geometric mean of both axes, `ratio` the long to the short one and
+    `angle` (radians) that of the long one, from x towards y.
+    """
+    turn = np.array(
+        [[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]]
+    )
+    axes = np.diag([sigma**2 * ratio, sigma**2 / ratio])
+    return np.asarray(turn @ axes @ turn.T, dtype=np.float64)
 
 
 def microbe_flux(

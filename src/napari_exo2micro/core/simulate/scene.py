@@ -30,6 +30,8 @@ _BRIGHTEST = 128.0
 #: grows by 15 % and shifts a little stays in view.
 _SECTION_FILL = 0.72
 _FRAME_FILLING_MARGIN = 0.15
+#: Of the grains that take stain.
+_STAINED_SHARE = 0.4
 #: Room above coarse light for the product of the texture tiles.
 _TILES_PEAK = 1.7
 
@@ -130,18 +132,55 @@ class Layer:
 
 
 @dataclass(frozen=True, slots=True)
+class Minerals:
+    """How minerals differ between the images.
+
+    Attributes
+    ----------
+    spread : float
+        Standard deviation of the logarithm of a grain's brightness in post relative
+        to pre.
+    stain : float
+        Light that the stain adds to what takes it, at most, relative to the mineral's;
+        two grains of five take it, in patches.
+    rng : numpy.random.Generator
+        Draws both.
+    """
+
+    spread: float
+    stain: float
+    rng: np.random.Generator
+
+    def ratio(self, grains: NDArray[np.int32], patch: float) -> FloatGrid:
+        """Return the brightness in post relative to pre of labelled grains.
+
+        `patch` is the size of places with more and with less stain, cells.
+        """
+        count = int(grains.max()) + 1
+        of_grain = self.rng.lognormal(0.0, self.spread, count).astype(np.float32)
+        takes = (self.rng.random(count) < _STAINED_SHARE).astype(np.float32)
+        size = (grains.shape[0], grains.shape[1])
+        uneven = np.clip(0.5 + 0.35 * _noise(size, patch, self.rng), 0.0, 1.0)
+        stained = 1.0 + self.stain * takes[grains] * uneven
+        return np.asarray(of_grain[grains] * stained, dtype=np.float32)
+
+
+@dataclass(frozen=True, slots=True)
 class Scene:
     """The brightness of a section at every point, without microbes.
 
     The product of `layers` is the section's light, grey levels above the `glass` of
     the slide. `tissue` is 1 on the section and 0 elsewhere, holes included, `keep` 0
     where a piece is missing from one of the images, otherwise 1; both are coarse.
+    `ratio` is how bright each mineral is in post relative to pre, None where all are
+    alike.
     """
 
     layers: tuple[Layer, ...]
     glass: float
     tissue: Layer
     keep: Layer
+    ratio: Layer | None = None
 
     def on_section(self, points: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Return which points (x, y) are on the section, clear of its edge."""
@@ -171,12 +210,13 @@ def build_scene(
     *,
     frame_filling: bool,
     brightness: float,
+    minerals: Minerals | None = None,
 ) -> Scene:
     """Make a section with grains, texture, cracks, holes and an outline.
 
     The median of its light is about 52 grey levels (of 255) times `brightness`, the
     highest 132. With `frame_filling` it has no outline: it goes on beyond the image
-    on all sides. The same state of `rng` gives the same scene.
+    on all sides. The same state of `rng` gives the same scene, whatever `minerals`.
     """
     rows, columns = shape
     cell = 1
@@ -191,7 +231,12 @@ def build_scene(
     # Node i covers the cell's px: its centre is where area reduction puts it.
     origin = (0.5 - margin) * cell - 0.5
 
-    light, tissue = _rock(size, frame, margin, rng, frame_filling=frame_filling)
+    light, tissue, grains = _rock(size, frame, margin, rng, frame_filling)
+    ratio = None
+    if minerals is not None:
+        of_grain = minerals.ratio(grains, min(frame) / 4.0)
+        ratio = Layer(_blurred(of_grain, 0.7), float(cell), (origin, origin))
+    del grains
     keep = _piece(size, frame, margin, rng)
     beyond: Literal["edge", "mirror"] = "mirror" if frame_filling else "edge"
     layers: tuple[Layer, ...]
@@ -209,7 +254,8 @@ def build_scene(
     wide = float(cell * coarse)
     start = origin + 0.5 * (wide - cell)
     masks = [Layer(_reduced(m, coarse), wide, (start, start)) for m in (tissue, keep)]
-    return Scene(layers, _GLASS_LEVEL * min(brightness, 1.0), *masks)
+    glass = _GLASS_LEVEL * min(brightness, 1.0)
+    return Scene(layers, glass, masks[0], masks[1], ratio)
 
 
 def _grains(
@@ -263,10 +309,9 @@ def _rock(
     frame: tuple[int, int],
     margin: int,
     rng: np.random.Generator,
-    *,
     frame_filling: bool,
-) -> tuple[FloatGrid, FloatGrid]:
-    """Return the light and the tissue mask of a section, on cells."""
+) -> tuple[FloatGrid, FloatGrid, NDArray[np.int32]]:
+    """Return the light, the tissue mask and the grains of a section, on cells."""
     coarse_spacing = max(min(frame) / 13.0, 16.0)
     coarse, coarse_count = _grains(size, coarse_spacing, rng)
     fine, fine_count = _grains(size, max(coarse_spacing / 4.0, 6.0), rng)
@@ -281,7 +326,7 @@ def _rock(
     light += part * crumb[fine]
     light *= np.float32(1.0) - np.float32(0.5) * part * _borders(fine, 0.8)
     light *= np.float32(1.0) - np.float32(0.65) * _borders(coarse, 1.3)
-    del coarse, fine, part
+    del fine, part
     patches = _noise(size, min(frame) / 5.0, rng)
     light *= np.exp(np.float32(0.22) * patches)
     light = _blurred(light, 0.7)
@@ -293,7 +338,7 @@ def _rock(
     _draw_holes(tissue, frame, margin, rng)
     tissue = _blurred(tissue, 1.2)
     light *= tissue
-    return light, tissue
+    return light, tissue, coarse
 
 
 def _grain_light(

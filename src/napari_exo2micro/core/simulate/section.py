@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 from napari_exo2micro.core.base import Monitor, OutputError, ParameterError, files
 from napari_exo2micro.core.images.transform import Transform
 from napari_exo2micro.core.simulate import camera
-from napari_exo2micro.core.simulate.scene import Scene, build_scene
+from napari_exo2micro.core.simulate.scene import Minerals, Scene, build_scene
 from napari_exo2micro.core.simulate.truth import (
     MICROBE_DTYPE,
+    Seams,
     Truth,
     random_deformation,
+    random_seams,
 )
 
 _STRIP_ROWS = 64
@@ -34,6 +36,8 @@ _POINT_COUNT = 1000
 # Enough for the median of a light that varies by a third to 0.2 per cent.
 _LIGHT_POINTS = 40_000
 _SHORTEST_BEND = 50.0
+# Beyond the tiles' displacement: a place at a seam may be shown twice, or not at all.
+_CLEAR_OF_SEAM = 2.0  # px
 
 _LIMITS = {
     "angle_deg": (-360.0, 360.0),
@@ -46,6 +50,13 @@ _LIMITS = {
     "defocus": (0.0, 50.0),
     "glow": (0.0, 255.0),
     "deformation_px": (0.0, 100.0),
+    "photons": (1.0, 1e9),
+    "astigmatism": (1.0, 4.0),
+    "seam_px": (0.0, 20.0),
+    "tile_light": (0.0, 0.5),
+    "mineral_ratio": (0.0, 1.0),
+    "mineral_stain": (0.0, 2.0),
+    "exposure": (0.1, 10.0),
 }
 _CHOICES: dict[str, tuple[str | int | None, ...]] = {
     "dtype": tuple(_GREY_LEVEL),
@@ -78,9 +89,10 @@ def _rule(name: str, value: Any) -> tuple[bool, str]:
         low, high = _LIMITS[name]
         fits = _are_numbers(value) and low <= value <= high
         return fits, f"a number from {low:g} to {high:g}"
-    if name in ("seed", "microbes"):
-        fits = _are_numbers(value) and value == int(value) and value >= 0
-        return fits, "a whole number of 0 or more"
+    if name in ("seed", "microbes", "hot_pixels", "dust", "tile_px"):
+        least = _SMALLEST_SIDE if name == "tile_px" else 0
+        fits = _are_numbers(value) and value == int(value) and value >= least
+        return fits, f"a whole number of {least} or more"
     is_pair = isinstance(value, tuple | list | np.ndarray) and len(value) == 2
     fits = is_pair and _are_numbers(*value)
     if name in ("shape", "pre_shape"):
@@ -160,6 +172,30 @@ class SectionSettings:
         Whether microbes are ten times as many.
     deformation_px : float
         Longest displacement of a smooth deformation between the images, px.
+    photons : float, optional
+        Photons of a grey level of 255: they give the shot noise, and `noise` is that
+        of reading alone.
+    astigmatism : float
+        Long to short axis of the blur of `defocus`, in a direction of the seed's.
+    seam_px : float
+        Each image is stitched of tiles, displaced by up to this, px; differently in
+        both. No point of the truth is close to a seam.
+    tile_px : int
+        Rows and columns of these tiles, px.
+    tile_light : float
+        Largest relative deviation of a tile's light from even, in both images.
+    mineral_ratio : float
+        Standard deviation of the logarithm of post relative to pre from grain to
+        grain. `gain` is then the median over the section, here and below.
+    mineral_stain : float
+        Light that the stain adds to minerals that take it, relative to their own.
+    hot_pixels : int
+        How many in each image, at the same places: they are the camera's.
+    dust : int
+        How many bright specks in each image, at places of their own, 3-12 px.
+    exposure : float
+        The light of both images times this, microbes as well: above 1 the brightest
+        are clipped.
 
     Raises
     ------
@@ -190,6 +226,16 @@ class SectionSettings:
     dim: bool = False
     dense: bool = False
     deformation_px: float = 0.0
+    photons: float | None = None
+    astigmatism: float = 1.0
+    seam_px: float = 0.0
+    tile_px: int = 800
+    tile_light: float = 0.0
+    mineral_ratio: float = 0.0
+    mineral_stain: float = 0.0
+    hot_pixels: int = 0
+    dust: int = 0
+    exposure: float = 1.0
 
     def __post_init__(self) -> None:
         for entry in fields(self):
@@ -496,8 +542,9 @@ def _plan_pair(settings: SectionSettings) -> tuple[camera.Camera, camera.Camera,
     root = np.random.SeedSequence(int(settings.seed))
     # A stream of its own for each part, so that asking for one difficulty does
     # not change another.
-    streams = [np.random.default_rng(child) for child in root.spawn(6)]
-    scene_rng, microbe_rng, point_rng, light_rng, glow_rng, bend_rng = streams
+    streams = [np.random.default_rng(child) for child in root.spawn(9)]
+    scene_rng, microbe_rng, point_rng, light_rng, glow_rng, bend_rng = streams[:6]
+    mineral_rng, seam_rng, dirt_rng = streams[6:]
     shape, transform = settings.shape, settings.transform
     pre_shape = settings.pre_shape or shape
     scene = build_scene(
@@ -505,14 +552,22 @@ def _plan_pair(settings: SectionSettings) -> tuple[camera.Camera, camera.Camera,
         scene_rng,
         frame_filling=settings.frame_filling,
         brightness=_DIM_BRIGHTNESS if settings.dim else 1.0,
+        minerals=Minerals(settings.mineral_ratio, settings.mineral_stain, mineral_rng)
+        if settings.mineral_ratio or settings.mineral_stain
+        else None,
     )
+    shapes = (shape, pre_shape)
+    seams = [_tiles(settings, each, settings.seam_px, seam_rng) for each in shapes]
+    tile_light = [
+        _tiles(settings, each, settings.tile_light, seam_rng) for each in shapes
+    ]
     bend = settings.deformation_px
     deformation = random_deformation(shape, bend, bend_rng) if bend else None
     spots = _place_microbes(settings, scene, microbe_rng)
     grey_level = _GREY_LEVEL[settings.dtype]
     table = spots.copy()
-    table["brightness"] *= grey_level
-    table["flux"] *= grey_level
+    table["brightness"] *= grey_level * settings.exposure
+    table["flux"] *= grey_level * settings.exposure
     truth = Truth(
         matrix=np.array(transform.matrix),
         post_shape=shape,
@@ -524,6 +579,8 @@ def _plan_pair(settings: SectionSettings) -> tuple[camera.Camera, camera.Camera,
         microbes=table,
         points=np.empty((0, 2)),
         deformation=deformation,
+        post_seams=seams[0],
+        pre_seams=seams[1],
         # As JSON-ready built-in types.
         settings=json.loads(json.dumps(asdict(settings), default=lambda v: v.item())),
     )
@@ -532,12 +589,20 @@ def _plan_pair(settings: SectionSettings) -> tuple[camera.Camera, camera.Camera,
     layers = dict.fromkeys(("post", "pre"), scene.layers)
     if settings.piece_missing is not None:
         layers[settings.piece_missing] += (scene.keep,)
+    if scene.ratio is not None:
+        layers["post"] += (scene.ratio,)
+    hot = _hot_pixels(settings, dirt_rng)
+    blur = settings.astigmatism, float(dirt_rng.uniform(0.0, math.pi))
     photograph = partial(
         camera.Camera,
         glass=scene.glass,
         noise=settings.noise,
         grey_level=grey_level,
         dtype=np.dtype(settings.dtype),
+        astigmatism=blur,
+        photons=settings.photons,
+        exposure=settings.exposure,
+        hot_pixels=hot,
     )
     uneven = partial(camera.uneven_light, strength=settings.uneven_light, rng=light_rng)
     post = photograph(
@@ -551,6 +616,9 @@ def _plan_pair(settings: SectionSettings) -> tuple[camera.Camera, camera.Camera,
         glow=camera.glow(shape, settings.glow, glow_rng),
         blur=settings.defocus if settings.defocus_image == "post" else 0.0,
         microbes=spots,
+        seams=seams[0],
+        tile_light=tile_light[0],
+        specks=_dust(settings, shape, dirt_rng),
     )
     pre = photograph(
         shape=pre_shape,
@@ -562,15 +630,56 @@ def _plan_pair(settings: SectionSettings) -> tuple[camera.Camera, camera.Camera,
         deformation=deformation,
         light=uneven(pre_shape),
         blur=settings.defocus if settings.defocus_image == "pre" else 0.0,
+        seams=seams[1],
+        tile_light=tile_light[1],
+        specks=_dust(settings, pre_shape, dirt_rng),
     )
-    if post.light is not None and pre.light is not None:
+    if settings.uneven_light or settings.tile_light or scene.ratio is not None:
         points = _common_points(settings, scene, truth, light_rng, _LIGHT_POINTS)
         if len(points):
-            # Where each image is lit in its own way, the ratio post/pre differs from
-            # place to place: the true gain is to be its median over the section.
-            ratio = (1.0 + post.light.at(points)) / (1.0 + pre.light.at(truth(points)))
+            # Where the ratio post/pre differs from place to place, the true gain is
+            # to be its median over the section.
+            ratio = post.light_at(points) / pre.light_at(truth(points))
+            if scene.ratio is not None:
+                parts = np.array_split(points.T, 2, axis=1)  # OpenCV: 32767 in a row
+                ratio *= np.hstack([scene.ratio.sample(*p[:, None])[0] for p in parts])
             post = replace(post, gain=post.gain / float(np.median(ratio)))
     return post, pre, truth
+
+
+def _tiles(
+    settings: SectionSettings,
+    shape: tuple[int, int],
+    peak: float,
+    rng: np.random.Generator,
+) -> Seams | None:
+    """Return what differs by tile, up to `peak`; None for 0."""
+    return random_seams(shape, settings.tile_px, peak, rng) if peak else None
+
+
+def _hot_pixels(
+    settings: SectionSettings, rng: np.random.Generator
+) -> NDArray[np.float64] | None:
+    """Return x, y and grey level (8 bits) of the camera's hot pixels; None for 0."""
+    count = int(settings.hot_pixels)
+    if not count:
+        return None
+    size = np.minimum(settings.shape, settings.pre_shape or settings.shape)
+    places = np.floor(rng.uniform(0.0, 1.0, (count, 2)) * size[::-1])
+    return np.column_stack([places, rng.uniform(120.0, 255.0, count)])
+
+
+def _dust(
+    settings: SectionSettings, shape: tuple[int, int], rng: np.random.Generator
+) -> NDArray[np.float64] | None:
+    """Return x, y, radius (px) and grey level (8 bits) of specks; None for 0."""
+    count = int(settings.dust)
+    if not count:
+        return None
+    places = rng.uniform(0.0, 1.0, (count, 2)) * shape[::-1]
+    return np.column_stack(
+        [places, rng.uniform(3.0, 12.0, count), rng.uniform(90.0, 250.0, count)]
+    )
 
 
 def _place_microbes(
@@ -624,6 +733,9 @@ def _common_points(
     if settings.piece_missing is not None:
         fits &= scene.kept(tried)
     in_pre = truth(tried)
+    for seams, places in ((truth.post_seams, tried), (truth.pre_seams, in_pre)):
+        if seams is not None:
+            fits &= seams.distance(places) > settings.seam_px + _CLEAR_OF_SEAM
     last = np.array(truth.pre_shape[::-1]) - 1
     fits &= ((in_pre >= 0) & (in_pre <= last)).all(axis=1)
     return tried[fits][:count]

@@ -1,5 +1,7 @@
 """What is true of a simulated pair."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -73,6 +75,83 @@ class Deformation:
         return original
 
 
+@dataclass(frozen=True, eq=False)
+class Seams:
+    """Tiles of a stitched image, each put a little beside its place.
+
+    The first tile has its corner at ``origin``, those at the edge go on beyond it.
+
+    Attributes
+    ----------
+    moves : ndarray, shape (rows, columns, 2), float64
+        For each tile where its content should be, less where it is: (dx, dy), px.
+    side : float
+        Rows and columns of a tile, px.
+    origin : tuple of float
+        (x, y), px.
+    """
+
+    moves: NDArray[np.float64]
+    side: float
+    origin: tuple[float, float]
+
+    def __call__(self, points: ArrayLike) -> NDArray[np.float64]:
+        """Return the displacement (dx, dy), px, at points (x, y), shape (..., 2)."""
+        tile = (np.asarray(points, dtype=np.float64) - self.origin) / self.side
+        last = np.array(self.moves.shape[1::-1]) - 1
+        column, row = np.moveaxis(np.clip(np.floor(tile), 0, last).astype(int), -1, 0)
+        return np.asarray(self.moves[row, column], dtype=np.float64)
+
+    def undo(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the points p for which ``p + self(p)`` is the given point.
+
+        Beside a seam there may be two or none: one close by is returned.
+        """
+        original = points - self(points)
+        for _ in range(2):
+            original = points - self(original)
+        return original
+
+    def distance(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return how far points, shape (N, 2), are from the next seam, px."""
+        tile = (points - self.origin) / self.side
+        last = np.array(self.moves.shape[1::-1]) - 1
+        seam = np.clip(np.rint(tile), 1, np.maximum(last, 1))
+        away = np.where(last > 0, np.abs(tile - seam) * self.side, np.inf)
+        return np.asarray(away.min(axis=1), dtype=np.float64)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the seams as JSON-ready built-in types."""
+        return {
+            "moves": self.moves.tolist(),
+            "side": self.side,
+            "origin": list(self.origin),
+        }
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any] | None) -> Seams | None:
+        """Return what `to_dict` gave; None for None."""
+        if stored is None:
+            return None
+        x, y = map(float, stored["origin"])
+        moves = np.array(stored["moves"], dtype=np.float64)
+        return cls(moves.reshape(*moves.shape[:2], 2), float(stored["side"]), (x, y))
+
+
+def random_seams(
+    shape: tuple[int, int], side: int, peak: float, rng: np.random.Generator
+) -> Seams:
+    """Return tiles of `side` px, displaced by up to `peak` px in any direction."""
+    x, y = rng.uniform(-0.5, 0.0, 2) * side
+    rows = max(1, math.ceil((shape[0] - y) / side))
+    columns = max(1, math.ceil((shape[1] - x) / side))
+    heading = rng.uniform(0.0, 2.0 * math.pi, (rows, columns))
+    length = peak * np.sqrt(rng.uniform(0.0, 1.0, (rows, columns)))
+    length *= peak / length.max() if peak else 0.0
+    moves = length[..., None] * np.stack([np.cos(heading), np.sin(heading)], -1)
+    return Seams(np.round(moves, 4), float(side), (round(x, 2), round(y, 2)))
+
+
 def random_deformation(
     shape: tuple[int, int], peak: float, rng: np.random.Generator
 ) -> Deformation:
@@ -123,6 +202,8 @@ class Truth:
         Post-stain points on the section that both images show.
     deformation : Deformation or None
         Displacement of post-stain points that comes before the matrix.
+    post_seams, pre_seams : Seams or None
+        Where the tiles of either image should be.
     settings : mapping
         What the pair was asked to be.
     """
@@ -137,10 +218,12 @@ class Truth:
     microbes: NDArray[np.void]
     points: NDArray[np.float64]
     deformation: Deformation | None = None
+    post_seams: Seams | None = None
+    pre_seams: Seams | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __call__(self, points: ArrayLike) -> NDArray[np.float64]:
-        """Map post-stain points to pre-stain points, deformation included.
+        """Map post-stain points to pre-stain points, deformation and seams included.
 
         Parameters
         ----------
@@ -153,13 +236,16 @@ class Truth:
             Points (x, y), raw px of the pre-stain image.
         """
         xy = np.asarray(points, dtype=np.float64)
+        if self.post_seams is not None:
+            xy = xy + self.post_seams(xy)
         if self.deformation is not None:
             xy = xy + self.deformation(xy)
-        return self.transform(xy)
+        in_pre = self.transform(xy)
+        return in_pre if self.pre_seams is None else self.pre_seams.undo(in_pre)
 
     @property
     def transform(self) -> Transform:
-        """The map from post-stain to pre-stain raw px, without deformation."""
+        """The map from post-stain to pre-stain raw px, without displacements."""
         return Transform(self.matrix)
 
     def canvas_transform(self, pad: int) -> Transform:
@@ -200,7 +286,7 @@ class Truth:
         dict
             Every attribute under its name; arrays as nested lists.
         """
-        bend = self.deformation
+        bend, post, pre = self.deformation, self.post_seams, self.pre_seams
         return {
             "kind": _KIND,
             "version": 1,
@@ -216,6 +302,8 @@ class Truth:
             },
             "points": self.points.tolist(),
             "deformation": None if bend is None else bend.waves.tolist(),
+            "post_seams": None if post is None else post.to_dict(),
+            "pre_seams": None if pre is None else pre.to_dict(),
             "settings": dict(self.settings),
         }
 
@@ -271,6 +359,8 @@ def read_truth(path: str | Path) -> Truth:
             microbes=microbes,
             points=np.array(stored["points"], dtype=np.float64).reshape(-1, 2),
             deformation=None if waves is None else Deformation(np.array(waves)),
+            post_seams=Seams.from_dict(stored.get("post_seams")),
+            pre_seams=Seams.from_dict(stored.get("pre_seams")),
             settings=dict(stored["settings"]),
         )
     except (KeyError, TypeError, ValueError) as error:
