@@ -49,8 +49,9 @@ def test_base_install_has_neither_napari_nor_a_qt_binding(
 
 def test_extras_are_those_that_the_readme_names(project: dict[str, Any]) -> None:
     extras = project["project"]["optional-dependencies"]
-    assert set(extras) == {"all", "distributed"}
+    assert set(extras) == {"all", "distributed", "zarr"}
     assert extras["all"][0].startswith("napari[")
+    assert set(extras["zarr"]) < set(extras["all"])
     wanted = {"cryptography", "dask", "distributed", "dask-jobqueue"}
     assert names_of(extras["distributed"]) == wanted
 

@@ -28,6 +28,7 @@ from napari_exo2micro.plugin.files.opening import set_chooser
 from napari_exo2micro.plugin.files.reader import get_reader
 from napari_exo2micro.plugin.layers.layers import about
 from napari_exo2micro.plugin.session.session import Session
+from zarrs import write_ome_zarr
 
 OURS = "napari-exo2micro"
 LONG = 60_000
@@ -98,6 +99,23 @@ def assert_raw_pair(viewer, raw_dir: Path) -> None:
 def test_one_file_opens_the_pair(viewer, shared_raw_dir, index):
     viewer.open(files_of(shared_raw_dir)[index], plugin=OURS)
     assert_raw_pair(viewer, shared_raw_dir)
+
+
+@pytest.mark.parametrize("which", ["image", "sample", "raw folder"])
+def test_a_folder_that_is_an_image_opens_the_pair(viewer, tmp_path, which):
+    """OME-Zarr: a folder is one image of the pair."""
+    rows, columns = np.indices((64, 80))
+    folder = tmp_path / "raw" / "Rock"
+    paths = [folder / f"Rock_{side}_DAPI.ome.zarr" for side in ("Pre", "Post")]
+    images = [(rows * columns + side).astype(np.uint16) for side in (1, 2)]
+    for path, image in zip(paths, images, strict=True):
+        write_ome_zarr(path, image)
+    places = {"image": paths[1], "sample": folder, "raw folder": tmp_path / "raw"}
+    viewer.open(places[which], plugin=OURS)
+    assert roles(viewer) == ["pre", "post"]
+    for layer, image in zip(viewer.layers, images, strict=True):
+        np.testing.assert_array_equal(full(layer), image)
+        assert about(layer)["raw_dir"] == str(tmp_path / "raw")
 
 
 @pytest.mark.parametrize("stack", [False, True])

@@ -8,12 +8,13 @@ import os
 import platform
 import re
 import secrets
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 
@@ -22,6 +23,7 @@ from napari_exo2micro.core.base.errors import OutputError
 # Process numbers mean something on one's own machine only.
 _HOST = re.sub("[^A-Za-z0-9-]", "", platform.node())[:20] or "host"
 _LONG_PATH = 240  # from here on Windows may not find it
+_LEFT_BEHIND = ("Thumbs.db", "desktop.ini")  # by file managers
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,11 +141,56 @@ def sync_file(path: Path) -> None:
                 raise
 
 
-def stamp(path: Path) -> tuple[int, int, int, int]:
-    """Return what changes when a file is written again, or another takes its name."""
+class Stamp(NamedTuple):
+    """What changes when a file is written again, or another takes its name."""
+
+    mtime_ns: int
+    ctime_ns: int
+    size: int
+    inode: int
+
+
+def stamp(path: Path) -> Stamp:
+    """Return the stamp of a file, or of an image that is a folder of files.
+
+    That of a folder has the latest times and all bytes of its files; its number stands
+    for names, sizes, times and numbers of all of them.
+    """
     status = path.stat()
+    if not stat.S_ISDIR(status.st_mode):
+        return _stamp_of(status)
+    stamps = {name: _stamp_of(status) for name, status in files_below(path).items()}
+    if not stamps:
+        return Stamp(status.st_mtime_ns, status.st_ctime_ns, 0, status.st_ino)
+    mtimes, ctimes, sizes, _ = zip(*stamps.values(), strict=True)
+    marks = hashlib.sha256(repr(tuple(stamps.items())).encode(errors="replace"))
+    number = int.from_bytes(marks.digest()[:6])  # JSON of any program holds it
+    return Stamp(max(mtimes), max(ctimes), sum(sizes), number)
+
+
+def _stamp_of(status: os.stat_result) -> Stamp:
     times = status.st_mtime_ns, status.st_ctime_ns
-    return (*times, status.st_size, status.st_ino)
+    return Stamp(*times, status.st_size, status.st_ino)
+
+
+def files_below(folder: Path) -> dict[str, os.stat_result]:
+    """Return all files of an image that is a folder, by name in it, in order.
+
+    Not those that file managers leave behind. Names have ``/``.
+    """
+    found: dict[str, os.stat_result] = {}
+    for place, _, names in os.walk(folder, onerror=_raise):
+        own = os.path.relpath(place, folder).replace(os.sep, "/")
+        for name in names:
+            is_left = name.startswith(".") and not name.startswith(".z")
+            if not is_left and name not in _LEFT_BEHIND:
+                status = os.stat(os.path.join(place, name))  # noqa: PTH116, PTH118
+                found[name if own == "." else f"{own}/{name}"] = status
+    return dict(sorted(found.items()))
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def digest_of(path: Path) -> str:

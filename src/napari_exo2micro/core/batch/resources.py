@@ -14,9 +14,10 @@ from napari_exo2micro.core.images.raster import BAND_ROWS
 from napari_exo2micro.core.images.warp import canvas_shape
 from napari_exo2micro.core.parameters.stages import LAST_BUILT_IN
 from napari_exo2micro.core.photometry.methods import scales_asked_for
+from napari_exo2micro.core.raw.formats import open_raw
 from napari_exo2micro.core.raw.names import find_pair
 from napari_exo2micro.core.raw.pages import ImageChoice
-from napari_exo2micro.core.raw.tiff import TiffImage, open_tiff
+from napari_exo2micro.core.raw.tiff import TiffImage
 from napari_exo2micro.core.store.checkpoints import CheckpointStore
 
 Level = Literal["enough", "tight", "too little"]
@@ -166,7 +167,7 @@ def estimate_task(task: Task) -> TaskNeeds:
         raise Exo2MicroError(f"the loader '{name}' does not tell what it reads")
     post, pre, _ = find_pair(task.sample, task.dye, task.settings.raw_dir)
     choices = ImageChoice.of(task.dye, task.settings.all_params)
-    images = open_tiff(post, choices[0]), open_tiff(pre, choices[1])
+    images = open_raw(post, choices[0]), open_raw(pre, choices[1])
     work = _Work(task, stages_to_run(task), *images)
     return TaskNeeds(work.memory(), work.disk())
 

@@ -9,7 +9,9 @@ from xml.etree import ElementTree
 
 import tifffile
 
+from napari_exo2micro.core.base.errors import RawDataError
 from napari_exo2micro.core.images.io import quiet_tifffile
+from napari_exo2micro.core.images.ome_zarr import read_ome_zarr
 
 #: Micrometres of a unit, by what OME, ImageJ and people call it.
 _MICROMETRES: Final = {
@@ -83,25 +85,28 @@ class PixelSize(NamedTuple):
 def read_pixel_size(
     path: Path | str, shape: tuple[int, int] | None = None
 ) -> PixelSize | None:
-    """Return the pixel size that a TIFF file notes.
+    """Return the pixel size that a TIFF file, or the folder of an OME-Zarr, notes.
 
-    What is asked, in this order: OME-XML (``PhysicalSizeX``), ImageJ (``unit``),
-    Micro-Manager (``PixelSizeUm``), the TIFF tags ``XResolution`` and ``YResolution``.
+    What is asked of a TIFF, in this order: OME-XML (``PhysicalSizeX``), ImageJ
+    (``unit``), Micro-Manager (``PixelSizeUm``), the TIFF tags ``XResolution`` and
+    ``YResolution``.
     Sizes that no microscope has are taken for the resolution of a printer or a screen,
     as programs write it into every file: they are no sizes.
 
     Parameters
     ----------
     path : Path or str
-        A TIFF file.
+        A TIFF file, or the folder of an OME-Zarr.
     shape : tuple of int, optional
         Rows and columns of the image that is meant, where the file may hold others.
 
     Returns
     -------
     PixelSize or None
-        None when the file tells none, is no TIFF or cannot be read.
+        None when the file tells none, is neither or cannot be read.
     """
+    if Path(path).is_dir():
+        return _from_zarr(Path(path), shape)
     try:
         with quiet_tifffile(Path(path)), tifffile.TiffFile(path) as tif:
             page = _page_of(tif, shape)
@@ -138,6 +143,20 @@ def _micrometres(unit: str) -> float:
     """Return how many um a unit has; a `KeyError` for one that is no length."""
     words = unit.strip().replace("\\u00B5", "µ").lower()
     return _MICROMETRES[words.replace("µ", "u").replace("μ", "u")]
+
+
+def _from_zarr(folder: Path, shape: tuple[int, int] | None) -> PixelSize | None:
+    with suppress(ArithmeticError, LookupError, TypeError, ValueError, RawDataError):
+        told = read_ome_zarr(folder)
+        same = [image for image in told if shape in (None, image.shape[-2:])]
+        image = (same or told)[0]
+        x, y = (
+            side * _micrometres(unit)
+            for side, unit in zip(image.sizes or (), image.units, strict=True)
+        )
+        size = PixelSize(x, y)
+        return size if _is_plausible(size) else None
+    return None
 
 
 def _from_ome(

@@ -28,13 +28,19 @@ from napari_exo2micro.core.alignment.interior import (
     match_interiors,
     prepare_pair,
 )
-from napari_exo2micro.core.base import CheckpointError, Monitor, RegistrationError
+from napari_exo2micro.core.base import (
+    CheckpointError,
+    Monitor,
+    RegistrationError,
+    files,
+)
 from napari_exo2micro.core.images import Frame, ImageLike, LazyImage, pyramid, warp
 from napari_exo2micro.core.images.transform import Transform
 from napari_exo2micro.core.photometry import PairStatistics, accumulate_statistics
 from napari_exo2micro.core.photometry.methods import estimate_scale
 from napari_exo2micro.core.photometry.scale import ScaleEstimate
-from napari_exo2micro.core.raw import ImageChoice, RawPair, find_pair, tiff
+from napari_exo2micro.core.raw import ImageChoice, RawPair, find_pair
+from napari_exo2micro.core.raw.formats import open_raw
 
 if TYPE_CHECKING:
     from napari_exo2micro.core.pipeline.sample_dye import SampleDye
@@ -262,7 +268,7 @@ def _open_raw(task: SampleDye, known: PreviewSource | None) -> PreviewSource:
     paths = find_pair(task.sample, task.dye, task.raw_dir)[:2]
     choices = ImageChoice.of(task.dye, task.params)
     shapes = [
-        tiff.open_tiff(path, choice).shape
+        open_raw(path, choice).shape
         for path, choice in zip(paths, choices, strict=True)
     ]
     pad = task.params["pad"]
@@ -270,7 +276,7 @@ def _open_raw(task: SampleDye, known: PreviewSource | None) -> PreviewSource:
     rows, columns = warp.canvas_shape(shapes[0], shapes[1], pad)
     if rows * columns > _LARGEST_CANVAS:
         raise CheckpointError(run_first)
-    stamps = [(path, path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
+    stamps = [(path, files.stamp(path)) for path in paths]
     identity = (*stamps, *choices, pad)
     if known is not None and known.identity == identity:
         return known

@@ -1,4 +1,7 @@
-"""What a raw file is recognised by: size, times, place on the disk, and its digest."""
+"""What a raw image is recognised by: size, times, place on the disk, and its digest.
+
+An image may be a file, or a folder of files (Zarr).
+"""
 
 from __future__ import annotations
 
@@ -9,23 +12,28 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from napari_exo2micro.core.base import files
 from napari_exo2micro.core.base.errors import CheckpointError, RawFileNotFoundError
+
+_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class RawFingerprint:
-    """Size, times, place and content of a raw file.
+    """Size, times, place and content of a raw file, or of a folder that is an image.
 
     Attributes
     ----------
     size : int
-        Bytes.
+        Bytes, of all files of a folder.
     mtime_ns : int
         Time of the last change, ns since 1970; 0 for an array without a file.
     sha256 : str
-        Hexadecimal digest of the content.
+        Hexadecimal digest of the content; of a folder, of the names and contents of its
+        files.
     inode : int
-        Number of the file on its disk; 0 where it is not known.
+        Number of the file on its disk; 0 where it is not known. Of a folder a number
+        that stands for names, sizes, times and numbers of all its files.
     ctime_ns : int
         Time of the last change of content, name or permissions, which no program sets
         back, ns since 1970; 0 where it is not known, as on Windows.
@@ -38,12 +46,12 @@ class RawFingerprint:
     ctime_ns: int = 0
 
     @classmethod
-    def seen(cls, status: os.stat_result, sha256: str) -> RawFingerprint:
+    def seen(cls, stamp: files.Stamp, sha256: str) -> RawFingerprint:
         """Return the fingerprint of a file that was looked at and read.
 
         Parameters
         ----------
-        status : os.stat_result
+        stamp : Stamp
             Of the file, from before it was read.
         sha256 : str
             Hexadecimal digest of its content.
@@ -54,9 +62,8 @@ class RawFingerprint:
             Of the file as it was then.
         """
         # Windows has the time when the file was made there, which copying keeps or not.
-        changed = 0 if os.name == "nt" else status.st_ctime_ns
-        times = status.st_size, status.st_mtime_ns
-        return cls(*times, sha256, status.st_ino, changed)
+        changed = 0 if os.name == "nt" else stamp.ctime_ns
+        return cls(stamp.size, stamp.mtime_ns, sha256, stamp.inode, changed)
 
     @classmethod
     def of(cls, path: Path) -> RawFingerprint:
@@ -78,15 +85,15 @@ class RawFingerprint:
             If the file cannot be read.
         """
         try:
-            with path.open("rb") as file:
-                status = path.stat()
-                digest = hashlib.file_digest(file, "sha256")
+            stamp = files.stamp(path)
+            sha256 = hashlib.sha256()
+            add_content(path, sha256)
         except OSError as error:
             raise RawFileNotFoundError(
                 f"{path}: cannot be read ({error.strerror}); check the file and "
                 "its permissions"
             ) from error
-        return cls.seen(status, digest.hexdigest())
+        return cls.seen(stamp, sha256.hexdigest())
 
     def to_dict(self) -> dict[str, int | str]:
         """Return the fields for JSON.
@@ -175,7 +182,7 @@ class RawFingerprint:
         """
         path = Path(path)
         try:
-            now = self.seen(path.stat(), self.sha256)
+            now = self.seen(files.stamp(path), self.sha256)
             if now.size != self.size:
                 return False
             if not verify and self._is_trusted(now, recorded):
@@ -191,3 +198,22 @@ class RawFingerprint:
             recorded * 1e9
         )
         return now == self and not young
+
+
+def add_content(path: Path, sha256: Any) -> None:
+    """Digest a file, or names, sizes and contents of the files of a folder.
+
+    Raises
+    ------
+    OSError
+        If one of them cannot be read.
+    """
+    names: dict[str, int] = {"": 0}
+    if path.is_dir():
+        names = {n: status.st_size for n, status in files.files_below(path).items()}
+    for name, size in names.items():
+        if name:
+            sha256.update(f"{name}\0{size}\0".encode(errors="surrogateescape"))
+        with (path / name).open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                sha256.update(chunk)

@@ -12,6 +12,7 @@ import numpy as np
 from napari_exo2micro.core.base import Monitor, errors
 from napari_exo2micro.core.base.files import Listing
 from napari_exo2micro.core.raw import names, read, tiff
+from napari_exo2micro.core.raw.formats import open_raw
 from napari_exo2micro.core.raw.pages import ImageChoice, SeveralImagesError
 
 #: Folders that are looked into when somebody opens one.
@@ -174,7 +175,7 @@ def diagnose_raw_layout(raw_dir: Path | str = "raw") -> LayoutDiagnosis:
         return LayoutDiagnosis(raw_dir, LayoutProblem.NOT_A_FOLDER, message)
     listing = names.listed(raw_dir)
     folders = listing.folders
-    loose = tuple(path.name for path in names.tiffs_in(listing))
+    loose = tuple(path.name for path in names.images_in(listing))
     contents = {name: names.classify_raw_files(raw_dir / name) for name in folders}
     samples = tuple(name for name, raw in contents.items() if raw.has_tiffs)
     empty = tuple(name for name, raw in contents.items() if not raw.has_tiffs)
@@ -345,7 +346,7 @@ def may_be_raw(path: Path | str, monitor: Monitor | None = None) -> bool:
         Whether it is worth a closer look.
     """
     path, monitor = _absolute(path), monitor or Monitor()
-    if os.path.isdir(path):  # noqa: PTH112
+    if _is_folder(path):
         try:
             listing = names.listed(path)
         except errors.RawDataError:
@@ -357,7 +358,7 @@ def may_be_raw(path: Path | str, monitor: Monitor | None = None) -> bool:
             if _looks_raw(_dyes_in(folder)):
                 return True
         return False
-    if not names.is_tiff_name(path.name) or names.parse_raw_name(path).dye is None:
+    if not names.is_raw_name(path.name) or names.parse_raw_name(path).dye is None:
         return False
     return _is_sure(path) or _own_dye(path).has_both_sides
 
@@ -383,7 +384,7 @@ def find_pairs(path: Path | str, monitor: Monitor | None = None) -> FoundPairs:
         If a folder cannot be listed.
     """
     path, monitor = _absolute(path), monitor or Monitor()
-    if not os.path.isdir(path):  # noqa: PTH112
+    if not _is_folder(path):
         sample, files = path.parent.name, _own_dye(path)
         problem = files.problem()
         problems = [f"{sample}: {problem}"] if problem else []
@@ -407,6 +408,11 @@ def find_pairs(path: Path | str, monitor: Monitor | None = None) -> FoundPairs:
             "into; open the folder of a sample instead"
         )
     return FoundPairs(tuple(pairs), tuple(problems))
+
+
+def _is_folder(path: Path) -> bool:
+    """Tell whether a path is a folder, and not an image that is a folder."""
+    return os.path.isdir(path) and not names.is_zarr_name(path.name)  # noqa: PTH112
 
 
 def _absolute(path: Path | str) -> Path:
@@ -572,7 +578,7 @@ def survey_raw_channels(
     files = [
         (sample, path)
         for sample, folder in folders.items()
-        for path in names.tiffs_in(names.listed(folder))
+        for path in names.images_in(names.listed(folder))
     ]
     monitor = monitor or Monitor()
     surveys = []
@@ -586,10 +592,10 @@ def _survey(sample: str, path: Path, crop: int) -> ChannelSurvey:
     parsed, question = names.parse_raw_name(path), ""
     try:
         try:
-            image = tiff.open_tiff(path, ImageChoice(parsed.dye or ""))
+            image = open_raw(path, ImageChoice(parsed.dye or ""))
         except SeveralImagesError as error:
             question = str(error)
-            image = tiff.open_tiff(path, ImageChoice(page=1))
+            image = open_raw(path, ImageChoice(page=1))
         rows, columns = (
             range((side - min(side, crop)) // 2, (side + min(side, crop)) // 2)
             for side in image.shape
@@ -597,7 +603,7 @@ def _survey(sample: str, path: Path, crop: int) -> ChannelSurvey:
         size = len(rows) * len(columns)
         needed = size * image.samples * image.dtype.itemsize
         tiff.require_memory(path, needed, "the crop")
-        with tiff.TiffReader(image, image.colour) as reader:
+        with image.reader(image.colour) as reader:
             planes = reader.read((rows, columns))
         wide = np.float64 if planes.dtype.kind == "f" else None
         channels = tuple(

@@ -147,7 +147,7 @@ class RawLevels:
             self.keep(0, self._sampled(_places(self.image, 0)))
 
     def _sampled(self, area: tiff.Area, monitor: Monitor | None = None) -> NDArray[Any]:
-        with tiff.TiffReader(self.image, self.samples) as reader:
+        with self.image.reader(self.samples) as reader:
             return summed(reader.read(area, monitor=monitor), self.dtype)
 
 
@@ -273,7 +273,7 @@ class _Look:
         area = _places(image, self.number)
         decoded = tiff.decoded_bytes(image, area) if quick else 0
         self.every = 1 if image.is_turned else 1 + decoded // _QUICK_BYTES
-        with tiff.TiffReader(image, image.colour) as reader:
+        with image.reader(image.colour) as reader:
             self._planes = reader.read(area, every=self.every, monitor=monitor)
             rows = reader.rows_read(area[0], self.every)
         self.signals = {

@@ -27,6 +27,7 @@ MAX_NAME_BYTES = 200
 #: Letters of a name in a message.
 _MOST_SHOWN = 60
 _TIFF_EXTENSIONS = (".tif", ".tiff", ".btf", ".tf2", ".tf8")
+_ZARR_EXTENSION = ".zarr"  # of a folder that is one image
 #: What tells the stain, surest first: said with the word, a word by itself, the start
 #: of a word, its end. Cypress and Precambrian are samples, PrestoBlue is a dye.
 _MARKERS = tuple(
@@ -75,15 +76,21 @@ def normalise(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def is_tiff_name(name: str) -> bool:
-    """Tell whether a name is that of a visible TIFF file.
+def is_raw_name(name: str) -> bool:
+    """Tell whether a name is that of a visible TIFF file or Zarr folder.
 
     Examples
     --------
-    >>> is_tiff_name("S1_PreStain_DAPI.TIF"), is_tiff_name("._S1_Pre_DAPI.tif")
+    >>> is_raw_name("S1_PreStain_DAPI.TIF"), is_raw_name("._S1_Pre_DAPI.tif")
     (True, False)
     """
-    return not name.startswith(".") and name.lower().endswith(_TIFF_EXTENSIONS)
+    endings = (*_TIFF_EXTENSIONS, _ZARR_EXTENSION)
+    return not name.startswith(".") and name.lower().endswith(endings)
+
+
+def is_zarr_name(name: str) -> bool:
+    """Tell whether a folder of this name is one image."""
+    return name.lower().endswith(_ZARR_EXTENSION)
 
 
 def check_name(kind: str, name: str) -> str:
@@ -355,7 +362,7 @@ def classify_raw_files(sample_dir: Path | str) -> RawFiles:
 def sorted_files(listing: Listing) -> RawFiles:
     """Return `classify_raw_files` of a folder that was listed already."""
     sides: defaultdict[tuple[str | None, str | None], list[Path]] = defaultdict(list)
-    parsed = [parse_raw_name(path) for path in tiffs_in(listing)]
+    parsed = [parse_raw_name(path) for path in images_in(listing)]
     for name in parsed:
         sides[name.dye, name.stain].append(name.path)
     dyes = {
@@ -490,9 +497,9 @@ def pair_in(raw: RawFiles, dye: str) -> tuple[Path, Path, tuple[str, ...]]:
 
 
 def listed(folder: Path) -> Listing:
-    """List a folder, or say why it cannot be listed."""
+    """List a folder, or say why it cannot be listed; a Zarr counts as a file."""
     try:
-        return list_folder(folder)
+        listing = list_folder(folder)
     except OSError as error:
         text = f"{folder}: cannot be listed ({error.strerror}); check its permissions"
         if isinstance(error, FileNotFoundError):
@@ -500,12 +507,17 @@ def listed(folder: Path) -> Listing:
         elif isinstance(error, NotADirectoryError):
             text = f"{folder}: is a file, not a folder; name the folder that holds it"
         raise errors.RawFileNotFoundError(text) from error
+    images = tuple(filter(is_zarr_name, listing.folders))
+    if not images:
+        return listing
+    folders = tuple(name for name in listing.folders if name not in images)
+    return Listing(folder, folders, tuple(sorted((*listing.files, *images))))
 
 
-def tiffs_in(listing: Listing) -> list[Path]:
-    """Return the visible TIFF files of a folder, sorted by name."""
+def images_in(listing: Listing) -> list[Path]:
+    """Return the visible raw images of a folder, sorted by name."""
     # a link whose target is gone is kept: reading it then says so
-    return [listing.folder / name for name in listing.files if is_tiff_name(name)]
+    return [listing.folder / name for name in listing.files if is_raw_name(name)]
 
 
 def sample_folder(sample: str, raw: Listing) -> Path:

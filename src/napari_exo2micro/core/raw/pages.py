@@ -114,7 +114,7 @@ class Plane:
     """A page, or one of the planes behind the header of a page."""
 
     number: int  # in the file, counted from 1
-    page: tifffile.TiffPage
+    page: Any  # of a TIFF a `tifffile.TiffPage`; it has imagelength and imagewidth
     offset: int | None = None  # of its plain pixels, when the page does not say
     channel: int = 0
     name: str = ""
@@ -137,7 +137,7 @@ class Chosen:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Image:
+class StoredImage:
     """Pages of one size that belong together."""
 
     planes: tuple[Plane, ...]
@@ -145,11 +145,13 @@ class _Image:
     is_reduced: bool = False
 
     @property
-    def page(self) -> tifffile.TiffPage:
+    def page(self) -> Any:
+        """The first of its pages."""
         return self.planes[0].page
 
     @property
     def sides(self) -> tuple[int, int]:
+        """Rows and columns, px."""
         return self.page.imagelength, self.page.imagewidth
 
 
@@ -172,7 +174,13 @@ def choose(tif: tifffile.TiffFile, path: Path, choice: ImageChoice) -> Chosen:
             f"{path}: holds more than {_MOST_PAGES} pages; save the one that is wanted "
             "as a file of its own"
         )
-    images = _images(tif)
+    return choose_among(_images(tif), path, choice)
+
+
+def choose_among(
+    images: Sequence[StoredImage], path: Path, choice: ImageChoice
+) -> Chosen:
+    """Return the planes that are wanted of what a file holds; errors as of `choose`."""
     planes = sorted(
         (plane for image in images for plane in image.planes),
         key=lambda plane: plane.number,
@@ -206,7 +214,9 @@ def _check_page(path: Path, choice: ImageChoice, planes: Sequence[Plane]) -> Pla
     )
 
 
-def _largest(images: Sequence[_Image]) -> tuple[list[_Image], tuple[str, ...]]:
+def _largest(
+    images: Sequence[StoredImage],
+) -> tuple[list[StoredImage], tuple[str, ...]]:
     """Leave out masks, thumbnails and the smaller copies of the largest image."""
     whole = [image for image in images if not image.is_reduced] or list(images)
     largest = max(whole, key=lambda image: math.prod(image.sides))
@@ -221,7 +231,7 @@ def _largest(images: Sequence[_Image]) -> tuple[list[_Image], tuple[str, ...]]:
     return others, (note,)
 
 
-def _is_copy(image: _Image, largest: _Image) -> bool:
+def _is_copy(image: StoredImage, largest: StoredImage) -> bool:
     (height, width), (rows, columns) = image.sides, largest.sides
     if height >= rows or width >= columns:
         return False
@@ -229,12 +239,12 @@ def _is_copy(image: _Image, largest: _Image) -> bool:
     return off <= _COPY_PX * max(rows, columns)
 
 
-def _matches(image: _Image, choice: ImageChoice) -> bool:
+def _matches(image: StoredImage, choice: ImageChoice) -> bool:
     names = image.channels or tuple(plane.name for plane in image.planes)
     return choice.index(names) is not None
 
 
-def _in_image(path: Path, image: _Image, choice: ImageChoice) -> Chosen:
+def _in_image(path: Path, image: StoredImage, choice: ImageChoice) -> Chosen:
     """Choose the channel, and the plane or the projection of its stack."""
     planes = image.planes
     names = image.channels or tuple(plane.name for plane in planes)
@@ -309,7 +319,7 @@ def _is_stack(page: tifffile.TiffPage) -> bool:
     return False
 
 
-def _images(tif: tifffile.TiffFile) -> list[_Image]:
+def _images(tif: tifffile.TiffFile) -> list[StoredImage]:
     """Return what a file holds, image by image."""
     images = []
     names = _channel_names(tif)
@@ -323,7 +333,7 @@ def _images(tif: tifffile.TiffFile) -> list[_Image]:
 
 def _image(
     tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, names: Sequence[str]
-) -> _Image | None:
+) -> StoredImage | None:
     """Return a series of pages as an image with its channels."""
     stored = list(series.pages)
     if not stored or stored[0] is None or stored[0].parent is not tif:
@@ -369,7 +379,7 @@ def _image(
         planes.append(Plane(number, page, offset, channel, name))
     reduced = bool(first.subfiletype & (_REDUCED | _MASK))
     reduced |= str(series.name).lower() in ("thumbnail", "label", "macro")
-    return _Image(tuple(planes), channels if len(channels) > 1 else (), reduced)
+    return StoredImage(tuple(planes), channels if len(channels) > 1 else (), reduced)
 
 
 def _number(page: tifffile.TiffPage) -> int:

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from napari_exo2micro.core.base import Monitor, errors
 from napari_exo2micro.core.base.registry import Registry
 from napari_exo2micro.core.raw import read
+from napari_exo2micro.core.raw.formats import open_raw
 from napari_exo2micro.core.raw.names import check_name, find_pair
 from napari_exo2micro.core.raw.pages import ImageChoice
-from napari_exo2micro.core.raw.tiff import TiffImage, open_tiff
+from napari_exo2micro.core.raw.tiff import TiffImage
 
 logger = logging.getLogger(__name__)
 
@@ -359,7 +360,7 @@ def open_fitting(
     post_path: Path | str, pre_path: Path | str, choices: Choices = (None, None)
 ) -> tuple[TiffImage, TiffImage]:
     """Check the headers of two files, and that they can be a pair."""
-    post, pre = open_tiff(post_path, choices[0]), open_tiff(pre_path, choices[1])
+    post, pre = open_raw(post_path, choices[0]), open_raw(pre_path, choices[1])
     _check_fit(
         (str(post_path), str(pre_path)),
         (post.shape, pre.shape),

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_exo2micro.core.base import Monitor, RawDataError
+from napari_exo2micro.core.base.files import stamp
 from napari_exo2micro.core.raw import tiff
 from napari_exo2micro.core.raw.fingerprint import RawFingerprint
 from napari_exo2micro.core.raw.pages import COLOURS
@@ -117,8 +118,8 @@ def measure(
     # each plane of a planar file is a pass of its own
     work = pixels * (len(colours) if image.planar else 1)
     step = max(1, math.isqrt(pixels // JUDGED)) if len(colours) > 1 else 0
-    with tiff.TiffReader(image, colours, sha256) as reader:
-        status = image.path.stat()  # before a pixel is read: a later change must show
+    with image.reader(colours, sha256) as reader:
+        status = stamp(image.path)  # before a pixel is read: a later change must show
         for area, seen in reader.scan(partial(_look, colours, step)):
             for sample, values in seen.grid.items():
                 judged[sample].append(values)
@@ -226,7 +227,7 @@ def largest_sum(
         return bound
     largest = 0
     wide = np.dtype(np.uint16 if dtype.itemsize == 1 else np.uint64)
-    with tiff.TiffReader(image, samples) as reader:
+    with image.reader(samples) as reader:
         for area, peak in measured.peaks.items():
             if peak * len(samples) > max(largest, limit):
                 largest = max(largest, int(summed(reader.read(area), wide).max()))
@@ -456,7 +457,7 @@ def file_image(
     """
 
     def bands() -> Iterator[tuple[int, NDArray[Any]]]:
-        with tiff.TiffReader(image, samples) as reader:
+        with image.reader(samples) as reader:
             for y0, planes in reader.blocks():
                 if measured.blank:
                     np.nan_to_num(planes, copy=False, nan=0.0)
@@ -487,7 +488,7 @@ def array_image(
             yield y0, band.astype(dtype, copy=False)
 
     def mark() -> RawFingerprint:
-        return RawFingerprint.of(path) if path and path.is_file() else fingerprint
+        return RawFingerprint.of(path) if path and path.exists() else fingerprint
 
     rows, columns = array.shape
     return RawImage(path, (int(rows), int(columns)), dtype, mark, bands)

@@ -173,6 +173,10 @@ class TiffImage:
             stored = stored[:, :, ::-1]
         return stored.swapaxes(1, 2) if self.is_turned else stored
 
+    def reader(self, samples: Sequence[int], digest: Any = None) -> "TiffReader":
+        """Return what reads its pixels, see `TiffReader`."""
+        return TiffReader(self, samples, digest)
+
     @property
     def grid(self) -> tuple[int, int]:
         """Strips or tiles one below the other and side by side."""
@@ -288,14 +292,18 @@ class TiffReader:
         self._image = image
         self._samples = tuple(samples)
         self._digest, self._digested = digest, 0
-        try:
-            self._file = image.path.open("rb")
-        except OSError as error:
-            raise errors.RawFileNotFoundError(
-                f"{image.path}: cannot be opened ({error.strerror}); check the file"
-            ) from error
+        self._file = self._opened()
         self._pool = ThreadPoolExecutor(_WORKERS)
         self._buffer = memoryview(b"")
+
+    def _opened(self) -> io.BufferedIOBase:
+        path = self._image.path
+        try:
+            return path.open("rb")
+        except OSError as error:
+            raise errors.RawFileNotFoundError(
+                f"{path}: cannot be opened ({error.strerror}); check the file"
+            ) from error
 
     def __enter__(self) -> Self:
         return self
@@ -353,7 +361,7 @@ class TiffReader:
         total: NDArray[Any] | None = None
         for number, plane in enumerate(image.planes):
             part = whole.part(number / count, (number + 1) / count)
-            with TiffReader(plane, self._samples) as reader:
+            with plane.reader(self._samples) as reader:
                 planes = reader.read(area, every=every, monitor=part)
             if total is None:
                 total = planes.astype(np.float64) if is_mean else planes

@@ -30,8 +30,8 @@ from napari_exo2micro.core.raw import (
     RawFingerprint,
     check_name,
     find_pair,
-    tiff,
 )
+from napari_exo2micro.core.raw.formats import open_raw
 from napari_exo2micro.core.raw.pair import get_loader, loader_name, open_image_pair
 from napari_exo2micro.core.store.provenance import (
     FORMATS,
@@ -228,7 +228,7 @@ class RawSource:
     def _shape(self, path: Path, choice: ImageChoice) -> tuple[int, int]:
         key = (path, choice, files.stamp(path))
         if key not in self._shapes:
-            self._shapes[key] = tiff.open_tiff(path, choice).shape
+            self._shapes[key] = open_raw(path, choice).shape
         return self._shapes[key]
 
     def _is_same(

@@ -392,7 +392,7 @@ def _other_raw_files(images: Iterable[StoredImage]) -> list[str]:
         f"{file} is not the file that these results were made from; put "
         "that one back, or run all stages again"
         for file, size in sorted(told, key=str)
-        if Path(file).is_file() and Path(file).stat().st_size != size
+        if Path(file).exists() and files.stamp(Path(file)).size != size
     ]
 
 
@@ -418,7 +418,7 @@ def _raw_dir(images: Iterable[StoredImage], folder: Path) -> Path | None:
         header = image.checkpoint.provenance
         raw = header.raw if header else {}
         file = raw.get("post", {}).get("file", "")
-        if file and Path(file).is_file():
+        if file and Path(file).exists():
             return Path(file).parent.parent
     usual = folder.parent.parent.parent / "raw"
     return usual if (usual / folder.parent.name).is_dir() else None
