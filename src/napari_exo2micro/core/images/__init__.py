@@ -21,6 +21,7 @@ from napari_exo2micro.core.images.lazy import (
 )
 from napari_exo2micro.core.images.pixel_size import (
     PixelSize as PixelSize,
+    pair_pixel_sizes as pair_pixel_sizes,
     read_pixel_size as read_pixel_size,
 )
 from napari_exo2micro.core.images.raster import (

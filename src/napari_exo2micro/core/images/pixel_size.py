@@ -120,6 +120,37 @@ def read_pixel_size(
     return None
 
 
+def pair_pixel_sizes(
+    post: tuple[Path | None, tuple[int, int]],
+    pre: tuple[Path | None, tuple[int, int]],
+    given: float | None = None,
+) -> tuple[PixelSize | None, PixelSize | None]:
+    """Return the sizes of the pixels of a raw pair.
+
+    Parameters
+    ----------
+    post, pre : tuple
+        The file, if there is one, and the shape (rows, columns) of each image.
+    given : float, optional
+        The size of post's pixels, um, whatever the files note. Where both note one,
+        pre's changes in proportion.
+
+    Returns
+    -------
+    tuple of PixelSize or None
+        Of post and of pre; None where nothing tells it.
+    """
+    noted, other = (
+        read_pixel_size(path, shape) if path else None for path, shape in (post, pre)
+    )
+    if given is None:
+        return noted, other
+    if noted and other:
+        ratio = given / noted.mean
+        other = PixelSize(other.x * ratio, other.y * ratio)
+    return PixelSize(given, given), other
+
+
 def _is_plausible(size: PixelSize) -> bool:
     return all(_SMALLEST <= side <= _LARGEST for side in (size.x, size.y))
 

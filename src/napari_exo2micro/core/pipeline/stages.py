@@ -19,7 +19,7 @@ from napari_exo2micro.core.images import Transform, warp
 from napari_exo2micro.core.images.pixel_size import (
     TOLERANCE,
     PixelSize,
-    read_pixel_size,
+    pair_pixel_sizes,
 )
 from napari_exo2micro.core.parameters.state import State, Verdict
 from napari_exo2micro.core.raw.pair import RawPair
@@ -73,21 +73,13 @@ class PaddedPair:
 
     @property
     def pixel_sizes(self) -> dict[str, PixelSize | None]:
-        """Sizes of the pixels of `post` and `pre`; None where nothing tells them.
-
-        A size given for post changes pre's in proportion where the files note both.
-        """
-        sizes = {}
-        for side, image in (("post", self.pair.post), ("pre", self.pair.pre)):
-            shape = (image.shape[0], image.shape[1])
-            sizes[side] = read_pixel_size(image.path, shape) if image.path else None
-        if self.pixel_size is not None:
-            given, (post, pre) = self.pixel_size, sizes.values()
-            if post and pre:
-                ratio = given / post.mean
-                sizes["pre"] = PixelSize(pre.x * ratio, pre.y * ratio)
-            sizes["post"] = PixelSize(given, given)
-        return sizes
+        """Sizes of the pixels of `post` and `pre`; None where nothing tells them."""
+        post, pre = (
+            (image.path, (image.shape[0], image.shape[1]))
+            for image in (self.pair.post, self.pair.pre)
+        )
+        sizes = pair_pixel_sizes(post, pre, self.pixel_size)
+        return dict(zip(("post", "pre"), sizes, strict=True))
 
     def raw(self, loader: str) -> dict[str, Any]:
         """Return what stands for the raw files in headers."""

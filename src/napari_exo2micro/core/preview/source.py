@@ -34,7 +34,15 @@ from napari_exo2micro.core.base import (
     RegistrationError,
     files,
 )
-from napari_exo2micro.core.images import Frame, ImageLike, LazyImage, pyramid, warp
+from napari_exo2micro.core.images import (
+    Frame,
+    ImageLike,
+    LazyImage,
+    PixelSize,
+    pair_pixel_sizes,
+    pyramid,
+    warp,
+)
 from napari_exo2micro.core.images.transform import Transform
 from napari_exo2micro.core.photometry import PairStatistics, accumulate_statistics
 from napari_exo2micro.core.photometry.methods import estimate_scale
@@ -84,6 +92,8 @@ class PreviewSource:
     post_frame, pre_frame : tuple of int, optional
         (x0, y0, width, height) of the real data, px; by default the bounding box of
         what is not zero.
+    pixel_size : PixelSize, optional
+        Width and height of a pixel of post, um.
     identity : hashable
         Tells whether two sources hold the same images; see `open_source`.
     """
@@ -95,10 +105,12 @@ class PreviewSource:
         *,
         post_frame: Frame | None = None,
         pre_frame: Frame | None = None,
+        pixel_size: PixelSize | None = None,
         identity: Hashable = None,
     ) -> None:
         self.post_image = post
         self.pre_image = pre
+        self.pixel_size = pixel_size
         self.identity = identity
         self._frames = (post_frame, pre_frame)
         self._kept: dict[str, list[tuple[Any, Any]]] = {}
@@ -254,6 +266,7 @@ def open_source(task: SampleDye, known: PreviewSource | None = None) -> PreviewS
         pre.image,
         post_frame=post.frames["post"],
         pre_frame=pre.frames["pre"],
+        pixel_size=post.provenance.pixel_size if post.provenance else None,
         identity=identity,
     )
 
@@ -277,17 +290,21 @@ def _open_raw(task: SampleDye, known: PreviewSource | None) -> PreviewSource:
     if rows * columns > _LARGEST_CANVAS:
         raise CheckpointError(run_first)
     stamps = [(path, files.stamp(path)) for path in paths]
-    identity = (*stamps, *choices, pad)
+    given = task.params["pixel_size"]
+    assert given is None or isinstance(given, float)
+    identity = (*stamps, *choices, pad, given)
     if known is not None and known.identity == identity:
         return known
     # Not `load_image_pair`: its warnings belong to stage 1.
     pair = RawPair.from_files(*paths, choices, digest=False)
+    post_side, pre_side = zip(paths, shapes, strict=True)
     post, pre = warp.pad_images(pair.post.read(), pair.pre.read(), pad)
     return PreviewSource(
         post,
         pre,
         post_frame=warp.frame(pair.post.shape, pad),
         pre_frame=warp.frame(pair.pre.shape, pad),
+        pixel_size=pair_pixel_sizes(post_side, pre_side, given)[0],
         identity=identity,
     )
 

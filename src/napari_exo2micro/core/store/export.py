@@ -32,7 +32,7 @@ def provenance_of(
     known : mapping
         What is known of it: `header` (of the checkpoint that it comes from, may be
         empty), `sample`, `dye`, `stage`, `parameters`, `transform`, `scale`,
-        `channels`, `notes`; what is missing is left out.
+        `canvas`, `channels`, `notes`; what is missing is left out.
     name : str
         What the image is, one word.
     as_stored : bool
@@ -65,7 +65,7 @@ def provenance_of(
         name=name,
         parameters=dict(known.get("parameters") or {}),
         inputs="",
-        canvas={"channels": known.get("channels")},
+        canvas={"channels": known.get("channels"), **(known.get("canvas") or {})},
         transform=Transform.from_dict(transform) if transform else None,
         scale=scale,
         notes=tuple(map(str, known.get("notes") or ())),

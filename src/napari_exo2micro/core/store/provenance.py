@@ -281,7 +281,7 @@ class Provenance:
 
     @property
     def _side(self) -> str:
-        return "pre" if (self.stage, self.name) == (1, "pre") else "post"
+        return "pre" if self.name == "pre" and self.stage < 2 else "post"
 
     @property
     def identity(self) -> str:

@@ -19,9 +19,8 @@ from napari_exo2micro.plugin.apply.moved_layers import (
     Source,
     move_layer,
     request_for,
-    side_of,
 )
-from napari_exo2micro.plugin.layers.layers import LayerSpec, about
+from napari_exo2micro.plugin.layers.layers import LayerSpec, about, side_of
 from napari_exo2micro.plugin.layers.pair import LayerChooser, list_events
 from napari_exo2micro.plugin.layers.presenter import Panel
 from napari_exo2micro.plugin.layers.scene import place_layers
@@ -363,7 +362,12 @@ class ApplyDock(Panel):
         if isinstance(alignment, Alignment) and not alignment.knows_its_canvas:
             alignment = alignment.on_canvas(self.pad.value())
         try:
-            request = request_for(layer, self.direction, self.resampling.currentData())
+            request = request_for(
+                layer,
+                self.direction,
+                self.resampling.currentData(),
+                self.session.viewer,
+            )
         except base.Exo2MicroError as error:
             self.message.error(str(error))
             return

@@ -3,14 +3,22 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
+from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer, Points
 
 from napari_exo2micro.core import base, images
 from napari_exo2micro.core.alignment import Alignment, Direction
-from napari_exo2micro.plugin.layers.layers import KEY, LayerSpec, about
+from napari_exo2micro.plugin.layers.layers import (
+    KEY,
+    Ground,
+    LayerSpec,
+    about,
+    found_ground,
+)
 
 MOVABLE = (Image, Labels, Points)
 
@@ -40,8 +48,10 @@ class MoveRequest:
     """What is to be moved, taken from the viewer so that a thread can do it.
 
     Its data are coordinates of points, or the levels of an image, full resolution
-    first; `to_world` maps places in them to the world, both (x, y). `scale` is that of
-    the layer, (x, y), and `unit` that of its world, um; None for pixels.
+    first; `to_world` maps places in them to the world, both (x, y), and `to_raw` to px
+    of the raw image that they lie on, where the viewer knows. `scale` is that of the
+    layer, (x, y), and `unit` that of its world, um; None for pixels. The result lies on
+    `ground`, where the viewer has it.
     """
 
     name: str
@@ -53,25 +63,15 @@ class MoveRequest:
     options: Mapping[str, Any]
     direction: Direction
     interpolation: str
-
-
-def side_of(layer: Layer) -> str:
-    """Return on which image a layer lies, by its metadata; its name does not matter.
-
-    ``'pre'`` for the pre-stain image as it was taken and what was moved onto it;
-    ``'post'`` for all else of ours, the aligned images among it; empty for a layer of
-    a person's own.
-    """
-    known = about(layer)
-    if not known.get("role"):
-        return ""
-    if "direction" in known:
-        return "pre" if known["direction"] == "onto pre" else "post"
-    return "pre" if known["role"] == "pre" else "post"
+    to_raw: images.Transform | None = None
+    ground: Ground | None = None
 
 
 def request_for(
-    layer: Layer, direction: Direction, interpolation: str = "cubic"
+    layer: Layer,
+    direction: Direction,
+    interpolation: str = "cubic",
+    viewer: ViewerModel | None = None,
 ) -> MoveRequest:
     """Return what is to be done with a layer; see `MoveRequest`.
 
@@ -102,13 +102,36 @@ def request_for(
         layer.name,
         kind,
         data,
-        _to_world(layer),
+        _affine(layer, layer.data_to_world),
         (float(layer.scale[1]), float(layer.scale[0])),
         _unit_of(layer),
         options,
         direction,
         interpolation,
+        *_grounds(layer, direction, viewer),
     )
+
+
+def _grounds(
+    layer: Layer, direction: Direction, viewer: ViewerModel | None
+) -> tuple[images.Transform | None, Ground | None]:
+    """Return the map to the raw image that a layer lies on, and where the other is.
+
+    The map is known for an image of ours, and where both are measured in lengths.
+    """
+    first, second = ("pre", "post") if direction == "onto post" else ("post", "pre")
+    below = target = None
+    if viewer is not None:
+        target = found_ground(viewer, second)
+        if _unit_of(layer) is not None:
+            below = found_ground(viewer, first)
+    if "canvas_offset" in about(layer):
+        below = Ground.of(layer)
+    elif below is not None and not below.is_length:
+        below = None
+    if below is None:
+        return None, target
+    return _affine(layer, partial(below.pixels_of, layer)), target
 
 
 def _is_large(data: Any) -> bool:
@@ -116,12 +139,10 @@ def _is_large(data: Any) -> bool:
     return size > _MADE_AT_ONCE
 
 
-def _to_world(layer: Layer) -> images.Transform:
-    """Return the map from data to world points as (x, y)."""
+def _affine(layer: Layer, place: Callable[[Any], Any]) -> images.Transform:
+    """Return a map from the data of a layer, told for (row, column), as (x, y)."""
     corners = [(0.0, 0.0), (0.0, 1.0), (1.0, 0.0)]
-    origin, right, down = (
-        np.array(layer.data_to_world(corner))[::-1] for corner in corners
-    )
+    origin, right, down = (np.array(place(corner))[::-1] for corner in corners)
     matrix = np.eye(3)
     matrix[:2, 0], matrix[:2, 1], matrix[:2, 2] = right - origin, down - origin, origin
     try:
@@ -153,6 +174,8 @@ def _to_raw(request: MoveRequest, applied: Alignment) -> images.Transform:
     ParameterError
         With the scale, when it cannot be known what the layer's world is.
     """
+    if request.to_raw is not None:
+        return request.to_raw
     onto_post = request.direction == "onto post"
     side = "pre-stain" if onto_post else "post-stain"
     size = applied.pixel_size("pre" if onto_post else "post")
@@ -222,11 +245,13 @@ def move_layer(
     }
     name = f"{request.name} on {side}"
     to_raw = _to_raw(request, applied)
+    own = applied.pixel_size("post" if request.direction == "onto post" else "pre")
+    ground = request.ground or Ground.of_size(own)
     options = {**request.options, "name": name, "metadata": {KEY: known}}
     if request.kind == "points":
         there = to_raw(request.data[:, ::-1])
         moved = applied.points_moved(there, request.direction)
-        return LayerSpec(moved[:, ::-1], options, "points")
+        return LayerSpec(moved[:, ::-1], options, "points", ground)
     # What is wanted is known by where each of its pixels is taken from in the data.
     sampling = to_raw.inverse() @ applied.sampling(request.direction)
     shape = applied.shape_of(request.direction)
@@ -236,7 +261,8 @@ def move_layer(
             translation=(float(first[0]), float(first[1]))
         )
         sampling = sampling @ start
-        options["translate"] = (float(first[1]), float(first[0]))
+        place = (float(first[1]), float(first[0]))
+        options["translate"] = known["canvas_offset"] = place
     levels = images.moved_levels(
         request.data,
         sampling,
@@ -245,9 +271,9 @@ def move_layer(
         labels=request.kind == "labels",
     )
     if _is_large(levels[0]):
-        return LayerSpec(levels, {**options, "multiscale": True}, request.kind)
+        return LayerSpec(levels, {**options, "multiscale": True}, request.kind, ground)
     whole = images.moved_image(levels[0], monitor)
     if request.kind == "labels" or max(shape) <= _ONE_LEVEL:
-        return LayerSpec(whole, {**options, "multiscale": False}, request.kind)
+        return LayerSpec(whole, {**options, "multiscale": False}, request.kind, ground)
     views = [whole[::step, ::step] for step in (1, 2, 4, 8)]
-    return LayerSpec(views, {**options, "multiscale": True}, request.kind)
+    return LayerSpec(views, {**options, "multiscale": True}, request.kind, ground)

@@ -6,7 +6,7 @@ and can be cancelled: a folder on a slow network drive must not freeze the windo
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from qtpy import QtWidgets
 from qtpy.QtCore import QCoreApplication, QEventLoop, Qt, QThread, QTimer
 
 from napari_exo2micro.core import base, raw, store
+from napari_exo2micro.core.images import pair_pixel_sizes
 from napari_exo2micro.core.parameters import STAGES
 from napari_exo2micro.plugin.layers.layers import (
     KEY,
@@ -26,6 +27,7 @@ from napari_exo2micro.plugin.layers.layers import (
     about,
     find_layers,
     image_spec,
+    pair_grounds,
 )
 from napari_exo2micro.plugin.layers.presenter import presenter_of
 from napari_exo2micro.plugin.layers.sets import best_roles
@@ -243,8 +245,12 @@ def open_pair(
     monitor: base.Monitor | None = None,
     on_error: Callable[[base.RawDataError], None] | None = None,
     quick: bool = False,
+    pixel_size: float | None = None,
 ) -> tuple[raw.LazyPair, list[LayerSpec]]:
-    """Open a pair as `open_lazy_pair` does and return it with its layers."""
+    """Open a pair as `open_lazy_pair` does and return it with its layers.
+
+    A size of post's pixels, um, counts before what the files note.
+    """
     choice = raw.ImageChoice(files.dye)
     pair = raw.open_lazy_pair(
         files.post,
@@ -254,10 +260,12 @@ def open_pair(
         monitor=monitor,
         quick=quick,
     )
-    return pair, raw_specs(files, pair)
+    return pair, raw_specs(files, pair, pixel_size)
 
 
-def raw_specs(files: raw.PairFiles, pair: raw.LazyPair) -> list[LayerSpec]:
+def raw_specs(
+    files: raw.PairFiles, pair: raw.LazyPair, pixel_size: float | None = None
+) -> list[LayerSpec]:
     """Return the layers of a raw pair: pre-stain below, post-stain above.
 
     Both begin at the world's origin: the canvas of stage 1 keeps them there.
@@ -265,10 +273,16 @@ def raw_specs(files: raw.PairFiles, pair: raw.LazyPair) -> list[LayerSpec]:
     notes = [*pair.warnings, *_about_channels(pair)]
     for note in notes:
         logger.info("%s %s: %s", files.sample, files.dye, note)
+    sizes = pair_pixel_sizes(
+        (files.post, pair.post.image.shape[:2]),
+        (files.pre, pair.pre.image.shape[:2]),
+        pixel_size,
+    )
+    on_post, on_pre = pair_grounds(*sizes)
     specs = []
-    for side, path, levels in (
-        ("pre", files.pre, pair.pre),
-        ("post", files.post, pair.post),
+    for side, path, levels, ground in (
+        ("pre", files.pre, pair.pre, on_pre),
+        ("post", files.post, pair.post, on_post),
     ):
         known: dict[str, Any] = {
             "sample": files.sample,
@@ -290,6 +304,7 @@ def raw_specs(files: raw.PairFiles, pair: raw.LazyPair) -> list[LayerSpec]:
                 side,
                 name=f"{files.sample} {files.dye}: {side}-stain, raw",
                 known=known,
+                ground=ground,
             )
         )
     return specs
@@ -356,7 +371,7 @@ def _completed(spec: LayerSpec, images: dict[str, store.StoredImage]) -> LayerSp
         "translate": image.canvas_offset,
         "metadata": {KEY: known},
     }
-    return LayerSpec(spec.data, options, spec.kind)
+    return replace(spec, options=options)
 
 
 def open_path(path: Path, viewer: ViewerModel | None = None) -> list[LayerSpec]:
@@ -418,9 +433,16 @@ def _open_raw(
         files=files,
         on_error=tell_unreadable,
         quick=viewer is not None and main_window() is not None,
+        pixel_size=given_size(viewer),
     )
     prepare_levels(files, pair, viewer)
     return _placed(specs, viewer)
+
+
+def given_size(viewer: ViewerModel | None) -> float | None:
+    """Return the size of post's pixels, um, that the settings of a viewer give."""
+    size = Session.of(viewer).params["pixel_size"] if viewer is not None else None
+    return size if isinstance(size, float) else None
 
 
 def _choose_pair(path: Path, found: raw.FoundPairs) -> raw.PairFiles:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_exo2micro.core.base import CancelledError, OutputError, ParameterError
-from napari_exo2micro.plugin.layers.layers import KEY, role_of
+from napari_exo2micro.plugin.layers.layers import KEY, Ground, role_of
 
 _ENDINGS_OF_NAPARI = (".tif", ".tiff")
 
@@ -44,6 +44,10 @@ def write_image(path: str, data: Any, meta: Mapping[str, Any]) -> list[str]:
     from napari_exo2micro.core.store import export_image, provenance_of
     from napari_exo2micro.plugin.files.opening import wait_for
 
+    size = _pixel_size(meta)
+    if size is not None:
+        side = "pre" if known.get("role") == "pre" else "post"
+        known["canvas"] = {f"{side}_pixel_size": list(size)}
     role, header = str(known.get("role", "image")), known.get("header") or {}
     stored = role_of(int(header.get("stage", -1)), str(header.get("name", "")))
     provenance = provenance_of(known, role.replace(" ", "_"), as_stored=role == stored)
@@ -81,6 +85,14 @@ def write_alignment(path: str, data: Any, meta: Mapping[str, Any]) -> list[str]:
         )
     alignment.save(path)
     return [os.fspath(path)]
+
+
+def _pixel_size(meta: Mapping[str, Any]) -> tuple[float, float] | None:
+    """Return width and height of a layer's pixels, um; None where it has none."""
+    if meta.get("units") is None or meta.get("scale") is None:
+        return None
+    height, width = map(float, meta["scale"][-2:])
+    return Ground(step=(height, width), units=tuple(meta["units"])).pixel_size
 
 
 def _known(meta: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QGroupBox
 
-from napari_exo2micro.plugin.layers.layers import LayerSpec, camera
+from napari_exo2micro.plugin.layers.layers import Ground, LayerSpec, camera, screen_zoom
 from napari_exo2micro.plugin.layers.pair import LayerPair
 from napari_exo2micro.plugin.layers.presenter import Panel
 from napari_exo2micro.plugin.layers.scene import Display, Wanted, Wish
@@ -179,7 +179,11 @@ class ScreenLines(QObject):
         return cast(Vectors, layers[0]) if layers else None
 
     def draw(
-        self, lines: NDArray[np.float64], style: str, options: dict[str, Any]
+        self,
+        lines: NDArray[np.float64],
+        style: str,
+        options: dict[str, Any],
+        below: Ground,
     ) -> None:
         """Draw the lines, or draw them anew.
 
@@ -191,11 +195,13 @@ class ScreenLines(QObject):
             How a new layer draws them.
         options : dict
             Attributes of the layer.
+        below : Ground
+            The image on which they are drawn, in whose px they are told.
         """
         # New lines take the layer's width for granted.
         is_ours = self.layer is None or self.layer.edge_width == self._width
         options = {**options, "vector_style": style, "opacity": 1.0}
-        spec = LayerSpec(lines, options, "vectors")
+        spec = LayerSpec(lines, options, "vectors", below)
         self._display.show(self, Wish(specs=(spec,)))
         if is_ours and self.layer is not None:
             self._set_width(self.layer)
@@ -211,7 +217,7 @@ class ScreenLines(QObject):
         self._connections.close()
 
     def _set_width(self, layer: Vectors) -> None:
-        layer.edge_width = self._screen_width / max(camera(self._viewer).zoom, 1e-6)
+        layer.edge_width = self._screen_width / max(screen_zoom(self._viewer), 1e-6)
         self._width = layer.edge_width
 
     def _on_zoom(self, _event: object = None) -> None:

@@ -16,6 +16,7 @@ from napari_exo2micro.plugin.layers.layers import (
     LayerSpec,
     about,
     camera,
+    ground,
     seen_window,
 )
 from napari_exo2micro.plugin.layers.presenter import Panel
@@ -155,7 +156,10 @@ class CurtainBox(ComparisonBox):
 
     def _problem(self) -> str:
         layers = [layer for layer in self._pair.layers if layer is not None]
-        problems = (pairs.image_problem(layer, "The curtain") for layer in layers)
+        below = ground(self._viewer)
+        problems = (
+            pairs.image_problem(layer, "The curtain", below) for layer in layers
+        )
         return self._pair.problem() or next(filter(None, problems), "")
 
     def _begin(self) -> None:
@@ -175,15 +179,16 @@ class CurtainBox(ComparisonBox):
             for emitter in (events.colormap, events.contrast_limits, events.gamma):
                 self._looks_followed.add(emitter, self._follow_look)
         known = {name: about(first).get(name, "") for name in ("sample", "dye")}
+        known |= {"role": "curtain", "canvas_offset": self._composite.origin}
         options = {
             "multiscale": True,
             "rgb": True,
             "name": f"curtain: {first.name} | {second.name}",
             "translate": self._composite.origin,
             "interpolation2d": "nearest",
-            "metadata": {KEY: {"role": "curtain", **known}},
+            "metadata": {KEY: known},
         }
-        spec = LayerSpec(self._composite.levels, options)
+        spec = LayerSpec(self._composite.levels, options, ground=ground(self._viewer))
         hidden = hidden_images(self._viewer, self._display.layers_of(self))
         self._display.show(self, Wish(hidden, (spec,)))
         self._show_state()
@@ -203,7 +208,11 @@ class CurtainBox(ComparisonBox):
         elif colours == "same":
             low, high = min(one.low, other.low), max(one.high, other.high)
             one = other = Look(pairs.GREY, low, high)
-        return pairs.layer_side(first, one), pairs.layer_side(second, other)
+        below = ground(self._viewer)
+        return (
+            pairs.layer_side(first, one, below),
+            pairs.layer_side(second, other, below),
+        )
 
     def _follow_look(self, _changed: object = None) -> None:
         if self._composite is not None and self._images is not None:

@@ -12,10 +12,13 @@ from napari_exo2micro.core.base import RegistrationError
 from napari_exo2micro.plugin.inspection.box import ScreenLines, ToggleBox
 from napari_exo2micro.plugin.layers.layers import (
     KEY,
+    Ground,
     about,
     camera,
+    ground,
     move_camera,
     scale_bar,
+    screen_zoom,
 )
 from napari_exo2micro.plugin.layers.pair import find_section, stored_header
 from napari_exo2micro.plugin.layers.presenter import Panel
@@ -112,7 +115,7 @@ def residual_words(residuals: alignment.Residuals, layer: Image) -> str:
     header = stored_header(layer)
     frame = header.canvas.get("post_frame") if header else None
     length, x, y = residuals.largest
-    row, column = layer.data_to_world((y, x))
+    row, column = Ground.of(layer).pixels_of(layer, (y, x))
     used, left_out = int(residuals.used.sum()), int((~residuals.used).sum())
     words = [
         f"Half of the {used} tiles lie within {residuals.median:.3f} px, 95 % within "
@@ -168,7 +171,7 @@ class ResidualsBox(ToggleBox):
             "or a place that really moved",
             self._redraw,
         )
-        tip = "napari's scale bar, in px of post-stain"
+        tip = "napari's scale bar: um where the size of a pixel is known, else px"
         words = "scale bar of the image"
         self._bar = controls.check_box(
             self, "residuals_bar", words, tip, self._show_bar, on=True
@@ -236,7 +239,8 @@ class ResidualsBox(ToggleBox):
         """Look at the tile whose displacement is the largest."""
         if self._residuals is not None and self._source is not None:
             _, x, y = self._residuals.largest
-            row, column = self._source.data_to_world((y, x))
+            below = ground(self._viewer)
+            row, column = below.pixels_of(self._source, (y, x))
             move_camera(self._viewer, float(row), float(column))
 
     def stop(self) -> None:
@@ -263,16 +267,17 @@ class ResidualsBox(ToggleBox):
         used = residuals.used[shown]
         options = {
             "name": f"{name} × {factor:g}".strip(),
-            "translate": source.translate,
+            "translate": Ground.of(source).pixels_of(source, (0, 0)),
             "features": {"displacement_px": residuals.lengths[shown], "used": used},
             "edge_color": list(np.where(used, _USED, _LEFT_OUT)),
             "metadata": {KEY: {**known, "role": "residuals", "amplification": factor}},
         }
-        self.arrows.draw(residuals.vectors(factor)[shown], "arrow", options)
+        vectors = residuals.vectors(factor)[shown]
+        self.arrows.draw(vectors, "arrow", options, Ground.of(source))
         self._show_state()
 
     def _show_bar(self) -> None:
-        """Show napari's scale bar, in px of the image, or what was before."""
+        """Show napari's scale bar, or what was before."""
         is_shown = self._bar.isChecked() and self.is_active
         wish = Wish(wanted(scale_bar(self._viewer), visible=True)) if is_shown else None
         Display.of(self._viewer).show(self, wish)
@@ -306,7 +311,7 @@ class ResidualsBox(ToggleBox):
         if not self.is_active:
             return
         factor = self._factor.value()
-        self._key.set_scale(factor * camera(self._viewer).zoom)
+        self._key.set_scale(factor * screen_zoom(self._viewer))
         self._key_words.say(
             f"This arrow stands for {self._key.displacement:g} px. A displacement of "
             f"1 px would be an arrow of {factor:g} px on the image."

@@ -14,7 +14,7 @@ from qtpy.QtGui import QImage, QPixmap, QResizeEvent
 from napari_exo2micro.core import plotting
 from napari_exo2micro.core.base import Monitor, ParameterError
 from napari_exo2micro.plugin.inspection.box import InspectionBox, ScreenLines
-from napari_exo2micro.plugin.layers.layers import KEY, camera_place
+from napari_exo2micro.plugin.layers.layers import KEY, camera_place, ground
 from napari_exo2micro.plugin.layers.pair import find_section
 from napari_exo2micro.plugin.layers.presenter import Panel
 from napari_exo2micro.plugin.widgets import controls
@@ -282,7 +282,8 @@ class ZoomBox(InspectionBox):
             "edge_color": "#ffd400",
             "metadata": {KEY: {"role": "zoom frame"}},
         }
-        self.frame.draw(np.stack([corners, sides], axis=1), "line", options)
+        lines = np.stack([corners, sides], axis=1)
+        self.frame.draw(lines, "line", options, ground(self._viewer))
 
     def _on_pick(self, wanted: bool) -> None:
         if wanted:
@@ -295,6 +296,7 @@ class ZoomBox(InspectionBox):
         self._pick.setText("Click in the viewer…" if waiting else "Pick by click")
 
     def _on_picked(self, row: float, column: float) -> None:
+        row, column = ground(self._viewer).pixels((row, column))
         self.set_place(round(row), round(column))
         self.show_picture()
 

@@ -1,17 +1,22 @@
-"""Layers of ours: what they are called, how they look, found again by metadata.
+"""Layers of ours: what they are called, how they look, where they lie, found again.
 
-World coordinates of the viewer are (row, column) pixels of the raw post-stain
-image. Layers on the padded canvas are moved by its frame, so that raw and padded
-images, and what a person drew on them, lie on one another.
+People and panels speak of (row, column) pixels of the raw post-stain image. Where the
+size of a pixel is known the world of the viewer is in um, otherwise in these pixels;
+`Ground` turns one into the other. Layers on the padded canvas are moved by its frame,
+so that raw and padded images, and what a person drew on them, lie on one another.
 """
+
+from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Layer
 from napari.utils.colormaps import Colormap
+from numpy.typing import NDArray
 
 from napari_exo2micro.core import images
 from napari_exo2micro.core.parameters import LAST_BUILT_IN
@@ -30,12 +35,127 @@ _LOOKS: dict[str, dict[str, Any]] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Ground:
+    """Where a raw image lies in a world; all as (row, column).
+
+    Attributes
+    ----------
+    origin : tuple of float
+        Place of the middle of its first pixel.
+    step : tuple of float
+        Size of a pixel.
+    units : tuple
+        What a world is measured in, as napari takes it.
+    """
+
+    origin: tuple[float, float] = (0.0, 0.0)
+    step: tuple[float, float] = (1.0, 1.0)
+    units: tuple[Any, ...] = ("pixel", "pixel")
+
+    @classmethod
+    def of_size(
+        cls, size: images.PixelSize | None, origin: tuple[float, float] = (0.0, 0.0)
+    ) -> Ground:
+        """Return that of an image whose pixels have a size, um, or an unknown one."""
+        if size is None:
+            return cls(origin)
+        return cls(origin, (size.y, size.x), ("um", "um"))
+
+    @classmethod
+    def of(cls, layer: Layer) -> Ground:
+        """Return that of the raw image on whose canvas a layer of ours lies."""
+        first = np.negative(about(layer).get("canvas_offset", (0.0, 0.0)))
+        origin = tuple(map(float, layer.data_to_world(first)))
+        step = tuple(map(float, np.abs(layer.scale)))
+        return cls(origin, step, layer.units)  # type: ignore[arg-type]
+
+    def in_units(self, units: tuple[Any, ...] | None) -> Ground:
+        """Return it in other units; in its own where those measure something else."""
+        if units is None or not _fit(self.units, units):
+            return self
+        (y, x), (row, column) = _factor(self.units, units), self.origin
+        step = y * self.step[0], x * self.step[1]
+        return Ground((y * row, x * column), step, tuple(units)[-2:])
+
+    @property
+    def pixel_size(self) -> images.PixelSize | None:
+        """The size of its pixels, um; None where the world is not in lengths."""
+        height, width = self.in_units(("um", "um")).step
+        return images.PixelSize(width, height) if self.is_length else None
+
+    def world(self, place: Any) -> NDArray[np.float64]:
+        """Return the places in the world of places in the image, px."""
+        return np.asarray(place, dtype=np.float64) * self.step + self.origin
+
+    def pixels(self, place: Any) -> NDArray[np.float64]:
+        """Return the places in the image, px, of places in the world."""
+        return (np.asarray(place, dtype=np.float64) - self.origin) / self.step
+
+    def pixels_of(self, layer: Layer, place: Any) -> NDArray[np.float64]:
+        """Return a place in the image, px, of a place in the data of a layer."""
+        there = np.asarray(layer.data_to_world(place), dtype=np.float64)[-2:]
+        return self.pixels(there * _factor(layer.units, self.units))
+
+    @property
+    def is_length(self) -> bool:
+        """Whether the world is measured in lengths instead of pixels."""
+        return str(self.units[-1]) != "pixel"
+
+    @property
+    def side(self) -> float:
+        """The side of a square pixel of the same area."""
+        return float(np.sqrt(np.prod(self.step)))
+
+    def placed(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Return attributes of a layer in the world; told are those in the image."""
+        if self == Ground():
+            return dict(options)
+        scale = np.multiply(options.get("scale", (1.0, 1.0)), self.step)
+        place = {
+            "scale": tuple(map(float, scale)),
+            "translate": tuple(map(float, self.world(options.get("translate", 0.0)))),
+            "units": self.units,
+            "axis_labels": ("y", "x"),
+        }
+        return {**options, **place}
+
+
+def pair_grounds(
+    post: images.PixelSize | None, pre: images.PixelSize | None
+) -> tuple[Ground, Ground]:
+    """Return those of a raw pair, by the sizes of their pixels.
+
+    The world is that of post-stain: pre-stain of no known size is taken for like it.
+    """
+    return Ground.of_size(post), Ground.of_size((pre or post) if post else None)
+
+
+def _fit(units: tuple[Any, ...], others: tuple[Any, ...]) -> bool:
+    """Return whether lengths in some units can be turned into others."""
+    pairs = zip(units[-2:], others[-2:], strict=True)
+    return all(one == other or one.is_compatible_with(other) for one, other in pairs)
+
+
+def _factor(units: tuple[Any, ...], others: tuple[Any, ...]) -> tuple[float, float]:
+    """Return what turns (row, column) in some units into others; 1 where nothing."""
+    if units[-2:] == others[-2:] or not _fit(units, others):
+        return 1.0, 1.0
+    pairs = zip(units[-2:], others[-2:], strict=True)
+    y, x = (float((1 * one).to(other).magnitude) for one, other in pairs)
+    return y, x
+
+
+@dataclass(frozen=True, slots=True)
 class LayerSpec:
-    """A layer to be: data, keyword arguments and type, as napari takes them."""
+    """A layer to be: data, keyword arguments and type, as napari takes them.
+
+    Its `scale` and `translate` are in px of the raw image that is its ground.
+    """
 
     data: Any
     options: dict[str, Any] = field(default_factory=dict)
     kind: str = "image"
+    ground: Ground = Ground()
 
     @property
     def about(self) -> dict[str, Any]:
@@ -53,7 +173,8 @@ class LayerSpec:
 
     def as_tuple(self) -> tuple[Any, dict[str, Any], str]:
         """Return napari's layer data tuple."""
-        return self.data, {**self.options, "metadata": self.metadata}, self.kind
+        options = self.ground.placed(self.options)
+        return self.data, {**options, "metadata": self.metadata}, self.kind
 
     def create(self) -> Layer:
         """Return the layer."""
@@ -73,6 +194,7 @@ def image_spec(
     name: str,
     known: Mapping[str, Any],
     offset: tuple[float, float] = (0.0, 0.0),
+    ground: Ground = Ground(),
     visible: bool = True,
 ) -> LayerSpec:
     """Return an image layer as it looks for its role.
@@ -85,8 +207,9 @@ def image_spec(
         Begins with post, pre, aligned, scaled or difference.
     name, known, visible
         For the layer list, for the metadata, and whether it is shown at first.
-    offset : tuple of float
-        (row, column) in the world of the image's first pixel.
+    offset, ground : tuple of float, Ground
+        (row, column) of the image's first pixel, px of the raw image that is its
+        ground.
     """
     look = role.split()[0]
     options: dict[str, Any] = {
@@ -108,7 +231,7 @@ def image_spec(
     options["contrast_limits"] = limits
     options["metadata"] = {KEY: {**known, "role": role, "first_limits": limits}}
     data = list(levels) if len(levels) > 1 else levels[0]
-    return LayerSpec(data, options)
+    return LayerSpec(data, options, ground=ground)
 
 
 def role_of(stage: int, name: str) -> str:
@@ -171,7 +294,7 @@ def _has_role(known: Mapping[str, Any], role: str) -> bool:
 
 
 def camera(viewer: ViewerModel) -> Any:
-    """Return the camera: `center`, `zoom` (screen px for one px of the image)."""
+    """Return the camera: `center`, `zoom` (screen px for one unit of the world)."""
     return viewer.scene.camera
 
 
@@ -196,28 +319,74 @@ def canvas_size(viewer: ViewerModel) -> tuple[float, float]:
     return float(height), float(width)
 
 
+def side_of(layer: Layer) -> str:
+    """Return on which image a layer lies, by its metadata; its name does not matter.
+
+    ``'pre'`` for the pre-stain image as it was taken and what was moved onto it;
+    ``'post'`` for all else of ours, the aligned images among it; empty for a layer of
+    a person's own.
+    """
+    known = about(layer)
+    if not known.get("role"):
+        return ""
+    if "direction" in known:
+        return "pre" if known["direction"] == "onto pre" else "post"
+    return "pre" if known["role"] == "pre" else "post"
+
+
+def found_ground(viewer: ViewerModel, side: str) -> Ground | None:
+    """Return where the raw image of one side lies in the world; None if unknown.
+
+    That of the topmost layer which is seen, otherwise of the topmost one.
+    """
+    lying = [
+        (layer.visible, number)
+        for number, layer in enumerate(viewer.layers)
+        if "canvas_offset" in about(layer) and side_of(layer) == side
+    ]
+    if not lying:
+        return None
+    return Ground.of(viewer.layers[max(lying)[-1]]).in_units(viewer.layers.units)
+
+
+def ground(viewer: ViewerModel) -> Ground:
+    """Return where the raw post-stain image of what is shown lies in the world."""
+    sides = (found_ground(viewer, side) for side in ("post", "pre"))
+    return next(filter(None, sides), Ground())
+
+
 def seen_window(viewer: ViewerModel) -> tuple[float, float, float, float]:
-    """Return the part of the world that is on screen: top, left, bottom, right.
+    """Return the part of the image that is on screen: top, left, bottom, right.
 
     Rows and columns of the raw post-stain image, px.
     """
-    row, column, zoom = camera_place(viewer)
-    height, width = (side / max(zoom, 1e-12) for side in canvas_size(viewer))
-    return row - height / 2, column - width / 2, row + height / 2, column + width / 2
+    below, eye = ground(viewer), camera(viewer)
+    half = np.divide(canvas_size(viewer), 2 * max(float(eye.zoom), 1e-12))
+    middle = np.asarray(eye.center[-2:])
+    top, left = map(float, below.pixels(middle - half))
+    bottom, right = map(float, below.pixels(middle + half))
+    return top, left, bottom, right
+
+
+def screen_zoom(viewer: ViewerModel) -> float:
+    """Return how large a pixel of the raw post-stain image is drawn, screen px."""
+    return float(camera(viewer).zoom) * ground(viewer).side
 
 
 def camera_place(viewer: ViewerModel) -> tuple[float, float, float]:
-    """Return where the viewer looks: row, column and zoom, as `move_camera` takes."""
-    eye = camera(viewer)
-    row, column = eye.center[-2:]
-    return float(row), float(column), float(eye.zoom)
+    """Return where the viewer looks, as `move_camera` takes it.
+
+    Row and column of the raw post-stain image, px, and screen px for one of its pixels.
+    """
+    row, column = ground(viewer).pixels(camera(viewer).center[-2:])
+    return float(row), float(column), screen_zoom(viewer)
 
 
 def move_camera(
     viewer: ViewerModel, row: float, column: float, zoom: float | None = None
 ) -> None:
-    """Look at a place of the world; the zoom stays when none is given."""
-    eye = camera(viewer)
-    eye.center = (*tuple(eye.center)[:-2], row, column)
+    """Look at a place of the raw post-stain image; without a zoom it stays."""
+    eye, below = camera(viewer), ground(viewer)
+    eye.center = (*tuple(eye.center)[:-2], *map(float, below.world((row, column))))
     if zoom is not None:
-        eye.zoom = zoom
+        eye.zoom = zoom / below.side

@@ -16,7 +16,7 @@ from napari_exo2micro.core.base import CheckpointError, ParameterError
 from napari_exo2micro.core.images import Look, Side
 from napari_exo2micro.core.plotting import CloseLook, PlacedImage
 from napari_exo2micro.core.store import Provenance
-from napari_exo2micro.plugin.layers.layers import about, find_layers
+from napari_exo2micro.plugin.layers.layers import Ground, about, find_layers
 from napari_exo2micro.plugin.layers.sets import fitting_layers, set_in_front
 from napari_exo2micro.plugin.session.session import Session
 from napari_exo2micro.plugin.widgets import controls
@@ -44,8 +44,11 @@ def same_layer(
 GREY: NDArray[np.uint8] = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
 
 
-def image_problem(layer: Layer, what: str) -> str:
-    """Return why a layer is not a plain grey image for `what`; empty when it is."""
+def image_problem(layer: Layer, what: str, ground: Ground) -> str:
+    """Return why a layer is not a plain grey image for `what`; empty when it is.
+
+    Its pixels are those of the post-stain image, whose ground is given.
+    """
     if not isinstance(layer, Image):
         kind = type(layer).__name__.lower()
         return (
@@ -61,13 +64,14 @@ def image_problem(layer: Layer, what: str) -> str:
             "the layer list)."
         )
     origin, down, right = (
-        np.asarray(layer.data_to_world(point)) for point in ((0, 0), (1, 0), (0, 1))
+        ground.pixels_of(layer, point) for point in ((0, 0), (1, 0), (0, 1))
     )
-    if not np.allclose([down - origin, right - origin], np.eye(2), atol=1e-9):
+    if not np.allclose([down - origin, right - origin], np.eye(2), atol=1e-6):
         return (
             f"{what} takes images whose pixels are those of post-stain, "
             f"'{layer.name}' is turned, mirrored or magnified in the viewer: set its "
-            "scale to 1 and its rotation to 0, or choose an aligned image."
+            f"scale to {ground.step[0]:g} and its rotation to 0, or choose an aligned "
+            "image."
         )
     return ""
 
@@ -80,9 +84,9 @@ def layer_look(layer: Image) -> Look:
     return Look(colours, float(low), float(high), float(layer.gamma))
 
 
-def layer_side(layer: Image, look: Look) -> Side:
-    """Return a layer's image at its place in the world."""
-    row, column = layer.data_to_world((0, 0))
+def layer_side(layer: Image, look: Look, ground: Ground) -> Side:
+    """Return a layer's image at its place on the post-stain image."""
+    row, column = ground.pixels_of(layer, (0, 0))
     return Side(_levels(layer), (float(row), float(column)), look)
 
 
@@ -149,8 +153,11 @@ class SectionLayers:
                 "open the results folder of the sample"
                 + (f". {self.left_out}" if self.left_out else "")
             )
+        ground = Ground.of(self.post)
         for layer in (self.post, self.aligned, self.difference):
-            problem = image_problem(layer, "The zoom box") if layer is not None else ""
+            if layer is None:
+                continue
+            problem = image_problem(layer, "The zoom box", ground)
             if problem:
                 raise ParameterError(problem)
         header = aligned = stored_header(self.aligned)
@@ -160,10 +167,12 @@ class SectionLayers:
             scale = own.scale if own else None
             header = own or header
         return CloseLook(
-            post=_placed(self.post),
-            pre=_placed(self.aligned),
+            post=_placed(self.post, ground),
+            pre=_placed(self.aligned, ground),
             shape=_raw_shape(self.post, aligned or stored_header(self.post)),
-            difference=_placed(self.difference) if self.difference and scale else None,
+            difference=(
+                _placed(self.difference, ground) if self.difference and scale else None
+            ),
             scale=scale.value if scale else None,
             offset=scale.offset if scale else 0.0,
             verdicts=header.verdicts if header else {},
@@ -178,8 +187,8 @@ def _raw_shape(post: Image, header: Provenance | None) -> tuple[int, int]:
     if frame:
         return int(frame[3]), int(frame[2])
     rows, columns = _levels(post)[0].shape
-    row, column = (round(v) for v in post.data_to_world((0, 0)))
-    return int(rows + row), int(columns + column)
+    row, column = about(post).get("canvas_offset", (0.0, 0.0))
+    return round(rows + row), round(columns + column)
 
 
 def find_section(session: Session) -> SectionLayers:
@@ -217,8 +226,8 @@ def _levels(layer: Image) -> list[Any]:
     return list(layer.data) if layer.multiscale else [layer.data]
 
 
-def _placed(layer: Image) -> PlacedImage:
-    row, column = np.rint(layer.data_to_world((0, 0))).astype(int)
+def _placed(layer: Image, ground: Ground) -> PlacedImage:
+    row, column = np.rint(ground.pixels_of(layer, (0, 0))).astype(int)
     return PlacedImage(_levels(layer), (int(row), int(column)))
 
 

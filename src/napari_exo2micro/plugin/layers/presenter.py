@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Layer
 from qtpy.QtCore import QObject, QSize
@@ -16,14 +17,17 @@ from qtpy.QtWidgets import QWidget
 from napari_exo2micro.plugin.layers import sets
 from napari_exo2micro.plugin.layers.layers import (
     KEY,
+    Ground,
     LayerSpec,
     about,
     camera_place,
     find_layers,
+    ground,
     is_stored,
     move_camera,
+    scale_bar,
 )
-from napari_exo2micro.plugin.layers.scene import Display, place_layers
+from napari_exo2micro.plugin.layers.scene import Display, place_layers, wanted
 from napari_exo2micro.plugin.layers.stages import stage_specs
 from napari_exo2micro.plugin.session.job import Job
 from napari_exo2micro.plugin.session.raw_folder import RawFolder
@@ -159,16 +163,23 @@ class Presenter(QObject):
                 viewer.layers.move(viewer.layers.index(truth), -1)
         return placed
 
-    def bring_forward(self, sample: str, dye: str) -> None:
+    def bring_forward(
+        self, sample: str, dye: str, coming: Iterable[LayerSpec] = ()
+    ) -> None:
         """Show one sample and dye, and hide what is ours of others: they would mix.
 
         Those come back as they were when their turn comes. napari's controls never act
-        on one that was hidden here.
+        on one that was hidden here. Where the size of a pixel is known the scale bar
+        is shown.
         """
         viewer = self.viewer
         wish = sets.others_hidden(viewer, sample, dye)
-        Display.of(viewer).show(self, wish)
         selection, own = viewer.layers.selection, find_layers(viewer, None, sample, dye)
+        grounds = [*(spec.ground for spec in coming), *map(Ground.of, own)]
+        if any(below.is_length for below in grounds):
+            bar = wanted(scale_bar(viewer), visible=True)
+            wish = replace(wish, values=(*wish.values, *bar))
+        Display.of(viewer).show(self, wish)
         if selection.active in [one.part for one in wish.values]:
             seen = [layer for layer in own if layer.visible]
             selection.active = next(reversed(seen), None)
@@ -218,7 +229,7 @@ class Presenter(QObject):
         viewer = self.viewer
         sample, dye = _pair(specs)
         self._make_room(sample, dye, specs)
-        self.bring_forward(sample, dye)
+        self.bring_forward(sample, dye, specs)
         everything = find_layers(viewer, None, sample, dye, apart=None)
         label = sets.set_for(map(about, everything), [spec.about for spec in specs])
         own = find_layers(viewer, None, sample, dye, label)
@@ -291,8 +302,8 @@ def fit(viewer: ViewerModel, placed: Sequence[Layer]) -> None:
     if inner is None:
         return
     columns, rows = float(inner[2]), float(inner[3])
-    first, last = viewer.layers.get_extent(placed).world
-    height, width = (last - first)[-2:]
+    extent = viewer.layers.get_extent(placed)
+    below = ground(viewer).in_units(extent.units)
+    height, width = np.diff(extent.world, axis=0)[0][-2:] / below.step
     zoom = camera_place(viewer)[2] * min(height / rows, width / columns)
-    # The raw post-stain image begins at the world's origin.
     move_camera(viewer, rows / 2, columns / 2, zoom)

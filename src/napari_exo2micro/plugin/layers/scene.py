@@ -20,7 +20,7 @@ from napari.components import ViewerModel
 from napari.layers import Image, Layer, Vectors
 from napari.utils.colormaps.standardize_color import transform_color
 
-from napari_exo2micro.plugin.layers.layers import LayerSpec, about, find_layers
+from napari_exo2micro.plugin.layers.layers import Ground, LayerSpec, about, find_layers
 
 
 class Rank(IntEnum):
@@ -337,9 +337,12 @@ def renew_layer(layer: Layer, spec: LayerSpec) -> bool:
     if layer.name == before.get("title", layer.name):
         layer.name = spec.options.get("name", layer.name)
     layer.metadata = spec.metadata
+    told = spec.as_tuple()[1]
+    if "units" not in told and Ground.of(layer).is_length:
+        told |= {"scale": (1.0, 1.0), "units": ("pixel", "pixel")}
     # Each of these draws the layer anew.
-    for name in ("scale", "translate", "edge_color", "edge_width"):
-        value = spec.options.get(name)
+    for name in ("units", "scale", "translate", "edge_color", "edge_width"):
+        value = told.get(name)
         if value is not None and not _is_set(layer, name, value):
             setattr(layer, name, value)
     return True

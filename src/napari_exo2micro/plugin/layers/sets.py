@@ -22,7 +22,7 @@ presenter.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -301,7 +301,7 @@ def set_apart(spec: LayerSpec, label: str) -> LayerSpec:
         "name": name if name.endswith(label) else f"{name} ({label})",
         "metadata": metadata,
     }
-    return LayerSpec(spec.data, options, spec.kind)
+    return replace(spec, options=options)
 
 
 def set_in_front(viewer: ViewerModel, sample: str, dye: str) -> str:

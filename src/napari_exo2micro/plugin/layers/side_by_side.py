@@ -9,7 +9,7 @@ from collections.abc import Collection
 from napari.layers import Layer
 from qtpy.QtCore import QObject, Signal
 
-from napari_exo2micro.plugin.layers.layers import camera_place, grid, move_camera
+from napari_exo2micro.plugin.layers.layers import camera, grid
 from napari_exo2micro.plugin.layers.scene import Display, Wanted, Wish, wanted
 from napari_exo2micro.plugin.session.session import Session
 
@@ -73,7 +73,8 @@ class SideBySide(QObject):
             self.stop()
             return
         self._user = weakref.ref(user)
-        place = camera_place(viewer)
+        eye = camera(viewer)
+        place = eye.center, eye.zoom
         values: list[Wanted] = []
         for layer in viewer.layers:
             is_shown = layer in layers
@@ -91,7 +92,7 @@ class SideBySide(QObject):
             enabled=True,
         )
         Display.of(viewer).show(self, Wish(tuple(values)))
-        move_camera(viewer, *place)
+        eye.center, eye.zoom = place
         self.changed.emit()
 
     def stop(self, user: object = None) -> None:
@@ -103,9 +104,10 @@ class SideBySide(QObject):
             return
         self._user = None
         viewer = self._session.viewer
-        place = camera_place(viewer)
+        eye = camera(viewer)
+        place = eye.center, eye.zoom
         Display.of(viewer).show(self, None)
-        move_camera(viewer, *place)
+        eye.center, eye.zoom = place
         self.changed.emit()
 
     def _on_enabled(self, _event: object = None) -> None:

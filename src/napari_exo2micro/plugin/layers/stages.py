@@ -5,14 +5,22 @@ background thread: it makes specifications, not layers.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from napari_exo2micro.core.images import pyramid, scaled_pyramid
+from napari_exo2micro.core.images import PixelSize, pyramid, scaled_pyramid
 from napari_exo2micro.core.parameters import LAST_BUILT_IN, STAGES
 from napari_exo2micro.core.store import Checkpoint, Provenance, StageResults
-from napari_exo2micro.plugin.layers.layers import KEY, LayerSpec, image_spec, role_of
+from napari_exo2micro.plugin.layers.layers import (
+    KEY,
+    Ground,
+    LayerSpec,
+    image_spec,
+    pair_grounds,
+    role_of,
+)
 
 _TOP_SIDE = 2048  # px, of the smallest level of labels
 _NAMES = {
@@ -23,10 +31,33 @@ _NAMES = {
 }
 
 
-def world_offset(provenance: Provenance | None) -> tuple[float, float]:
-    """Return where the canvas's first pixel lies in the world: (row, column)."""
-    frame = provenance.canvas.get("post_frame") if provenance else None
+def canvas_offset(provenance: Provenance | None) -> tuple[float, float]:
+    """Return where the canvas begins: (row, column), px of the raw image on it."""
+    frame = provenance.frame if provenance else None
     return (-float(frame[1]), -float(frame[0])) if frame else (0.0, 0.0)
+
+
+def ground_of(checkpoint: Checkpoint) -> Ground:
+    """Return where the raw image on a canvas lies in the world.
+
+    The post-stain image begins at its origin. The middle of the canvas of pre-stain
+    that is not aligned yet lies on that of post-stain.
+    """
+    header = checkpoint.provenance
+    canvas = header.canvas if header else {}
+    sizes = (PixelSize.of(canvas.get(f"{side}_pixel_size")) for side in ("post", "pre"))
+    post, pre = pair_grounds(*sizes)
+    place, own = canvas.get("post_frame"), header.frame if header else None
+    if header is not None and header.stage == 0:
+        return Ground.of_size(header.pixel_size)  # a raw image that was saved
+    if header is None or (header.stage, header.name) != (1, "pre"):
+        return post
+    if not (place and own):
+        return pre
+    middle = np.array(checkpoint.image.shape) / 2
+    on_post, on_pre = (middle - np.array(frame[1::-1]) for frame in (place, own))
+    row, column = np.subtract(post.world(on_post), pre.world(on_pre))
+    return replace(pre, origin=(float(row), float(column)))
 
 
 def facts(checkpoint: Checkpoint, task: StageResults | None = None) -> dict[str, Any]:
@@ -46,7 +77,7 @@ def facts(checkpoint: Checkpoint, task: StageResults | None = None) -> dict[str,
         "transform": (
             header.transform.to_dict() if header and header.transform else None
         ),
-        "canvas_offset": world_offset(header),
+        "canvas_offset": canvas_offset(header),
     }
     if task is not None:
         known |= {"sample": task.sample, "dye": task.dye}
@@ -71,25 +102,27 @@ def checkpoint_spec(
         title = f"{STAGES[stage].title}, {name.replace('_', ' ')}"
         if name in STAGES[stage].labels:
             options = _drawing(role, title, checkpoint, known, visible=visible)
-            return _labels_spec(np.asanyarray(checkpoint.image.level(0)), options)
+            full = np.asanyarray(checkpoint.image.level(0))
+            return _labels_spec(full, options, ground_of(checkpoint))
     return image_spec(
         pyramid(checkpoint.image),
         role,
         name=f"{known['sample']} {known['dye']}: {title}",
         known=known,
-        offset=world_offset(checkpoint.provenance),
+        offset=canvas_offset(checkpoint.provenance),
+        ground=ground_of(checkpoint),
         visible=visible,
     )
 
 
-def _labels_spec(full: Any, options: dict[str, Any]) -> LayerSpec:
+def _labels_spec(full: Any, options: dict[str, Any], ground: Ground) -> LayerSpec:
     """Return numbers of objects in colours; smaller levels are every n-th pixel."""
     levels = [full]
     while max(levels[-1].shape) > _TOP_SIDE:
         levels.append(levels[-1][::2, ::2])
     is_multiscale = len(levels) > 1
     options["multiscale"] = is_multiscale
-    return LayerSpec(levels if is_multiscale else full, options, "labels")
+    return LayerSpec(levels if is_multiscale else full, options, "labels", ground)
 
 
 def stage_specs(task: StageResults, stage: int) -> list[LayerSpec]:
@@ -125,7 +158,7 @@ def _drawing(
 ) -> dict[str, Any]:
     return {
         "name": f"{known['sample']} {known['dye']}: {title}",
-        "translate": world_offset(checkpoint.provenance),
+        "translate": canvas_offset(checkpoint.provenance),
         "metadata": {KEY: {**known, "role": role}},
         **options,
     }
@@ -161,7 +194,7 @@ def _ring_specs(checkpoint: Checkpoint, task: StageResults) -> list[LayerSpec]:
         # Lines from point to point, not a shape: napari renews lines in place.
         corners = _rows_columns(contour)
         lines = np.stack([corners, np.roll(corners, -1, axis=0) - corners], axis=1)
-        specs.append(LayerSpec(lines, options, "vectors"))
+        specs.append(LayerSpec(lines, options, "vectors", ground_of(checkpoint)))
     return specs
 
 
@@ -196,7 +229,9 @@ def _match_specs(checkpoint: Checkpoint, task: StageResults) -> list[LayerSpec]:
             vector_style="arrow",
             visible=False,
         )
-        specs.append(LayerSpec(vectors[chosen], options, "vectors"))
+        specs.append(
+            LayerSpec(vectors[chosen], options, "vectors", ground_of(checkpoint))
+        )
     return specs
 
 
@@ -220,7 +255,8 @@ def _difference_specs(task: StageResults) -> list[LayerSpec]:
                 f"scaled {scale.kind}",
                 name=f"{who}: {scale.value:.4g} × pre ({scale.kind})",
                 known=facts(checkpoint, task) | {"scale": scale.to_dict()},
-                offset=world_offset(header),
+                offset=canvas_offset(header),
+                ground=ground_of(checkpoint),
                 visible=False,
             ),
             checkpoint_spec(checkpoint, 4, name, task=task, visible=is_main),

@@ -574,7 +574,7 @@ class PickPlace(QObject):
     Attributes
     ----------
     picked : Signal(float, float)
-        (row, column) of the world: px of the raw post-stain image.
+        (row, column) of the world of the viewer.
     changed : Signal(bool)
         Whether it waits for a click.
     """

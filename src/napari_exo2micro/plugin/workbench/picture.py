@@ -15,7 +15,12 @@ from napari_exo2micro.core.base import Monitor
 from napari_exo2micro.core.parameters import State
 from napari_exo2micro.core.pipeline import stages_done
 from napari_exo2micro.core.raw import LazyPair, PairFiles, find_pair
-from napari_exo2micro.plugin.files.opening import main_window, open_pair, prepare_levels
+from napari_exo2micro.plugin.files.opening import (
+    given_size,
+    main_window,
+    open_pair,
+    prepare_levels,
+)
 from napari_exo2micro.plugin.layers import sets
 from napari_exo2micro.plugin.layers.layers import (
     LayerSpec,
@@ -91,6 +96,7 @@ class PictureOfChoice(QObject):
             dye=session.dye,
             raw_dir=session.raw_dir,
             quick=main_window() is not None,
+            pixel_size=given_size(session.viewer),
         )
 
     @property
@@ -212,9 +218,14 @@ def _log(text: str) -> None:
 
 
 def _raw_pair(
-    sample: str, dye: str, raw_dir: Path, quick: bool, monitor: Monitor
+    sample: str,
+    dye: str,
+    raw_dir: Path,
+    quick: bool,
+    pixel_size: float | None,
+    monitor: Monitor,
 ) -> tuple[PairFiles, LazyPair, list[LayerSpec]]:
     """Return a raw pair, opened, and its layers."""
     post, pre, _ = find_pair(sample, dye, raw_dir)
     files = PairFiles(sample, dye, post, pre)
-    return files, *open_pair(files, monitor, quick=quick)
+    return files, *open_pair(files, monitor, quick=quick, pixel_size=pixel_size)

@@ -152,8 +152,9 @@ class _Drawing:
     def __init__(self, source: preview.PreviewSource, known: Mapping[str, Any]) -> None:
         self.source, self.known = source, known
         x0, y0, *sides = source.post_frame
-        #: Where the canvas's first pixel lies in the world: (row, column).
+        #: Where the canvas's first pixel lies, px of the raw image: (row, column).
         self.offset = np.array([-float(y0), -float(x0)])
+        self.ground = layers.Ground.of_size(source.pixel_size)
         self.side = max(sides)
         self.line_width = self.side / 450
 
@@ -178,7 +179,7 @@ class _Drawing:
                 "metadata": self._metadata("ring"),
             }
             colours = np.clip(np.stack([pre, post, pre], axis=-1), 0.0, 1.0)
-            specs.append(LayerSpec(colours, options))
+            specs.append(LayerSpec(colours, options, ground=self.ground))
         pre_lines = self._segments(estimate.pre_outline or [])
         post_lines = self._segments(estimate.post_outline or [])
         if len(pre_lines) or len(post_lines):
@@ -278,13 +279,17 @@ class _Drawing:
             None,
             lambda: layers.image_spec(part, look, name=name, known={}),
         )
+        place = tuple(np.add(self.offset, (y, x)))
         options = {
             **first.options,
             "name": f"preview: {name}",
-            "translate": tuple(np.add(self.offset, (y, x))),
-            "metadata": self._metadata(look, **{**first.about, **more}),
+            "translate": place,
+            "metadata": self._metadata(
+                look, **{**first.about, **more, "canvas_offset": place}
+            ),
         }
-        return LayerSpec(part if len(part) > 1 else part[0], options)
+        data = part if len(part) > 1 else part[0]
+        return LayerSpec(data, options, ground=self.ground)
 
     def _metadata(self, look: str, **more: Any) -> dict[str, Any]:
         return {layers.KEY: {**more, **self.known, "role": f"preview {look}"}}
@@ -314,7 +319,7 @@ class _Drawing:
             "edge_width": width,
             "vector_style": "line",
         }
-        return LayerSpec(vectors, options, "vectors")
+        return LayerSpec(vectors, options, "vectors", self.ground)
 
     def _enlargement(self, way: NDArray[np.float64]) -> float:
         """Return by how much to draw moves longer: a round number, 1 for noise."""
