@@ -10,6 +10,7 @@ from hypothesis import given, strategies as st
 
 from napari_exo2micro.core.images import (
     LazyImage,
+    brightness_limits,
     brightness_range,
     open_raster,
     pyramid,
@@ -142,13 +143,29 @@ def test_ranges_for_showing():
     ramp = np.zeros((200, 200), np.float32)
     ramp[:, 100:] = np.linspace(1, 100, 100)
     low, high = brightness_range([lazy(ramp)])
-    assert low == 0
+    assert low == 1
     assert 98 < high <= 100
     low, high = symmetric_range([lazy(-2 * ramp)])
     assert low == -high
     assert 196 < high <= 200
     assert brightness_range([lazy(np.zeros((4, 4)))]) == (0.0, 1.0)
+    assert brightness_range([lazy(np.full((4, 4), 7))]) == (0.0, 7.0)
     assert symmetric_range([lazy(np.full((4, 4), np.nan))]) == (-1.0, 1.0)
+
+
+@pytest.mark.parametrize("pedestal", [0, 1000, 40_000, -32_000, -700])
+@pytest.mark.parametrize("share", [1.0, 0.3, 0.02])
+def test_black_and_white_are_those_of_the_section_whatever_the_pedestal(
+    pedestal: int, share: float
+) -> None:
+    rng = np.random.default_rng(3)
+    image = rng.normal(pedestal, 5.0, (1000, 1000))
+    section = slice(0, round(1000 * share))
+    image[section] = pedestal + rng.uniform(100.0, 1100.0, image[section].shape)
+    low, high = brightness_limits(np.rint(image).astype(np.int32))
+    assert high == pytest.approx(pedestal + 1098, abs=4)
+    darkest = pedestal + (105 if share == 1.0 else -12)
+    assert low == pytest.approx(darkest, abs=6)
 
 
 def test_a_small_level_that_no_file_holds_is_read_once():

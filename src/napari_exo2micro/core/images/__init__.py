@@ -6,6 +6,7 @@ from napari_exo2micro.core.images.composite import (
     Look as Look,
     Side as Side,
     Split as Split,
+    brightness_limits as brightness_limits,
     brightness_range as brightness_range,
     symmetric_range as symmetric_range,
 )

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, Final, Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from napari_exo2micro.core.images.lazy import LazyImage, Window
 
@@ -27,6 +27,10 @@ _SIDE: Final = 2048
 
 #: So many percent of the pixels with signal are not brighter than full brightness.
 _BRIGHTEST: Final = 99.8
+#: Per cent of all pixels that may be darker than black.
+_DARKEST: Final = 0.5
+#: Part of the range in which bare glass lies.
+_GLASS_SHARE: Final = 0.1
 
 #: Shades of a look for images whose values are not whole numbers.
 _SHADES: Final = 1024
@@ -329,19 +333,55 @@ def brightness_range(levels: Sequence[LazyImage]) -> tuple[float, float]:
     Returns
     -------
     low, high : float
-        0, and what 99.8 % of the pixels above 0 stay below; for an image with
-        negative values the lowest instead of 0. `high` is above `low`.
+        See `brightness_limits`.
     """
-    values = _sample(levels)
-    low = float(values.min(initial=0.0))
-    return low, max(_brightest(values, low + 1.0), low + 1e-6)
+    return brightness_limits(_sample(levels))
+
+
+def brightness_limits(
+    values: ArrayLike, percentiles: tuple[float, float] = (_DARKEST, _BRIGHTEST)
+) -> tuple[float, float]:
+    """Return the grey levels to show as black and as full brightness.
+
+    Parameters
+    ----------
+    values : array_like
+        Grey levels of any type, signed ones too. Zeros are no data and do not count,
+        nor does what is not finite.
+    percentiles : tuple of float
+        What of all is darker than black, and what of the section is not brighter than
+        white. Bare glass, what lies in the lowest tenth of the range, is no section:
+        however much of the frame it fills, the section looks the same.
+
+    Returns
+    -------
+    low, high : float
+        `low` follows the pedestal; `high` is above it.
+
+    Examples
+    --------
+    >>> glass, section = [1000] * 5000, range(1200, 2200)
+    >>> low, high = brightness_limits([*glass, *section])
+    >>> low, round(high)
+    (1000.0, 2197)
+    """
+    pixels = np.asarray(values).ravel()
+    pixels = pixels[np.isfinite(pixels) & (pixels != 0)]
+    if not len(pixels):
+        return 0.0, 1.0
+    low, top = map(float, np.percentile(pixels, percentiles))
+    section = pixels[pixels > low + _GLASS_SHARE * (top - low)]
+    high = float(np.percentile(section, percentiles[1])) if len(section) else top
+    if low == high:
+        low = min(low, 0.0)
+    return low, max(high, low + 1e-6 * max(abs(low), 1.0))
 
 
 def symmetric_range(levels: Sequence[LazyImage]) -> tuple[float, float]:
     """Return the range of a difference image, centred on zero.
 
-    As `brightness_range`, but ``-high`` and what 99.8 % of the values that are not 0
-    stay within.
+    As `brightness_range`, but symmetric: ``-high``, and what 99.8 % of the values that
+    are not 0 stay within.
     """
     high = _brightest(np.abs(_sample(levels)), 1.0)
     return -high, high

@@ -15,7 +15,12 @@ from matplotlib.colors import AsinhNorm
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
-from napari_exo2micro.core.images import Transform, raster, warp
+from napari_exo2micro.core.images import (
+    Transform,
+    brightness_limits as limits_of,
+    raster,
+    warp,
+)
 from napari_exo2micro.core.images.lazy import LazyImage, cropped, lazy
 from napari_exo2micro.core.plotting import style
 
@@ -179,16 +184,8 @@ def brightness_limits(
     pixels: NDArray[np.float32], valid: NDArray[np.bool_] | None = None
 ) -> tuple[float, float]:
     """Return the grey levels to draw black and white."""
-    seen = np.isfinite(pixels) & (pixels != 0)
-    if valid is not None:
-        seen &= valid
-    if not seen.any():
-        return 0.0, 1.0
-    low, high = np.percentile(pixels[seen], [1.0, 99.7])
-    if high > 0:
-        # What a cubic warp undershoots is no darker than dark.
-        low = max(low, 0.0)
-    return float(low), float(max(high, low + 1e-6 * max(abs(low), 1e-6)))
+    seen = pixels if valid is None else pixels[valid]
+    return limits_of(seen, (1.0, 99.7))
 
 
 def stretch(
