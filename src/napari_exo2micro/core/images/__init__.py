@@ -20,6 +20,7 @@ from napari_exo2micro.core.images.lazy import (
     pyramid as pyramid,
     scaled_pyramid as scaled_pyramid,
 )
+from napari_exo2micro.core.images.missing import Missing as Missing
 from napari_exo2micro.core.images.pixel_size import (
     PixelSize as PixelSize,
     pair_pixel_sizes as pair_pixel_sizes,

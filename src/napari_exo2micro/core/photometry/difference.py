@@ -72,6 +72,7 @@ def difference_bands(
     offset: float = 0.0,
     post_frame: Frame | None = None,
     pre_quad: ArrayLike | None = None,
+    missing: Sequence[ImageLike | None] = (),
     max_rows: int | None = None,
     monitor: Monitor | None = None,
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
@@ -87,6 +88,8 @@ def difference_bands(
         (x0, y0, width, height) of the real data of `post`, px.
     pre_quad : array_like, shape (4, 2), optional
         Corners of the aligned pre image's data, see `mapped_frame`.
+    missing : sequence of array_like, shape (rows, columns), optional
+        Masks on the canvas, not 0 where one of the images has no data; None for none.
     max_rows : int, optional
         Most rows in a band; by default about 8 million pixels.
     monitor : Monitor, optional
@@ -123,6 +126,9 @@ def difference_bands(
         mask = warp.spans_to_mask(first[inside], end[inside], left, right)
         if mask is not None:
             inner[mask == 0] = NO_DATA
+        for gaps in missing:
+            if gaps is not None:
+                inner[np.asarray(gaps[window]) != 0] = NO_DATA
         yield y0, band
     monitor.report(1.0, "subtracting")
 

@@ -206,6 +206,9 @@ def accumulate_statistics(
     raw_pre_frame: Frame | None = None,
     post_frame: Frame | None = None,
     pre_quad: ArrayLike | None = None,
+    post_missing: ImageLike | None = None,
+    pre_missing: ImageLike | None = None,
+    raw_pre_missing: ImageLike | None = None,
     monitor: Monitor | None = None,
 ) -> PairStatistics:
     """Count the grey levels of an aligned pair, band by band.
@@ -224,6 +227,8 @@ def accumulate_statistics(
     pre_quad : array_like, shape (4, 2), optional
         Corners of the aligned pre image's data on the canvas, (x, y) in px, as
         `mapped_frame` returns them; everywhere when not given.
+    post_missing, pre_missing, raw_pre_missing : array_like, optional
+        Masks of `post`, `pre` and `raw_pre`, not 0 where they have no data.
     monitor : Monitor, optional
         Is told the progress and may stop the work.
 
@@ -241,15 +246,17 @@ def accumulate_statistics(
     region = _clipped(post_frame, post.shape)
     monitor = monitor or Monitor()
     scanning, counting = monitor.part(0.0, 0.3), monitor.part(0.3, 1.0)
-    post_levels = _scan(post, region, scanning.part(0.0, 0.5))
+    post_levels = _scan(post, region, scanning.part(0.0, 0.5), post_missing)
     if raw_pre is None:
         raw_histogram = None
-        pre_levels = _scan(pre, region, scanning.part(0.5, 1.0))
+        pre_levels = _scan(pre, region, scanning.part(0.5, 1.0), pre_missing)
     else:
         raw_region = _clipped(raw_pre_frame, raw_pre.shape)
-        pre_levels = _scan(raw_pre, raw_region, scanning.part(0.5, 1.0))
+        pre_levels = _scan(
+            raw_pre, raw_region, scanning.part(0.5, 1.0), raw_pre_missing
+        )
         raw_histogram = pre_levels.histogram or _float_histogram(
-            raw_pre, raw_region, pre_levels
+            raw_pre, raw_region, pre_levels, raw_pre_missing
         )
     tally = _Tally(dtype, post_levels, pre_levels, region)
     with ThreadPoolExecutor(_WORKERS) as pool:
@@ -261,8 +268,12 @@ def accumulate_statistics(
                 for image in (post, pre)
             ]
             spans = None if pre_quad is None else warp.valid_spans(pre_quad, y0, y1)
+            gaps = [
+                None if mask is None else np.asarray(mask[y0:y1, left:right])
+                for mask in (post_missing, pre_missing)
+            ]
             # Strips of one band are of different groups, so they never meet.
-            list(pool.map(partial(tally.add, bands, spans, (left, y0)), strips))
+            list(pool.map(partial(tally.add, bands, spans, gaps, (left, y0)), strips))
     return tally.result(raw_histogram)
 
 
@@ -298,19 +309,31 @@ class _Tally:
         self,
         bands: Sequence[Window],
         spans: tuple[NDArray[np.int64], NDArray[np.int64]] | None,
+        gaps: Sequence[NDArray[Any] | None],
         corner: tuple[int, int],
         strip: tuple[int, int, int],
     ) -> None:
-        """Count one strip of the bands of post and pre, which begin at `corner`."""
+        """Count one strip of the bands of post and pre, which begin at `corner`.
+
+        `gaps` are not 0 where the bands have no data.
+        """
         group, x0, x1 = strip
         mask = None if spans is None else warp.spans_to_mask(*spans, x0, x1)
         columns = slice(x0 - corner[0], x1 - corner[0])
         post, pre = (band[:, columns] for band in bands)
-        self._count(group, post, pre, mask)
+        known = _known(gaps[0], columns)
+        for own in (known, _known(gaps[1], columns)):
+            mask = own if mask is None else mask if own is None else mask & own
+        self._count(group, post, pre, known, mask)
         self._average((x0, corner[1]), post, pre, mask)
 
-    def _count(self, group: int, post: Window, pre: Window, mask: Mask) -> None:
-        """Count one window; `mask` is where pre has data, None everywhere."""
+    def _count(
+        self, group: int, post: Window, pre: Window, known: Mask, mask: Mask
+    ) -> None:
+        """Count one window.
+
+        `known` is where post has data, `mask` where both have; None everywhere.
+        """
         if not self._integer:
             finite = np.isfinite(post) & np.isfinite(pre)
             if not finite.all():
@@ -327,7 +350,7 @@ class _Tally:
             self._post[group] += counts.sum(axis=1)
             self._pre[group] += counts.sum(axis=0)
             return
-        self._post[group] += _count_levels(post, None, *self._span)
+        self._post[group] += _count_levels(post, known, *self._span)
         if joint is None:
             return
         self._pre[group] += _count_levels(pre, mask, *self._span)
@@ -400,6 +423,14 @@ class _Tally:
             n_both=int(joint.sum()),
             blocks=self.blocks,
         )
+
+
+def _known(gaps: NDArray[Any] | None, columns: slice) -> Mask:
+    """Return 1 where there are data in some columns; None where nothing is missing."""
+    own = None if gaps is None else gaps[:, columns]
+    if own is None or not own.any():
+        return None
+    return np.asarray(own == 0, np.uint8)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -484,20 +515,24 @@ class _Levels(NamedTuple):
     histogram: LevelHistogram | None = None
 
 
-def _scan(image: ImageLike, frame: Frame, monitor: Monitor) -> _Levels:
+def _scan(
+    image: ImageLike, frame: Frame, monitor: Monitor, missing: ImageLike | None = None
+) -> _Levels:
     """Return the range of an image and the level at which it is saturated."""
     dtype = np.dtype(image.dtype)
     if dtype in (np.uint8, np.uint16):
         size = np.iinfo(dtype).max + 1
         counts = np.zeros(size, np.int64)
-        for window in _windows(image, frame, dtype.newbyteorder("="), monitor):
-            counts += _count_levels(window, None, size, 0, size)
+        native = dtype.newbyteorder("=")
+        for window, known in _windows(image, frame, native, monitor, missing):
+            counts += _count_levels(window, known, size, 0, size)
         used = np.flatnonzero(counts)
         histogram = LevelHistogram(np.arange(size + 1, dtype=np.float64) - 0.5, counts)
         saturation = _integer_saturation(counts)
         return _Levels(float(used[0]), float(used[-1]), saturation, histogram)
     low, high, at_high = math.inf, -math.inf, 0
-    for window in _windows(image, frame, np.dtype(np.float32), monitor):
+    for window, known in _windows(image, frame, np.dtype("f4"), monitor, missing):
+        window = window if known is None else window[known > 0]
         values = window if np.isfinite(window).all() else window[np.isfinite(window)]
         if values.size == 0:
             continue
@@ -528,12 +563,16 @@ def _integer_saturation(counts: NDArray[np.int64]) -> float:
     return float(top) if counts[top] > 5 * max(int(below.max()), 1) else math.inf
 
 
-def _float_histogram(image: ImageLike, frame: Frame, levels: _Levels) -> LevelHistogram:
+def _float_histogram(
+    image: ImageLike, frame: Frame, levels: _Levels, missing: ImageLike | None
+) -> LevelHistogram:
     """Return the histogram of a floating-point image."""
     high = _above(levels.low, levels.high)
     counts = np.zeros(_LEVEL_BINS, np.int64)
-    for window in _windows(image, frame, np.dtype(np.float32), Monitor()):
+    windows = _windows(image, frame, np.dtype(np.float32), Monitor(), missing)
+    for window, known in windows:
         finite = np.isfinite(window)
+        finite &= True if known is None else known > 0
         mask = None if finite.all() else finite.astype(np.uint8)
         counts += _count_levels(window, mask, _LEVEL_BINS, levels.low, high)
     return LevelHistogram(np.linspace(levels.low, high, _LEVEL_BINS + 1), counts)
@@ -545,15 +584,24 @@ def _above(low: float, high: float) -> float:
 
 
 def _windows(
-    image: ImageLike, frame: Frame, dtype: np.dtype[Any], monitor: Monitor
-) -> Iterator[Window]:
-    """Yield windows of a frame, no side longer than OpenCV accepts."""
+    image: ImageLike,
+    frame: Frame,
+    dtype: np.dtype[Any],
+    monitor: Monitor,
+    missing: ImageLike | None,
+) -> Iterator[tuple[Window, Mask]]:
+    """Yield windows of a frame and where they have data, None everywhere.
+
+    No side is longer than OpenCV accepts.
+    """
     for y0, y1, strips in _bands(frame):
         monitor.report((y0 - frame[1]) / frame[3], "counting grey levels")
         left, right = strips[0][1], strips[-1][2]
         band = np.ascontiguousarray(image[y0:y1, left:right], dtype=dtype)
+        gaps = None if missing is None else np.asarray(missing[y0:y1, left:right])
         for _, x0, x1 in strips:
-            yield band[:, x0 - left : x1 - left]
+            columns = slice(x0 - left, x1 - left)
+            yield band[:, columns], _known(gaps, columns)
 
 
 def _bands(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from napari_exo2micro.core.base import CheckpointError, Exo2MicroError, Monitor, files
-from napari_exo2micro.core.images import mapped_frame, raster
+from napari_exo2micro.core.images import LazyImage, mapped_frame, raster
 from napari_exo2micro.core.parameters import ParameterValue, State
 from napari_exo2micro.core.photometry import ScaleEstimate, difference_bands, methods
 from napari_exo2micro.core.photometry.statistics import (
@@ -50,6 +50,27 @@ class AlignedPair:
         if frame is None or transform is None:
             return None
         return mapped_frame(transform, frame)
+
+    @property
+    def post_missing(self) -> LazyImage | None:
+        """Where post has no data, 1 and 0 on the canvas; None where all is there."""
+        missing = self.post.missing["post"]
+        return None if missing is None else missing.mask(self.post.image)
+
+    @property
+    def pre_missing(self) -> LazyImage | None:
+        """Where the aligned pre has no data, like `post_missing`."""
+        missing, transform = self.raw_pre.missing["pre"], self.pre.transform
+        if missing is None or transform is None:
+            return None
+        image = self.raw_pre.image
+        return missing.warped(image, transform, (image.shape[0], image.shape[1]))
+
+    @property
+    def raw_pre_missing(self) -> LazyImage | None:
+        """Where the pre image has no data before the warp."""
+        missing = self.raw_pre.missing["pre"]
+        return None if missing is None else missing.mask(self.raw_pre.image)
 
 
 def find_aligned_pair(store: CheckpointStore) -> AlignedPair:
@@ -212,6 +233,9 @@ def make_differences(
             raw_pre_frame=pair.raw_pre.frames["pre"],
             post_frame=pair.post.frames["post"],
             pre_quad=pair.quad,
+            post_missing=pair.post_missing,
+            pre_missing=pair.pre_missing,
+            raw_pre_missing=pair.raw_pre_missing,
             monitor=monitor.part(0.0, 0.15),
         )
         with files.replace_file(record.statistics_path) as part:
@@ -337,6 +361,7 @@ def _write_difference(
         offset=scale.offset,
         post_frame=pair.post.frames["post"],
         pre_quad=pair.quad,
+        missing=(pair.post_missing, pair.pre_missing),
         max_rows=raster.BAND_ROWS,
     )
     store.write(provenance, pair.post.image.shape, "float32", parts, monitor)

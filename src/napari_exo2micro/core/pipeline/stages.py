@@ -69,6 +69,10 @@ class PaddedPair:
         for side, size in self.pixel_sizes.items():
             if size is not None:
                 canvas[f"{side}_pixel_size"] = list(size)
+        for side, image in (("post", self.pair.post), ("pre", self.pair.pre)):
+            if image.missing is not None:
+                moved = image.missing.moved(self.pad, self.pad)
+                canvas[f"{side}_missing"] = moved.to_dict()
         return canvas
 
     @property

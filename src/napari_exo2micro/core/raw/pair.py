@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from napari_exo2micro.core.base import Monitor, errors
 from napari_exo2micro.core.base.registry import Registry
+from napari_exo2micro.core.images import Missing
 from napari_exo2micro.core.raw import read
 from napari_exo2micro.core.raw.formats import open_raw
 from napari_exo2micro.core.raw.names import check_name, find_pair
@@ -301,6 +302,7 @@ class RawPair:
                     f"{image.path.name}: {own.blank} pixels ({share:.2%}) are NaN, no "
                     "data; they are read as 0"
                 )
+        own_warnings += _missing_notes(*(own.missing for own in measured))
         return cls(
             read.file_image(post, decision.post, dtype, measured[0]),
             read.file_image(pre, decision.pre, dtype, measured[1]),
@@ -341,14 +343,17 @@ class RawPair:
             If an image cannot be used or the two do not fit together.
         """
         names = f"{loader}: post-stain image", f"{loader}: pre-stain image"
-        post, most_post, post_mark = read.check_array(post, names[0])
-        pre, most_pre, pre_mark = read.check_array(pre, names[1])
+        post, most_post, post_mark, post_missing = read.check_array(post, names[0])
+        pre, most_pre, pre_mark, pre_missing = read.check_array(pre, names[1])
         _check_fit(names, (post.shape, pre.shape), (post.dtype, pre.dtype))
         dtype = read.choose_dtype(np.dtype(post.dtype), max(most_post, most_pre))
         return cls(
-            read.array_image(post, post_path, dtype, post_mark),
-            read.array_image(pre, pre_path, dtype, pre_mark),
-            warnings=_widening(np.dtype(post.dtype), dtype, (0,)),
+            read.array_image(post, post_path, dtype, post_mark, post_missing),
+            read.array_image(pre, pre_path, dtype, pre_mark, pre_missing),
+            warnings=(
+                *_widening(np.dtype(post.dtype), dtype, (0,)),
+                *_missing_notes(post_missing, pre_missing),
+            ),
         )
 
 
@@ -402,6 +407,17 @@ def _widening(
     exact = "2**24" if dtype.itemsize == 4 else "2**53"
     note = f" (exact up to {exact})" if dtype.kind == "f" else ""
     return (f"{what} exceed {limit}; both images are widened to {dtype}{note}",)
+
+
+def _missing_notes(post: Missing | None, pre: Missing | None) -> list[str]:
+    """Return the warnings that an image lacks a part."""
+    return [
+        f"{missing.share:.2%} of the {side}-stain image have no data (areas of exact "
+        "zeros that were not scanned, or lost): they are left out, and the difference "
+        "is 0 there"
+        for side, missing in (("post", post), ("pre", pre))
+        if missing is not None
+    ]
 
 
 def _check_fit(

@@ -18,6 +18,12 @@ from numpy.typing import NDArray
 
 from napari_exo2micro.core.base import Monitor, RawDataError
 from napari_exo2micro.core.base.files import stamp
+from napari_exo2micro.core.images.missing import (
+    LitBlocks,
+    Missing,
+    MissingSearch,
+    lit_blocks,
+)
 from napari_exo2micro.core.raw import tiff
 from napari_exo2micro.core.raw.fingerprint import RawFingerprint
 from napari_exo2micro.core.raw.pages import COLOURS
@@ -94,6 +100,7 @@ class Measured:
     fingerprint: RawFingerprint | None  # None when the file was not digested
     is_negative: bool = False  # integers that are below 0 somewhere
     blank: int = 0  # pixels that are NaN
+    missing: Missing | None = None  # where there are no data
 
 
 def measure(
@@ -118,9 +125,10 @@ def measure(
     # each plane of a planar file is a pass of its own
     work = pixels * (len(colours) if image.planar else 1)
     step = max(1, math.isqrt(pixels // JUDGED)) if len(colours) > 1 else 0
+    search = MissingSearch(image.shape)
     with image.reader(colours, sha256) as reader:
         status = stamp(image.path)  # before a pixel is read: a later change must show
-        for area, seen in reader.scan(partial(_look, colours, step)):
+        for area, (seen, lit_there) in reader.scan(partial(_look_at, image, step)):
             for sample, values in seen.grid.items():
                 judged[sample].append(values)
             lit |= seen.lit
@@ -128,6 +136,7 @@ def measure(
             blank += seen.blank
             is_negative |= seen.is_negative
             largest = max(largest, seen.peak)
+            search.add(lit_there)
             if seen.peak * len(colours) > _narrow_limit(dtype):
                 peaks[area] = max(seen.peak, peaks.get(area, 0))
             done += len(area[0]) * len(area[1])
@@ -147,8 +156,36 @@ def measure(
         for sample, values in judged.items()
     }
     return Measured(
-        signals, frozenset(lit), largest, peaks, fingerprint, is_negative, blank
+        signals,
+        frozenset(lit),
+        largest,
+        peaks,
+        fingerprint,
+        is_negative,
+        blank,
+        _missing(image, search),
     )
+
+
+def _missing(image: tiff.TiffImage, search: MissingSearch) -> Missing | None:
+    """Return where a file has no data, as the image is seen."""
+    height, width = image.shape
+    # decoding a part of an image in one piece costs as much as all of it
+    is_whole = image.contiguous is None and image.segment_rows >= image.height
+    kept: list[NDArray[Any]] = []
+
+    def read(rows: range) -> NDArray[Any]:
+        if kept:
+            return kept[0][rows.start : rows.stop : rows.step]
+        with tiff.TiffReader(image, image.colour) as reader:
+            wanted = range(height) if is_whole else rows
+            pixels: NDArray[Any] = reader.read((wanted, range(width))).max(axis=0)
+        if not is_whole:
+            return pixels
+        kept.append(pixels)
+        return read(rows)
+
+    return search.found(read)
 
 
 class _Seen(NamedTuple):
@@ -206,6 +243,23 @@ def _look(
     is_asked = kind != "f" and (len(colours) > 1 or pixels.dtype.itemsize > 2)
     peak = int(pixels.max()) if is_asked else 0
     return _Seen(grid, lit, peak, bad, blank, is_negative)
+
+
+def _look_at(
+    image: tiff.TiffImage,
+    step: int,
+    area: tiff.Area,
+    samples: tuple[int, ...],
+    pixels: NDArray[Any],
+) -> tuple[_Seen, LitBlocks]:
+    """Look at pixels of a file for what `_look` tells, and for those that are 0."""
+    seen = _look(image.colour, step, area, samples, pixels)
+    own = [index for index, sample in enumerate(samples) if sample in image.colour]
+    colours = pixels if len(own) == pixels.shape[2] else pixels[..., own]
+    if image.orientation > 1 and not image.planes:
+        area = image.seen_area(area)
+        colours = np.moveaxis(image.oriented(np.moveaxis(colours, 2, 0)), 0, 2)
+    return seen, lit_blocks(*area, colours)
 
 
 def _narrow_limit(dtype: np.dtype[Any]) -> int:
@@ -409,6 +463,7 @@ class RawImage:
     dtype: np.dtype[Any]  # uint8, uint16, float32 or float64, native byte order
     fingerprint: Callable[[], RawFingerprint]  # of the file, or of the pixels
     _planes: Callable[[], Iterator[tuple[int, NDArray[Any]]]]
+    missing: Missing | None = None  # where there are no data
 
     def bands(self, max_rows: int = _MAX_ROWS) -> Iterator[tuple[int, NDArray[Any]]]:
         """Yield all rows from top to bottom.
@@ -467,7 +522,7 @@ def file_image(
     def mark() -> RawFingerprint:
         return measured.fingerprint or RawFingerprint.of(image.path)
 
-    return RawImage(image.path, image.shape, dtype, mark, bands)
+    return RawImage(image.path, image.shape, dtype, mark, bands, measured.missing)
 
 
 def array_image(
@@ -475,6 +530,7 @@ def array_image(
     file: Path | str | None,
     dtype: np.dtype[Any],
     fingerprint: RawFingerprint,
+    missing: Missing | None,
 ) -> RawImage:
     """Return a checked array as an image.
 
@@ -491,7 +547,7 @@ def array_image(
         return RawFingerprint.of(path) if path and path.exists() else fingerprint
 
     rows, columns = array.shape
-    return RawImage(path, (int(rows), int(columns)), dtype, mark, bands)
+    return RawImage(path, (int(rows), int(columns)), dtype, mark, bands, missing)
 
 
 def _array_bands(array: Any) -> Iterator[tuple[int, NDArray[Any]]]:
@@ -501,12 +557,14 @@ def _array_bands(array: Any) -> Iterator[tuple[int, NDArray[Any]]]:
         yield y0, np.ascontiguousarray(band, band.dtype.newbyteorder("="))
 
 
-def check_array(array: Any, name: str) -> tuple[Any, int, RawFingerprint]:
+def check_array(
+    array: Any, name: str
+) -> tuple[Any, int, RawFingerprint, Missing | None]:
     """Refuse an array that cannot be an image of a pair, with a `RawDataError`.
 
     `name` tells loader and side in messages. Returns the array, or one made from a
-    list; its largest value as far as `choose_dtype` needs it; and the fingerprint of
-    its shape, type and pixels.
+    list; its largest value as far as `choose_dtype` needs it; the fingerprint of its
+    shape, type and pixels; and where it has no data.
     """
     if not hasattr(array, "shape") or not hasattr(array, "dtype"):
         try:
@@ -537,11 +595,13 @@ def check_array(array: Any, name: str) -> tuple[Any, int, RawFingerprint]:
     sha256 = hashlib.sha256(f"{tuple(array.shape)} {kind}".encode())
     largest = bad = size = 0
     is_lit = False
-    for _, band in _array_bands(array):
+    search = MissingSearch((rows, columns))
+    for y0, band in _array_bands(array):
         sha256.update(band.data)
         size += band.nbytes
         area = range(band.shape[0]), range(band.shape[1])
         seen = _look((0,), 0, area, (0,), band[..., np.newaxis])
+        search.add(lit_blocks(range(y0, y0 + len(band)), area[1], band))
         largest = max(largest, seen.peak)
         bad += seen.bad + seen.blank
         if seen.is_negative:
@@ -555,4 +615,9 @@ def check_array(array: Any, name: str) -> tuple[Any, int, RawFingerprint]:
         )
     if not is_lit:
         raise RawDataError(f"{name}: every pixel is 0; return the image's data")
-    return array, largest, RawFingerprint(size, 0, sha256.hexdigest())
+
+    def read(rows: range) -> NDArray[Any]:
+        return np.asarray(array[rows.start : rows.stop : rows.step])
+
+    fingerprint = RawFingerprint(size, 0, sha256.hexdigest())
+    return array, largest, fingerprint, search.found(read)

@@ -21,7 +21,7 @@ from napari_exo2micro.core.base import (
     errors,
     files,
 )
-from napari_exo2micro.core.images import Raster, Transform, io, raster, warp
+from napari_exo2micro.core.images import Missing, Raster, Transform, io, raster, warp
 from napari_exo2micro.core.parameters import RunSettings, State, Verdict, parameters
 from napari_exo2micro.core.parameters.stages import LAST_BUILT_IN, STAGE_NAMES, STAGES
 from napari_exo2micro.core.photometry.methods import scales_asked_for
@@ -108,6 +108,13 @@ class Checkpoint:
         canvas = self.provenance.canvas if self.provenance else {}
         stored = {side: canvas.get(f"{side}_frame") for side in ("post", "pre")}
         return {side: tuple(f) if f else None for side, f in stored.items()}
+
+    @property
+    def missing(self) -> Mapping[str, Missing | None]:
+        """Where the padded `post` and `pre` have no data; None where all is there."""
+        canvas = self.provenance.canvas if self.provenance else {}
+        stored = {side: canvas.get(f"{side}_missing") for side in ("post", "pre")}
+        return {side: Missing.from_dict(m) if m else None for side, m in stored.items()}
 
     @property
     def transform(self) -> Transform | None:
@@ -795,7 +802,8 @@ class CheckpointStore:
             other = _SIDES[side == "post"]
             for name in facts:
                 told = getattr(found.provenance, name)
-                alien = (other, f"{other}_frame", f"{other}_pixel_size")
+                kinds = ("frame", "pixel_size", "missing")
+                alien = (other, *(f"{other}_{kind}" for kind in kinds))
                 facts[name] |= {k: v for k, v in told.items() if k not in alien}
         return dict(facts)
 

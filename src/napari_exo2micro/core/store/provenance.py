@@ -206,8 +206,9 @@ class Provenance:
     canvas : mapping
         `post_frame` and `pre_frame`: (x0, y0, width, height) of the data, px;
         `post_pixel_size` and `pre_pixel_size`: width and height of a pixel, um, where
-        they are known; `channels`: the signal channels of the raw files, None for
-        grey ones.
+        they are known; `post_missing` and `pre_missing`: where data are missing, only
+        if some are, see `Missing`; `channels`: the signal channels of the raw files,
+        None for grey ones.
     transform : Transform, optional
         Post (fixed) to pre (moving), canvas px.
     verdicts : mapping of int to Verdict
@@ -362,6 +363,10 @@ class Provenance:
         for name, value in non_default_params(self.parameters).items():
             key = ABBREVIATIONS[name].upper()
             cards.append((key, "none" if value is None else value, name))
+        for side in ("post", "pre"):
+            if missing := self.canvas.get(f"{side}_missing"):
+                key = f"{side.upper()}MISS"
+                cards.append((key, missing["share"], f"part of {side} without data"))
         cards += self._world_cards()
         cards += self._alignment_cards()
         cards += self._scale_cards()
