@@ -13,6 +13,7 @@ import tifffile
 from astropy.io import fits
 
 from napari_exo2micro.core.alignment import Alignment
+from napari_exo2micro.core.base import DataWarning
 from napari_exo2micro.core.parameters import ABBREVIATIONS, STAGE_NAMES, save_preset
 from napari_exo2micro.core.pipeline import SampleDye
 from napari_exo2micro.core.simulate import simulate_section, write_pair
@@ -42,12 +43,15 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> SampleDye:
     folder = tmp_path_factory.mktemp("files")
     pair = simulate_section((700, 760), seed=3, angle_deg=3.0, shift=(8.0, -5.0))
     write_pair(pair, folder / "raw", "CD070", "SybrGld")
-    for path in (folder / "raw").rglob("*.tif*"):  # with the size of a pixel
+    # with the size of a pixel, and without a tile
+    for path in (folder / "raw").rglob("*.tif*"):
         pixels, size = tifffile.imread(path), (1e4 / 0.325, 1e4 / 0.325)
+        pixels[300:350, 300:350] = 0
         tifffile.imwrite(path, pixels, resolution=size, resolutionunit="CENTIMETER")
     task = SampleDye("CD070", "SybrGld", folder / "processed", folder / "raw")
     task.set_params(pad=100, save_all_intermediates=True)
-    task.run(to_stage=2)
+    with pytest.warns(DataWarning, match="has no data"):
+        task.run(to_stage=2)
     task.reset_params()
     task.set_params(pad=100, manual_scale=1.2, scale_percentile=50)
     assert task.run()["status"] == "complete"

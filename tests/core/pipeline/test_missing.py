@@ -104,7 +104,7 @@ def test_a_missing_tile_of_pre_is_no_signal(tmp_path: Path) -> None:
     }
     post, pre = without(pair.post, holes["post"]), without(pair.pre, holes["pre"])
     task = task_of(tmp_path, post, pre)
-    with pytest.warns(DataWarning, match="no data"):
+    with pytest.warns(DataWarning, match="has no data"):
         result = task.run()
     assert result["status"] == "complete"
     difference = raw_part(task, 4, "difference")
