@@ -283,7 +283,8 @@ def register_highorder(
     ----------
     post_im, pre_im : ImageLike, shape (rows, columns)
         Padded canvases of the post-stain (fixed) and pre-stain (moving) image:
-        zero outside the frame. uint8, uint16, float32 or float64.
+        zero outside the frame. uint8, uint16, float32 or float64, NaN where they have
+        no data.
     post_frame, pre_frame : tuple of int, optional
         (x0, y0, width, height) of the real data, px; by default the bounding
         box of what is not zero.

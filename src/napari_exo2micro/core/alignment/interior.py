@@ -69,13 +69,22 @@ Method = Literal["tiles", "features", "initial"]
 class WorkImage:
     """One padded canvas, and its frame of data at work resolution.
 
-    `to_small` maps canvas px to px of `small`.
+    `to_small` maps canvas px to px of `small`; `inside` is where that has data, None
+    everywhere.
     """
 
     image: ImageLike
     frame: Frame
     small: NDArray[np.float32]
     to_small: Transform
+    inside: NDArray[np.bool_] | None = None
+
+    @property
+    def known(self) -> NDArray[np.float32]:
+        """The reduced image, NaN where it has no data."""
+        if self.inside is None:
+            return self.small
+        return np.where(self.inside, self.small, np.float32(np.nan))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +121,15 @@ class InteriorPair:
             flags=cv2.WARP_INVERSE_MAP | cv2.INTER_CUBIC,
             borderMode=cv2.BORDER_REPLICATE,
         )
-        everywhere = np.full(self.pre.small.shape, 255, np.uint8)
+        seen: Any = np.full(self.pre.small.shape, 255, np.uint8)
+        if self.pre.inside is not None:
+            # cubic interpolation reaches two pixels far
+            seen = cv2.erode(255 * self.pre.inside.astype(np.uint8), np.ones((5, 5)))
         nearest = cv2.WARP_INVERSE_MAP | cv2.INTER_NEAREST
-        inside = cv2.warpPerspective(everywhere, matrix, size, flags=nearest)
-        return warped.astype(np.float32, copy=False), inside > 0
+        inside = cv2.warpPerspective(seen, matrix, size, flags=nearest) > 0
+        if self.post.inside is not None:
+            inside &= self.post.inside
+        return warped.astype(np.float32, copy=False), inside
 
     def overlap_points(self, transform: Transform) -> FloatArray:
         """Return post points on a grid that lie in both frames, (N, 2), px."""
@@ -167,13 +181,14 @@ def prepare_pair(
 
     def at_work(image: ImageLike, frame: Frame) -> WorkImage:
         monitor.check()
-        small, left, top = views.whole_blocks(image, frame, factor)
+        blocks, left, top = views.whole_blocks(image, frame, factor)
+        small, known = views.filled(blocks)
         # A work px covers the points around (p + 0.5) * factor - 0.5.
         shift = 0.5 / factor - 0.5
         to_small = Transform.similarity(
             scale=1.0 / factor, translation=(shift - left, shift - top)
         )
-        return WorkImage(image, frame, small, to_small)
+        return WorkImage(image, frame, small, to_small, None if known.all() else known)
 
     post, pre = at_work(post_im, frames[0]), at_work(pre_im, frames[1])
     return InteriorPair(post, pre, factor, max_features)
@@ -306,7 +321,7 @@ def refine_interior_sift(
     ----------
     post_im, pre_im : ImageLike, shape (rows, cols)
         Fixed and moving image on padded canvases; uint8, uint16, float32 or
-        float64. They are read in windows.
+        float64, NaN where they have no data. They are read in windows.
     initial : Transform or array_like, shape (3, 3)
         Post to pre from stage 2, or its matrix; carries hand and turn.
     post_frame, pre_frame : tuple of int, optional
@@ -368,7 +383,9 @@ def refine_interior_sift(
     monitor.report(0.0, "reducing the images")
     pair = prepare_pair(post_im, pre_im, post_frame, pre_frame, monitor=monitor)
     monitor.report(0.15, "matching features")
-    post = find_features(pair, pair.post.small, settings, monitor.part(0.15, 0.25))
+    post = find_features(
+        pair, pair.post.small, settings, monitor.part(0.15, 0.25), pair.post.inside
+    )
     monitor.report(0.25, "matching features")
     matches = match_interiors(pair, initial, post, settings, monitor.part(0.25, 0.4))
     judged = judge_matches(pair, initial, matches, settings)
@@ -543,7 +560,7 @@ def align_reduced_tiles(
     says why the result cannot be trusted; nothing when it can.
     """
     monitor = (monitor or Monitor()).part(0.0, 0.0)  # asked; the bar stays
-    post, pre = pair.post.small, pair.pre.small
+    post, pre = pair.post.known, pair.pre.known
     small, problem = pair.small_transform(start), "too few match"
     size = (64, 24) if min(post.shape) >= 400 else (40, 16)
     shape = tiles.TileShape(*size)

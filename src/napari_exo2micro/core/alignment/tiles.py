@@ -13,6 +13,7 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
+from napari_exo2micro.core.alignment import views
 from napari_exo2micro.core.alignment.fit import FloatArray
 from napari_exo2micro.core.base.monitor import Monitor
 from napari_exo2micro.core.images import Frame, ImageLike, Transform
@@ -276,10 +277,26 @@ def _read_post(
     cx = np.clip(columns, x0, x0 + width - 1)
     cy = np.clip(rows, y0, y0 + height - 1)
     window = np.asarray(image[cy[0] : cy[-1] + 1, cx[0] : cx[-1] + 1])
-    window = window[np.ix_(cy - cy[0], cx - cx[0])]
+    window, known = _known(window[np.ix_(cy - cy[0], cx - cx[0])])
     inside_x = (columns >= x0 + 3) & (columns < x0 + width - 3)
     inside_y = (rows >= y0 + 3) & (rows < y0 + height - 3)
-    return window, inside_y[:, None] & inside_x[None, :]
+    inside = inside_y[:, None] & inside_x[None, :]
+    return window, inside if known is None else inside & known
+
+
+def _known(
+    window: NDArray[Any],
+) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+    """Return a window with NaN filled in, and what is 3 px away from any.
+
+    None for everywhere.
+    """
+    if window.dtype.kind != "f":
+        return window, None
+    window, known = views.filled(window)
+    if known.all():
+        return window, None
+    return window, cv2.erode(known.astype(np.uint8), np.ones((7, 7))) > 0
 
 
 def _read_pre(
@@ -309,7 +326,7 @@ def _read_pre(
     top_in = max(int(py.min()) - 3, 0)
     right_in = min(int(px.max()) + 5, image.shape[1])
     bottom_in = min(int(py.max()) + 5, image.shape[0])
-    window = np.asarray(image[top_in:bottom_in, left_in:right_in])
+    window, known = _known(np.asarray(image[top_in:bottom_in, left_in:right_in]))
     if window.dtype not in (np.uint8, np.uint16, np.float32):
         window = window.astype(np.float32)
     fixed_x = np.rint((px - left_in) * _SUBPIXELS).astype(np.int32)
@@ -323,6 +340,8 @@ def _read_pre(
         cv2.INTER_CUBIC,
         borderMode=cv2.BORDER_REPLICATE,
     )
+    if known is not None:
+        valid &= known[whole[..., 1], whole[..., 0]]
     off_x = fixed_x / _SUBPIXELS + left_in - px
     off_y = fixed_y / _SUBPIXELS + top_in - py
     return warped, valid, np.array([off_x.mean(), off_y.mean()])

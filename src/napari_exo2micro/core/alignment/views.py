@@ -14,7 +14,15 @@ from skimage.filters import apply_hysteresis_threshold, threshold_otsu
 from skimage.measure import find_contours
 
 from napari_exo2micro.core.base import Monitor, RegistrationError
-from napari_exo2micro.core.images import Frame, ImageLike, Raster, Transform, raster
+from napari_exo2micro.core.images import (
+    Frame,
+    ImageLike,
+    LazyImage,
+    Raster,
+    Transform,
+    raster,
+)
+from napari_exo2micro.core.images.lazy import cropped
 
 #: A frame with a shorter side than this holds nothing that could be compared.
 SMALLEST_SIDE = 16
@@ -180,8 +188,36 @@ def whole_blocks(
     if isinstance(image, Raster):
         whole, _ = raster.reduce_image(image, factor=factor)
         return np.ascontiguousarray(whole[top:bottom, left:right]), left, top
-    part = image[top * factor : bottom * factor, left * factor : right * factor]
+    first, end = (top * factor, left * factor), (bottom * factor, right * factor)
+    part: ImageLike
+    if isinstance(image, LazyImage):  # read by bands
+        inside = (
+            min(stop, side) - start
+            for start, stop, side in zip(first, end, image.shape, strict=True)
+        )
+        part = cropped(image, first, (next(inside), next(inside)))
+    else:
+        part = image[first[0] : end[0], first[1] : end[1]]
     return raster.reduce_image(part, factor=factor)[0], left, top
+
+
+def filled(pixels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Return pixels with the nearest known one in place of NaN, and which are known."""
+    known = np.isfinite(pixels)
+    if known.all():
+        return pixels, known
+    if not known.any():
+        return np.zeros_like(pixels), known
+    return pixels[_nearest(known)], known
+
+
+def _nearest(known: NDArray[np.bool_]) -> tuple[NDArray[np.intp], ...]:
+    """Return for each pixel the place of the nearest known one."""
+    return tuple(
+        ndimage.distance_transform_edt(
+            ~known, return_distances=False, return_indices=True
+        )
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -406,10 +442,7 @@ def _signed_distance(
     # The frame's edge is no outline: beyond it the mask goes on as it was.
     seen = mask
     if not valid.all():
-        nearest = ndimage.distance_transform_edt(
-            ~valid, return_distances=False, return_indices=True
-        )
-        seen = mask[tuple(nearest)]
+        seen = mask[_nearest(valid)]
     extended = np.pad(seen, 1, mode="edge").astype(np.uint8)
     inner, outer = _distance(extended), _distance(1 - extended)
     signed = np.where(extended > 0, inner - 0.5, 0.5 - outer)[1:-1, 1:-1]

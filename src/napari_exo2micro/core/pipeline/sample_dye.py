@@ -635,8 +635,8 @@ class SampleDye(Shown):
         else:
             post, pre = self.store.need(1, "post"), self.store.need(1, "pre")
             boundary = register_highorder(
-                post.image,
-                pre.image,
+                post.known,
+                pre.known,
                 post_frame=post.frames["post"],
                 pre_frame=pre.frames["pre"],
                 settings=BoundarySettings.of(self.params),
@@ -661,8 +661,8 @@ class SampleDye(Shown):
             initial, notes = self._initial_transform(pre)
             if self.params["interior_ecc"]:
                 interior = refine_interior_sift(
-                    post.image,
-                    pre.image,
+                    post.known,
+                    pre.known,
                     initial,
                     post_frame=post.frames["post"],
                     pre_frame=pre.frames["pre"],

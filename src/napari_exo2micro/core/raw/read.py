@@ -177,7 +177,7 @@ def _missing(image: tiff.TiffImage, search: MissingSearch) -> Missing | None:
     def read(rows: range) -> NDArray[Any]:
         if kept:
             return kept[0][rows.start : rows.stop : rows.step]
-        with tiff.TiffReader(image, image.colour) as reader:
+        with image.reader(image.colour) as reader:
             wanted = range(height) if is_whole else rows
             pixels: NDArray[Any] = reader.read((wanted, range(width))).max(axis=0)
         if not is_whole:

@@ -21,7 +21,15 @@ from napari_exo2micro.core.base import (
     errors,
     files,
 )
-from napari_exo2micro.core.images import Missing, Raster, Transform, io, raster, warp
+from napari_exo2micro.core.images import (
+    ImageLike,
+    Missing,
+    Raster,
+    Transform,
+    io,
+    raster,
+    warp,
+)
 from napari_exo2micro.core.parameters import RunSettings, State, Verdict, parameters
 from napari_exo2micro.core.parameters.stages import LAST_BUILT_IN, STAGE_NAMES, STAGES
 from napari_exo2micro.core.photometry.methods import scales_asked_for
@@ -115,6 +123,13 @@ class Checkpoint:
         canvas = self.provenance.canvas if self.provenance else {}
         stored = {side: canvas.get(f"{side}_missing") for side in ("post", "pre")}
         return {side: Missing.from_dict(m) if m else None for side, m in stored.items()}
+
+    @property
+    def known(self) -> ImageLike:
+        """Of stage 1: the image, NaN where it has no data."""
+        header = self.provenance
+        missing = self.missing[header.side] if header else None
+        return self.image if missing is None else missing.blanked(self.image)
 
     @property
     def transform(self) -> Transform | None:

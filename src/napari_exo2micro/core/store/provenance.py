@@ -272,16 +272,17 @@ class Provenance:
     @property
     def frame(self) -> tuple[int, int, int, int] | None:
         """Frame of the raw image whose pixels it has: pre's before it is moved."""
-        stored = self.canvas.get(f"{self._side}_frame")
+        stored = self.canvas.get(f"{self.side}_frame")
         return tuple(stored) if stored else None
 
     @property
     def pixel_size(self) -> PixelSize | None:
         """The size of its own pixels; None where it is not known."""
-        return PixelSize.of(self.canvas.get(f"{self._side}_pixel_size"))
+        return PixelSize.of(self.canvas.get(f"{self.side}_pixel_size"))
 
     @property
-    def _side(self) -> str:
+    def side(self) -> str:
+        """Of which raw image it has the pixels, 'post' or 'pre': before it is moved."""
         return "pre" if self.name == "pre" and self.stage < 2 else "post"
 
     @property
