@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_exo2micro.core.images.lazy import LazyImage, Window
+from napari_exo2micro.core.images.lazy import TOP_SIDE, LazyImage, Window
 from napari_exo2micro.core.images.raster import ImageLike
 from napari_exo2micro.core.images.transform import Transform
 from napari_exo2micro.core.images.warp import warp_window
@@ -440,6 +440,32 @@ class Missing:
             return near.view(np.uint8)
 
         return LazyImage((image.shape[0], image.shape[1]), np.uint8, read)
+
+    def levels(self, image: ImageLike) -> list[LazyImage]:
+        """Return `mask` and its smaller levels, which whole blocks are taken for."""
+        levels = [self.mask(image)]
+        rows, columns = levels[0].shape
+        left, top = self.origin
+        while max(levels[-1].shape) > TOP_SIDE:
+            step = 1 << len(levels)
+
+            def read(window: Window, step: int = step) -> NDArray[Any]:
+                y, x = (np.arange(p.start, p.stop) * step for p in window)
+                rows, columns = (y - top) // BLOCK, (x - left) // BLOCK
+                inside = [
+                    (place >= 0) & (place < side)
+                    for place, side in zip(
+                        (rows, columns), self.blocks.shape, strict=True
+                    )
+                ]
+                part = np.zeros((len(rows), len(columns)), np.uint8)
+                own = self.blocks[np.ix_(rows[inside[0]], columns[inside[1]])]
+                part[np.ix_(*inside)] = own
+                return part
+
+            shape = -(-rows // step), -(-columns // step)
+            levels.append(LazyImage(shape, np.uint8, read))
+        return levels
 
     def blanked(self, image: ImageLike) -> LazyImage:
         """Return an image that is NaN where it has no data, float32 or float64."""

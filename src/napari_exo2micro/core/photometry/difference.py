@@ -182,6 +182,7 @@ def difference_pyramid(
     offset: float = 0.0,
     post_frame: Frame | None = None,
     pre_quad: ArrayLike | None = None,
+    missing: Sequence[Sequence[LazyImage]] = (),
 ) -> list[LazyImage]:
     """Return ``post - offset - scale * pre``, made when it is read.
 
@@ -194,6 +195,8 @@ def difference_pyramid(
         As in `difference_window`.
     post_frame, pre_quad
         As in `difference_bands`, px at full resolution.
+    missing : sequence of sequence of LazyImage
+        Masks of each level, not 0 where one of the images has no data.
 
     Returns
     -------
@@ -213,7 +216,10 @@ def difference_pyramid(
             r, c = window
             spans = _data_spans(frame, quad, r.start, r.stop, factor)
             mask = warp.spans_to_mask(*spans, c.start, c.stop)
-            return difference_window(a[window], b[window], scale, offset, mask)
+            result = difference_window(a[window], b[window], scale, offset, mask)
+            for gaps in missing:
+                result[gaps[number][window] != 0] = NO_DATA
+            return result
 
         return LazyImage(a.shape, np.float32, read)
 

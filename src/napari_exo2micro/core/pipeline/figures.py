@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from napari_exo2micro.core.base import Monitor, errors, files
@@ -77,6 +78,8 @@ def plot_context(
         raw_pre=pair.raw_pre.image,
         post_frame=pair.post.frames["post"],
         pre_frame=pair.raw_pre.frames["pre"],
+        post_missing=pair.post_missing,
+        pre_missing=pair.pre_missing,
         pixel_size=pair.post.provenance.pixel_size if pair.post.provenance else None,
         coarse_transform=Transform(coarse) if coarse else None,
         icp_transform=pair.boundary.transform,
@@ -120,8 +123,19 @@ def provisional_scale(pair: AlignedPair) -> ScaleEstimate:
         # Pixel centres are at integers: block k covers k * factor + (factor - 1) / 2.
         quad = (quad - (factor - 1) / 2) / factor
     frame = _reduced(pair.post.frames["post"], factor)
+    gaps = [
+        None if mask is None else np.ceil(reduce_image(mask, factor=factor)[0])
+        for mask in (pair.post_missing, pair.pre_missing)
+    ]
     return methods.estimate_scale(
-        statistics.accumulate_statistics(post, pre, post_frame=frame, pre_quad=quad)
+        statistics.accumulate_statistics(
+            post,
+            pre,
+            post_frame=frame,
+            pre_quad=quad,
+            post_missing=gaps[0],
+            pre_missing=gaps[1],
+        )
     )
 
 

@@ -45,6 +45,9 @@ class PlotContext:
     post_frame, pre_frame : tuple of int or None
         (x0, y0, width, height) of the real data of post and of `raw_pre`, px. The
         axes of pictures count from the first pixel of post's.
+    post_missing, pre_missing : ImageLike or None, shape (rows, columns)
+        On the canvas, not 0 where post and the aligned pre have no data; None where
+        all is there.
     pixel_size : tuple of float or None
         Width and height of a pixel of post, um: pictures get a scale bar.
     coarse_transform, icp_transform, final_transform : Transform or None
@@ -78,6 +81,8 @@ class PlotContext:
     raw_pre: ImageLike | None = None
     post_frame: Frame | None = None
     pre_frame: Frame | None = None
+    post_missing: ImageLike | None = None
+    pre_missing: ImageLike | None = None
     pixel_size: tuple[float, float] | None = None
     coarse_transform: Transform | None = None
     icp_transform: Transform | None = None
@@ -147,6 +152,8 @@ class PlotContext:
             raw_pre_frame=self.pre_frame if self.raw_pre is not None else None,
             post_frame=self.post_frame,
             pre_quad=self.pre_quad,
+            post_missing=self.post_missing,
+            pre_missing=self.pre_missing,
         )
 
     def pair_scales(self, statistics: PairStatistics) -> tuple[ScaleEstimate, ...]:

@@ -56,6 +56,7 @@ def plot_difference_image(
     else:
         picture = pictures.subtracted(post, pre, scale, offset)
     valid = pictures.valid_pixels(picture, context.post_frame, context.pre_quad)
+    valid &= pictures.known_pixels(picture, context.post_missing, context.pre_missing)
     if not is_placed:
         valid &= pictures.inside_border(post, pre)
     size, remark = picture.factor, ""
@@ -99,6 +100,7 @@ def plot_registration(
         pictures.take_picture(image, frame, side) for image in (post_im, pre_im)
     )
     valid = pictures.valid_pixels(post, context.post_frame, context.pre_quad)
+    valid &= pictures.known_pixels(post, context.post_missing, context.pre_missing)
     if context.post_frame is None or context.pre_quad is None:
         valid &= (post.pixels != 0) & (aligned.pixels != 0)
 

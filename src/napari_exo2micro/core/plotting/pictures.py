@@ -167,6 +167,22 @@ def valid_pixels(
     return valid
 
 
+def known_pixels(
+    picture: Picture, *missing: raster.ImageLike | None
+) -> NDArray[np.bool_]:
+    """Return which pixels of a picture have data in all of their block.
+
+    By masks of full resolution that are not 0 where there are none.
+    """
+    known = np.ones(picture.pixels.shape, bool)
+    rows, columns = (int(picture.factor * side) for side in known.shape)
+    for mask in missing:
+        if mask is not None:
+            part = cropped(lazy(mask), (picture.y0, picture.x0), (rows, columns))
+            known &= raster.reduce_image(part, factor=picture.factor)[0] == 0
+    return known
+
+
 def inside_border(*pictures: Picture) -> NDArray[np.bool_]:
     """Return where no picture has a patch of zeros that reaches its edge: padding."""
     inside = np.ones(pictures[0].pixels.shape, bool)

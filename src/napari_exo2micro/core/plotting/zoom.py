@@ -292,6 +292,8 @@ class _Crop:
             sharp = pictures.subtracted(post, pre, scale, offset)
             blurred = _blurred(sharp.pixels, self.blur / post.factor)
             picture = post.with_pixels(blurred)
+        gaps = context.post_missing, context.pre_missing
+        valid &= pictures.known_pixels(picture, *gaps)
         return picture, valid, style.formula(scale, offset)
 
     def remark(self, picture: pictures.Picture) -> str:

@@ -38,7 +38,9 @@ from napari_exo2micro.core.images import (
     Frame,
     ImageLike,
     LazyImage,
+    Missing,
     PixelSize,
+    moved_levels,
     pair_pixel_sizes,
     pyramid,
     warp,
@@ -94,6 +96,8 @@ class PreviewSource:
         what is not zero.
     pixel_size : PixelSize, optional
         Width and height of a pixel of post, um.
+    post_missing, pre_missing : Missing, optional
+        Where they have no data inside of that.
     identity : hashable
         Tells whether two sources hold the same images; see `open_source`.
     """
@@ -106,6 +110,8 @@ class PreviewSource:
         post_frame: Frame | None = None,
         pre_frame: Frame | None = None,
         pixel_size: PixelSize | None = None,
+        post_missing: Missing | None = None,
+        pre_missing: Missing | None = None,
         identity: Hashable = None,
     ) -> None:
         self.post_image = post
@@ -113,6 +119,7 @@ class PreviewSource:
         self.pixel_size = pixel_size
         self.identity = identity
         self._frames = (post_frame, pre_frame)
+        self.post_missing, self.pre_missing = post_missing, pre_missing
         self._kept: dict[str, list[tuple[Any, Any]]] = {}
         self._locks: dict[str, threading.RLock] = {}
 
@@ -144,6 +151,37 @@ class PreviewSource:
         """Where pre has data: (x0, y0, width, height), px."""
         return self._frames[1] or views.find_frame(self.pre_image)
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the canvas."""
+        return self.post_image.shape[0], self.post_image.shape[1]
+
+    @cached_property
+    def post_known(self) -> ImageLike:
+        """The post image, NaN where it has no data."""
+        missing = self.post_missing
+        return self.post_image if missing is None else missing.blanked(self.post_image)
+
+    @cached_property
+    def pre_known(self) -> ImageLike:
+        """The pre image, NaN where it has no data."""
+        missing = self.pre_missing
+        return self.pre_image if missing is None else missing.blanked(self.pre_image)
+
+    def missing(self, transform: Transform) -> list[list[LazyImage]]:
+        """Return where post and the pre image that `transform` moves have no data.
+
+        Masks of full resolution and of the smaller levels, 1 and 0, for each of the
+        two that lacks any.
+        """
+        masks = []
+        if self.post_missing is not None:
+            masks.append(self.post_missing.levels(self.post_image))
+        if self.pre_missing is not None:
+            levels = self.pre_missing.levels(self.pre_image)
+            masks.append(moved_levels(levels, transform, labels=True))
+        return masks
+
     def sections(self, monitor: Monitor) -> boundary.SectionPair:
         """Return both sections: what stage 2 looks at.
 
@@ -154,8 +192,8 @@ class PreviewSource:
         """
         images = []
         sides = (
-            ("post", self.post_image, self.post_frame),
-            ("pre", self.pre_image, self.pre_frame),
+            ("post", self.post_known, self.post_frame),
+            ("pre", self.pre_known, self.pre_frame),
         )
         for number, (side, image, place) in enumerate(sides):
             monitor.report(0.5 * number, "reading the images at reduced size")
@@ -171,8 +209,8 @@ class PreviewSource:
         """Return both images as features are sought in them."""
         make = partial(
             prepare_pair,
-            self.post_image,
-            self.pre_image,
+            self.post_known,
+            self.pre_known,
             self.post_frame,
             self.pre_frame,
             work_side=FEATURE_SIDE,
@@ -194,7 +232,9 @@ class PreviewSource:
         post = self.keep(
             "features",
             blur,
-            lambda: find_features(pair, pair.post.small, settings, unasked),
+            lambda: find_features(
+                pair, pair.post.small, settings, unasked, pair.post.inside
+            ),
         )
         monitor.report(0.5, "matching features")
         return self.keep(
@@ -267,6 +307,8 @@ def open_source(task: SampleDye, known: PreviewSource | None = None) -> PreviewS
         post_frame=post.frames["post"],
         pre_frame=pre.frames["pre"],
         pixel_size=post.provenance.pixel_size if post.provenance else None,
+        post_missing=post.missing["post"],
+        pre_missing=pre.missing["pre"],
         identity=identity,
     )
 
@@ -305,6 +347,8 @@ def _open_raw(task: SampleDye, known: PreviewSource | None) -> PreviewSource:
         post_frame=warp.frame(pair.post.shape, pad),
         pre_frame=warp.frame(pair.pre.shape, pad),
         pixel_size=pair_pixel_sizes(post_side, pre_side, given)[0],
+        post_missing=pair.post.missing and pair.post.missing.moved(pad, pad),
+        pre_missing=pair.pre.missing and pair.pre.missing.moved(pad, pad),
         identity=identity,
     )
 
@@ -375,19 +419,35 @@ def _count_sample(
             return None
         join, inside = _side_by_side, None
 
-    def read(place: Window) -> tuple[NDArray[Any], NDArray[Any]]:
+    masks: list[ImageLike | None] = [None, None]
+    if (missing := source.post_missing) is not None:
+        masks[0] = missing.mask(source.post_image)
+    if (missing := source.pre_missing) is not None:
+        masks[1] = missing.warped(source.pre_image, transform, source.shape)
+
+    def read(place: Window) -> list[NDArray[Any] | None]:
         monitor.check()
         top, bottom, left, right = place
+        window = slice(top, bottom), slice(left, right)
         moved = warp.warp_window(source.pre_image, transform, *place, interpolation)
-        return np.array(source.post_image[top:bottom, left:right]), moved
+        gaps = (None if mask is None else np.asarray(mask[window]) for mask in masks)
+        return [np.array(source.post_image[window]), moved, *gaps]
 
     monitor.report(0.0, "reading windows at full resolution")
     with ThreadPoolExecutor(_THREADS) as pool:
-        fixed, moving = zip(*pool.map(read, places), strict=True)
+        parts = zip(*pool.map(read, places), strict=True)
+    fixed, moving, *gaps = (None if p[0] is None else join(p) for p in parts)
+    assert fixed is not None
+    assert moving is not None
     monitor.report(0.7, "counting grey levels")
     try:
         statistics = accumulate_statistics(
-            join(fixed), join(moving), pre_quad=inside, monitor=monitor.part(0.7, 1.0)
+            fixed,
+            moving,
+            pre_quad=inside,
+            post_missing=gaps[0],
+            pre_missing=gaps[1],
+            monitor=monitor.part(0.7, 1.0),
         )
     except RegistrationError:
         return None

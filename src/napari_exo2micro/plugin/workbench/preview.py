@@ -240,6 +240,7 @@ class _Drawing:
             offset=scale.offset,
             post_frame=source.post_frame,
             pre_quad=images.mapped_frame(transform, source.pre_frame),
+            missing=source.missing(transform),
         )
         part = images.cropped_pyramid(levels, source.post_frame)
         return [self._image(part, "difference", f"difference, scale {scale.scale:.4g}")]
