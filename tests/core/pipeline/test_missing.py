@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 import pytest
 import tifffile
 from numpy.typing import NDArray
 
 from napari_exo2micro.core.base import DataWarning
-from napari_exo2micro.core.images import open_raster
+from napari_exo2micro.core.images import (
+    mapped_frame,
+    moved_levels,
+    open_raster,
+    warp,
+)
+from napari_exo2micro.core.photometry import difference_pyramid
 from napari_exo2micro.core.pipeline import SampleDye
+from napari_exo2micro.core.pipeline.figures import draw_figure
+from napari_exo2micro.core.preview import open_source, preview_scale
 from napari_exo2micro.core.simulate import (
     SimulatedPair,
     registration_error,
@@ -96,30 +105,84 @@ def raw_part(task: SampleDye, stage: int, name: str) -> NDArray[Any]:
     return np.array(image[PAD:-PAD, PAD:-PAD])
 
 
-def test_a_missing_tile_of_pre_is_no_signal(tmp_path: Path) -> None:
+class Lacking(NamedTuple):
+    """A pair that lacks tiles: as it was, what is missing, and its run."""
+
+    pair: SimulatedPair
+    holes: Mask  # seen from post
+    task: SampleDye
+    result: Any
+
+
+@pytest.fixture(scope="module")
+def lacking(tmp_path_factory: pytest.TempPathFactory) -> Lacking:
     pair = simulated()
-    holes = {
-        "post": boxes((450, 600, 150, 300)),
-        "pre": boxes((300, 450, 300, 450), (450, 600, 600, 750)),
-    }
-    post, pre = without(pair.post, holes["post"]), without(pair.pre, holes["pre"])
-    task = task_of(tmp_path, post, pre)
+    post, pre = (
+        boxes((450, 600, 150, 300)),
+        boxes((300, 450, 300, 450), (450, 600, 600, 750)),
+    )
+    folder = tmp_path_factory.mktemp("lacking")
+    task = task_of(folder, without(pair.post, post), without(pair.pre, pre))
     with pytest.warns(DataWarning, match="has no data"):
         result = task.run()
+    return Lacking(pair, post | seen_from_post(pair, pre), task, result)
+
+
+def test_where_a_tile_is_missing_there_is_no_signal(lacking: Lacking) -> None:
+    result, task = lacking.result, lacking.task
     assert result["status"] == "complete"
     difference = raw_part(task, 4, "difference")
-    assert not difference[holes["post"] | seen_from_post(pair, holes["pre"])].any()
+    assert not difference[lacking.holes].any()
     # and nothing else was left out
     inner = difference[60:-60, 60:-60]
     assert np.count_nonzero(inner == 0) < 1.15 * (150 * 150 * 3)
     assert result["scale_estimate"] == pytest.approx(GAIN, rel=0.005)
-    assert np.median(registration_error(pair.truth, task.transform(3), PAD)) < 0.02
-    header = open_raster(task._tiff_path(4, "difference")).header["canvas"]
+    error = registration_error(lacking.pair.truth, task.transform(3), PAD)
+    assert np.median(error) < 0.02
+
+
+def test_header_and_warnings_name_the_share(lacking: Lacking) -> None:
+    header = open_raster(lacking.task._tiff_path(4, "difference")).header["canvas"]
     assert header["post_missing"]["share"] == pytest.approx(0.025, abs=1e-4)
     assert header["pre_missing"]["share"] == pytest.approx(0.05, abs=1e-4)
-    text = "; ".join(result["warnings"])
+    text = "; ".join(lacking.result["warnings"])
     assert "2.50% of the post-stain image" in text
     assert "5.00% of the pre-stain image" in text
+
+
+def test_the_preview_leaves_it_out(lacking: Lacking) -> None:
+    source, transform = open_source(lacking.task), lacking.task.transform(3)
+    found = preview_scale(source, transform, {})
+    assert found.scales["moffat"].scale == pytest.approx(GAIN, rel=0.005)
+    pad = warp.frame(SHAPE, PAD)
+    levels = difference_pyramid(
+        source.levels("post"),
+        moved_levels(source.levels("pre"), transform),
+        scale=GAIN,
+        post_frame=pad,
+        pre_quad=mapped_frame(transform, pad),
+        missing=source.missing(transform),
+    )
+    assert len(levels) > 1
+    for number, level in enumerate(levels):
+        step, start = 1 << number, PAD >> number
+        size = SHAPE[0] >> number, SHAPE[1] >> number
+        image = np.asarray(level)[start : start + size[0], start : start + size[1]]
+        holes = cv2.erode(lacking.holes.astype(np.uint8), np.ones((5, 5)))
+        holes = holes[::step, ::step][: size[0], : size[1]]
+        assert not image[holes > 0].any()
+        assert np.count_nonzero(image == 0) < 1.6 * lacking.holes.sum() / step**2 + 2e4
+
+
+def test_pictures_are_white_there(lacking: Lacking) -> None:
+    figure = draw_figure(lacking.task, "difference_image")
+    colours = np.asarray(figure.axes[0].get_images()[0].get_array())
+    white = (colours == 255).all(axis=-1)
+    share = white.sum() / white.size
+    assert share > 0.9 * lacking.holes.mean()
+    rows, columns = white.shape
+    y, x = np.argwhere(cv2.erode(lacking.holes.astype(np.uint8), np.ones((9, 9)))).T
+    assert white[y * rows // SHAPE[0], x * columns // SHAPE[1]].all()
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])

@@ -174,11 +174,12 @@ def known_pixels(
 
     By masks of full resolution that are not 0 where there are none.
     """
-    known = np.ones(picture.pixels.shape, bool)
-    rows, columns = (int(picture.factor * side) for side in known.shape)
+    known: NDArray[np.bool_] = np.ones(picture.pixels.shape, bool)
+    height, width = known.shape
+    size = height * picture.factor, width * picture.factor
     for mask in missing:
         if mask is not None:
-            part = cropped(lazy(mask), (picture.y0, picture.x0), (rows, columns))
+            part = cropped(lazy(mask), (picture.y0, picture.x0), size)
             known &= raster.reduce_image(part, factor=picture.factor)[0] == 0
     return known
 
