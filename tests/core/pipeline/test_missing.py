@@ -98,6 +98,12 @@ def seen_from_post(pair: SimulatedPair, mask: Mask) -> Mask:
     return seen.reshape(SHAPE)
 
 
+def section_of(image: NDArray[Any]) -> Mask:
+    """Return about where the section is."""
+    smooth = cv2.GaussianBlur(image.astype(np.float32), (0, 0), 6)
+    return np.asarray(smooth > 4 * np.percentile(smooth, 20))
+
+
 def raw_part(task: SampleDye, stage: int, name: str) -> NDArray[Any]:
     """Return a result without its padding."""
     image = task._load_image(stage, name)
@@ -109,9 +115,15 @@ class Lacking(NamedTuple):
     """A pair that lacks tiles: as it was, what is missing, and its run."""
 
     pair: SimulatedPair
-    holes: Mask  # seen from post
+    post: Mask
+    pre: Mask  # seen from post
     task: SampleDye
     result: Any
+
+    @property
+    def holes(self) -> Mask:
+        """Where either image has no data, seen from post."""
+        return self.post | self.pre
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +137,7 @@ def lacking(tmp_path_factory: pytest.TempPathFactory) -> Lacking:
     task = task_of(folder, without(pair.post, post), without(pair.pre, pre))
     with pytest.warns(DataWarning, match="has no data"):
         result = task.run()
-    return Lacking(pair, post | seen_from_post(pair, pre), task, result)
+    return Lacking(pair, post, seen_from_post(pair, pre), task, result)
 
 
 def test_where_a_tile_is_missing_there_is_no_signal(lacking: Lacking) -> None:
@@ -148,6 +160,13 @@ def test_header_and_warnings_name_the_share(lacking: Lacking) -> None:
     text = "; ".join(lacking.result["warnings"])
     assert "2.50% of the post-stain image" in text
     assert "5.00% of the pre-stain image" in text
+    # and of the section
+    y, x = np.nonzero(section_of(lacking.pair.post))
+    for side, mask in (("post", lacking.post), ("pre", lacking.pre)):
+        share = mask[y, x].mean()
+        told = lacking.result.verdicts[4].numbers[f"{side}_lost"]
+        assert told == pytest.approx(share, rel=0.15)
+        assert f"about {told:.1%} of the section has no data in {side}-stain" in text
 
 
 def test_the_preview_leaves_it_out(lacking: Lacking) -> None:

@@ -467,19 +467,9 @@ class Missing:
             levels.append(LazyImage(shape, np.uint8, read))
         return levels
 
-    def blanked(self, image: ImageLike) -> LazyImage:
+    def blanked(self, image: ImageLike) -> ImageLike:
         """Return an image that is NaN where it has no data, float32 or float64."""
-        dtype = np.result_type(image.dtype, np.float32)
-        if image.dtype.kind in "ui":
-            dtype = np.dtype(np.float32)
-        mask = self.mask(image)
-
-        def read(window: Window) -> NDArray[Any]:
-            pixels = np.array(image[window], dtype)
-            pixels[mask[window] > 0] = np.nan
-            return pixels
-
-        return LazyImage((image.shape[0], image.shape[1]), dtype, read)
+        return blanked(image, self.mask(image))
 
     def warped(
         self, image: ImageLike, transform: Transform, shape: tuple[int, int]
@@ -534,3 +524,20 @@ class Missing:
         low = np.floor(corners.min(axis=0)).astype(int) - _REACH - 1
         high = np.ceil(corners.max(axis=0)).astype(int) + _REACH + 2
         return self.touches(low[1], high[1], low[0], high[0])
+
+
+def blanked(image: ImageLike, mask: ImageLike | None) -> ImageLike:
+    """Return an image that is NaN where a mask is not 0; as it is without a mask.
+
+    float64 stays; other types become float32.
+    """
+    if mask is None:
+        return image
+    dtype = image.dtype if image.dtype == np.float64 else np.dtype(np.float32)
+
+    def read(window: Window) -> NDArray[Any]:
+        pixels = np.array(image[window], dtype)
+        pixels[np.asarray(mask[window]) != 0] = np.nan
+        return pixels
+
+    return LazyImage((image.shape[0], image.shape[1]), dtype, read)

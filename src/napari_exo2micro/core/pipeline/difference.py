@@ -7,13 +7,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+from scipy import ndimage
+
+from napari_exo2micro.core.alignment import views
 from napari_exo2micro.core.base import CheckpointError, Exo2MicroError, Monitor, files
 from napari_exo2micro.core.images import LazyImage, mapped_frame, raster
+from napari_exo2micro.core.images.missing import blanked
 from napari_exo2micro.core.parameters import ParameterValue, State
 from napari_exo2micro.core.photometry import ScaleEstimate, difference_bands, methods
 from napari_exo2micro.core.photometry.statistics import (
@@ -28,6 +33,9 @@ from napari_exo2micro.core.store.provenance import StoredScale, digest
 logger = logging.getLogger(__name__)
 
 _RECORD: Final = "04_difference_record"
+
+_LOOKED_AT: Final = 512
+"""Longest side of the images in which the lost part of the section is measured, px."""
 
 _NOTABLE_SPREAD: Final = 0.03
 """Part of the minerals' brightness by which light or glow may differ untold."""
@@ -89,6 +97,30 @@ def find_aligned_pair(store: CheckpointStore) -> AlignedPair:
         boundary=boundary,
         stage=2 if interior is None else 3,
     )
+
+
+def lost_shares(pair: AlignedPair) -> dict[str, float]:
+    """Return which part of the section has no data in `post` and in `pre`, 0..1.
+
+    Of an image that lacks nothing it is not told. The section is what either image
+    shows of it, and what both lack inside of it.
+    """
+    masks = {"post": pair.post_missing, "pre": pair.pre_missing}
+    frame = pair.post.frames["post"]
+    if frame is None or all(mask is None for mask in masks.values()):
+        return {}
+    section: Any = False
+    unknown = {}
+    for side, image in (("post", pair.post.image), ("pre", pair.pre.image)):
+        seen = views.open_view(blanked(image, masks[side]), frame, _LOOKED_AT, side)
+        section |= views.find_section(seen).mask
+        unknown[side] = ~seen.valid
+    section = ndimage.binary_fill_holes(section)
+    return {
+        side: float(np.count_nonzero(section & unknown[side]) / max(section.sum(), 1))
+        for side, mask in masks.items()
+        if mask is not None
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,11 +285,13 @@ def make_differences(
             scale.offset_uncertainty,
             scale.verdict.reason or scale.verdict.state.word,
         )
+    lost = lost_shares(pair)
     for index, (method, scale) in enumerate(scales.items()):
         name = asked[method].image_name(store.params)
         if force or not store.is_valid(4, name):
             start, end = (0.15 + 0.45 * n / len(scales) for n in (index, index + 1))
-            _write_difference(store, name, scale, pair, monitor.part(start, end))
+            told = _with_lost(scale, lost), pair, lost
+            _write_difference(store, name, *told, monitor.part(start, end))
     counted = files.digest_of(record.statistics_path)
     record = DifferenceRecord(
         path,
@@ -344,6 +378,7 @@ def _write_difference(
     name: str,
     scale: ScaleEstimate,
     pair: AlignedPair,
+    lost: Mapping[str, float],
     monitor: Monitor,
 ) -> None:
     stored = _stored(scale)
@@ -352,7 +387,7 @@ def _write_difference(
         name,
         scale=stored,
         verdict=scale.verdict if stored.is_main else None,
-        notes=_notes(scale),
+        notes=(*_notes(scale), *_lost_notes(lost)),
     )
     parts = difference_bands(
         pair.post.image,
@@ -365,6 +400,28 @@ def _write_difference(
         max_rows=raster.BAND_ROWS,
     )
     store.write(provenance, pair.post.image.shape, "float32", parts, monitor)
+
+
+def _with_lost(scale: ScaleEstimate, lost: Mapping[str, float]) -> ScaleEstimate:
+    """Return a scale whose verdict tells which part of the section is lost."""
+    if not lost:
+        return scale
+    verdict = scale.verdict
+    numbers = {f"{side}_lost": share for side, share in lost.items()}
+    reason = verdict.reason
+    if not verdict.state.is_good:
+        reason = "; ".join([reason, *_lost_notes(lost)])
+    verdict = replace(verdict, reason=reason, numbers={**verdict.numbers, **numbers})
+    return replace(scale, verdict=verdict)
+
+
+def _lost_notes(lost: Mapping[str, float]) -> list[str]:
+    """Return which part of the section nothing is known of."""
+    return [
+        f"about {share:.1%} of the section has no data in {side}-stain: nothing is "
+        "measured there"
+        for side, share in lost.items()
+    ]
 
 
 def _notes(scale: ScaleEstimate) -> tuple[str, ...]:
