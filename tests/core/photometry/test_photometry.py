@@ -6,6 +6,7 @@ import functools
 import math
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -137,6 +138,27 @@ def test_uneven_light_gives_the_median_of_the_local_ratios() -> None:
     assert found.scale == pytest.approx(1.5 * np.median(light[70:]), rel=0.015)
     assert found.offset == 0.0
     assert found.verdict.numbers["local_spread"] > 0.02
+
+
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.6, 0.7])
+@pytest.mark.parametrize("side", ["post", "pre"])
+def test_half_of_the_section_missing_leaves_the_scale(side: str, share: float) -> None:
+    pair = simulate_section((900, 1000), seed=5, gain=1.2, dtype="uint16", microbes=100)
+    images = {"post": pair.post, "pre": pair.pre}
+    whole = estimate_scale(accumulate_statistics(**images))
+    assert "lost_in_post" not in whole.verdict.numbers
+    image = images[side].copy()
+    y, x = np.mgrid[: image.shape[0], : image.shape[1]]
+    section = cv2.GaussianBlur(image, (0, 0), 6) > 4 * np.median(image[:40])
+    gone = x + 0.3 * y < np.quantile((x + 0.3 * y)[section], share)
+    # bare glass, as the camera sees it
+    image[gone] = np.random.default_rng(0).choice(image[:40].ravel(), gone.sum())
+    found = estimate_scale(accumulate_statistics(**{**images, side: image}))
+    assert found.verdict.state == "ok"
+    assert found.scale == pytest.approx(1.2, rel=0.002)
+    assert abs(found.scale - 1.2) < 4 * found.uncertainty
+    told = found.verdict.numbers.get("lost_in_post", 0.0)
+    assert told == pytest.approx(share if side == "post" else 0.0, abs=0.06)
 
 
 def test_saturated_pixels_stay_out_of_every_scale() -> None:

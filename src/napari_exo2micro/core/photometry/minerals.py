@@ -25,6 +25,12 @@ from napari_exo2micro.core.photometry.statistics import GROUPS, BlockMeans
 Values = NDArray[np.float64]
 Labels = NDArray[np.int64]
 
+_LOST: Final = 0.1
+"""A smaller part of the section that is dark in post is dim minerals."""
+
+_LIKE_GLASS: Final = 0.2
+"""As far above the glass as that, in parts of the minerals' brightness, is glass."""
+
 _MOST_BLOCKS: Final = 200_000
 """More blocks than these are thinned: they would add time, not accuracy."""
 
@@ -47,7 +53,8 @@ class MineralBlocks:
     """Blocks that show the section, as flat arrays of one length n.
 
     Their means in `post` and `pre`, the brightness `around` them in pre and the
-    `threshold` above which a block counts as section are grey levels. `window` is the
+    `threshold` above which a block counts as section are grey levels; `lost_share` is
+    the part of those above it that post shows no section in. `window` is the
     larger part of the section that a block lies in, 0..., `group` the jackknife group
     of that window, 0..7.
     """
@@ -58,6 +65,7 @@ class MineralBlocks:
     window: Labels
     group: Labels
     threshold: float
+    lost_share: float = 0.0
 
     def __len__(self) -> int:
         """Return the number of blocks."""
@@ -100,7 +108,11 @@ def otsu_threshold(values: Values, bins: int = 256) -> float:
 
 
 def mineral_blocks(blocks: BlockMeans) -> MineralBlocks:
-    """Return the blocks that show the section, away from its edge if possible."""
+    """Return the blocks that show the section, away from its edge if possible.
+
+    They are chosen in pre, which has no microbes. Where a good part of them shows
+    nothing but glass in post, a piece is missing there: its blocks are left out.
+    """
     known = np.isfinite(blocks.post) & np.isfinite(blocks.pre)
     known &= (blocks.post > 0) & (blocks.pre > 0)
     if not known.any():
@@ -108,11 +120,11 @@ def mineral_blocks(blocks: BlockMeans) -> MineralBlocks:
         return MineralBlocks(none, none, none, labels, labels, 0.0)
     width = 3 if blocks.size >= 16 else 5
     around = _mean_around(blocks.pre, known, width)
-    # The root makes dim and bright minerals one class beside the glass.
-    root = np.sqrt(around[known])
-    limit = otsu_threshold(np.minimum(root, np.quantile(root, 0.99)))
-    threshold = max(limit, 0.0) ** 2
+    threshold = _section_threshold(around[known])
     chosen = known & (around > threshold)
+    lost = _lost_in_post(blocks, known, chosen, width)
+    lost_share = _share(lost, chosen)
+    chosen &= ~lost
     everywhere = np.ones_like(known)
     inner = chosen & (_mean_around(chosen.astype(np.float32), everywhere, 3) > 0.999)
     if np.count_nonzero(inner) > 0.5 * np.count_nonzero(chosen):
@@ -132,7 +144,42 @@ def mineral_blocks(blocks: BlockMeans) -> MineralBlocks:
         window=window,
         group=(3 * (rows // side) + columns // side) % GROUPS,
         threshold=threshold,
+        lost_share=lost_share,
     )
+
+
+def _section_threshold(values: Values) -> float:
+    """Return the grey level between glass and section."""
+    # The root makes dim and bright minerals one class beside the glass.
+    root = np.sqrt(values)
+    limit = otsu_threshold(np.minimum(root, np.quantile(root, 0.99)))
+    return max(limit, 0.0) ** 2
+
+
+def _share(some: NDArray[np.bool_], of: NDArray[np.bool_]) -> float:
+    return int(np.count_nonzero(some)) / max(int(np.count_nonzero(of)), 1)
+
+
+def _lost_in_post(
+    blocks: BlockMeans,
+    known: NDArray[np.bool_],
+    chosen: NDArray[np.bool_],
+    width: int,
+) -> NDArray[np.bool_]:
+    """Return which of the blocks that show the section in pre lack it in post.
+
+    None where these are few: dim minerals are no missing piece.
+    """
+    around = _mean_around(blocks.post, known, width)
+    lost = chosen & (around <= _section_threshold(around[known]))
+    nothing = np.zeros_like(lost)
+    glass, kept = known & ~chosen, chosen & ~lost
+    if _share(lost, chosen) < _LOST or not glass.any() or not kept.any():
+        return nothing
+    levels = [float(np.median(blocks.post[some])) for some in (glass, lost, kept)]
+    if levels[1] - levels[0] > _LIKE_GLASS * (levels[2] - levels[0]):
+        return nothing
+    return lost
 
 
 def _mean_around(

@@ -354,6 +354,8 @@ def moffat_scale(
         "local_spread": background.spread,
         "relative_uncertainty": relative,
     }
+    if blocks.lost_share:
+        numbers["lost_in_post"] = blocks.lost_share
     return ScaleEstimate(
         method="moffat",
         scale=scale,

@@ -428,6 +428,11 @@ def _notes(scale: ScaleEstimate) -> tuple[str, ...]:
     """Return what a careful reader of the difference wants to know."""
     spread = scale.verdict.numbers.get("local_spread", 0.0)
     notes = []
+    if lost := scale.verdict.numbers.get("lost_in_post"):
+        notes.append(
+            f"about {lost:.0%} of the section of pre-stain is as dark as glass in "
+            "post-stain: a piece is missing, the scale rests on the others"
+        )
     if scale.method != methods.DEFAULT_SCALE and scale.verdict.state != State.OK:
         notes.append(f"the {scale.kind} scale: {scale.verdict.reason}")
     if spread > _NOTABLE_SPREAD:
