@@ -216,6 +216,64 @@ def test_diagnose_tells_each_problem(raw: Path) -> None:
     assert "FITC" in ended.out
 
 
+@pytest.fixture
+def unnamed(tmp_path: Path) -> Path:
+    """A raw folder whose names tell sides, but not by our rule."""
+    for name in ("R1/SYBR before.tif", "R1/SYBR after.tif", "notes.tif"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    return tmp_path
+
+
+def test_pair_shows_what_it_proposes_and_writes_nothing_unasked(unnamed: Path) -> None:
+    ended = call("pair", unnamed)
+    assert ended.code == 1
+    assert "SYBR after.tif" in ended.out
+    assert "notes.tif: no partner" in ended.out
+    assert "--yes writes it" in ended.err
+    assert not (unnamed / "pairs.csv").exists()
+    found = call("pair", unnamed, "--json").json
+    assert found["written"] is None
+    assert [row["dye"] for row in found["proposed"]] == ["SYBR"]
+
+
+def test_pair_writes_the_table(unnamed: Path) -> None:
+    (unnamed / "notes.tif").unlink()
+    ended = call("pair", unnamed, "--yes")
+    assert ended.code == 0, ended.err
+    found = call("diagnose", "--raw-dir", unnamed, "--json").json
+    assert found["pairs"] == [{"sample": "R1", "dye": "SYBR"}]
+    again = call("pair", unnamed, "--yes")
+    assert again.code == 0
+    assert "no further pair" in again.out
+    assert not (unnamed / "pairs.csv.bak").exists()
+
+
+@pytest.mark.parametrize(("answer", "is_written"), [("y", True), ("", False)])
+def test_pair_asks_on_a_terminal(
+    unnamed: Path, monkeypatch: pytest.MonkeyPatch, answer: str, is_written: bool
+) -> None:
+    asked: list[str] = []
+
+    def ask(question: str) -> str:
+        asked.append(question)
+        return answer
+
+    monkeypatch.setattr("builtins.input", ask)
+    monkeypatch.setattr("napari_exo2micro.cli.run.sys", Terminal())
+    call("pair", unnamed)
+    assert asked == [f"Write these 1 to {unnamed / 'pairs.csv'}? [y/N] "]
+    assert (unnamed / "pairs.csv").exists() is is_written
+
+
+class Terminal:
+    """A `sys` whose input is a person's."""
+
+    class stdin:
+        isatty = staticmethod(lambda: True)
+
+
 def test_diagnose_of_nothing_ends_with_2(tmp_path: Path) -> None:
     ended = call("diagnose", "--raw-dir", tmp_path / "absent")
     assert ended.code == 2

@@ -118,6 +118,7 @@ for _function in (
     run.compare,
     run.survey,
     run.diagnose,
+    run.pair,
     run.info,
     run.params,
     run.demo,

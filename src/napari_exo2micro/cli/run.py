@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from napari_exo2micro.core.batch import DemoResult
     from napari_exo2micro.core.images import Raster
     from napari_exo2micro.core.pipeline import RunResult, SampleDye
-    from napari_exo2micro.core.raw import ChannelSurvey
+    from napari_exo2micro.core.raw import ChannelSurvey, PairProposal
 
 
 def run(
@@ -291,6 +292,79 @@ def diagnose(
     for text in troubles:
         out.print(f"- {text}")
     return code
+
+
+def pair(
+    *,
+    raw_dir: Annotated[
+        Path, typer.Argument(metavar="RAW", help="The raw folder.")
+    ] = Path("raw"),
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Write what is proposed, without asking.")
+    ] = False,
+    as_json: options.AsJson = False,
+) -> int:
+    """Propose pairs for files of other names, and write them to pairs.csv in RAW.
+
+    Asks before it writes; without a terminal it only shows. Ends with 0 when every
+    image has a partner, 1 when some have none, 2 when none has.
+    """
+    from napari_exo2micro.core.raw import (
+        TABLE_NAME,
+        propose_pairs,
+        read_pair_table,
+        write_pair_table,
+    )
+
+    found = propose_pairs(raw_dir)
+    asks = not (yes or as_json) and bool(found.proposed) and sys.stdin.isatty()
+    if not as_json:
+        _show_proposal(raw_dir, found)
+    path = raw_dir / TABLE_NAME
+    if asks:
+        question = f"Write these {len(found.proposed)} to {path}? [y/N] "
+        yes = input(question).strip().lower() in ("y", "yes")
+    written = None
+    if yes and found.proposed:
+        rows = (*read_pair_table(raw_dir).rows, *found.proposed)
+        written = write_pair_table(raw_dir, rows)
+    if as_json:
+        output.print_json({"raw_dir": raw_dir, "written": written, **_listed(found)})
+    elif written:
+        output.console().print(f"written: {written}")
+    elif found.proposed:
+        output.note(f"{path} is not written; --yes writes it")
+    if not (found.known or found.proposed):
+        return output.USAGE
+    return output.DEGRADED if found.left else output.COMPLETE
+
+
+def _listed(found: PairProposal) -> dict[str, Any]:
+    """Return pairs and images without a partner for JSON."""
+    kinds = {"known": found.known, "proposed": found.proposed}
+    fields = ("sample", "dye", "post", "pre")
+    return {
+        **{
+            kind: [{name: getattr(row, name) for name in fields} for row in rows]
+            for kind, rows in kinds.items()
+        },
+        "left": found.left,
+    }
+
+
+def _show_proposal(raw_dir: Path, found: PairProposal) -> None:
+    out = output.console()
+    made = output.table("sample", "dye", "post-stain", "pre-stain", "")
+    for rows, what in ((found.known, "known"), (found.proposed, "proposed")):
+        for row in rows:
+            files = (str(path.relative_to(raw_dir)) for path in row.files)
+            made.add_row(row.sample, row.dye, *files, row.problem or what)
+    if made.row_count:
+        out.print(made)
+    if not found.proposed:
+        out.print(f"{raw_dir}: no further pair is suggested by the names of files")
+    for path in found.left:
+        out.print(f"- {path.relative_to(raw_dir)}: no partner; write a row for it")
 
 
 _LONGEST = 12

@@ -20,6 +20,14 @@ def is_unseen(character: str) -> bool:
     return unicodedata.category(character) in _UNSEEN
 
 
+def composed(name: str) -> str:
+    """Return the composed Unicode form, in which names are compared.
+
+    macOS lists an accented letter as two code points; a person types one.
+    """
+    return unicodedata.normalize("NFC", name)
+
+
 def visible(text: str, keep: str = "") -> str:
     r"""Return a text whose every character is seen; others become escapes.
 

@@ -16,7 +16,7 @@ from napari_exo2micro.core.parameters.stages import LAST_BUILT_IN
 from napari_exo2micro.core.photometry.methods import scales_asked_for
 from napari_exo2micro.core.raw.formats import open_raw
 from napari_exo2micro.core.raw.names import find_pair
-from napari_exo2micro.core.raw.pages import ImageChoice
+from napari_exo2micro.core.raw.table import image_choices
 from napari_exo2micro.core.raw.tiff import TiffImage
 from napari_exo2micro.core.store.checkpoints import CheckpointStore
 
@@ -166,7 +166,9 @@ def estimate_task(task: Task) -> TaskNeeds:
         name = getattr(loader, "name", loader)
         raise Exo2MicroError(f"the loader '{name}' does not tell what it reads")
     post, pre, _ = find_pair(task.sample, task.dye, task.settings.raw_dir)
-    choices = ImageChoice.of(task.dye, task.settings.all_params)
+    choices = image_choices(
+        task.sample, task.dye, task.settings.raw_dir, task.settings.all_params
+    )
     images = open_raw(post, choices[0]), open_raw(pre, choices[1])
     work = _Work(task, stages_to_run(task), *images)
     return TaskNeeds(work.memory(), work.disk())

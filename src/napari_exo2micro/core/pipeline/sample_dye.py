@@ -45,6 +45,7 @@ from napari_exo2micro.core.pipeline.result import (
 from napari_exo2micro.core.raw.names import find_pair
 from napari_exo2micro.core.raw.pages import ImageChoice
 from napari_exo2micro.core.raw.pair import Loader, open_image_pair
+from napari_exo2micro.core.raw.table import told_params, used_of
 from napari_exo2micro.core.store import Checkpoint, CheckpointStatus, CheckpointStore
 from napari_exo2micro.core.store.provenance import StoredScale
 
@@ -591,7 +592,12 @@ class SampleDye(Shown):
         if not force and self.store.is_done(1):
             return
         source = self.store.source
-        choices = ImageChoice.of(self.dye, self.params)
+        table: Mapping[str, ParameterValue] = {}
+        if source.loader is None:
+            row = told_params(self.sample, self.dye, self.raw_dir)
+            table = used_of(self.params, row)
+        params = {**self.params, **table}
+        choices = ImageChoice.of(self.dye, params)
         pair = open_image_pair(
             self.sample,
             self.dye,
@@ -603,9 +609,9 @@ class SampleDye(Shown):
         source.remember(pair.post.fingerprint(), pair.pre.fingerprint())
         pad = self.params["pad"]
         assert isinstance(pad, int)
-        size = self.params["pixel_size"]
+        size = params["pixel_size"]
         assert size is None or isinstance(size, float)
-        padded = stages.PaddedPair(pair, pad, size, choices[0] != choices[1])
+        padded = stages.PaddedPair(pair, pad, size, choices[0] != choices[1], table)
         canvas = padded.canvas
         for index, (side, image) in enumerate((("post", pair.post), ("pre", pair.pre))):
             provenance = self.store.provenance(

@@ -21,6 +21,7 @@ from napari_exo2micro.core.images.pixel_size import (
     PixelSize,
     pair_pixel_sizes,
 )
+from napari_exo2micro.core.parameters import ParameterValue
 from napari_exo2micro.core.parameters.state import State, Verdict
 from napari_exo2micro.core.raw.pair import RawPair
 from napari_exo2micro.core.store import Checkpoint, CheckpointStore, provenance
@@ -39,6 +40,7 @@ class PaddedPair:
     pad: int
     pixel_size: float | None = None
     is_chosen: bool = False  # two images of one file
+    table: Mapping[str, ParameterValue] = field(default_factory=dict)  # of this pair
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -92,6 +94,8 @@ class PaddedPair:
         for side, image in sides.items():
             file = str(image.path.resolve()) if image.path else ""
             raw[side] = {"file": file, **image.fingerprint().to_dict()}
+        if self.table:
+            raw["pair_table"] = dict(self.table)
         return {**raw, "loader": loader}
 
     def inputs(self, loader: str) -> str:

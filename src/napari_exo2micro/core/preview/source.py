@@ -49,8 +49,9 @@ from napari_exo2micro.core.images.transform import Transform
 from napari_exo2micro.core.photometry import PairStatistics, accumulate_statistics
 from napari_exo2micro.core.photometry.methods import estimate_scale
 from napari_exo2micro.core.photometry.scale import ScaleEstimate
-from napari_exo2micro.core.raw import ImageChoice, RawPair, find_pair
+from napari_exo2micro.core.raw import RawPair, find_pair
 from napari_exo2micro.core.raw.formats import open_raw
+from napari_exo2micro.core.raw.table import image_choices
 
 if TYPE_CHECKING:
     from napari_exo2micro.core.pipeline.sample_dye import SampleDye
@@ -321,7 +322,7 @@ def _open_raw(task: SampleDye, known: PreviewSource | None) -> PreviewSource:
     if task.store.source.loader is not None:
         raise CheckpointError(run_first)
     paths = find_pair(task.sample, task.dye, task.raw_dir)[:2]
-    choices = ImageChoice.of(task.dye, task.params)
+    choices = image_choices(task.sample, task.dye, task.raw_dir, task.params)
     shapes = [
         open_raw(path, choice).shape
         for path, choice in zip(paths, choices, strict=True)

@@ -14,6 +14,8 @@ from napari_exo2micro.core.raw.folder import (
     discover_tasks as discover_tasks,
     find_pairs as find_pairs,
     may_be_raw as may_be_raw,
+    pair_files as pair_files,
+    raw_folder_of as raw_folder_of,
     survey_raw_channels as survey_raw_channels,
 )
 from napari_exo2micro.core.raw.lazy import (
@@ -39,6 +41,18 @@ from napari_exo2micro.core.raw.pair import (
     register_loader as register_loader,
     unregister_loader as unregister_loader,
 )
+from napari_exo2micro.core.raw.proposals import (
+    PairProposal as PairProposal,
+    images_below as images_below,
+    propose_pairs as propose_pairs,
+)
 from napari_exo2micro.core.raw.read import channel_name as channel_name
+from napari_exo2micro.core.raw.table import (
+    TABLE_NAME as TABLE_NAME,
+    PairTable as PairTable,
+    TableRow as TableRow,
+    read_pair_table as read_pair_table,
+    write_pair_table as write_pair_table,
+)
 
 refuse_assignment(__name__, ASSIGNED_LOADER, "load_image_pair")

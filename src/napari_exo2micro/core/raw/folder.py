@@ -11,9 +11,17 @@ import numpy as np
 
 from napari_exo2micro.core.base import Monitor, errors
 from napari_exo2micro.core.base.files import Listing
+from napari_exo2micro.core.base.text import composed
+from napari_exo2micro.core.parameters import default_params
 from napari_exo2micro.core.raw import names, read, tiff
 from napari_exo2micro.core.raw.formats import open_raw
 from napari_exo2micro.core.raw.pages import ImageChoice, SeveralImagesError
+from napari_exo2micro.core.raw.table import (
+    TableRow,
+    read_pair_table,
+    table_folder,
+    with_told,
+)
 
 #: Folders that are looked into when somebody opens one.
 _MOST_FOLDERS = 10_000
@@ -31,6 +39,7 @@ class LayoutProblem(StrEnum):
     LOOSE_FILES_ONLY = "loose TIFFs and no sample folders"
     LOOSE_FILES = "loose TIFFs beside sample folders"
     NO_TIFFS = "sample folders without TIFFs"
+    TABLE = "a table of pairs that cannot be read"
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,14 +183,23 @@ def diagnose_raw_layout(raw_dir: Path | str = "raw") -> LayoutDiagnosis:
         )
         return LayoutDiagnosis(raw_dir, LayoutProblem.NOT_A_FOLDER, message)
     listing = names.listed(raw_dir)
-    folders = listing.folders
-    loose = tuple(path.name for path in names.images_in(listing))
+    try:
+        table, folders = read_pair_table(raw_dir), names.samples_in(listing)
+    except errors.RawDataError as error:
+        return LayoutDiagnosis(raw_dir, LayoutProblem.TABLE, str(error))
+    loose = tuple(
+        path.name for path in names.images_in(listing) if not table.names(path)
+    )
     contents = {name: names.classify_raw_files(raw_dir / name) for name in folders}
     samples = tuple(name for name, raw in contents.items() if raw.has_tiffs)
-    empty = tuple(name for name, raw in contents.items() if not raw.has_tiffs)
+    empty = tuple(
+        name
+        for name, raw in contents.items()
+        if not raw.has_tiffs and not table.names_in(raw_dir / name)
+    )
     files: dict[str, names.RawFiles] = {}
     for name, raw in contents.items():
-        files.setdefault(names.normalise(name), raw)
+        files.setdefault(composed(name), raw)
     problem: LayoutProblem | None = None
     if not folders and loose:
         problem = LayoutProblem.LOOSE_FILES_ONLY
@@ -263,7 +281,7 @@ def discover_tasks(
                 skipped.append(SkippedTask(sample, dye, str(error)))
             else:
                 present.append((sample, dye))
-        asked = {names.normalise(dye).rpartition("_")[2] for dye in wanted}
+        asked = {composed(dye).rpartition("_")[2] for dye in wanted}
         warnings += [f"{sample}: {parsed.message}" for parsed in files.problems]
         warnings += [f"{sample}: {text}" for text in files.notes]
         warnings += [
@@ -276,7 +294,7 @@ def discover_tasks(
 
 def _files_of(sample: str, diagnosis: LayoutDiagnosis) -> names.RawFiles:
     names.check_name("sample", sample)
-    files = diagnosis.files.get(names.normalise(sample))
+    files = diagnosis.files.get(composed(sample))
     if files is None:
         folders = sorted((*diagnosis.samples, *diagnosis.empty_samples))
         raise names.no_such_sample(sample, diagnosis.raw_dir, folders)
@@ -294,20 +312,75 @@ class PairFiles:
     Attributes
     ----------
     sample, dye : str
-        From the folder's and the files' names.
+        From the folder's and the files' names, or from the table of pairs.
     post, pre : pathlib.Path
         The files.
+    row : TableRow or None
+        What the table of pairs says of it.
     """
 
     sample: str
     dye: str
     post: Path
     pre: Path
+    row: TableRow | None = None
 
     @property
     def raw_dir(self) -> Path:
-        """The raw folder: the one that holds the sample's folder."""
-        return self.post.parent.parent
+        """The raw folder: that of the table, or the one that holds the sample's."""
+        return raw_folder_of(self.post)
+
+    @property
+    def choices(self) -> tuple[ImageChoice, ImageChoice]:
+        """Which image of each file, as far as the table or the dye's name tells it."""
+        told = self.row.params if self.row else {}
+        return ImageChoice.of(self.dye, with_told(default_params(), told))
+
+
+def pair_files(sample: str, dye: str, raw_dir: Path | str) -> PairFiles:
+    """Return the two files of a sample and dye, as `find_pair` finds them.
+
+    Parameters
+    ----------
+    sample, dye : str
+        What is asked for.
+    raw_dir : pathlib.Path or str
+        The raw folder.
+
+    Returns
+    -------
+    PairFiles
+        With what the table of pairs says of it.
+
+    Raises
+    ------
+    RawFileNotFoundError
+        If the sample folder, the dye or one of its sides does not exist.
+    RawDataError
+        If a side has more than one file, or the table of pairs cannot be used.
+    ParameterError
+        If a name is not safe as a folder name.
+    """
+    post, pre, _ = names.find_pair(sample, dye, raw_dir)
+    rows = read_pair_table(raw_dir).of(sample)
+    row = next((row for row in rows if row.dye == composed(dye)), None)
+    return PairFiles(sample, dye, post, pre, row)
+
+
+def raw_folder_of(file: Path) -> Path:
+    """Return the raw folder that a raw file lies in, as the table or its place tells.
+
+    Parameters
+    ----------
+    file : pathlib.Path
+        The file.
+
+    Returns
+    -------
+    pathlib.Path
+        The folder that holds the sample folders.
+    """
+    return table_folder(file) or file.parent.parent
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,6 +421,8 @@ def may_be_raw(path: Path | str, monitor: Monitor | None = None) -> bool:
     path, monitor = _absolute(path), monitor or Monitor()
     if _is_folder(path):
         try:
+            if read_pair_table(path).rows:
+                return True
             listing = names.listed(path)
         except errors.RawDataError:
             return False
@@ -358,7 +433,11 @@ def may_be_raw(path: Path | str, monitor: Monitor | None = None) -> bool:
             if _looks_raw(_dyes_in(folder)):
                 return True
         return False
-    if not names.is_raw_name(path.name) or names.parse_raw_name(path).dye is None:
+    if not names.is_raw_name(path.name):
+        return False
+    if table_folder(path):
+        return True
+    if names.parse_raw_name(path).dye is None:
         return False
     return _is_sure(path) or _own_dye(path).has_both_sides
 
@@ -382,18 +461,23 @@ def find_pairs(path: Path | str, monitor: Monitor | None = None) -> FoundPairs:
     ------
     RawFileNotFoundError
         If a folder cannot be listed.
+    RawDataError
+        If its table of pairs cannot be read.
     """
     path, monitor = _absolute(path), monitor or Monitor()
     if not _is_folder(path):
+        if folder := table_folder(path):
+            return _told_of(path, folder)
         sample, files = path.parent.name, _own_dye(path)
         problem = files.problem()
         problems = [f"{sample}: {problem}"] if problem else []
         return FoundPairs(tuple(_pairs(sample, [files])), tuple(problems))
     listing = names.listed(path)
-    raw = names.sorted_files(listing)
-    if raw.dyes:
+    is_raw = bool(read_pair_table(path).rows)
+    if not is_raw and (raw := names.sorted_files(listing)).dyes:
         return FoundPairs(tuple(_pairs(path.name, raw.dyes.values())), raw.warnings)
-    folders = _folders(listing)
+    samples = names.samples_in(listing)
+    folders = [path / name for name in samples[:_MOST_FOLDERS]]
     pairs: list[PairFiles] = []
     problems = []
     for index, folder in enumerate(folders):
@@ -401,12 +485,25 @@ def find_pairs(path: Path | str, monitor: Monitor | None = None) -> FoundPairs:
         raw = names.classify_raw_files(folder)
         pairs += _pairs(folder.name, raw.dyes.values())
         problems += raw.warnings
-    left = len(listing.folders) - len(folders)
+    left = len(samples) - len(folders)
     if left:
         problems.append(
-            f"{path}: {left} of its {len(listing.folders)} folders are not looked "
+            f"{path}: {left} of its {len(samples)} folders are not looked "
             "into; open the folder of a sample instead"
         )
+    return FoundPairs(tuple(pairs), tuple(problems))
+
+
+def _told_of(path: Path, folder: Path) -> FoundPairs:
+    """Return the pairs that the table of a raw folder makes of a file."""
+    pairs: list[PairFiles] = []
+    problems = []
+    table = read_pair_table(folder)
+    for sample in dict.fromkeys(row.sample for row in table.rows if path in row.files):
+        for files in names.classify_raw_files(folder / sample).dyes.values():
+            if files.row is not None and path in files.row.files:
+                pairs += _pairs(sample, [files])
+                problems += [f"{sample}: {text}" for text in (files.problem(),) if text]
     return FoundPairs(tuple(pairs), tuple(problems))
 
 
@@ -455,7 +552,7 @@ def _is_sure(path: Path) -> bool:
 
 def _pairs(sample: str, dyes: Iterable[names.DyeFiles]) -> list[PairFiles]:
     return [
-        PairFiles(sample, files.dye, files.post[0], files.pre[0])
+        PairFiles(sample, files.dye, files.post[0], files.pre[0], files.row)
         for files in dyes
         if files.is_complete
     ]
@@ -572,27 +669,45 @@ def survey_raw_channels(
         raise errors.ParameterError(f"crop must be at least 1 px, found {crop}")
     raw = names.listed(Path(raw_dir))
     if samples is None:  # whatever their names are: it only looks
-        folders = {sample: raw.folder / sample for sample in raw.folders}
+        folders = {sample: raw.folder / sample for sample in names.samples_in(raw)}
     else:
         folders = {sample: names.sample_folder(sample, raw) for sample in samples}
     files = [
-        (sample, path)
+        (sample, *one)
         for sample, folder in folders.items()
-        for path in names.images_in(names.listed(folder))
+        for one in _named(names.classify_raw_files(folder))
     ]
     monitor = monitor or Monitor()
     surveys = []
-    for index, (sample, path) in enumerate(files):
-        monitor.report(index / len(files), f"looking at {path.name}")
-        surveys.append(_survey(sample, path, crop))
+    for index, (sample, parsed, choice) in enumerate(files):
+        monitor.report(index / len(files), f"looking at {parsed.path.name}")
+        surveys.append(_survey(sample, parsed, choice, crop))
     return tuple(surveys)
 
 
-def _survey(sample: str, path: Path, crop: int) -> ChannelSurvey:
-    parsed, question = names.parse_raw_name(path), ""
+def _named(raw: names.RawFiles) -> list[tuple[names.ParsedName, ImageChoice]]:
+    """Return all files of a sample by name, each with which image of it is meant."""
+    parsed = list(raw.problems)
+    found: list[tuple[names.ParsedName, ImageChoice]] = []
+    for files in raw.dyes.values():
+        if files.row is None:
+            parsed += map(names.parse_raw_name, (*files.post, *files.pre))
+            continue
+        pair = PairFiles(files.row.sample, files.dye, *files.row.files, files.row)
+        post = names.ParsedName(pair.post, "post", files.dye)
+        pre = names.ParsedName(pair.pre, "pre", files.dye)
+        found += zip((post, pre), pair.choices, strict=True)
+    found += [(one, ImageChoice(one.dye or "")) for one in parsed]
+    return sorted(found, key=lambda one: one[0].path.name)
+
+
+def _survey(
+    sample: str, parsed: names.ParsedName, choice: ImageChoice, crop: int
+) -> ChannelSurvey:
+    path, question = parsed.path, ""
     try:
         try:
-            image = open_raw(path, ImageChoice(parsed.dye or ""))
+            image = open_raw(path, choice)
         except SeveralImagesError as error:
             question = str(error)
             image = open_raw(path, ImageChoice(page=1))

@@ -2,6 +2,7 @@
 
 import codecs
 import difflib
+import os
 import re
 import sys
 import unicodedata
@@ -14,7 +15,8 @@ from typing import Any, Literal
 
 from napari_exo2micro.core.base import errors
 from napari_exo2micro.core.base.files import Listing, list_folder
-from napari_exo2micro.core.base.text import is_unseen
+from napari_exo2micro.core.base.text import composed, is_unseen
+from napari_exo2micro.core.raw.table import TableRow, read_pair_table
 
 Stain = Literal["pre", "post"]
 
@@ -66,14 +68,6 @@ class ParsedName:
     dye: str | None
     problem: NameProblem | None = None
     message: str = ""  # the problem and its fix in one line
-
-
-def normalise(name: str) -> str:
-    """Return the composed Unicode form, in which names are compared.
-
-    macOS lists an accented letter as two code points; a person types one.
-    """
-    return unicodedata.normalize("NFC", name)
 
 
 def is_raw_name(name: str) -> bool:
@@ -216,7 +210,7 @@ def parse_raw_name(path: Path) -> ParsedName:
     if problem is not None:
         text = f"{problem.value}: {path.name}: {message}"
         return ParsedName(path, None, None, problem, text)
-    return ParsedName(path, "pre" if "pre" in stains else "post", normalise(dye))
+    return ParsedName(path, "pre" if "pre" in stains else "post", composed(dye))
 
 
 def stem_of(path: Path) -> str:
@@ -248,6 +242,8 @@ class DyeFiles:
     pre: tuple[Path, ...] = ()
     #: Files of a dye whose name differs in capital and small letters only.
     alike: tuple[Path, ...] = ()
+    #: What the table of pairs says of it, None where it does not name it.
+    row: TableRow | None = None
 
     def __getitem__(self, side: str) -> list[Path]:
         """Return the files of ``'post'`` or ``'pre'``, as the reference system does."""
@@ -255,8 +251,9 @@ class DyeFiles:
 
     @property
     def is_complete(self) -> bool:
-        """Exactly one post and one pre file."""
-        return len(self.post) == 1 and len(self.pre) == 1
+        """Exactly one post and one pre file, and no trouble with them."""
+        is_usable = self.row is None or not self.row.problem
+        return is_usable and len(self.post) == 1 and len(self.pre) == 1
 
     @property
     def has_both_sides(self) -> bool:
@@ -265,6 +262,8 @@ class DyeFiles:
 
     def problem(self) -> str:
         """Return what is wrong with its fix, in one line; empty when complete."""
+        if self.row is not None:
+            return self.row.problem
         sides = (("post", self.post, self.pre), ("pre", self.pre, self.post))
         for side, files, _ in sides:
             if len(files) > 1:
@@ -308,7 +307,7 @@ class RawFiles:
 
         A dye with underscores is one where both a post and a pre file end with it.
         """
-        dye = normalise(dye)
+        dye = composed(dye)
         if dye in self.dyes or "_" not in dye:
             return self.dyes.get(dye)
         post, pre = (
@@ -316,7 +315,7 @@ class RawFiles:
                 file
                 for files in self.dyes.values()
                 for file in files[side]
-                if normalise(stem_of(file)).endswith(f"_{dye}")
+                if composed(stem_of(file)).endswith(f"_{dye}")
             )
             for side in ("post", "pre")
         )
@@ -349,20 +348,30 @@ def classify_raw_files(sample_dir: Path | str) -> RawFiles:
     Returns
     -------
     RawFiles
-        Files by dye, and the files whose names cannot be used.
+        Files by dye, and the files whose names cannot be used. What the table of pairs
+        in the folder above says of the sample goes before what names say.
 
     Raises
     ------
     RawFileNotFoundError
         If the folder does not exist or cannot be listed.
+    RawDataError
+        If the table of pairs cannot be read.
     """
-    return sorted_files(listed(Path(sample_dir)))
+    folder = Path(sample_dir)
+    is_there = os.path.exists(folder)  # noqa: PTH110 - a path may be too long to ask
+    if not is_there and read_pair_table(folder.parent).of(folder.name):
+        return sorted_files(Listing(folder, (), ()))
+    return sorted_files(listed(folder))
 
 
 def sorted_files(listing: Listing) -> RawFiles:
     """Return `classify_raw_files` of a folder that was listed already."""
+    table = read_pair_table(listing.folder.parent)
     sides: defaultdict[tuple[str | None, str | None], list[Path]] = defaultdict(list)
-    parsed = [parse_raw_name(path) for path in images_in(listing)]
+    parsed = [
+        parse_raw_name(path) for path in images_in(listing) if not table.names(path)
+    ]
     for name in parsed:
         sides[name.dye, name.stain].append(name.path)
     dyes = {
@@ -374,8 +383,21 @@ def sorted_files(listing: Listing) -> RawFiles:
             del dyes[files.dye]
             dyes |= split
     notes = _join_spellings(dyes)
+    for row in table.of(listing.folder.name):
+        row = _with_names(row.checked())
+        dyes[row.dye] = DyeFiles(row.dye, (row.post,), (row.pre,), row=row)
     problems = tuple(name for name in parsed if name.problem)
     return RawFiles(listing.folder, dict(sorted(dyes.items())), problems, notes)
+
+
+def _with_names(row: TableRow) -> TableRow:
+    """Return a row, with a problem where its names cannot be those of folders."""
+    for kind, name in (("sample", row.sample), ("dye", row.dye)):
+        try:
+            check_name(kind, name)
+        except errors.ParameterError as error:
+            return replace(row, problem=f"row {row.number}: {error}")
+    return row
 
 
 def _without_tail(files: DyeFiles) -> dict[str, DyeFiles]:
@@ -390,7 +412,7 @@ def _without_tail(files: DyeFiles) -> dict[str, DyeFiles]:
     )
     for side in ("post", "pre"):
         for path in files[side]:
-            head = normalise(stem_of(path)).rpartition("_")[0]
+            head = composed(stem_of(path)).rpartition("_")[0]
             split[head.rpartition("_")[2]][side].append(path)
     found = {
         dye: DyeFiles(dye, tuple(own["post"]), tuple(own["pre"]))
@@ -445,7 +467,20 @@ def list_samples(raw_dir: Path | str = "raw") -> tuple[str, ...]:
     RawFileNotFoundError
         If the raw folder does not exist or cannot be listed.
     """
-    return listed(Path(raw_dir)).folders
+    return samples_in(listed(Path(raw_dir)))
+
+
+def samples_in(raw: Listing) -> tuple[str, ...]:
+    """Return the samples of a raw folder: its folders, and those that its table names.
+
+    Raises
+    ------
+    RawDataError
+        If the table of pairs cannot be read.
+    """
+    known = {composed(name) for name in raw.folders}
+    more = [s for s in read_pair_table(raw.folder).samples if s not in known]
+    return tuple(sorted((*raw.folders, *more)))
 
 
 def find_pair(
@@ -472,7 +507,7 @@ def find_pair(
     RawFileNotFoundError
         If the sample folder, the dye or one of its sides does not exist.
     RawDataError
-        If a side has more than one file.
+        If a side has more than one file, or the table of pairs cannot be used.
     ParameterError
         If a name is not safe as a folder name.
     """
@@ -487,6 +522,8 @@ def pair_in(raw: RawFiles, dye: str) -> tuple[Path, Path, tuple[str, ...]]:
     folder, files = raw.folder, raw.of(dye)
     if files is None:
         raise errors.RawFileNotFoundError(_no_such_dye(dye, raw))
+    if files.row is not None and files.row.problem:
+        raise errors.RawDataError(f"{folder.parent}: {files.row.problem}")
     if max(len(files.post), len(files.pre)) > 1:
         raise errors.RawDataError(f"{folder}: {files.problem()}")
     if not files.is_complete:
@@ -524,11 +561,12 @@ def sample_folder(sample: str, raw: Listing) -> Path:
     """Return the folder of a sample in the raw folder, or say which there are."""
     check_name("sample", sample)
     # compared by name: a file system that ignores case would find 'cd070' too
-    wanted = normalise(sample)
-    for name in raw.folders:
-        if normalise(name) == wanted:
+    wanted = composed(sample)
+    samples = samples_in(raw)
+    for name in samples:
+        if composed(name) == wanted:
             return raw.folder / name
-    raise no_such_sample(sample, raw.folder, raw.folders)
+    raise no_such_sample(sample, raw.folder, samples)
 
 
 def no_such_sample(
@@ -561,7 +599,7 @@ def _no_such_dye(dye: str, files: RawFiles) -> str:
 def _like(name: str, names: Iterable[str]) -> str:
     names = tuple(names)
     for other in names:
-        if other.casefold() == normalise(name).casefold():
+        if other.casefold() == composed(name).casefold():
             return f" (case matters: there is '{other}')"
     close = difflib.get_close_matches(name, names, n=1)
     return f" (did you mean '{close[0]}'?)" if close else ""

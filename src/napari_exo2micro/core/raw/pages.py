@@ -18,7 +18,7 @@ from typing import Any, Final
 import tifffile
 
 from napari_exo2micro.core.base import errors
-from napari_exo2micro.core.raw.names import normalise
+from napari_exo2micro.core.base.text import composed
 
 #: `ImageChoice.channel`: found by the dye's name; the sum of all that show something;
 #: the numbers of a palette image instead of its colours.
@@ -303,7 +303,7 @@ def _named(wanted: str, names: Sequence[str]) -> int | None:
 
 
 def _letters(name: str) -> str:
-    return "".join(c for c in normalise(name).casefold() if c.isalnum())
+    return "".join(c for c in composed(name).casefold() if c.isalnum())
 
 
 def _is_stack(page: tifffile.TiffPage) -> bool:

@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 from napari_exo2micro.core.base import Monitor, errors
 from napari_exo2micro.core.base.registry import Registry
 from napari_exo2micro.core.images import Missing
+from napari_exo2micro.core.parameters import default_params
 from napari_exo2micro.core.raw import read
 from napari_exo2micro.core.raw.formats import open_raw
 from napari_exo2micro.core.raw.names import check_name, find_pair
 from napari_exo2micro.core.raw.pages import ImageChoice
+from napari_exo2micro.core.raw.table import image_choices
 from napari_exo2micro.core.raw.tiff import TiffImage
 
 logger = logging.getLogger(__name__)
@@ -465,7 +467,7 @@ def open_image_pair(
         pair = RawPair.from_files(
             post_path,
             pre_path,
-            choices or (ImageChoice(dye), ImageChoice(dye)),
+            choices or image_choices(sample, dye, raw_dir, default_params()),
             monitor=monitor,
             notes=notes,
         )
@@ -524,7 +526,7 @@ def load_image_pair(
         For what a careful reader would not expect.
     """
     post_path, pre_path, notes = find_pair(sample, dye, raw_dir)
-    choices = ImageChoice(dye), ImageChoice(dye)
+    choices = image_choices(sample, dye, raw_dir, default_params())
     pair = RawPair.from_files(post_path, pre_path, choices, digest=False, notes=notes)
     _warn(pair)
     return pair.post.read(), pair.pre.read(), post_path, pre_path

@@ -34,13 +34,18 @@ from napari_exo2micro.core.parameters import RunSettings, State, Verdict, parame
 from napari_exo2micro.core.parameters.stages import LAST_BUILT_IN, STAGE_NAMES, STAGES
 from napari_exo2micro.core.photometry.methods import scales_asked_for
 from napari_exo2micro.core.raw import (
-    ImageChoice,
     RawFingerprint,
     check_name,
     find_pair,
 )
 from napari_exo2micro.core.raw.formats import open_raw
 from napari_exo2micro.core.raw.pair import get_loader, loader_name, open_image_pair
+from napari_exo2micro.core.raw.table import (
+    TABLE_NAME,
+    image_choices,
+    told_params,
+    used_of,
+)
 from napari_exo2micro.core.store.provenance import (
     FORMATS,
     Provenance,
@@ -209,8 +214,8 @@ class RawSource:
         self, params: Mapping[str, parameters.ParameterValue]
     ) -> list[tuple[int, int]]:
         """Return rows and columns of post and pre; empty when there are no files."""
-        choices = ImageChoice.of(self._pair[1], params)
         try:
+            choices = image_choices(*self._pair, params)
             paths = find_pair(*self._pair)[:2]
             return [self._shape(*one) for one in zip(paths, choices, strict=True)]
         except (errors.RawDataError, OSError):  # none at all, or a link to nowhere
@@ -234,9 +239,15 @@ class RawSource:
         if self.loader is None:
             try:
                 files = dict(zip(_SIDES, find_pair(*self._pair)[:2], strict=True))
+                told = used_of(provenance.parameters, told_params(*self._pair))
             except errors.RawDataError as error:
                 logger.info("the raw files could not be compared: %s", error)
                 return ""
+            if told != raw.get("pair_table", {}):
+                return (
+                    f"{TABLE_NAME} said {_in_words(raw.get('pair_table', {}))} of its "
+                    f"images when it was made, now {_in_words(told)}"
+                )
         for side, file in files.items():
             if not self._is_same(side, file, stored[side], provenance):
                 name = Path(file).name if file else f"the {side} image"
@@ -247,7 +258,7 @@ class RawSource:
         """Take what stage 1 has just read as the images that are there now."""
         self._loaded = {"post": post, "pre": pre}
 
-    def _shape(self, path: Path, choice: ImageChoice) -> tuple[int, int]:
+    def _shape(self, path: Path, choice: Any) -> tuple[int, int]:
         key = (path, choice, files.stamp(path))
         if key not in self._shapes:
             self._shapes[key] = open_raw(path, choice).shape
@@ -270,6 +281,10 @@ class RawSource:
             pair = open_image_pair(*self._pair, loader=self.loader)
             self.remember(pair.post.fingerprint(), pair.pre.fingerprint())
         return self._loaded[side].same_content(stored)
+
+
+def _in_words(told: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in told.items()) or "nothing"
 
 
 class CheckpointStore:

@@ -15,6 +15,7 @@ from napari_exo2micro.core.parameters.parameters import ParameterValue
 from napari_exo2micro.core.parameters.settings import value_words
 from napari_exo2micro.core.parameters.stages import STAGES
 from napari_exo2micro.core.parameters.state import State
+from napari_exo2micro.core.raw import raw_folder_of
 from napari_exo2micro.core.store import checkpoints, provenance
 
 #: Folders of samples or of dyes that are looked into.
@@ -419,6 +420,6 @@ def _raw_dir(images: Iterable[StoredImage], folder: Path) -> Path | None:
         raw = header.raw if header else {}
         file = raw.get("post", {}).get("file", "")
         if file and Path(file).exists():
-            return Path(file).parent.parent
+            return raw_folder_of(Path(file))
     usual = folder.parent.parent.parent / "raw"
     return usual if (usual / folder.parent.name).is_dir() else None

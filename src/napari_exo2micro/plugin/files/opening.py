@@ -251,11 +251,10 @@ def open_pair(
 
     A size of post's pixels, um, counts before what the files note.
     """
-    choice = raw.ImageChoice(files.dye)
     pair = raw.open_lazy_pair(
         files.post,
         files.pre,
-        (choice, choice),
+        files.choices,
         on_error=on_error,
         monitor=monitor,
         quick=quick,

@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QWidget
 from napari_exo2micro.core.base import Monitor
 from napari_exo2micro.core.parameters import State
 from napari_exo2micro.core.pipeline import stages_done
-from napari_exo2micro.core.raw import LazyPair, PairFiles, find_pair
+from napari_exo2micro.core.raw import LazyPair, PairFiles, pair_files
 from napari_exo2micro.plugin.files.opening import (
     given_size,
     main_window,
@@ -226,6 +226,5 @@ def _raw_pair(
     monitor: Monitor,
 ) -> tuple[PairFiles, LazyPair, list[LayerSpec]]:
     """Return a raw pair, opened, and its layers."""
-    post, pre, _ = find_pair(sample, dye, raw_dir)
-    files = PairFiles(sample, dye, post, pre)
+    files = pair_files(sample, dye, raw_dir)
     return files, *open_pair(files, monitor, quick=quick, pixel_size=pixel_size)

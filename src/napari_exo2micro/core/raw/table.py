@@ -1,0 +1,510 @@
+"""A table of pairs, ``pairs.csv`` in the raw folder: files of any name made into pairs.
+
+It is read from bytes to rows here, and written. What it says of a sample and dye goes
+before what the names of files say; `core.raw.names` puts both together.
+"""
+
+import csv
+import io
+import os
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from types import MappingProxyType
+from typing import Final
+
+from napari_exo2micro.core.base import errors, files
+from napari_exo2micro.core.base.text import composed
+from napari_exo2micro.core.parameters import PARAMETER_REGISTRY, ParameterValue
+from napari_exo2micro.core.raw.pages import ImageChoice
+
+TABLE_NAME: Final = "pairs.csv"
+_NEEDED: Final = ("sample", "dye", "post", "pre")
+#: Columns that are parameters of the pair; a cell without a value says nothing.
+PARAMETER_COLUMNS: Final = ("page", "channel", "pixel_size")
+_COLUMNS: Final = (*_NEEDED, *PARAMETER_COLUMNS)
+_MOST_BYTES: Final = 10_000_000
+#: Folders above a file in which its table is looked for.
+_MOST_ABOVE: Final = 6
+_NOTHING: Final[Mapping[str, ParameterValue]] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class TableRow:
+    """One pair of the table.
+
+    Attributes
+    ----------
+    sample, dye : str
+        Whose images they are.
+    post, pre : pathlib.Path
+        The images.
+    params : mapping
+        Parameters of this pair alone, name -> value: ``page``, ``channel``,
+        ``pixel_size``.
+    number : int
+        Of the row in the file, counted from 1; 0 when it was not read from one.
+    problem : str
+        Why it cannot be used, with the fix; empty when it can.
+    """
+
+    sample: str
+    dye: str
+    post: Path
+    pre: Path
+    params: Mapping[str, ParameterValue] = field(default_factory=dict)
+    number: int = 0
+    problem: str = ""
+
+    @property
+    def files(self) -> tuple[Path, Path]:
+        """Post and pre."""
+        return self.post, self.pre
+
+    def checked(self) -> "TableRow":
+        """Return it with what is wrong now with its files, if anything is.
+
+        Returns
+        -------
+        TableRow
+            The same, or one with a `problem`.
+        """
+        for side, path in (("post", self.post), ("pre", self.pre)):
+            # a link whose target is gone is told by who reads it
+            if not self.problem and not os.path.lexists(path):
+                problem = (
+                    f"row {self.number} of {TABLE_NAME}: {side}-stain file "
+                    f"'{path.name}' does not exist in {path.parent}; correct the path, "
+                    "which begins in the raw folder"
+                )
+                return replace(self, problem=problem)
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class PairTable:
+    """The table of a raw folder.
+
+    Attributes
+    ----------
+    rows : tuple of TableRow
+        In the order of the table. One that cannot be used has a `problem`.
+    """
+
+    rows: tuple[TableRow, ...] = ()
+    _by_sample: Mapping[str, list[TableRow]] = field(default_factory=dict, repr=False)
+    _used: frozenset[str] = frozenset()
+    _folders: frozenset[str] = frozenset()
+
+    @classmethod
+    def of_rows(cls, rows: Sequence[TableRow]) -> "PairTable":
+        """Return the table of some rows, with what contradicts another one marked.
+
+        Parameters
+        ----------
+        rows : sequence of TableRow
+            In their order.
+
+        Returns
+        -------
+        PairTable
+            The table.
+        """
+        checked = _without_conflicts(rows)
+        by_sample: defaultdict[str, list[TableRow]] = defaultdict(list)
+        for row in checked:
+            by_sample[row.sample].append(row)
+        used = frozenset(_key(path) for row in checked for path in row.files)
+        above = {place for row in rows for path in row.files for place in path.parents}
+        return cls(checked, dict(by_sample), used, frozenset(map(_key, above)))
+
+    @property
+    def samples(self) -> tuple[str, ...]:
+        """Those that it names."""
+        return tuple(self._by_sample)
+
+    def of(self, sample: str) -> list[TableRow]:
+        """Return the rows of a sample.
+
+        Parameters
+        ----------
+        sample : str
+            Its name.
+
+        Returns
+        -------
+        list of TableRow
+            None of them where it names none.
+        """
+        return self._by_sample.get(composed(sample), [])
+
+    def names(self, path: Path) -> bool:
+        """Tell whether a file stands in it.
+
+        Parameters
+        ----------
+        path : pathlib.Path
+            The file, in the raw folder as that was given.
+
+        Returns
+        -------
+        bool
+            As pre-stain or as post-stain.
+        """
+        return _key(path) in self._used
+
+    def names_in(self, folder: Path) -> bool:
+        """Tell whether a file below a folder stands in it.
+
+        Parameters
+        ----------
+        folder : pathlib.Path
+            The folder, in the raw folder as that was given.
+
+        Returns
+        -------
+        bool
+            As pre-stain or as post-stain.
+        """
+        return _key(folder) in self._folders
+
+
+def read_pair_table(raw_dir: Path | str) -> PairTable:
+    """Return the table of pairs of a raw folder; an empty one where there is none.
+
+    Parameters
+    ----------
+    raw_dir : pathlib.Path or str
+        The raw folder.
+
+    Returns
+    -------
+    PairTable
+        Whether its files exist is not looked at, see `TableRow.checked`.
+
+    Raises
+    ------
+    RawDataError
+        If the table cannot be read as one.
+    """
+    path = Path(raw_dir) / TABLE_NAME
+    try:
+        stamp = files.stamp(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return PairTable()
+    except OSError as error:
+        raise _unreadable(path, str(error.strerror)) from error
+    return _read(path, stamp)
+
+
+@lru_cache(maxsize=64)
+def _read(path: Path, _stamp: files.Stamp) -> PairTable:
+    """Return one version of a table."""
+    try:
+        with path.open("rb") as file:
+            raw = file.read(_MOST_BYTES + 1)
+        if len(raw) > _MOST_BYTES:
+            raise ValueError(f"it has more than {_MOST_BYTES} bytes")
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise _unreadable(path, "it is not UTF-8; save it as 'CSV UTF-8'") from error
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, str(error)) from error
+    head, _, body = text.partition("\n")
+    first = 1
+    if head.strip().lower().startswith("sep="):  # a hint for spreadsheets
+        text, first = body, 2
+        head = body.partition("\n")[0]
+    separator = max(";\t,", key=head.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+    try:
+        lines = [(reader.line_num + first - 1, row) for row in reader]
+    except csv.Error as error:
+        raise _unreadable(path, f"row {reader.line_num}: {error}") from error
+    lines = [(n, cells) for n, row in lines if any(cells := [c.strip() for c in row])]
+    if not lines:
+        return PairTable()
+    columns = _columns(path, *lines[0])
+    return PairTable.of_rows([_row(path, n, row, columns) for n, row in lines[1:]])
+
+
+def _unreadable(path: Path, reason: str) -> errors.RawDataError:
+    return errors.RawDataError(
+        f"{path}: the table of pairs cannot be read ({reason}); correct it or move it "
+        "away"
+    )
+
+
+def _columns(path: Path, number: int, names: Sequence[str]) -> list[str]:
+    columns = [name.lower().replace(" ", "_").replace("-", "_") for name in names]
+    while columns and not columns[-1]:
+        columns.pop()
+    wanted = ", ".join(_COLUMNS)
+    for name, shown in zip(columns, names, strict=False):
+        if name not in _COLUMNS or columns.count(name) > 1:
+            problem = "there twice" if name in _COLUMNS else "unknown"
+            raise errors.RawDataError(
+                f"{path}: row {number}: the column '{shown}' is {problem}; the columns "
+                f"are {wanted}"
+            )
+    missing = [name for name in _NEEDED if name not in columns]
+    if missing:
+        raise errors.RawDataError(
+            f"{path}: row {number}: the column '{missing[0]}' is missing; the first "
+            f"row names the columns, {wanted}, and the last three may be left out"
+        )
+    return columns
+
+
+def _row(path: Path, number: int, cells: Sequence[str], columns: list[str]) -> TableRow:
+    if any(cells[len(columns) :]):
+        raise errors.RawDataError(
+            f"{path}: row {number} has {len(cells)} cells, and there are "
+            f"{len(columns)} columns; put what holds a separator in quotation marks"
+        )
+    told = dict(zip(columns, cells, strict=False))
+    for name in _NEEDED:
+        if not told.get(name):
+            raise errors.RawDataError(
+                f"{path}: row {number}: nothing stands under '{name}'; fill it in, or "
+                "delete the row"
+            )
+    problem = ""
+    places = []
+    for side in ("post", "pre"):
+        name = told[side].replace("\\", "/")
+        parts = PurePosixPath(name).parts
+        if name.startswith("/") or ".." in parts or ":" in parts[0]:
+            problem = problem or (
+                f"row {number} of {TABLE_NAME}: {side}-stain file '{told[side]}' lies "
+                "outside of the raw folder; move it there and give its path in it"
+            )
+        places.append(path.parent.joinpath(*parts))
+    params: dict[str, ParameterValue] = {}
+    for name in PARAMETER_COLUMNS:
+        if text := told.get(name):
+            try:
+                params[name] = _value(name, text)
+            except (ValueError, errors.ParameterError) as error:
+                problem = problem or f"row {number} of {TABLE_NAME}: {error}"
+    sample, dye = composed(told["sample"]), composed(told["dye"])
+    return TableRow(sample, dye, places[0], places[1], params, number, problem)
+
+
+def _value(name: str, text: str) -> ParameterValue:
+    entry = PARAMETER_REGISTRY[name]
+    if entry.kind is str:
+        return entry.check(text)
+    try:
+        number = float(
+            text.replace(",", ".")
+        )  # as spreadsheets of many countries write
+    except ValueError:
+        raise ValueError(
+            f"{name} takes {entry.wanted()}, found '{text}'; correct the cell"
+        ) from None
+    return entry.check(int(number) if entry.kind is int and number % 1 == 0 else number)
+
+
+def _without_conflicts(rows: Sequence[TableRow]) -> tuple[TableRow, ...]:
+    """Mark rows that say different things of one pair or of one file."""
+    pairs: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
+    for row in rows:
+        pairs[row.sample, row.dye].append(row.number)
+    sides: dict[str, defaultdict[str, list[int]]] = {
+        side: defaultdict(list) for side in ("post", "pre")
+    }
+    for row in rows:
+        for side, path in zip(sides, row.files, strict=True):
+            sides[side][_key(path)].append(row.number)
+    checked = []
+    for row in rows:
+        problem = row.problem
+        same = pairs[row.sample, row.dye]
+        if len(same) > 1 and not problem:
+            problem = (
+                f"rows {_listed(same)} of {TABLE_NAME} are all of sample "
+                f"'{row.sample}', dye '{row.dye}'; keep one of them"
+            )
+        for path in row.files:
+            key = _key(path)
+            numbers = sorted({*sides["post"][key], *sides["pre"][key]})
+            if sides["post"][key] and sides["pre"][key] and not problem:
+                where = f"row{'s' if len(numbers) > 1 else ''} {_listed(numbers)}"
+                problem = (
+                    f"{where} of {TABLE_NAME}: {path.name} stands there as post-stain "
+                    "and as pre-stain; name the other file of the pair"
+                )
+        checked.append(replace(row, problem=problem))
+    return tuple(checked)
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return " and ".join(map(str, numbers))
+
+
+def _key(path: Path) -> str:
+    return composed(os.path.normcase(path))
+
+
+def table_folder(path: Path) -> Path | None:
+    """Return the folder above a file whose table of pairs names it, None if none does.
+
+    A table that cannot be read names nothing.
+    """
+    for folder in path.parents[:_MOST_ABOVE]:
+        try:
+            if read_pair_table(folder).names(path):
+                return folder
+        except errors.RawDataError:
+            continue
+    return None
+
+
+def told_params(
+    sample: str, dye: str, raw_dir: Path | str
+) -> Mapping[str, ParameterValue]:
+    """Return the parameters that the table gives a pair; empty where it says none.
+
+    Parameters
+    ----------
+    sample, dye : str
+        The pair.
+    raw_dir : pathlib.Path or str
+        The raw folder.
+
+    Returns
+    -------
+    mapping
+        Name -> value.
+
+    Raises
+    ------
+    RawDataError
+        If the table cannot be read.
+    """
+    for row in read_pair_table(raw_dir).of(sample):
+        if row.dye == composed(dye) and not row.problem:
+            return row.params
+    return _NOTHING
+
+
+def with_told(
+    params: Mapping[str, ParameterValue], told: Mapping[str, ParameterValue]
+) -> dict[str, ParameterValue]:
+    """Return all parameters of a pair: what a run sets goes before the table.
+
+    Parameters
+    ----------
+    params : mapping
+        All parameters of the run, those that are not set at their defaults.
+    told : mapping
+        What the table says of the pair.
+
+    Returns
+    -------
+    dict
+        Name -> value.
+    """
+    return {**params, **used_of(params, told)}
+
+
+def image_choices(
+    sample: str,
+    dye: str,
+    raw_dir: Path | str,
+    params: Mapping[str, ParameterValue],
+) -> tuple[ImageChoice, ImageChoice]:
+    """Return which image of post and pre is meant, by the run and by the table.
+
+    Parameters
+    ----------
+    sample, dye : str
+        The pair.
+    raw_dir : pathlib.Path or str
+        The raw folder.
+    params : mapping
+        All parameters of the run.
+
+    Returns
+    -------
+    tuple of ImageChoice
+        For the post-stain and the pre-stain file.
+
+    Raises
+    ------
+    RawDataError
+        If the table cannot be read.
+    """
+    return ImageChoice.of(dye, with_told(params, told_params(sample, dye, raw_dir)))
+
+
+def used_of(
+    params: Mapping[str, ParameterValue], told: Mapping[str, ParameterValue]
+) -> dict[str, ParameterValue]:
+    """Return what the table says of a pair as far as the run does not set it itself."""
+    return {
+        name: value
+        for name, value in told.items()
+        if params.get(name, PARAMETER_REGISTRY[name].default)
+        == PARAMETER_REGISTRY[name].default
+    }
+
+
+def write_pair_table(raw_dir: Path | str, rows: Sequence[TableRow]) -> Path:
+    """Write the table of pairs of a raw folder, whole or not at all.
+
+    An older one stays beside it as ``pairs.csv.bak``.
+
+    Parameters
+    ----------
+    raw_dir : pathlib.Path or str
+        The raw folder.
+    rows : sequence of TableRow
+        Its pairs.
+
+    Returns
+    -------
+    pathlib.Path
+        The table.
+
+    Raises
+    ------
+    RawDataError
+        If a pair is there twice, a file is pre-stain and post-stain, or a file does
+        not lie in the raw folder or does not exist.
+    OutputError
+        If it cannot be written; an older table stays as it was.
+    """
+    path = Path(raw_dir) / TABLE_NAME
+    numbered = [replace(row, number=n) for n, row in enumerate(rows, 2)]
+    lines = []
+    for row in numbered:
+        places = []
+        for file in row.files:
+            try:
+                places.append(file.relative_to(path.parent).as_posix())
+            except ValueError:
+                raise errors.RawDataError(
+                    f"{file}: lies outside of the raw folder {path.parent}; move it "
+                    "there first"
+                ) from None
+        values = [str(row.params.get(name, "")) for name in PARAMETER_COLUMNS]
+        lines.append((row.sample, row.dye, *places, *values))
+    for row in PairTable.of_rows(numbered).rows:
+        if problem := row.checked().problem:
+            raise errors.RawDataError(problem)
+    keep = [k for k in range(len(_COLUMNS)) if k < 4 or any(line[k] for line in lines)]
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerows([line[k] for k in keep] for line in (_COLUMNS, *lines))
+    # with the mark that tells a spreadsheet the encoding
+    content = text.getvalue().encode("utf-8-sig")
+    if path.is_file():
+        with files.replace_file(path.with_name(f"{TABLE_NAME}.bak")) as part:
+            part.write_bytes(path.read_bytes())
+    with files.replace_file(path) as part:
+        part.write_bytes(content)
+    return path
