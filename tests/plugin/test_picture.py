@@ -228,14 +228,14 @@ def test_raw_images_that_come_late_leave_what_a_run_has_brought(
     viewer, session, qtbot, monkeypatch
 ):
     asked, release = threading.Event(), threading.Event()
-    find_pair = picture.find_pair
+    pair_files = picture.pair_files
 
     def slow(sample, dye, raw_dir):
         asked.set()
         assert release.wait(60)
-        return find_pair(sample, dye, raw_dir)
+        return pair_files(sample, dye, raw_dir)
 
-    monkeypatch.setattr(picture, "find_pair", slow)
+    monkeypatch.setattr(picture, "pair_files", slow)
     follow(session)
     qtbot.waitUntil(asked.is_set, timeout=LONG)
     with qtbot.waitSignal(session.run_ended, timeout=LONG):

@@ -236,14 +236,14 @@ def test_raw_images_that_come_late_are_not_shown_with_another_sample(
     open_workbench, session, viewer, qtbot, monkeypatch
 ):
     asked, release = threading.Event(), threading.Event()
-    find_pair = picture.find_pair
+    pair_files = picture.pair_files
 
     def slow(sample, dye, raw_dir):
         asked.set()
         assert release.wait(30)
-        return find_pair(sample, dye, raw_dir)
+        return pair_files(sample, dye, raw_dir)
 
-    monkeypatch.setattr(picture, "find_pair", slow)
+    monkeypatch.setattr(picture, "pair_files", slow)
     bench = open_workbench()
     qtbot.waitUntil(asked.is_set, timeout=LONG)
     session.set_source(sample="Granite")

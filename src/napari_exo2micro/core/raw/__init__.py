@@ -41,10 +41,13 @@ from napari_exo2micro.core.raw.pair import (
     register_loader as register_loader,
     unregister_loader as unregister_loader,
 )
-from napari_exo2micro.core.raw.proposals import (
+from napari_exo2micro.core.raw.pairing import (
     PairProposal as PairProposal,
     images_below as images_below,
     propose_pairs as propose_pairs,
+    row_texts as row_texts,
+    suggested_names as suggested_names,
+    write_pair_table as write_pair_table,
 )
 from napari_exo2micro.core.raw.read import channel_name as channel_name
 from napari_exo2micro.core.raw.table import (
@@ -52,7 +55,7 @@ from napari_exo2micro.core.raw.table import (
     PairTable as PairTable,
     TableRow as TableRow,
     read_pair_table as read_pair_table,
-    write_pair_table as write_pair_table,
+    table_row as table_row,
 )
 
 refuse_assignment(__name__, ASSIGNED_LOADER, "load_image_pair")

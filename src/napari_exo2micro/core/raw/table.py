@@ -8,7 +8,7 @@ import csv
 import io
 import os
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
@@ -24,7 +24,7 @@ TABLE_NAME: Final = "pairs.csv"
 _NEEDED: Final = ("sample", "dye", "post", "pre")
 #: Columns that are parameters of the pair; a cell without a value says nothing.
 PARAMETER_COLUMNS: Final = ("page", "channel", "pixel_size")
-_COLUMNS: Final = (*_NEEDED, *PARAMETER_COLUMNS)
+COLUMNS: Final = (*_NEEDED, *PARAMETER_COLUMNS)
 _MOST_BYTES: Final = 10_000_000
 #: Folders above a file in which its table is looked for.
 _MOST_ABOVE: Final = 6
@@ -227,7 +227,8 @@ def _read(path: Path, _stamp: files.Stamp) -> PairTable:
     if not lines:
         return PairTable()
     columns = _columns(path, *lines[0])
-    return PairTable.of_rows([_row(path, n, row, columns) for n, row in lines[1:]])
+    rows = _cells(path, lines[1:], columns)
+    return PairTable.of_rows([table_row(path.parent, n, told) for n, told in rows])
 
 
 def _unreadable(path: Path, reason: str) -> errors.RawDataError:
@@ -241,10 +242,10 @@ def _columns(path: Path, number: int, names: Sequence[str]) -> list[str]:
     columns = [name.lower().replace(" ", "_").replace("-", "_") for name in names]
     while columns and not columns[-1]:
         columns.pop()
-    wanted = ", ".join(_COLUMNS)
+    wanted = ", ".join(COLUMNS)
     for name, shown in zip(columns, names, strict=False):
-        if name not in _COLUMNS or columns.count(name) > 1:
-            problem = "there twice" if name in _COLUMNS else "unknown"
+        if name not in COLUMNS or columns.count(name) > 1:
+            problem = "there twice" if name in COLUMNS else "unknown"
             raise errors.RawDataError(
                 f"{path}: row {number}: the column '{shown}' is {problem}; the columns "
                 f"are {wanted}"
@@ -258,13 +259,43 @@ def _columns(path: Path, number: int, names: Sequence[str]) -> list[str]:
     return columns
 
 
-def _row(path: Path, number: int, cells: Sequence[str], columns: list[str]) -> TableRow:
-    if any(cells[len(columns) :]):
-        raise errors.RawDataError(
-            f"{path}: row {number} has {len(cells)} cells, and there are "
-            f"{len(columns)} columns; put what holds a separator in quotation marks"
-        )
-    told = dict(zip(columns, cells, strict=False))
+def _cells(
+    path: Path, lines: Sequence[tuple[int, Sequence[str]]], columns: Sequence[str]
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield each row with its texts by column."""
+    for number, cells in lines:
+        if any(cells[len(columns) :]):
+            raise errors.RawDataError(
+                f"{path}: row {number} has {len(cells)} cells, and there are "
+                f"{len(columns)} columns; put what holds a separator in quotation marks"
+            )
+        yield number, dict(zip(columns, cells, strict=False))
+
+
+def table_row(raw_dir: Path | str, number: int, told: Mapping[str, str]) -> TableRow:
+    """Return a row by what a person wrote in it.
+
+    Parameters
+    ----------
+    raw_dir : pathlib.Path or str
+        The raw folder.
+    number : int
+        Of the row, for messages.
+    told : mapping of str to str
+        Column -> text: sample, dye, post, pre, and the parameters as far as they are
+        written.
+
+    Returns
+    -------
+    TableRow
+        With a problem where it cannot be used.
+
+    Raises
+    ------
+    RawDataError
+        If sample, dye, post or pre is left out.
+    """
+    path = Path(raw_dir) / TABLE_NAME
     for name in _NEEDED:
         if not told.get(name):
             raise errors.RawDataError(
@@ -276,7 +307,7 @@ def _row(path: Path, number: int, cells: Sequence[str], columns: list[str]) -> T
     for side in ("post", "pre"):
         name = told[side].replace("\\", "/")
         parts = PurePosixPath(name).parts
-        if name.startswith("/") or ".." in parts or ":" in parts[0]:
+        if not parts or parts[0] == "/" or ".." in parts or ":" in parts[0]:
             problem = problem or (
                 f"row {number} of {TABLE_NAME}: {side}-stain file '{told[side]}' lies "
                 "outside of the raw folder; move it there and give its path in it"
@@ -451,60 +482,3 @@ def used_of(
         if params.get(name, PARAMETER_REGISTRY[name].default)
         == PARAMETER_REGISTRY[name].default
     }
-
-
-def write_pair_table(raw_dir: Path | str, rows: Sequence[TableRow]) -> Path:
-    """Write the table of pairs of a raw folder, whole or not at all.
-
-    An older one stays beside it as ``pairs.csv.bak``.
-
-    Parameters
-    ----------
-    raw_dir : pathlib.Path or str
-        The raw folder.
-    rows : sequence of TableRow
-        Its pairs.
-
-    Returns
-    -------
-    pathlib.Path
-        The table.
-
-    Raises
-    ------
-    RawDataError
-        If a pair is there twice, a file is pre-stain and post-stain, or a file does
-        not lie in the raw folder or does not exist.
-    OutputError
-        If it cannot be written; an older table stays as it was.
-    """
-    path = Path(raw_dir) / TABLE_NAME
-    numbered = [replace(row, number=n) for n, row in enumerate(rows, 2)]
-    lines = []
-    for row in numbered:
-        places = []
-        for file in row.files:
-            try:
-                places.append(file.relative_to(path.parent).as_posix())
-            except ValueError:
-                raise errors.RawDataError(
-                    f"{file}: lies outside of the raw folder {path.parent}; move it "
-                    "there first"
-                ) from None
-        values = [str(row.params.get(name, "")) for name in PARAMETER_COLUMNS]
-        lines.append((row.sample, row.dye, *places, *values))
-    for row in PairTable.of_rows(numbered).rows:
-        if problem := row.checked().problem:
-            raise errors.RawDataError(problem)
-    keep = [k for k in range(len(_COLUMNS)) if k < 4 or any(line[k] for line in lines)]
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerows([line[k] for k in keep] for line in (_COLUMNS, *lines))
-    # with the mark that tells a spreadsheet the encoding
-    content = text.getvalue().encode("utf-8-sig")
-    if path.is_file():
-        with files.replace_file(path.with_name(f"{TABLE_NAME}.bak")) as part:
-            part.write_bytes(path.read_bytes())
-    with files.replace_file(path) as part:
-        part.write_bytes(content)
-    return path

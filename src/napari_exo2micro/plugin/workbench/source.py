@@ -22,6 +22,7 @@ from napari_exo2micro.plugin.session.session import Session
 from napari_exo2micro.plugin.session.settings import recent, remember
 from napari_exo2micro.plugin.widgets import controls
 from napari_exo2micro.plugin.widgets.controls import literal
+from napari_exo2micro.plugin.workbench.pairs import PairsWindow
 from napari_exo2micro.plugin.workbench.picture import PictureOfChoice
 
 #: The style of words that deserve care.
@@ -117,6 +118,8 @@ class SourceFields(QtWidgets.QWidget):
         self.channels = controls.button(self, "channels", "Channels…", tip)
         tip = "Look for samples and dyes anew: files may have come."
         self.again = controls.button(self, "look_again", "Look again", tip)
+        tip = "Make pairs of files that have any names."
+        self.pairs = controls.button(self, "make_pairs", "Pairs…", tip)
         self.simulated = controls.button(
             self,
             "try_simulated",
@@ -130,7 +133,7 @@ class SourceFields(QtWidgets.QWidget):
         self.further = QtWidgets.QWidget(self)
         controls.column(
             self.words,
-            controls.row(self.again, self.channels),
+            controls.row(self.again, self.channels, self.pairs),
             controls.labelled("Results in", self.output),
             self.output_note,
             controls.labelled("Written as", self.format),
@@ -288,6 +291,11 @@ class SourcePanel(QtWidgets.QWidget):
         if self._session.raw_dir is not None:
             ChannelSurveyWindow(self._session, self).show()
 
+    def make_pairs(self) -> None:
+        """Show a window where files of any names are made into pairs."""
+        if self._session.raw_dir is not None:
+            PairsWindow(self._session, self._folder.look_again, self).show()
+
     def try_simulated(self) -> None:
         """Make a simulated section, show it and work on it."""
         self._fields.simulated.setEnabled(False)
@@ -423,6 +431,7 @@ class SourcePanel(QtWidgets.QWidget):
         # `clicked` brings whether it is checked; the methods take nothing.
         fields.again.clicked.connect(lambda: self._folder.look_again())
         fields.channels.clicked.connect(lambda: self.survey_channels())
+        fields.pairs.clicked.connect(lambda: self.make_pairs())
         fields.simulated.clicked.connect(lambda: self.try_simulated())
         self._folder.changed.connect(self._on_look)
         self._folder.other_opened.connect(self._on_other)

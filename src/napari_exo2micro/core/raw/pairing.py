@@ -1,15 +1,24 @@
-"""Pairs that names of files suggest, for a person to look at before they count."""
+"""Pairs that a person makes: what names of files suggest, and the table written."""
 
+import csv
+import io
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from napari_exo2micro.core.base import Monitor, errors
+from napari_exo2micro.core.base import Monitor, errors, files
 from napari_exo2micro.core.raw import names
 from napari_exo2micro.core.raw.folder import find_pairs
-from napari_exo2micro.core.raw.table import TableRow, read_pair_table
+from napari_exo2micro.core.raw.table import (
+    COLUMNS,
+    PARAMETER_COLUMNS,
+    TABLE_NAME,
+    PairTable,
+    TableRow,
+    read_pair_table,
+)
 
 #: Folders below the raw folder that are looked into.
 _MOST_DEEP, _MOST_IMAGES = 4, 20_000
@@ -160,7 +169,7 @@ def _suggested(
     rows = []
     for own in sides.values():
         if len(own["post"]) == len(own["pre"]) == 1:
-            sample, dye = _called(raw_dir, own["post"][0])
+            sample, dye = suggested_names(raw_dir, own["post"][0])
             number = 1
             while (unique := dye if number == 1 else f"{dye}{number}") and (
                 sample,
@@ -172,8 +181,21 @@ def _suggested(
     return rows
 
 
-def _called(raw_dir: Path, post: Path) -> tuple[str, str]:
-    """Return sample and dye as the place and the name of a file suggest them."""
+def suggested_names(raw_dir: Path | str, post: Path) -> tuple[str, str]:
+    """Return sample and dye as the place and the name of a file suggest them.
+
+    Parameters
+    ----------
+    raw_dir : pathlib.Path or str
+        The raw folder.
+    post : pathlib.Path
+        A file in it.
+
+    Returns
+    -------
+    sample, dye : str
+        Never empty.
+    """
     place = post.relative_to(raw_dir)
     folders = [part for part in place.parts[:-1] if not _WORD.fullmatch(part)]
     words = re.split(r"[\W_]+", _WORD.sub(" ", names.stem_of(post)))
@@ -183,3 +205,90 @@ def _called(raw_dir: Path, post: Path) -> tuple[str, str]:
         sample = words.pop(0) if words else "sample"
     words = [word for word in words if word.casefold() != sample.casefold()]
     return sample, words[-1] if words else "stain"
+
+
+def row_texts(raw_dir: Path | str, row: TableRow) -> dict[str, str]:
+    """Return what stands in a row of the table, column -> text; see `table_row`.
+
+    Parameters
+    ----------
+    raw_dir : pathlib.Path or str
+        The raw folder.
+    row : TableRow
+        The row.
+
+    Returns
+    -------
+    dict
+        Of all columns.
+
+    Raises
+    ------
+    RawDataError
+        If a file does not lie in the raw folder.
+    """
+    places = []
+    for file in row.files:
+        try:
+            places.append(file.relative_to(raw_dir).as_posix())
+        except ValueError:
+            raise errors.RawDataError(
+                f"{file}: lies outside of the raw folder {raw_dir}; move it there first"
+            ) from None
+    values = (str(row.params.get(name, "")) for name in PARAMETER_COLUMNS)
+    texts = (row.sample, row.dye, *places, *values)
+    return dict(zip(COLUMNS, texts, strict=True))
+
+
+def write_pair_table(raw_dir: Path | str, rows: Sequence[TableRow]) -> Path:
+    """Write the table of pairs of a raw folder, whole or not at all.
+
+    An older one stays beside it as ``pairs.csv.bak``.
+
+    Parameters
+    ----------
+    raw_dir : pathlib.Path or str
+        The raw folder.
+    rows : sequence of TableRow
+        Its pairs.
+
+    Returns
+    -------
+    pathlib.Path
+        The table.
+
+    Raises
+    ------
+    RawDataError
+        If a pair is there twice, a file is pre-stain and post-stain, or a file does
+        not lie in the raw folder or does not exist.
+    ParameterError
+        If the name of a sample or dye is not safe as a folder name.
+    OutputError
+        If it cannot be written; an older table stays as it was.
+    """
+    path = Path(raw_dir) / TABLE_NAME
+    numbered = [replace(row, number=number) for number, row in enumerate(rows, 2)]
+    lines = [row_texts(raw_dir, row) for row in numbered]
+    for row in PairTable.of_rows(numbered).rows:
+        names.check_name("sample", row.sample)
+        names.check_name("dye", row.dye)
+        if problem := row.checked().problem:
+            raise errors.RawDataError(problem)
+    used = [
+        name
+        for name in COLUMNS
+        if name not in PARAMETER_COLUMNS or any(line[name] for line in lines)
+    ]
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, used, extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(lines)
+    # with the mark that tells a spreadsheet the encoding
+    content = text.getvalue().encode("utf-8-sig")
+    if path.is_file():
+        with files.replace_file(path.with_name(f"{TABLE_NAME}.bak")) as part:
+            part.write_bytes(path.read_bytes())
+    with files.replace_file(path) as part:
+        part.write_bytes(content)
+    return path
