@@ -20,6 +20,7 @@ import yaml
 import napari_exo2micro
 
 IMPORT_NAMES = {
+    "bioio-base": "bioio_base",
     "opencv-python": "cv2",
     "pillow": "PIL",
     "scikit-image": "skimage",
@@ -49,7 +50,7 @@ def test_base_install_has_neither_napari_nor_a_qt_binding(
 
 def test_extras_are_those_that_the_readme_names(project: dict[str, Any]) -> None:
     extras = project["project"]["optional-dependencies"]
-    assert set(extras) == {"all", "distributed", "zarr"}
+    assert set(extras) == {"all", "distributed", "formats", "zarr"}
     assert extras["all"][0].startswith("napari[")
     assert set(extras["zarr"]) < set(extras["all"])
     wanted = {"cryptography", "dask", "distributed", "dask-jobqueue"}

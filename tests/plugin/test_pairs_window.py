@@ -93,7 +93,7 @@ def test_what_names_suggest_is_there_to_be_checked(window):
         "scans/img3.tif",
         "scans/img4.tif",
     ]
-    assert "suggested by names" in window.findChild(QLabel, "pairs_words").text()
+    assert "Suggested by names" in window.findChild(QLabel, "pairs_words").text()
 
 
 def test_dragged_and_saved_they_are_pairs(window, panel, raw, qtbot):

@@ -10,8 +10,8 @@ from xml.etree import ElementTree
 import tifffile
 
 from napari_exo2micro.core.base.errors import RawDataError
+from napari_exo2micro.core.images.containers import is_container_name, read_container
 from napari_exo2micro.core.images.io import quiet_tifffile
-from napari_exo2micro.core.images.ome_zarr import read_ome_zarr
 
 #: Micrometres of a unit, by what OME, ImageJ and people call it.
 _MICROMETRES: Final = {
@@ -85,7 +85,7 @@ class PixelSize(NamedTuple):
 def read_pixel_size(
     path: Path | str, shape: tuple[int, int] | None = None
 ) -> PixelSize | None:
-    """Return the pixel size that a TIFF file, or the folder of an OME-Zarr, notes.
+    """Return the pixel size that a TIFF file, or a container, notes.
 
     What is asked of a TIFF, in this order: OME-XML (``PhysicalSizeX``), ImageJ
     (``unit``), Micro-Manager (``PixelSizeUm``), the TIFF tags ``XResolution`` and
@@ -96,7 +96,7 @@ def read_pixel_size(
     Parameters
     ----------
     path : Path or str
-        A TIFF file, or the folder of an OME-Zarr.
+        A TIFF file, the folder of an OME-Zarr, or a file of a microscope.
     shape : tuple of int, optional
         Rows and columns of the image that is meant, where the file may hold others.
 
@@ -105,8 +105,8 @@ def read_pixel_size(
     PixelSize or None
         None when the file tells none, is neither or cannot be read.
     """
-    if Path(path).is_dir():
-        return _from_zarr(Path(path), shape)
+    if is_container_name(Path(path).name):
+        return _from_container(Path(path), shape)
     try:
         with quiet_tifffile(Path(path)), tifffile.TiffFile(path) as tif:
             page = _page_of(tif, shape)
@@ -176,9 +176,9 @@ def _micrometres(unit: str) -> float:
     return _MICROMETRES[words.replace("µ", "u").replace("μ", "u")]
 
 
-def _from_zarr(folder: Path, shape: tuple[int, int] | None) -> PixelSize | None:
+def _from_container(path: Path, shape: tuple[int, int] | None) -> PixelSize | None:
     with suppress(ArithmeticError, LookupError, TypeError, ValueError, RawDataError):
-        told = read_ome_zarr(folder)
+        told = read_container(path)
         same = [image for image in told if shape in (None, image.shape[-2:])]
         image = (same or told)[0]
         x, y = (

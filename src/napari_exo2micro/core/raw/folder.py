@@ -12,6 +12,7 @@ import numpy as np
 from napari_exo2micro.core.base import Monitor, errors
 from napari_exo2micro.core.base.files import Listing
 from napari_exo2micro.core.base.text import composed
+from napari_exo2micro.core.images.containers import is_zarr_name
 from napari_exo2micro.core.parameters import default_params
 from napari_exo2micro.core.raw import names, read, tiff
 from napari_exo2micro.core.raw.formats import open_raw
@@ -509,7 +510,7 @@ def _told_of(path: Path, folder: Path) -> FoundPairs:
 
 def _is_folder(path: Path) -> bool:
     """Tell whether a path is a folder, and not an image that is a folder."""
-    return os.path.isdir(path) and not names.is_zarr_name(path.name)  # noqa: PTH112
+    return os.path.isdir(path) and not is_zarr_name(path.name)  # noqa: PTH112
 
 
 def _absolute(path: Path | str) -> Path:

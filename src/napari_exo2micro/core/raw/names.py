@@ -16,6 +16,7 @@ from typing import Any, Literal
 from napari_exo2micro.core.base import errors
 from napari_exo2micro.core.base.files import Listing, list_folder
 from napari_exo2micro.core.base.text import composed, is_unseen
+from napari_exo2micro.core.images.containers import is_container_name, is_zarr_name
 from napari_exo2micro.core.raw.table import TableRow, read_pair_table
 
 Stain = Literal["pre", "post"]
@@ -29,7 +30,6 @@ MAX_NAME_BYTES = 200
 #: Letters of a name in a message.
 _MOST_SHOWN = 60
 _TIFF_EXTENSIONS = (".tif", ".tiff", ".btf", ".tf2", ".tf8")
-_ZARR_EXTENSION = ".zarr"  # of a folder that is one image
 #: What tells the stain, surest first: said with the word, a word by itself, the start
 #: of a word, its end. Cypress and Precambrian are samples, PrestoBlue is a dye.
 _MARKERS = tuple(
@@ -71,20 +71,15 @@ class ParsedName:
 
 
 def is_raw_name(name: str) -> bool:
-    """Tell whether a name is that of a visible TIFF file or Zarr folder.
+    """Tell whether a name is that of a visible image that may be read.
 
     Examples
     --------
     >>> is_raw_name("S1_PreStain_DAPI.TIF"), is_raw_name("._S1_Pre_DAPI.tif")
     (True, False)
     """
-    endings = (*_TIFF_EXTENSIONS, _ZARR_EXTENSION)
-    return not name.startswith(".") and name.lower().endswith(endings)
-
-
-def is_zarr_name(name: str) -> bool:
-    """Tell whether a folder of this name is one image."""
-    return name.lower().endswith(_ZARR_EXTENSION)
+    is_image = name.lower().endswith(_TIFF_EXTENSIONS) or is_container_name(name)
+    return is_image and not name.startswith(".")
 
 
 def check_name(kind: str, name: str) -> str:

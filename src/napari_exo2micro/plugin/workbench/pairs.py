@@ -162,14 +162,9 @@ class PairsWindow(QtWidgets.QDialog):
         by_name = len(found.known) - len(told)
         words = [_HELP]
         if found.proposed:
-            words.append(
-                f"{len(found.proposed)} of these pairs are suggested by names: check "
-                "them."
-            )
+            words.append(f"Suggested by names, to be checked: {len(found.proposed)}.")
         if by_name:
-            words.append(
-                f"{by_name} more pairs are found by their names and need no row."
-            )
+            words.append(f"Found by their names, without a row: {by_name}.")
         self._words.say(" ".join(words))
         self._save.setEnabled(True)
 

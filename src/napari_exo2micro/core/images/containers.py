@@ -1,32 +1,44 @@
-"""What an OME-Zarr folder says of its images: axes, levels, channels, pixel sizes.
+"""What containers say of the images in them: axes, levels, channels, pixel sizes.
 
-Versions 0.1 to 0.5 of the format (https://ngff.openmicroscopy.org), that is Zarr
-formats 2 and 3, on a local disk. Only the small JSON files are read.
+OME-Zarr, versions 0.1 to 0.5 of the format (https://ngff.openmicroscopy.org), that is
+Zarr formats 2 and 3, on a local disk: only the small JSON files are read. And files of
+microscopes, through bioio, an extra.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from napari_exo2micro.core.base import errors
-from napari_exo2micro.core.base.files import read_json
+from napari_exo2micro.core.base.files import Stamp, read_json, stamp
 
+ZARR_EXTENSION: Final = ".zarr"  # of a folder that is one image
+#: Files of microscopes, which bioio reads.
+MICROSCOPE_EXTENSIONS: Final = (
+    ".czi", ".dv", ".ims", ".lif", ".nd2", ".oib", ".oif", ".oir", ".sld", ".sldy",
+    ".vsi", ".zvi",
+)  # fmt: skip
 _AXES = "tczyx"
+_COLOURS = ("red", "green", "blue")
 _MOST_IMAGES, _MOST_AXES = 4096, 5
 
 
 @dataclass(frozen=True, slots=True)
-class OmeZarrImage:
-    """One image of the folder, at its largest level.
+class ContainedImage:
+    """One image of a container, at its largest level.
 
     `sizes` are the width and the height of a pixel in `units`, None where they are not
     told.
     """
 
-    array: Path  # the folder of its largest level
-    zarr_format: Literal[2, 3]
+    array: Path  # the folder of its largest level; the file of a microscope
+    scene: int  # its place among the images of a file of a microscope
+    zarr_format: Literal[2, 3] | None  # None for a file of a microscope
     axes: str  # a letter for each axis, the last two are yx
     shape: tuple[int, ...]
     channels: tuple[str, ...] = ()  # names, as far as they are told
@@ -34,7 +46,109 @@ class OmeZarrImage:
     units: tuple[str, str] = ("", "")
 
 
-def read_ome_zarr(folder: Path) -> tuple[OmeZarrImage, ...]:
+def is_zarr_name(name: str) -> bool:
+    """Tell whether a folder of this name is one image."""
+    return name.lower().endswith(ZARR_EXTENSION)
+
+
+def is_container_name(name: str) -> bool:
+    """Tell whether a folder or file of this name is read with what is here."""
+    return name.lower().endswith((ZARR_EXTENSION, *MICROSCOPE_EXTENSIONS))
+
+
+def read_container(path: Path) -> tuple[ContainedImage, ...]:
+    """Return the images of a container.
+
+    Raises
+    ------
+    RawFileNotFoundError
+        If there is none.
+    RawDataError
+        If it says what cannot be used, or the extra that reads it is not installed.
+    """
+    if is_zarr_name(path.name):
+        return read_ome_zarr(path)
+    try:
+        return _scenes(path, stamp(path))
+    except OSError as error:
+        raise errors.RawFileNotFoundError(
+            f"{path}: cannot be opened ({error.strerror}); check the file and its "
+            "permissions"
+        ) from error
+
+
+@lru_cache(maxsize=32)
+def _scenes(path: Path, _stamp: Stamp) -> tuple[ContainedImage, ...]:
+    image = open_bioio(path)
+    scenes = []
+    with bioio_errors(path):
+        for number in range(len(image.scenes)):
+            image.set_scene(number)
+            size = image.dims
+            channels = tuple(map(str, image.channel_names or ()))
+            count = size.C
+            if "S" in size.order:  # a picture in colours
+                if count > 1:
+                    raise errors.RawDataError(
+                        f"{path}: has channels of pictures in colours; save the image "
+                        "that is wanted as TIFF"
+                    )
+                channels, count = _COLOURS, min(size.S, len(_COLOURS))
+            shape = (size.T, count, size.Z, size.Y, size.X)
+            told = image.physical_pixel_sizes
+            sizes = (told.X, told.Y) if told.X and told.Y else None
+            scenes.append(
+                ContainedImage(
+                    path, number, None, _AXES, shape, channels, sizes, ("um", "um")
+                )
+            )
+    return tuple(scenes)
+
+
+def open_bioio(path: Path) -> Any:
+    """Return a file of a microscope as bioio opens it, a ``bioio.BioImage``.
+
+    Raises
+    ------
+    RawDataError
+        If bioio or what reads this kind is not installed, or the file is damaged.
+    """
+    try:
+        from bioio import BioImage  # an extra; and starting is faster without it
+        from bioio_base.exceptions import UnsupportedFileFormatError
+    except ImportError as error:
+        raise errors.RawDataError(
+            f"{path}: files of this kind are read with bioio, which is not installed "
+            'here; install it with: pip install "napari-exo2micro[formats]"'
+        ) from error
+    with bioio_errors(path):
+        try:
+            return BioImage(path)
+        except UnsupportedFileFormatError as error:
+            raise errors.RawDataError(
+                f"{path}: no installed part of bioio reads files of this kind; one of "
+                "its others may, such as bioio-bioformats, which needs Java, or export "
+                "the image as OME-TIFF or OME-Zarr"
+            ) from error
+
+
+@contextmanager
+def bioio_errors(path: Path) -> Iterator[None]:
+    """Turn whatever bioio and its parts raise into one `RawDataError`."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except errors.Exo2MicroError:
+        raise
+    except Exception as error:  # of all kinds, on damaged files
+        detail = " ".join(str(error).split())[:120] or type(error).__name__
+        raise errors.RawDataError(
+            f"{path}: bioio cannot read it ({detail}); export it again, or as OME-TIFF"
+        ) from error
+
+
+def read_ome_zarr(folder: Path) -> tuple[ContainedImage, ...]:
     """Return the images of a folder: one, or several as bioformats2raw writes them.
 
     Raises
@@ -60,7 +174,7 @@ def read_ome_zarr(folder: Path) -> tuple[OmeZarrImage, ...]:
         ) from error
 
 
-def _images(folder: Path) -> Iterable[OmeZarrImage]:
+def _images(folder: Path) -> Iterable[ContainedImage]:
     told = _metadata(folder)
     if told is None:
         raise errors.RawDataError(
@@ -116,7 +230,9 @@ def _metadata(
     return attributes, array
 
 
-def _multiscales(folder: Path, attributes: Mapping[str, Any]) -> Iterable[OmeZarrImage]:
+def _multiscales(
+    folder: Path, attributes: Mapping[str, Any]
+) -> Iterable[ContainedImage]:
     omero = attributes.get("omero") or {}
     for entry in attributes["multiscales"]:
         levels = []
@@ -174,7 +290,7 @@ def _checked(
     array: Mapping[str, Any],
     axes: str,
     more: Mapping[str, Any],
-) -> OmeZarrImage:
+) -> ContainedImage:
     shape = tuple(array["shape"])
     if not all(isinstance(side, int) and side > 0 for side in shape):
         raise errors.RawDataError(
@@ -189,7 +305,7 @@ def _checked(
             f"last, found '{axes}' of shape {list(shape)}; export it as OME-Zarr"
         )
     version: Literal[2, 3] = 3 if array["zarr_format"] == 3 else 2
-    return OmeZarrImage(place, version, axes, shape, **more)
+    return ContainedImage(place, 0, version, axes, shape, **more)
 
 
 def _pixel(entry: Mapping[str, Any], dataset: Mapping[str, Any]) -> dict[str, Any]:
