@@ -44,8 +44,8 @@ COMPLETE, DEGRADED, USAGE, INTERNAL, INTERRUPTED = 0, 1, 2, 3, 130
 EXIT_CODES = {
     COMPLETE: "done, and every stage vouches for its result",
     DEGRADED: "done, but look at it first: the status is degraded; of status also: "
-    "not everything is there and valid (incomplete); of diagnose, survey, pair and batch "
-    "also: some files or pairs cannot be used and the others can",
+    "not everything is there and valid (incomplete); of diagnose, survey, pair and "
+    "batch also: some files or pairs cannot be used and the others can",
     USAGE: "bad input, one line says what was wanted and what was found; of batch "
     "also: a pair failed",
     INTERNAL: "a fault of the program",

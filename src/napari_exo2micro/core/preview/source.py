@@ -51,7 +51,7 @@ from napari_exo2micro.core.photometry.methods import estimate_scale
 from napari_exo2micro.core.photometry.scale import ScaleEstimate
 from napari_exo2micro.core.raw import RawPair, find_pair
 from napari_exo2micro.core.raw.formats import open_raw
-from napari_exo2micro.core.raw.table import image_choices
+from napari_exo2micro.core.raw.table import image_choices, told_params, with_told
 
 if TYPE_CHECKING:
     from napari_exo2micro.core.pipeline.sample_dye import SampleDye
@@ -333,7 +333,8 @@ def _open_raw(task: SampleDye, known: PreviewSource | None) -> PreviewSource:
     if rows * columns > _LARGEST_CANVAS:
         raise CheckpointError(run_first)
     stamps = [(path, files.stamp(path)) for path in paths]
-    given = task.params["pixel_size"]
+    told = told_params(task.sample, task.dye, task.raw_dir)
+    given = with_told(task.params, told)["pixel_size"]
     assert given is None or isinstance(given, float)
     identity = (*stamps, *choices, pad, given)
     if known is not None and known.identity == identity:

@@ -337,6 +337,12 @@ class PairFiles:
         told = self.row.params if self.row else {}
         return ImageChoice.of(self.dye, with_told(default_params(), told))
 
+    @property
+    def pixel_size(self) -> float | None:
+        """Side of a pixel of post, um, as the table tells it."""
+        size = self.row.params.get("pixel_size") if self.row else None
+        return float(size) if size else None
+
 
 def pair_files(sample: str, dye: str, raw_dir: Path | str) -> PairFiles:
     """Return the two files of a sample and dye, as `find_pair` finds them.

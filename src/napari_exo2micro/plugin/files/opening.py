@@ -259,7 +259,7 @@ def open_pair(
         monitor=monitor,
         quick=quick,
     )
-    return pair, raw_specs(files, pair, pixel_size)
+    return pair, raw_specs(files, pair, pixel_size or files.pixel_size)
 
 
 def raw_specs(
