@@ -19,6 +19,7 @@ from napari_exo2micro.core.alignment.fit import Accuracy, FloatArray, Model, Pla
 from napari_exo2micro.core.alignment.settings import InteriorSettings
 from napari_exo2micro.core.base.monitor import Monitor
 from napari_exo2micro.core.base.speak import Listing, Shown
+from napari_exo2micro.core.images.missing import without_brighter
 from napari_exo2micro.core.images.raster import Frame, ImageLike
 from napari_exo2micro.core.images.transform import Transform, TransformLike
 from napari_exo2micro.core.parameters.state import State, Verdict
@@ -182,6 +183,10 @@ def prepare_pair(
     def at_work(image: ImageLike, frame: Frame) -> WorkImage:
         monitor.check()
         blocks, left, top = views.whole_blocks(image, frame, factor)
+        debris = views.find_debris(blocks, factor)
+        if debris is not None:
+            blocks = np.where(debris[0], np.float32(np.nan), blocks)
+            image = without_brighter(image, debris[1])
         small, known = views.filled(blocks)
         # A work px covers the points around (p + 0.5) * factor - 0.5.
         shift = 0.5 / factor - 0.5

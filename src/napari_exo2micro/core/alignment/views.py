@@ -28,6 +28,10 @@ from napari_exo2micro.core.images.lazy import cropped
 SMALLEST_SIDE = 16
 
 _MAX_CONTOUR_POINTS = 6000
+#: Debris: a brightness of that part of the highest, on so much of the image, in so many
+#: fragments of so many px each; what lies so many px around them is left out, too.
+_SATURATED, _LEAST_DEBRIS, _MOST_DEBRIS = 0.99, 1e-3, 0.5
+_FRAGMENTS, _FRAGMENT, _AROUND_DEBRIS = 20, 100, 2
 #: Pieces of the mask smaller than this part of the largest one are dropped.
 _SIGNIFICANT = 0.03
 #: Gaps up to this part of the section's size (root of its area) are closed.
@@ -159,7 +163,10 @@ def open_view(image: ImageLike, frame: Frame | None, max_side: int, name: str) -
         # A multiple of 4 lets the levels of an image on disk be used.
         factor = -(-factor // 4) * 4
     crop, left, top = whole_blocks(image, frame, factor)
+    debris = find_debris(crop, factor)
     valid = np.isfinite(crop)
+    if debris is not None:
+        valid &= ~debris[0]
     seen = crop[valid]
     if not seen.size or not float(seen.max()) > float(seen.min()):
         raise RegistrationError(
@@ -199,6 +206,33 @@ def whole_blocks(
     else:
         part = image[first[0] : end[0], first[1] : end[1]]
     return raster.reduce_image(part, factor=factor)[0], left, top
+
+
+def find_debris(
+    blocks: NDArray[np.float32], factor: int
+) -> tuple[NDArray[np.bool_], float] | None:
+    """Return where a reduced image shows saturated debris, and from which grey level.
+
+    Fragments of something that outshines the section lie elsewhere after staining:
+    they are no part of what is compared. None where there are few, or where the
+    section itself is nearly as bright.
+    """
+    seen = np.isfinite(blocks)
+    top = float(blocks[seen].max()) if seen.any() else 0.0
+    flat = seen & (blocks >= _SATURATED * top)
+    share = float(flat.sum()) / max(float(seen.sum()), 1.0)
+    if not _LEAST_DEBRIS < share < _MOST_DEBRIS:
+        return None
+    _, _, boxes, _ = cv2.connectedComponentsWithStats(flat.astype(np.uint8))
+    sizes = np.asarray(boxes)[1:, cv2.CC_STAT_AREA] * factor**2
+    if np.count_nonzero(sizes >= _FRAGMENT) < _FRAGMENTS:
+        return None
+    square = np.ones((2 * _AROUND_DEBRIS + 1, 2 * _AROUND_DEBRIS + 1), np.uint8)
+    around = cv2.dilate(flat.astype(np.uint8), square) > 0
+    rest = blocks[seen & ~around]
+    if not rest.size or float(np.percentile(rest, 99.5)) > 0.5 * top:
+        return None
+    return around, 0.75 * top
 
 
 def filled(pixels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.bool_]]:

@@ -488,23 +488,7 @@ class Missing:
             Rows and columns of the result.
         """
         mask = self.mask(image)
-        square = np.ones((2 * _REACH + 1, 2 * _REACH + 1), np.uint8)
-
-        def widened(window: Window) -> NDArray[Any]:
-            wide = [
-                slice(max(part.start - _REACH, 0), min(part.stop + _REACH, side))
-                for part, side in zip(window, image.shape, strict=True)
-            ]
-            inner = [
-                slice(part.start - around.start, part.stop - around.start)
-                for part, around in zip(window, wide, strict=True)
-            ]
-            seen = mask[wide[0], wide[1]]
-            if seen.any():
-                seen = cv2.dilate(255 * seen, square)
-            return np.asarray(seen[inner[0], inner[1]])
-
-        source = LazyImage(mask.shape, np.uint8, widened)
+        source = _widened(mask)
 
         def read(window: Window) -> NDArray[Any]:
             rows, columns = window
@@ -541,3 +525,34 @@ def blanked(image: ImageLike, mask: ImageLike | None) -> ImageLike:
         return pixels
 
     return LazyImage((image.shape[0], image.shape[1]), dtype, read)
+
+
+def without_brighter(image: ImageLike, level: float) -> ImageLike:
+    """Return an image that is NaN where it is brighter, and four pixels around."""
+
+    def read(window: Window) -> NDArray[Any]:
+        return (np.asarray(image[window]) >= level).view(np.uint8)
+
+    shape = image.shape[0], image.shape[1]
+    return blanked(image, _widened(LazyImage(shape, np.uint8, read)))
+
+
+def _widened(mask: LazyImage) -> LazyImage:
+    """Return a mask of 1 and 0, 255 also in what lies near it, `_REACH` px."""
+    square = np.ones((2 * _REACH + 1, 2 * _REACH + 1), np.uint8)
+
+    def read(window: Window) -> NDArray[Any]:
+        wide = [
+            slice(max(part.start - _REACH, 0), min(part.stop + _REACH, side))
+            for part, side in zip(window, mask.shape, strict=True)
+        ]
+        inner = [
+            slice(part.start - around.start, part.stop - around.start)
+            for part, around in zip(window, wide, strict=True)
+        ]
+        seen = mask[wide[0], wide[1]]
+        if seen.any():
+            seen = cv2.dilate(255 * seen, square)
+        return np.asarray(seen[inner[0], inner[1]])
+
+    return LazyImage(mask.shape, np.uint8, read)
