@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from napari_exo2micro.core.base import DataWarning
 from napari_exo2micro.core.images import (
+    Missing,
     mapped_frame,
     moved_levels,
     open_raster,
@@ -22,6 +23,7 @@ from napari_exo2micro.core.photometry import difference_pyramid
 from napari_exo2micro.core.pipeline import SampleDye
 from napari_exo2micro.core.pipeline.figures import draw_figure
 from napari_exo2micro.core.preview import open_source, preview_scale
+from napari_exo2micro.core.raw.pair import RawPair
 from napari_exo2micro.core.simulate import (
     SimulatedPair,
     registration_error,
@@ -221,3 +223,52 @@ def test_dark_glass_pores_and_saturation_are_data(
     assert not result["warnings"]
     header = open_raster(task._tiff_path(1, "post")).header["canvas"]
     assert set(header) == {"post_frame", "pre_frame", "channels"}
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("background", ["glass", "zero"])
+@pytest.mark.parametrize(
+    "areas",
+    [
+        [(300, 450, 300, 450)],
+        [(301, 455, 303, 457), (455, 600, 457, 600)],
+        [(100, 300, 600, 850)],
+        [(0, 900, 0, 450)],
+        [(0, 380, 0, 1000)],
+        [(400, 432, 500, 532)],
+    ],
+    ids=["inside", "two", "at the rim", "left", "upper", "32 px"],
+)
+def test_what_is_missing_is_found(
+    dtype: str, background: str, areas: list[tuple[int, int, int, int]]
+) -> None:
+    pair = simulated(dtype)
+    whole = pair.post if background == "glass" else no_background(pair.post)
+    assert RawPair.from_arrays(whole, pair.pre).post.missing is None
+    mask = boxes(*areas)
+    image = without(whole, mask)
+    missing = RawPair.from_arrays(image, pair.pre).post.missing
+    assert missing is not None
+    found = np.asarray(missing.mask(image)) > 0
+    section = section_of(pair.post)
+    assert found[mask & section].all()
+    # what is left out beside it is glass that is 0 there anyway
+    assert not found[~mask & section & (image > 0)].any()
+    assert found.mean() == pytest.approx(missing.share, abs=1e-4)
+    again = Missing.from_dict(missing.to_dict())
+    np.testing.assert_array_equal(again.blocks, missing.blocks)
+
+
+def test_nan_and_black_tiles_of_a_file_are_missing(tmp_path: Path) -> None:
+    pair = simulated("float32")
+    post, pre = pair.post.copy(), pair.pre.copy()
+    post[300:450, 300:450] = np.nan
+    pre[320:448, 320:448] = 0
+    task = task_of(tmp_path, post, pre)
+    path = tmp_path / "raw" / "S1" / "S1_PreStain_DAPI.tif"
+    tifffile.imwrite(path, pre, tile=(64, 64), compression="zlib")
+    with pytest.warns(DataWarning, match="has no data"):
+        task.run(to_stage=1)
+    canvas = open_raster(task._tiff_path(1, "post")).header["canvas"]
+    assert canvas["post_missing"]["share"] == pytest.approx(0.025, abs=1e-4)
+    assert canvas["pre_missing"]["share"] == pytest.approx(128**2 / 9e5, abs=1e-4)

@@ -41,8 +41,14 @@ _MOSTLY: Final = 0.7
 _ALL_ROUND: Final = 0.9
 """An area along so much of the frame lies around the data: it is the background."""
 
+_GAP: Final = 8
+"""A straight edge goes on beyond so many blocks in which it cannot be seen."""
+
 _DEPTH: Final = 12
 """Pixels behind an edge that tell the level there."""
+
+_FRAME_SIDES: Final = 4
+"""What is cut along no more lines has the form of a frame."""
 
 _ROWS_READ: Final = 64
 _FEWEST_EDGES: Final = 10
@@ -147,11 +153,11 @@ class MissingSearch:
         unsure = []
         for label in range(1, number):
             part = cut[label] / max(every[label], 1)
-            if around[label] > _ALL_ROUND and part >= _MOSTLY:
-                continue  # somebody has cut the section out
-            if around[label] <= _ALL_ROUND and part >= _MOSTLY:
+            if part < _MOSTLY:
+                unsure.append(label)
+            elif around[label] <= _ALL_ROUND:
                 lost |= labels == label
-            elif every[label]:
+            elif edges.n_sides(label) > _FRAME_SIDES:  # else a margin
                 unsure.append(label)
         asked = [label for label in unsure if around[label] <= _ALL_ROUND]
         sharp = self._sharp(asked, labels, sizes, read) if asked else {}
@@ -289,7 +295,18 @@ class MissingSearch:
             level = np.nanmean(seen.astype(np.float64), axis=1)
             if level[:2].mean() >= _SHARP * level[4:].mean():
                 sharp.append(run)
-        return edges.of(np.isin(edges.run, sharp))
+        chosen = np.isin(edges.run, sharp)
+        # what goes on along the same line, where dark minerals lie at it
+        along = np.where(edges.axis == 0, edges.columns, edges.rows)
+        line = edges.line
+        for run in sharp:
+            n = int(np.flatnonzero(edges.run == run)[0])
+            same = (edges.label == label) & (line == line[n])
+            same &= (edges.axis == edges.axis[n]) & (edges.step == edges.step[n])
+            own = along[edges.run == run]
+            same &= (along >= own.min() - _GAP) & (along <= own.max() + _GAP)
+            chosen |= same
+        return edges.of(chosen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,6 +321,16 @@ class _Edges:
     run: NDArray[np.int64]  # number of the straight line that it is a part of
     axis: NDArray[np.int64]  # of the edge's normal: 0 for rows
     step: NDArray[np.int64]  # from the empty block to the other one
+
+    @property
+    def line(self) -> NDArray[np.int64]:
+        """Row or column of blocks along which an edge runs."""
+        return np.where(self.axis == 0, self.rows, self.columns)
+
+    def n_sides(self, label: int) -> int:
+        """Return along how many lines an area is cut."""
+        own = self.of(self.cut & (self.label == label))
+        return len(set(zip(own.line, own.axis, own.step, strict=True)))
 
     def of(self, chosen: NDArray[np.bool_]) -> _Edges:
         """Return some of them."""
