@@ -266,7 +266,11 @@ def main() -> int:
             wrong = (scales > case.target) & np.array(complete)
             held &= not wrong.any()
     if arguments.save:
-        save("missing", table, "The largest |difference| where data are missing.")
+        save(
+            "missing",
+            table,
+            "The largest |difference| where data are missing, grey levels.",
+        )
     return 0 if held else 1
 
 
