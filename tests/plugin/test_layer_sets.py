@@ -13,7 +13,7 @@ from napari_exo2micro.core.pipeline import SampleDye
 from napari_exo2micro.plugin.files.opening import set_chooser
 from napari_exo2micro.plugin.layers.layers import KEY, about, find_layers
 from napari_exo2micro.plugin.layers.presenter import presenter_of
-from napari_exo2micro.plugin.layers.scene import place_layers
+from napari_exo2micro.plugin.layers.scene import Display, place_layers
 from napari_exo2micro.plugin.layers.sets import fitting_layers, set_in_front, set_shown
 from napari_exo2micro.plugin.layers.stages import stage_specs
 
@@ -216,6 +216,7 @@ def test_layers_made_from_other_raw_files_are_outdated(viewer, finished):
 def test_showing_a_set_leaves_what_is_a_persons(viewer, shared_results):
     viewer.open(shared_results, plugin=OURS)
     mine = viewer.add_points([[1.0, 2.0]])
-    set_shown(find_layers(viewer, apart=None), (), ()).apply(viewer)
+    wish = set_shown(find_layers(viewer, apart=None), (), ())
+    Display.of(viewer).choose(wish)
     assert mine.visible
     assert seen(viewer) == set()

@@ -95,7 +95,8 @@ def test_what_is_chosen_for_good_under_a_wish_is_seen_when_that_ends(model):
     post, pre = place_layers(model, [spec("post"), spec("pre")])
     display = Display.of(model)
     display.show("blink", Wish(wanted(pre, visible=False)))
-    display.choose((*wanted(pre, visible=True), *wanted(post, visible=False)))
+    values = (*wanted(pre, visible=True), *wanted(post, visible=False))
+    display.choose(Wish(values))
     assert seen(model) == set()
     display.show("blink", None)
     assert seen(model) == {"pre"}

@@ -24,10 +24,11 @@ from napari_exo2micro.core.photometry import scales_asked_for
 from napari_exo2micro.plugin.layers.layers import (
     KEY,
     LayerSpec,
-    about,
+    Role,
     canvas_size,
     find_layers,
     move_camera,
+    role_name,
 )
 from napari_exo2micro.plugin.layers.presenter import Panel
 from napari_exo2micro.plugin.layers.scene import Display, Wish
@@ -100,10 +101,9 @@ def _overlay(task: SampleDye) -> list[LayerSpec]:
 
 
 def _named(spec: LayerSpec, title: str, number: int) -> LayerSpec:
-    role = str(spec.about.get("role", ""))
-    known = {**spec.about, "role": f"{_ROLE}{number} {role}"}
+    known = {**spec.about, "role": f"{_ROLE}{number} {role_name(spec)}"}
     # Short: napari writes the name into each field of the grid.
-    name = f"{title}, post" if role.split()[0] == "post" else title
+    name = f"{title}, post" if Role.of(spec) is Role.POST else title
     more = {"name": name, "visible": True, "metadata": {KEY: known}}
     return replace(spec, options={**spec.options, **more})
 
@@ -178,7 +178,7 @@ class ComparePictures(QObject):
 
     def _start(self, layers: list[Layer], stride: int) -> None:
         # Only the topmost layer of a value writes its name into the field.
-        below = [x for x in layers if str(about(x).get("role", "")).endswith(" post")]
+        below = [x for x in layers if role_name(x).endswith(" post")]
         self._grid.start(layers, self, stride, nameless=below)
         self._is_shown = True
 

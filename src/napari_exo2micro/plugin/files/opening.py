@@ -28,6 +28,7 @@ from napari_exo2micro.plugin.layers.layers import (
     find_layers,
     image_spec,
     pair_grounds,
+    role_name,
 )
 from napari_exo2micro.plugin.layers.presenter import presenter_of
 from napari_exo2micro.plugin.layers.sets import best_roles
@@ -340,9 +341,9 @@ def result_specs(
             image_layer(image) for path, image in images.items() if path not in shown
         ]
     # One picture is shown, and the other images are hidden.
-    picture = best_roles({str(spec.about.get("role")) for spec in specs})
+    picture = best_roles(set(map(role_name, specs)))
     for spec in specs:
-        spec.options["visible"] = spec.about.get("role") in picture
+        spec.options["visible"] = role_name(spec) in picture
     return specs
 
 

@@ -70,6 +70,7 @@ def read_paths(path: PathLike | Sequence[PathLike]) -> list[LayerTuple]:
     """
     from napari_exo2micro.core.base import CancelledError, Exo2MicroError
     from napari_exo2micro.plugin.files.opening import main_window, open_path
+    from napari_exo2micro.plugin.layers.layers import role_name
 
     viewer = asking_viewer()
     opened: dict[tuple[str, ...], LayerTuple] = {}
@@ -85,7 +86,7 @@ def read_paths(path: PathLike | Sequence[PathLike]) -> list[LayerTuple]:
             break
         for spec in specs:
             known = spec.about
-            key = (str(known.get("role")), *known.get("paths", ()))
+            key = (role_name(spec), *known.get("paths", ()))
             opened.setdefault(key, spec.as_tuple())
     return list(opened.values()) or _NO_LAYERS
 

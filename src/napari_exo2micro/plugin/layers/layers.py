@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -24,14 +25,72 @@ from napari_exo2micro.core.parameters import LAST_BUILT_IN
 #: Where `layer.metadata` holds what we know of a layer.
 KEY = "exo2micro"
 
-_LOOKS: dict[str, dict[str, Any]] = {
-    "post": {"colormap": "green", "blending": "additive"},
-    "pre": {"colormap": "magenta", "blending": "additive"},
-    "aligned": {"colormap": "magenta", "blending": "additive"},
-    "scaled": {"colormap": "magenta", "blending": "additive"},
-    # Blue below zero, black at zero, red above: microbes are warm.
-    "difference": {"blending": "translucent_no_depth"},
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """How layers of a role look, and whose affair they are.
+
+    Attributes
+    ----------
+    word : str
+        The first word of what the metadata calls it; others tell several apart, as in
+        ``'aligned 3'``.
+    look : dict
+        Colours and blending of an image.
+    is_drawn : bool
+        Made from a stage's images, for a person to show.
+    is_result : bool
+        Only stages leave it.
+    is_temporary : bool
+        Of the inspection: nobody compares it.
+    """
+
+    word: str
+    look: Mapping[str, Any] = field(default_factory=dict)
+    is_drawn: bool = False
+    is_result: bool = False
+    is_temporary: bool = False
+
+
+_POST = {"colormap": "green", "blending": "additive"}
+_PRE = {"colormap": "magenta", "blending": "additive"}
+# Blue below zero, black at zero, red above: microbes are warm.
+_PLACES, _COLOURS = zip(*images.DIFFERENCE_STOPS, strict=True)
+_DIFFERENCE = {
+    "colormap": Colormap(list(_COLOURS), controls=_PLACES, name="exo2micro difference"),
+    "blending": "translucent_no_depth",
 }
+
+
+class Role(Enum):
+    """What a layer of ours shows."""
+
+    POST = Traits("post", _POST)
+    PRE = Traits("pre", _PRE)
+    RING = Traits("ring", is_drawn=True, is_result=True)
+    MATCHES = Traits("matches", is_drawn=True, is_result=True)
+    ALIGNED = Traits("aligned", _PRE, is_result=True)
+    SCALED = Traits("scaled", _PRE, is_drawn=True, is_result=True)
+    DIFFERENCE = Traits("difference", _DIFFERENCE, is_result=True)
+    STAGE = Traits("stage")
+    TRUTH = Traits("truth")
+    PREVIEW = Traits("preview")
+    COMPARED = Traits("compare")
+    MOVED = Traits("moved")
+    CURTAIN = Traits("curtain", is_temporary=True)
+    ZOOM = Traits("zoom", is_temporary=True)
+    RESIDUALS = Traits("residuals", is_temporary=True)
+
+    @classmethod
+    def named(cls, name: str) -> Role | None:
+        """Return the role of which a metadata's role is one; None for no such."""
+        word = name.partition(" ")[0]
+        return next((role for role in cls if role.value.word == word), None)
+
+    @classmethod
+    def of(cls, layer: Layer | LayerSpec) -> Role | None:
+        """Return that of a layer; None for one that is not ours."""
+        return cls.named(role_name(layer))
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +246,12 @@ def about(layer: Layer) -> dict[str, Any]:
     return dict(known) if isinstance(known, Mapping) else {}
 
 
+def role_name(layer: Layer | LayerSpec) -> str:
+    """Return the role that a layer's metadata tells; empty for none."""
+    known = layer.about if isinstance(layer, LayerSpec) else about(layer)
+    return str(known.get("role", ""))
+
+
 def image_spec(
     levels: Sequence[images.LazyImage],
     role: str,
@@ -211,23 +276,17 @@ def image_spec(
         (row, column) of the image's first pixel, px of the raw image that is its
         ground.
     """
-    look = role.split()[0]
+    kind = Role.named(role)
     options: dict[str, Any] = {
         "name": name,
         "translate": offset,
         "visible": visible,
         "multiscale": len(levels) > 1,
         "interpolation2d": "nearest",
-        **_LOOKS.get(look, {}),
+        **(kind.value.look if kind else {}),
     }
-    if look == "difference":
-        limits = images.symmetric_range(levels)
-        places, colours = zip(*images.DIFFERENCE_STOPS, strict=True)
-        options["colormap"] = Colormap(
-            list(colours), controls=places, name="exo2micro difference"
-        )
-    else:
-        limits = images.brightness_range(levels)
+    is_signed = kind is Role.DIFFERENCE
+    limits = (images.symmetric_range if is_signed else images.brightness_range)(levels)
     options["contrast_limits"] = limits
     options["metadata"] = {KEY: {**known, "role": role, "first_limits": limits}}
     data = list(levels) if len(levels) > 1 else levels[0]
@@ -326,12 +385,10 @@ def side_of(layer: Layer) -> str:
     ``'post'`` for all else of ours, the aligned images among it; empty for a layer of
     a person's own.
     """
-    known = about(layer)
-    if not known.get("role"):
+    role, direction = Role.of(layer), about(layer).get("direction")
+    if role is None:
         return ""
-    if "direction" in known:
-        return "pre" if known["direction"] == "onto pre" else "post"
-    return "pre" if known["role"] == "pre" else "post"
+    return "pre" if role is Role.PRE or direction == "onto pre" else "post"
 
 
 def found_ground(viewer: ViewerModel, side: str) -> Ground | None:

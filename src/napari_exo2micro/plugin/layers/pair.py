@@ -16,7 +16,7 @@ from napari_exo2micro.core.base import CheckpointError, ParameterError
 from napari_exo2micro.core.images import Look, Side
 from napari_exo2micro.core.plotting import CloseLook, PlacedImage
 from napari_exo2micro.core.store import Provenance
-from napari_exo2micro.plugin.layers.layers import Ground, about, find_layers
+from napari_exo2micro.plugin.layers.layers import Ground, Role, about, find_layers
 from napari_exo2micro.plugin.layers.sets import fitting_layers, set_in_front
 from napari_exo2micro.plugin.session.session import Session
 from napari_exo2micro.plugin.widgets import controls
@@ -231,16 +231,12 @@ def _placed(layer: Image, ground: Ground) -> PlacedImage:
     return PlacedImage(_levels(layer), (int(row), int(column)))
 
 
-#: Roles of layers that the inspection makes itself: nobody compares them.
-TEMPORARY = ("curtain", "zoom frame", "residuals")
-
-
 def comparable_layers(viewer: ViewerModel) -> list[Layer]:
     """Return the layers that can be chosen, as in the layer list: top first."""
     return [
         layer
         for layer in reversed(list(viewer.layers))
-        if about(layer).get("role") not in TEMPORARY
+        if (role := Role.of(layer)) is None or not role.value.is_temporary
     ]
 
 

@@ -25,9 +25,10 @@ from napari_exo2micro.plugin.layers.layers import (
     ground,
     is_stored,
     move_camera,
+    role_name,
     scale_bar,
 )
-from napari_exo2micro.plugin.layers.scene import Display, place_layers, wanted
+from napari_exo2micro.plugin.layers.scene import Display, Wish, wanted
 from napari_exo2micro.plugin.layers.stages import stage_specs
 from napari_exo2micro.plugin.session.job import Job
 from napari_exo2micro.plugin.session.raw_folder import RawFolder
@@ -144,20 +145,18 @@ class Presenter(QObject):
         viewer = self.viewer
         sample, dye = _pair(specs)
         before = find_layers(viewer, None, sample, dye)
-        roles = {sets.role(layer) for layer in before}
+        roles = set(map(role_name, before))
         if self.hide_sets_apart(sample, dye):
             self._gave_way |= {(sample, dye, name) for name in roles}
-        placed = self._place(number, specs)
-        for layer in sets.vanished(number, before, placed):
-            viewer.layers.remove(layer)
+        placed = self._place(number, specs, sets.left_by(number, before))
         self.bring_forward(sample, dye)
         if not before:
             fit(viewer, placed)
-        came = [sets.role(layer) for layer in placed]
+        came = [role_name(layer) for layer in placed]
         new = [n for n in came if n not in roles or (sample, dye, n) in self._gave_way]
         self._gave_way -= {(sample, dye, name) for name in came}
         own = find_layers(viewer, None, sample, dye)
-        sets.stage_shown(own, number, new).apply(viewer)
+        self._display.choose(sets.stage_shown(own, number, new))
         for truth in find_layers(viewer, "truth", sample, dye):
             if viewer.layers[-1] is not truth:
                 viewer.layers.move(viewer.layers.index(truth), -1)
@@ -179,7 +178,7 @@ class Presenter(QObject):
         if any(below.is_length for below in grounds):
             bar = wanted(scale_bar(viewer), visible=True)
             wish = replace(wish, values=(*wish.values, *bar))
-        Display.of(viewer).show(self, wish)
+        self._display.show(self, wish)
         if selection.active in [one.part for one in wish.values]:
             seen = [layer for layer in own if layer.visible]
             selection.active = next(reversed(seen), None)
@@ -189,8 +188,8 @@ class Presenter(QObject):
         own = find_layers(self.viewer, None, sample, dye)
         outdated = sets.outdated_in_front(own, last)
         if outdated is not None:
-            self._gave_way |= {(sample, dye, sets.role(outdated))}
-            sets.picture_shown(own, sets.last_picture(last)).apply(self.viewer)
+            self._gave_way |= {(sample, dye, role_name(outdated))}
+            self._display.choose(sets.picture_shown(own, sets.last_picture(last)))
 
     def hide_sets_apart(self, sample: str, dye: str) -> bool:
         """Hide the sets of a pair that stand apart; return whether any was shown."""
@@ -198,18 +197,25 @@ class Presenter(QObject):
         seen = [
             layer for layer in layers if about(layer).get("apart") and layer.visible
         ]
-        sets.Shown(dict.fromkeys(seen, False)).apply(self.viewer)
+        self._display.choose(sets.shown(dict.fromkeys(seen, False)))
         return bool(seen)
 
-    def _place(self, number: int, specs: Sequence[LayerSpec]) -> list[Layer]:
+    @property
+    def _display(self) -> Display:
+        return Display.of(self.viewer)
+
+    def _place(
+        self, number: int, specs: Sequence[LayerSpec], replaced: tuple[Layer, ...]
+    ) -> list[Layer]:
         failed: list[str] = []
 
         def note(spec: LayerSpec, error: Exception) -> None:
-            name = str(spec.options.get("name", spec.about.get("role", "")))
+            name = str(spec.options.get("name", role_name(spec)))
             logger.error("layer %s cannot be shown", name, exc_info=error)
             failed.append(f"{name} ({type(error).__name__}: {error})")
 
-        placed = place_layers(self.viewer, specs, on_error=note)
+        wish = Wish(specs=tuple(specs), replaced=replaced)
+        placed = self._display.choose(wish, note)
         if failed:
             notify_error(
                 f"Wanted to show {len(specs)} layers of stage {number}, could not show "
@@ -233,9 +239,9 @@ class Presenter(QObject):
         everything = find_layers(viewer, None, sample, dye, apart=None)
         label = sets.set_for(map(about, everything), [spec.about for spec in specs])
         own = find_layers(viewer, None, sample, dye, label)
-        opened = {str(spec.about.get("role")) for spec in specs}
-        picture = sets.best_roles({sets.role(layer) for layer in own}, opened)
-        sets.set_shown(everything, own, picture).apply(viewer)
+        opened = set(map(role_name, specs))
+        picture = sets.best_roles(set(map(role_name, own)), opened)
+        self._display.choose(sets.set_shown(everything, own, picture))
         there = {sets.layer_key(about(layer)): layer for layer in own}
         keys = [sets.layer_key(spec.about) for spec in specs]
         if all(key in there for key in keys):
@@ -243,7 +249,7 @@ class Presenter(QObject):
         new = [s for s, key in zip(specs, keys, strict=True) if key not in there]
         marked = [sets.set_apart(spec, label) for spec in new]
         return [
-            replace(s, options={**s.options, "visible": s.about.get("role") in picture})
+            replace(s, options={**s.options, "visible": role_name(s) in picture})
             for s in marked
         ]
 
@@ -252,10 +258,10 @@ class Presenter(QObject):
         viewer, known = self.viewer, about(layers[0])
         pair = known["sample"], known["dye"]
         own = find_layers(viewer, None, *pair, known.get("apart", ""))
-        picture = sets.best_roles({sets.role(layer) for layer in own})
+        picture = sets.best_roles(set(map(role_name, own)))
         everything = find_layers(viewer, None, *pair, apart=None)
         self.bring_forward(*pair)
-        sets.set_shown(everything, own, picture).apply(viewer)
+        self._display.choose(sets.set_shown(everything, own, picture))
         viewer.layers.selection = set(layers)
 
     def _make_room(self, sample: str, dye: str, specs: Iterable[LayerSpec]) -> None:

@@ -22,6 +22,9 @@ from napari.utils.colormaps.standardize_color import transform_color
 
 from napari_exo2micro.plugin.layers.layers import Ground, LayerSpec, about, find_layers
 
+#: Takes a layer that could not be shown, and the error.
+OnError = Callable[[LayerSpec, Exception], None]
+
 
 class Rank(IntEnum):
     """Whose wish counts where two want the same thing otherwise: the higher one."""
@@ -60,6 +63,10 @@ class Wish:
         How the viewer's parts are to look.
     specs : tuple of LayerSpec
         Layers that are there only for this wish, bottom first.
+    replaced : tuple of Layer
+        What goes when none of the specs renews it.
+    active : Layer, optional
+        Which one is selected.
     rank : Rank
         Whether it gives way to others.
     below : bool
@@ -68,6 +75,8 @@ class Wish:
 
     values: tuple[Wanted, ...] = ()
     specs: tuple[LayerSpec, ...] = ()
+    replaced: tuple[Layer, ...] = ()
+    active: Layer | None = None
     rank: Rank = Rank.COMPARISON
     below: bool = False
 
@@ -145,14 +154,27 @@ class Display:
             self._apply(viewer)
         return self.layers_of(owner)
 
-    def choose(self, values: Iterable[Wanted]) -> None:
-        """Change what is seen where no wish says otherwise, for good."""
-        for one in values:
+    def choose(self, wish: Wish, on_error: OnError | None = None) -> list[Layer]:
+        """Show what is wished for good, where no other wish says otherwise.
+
+        Returns its layers; see `place_layers` for `on_error`.
+        """
+        viewer = self._viewer()
+        if viewer is None:
+            return []
+        placed = place_layers(viewer, wish.specs, on_error=on_error)
+        for layer in wish.replaced:
+            if layer not in placed and layer in viewer.layers:
+                viewer.layers.remove(layer)
+        for one in wish.values:
             held = self._applied.get(one.key)
             if held is not None and held.is_ours:
                 held.before = one.value
             else:
                 _set(one)
+        if wish.active is not None:
+            viewer.layers.selection.active = wish.active
+        return placed
 
     def hand_over(self, old: Layer, new: Layer) -> None:
         """Let a layer take the place of another one in all that is wished."""
@@ -259,7 +281,7 @@ def place_layers(
     viewer: ViewerModel,
     specs: Iterable[LayerSpec],
     *,
-    on_error: Callable[[LayerSpec, Exception], None] | None = None,
+    on_error: OnError | None = None,
 ) -> list[Layer]:
     """Add layers; one of the same role, sample and dye gets the new data instead.
 

@@ -17,12 +17,12 @@ their places, and what a person shows or hides stays as it is, unless that is a 
 result which no longer belongs to what was run, or another set of results: that is
 hidden, so that the run's own picture is seen.
 
-All of it is decided here, as `Shown`, from the layers as they are, and applied by the
-presenter.
+All of it is decided here, as a `Wish`, from the layers as they are, and applied by the
+viewer's `Display`.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,20 +37,18 @@ from napari_exo2micro.core.parameters import (
 from napari_exo2micro.plugin.layers.layers import (
     KEY,
     LayerSpec,
+    Role,
     about,
     find_layers,
     is_stored,
+    role_name,
 )
-from napari_exo2micro.plugin.layers.scene import Display, Rank, Wanted, Wish
+from napari_exo2micro.plugin.layers.scene import Rank, Wanted, Wish
 
 #: The set of raw images beside results.
 RAW = "raw"
 # The best picture that there is: the difference covers the overlay of the pair.
 _BEST = (("difference",), ("aligned 3", "aligned 2", "pre"), ("post",))
-# What else a run leaves: made from its images, for a person to show.
-_DRAWN = ("ring ", "matches ", "scaled ")
-# How the roles begin that only a stage's results have.
-_RESULTS = ("aligned ", *_DRAWN, "difference")
 # Roles that are shown together once the first of them has come: the overlay of the
 # pair as it is aligned so far, and at the end the difference alone.
 _PICTURES: tuple[tuple[str, ...], ...] = (
@@ -64,48 +62,33 @@ _MANAGED = frozenset(role for picture in _PICTURES for role in picture)
 Known = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """What is to be seen of some layers, and which is selected; others stay."""
-
-    visible: Mapping[Layer, bool]
-    active: Layer | None = None
-
-    def apply(self, viewer: ViewerModel) -> None:
-        """Change what is different, where no panel wishes otherwise."""
-        visible = self.visible.items()
-        Display.of(viewer).choose(
-            Wanted(x, "visible", is_seen) for x, is_seen in visible
-        )
-        if self.active is not None:
-            viewer.layers.selection.active = self.active
-
-
-def role(layer: Layer) -> str:
-    """Return the role of one of our layers."""
-    return str(about(layer).get("role"))
+def shown(visible: Mapping[Layer, bool], active: Layer | None = None) -> Wish:
+    """Return the wish that some layers are seen or not; others stay."""
+    values = (Wanted(layer, "visible", is_seen) for layer, is_seen in visible.items())
+    return Wish(tuple(values), active=active)
 
 
 # What is shown -------------------------------------------------------------------
 
 
-def picture_shown(own: Sequence[Layer], picture: Sequence[str]) -> Shown:
+def picture_shown(own: Sequence[Layer], picture: Sequence[str]) -> Wish:
     """Return the layers of a set with one picture of it in front.
 
     The first role of the picture is selected. What is part of no picture is a
     person's affair.
     """
-    return Shown(
+    named = {layer: role_name(layer) for layer in own}
+    return shown(
         {
-            layer: role(layer) in picture
-            for layer in own
-            if role(layer) in picture or _is_managed(role(layer))
+            layer: name in picture
+            for layer, name in named.items()
+            if name in picture or _is_managed(layer)
         },
-        next((layer for layer in own if role(layer) == picture[0]), None),
+        next((layer for layer, name in named.items() if name == picture[0]), None),
     )
 
 
-def stage_shown(own: Sequence[Layer], number: int, new: Sequence[str]) -> Shown:
+def stage_shown(own: Sequence[Layer], number: int, new: Sequence[str]) -> Wish:
     """Return the layers of a set when a stage has brought results.
 
     New are the roles that were not there, or had left the front.
@@ -115,21 +98,21 @@ def stage_shown(own: Sequence[Layer], number: int, new: Sequence[str]) -> Shown:
         picture = _PICTURES[number - 1]
     elif number == len(_PICTURES):
         # Without a new main difference that of a further scale is the news.
-        picture = tuple(r for r in new if r.startswith("difference"))[-1:]
+        picture = tuple(r for r in new if Role.named(r) is Role.DIFFERENCE)[-1:]
         picture = ("difference",) if "difference" in new else picture
     if not picture or picture[0] not in new:
-        return Shown({})
+        return Wish()
     return picture_shown(own, picture)
 
 
 def outdated_in_front(own: Sequence[Layer], last: int) -> Layer | None:
     """Return the later result in front that a run up to stage `last` has outdated."""
-    first = [layer for layer in own if role(layer) == last_picture(last)[0]]
+    first = [layer for layer in own if role_name(layer) == last_picture(last)[0]]
     if last >= len(_PICTURES) or not first:
         return None
     now = made_with(about(first[-1]), last)
     for layer in own:
-        is_later = _is_managed(role(layer)) and stage_of(about(layer)) > last
+        is_later = _is_managed(layer) and stage_of(about(layer)) > last
         if layer.visible and is_later and made_with(about(layer), last) != now:
             return layer
     return None
@@ -142,16 +125,16 @@ def last_picture(last: int) -> tuple[str, ...]:
 
 def set_shown(
     layers: Iterable[Layer], own: Collection[Layer], picture: Collection[str]
-) -> Shown:
+) -> Wish:
     """Return all our layers with a picture of one set, and no result of another."""
     visible = {}
     for layer in layers:
         if is_stored(about(layer)):
-            visible[layer] = layer in own and role(layer) in picture
-        elif role(layer).startswith(_DRAWN):
+            visible[layer] = layer in own and role_name(layer) in picture
+        elif (role := Role.of(layer)) is not None and role.value.is_drawn:
             visible[layer] = False
         # Others are a person's, or of the inspection, which ends them itself.
-    return Shown(visible)
+    return shown(visible)
 
 
 def best_roles(roles: Collection[str], opened: Collection[str] = ()) -> set[str]:
@@ -161,26 +144,25 @@ def best_roles(roles: Collection[str], opened: Collection[str] = ()) -> set[str]
     """
     best = {next((r for r in choice if r in (opened or roles)), "") for choice in _BEST}
     best = best - {""} or set(opened)
-    if opened and not any(r.startswith("difference") for r in best):
+    if opened and not any(Role.named(r) is Role.DIFFERENCE for r in best):
         best |= {"post"} & set(roles)
     return best
 
 
-def vanished(number: int, before: Iterable[Layer], now: Iterable[Layer]) -> list[Layer]:
-    """Return what a stage left earlier and has not left now."""
-    left = {role(layer) for layer in now}
-    return [
+def left_by(number: int, layers: Iterable[Layer]) -> tuple[Layer, ...]:
+    """Return what a stage has left of some layers: it goes when it is not renewed."""
+    return tuple(
         layer
-        for layer in before
-        if role(layer).startswith(_RESULTS)
+        for layer in layers
+        if (role := Role.of(layer)) is not None
+        and role.value.is_result
         and about(layer).get("stage") == number
-        and role(layer) not in left
-    ]
+    )
 
 
-def _is_managed(name: str) -> bool:
-    """Return whether a role is part of a picture; others are a person's affair."""
-    return name in _MANAGED or name.startswith("difference")
+def _is_managed(layer: Layer) -> bool:
+    """Return whether a layer is part of a picture; others are a person's affair."""
+    return role_name(layer) in _MANAGED or Role.of(layer) is Role.DIFFERENCE
 
 
 def others_hidden(viewer: ViewerModel, sample: str, dye: str) -> Wish:
@@ -335,7 +317,7 @@ def fitting_layers(
     for layer in sorted(layers, key=lambda layer: stage_of(about(layer))):
         before = [about(earlier) for earlier in fitting.values()]
         fits = all(_was_made_from(about(layer), earlier) for earlier in before)
-        (fitting if fits else outdated)[role(layer)] = layer
+        (fitting if fits else outdated)[role_name(layer)] = layer
     return fitting, outdated
 
 

@@ -642,14 +642,16 @@ class LivePreview(QObject):
         own = layers.find_layers(viewer, None, *pair, apart=None)
         for layer in own:  # pictures would mix
             known = layers.about(layer)
-            is_post = known["role"] == "post" and not known.get("apart")
-            if not str(known["role"]).startswith("preview "):
+            is_post = layers.Role.of(layer) is layers.Role.POST and not known.get(
+                "apart"
+            )
+            if layers.Role.of(layer) is not layers.Role.PREVIEW:
                 is_seen = is_post and result.stage != max(PREVIEWED)
                 hidden += wanted(layer, visible=is_seen)
             if is_post:  # the pair's own will do
                 specs = [s for s in specs if s.about["role"] != "preview post"]
         self._shown = result
-        self._wish = Wish(tuple(hidden), tuple(specs), Rank.PREVIEW)
+        self._wish = Wish(tuple(hidden), tuple(specs), rank=Rank.PREVIEW)
         self._place()
 
     def _place(self) -> None:
