@@ -12,6 +12,7 @@ import tifffile
 from napari.components import ViewerModel
 from qtpy.QtWidgets import (
     QDoubleSpinBox,
+    QLabel,
     QListWidget,
     QPushButton,
     QWidget,
@@ -19,6 +20,7 @@ from qtpy.QtWidgets import (
 
 from napari_exo2micro.core.alignment import Alignment
 from napari_exo2micro.core.base import Monitor
+from napari_exo2micro.core.parameters import length_words
 from napari_exo2micro.core.pipeline import SampleDye
 from napari_exo2micro.plugin.apply.moved_layers import move_layer, request_for
 from napari_exo2micro.plugin.files.opening import open_path
@@ -35,6 +37,7 @@ from napari_exo2micro.plugin.layers.layers import (
 from napari_exo2micro.plugin.layers.presenter import presenter_of, shared_session
 from napari_exo2micro.plugin.layers.scene import place_layers
 from napari_exo2micro.plugin.layers.stages import stage_specs
+from napari_exo2micro.plugin.workbench.preview import LivePreview
 
 PAD = 60
 SIZE = 0.65
@@ -263,3 +266,50 @@ def test_a_click_and_fields_side_by_side_keep_the_place(dock, placed, step):
     dock.side_by_side.toggle()
     np.testing.assert_allclose(camera(placed).center[-2:], (50 * step, 60 * step))
     assert camera(placed).zoom == pytest.approx(2 / step)
+
+
+def test_the_status_bar_tells_pixels(placed, made, step):
+    placed.mouse_over_canvas = True
+    layer = one(placed, "difference")
+    placed.layers.selection = {layer}
+    placed.cursor.position = (400 * step, 310 * step)
+    told = placed.status["coordinates"]
+    if made[0][0] is None:
+        assert told.startswith("[400 310]") or told.startswith("[400, 310]")
+    else:
+        assert told.startswith("row 400, column 310 (")
+        assert "um" in told
+    placed.layers.selection = {layer, one(placed, "post")}
+    placed.cursor.position = (401 * step, 311 * step)
+    assert (made[0][0] is None) or placed.status.startswith("row 401, column 311 [")
+
+
+def test_the_preview_lies_on_the_image(placed, qtbot, step, pair):
+    session = shared_session(placed)
+    live = LivePreview.of(session)
+    session.show_stage(4)
+    with qtbot.waitSignal(live.shown, timeout=60_000):
+        session.set_params(manual_scale=1.1)
+    layer = one(placed, "preview difference")
+    np.testing.assert_allclose(layer.scale, step)
+    np.testing.assert_allclose(layer.data_to_world((0, 0)), (0, 0), atol=1e-9)
+    height, width = pair.post.shape
+    last = layer.extent.world[1]
+    np.testing.assert_allclose(last, np.array([height - 0.5, width - 0.5]) * step)
+
+
+def test_the_accuracy_is_told_in_lengths(made, placed, dock, step):
+    result = shared_session(placed).task().result()
+    number = result.verdicts[3].numbers
+    if made[0][0] is None:
+        assert "accuracy_um" not in number
+        assert result.accuracy.endswith(" px")
+    else:
+        assert number["accuracy_um"] == pytest.approx(number["accuracy_px"] * step)
+        assert result.accuracy == length_words(
+            number["accuracy_px"], result.accuracy_um
+        )
+        assert result.accuracy.endswith(" nm)")
+        assert result.accuracy in repr(result)
+    dock.residuals.toggle()
+    assert result.accuracy in dock.findChild(QLabel, "residuals_words").text()

@@ -44,7 +44,9 @@ from napari_exo2micro.core.parameters.stages import (
 from napari_exo2micro.core.parameters.state import (
     State as State,
     Verdict as Verdict,
+    length_words as length_words,
     number_words as number_words,
+    um_words as um_words,
     with_error as with_error,
 )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Literal, Self
 
@@ -87,12 +87,31 @@ _FIRST = (
 def number_words(name: str, value: float) -> str:
     """Return a figure for a person: ``accuracy_px, 0.0312`` is `accuracy 0.031 px`."""
     words, _, unit = name.removeprefix("n_").rpartition("_")
-    if unit not in ("px", "deg", "percent"):
+    if unit not in ("px", "um", "deg", "percent"):
         words, unit = name.removeprefix("n_"), ""
     is_count = float(value).is_integer() and abs(value) < 1e7
     number = str(int(value)) if is_count else f"{value:.3g}"
     unit = unit.replace("percent", "%")
     return f"{words.replace('_', ' ')} {number} {unit}".strip()
+
+
+def length_words(px: float, um: float | None = None) -> str:
+    """Return a length for a person, also in micrometres where that is known.
+
+    Examples
+    --------
+    >>> length_words(0.012, 0.0078), length_words(3.5)
+    ('0.012 px (7.8 nm)', '3.5 px')
+    """
+    return f"{px:.3g} px" if um is None else f"{px:.3g} px ({um_words(um)})"
+
+
+def um_words(um: float) -> str:
+    """Return a length in micrometres for a person: ``0.0078`` is `7.8 nm`."""
+    if um < 0.9995:
+        nm = 1000 * um
+        return f"{nm:.0f} nm" if nm >= 99.5 else f"{nm:.2g} nm"
+    return f"{um:.3g} um" if um < 999.5 else f"{um / 1000:.3g} mm"
 
 
 def with_error(value: float, error: float | None) -> str:
@@ -158,9 +177,35 @@ class Verdict(Shown):
         str
             Such as ``accuracy 0.0312 px, inliers 412``; empty without numbers.
         """
-        names = [name for name in _FIRST if name in self.numbers]
-        names += [name for name in self.numbers if name not in _FIRST]
-        return ", ".join(number_words(n, self.numbers[n]) for n in names[:most])
+        numbers = dict(self.numbers)
+        words = {}
+        if "accuracy_um" in numbers:
+            words["accuracy_px"] = f"accuracy {self.accuracy}"
+            del numbers["accuracy_um"]
+        names = [name for name in _FIRST if name in numbers]
+        names += [name for name in numbers if name not in _FIRST]
+        figures = (words.get(n) or number_words(n, numbers[n]) for n in names[:most])
+        return ", ".join(figures)
+
+    @property
+    def accuracy(self) -> str:
+        """The estimated accuracy in words, ``0.012 px (7.8 nm)``; empty without one."""
+        px = self.numbers.get("accuracy_px", -1.0)
+        return length_words(px, self.numbers.get("accuracy_um")) if px >= 0 else ""
+
+    def in_um(self, pixel: float | None) -> Verdict:
+        """Return it with the accuracy in micrometres, too.
+
+        Parameters
+        ----------
+        pixel : float or None
+            The size of a pixel, um; None where it is not known.
+        """
+        numbers = {n: v for n, v in self.numbers.items() if n != "accuracy_um"}
+        px = numbers.get("accuracy_px", -1.0)
+        if pixel is not None and px >= 0:
+            numbers["accuracy_um"] = px * pixel
+        return replace(self, numbers=numbers)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the verdict as JSON-ready built-in types.

@@ -9,7 +9,13 @@ from typing import Any, Final
 from napari_exo2micro.core.base.files import replace_file
 from napari_exo2micro.core.base.speak import Listing, Shown, ShownList
 from napari_exo2micro.core.base.text import table_cell, visible
-from napari_exo2micro.core.parameters import ParameterValue, State, Verdict, value_words
+from napari_exo2micro.core.parameters import (
+    ParameterValue,
+    State,
+    Verdict,
+    um_words,
+    value_words,
+)
 from napari_exo2micro.core.parameters.stages import LAST_BUILT_IN, STAGES
 from napari_exo2micro.core.photometry.methods import SCALE_METHODS
 from napari_exo2micro.core.store import CheckpointStatus, StoredScale
@@ -105,12 +111,22 @@ class RunResult(Shown, Mapping[str, Any]):
     @property
     def accuracy_px(self) -> float | None:
         """Estimated accuracy of the last alignment that has one, px."""
-        for stage in reversed(_REGISTRATION):
-            verdict = self.verdicts.get(stage)
-            accuracy = verdict.numbers.get("accuracy_px", -1.0) if verdict else -1.0
-            if accuracy >= 0:
-                return float(accuracy)
-        return None
+        return self._accurate.numbers["accuracy_px"] if self._accurate else None
+
+    @property
+    def accuracy_um(self) -> float | None:
+        """The same, um; None where the size of a pixel is not known."""
+        return self._accurate.numbers.get("accuracy_um") if self._accurate else None
+
+    @property
+    def accuracy(self) -> str:
+        """The same in words, ``0.012 px (7.8 nm)``; empty when it is not known."""
+        return self._accurate.accuracy if self._accurate else ""
+
+    @property
+    def _accurate(self) -> Verdict | None:
+        verdicts = (self.verdicts.get(stage) for stage in reversed(_REGISTRATION))
+        return next((v for v in verdicts if v is not None and v.accuracy), None)
 
     @property
     def doubtful_stages(self) -> tuple[int, ...]:
@@ -155,10 +171,9 @@ class RunResult(Shown, Mapping[str, Any]):
 
     def __repr__(self) -> str:
         """Return names, status and figures in one line."""
-        accuracy, _ = figures_of(self)
         words = (
             self.status,
-            f"accuracy {accuracy} px" if accuracy else "",
+            f"accuracy {self.accuracy}" if self.accuracy else "",
             f"scale {self.scale}" if self.scale else "",
             self._time,
         )
@@ -222,9 +237,10 @@ def verdict_table(verdicts: Mapping[int, Verdict]) -> Listing:
 
 def figures_of(result: RunResult) -> tuple[str, str]:
     """Return the estimated accuracy, px, and the scale; empty when unknown."""
-    accuracy, scale = result.accuracy_px, result.scale
+    scale, px, um = result.scale, result.accuracy_px, result.accuracy_um
+    accuracy = "" if px is None else f"{px:.3g}"
     return (
-        "" if accuracy is None else f"{accuracy:.3g}",
+        accuracy if um is None else f"{accuracy} ({um_words(um)})",
         "" if scale is None else f"{scale.value:.5g}",
     )
 
@@ -351,6 +367,7 @@ class ComparisonRow:
     state: State
     note: str = ""
     accuracy_px: float | None = None
+    accuracy_um: float | None = None
     scale: float | None = None
     scale_uncertainty: float | None = None
     seconds: float | None = None
@@ -375,6 +392,7 @@ def comparison_row(name: str, result: RunResult) -> ComparisonRow:
         state=result.state,
         note="; ".join(note for note in notes if note),
         accuracy_px=result.accuracy_px,
+        accuracy_um=result.accuracy_um,
         scale=scale.value if scale else None,
         scale_uncertainty=(scale.uncertainty or None) if scale else None,
         seconds=result.seconds,
@@ -403,7 +421,7 @@ def save_comparison(
     path = Path(path)
     last = max(STAGES) if to_stage is None else to_stage
     header = (
-        "sample dye parameter value last_stage verdict accuracy_px scale "
+        "sample dye parameter value last_stage verdict accuracy_px accuracy_um scale "
         "scale_uncertainty seconds note"
     ).split()
     with (
@@ -413,7 +431,12 @@ def save_comparison(
         table = csv.writer(file)
         table.writerow(header)
         for row in rows:
-            numbers = (row.accuracy_px, row.scale, row.scale_uncertainty)
+            numbers = (
+                row.accuracy_px,
+                row.accuracy_um,
+                row.scale,
+                row.scale_uncertainty,
+            )
             seconds = None if row.seconds is None else round(row.seconds, 2)
             # A number stands as people write it: it is no text, so no formula either.
             words = value_words(row.value)

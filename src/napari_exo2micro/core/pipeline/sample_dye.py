@@ -874,11 +874,12 @@ class SampleDye(Shown):
     ) -> None:
         """Store the moved pre-stain image; `after` is the stage's transform."""
         self._results["warp_matrix"] = after.matrix
-        pre = self.store.need(1, "pre")
+        pre, post = self.store.need(1, "pre"), self.store.need(1, "post").provenance
+        size = post.pixel_size if post else None
         provenance = self.store.provenance(
             stage,
             name,
-            verdict=alignment.verdict,
+            verdict=alignment.verdict.in_um(size.mean if size else None),
             notes=alignment.notes,
             transform=alignment.transform,
             details=alignment.details,

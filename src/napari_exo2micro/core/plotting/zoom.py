@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from napari_exo2micro.core.base import Monitor, ParameterError
 from napari_exo2micro.core.images.lazy import cropped, lazy
+from napari_exo2micro.core.images.pixel_size import PixelSize
 from napari_exo2micro.core.images.raster import Frame, ImageLike
 from napari_exo2micro.core.parameters.state import Verdict
 from napari_exo2micro.core.plotting import pictures, style
@@ -360,6 +361,8 @@ class CloseLook:
     difference : PlacedImage, optional
         Without it, it is made from `scale` and `offset`; without a scale a provisional
         one is read from small levels.
+    pixel_size : PixelSize, optional
+        Of post: the pictures get a scale bar.
     """
 
     post: PlacedImage
@@ -371,6 +374,7 @@ class CloseLook:
     verdicts: Mapping[int, Verdict] = field(default_factory=dict)
     sample: str = ""
     dye: str = ""
+    pixel_size: PixelSize | None = None
 
 
 def level_scale(look: CloseLook) -> tuple[float, float]:
@@ -441,6 +445,7 @@ def draw_close_look(
         scale=scale,
         offset=offset,
         verdicts=look.verdicts,
+        pixel_size=look.pixel_size,
         sample=look.sample,
         dye=look.dye,
     )

@@ -101,14 +101,14 @@ def preview_boundary(
     alignment = align_sections(
         pair, patterns, settings, monitor.part(0.4, 0.9), source.keep
     )
-    transform = alignment.transform
+    transform, size = alignment.transform, source.pixel_size
     post_ring, pre_ring = (
         ReducedImage(pattern.values, pattern.view.to_full) for pattern in patterns
     )
     monitor.check()
     into_post = transform.inverse()
     return BoundaryPreview(
-        verdict=alignment.verdict,
+        verdict=alignment.verdict.in_um(size.mean if size else None),
         transform=transform,
         method=alignment.method,
         reduction=pair.post.view.factor,

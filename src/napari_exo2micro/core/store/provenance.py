@@ -408,6 +408,9 @@ class Provenance:
             accuracy = float(interior.numbers.get("accuracy_px", -1.0))
             vouched = interior.state == State.OK
             cards.append(("IACC", accuracy, "estimated accuracy, px; -1: failed"))
+            if "accuracy_um" in interior.numbers:
+                in_um = float(interior.numbers["accuracy_um"])
+                cards.append(("IACCUM", in_um, "estimated accuracy, um"))
             cards.append(("ILVLOK", vouched, "interior alignment vouched for"))
         if self.transform is not None:
             cards.append(("DIRECTN", "post->pre", "(x, y) px, canvas, centres at 0"))

@@ -18,6 +18,7 @@ from napari_exo2micro.core.parameters import (
     PARAMETER_REGISTRY,
     ParameterValue,
     State,
+    length_words,
     value_words,
 )
 from napari_exo2micro.core.photometry import scales_asked_for
@@ -502,7 +503,9 @@ class CompareTable(QtWidgets.QTableWidget):
             scale = f"{row.scale:.5g}" + (f" ± {error:.1g}" if error else "")
         cells = (
             row.verdict,
-            _UNKNOWN if row.accuracy_px is None else f"{row.accuracy_px:.2g} px",
+            _UNKNOWN
+            if row.accuracy_px is None
+            else length_words(row.accuracy_px, row.accuracy_um),
             scale,
             _UNKNOWN if row.seconds is None else f"{row.seconds:.1f} s",
             row.note,

@@ -9,6 +9,7 @@ from superqt.utils import signals_blocked
 
 from napari_exo2micro.core import alignment
 from napari_exo2micro.core.base import RegistrationError
+from napari_exo2micro.core.parameters import length_words
 from napari_exo2micro.plugin.inspection.box import ScreenLines, ToggleBox
 from napari_exo2micro.plugin.layers.layers import (
     KEY,
@@ -116,18 +117,22 @@ def residual_words(residuals: alignment.Residuals, layer: Image) -> str:
     frame = header.canvas.get("post_frame") if header else None
     length, x, y = residuals.largest
     row, column = Ground.of(layer).pixels_of(layer, (y, x))
+    size = header.pixel_size if header else None
+
+    def lengths(px: float) -> str:
+        return length_words(px, px * size.mean if size else None)
+
     used, left_out = int(residuals.used.sum()), int((~residuals.used).sum())
     words = [
-        f"Half of the {used} tiles lie within {residuals.median:.3f} px, 95 % within "
-        f"{residuals.p95:.3f} px.",
-        f"The largest, {length:.3f} px, is "
+        f"Half of the {used} tiles lie within {lengths(residuals.median)}, 95 % within "
+        f"{lengths(residuals.p95)}.",
+        f"The largest, {lengths(length)}, is "
         f"{residuals.where(tuple(frame) if frame else None)}: row {row:.0f}, column "
         f"{column:.0f}.",
     ]
     verdict = header.verdicts.get(3) if header else None
-    accuracy = verdict.numbers.get("accuracy_px", -1.0) if verdict else -1.0
-    if accuracy >= 0:
-        words.append(f"The alignment as a whole is good to about {accuracy:.3f} px.")
+    if verdict is not None and verdict.accuracy:
+        words.append(f"The alignment as a whole is good to about {verdict.accuracy}.")
     if left_out:
         words.append(
             f"{left_out} more {'tile was' if left_out == 1 else 'tiles were'} measured "

@@ -178,6 +178,7 @@ class SectionLayers:
             verdicts=header.verdicts if header else {},
             sample=self.sample,
             dye=self.dye,
+            pixel_size=ground.pixel_size,
         )
 
 

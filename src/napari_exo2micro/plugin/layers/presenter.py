@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -39,6 +40,9 @@ from napari_exo2micro.plugin.widgets.controls import (
     notify_error,
 )
 from napari_exo2micro.plugin.widgets.dock import Dock
+
+#: What napari writes between a place and the values of several layers.
+_PLACE = " »"
 
 logger = logging.getLogger(__name__)
 
@@ -126,6 +130,8 @@ class Presenter(QObject):
         session.describe = stage_specs
         session.stage_ready.connect(self.place_stage)
         session.run_left.connect(self.leave_run)
+        # After the window: what is set last is seen.
+        self.viewer.events.status.connect(self._tell_pixels, position="last")
 
     @property
     def viewer(self) -> ViewerModel:
@@ -274,6 +280,24 @@ class Presenter(QObject):
             known = about(layer)
             if is_stored(known) and not sets.stage_of(known) and known["role"] in roles:
                 layer.metadata = {**layer.metadata, KEY: {**known, "apart": sets.RAW}}
+
+    # What the status bar says ---------------------------------------------------------
+
+    def _tell_pixels(self, event: Any) -> None:
+        """Tell the place under the cursor in px, too, where the world is in um."""
+        with contextlib.suppress(RuntimeError):  # the session has ended
+            viewer = self.viewer
+            below, status = ground(viewer), event.value
+            if not below.is_length:
+                return
+            row, column = below.pixels(viewer.cursor.position[-2:]).round().astype(int)
+            place = f"row {row}, column {column}"
+            if isinstance(status, str) and _PLACE in status and place not in status:
+                viewer.status = f"{place} {status.replace(_PLACE, f' um{_PLACE}', 1)}"
+            elif isinstance(status, dict) and status.get("coords"):
+                words = f"{place} ({status['coords']} um): {status['value']}"
+                # Without `coords` it is ours.
+                viewer.status = {**status, "coordinates": words, "coords": ""}
 
     # Layers that name a source -------------------------------------------------------
 

@@ -416,10 +416,10 @@ def _result_words(stage: int, result: RunResult | None) -> tuple[str, str]:
     if result is None:
         return "", ""
     verdict = result.verdicts.get(stage)
-    accuracy = verdict.numbers.get("accuracy_px", -1.0) if verdict else -1.0
-    if verdict is not None and accuracy >= 0:
+    if verdict is not None and verdict.accuracy:
         figures = rows.capitalised(verdict.figures(most=20))
-        return f"Expected accuracy: {accuracy:.2g} px", f"<p>{html.escape(figures)}</p>"
+        words = f"Expected accuracy: {verdict.accuracy}"
+        return words, f"<p>{html.escape(figures)}</p>"
     scale = result.scale
     if stage != parameters.LAST_BUILT_IN or scale is None:
         return "", ""

@@ -97,9 +97,8 @@ def _boundary_words(estimate: preview.BoundaryPreview) -> str:
         words += ", mirrored"
     if verdict.state in _LEVELS:
         return f"{_doubt(verdict.state)}: {verdict.reason}. {words}."
-    accuracy = verdict.numbers.get("accuracy_px", -1.0)
-    if accuracy >= 0:
-        words += f"; good to about {accuracy:.2g} px"
+    if verdict.accuracy:
+        words += f"; good to about {verdict.accuracy}"
     return f"{words}. The stage would find the same."
 
 

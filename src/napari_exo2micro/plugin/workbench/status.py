@@ -336,8 +336,8 @@ def _figures(result: pipeline.RunResult) -> Iterator[str]:
         yield f"by hand {result.manual_scale:.5g}"
     for title, value, _ in further_scales(result):
         yield f"{title} {value:.5g}"
-    if result.accuracy_px is not None:
-        yield f"alignment accurate to {result.accuracy_px:.2g} px"
+    if result.accuracy:
+        yield f"alignment accurate to {result.accuracy}"
 
 
 class ResultSummary(QtWidgets.QWidget):
