@@ -275,7 +275,8 @@ def test_the_status_bar_tells_pixels(placed, made, step):
     placed.cursor.position = (400 * step, 310 * step)
     told = placed.status["coordinates"]
     if made[0][0] is None:
-        assert told.startswith("[400 310]") or told.startswith("[400, 310]")
+        assert told.startswith("[400")
+        assert "row" not in told
     else:
         assert told.startswith("row 400, column 310 (")
         assert "um" in told
@@ -295,7 +296,7 @@ def test_the_preview_lies_on_the_image(placed, qtbot, step, pair):
     np.testing.assert_allclose(layer.data_to_world((0, 0)), (0, 0), atol=1e-9)
     height, width = pair.post.shape
     last = layer.extent.world[1]
-    np.testing.assert_allclose(last, np.array([height - 0.5, width - 0.5]) * step)
+    np.testing.assert_allclose(last, np.array([height - 1, width - 1]) * step)
 
 
 def test_the_accuracy_is_told_in_lengths(made, placed, dock, step):
