@@ -9,7 +9,7 @@ from superqt.utils import signals_blocked
 
 from napari_exo2micro.core import alignment
 from napari_exo2micro.core.base import RegistrationError
-from napari_exo2micro.core.parameters import length_words
+from napari_exo2micro.core.parameters import um_words
 from napari_exo2micro.plugin.inspection.box import ScreenLines, ToggleBox
 from napari_exo2micro.plugin.layers.layers import (
     KEY,
@@ -120,7 +120,7 @@ def residual_words(residuals: alignment.Residuals, layer: Image) -> str:
     size = header.pixel_size if header else None
 
     def lengths(px: float) -> str:
-        return length_words(px, px * size.mean if size else None)
+        return f"{px:.3f} px" + (f" ({um_words(px * size.mean)})" if size else "")
 
     used, left_out = int(residuals.used.sum()), int((~residuals.used).sum())
     words = [
