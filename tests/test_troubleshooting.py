@@ -35,7 +35,7 @@ NEWS = (
     "All at their defaults: the files have no ending.",
     "All its results are valid.",
     "All its results are valid. Force makes them anew.",
-    "Expected accuracy: <number> px",
+    "Expected accuracy: <accuracy>",
     "Files of this stage end in: <suffix>",
     "Files of this stage end in: <suffix>, short for many settings; the files …",
     "It has no results yet: run the stages to see them.",

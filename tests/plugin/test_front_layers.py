@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from napari.utils.notifications import notification_manager
 
-from napari_exo2micro.plugin.layers import presenter
+from napari_exo2micro.plugin.layers import scene
 from napari_exo2micro.plugin.layers.layers import KEY, LayerSpec, about, find_layers
 from napari_exo2micro.plugin.layers.presenter import presenter_of
 from napari_exo2micro.plugin.layers.stages import stage_specs
@@ -147,6 +147,7 @@ def other_sample(specs, every=1):
         known["header"] = {**known["header"], "canvas": canvas}
         options = {**spec.options, "metadata": {KEY: known}}
         options["translate"] = tuple(v / every for v in options["translate"])
+        known["canvas_offset"] = options["translate"]
         options["multiscale"] = False
         full = spec.data[0] if isinstance(spec.data, list) else spec.data
         pixels = np.asarray(full)[::every, ::every]
@@ -199,7 +200,7 @@ def test_results_are_told_when_the_viewer_breaks(finished, qtbot, monkeypatch):
     def breaks(*_args, **_how):
         raise RuntimeError("no picture")
 
-    monkeypatch.setattr(presenter, "place_layers", breaks)
+    monkeypatch.setattr(scene, "place_layers", breaks)
     with qtbot.captureExceptions() as raised:
         job = finished.run(1, 1)
         qtbot.waitUntil(lambda: not job.is_running, timeout=120_000)

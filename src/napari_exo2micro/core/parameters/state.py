@@ -200,6 +200,11 @@ class Verdict(Shown):
         ----------
         pixel : float or None
             The size of a pixel, um; None where it is not known.
+
+        Returns
+        -------
+        Verdict
+            With the number `accuracy_um` where both are known.
         """
         numbers = {n: v for n, v in self.numbers.items() if n != "accuracy_um"}
         px = numbers.get("accuracy_px", -1.0)
