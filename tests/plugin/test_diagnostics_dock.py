@@ -277,14 +277,16 @@ def test_a_scale_beyond_the_limits_is_not_proposed(finished, open_dock):
 def test_the_line_stays_at_its_place_when_the_dock_is_resized_and_is_saved(
     finished, open_dock, tmp_path
 ):
-    dock = open_dock()
+    # So high that its width alone sets that of the plot, however long messages are;
+    # a wide one has the list beside the plot.
+    dock = open_dock(height=1600)
     dock.wait(lambda: dock.list.entries)
     dock.choose("excess_heatmap")
     dock.dock.save_picture(tmp_path / "before.png")
     dock.wait(lambda: "before.png" in dock.message.text)
     dock.settle()
     narrow = dock.picture.width()
-    dock.dock.resize(700, 900)
+    dock.dock.resize(700, 1600)
     dock.wait(lambda: dock.picture.width() != narrow)
     dock.settle()
     without = dock.pixels()
@@ -292,12 +294,10 @@ def test_the_line_stays_at_its_place_when_the_dock_is_resized_and_is_saved(
     dock.click(*place_of(figure, 40.0, 64.0))
     here = (dock.pixels() != without).any(axis=2)
     assert here.any()
-    # Words above the plot come and go, and a scroll bar with them: widths are compared
-    # with the wide one only.
     wide = dock.picture.width()
-    dock.dock.resize(520, 900)
-    dock.wait(lambda: dock.picture.width() < wide)
-    dock.dock.resize(700, 900)
+    dock.dock.resize(520, 1600)
+    dock.wait(lambda: dock.picture.width() == narrow)
+    dock.dock.resize(700, 1600)
     dock.wait(lambda: dock.picture.width() == wide)
     dock.settle()
     assert np.array_equal((dock.pixels() != without).any(axis=2), here)
