@@ -272,3 +272,66 @@ def test_nan_and_black_tiles_of_a_file_are_missing(tmp_path: Path) -> None:
     canvas = open_raster(task._tiff_path(1, "post")).header["canvas"]
     assert canvas["post_missing"]["share"] == pytest.approx(0.025, abs=1e-4)
     assert canvas["pre_missing"]["share"] == pytest.approx(128**2 / 9e5, abs=1e-4)
+
+
+@pytest.mark.parametrize("colours", ["grey", "rgb"])
+def test_what_is_transparent_is_missing(tmp_path: Path, colours: str) -> None:
+    pair = simulated("uint8")
+    alpha = np.full(SHAPE, 255, np.uint8)
+    alpha[300:450, 300:450] = 0
+    task = task_of(tmp_path, pair.post, pair.pre)
+    layers = [pair.post] if colours == "grey" else [0 * pair.post, pair.post, 0 * alpha]
+    layers[-2 if colours == "rgb" else 0][300:450, 300:450] = 200  # unseen, but stored
+    tifffile.imwrite(
+        tmp_path / "raw" / "S1" / "S1_PostStain_DAPI.tif",
+        np.dstack([*layers, alpha]),
+        photometric="minisblack" if colours == "grey" else "rgb",
+        planarconfig="contig",
+        extrasamples=["unassalpha"],
+    )
+    if colours == "rgb":
+        path = tmp_path / "raw" / "S1" / "S1_PreStain_DAPI.tif"
+        tifffile.imwrite(path, np.dstack([0 * pair.pre, pair.pre, 0 * pair.pre]))
+    with pytest.warns(DataWarning, match="has no data"):
+        task.run(to_stage=1)
+    stored = open_raster(task._tiff_path(1, "post"))
+    share = stored.header["canvas"]["post_missing"]["share"]
+    assert share == pytest.approx(0.025, abs=1e-4)
+    post = np.asarray(stored[PAD : PAD + 900, PAD : PAD + 1000])
+    assert not post[300:450, 300:450].any()
+    seen = alpha > 0
+    np.testing.assert_array_equal(post[seen], pair.post[seen])
+
+
+def test_tiles_that_were_never_written_are_missing_where_white_is_zero(
+    tmp_path: Path,
+) -> None:
+    pair = simulated("uint8")
+    lost = boxes((256, 512, 256, 512))
+    task = task_of(tmp_path, pair.post, pair.pre)
+    path = tmp_path / "raw" / "S1" / "S1_PostStain_DAPI.tif"
+    stored = np.where(lost, 0, 255 - pair.post).astype(np.uint8)
+    tiles = [
+        None if lost[y, x] else np.pad(part, [(0, 256 - n) for n in part.shape])
+        for y in range(0, 900, 256)
+        for x in range(0, 1000, 256)
+        for part in [stored[y : y + 256, x : x + 256]]
+    ]
+    tifffile.imwrite(
+        path,
+        iter(tiles),
+        shape=SHAPE,
+        dtype=np.uint8,
+        tile=(256, 256),
+        photometric="miniswhite",
+    )
+    with tifffile.TiffFile(path) as tif:
+        assert 0 in tif.pages.first.databytecounts
+    with pytest.warns(DataWarning, match="has no data"):
+        task.run(to_stage=1)
+    stored_post = open_raster(task._tiff_path(1, "post"))
+    post = np.asarray(stored_post[PAD : PAD + 900, PAD : PAD + 1000])
+    assert not post[lost].any()
+    np.testing.assert_array_equal(post[~lost], pair.post[~lost])
+    share = stored_post.header["canvas"]["post_missing"]["share"]
+    assert share == pytest.approx(256**2 / 9e5, abs=1e-3)

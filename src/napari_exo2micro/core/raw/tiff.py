@@ -105,6 +105,7 @@ class TiffImage:
     dtype: np.dtype[Any]  # of the decoded samples, native byte order
     stored: np.dtype[Any]  # the same in the file's byte order
     stored_colour: tuple[int, ...]  # samples that are not alpha
+    alpha: int | None  # the sample that is: where it is 0 there are no data
     mode: str  # 'grey', 'RGB', 'RGBA', ... for a person
     segment_rows: int
     segment_columns: int
@@ -496,8 +497,13 @@ class TiffReader:
         image = self._image
         rows, columns = len(segment.rows), len(segment.columns)
         shape = (rows, columns, 1 if image.planar else image.samples)
-        if data is None:
-            return np.zeros(shape, image.dtype)
+        if data is None:  # never written: whatever is meant as 0
+            nothing = image.white or 0
+            if image.signed:
+                nothing = 1 << 15
+            elif image.inks:
+                nothing = np.iinfo(image.dtype).max
+            return np.full(shape, nothing, image.dtype)
         if image.contiguous is not None:
             pixels = np.frombuffer(data, image.stored).reshape(shape)
         else:
@@ -514,7 +520,22 @@ class TiffReader:
     def _converted(
         self, plane: int, pixels: NDArray[Any]
     ) -> tuple[tuple[int, ...], NDArray[Any]]:
-        """Return which samples stored pixels are, and as bright as they are meant."""
+        """Return which samples stored pixels are, and as bright as they are meant.
+
+        What is transparent is 0: no data.
+        """
+        samples, bright = self._brightness(plane, pixels)
+        alpha = self._image.alpha
+        if alpha is not None:
+            is_seen = pixels[..., alpha : alpha + 1] != 0
+            if not is_seen.all():
+                bright = np.where(is_seen, bright, bright.dtype.type(0))
+        return samples, bright
+
+    def _brightness(
+        self, plane: int, pixels: NDArray[Any]
+    ) -> tuple[tuple[int, ...], NDArray[Any]]:
+        """Return the same without a look at transparency."""
         image = self._image
         if image.white is not None:
             pixels = image.dtype.type(image.white) - pixels
@@ -706,6 +727,7 @@ def _describe(
     names = chosen.names or (COLOURS if is_picture else ())
     if len(colour) > 1:
         colour, mode = _one_colour(path, colour, mode, names, choice)
+    alpha = _read_alpha(page, samples)
     orientation = _orientation(page, notes)
     offset = plane.offset
     if offset is None and page.dataoffsets and page.is_final:
@@ -721,6 +743,7 @@ def _describe(
         dtype=native,
         stored=native.newbyteorder(page.parent.byteorder),
         stored_colour=colour,
+        alpha=None if alpha in colour else alpha,
         mode=mode,
         segment_rows=page.tilelength if page.is_tiled else page.rowsperstrip,
         segment_columns=page.tilewidth if page.is_tiled else width,
@@ -861,6 +884,18 @@ def _read_colours(
     if len(colour) == 1:
         return colour, "grey" if samples == 1 else "grey + alpha"
     return colour, f"{len(colour)} channels"
+
+
+def _read_alpha(page: tifffile.TiffPage, samples: int) -> int | None:
+    """Return the sample that is the alpha of each pixel, if one is.
+
+    Of a file stored plane after plane it stays unread.
+    """
+    extra = tuple(page.extrasamples or ())
+    if page.planarconfig != 1:
+        return None
+    alpha = (samples - len(extra) + n for n, k in enumerate(extra) if k in _ALPHA)
+    return next(alpha, None)
 
 
 def _colour_table(
