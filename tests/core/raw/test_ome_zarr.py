@@ -384,8 +384,11 @@ def test_missing_chunks_are_told(tmp_path, version):
     image = section(1)
     image[:32, :40] = 0  # what is 0 all over is not written
     one_file(tmp_path / "S1", image, version=version)
-    with pytest.warns(DataWarning, match="1 chunks are not in the folder and read as"):
+    with pytest.warns(DataWarning) as caught:
         pixels = load_image_pair("S1", "SYBR", tmp_path)[0]
+    told = " ".join(str(warning.message) for warning in caught)
+    assert "1 chunks are not in the folder and read as" in told
+    assert "18.52% of the post-stain image has no data" in told
     np.testing.assert_array_equal(pixels, image)
 
 

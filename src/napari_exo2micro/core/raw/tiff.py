@@ -105,7 +105,6 @@ class TiffImage:
     dtype: np.dtype[Any]  # of the decoded samples, native byte order
     stored: np.dtype[Any]  # the same in the file's byte order
     stored_colour: tuple[int, ...]  # samples that are not alpha
-    alpha: int | None  # the sample that is: where it is 0 there are no data
     mode: str  # 'grey', 'RGB', 'RGBA', ... for a person
     segment_rows: int
     segment_columns: int
@@ -122,6 +121,7 @@ class TiffImage:
     # decode(data, number) returns a strip or tile, shape (rows, columns, n)
     decode: Callable[[Any, int], NDArray[Any]]
     warnings: tuple[str, ...]  # what a careful reader would not expect
+    alpha: int | None = None  # a sample that is 0 where there are no data
     planes: tuple["TiffImage", ...] = ()  # of a stack, whose projection is the image
     projection: str = "none"  # or 'maximum' or 'mean' of the planes
 
