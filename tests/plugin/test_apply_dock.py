@@ -17,7 +17,7 @@ from napari_exo2micro.plugin.apply.moved_layers import move_layer, request_for
 from napari_exo2micro.plugin.layers.layers import about, find_layers
 
 OURS = "napari-exo2micro"
-LONG = 60_000
+LONG = 300_000
 PAD = 60
 
 

@@ -37,7 +37,7 @@ from napari_exo2micro.plugin.layers.presenter import shared_session
 from napari_exo2micro.plugin.widgets.controls import MessageStrip
 from napari_exo2micro.plugin.workbench.run_bar import RunBar
 
-LONG = 90_000
+LONG = 300_000
 PAIRS = [("A", "Cy5"), ("A", "DAPI"), ("B", "Cy5"), ("B", "DAPI")]
 
 

@@ -33,7 +33,7 @@ from napari_exo2micro.plugin.layers.presenter import shared_session
 from napari_exo2micro.plugin.session.session import TaskSource
 from napari_exo2micro.plugin.widgets.controls import MessageStrip
 
-LONG = 60_000
+LONG = 300_000
 
 
 class Handle:

@@ -32,7 +32,7 @@ from napari_exo2micro.plugin.diagnostics.plot import PlotPicture, PlotView
 from napari_exo2micro.plugin.session.session import Session, TaskSource
 from napari_exo2micro.plugin.widgets.controls import MessageStrip
 
-LONG = 60_000
+LONG = 300_000
 RGB = QImage.Format.Format_RGB888
 
 

@@ -23,7 +23,7 @@ from napari_exo2micro.plugin.workbench.workbench import (
     Workbench,
 )
 
-LONG = 60_000
+LONG = 300_000
 DOCKS = [
     Workbench,
     PaddingDock,

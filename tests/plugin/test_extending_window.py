@@ -67,7 +67,7 @@ def opened(session: Session, qtbot: Any) -> Callable[[SampleDye], None]:
             dye=task.dye,
         )
         # What was read before the stage was registered is not meant.
-        qtbot.waitUntil(lambda: not session.jobs.is_working, timeout=60_000)
+        qtbot.waitUntil(lambda: not session.jobs.is_working, timeout=300_000)
         assert session.status
 
     return choose
@@ -134,10 +134,14 @@ def test_a_plot_is_in_the_dock_with_its_caption(
     def listed() -> list[str]:
         return [plots.item(row).text() for row in range(plots.count())]
 
-    qtbot.waitUntil(lambda: any("Profile of the" in text for text in listed()))
+    qtbot.waitUntil(
+        lambda: any("Profile of the" in text for text in listed()), timeout=300_000
+    )
     plots.choose("row_profile")
     caption = dock.findChild(QLabel, "caption")
-    qtbot.waitUntil(lambda: caption.text().startswith("How bright each row is"))
+    qtbot.waitUntil(
+        lambda: caption.text().startswith("How bright each row is"), timeout=300_000
+    )
 
 
 def test_a_scale_has_a_layer_and_a_line(followed, viewer: ViewerModel) -> None:

@@ -125,7 +125,7 @@ def test_what_a_stage_no_longer_leaves_goes_away(viewer, finished, qtbot):
 
     def run() -> list[str]:
         job = finished.run(4, 4)
-        with qtbot.waitSignal(job.finished, timeout=120_000):
+        with qtbot.waitSignal(job.finished, timeout=300_000):
             pass
         return [about(layer)["role"] for layer in viewer.layers]
 
@@ -183,7 +183,7 @@ def test_one_layer_that_cannot_be_shown_is_told_once_and_the_others_are_there(
     listen = ready.connect(lambda one: told.append(one.message))
     try:
         finished.describe = lambda *_: [broken, *stages[1][1:]]
-        with qtbot.waitSignal(finished.run(1, 1).finished, timeout=120_000):
+        with qtbot.waitSignal(finished.run(1, 1).finished, timeout=300_000):
             pass
     finally:
         ready.disconnect(listen)
@@ -203,6 +203,6 @@ def test_results_are_told_when_the_viewer_breaks(finished, qtbot, monkeypatch):
     monkeypatch.setattr(scene, "place_layers", breaks)
     with qtbot.captureExceptions() as raised:
         job = finished.run(1, 1)
-        qtbot.waitUntil(lambda: not job.is_running, timeout=120_000)
+        qtbot.waitUntil(lambda: not job.is_running, timeout=300_000)
     assert [str(error) for _, error, _ in raised] == ["no picture"]
     assert changed == [1]

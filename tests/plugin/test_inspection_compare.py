@@ -30,7 +30,7 @@ from napari_exo2micro.plugin.layers.layers import (
 )
 from napari_exo2micro.plugin.layers.scene import place_layers
 
-LONG = 60_000
+LONG = 300_000
 
 
 @pytest.fixture

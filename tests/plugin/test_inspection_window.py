@@ -13,7 +13,7 @@ from napari_exo2micro.plugin.layers.layers import camera_place, find_layers
 from napari_exo2micro.plugin.layers.scene import place_layers
 from napari_exo2micro.plugin.session.session import Session
 
-LONG = 60_000
+LONG = 300_000
 
 pytestmark = pytest.mark.display
 

@@ -17,7 +17,7 @@ from napari_exo2micro.core.base import RawDataError
 from napari_exo2micro.plugin.session.job import Jobs
 from napari_exo2micro.plugin.widgets.controls import error_text
 
-LONG = 60_000
+LONG = 300_000
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from napari_exo2micro.plugin.layers.sets import fitting_layers, set_in_front, se
 from napari_exo2micro.plugin.layers.stages import stage_specs
 
 OURS = "napari-exo2micro"
-LONG = 120_000
+LONG = 300_000
 
 
 @pytest.fixture(autouse=True)

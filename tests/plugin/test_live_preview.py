@@ -19,7 +19,7 @@ from napari_exo2micro.plugin.workbench.preview import (
 )
 
 PAD = 60
-LONG = 60_000
+LONG = 300_000
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from napari_exo2micro.plugin.layers.presenter import shared_session
 from napari_exo2micro.plugin.workbench.pairs import PairsWindow
 from napari_exo2micro.plugin.workbench.source import SourcePanel
 
-LONG = 60_000
+LONG = 300_000
 
 
 @pytest.fixture

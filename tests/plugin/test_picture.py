@@ -19,7 +19,7 @@ from napari_exo2micro.plugin.workbench import picture
 from napari_exo2micro.plugin.workbench.picture import PictureOfChoice
 from napari_exo2micro.plugin.workbench.workbench import DifferenceDock
 
-LONG = 120_000
+LONG = 300_000
 PAD = 60
 DIFFERENCE = {("Rock", "difference")}
 #: Held by somebody, as napari holds a dock's.

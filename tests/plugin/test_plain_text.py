@@ -30,7 +30,7 @@ from napari_exo2micro.plugin.log.dock import LogPanel
 from napari_exo2micro.plugin.widgets.controls import literal
 from napari_exo2micro.plugin.workbench.workbench import Workbench
 
-LONG = 60_000
+LONG = 300_000
 NAME = "<b>x$_a$<i>&lt;"
 #: As odd as a sample's name may be.
 SAMPLE, BARE = "x$_a$ &lt;i&gt;", "x$_a$"

@@ -16,7 +16,7 @@ from napari_exo2micro.plugin.session.session import Session
 from napari_exo2micro.plugin.widgets.controls import MessageStrip
 from napari_exo2micro.plugin.workbench.presets import PresetsMenu
 
-LONG = 30_000
+LONG = 300_000
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ from napari_exo2micro.plugin.session.session import Session
 from zarrs import write_ome_zarr
 
 OURS = "napari-exo2micro"
-LONG = 60_000
+LONG = 300_000
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from napari_exo2micro.core.pipeline import RunResult, SampleDye
 from napari_exo2micro.plugin.layers.layers import about
 from napari_exo2micro.plugin.workbench.run_bar import RunBar
 
-LONG = 60_000
+LONG = 300_000
 
 
 @pytest.fixture

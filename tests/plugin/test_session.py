@@ -11,7 +11,7 @@ from napari_exo2micro.core.base import ParameterError
 from napari_exo2micro.plugin.layers.layers import about, find_layers
 from napari_exo2micro.plugin.session.session import Session
 
-LONG = 60_000
+LONG = 300_000
 
 
 def test_one_session_for_each_viewer(viewer, qtbot):

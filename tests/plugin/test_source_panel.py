@@ -25,7 +25,7 @@ from napari_exo2micro.plugin.layers.presenter import shared_session
 from napari_exo2micro.plugin.session import raw_folder, settings
 from napari_exo2micro.plugin.workbench.source import ChannelSurveyWindow, SourcePanel
 
-LONG = 60_000
+LONG = 300_000
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ from napari_exo2micro.plugin.workbench.workbench import (
     StageDock,
 )
 
-LONG = 60_000
+LONG = 300_000
 DOCKS = {1: PaddingDock, 2: BoundaryDock, 3: InteriorDock, 4: DifferenceDock}
 
 

@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QDialog, QLabel, QPushButton, QTreeWidget
 from napari_exo2micro.plugin.layers.layers import about, find_layers
 from napari_exo2micro.plugin.workbench.status import StatusList
 
-LONG = 60_000
+LONG = 300_000
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from napari_exo2micro.plugin.workbench.workbench import Workbench
 
 pytestmark = pytest.mark.display
 
-LONG = 60_000
+LONG = 300_000
 PLUGIN = "napari-exo2micro"
 
 

@@ -36,7 +36,7 @@ from napari_exo2micro.plugin.workbench import picture
 from napari_exo2micro.plugin.workbench.status import summary_words
 from napari_exo2micro.plugin.workbench.workbench import Workbench
 
-LONG = 60_000
+LONG = 300_000
 
 
 @pytest.fixture

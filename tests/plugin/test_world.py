@@ -289,7 +289,7 @@ def test_the_preview_lies_on_the_image(placed, qtbot, step, pair):
     session = shared_session(placed)
     live = LivePreview.of(session)
     session.show_stage(4)
-    with qtbot.waitSignal(live.shown, timeout=60_000):
+    with qtbot.waitSignal(live.shown, timeout=300_000):
         session.set_params(manual_scale=1.1)
     layer = one(placed, "preview difference")
     np.testing.assert_allclose(layer.scale, step)
