@@ -22,6 +22,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QAbstractButton,
     QApplication,
+    QLineEdit,
     QListWidget,
     QTabWidget,
     QWidget,
@@ -81,6 +82,14 @@ class Photographer:
             raise LookupError(f"{widget.objectName()} has no tick box '{name}'")
         if button.isChecked() != on:
             self.press(widget, name)
+
+    def type_in(self, field: QWidget, folder: Path) -> None:
+        """Type the path of a folder into its field."""
+        edit = field.findChild(QLineEdit)
+        if edit is None:
+            raise LookupError(f"{field.objectName()} has no line to type into")
+        edit.setText(str(folder))
+        edit.editingFinished.emit()
 
     def wait(self, ready: Callable[[], bool], what: str) -> None:
         """Let the window live until something is true."""
@@ -197,8 +206,8 @@ def take_batch(camera: Photographer, folder: Path) -> None:
     camera.session.set_params(pad=100)
     batch = camera.open("Batch of samples and dyes")
     assert isinstance(batch, BatchDock)
-    batch.output.choose(folder / "processed")
-    batch.raw.choose(raw)
+    camera.type_in(batch.output, folder / "processed")
+    camera.type_in(batch.raw, raw)
     camera.wait(lambda: bool(batch.table.pairs), "the pairs are listed")
     camera.idle()
     camera.press(batch, "run_batch")

@@ -28,6 +28,8 @@ from napari_exo2micro.plugin.files.reader import read_paths
 from napari_exo2micro.plugin.inspection.dock import InspectionDock
 from napari_exo2micro.plugin.inspection.residuals import layer_residuals
 from napari_exo2micro.plugin.layers.layers import (
+    KEY,
+    LayerSpec,
     about,
     camera,
     find_layers,
@@ -314,3 +316,17 @@ def test_the_accuracy_is_told_in_lengths(made, placed, dock, step):
         assert result.accuracy in repr(result)
     dock.residuals.toggle()
     assert result.accuracy in dock.findChild(QLabel, "residuals_words").text()
+
+
+def test_rings_of_true_microbes_follow_the_size_of_a_pixel(made, placed, step):
+    known = {"sample": "Rock", "dye": "DAPI", "role": "truth"}
+    options = {"name": "truth", "metadata": {KEY: known}}
+    rings = LayerSpec(np.array([[10.0, 20.0]]), options, "points").create()
+    placed.add_layer(rings)  # opened while no size was known
+    task = shared_session(placed).task()
+    for _ in range(2):
+        presenter_of(placed).place_stage(4, stage_specs(task, 4))
+        assert rings.data_to_world((10.0, 20.0)) == pytest.approx(
+            (10 * step, 20 * step)
+        )
+        assert rings.units == one(placed, "difference").units

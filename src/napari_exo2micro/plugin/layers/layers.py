@@ -128,6 +128,16 @@ class Ground:
         step = tuple(map(float, np.abs(layer.scale)))
         return cls(origin, step, layer.units)  # type: ignore[arg-type]
 
+    def take(self, layer: Layer) -> None:
+        """Put a layer of ours here that lies on another ground, at the same pixels."""
+        old = Ground.of(layer)
+        if old == self:
+            return
+        scale = np.asarray(layer.scale) / old.step * self.step
+        translate = self.world(old.pixels(layer.translate))
+        layer.units = self.units
+        layer.scale, layer.translate = scale, translate
+
     def in_units(self, units: tuple[Any, ...] | None) -> Ground:
         """Return it in other units; in its own where those measure something else."""
         if units is None or not _fit(self.units, units):

@@ -163,7 +163,10 @@ class Presenter(QObject):
         self._gave_way -= {(sample, dye, name) for name in came}
         own = find_layers(viewer, None, sample, dye)
         self._display.choose(sets.stage_shown(own, number, new))
+        below = next((s.ground for s in specs if role_name(s) != "pre"), None)
         for truth in find_layers(viewer, "truth", sample, dye):
+            if below is not None:  # the size of a pixel may be known by now
+                below.take(truth)
             if viewer.layers[-1] is not truth:
                 viewer.layers.move(viewer.layers.index(truth), -1)
         return placed
