@@ -22,9 +22,9 @@ from panels import IMAGES, TITLE, WORDS, crop, panels, save, show
 from napari_exo2micro import core as e2m
 from napari_exo2micro.core.photometry.minerals import fit_background, mineral_blocks
 from napari_exo2micro.core.plotting.pictures import (
-    brightness_limits,
     colour_difference,
     difference_norm,
+    drawn_limits,
     overlay,
     stretch,
 )
@@ -115,7 +115,7 @@ def grey(pixels: Pixels, limits: tuple[float, float]) -> Pixels:
 def photographs(section: Section, detail: tuple[int, ...], folder: Path) -> None:
     """Show both photographs, as a whole and in a detail."""
     post, pre = (reduced(image) for image in (section.pair.post, section.pair.pre))
-    limits = brightness_limits(post)
+    limits = drawn_limits(post)
     figure, axes = panels(
         2,
         2,
@@ -202,7 +202,7 @@ def padding(section: Section, folder: Path) -> None:
     rows, columns = section.post.shape
     pre = reduced(section.warped(transform, (0, 0, columns, rows)))
     # The glass around the section is not quite dark: let it show where the image ends.
-    limits = (-1.0, 0.7 * brightness_limits(pre)[1])
+    limits = (-1.0, 0.7 * drawn_limits(pre)[1])
     figure, axes = panels(
         1,
         2,

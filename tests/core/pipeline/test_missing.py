@@ -11,7 +11,7 @@ import pytest
 import tifffile
 from numpy.typing import NDArray
 
-from napari_exo2micro.core.base import DataWarning
+from napari_exo2micro.core.base import CheckpointError, DataWarning
 from napari_exo2micro.core.images import (
     Missing,
     mapped_frame,
@@ -335,3 +335,21 @@ def test_tiles_that_were_never_written_are_missing_where_white_is_zero(
     np.testing.assert_array_equal(post[~lost], pair.post[~lost])
     share = stored_post.header["canvas"]["post_missing"]["share"]
     assert share == pytest.approx(256**2 / 9e5, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"blocks": "AAAA"},
+        {"grid": [10_000_000, 10_000_000]},
+        {"grid": [3]},
+        {"share": "x"},
+    ],
+)
+def test_a_damaged_note_is_told(damage: dict[str, Any]) -> None:
+    blocks = np.zeros((12, 9), bool)
+    blocks[2:5, 3:7] = True
+    stored = Missing(blocks, (4, 8), 0.1).to_dict()
+    np.testing.assert_array_equal(Missing.from_dict(stored).blocks, blocks)
+    with pytest.raises(CheckpointError, match="where data are missing cannot be read"):
+        Missing.from_dict({**stored, **damage})

@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_exo2micro.core.base import CheckpointError
 from napari_exo2micro.core.images.lazy import TOP_SIDE, LazyImage, Window
 from napari_exo2micro.core.images.raster import ImageLike
 from napari_exo2micro.core.images.transform import Transform
@@ -127,7 +128,7 @@ class MissingSearch:
         self._rows[lit.place] |= lit.rows
         self._count[lit.place] += lit.number
 
-    def found(self, read: Callable[[range], NDArray[Any]]) -> Missing | None:
+    def result(self, read: Callable[[range], NDArray[Any]]) -> Missing | None:
         """Return what is missing; None where nothing is.
 
         Parameters
@@ -411,12 +412,28 @@ class Missing:
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Self:
-        """Return what `to_dict` stored."""
-        (rows, columns), (x, y) = stored["grid"], stored["origin"]
-        packed = zlib.decompress(base64.b64decode(stored["blocks"]))
-        bits = np.unpackbits(np.frombuffer(packed, np.uint8), count=rows * columns)
-        blocks = bits.reshape(rows, columns).astype(bool)
-        return cls(blocks, (x, y), float(stored["share"]))
+        """Return what `to_dict` stored.
+
+        Raises
+        ------
+        CheckpointError
+            If it is damaged.
+        """
+        try:
+            rows, columns = map(int, stored["grid"])
+            x, y = map(int, stored["origin"])
+            # A damaged header must not ask for more memory than its grid needs.
+            size = max(-(-rows * columns // 8), 1)
+            packed = base64.b64decode(stored["blocks"])
+            packed = zlib.decompressobj().decompress(packed, size)
+            bits = np.unpackbits(np.frombuffer(packed, np.uint8))[: rows * columns]
+            blocks = bits.reshape(rows, columns).astype(bool)
+            return cls(blocks, (x, y), float(stored["share"]))
+        except (KeyError, TypeError, ValueError, zlib.error) as error:
+            raise CheckpointError(
+                f"where data are missing cannot be read from the header ({error}); run "
+                "stage 1 again"
+            ) from error
 
     def moved(self, x: int, y: int) -> Missing:
         """Return the same of an image that lies `x` px further right, `y` down."""

@@ -17,7 +17,7 @@ from scipy import ndimage
 
 from napari_exo2micro.core.images import (
     Transform,
-    brightness_limits as limits_of,
+    brightness_limits,
     raster,
     warp,
 )
@@ -197,12 +197,9 @@ def inside_border(*pictures: Picture) -> NDArray[np.bool_]:
     return inside
 
 
-def brightness_limits(
-    pixels: NDArray[np.float32], valid: NDArray[np.bool_] | None = None
-) -> tuple[float, float]:
-    """Return the grey levels to draw black and white."""
-    seen = pixels if valid is None else pixels[valid]
-    return limits_of(seen, (1.0, 99.7))
+def drawn_limits(pixels: NDArray[np.float32]) -> tuple[float, float]:
+    """Return the grey levels to draw black and white: tighter than in the viewer."""
+    return brightness_limits(pixels, (1.0, 99.7))
 
 
 def stretch(
@@ -216,8 +213,8 @@ def stretch(
 
 def overlay(post: NDArray[np.float32], pre: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Return both images in one: post green, pre magenta, white where alike."""
-    green = stretch(post, brightness_limits(post))
-    magenta = stretch(pre, brightness_limits(pre))
+    green = stretch(post, drawn_limits(post))
+    magenta = stretch(pre, drawn_limits(pre))
     return np.stack([magenta, green, magenta], axis=-1)
 
 

@@ -94,7 +94,7 @@ def plot_zoom(
     if show == "difference":
         pictures.show_difference(sheet, panels, picture, valid, *_DIFFERENCE)
     else:
-        limits = pictures.brightness_limits(picture.pixels)
+        limits = pictures.drawn_limits(picture.pixels)
         grey = _show_grey(panels[0], picture, limits)
         sheet.colour_bar(panels[1], grey, "Grey level")
     return sheet.figure
@@ -153,7 +153,7 @@ def plot_zoom_multi(
         sheet.axes(left + width + 0.12, top, 0.14, style.bar_height(height))
         for left in places[1:]
     ]
-    limits = pictures.brightness_limits(np.concatenate([post.pixels, pre.pixels]))
+    limits = pictures.drawn_limits(np.concatenate([post.pixels, pre.pixels]))
     _show_grey(panels[0], post, limits)
     sheet.colour_bar(bars[0], _show_grey(panels[1], pre, limits), "Grey level")
     last = panels[2], bars[1]

@@ -185,7 +185,7 @@ def _missing(image: tiff.TiffImage, search: MissingSearch) -> Missing | None:
         kept.append(pixels)
         return read(rows)
 
-    return search.found(read)
+    return search.result(read)
 
 
 class _Seen(NamedTuple):
@@ -620,4 +620,4 @@ def check_array(
         return np.asarray(array[rows.start : rows.stop : rows.step])
 
     fingerprint = RawFingerprint(size, 0, sha256.hexdigest())
-    return array, largest, fingerprint, search.found(read)
+    return array, largest, fingerprint, search.result(read)
