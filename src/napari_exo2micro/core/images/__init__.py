@@ -10,6 +10,7 @@ from napari_exo2micro.core.images.composite import (
     brightness_range as brightness_range,
     symmetric_range as symmetric_range,
 )
+from napari_exo2micro.core.images.displacement import Displacement as Displacement
 from napari_exo2micro.core.images.io import open_raster as open_raster
 from napari_exo2micro.core.images.lazy import (
     LazyImage as LazyImage,

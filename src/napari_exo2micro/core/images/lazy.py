@@ -16,7 +16,11 @@ from numpy.typing import DTypeLike, NDArray
 from napari_exo2micro.core.base import Monitor, ParameterError
 from napari_exo2micro.core.images import raster
 from napari_exo2micro.core.images.transform import Transform
-from napari_exo2micro.core.images.warp import nearest_window, warp_window
+from napari_exo2micro.core.images.warp import (
+    mapped_bounds,
+    nearest_window,
+    warp_window,
+)
 
 #: A pyramid ends with a level whose longest side is at most this.
 TOP_SIDE = 1024
@@ -448,6 +452,8 @@ def outline_of(
 ) -> tuple[tuple[int, int], tuple[int, int]]:
     """Return the smallest frame that holds a moved image whole.
 
+    Where points are displaced it is as much larger as they move at most.
+
     Parameters
     ----------
     shape : tuple of int
@@ -463,8 +469,7 @@ def outline_of(
         Its rows and columns.
     """
     right, bottom = shape[1] - 0.5, shape[0] - 0.5
-    corners = [(-0.5, -0.5), (right, -0.5), (-0.5, bottom), (right, bottom)]
-    moved = sampling.inverse()(corners)
-    low, high = np.floor(moved.min(axis=0) + 0.5), np.ceil(moved.max(axis=0) + 0.5)
+    first, last = mapped_bounds(sampling.inverse(), -0.5, -0.5, right, bottom)
+    low, high = np.floor(first + 0.5), np.ceil(last + 0.5)
     columns, rows = (high - low).astype(int)
     return (int(low[0]), int(low[1])), (int(rows), int(columns))

@@ -24,7 +24,7 @@ from napari_exo2micro.core.base import CheckpointError
 from napari_exo2micro.core.images.lazy import TOP_SIDE, LazyImage, Window
 from napari_exo2micro.core.images.raster import ImageLike
 from napari_exo2micro.core.images.transform import Transform
-from napari_exo2micro.core.images.warp import warp_window
+from napari_exo2micro.core.images.warp import mapped_bounds, warp_window
 
 BLOCK: Final = 8
 """Side of a block, px. A smaller area than 3 x 3 blocks is a pore, not lost data."""
@@ -548,9 +548,9 @@ class Missing:
         self, transform: Transform, y0: int, y1: int, x0: int, x1: int
     ) -> bool:
         """Return whether a warped window may see a block."""
-        corners = transform([(x0, y0), (x1, y0), (x0, y1), (x1, y1)])
-        low = np.floor(corners.min(axis=0)).astype(int) - _REACH - 1
-        high = np.ceil(corners.max(axis=0)).astype(int) + _REACH + 2
+        first, last = mapped_bounds(transform, x0, y0, x1, y1)
+        low = np.floor(first).astype(int) - _REACH - 1
+        high = np.ceil(last).astype(int) + _REACH + 2
         return self.touches(low[1], high[1], low[0], high[0])
 
 

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from napari_exo2micro.core.base import CheckpointError, ParameterError, files
 from napari_exo2micro.core.base.speak import Listing, Shown
+from napari_exo2micro.core.images.displacement import Displacement, mapped
 
 _KIND = "napari-exo2micro transform"
 _DIRECTION = "post (fixed) to pre (moving), points (x, y) in px, pixel centres at 0"
@@ -20,10 +21,13 @@ _DIRECTION = "post (fixed) to pre (moving), points (x, y) in px, pixel centres a
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Transform(Shown):
-    """A projective map from post-stain (fixed) to pre-stain (moving) points.
+    """A map from post-stain (fixed) to pre-stain (moving) points.
 
     This is the direction a warp needs:
-    ``aligned_pre[y, x] = pre[transform([[x, y]])]``.
+    ``aligned_pre[y, x] = pre[transform([[x, y]])]``. It is projective: a matrix. Where
+    a section bends or its tiles jump, points are displaced first: with M the matrix and
+    D1 to Dn the displacements, ``T(x) = M(Dn(...D1(x)))``. Products, inverses and other
+    pixel grids keep them.
 
     Parameters
     ----------
@@ -31,6 +35,9 @@ class Transform(Shown):
         Homogeneous matrix for column vectors (x, y, 1), full-resolution px of
         the padded canvas, x = column, y = row, pixel centres at integers. It is
         stored with its last element 1.
+    displacements : sequence of Displacement
+        Applied to points of the post image in this order, before the matrix. Those that
+        move nothing are left out.
 
     Raises
     ------
@@ -47,6 +54,7 @@ class Transform(Shown):
     """
 
     matrix: NDArray[np.floating[Any]]
+    displacements: tuple[Displacement, ...] = ()
 
     def __post_init__(self) -> None:
         matrix = np.array(self.matrix, dtype=np.float64)
@@ -59,6 +67,8 @@ class Transform(Shown):
             raise ValueError("a transform must be invertible; this matrix is singular")
         matrix.flags.writeable = False
         object.__setattr__(self, "matrix", matrix)
+        moving = tuple(one for one in self.displacements if one.largest > 0)
+        object.__setattr__(self, "displacements", moving)
 
     @classmethod
     def of(cls, value: TransformLike) -> Transform:
@@ -91,10 +101,11 @@ class Transform(Shown):
             ) from error
 
     def __repr__(self) -> str:
-        """Return the matrix in one line."""
+        """Return the matrix in one line, and how far points are displaced."""
         matrix = self.matrix + 0.0  # which turns -0 into 0
         rows = [", ".join(f"{value:.10g}" for value in row) for row in matrix]
-        return f"{type(self).__name__}([[{'], ['.join(rows)}]])"
+        more = f", {list(self.displacements)}" if self.displacements else ""
+        return f"{type(self).__name__}([[{'], ['.join(rows)}]]{more})"
 
     def __rich__(self) -> Listing:
         """Return what the transform does, in words."""
@@ -105,6 +116,8 @@ class Transform(Shown):
             ("shift", f"x {parts['shift_x']:.2f} px, y {parts['shift_y']:.2f} px"),
             ("mirrored", "yes" if parts["mirrored"] else "no"),
         ]
+        if self.displacements:
+            rows.append(("displaced", f"by up to {self.largest_displacement:.2f} px"))
         return Listing(("post to pre", ""), rows)
 
     def __call__(self, points: ArrayLike) -> NDArray[np.float64]:
@@ -128,23 +141,28 @@ class Transform(Shown):
         xy = np.asarray(points, dtype=np.float64)
         if xy.ndim != 2 or xy.shape[1] != 2:
             raise ValueError(f"points must have the shape (N, 2), not {xy.shape}")
-        mapped = xy @ self.matrix[:, :2].T + self.matrix[:, 2]
-        result: NDArray[np.float64] = mapped[:, :2] / mapped[:, 2:]
-        return result
+        for displacement in self.displacements:
+            xy = displacement(xy)
+        return mapped(self.matrix, xy)
 
     def __matmul__(self, first: TransformLike) -> Transform:
         """Return the transform that applies `first` and then this one."""
-        return Transform(self.matrix @ Transform.of(first).matrix)
+        first = Transform.of(first)
+        own = (one.conjugated(first.matrix) for one in self.displacements)
+        return Transform(self.matrix @ first.matrix, (*first.displacements, *own))
 
     def __eq__(self, other: object) -> bool:
-        """Return whether both matrices are equal, element by element."""
+        """Return whether matrices and displacements are equal, number by number."""
         if not isinstance(other, Transform):
             return NotImplemented
-        return bool(np.array_equal(self.matrix, other.matrix))
+        return (
+            bool(np.array_equal(self.matrix, other.matrix))
+            and self.displacements == other.displacements
+        )
 
     def __hash__(self) -> int:
         """Return a hash that agrees with equality."""
-        return hash(self.matrix.tobytes())
+        return hash(((self.matrix + 0.0).tobytes(), self.displacements))
 
     def inverse(self) -> Transform:
         """Return the map from pre-stain (moving) to post-stain (fixed) points.
@@ -154,7 +172,16 @@ class Transform(Shown):
         Transform
             Takes each point back to where it came from.
         """
-        return Transform(np.linalg.inv(self.matrix))
+        back = np.linalg.inv(self.matrix)
+        displacements = (
+            one.inverse().conjugated(back) for one in reversed(self.displacements)
+        )
+        return Transform(back, tuple(displacements))
+
+    @property
+    def largest_displacement(self) -> float:
+        """How far displacements move a point at most before the matrix, px of it."""
+        return sum(one.reach for one in self.displacements)
 
     @property
     def mirrored(self) -> bool:
@@ -241,10 +268,12 @@ class Transform(Shown):
         [[600.0, 500.0]]
         """
         change = np.array([[scale, 0, shift[0]], [0, scale, shift[1]], [0, 0, 1.0]])
-        return Transform(change @ self.matrix @ np.linalg.inv(change))
+        back = np.linalg.inv(change)
+        own = tuple(one.conjugated(back) for one in self.displacements)
+        return Transform(change @ self.matrix @ back, own)
 
     def decompose(self) -> dict[str, float]:
-        """Return turn, magnification and shift of the linear part.
+        """Return turn, magnification and shift of the matrix's linear part.
 
         Returns
         -------
@@ -271,14 +300,18 @@ class Transform(Shown):
         Returns
         -------
         dict
-            `kind`, `version`, `direction` in words and `matrix`, nested lists.
+            `kind`, `version`, `direction` in words and `matrix`, nested lists; where
+            points are displaced the version is 2 and there are `displacements`.
         """
-        return {
+        stored = {
             "kind": _KIND,
-            "version": 1,
+            "version": 2 if self.displacements else 1,
             "direction": _DIRECTION,
             "matrix": self.matrix.tolist(),
         }
+        if self.displacements:
+            stored["displacements"] = [one.to_dict() for one in self.displacements]
+        return stored
 
     @classmethod
     def from_dict(cls, stored: Any) -> Transform:
@@ -300,13 +333,14 @@ class Transform(Shown):
             If this is not a stored transform of a version that is known here.
         """
         kind = stored.get("kind") if isinstance(stored, Mapping) else None
-        if kind != _KIND or stored.get("version") != 1:
+        if kind != _KIND or stored.get("version") not in (1, 2):
             raise CheckpointError(
-                f"expected a '{_KIND}' of version 1, found {stored!r:.60}; save it "
-                "again with this package"
+                f"expected a '{_KIND}' of version 1 or 2, found {stored!r:.60}; save "
+                "it again with this package"
             )
         try:
-            return cls(stored["matrix"])
+            parts = stored["displacements"] if stored["version"] == 2 else ()
+            return cls(stored["matrix"], tuple(map(Displacement.from_dict, parts)))
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise CheckpointError(
                 f"the stored transform cannot be read ({error}); run its stage again"

@@ -8,18 +8,20 @@ is that of Keys (a = -1/2), made of linear interpolations.
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from napari_exo2micro.core.base.errors import ParameterError, RegistrationError
+from napari_exo2micro.core.images.displacement import mapped, stretch
 from napari_exo2micro.core.images.raster import BAND_ROWS, Frame, ImageLike, bands
 from napari_exo2micro.core.images.transform import Transform, TransformLike
 
 _SECOND_DIFFERENCE = np.array([1.0, -2.0, 1.0])
 _NOTHING = np.array([0.0, 1.0, 0.0])
+_INWARDS = np.array([(1.0, 1.0), (-1.0, 1.0), (-1.0, -1.0), (1.0, -1.0)])  # of corners
 #: Rows worked on at a time, so that all that is needed stays in the cache.
 _STRIP = 64
 #: Pixels around a window that its kernel may ask for.
@@ -48,7 +50,8 @@ def warp_window(
     image : ImageLike, shape (rows, columns)
         The moving image; uint8, uint16, int16, float32 or float64.
     transform : Transform or array_like, shape (3, 3)
-        From points of the warped (fixed) image to points of `image`, px.
+        From points of the warped (fixed) image to points of `image`, px; bent and
+        displaced ones as well.
     y0, y1, x0, x1 : int
         Rows and columns of the window in the warped image.
     interpolation : {'linear', 'cubic', 'lanczos'}
@@ -74,12 +77,9 @@ def warp_window(
     """
     transform = Transform.of(transform)
     shape = (y1 - y0, x1 - x0)
-    corners = np.array(
-        [(x0, y0), (x1 - 1, y0), (x0, y1 - 1), (x1 - 1, y1 - 1)], dtype=np.float64
-    )
-    mapped = transform(corners)
-    left, top = np.floor(mapped.min(axis=0)).astype(int) - _MARGIN
-    right, bottom = np.ceil(mapped.max(axis=0)).astype(int) + _MARGIN + 1
+    low, high = mapped_bounds(transform, x0, y0, x1 - 1, y1 - 1)
+    left, top = np.floor(low).astype(int) - _MARGIN
+    right, bottom = np.ceil(high).astype(int) + _MARGIN + 1
     left, top = max(left, 0), max(top, 0)
     right, bottom = min(right, image.shape[1]), min(bottom, image.shape[0])
     if right <= left or bottom <= top:
@@ -94,21 +94,20 @@ def warp_window(
     source = np.ascontiguousarray(image[top:bottom, left:right])
     into = Transform.similarity(translation=(-float(left), -float(top)))
     start = Transform.similarity(translation=(float(x0), float(y0)))
-    matrix = (into @ transform @ start).matrix
+    sampling = into @ transform @ start
     if interpolation == "cubic":
-        return _warp_cubic(source, matrix, shape)
-    if source.dtype == np.float64:
-        source = source.astype(np.float32)  # which OpenCV samples where it is asked to
+        return _warp_cubic(source, sampling, shape)
     kernel = {"linear": cv2.INTER_LINEAR, "lanczos": cv2.INTER_LANCZOS4}[interpolation]
-    warped: NDArray[Any] = cv2.warpPerspective(
-        source,
-        matrix,
-        (shape[1], shape[0]),
-        flags=kernel | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_CONSTANT,
-        borderValue=0,
-    )
-    return warped.astype(image.dtype, copy=False)
+    # OpenCV samples exactly where it is asked to in float32, other types only with a
+    # matrix and float64 not at all.
+    pixels = source
+    if source.dtype == np.float64 or transform.displacements:
+        pixels = source.astype(np.float32)
+    result = np.empty(shape, image.dtype)
+    rows = _STRIP if transform.displacements else max(shape[0], 1)
+    for strip in _strips(sampling, shape, rows):
+        _put(strip.sample(pixels, kernel), result[strip.rows])
+    return result
 
 
 def nearest_window(
@@ -167,17 +166,113 @@ def _in_halves(
     return np.concatenate([make(*part) for part in parts], axis=axis)
 
 
+def mapped_bounds(
+    transform: Transform, left: float, top: float, right: float, bottom: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the lowest and the highest (x, y) that a rectangle's points may map to."""
+    reach = transform.largest_displacement
+    left, top, right, bottom = left - reach, top - reach, right + reach, bottom + reach
+    corners = np.array([(left, top), (right, top), (left, bottom), (right, bottom)])
+    moved = mapped(transform.matrix, corners)
+    return moved.min(axis=0), moved.max(axis=0)
+
+
+class _Strip(NamedTuple):
+    """Some rows of a result, and where their pixels are taken from.
+
+    Either `matrix` tells it, from pixels of the strip to those of the source, or
+    `places` has x and y pixel by pixel, shape (2, rows, columns), float32.
+    """
+
+    rows: slice
+    columns: int
+    matrix: NDArray[np.floating[Any]]
+    places: NDArray[np.float32] | None
+
+    def sample(self, pixels: NDArray[Any], kernel: int) -> NDArray[Any]:
+        """Return the strip of `pixels`, 0 outside of them."""
+        if self.places is not None:
+            x, y = self.places
+            return np.asarray(
+                cv2.remap(pixels, x, y, kernel, borderMode=cv2.BORDER_CONSTANT)
+            )
+        return cv2.warpPerspective(
+            pixels,
+            self.matrix,
+            (self.columns, self.rows.stop - self.rows.start),
+            flags=kernel | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_CONSTANT,
+            borderValue=0,
+        )
+
+    def weights(self) -> Iterator[NDArray[Any]]:
+        """Yield t (1 - t) / 2 of the fractions t of the places, along x and y."""
+        below = self._along(2) if self.matrix[2, :2].any() else None
+        for axis in (0, 1):
+            place: NDArray[Any]
+            if self.places is not None:
+                place = self.places[axis]
+            else:
+                place = self._along(axis)
+                if below is not None:
+                    place /= below
+            fraction = (place - np.floor(place)).astype(np.float32, copy=False)
+            yield fraction * (1 - fraction) * np.float32(0.5)
+
+    def _along(self, axis: int) -> NDArray[np.float64]:
+        rows = np.arange(self.rows.stop - self.rows.start, dtype=np.float64)
+        columns = np.arange(self.columns, dtype=np.float64)
+        left = self.matrix[axis, 1] * rows + self.matrix[axis, 2]
+        places: NDArray[np.float64] = np.add.outer(left, self.matrix[axis, 0] * columns)
+        return places
+
+
+def _strips(
+    sampling: Transform, shape: tuple[int, int], height: int = _STRIP
+) -> Iterator[_Strip]:
+    """Yield a result of `shape` in strips, from top to bottom."""
+    for top in range(0, shape[0], height):
+        rows = slice(top, min(top + height, shape[0]))
+        down = np.array([[1, 0, 0], [0, 1, top], [0, 0, 1.0]])
+        places = None
+        if sampling.displacements:
+            places = _places(sampling, rows, shape[1])
+        yield _Strip(rows, shape[1], sampling.matrix @ down, places)
+
+
+def _places(sampling: Transform, rows: slice, columns: int) -> NDArray[np.float32]:
+    """Return x and y that the pixels of a strip map to, shape (2, rows, columns)."""
+    x = np.arange(columns, dtype=np.float64)[np.newaxis]
+    y = np.arange(rows.start, rows.stop, dtype=np.float64)[:, np.newaxis]
+    points = np.empty((len(y), columns, 2))
+    for displacement in sampling.displacements:
+        dx, dy = displacement.shifts(x, y)
+        x = np.add(x, dx, out=points[..., 0])
+        y = np.add(y, dy, out=points[..., 1])
+    moved = cv2.perspectiveTransform(points, sampling.matrix)
+    return np.moveaxis(moved, -1, 0).astype(np.float32, order="C")
+
+
+def _put(sampled: NDArray[Any], result: NDArray[Any]) -> None:
+    """Put pixels into a result; floats become integers rounded and clipped."""
+    if result.dtype.kind != "f" and sampled.dtype.kind == "f":
+        info = np.iinfo(result.dtype)
+        np.rint(sampled, out=sampled)
+        np.clip(sampled, info.min, info.max, out=sampled)
+    result[:] = sampled
+
+
 def _warp_cubic(
-    source: NDArray[Any], matrix: NDArray[np.floating[Any]], shape: tuple[int, int]
+    source: NDArray[Any], sampling: Transform, shape: tuple[int, int]
 ) -> NDArray[Any]:
-    """Return `source` sampled at the points that a projective map gives; 0 outside.
+    """Return `source` sampled at the points that a transform gives; 0 outside.
 
     In one dimension Keys' cubic at the fraction t between two samples equals linear
     interpolation of the samples less ``t (1 - t) / 2`` times linear interpolation of
     their second differences. In two dimensions that makes four linearly interpolated
     images, which OpenCV 5 samples without rounding the position.
 
-    `matrix` maps points (x, y) of the result to those of the source, px. float64 is
+    `sampling` maps points (x, y) of the result to those of the source, px. float64 is
     worked on as float32; integers are rounded and clipped to their type.
     """
     kernels = [
@@ -195,56 +290,17 @@ def _warp_cubic(
         ]
     )
     result = np.empty(shape, source.dtype)
-    columns = np.arange(shape[1], dtype=np.float64)
-    for top in range(0, shape[0], _STRIP):
-        rows = np.arange(top, min(top + _STRIP, shape[0]), dtype=np.float64)
-        shifted = matrix @ np.array([[1, 0, 0], [0, 1, top], [0, 0, 1.0]])
-        sampled = cv2.warpPerspective(
-            layers,
-            shifted,
-            (shape[1], len(rows)),
-            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_CONSTANT,
-            borderValue=0,
-        )
-        plain, bent_x, bent_y, bent = cv2.split(sampled)
-        weight_x, weight_y = _weights(matrix, rows, columns)
+    for strip in _strips(sampling, shape):
+        plain, bent_x, bent_y, bent = cv2.split(strip.sample(layers, cv2.INTER_LINEAR))
+        weight_x, weight_y = strip.weights()
         bent *= weight_y
         bent_x -= bent
         bent_x *= weight_x
         bent_y *= weight_y
         plain -= bent_x
         plain -= bent_y
-        if source.dtype.kind != "f":
-            info = np.iinfo(source.dtype)
-            np.rint(plain, out=plain)
-            np.clip(plain, info.min, info.max, out=plain)
-        result[top : top + len(rows)] = plain
+        _put(plain, result[strip.rows])
     return result
-
-
-def _weights(
-    matrix: NDArray[np.floating[Any]],
-    rows: NDArray[np.float64],
-    columns: NDArray[np.float64],
-) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return t (1 - t) / 2 of the fractions t of the sampled points, along x and y."""
-
-    def along(axis: int) -> NDArray[np.float64]:
-        left = matrix[axis, 1] * rows + matrix[axis, 2]
-        places: NDArray[np.float64] = np.add.outer(left, matrix[axis, 0] * columns)
-        return places
-
-    below = along(2) if matrix[2, :2].any() else None
-    weights = []
-    for axis in (0, 1):
-        place = along(axis)
-        if below is not None:
-            place /= below
-        place -= np.floor(place)
-        fraction = place.astype(np.float32)
-        weights.append(fraction * (1 - fraction) * np.float32(0.5))
-    return weights[0], weights[1]
 
 
 def warped_bands(
@@ -272,10 +328,8 @@ def warped_bands(
             seen = []
             for left in range(0, shape[1], _COLUMNS):
                 right = min(left + _COLUMNS, shape[1])
-                corners = transform(
-                    [(left, top), (right, top), (left, bottom), (right, bottom)]
-                )
-                outside = (corners.max(axis=0) < low) | (corners.min(axis=0) > high)
+                first, last = mapped_bounds(transform, left, top, right, bottom)
+                outside = (last < low) | (first > high)
                 if not outside.any():
                     seen.append((top, bottom, left, right))
             if not seen:
@@ -381,7 +435,8 @@ def mapped_frame(
     Parameters
     ----------
     transform : Transform or array_like, shape (3, 3)
-        Post (fixed) to pre (moving), the one that `pre` is warped with.
+        Post (fixed) to pre (moving), the one that `pre` is warped with. Where it
+        displaces points, the corners lie further inside by the largest move.
     pre_frame : tuple of int
         (x0, y0, width, height) of the real data on the pre canvas, px.
     margin : float
@@ -395,12 +450,16 @@ def mapped_frame(
         empty frame gives four equal corners.
     """
     x0, y0, width, height = pre_frame
-    left, top = x0 + margin, y0 + margin
-    right, bottom = x0 + width - 1 - margin, y0 + height - 1 - margin
-    if right < left or bottom < top:
+    transform = Transform.of(transform)
+    back = np.linalg.inv(transform.matrix)
+    right, bottom = x0 + width - 1, y0 + height - 1
+    edges = np.array([(x0, y0), (right, y0), (right, bottom), (x0, bottom)], float)
+    if transform.displacements:
+        reach = transform.largest_displacement
+        margin += reach * stretch(transform.matrix, mapped(back, edges))
+    if right - margin < x0 + margin or bottom - margin < y0 + margin:
         return np.zeros((4, 2))
-    corners = [(left, top), (right, top), (right, bottom), (left, bottom)]
-    return Transform.of(transform).inverse()(corners)
+    return mapped(back, edges + margin * _INWARDS)
 
 
 def valid_spans(
