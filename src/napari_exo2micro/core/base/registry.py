@@ -18,6 +18,7 @@ from collections.abc import (
     Mapping,
     ValuesView,
 )
+from contextlib import contextmanager
 from contextvars import ContextVar
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
@@ -41,35 +42,12 @@ _importing: ContextVar[bool] = ContextVar("importing", default=False)
 
 
 class Registry(Mapping[K, V], Generic[K, V]):
-    """Entries by key: built-in ones first, then packages', then a script's.
+    """Entries by key: built-in ones, packages' by `order` and name, then a script's.
 
-    Entries of packages come in the order of the packages' and then the entry points'
-    names. What cannot be imported or is refused is left out, which is logged in one
-    line and kept in `problems`.
-
-    Parameters
-    ----------
-    kind : str
-        What one entry is, in words.
-    group : str
-        Entry points of this group offer entries, or tuples or lists of them.
-    entry_type : type
-        The class of the entries.
-    key, built_in
-        Returns the key of an entry; the entries of this package.
-    check : callable, optional
-        Takes a new entry and the mapping of those known, raises `ParameterError`
-        when it cannot be taken.
-    of_function : callable, optional
-        Makes an entry of what is offered and is none: takes the entry point's name,
-        the function and the first line of its docstring.
-    order : callable, optional
-        Returns what packages' entries are sorted by before their names.
-
-    Attributes
-    ----------
-    problems : dict
-        Name of an entry point -> why what it offers is left out.
+    A `key` and, where an entry may be refused, a `check` against those known are given.
+    Entry points of the `group` offer entries, or lists of them, or what `of_function`
+    makes one of with the point's name and the first line of its docstring. What cannot
+    be imported or is refused is left out, logged and kept in `problems`.
     """
 
     def __init__(
@@ -90,8 +68,7 @@ class Registry(Mapping[K, V], Generic[K, V]):
         self._built_in = {key(entry): entry for entry in built_in}
         self._added: dict[K, V] = {}
         # Replaced as a whole, so that other threads may iterate meanwhile.
-        self._entries = dict(self._built_in)
-        self._is_filled = False
+        self._entries, self._is_filled = dict(self._built_in), False
         REGISTRIES[kind] = self
 
     def __getitem__(self, key: K) -> V:
@@ -102,9 +79,6 @@ class Registry(Mapping[K, V], Generic[K, V]):
 
     def __len__(self) -> int:
         return len(self._filled())
-
-    def __contains__(self, key: object) -> bool:
-        return key in self._filled()
 
     # A folder of results asks for all of them thousands of times.
     def items(self) -> ItemsView[K, V]:
@@ -129,28 +103,15 @@ class Registry(Mapping[K, V], Generic[K, V]):
         return _View(self, value)
 
     def add(self, entry: V) -> V:
-        """Put an entry last; one that is there already stays in its place.
-
-        Raises
-        ------
-        ParameterError
-            When it cannot be taken: the message says why.
-        """
+        """Put an entry last, or leave it where it is; `ParameterError` if refused."""
         known = self._filled()
         key = self._checked(self._typed(entry), known)
         if key not in known:
-            self._entries = {**known, key: entry}
-            self._added[key] = entry
+            self._entries, self._added[key] = {**known, key: entry}, entry
         return entry
 
     def remove(self, key: K) -> V:
-        """Take an entry out that is not built in, and return it.
-
-        Raises
-        ------
-        ParameterError
-            When there is none of this key, or it is a built-in one.
-        """
+        """Take an entry out and return it; `ParameterError` if none or built in."""
         entries = dict(self._filled())
         if key not in entries or self.is_built_in(key):
             raise ParameterError(
@@ -164,6 +125,52 @@ class Registry(Mapping[K, V], Generic[K, V]):
     def look_again(self) -> None:
         """Forget what packages offer; it is imported when it is needed next."""
         self._entries, self._is_filled = {**self._built_in, **self._added}, False
+
+    def _filled(self) -> dict[K, V]:
+        if not self._is_filled and not _importing.get():
+            token = _importing.set(True)
+            try:
+                for registry in list(REGISTRIES.values()):  # imports make more
+                    if not registry._is_filled:
+                        registry._fill()
+            finally:
+                _importing.reset(token)
+        return self._entries
+
+    def _fill(self) -> None:
+        """Import what packages offer, and take what passes the check."""
+        points = sorted(
+            entry_points(group=self.group), key=lambda p: (_package(p).lower(), p.name)
+        )
+        specs = [getattr(sys.modules.get(p.module), "__spec__", None) for p in points]
+        if any(getattr(spec, "_initializing", False) for spec in specs):
+            return  # a module that is being imported asks, and offers when it has ended
+        self.problems, offers = {}, list[tuple[EntryPoint, V]]()
+        for point in points:
+            with self._left_out_if_bad(point):
+                loaded = point.load()
+                several = loaded if isinstance(loaded, list | tuple) else [loaded]
+                offers += [(point, self._typed(each, point.name)) for each in several]
+        entries = dict(self._built_in)
+        for point, entry in sorted(offers, key=lambda offer: self._order(offer[1])):
+            # Its module may have added it when it was imported.
+            added = {k: v for k, v in self._added.items() if v is not entry}
+            with self._left_out_if_bad(point):
+                entries[self._checked(entry, {**entries, **added})] = entry
+                self._added = added
+        self._entries, self._is_filled = {**entries, **self._added}, True
+
+    def _typed(self, offered: Any, name: str = "") -> V:
+        """Return what is offered as an entry; a function makes one where it may."""
+        if isinstance(offered, self._type):
+            return offered
+        if name and self._of_function:
+            caption = (inspect.getdoc(offered) or name).splitlines()[0]
+            return self._of_function(name, offered, caption)
+        raise ParameterError(
+            f"a {self.kind} must be a {self._type.__name__}, found {offered!r}; "
+            "make one of it"
+        )
 
     def _checked(self, entry: V, known: Mapping[K, V]) -> K:
         """Return the key of an entry that is among those known or may join them."""
@@ -179,77 +186,32 @@ class Registry(Mapping[K, V], Generic[K, V]):
             )
         return key
 
-    def _filled(self) -> dict[K, V]:
-        if not self._is_filled and not _importing.get():
-            token = _importing.set(True)
-            try:
-                for registry in list(REGISTRIES.values()):  # imports make more
-                    if not registry._is_filled:
-                        registry._fill()
-            finally:
-                _importing.reset(token)
-        return self._entries
-
-    def _fill(self) -> None:
-        """Import what packages offer, and take what passes the check."""
-        points = entry_points(group=self.group)
-        if any(_is_being_imported(point) for point in points):
-            return  # its module asks, and offers when it has ended
-        self.problems, offers = {}, list[tuple[EntryPoint, V]]()
-        for point in sorted(points, key=lambda p: (_package(p).lower(), p.name)):
-            try:
-                loaded = point.load()
-                several = loaded if isinstance(loaded, list | tuple) else [loaded]
-                offers += [(point, self._typed(each, point.name)) for each in several]
-            except (Exception, SystemExit) as error:  # noqa: BLE001
-                # Whatever a stranger's module does, work goes on without it.
-                self._leave_out(point, error)
-        entries = dict(self._built_in)
-        for point, entry in sorted(offers, key=lambda offer: self._order(offer[1])):
-            # Its module may have added it when it was imported.
-            added = {k: v for k, v in self._added.items() if v is not entry}
-            try:
-                key = self._checked(entry, {**entries, **added})
-            except Exception as error:  # noqa: BLE001 - a stranger's entry
-                self._leave_out(point, error)
-            else:
-                entries[key], self._added = entry, added
-        self._entries, self._is_filled = {**entries, **self._added}, True
-
-    def _typed(self, offered: Any, name: str = "") -> V:
-        """Return what is offered as an entry; a function makes one where it may."""
-        if name and self._of_function and not isinstance(offered, self._type):
-            caption = (inspect.getdoc(offered) or name).splitlines()[0]
-            return self._of_function(name, offered, caption)
-        if not isinstance(offered, self._type):
-            raise ParameterError(
-                f"a {self.kind} must be a {self._type.__name__}, found {offered!r}; "
-                "make one of it"
+    @contextmanager
+    def _left_out_if_bad(self, point: EntryPoint) -> Iterator[None]:
+        """Log and keep why what a package offers is left out; work goes on."""
+        try:
+            yield
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's module
+            known = isinstance(error, ParameterError)
+            reason = str(error) if known else f"{type(error).__name__}: {error}"
+            self.problems[point.name] = f"{point.value}: {reason}"
+            logger.warning(
+                "the %s '%s' of %s (%s) is left out: %s; repair or uninstall that "
+                "package",
+                self.kind,
+                point.name,
+                _package(point) or "another package",
+                point.value,
+                reason,
             )
-        return offered
-
-    def _leave_out(self, point: EntryPoint, error: BaseException) -> None:
-        reason = str(error)
-        if not isinstance(error, ParameterError):
-            reason = f"{type(error).__name__}: {error}"
-        self.problems[point.name] = f"{point.value}: {reason}"
-        logger.warning(
-            "the %s '%s' of %s (%s) is left out: %s; repair or uninstall that package",
-            self.kind,
-            point.name,
-            _package(point) or "another package",
-            point.value,
-            reason,
-        )
-        logger.debug("why it is left out", exc_info=error)
+            logger.debug("why it is left out", exc_info=error)
 
 
 class _View(Mapping[K, W], Generic[K, V, W]):
     """The keys of a registry with something of each entry."""
 
     def __init__(self, registry: Registry[K, V], value: Callable[[V], W]) -> None:
-        self._registry = registry
-        self._value = value
+        self._registry, self._value = registry, value
 
     def __getitem__(self, key: K) -> W:
         return self._value(self._registry[key])
@@ -259,12 +221,6 @@ class _View(Mapping[K, W], Generic[K, V, W]):
 
     def __len__(self) -> int:
         return len(self._registry)
-
-
-def _is_being_imported(point: EntryPoint) -> bool:
-    """Return whether its module has not ended yet: it asks, and offers later."""
-    spec = getattr(sys.modules.get(point.module), "__spec__", None)
-    return bool(getattr(spec, "_initializing", False))
 
 
 def _package(point: EntryPoint) -> str:
