@@ -33,7 +33,7 @@ from tables import Table, parser_of, save
 
 from napari_exo2micro.core.images import LazyImage
 from napari_exo2micro.core.store import read_result_sets
-from napari_exo2micro.plugin.files.opening import result_specs
+from napari_exo2micro.plugin.files.reader import result_specs
 from napari_exo2micro.plugin.inspection.dock import InspectionDock
 from napari_exo2micro.plugin.layers.layers import find_layers, move_camera, seen_window
 from napari_exo2micro.plugin.layers.scene import place_layers

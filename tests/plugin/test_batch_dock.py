@@ -35,7 +35,7 @@ from napari_exo2micro.plugin.batch.table import PairTable
 from napari_exo2micro.plugin.layers.layers import about
 from napari_exo2micro.plugin.layers.presenter import shared_session
 from napari_exo2micro.plugin.widgets.controls import MessageStrip
-from napari_exo2micro.plugin.workbench.run_bar import RunBar
+from napari_exo2micro.plugin.workbench.workbench import RunBar
 
 LONG = 300_000
 PAIRS = [("A", "Cy5"), ("A", "DAPI"), ("B", "Cy5"), ("B", "DAPI")]

@@ -11,8 +11,7 @@ from qtpy.QtWidgets import QMainWindow
 from napari_exo2micro.plugin.apply.dock import ApplyDock
 from napari_exo2micro.plugin.inspection.dock import InspectionDock
 from napari_exo2micro.plugin.layers.layers import camera, find_layers, grid
-from napari_exo2micro.plugin.layers.scene import place_layers
-from napari_exo2micro.plugin.layers.side_by_side import SideBySide
+from napari_exo2micro.plugin.layers.scene import SideBySide, place_layers
 
 SIGNALS = (
     "source_changed",

@@ -11,7 +11,7 @@ from napari_exo2micro.core.batch import summarise_batch
 from napari_exo2micro.core.parameters import STAGES, State
 from napari_exo2micro.core.pipeline import RunResult, SampleDye
 from napari_exo2micro.plugin.layers.layers import about
-from napari_exo2micro.plugin.workbench.run_bar import RunBar
+from napari_exo2micro.plugin.workbench.workbench import RunBar
 
 LONG = 300_000
 

@@ -191,7 +191,7 @@ class Registry(Mapping[K, V], Generic[K, V]):
         """Log and keep why what a package offers is left out; work goes on."""
         try:
             yield
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's module
+        except (Exception, SystemExit) as error:
             known = isinstance(error, ParameterError)
             reason = str(error) if known else f"{type(error).__name__}: {error}"
             self.problems[point.name] = f"{point.value}: {reason}"

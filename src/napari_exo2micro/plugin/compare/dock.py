@@ -32,8 +32,7 @@ from napari_exo2micro.plugin.layers.layers import (
     role_name,
 )
 from napari_exo2micro.plugin.layers.presenter import Panel
-from napari_exo2micro.plugin.layers.scene import Display, Wish
-from napari_exo2micro.plugin.layers.side_by_side import SideBySide
+from napari_exo2micro.plugin.layers.scene import Display, SideBySide, Wish
 from napari_exo2micro.plugin.layers.stages import checkpoint_spec, difference_names
 from napari_exo2micro.plugin.session.job import Job
 from napari_exo2micro.plugin.session.session import Session

@@ -12,7 +12,7 @@ from napari_exo2micro.plugin.layers.pair import (
     short_names,
 )
 from napari_exo2micro.plugin.layers.presenter import Panel
-from napari_exo2micro.plugin.layers.side_by_side import SideBySide
+from napari_exo2micro.plugin.layers.scene import SideBySide
 from napari_exo2micro.plugin.widgets.controls import column, literal
 
 _ROW_HEIGHT = 22

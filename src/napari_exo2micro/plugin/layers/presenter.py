@@ -35,11 +35,11 @@ from napari_exo2micro.plugin.session.job import Job
 from napari_exo2micro.plugin.session.raw_folder import RawFolder
 from napari_exo2micro.plugin.session.session import Session
 from napari_exo2micro.plugin.widgets.controls import (
+    Dock,
     MessageStrip,
     ask_to_save,
     notify_error,
 )
-from napari_exo2micro.plugin.widgets.dock import Dock
 
 #: What napari writes between a place and the values of several layers.
 _PLACE = " »"
