@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
@@ -51,6 +53,13 @@ def simulated(dtype: str = "uint16") -> SimulatedPair:
         dtype=dtype,
         microbes=60,
     )
+
+
+@functools.cache
+def scanned(dtype: str) -> tuple[SimulatedPair, Mask]:
+    """Return a pair that no test changes, and where its section is."""
+    pair = simulated(dtype)
+    return pair, section_of(pair.post)
 
 
 def no_background(image: NDArray[Any]) -> NDArray[Any]:
@@ -111,6 +120,21 @@ def raw_part(task: SampleDye, stage: int, name: str) -> NDArray[Any]:
     image = task._load_image(stage, name)
     assert image is not None
     return np.array(image[PAD:-PAD, PAD:-PAD])
+
+
+def saturated(image: NDArray[Any], over: float = 12.0) -> NDArray[Any]:
+    """Return an image with large overexposed minerals, out of focus by a pixel."""
+    rng = np.random.default_rng(3)
+    minerals = np.zeros(image.shape, np.float32)
+    for radius in (60, 60, 90, 140):
+        angles = np.sort(rng.uniform(0, 2 * np.pi, 7))
+        around = np.column_stack([np.cos(angles), np.sin(angles)])
+        points = rng.uniform((250, 250), (700, 650)) + radius * around
+        cv2.fillPoly(minerals, [np.rint(points).astype(np.int32)], 1)
+    top = np.iinfo(image.dtype).max
+    light = image + over * top * cv2.GaussianBlur(minerals, (0, 0), 1.0)
+    noise = rng.normal(0, 0.05, image.shape) * np.sqrt(np.clip(light, 0, top) * top)
+    return np.asarray(np.clip(light + noise * 0.1, 0, top), image.dtype)
 
 
 class Lacking(NamedTuple):
@@ -217,8 +241,7 @@ def test_dark_glass_pores_and_saturation_are_data(
         images = [no_background(image) for image in images]
     post, pre = images
     post[400:412, 400:412] = 0
-    post[500:560, 500:560] = np.iinfo(dtype).max
-    task = task_of(tmp_path, post, pre)
+    task = task_of(tmp_path, saturated(post), pre)
     result = task.run(to_stage=1)
     assert not result["warnings"]
     header = open_raster(task._tiff_path(1, "post")).header["canvas"]
@@ -257,6 +280,113 @@ def test_what_is_missing_is_found(
     assert found.mean() == pytest.approx(missing.share, abs=1e-4)
     again = Missing.from_dict(missing.to_dict())
     np.testing.assert_array_equal(again.blocks, missing.blocks)
+
+
+Y, X = np.mgrid[: SHAPE[0], : SHAPE[1]]
+U = (X - 500) * np.cos(0.3) + (Y - 450) * np.sin(0.3)
+V = (Y - 450) * np.cos(0.3) - (X - 500) * np.sin(0.3)
+SLANTED = {
+    "half": X + 0.7 * Y < 650,
+    "steep": X - 0.2 * Y < 350,
+    "level": Y + 0.3 * X > 750,
+    "corner of the frame": X + 0.7 * Y < 500,
+    "triangle inside": (X > 350) & (Y > 350) & (X + Y < 950),
+    "turned tile": (np.abs(U) < 80) & (np.abs(V) < 60),
+}
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("background", ["glass", "zero"])
+@pytest.mark.parametrize("shape", SLANTED)
+def test_what_is_missing_along_a_slanted_line_is_found(
+    dtype: str, background: str, shape: str
+) -> None:
+    (pair, section), mask = scanned(dtype), SLANTED[shape]
+    whole = pair.post if background == "glass" else no_background(pair.post)
+    missing = RawPair.from_arrays(without(whole, mask), pair.pre).post.missing
+    assert missing is not None
+    found = np.asarray(missing.mask(without(whole, mask))) > 0
+    assert found[mask & section & (whole > 0)].all()
+    assert not found[~mask & section & (whole > 0)].any()
+
+
+AREAS = {
+    "tile": boxes((301, 455, 303, 457)),
+    "upper part": boxes((0, 380, 0, 1000)),
+    "turned": ~((np.abs(U) < 420) & (np.abs(V) < 360)),
+    **SLANTED,
+}
+TOPS = {"uint8": 255, "uint16": 65535, "float32": 1.0}
+
+
+@pytest.mark.parametrize("dtype", TOPS)
+@pytest.mark.parametrize("value", ["top", "largest", "between", "4095", "128"])
+@pytest.mark.parametrize("shape", AREAS)
+def test_areas_of_another_constant_are_missing(
+    dtype: str, value: str, shape: str
+) -> None:
+    (pair, section), mask = scanned(dtype), AREAS[shape]
+    numbers = {
+        "top": TOPS[dtype],
+        "largest": pair.post.max(),
+        "between": pair.post.max() // 3,
+        "4095": 4095 if dtype == "uint16" else 250,
+        "128": 128,
+    }
+    image = np.where(mask, numbers[value], pair.post).astype(dtype)
+    raw = RawPair.from_arrays(image, pair.pre)
+    missing = raw.post.missing
+    if missing is None and shape == "turned":  # beside glass of that brightness
+        assert not (mask & section).any()
+        return
+    assert missing is not None
+    assert f"of exactly {numbers[value]:g} " in raw.warnings[-1]
+    read = raw.post.read()
+    found = np.asarray(missing.mask(read)) > 0
+    assert found[mask & section].all()
+    assert not read[found].any()
+    # a pixel beside it may have the same value
+    assert np.count_nonzero(found & ~mask & section) < 40
+    np.testing.assert_array_equal(read[~found], image[~found])
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+@pytest.mark.parametrize("over", [1.3, 4.0, 12.0, 40.0])
+def test_overexposed_minerals_are_data(dtype: str, over: float) -> None:
+    pair, _ = scanned(dtype)
+    image = saturated(pair.post, over)
+    assert (image == np.iinfo(dtype).max).mean() > 0.02
+    assert RawPair.from_arrays(image, pair.pre).post.missing is None
+
+
+@pytest.mark.parametrize("level", [30, 60, 90])
+def test_constant_blocks_of_compression_are_data(level: int) -> None:
+    pair, _ = scanned("uint8")
+    packed = imagecodecs.jpeg_encode(pair.post, level=level)
+    image = imagecodecs.jpeg_decode(packed)
+    assert RawPair.from_arrays(image, pair.pre).post.missing is None
+    dark = np.maximum(pair.post, np.percentile(pair.post, 50).astype(np.uint8))
+    assert RawPair.from_arrays(dark, pair.pre).post.missing is None
+
+
+def test_a_white_part_of_a_picture_in_colours_is_missing(tmp_path: Path) -> None:
+    (pair, _), mask = scanned("uint8"), SLANTED["turned tile"]
+    task = task_of(tmp_path, pair.post, pair.pre)
+    for side, image in (("Post", pair.post), ("Pre", pair.pre)):
+        picture = np.dstack([image // 3, image, 0 * image])
+        if side == "Post":
+            picture[mask] = 255
+        path = tmp_path / "raw" / "S1" / f"S1_{side}Stain_DAPI.tif"
+        tifffile.imwrite(path, picture, tile=(128, 128), compression="zlib")
+    task.set_params(channel="green")
+    with pytest.warns(DataWarning, match="of exactly 255"):
+        task.run(to_stage=1)
+    stored = open_raster(task._tiff_path(1, "post"))
+    post = np.asarray(stored[PAD : PAD + 900, PAD : PAD + 1000])
+    assert not post[mask].any()
+    np.testing.assert_array_equal(post[~mask], pair.post[~mask])
+    share = stored.header["canvas"]["post_missing"]["share"]
+    assert share == pytest.approx(mask.mean(), rel=0.01)
 
 
 def test_nan_and_black_tiles_of_a_file_are_missing(tmp_path: Path) -> None:

@@ -1,19 +1,20 @@
 """Where an image has no data: areas that were never scanned, or were lost.
 
-Stitching writes 0 there. But 0 may as well be what a camera saw: the glass around a
-section, a pore. What tells them apart is the edge. That of a section is blurred by the
-optics and ragged by noise; that of lost data is sharp, and mostly straight and in line
-with the axes. So a search looks at blocks of 8 x 8 px: which are empty, and how the
-pixels lie in those beside them. Its result names blocks; the pixels are those in them
-that are 0, which the image itself tells.
+Stitching writes 0 there, or another constant. But 0 may as well be what a camera saw:
+the glass around a section, a pore; and the largest number is a saturated mineral. What
+tells them apart is the edge. That of a section is blurred by the optics and ragged by
+noise; that of lost data is sharp and straight. So a search looks at blocks of 8 x 8 px:
+which are empty, and how the pixels lie in those beside them. Its result names blocks;
+the pixels are those in them that have the constant, and are read as 0: so the image
+itself tells them.
 """
 
 from __future__ import annotations
 
 import base64
 import zlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any, Final, NamedTuple, Self
 
 import cv2
@@ -45,6 +46,22 @@ _ALL_ROUND: Final = 0.9
 _GAP: Final = 8
 """A straight edge goes on beyond so many blocks in which it cannot be seen."""
 
+_SLANTED: Final = 8
+"""A slanted edge is one straight line along so many blocks, ..."""
+
+_OFF_LINE: Final = 0.75
+"""... none further off than this, px."""
+
+_TIP: Final = 3
+"""In a sharp corner of an area so many blocks hold data, too."""
+
+_AHEAD: Final = 4
+"""Blocks that tell where a slanted edge crosses a row of blocks."""
+
+_WIDER, _LEAST_WIDER = 3, 2
+"""What is lost may go on beyond its edge by a third of its length, two blocks at least.
+"""
+
 _DEPTH: Final = 12
 """Pixels behind an edge that tell the level there."""
 
@@ -52,9 +69,24 @@ _FRAME_SIDES: Final = 4
 """What is cut along no more lines has the form of a frame."""
 
 _ROWS_READ: Final = 64
+_BAND_ROWS: Final = 512
 _FEWEST_EDGES: Final = 10
 _SHARP: Final = 0.5
 """Optics let no image rise to so much of its level within two pixels."""
+
+_SHARPER: Final = 0.95
+"""Nor fall by so much from a saturated area, whose edge is cut where it is steep."""
+
+_STEP: Final = 0.05
+"""A constant ends where the image differs by so much of its span: compression makes
+steps that are smaller, and constant blocks."""
+
+_LEAST_STEP: Final = 4  # grey levels of integers
+_LEAST_LEVEL: Final = 2
+"""Of integers: around a background of 0 noise makes pixels of 1."""
+
+_LEAST_BESIDE: Final = 3
+_MOST_CONSTANTS: Final = 4
 
 _REACH: Final = 4
 """Pixels that the widest interpolation (Lanczos) looks at on each side."""
@@ -64,13 +96,16 @@ class LitBlocks(NamedTuple):
     """Blocks of a part of an image: which of their pixels are not 0.
 
     The columns and the rows of each block that have such a pixel are bits, the first
-    one the highest; `number` is that of these pixels.
+    one the highest; `number` is that of these pixels. `flat` are blocks that may be
+    constant, and `level` is the largest of the pixels that tell so.
     """
 
     place: tuple[slice, slice]
     columns: NDArray[np.uint8]
     rows: NDArray[np.uint8]
     number: NDArray[np.uint8]
+    flat: NDArray[np.bool_]
+    level: NDArray[Any]
 
 
 def lit_blocks(rows: range, columns: range, pixels: NDArray[Any]) -> LitBlocks:
@@ -88,6 +123,15 @@ def lit_blocks(rows: range, columns: range, pixels: NDArray[Any]) -> LitBlocks:
         lit &= pixels == pixels  # not NaN
     if lit.ndim == 3:
         lit = lit.any(axis=2) if lit.shape[2] > 1 else lit[..., 0]
+    return LitBlocks(*_marked(rows, columns, lit), *_flat(rows, columns, pixels))
+
+
+def _marked(
+    rows: range, columns: range, lit: NDArray[np.bool_]
+) -> tuple[
+    tuple[slice, slice], NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]
+]:
+    """Return the first fields of `LitBlocks`."""
     before = rows.start % BLOCK, columns.start % BLOCK
     if before[1]:
         lit = np.pad(lit, ((0, 0), (before[1], 0)))
@@ -97,7 +141,7 @@ def lit_blocks(rows: range, columns: range, pixels: NDArray[Any]) -> LitBlocks:
         packed = np.pad(packed, ((before[0], after), (0, 0)))
     blocks = packed.reshape(-1, BLOCK, packed.shape[1])
     top, left = rows.start // BLOCK, columns.start // BLOCK
-    return LitBlocks(
+    return (
         (
             slice(top, top + blocks.shape[0]),
             slice(left, left + blocks.shape[2]),
@@ -108,102 +152,98 @@ def lit_blocks(rows: range, columns: range, pixels: NDArray[Any]) -> LitBlocks:
     )
 
 
-class MissingSearch:
-    """A search for what is missing, in parts of an image that come in any order.
+def _flat(
+    rows: range, columns: range, pixels: NDArray[Any]
+) -> tuple[NDArray[np.bool_], NDArray[Any]]:
+    """Return the last fields of `LitBlocks`: some pixels of each block are compared.
 
-    Parameters
-    ----------
-    shape : tuple of int
-        Rows and columns of the image.
+    Noise leaves no three blocks side by side in which all of these are alike.
     """
+    if pixels.ndim == 2:
+        pixels = pixels[..., np.newaxis]
+    if pixels.dtype.kind == "b":
+        pixels = pixels.view(np.uint8)
+    # two rows of each block, or all where blocks are cut
+    step = BLOCK // 2 if rows.start % BLOCK == 0 else 1
+    seen = pixels[::step]
+    left, end = columns.start, columns.stop
+    first = np.arange(left - left % BLOCK, end, BLOCK)
+    chosen = [seen[:, np.clip(first + n, left, end - 1) - left] for n in (0, 3, 7)]
+    alike = (chosen[0] == chosen[1]) & (chosen[0] == chosen[2])
+    own = (rows.start + step * np.arange(len(seen))) // BLOCK
+    starts = np.flatnonzero(np.diff(own, prepend=-1))
+    flat = np.logical_and.reduceat(alike.all(axis=2), starts, axis=0)
+    return flat, np.maximum.reduceat(chosen[0].max(axis=2), starts, axis=0)
 
-    def __init__(self, shape: tuple[int, int]) -> None:
-        self._shape = shape
+
+class _Grids:
+    """Of each block: which of its pixels are not a constant, as `LitBlocks` has it."""
+
+    def __init__(self, shape: tuple[int, int], bits: int = 0) -> None:
+        self.shape = shape
         grid = tuple(-(-side // BLOCK) for side in shape)
-        self._columns, self._rows, self._count = np.zeros((3, *grid), np.uint8)
+        self.columns, self.rows, self.count = np.full((3, *grid), bits, np.uint8)
+        if bits:
+            self.count[:] = BLOCK * BLOCK
 
-    def add(self, lit: LitBlocks) -> None:
-        """Add what `lit_blocks` returned for a part of the image."""
-        self._columns[lit.place] |= lit.columns
-        self._rows[lit.place] |= lit.rows
-        self._count[lit.place] += lit.number
+    def add(
+        self,
+        place: tuple[slice, slice],
+        columns: NDArray[np.uint8],
+        rows: NDArray[np.uint8],
+        number: NDArray[np.uint8],
+    ) -> None:
+        """Add a part of the image."""
+        self.columns[place] |= columns
+        self.rows[place] |= rows
+        self.count[place] += number
 
-    def result(self, read: Callable[[range], NDArray[Any]]) -> Missing | None:
-        """Return what is missing; None where nothing is.
+    def set(
+        self,
+        place: tuple[slice, slice],
+        columns: NDArray[np.uint8],
+        rows: NDArray[np.uint8],
+        number: NDArray[np.uint8],
+    ) -> None:
+        """Replace whole blocks."""
+        self.columns[place], self.rows[place] = columns, rows
+        self.count[place] = number
 
-        Parameters
-        ----------
-        read : callable
-            Takes rows of the image, evenly spaced, and returns them, shape (n,
-            columns). It is asked only where the blocks cannot decide.
-        """
-        empty = (self._columns == 0).astype(np.uint8)
-        square = np.ones((_LEAST_BLOCKS, _LEAST_BLOCKS), np.uint8)
-        empty = cv2.morphologyEx(empty, cv2.MORPH_OPEN, square)
-        if not empty.any():
-            return None
-        number, found, boxes, _ = cv2.connectedComponentsWithStats(
-            empty, connectivity=4
-        )
-        labels, sizes = np.asarray(found, np.int32), np.asarray(boxes, np.int32)
-        edges = self._edges(labels)
-        every = np.bincount(edges.label, minlength=number)
-        cut = np.bincount(edges.label[edges.cut], minlength=number)
-        around = _share_of_frame(labels, number)
-        lost = np.zeros(labels.shape, bool)
-        unsure = []
-        for label in range(1, number):
-            part = cut[label] / max(every[label], 1)
-            if part < _MOSTLY:
-                unsure.append(label)
-            elif around[label] <= _ALL_ROUND:
-                lost |= labels == label
-            elif edges.n_sides(label) > _FRAME_SIDES:  # else a margin
-                unsure.append(label)
-        asked = [label for label in unsure if around[label] <= _ALL_ROUND]
-        sharp = self._sharp(asked, labels, sizes, read) if asked else {}
-        for label in unsure:
-            if sharp.get(label, 0.0) >= _MOSTLY:
-                lost |= labels == label
-            elif cut[label]:
-                _add_shadows(
-                    lost, labels == label, self._sharp_cuts(label, edges, read)
-                )
-        if not lost.any():
-            return None
-        # the pixels of blocks beside them that are empty, too, up to the edge
-        grid = cv2.dilate(lost.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
-        inside = self._inside()
-        n_pixels = int((inside - np.minimum(self._count, inside))[grid].sum())
-        return Missing(grid, (0, 0), n_pixels / (self._shape[0] * self._shape[1]))
-
-    def _inside(self) -> NDArray[np.int64]:
-        """Return how many pixels each block has; those at the edge have fewer."""
+    def n_pixels(self, blocks: NDArray[np.bool_]) -> int:
+        """Return how many pixels of some blocks have the constant."""
         sides = [
             np.minimum(BLOCK, side - BLOCK * np.arange(-(-side // BLOCK)))
-            for side in self._shape
-        ]
-        blocks: NDArray[np.int64] = np.outer(sides[0], sides[1]).astype(np.int64)
-        return blocks
+            for side in self.shape
+        ]  # those of a block at the edge are fewer
+        inside = np.outer(*sides)
+        return int((inside - np.minimum(self.count, inside))[blocks].sum())
 
-    def _edges(self, labels: NDArray[np.int32]) -> _Edges:
-        """Return where the areas end, and where that is a straight cut."""
+    def with_tips(
+        self, lost: NDArray[np.bool_], empty: NDArray[np.bool_]
+    ) -> NDArray[np.bool_]:
+        """Return areas with their sharp corners, where blocks hold data, too."""
+        for _ in range(_TIP):
+            lost = lost | (_widened_by_one(lost) & ~empty & (self.count < BLOCK**2))
+        return lost
+
+    def edges(self, labels: NDArray[np.int32]) -> _Edges:
+        """Return where areas end, and where that is along a row or column of pixels."""
         parts: list[_Edges] = []
         for axis, step, bits in (
-            (0, 1, self._rows),
-            (0, -1, self._rows),
-            (1, 1, self._columns),
-            (1, -1, self._columns),
+            (0, 1, self.rows),
+            (0, -1, self.rows),
+            (1, 1, self.columns),
+            (1, -1, self.columns),
         ):
             ahead = np.roll(labels, step, axis=axis)  # the empty block behind
-            count, lit = self._count, bits
             border = [slice(None), slice(None)]
             border[axis] = slice(0, 1) if step > 0 else slice(-1, None)
             ahead[tuple(border)] = 0
-            rows, columns = np.nonzero((ahead > 0) & (lit > 0))
-            label, bit = ahead[rows, columns], lit[rows, columns]
+            rows, columns = np.nonzero((ahead > 0) & (bits > 0))
+            label, bit = ahead[rows, columns], bits[rows, columns]
             depth = _leading_zeros(bit) if step > 0 else _trailing_zeros(bit)
-            full = count[rows, columns] >= BLOCK * (BLOCK - depth.astype(int)) - _DARK
+            count = self.count[rows, columns]
+            full = count >= BLOCK * (BLOCK - depth.astype(int)) - _DARK
             along, across = (rows, columns) if axis else (columns, rows)
             order = np.lexsort((along, across, ~full))
             first = np.ones(len(order), bool)
@@ -217,14 +257,292 @@ class MissingSearch:
                 )
             run = np.empty(len(order), np.int64)
             run[order] = np.cumsum(first) - 1
-            long = np.bincount(run)[run] >= _STRAIGHT if len(run) else full
-            behind = [rows, columns]
-            behind[axis] = behind[axis] - step
+            length = np.bincount(run)[run] if len(run) else run
+            if axis:
+                columns = columns - step
+            else:
+                rows = rows - step
             run += sum(len(part.run) for part in parts)  # of all four sides
-            cut = full & long
             sides = (np.full(len(run), side) for side in (axis, step))
-            parts.append(_Edges(label, behind[0], behind[1], depth, cut, run, *sides))
+            length = np.where(full, length, 0)
+            parts.append(_Edges(label, rows, columns, depth, length, run, *sides))
         return _Edges(*map(np.concatenate, zip(*map(_arrays, parts), strict=True)))
+
+    def slanted(self, edges: _Edges) -> Iterator[_Line]:
+        """Yield the straight lines along which edges run, in any direction.
+
+        Where an edge crosses a row of blocks is told, to a part of a pixel, by how many
+        pixels of the blocks ahead are lit.
+        """
+        for axis, step in ((0, 1), (0, -1), (1, 1), (1, -1)):
+            own = (edges.axis == axis) & (edges.step == step)
+            rows, columns = (edges.rows[own], edges.columns[own])[:: 1 if axis else -1]
+            count = self.count if axis else self.count.T
+            ahead = columns[:, None] + step * np.arange(1, _AHEAD + 1)
+            inside = ((ahead >= 0) & (ahead < count.shape[1])).all(axis=1)
+            rows, columns, ahead = rows[inside], columns[inside], ahead[inside]
+            lit = count[rows[:, None], ahead]
+            passed = lit[:, -1] >= BLOCK * BLOCK - _DARK
+            rows, columns, lit = rows[passed], columns[passed], lit[passed]
+            far = BLOCK * _AHEAD - lit.sum(axis=1) / BLOCK
+            places = BLOCK * columns + (BLOCK + far if step > 0 else -far)
+            grid = np.full(count.shape, np.nan)
+            grid[rows, columns] = places
+            at, chain = columns, [places]
+            slope = np.zeros(len(rows))
+            for k in range(1, _SLANTED):
+                near = np.clip(at[:, None] + (-1, 0, 1), 0, grid.shape[1] - 1)
+                below = np.minimum(rows + k, len(grid) - 1)[:, None]
+                far_off = np.abs(grid[below, near] - (chain[-1] + slope)[:, None])
+                far_off[rows + k >= len(grid)] = np.nan
+                best = np.argmin(np.nan_to_num(far_off, nan=np.inf), axis=1)
+                each = np.arange(len(rows))
+                at = near[each, best]
+                found = grid[below[:, 0], at]
+                found[np.isnan(far_off[each, best])] = np.nan
+                slope = found - chain[-1]
+                chain.append(found)
+            points = np.array(chain)
+            along = np.arange(_SLANTED) - (_SLANTED - 1) / 2
+            slope = along @ points / (along @ along)
+            line = points.mean(axis=0) + np.outer(along, slope)
+            off = np.abs(points - line).max(axis=0, initial=0)
+            good = (off <= _OFF_LINE) & (np.abs(slope) <= BLOCK + 1)
+            for n in np.flatnonzero(good):
+                yield _Line(
+                    axis,
+                    step,
+                    int(rows[n]),
+                    _SLANTED,
+                    float(points[:, n].mean() - slope[n] * (_SLANTED - 1) / 2),
+                    float(slope[n]),
+                )
+
+
+class _Line(NamedTuple):
+    """A straight edge across `number` rows of blocks, beginning with `first`.
+
+    `place` is the border of the data in the first of them, px, which moves by `slope`
+    px a row of blocks. With axis 0 it is columns of blocks that are counted. The data
+    are at larger places with `step` 1.
+    """
+
+    axis: int
+    step: int
+    first: int
+    number: int
+    place: float
+    slope: float
+
+    def behind(self, grid: tuple[int, ...], more: int = 0) -> tuple[Any, Any]:
+        """Return rows and columns of the blocks behind it, some beyond its ends."""
+        along = np.arange(self.first - more, self.first + self.number + more)
+        across = self._across(along)
+        sides = grid if self.axis else grid[::-1]
+        inside = (along >= 0) & (along < sides[0])
+        inside &= (across >= 0) & (across < sides[1])
+        found = along[inside], across[inside]
+        return found if self.axis else found[::-1]
+
+    def _across(self, along: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the last blocks without data before it."""
+        place = self.place + self.slope * (along - self.first)
+        half = abs(self.slope) / 2  # within a row of blocks it goes on
+        if self.step > 0:
+            return np.floor((place - half) / BLOCK).astype(np.int64) - 1
+        return np.ceil((place + half) / BLOCK).astype(np.int64)
+
+    def extended(self, empty: NDArray[np.bool_]) -> _Line:
+        """Return it with what goes on beyond its ends: dim data, and none behind."""
+        grid = empty.shape if self.axis else empty.shape[::-1]
+        along = np.arange(grid[0])
+        line = self._replace(
+            first=0, number=grid[0], place=self.place - self.slope * self.first
+        )
+        behind = line._across(along)
+        ahead = behind + 2 * self.step
+        inside = (np.minimum(behind, ahead) >= 0) & (
+            np.maximum(behind, ahead) < grid[1]
+        )
+        own = empty if self.axis else empty.T
+        goes_on = inside.copy()
+        goes_on[inside] = own[along[inside], behind[inside]]
+        goes_on[inside] &= ~own[along[inside], ahead[inside]]
+        stops = np.flatnonzero(~goes_on)
+        first = int(max(stops[stops < self.first], default=-1)) + 1
+        last = self.first + self.number - 1
+        end = int(min(stops[stops > last], default=grid[0]))
+        return line._replace(
+            first=first, number=end - first, place=line.place + self.slope * first
+        )
+
+    def profiles(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return rows and columns of pixels across it, shape (n, pixels)."""
+        lines = BLOCK * self.first + np.arange(2, BLOCK * self.number, BLOCK // 2)
+        middle = BLOCK * self.first + (BLOCK - 1) / 2
+        place = self.place + self.slope * (lines - middle) / BLOCK
+        start = np.rint(place if self.step > 0 else place - 1).astype(np.int64)
+        across = start[:, None] + self.step * np.arange(-4, _DEPTH + 4)
+        along = np.broadcast_to(lines[:, None], across.shape)
+        return (along, across) if self.axis else (across, along)
+
+
+class MissingSearch:
+    """A search for what is missing, in parts of an image that come in any order.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Rows and columns of the image.
+    """
+
+    def __init__(self, shape: tuple[int, int]) -> None:
+        self._shape = shape
+        self._lit = _Grids(shape)
+        self._flat = np.ones(self._lit.count.shape, bool)
+        self._level: NDArray[Any] | None = None
+
+    def add(self, lit: LitBlocks) -> None:
+        """Add what `lit_blocks` returned for a part of the image."""
+        self._lit.add(*lit[:4])
+        self._flat[lit.place] &= lit.flat
+        if self._level is None:
+            is_float = lit.level.dtype.kind == "f"
+            least = -np.inf if is_float else np.iinfo(lit.level.dtype).min
+            self._level = np.full(self._flat.shape, least, lit.level.dtype)
+        own = self._level[lit.place]
+        np.maximum(own, lit.level, out=own)
+
+    def result(self, read: Callable[[range], NDArray[Any]]) -> Missing | None:
+        """Return what is missing; None where nothing is.
+
+        Parameters
+        ----------
+        read : callable
+            Takes rows of the image, evenly spaced, and returns them, shape (n,
+            columns). It is asked only where the blocks cannot decide.
+        """
+        found = [(0.0, self._lit, self._lost(self._lit, read))]
+        found += self._constants(read)
+        fills, blocks, n_pixels = [], np.zeros(self._flat.shape, bool), 0
+        for value, grids, lost in found:
+            if not lost.any():
+                continue
+            # the pixels of blocks beside them that are empty, too, up to the edge
+            near = _widened_by_one(lost)
+            n_pixels += grids.n_pixels(near)
+            blocks |= near
+            fills.append(Fill(value, near, lost & (grids.count == 0)))
+        if not fills:
+            return None
+        share = n_pixels / (self._shape[0] * self._shape[1])
+        return Missing(blocks, (0, 0), share, tuple(fills))
+
+    @property
+    def _least_level(self) -> float:
+        is_float = self._level is None or self._level.dtype.kind == "f"
+        return 0.0 if is_float else _LEAST_LEVEL
+
+    def _constants(
+        self, read: Callable[[range], NDArray[Any]]
+    ) -> list[tuple[float, _Grids, NDArray[np.bool_]]]:
+        """Return constants other than 0, and where data are lost that have them."""
+        level, flat = self._level, self._flat & (self._lit.columns != 0)
+        if level is None or not (flat := _opened(flat)).any():
+            return []
+        values, counts = np.unique(level[flat], return_counts=True)
+        values = values[np.argsort(counts)[::-1]][:_MOST_CONSTANTS]
+        areas = {v: own for v in values if (own := _opened(flat & (level == v))).any()}
+        grids = {value: _Grids(self._shape, 0xFF) for value in areas}
+        wanted = np.zeros(len(flat), bool)
+        for own in areas.values():
+            wanted |= own.any(axis=1)
+        wanted = np.convolve(wanted, np.ones(5), "same") > 0  # the blocks beside them
+        for rows in _bands(np.flatnonzero(wanted), self._shape[0]):
+            pixels = read(rows)
+            for value, own_grids in grids.items():
+                columns = range(pixels.shape[1])
+                own_grids.set(*_marked(rows, columns, pixels != value))
+        span = np.percentile(level, (0.5, 99.5))
+        step = _STEP * float(span[1] - span[0])
+        if level.dtype.kind != "f":
+            step = max(step, _LEAST_STEP)
+        top = level.max()
+        return [
+            (
+                float(value),
+                own_grids,
+                self._lost(own_grids, read, float(value), step, bool(value == top)),
+            )
+            for value, own_grids in grids.items()
+        ]
+
+    def _lost(
+        self,
+        grids: _Grids,
+        read: Callable[[range], NDArray[Any]],
+        value: float = 0.0,
+        step: float = 0.0,
+        is_top: bool = False,
+    ) -> NDArray[np.bool_]:
+        """Return the blocks of a constant that are lost data.
+
+        Of one other than 0 all edges are to be straight and sharp, with a step that is
+        no smaller than this; where it is the largest number, saturated minerals are
+        told from lost data.
+        """
+        empty = _opened(grids.columns == 0)
+        lost = np.zeros(empty.shape, bool)
+        if not empty.any():
+            return lost
+        number, found, boxes, _ = cv2.connectedComponentsWithStats(
+            empty.astype(np.uint8), connectivity=4
+        )
+        labels, sizes = np.asarray(found, np.int32), np.asarray(boxes, np.int32)
+        edges = grids.edges(labels)
+        every = np.bincount(edges.label, minlength=number)
+        around = _share_of_frame(labels, number)
+
+        def seen(rows: range) -> NDArray[Any]:
+            pixels = np.nan_to_num(read(rows).astype(np.float32))
+            return pixels if value == 0 else np.abs(pixels - np.float32(value))
+
+        if value != 0:
+            lines = [*edges.lines(), *grids.slanted(edges)]
+            straight = edges.on(lines, empty.shape)
+            cut = np.bincount(edges.label[straight], minlength=number)
+            wanted = _MOSTLY * np.maximum(every, 1)
+            asked = [n for n in range(1, number) if cut[n] >= wanted[n]]
+            sharp = self._sharp(asked, labels, sizes, seen, step)
+            least = _SHARPER if is_top else _MOSTLY
+            chosen = [n for n in asked if sharp[n] >= least]
+            if level := [n for n in asked if not sharp[n]]:  # no edge across the rows
+                proven = _proven(lines, seen, self._shape, step, least)
+                straight = edges.on(proven, empty.shape)
+                cut = np.bincount(edges.label[straight], minlength=number)
+                chosen += [n for n in level if cut[n] >= wanted[n]]
+            return grids.with_tips(np.asarray(np.isin(labels, chosen)), empty)
+        cut = np.bincount(edges.label[edges.is_cut], minlength=number)
+        unsure = []
+        for label in range(1, number):
+            part = cut[label] / max(every[label], 1)
+            if part < _MOSTLY:
+                unsure.append(label)
+            elif around[label] <= _ALL_ROUND:
+                lost |= labels == label
+            elif edges.n_sides(label) > _FRAME_SIDES:  # else a margin
+                unsure.append(label)
+        asked = [label for label in unsure if around[label] <= _ALL_ROUND]
+        sharp = self._sharp(asked, labels, sizes, seen)
+        whole = [label for label in asked if sharp[label] >= _MOSTLY]
+        lost = grids.with_tips(lost | np.isin(labels, whole), empty)
+        unsure = [label for label in unsure if label not in set(whole)]
+        own = edges.of(np.isin(edges.label, unsure))
+        if len(own.label):
+            lines = [*own.lines(), *grids.slanted(own)]
+            lines = _proven(lines, seen, self._shape, self._least_level)
+            _add_shadows(lost, np.isin(labels, unsure), own, lines)
+        return lost
 
     def _sharp(
         self,
@@ -232,8 +550,15 @@ class MissingSearch:
         labels: NDArray[np.int32],
         sizes: NDArray[np.int32],
         read: Callable[[range], NDArray[Any]],
+        step: float = 0.0,
     ) -> dict[int, float]:
-        """Return which part of the edges of areas is sharper than optics allow."""
+        """Return which part of the edges of areas is sharper than optics allow.
+
+        With a step only edges count that are as high, and what is returned is how much
+        of them all lies within two pixels.
+        """
+        if not asked:
+            return {}
         tops = [int(sizes[label, cv2.CC_STAT_TOP]) for label in asked]
         ends = [
             top + int(sizes[label, cv2.CC_STAT_HEIGHT])
@@ -241,8 +566,10 @@ class MissingSearch:
         ]
         first, end = min(tops) * BLOCK, min(max(ends) * BLOCK, self._shape[0])
         rows = range(first, end, max(1, (end - first) // _ROWS_READ))
-        pixels = np.nan_to_num(read(rows).astype(np.float32))
-        counts = {label: [0, 0] for label in asked}
+        pixels = read(rows)
+        least = self._least_level
+        counts = {label: [0.0, 0.0] for label in asked}
+        number = dict.fromkeys(asked, 0)
         for flipped in (False, True):
             seen = pixels[:, ::-1] if flipped else pixels
             at, x = np.nonzero((seen[:, 1:] != 0) & (seen[:, :-1] == 0))
@@ -255,87 +582,137 @@ class MissingSearch:
             own = labels[np.asarray(rows)[at] // BLOCK, column // BLOCK]
             near = seen[at[:, None], x[:, None] + np.arange(2)].mean(axis=1)
             level = seen[at[:, None], x[:, None] + np.arange(4, _DEPTH)].mean(axis=1)
+            own[level < max(step, least)] = 0
+            if not step:
+                near, level = near >= _SHARP * level, np.ones(len(level))
             for label in asked:
                 mine = own == label
-                counts[label][0] += int(np.sum(near[mine] >= _SHARP * level[mine]))
-                counts[label][1] += int(mine.sum())
+                number[label] += int(mine.sum())
+                counts[label][0] += float(near[mine].sum())
+                counts[label][1] += float(level[mine].sum())
         return {
-            label: good / total if total >= _FEWEST_EDGES else 0.0
+            label: good / total if number[label] >= _FEWEST_EDGES else 0.0
             for label, (good, total) in counts.items()
         }
 
-    def _sharp_cuts(
-        self, label: int, edges: _Edges, read: Callable[[range], NDArray[Any]]
-    ) -> _Edges:
-        """Return the cuts of an area that are sharper than optics allow.
 
-        The edge of a large section is straight, too, where it is level.
-        """
-        sharp = []
-        for run in np.unique(edges.run[edges.cut & (edges.label == label)]):
-            own = edges.of(edges.run == run)
-            axis, step = own.axis[0], own.step[0]
-            places = (own.rows, own.columns)[axis]
-            # the first pixel beyond the edge, and where the line begins and ends
-            start = BLOCK * int(places[0]) + (
-                BLOCK + int(own.depth[0]) if step > 0 else -1 - int(own.depth[0])
-            )
-            along = (own.columns, own.rows)[axis]
-            first, end = BLOCK * int(along.min()), BLOCK * (int(along.max()) + 1)
-            depth = range(start, start + step * (_DEPTH + 1), step)
-            if min(depth) < 0 or max(depth) >= self._shape[axis]:
-                continue
-            if axis == 0:
-                rows = range(min(depth), max(depth) + 1)
-                seen = read(rows)[::step, first : min(end, self._shape[1])]
-            else:
-                middle = (first + end) // 2
-                high = min(end - first, 4 * BLOCK) // 2
-                rows = range(middle - high, min(middle + high, self._shape[0]))
-                seen = read(rows)[:, min(depth) : max(depth) + 1].T[::step]
-            level = np.nanmean(seen.astype(np.float64), axis=1)
-            if level[:2].mean() >= _SHARP * level[4:].mean():
-                sharp.append(run)
-        chosen = np.isin(edges.run, sharp)
-        # what goes on along the same line, where dark minerals lie at it
-        along = np.where(edges.axis == 0, edges.columns, edges.rows)
-        line = edges.line
-        for run in sharp:
-            n = int(np.flatnonzero(edges.run == run)[0])
-            same = (edges.label == label) & (line == line[n])
-            same &= (edges.axis == edges.axis[n]) & (edges.step == edges.step[n])
-            own = along[edges.run == run]
-            same &= (along >= own.min() - _GAP) & (along <= own.max() + _GAP)
-            chosen |= same
-        return edges.of(chosen)
+def _widened_by_one(blocks: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return blocks and those beside them."""
+    near = cv2.dilate(blocks.astype(np.uint8), np.ones((3, 3), np.uint8))
+    return np.asarray(near > 0)
+
+
+def _opened(blocks: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return blocks without areas that are smaller than lost data are."""
+    square = np.ones((_LEAST_BLOCKS, _LEAST_BLOCKS), np.uint8)
+    opened = cv2.morphologyEx(blocks.astype(np.uint8), cv2.MORPH_OPEN, square)
+    return np.asarray(opened > 0)
+
+
+def _bands(blocks: NDArray[np.int64], height: int) -> Iterator[range]:
+    """Yield the rows of pixels of some rows of blocks, a band of them at a time."""
+    starts = np.flatnonzero(np.diff(blocks, prepend=-2) != 1)
+    for part in np.split(blocks, starts[1:]) if len(blocks) else ():
+        end = min(BLOCK * (int(part[-1]) + 1), height)
+        for top in range(BLOCK * int(part[0]), end, _BAND_ROWS):
+            yield range(top, min(top + _BAND_ROWS, end))
+
+
+def _proven(
+    lines: Sequence[_Line],
+    read: Callable[[range], NDArray[Any]],
+    shape: tuple[int, int],
+    least: float,
+    sharp: float = _SHARP,
+) -> list[_Line]:
+    """Return the lines along which an image rises faster than optics allow.
+
+    The edge of a large section is straight, too, where it is level. Each row of the
+    image is read once.
+    """
+    if not lines:
+        return []
+    profiles = [line.profiles() for line in lines]
+    numbers = np.repeat(np.arange(len(lines)), [len(rows) for rows, _ in profiles])
+    rows: NDArray[np.int64] = np.concatenate([rows for rows, _ in profiles])
+    columns: NDArray[np.int64] = np.concatenate([columns for _, columns in profiles])
+    inside = ((rows >= 0) & (rows < shape[0])).all(axis=1)
+    inside &= ((columns >= 0) & (columns < shape[1])).all(axis=1)
+    rows, columns, numbers = rows[inside], columns[inside], numbers[inside]
+    values: NDArray[np.float32] = np.zeros(rows.shape, np.float32)
+    for top in range(0, shape[0], _BAND_ROWS):
+        is_here = (rows >= top) & (rows < top + _BAND_ROWS)
+        if not is_here.any():
+            continue
+        wanted = np.unique(rows[is_here])
+        apart = int(np.gcd.reduce(np.diff(wanted))) if len(wanted) > 1 else 1
+        pixels = read(range(int(wanted[0]), int(wanted[-1]) + 1, apart))
+        values[is_here] = pixels[(rows[is_here] - wanted[0]) // apart, columns[is_here]]
+    # the first pixel beyond the edge, and the level behind it
+    start = np.argmax(values != 0, axis=1)
+    is_seen = (start > 0) & (start + _DEPTH <= values.shape[1])
+    start, numbers, values = start[is_seen], numbers[is_seen], values[is_seen]
+    places = start[:, np.newaxis] + np.arange(_DEPTH)
+    seen = np.take_along_axis(values, places, axis=1)
+    near, level = (
+        np.bincount(numbers, part.mean(axis=1), len(lines))
+        for part in (seen[:, :2], seen[:, 4:])
+    )
+    number = np.bincount(numbers, minlength=len(lines))
+    is_sharp = (near >= sharp * level) & (level > 0) & (level >= least * number)
+    return [line for line, is_own in zip(lines, is_sharp, strict=True) if is_own]
 
 
 @dataclass(frozen=True, slots=True)
 class _Edges:
-    """Empty blocks beside one that is not: of which area, where, and if it was cut."""
+    """Empty blocks beside one that is not: of which area, where, and how straight."""
 
     label: NDArray[np.int32]
     rows: NDArray[np.int64]
     columns: NDArray[np.int64]
     depth: NDArray[np.uint8]  # pixels from the empty block to the edge
-    cut: NDArray[np.bool_]
-    run: NDArray[np.int64]  # number of the straight line that it is a part of
+    length: NDArray[np.int64]  # of the straight line it is a part of, blocks; or 0
+    run: NDArray[np.int64]  # number of this line
     axis: NDArray[np.int64]  # of the edge's normal: 0 for rows
     step: NDArray[np.int64]  # from the empty block to the other one
 
     @property
-    def line(self) -> NDArray[np.int64]:
-        """Row or column of blocks along which an edge runs."""
-        return np.where(self.axis == 0, self.rows, self.columns)
+    def is_cut(self) -> NDArray[np.bool_]:
+        """Whether data end there along a row or column of pixels."""
+        return self.length >= _STRAIGHT
+
+    @property
+    def border(self) -> NDArray[np.int64]:
+        """Row or column of pixels along which data begin, or before which they end."""
+        block = BLOCK * np.where(self.axis == 0, self.rows, self.columns)
+        ahead = BLOCK + self.depth.astype(np.int64)
+        return np.where(self.step > 0, block + ahead, block - self.depth)
 
     def n_sides(self, label: int) -> int:
         """Return along how many lines an area is cut."""
-        own = self.of(self.cut & (self.label == label))
-        return len(set(zip(own.line, own.axis, own.step, strict=True)))
+        own = self.of(self.is_cut & (self.label == label))
+        return len(set(zip(own.border, own.axis, own.step, strict=True)))
 
     def of(self, chosen: NDArray[np.bool_]) -> _Edges:
         """Return some of them."""
         return _Edges(*(entry[chosen] for entry in _arrays(self)))
+
+    def on(self, lines: Iterable[_Line], grid: tuple[int, ...]) -> NDArray[np.bool_]:
+        """Return which of them lie along lines."""
+        near = np.zeros(grid, bool)
+        for line in lines:
+            near[line.behind(grid)] = True
+        return np.asarray(_widened_by_one(near)[self.rows, self.columns])
+
+    def lines(self) -> Iterator[_Line]:
+        """Yield the lines along which data are cut."""
+        for run in np.unique(self.run[self.is_cut]):
+            own = self.of(self.run == run)
+            axis, step = int(own.axis[0]), int(own.step[0])
+            along = own.rows if axis else own.columns
+            yield _Line(
+                axis, step, int(along.min()), len(along), float(own.border[0]), 0.0
+            )
 
 
 def _arrays(edges: _Edges) -> list[NDArray[Any]]:
@@ -362,23 +739,82 @@ def _share_of_frame(labels: NDArray[np.int32], number: int) -> NDArray[np.float6
 
 
 def _add_shadows(
-    lost: NDArray[np.bool_], empty: NDArray[np.bool_], edges: _Edges
+    lost: NDArray[np.bool_],
+    empty: NDArray[np.bool_],
+    edges: _Edges,
+    lines: Sequence[_Line],
 ) -> None:
     """Add what lies behind the straight edges of an area, up to its other end.
 
-    Where lost data meet a background of 0 nothing tells where they end.
+    Where lost data meet a background of 0 nothing tells where they end. What is lost
+    may be wider than the edge of what is left.
     """
-    for n in range(len(edges.label)):
-        row, column = int(edges.rows[n]), int(edges.columns[n])
-        place: tuple[Any, Any] = (row, slice(None))
-        start = column
-        if edges.axis[n] == 0:
-            place, start = (slice(None), column), row
-        line, out = empty[place], lost[place]
-        if edges.step[n] > 0:  # the data lie at larger numbers, the shadow at smaller
-            line, out, start = line[::-1], out[::-1], len(line) - 1 - start
-        ends = np.flatnonzero(~line[start:])
-        out[start : start + (int(ends[0]) if len(ends) else len(line))] = True
+    lines = [line.extended(empty) for line in _joined(lines)]
+    borders = [{line.place for line in lines if line.axis == n} for n in range(2)]
+    # data that end along the same line elsewhere: the next tile
+    aligned = np.zeros(len(edges.label), bool)
+    for axis in range(2):
+        aligned |= (edges.axis == axis) & np.isin(edges.border, list(borders[axis]))
+    for axis, step in ((0, 1), (0, -1), (1, 1), (1, -1)):
+        starts = np.zeros(empty.shape, bool)
+        for line in lines:
+            if (line.axis, line.step) == (axis, step):
+                more = max(line.number // _WIDER, _LEAST_WIDER)
+                starts[line.behind(empty.shape, more)] = True
+        own = edges.of(aligned & (edges.axis == axis) & (edges.step == step))
+        starts[own.rows, own.columns] = True
+        starts &= empty
+        if not starts.any():
+            continue
+        # line by line, away from the data
+        turn = [np.s_[::1, ::1], np.s_[::-1, ::1]][step > 0]
+        seen, begun, out = (
+            (part if axis == 0 else part.T)[turn] for part in (empty, starts, lost)
+        )
+        last = np.zeros(seen.shape[1], bool)
+        for row in range(len(seen)):
+            last = seen[row] & (last | begun[row])
+            out[row] |= last
+
+
+def _joined(lines: Iterable[_Line]) -> list[_Line]:
+    """Return lines of which those that go on in another one are one with it."""
+    joined: list[_Line] = []
+    for line in sorted(lines, key=lambda line: line.first):
+        for n, other in enumerate(joined):
+            behind = line.first - other.first
+            off = other.place + other.slope * behind - line.place
+            if (
+                (line.axis, line.step) == (other.axis, other.step)
+                and behind <= other.number + _GAP
+                and abs(off) <= 2 * _OFF_LINE
+            ):
+                number = max(other.number, behind + line.number)
+                end = line.place + line.slope * (line.number - 1)
+                slope = (end - other.place) / max(behind + line.number - 1, 1)
+                joined[n] = other._replace(number=number, slope=slope)
+                break
+        else:
+            joined.append(line)
+    return joined
+
+
+class Fill(NamedTuple):
+    """A constant that stands for no data.
+
+    The pixels are those in `blocks` that have it, in `core` all of them.
+    """
+
+    value: float
+    blocks: NDArray[np.bool_]
+    core: NDArray[np.bool_]
+
+    @property
+    def area(self) -> tuple[range, range]:
+        """Row and column of a pixel that has it."""
+        place = np.unravel_index(np.argmax(self.core), self.core.shape)
+        row, column = BLOCK * int(place[0]), BLOCK * int(place[1])
+        return range(row, row + 1), range(column, column + 1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -393,11 +829,15 @@ class Missing:
         (x, y) of the first block's first pixel, px.
     share : float
         Of the image's pixels that have no data, 0..1.
+    fills : tuple of Fill
+        The constants that stand there in the raw image, which are read as 0; empty
+        where that was done.
     """
 
     blocks: NDArray[np.bool_]
     origin: tuple[int, int]
     share: float
+    fills: tuple[Fill, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return it for a header, as built-in types."""
@@ -438,7 +878,7 @@ class Missing:
     def moved(self, x: int, y: int) -> Missing:
         """Return the same of an image that lies `x` px further right, `y` down."""
         left, top = self.origin
-        return Missing(self.blocks, (left + x, top + y), self.share)
+        return replace(self, origin=(left + x, top + y), fills=())
 
     def _span(self, y0: int, y1: int, x0: int, x1: int) -> tuple[slice, slice]:
         """Return the blocks that a window touches."""
@@ -464,6 +904,35 @@ class Missing:
         y, x = max(top - y0, 0), max(left - x0, 0)
         result[y : y + inner.shape[0], x : x + inner.shape[1]] = inner
         return result
+
+    def emptied(
+        self, bands: Iterable[tuple[int, NDArray[Any]]], values: Sequence[Any]
+    ) -> Iterator[tuple[int, NDArray[Any]]]:
+        """Yield bands of a raw image, 0 where it has no data.
+
+        Parameters
+        ----------
+        bands : iterable of (int, ndarray, shape (rows, columns))
+            First rows, and pixels.
+        values : sequence of float
+            For each of `fills`, what stands there in these bands.
+        """
+        for y0, band in bands:
+            y1, width = y0 + len(band), band.shape[1]
+            for fill, value in zip(self.fills, values, strict=True):
+                own = Missing(fill.blocks, self.origin, self.share)
+                if value and own.touches(y0, y1, 0, width):
+                    gone = own._near(y0, y1, 0, width) & (band == value)
+                    beside = cv2.boxFilter(
+                        gone.view(np.uint8),
+                        -1,
+                        (3, 3),
+                        normalize=False,
+                        borderType=cv2.BORDER_REPLICATE,
+                    )  # a pixel of the image may have it by chance
+                    gone &= beside >= _LEAST_BESIDE
+                    band = np.where(gone, band.dtype.type(0), band)
+            yield y0, band
 
     def mask(self, image: ImageLike) -> LazyImage:
         """Return where an image has no data, 1 and 0 (uint8).

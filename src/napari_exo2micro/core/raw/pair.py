@@ -414,9 +414,9 @@ def _widening(
 def _missing_notes(post: Missing | None, pre: Missing | None) -> list[str]:
     """Return the warnings that an image lacks a part."""
     return [
-        f"{missing.share:.2%} of the {side}-stain image has no data (areas of exact "
-        "zeros that were not scanned, or lost): it is left out, and the difference "
-        "is 0 there"
+        f"{missing.share:.2%} of the {side}-stain image has no data (areas of exactly "
+        f"{' and '.join(f'{fill.value:g}' for fill in missing.fills)} that were not "
+        "scanned, or lost): it is left out, and the difference is 0 there"
         for side, missing in (("post", post), ("pre", pre))
         if missing is not None
     ]

@@ -508,16 +508,27 @@ def file_image(
 ) -> RawImage:
     """Return the signal of a checked file: the sum of samples, which `dtype` must hold.
 
-    NaN becomes 0. A fingerprint that was not made is when it is asked for.
+    NaN becomes 0, and any other constant where there are no data. A fingerprint that
+    was not made is when it is asked for.
     """
+    missing = measured.missing
+
+    def all_bands(reader: tiff.TiffReader) -> Iterator[tuple[int, NDArray[Any]]]:
+        for y0, planes in reader.blocks():
+            if measured.blank:
+                np.nan_to_num(planes, copy=False, nan=0.0)
+            # a turned image has its columns side by side in memory
+            yield y0, np.ascontiguousarray(summed(planes, dtype))
 
     def bands() -> Iterator[tuple[int, NDArray[Any]]]:
         with image.reader(samples) as reader:
-            for y0, planes in reader.blocks():
-                if measured.blank:
-                    np.nan_to_num(planes, copy=False, nan=0.0)
-                # a turned image has its columns side by side in memory
-                yield y0, np.ascontiguousarray(summed(planes, dtype))
+            if missing is None or not missing.fills:
+                yield from all_bands(reader)
+                return
+            values = [
+                summed(reader.read(fill.area), dtype)[0, 0] for fill in missing.fills
+            ]
+            yield from missing.emptied(all_bands(reader), values)
 
     def mark() -> RawFingerprint:
         return measured.fingerprint or RawFingerprint.of(image.path)
@@ -539,9 +550,14 @@ def array_image(
     """
     path = Path(file) if file else None
 
-    def bands() -> Iterator[tuple[int, NDArray[Any]]]:
+    def all_bands() -> Iterator[tuple[int, NDArray[Any]]]:
         for y0, band in _array_bands(array):
             yield y0, band.astype(dtype, copy=False)
+
+    def bands() -> Iterator[tuple[int, NDArray[Any]]]:
+        if missing is None:
+            return all_bands()
+        return missing.emptied(all_bands(), [fill.value for fill in missing.fills])
 
     def mark() -> RawFingerprint:
         return RawFingerprint.of(path) if path and path.exists() else fingerprint
