@@ -34,7 +34,7 @@ _MODULES = {
         Task TaskEvent TaskState plan_batch run_batch summarise_batch
     """,
     "images": """
-        Raster Transform open_raster pad_images reduce_image warp_window
+        Displacement Raster Transform open_raster pad_images reduce_image warp_window
     """,
     "parameters": """
         ABBREVIATIONS DEFAULTS MAX_STAGE PARAMETER_REGISTRY Parameter RunSettings STAGES

@@ -74,7 +74,7 @@ class Alignment:
         Parameters
         ----------
         header : mapping
-            As `Raster.header` has it.
+            As `Provenance.to_header` returns it.
 
         Returns
         -------
@@ -156,7 +156,8 @@ class Alignment:
             "dye": self.dye,
             "stage": self.stage,
         }
-        files.write_json(path, stored)
+        indent = None if self.transform.displacements else 2
+        files.write_json(path, stored, indent=indent)
 
     @property
     def knows_its_canvas(self) -> bool:

@@ -263,7 +263,13 @@ def read_json(path: Path | str, most_bytes: int = 50_000_000) -> Any:
         raise ValueError("it is nested too deeply") from None
 
 
-def write_json(path: Path | str, content: Any) -> Path:
+def json_text(content: Any, *, indent: int | None = 2) -> str:
+    """Return what JSON can hold, no NaN, as the text of a file."""
+    text = json.dumps(content, indent=indent, ensure_ascii=False, allow_nan=False)
+    return text + "\n"
+
+
+def write_json(path: Path | str, content: Any, *, indent: int | None = 2) -> Path:
     """Write what JSON can hold, no NaN, to a file, and return its path.
 
     Raises
@@ -277,8 +283,7 @@ def write_json(path: Path | str, content: Any) -> Path:
             f"cannot write {path}: it is a folder; give the name of a file in it"
         )
     with replace_file(path) as part:
-        text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
-        part.write_text(text + "\n", encoding="utf-8")
+        part.write_text(json_text(content, indent=indent), encoding="utf-8")
     return path
 
 

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-_MOST_NODES: Final = 2_000_000
+_MOST: Final = {"values": 2_000_000, "moves": 100_000}
 _LONGEST_SIDE: Final = 32_000  # nodes; OpenCV takes no longer one
 _DECIMALS: Final = 4  # of a move, px: what a file keeps
 _TOLERANCE: Final = 1e-5  # px, of the way back
@@ -64,7 +64,7 @@ class Displacement:
     ------
     ValueError
         If numbers are not finite, arrays do not fit each other, cuts are not in order,
-        or there are more than 2,000,000 nodes or tiles.
+        or there are more than 2,000,000 nodes or 100,000 tiles.
 
     Examples
     --------
@@ -239,6 +239,19 @@ class Displacement:
             largest = max(largest, float(np.hypot(*moved.reshape(-1, 2).T).max()))
         return largest
 
+    @property
+    def extent(self) -> tuple[float, float, float, float]:
+        """Lowest x and y, highest x and y of nodes and cuts, px of the grid's frame."""
+        low, high = [], []
+        for start, side, cuts in (
+            (self.origin[0], self.values.shape[1], self.cuts_x),
+            (self.origin[1], self.values.shape[0], self.cuts_y),
+        ):
+            places = [start, start + self.spacing * (side - 1), *cuts.tolist()]
+            low.append(min(places))
+            high.append(max(places))
+        return low[0], low[1], high[0], high[1]
+
     @cached_property
     def reach(self) -> float:
         """How far a point is moved at most, px of the points; about, in perspective."""
@@ -247,15 +260,9 @@ class Displacement:
         back = np.linalg.inv(self.frame)
         if not self.frame[2, :2].any():
             return self.largest * stretch(back, [(0.0, 0.0)])
-        rows, columns = self.values.shape[:2]
-        edges = [
-            (start, start + self.spacing * (side - 1), *cuts[[0, -1][: len(cuts)]])
-            for start, side, cuts in (
-                (self.origin[0], columns, self.cuts_x),
-                (self.origin[1], rows, self.cuts_y),
-            )
-        ]
-        return 1.25 * self.largest * stretch(back, list(itertools.product(*edges)))
+        x0, y0, x1, y1 = self.extent
+        corners = list(itertools.product((x0, x1), (y0, y1)))
+        return 1.25 * self.largest * stretch(back, corners)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the displacement as JSON-ready built-in types."""
@@ -414,8 +421,8 @@ def stretch(matrix: NDArray[np.floating[Any]], points: ArrayLike) -> float:
 
 
 def _numbers(name: str, value: Any) -> NDArray[np.float64]:
-    if len(value) > _MOST_NODES:
-        raise ValueError(f"{name} has more than {_MOST_NODES} numbers")
+    if len(value) > _LONGEST_SIDE:
+        raise ValueError(f"{name} takes at most {_LONGEST_SIDE} numbers")
     cuts = np.array(value, dtype=np.float64)
     if cuts.ndim != 1 or not np.isfinite(cuts).all() or (np.diff(cuts) <= 0).any():
         raise ValueError(f"{name} takes finite numbers in rising order")
@@ -425,11 +432,10 @@ def _numbers(name: str, value: Any) -> NDArray[np.float64]:
 def _moves(name: str, value: Any) -> NDArray[np.float32]:
     rows = len(value)
     columns = len(value[0]) if rows else 0
-    if not (0 < rows <= _LONGEST_SIDE and 0 < columns <= _LONGEST_SIDE):
-        raise ValueError(f"{name} has {rows} x {columns} moves")
-    if rows * columns > _MOST_NODES:
+    most = _MOST[name]
+    if not 0 < rows * columns <= most or max(rows, columns) > _LONGEST_SIDE:
         raise ValueError(
-            f"{name} has {rows} x {columns} moves; at most {_MOST_NODES} are taken"
+            f"{name} has {rows} x {columns} moves (dx, dy); 1 to {most} are taken"
         )
     rounded = np.round(np.array(value, dtype=np.float64), _DECIMALS) + 0.0
     with np.errstate(over="ignore"):

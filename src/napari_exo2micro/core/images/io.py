@@ -497,6 +497,7 @@ def write_raster(
     header: Mapping[str, Any],
     cards: Sequence[Card] = (),
     pixel_size: tuple[float, float] | None = None,
+    beside: Mapping[Path, str] | None = None,
     monitor: Monitor | None = None,
 ) -> None:
     """Write one image to TIFF and FITS files, band by band, whole or not at all.
@@ -523,6 +524,8 @@ def write_raster(
         Cards of the FITS primary header.
     pixel_size : tuple of float, optional
         Width and height of a pixel, um, for the resolution tags of the TIFF.
+    beside : mapping of Path to str, optional
+        Small files of text that the image refers to; written with it.
     monitor : Monitor, optional
         Told the fraction written.
 
@@ -536,7 +539,11 @@ def write_raster(
     """
     dtype = np.dtype(dtype).newbyteorder("=")
     _check_space(paths, shape, dtype)
-    with files.replace_files(paths) as parts, ExitStack() as stack:
+    texts = beside or {}
+    with files.replace_files([*texts, *paths]) as new, ExitStack() as stack:
+        parts = new[len(texts) :]
+        for text, part in zip(texts.values(), new, strict=False):
+            part.write_text(text, encoding="utf-8")
         targets = []
         for path, part in zip(paths, parts, strict=True):
             if path.suffix == ".fits":

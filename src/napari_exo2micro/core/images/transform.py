@@ -338,6 +338,11 @@ class Transform(Shown):
                 f"expected a '{_KIND}' of version 1 or 2, found {stored!r:.60}; save "
                 "it again with this package"
             )
+        if "displacement" in stored:
+            raise CheckpointError(
+                "the stored transform refers to the file of its displacement, "
+                f"{stored['displacement']!r:.200}; load that file, which holds both"
+            )
         try:
             parts = stored["displacements"] if stored["version"] == 2 else ()
             return cls(stored["matrix"], tuple(map(Displacement.from_dict, parts)))
@@ -359,7 +364,8 @@ class Transform(Shown):
         OutputError
             When it cannot be written; a file of that name stays as it was.
         """
-        files.write_json(path, self.to_dict())
+        # A grid has many numbers: one a line would make the file twice as large.
+        files.write_json(path, self.to_dict(), indent=None if self.displacements else 2)
 
     @classmethod
     def load(cls, path: str | Path) -> Transform:

@@ -528,9 +528,9 @@ class SampleDye(Shown):
 
     def _checkpoint_states(self) -> list[CheckpointStatus]:
         return [
-            self.store.status(number, name)
+            line
             for number in sorted(STAGES)
-            for name in self.store.names(number)
+            for line in self.store.status_of_stage(number)
         ]
 
     def result(self, to_stage: int | None = None) -> RunResult:

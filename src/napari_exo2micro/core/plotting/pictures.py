@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-import cv2
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
@@ -136,11 +135,10 @@ def warp_picture(moving: Picture, transform: Transform, onto: Picture) -> Pictur
 
     `transform` maps post (fixed) to pre (moving), full-resolution px.
     """
-    matrix = (moving.to_full.inverse() @ transform @ onto.to_full).matrix
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    size = onto.pixels.shape[::-1]
-    warped = cv2.warpPerspective(moving.pixels, matrix, size, flags=flags)
-    return onto.with_pixels(np.asarray(warped, dtype=np.float32))
+    small = moving.to_full.inverse() @ transform @ onto.to_full
+    rows, columns = onto.pixels.shape
+    warped = warp.warp_window(moving.pixels, small, 0, rows, 0, columns, "linear")
+    return onto.with_pixels(warped)
 
 
 def valid_pixels(

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -391,15 +390,8 @@ class ReducedImage:
         """
         small = self.to_full.inverse() @ transform @ target.to_full
         rows, columns = target.values.shape
-        warped = cv2.warpPerspective(
-            self.values,
-            small.matrix,
-            (columns, rows),
-            flags=cv2.WARP_INVERSE_MAP | cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_CONSTANT,
-            borderValue=0,
-        )
-        return ReducedImage(np.asarray(warped, np.float32), target.to_full)
+        warped = warp.warp_window(self.values, small, 0, rows, 0, columns, "linear")
+        return ReducedImage(warped, target.to_full)
 
 
 def _count_sample(

@@ -48,20 +48,23 @@ from napari_exo2micro.core.raw.table import (
 )
 from napari_exo2micro.core.store.provenance import (
     FORMATS,
+    STAGES_TAKEN_OVER,
     Provenance,
     creation_time,
     digest,
+    displacement_path,
     name_ending,
     plain_entries,
     storable_pixels,
+    transform_key,
 )
 
 logger = logging.getLogger(__name__)
 
 _SIDES: Final = ("post", "pre")
 
-STAGES_TAKEN_OVER: Final = (2, 3)
-"""What `register_on` takes over: the transforms of these stages."""
+DISPLACEMENT: Final = "displacement"
+"""Name of the file with what the transform of a stage bends, beside its image."""
 
 # A stage-3 image without a transform says nothing about the alignment, and what
 # follows it rests on it.
@@ -185,6 +188,11 @@ class CheckpointStatus:
     state: State
     reason: str
     path: Path
+
+    @property
+    def is_image(self) -> bool:
+        """Whether the file is an image: neither a plot nor a displacement."""
+        return self.kind == "checkpoint" and self.name != DISPLACEMENT
 
 
 class RawSource:
@@ -339,7 +347,7 @@ class CheckpointStore:
         self.written: list[Path] = []
         self.has_own_canvas = has_own_canvas
         self._told: set[tuple[Path, str]] = set()
-        self._opened: dict[Path, tuple[tuple[int, ...], _Content]] = {}
+        self._opened: dict[Path, tuple[tuple[Any, ...], _Content]] = {}
         self._others: dict[str, Self] = {}
 
     def copy(self) -> Self:
@@ -405,6 +413,8 @@ class CheckpointStore:
 
     def paths(self, stage: int, name: str) -> list[Path]:
         """Return the files that a checkpoint is written to."""
+        if name == DISPLACEMENT:
+            return [displacement_path(path) for path in self.paths(stage, "pre")]
         asked = self.settings.checkpoint_format
         is_both = asked == "both" or _needs_both(stage, name)
         kinds = FORMATS if is_both else (asked,)
@@ -540,6 +550,43 @@ class CheckpointStore:
             note = f"{path.name} was written to since: a run reads its pixels"
         return line(State.VALID, note, path)
 
+    def status_of_stage(self, stage: int) -> list[CheckpointStatus]:
+        """Return `status` of each checkpoint of a stage, of a displacement, too."""
+        lines = []
+        for name in self.names(stage):
+            line = self.status(stage, name)
+            lines.append(line)
+            if stage in STAGES_TAKEN_OVER and name == "pre":
+                lines += self._status_of_displacement(line)
+        return lines
+
+    def _status_of_displacement(
+        self, image: CheckpointStatus
+    ) -> Iterator[CheckpointStatus]:
+        """Yield the line of the file that an image refers to, if it does."""
+        paths = self._existing(image.stage, image.name)
+        if not any(map(self._refers, paths)):
+            return
+        path, state = displacement_path(image.path), image.state
+        if not path.is_file():
+            there = [one for one in map(displacement_path, paths) if one.is_file()]
+            path = there[0] if there else path
+            state = state if there else State.MISSING
+        why = "" if state != State.STALE else image.reason
+        yield CheckpointStatus(
+            image.stage, DISPLACEMENT, "checkpoint", state, why, path
+        )
+
+    def _refers(self, path: Path) -> bool:
+        """Return whether an image, valid or not, has a displacement of its own."""
+        header = self._header(path)
+        if header is not None:
+            return bool(header.displacement_file)
+        with suppress(CheckpointError):
+            stored = io.open_raster(path).header.get("transform")
+            return isinstance(stored, dict) and "displacement" in stored
+        return False
+
     def is_valid(self, stage: int, name: str) -> bool:
         """Return whether a checkpoint is valid, and tell why one is not used."""
         line = self.status(stage, name)
@@ -597,7 +644,7 @@ class CheckpointStore:
         )
         if transform is None:
             return own
-        return digest([own, dye, transform.matrix.tolist()])
+        return digest([own, dye, transform_key(transform)])
 
     def _shape(self, stage: int) -> tuple[int, ...] | None:
         """Return the canvas, where it can be known without reading pixels."""
@@ -675,13 +722,20 @@ class CheckpointStore:
 
     def _read(self, path: Path) -> tuple[Raster, Provenance | None]:
         """Open a file, or give it again as long as it has not changed."""
-        now = files.stamp(path)
+        now = (files.stamp(path), *map(_stamp_if_there, self._displacements(path)))
         known = self._opened.get(path)
         if known is None or known[0] != now:
             known = self._opened[path] = (now, _content(path))
         if isinstance(known[1], CheckpointError):
             raise known[1]
         return known[1]
+
+    def _displacements(self, path: Path) -> Iterator[Path]:
+        """Yield the files that the displacement of an image may be in."""
+        last = max(STAGES_TAKEN_OVER)
+        for kind in FORMATS:
+            yield displacement_path(self.folder / kind / path.name)
+            yield displacement_path(self._path(kind, last, "pre"))
 
     # A transform that was taken over -------------------------------------------
 
@@ -874,18 +928,27 @@ class CheckpointStore:
         paths = self.paths(provenance.stage, provenance.name)
         for path in paths:
             self._opened.pop(path, None)  # Windows replaces no file that is mapped
+        texts: dict[Path, str] = {}
+        own = [displacement_path(path) for path in paths]
+        if provenance.displacement_file == own[0].name:
+            text = files.json_text(provenance.to_displacement(), indent=None)
+            texts = dict.fromkeys(own, text)
         io.write_raster(
             paths,
             (shape[0], shape[1]),
             dtype,
             parts,
-            header=provenance.to_header(),
-            cards=provenance.to_cards(),
+            header=provenance.to_header(refers=True),
+            cards=provenance.to_cards(refers=True),
             pixel_size=provenance.pixel_size,
+            beside=texts,
             monitor=monitor,
         )
-        self.written += paths
-        logger.info("written: %s", ", ".join(path.name for path in paths))
+        for path in set(own) - set(texts):  # of the image that was there before
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+        self.written += [*texts, *paths]
+        logger.info("written: %s", ", ".join(path.name for path in (*texts, *paths)))
         return paths
 
     def write_array(
@@ -985,6 +1048,13 @@ def _needs_both(stage: int, name: str) -> bool:
     return stage == LAST_BUILT_IN and name.partition("_")[0] == "difference"
 
 
+def _stamp_if_there(path: Path) -> files.Stamp | None:
+    try:
+        return files.stamp(path)
+    except OSError:
+        return None
+
+
 _Content = tuple[Raster, Provenance | None] | CheckpointError
 
 
@@ -992,6 +1062,6 @@ def _content(path: Path) -> _Content:
     try:
         image = io.open_raster(path)
         own = not image.is_foreign
-        return image, Provenance.from_header(image.header) if own else None
+        return image, Provenance.from_header(image.header, path) if own else None
     except CheckpointError as error:
         return error

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_exo2micro.core.base import files
 from napari_exo2micro.core.base.errors import CheckpointError, ParameterError
 from napari_exo2micro.core.base.speak import Listing, Shown
 from napari_exo2micro.core.images import PixelSize, Transform
@@ -28,6 +30,7 @@ from napari_exo2micro.core.parameters.parameters import (
     RESERVED_KEYS,
     ParameterValue,
     non_default_params,
+    suffix_of,
 )
 from napari_exo2micro.core.photometry.methods import SCALE_METHODS
 from napari_exo2micro.core.photometry.scale import scale_table
@@ -38,8 +41,13 @@ SCHEMA: Final = 1
 FORMATS: Final = ("tiff", "fits")
 """The folders of a sample and dye, which are the formats of the files in them."""
 
+STAGES_TAKEN_OVER: Final = (2, 3)
+"""What `register_on` takes over: the transforms of these stages."""
+
 _KIND: Final = "napari-exo2micro checkpoint"
 _PACKAGES: Final = ("napari-exo2micro", "numpy", "scipy")
+
+_DISPLACEMENT: Final = "_displacement.json"
 
 _LONGEST_NAME: Final = 200  # letters; many file systems take 255, some tools fewer
 _LONGEST_EXTENSION: Final = len(".tiff")
@@ -297,16 +305,66 @@ class Provenance:
                 self.name,
                 self.inputs,
                 non_default_params(self.parameters, self.stage),
-                self.transform.matrix.tolist() if self.transform else None,
+                transform_key(self.transform) if self.transform else None,
                 self.content,
                 dict(self.extra),
             ]
         )
 
-    def to_header(self) -> dict[str, Any]:
-        """Return everything as JSON-ready built-in types, with a checksum."""
+    @property
+    def displacement_file(self) -> str:
+        """Name of the file with the displacement of its transform; empty without one.
+
+        It lies beside the image of the stage that found it.
+        """
+        if self.transform is None or not self.transform.displacements:
+            return ""
+        last = max(STAGES_TAKEN_OVER)
+        stage, name = (last, "pre") if self.stage > last else (self.stage, self.name)
+        start = f"{stages.STAGE_NAMES[stage]}_{name}"
+        ending = name_ending(start, suffix_of(self.parameters, stage))
+        return f"{start}{ending}{_DISPLACEMENT}"
+
+    def to_displacement(self) -> dict[str, Any]:
+        """Return what the file of the displacement holds, see `Alignment.load`."""
+        assert self.transform is not None
+        kinds = ("frame", "pixel_size")
+        names = [f"{side}_{kind}" for side in ("post", "pre") for kind in kinds]
+        canvas = {name: self.canvas[name] for name in names if name in self.canvas}
+        known = {"sample": self.sample, "dye": self.dye, "stage": self.stage}
+        return {**self.transform.to_dict(), "canvas": canvas, **known}
+
+    def _transform_entry(self, *, refers: bool) -> dict[str, Any] | None:
+        if self.transform is None:
+            return None
+        stored = self.transform.to_dict()
+        if not refers or not self.transform.displacements:
+            return stored
+        del stored["displacements"]
+        extents = np.array([one.extent for one in self.transform.displacements])
+        stored["displacement"] = {
+            "file": self.displacement_file,
+            "digest": transform_digest(self.transform),
+            "unit": "px",
+            "nodes": [one.values.shape[:2] for one in self.transform.displacements],
+            "spacing": [one.spacing for one in self.transform.displacements],
+            "tiles": [one.moves.shape[:2] for one in self.transform.displacements],
+            "extent": [*extents[:, :2].min(axis=0), *extents[:, 2:].max(axis=0)],
+            "largest": self.transform.largest_displacement,
+        }
+        return stored
+
+    def to_header(self, *, refers: bool = False) -> dict[str, Any]:
+        """Return everything as JSON-ready built-in types, with a checksum.
+
+        Parameters
+        ----------
+        refers : bool
+            Whether the displacement of the transform is in a file of its own, see
+            `displacement_file`; otherwise the header holds it whole.
+        """
         entries = {entry.name: getattr(self, entry.name) for entry in fields(self)}
-        entries["transform"] = self.transform.to_dict() if self.transform else None
+        entries["transform"] = self._transform_entry(refers=refers)
         entries["verdicts"] = {str(n): v.to_dict() for n, v in self.verdicts.items()}
         entries["scale"] = self.scale.to_dict() if self.scale else {}
         # The order of the text: what a person looks for comes first.
@@ -317,13 +375,23 @@ class Provenance:
         return {**header, "checksum": digest(header)}
 
     @classmethod
-    def from_header(cls, header: Mapping[str, Any]) -> Provenance:
+    def from_header(
+        cls, header: Mapping[str, Any], path: Path | None = None
+    ) -> Provenance:
         """Return what `to_header` stored.
+
+        Parameters
+        ----------
+        header : mapping
+            As it was stored.
+        path : Path, optional
+            The file of the image, which the file of a displacement lies beside.
 
         Raises
         ------
         CheckpointError
-            When the header is of another kind, version or form, or was changed.
+            When the header is of another kind, version or form, or was changed, or
+            refers to a displacement that is not there or another one.
         """
         stored = dict(header)
         if stored.pop("kind", None) != _KIND:
@@ -340,7 +408,7 @@ class Provenance:
         verdicts = stored.pop("verdicts")
         try:
             return cls(
-                transform=Transform.from_dict(transform) if transform else None,
+                transform=_whole(transform, path) if transform else None,
                 verdicts={int(n): Verdict.from_dict(v) for n, v in verdicts.items()},
                 scale=StoredScale.from_dict(scale) if scale else None,
                 notes=tuple(stored.pop("notes")),
@@ -349,8 +417,8 @@ class Provenance:
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"its header cannot be read: {error}") from error
 
-    def to_cards(self) -> list[Card]:
-        """Return the cards of a FITS header: keys of at most 8 characters."""
+    def to_cards(self, *, refers: bool = False) -> list[Card]:
+        """Return the cards of a FITS header, see `to_header`; keys of 8 characters."""
         cards: list[Card] = [
             ("SAMPLE", self.sample, "sample"),
             ("DYE", self.dye, "dye"),
@@ -369,7 +437,7 @@ class Provenance:
                 key = f"{side.upper()}MISS"
                 cards.append((key, missing["share"], f"part of {side} without data"))
         cards += self._world_cards()
-        cards += self._alignment_cards()
+        cards += self._alignment_cards(refers=refers)
         cards += self._scale_cards()
         taken = RESERVED_KEYS | {key for key, _, _ in cards}
         for name, value in self.extra.items():
@@ -396,7 +464,7 @@ class Provenance:
             )
         ]
 
-    def _alignment_cards(self) -> list[Card]:
+    def _alignment_cards(self, *, refers: bool) -> list[Card]:
         cards: list[Card] = []
         if self.registered_on:
             cards.append(("REGON", self.registered_on, "the dye that was registered"))
@@ -416,6 +484,13 @@ class Provenance:
             cards.append(("DIRECTN", "post->pre", "(x, y) px, canvas, centres at 0"))
             for (row, column), value in np.ndenumerate(self.transform.matrix):
                 cards.append((f"T{row}{column}", float(value), "transform"))
+            if self.transform.displacements:
+                largest = self.transform.largest_displacement
+                cards.append(("DISPMAX", largest, "px, at most, before the transform"))
+                if refers:
+                    cards.append(("DISPFILE", self.displacement_file, "displacement"))
+                    found = transform_digest(self.transform)
+                    cards.append(("DISPSUM", found, "stands for what is in it"))
         return cards
 
     def _scale_cards(self) -> list[Card]:
@@ -427,6 +502,57 @@ class Provenance:
             ("SCALEERR", self.scale.uncertainty, "one standard deviation"),
             ("OFFSET", self.scale.offset, "grey levels"),
         ]
+
+
+@lru_cache(maxsize=32)
+def transform_digest(transform: Transform) -> str:
+    """Return the digest of all numbers of a transform."""
+    return digest(transform.to_dict())
+
+
+def transform_key(transform: Transform) -> Any:
+    """Return what stands for a transform in the digest of an image."""
+    matrix = transform.matrix.tolist()
+    return [matrix, transform_digest(transform)] if transform.displacements else matrix
+
+
+def displacement_path(path: Path) -> Path:
+    """Return where the file of the displacement that an image brings lies."""
+    return path.with_name(f"{path.stem}{_DISPLACEMENT}")
+
+
+def _whole(stored: Mapping[str, Any], path: Path | None) -> Transform:
+    """Return a transform of a header, with the displacement that it refers to."""
+    if "displacement" not in stored or path is None:
+        return Transform.from_dict(stored)
+    told = stored["displacement"]
+    name, wanted = str(told["file"]), str(told["digest"])
+    if Path(name).name != name:
+        raise CheckpointError(f"the file of its displacement, {name!r:.60}, is no name")
+    folders = (path.parent, *(path.parent.parent / kind for kind in FORMATS))
+    problem = "is missing"
+    for file in (folder / name for folder in dict.fromkeys(folders)):
+        if not file.is_file():
+            continue
+        try:
+            transform, found = _read_displacement(file, files.stamp(file))
+        except (CheckpointError, OSError) as error:
+            problem = f"cannot be read ({error})"
+            continue
+        if found == wanted:
+            return transform
+        problem = "is that of another run"
+    raise CheckpointError(
+        f"the file of its displacement, {name}, {problem}; put it back beside the "
+        "image, or run its stage again"
+    )
+
+
+@lru_cache(maxsize=8)
+def _read_displacement(path: Path, _stamp: files.Stamp) -> tuple[Transform, str]:
+    """Return the transform in a file and the digest that stands for it."""
+    transform = Transform.load(path)
+    return transform, transform_digest(transform)
 
 
 # What JSON gives for each entry of a header; its checksum shows damage, this shows

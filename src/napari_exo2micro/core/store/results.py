@@ -227,11 +227,20 @@ class ResultSet:
 
     def status(self) -> list[checkpoints.CheckpointStatus]:
         """Return a line for each image, in the order of the stages."""
+        files_of = (
+            (stage, one, path)
+            for (stage, name), image in self.images.items()
+            for one, path in (
+                (name, image.path),
+                (checkpoints.DISPLACEMENT, provenance.displacement_path(image.path)),
+            )
+            if one == name or (name == "pre" and path.is_file())
+        )
         return [
             checkpoints.CheckpointStatus(
-                stage, name, "checkpoint", State.VALID, "", image.path
+                stage, name, "checkpoint", State.VALID, "", path
             )
-            for (stage, name), image in self.images.items()
+            for stage, name, path in files_of
         ]
 
 
@@ -260,7 +269,7 @@ def read_stored_image(path: Path | str, *, mapped: bool = True) -> StoredImage |
     named = provenance.parse_checkpoint_name(path)
     image = open_raster(path, mapped=mapped)
     if not image.is_foreign:
-        header = provenance.Provenance.from_header(image.header)
+        header = provenance.Provenance.from_header(image.header, path)
         return StoredImage(
             checkpoints.Checkpoint.of(image, header),
             header.sample,

@@ -120,7 +120,7 @@ class PictureOfChoice(QObject):
         return {
             (line.stage, line.name): str(line.path)
             for line in self._session.status
-            if line.kind == "checkpoint" and line.state == State.VALID
+            if line.is_image and line.state == State.VALID
         }
 
     def _on_source(self) -> None:

@@ -30,6 +30,7 @@ _NAMES = {
     (2, "pre"): "pre-stain, boundary aligned",
     (2, "coarse_pre"): "pre-stain, coarsely aligned",
     (3, "pre"): "pre-stain, interior aligned",
+    (3, "displacement"): "its displacement",
     (4, "difference"): "difference",
 }
 #: From good to bad, to tell the worst of several plots.
@@ -197,7 +198,8 @@ class StatusList(QtWidgets.QWidget):
             source=session.task_source(),
             params=session.params,
             stage=line.stage,
-            name=line.name,
+            # The image that it moves shows what a displacement does.
+            name=line.name if line.is_image else "pre",
         )
 
     def _place(self, specs: Sequence[layers.LayerSpec]) -> None:
