@@ -265,7 +265,13 @@ class Displacement:
         return 1.25 * self.largest * stretch(back, corners)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the displacement as JSON-ready built-in types."""
+        """Return the displacement as JSON-ready built-in types.
+
+        Returns
+        -------
+        dict
+            The parameters by name, `unit` (px) and `order` (x, y).
+        """
         stored: dict[str, Any] = {"unit": "px", "order": "x, y"}
         for entry in fields(self):
             value = getattr(self, entry.name)
@@ -280,10 +286,21 @@ class Displacement:
     def from_dict(cls, stored: Mapping[str, Any]) -> Displacement:
         """Return the displacement that `to_dict` stored.
 
+        Parameters
+        ----------
+        stored : mapping
+            What `to_dict` returned, back from JSON.
+
+        Returns
+        -------
+        Displacement
+            Equal to the one that was stored.
+
         Raises
         ------
-        KeyError, TypeError, ValueError, OverflowError
-            If this is no such mapping.
+        ValueError
+            If the numbers are not those of a displacement; a `KeyError`, `TypeError` or
+            `OverflowError` if it is none at all.
         """
         return cls(**{entry.name: stored[entry.name] for entry in fields(cls)})
 
