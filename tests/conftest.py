@@ -1,16 +1,20 @@
-"""What all tests share: skipping those that need a screen where there is none."""
+"""What all tests share: a finished run, and skipping where there is no screen."""
 
 from __future__ import annotations
 
 import functools
 import importlib.util
 import os
+import shutil
 import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 from hypothesis import settings
+
+from napari_exo2micro.core.pipeline import SampleDye
+from napari_exo2micro.core.simulate import SimulatedPair, simulate_section, write_pair
 
 # A test never fails for being slow: machines differ, speed lives in benchmarks.
 settings.register_profile("no deadline", deadline=None)
@@ -21,6 +25,11 @@ settings.load_profile("no deadline")
 os.environ["NAPARI_CONFIG"] = ""
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+#: The smallest section whose stages all find what they look for.
+SHAPE = (480, 540)
+PAD = 60
+EPOCH = "1700000000"
 
 
 def load_tool(name: str) -> ModuleType:
@@ -67,3 +76,44 @@ def repository() -> Path:
 def system_packages() -> ModuleType:
     """Return the module of the set-up step, tools/system_packages.py."""
     return load_tool("system_packages")
+
+
+@pytest.fixture(scope="session")
+def pair() -> SimulatedPair:
+    """A small section with a turn, a shift, a gain and microbes."""
+    return simulate_section(
+        SHAPE, seed=5, angle_deg=4.0, scale=1.03, shift=(12.0, -9.0), gain=1.25
+    )
+
+
+@pytest.fixture(scope="session")
+def shared_raw_dir(
+    tmp_path_factory: pytest.TempPathFactory, pair: SimulatedPair
+) -> Path:
+    """A raw folder with one pair, Rock / DAPI; not to be changed by tests."""
+    folder = tmp_path_factory.mktemp("raw")
+    write_pair(pair, folder, "Rock", "DAPI")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shared_results(
+    tmp_path_factory: pytest.TempPathFactory, shared_raw_dir: Path
+) -> Path:
+    """An output folder with all stages of Rock / DAPI, pad 60; not to be changed.
+
+    It is what a run on `shared_raw_dir` under `SOURCE_DATE_EPOCH` writes again.
+    """
+    folder = tmp_path_factory.mktemp("processed")
+    task = SampleDye("Rock", "DAPI", output_dir=folder, raw_dir=shared_raw_dir)
+    task.set_params(pad=PAD)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SOURCE_DATE_EPOCH", EPOCH)
+        task.run()
+    return folder
+
+
+@pytest.fixture
+def raw_dir(tmp_path: Path, shared_raw_dir: Path) -> Path:
+    """A raw folder of the test's own."""
+    return Path(shutil.copytree(shared_raw_dir, tmp_path / "raw"))

@@ -19,7 +19,7 @@ from napari_exo2micro.cli.app import app
 from napari_exo2micro.core.raw import RawFingerprint
 from napari_exo2micro.core.simulate import simulate_section, write_pair
 
-SHAPE = (700, 800)
+SHAPE = (480, 540)
 PAD = ("--pad", "200")
 
 

@@ -142,7 +142,7 @@ def name_of(path: Path) -> str:
 def raw_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The sample that the pages speak of."""
     folder = tmp_path_factory.mktemp("pages") / "raw"
-    pair = simulate_section((600, 700), seed=5, angle_deg=3.0, shift=(9, -6), gain=1.3)
+    pair = simulate_section((480, 540), seed=5, angle_deg=3.0, shift=(9, -6), gain=1.3)
     write_pair(pair, folder, "CD070", "DAPI")
     return folder
 
@@ -154,7 +154,7 @@ def raw_samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for seed, sample in enumerate(("CD070", "CD071"), start=5):
         for dye, gain in (("DAPI", 1.3), ("SybrGld", 1.6)):
             pair = simulate_section(
-                (500, 560), seed=seed, angle_deg=3.0, shift=(9, -6), gain=gain
+                (420, 460), seed=seed, angle_deg=3.0, shift=(9, -6), gain=gain
             )
             write_pair(pair, folder, sample, dye)
     return folder

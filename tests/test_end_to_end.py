@@ -15,8 +15,8 @@ from napari_exo2micro.core.simulate import (
 
 pytestmark = pytest.mark.slow
 
-PAD = 200
-SHAPE = (1000, 1120)
+PAD = 150
+SHAPE = (640, 720)
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "real"
 
 

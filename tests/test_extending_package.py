@@ -76,7 +76,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a pair in NumPy files."""
     made = tmp_path_factory.mktemp("work")
     (made / "scans").mkdir()
-    pair = simulate_section((600, 680), seed=5, gain=1.25)
+    pair = simulate_section((480, 540), seed=5, gain=1.25)
     np.save(made / "scans" / "Rock_SybrGld_before.npy", pair.pre)
     np.save(made / "scans" / "Rock_SybrGld_after.npy", pair.post)
     return made

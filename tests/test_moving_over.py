@@ -31,7 +31,7 @@ def new_task(folder: Path) -> e2m.SampleDye:
 def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with raw files and results, not to be changed."""
     folder = tmp_path_factory.mktemp("new")
-    pair = simulate_section((700, 760), seed=5, **MOVE)
+    pair = simulate_section((480, 540), seed=5, **MOVE)
     write_pair(pair, folder / "raw", "CD070", "SybrGld")
     assert new_task(folder).run()["status"] == "complete"
     return folder
@@ -72,7 +72,7 @@ def test_old_images_of_stages_1_and_2_are_used_and_the_others_made_again(
     told = [text for text in result["warnings"] if "carries no header" in text]
     assert any(f"02_icp_aligned_pre{SUFFIX}" in text for text in told)
     here, there = task.transform(3), new_task(done).transform(3)
-    middle = np.array([[440.0, 410.0]])
+    middle = np.array([[330.0, 300.0]])
     np.testing.assert_allclose(here(middle), there(middle), atol=0.3)
     assert task._load_image(3, "pre").dtype == np.float32
 

@@ -1,4 +1,4 @@
-"""Simulated pairs in the raw layout, made once for all tests of the core."""
+"""A loader for batches of the core."""
 
 from __future__ import annotations
 
@@ -8,36 +8,6 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
-
-from napari_exo2micro.core.simulate import SimulatedPair, simulate_section, write_pair
-
-SHAPE = (760, 840)
-PAD = 60
-
-
-@pytest.fixture(scope="session")
-def pair() -> SimulatedPair:
-    """A small section with a turn, a shift, a gain and microbes."""
-    return simulate_section(
-        SHAPE, seed=5, angle_deg=4.0, scale=1.03, shift=(12.0, -9.0), gain=1.25
-    )
-
-
-@pytest.fixture(scope="session")
-def shared_raw_dir(
-    tmp_path_factory: pytest.TempPathFactory, pair: SimulatedPair
-) -> Path:
-    """A raw folder with one pair; not to be changed by tests."""
-    folder = tmp_path_factory.mktemp("raw")
-    write_pair(pair, folder, "Rock", "DAPI")
-    return folder
-
-
-@pytest.fixture
-def raw_dir(tmp_path: Path, pair: SimulatedPair) -> Path:
-    """A raw folder of the test's own."""
-    write_pair(pair, tmp_path / "raw", "Rock", "DAPI")
-    return tmp_path / "raw"
 
 
 @pytest.fixture

@@ -10,45 +10,13 @@ import pytest
 from napari.components import ViewerModel
 
 from napari_exo2micro.core.pipeline import SampleDye
-from napari_exo2micro.core.simulate import SimulatedPair, simulate_section, write_pair
 from napari_exo2micro.plugin.layers.layers import LayerSpec
 from napari_exo2micro.plugin.layers.presenter import shared_session
 from napari_exo2micro.plugin.layers.scene import place_layers
 from napari_exo2micro.plugin.layers.stages import stage_specs
 from napari_exo2micro.plugin.session.session import Session
 
-SHAPE = (760, 840)
 PAD = 60
-
-
-@pytest.fixture(scope="session")
-def pair() -> SimulatedPair:
-    """A small section with a turn, a shift, a gain and microbes."""
-    return simulate_section(
-        SHAPE, seed=5, angle_deg=4.0, scale=1.03, shift=(12.0, -9.0), gain=1.25
-    )
-
-
-@pytest.fixture(scope="session")
-def shared_raw_dir(
-    tmp_path_factory: pytest.TempPathFactory, pair: SimulatedPair
-) -> Path:
-    """A raw folder with one pair, Rock / DAPI; not to be changed by tests."""
-    folder = tmp_path_factory.mktemp("raw")
-    write_pair(pair, folder, "Rock", "DAPI")
-    return folder
-
-
-@pytest.fixture(scope="session")
-def shared_results(
-    tmp_path_factory: pytest.TempPathFactory, shared_raw_dir: Path
-) -> Path:
-    """An output folder with all stages of Rock / DAPI, pad 60; not to be changed."""
-    folder = tmp_path_factory.mktemp("processed")
-    task = SampleDye("Rock", "DAPI", output_dir=folder, raw_dir=shared_raw_dir)
-    task.set_params(pad=PAD)
-    task.run()
-    return folder
 
 
 @pytest.fixture(autouse=True)
@@ -57,12 +25,6 @@ def own_recent_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from napari_exo2micro.plugin.session import settings
 
     monkeypatch.setattr(settings, "recent_file", lambda: tmp_path / "recent.json")
-
-
-@pytest.fixture
-def raw_dir(tmp_path: Path, shared_raw_dir: Path) -> Path:
-    """A raw folder of the test's own."""
-    return Path(shutil.copytree(shared_raw_dir, tmp_path / "raw"))
 
 
 @pytest.fixture

@@ -290,8 +290,8 @@ def test_curtain_follows_colours_range_and_slider(dock, viewer, qtbot):
     dock.findChild(QSpinBox, "curtain_place").setValue(0)
     assert not curtain_picture(viewer)[..., 0].any()
     post.contrast_limits = (0, 1)
-    dock.findChild(QSpinBox, "curtain_place").setValue(840)
-    greens = curtain_picture(viewer)[:760, :840, 1]
+    dock.findChild(QSpinBox, "curtain_place").setValue(540)
+    greens = curtain_picture(viewer)[:480, :540, 1]
     assert set(np.unique(greens)) == {0, 255}
     # The slider goes across what is on screen, at any zoom.
     move_camera(viewer, 300.0, 500.0, 8.0)
@@ -306,12 +306,12 @@ def test_curtain_in_grey_takes_one_range_or_each_its_own(dock, viewer):
     post, pre = dock.pair.layers
     post.contrast_limits, pre.contrast_limits = (0, 100), (0, 200)
     press(dock, "curtain_start")
-    dock.findChild(QSpinBox, "curtain_place").setValue(840)
+    dock.findChild(QSpinBox, "curtain_place").setValue(540)
     choose(dock, "curtain_colours", "grey, each in its own range")
-    own = curtain_picture(viewer)[:760, :840].astype(int)
+    own = curtain_picture(viewer)[:480, :540].astype(int)
     assert (own[..., 0] == own[..., 2]).all()
     choose(dock, "curtain_colours", "grey, one range for both")
-    same = curtain_picture(viewer)[:760, :840].astype(int)
+    same = curtain_picture(viewer)[:480, :540].astype(int)
     lit = (own[..., 0] > 0) & (own[..., 0] < 255)
     assert np.abs(same[..., 0] * 2 - own[..., 0])[lit].max() <= 2
 

@@ -161,7 +161,7 @@ def test_a_place_beside_the_image_is_told(dock, qtbot):
     dock.zoom.set_place(-5000, 100)
     press(dock, "zoom_show")
     qtbot.waitUntil(lambda: dock.message.level == "error", timeout=LONG)
-    assert "760 rows" in dock.message.text
+    assert "480 rows" in dock.message.text
     assert dock.zoom.window_shown is None
 
 

@@ -57,10 +57,9 @@ def task_for(raw_dir, output_dir, *, checkpoint_format="tiff", loader=None, **pa
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory, shared_raw_dir):
-    """A finished run, in both formats; not to be changed by tests."""
-    output = tmp_path_factory.mktemp("done")
-    task = task_for(shared_raw_dir, output, checkpoint_format="both")
+def done(shared_raw_dir, shared_results):
+    """The finished run, in both formats; not to be changed by tests."""
+    task = task_for(shared_raw_dir, shared_results, checkpoint_format="both")
     return task, task.run()
 
 
@@ -294,7 +293,7 @@ def states(task):
 
 
 def test_a_replaced_raw_file_makes_everything_stale_and_is_redone(finished, raw_dir):
-    other = simulate_section((760, 840), seed=6, angle_deg=-3.0, gain=0.8)
+    other = simulate_section((480, 540), seed=6, angle_deg=-3.0, gain=0.8)
     write_pair(other, raw_dir, "Rock", "DAPI")
     assert set(states(finished).values()) == {"stale"}
     assert "not the file" in finished.status()[0].reason
@@ -375,7 +374,7 @@ def test_one_damaged_format_is_enough_to_redo(finished, kind, stage, name):
 
 def test_statistics_of_another_alignment_are_not_used(finished, tmp_path):
     """Left behind by a run that was stopped between statistics and record."""
-    other = simulate_section((760, 840), seed=6, gain=0.7)
+    other = simulate_section((480, 540), seed=6, gain=0.7)
     write_pair(other, tmp_path / "raw2", "Rock", "DAPI")
     strange = task_for(tmp_path / "raw2", tmp_path / "out2")
     strange.run()
@@ -414,7 +413,7 @@ def test_a_damaged_header_is_noticed(finished):
 
 
 def test_a_checkpoint_of_another_sample_is_not_used(finished, raw_dir, tmp_path):
-    other = simulate_section((760, 840), seed=9)
+    other = simulate_section((480, 540), seed=9)
     write_pair(other, raw_dir, "Other", "DAPI")
     stranger = SampleDye("Other", "DAPI", finished.output_dir, raw_dir, "tiff")
     stranger.set_params(pad=PAD)
@@ -491,7 +490,7 @@ def test_pad_sets_the_canvas(raw_dir, tmp_path, pair):
 
 
 def test_a_constant_offset_does_not_spoil_the_scale(tmp_path):
-    shifted = simulate_section((760, 840), seed=5, gain=1.25, offset=12.0)
+    shifted = simulate_section((480, 540), seed=5, gain=1.25, offset=12.0)
     write_pair(shifted, tmp_path / "raw", "Rock", "DAPI")
     task = task_for(tmp_path / "raw", tmp_path / "out")
     result = task.run()

@@ -276,7 +276,7 @@ def test_every_run_leaves_its_story(task):
     said = texts(task.output_dir)
     assert said[0] == "stage 1, padding: begins"
     for words in (
-        r"post-stain image: .*Rock_PostStain_DAPI.tif, 840 x 760 px, uint8",
+        r"post-stain image: .*Rock_PostStain_DAPI.tif, 540 x 480 px, uint8",
         r"written: 01_padded_post_pad60.tiff",
         r"stage 1, padding: ended after \d+\.\d s: ok",
         r"stage 2, boundary alignment: ended after \d+\.\d s: ok; accuracy .* px.*",
