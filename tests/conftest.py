@@ -10,10 +10,12 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 from hypothesis import settings
 
 from napari_exo2micro.core.pipeline import SampleDye
+from napari_exo2micro.core.plotting import style
 from napari_exo2micro.core.simulate import SimulatedPair, simulate_section, write_pair
 
 # A test never fails for being slow: machines differ, speed lives in benchmarks.
@@ -111,6 +113,16 @@ def shared_results(
         patch.setenv("SOURCE_DATE_EPOCH", EPOCH)
         task.run()
     return folder
+
+
+@pytest.fixture
+def plain_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dot stands for each picture of a run, for tests that look at none of them.
+
+    Most of a small run is spent on the letters of its pictures.
+    """
+    dot = np.full((1, 1, 4), 255, np.uint8)
+    monkeypatch.setattr(style, "rendered", lambda _figure: dot)
 
 
 @pytest.fixture

@@ -19,6 +19,8 @@ from napari_exo2micro.cli.app import app
 from napari_exo2micro.core.raw import RawFingerprint
 from napari_exo2micro.core.simulate import simulate_section, write_pair
 
+pytestmark = pytest.mark.usefixtures("plain_pictures")
+
 SHAPE = (480, 540)
 PAD = ("--pad", "200")
 

@@ -22,7 +22,7 @@ from napari_exo2micro.cli.app import app
 from napari_exo2micro.core.simulate import simulate_section, write_pair
 
 #: They run whole pipelines, on canvases with the default margin.
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("plain_pictures")]
 
 DYE = "SybrGld_microbe"
 

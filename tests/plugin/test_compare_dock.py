@@ -33,6 +33,8 @@ from napari_exo2micro.plugin.layers.presenter import shared_session
 from napari_exo2micro.plugin.session.session import TaskSource
 from napari_exo2micro.plugin.widgets.controls import MessageStrip
 
+pytestmark = pytest.mark.usefixtures("plain_pictures")
+
 LONG = 300_000
 
 

@@ -28,6 +28,8 @@ from napari_exo2micro.plugin.layers.stages import stage_specs
 from napari_exo2micro.plugin.session.session import Session
 from snippets import code_blocks
 
+pytestmark = pytest.mark.usefixtures("plain_pictures")
+
 PAGES = Path(__file__).parents[2] / "docs" / "extending"
 
 

@@ -13,6 +13,8 @@ from napari_exo2micro.core.pipeline import RunResult, SampleDye
 from napari_exo2micro.plugin.layers.layers import about
 from napari_exo2micro.plugin.workbench.workbench import RunBar
 
+pytestmark = pytest.mark.usefixtures("plain_pictures")
+
 LONG = 300_000
 
 

@@ -31,6 +31,8 @@ from napari_exo2micro.core.pipeline import (
 )
 from napari_exo2micro.core.store import StoredScale
 
+pytestmark = pytest.mark.usefixtures("plain_pictures")
+
 
 def entry(name):
     return PARAMETER_REGISTRY[name]

@@ -7,6 +7,8 @@ import pytest
 from napari_exo2micro.core.base import ParameterError
 from napari_exo2micro.core.pipeline import SampleDye
 
+pytestmark = pytest.mark.usefixtures("plain_pictures")
+
 TODAY = ("_run_stage_2_boundary", "_run_stage_3_interior")
 REFERENCE = ("_run_stage_2_coarse", "_run_stage_3_fine")
 

@@ -16,6 +16,8 @@ from napari_exo2micro.core.images import PixelSize, open_raster, read_pixel_size
 from napari_exo2micro.core.pipeline import SampleDye
 from napari_exo2micro.core.store import Provenance
 
+pytestmark = pytest.mark.usefixtures("plain_pictures")
+
 PAD = 60
 SIZE = 0.3251234567
 #: What the pre-stain image was taken with: it shows the section 1.03 times larger.

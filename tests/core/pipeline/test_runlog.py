@@ -24,6 +24,8 @@ from napari_exo2micro.core.base import (
 )
 from napari_exo2micro.core.pipeline import SampleDye, run_log
 
+pytestmark = pytest.mark.usefixtures("plain_pictures")
+
 LOGGER = logging.getLogger("napari_exo2micro.core.anything")
 LINE = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) ([0-9a-f]{6}) ([a-z]*) +(.*)")
 

@@ -16,6 +16,8 @@ from napari_exo2micro.core.images import Transform, open_raster
 from napari_exo2micro.core.pipeline import SampleDye
 from napari_exo2micro.core.simulate import simulate_section, write_pair
 
+pytestmark = pytest.mark.usefixtures("plain_pictures")
+
 PAD = 60
 
 
