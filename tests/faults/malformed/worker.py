@@ -14,6 +14,7 @@ import json
 import os
 import re
 import resource
+import shutil
 import signal
 import sys
 import time
@@ -136,12 +137,14 @@ def main() -> None:
     use_pair(warm)
     gc.freeze()  # what is imported need not be looked through after every task
     _limit_memory()
-    for line in sys.stdin:
+    for number, line in enumerate(sys.stdin):
         title = line.rstrip("\n")
-        number = len(list(base.iterdir()))
         print(json.dumps({"begins": title}), file=out, flush=True)
         place = Place(base / f"{number:03d}", base)
         print(json.dumps(_run(cases[title], place)), file=out, flush=True)
+        # every case looks through all that is there, for what another one changed
+        os.chdir(base)
+        shutil.rmtree(place.folder, ignore_errors=True)
 
 
 if __name__ == "__main__":
