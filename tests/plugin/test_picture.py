@@ -27,22 +27,21 @@ PANELS: list[QWidget] = []
 
 
 @pytest.fixture(scope="session")
-def two_raw(tmp_path_factory, pair) -> Path:
+def two_raw(tmp_path_factory, pair, shared_raw_dir) -> Path:
     """A raw folder with Rock, whose results there are, and Granite without any."""
     folder = tmp_path_factory.mktemp("two_raw")
-    for sample in ("Rock", "Granite"):
-        write_pair(pair, folder, sample, "DAPI")
+    shutil.copytree(shared_raw_dir, folder, dirs_exist_ok=True)
+    write_pair(pair, folder, "Granite", "DAPI")
     return folder
 
 
 @pytest.fixture(scope="session")
-def two_results(tmp_path_factory, two_raw) -> Path:
+def two_results(tmp_path_factory, two_raw, shared_results) -> Path:
     """Results of Rock: up to stage 4, and up to stage 2 with another ring."""
     folder = tmp_path_factory.mktemp("two_results")
+    shutil.copytree(shared_results, folder, dirs_exist_ok=True)
     task = SampleDye("Rock", "DAPI", output_dir=folder, raw_dir=two_raw)
-    task.set_params(pad=PAD)
-    task.run()
-    task.set_params(boundary_width=25)
+    task.set_params(pad=PAD, boundary_width=25)
     task.run(2, 2)
     return folder
 

@@ -10,7 +10,6 @@ import pytest
 import yaml
 from qtpy.QtWidgets import QApplication, QCheckBox, QMenu, QProgressBar, QPushButton
 
-from napari_exo2micro.core.pipeline import SampleDye
 from napari_exo2micro.plugin.layers.layers import about, find_layers
 from napari_exo2micro.plugin.session.session import Session
 from napari_exo2micro.plugin.workbench.workbench import Workbench
@@ -39,13 +38,16 @@ def entries(menu: QMenu) -> dict:
 
 
 @pytest.fixture
-def window(make_napari_viewer_proxy, raw_dir, tmp_path):
+def window(make_napari_viewer_proxy, shared_raw_dir, tmp_path):
     """A viewer with a window whose session works on Rock / DAPI."""
     viewer = make_napari_viewer_proxy(show=True).__wrapped__
     session = Session.of(viewer)
     session.set_params(pad=60)
     session.set_source(
-        raw_dir=raw_dir, output_dir=tmp_path / "processed", sample="Rock", dye="DAPI"
+        raw_dir=shared_raw_dir,
+        output_dir=tmp_path / "processed",
+        sample="Rock",
+        dye="DAPI",
     )
     return viewer
 
@@ -84,17 +86,14 @@ def test_each_dock_opens_from_its_menu_command(window, repository, qtbot):
 
 
 def test_a_run_through_the_buttons_leaves_the_files_of_the_core(
-    window, qtbot, tmp_path, raw_dir, monkeypatch
+    window, qtbot, tmp_path, shared_results, monkeypatch
 ):
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
     bench = open_workbench(window)
     button(bench, "run_all").click()
     qtbot.waitUntil(lambda: bool(find_layers(window, "difference")), timeout=LONG)
     qtbot.waitUntil(button(bench, "run_all").isEnabled, timeout=LONG)
-    alone = SampleDye("Rock", "DAPI", output_dir=tmp_path / "core", raw_dir=raw_dir)
-    alone.set_params(pad=60)
-    alone.run()
-    made, wanted = files(tmp_path / "processed"), files(tmp_path / "core")
+    made, wanted = files(tmp_path / "processed"), files(shared_results)
     assert list(made) == list(wanted)
     assert [path for path in wanted if made[path] != wanted[path]] == []
     assert [layer.name for layer in window.layers if layer.visible] == [
@@ -102,6 +101,7 @@ def test_a_run_through_the_buttons_leaves_the_files_of_the_core(
     ]
 
 
+@pytest.mark.usefixtures("plain_pictures")
 def test_a_stop_in_the_middle_leaves_valid_checkpoints_and_an_enabled_button(
     window, qtbot
 ):
@@ -143,6 +143,7 @@ def is_ours(thread: threading.Thread) -> bool:
     return thread.name.startswith("exo2micro")
 
 
+@pytest.mark.usefixtures("plain_pictures")
 def test_a_forced_run_twice_through_the_buttons_renews_and_closes_cleanly(
     window, qtbot
 ):
@@ -173,7 +174,7 @@ def test_a_forced_run_twice_through_the_buttons_renews_and_closes_cleanly(
 
 
 def test_docks_that_would_be_too_low_become_tabs_which_keep_what_they_show(
-    window, qtbot
+    results, window, qtbot
 ):
     window.window.resize(1200, 900)
     main = window.window._qt_window
