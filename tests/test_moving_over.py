@@ -137,6 +137,6 @@ def test_where_things_are_now_is_in_the_window() -> None:
 def test_the_code_of_the_page_runs(done: Path, tmp_path: Path) -> None:
     (tmp_path / "raw").symlink_to(done / "raw", target_is_directory=True)
     ran = run_page(PAGE, tmp_path)
-    assert ran.names["pre"].shape == (900, 960)
+    assert ran.names["pre"].shape == (680, 740)
     assert abs(ran.names["scale"] - MOVE["gain"]) < 0.02
     assert "complete" in ran.outputs[-1][1]

@@ -224,7 +224,7 @@ def test_what_is_drawn_on_pre_is_moved_to_its_place_on_post(
     """A person draws on the raw pre image; the layer has its scale and unit."""
     place_layers(placed, open_path(made[1] / "Rock", None))
     pre = one(placed, "pre")
-    on_post = pair.truth.section_points(40)
+    on_post = pair.truth.section_points(200)
     cells = pair.truth(on_post)[:, ::-1]
     if kind == "points":
         drawn = placed.add_points(
