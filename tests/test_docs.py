@@ -253,8 +253,8 @@ def load_script(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 @pytest.mark.parametrize(
     ("name", "folder", "shape"),
     [
-        ("make_concept_pictures", "concepts", (1000, 1200)),
-        ("make_diagnostic_pictures", "diagnostics", (700, 800)),
+        ("make_concept_pictures", "concepts", (640, 760)),
+        ("make_diagnostic_pictures", "diagnostics", (480, 540)),
     ],
 )
 def test_the_pictures_can_be_made_again(

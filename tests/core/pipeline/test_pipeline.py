@@ -217,12 +217,11 @@ def run_in_a_new_process(raw_dir, output, first, last):
 
 
 def test_stages_in_processes_of_their_own_write_the_same_bytes(
-    shared_raw_dir, tmp_path
+    shared_raw_dir, shared_results, tmp_path
 ):
-    run_in_a_new_process(shared_raw_dir, tmp_path / "straight", 1, 4)
     for stage in (1, 2, 3, 4):
         run_in_a_new_process(shared_raw_dir, tmp_path / "steps", stage, stage)
-    straight = files_of(tmp_path / "straight", ".tiff", ".fits", ".json", ".npz")
+    straight = files_of(shared_results, ".tiff", ".fits", ".json", ".npz")
     steps = files_of(tmp_path / "steps", ".tiff", ".fits", ".json", ".npz")
     assert straight.keys() == steps.keys()
     assert [name for name in straight if straight[name] != steps[name]] == []
