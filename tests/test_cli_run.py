@@ -66,7 +66,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
         SHAPE, seed=4, angle_deg=6.0, scale=1.03, shift=(20.0, -12.0), gain=1.25
     )
     write_pair(pair, folder / "raw", "CD070", "DAPI", channels="rgb")
-    bent = simulate_section(SHAPE, seed=5, deformation_px=12.0)
+    bent = simulate_section(SHAPE, seed=5, deformation_px=10.0)
     write_pair(bent, folder / "raw", "CD070", "Bent")
     made = Place(folder / "raw", folder / "out", Ended(0, "", ""))
     return Place(made.raw, made.out, made.call("run"))
