@@ -16,8 +16,6 @@ from napari_exo2micro.core.images.io import write_raster
 from napari_exo2micro.core.pipeline import SampleDye
 from napari_exo2micro.core.store import export_image, read_stored_image
 
-pytestmark = pytest.mark.usefixtures("plain_pictures")
-
 PAD = 60
 EPOCH = "1700000000"
 
