@@ -60,7 +60,10 @@ CheckpointFormat = Annotated[
 Loader = Annotated[
     str | None,
     option(
-        FILES, "NAME", "A registered loader of raw images instead of the built-in one."
+        FILES,
+        "NAME",
+        "What reads raw images: tiff (with Zarr and files of microscopes), bioio for "
+        "all files, or a registered loader.",
     ),
 ]
 Preset = Annotated[

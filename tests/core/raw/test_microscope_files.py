@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -9,16 +11,30 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 
+from napari_exo2micro.cli import main
 from napari_exo2micro.core import DataWarning, Exo2MicroError, SampleDye
+from napari_exo2micro.core.batch import plan_batch
+from napari_exo2micro.core.batch.resources import estimate_task
 from napari_exo2micro.core.images import read_pixel_size
 from napari_exo2micro.core.raw import (
     discover_tasks,
+    get_loader,
+    loader_names,
     open_lazy_pair,
     pair_files,
     survey_raw_channels,
 )
 from napari_exo2micro.core.raw.pair import load_image_pair
+
+
+def need(name: str) -> None:
+    """Skip a test where the extra is not installed, but for where it has to be."""
+    if os.environ.get("EXO2MICRO_FORMATS"):
+        importlib.import_module(name)
+    pytest.importorskip(name, reason="the extra 'formats' is not installed")
+
 
 SHAPE = (96, 130)
 DYES = ("DAPI", "SYBR")
@@ -35,7 +51,7 @@ def channels(seed: int) -> Any:
 @pytest.fixture
 def raw(tmp_path: Path) -> Path:
     """A pair of CZI files with two named channels."""
-    pytest.importorskip("bioio_czi", reason="the extra 'formats' is not installed")
+    need("bioio_czi")
     from pylibCZIrw import czi
 
     folder = tmp_path / "raw" / "S1"
@@ -87,6 +103,22 @@ def test_stage_1_of_a_czi_and_its_staleness(raw, tmp_path):
     np.testing.assert_array_equal(pixels, channels(1).sum(axis=0))
 
 
+def test_bioio_is_a_loader_by_name(raw, tmp_path):
+    images = get_loader("bioio")("S1", "SYBR", raw_dir=raw)
+    np.testing.assert_array_equal(images[0], channels(1)[1])
+    task = SampleDye("S1", "SYBR", tmp_path / "out", raw, "tiff", loader="bioio")
+    task.set_params(pad=0, channel="DAPI")
+    task.run(to_stage=1)
+    np.testing.assert_array_equal(
+        task.checkpoint(1, "post").image[:, :], channels(1)[0]
+    )
+    assert task.store.is_done(1)
+    # pairs are found by their names, as without it
+    planned = plan_batch(raw_dir=raw, output_dir=tmp_path / "out", loader="bioio")
+    assert [(one.sample, one.dye) for one in planned.tasks] == [("S1", "SYBR")]
+    assert estimate_task(planned.tasks[0]).memory > 0
+
+
 def test_a_damaged_czi_is_told(raw):
     path = pair_files("S1", "SYBR", raw).post
     path.write_bytes(path.read_bytes()[:200])
@@ -109,8 +141,34 @@ def test_without_the_extra_it_is_named(tmp_path, monkeypatch, ending):
     assert "napari-exo2micro[formats]" in survey_raw_channels(tmp_path)[0].problem
 
 
+@pytest.mark.parametrize("ending", ["czi", "tif", "ome.tif"])
+def test_asked_for_by_name_it_is_named_too(tmp_path, monkeypatch, ending, capsys):
+    raw = tmp_path / "raw"
+    (raw / "S1").mkdir(parents=True)
+    for seed, side in enumerate(("Pre", "Post")):
+        path = raw / "S1" / f"S1_{side}Stain_SYBR.{ending}"
+        tifffile.imwrite(path, channels(seed)[0])
+    monkeypatch.setitem(sys.modules, "bioio", None)
+    fix = r'pip install "napari-exo2micro\[formats\]"'
+    assert "bioio" in loader_names()
+    with pytest.raises(Exo2MicroError, match=fix):
+        get_loader("bioio")("S1", "SYBR", raw_dir=raw)
+    task = SampleDye("S1", "SYBR", tmp_path / "out", raw, loader="bioio")
+    with pytest.raises(Exo2MicroError, match=fix):
+        task.run(to_stage=1)
+    planned = plan_batch(raw_dir=raw, output_dir=tmp_path / "out", loader="bioio")
+    with pytest.raises(Exo2MicroError, match=fix):
+        estimate_task(planned.tasks[0])
+    folders = ["--raw-dir", str(raw), "--output-dir", str(tmp_path / "out")]
+    assert main(["run", "S1", "SYBR", *folders, "--loader", "bioio"]) != 0
+    told = " ".join(capsys.readouterr().err.split())
+    assert 'pip install "napari-exo2micro[formats]"' in told
+    if ending != "czi":  # and the built-in one reads it
+        assert SampleDye("S1", "SYBR", tmp_path / "out", raw).run(to_stage=1)
+
+
 def test_what_no_part_of_bioio_reads_is_told(tmp_path):
-    pytest.importorskip("bioio", reason="the extra 'formats' is not installed")
+    need("bioio")
     for side in ("Pre", "Post"):
         path = tmp_path / "S1" / f"S1_{side}Stain_SYBR.vsi"
         path.parent.mkdir(exist_ok=True)

@@ -67,7 +67,7 @@ def test_the_built_in_loader_is_the_default() -> None:
 def test_a_loader_is_used_by_name_or_as_it_is() -> None:
     assert register_loader("ramp", ramp_loader) is ramp_loader
     assert register_loader("ramp", ramp_loader) is ramp_loader
-    assert loader_names() == ("ramp", "tiff")
+    assert loader_names() == ("bioio", "ramp", "tiff")
     for loader in ("ramp", ramp_loader):
         pair = open_image_pair("abc", "D_1", "nowhere", loader=loader)
         np.testing.assert_array_equal(pair.pre.read(), pair.post.read() + 3)

@@ -30,6 +30,7 @@ from napari_exo2micro.core.raw.pair import (
     get_loader,
     load_image_pair,
     loader_name,
+    reader_of,
 )
 
 logger = logging.getLogger(__name__)
@@ -168,7 +169,7 @@ def _asked_for(
                 "either samples and dyes are named, or pairs of them; found both"
             )
         wanted = list(dict.fromkeys((sample, dye) for sample, dye in pairs))
-        if settings.loader is not None or not wanted:
+        if not _reads_files(settings) or not wanted:
             return TaskDiscovery(tuple(wanted), (), ())
         samples, dyes = map(dict.fromkeys, zip(*wanted, strict=True))
         found = folder.discover_tasks(list(samples), list(dyes), settings.raw_dir)
@@ -179,7 +180,7 @@ def _asked_for(
             found.warnings,
         )
     samples, dyes = _listed(samples), _listed(dyes)
-    if settings.loader is None:
+    if _reads_files(settings):
         return folder.discover_tasks(samples, dyes, settings.raw_dir)
     if samples is None or dyes is None:
         raise errors.ParameterError(
@@ -211,7 +212,7 @@ def _with_references(
         for sample, _ in present
         if (sample, str(settings.register_on)) not in known
     }
-    if missing and settings.loader is None:
+    if missing and _reads_files(settings):
         asked = sorted(missing), [str(settings.register_on)]
         found = folder.discover_tasks(*asked, settings.raw_dir)
         why = {(task.sample, task.dye): task.reason for task in found.skipped}
@@ -230,6 +231,11 @@ def _with_references(
             planned.append(reference)
         planned.append((sample, dye))
     return planned, skipped
+
+
+def _reads_files(settings: RunSettings) -> bool:
+    """Return whether pairs are found by the names of their files."""
+    return reader_of(get_loader(settings.loader)) is not None
 
 
 def _loader_for_workers(loader: Loader | str | None) -> NamedLoader | None:

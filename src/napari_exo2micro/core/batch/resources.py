@@ -16,6 +16,7 @@ from napari_exo2micro.core.parameters.stages import LAST_BUILT_IN
 from napari_exo2micro.core.photometry.methods import scales_asked_for
 from napari_exo2micro.core.raw.formats import open_raw
 from napari_exo2micro.core.raw.names import find_pair
+from napari_exo2micro.core.raw.pair import get_loader, reader_of
 from napari_exo2micro.core.raw.table import image_choices
 from napari_exo2micro.core.raw.tiff import TiffImage
 from napari_exo2micro.core.store.checkpoints import CheckpointStore
@@ -158,16 +159,17 @@ def estimate_task(task: Task) -> TaskNeeds:
     Raises
     ------
     Exo2MicroError
-        When a header cannot be read, or the loader is not the built-in one: what
+        When a header cannot be read, or the loader is not a built-in one: what
         another one returns cannot be known.
     """
     loader = task.settings.loader
-    if loader is not None:
+    reader = reader_of(get_loader(loader))
+    if reader is None:
         name = getattr(loader, "name", loader)
         raise Exo2MicroError(f"the loader '{name}' does not tell what it reads")
     post, pre, _ = find_pair(task.sample, task.dye, task.settings.raw_dir)
     choices = image_choices(
-        task.sample, task.dye, task.settings.raw_dir, task.settings.all_params
+        task.sample, task.dye, task.settings.raw_dir, task.settings.all_params, reader
     )
     images = open_raw(post, choices[0]), open_raw(pre, choices[1])
     work = _Work(task, stages_to_run(task), *images)

@@ -56,8 +56,10 @@ def is_container_name(name: str) -> bool:
     return name.lower().endswith((ZARR_EXTENSION, *MICROSCOPE_EXTENSIONS))
 
 
-def read_container(path: Path) -> tuple[ContainedImage, ...]:
-    """Return the images of a container.
+def read_container(
+    path: Path, *, with_bioio: bool = False
+) -> tuple[ContainedImage, ...]:
+    """Return the images of a container; any file may be one for bioio.
 
     Raises
     ------
@@ -66,7 +68,7 @@ def read_container(path: Path) -> tuple[ContainedImage, ...]:
     RawDataError
         If it says what cannot be used, or the extra that reads it is not installed.
     """
-    if is_zarr_name(path.name):
+    if is_zarr_name(path.name) and not with_bioio:
         return read_ome_zarr(path)
     try:
         return _scenes(path, stamp(path))

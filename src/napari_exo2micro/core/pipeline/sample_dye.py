@@ -452,7 +452,7 @@ class SampleDye(Shown):
 
     def _locked(self, wait: float, monitor: Monitor) -> AbstractContextManager[str]:
         """Keep other runs away; without raw files no folder is made."""
-        reads_files = self.store.source.loader is None and not self.store.has_own_canvas
+        reads_files = self.store.source.reads_files and not self.store.has_own_canvas
         if reads_files and not self.store.folder.is_dir():
             find_pair(self.sample, self.dye, self.raw_dir)
         return locks.sample_lock(
@@ -593,11 +593,11 @@ class SampleDye(Shown):
             return
         source = self.store.source
         table: Mapping[str, ParameterValue] = {}
-        if source.loader is None:
+        if source.reads_files:
             row = told_params(self.sample, self.dye, self.raw_dir)
             table = used_of(self.params, row)
         params = {**self.params, **table}
-        choices = ImageChoice.of(self.dye, params)
+        choices = ImageChoice.of(self.dye, params, source.reader or "")
         pair = open_image_pair(
             self.sample,
             self.dye,

@@ -318,10 +318,11 @@ def _open_raw(task: SampleDye, known: PreviewSource | None) -> PreviewSource:
         f"the preview needs the padded images of {task.sample} / {task.dye}; run "
         "stage 1 (padding) first"
     )
-    if task.store.source.loader is not None:
+    reader = task.store.source.reader
+    if reader is None:
         raise CheckpointError(run_first)
     paths = find_pair(task.sample, task.dye, task.raw_dir)[:2]
-    choices = image_choices(task.sample, task.dye, task.raw_dir, task.params)
+    choices = image_choices(task.sample, task.dye, task.raw_dir, task.params, reader)
     shapes = [
         open_raw(path, choice).shape
         for path, choice in zip(paths, choices, strict=True)

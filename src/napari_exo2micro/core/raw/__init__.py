@@ -38,6 +38,7 @@ from napari_exo2micro.core.raw.pair import (
     load_image_pair as load_image_pair,
     loader_name as loader_name,
     loader_names as loader_names,
+    reader_of as reader_of,
     register_loader as register_loader,
     unregister_loader as unregister_loader,
 )

@@ -29,6 +29,7 @@ from napari_exo2micro.core.images.containers import (
 from napari_exo2micro.core.raw.fingerprint import add_content
 from napari_exo2micro.core.raw.pages import (
     AUTO,
+    BIOIO,
     COLOURS,
     SUM,
     ImageChoice,
@@ -122,9 +123,10 @@ def open_raw(path: Path | str, choice: ImageChoice | None = None) -> TiffImage:
         that reads it is not installed.
     """
     path, choice = Path(path), choice or ImageChoice()
-    if not is_container_name(path.name):
+    with_bioio = choice.reader == BIOIO
+    if not (with_bioio or is_container_name(path.name)):
         return open_tiff(path, choice)
-    told = read_container(path)
+    told = read_container(path, with_bioio=with_bioio)
     try:
         seen = stamp(path)
     except OSError as error:

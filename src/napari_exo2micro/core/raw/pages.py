@@ -24,6 +24,8 @@ from napari_exo2micro.core.base.text import composed
 #: the numbers of a palette image instead of its colours.
 AUTO, SUM, STORED = "auto", "sum", "stored"
 COLOURS = ("red", "green", "blue")
+#: `ImageChoice.reader`, and the name of the loader that asks for it.
+BIOIO: Final = "bioio"
 
 _REDUCED, _MASK = 1, 4  # bits of NewSubfileType
 #: Walking a longer chain of pages takes seconds.
@@ -56,15 +58,20 @@ class ImageChoice:
         ``'stored'``.
     projection : {'none', 'maximum', 'mean'}
         What becomes of the planes of a stack.
+    reader : {'', 'bioio'}
+        What opens the file; empty where its name decides.
     """
 
     dye: str = ""
     page: int | None = None
     channel: str = AUTO
     projection: str = "none"
+    reader: str = ""
 
     @classmethod
-    def of(cls, dye: str, params: Mapping[str, Any]) -> tuple[ImageChoice, ImageChoice]:
+    def of(
+        cls, dye: str, params: Mapping[str, Any], reader: str = ""
+    ) -> tuple[ImageChoice, ImageChoice]:
         """Return the choices for post and pre that parameters make.
 
         Parameters
@@ -73,6 +80,8 @@ class ImageChoice:
             Its name.
         params : mapping
             All parameters, name -> value.
+        reader : str
+            See `ImageChoice`.
 
         Returns
         -------
@@ -80,7 +89,7 @@ class ImageChoice:
             For the post-stain and the pre-stain file.
         """
         projection = params["projection"]
-        post = cls(dye, params["page"] or None, params["channel"], projection)
+        post = cls(dye, params["page"] or None, params["channel"], projection, reader)
         page, channel = params["pre_page"], params["pre_channel"]
         return post, replace(
             post,

@@ -21,7 +21,7 @@ from napari_exo2micro.core.parameters import default_params
 from napari_exo2micro.core.raw import read
 from napari_exo2micro.core.raw.formats import open_raw
 from napari_exo2micro.core.raw.names import check_name, find_pair
-from napari_exo2micro.core.raw.pages import ImageChoice
+from napari_exo2micro.core.raw.pages import BIOIO, ImageChoice
 from napari_exo2micro.core.raw.table import image_choices
 from napari_exo2micro.core.raw.tiff import TiffImage
 
@@ -171,6 +171,25 @@ def get_loader(loader: str | Loader | None = None) -> Loader:
     raise errors.ParameterError(
         f"there is no loader '{loader}'; choose one of {', '.join(loader_names())}"
     )
+
+
+def reader_of(loader: Loader) -> str | None:
+    """Return what opens the files that a loader finds by their names.
+
+    Parameters
+    ----------
+    loader : callable
+        Registered or not.
+
+    Returns
+    -------
+    str or None
+        As in `ImageChoice`; None for a loader that returns images of its own.
+    """
+    function = loader.function if isinstance(loader, NamedLoader) else loader
+    if function is load_image_pair:
+        return ""
+    return BIOIO if function is load_with_bioio else None
 
 
 def loader_name(loader: Loader) -> str:
@@ -462,12 +481,13 @@ def open_image_pair(
     files.
     """
     function = get_loader(loader)
-    if function is load_image_pair:
+    reader = reader_of(function)
+    if reader is not None:
         post_path, pre_path, notes = find_pair(sample, dye, raw_dir)
         pair = RawPair.from_files(
             post_path,
             pre_path,
-            choices or image_choices(sample, dye, raw_dir, default_params()),
+            choices or image_choices(sample, dye, raw_dir, default_params(), reader),
             monitor=monitor,
             notes=notes,
         )
@@ -487,7 +507,7 @@ def open_image_pair(
             image.shape[0],
             image.dtype,
         )
-    _warn(pair)
+    _warn(pair, 3)
     return pair
 
 
@@ -525,16 +545,34 @@ def load_image_pair(
     DataWarning
         For what a careful reader would not expect.
     """
+    return _load_files(sample, dye, raw_dir, "")
+
+
+def load_with_bioio(
+    sample: str, dye: str, raw_dir: Path | str = "raw"
+) -> tuple[NDArray[Any], NDArray[Any], Path, Path]:
+    """Find and load a pair like `load_image_pair`, with bioio whatever the files are.
+
+    Files of microscopes are read so by themselves; the others, too, with this loader,
+    where an installed part of bioio reads them. It needs the extra ``formats``.
+    Parameters, errors and warnings are those of `load_image_pair`.
+    """
+    return _load_files(sample, dye, raw_dir, BIOIO)
+
+
+def _load_files(
+    sample: str, dye: str, raw_dir: Path | str, reader: str
+) -> tuple[NDArray[Any], NDArray[Any], Path, Path]:
     post_path, pre_path, notes = find_pair(sample, dye, raw_dir)
-    choices = image_choices(sample, dye, raw_dir, default_params())
+    choices = image_choices(sample, dye, raw_dir, default_params(), reader)
     pair = RawPair.from_files(post_path, pre_path, choices, digest=False, notes=notes)
-    _warn(pair)
+    _warn(pair, 4)
     return pair.post.read(), pair.pre.read(), post_path, pre_path
 
 
-def _warn(pair: RawPair) -> None:
+def _warn(pair: RawPair, stacklevel: int) -> None:
     for text in pair.warnings:
-        warnings.warn(text, errors.DataWarning, stacklevel=3)
+        warnings.warn(text, errors.DataWarning, stacklevel=stacklevel)
 
 
 #: name -> loader and its name; `get_loader` returns the loader.
@@ -543,7 +581,10 @@ LOADERS: Registry[str, NamedLoader] = Registry(
     ENTRY_POINT_GROUP,
     NamedLoader,
     key=lambda entry: entry.name,
-    built_in=(NamedLoader("tiff", load_image_pair),),
+    built_in=(
+        NamedLoader("tiff", load_image_pair),
+        NamedLoader(BIOIO, load_with_bioio),
+    ),
     check=_check,
     of_function=lambda name, function, _caption: NamedLoader(name, function),
 )

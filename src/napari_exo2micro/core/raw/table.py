@@ -447,6 +447,7 @@ def image_choices(
     dye: str,
     raw_dir: Path | str,
     params: Mapping[str, ParameterValue],
+    reader: str = "",
 ) -> tuple[ImageChoice, ImageChoice]:
     """Return which image of post and pre is meant, by the run and by the table.
 
@@ -458,6 +459,8 @@ def image_choices(
         The raw folder.
     params : mapping
         All parameters of the run.
+    reader : str
+        What opens the files, see `ImageChoice`.
 
     Returns
     -------
@@ -469,7 +472,8 @@ def image_choices(
     RawDataError
         If the table cannot be read.
     """
-    return ImageChoice.of(dye, with_told(params, told_params(sample, dye, raw_dir)))
+    own = with_told(params, told_params(sample, dye, raw_dir))
+    return ImageChoice.of(dye, own, reader)
 
 
 def used_of(

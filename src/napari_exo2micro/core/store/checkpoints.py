@@ -39,7 +39,12 @@ from napari_exo2micro.core.raw import (
     find_pair,
 )
 from napari_exo2micro.core.raw.formats import open_raw
-from napari_exo2micro.core.raw.pair import get_loader, loader_name, open_image_pair
+from napari_exo2micro.core.raw.pair import (
+    get_loader,
+    loader_name,
+    open_image_pair,
+    reader_of,
+)
 from napari_exo2micro.core.raw.table import (
     TABLE_NAME,
     image_choices,
@@ -201,6 +206,7 @@ class RawSource:
     def __init__(self, sample: str, dye: str, settings: RunSettings) -> None:
         loader = settings.loader
         self.loader = None if loader is None else get_loader(loader)
+        self.reader = reader_of(get_loader(self.loader))
         self._pair = (sample, dye, settings.raw_dir)
         self._shapes: dict[Any, tuple[int, int]] = {}
         self._same: dict[Any, bool] = {}
@@ -214,6 +220,11 @@ class RawSource:
         self._loaded.clear()
 
     @property
+    def reads_files(self) -> bool:
+        """Whether the two files are found by their names, not by the loader."""
+        return self.reader is not None
+
+    @property
     def loader_name(self) -> str:
         """Name that the loader is registered under, or that of the function."""
         return loader_name(get_loader(self.loader))
@@ -223,7 +234,7 @@ class RawSource:
     ) -> list[tuple[int, int]]:
         """Return rows and columns of post and pre; empty when there are no files."""
         try:
-            choices = image_choices(*self._pair, params)
+            choices = image_choices(*self._pair, params, self.reader or "")
             paths = find_pair(*self._pair)[:2]
             return [self._shape(*one) for one in zip(paths, choices, strict=True)]
         except (errors.RawDataError, OSError):  # none at all, or a link to nowhere
@@ -244,7 +255,7 @@ class RawSource:
                 f"the loader '{maker}' made it, now '{self.loader_name}' is asked for"
             )
         files = {side: raw[side].get("file", "") for side in _SIDES}
-        if self.loader is None:
+        if self.reads_files:
             try:
                 files = dict(zip(_SIDES, find_pair(*self._pair)[:2], strict=True))
                 told = used_of(provenance.parameters, told_params(*self._pair))
@@ -650,7 +661,7 @@ class CheckpointStore:
         """Return the canvas, where it can be known without reading pixels."""
         if stage > 1:
             return self.need(1, "post").image.shape
-        if self.source.loader is not None or self.has_own_canvas:
+        if not self.source.reads_files or self.has_own_canvas:
             return None
         shapes = self.source.shapes(self.params)
         if not shapes:
