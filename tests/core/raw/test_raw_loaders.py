@@ -111,7 +111,7 @@ def test_each_task_may_bring_its_own_copy_of_a_loader(tmp_path: Path) -> None:
         assert run_task(task(dye))["status"] == "complete"
         first = task(dye).open().status()[0]
         assert first.state == "valid", first  # made by the loader of this name
-    assert loader_names() == ("tiff",)
+    assert loader_names() == ("bioio", "tiff")
 
 
 def test_a_package_offers_a_loader(monkeypatch: pytest.MonkeyPatch) -> None:
