@@ -27,8 +27,12 @@ from napari_exo2micro.core.plotting import (
     register_diagnostic,
     unregister_diagnostic,
 )
-from napari_exo2micro.plugin.diagnostics.dock import DiagnosticsDock, PlotList
-from napari_exo2micro.plugin.diagnostics.plot import PlotPicture, PlotView
+from napari_exo2micro.plugin.diagnostics.dock import (
+    DiagnosticsDock,
+    PlotList,
+    PlotPicture,
+    PlotView,
+)
 from napari_exo2micro.plugin.session.session import Session, TaskSource
 from napari_exo2micro.plugin.widgets.controls import MessageStrip
 
@@ -529,7 +533,7 @@ def test_neither_pyplot_nor_another_backend_is_loaded():
     code = (
         "import sys, matplotlib\n"
         "before = dict.__getitem__(matplotlib.rcParams, 'backend')\n"
-        "import napari_exo2micro.plugin.diagnostics.plot\n"
+        "import napari_exo2micro.plugin.diagnostics.dock\n"
         "assert 'matplotlib.pyplot' not in sys.modules\n"
         "assert dict.__getitem__(matplotlib.rcParams, 'backend') == before\n"
     )

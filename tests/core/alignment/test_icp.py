@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from napari_exo2micro.core.alignment import BoundarySettings
-from napari_exo2micro.core.alignment.icp import correction_of, match_contours
+from napari_exo2micro.core.alignment.boundary import correction_of, match_contours
 from napari_exo2micro.core.images import Transform
 
 CENTRE = (300.0, 280.0)

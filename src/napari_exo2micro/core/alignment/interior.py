@@ -18,7 +18,7 @@ from napari_exo2micro.core.alignment import features, fit, tiles, views
 from napari_exo2micro.core.alignment.fit import Accuracy, FloatArray, Model, PlaneFit
 from napari_exo2micro.core.alignment.settings import InteriorSettings
 from napari_exo2micro.core.base.monitor import Monitor
-from napari_exo2micro.core.base.speak import Listing, Shown
+from napari_exo2micro.core.base.text import Listing, Shown
 from napari_exo2micro.core.images.missing import without_brighter
 from napari_exo2micro.core.images.raster import Frame, ImageLike
 from napari_exo2micro.core.images.transform import Transform, TransformLike

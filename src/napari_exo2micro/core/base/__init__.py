@@ -27,10 +27,10 @@ from napari_exo2micro.core.base.log import (
     remove_listener as remove_listener,
 )
 from napari_exo2micro.core.base.monitor import Monitor as Monitor
-from napari_exo2micro.core.base.speak import (
+from napari_exo2micro.core.base.text import (
     console as console,
     progress_bar as progress_bar,
     spoken as spoken,
     table as table,
+    visible as visible,
 )
-from napari_exo2micro.core.base.text import visible as visible

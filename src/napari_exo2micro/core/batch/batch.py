@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from napari_exo2micro.core.base import Monitor, check_output, errors, machine, speak
+from napari_exo2micro.core.base import Monitor, check_output, errors, machine, text
 from napari_exo2micro.core.batch.board import BatchBoard, BatchResults, summarise_batch
 from napari_exo2micro.core.batch.executors import Executor, executor_kind, make_executor
 from napari_exo2micro.core.batch.resources import check_resources
@@ -376,7 +376,7 @@ def run_batch(
         loader=loader,
     )
     title = f"batch of {len(plan.tasks)}"
-    with speak.told(monitor, title, progress) as whole:
+    with text.told(monitor, title, progress) as whole:
         executor = make_executor(
             parallel, n_workers=n_workers, scheduler=scheduler, monitor=whole
         )
@@ -384,7 +384,7 @@ def run_batch(
             plan, executor, force_run=force_run, monitor=whole, on_event=on_event
         )
     if monitor is None and progress:
-        speak.show(results)
+        text.show(results)
     return results
 
 

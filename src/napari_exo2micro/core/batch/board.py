@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from napari_exo2micro.core.base.speak import Listing, Shown, ShownList
+from napari_exo2micro.core.base.text import Listing, Shown, ShownList
 from napari_exo2micro.core.batch.task import ENDED_WELL, TaskEvent
 from napari_exo2micro.core.parameters.state import State
 from napari_exo2micro.core.pipeline.result import RunResult, figures_of

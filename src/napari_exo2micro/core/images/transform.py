@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from napari_exo2micro.core.base import CheckpointError, ParameterError, files
-from napari_exo2micro.core.base.speak import Listing, Shown
+from napari_exo2micro.core.base.text import Listing, Shown
 from napari_exo2micro.core.images.displacement import Displacement, mapped
 
 _KIND = "napari-exo2micro transform"

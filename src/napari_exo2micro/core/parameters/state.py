@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any, Literal, Self
 
 from napari_exo2micro.core.base import ParameterError, visible
-from napari_exo2micro.core.base.speak import Listing, Shown
+from napari_exo2micro.core.base.text import Listing, Shown
 
 Mark = Literal["tick", "cross", "dash", "warning", "ring"]
 

@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter1d
 from scipy.optimize import curve_fit
 
 from napari_exo2micro.core.base.errors import ParameterError
-from napari_exo2micro.core.base.speak import Listing, Shown
+from napari_exo2micro.core.base.text import Listing, Shown
 from napari_exo2micro.core.parameters import State, Verdict, format_value, with_error
 from napari_exo2micro.core.photometry import minerals
 from napari_exo2micro.core.photometry.minerals import jackknife, robust_spread

@@ -7,8 +7,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from napari_exo2micro.core.base.files import replace_file
-from napari_exo2micro.core.base.speak import Listing, Shown, ShownList
-from napari_exo2micro.core.base.text import table_cell, visible
+from napari_exo2micro.core.base.text import (
+    Listing,
+    Shown,
+    ShownList,
+    table_cell,
+    visible,
+)
 from napari_exo2micro.core.parameters import (
     ParameterValue,
     State,

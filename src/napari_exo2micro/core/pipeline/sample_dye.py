@@ -27,7 +27,7 @@ from napari_exo2micro.core.alignment.boundary import (
 from napari_exo2micro.core.alignment.interior import refine_interior_sift
 from napari_exo2micro.core.alignment.settings import BoundarySettings, InteriorSettings
 from napari_exo2micro.core.base import Monitor, errors, locks, visible
-from napari_exo2micro.core.base.speak import Listing, Shown, told
+from napari_exo2micro.core.base.text import Listing, Shown, told
 from napari_exo2micro.core.images.transform import Transform, TransformLike
 from napari_exo2micro.core.parameters import ParameterValue, State, Verdict, parameters
 from napari_exo2micro.core.parameters.settings import RunSettings

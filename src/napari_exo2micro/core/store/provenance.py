@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from napari_exo2micro.core.base import files
 from napari_exo2micro.core.base.errors import CheckpointError, ParameterError
-from napari_exo2micro.core.base.speak import Listing, Shown
+from napari_exo2micro.core.base.text import Listing, Shown
 from napari_exo2micro.core.images import PixelSize, Transform
 from napari_exo2micro.core.images.io import Card
 from napari_exo2micro.core.parameters import State, Verdict, stages, with_error
