@@ -463,8 +463,8 @@ def test_the_plot_chosen_last_is_the_one_shown(finished, open_dock, slow):
     dock.list.choose("ratio_histogram")
     dock.dock.resize(520, 900)
     slow.goes_on.set()
-    dock.settle()
     dock.wait(lambda: not finished.jobs.is_working)
+    dock.settle()  # the plot that is given up may be the last one to end
     assert dock.list.current.name == "ratio_histogram"
     shown = dock.pixels()
     dock.choose("difference_image")
