@@ -158,6 +158,34 @@ def test_labels_as_large_as_the_image_lie_on_it_whatever_their_scale(
     np.testing.assert_array_equal(scaled.data, plain.data)
 
 
+@pytest.mark.parametrize("direction", ["onto post", "onto pre"])
+def test_an_alignment_that_bends_moves_every_kind_of_layer(direction):
+    y, x = np.mgrid[:7, :8] * 40.0
+    bend = images.Displacement(
+        spacing=40.0, values=np.stack([4 * np.sin(x / 70), 3 * np.cos(y / 60)], axis=-1)
+    )
+    turn = images.Transform.similarity(angle_deg=2, centre=(120, 110))
+    frame = (20, 20, 200, 180)
+    bent = images.Transform(turn.matrix, (bend,))
+    alignment = Alignment(bent, frame, frame)
+    random = np.random.default_rng(4)
+    drawn = random.integers(0, 9, (180, 200)).astype(np.uint8)
+    places = random.uniform(30, 150, (40, 2))
+    sampling = alignment.sampling(direction)
+
+    def moved(layer):
+        return move_layer(request_for(layer, direction), alignment, Monitor()).data
+
+    there = sampling(places)[:, ::-1]
+    assert miss(moved(Points(there))[:, ::-1], places) < 1e-3
+    window = (0, 180, 0, 200)
+    for layer, warp in (
+        (Labels(drawn), images.nearest_window),
+        (Image(drawn), images.warp_window),
+    ):
+        np.testing.assert_array_equal(moved(layer), warp(drawn, sampling, *window))
+
+
 # Images and labels ----------------------------------------------------------------
 
 
