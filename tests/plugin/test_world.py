@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -29,10 +30,13 @@ from napari_exo2micro.plugin.inspection.dock import InspectionDock
 from napari_exo2micro.plugin.inspection.residuals import layer_residuals
 from napari_exo2micro.plugin.layers.layers import (
     KEY,
+    Ground,
     LayerSpec,
     about,
     camera,
+    camera_place,
     find_layers,
+    move_camera,
     scale_bar,
     seen_window,
 )
@@ -316,6 +320,40 @@ def test_the_accuracy_is_told_in_lengths(made, placed, dock, step):
         assert result.accuracy in repr(result)
     dock.residuals.toggle()
     assert result.accuracy in dock.findChild(QLabel, "residuals_words").text()
+
+
+@pytest.mark.parametrize("later", [0.65, 1.3])
+def test_all_of_a_viewer_follows_a_size_that_becomes_known(
+    made, placed, step, later, tmp_path, dock
+):
+    _, raw_dir, out = made
+    copy = tmp_path / "out"
+    shutil.copytree(out, copy)
+    known = {"sample": "Rock", "dye": "DAPI", "role": "preview interior"}
+    options = {"name": "line", "translate": (-3.0, 5.0), "metadata": {KEY: known}}
+    drawn = LayerSpec(np.array([[10.0, 20.0]]), options, "points")
+    placed.add_layer(replace(drawn, ground=Ground.of(one(placed, "post"))).create())
+    dock.zoom.set_place(300, 200, 100)
+    move_camera(placed, 300.0, 200.0, 2.5)
+    spots = {layer: layer.data_to_world((7.0, 11.0)) for layer in placed.layers}
+    seen, place = seen_window(placed), camera_place(placed)
+    task = SampleDye("Rock", "DAPI", copy, raw_dir)
+    task.set_params(pad=PAD, pixel_size=later)
+    task.run(to_stage=1)
+    presenter_of(placed).place_stage(1, stage_specs(task, 1))
+    assert len(placed.layers) >= len(spots)
+    for layer in placed.layers:
+        assert {str(unit) for unit in layer.units} == {"micrometer"}, layer
+        if about(layer)["role"] != "pre" and layer in spots:
+            there = np.divide(spots[layer], step) * later
+            np.testing.assert_allclose(layer.data_to_world((7.0, 11.0)), there)
+    assert camera_place(placed) == pytest.approx(place)
+    assert seen_window(placed) == pytest.approx(seen)
+    assert scale_bar(placed).visible
+    for name in ("difference", "aligned 3"):
+        size = Ground.of(one(placed, name)).pixel_size
+        assert size is not None
+        assert size.x == pytest.approx(later)
 
 
 def test_rings_of_true_microbes_follow_the_size_of_a_pixel(made, placed, step):

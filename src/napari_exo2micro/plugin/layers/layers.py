@@ -128,15 +128,19 @@ class Ground:
         step = tuple(map(float, np.abs(layer.scale)))
         return cls(origin, step, layer.units)  # type: ignore[arg-type]
 
-    def take(self, layer: Layer) -> None:
-        """Put a layer of ours here that lies on another ground, at the same pixels."""
-        old = Ground.of(layer)
-        if old == self:
-            return
+    def take(self, layer: Layer, old: Ground) -> None:
+        """Put a layer here that lies in the world of another ground, at its pixels."""
         scale = np.asarray(layer.scale) / old.step * self.step
         translate = self.world(old.pixels(layer.translate))
         layer.units = self.units
         layer.scale, layer.translate = scale, translate
+
+    def is_like(self, other: Ground) -> bool:
+        """Return whether pixels are as large on another ground, or of no size there."""
+        own, others = self.pixel_size, other.pixel_size
+        if own is None or others is None:
+            return own is others
+        return np.allclose((own.x, own.y), (others.x, others.y), rtol=1e-9)
 
     def in_units(self, units: tuple[Any, ...] | None) -> Ground:
         """Return it in other units; in its own where those measure something else."""
@@ -149,8 +153,10 @@ class Ground:
     @property
     def pixel_size(self) -> images.PixelSize | None:
         """The size of its pixels, um; None where the world is not in lengths."""
+        if not self.is_length:
+            return None
         height, width = self.in_units(("um", "um")).step
-        return images.PixelSize(width, height) if self.is_length else None
+        return images.PixelSize(width, height)
 
     def world(self, place: Any) -> NDArray[np.float64]:
         """Return the places in the world of places in the image, px."""

@@ -28,6 +28,7 @@ from napari_exo2micro.plugin.layers.layers import (
     move_camera,
     role_name,
     scale_bar,
+    side_of,
 )
 from napari_exo2micro.plugin.layers.scene import Display, Wish, wanted
 from napari_exo2micro.plugin.layers.stages import stage_specs
@@ -150,6 +151,7 @@ class Presenter(QObject):
             return []
         viewer = self.viewer
         sample, dye = _pair(specs)
+        self._settle(specs)
         before = find_layers(viewer, None, sample, dye)
         roles = set(map(role_name, before))
         if self.hide_sets_apart(sample, dye):
@@ -163,13 +165,33 @@ class Presenter(QObject):
         self._gave_way -= {(sample, dye, name) for name in came}
         own = find_layers(viewer, None, sample, dye)
         self._display.choose(sets.stage_shown(own, number, new))
-        below = next((s.ground for s in specs if role_name(s) != "pre"), None)
         for truth in find_layers(viewer, "truth", sample, dye):
-            if below is not None:  # the size of a pixel may be known by now
-                below.take(truth)
             if viewer.layers[-1] is not truth:
                 viewer.layers.move(viewer.layers.index(truth), -1)
         return placed
+
+    def _settle(self, specs: Sequence[LayerSpec]) -> None:
+        """Put what is there of a pair into the world of what comes.
+
+        The size of a pixel may be known by now, or another one. The same pixels stay
+        where they were on the screen.
+        """
+        new = next((s.ground for s in specs if role_name(s) != "pre"), None)
+        own = find_layers(self.viewer, None, *_pair(specs), apart=None)
+        if new is None or not own:
+            return
+        worlds = {False: Ground()}  # whether lengths are known -> that of post-stain
+        for layer in own:
+            if is_stored(about(layer)) and side_of(layer) == "post":
+                below = Ground.of(layer)
+                worlds[below.is_length] = below
+        place, shown = camera_place(self.viewer), ground(self.viewer)
+        for layer in own:
+            old = worlds.get(Ground.of(layer).is_length, new)
+            if not old.is_like(new):
+                new.take(layer, old)
+        if not shown.is_like(ground(self.viewer)):
+            move_camera(self.viewer, *place)
 
     def bring_forward(
         self, sample: str, dye: str, coming: Iterable[LayerSpec] = ()
