@@ -16,7 +16,7 @@ from napari_exo2micro.core.parameters.stages import LAST_BUILT_IN
 from napari_exo2micro.core.photometry.methods import scales_asked_for
 from napari_exo2micro.core.raw.formats import open_raw
 from napari_exo2micro.core.raw.names import find_pair
-from napari_exo2micro.core.raw.pair import get_loader, reader_of
+from napari_exo2micro.core.raw.pair import LOADERS, reader_of
 from napari_exo2micro.core.raw.table import image_choices
 from napari_exo2micro.core.raw.tiff import TiffImage
 from napari_exo2micro.core.store.checkpoints import CheckpointStore
@@ -163,7 +163,8 @@ def estimate_task(task: Task) -> TaskNeeds:
         another one returns cannot be known.
     """
     loader = task.settings.loader
-    reader = reader_of(get_loader(loader))
+    known = LOADERS.get(loader) if isinstance(loader, str) else loader
+    reader = "" if loader is None else reader_of(known)
     if reader is None:
         name = getattr(loader, "name", loader)
         raise Exo2MicroError(f"the loader '{name}' does not tell what it reads")

@@ -173,7 +173,7 @@ def get_loader(loader: str | Loader | None = None) -> Loader:
     )
 
 
-def reader_of(loader: Loader) -> str | None:
+def reader_of(loader: Loader | None) -> str | None:
     """Return what opens the files that a loader finds by their names.
 
     Parameters
