@@ -986,7 +986,7 @@ def recover_transform(warped: ImageLike, original: ImageLike) -> Transform | Non
         start = register_highorder(warped, original)
         if start.verdict.state is not State.OK:
             return None
-        fine = refine_interior_sift(warped, original, start.transform)
+        fine = refine_interior_sift(warped, original, start.transform, local="off")
     except RegistrationError:
         return None
     if fine.method != "tiles" or not 0.0 <= fine.accuracy_px <= _RECOVERED_PX:

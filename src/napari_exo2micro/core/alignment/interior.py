@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_exo2micro.core.alignment import features, fit, tiles, views
+from napari_exo2micro.core.alignment import features, fit, local, tiles, views
 from napari_exo2micro.core.alignment.fit import Accuracy, FloatArray, Model, PlaneFit
 from napari_exo2micro.core.alignment.settings import InteriorSettings
 from napari_exo2micro.core.base.monitor import Monitor
@@ -53,7 +53,13 @@ _MAX_FEATURES = 4000
 #: Features must agree in so many cells of a grid of so many on a side.
 _MIN_CELLS, _CELLS = 3, 4
 
+#: Misfit shared by neighbouring tiles, px: root mean square and 95th percentile, from
+#: which a field of displacement is tried. Rigid sections stay below half of them.
+_BENT, _BENT_P95 = 0.03, 0.1
+
 _COUNT, _REDUCED_COUNT = 300, 160
+#: Tiles of a field that are kept for pictures, at most.
+_SHOWN = 1000
 #: Tiles on which the bands are tried.
 _PROBES = 48
 #: Error of a tile beyond its noise (interpolation, microbes), px.
@@ -397,7 +403,7 @@ def refine_interior_sift(
     trusted = not judged.problem
     start = judged.transform if trusted else initial
     refined = refine_on_tiles(
-        pair, start, trusted=trusted, monitor=monitor.part(0.4, 0.95)
+        pair, start, trusted=trusted, monitor=monitor.part(0.4, 0.6)
     )
     correction = 0.0
     used = refined.tiles.used
@@ -412,7 +418,8 @@ def refine_interior_sift(
                 f"wanted them within {limit:g} px of the features, found {apart:.1f} px"
             )
             refined = replace(refined, problem=problem)
-    result = _decide(initial, judged, refined, correction, settings)
+    bent = _follow(pair, refined, settings, monitor.part(0.6, 0.95))
+    result = _decide(initial, judged, refined, correction, settings, bent)
     logger.info(
         "interior alignment: %s, %d matches, %d tiles, accuracy %.3f px %s",
         result.verdict.state,
@@ -423,6 +430,52 @@ def refine_interior_sift(
     )
     monitor.report(1.0, "interior aligned")
     return result
+
+
+def _follow(
+    pair: InteriorPair,
+    refined: "TileRefinement",
+    settings: InteriorSettings,
+    monitor: Monitor,
+) -> local.LocalAlignment | None:
+    """Follow what bends or jumps beyond the plane map; None where nothing does."""
+    accuracy = refined.accuracy
+    if refined.fit is None or accuracy is None:
+        return None
+    if refined.problem or settings.local == "off":
+        return None
+    straight = accuracy.coherent < _BENT and accuracy.coherent_p95 < _BENT_P95
+    if settings.local == "auto" and straight:
+        return None
+    plane = refined.fit.transform
+    return local.refine_locally(
+        pair.post.image,
+        pair.pre.image,
+        plane,
+        post_frame=pair.post.frame,
+        pre_frame=pair.pre.frame,
+        choose=partial(_places, pair, plane),
+        kind=settings.local,
+        monitor=monitor,
+    )
+
+
+def _places(
+    pair: InteriorPair,
+    transform: Transform,
+    count: int,
+    core: int,
+    monitor: Monitor | None = None,
+) -> FloatArray:
+    """Return the places of tiles of a side, whole px of the post canvas."""
+    texture, valid = pair.warp_small(transform)
+    centres = tiles.choose_tiles(
+        texture, valid, factor=pair.factor, core=core, count=count, monitor=monitor
+    )
+    # `factor` times px of the small image are px of its frame, not of the canvas.
+    at_zero = pair.post.to_small.inverse()(np.zeros((1, 2)))[0]
+    places: FloatArray = np.rint(centres + (at_zero - (0.5 * pair.factor - 0.5)))
+    return places
 
 
 #: The historical name of the same function.
@@ -659,18 +712,7 @@ def refine_on_tiles(
     if not trusted:
         transform, _ = align_reduced_tiles(pair, start, monitor)
     shape = _tile_shape(min(*pair.post.frame[2:], *pair.pre.frame[2:]))
-    texture, valid = pair.warp_small(transform)
-    centres = tiles.choose_tiles(
-        texture,
-        valid,
-        factor=pair.factor,
-        core=shape.core,
-        count=_COUNT,
-        monitor=monitor,
-    )
-    # `factor` times px of the small image are px of its frame, not of the canvas.
-    at_zero = pair.post.to_small.inverse()(np.zeros((1, 2)))[0]
-    centres = np.rint(centres + (at_zero - (0.5 * pair.factor - 0.5)))
+    centres = _places(pair, transform, _COUNT, shape.core, monitor)
     measure = partial(
         tiles.measure_tiles,
         pair.post.image,
@@ -804,6 +846,7 @@ def _decide(
     refined: TileRefinement,
     correction: float,
     settings: InteriorSettings,
+    bent: local.LocalAlignment | None = None,
 ) -> InteriorAlignment:
     """Return the result with its verdict: who vouches for which transform."""
     method: Method
@@ -823,16 +866,20 @@ def _decide(
         method, state = "initial", State.FAILED
         reason = asked_too_much(correction, settings)
     else:
-        transform, error, model = final.transform, accuracy.total, final.model
+        transform, model = final.transform, final.model
         method, state, reason = "tiles", State.OK, ""
+        if bent is not None:
+            transform, accuracy = bent.transform, bent.accuracy
+            model = f"{model} and {bent.kind}"
+            reason = bent.words()
+        error = accuracy.total
         # The percentile has noise in it, the root mean square has not.
-        bent = accuracy.coherent > MAX_MISFIT / 3
-        if accuracy.coherent_p95 > MAX_MISFIT and bent:
+        is_bent = accuracy.coherent > MAX_MISFIT / 3
+        if accuracy.coherent_p95 > MAX_MISFIT and is_bent:
             state = State.FELL_BACK
             reason = (
                 f"the section is deformed: residual {accuracy.coherent_p95:.1f} px in "
-                f"places, wanted {MAX_MISFIT:g} px at most; a {final.model} cannot "
-                "follow"
+                f"places, wanted {MAX_MISFIT:g} px at most; a {model} cannot follow"
             )
         elif accuracy.total > MAX_ERROR:
             state = State.FELL_BACK
@@ -841,7 +888,8 @@ def _decide(
                 f"{accuracy.total:.1f} px"
             )
         elif start.problem:
-            reason = f"tiles alone vouch for it; features: {start.problem}"
+            alone = f"tiles alone vouch for it; features: {start.problem}"
+            reason = f"{reason}; {alone}" if reason else alone
     used = refined.tiles.used
     numbers = start.matches.numbers | {
         "n_tiles": float(np.count_nonzero(used)),
@@ -858,6 +906,11 @@ def _decide(
             "misfit_px": accuracy.coherent,
             "misfit_p95_px": accuracy.coherent_p95,
         }
+    kept = refined.tiles
+    if transform.displacements and bent is not None:
+        numbers["displacement_px"] = bent.largest
+        numbers["displacement_gain"] = bent.gain
+        kept = _thinned(bent)
     numbers["accuracy_px"] = error
     return InteriorAlignment(
         transform=transform,
@@ -866,5 +919,13 @@ def _decide(
         model=model,
         accuracy_px=error,
         matches=start.matches,
-        tiles=refined.tiles,
+        tiles=kept,
     )
+
+
+def _thinned(bent: local.LocalAlignment) -> InteriorTiles:
+    """Return some of the many tiles that a field was fitted to, for pictures."""
+    step = -(-len(bent.points) // _SHOWN)
+    (x, y), (dx, dy) = bent.points[::step].T, bent.residuals[::step].T
+    weights = bent.weights[::step]
+    return InteriorTiles(x, y, dx, dy, weights > _AGREE, weights)

@@ -147,11 +147,15 @@ class InteriorSettings(StageSettings):
     interior_min_inlier_ratio : float
         Smallest part of the feature matches that must agree, 0 to 1. Otherwise the
         features are not used and the tiles begin from the start.
+    local : {'auto', 'off', 'smooth', 'seams'}
+        What is followed beyond a plane map: what unseen tiles prove, nothing, what
+        bends, or that and seams.
     """
 
     interior_blur_base: float
     interior_max_correction: float
     interior_min_inlier_ratio: float
+    local: str
 
 
 def grid_nodes(low: float, high: float, step: float) -> list[float]:

@@ -314,10 +314,14 @@ def _read_pre(
     """
     x0, y0, width, height = frame
     x, y = np.meshgrid(left + np.arange(side), top + np.arange(side))
-    m = transform.matrix
-    depth = m[2, 0] * x + m[2, 1] * y + m[2, 2]
-    px = (m[0, 0] * x + m[0, 1] * y + m[0, 2]) / depth
-    py = (m[1, 0] * x + m[1, 1] * y + m[1, 2]) / depth
+    if transform.displacements:
+        mapped = transform(np.stack([x.ravel(), y.ravel()], axis=1))
+        px, py = mapped.T.reshape(2, *x.shape).copy()
+    else:
+        m = transform.matrix
+        depth = m[2, 0] * x + m[2, 1] * y + m[2, 2]
+        px = (m[0, 0] * x + m[0, 1] * y + m[0, 2]) / depth
+        py = (m[1, 0] * x + m[1, 1] * y + m[1, 2]) / depth
     valid = (px >= x0 + 3) & (px < x0 + width - 4)
     valid &= (py >= y0 + 3) & (py < y0 + height - 4)
     np.clip(px, x0, x0 + width - 1, out=px)
@@ -473,9 +477,9 @@ def _coefficient(
     orders_y = np.stack([np.ones_like(ky), 1j * ky, -(ky**2)], axis=-1)
     wave_x = (np.exp(1j * d[:, :1] * kx) * twice)[:, :, None] * orders_x
     wave_y = np.exp(1j * d[:, 1:] * ky)[:, :, None] * orders_y
-    lines = np.einsum("nsyx,nxp->nsyp", spectra, wave_x.astype(np.complex64))
-    # values[n, s, q, p]: order q in y, p in x.
-    values = np.einsum("nsyp,nyq->nsqp", lines, wave_y).real / side**2
+    # lines[n, s, y, p] = sum over x, values[n, s, q, p]: order q in y, p in x.
+    lines = spectra @ wave_x.astype(np.complex64)[:, None]
+    values = (wave_y.transpose(0, 2, 1)[:, None] @ lines).real / side**2
     v = values[:, :, 0, 0]
     v_d = np.stack([values[:, :, 0, 1], values[:, :, 1, 0]], axis=-1)
     cross = values[:, :, 1, 1]

@@ -463,6 +463,16 @@ PARAMETERS: tuple[Parameter, ...] = (
         unit="px",
         label="blur before matching",
     ),
+    _matching(
+        "local",
+        "auto",
+        "loc",
+        "What is followed beyond turn, magnification and perspective: 'smooth', a "
+        "section that bends; 'seams', also tiles that were stitched beside their "
+        "place; 'auto', what tiles left out prove; 'off', nothing.",
+        choices=("auto", "off", "smooth", "seams"),
+        label="follow bends and seams",
+    ),
     _limits(
         "interior_max_correction",
         500.0,

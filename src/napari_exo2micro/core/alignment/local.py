@@ -1,0 +1,1022 @@
+"""What a plane map leaves: a smooth field of displacement, and jumps at seams.
+
+Tiles are measured all over the section. A field of splines through them follows what
+bends; where stitched tiles of either image lie beside their places it jumps. Either is
+taken only when it predicts tiles that it has not seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Literal
+
+import cv2
+import numpy as np
+import scipy.linalg
+import scipy.sparse as sp
+from numpy.typing import NDArray
+from scipy import ndimage
+from scipy.interpolate import BSpline
+from scipy.spatial import cKDTree
+
+from napari_exo2micro.core.alignment import fit, tiles
+from napari_exo2micro.core.alignment.fit import FloatArray
+from napari_exo2micro.core.base.monitor import Monitor
+from napari_exo2micro.core.images.displacement import Displacement
+from napari_exo2micro.core.images.raster import Frame, ImageLike
+from napari_exo2micro.core.images.transform import Transform
+from napari_exo2micro.core.images.warp import warp_window
+
+#: Control points along the longer side of the section: waves a quarter as long as it
+#: are followed to a hundredth of their height.
+_CONTROLS = 20
+#: The same where lines are sought: they must not be bent away.
+_FEW_CONTROLS = 6
+#: Stiffness of the field, from stiff to soft, relative to the weight of the tiles.
+_PENALTIES = 10.0 ** np.arange(2.0, -5.1, -1.0)
+#: Nodes along the longer side of the grid that the field is kept on.
+_NODES = 200
+#: Error of a tile beyond its noise, px.
+_TILE_FLOOR = 0.02
+#: Residuals of unseen tiles count up to so many px.
+_CLIP = 1.0
+_TUKEY = 4.7
+_REWEIGHTINGS = 5
+#: The median length of a Gaussian vector, in units of its sigma.
+_MEDIAN_LENGTH = 1.1774
+#: Standard errors by which more freedom must predict unseen tiles better.
+_SIGNIFICANCE = 2.0
+#: Tiles of less weight in the robust fit do not count as agreeing.
+_AGREE = 0.3
+#: Fewer tiles than this prove no field.
+_FEWEST = 60
+
+_SHAPE = tiles.TileShape(64, 16)
+#: Distance of the tiles, px: from, to; and how many are usual, and the most.
+_SPACING, _USUAL_TILES, _MOST_TILES = (42.0, 60.0), 1500, 12_000
+#: Tiles on which the bands are tried.
+_PROBES = 64
+#: Inverse variance of the move of a stitched tile, 1/px squared.
+_PRIOR = 0.25
+#: Reach of a comparison across a line, in distances of tiles, and steps in it.
+_REACH, _STEPS = 1.35, 24
+#: How much stronger than usual a jump is that makes a line a candidate.
+_LINE_HEIGHT = 3.0
+#: By how much lines must do better than the information criterion asks: tiles that
+#: lie across a line are no measurements of their own.
+_STERN = 4.0
+#: Lines nearer than this, px, are one.
+_MERGE = 25.0
+#: What a line must explain in a window, px of noise, and of what the best one does.
+_WORTH, _WORTH_SHARE = 40.0, 0.08
+#: How often lines are sought in what the known ones leave.
+_ROUNDS = 3
+#: Windows along a line: their length, px, and number.
+_WINDOW, _WINDOWS = 80, 40
+#: How far from a candidate its place is sought, round by round, px.
+_PLACES = (60, 30)
+
+
+class SplineBasis:
+    """Cubic B-splines over a frame, and the penalty on what bends."""
+
+    def __init__(self, frame: Frame, controls: int = _CONTROLS) -> None:
+        x0, y0, width, height = frame
+        self._start = np.array([x0, y0], dtype=np.float64)
+        self.step = max(width, height) / controls
+        self._cells = [
+            max(2, int(np.ceil(side / self.step))) for side in (width, height)
+        ]
+        self._knots = [np.arange(-3.0, cells + 4.0) for cells in self._cells]
+        self.size = int(np.prod([cells + 3 for cells in self._cells]))
+
+    def design(self, points: FloatArray) -> sp.csr_array:
+        """Return the value of each spline at points (x, y), shape (N, size)."""
+        at = (points - self._start) / self.step
+        x, y = (
+            BSpline.design_matrix(
+                np.clip(at[:, axis], 0.0, self._cells[axis]), self._knots[axis], 3
+            ).tocsr()
+            for axis in (0, 1)
+        )
+        count = len(points)
+        # Row by row the outer product of the four splines along y and along x.
+        columns = y.indices.reshape(count, 4, 1) * (self._cells[0] + 3)
+        columns = columns + x.indices.reshape(count, 1, 4)
+        values = y.data.reshape(count, 4, 1) * x.data.reshape(count, 1, 4)
+        rows = np.repeat(np.arange(count), 16)
+        return sp.csr_array(
+            (values.ravel(), (rows, columns.ravel())), shape=(count, self.size)
+        )
+
+    def penalty(self) -> FloatArray:
+        """Return the bending energy as a quadratic form, shape (size, size)."""
+        first, second, one = [], [], []
+        for cells in self._cells:
+            eye = np.eye(cells + 3)
+            d1, d2 = np.diff(eye, axis=0), np.diff(eye, n=2, axis=0)
+            first.append(d1.T @ d1)
+            second.append(d2.T @ d2)
+            one.append(eye)
+        energy: FloatArray = (
+            np.kron(one[1], second[0])
+            + np.kron(second[1], one[0])
+            + 2.0 * np.kron(first[1], first[0])
+        )
+        return energy
+
+
+@dataclass(frozen=True, slots=True)
+class FieldFit:
+    """A field of displacement through the tiles of a pair, px of post.
+
+    A smooth part plus, where `seams` are given, a move of each tile of the stitching.
+    `unseen` are the residuals of tiles that fits to the other folds leave, `costs`
+    their mean squares, block by block; `folds` the coefficients without each fold.
+    """
+
+    basis: SplineBasis
+    points: FloatArray
+    seams: Seams | None
+    coefficients: FloatArray
+    weights: FloatArray
+    unseen: FloatArray
+    costs: FloatArray
+    penalty: float
+    folds: tuple[FloatArray, ...]
+
+    def smooth(self, points: FloatArray) -> FloatArray:
+        """Return the smooth part at points (x, y) of post, shape (N, 2), px.
+
+        Far from all tiles it stays as it is on the way to the nearest.
+        """
+        away, near = cKDTree(self.points).query(points)
+        share = np.minimum(1.0, self.basis.step / np.maximum(away, 1e-9))[:, None]
+        points = self.points[near] + share * (points - self.points[near])
+        coefficients = self.coefficients[: self.basis.size]
+        moved: FloatArray = self.basis.design(points) @ coefficients
+        return moved
+
+    def design(self, measured: Measured) -> sp.csr_array:
+        """Return what the coefficients are multiplied with at the places of tiles."""
+        design = self.basis.design(measured.post)
+        if self.seams is None:
+            return design
+        return sp.hstack(
+            [design, self.seams.design(measured.post, measured.pre)]
+        ).tocsr()
+
+    def moves(self, side: int) -> FloatArray:
+        """Return the moves of the tiles of post (0) or pre (1), (rows, columns, 2)."""
+        assert self.seams is not None
+        start = self.basis.size
+        if side:
+            start += self.seams.counts[0]
+        part = self.coefficients[start : start + self.seams.counts[side]]
+        return part.reshape(*self.seams.shapes[side], 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Seams:
+    """Cuts of two stitched images: along x and y of post, then of pre, px, sorted."""
+
+    lines: tuple[FloatArray, FloatArray, FloatArray, FloatArray]
+
+    @property
+    def shapes(self) -> list[tuple[int, int]]:
+        """Rows and columns of the tiles of post and of pre."""
+        n = [len(line) + 1 for line in self.lines]
+        return [(n[1], n[0]), (n[3], n[2])]
+
+    @property
+    def counts(self) -> list[int]:
+        """How many tiles post and pre have."""
+        return [rows * columns for rows, columns in self.shapes]
+
+    def across(self, k: int, n: int) -> NDArray[np.intp]:
+        """Return the numbers of the tiles before and after a line, shape (N, 2)."""
+        side = k // 2
+        rows, columns = self.shapes[side]
+        number = np.arange(rows * columns).reshape(rows, columns)
+        number += side * self.counts[0]
+        if k % 2 == 0:
+            return np.column_stack([number[:, n], number[:, n + 1]])
+        return np.column_stack([number[n], number[n + 1]])
+
+    @classmethod
+    def none(cls) -> Seams:
+        """Return no seam at all."""
+        return cls((np.zeros(0), np.zeros(0), np.zeros(0), np.zeros(0)))
+
+    def joined(self, others: Seams) -> Seams:
+        """Return these lines and those of others that do not lie beside one of them."""
+        lines = []
+        for known, found in zip(self.lines, others.lines, strict=True):
+            apart = np.abs(found[:, None] - known[None, :]).min(axis=1, initial=np.inf)
+            lines.append(np.sort(np.concatenate([known, found[apart > _MERGE]])))
+        return Seams((lines[0], lines[1], lines[2], lines[3]))
+
+    def moved(self, k: int, n: int, far: float) -> Seams:
+        """Return the seams with one line moved, up to its neighbours, px."""
+        lines = [line.copy() for line in self.lines]
+        low, high = np.concatenate([[-np.inf], lines[k], [np.inf]])[[n, n + 2]]
+        lines[k][n] = np.clip(lines[k][n] + far, low + 1.0, high - 1.0)
+        return Seams((lines[0], lines[1], lines[2], lines[3]))
+
+    def without(self, k: int, n: int) -> Seams:
+        """Return the seams but for one line."""
+        lines = list(self.lines)
+        lines[k] = np.delete(lines[k], n)
+        return Seams((lines[0], lines[1], lines[2], lines[3]))
+
+    def labels(
+        self, post: FloatArray, pre: FloatArray
+    ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Return the number of the tile that each point lies in, of post and of pre."""
+        found = []
+        for side, points in enumerate((post, pre)):
+            column = np.searchsorted(self.lines[2 * side], points[:, 0], "right")
+            row = np.searchsorted(self.lines[2 * side + 1], points[:, 1], "right")
+            found.append(row * self.shapes[side][1] + column)
+        return found[0], found[1]
+
+    def design(self, post: FloatArray, pre: FloatArray) -> sp.csr_array:
+        """Return which tiles each point lies in, shape (N, tiles of post and pre)."""
+        first, second = self.labels(post, pre)
+        rows = np.tile(np.arange(len(post)), 2)
+        columns = np.concatenate([first, second + self.counts[0]])
+        return sp.csr_array(
+            (np.ones(len(rows)), (rows, columns)), shape=(len(post), sum(self.counts))
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Displacements of tiles: places on post and where they lie in pre, px.
+
+    `moves` are px of post; `variance` is that of a component, px squared.
+    """
+
+    post: FloatArray
+    pre: FloatArray
+    moves: FloatArray
+    variance: FloatArray
+
+    def along(self, k: int) -> tuple[float, float]:
+        """Return how far the tiles reach along a line: from, to, px."""
+        places = (self.pre if k // 2 else self.post)[:, 1 - k % 2]
+        return float(places.min()), float(places.max())
+
+    def apart_from(self, seams: Seams, gap: float) -> Measured:
+        """Return the tiles that lie `gap` px or more beside the lines."""
+        keep = np.ones(len(self.post), bool)
+        for k, lines in enumerate(seams.lines):
+            places = (self.pre if k // 2 else self.post)[:, k % 2]
+            for line in lines:
+                keep &= np.abs(places - line) >= gap
+        return Measured(
+            self.post[keep], self.pre[keep], self.moves[keep], self.variance[keep]
+        )
+
+
+def fit_field(
+    measured: Measured,
+    frame: Frame,
+    seams: Seams | None = None,
+    monitor: Monitor | None = None,
+) -> FieldFit:
+    """Fit a field to the displacements of tiles; its stiffness by cross-validation.
+
+    Notes
+    -----
+    Penalised B-splines (Eilers and Marx 1996, doi:10.1214/ss/1038425655) with robust
+    weights. The stiffest field is taken whose error on unseen blocks of tiles is within
+    a standard error of the least.
+    """
+    monitor = monitor or Monitor()
+    basis = SplineBasis(frame)
+    points, moves, variance = measured.post, measured.moves, measured.variance
+    design, bend = basis.design(points), basis.penalty()
+    ridge = np.zeros(basis.size)
+    if seams is not None:
+        design = sp.hstack([design, seams.design(points, measured.pre)]).tocsr()
+        total = design.shape[1]
+        bend = np.pad(bend, (0, total - basis.size))
+        ridge = np.pad(ridge, (0, total - basis.size), constant_values=_PRIOR)
+    precision = 1.0 / variance
+    folds = fit.spatial_folds(points)
+
+    def normal(
+        rows: NDArray[np.bool_] | slice, weights: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
+        part = design[rows]
+        scaled = part.multiply(weights[rows][:, None]).tocsr()
+        return (part.T @ scaled).toarray(), scaled.T @ moves[rows]
+
+    def solve(matrix: FloatArray, right: FloatArray, penalty: float) -> FloatArray:
+        diagonal = np.diag_indices(basis.size)
+        held = matrix + penalty * matrix[diagonal].mean() * bend
+        held[np.diag_indices_from(held)] += ridge + 1e-9 * held[diagonal].mean()
+        coefficients: FloatArray = scipy.linalg.solve(
+            held, right, assume_a="pos", check_finite=False
+        )
+        return coefficients
+
+    def robust(weights: FloatArray, penalty: float) -> tuple[FloatArray, FloatArray]:
+        for _ in range(_REWEIGHTINGS):
+            coefficients = solve(*normal(slice(None), precision * weights), penalty)
+            length = np.linalg.norm(moves - design @ coefficients, axis=1)
+            length = length / np.sqrt(variance)
+            sigma = max(float(np.median(length)) / _MEDIAN_LENGTH, 1e-9)
+            reach = _TUKEY * 1.25 * sigma
+            weights = np.clip(1.0 - (length / reach) ** 2, 0.0, None) ** 2
+        return coefficients, weights
+
+    # Which tiles are wild does not depend much on the stiffness.
+    _, weights = robust(np.ones(len(points)), 1e-3)
+    whole = normal(slice(None), precision * weights)
+    parts = [
+        (folds == fold, normal(folds == fold, precision * weights))
+        for fold in np.unique(folds)
+    ]
+    tried = []
+    for penalty in _PENALTIES:
+        monitor.check()
+        unseen, fitted = np.empty_like(moves), []
+        for rows, (matrix, right) in parts:
+            coefficients = solve(whole[0] - matrix, whole[1] - right, penalty)
+            unseen[rows] = moves[rows] - design[rows] @ coefficients
+            fitted.append(coefficients)
+        tried.append((penalty, block_costs(measured, unseen), unseen, fitted))
+    best = min(tried, key=lambda each: float(each[1].mean()))
+    for chosen in tried:  # from the stiffest
+        worse = chosen[1] - best[1]
+        if worse.mean() <= worse.std() / np.sqrt(len(worse)):
+            break
+    penalty, costs, unseen, fitted = chosen
+    coefficients, weights = robust(weights, penalty)
+    return FieldFit(
+        basis,
+        points,
+        seams,
+        coefficients,
+        weights,
+        unseen,
+        costs,
+        penalty,
+        tuple(fitted),
+    )
+
+
+def block_costs(measured: Measured, residuals: FloatArray) -> FloatArray:
+    """Return the mean squared residual of each block of tiles, px squared, clipped.
+
+    Each tile counts by its own noise; `_CLIP` px of the median one is the most.
+    """
+    relative = measured.variance / np.median(measured.variance)
+    squared = (residuals**2).sum(axis=1) / relative
+    clipped = np.minimum(squared, _CLIP**2)
+    blocks = _blocks(measured.post)
+    costs: FloatArray = np.bincount(blocks, clipped) / np.bincount(blocks)
+    return costs
+
+
+def gain(before: FloatArray, after: FloatArray) -> float:
+    """Return by how many standard errors unseen tiles are predicted better."""
+    saved = before - after
+    return float(saved.mean() / max(saved.std() / np.sqrt(len(saved)), 1e-12))
+
+
+def find_lines(
+    points: FloatArray, pre: FloatArray, moves: FloatArray, spacing: float
+) -> Seams:
+    """Find the lines along the axes of either image across which tiles jump.
+
+    Where neighbours differ they are candidates, in both images alike. `points` and
+    `pre` are the places of tiles in post and in pre, `moves` their displacements, px;
+    `spacing` is the distance of tiles, px.
+    """
+    reach, noise = _REACH * spacing, _scatter(points, moves)
+    lines = [
+        _Jumps.of(places, axis, moves, noise, reach).peaks()
+        for places in (points, pre)
+        for axis in (0, 1)
+    ]
+    return Seams((lines[0], lines[1], lines[2], lines[3]))
+
+
+#: Gives the transforms before and behind a line at a place of post; None: unknown.
+Sides = Callable[[FloatArray], tuple[Transform, Transform] | None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    """A line along which two moves meet: its place and what it explains a window."""
+
+    k: int
+    at: float
+    worth: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """Both images, with the map of a point of post to where it lies in pre."""
+
+    post: ImageLike
+    pre: ImageLike
+    plane: Transform
+
+    def place(
+        self,
+        k: int,
+        line: float,
+        along: tuple[float, float],
+        reach: int,
+        sides: Sides,
+        to_pre: Transform,
+        *,
+        is_free: bool = True,
+    ) -> _Cut | None:
+        """Return where a line lies best within `reach` px; None where nothing tells.
+
+        In windows along it post is compared with pre, moved as it is before the line
+        and as it is behind. The line lies where the one becomes better than the other:
+        a straight line along the axes of that image which was stitched there, which may
+        be the other one (`is_free`).
+        """
+        side, axis = divmod(k, 2)
+        back = self.plane.inverse()
+        count = int(np.clip((along[1] - along[0]) / _WINDOW, 1, _WINDOWS))
+        stops = np.linspace(*along, 2 * count + 1)[1::2]
+        half = [_WINDOW // 2, _WINDOW // 2]
+        half[axis] += reach
+        rows, columns = self.post.shape[:2]
+        posts, pres, costs = [], [], []
+        for stop in stops:
+            centre = np.array([[line, stop] if axis == 0 else [stop, line]])
+            at = (back(centre) if side else centre)[0]
+            maps = sides(at)
+            (x, y) = np.rint(at).astype(int)
+            x0, x1 = max(x - half[0], 0), min(x + half[0], columns)
+            y0, y1 = max(y - half[1], 0), min(y + half[1], rows)
+            if maps is None or x1 - x0 < half[0] or y1 - y0 < half[1]:
+                continue
+            cost = self._costs(maps, (y0, y1, x0, x1))
+            if cost is None:
+                continue
+            grid = np.stack(np.meshgrid(np.arange(x0, x1), np.arange(y0, y1)), axis=-1)
+            points = grid.reshape(-1, 2).astype(np.float64)
+            posts.append(points)
+            pres.append(to_pre(points))
+            costs.append(cost.ravel())
+        if len(costs) < 2:
+            return None
+        places, cost = (
+            (np.concatenate(posts), np.concatenate(pres)),
+            np.concatenate(costs),
+        )
+        middle = float(np.mean(along))
+        point = np.array([[line, middle] if axis == 0 else [middle, line]])
+        post = (back(point) if side else point)[0]
+        turn = np.abs(self.plane(post + np.eye(2)) - self.plane(post[None]))
+        other = int(np.argmax(turn[axis] if side == 0 else turn[:, axis]))
+        cuts = []
+        for where in ((side, axis), (1 - side, other)):
+            if not is_free and where != (side, axis):
+                continue
+            bins = np.floor(places[where[0]][:, where[1]]).astype(int)
+            profile = np.bincount(bins - bins.min(), cost)
+            total = np.concatenate([[0.0], np.cumsum(profile)])
+            best = int(np.argmin(total))
+            worth = (min(0.0, float(total[-1])) - float(total[best])) / len(costs)
+            cuts.append(_Cut(2 * where[0] + where[1], float(bins.min() + best), worth))
+        return max(cuts, key=lambda cut: cut.worth)
+
+    def _costs(
+        self, maps: tuple[Transform, Transform], window: tuple[int, int, int, int]
+    ) -> FloatArray | None:
+        """Return by how much the second of two maps is better, px by px."""
+        y0, y1, x0, x1 = window
+        fixed = _detail(np.asarray(self.post[y0:y1, x0:x1], np.float32))
+        moving = [
+            _detail(warp_window(self.pre, each, *window).astype(np.float32))
+            for each in maps
+        ]
+        power = [float((each * each).sum()) for each in moving]
+        if min(power) <= 0.0:
+            return None
+        gain = max(
+            float((fixed * each).sum()) / p
+            for each, p in zip(moving, power, strict=True)
+        )
+        squares = [(fixed - gain * each) ** 2 for each in moving]
+        most = 10.0 * float(np.median(np.minimum(*squares))) + 1e-9
+        first, second = (np.minimum(each, most) / most for each in squares)
+        result: FloatArray = (first - second).astype(np.float64)
+        return result
+
+
+def _detail(window: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the structures between two sigmas, NaN filled in."""
+    window = np.nan_to_num(window, copy=False)
+    fine, coarse = (cv2.GaussianBlur(window, (0, 0), sigma) for sigma in (1.0, 8.0))
+    result: NDArray[np.float32] = fine - coarse
+    return result
+
+
+class _Beside:
+    """The transforms on either side of a place, by the tiles that lie there."""
+
+    def __init__(
+        self,
+        transform: Transform,
+        points: FloatArray,
+        moves: FloatArray,
+        spacing: float,
+    ) -> None:
+        self.transform, self.points, self.moves = transform, points, moves
+        self.tree, self.near = cKDTree(points), 2.8 * spacing
+
+    def __call__(
+        self, place: FloatArray, axis: int
+    ) -> tuple[Transform, Transform] | None:
+        """Return the transform moved as tiles before and behind a line are."""
+        near = np.asarray(self.tree.query_ball_point(place, self.near), dtype=int)
+        away = self.points[near] - place
+        moved = []
+        for sign in (-1.0, 1.0):
+            beside = sign * away[:, axis] > 0.6 * _SHAPE.core
+            if np.count_nonzero(beside) < 2:
+                return None
+            order = np.argsort(np.linalg.norm(away[beside], axis=1))[:5]
+            x, y = np.median(self.moves[near[beside][order]], axis=0)
+            shift = Transform.similarity(translation=(float(x), float(y)))
+            moved.append(self.transform @ shift)
+        return moved[0], moved[1]
+
+
+def _best_of(cuts: list[_Cut]) -> Seams:
+    """Return the lines that explain most, none beside another one."""
+    lines: list[list[float]] = [[], [], [], []]
+    least = max(_WORTH, _WORTH_SHARE * max((cut.worth for cut in cuts), default=0.0))
+    for cut in sorted(cuts, key=lambda cut: -cut.worth):
+        near = (abs(cut.at - other) <= _MERGE for other in lines[cut.k])
+        if cut.worth > least and not any(near):
+            lines[cut.k].append(cut.at)
+    found = [np.sort(np.array(line)) for line in lines]
+    return Seams((found[0], found[1], found[2], found[3]))
+
+
+def prune(measured: Measured, seams: Seams, frame: Frame, monitor: Monitor) -> Seams:
+    """Leave out lines that the others make superfluous, the weakest first.
+
+    Notes
+    -----
+    Wald's test of the jumps across a line against zero, with all other moves free;
+    a line stays when it lowers the Bayesian information criterion.
+    """
+    basis = SplineBasis(frame, _FEW_CONTROLS)
+    smooth, bend = basis.design(measured.post), basis.penalty()
+    weights = 1.0 / measured.variance
+    count = len(weights)
+    first = True
+    while sum(map(len, seams.lines)):
+        monitor.check()
+        design = sp.hstack([smooth, seams.design(measured.post, measured.pre)]).tocsr()
+        ridge = np.full(design.shape[1], _PRIOR)
+        ridge[: basis.size] = 1e-6 * weights.mean()
+        for _ in range(_REWEIGHTINGS if first else 1):
+            scaled = design.multiply(weights[:, None]).tocsr()
+            matrix = (design.T @ scaled).toarray()
+            matrix[: basis.size, : basis.size] += 1e-3 * weights.mean() * bend
+            matrix[np.diag_indices_from(matrix)] += ridge
+            inverse = scipy.linalg.inv(matrix, check_finite=False)
+            moves = inverse @ (scaled.T @ measured.moves)
+            length = np.linalg.norm(measured.moves - design @ moves, axis=1)
+            length = length / np.sqrt(measured.variance)
+            sigma = max(float(np.median(length)) / _MEDIAN_LENGTH, 1e-9)
+            if first:
+                reach = _TUKEY * 1.25 * sigma
+                robust = np.clip(1.0 - (length / reach) ** 2, 0.0, None) ** 2
+                weights = np.maximum(robust, 1e-3) / measured.variance
+        first = False
+        worth = []
+        for k in range(4):
+            for n in range(len(seams.lines[k])):
+                pairs = seams.across(k, n) + basis.size
+                jump = moves[pairs[:, 1]] - moves[pairs[:, 0]]
+                own = inverse[np.ix_(pairs.ravel(), pairs.ravel())]
+                c = np.kron(np.eye(len(pairs)), [-1.0, 1.0])
+                explained = jump * np.linalg.solve(c @ own @ c.T, jump)
+                chance = _STERN * 2.0 * len(pairs) * np.log(count)
+                worth.append((float(explained.sum()) / sigma**2 - chance, k, n))
+        least, k, n = min(worth)
+        if least > 0:
+            break
+        seams = seams.without(k, n)
+    return seams
+
+
+def _scatter(points: FloatArray, moves: FloatArray) -> float:
+    """Return the noise of a component, px, from tiles and their nearest neighbours."""
+    _, near = cKDTree(points).query(points, k=2)
+    gap = moves - moves[near[:, 1]]
+    return max(1.4826 * float(np.median(np.abs(gap)) / np.sqrt(2.0)), 1e-3)
+
+
+@dataclass(slots=True)
+class _Jumps:
+    """Mean jump across each candidate line, in bands along it."""
+
+    at: FloatArray  # (C,)
+    jumps: FloatArray  # (bands, C, 2)
+    known: NDArray[np.bool_]  # (bands, C)
+    edges: FloatArray  # (bands + 1,)
+    score: FloatArray  # (C,)
+
+    @classmethod
+    def of(
+        cls,
+        points: FloatArray,
+        axis: int,
+        moves: FloatArray,
+        noise: float,
+        reach: float,
+    ) -> _Jumps:
+        """Compare neighbours within `reach` px across lines along an axis."""
+        along, across = points[:, 1 - axis], points[:, axis]
+        at = np.arange(
+            across.min() + reach / 2, across.max() - reach / 2, reach / _STEPS
+        )
+        bands = max(1, round(float(np.ptp(along)) / reach))
+        edges = np.linspace(along.min(), along.max() + 1e-6, bands + 1)
+        band = np.clip(np.searchsorted(edges, along, "right") - 1, 0, bands - 1)
+        jumps = np.zeros((bands, len(at), 2))
+        weight = np.zeros((bands, len(at)))
+        for n in range(bands):
+            rows = np.flatnonzero(band == n)
+            rows = rows[np.argsort(across[rows])]
+            x = across[rows]
+            total = np.vstack([np.zeros((1, 2)), np.cumsum(moves[rows], axis=0)])
+            low, middle, high = (np.searchsorted(x, at + d) for d in (-reach, 0, reach))
+            left, right = middle - low, high - middle
+            w = left * right / np.maximum(left + right, 1)
+            jumps[n] = (total[high] - total[middle]) / np.maximum(right, 1)[:, None]
+            jumps[n] -= (total[middle] - total[low]) / np.maximum(left, 1)[:, None]
+            weight[n] = w
+        known = weight > 0
+        jumps[~known] = 0.0
+        # A bend makes jumps that change slowly along the axis.
+        size = (1, 8 * _STEPS + 1, 1)
+        jumps -= ndimage.median_filter(jumps, size, mode="nearest")
+        jumps[~known] = 0.0
+        # What two means in a band explain more than one does, in units of the noise.
+        explained = ((jumps**2).sum(axis=2) * weight).sum(axis=0) / noise**2
+        score = explained / np.maximum(known.sum(axis=0), 1)
+        score /= max(float(np.percentile(score, 25)), 2.0)
+        score[known.sum(axis=0) < 0.3 * bands] = 0.0
+        return cls(at, jumps, known, edges, score)
+
+    def peaks(self) -> FloatArray:
+        """Return the lines that stand out, sorted, px."""
+        around = 2 * round(1.2 * _STEPS) + 1
+        highest = ndimage.maximum_filter1d(self.score, around, mode="nearest")
+        found = (self.score == highest) & (self.score > _LINE_HEIGHT)
+        lines: FloatArray = self.at[found]
+        return lines
+
+
+def local_transform(plane: Transform, field: FieldFit, frame: Frame) -> Transform:
+    """Return a plane map with a field of displacement, post to pre, px."""
+    x0, y0, width, height = frame
+    step = max(max(width, height) / _NODES, 1.0)
+    x, y = (
+        np.arange(x0, x0 + width + step, step),
+        np.arange(y0, y0 + height + step, step),
+    )
+    nodes = np.stack(np.meshgrid(x, y), axis=-1)
+    moved = field.smooth(nodes.reshape(-1, 2))
+    values = moved.reshape(nodes.shape).astype(np.float32)
+    if field.seams is None:
+        bend = Displacement(origin=(x0, y0), spacing=step, values=values)
+        return Transform(plane.matrix, (bend,))
+    lines = field.seams.lines
+    bend = Displacement(
+        origin=(x0, y0),
+        spacing=step,
+        values=values,
+        cuts_x=lines[0],
+        cuts_y=lines[1],
+        moves=field.moves(0).astype(np.float32),
+    )
+    # The moves of pre's tiles are px of post; there they are turned and magnified.
+    middle = np.array([x0 + width / 2, y0 + height / 2])
+    axes = plane(np.stack([middle, *(middle + np.eye(2))]))
+    linear = (axes[1:] - axes[0]).T
+    moved = field.moves(1) @ linear.T
+    jump = Displacement(
+        cuts_x=lines[2], cuts_y=lines[3], moves=moved.astype(np.float32)
+    )
+    return Transform(plane.matrix, (bend, jump.conjugated(plane.matrix)))
+
+
+@dataclass(frozen=True, slots=True)
+class LocalAlignment:
+    """A map that follows what bends and jumps.
+
+    Attributes
+    ----------
+    transform : Transform
+        Post (fixed) to pre (moving), with its displacements.
+    kind : {'smooth', 'seams'}
+        What it follows.
+    points, residuals : ndarray, shape (N, 2), float64
+        Places of tiles on post, and what the map leaves, px of pre.
+    weights : ndarray, shape (N,), float64
+        Weight in the robust fit, 0 to 1.
+    accuracy : Accuracy
+        From tiles that were left out.
+    gain : float
+        By how many standard errors it predicts unseen tiles better than the plane.
+    """
+
+    transform: Transform
+    kind: Literal["smooth", "seams"]
+    points: FloatArray
+    residuals: FloatArray
+    weights: FloatArray
+    accuracy: fit.Accuracy
+    gain: float
+
+    @property
+    def largest(self) -> float:
+        """How far the field moves a point at most, px of post."""
+        return self.transform.largest_displacement
+
+    def words(self) -> str:
+        """Return what was followed, for a verdict."""
+        if self.kind == "smooth":
+            return f"the section is bent, followed: up to {self.largest:.1f} px"
+        return f"images stitched with a shift, followed: up to {self.largest:.1f} px"
+
+
+def refine_locally(
+    post_im: ImageLike,
+    pre_im: ImageLike,
+    plane: Transform,
+    *,
+    post_frame: Frame,
+    pre_frame: Frame,
+    choose: Callable[[int, int], FloatArray],
+    kind: str = "auto",
+    monitor: Monitor | None = None,
+) -> LocalAlignment | None:
+    """Follow what a plane map leaves, as far as tiles left out prove it.
+
+    Parameters
+    ----------
+    post_im, pre_im : ImageLike, shape (rows, columns)
+        Fixed and moving image on their canvases.
+    plane : Transform
+        The best plane map, post to pre, px.
+    post_frame, pre_frame : tuple of int
+        x0, y0, width, height of the data, px.
+    choose : callable
+        Gives the places (x, y) of tiles of a side, px, for a number that is wanted.
+    kind : {'auto', 'smooth', 'seams'}
+        What is tried; a field that is asked for is taken without proof.
+    monitor : Monitor, optional
+        Told the fraction done.
+
+    Returns
+    -------
+    LocalAlignment or None
+        None when too few tiles match, or, with 'auto', when no field predicts unseen
+        tiles better than the plane map.
+    """
+    monitor = monitor or Monitor()
+    area = float(post_frame[2] * post_frame[3])
+    usual = np.clip(np.sqrt(area / _USUAL_TILES), *_SPACING)
+    spacing = max(float(usual), float(np.sqrt(area / _MOST_TILES)))
+    centres = choose(round(area / spacing**2), _SHAPE.core)
+    measure = partial(
+        _measure,
+        post_im,
+        pre_im,
+        plane,
+        centres=centres,
+        frames=(post_frame, pre_frame),
+    )
+    probes = centres[:: max(1, len(centres) // _PROBES)]
+    part = monitor.part(0.0, 0.05)
+    errors = {
+        band: _typical_error(measure(plane, centres=probes, band=band, monitor=part))
+        for band in tiles.BANDS
+    }
+    measure = partial(measure, band=min(errors, key=lambda band: errors[band]))
+    measured = measure(plane, monitor=monitor.part(0.05, 0.3))
+    if measured is None or len(measured.post) < _FEWEST:
+        return None
+    pair = _Pair(post_im, pre_im, plane)
+    field = fit_field(measured, post_frame, monitor=monitor.part(0.3, 0.35))
+    if kind != "smooth":
+        field = _with_seams(
+            pair, measured, field, spacing, post_frame, monitor.part(0.35, 0.55)
+        )
+    best = local_transform(plane, field, post_frame)
+    again = measure(best, monitor=monitor.part(0.55, 0.85))
+    if again is None or len(again.post) < _FEWEST:
+        return None
+    seams = field.seams
+    if seams is not None:
+        part = monitor.part(0.85, 0.95)
+        seams = _placed_again(pair, field, measured, post_frame, part)
+    field = fit_field(again, post_frame, seams, monitor.part(0.95, 1.0))
+    best = local_transform(plane, field, post_frame)
+    flat, _ = fit.fit_folds(
+        "homography",
+        again.post,
+        again.post + again.moves,
+        1.0 / again.variance,
+        Transform.identity(),
+    )
+    proven = gain(block_costs(again, np.nan_to_num(flat, nan=_CLIP)), field.costs)
+    if kind == "auto" and proven < _SIGNIFICANCE:
+        return None
+    scale = plane.decompose()["scale"]
+    accuracy = _accuracy(again, field, scale)
+    residuals = again.pre - best(again.post)
+    return LocalAlignment(
+        best,
+        "smooth" if seams is None else "seams",
+        again.post,
+        residuals,
+        field.weights,
+        accuracy,
+        proven,
+    )
+
+
+def _measure(
+    post_im: ImageLike,
+    pre_im: ImageLike,
+    plane: Transform,
+    transform: Transform,
+    *,
+    centres: FloatArray,
+    frames: tuple[Frame, Frame],
+    band: tiles.Band,
+    monitor: Monitor,
+) -> Measured | None:
+    """Return the displacements of tiles from a plane map; None when too few match."""
+    found = tiles.measure_tiles(
+        post_im,
+        pre_im,
+        transform,
+        centres,
+        post_frame=frames[0],
+        pre_frame=frames[1],
+        shape=_SHAPE,
+        band=band,
+        expected=None if transform is plane else np.zeros((len(centres), 2)),
+        monitor=monitor,
+    )
+    if np.count_nonzero(found.matched) < len(centres) // 3:
+        return None
+    post = centres[found.matched]
+    pre = transform(post + found.shifts[found.matched])
+    covariance = np.linalg.inv(found.information[found.matched])
+    variance = np.trace(covariance, axis1=1, axis2=2) / 2.0 + _TILE_FLOOR**2
+    return Measured(post, pre, plane.inverse()(pre) - post, variance)
+
+
+def _typical_error(measured: Measured | None) -> float:
+    """Return the median error of a tile, px, by its own noise."""
+    return np.inf if measured is None else float(np.sqrt(np.median(measured.variance)))
+
+
+def _with_seams(
+    pair: _Pair,
+    measured: Measured,
+    field: FieldFit,
+    spacing: float,
+    frame: Frame,
+    monitor: Monitor,
+) -> FieldFit:
+    """Return a field with seams where it predicts unseen tiles better than one without.
+
+    What a first set of lines leaves shows those that they had hidden.
+    """
+    transform, moves, seams = pair.plane, measured.moves, Seams.none()
+    for _ in range(_ROUNDS):
+        beside = _Beside(transform, measured.post, moves, spacing)
+        lines = find_lines(measured.post, measured.pre, moves, spacing)
+        for reach in _PLACES:
+            monitor.check()
+            cuts = [
+                pair.place(
+                    k,
+                    float(line),
+                    measured.along(k),
+                    reach,
+                    partial(beside, axis=k % 2),
+                    pair.plane,
+                )
+                for k in range(4)
+                for line in lines.lines[k]
+            ]
+            lines = _best_of([cut for cut in cuts if cut is not None])
+        tried = prune(measured, seams.joined(lines), frame, monitor)
+        if sum(map(len, tried.lines)) <= sum(map(len, seams.lines)):
+            break
+        clear = measured.apart_from(tried, 0.5 * _SHAPE.core)
+        if len(clear.post) < _FEWEST:
+            break
+        jumping = fit_field(clear, frame, tried, monitor)
+        if gain(fit_field(clear, frame, None, monitor).costs, jumping.costs) < (
+            _SIGNIFICANCE
+        ):
+            break
+        seams, field = tried, jumping
+        transform = local_transform(pair.plane, field, frame)
+        bent = pair.plane.inverse()(transform(measured.post)) - measured.post
+        moves = measured.moves - bent
+    return field
+
+
+def _same(
+    maps: tuple[Transform, Transform], _: FloatArray
+) -> tuple[Transform, Transform]:
+    """Return the transforms before and behind a line, the same at each place."""
+    return maps
+
+
+def _placed_again(
+    pair: _Pair, field: FieldFit, measured: Measured, frame: Frame, monitor: Monitor
+) -> Seams:
+    """Return the seams of a field, each moved to where the images jump."""
+    assert field.seams is not None
+    reach = _PLACES[-1]
+    to_post = Transform(
+        pair.plane.matrix, local_transform(pair.plane, field, frame).displacements[:1]
+    )
+    placed = []
+    for k in range(4):
+        line = field.seams.lines[k].copy()
+        for n, at in enumerate(field.seams.lines[k]):
+            monitor.check()
+            before, behind = (
+                replace(field, seams=field.seams.moved(k, n, far))
+                for far in (2.0 * reach, -2.0 * reach)
+            )
+            maps = (
+                local_transform(pair.plane, before, frame),
+                local_transform(pair.plane, behind, frame),
+            )
+            cut = pair.place(
+                k,
+                float(at),
+                measured.along(k),
+                reach,
+                partial(_same, maps),
+                to_post,
+                is_free=False,
+            )
+            if cut is not None and cut.worth > 0.0:
+                line[n] = cut.at
+        placed.append(np.sort(line))
+    return Seams((placed[0], placed[1], placed[2], placed[3]))
+
+
+def _accuracy(measured: Measured, field: FieldFit, scale: float) -> fit.Accuracy:
+    """Return how far unseen tiles lie from the field; see `assess_accuracy`."""
+    unseen = scale * field.unseen
+    lengths = np.linalg.norm(unseen[field.weights > 0.0], axis=1)
+    design = field.design(measured)
+    mapped = np.stack([design @ part for part in field.folds])
+    spread = ((mapped - mapped.mean(axis=0)) ** 2).sum(axis=2).mean(axis=1).sum()
+    jackknife = scale * float(np.sqrt(spread * (len(mapped) - 1) / len(mapped)))
+    coherent, p95 = fit.coherent_misfit(measured.post, unseen, apart=0.75 * _SHAPE.core)
+    return fit.Accuracy(
+        residual_median=float(np.median(lengths)),
+        residual_p95=float(np.percentile(lengths, 95)),
+        statistical=jackknife,
+        coherent=coherent,
+        coherent_p95=p95,
+        total=float(np.hypot(jackknife, coherent)),
+    )
+
+
+def _blocks(points: FloatArray) -> NDArray[np.intp]:
+    """Return the number of the compact block that each point lies in, from 0."""
+    side = max(2, round(np.sqrt(len(points) / 6)))
+    cells = []
+    for axis in (0, 1):
+        rank = np.argsort(np.argsort(points[:, axis], kind="stable"), kind="stable")
+        cells.append(rank * side // len(points))
+    number: NDArray[np.intp] = np.unique(
+        cells[1] * side + cells[0], return_inverse=True
+    )[1]
+    return number

@@ -1,0 +1,86 @@
+"""Sections that bend and images that were stitched: followed, and proven."""
+
+import numpy as np
+import pytest
+
+from napari_exo2micro.core.alignment.interior import refine_interior_sift
+from napari_exo2micro.core.images import Transform
+from napari_exo2micro.core.parameters.state import State
+from napari_exo2micro.core.simulate import registration_error, simulate_section
+
+SHAPE = (1000, 1200)
+PLAIN = {"angle_deg": 3.0, "scale": 1.01, "shift": (12.0, -7.0), "microbes": 150}
+
+
+def pair_of(**kwargs):
+    return simulate_section(SHAPE, **{**PLAIN, **kwargs})
+
+
+def aligned(pair, **tuning):
+    start = Transform(pair.truth.matrix)
+    result = refine_interior_sift(pair.post, pair.pre, start, **tuning)
+    return result, registration_error(pair.truth, result.transform)
+
+
+@pytest.fixture(scope="module")
+def bent():
+    return pair_of(seed=11, deformation_px=3.0, photons=500.0)
+
+
+@pytest.fixture(scope="module")
+def stitched():
+    return pair_of(seed=12, seam_px=2.0, tile_px=400, photons=500.0)
+
+
+@pytest.fixture(scope="module")
+def rigid():
+    return pair_of(seed=13, photons=300.0, dust=5, hot_pixels=50)
+
+
+def test_a_bend_is_followed_and_vouched_for(bent):
+    result, error = aligned(bent)
+    assert result.verdict.state is State.OK
+    assert "bent" in result.verdict.reason
+    assert result.model.endswith("smooth")
+    assert np.median(error) < 0.08
+    assert np.percentile(error, 95) < 0.25
+    assert result.accuracy_px < 0.2
+    assert 1.0 < result.verdict.numbers["displacement_px"] < 6.0
+
+
+def test_without_it_a_bend_is_told_as_before(bent):
+    result, error = aligned(bent, local="off")
+    assert not result.transform.displacements
+    assert result.verdict.state is State.FELL_BACK
+    assert np.median(error) > 0.3
+
+
+def test_stitched_tiles_are_followed(stitched):
+    plane, before = aligned(stitched, local="off")
+    result, error = aligned(stitched)
+    assert not plane.transform.displacements
+    assert result.transform.displacements
+    assert result.model.endswith("seams")
+    assert np.median(error) < 0.1
+    assert np.median(error) < 0.25 * np.median(before)
+
+
+def test_a_rigid_section_stays_rigid(rigid):
+    result, error = aligned(rigid)
+    plane, _ = aligned(rigid, local="off")
+    assert not result.transform.displacements
+    assert result.transform == plane.transform
+    assert np.median(error) < 0.05
+
+
+@pytest.mark.parametrize("local", ["smooth", "seams"])
+def test_what_is_asked_for_is_done_unproven_and_harms_little(rigid, local):
+    result, error = aligned(rigid, local=local)
+    assert result.transform.displacements
+    assert np.median(error) < 0.1
+
+
+def test_the_same_pair_gives_the_same_field(bent):
+    first, _ = aligned(bent)
+    again, _ = aligned(bent)
+    assert first.transform == again.transform
