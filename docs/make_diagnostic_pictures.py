@@ -32,7 +32,7 @@ SCALE = 1.35
 DPI = 110
 
 
-def run_section(folder: Path, **changes: Any) -> e2m.SampleDye:
+def run_section(folder: Path, local: str = "auto", **changes: Any) -> e2m.SampleDye:
     """Simulate a section and run all stages on it."""
     settings: dict[str, Any] = {
         "angle_deg": 6.0,
@@ -45,7 +45,7 @@ def run_section(folder: Path, **changes: Any) -> e2m.SampleDye:
     pair = e2m.simulate_section(SHAPE, seed=12, **settings)
     e2m.write_pair(pair, folder / "raw", "CD070", "DAPI")
     task = e2m.SampleDye("CD070", "DAPI", folder / "processed", folder / "raw")
-    task.set_params(pad=PAD)
+    task.set_params(pad=PAD, local=local)
     task.run()
     return task
 
@@ -154,7 +154,7 @@ def main(folder: Path = IMAGES) -> None:
         turned = Example(task, turn=2.5, shift=(25.0, 10.0))
         too_low = Example(task, scale=0.85 * SCALE)
         bright = Example(run_section(home / "bright", gain=2.4, offset=25.0))
-        bent = Example(run_section(home / "bent", deformation_px=9.0))
+        bent = Example(run_section(home / "bent", "off", deformation_px=9.0))
         bad: Mapping[str, Example] = {
             "pre_post_heatmap": beside,
             "excess_heatmap": too_low,

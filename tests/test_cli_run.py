@@ -142,7 +142,7 @@ def test_info_without_a_header_says_so(place: Place) -> None:
 
 
 def test_a_pair_that_cannot_be_vouched_for_ends_with_1(place: Place) -> None:
-    ended = place.call("run", "--json", dye="Bent")
+    ended = place.call("run", "--json", "--local", "off", dye="Bent")
     assert ended.json["status"].startswith("degraded: ")
     assert ended.code == 1
 

@@ -20,12 +20,12 @@ SHAPE = (640, 720)
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "real"
 
 
-def run_pair(tmp_path, channels=None, *, stages=4, **settings):
+def run_pair(tmp_path, channels=None, *, stages=4, params=None, **settings):
     """Simulate a pair, run it, return truth, task and result."""
     pair = simulate_section(SHAPE, **settings)
     write_pair(pair, tmp_path / "raw", "Rock", "DAPI", channels=channels)
     task = SampleDye("Rock", "DAPI", tmp_path / "out", tmp_path / "raw", "tiff")
-    task.set_params(pad=PAD)
+    task.set_params(pad=PAD, **(params or {}))
     return pair.truth, task, task.run(to_stage=stages)
 
 
@@ -64,9 +64,27 @@ def test_registration_is_right_and_vouched_for(tmp_path, settings):
 
 @pytest.mark.parametrize("pixels", [3.0, 5.0])
 def test_a_deformed_section_is_degraded_and_says_why(tmp_path, pixels):
-    _, _, result = run_pair(tmp_path, seed=12, deformation_px=pixels, stages=3)
+    _, _, result = run_pair(
+        tmp_path, seed=12, deformation_px=pixels, stages=3, params={"local": "off"}
+    )
     assert result["status"].startswith("degraded: stage 3 interior alignment: ")
     assert "deform" in result["status"]
+
+
+def test_a_section_that_bends_is_followed_through_all_stages(tmp_path):
+    truth, task, result = run_pair(tmp_path, seed=12, deformation_px=4.0, gain=1.2)
+    transform = task.transform(3)
+    assert transform.displacements
+    errors = registration_error(truth, transform, PAD)
+    assert np.median(errors) < 0.1
+    assert np.percentile(errors, 95) < 0.3
+    assert result["status"] == "complete"
+    assert result["scale_estimate"] == pytest.approx(1.2, rel=0.01)
+    # what is left of the rock, where no microbe is, is noise
+    difference = task._load_image(4, "difference").astype(float)
+    x, y = np.rint(truth.points + PAD).astype(int).T
+    left = difference[y, x]
+    assert 1.4826 * np.median(np.abs(left - np.median(left))) < 4.0
 
 
 def test_two_different_sections_are_never_complete(tmp_path):

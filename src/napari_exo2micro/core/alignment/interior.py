@@ -871,7 +871,10 @@ def _decide(
         if bent is not None:
             transform, accuracy = bent.transform, bent.accuracy
             model = f"{model} and {bent.kind}"
-            reason = bent.words()
+            far = bent.largest
+            reason = f"the section is bent, followed: up to {far:.1f} px"
+            if bent.kind == "seams":
+                reason = f"images stitched with a shift, followed: up to {far:.1f} px"
         error = accuracy.total
         # The percentile has noise in it, the root mean square has not.
         is_bent = accuracy.coherent > MAX_MISFIT / 3

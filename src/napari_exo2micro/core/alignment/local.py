@@ -755,12 +755,6 @@ class LocalAlignment:
         """How far the field moves a point at most, px of post."""
         return self.transform.largest_displacement
 
-    def words(self) -> str:
-        """Return what was followed, for a verdict."""
-        if self.kind == "smooth":
-            return f"the section is bent, followed: up to {self.largest:.1f} px"
-        return f"images stitched with a shift, followed: up to {self.largest:.1f} px"
-
 
 def refine_locally(
     post_im: ImageLike,

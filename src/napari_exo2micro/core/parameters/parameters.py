@@ -463,16 +463,6 @@ PARAMETERS: tuple[Parameter, ...] = (
         unit="px",
         label="blur before matching",
     ),
-    _matching(
-        "local",
-        "auto",
-        "loc",
-        "What is followed beyond turn, magnification and perspective: 'smooth', a "
-        "section that bends; 'seams', also tiles that were stitched beside their "
-        "place; 'auto', what tiles left out prove; 'off', nothing.",
-        choices=("auto", "off", "smooth", "seams"),
-        label="follow bends and seams",
-    ),
     _limits(
         "interior_max_correction",
         500.0,
@@ -521,6 +511,16 @@ PARAMETERS: tuple[Parameter, ...] = (
         "When the outline cannot decide, search on features for any turn and for "
         "mirror images.",
         label="try any turn and mirror images",
+    ),
+    _matching(
+        "local",
+        "auto",
+        "loc",
+        "What is followed beyond turn, magnification and perspective: 'smooth', a "
+        "section that bends; 'seams', also tiles that were stitched beside their "
+        "place; 'auto', what tiles left out prove; 'off', nothing.",
+        choices=("auto", "off", "smooth", "seams"),
+        label="follow bends and seams",
     ),
     _resampling(
         "interpolation",
