@@ -12,7 +12,8 @@ from qtpy.QtWidgets import QLabel, QPushButton, QRadioButton, QSpinBox
 from napari_exo2micro.core import images
 from napari_exo2micro.core.alignment import Alignment
 from napari_exo2micro.core.base import Monitor, ParameterError
-from napari_exo2micro.plugin.apply.dock import ApplyDock, move_layer, request_for
+from napari_exo2micro.plugin.apply.dock import ApplyDock
+from napari_exo2micro.plugin.apply.moved_layers import move_layer, request_for
 from napari_exo2micro.plugin.layers.layers import about, find_layers
 
 OURS = "napari-exo2micro"

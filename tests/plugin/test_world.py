@@ -23,7 +23,7 @@ from napari_exo2micro.core.alignment import Alignment
 from napari_exo2micro.core.base import Monitor
 from napari_exo2micro.core.parameters import length_words
 from napari_exo2micro.core.pipeline import SampleDye
-from napari_exo2micro.plugin.apply.dock import move_layer, request_for
+from napari_exo2micro.plugin.apply.moved_layers import move_layer, request_for
 from napari_exo2micro.plugin.files.opening import open_path
 from napari_exo2micro.plugin.files.reader import read_paths
 from napari_exo2micro.plugin.inspection.dock import InspectionDock
