@@ -246,7 +246,7 @@ def test_applying_again_replaces_the_moved_layer(dock, opened, qtbot, pair):
 def test_a_large_image_is_moved_when_it_is_looked_at(
     dock, opened, qtbot, pair, monkeypatch
 ):
-    threshold = "napari_exo2micro.plugin.apply.dock._MADE_AT_ONCE"
+    threshold = "napari_exo2micro.plugin.apply.moved_layers._MADE_AT_ONCE"
     monkeypatch.setattr(threshold, 1000)
     opened.add_image(pair.pre, name="photo")
     moved = apply_to(dock, qtbot, opened.layers["photo"])
