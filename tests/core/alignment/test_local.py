@@ -65,6 +65,15 @@ def test_stitched_tiles_are_followed(stitched):
     assert np.median(error) < 0.25 * np.median(before)
 
 
+def test_stitched_tiles_of_a_turned_mirror_image_are_followed():
+    pair = pair_of(seed=14, seam_px=2.0, tile_px=450, angle_deg=93.0, mirrored=True)
+    _, before = aligned(pair, local="off")
+    result, error = aligned(pair)
+    assert result.model.endswith("seams")
+    assert np.median(error) < 0.15
+    assert np.median(error) < 0.3 * np.median(before)
+
+
 def test_a_rigid_section_stays_rigid(rigid):
     result, error = aligned(rigid)
     plane, _ = aligned(rigid, local="off")

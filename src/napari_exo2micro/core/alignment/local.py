@@ -400,14 +400,15 @@ def find_lines(
     """
     reach, noise = _REACH * spacing, _scatter(points, moves)
     lines = [
-        _Jumps.of(places, axis, moves, noise, reach).peaks()
+        _jump_lines(places, axis, moves, noise, reach)
         for places in (points, pre)
         for axis in (0, 1)
     ]
     return Seams((lines[0], lines[1], lines[2], lines[3]))
 
 
-#: Gives the transforms before and behind a line at a place of post; None: unknown.
+#: Gives the transforms before and behind a line at a place of it, px of its image; None
+#: where they are not known.
 Sides = Callable[[FloatArray], tuple[Transform, Transform] | None]
 
 
@@ -456,9 +457,8 @@ class _Pair:
         posts, pres, costs = [], [], []
         for stop in stops:
             centre = np.array([[line, stop] if axis == 0 else [stop, line]])
-            at = (back(centre) if side else centre)[0]
-            maps = sides(at)
-            (x, y) = np.rint(at).astype(int)
+            maps = sides(centre[0])
+            x, y = np.rint((back(centre) if side else centre)[0]).astype(int)
             x0, x1 = max(x - half[0], 0), min(x + half[0], columns)
             y0, y1 = max(y - half[1], 0), min(y + half[1], rows)
             if maps is None or x1 - x0 < half[0] or y1 - y0 < half[1]:
@@ -480,18 +480,21 @@ class _Pair:
         middle = float(np.mean(along))
         point = np.array([[line, middle] if axis == 0 else [middle, line]])
         post = (back(point) if side else point)[0]
-        turn = np.abs(self.plane(post + np.eye(2)) - self.plane(post[None]))
-        other = int(np.argmax(turn[axis] if side == 0 else turn[:, axis]))
+        # Rows: x and y of pre; columns: a step along x and along y of post.
+        turn = (self.plane(post + np.eye(2)) - self.plane(post[None])).T
+        along_other = turn[:, axis] if side == 0 else turn[axis]
+        other = int(np.argmax(np.abs(along_other)))
+        # What is before a line may be behind it in an image that is turned over.
+        same = float(np.sign(along_other[other]))
+        lines = [(side, axis, 1.0), (1 - side, other, same)]
         cuts = []
-        for where in ((side, axis), (1 - side, other)):
-            if not is_free and where != (side, axis):
-                continue
-            bins = np.floor(places[where[0]][:, where[1]]).astype(int)
-            profile = np.bincount(bins - bins.min(), cost)
+        for image, coordinate, sign in lines if is_free else lines[:1]:
+            bins = np.floor(places[image][:, coordinate]).astype(int)
+            profile = np.bincount(bins - bins.min(), sign * cost)
             total = np.concatenate([[0.0], np.cumsum(profile)])
             best = int(np.argmin(total))
             worth = (min(0.0, float(total[-1])) - float(total[best])) / len(costs)
-            cuts.append(_Cut(2 * where[0] + where[1], float(bins.min() + best), worth))
+            cuts.append(_Cut(2 * image + coordinate, float(bins.min() + best), worth))
         return max(cuts, key=lambda cut: cut.worth)
 
     def _costs(
@@ -520,7 +523,7 @@ class _Pair:
 
 def _detail(window: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the structures between two sigmas, NaN filled in."""
-    window = np.nan_to_num(window, copy=False)
+    window = np.nan_to_num(window)  # a copy: the image may be a file
     fine, coarse = (cv2.GaussianBlur(window, (0, 0), sigma) for sigma in (1.0, 8.0))
     result: NDArray[np.float32] = fine - coarse
     return result
@@ -532,19 +535,20 @@ class _Beside:
     def __init__(
         self,
         transform: Transform,
-        points: FloatArray,
+        measured: Measured,
         moves: FloatArray,
         spacing: float,
     ) -> None:
-        self.transform, self.points, self.moves = transform, points, moves
-        self.tree, self.near = cKDTree(points), 2.8 * spacing
+        self.transform, self.moves, self.near = transform, moves, 2.8 * spacing
+        self.points = (measured.post, measured.pre)
+        self.trees = [cKDTree(points) for points in self.points]
 
-    def __call__(
-        self, place: FloatArray, axis: int
-    ) -> tuple[Transform, Transform] | None:
+    def __call__(self, place: FloatArray, k: int) -> tuple[Transform, Transform] | None:
         """Return the transform moved as tiles before and behind a line are."""
-        near = np.asarray(self.tree.query_ball_point(place, self.near), dtype=int)
-        away = self.points[near] - place
+        side, axis = divmod(k, 2)
+        found = self.trees[side].query_ball_point(place, self.near)
+        near = np.asarray(found, dtype=int)
+        away = self.points[side][near] - place
         moved = []
         for sign in (-1.0, 1.0):
             beside = sign * away[:, axis] > 0.6 * _SHAPE.core
@@ -626,66 +630,49 @@ def _scatter(points: FloatArray, moves: FloatArray) -> float:
     return max(1.4826 * float(np.median(np.abs(gap)) / np.sqrt(2.0)), 1e-3)
 
 
-@dataclass(slots=True)
-class _Jumps:
-    """Mean jump across each candidate line, in bands along it."""
+def _jump_lines(
+    points: FloatArray, axis: int, moves: FloatArray, noise: float, reach: float
+) -> FloatArray:
+    """Return the lines across an axis where neighbours within `reach` px differ, px.
 
-    at: FloatArray  # (C,)
-    jumps: FloatArray  # (bands, C, 2)
-    known: NDArray[np.bool_]  # (bands, C)
-    edges: FloatArray  # (bands + 1,)
-    score: FloatArray  # (C,)
-
-    @classmethod
-    def of(
-        cls,
-        points: FloatArray,
-        axis: int,
-        moves: FloatArray,
-        noise: float,
-        reach: float,
-    ) -> _Jumps:
-        """Compare neighbours within `reach` px across lines along an axis."""
-        along, across = points[:, 1 - axis], points[:, axis]
-        at = np.arange(
-            across.min() + reach / 2, across.max() - reach / 2, reach / _STEPS
-        )
-        bands = max(1, round(float(np.ptp(along)) / reach))
-        edges = np.linspace(along.min(), along.max() + 1e-6, bands + 1)
-        band = np.clip(np.searchsorted(edges, along, "right") - 1, 0, bands - 1)
-        jumps = np.zeros((bands, len(at), 2))
-        weight = np.zeros((bands, len(at)))
-        for n in range(bands):
-            rows = np.flatnonzero(band == n)
-            rows = rows[np.argsort(across[rows])]
-            x = across[rows]
-            total = np.vstack([np.zeros((1, 2)), np.cumsum(moves[rows], axis=0)])
-            low, middle, high = (np.searchsorted(x, at + d) for d in (-reach, 0, reach))
-            left, right = middle - low, high - middle
-            w = left * right / np.maximum(left + right, 1)
-            jumps[n] = (total[high] - total[middle]) / np.maximum(right, 1)[:, None]
-            jumps[n] -= (total[middle] - total[low]) / np.maximum(left, 1)[:, None]
-            weight[n] = w
-        known = weight > 0
-        jumps[~known] = 0.0
-        # A bend makes jumps that change slowly along the axis.
-        size = (1, 8 * _STEPS + 1, 1)
-        jumps -= ndimage.median_filter(jumps, size, mode="nearest")
-        jumps[~known] = 0.0
-        # What two means in a band explain more than one does, in units of the noise.
-        explained = ((jumps**2).sum(axis=2) * weight).sum(axis=0) / noise**2
-        score = explained / np.maximum(known.sum(axis=0), 1)
-        score /= max(float(np.percentile(score, 25)), 2.0)
-        score[known.sum(axis=0) < 0.3 * bands] = 0.0
-        return cls(at, jumps, known, edges, score)
-
-    def peaks(self) -> FloatArray:
-        """Return the lines that stand out, sorted, px."""
-        around = 2 * round(1.2 * _STEPS) + 1
-        highest = ndimage.maximum_filter1d(self.score, around, mode="nearest")
-        found = (self.score == highest) & (self.score > _LINE_HEIGHT)
-        lines: FloatArray = self.at[found]
-        return lines
+    Mean moves on both sides are compared in bands along a line; those bands count
+    together.
+    """
+    along, across = points[:, 1 - axis], points[:, axis]
+    at = np.arange(across.min() + reach / 2, across.max() - reach / 2, reach / _STEPS)
+    if len(at) == 0:
+        return at
+    bands = max(1, round(float(np.ptp(along)) / reach))
+    edges = np.linspace(along.min(), along.max() + 1e-6, bands + 1)
+    band = np.clip(np.searchsorted(edges, along, "right") - 1, 0, bands - 1)
+    jumps = np.zeros((bands, len(at), 2))
+    weight = np.zeros((bands, len(at)))
+    for n in range(bands):
+        rows = np.flatnonzero(band == n)
+        rows = rows[np.argsort(across[rows])]
+        x = across[rows]
+        total = np.vstack([np.zeros((1, 2)), np.cumsum(moves[rows], axis=0)])
+        low, middle, high = (np.searchsorted(x, at + d) for d in (-reach, 0, reach))
+        left, right = middle - low, high - middle
+        w = left * right / np.maximum(left + right, 1)
+        jumps[n] = (total[high] - total[middle]) / np.maximum(right, 1)[:, None]
+        jumps[n] -= (total[middle] - total[low]) / np.maximum(left, 1)[:, None]
+        weight[n] = w
+    known = weight > 0
+    jumps[~known] = 0.0
+    # A bend makes jumps that change slowly along the axis.
+    size = (1, 8 * _STEPS + 1, 1)
+    jumps -= ndimage.median_filter(jumps, size, mode="nearest")
+    jumps[~known] = 0.0
+    # What two means in a band explain more than one does, in units of the noise.
+    explained = ((jumps**2).sum(axis=2) * weight).sum(axis=0) / noise**2
+    score = explained / np.maximum(known.sum(axis=0), 1)
+    score /= max(float(np.percentile(score, 25)), 2.0)
+    score[known.sum(axis=0) < 0.3 * bands] = 0.0
+    around = 2 * round(1.2 * _STEPS) + 1
+    highest = ndimage.maximum_filter1d(score, around, mode="nearest")
+    lines: FloatArray = at[(score == highest) & (score > _LINE_HEIGHT)]
+    return lines
 
 
 def local_transform(plane: Transform, field: FieldFit, frame: Frame) -> Transform:
@@ -905,7 +892,7 @@ def _with_seams(
     """
     transform, moves, seams = pair.plane, measured.moves, Seams.none()
     for _ in range(_ROUNDS):
-        beside = _Beside(transform, measured.post, moves, spacing)
+        beside = _Beside(transform, measured, moves, spacing)
         lines = find_lines(measured.post, measured.pre, moves, spacing)
         for reach in _PLACES:
             monitor.check()
@@ -915,7 +902,7 @@ def _with_seams(
                     float(line),
                     measured.along(k),
                     reach,
-                    partial(beside, axis=k % 2),
+                    partial(beside, k=k),
                     pair.plane,
                 )
                 for k in range(4)
