@@ -454,9 +454,12 @@ def _rows(header: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _transform_rows(stored: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    from napari_exo2micro.core.images import Displacement, Transform
+    from napari_exo2micro.core.images import Transform
 
-    parts = Transform(stored["matrix"]).decompose()
+    told = stored.get("displacement")
+    # The file that holds a displacement need not be here for the matrix to be told.
+    transform = Transform.from_dict({**stored, "version": 1} if told else stored)
+    parts = transform.decompose()
     yield "transform", str(stored.get("direction", ""))
     for row in stored["matrix"]:
         yield "", "  ".join(f"{value:14.8g}" for value in row)
@@ -465,10 +468,10 @@ def _transform_rows(stored: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         f"turn {parts['angle_deg']:.4f} deg, magnification {parts['scale']:.6f}"
         + (", mirrored" if parts["mirrored"] else ""),
     )
-    if told := stored.get("displacement"):
+    if told:
         yield "displacement", f"by up to {told['largest']:.2f} px, in {told['file']}"
-    for one in stored.get("displacements", ()):
-        yield "displacement", repr(Displacement.from_dict(one))
+    for one in transform.displacements:
+        yield "displacement", repr(one)
 
 
 def _flat(name: str, value: Any) -> Iterator[tuple[str, str]]:

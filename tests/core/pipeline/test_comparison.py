@@ -91,7 +91,7 @@ def test_values_must_go_with_the_other_parameters():
 def test_suggestions_can_be_typed_and_taken(name):
     params = default_params()
     found = suggest_values(entry(name), params=params)
-    assert 2 <= len(found) <= 3
+    assert 2 <= len(found) <= max(3, len(entry(name).choices))
     text = ", ".join(map(value_words, found))
     assert parse_values(entry(name), text, params) == found
     default = entry(name).default
