@@ -457,8 +457,10 @@ def _transform_rows(stored: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     from napari_exo2micro.core.images import Transform
 
     told = stored.get("displacement")
-    # The file that holds a displacement need not be here for the matrix to be told.
-    transform = Transform.from_dict({**stored, "version": 1} if told else stored)
+    if told:  # the file that holds it need not be here for the matrix to be told
+        stored = {**stored, "version": 1}
+        del stored["displacement"]
+    transform = Transform.from_dict(stored)
     parts = transform.decompose()
     yield "transform", str(stored.get("direction", ""))
     for row in stored["matrix"]:

@@ -189,6 +189,15 @@ def test_headers_of_stage_4_refer_to_the_file(finished):
     refers_to_the_file(finished[0], [(3, "pre"), (4, "difference")])
 
 
+def test_info_tells_of_the_displacement(done):
+    task, _ = done
+    for path in task.store.paths(3, "pre"):
+        ended = call("info", path)
+        assert ended.code == 0, ended.err
+        assert f"in {NAME}" in ended.out
+        assert "magnification" in ended.out
+
+
 def refers_to_the_file(task, images):
     transform = task.transform(3)
     for stage, name in images:
