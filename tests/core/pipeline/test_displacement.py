@@ -196,7 +196,7 @@ def test_info_tells_of_the_displacement(done):
     for path in task.store.paths(3, "pre"):
         ended = CliRunner().invoke(app, ["info", str(path)])
         assert ended.exit_code == 0, ended.output
-        assert NAME in ended.output.replace("\n", "")
+        assert NAME in "".join(ended.output.split())
         assert "magnification" in ended.output
 
 
