@@ -472,22 +472,47 @@ def assess_accuracy(
         fit.model, source, target, information, fit.transform, monitor
     )
     known = np.isfinite(residuals).all(axis=1)
-    used = known & (fit.weights > 0.0)
-    lengths = np.linalg.norm(residuals[used], axis=1)
-    if len(lengths) < _FEWEST or len(fits) < 3:
+    used = fit.weights[known] > 0.0
+    if np.count_nonzero(used) < _FEWEST or len(fits) < 3:
         return None
-    # Jackknife: (k - 1) / k sum_i (T_i(x) - mean T(x))^2 over k fits that leave a
-    # block out each.
-    mapped = np.stack([other.transform(section) for other in fits])
-    spread = ((mapped - mapped.mean(axis=0)) ** 2).sum(axis=2).mean(axis=1).sum()
-    jackknife = float(spread) * (len(fits) - 1) / len(fits)
     # The median of chi squared of two degrees of freedom is 2 ln 2.
     chi = np.einsum("ni,nij,nj->n", fit.residuals, information, fit.residuals)
     scale = max(float(np.median(chi[fit.weights > 0.0])) / (2.0 * np.log(2.0)), 0.25)
     covariance = fit.predict_covariance(section)
     by_noise = float(np.trace(covariance, axis1=1, axis2=2).mean()) * scale
-    coherent, p95 = coherent_misfit(source[known], residuals[known], apart=apart)
-    statistical = float(np.sqrt(max(jackknife, by_noise)))
+    return accuracy_of(
+        source[known],
+        residuals[known],
+        used,
+        np.stack([other.transform(section) for other in fits]),
+        noise=float(np.sqrt(by_noise)),
+        apart=apart,
+    )
+
+
+def accuracy_of(
+    points: FloatArray,
+    unseen: FloatArray,
+    used: NDArray[np.bool_],
+    mapped: FloatArray,
+    *,
+    noise: float = 0.0,
+    apart: float = 0.0,
+) -> Accuracy:
+    """Return the accuracy that fits without a fold each tell, px.
+
+    `unseen` are the residuals of tiles at `points` from the fit without them, `used`
+    those that count in it; `mapped` is where each fit maps the same points, shape
+    (fits, N, 2). The statistical part is at least `noise`. `apart`: see
+    `coherent_misfit`.
+    """
+    # Jackknife: (k - 1) / k sum_i (T_i(x) - mean T(x))^2 over k fits that leave a
+    # block out each.
+    spread = ((mapped - mapped.mean(axis=0)) ** 2).sum(axis=2).mean(axis=1).sum()
+    jackknife = float(np.sqrt(spread * (len(mapped) - 1) / len(mapped)))
+    statistical = max(jackknife, noise)
+    coherent, p95 = coherent_misfit(points, unseen, apart=apart)
+    lengths = np.linalg.norm(unseen[used], axis=1)
     return Accuracy(
         residual_median=float(np.median(lengths)),
         residual_p95=float(np.percentile(lengths, 95)),

@@ -418,7 +418,9 @@ def refine_interior_sift(
                 f"wanted them within {limit:g} px of the features, found {apart:.1f} px"
             )
             refined = replace(refined, problem=problem)
-    bent = _follow(pair, refined, settings, monitor.part(0.6, 0.95))
+    bent = None
+    if correction <= settings.interior_max_correction:
+        bent = _follow(pair, refined, settings, monitor.part(0.6, 0.95))
     result = _decide(initial, judged, refined, correction, settings, bent)
     logger.info(
         "interior alignment: %s, %d matches, %d tiles, accuracy %.3f px %s",
@@ -430,52 +432,6 @@ def refine_interior_sift(
     )
     monitor.report(1.0, "interior aligned")
     return result
-
-
-def _follow(
-    pair: InteriorPair,
-    refined: "TileRefinement",
-    settings: InteriorSettings,
-    monitor: Monitor,
-) -> local.LocalAlignment | None:
-    """Follow what bends or jumps beyond the plane map; None where nothing does."""
-    accuracy = refined.accuracy
-    if refined.fit is None or accuracy is None:
-        return None
-    if refined.problem or settings.local == "off":
-        return None
-    straight = accuracy.coherent < _BENT and accuracy.coherent_p95 < _BENT_P95
-    if settings.local == "auto" and straight:
-        return None
-    plane = refined.fit.transform
-    return local.refine_locally(
-        pair.post.image,
-        pair.pre.image,
-        plane,
-        post_frame=pair.post.frame,
-        pre_frame=pair.pre.frame,
-        choose=partial(_places, pair, plane),
-        kind=settings.local,
-        monitor=monitor,
-    )
-
-
-def _places(
-    pair: InteriorPair,
-    transform: Transform,
-    count: int,
-    core: int,
-    monitor: Monitor | None = None,
-) -> FloatArray:
-    """Return the places of tiles of a side, whole px of the post canvas."""
-    texture, valid = pair.warp_small(transform)
-    centres = tiles.choose_tiles(
-        texture, valid, factor=pair.factor, core=core, count=count, monitor=monitor
-    )
-    # `factor` times px of the small image are px of its frame, not of the canvas.
-    at_zero = pair.post.to_small.inverse()(np.zeros((1, 2)))[0]
-    places: FloatArray = np.rint(centres + (at_zero - (0.5 * pair.factor - 0.5)))
-    return places
 
 
 #: The historical name of the same function.
@@ -699,6 +655,52 @@ class TileRefinement:
     accuracy: Accuracy | None = None
 
 
+def _places(
+    pair: InteriorPair,
+    transform: Transform,
+    count: int,
+    core: int,
+    monitor: Monitor | None = None,
+) -> FloatArray:
+    """Return the places of tiles of a side, whole px of the post canvas."""
+    texture, valid = pair.warp_small(transform)
+    centres = tiles.choose_tiles(
+        texture, valid, factor=pair.factor, core=core, count=count, monitor=monitor
+    )
+    # `factor` times px of the small image are px of its frame, not of the canvas.
+    at_zero = pair.post.to_small.inverse()(np.zeros((1, 2)))[0]
+    places: FloatArray = np.rint(centres + (at_zero - (0.5 * pair.factor - 0.5)))
+    return places
+
+
+def _follow(
+    pair: InteriorPair,
+    refined: TileRefinement,
+    settings: InteriorSettings,
+    monitor: Monitor,
+) -> local.LocalAlignment | None:
+    """Follow what bends or jumps beyond the plane map; None where nothing does."""
+    accuracy = refined.accuracy
+    if refined.fit is None or accuracy is None:
+        return None
+    if refined.problem or settings.local == "off":
+        return None
+    straight = accuracy.coherent < _BENT and accuracy.coherent_p95 < _BENT_P95
+    if settings.local == "auto" and straight:
+        return None
+    plane = refined.fit.transform
+    return local.refine_locally(
+        pair.post.image,
+        pair.pre.image,
+        plane,
+        post_frame=pair.post.frame,
+        pre_frame=pair.pre.frame,
+        choose=partial(_places, pair, plane),
+        kind=settings.local,
+        monitor=monitor,
+    )
+
+
 def refine_on_tiles(
     pair: InteriorPair, start: Transform, *, trusted: bool, monitor: Monitor
 ) -> TileRefinement:
@@ -899,6 +901,13 @@ def _decide(
         "n_tiles_tried": float(len(used)),
         "correction_px": correction,
     }
+    kept = refined.tiles
+    if bent is not None:
+        kept = _thinned(bent)
+        numbers["n_tiles"] = float(np.count_nonzero(bent.weights > _AGREE))
+        numbers["n_tiles_tried"] = float(bent.n_tried)
+        numbers["displacement_px"] = bent.largest
+        numbers["displacement_gain"] = bent.gain
     if used.any():
         numbers["tile_correlation"] = float(np.median(refined.correlation[used]))
     if accuracy is not None:
@@ -909,11 +918,6 @@ def _decide(
             "misfit_px": accuracy.coherent,
             "misfit_p95_px": accuracy.coherent_p95,
         }
-    kept = refined.tiles
-    if transform.displacements and bent is not None:
-        numbers["displacement_px"] = bent.largest
-        numbers["displacement_gain"] = bent.gain
-        kept = _thinned(bent)
     numbers["accuracy_px"] = error
     return InteriorAlignment(
         transform=transform,

@@ -178,11 +178,19 @@ class FieldFit:
         return part.reshape(*self.seams.shapes[side], 2)
 
 
+_NO_LINE: FloatArray = np.zeros(0)
+
+
 @dataclass(frozen=True, slots=True)
 class Seams:
-    """Cuts of two stitched images: along x and y of post, then of pre, px, sorted."""
+    """Cuts of stitched images: x and y of post, then of pre, px, in rising order."""
 
-    lines: tuple[FloatArray, FloatArray, FloatArray, FloatArray]
+    lines: tuple[FloatArray, ...] = (_NO_LINE, _NO_LINE, _NO_LINE, _NO_LINE)
+
+    @property
+    def number(self) -> int:
+        """How many lines there are."""
+        return sum(map(len, self.lines))
 
     @property
     def shapes(self) -> list[tuple[int, int]]:
@@ -205,31 +213,19 @@ class Seams:
             return np.column_stack([number[:, n], number[:, n + 1]])
         return np.column_stack([number[n], number[n + 1]])
 
-    @classmethod
-    def none(cls) -> Seams:
-        """Return no seam at all."""
-        return cls((np.zeros(0), np.zeros(0), np.zeros(0), np.zeros(0)))
-
     def joined(self, others: Seams) -> Seams:
         """Return these lines and those of others that do not lie beside one of them."""
         lines = []
         for known, found in zip(self.lines, others.lines, strict=True):
             apart = np.abs(found[:, None] - known[None, :]).min(axis=1, initial=np.inf)
             lines.append(np.sort(np.concatenate([known, found[apart > _MERGE]])))
-        return Seams((lines[0], lines[1], lines[2], lines[3]))
-
-    def moved(self, k: int, n: int, far: float) -> Seams:
-        """Return the seams with one line moved, up to its neighbours, px."""
-        lines = [line.copy() for line in self.lines]
-        low, high = np.concatenate([[-np.inf], lines[k], [np.inf]])[[n, n + 2]]
-        lines[k][n] = np.clip(lines[k][n] + far, low + 1.0, high - 1.0)
-        return Seams((lines[0], lines[1], lines[2], lines[3]))
+        return Seams(tuple(lines))
 
     def without(self, k: int, n: int) -> Seams:
         """Return the seams but for one line."""
         lines = list(self.lines)
         lines[k] = np.delete(lines[k], n)
-        return Seams((lines[0], lines[1], lines[2], lines[3]))
+        return Seams(tuple(lines))
 
     def labels(
         self, post: FloatArray, pre: FloatArray
@@ -389,22 +385,20 @@ def gain(before: FloatArray, after: FloatArray) -> float:
     return float(saved.mean() / max(saved.std() / np.sqrt(len(saved)), 1e-12))
 
 
-def find_lines(
-    points: FloatArray, pre: FloatArray, moves: FloatArray, spacing: float
-) -> Seams:
+def find_lines(measured: Measured, spacing: float) -> Seams:
     """Find the lines along the axes of either image across which tiles jump.
 
-    Where neighbours differ they are candidates, in both images alike. `points` and
-    `pre` are the places of tiles in post and in pre, `moves` their displacements, px;
-    `spacing` is the distance of tiles, px.
+    Where neighbours differ they are candidates, in both images alike; `spacing` is the
+    distance of tiles, px.
     """
-    reach, noise = _REACH * spacing, _scatter(points, moves)
+    moves, reach = measured.moves, _REACH * spacing
+    noise = _scatter(measured.post, moves)
     lines = [
         _jump_lines(places, axis, moves, noise, reach)
-        for places in (points, pre)
+        for places in (measured.post, measured.pre)
         for axis in (0, 1)
     ]
-    return Seams((lines[0], lines[1], lines[2], lines[3]))
+    return Seams(tuple(lines))
 
 
 #: Gives the transforms before and behind a line at a place of it, px of its image; None
@@ -533,13 +527,10 @@ class _Beside:
     """The transforms on either side of a place, by the tiles that lie there."""
 
     def __init__(
-        self,
-        transform: Transform,
-        measured: Measured,
-        moves: FloatArray,
-        spacing: float,
+        self, transform: Transform, measured: Measured, spacing: float
     ) -> None:
-        self.transform, self.moves, self.near = transform, moves, 2.8 * spacing
+        self.transform, self.moves = transform, measured.moves
+        self.near = 2.8 * spacing
         self.points = (measured.post, measured.pre)
         self.trees = [cKDTree(points) for points in self.points]
 
@@ -569,8 +560,7 @@ def _best_of(cuts: list[_Cut]) -> Seams:
         near = (abs(cut.at - other) <= _MERGE for other in lines[cut.k])
         if cut.worth > least and not any(near):
             lines[cut.k].append(cut.at)
-    found = [np.sort(np.array(line)) for line in lines]
-    return Seams((found[0], found[1], found[2], found[3]))
+    return Seams(tuple(np.sort(np.array(line)) for line in lines))
 
 
 def prune(measured: Measured, seams: Seams, frame: Frame, monitor: Monitor) -> Seams:
@@ -586,7 +576,7 @@ def prune(measured: Measured, seams: Seams, frame: Frame, monitor: Monitor) -> S
     weights = 1.0 / measured.variance
     count = len(weights)
     first = True
-    while sum(map(len, seams.lines)):
+    while seams.number:
         monitor.check()
         design = sp.hstack([smooth, seams.design(measured.post, measured.pre)]).tocsr()
         ridge = np.full(design.shape[1], _PRIOR)
@@ -677,6 +667,13 @@ def _jump_lines(
 
 def local_transform(plane: Transform, field: FieldFit, frame: Frame) -> Transform:
     """Return a plane map with a field of displacement, post to pre, px."""
+    return Transform(plane.matrix, _displacements(plane, field, frame))
+
+
+def _displacements(
+    plane: Transform, field: FieldFit, frame: Frame
+) -> tuple[Displacement, ...]:
+    """Return a field as that of post, and, with seams, that of pre's tiles."""
     x0, y0, width, height = frame
     step = max(max(width, height) / _NODES, 1.0)
     x, y = (
@@ -684,29 +681,22 @@ def local_transform(plane: Transform, field: FieldFit, frame: Frame) -> Transfor
         np.arange(y0, y0 + height + step, step),
     )
     nodes = np.stack(np.meshgrid(x, y), axis=-1)
-    moved = field.smooth(nodes.reshape(-1, 2))
-    values = moved.reshape(nodes.shape).astype(np.float32)
+    values = field.smooth(nodes.reshape(-1, 2)).reshape(nodes.shape)
+    bend = Displacement((x0, y0), step, values.astype(np.float32))
     if field.seams is None:
-        bend = Displacement(origin=(x0, y0), spacing=step, values=values)
-        return Transform(plane.matrix, (bend,))
+        return (bend,)
     lines = field.seams.lines
-    bend = Displacement(
-        origin=(x0, y0),
-        spacing=step,
-        values=values,
-        cuts_x=lines[0],
-        cuts_y=lines[1],
-        moves=field.moves(0).astype(np.float32),
-    )
+    own = field.moves(0).astype(np.float32)
     # The moves of pre's tiles are px of post; there they are turned and magnified.
     middle = np.array([x0 + width / 2, y0 + height / 2])
     axes = plane(np.stack([middle, *(middle + np.eye(2))]))
-    linear = (axes[1:] - axes[0]).T
-    moved = field.moves(1) @ linear.T
-    jump = Displacement(
-        cuts_x=lines[2], cuts_y=lines[3], moves=moved.astype(np.float32)
+    turned = field.moves(1) @ (axes[1:] - axes[0])
+    return (
+        replace(bend, cuts_x=lines[0], cuts_y=lines[1], moves=own),
+        Displacement(
+            cuts_x=lines[2], cuts_y=lines[3], moves=turned.astype(np.float32)
+        ).conjugated(plane.matrix),
     )
-    return Transform(plane.matrix, (bend, jump.conjugated(plane.matrix)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -727,6 +717,8 @@ class LocalAlignment:
         From tiles that were left out.
     gain : float
         By how many standard errors it predicts unseen tiles better than the plane.
+    n_tried : int
+        Tiles that were measured, those that match nowhere included.
     """
 
     transform: Transform
@@ -736,6 +728,7 @@ class LocalAlignment:
     weights: FloatArray
     accuracy: fit.Accuracy
     gain: float
+    n_tried: int
 
     @property
     def largest(self) -> float:
@@ -826,8 +819,15 @@ def refine_locally(
     proven = gain(block_costs(again, np.nan_to_num(flat, nan=_CLIP)), field.costs)
     if kind == "auto" and proven < _SIGNIFICANCE:
         return None
-    scale = plane.decompose()["scale"]
-    accuracy = _accuracy(again, field, scale)
+    scale = plane.decompose()["scale"]  # px of post to px of pre
+    design = field.design(again)
+    accuracy = fit.accuracy_of(
+        again.post,
+        scale * field.unseen,
+        field.weights > 0.0,
+        scale * np.stack([design @ part for part in field.folds]),
+        apart=0.75 * _SHAPE.core,
+    )
     residuals = again.pre - best(again.post)
     return LocalAlignment(
         best,
@@ -837,6 +837,7 @@ def refine_locally(
         field.weights,
         accuracy,
         proven,
+        len(centres),
     )
 
 
@@ -890,10 +891,10 @@ def _with_seams(
 
     What a first set of lines leaves shows those that they had hidden.
     """
-    transform, moves, seams = pair.plane, measured.moves, Seams.none()
+    transform, rest, seams = pair.plane, measured, Seams()
     for _ in range(_ROUNDS):
-        beside = _Beside(transform, measured, moves, spacing)
-        lines = find_lines(measured.post, measured.pre, moves, spacing)
+        beside = _Beside(transform, rest, spacing)
+        lines = find_lines(rest, spacing)
         for reach in _PLACES:
             monitor.check()
             cuts = [
@@ -910,7 +911,7 @@ def _with_seams(
             ]
             lines = _best_of([cut for cut in cuts if cut is not None])
         tried = prune(measured, seams.joined(lines), frame, monitor)
-        if sum(map(len, tried.lines)) <= sum(map(len, seams.lines)):
+        if tried.number <= seams.number:
             break
         clear = measured.apart_from(tried, 0.5 * _SHAPE.core)
         if len(clear.post) < _FEWEST:
@@ -923,7 +924,7 @@ def _with_seams(
         seams, field = tried, jumping
         transform = local_transform(pair.plane, field, frame)
         bent = pair.plane.inverse()(transform(measured.post)) - measured.post
-        moves = measured.moves - bent
+        rest = replace(measured, moves=measured.moves - bent)
     return field
 
 
@@ -940,54 +941,40 @@ def _placed_again(
     """Return the seams of a field, each moved to where the images jump."""
     assert field.seams is not None
     reach = _PLACES[-1]
-    to_post = Transform(
-        pair.plane.matrix, local_transform(pair.plane, field, frame).displacements[:1]
-    )
+    parts = _displacements(pair.plane, field, frame)
+    to_pre = Transform(pair.plane.matrix, parts[:1])
     placed = []
     for k in range(4):
+        side, axis = divmod(k, 2)
         line = field.seams.lines[k].copy()
+        ends = np.concatenate([[-np.inf], line, [np.inf]])
         for n, at in enumerate(field.seams.lines[k]):
             monitor.check()
-            before, behind = (
-                replace(field, seams=field.seams.moved(k, n, far))
-                for far in (2.0 * reach, -2.0 * reach)
-            )
-            maps = (
-                local_transform(pair.plane, before, frame),
-                local_transform(pair.plane, behind, frame),
-            )
+            maps = []
+            for far in (2.0 * reach, -2.0 * reach):
+                cuts = field.seams.lines[k].copy()
+                cuts[n] = np.clip(at + far, ends[n] + 1.0, ends[n + 2] - 1.0)
+                moved = list(parts)
+                if axis == 0:
+                    moved[side] = replace(parts[side], cuts_x=cuts)
+                else:
+                    moved[side] = replace(parts[side], cuts_y=cuts)
+                maps.append(Transform(pair.plane.matrix, tuple(moved)))
             cut = pair.place(
                 k,
                 float(at),
                 measured.along(k),
                 reach,
-                partial(_same, maps),
-                to_post,
+                partial(_same, (maps[0], maps[1])),
+                to_pre,
                 is_free=False,
             )
             if cut is not None and cut.worth > 0.0:
-                line[n] = cut.at
-        placed.append(np.sort(line))
-    return Seams((placed[0], placed[1], placed[2], placed[3]))
-
-
-def _accuracy(measured: Measured, field: FieldFit, scale: float) -> fit.Accuracy:
-    """Return how far unseen tiles lie from the field; see `assess_accuracy`."""
-    unseen = scale * field.unseen
-    lengths = np.linalg.norm(unseen[field.weights > 0.0], axis=1)
-    design = field.design(measured)
-    mapped = np.stack([design @ part for part in field.folds])
-    spread = ((mapped - mapped.mean(axis=0)) ** 2).sum(axis=2).mean(axis=1).sum()
-    jackknife = scale * float(np.sqrt(spread * (len(mapped) - 1) / len(mapped)))
-    coherent, p95 = fit.coherent_misfit(measured.post, unseen, apart=0.75 * _SHAPE.core)
-    return fit.Accuracy(
-        residual_median=float(np.median(lengths)),
-        residual_p95=float(np.percentile(lengths, 95)),
-        statistical=jackknife,
-        coherent=coherent,
-        coherent_p95=p95,
-        total=float(np.hypot(jackknife, coherent)),
-    )
+                # Neighbours are moved as well, and must not meet half-way.
+                low, high = (ends[n] + at) / 2 + 1.0, (ends[n + 2] + at) / 2 - 1.0
+                line[n] = np.clip(cut.at, low, high)
+        placed.append(line)
+    return Seams(tuple(placed))
 
 
 def _blocks(points: FloatArray) -> NDArray[np.intp]:

@@ -314,14 +314,13 @@ def _read_pre(
     """
     x0, y0, width, height = frame
     x, y = np.meshgrid(left + np.arange(side), top + np.arange(side))
-    if transform.displacements:
-        mapped = transform(np.stack([x.ravel(), y.ravel()], axis=1))
-        px, py = mapped.T.reshape(2, *x.shape).copy()
-    else:
-        m = transform.matrix
-        depth = m[2, 0] * x + m[2, 1] * y + m[2, 2]
-        px = (m[0, 0] * x + m[0, 1] * y + m[0, 2]) / depth
-        py = (m[1, 0] * x + m[1, 1] * y + m[1, 2]) / depth
+    for displacement in transform.displacements:
+        dx, dy = displacement.shifts(x, y)
+        x, y = x + dx, y + dy
+    m = transform.matrix
+    depth = m[2, 0] * x + m[2, 1] * y + m[2, 2]
+    px = (m[0, 0] * x + m[0, 1] * y + m[0, 2]) / depth
+    py = (m[1, 0] * x + m[1, 1] * y + m[1, 2]) / depth
     valid = (px >= x0 + 3) & (px < x0 + width - 4)
     valid &= (py >= y0 + 3) & (py < y0 + height - 4)
     np.clip(px, x0, x0 + width - 1, out=px)
@@ -534,7 +533,11 @@ def tile_targets(
 
 
 def _jacobian(transform: Transform, points: FloatArray) -> FloatArray:
-    """Return d(pre)/d(post) at points, shape (N, 2, 2)."""
+    """Return d(pre)/d(post) at points, shape (N, 2, 2).
+
+    Of the matrix alone: what bends changes lengths by some permille, which no shift of
+    a few px notices.
+    """
     # d(u/w) = (du - (u/w) dw) / w, with (u, v, w) = H (x, y, 1)
     m = transform.matrix
     homogeneous = np.column_stack([points, np.ones(len(points))]) @ m.T

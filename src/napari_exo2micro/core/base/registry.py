@@ -42,12 +42,35 @@ _importing: ContextVar[bool] = ContextVar("importing", default=False)
 
 
 class Registry(Mapping[K, V], Generic[K, V]):
-    """Entries by key: built-in ones, packages' by `order` and name, then a script's.
+    """Entries by key: built-in ones first, then packages', then a script's.
 
-    A `key` and, where an entry may be refused, a `check` against those known are given.
-    Entry points of the `group` offer entries, or lists of them, or what `of_function`
-    makes one of with the point's name and the first line of its docstring. What cannot
-    be imported or is refused is left out, logged and kept in `problems`.
+    Entries of packages come in the order of the packages' and then the entry points'
+    names. What cannot be imported or is refused is left out, which is logged in one
+    line and kept in `problems`.
+
+    Parameters
+    ----------
+    kind : str
+        What one entry is, in words.
+    group : str
+        Entry points of this group offer entries, or tuples or lists of them.
+    entry_type : type
+        The class of the entries.
+    key, built_in
+        Returns the key of an entry; the entries of this package.
+    check : callable, optional
+        Takes a new entry and the mapping of those known, raises `ParameterError`
+        when it cannot be taken.
+    of_function : callable, optional
+        Makes an entry of what is offered and is none: takes the entry point's name,
+        the function and the first line of its docstring.
+    order : callable, optional
+        Returns what packages' entries are sorted by before their names.
+
+    Attributes
+    ----------
+    problems : dict
+        Name of an entry point -> why what it offers is left out.
     """
 
     def __init__(
@@ -68,7 +91,8 @@ class Registry(Mapping[K, V], Generic[K, V]):
         self._built_in = {key(entry): entry for entry in built_in}
         self._added: dict[K, V] = {}
         # Replaced as a whole, so that other threads may iterate meanwhile.
-        self._entries, self._is_filled = dict(self._built_in), False
+        self._entries = dict(self._built_in)
+        self._is_filled = False
         REGISTRIES[kind] = self
 
     def __getitem__(self, key: K) -> V:
@@ -103,15 +127,28 @@ class Registry(Mapping[K, V], Generic[K, V]):
         return _View(self, value)
 
     def add(self, entry: V) -> V:
-        """Put an entry last, or leave it where it is; `ParameterError` if refused."""
+        """Put an entry last; one that is there already stays in its place.
+
+        Raises
+        ------
+        ParameterError
+            When it cannot be taken: the message says why.
+        """
         known = self._filled()
         key = self._checked(self._typed(entry), known)
         if key not in known:
-            self._entries, self._added[key] = {**known, key: entry}, entry
+            self._entries = {**known, key: entry}
+            self._added[key] = entry
         return entry
 
     def remove(self, key: K) -> V:
-        """Take an entry out and return it; `ParameterError` if none or built in."""
+        """Take an entry out that is not built in, and return it.
+
+        Raises
+        ------
+        ParameterError
+            When there is none of this key, or it is a built-in one.
+        """
         entries = dict(self._filled())
         if key not in entries or self.is_built_in(key):
             raise ParameterError(
@@ -211,7 +248,8 @@ class _View(Mapping[K, W], Generic[K, V, W]):
     """The keys of a registry with something of each entry."""
 
     def __init__(self, registry: Registry[K, V], value: Callable[[V], W]) -> None:
-        self._registry, self._value = registry, value
+        self._registry = registry
+        self._value = value
 
     def __getitem__(self, key: K) -> W:
         return self._value(self._registry[key])

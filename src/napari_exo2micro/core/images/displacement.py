@@ -154,8 +154,13 @@ class Displacement:
         -------
         ndarray, shape (N, 2), float64
             Where they are moved to, (x, y) in px.
+
+        Raises
+        ------
+        ValueError
+            If the points have another shape.
         """
-        xy = np.asarray(points, dtype=np.float64).reshape(-1, 2)
+        xy = as_points(points)
         if len(xy) > _AT_ONCE:
             parts = np.split(xy, range(_AT_ONCE, len(xy), _AT_ONCE))
             return np.concatenate([self(part) for part in parts])
@@ -403,6 +408,14 @@ class Displacement:
 
 _CUTS: Final = ("cuts_x", "cuts_y")
 _MOVES: Final = ("values", "moves")
+
+
+def as_points(points: ArrayLike) -> NDArray[np.float64]:
+    """Return points as an array (N, 2); a `ValueError` if they have another shape."""
+    xy = np.asarray(points, dtype=np.float64)
+    if xy.ndim != 2 or xy.shape[1] != 2:
+        raise ValueError(f"points must have the shape (N, 2), not {xy.shape}")
+    return xy
 
 
 def mapped(

@@ -92,18 +92,27 @@ _REACH: Final = 4
 """Pixels that the widest interpolation (Lanczos) looks at on each side."""
 
 
-class LitBlocks(NamedTuple):
-    """Blocks of a part of an image: which of their pixels are not 0.
+class _Marks(NamedTuple):
+    """Blocks of a part of an image: which of their pixels are marked.
 
     The columns and the rows of each block that have such a pixel are bits, the first
-    one the highest; `number` is that of these pixels. `flat` are blocks that may be
-    constant, and `level` is the largest of the pixels that tell so.
+    one the highest; `number` is that of these pixels.
     """
 
     place: tuple[slice, slice]
     columns: NDArray[np.uint8]
     rows: NDArray[np.uint8]
     number: NDArray[np.uint8]
+
+
+class LitBlocks(NamedTuple):
+    """Blocks of a part of an image: which of their pixels are not 0.
+
+    `flat` are blocks that may be constant, and `level` is the largest of the pixels
+    that tell so.
+    """
+
+    lit: _Marks
     flat: NDArray[np.bool_]
     level: NDArray[Any]
 
@@ -123,15 +132,11 @@ def lit_blocks(rows: range, columns: range, pixels: NDArray[Any]) -> LitBlocks:
         lit &= pixels == pixels  # not NaN
     if lit.ndim == 3:
         lit = lit.any(axis=2) if lit.shape[2] > 1 else lit[..., 0]
-    return LitBlocks(*_marked(rows, columns, lit), *_flat(rows, columns, pixels))
+    return LitBlocks(_marked(rows, columns, lit), *_flat(rows, columns, pixels))
 
 
-def _marked(
-    rows: range, columns: range, lit: NDArray[np.bool_]
-) -> tuple[
-    tuple[slice, slice], NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]
-]:
-    """Return the first fields of `LitBlocks`."""
+def _marked(rows: range, columns: range, lit: NDArray[np.bool_]) -> _Marks:
+    """Return the marked pixels of a part of an image, block by block."""
     before = rows.start % BLOCK, columns.start % BLOCK
     if before[1]:
         lit = np.pad(lit, ((0, 0), (before[1], 0)))
@@ -141,7 +146,7 @@ def _marked(
         packed = np.pad(packed, ((before[0], after), (0, 0)))
     blocks = packed.reshape(-1, BLOCK, packed.shape[1])
     top, left = rows.start // BLOCK, columns.start // BLOCK
-    return (
+    return _Marks(
         (
             slice(top, top + blocks.shape[0]),
             slice(left, left + blocks.shape[2]),
@@ -155,7 +160,7 @@ def _marked(
 def _flat(
     rows: range, columns: range, pixels: NDArray[Any]
 ) -> tuple[NDArray[np.bool_], NDArray[Any]]:
-    """Return the last fields of `LitBlocks`: some pixels of each block are compared.
+    """Return `flat` and `level` of `LitBlocks`: some pixels of a block are compared.
 
     Noise leaves no three blocks side by side in which all of these are alike.
     """
@@ -177,7 +182,7 @@ def _flat(
 
 
 class _Grids:
-    """Of each block: which of its pixels are not a constant, as `LitBlocks` has it."""
+    """Of each block: which of its pixels are not a constant, as `_Marks` has it."""
 
     def __init__(self, shape: tuple[int, int], bits: int = 0) -> None:
         self.shape = shape
@@ -186,28 +191,22 @@ class _Grids:
         if bits:
             self.count[:] = BLOCK * BLOCK
 
-    def add(
-        self,
-        place: tuple[slice, slice],
-        columns: NDArray[np.uint8],
-        rows: NDArray[np.uint8],
-        number: NDArray[np.uint8],
-    ) -> None:
+    def add(self, marks: _Marks) -> None:
         """Add a part of the image."""
-        self.columns[place] |= columns
-        self.rows[place] |= rows
-        self.count[place] += number
+        self.columns[marks.place] |= marks.columns
+        self.rows[marks.place] |= marks.rows
+        self.count[marks.place] += marks.number
 
-    def set(
-        self,
-        place: tuple[slice, slice],
-        columns: NDArray[np.uint8],
-        rows: NDArray[np.uint8],
-        number: NDArray[np.uint8],
-    ) -> None:
+    def set(self, marks: _Marks) -> None:
         """Replace whole blocks."""
-        self.columns[place], self.rows[place] = columns, rows
-        self.count[place] = number
+        self.columns[marks.place] = marks.columns
+        self.rows[marks.place] = marks.rows
+        self.count[marks.place] = marks.number
+
+    @property
+    def is_empty(self) -> NDArray[np.bool_]:
+        """Blocks of nothing but the constant, in areas as large as lost data are."""
+        return _opened(self.columns == 0)
 
     def n_pixels(self, blocks: NDArray[np.bool_]) -> int:
         """Return how many pixels of some blocks have the constant."""
@@ -404,13 +403,14 @@ class MissingSearch:
 
     def add(self, lit: LitBlocks) -> None:
         """Add what `lit_blocks` returned for a part of the image."""
-        self._lit.add(*lit[:4])
-        self._flat[lit.place] &= lit.flat
+        place = lit.lit.place
+        self._lit.add(lit.lit)
+        self._flat[place] &= lit.flat
         if self._level is None:
             is_float = lit.level.dtype.kind == "f"
             least = -np.inf if is_float else np.iinfo(lit.level.dtype).min
             self._level = np.full(self._flat.shape, least, lit.level.dtype)
-        own = self._level[lit.place]
+        own = self._level[place]
         np.maximum(own, lit.level, out=own)
 
     def result(self, read: Callable[[range], NDArray[Any]]) -> Missing | None:
@@ -422,7 +422,7 @@ class MissingSearch:
             Takes rows of the image, evenly spaced, and returns them, shape (n,
             columns). It is asked only where the blocks cannot decide.
         """
-        found = [(0.0, self._lit, self._lost(self._lit, read))]
+        found = [(0.0, self._lit, self._lost_zeros(read))]
         found += self._constants(read)
         fills, blocks, n_pixels = [], np.zeros(self._flat.shape, bool), 0
         for value, grids, lost in found:
@@ -462,66 +462,34 @@ class MissingSearch:
             pixels = read(rows)
             for value, own_grids in grids.items():
                 columns = range(pixels.shape[1])
-                own_grids.set(*_marked(rows, columns, pixels != value))
+                own_grids.set(_marked(rows, columns, pixels != value))
         span = np.percentile(level, (0.5, 99.5))
         step = _STEP * float(span[1] - span[0])
         if level.dtype.kind != "f":
             step = max(step, _LEAST_STEP)
-        top = level.max()
-        return [
-            (
-                float(value),
-                own_grids,
-                self._lost(own_grids, read, float(value), step, bool(value == top)),
-            )
-            for value, own_grids in grids.items()
-        ]
+        top, found = level.max(), []
+        for value, own_grids in grids.items():
+            # at the largest number saturated minerals are told from lost data
+            least = _SHARPER if value == top else _MOSTLY
+            lost = self._lost_constants(own_grids, read, float(value), step, least)
+            found.append((float(value), own_grids, lost))
+        return found
 
-    def _lost(
-        self,
-        grids: _Grids,
-        read: Callable[[range], NDArray[Any]],
-        value: float = 0.0,
-        step: float = 0.0,
-        is_top: bool = False,
-    ) -> NDArray[np.bool_]:
-        """Return the blocks of a constant that are lost data.
-
-        Of one other than 0 all edges are to be straight and sharp, with a step that is
-        no smaller than this; where it is the largest number, saturated minerals are
-        told from lost data.
-        """
-        empty = _opened(grids.columns == 0)
+    def _lost_zeros(self, read: Callable[[range], NDArray[Any]]) -> NDArray[np.bool_]:
+        """Return the blocks of 0 that are lost data, not background or a pore."""
+        grids = self._lit
+        empty = grids.is_empty
         lost = np.zeros(empty.shape, bool)
         if not empty.any():
             return lost
-        number, found, boxes, _ = cv2.connectedComponentsWithStats(
-            empty.astype(np.uint8), connectivity=4
-        )
-        labels, sizes = np.asarray(found, np.int32), np.asarray(boxes, np.int32)
+        number, labels, sizes = _areas(empty)
         edges = grids.edges(labels)
         every = np.bincount(edges.label, minlength=number)
         around = _share_of_frame(labels, number)
 
         def seen(rows: range) -> NDArray[Any]:
-            pixels = np.nan_to_num(read(rows).astype(np.float32))
-            return pixels if value == 0 else np.abs(pixels - np.float32(value))
+            return np.nan_to_num(read(rows).astype(np.float32))
 
-        if value != 0:
-            lines = [*edges.lines(), *grids.slanted(edges)]
-            straight = edges.on(lines, empty.shape)
-            cut = np.bincount(edges.label[straight], minlength=number)
-            wanted = _MOSTLY * np.maximum(every, 1)
-            asked = [n for n in range(1, number) if cut[n] >= wanted[n]]
-            sharp = self._sharp(asked, labels, sizes, seen, step)
-            least = _SHARPER if is_top else _MOSTLY
-            chosen = [n for n in asked if sharp[n] >= least]
-            if level := [n for n in asked if not sharp[n]]:  # no edge across the rows
-                proven = _proven(lines, seen, self._shape, step, least)
-                straight = edges.on(proven, empty.shape)
-                cut = np.bincount(edges.label[straight], minlength=number)
-                chosen += [n for n in level if cut[n] >= wanted[n]]
-            return grids.with_tips(np.asarray(np.isin(labels, chosen)), empty)
         cut = np.bincount(edges.label[edges.is_cut], minlength=number)
         unsure = []
         for label in range(1, number):
@@ -543,6 +511,43 @@ class MissingSearch:
             lines = _proven(lines, seen, self._shape, self._least_level)
             _add_shadows(lost, np.isin(labels, unsure), own, lines)
         return lost
+
+    def _lost_constants(
+        self,
+        grids: _Grids,
+        read: Callable[[range], NDArray[Any]],
+        value: float,
+        step: float,
+        least: float,
+    ) -> NDArray[np.bool_]:
+        """Return the blocks of a constant other than 0 that are lost data.
+
+        All their edges are to be straight and as sharp as `least`, with a step that is
+        no smaller than this: nothing else tells them from what a camera saw.
+        """
+        empty = grids.is_empty
+        if not empty.any():
+            return empty
+        number, labels, sizes = _areas(empty)
+        edges = grids.edges(labels)
+        wanted = _MOSTLY * np.maximum(np.bincount(edges.label, minlength=number), 1)
+
+        def seen(rows: range) -> NDArray[Any]:
+            pixels = np.nan_to_num(read(rows).astype(np.float32))
+            return np.abs(pixels - np.float32(value))
+
+        lines = [*edges.lines(), *grids.slanted(edges)]
+        straight = edges.on(lines, empty.shape)
+        cut = np.bincount(edges.label[straight], minlength=number)
+        asked = [n for n in range(1, number) if cut[n] >= wanted[n]]
+        sharp = self._sharp(asked, labels, sizes, seen, step)
+        chosen = [n for n in asked if sharp[n] >= least]
+        if level := [n for n in asked if not sharp[n]]:  # no edge across the rows
+            proven = _proven(lines, seen, self._shape, step, least)
+            straight = edges.on(proven, empty.shape)
+            cut = np.bincount(edges.label[straight], minlength=number)
+            chosen += [n for n in level if cut[n] >= wanted[n]]
+        return grids.with_tips(np.asarray(np.isin(labels, chosen)), empty)
 
     def _sharp(
         self,
@@ -594,6 +599,16 @@ class MissingSearch:
             label: good / total if number[label] >= _FEWEST_EDGES else 0.0
             for label, (good, total) in counts.items()
         }
+
+
+def _areas(
+    empty: NDArray[np.bool_],
+) -> tuple[int, NDArray[np.int32], NDArray[np.int32]]:
+    """Return one more than the number of areas, their labels and OpenCV's figures."""
+    number, labels, sizes, _ = cv2.connectedComponentsWithStats(
+        empty.astype(np.uint8), connectivity=4
+    )
+    return number, np.asarray(labels, np.int32), np.asarray(sizes, np.int32)
 
 
 def _widened_by_one(blocks: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from napari_exo2micro.core.base import CheckpointError, ParameterError, files
 from napari_exo2micro.core.base.text import Listing, Shown
-from napari_exo2micro.core.images.displacement import Displacement, mapped
+from napari_exo2micro.core.images.displacement import Displacement, as_points, mapped
 
 _KIND = "napari-exo2micro transform"
 _DIRECTION = "post (fixed) to pre (moving), points (x, y) in px, pixel centres at 0"
@@ -138,9 +138,7 @@ class Transform(Shown):
         ValueError
             If the points have another shape.
         """
-        xy = np.asarray(points, dtype=np.float64)
-        if xy.ndim != 2 or xy.shape[1] != 2:
-            raise ValueError(f"points must have the shape (N, 2), not {xy.shape}")
+        xy = as_points(points)
         for displacement in self.displacements:
             xy = displacement(xy)
         return mapped(self.matrix, xy)
