@@ -533,8 +533,8 @@ class MissingSearch:
         wanted = _MOSTLY * np.maximum(np.bincount(edges.label, minlength=number), 1)
 
         def seen(rows: range) -> NDArray[Any]:
-            pixels = np.nan_to_num(read(rows).astype(np.float32))
-            return np.abs(pixels - np.float32(value))
+            away = np.nan_to_num(read(rows).astype(np.float32)) - np.float32(value)
+            return np.asarray(np.abs(away))
 
         lines = [*edges.lines(), *grids.slanted(edges)]
         straight = edges.on(lines, empty.shape)
