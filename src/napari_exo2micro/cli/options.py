@@ -66,6 +66,15 @@ Loader = Annotated[
         "all files, or a registered loader.",
     ),
 ]
+Landmarks = Annotated[
+    list[Path] | None,
+    option(
+        FILES,
+        "FILE",
+        "Points seen in both images, three or more: a table (name, post_x, post_y, "
+        "pre_x, pre_y) or GeoJSON; twice for a file of post and one of pre.",
+    ),
+]
 Preset = Annotated[
     Path | None,
     option(
@@ -113,6 +122,7 @@ _TASK: dict[str, tuple[Any, ...]] = {
     "output_dir": (OutputDir, Path("processed")),
     "checkpoint_format": (CheckpointFormat, "both"),
     "loader": (Loader, None),
+    "landmarks": (Landmarks, None),
 }
 
 
@@ -184,6 +194,7 @@ def as_command(function: Callable[..., int]) -> Callable[..., int]:
 
                 sample, dye, *places = map(arguments.pop, _TASK)
                 fields = dict(zip(list(_TASK)[2:], places, strict=True))
+                fields["landmarks"] = fields["landmarks"] or None
                 settings = RunSettings(params=arguments.pop("parameters"), **fields)
                 arguments["task"] = SampleDye.from_settings(sample, dye, settings)
             ending.code = function(**arguments)

@@ -22,6 +22,12 @@ from napari_exo2micro.core.alignment.interior import (
     refine_interior_ecc as refine_interior_ecc,
     refine_interior_sift as refine_interior_sift,
 )
+from napari_exo2micro.core.alignment.landmarks import (
+    LandmarkCheck as LandmarkCheck,
+    LandmarkFit as LandmarkFit,
+    check_landmarks as check_landmarks,
+    fit_landmarks as fit_landmarks,
+)
 from napari_exo2micro.core.alignment.settings import (
     BoundarySettings as BoundarySettings,
     InteriorSettings as InteriorSettings,

@@ -26,11 +26,18 @@ from napari_exo2micro.core.alignment.interior import (
     ShownAlignment,
     refine_interior_sift,
 )
+from napari_exo2micro.core.alignment.landmarks import check_landmarks, fit_landmarks
 from napari_exo2micro.core.alignment.settings import BoundarySettings
 from napari_exo2micro.core.alignment.texture import Agreement, Overlap, Texture
 from napari_exo2micro.core.alignment.views import Section, View
 from napari_exo2micro.core.base import Monitor, RegistrationError
-from napari_exo2micro.core.images import Frame, ImageLike, Transform, warp_window
+from napari_exo2micro.core.images import (
+    Frame,
+    ImageLike,
+    Landmarks,
+    Transform,
+    warp_window,
+)
 from napari_exo2micro.core.parameters.state import State, Verdict
 
 _MAX_POINTS = 2500
@@ -220,6 +227,7 @@ _FIRST_SIDE, _FIRST_KEPT, _GRID_SIDE = 64, 5, 160
 _SMALLEST_COARSE_SIDE, _LARGEST_COARSE_SIDE = 96, 512
 
 _MAX_FEATURES = 5000
+_LANDMARKS = "landmarks"
 _FULL_CIRCLE_STEP = 3.0
 _FULL_CIRCLE_SIDE = 208
 _FULL_CIRCLE_KEPT = 6
@@ -385,7 +393,7 @@ class BoundaryAlignment(ShownAlignment):
         The same after the coarse search alone, before ICP.
     verdict : Verdict
         Whether the interior vouches for `transform`, and the figures.
-    method : {'boundary', 'features', 'full circle'}
+    method : {'boundary', 'features', 'full circle', 'landmarks'}
         Which search `transform` comes from.
     post_contour, pre_contour : ndarray, shape (N, 2), float64
         Outlines (x, y), each in px of its own canvas; may be empty.
@@ -440,6 +448,7 @@ def register_highorder(
     *,
     post_frame: Frame | None = None,
     pre_frame: Frame | None = None,
+    landmarks: Landmarks | None = None,
     settings: BoundarySettings | None = None,
     monitor: Monitor | None = None,
     **tuning: Any,
@@ -455,6 +464,9 @@ def register_highorder(
     post_frame, pre_frame : tuple of int, optional
         (x0, y0, width, height) of the real data, px; by default the bounding
         box of what is not zero.
+    landmarks : Landmarks, optional
+        Points seen in both images, px of the canvases: the map through them takes the
+        place of every search, and the interior refines it where it can.
     settings : BoundarySettings, optional
         All of the tuning; by default that of the registry of parameters.
     monitor : Monitor, optional
@@ -473,7 +485,8 @@ def register_highorder(
     Raises
     ------
     RegistrationError
-        If an image is empty, constant or too small.
+        If an image is empty, constant or too small, or landmarks lie on one line or do
+        not fit each other.
     ParameterError
         If a parameter is unknown or out of its range.
 
@@ -516,7 +529,8 @@ def register_highorder(
         )
     )
     patterns = coarse_patterns(pair, settings)
-    aligned = align_sections(pair, patterns, settings, monitor.part(0.2, 1.0))
+    part = monitor.part(0.2, 1.0)
+    aligned = align_sections(pair, patterns, settings, part, landmarks=landmarks)
     return replace(aligned, images=(post_im, pre_im))
 
 
@@ -526,6 +540,7 @@ def align_sections(
     settings: BoundarySettings,
     monitor: Monitor,
     keep: Keep = _make,
+    landmarks: Landmarks | None = None,
 ) -> BoundaryAlignment:
     """Align two sections: the work of `register_highorder`.
 
@@ -534,9 +549,13 @@ def align_sections(
     """
     monitor.report(0.0, "comparing the outlines")
     part = monitor.part(0.0, 0.4)
-    outlines = _from_outlines(pair, patterns, settings, part, keep)
+    if landmarks is not None:
+        outlines = _from_landmarks(pair, landmarks)
+    else:
+        outlines = _from_outlines(pair, patterns, settings, part, keep)
     estimates = [outlines]
-    if settings.orientation_search and not outlines.decides:
+    searches = settings.orientation_search and landmarks is None
+    if searches and not outlines.decides:
         logger.info(
             "the outlines could not decide (interior score %.1f); searching features "
             "over any turn and both hands",
@@ -618,6 +637,17 @@ def _from_outlines(
         if unmoved.vouched:
             return unmoved
     return result
+
+
+def _from_landmarks(pair: SectionPair, landmarks: Landmarks) -> Estimate:
+    """Lay landmarks on landmarks; the interior refines that where it can."""
+    fit = fit_landmarks(landmarks)
+    estimate = Estimate.judged(pair, _LANDMARKS, fit.transform)
+    if check_landmarks(landmarks, estimate.transform).problem:
+        overlap = pair.score(fit.transform)
+        estimate = Estimate(_LANDMARKS, fit.transform, fit.transform, overlap)
+    estimate.numbers |= check_landmarks(landmarks, estimate.transform).numbers
+    return estimate
 
 
 def coarse_patterns(pair: SectionPair, settings: BoundarySettings) -> Patterns:
@@ -949,7 +979,12 @@ def _verdict(
     if best.broken:
         state = State.FELL_BACK
         reasons.append(f"ICP {best.broken}; the coarse result stands")
-    if not best.vouched:
+    if not best.vouched and best.method == _LANDMARKS:
+        numbers["accuracy_px"] = numbers["landmarks_left_out_px"]
+        reasons.append(
+            "the map through the landmarks stands: the interiors bear no finer one"
+        )
+    elif not best.vouched:
         state = State.FAILED
         reasons.append(
             f"the interiors do not agree: overlap score {best.overlap.score:.1f} "

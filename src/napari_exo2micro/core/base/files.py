@@ -1,8 +1,10 @@
 """Files and folders of results: written whole or not at all, asked before a run."""
 
+import csv
 import errno
 import glob
 import hashlib
+import io
 import json
 import os
 import platform
@@ -261,6 +263,55 @@ def read_json(path: Path | str, most_bytes: int = 50_000_000) -> Any:
         return json.loads(raw.decode("utf-8-sig"))
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+
+
+def read_rows(
+    path: Path | str, most_bytes: int = 10_000_000
+) -> list[tuple[int, list[str]]]:
+    """Return the rows of a table as programs and people write it.
+
+    Commas, semicolons or tabs between the cells, whichever the first row has most of;
+    a mark of the encoding and a line ``sep=`` are passed over, and so are empty rows.
+
+    Parameters
+    ----------
+    path : Path or str
+        The file.
+    most_bytes : int
+        What it may have at most.
+
+    Returns
+    -------
+    list of (int, list of str)
+        The number of each row in the file, and its cells without blanks around them.
+
+    Raises
+    ------
+    OSError
+        When there is no such file, or it cannot be read.
+    ValueError
+        When it is larger than `most_bytes`, not UTF-8, or no table.
+    """
+    with Path(path).open("rb") as file:
+        raw = file.read(most_bytes + 1)
+    if len(raw) > most_bytes:
+        raise ValueError(f"it has more than {most_bytes} bytes")
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError("it is not UTF-8; save it as 'CSV UTF-8'") from error
+    head, _, body = text.partition("\n")
+    first = 1
+    if head.strip().lower().startswith("sep="):  # a hint for spreadsheets
+        text, first = body, 2
+        head = body.partition("\n")[0]
+    separator = max(";\t,", key=head.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+    try:
+        rows = [(reader.line_num + first - 1, row) for row in reader]
+    except csv.Error as error:
+        raise ValueError(f"row {reader.line_num}: {error}") from error
+    return [(n, cells) for n, row in rows if any(cells := [c.strip() for c in row])]
 
 
 def json_text(content: Any, *, indent: int | None = 2) -> str:

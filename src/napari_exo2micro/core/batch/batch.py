@@ -116,6 +116,11 @@ def plan_batch(
             f"{timeout_per_task!r}"
         )
     settings = RunSettings(**fields)
+    if settings.landmarks is not None:
+        raise errors.ParameterError(
+            "landmarks are of one pair of images, a batch cannot take them for all; "
+            "name the file of each pair in the column 'landmarks' of pairs.csv"
+        )
     settings = replace(
         settings,
         raw_dir=settings.raw_dir.absolute(),

@@ -12,6 +12,7 @@ from napari_exo2micro.core.images.composite import (
 )
 from napari_exo2micro.core.images.displacement import Displacement as Displacement
 from napari_exo2micro.core.images.io import open_raster as open_raster
+from napari_exo2micro.core.images.landmarks import Landmarks as Landmarks
 from napari_exo2micro.core.images.lazy import (
     LazyImage as LazyImage,
     cropped_pyramid as cropped_pyramid,

@@ -1,5 +1,6 @@
 """What a run is made with: one record, and as text in presets, code and commands."""
 
+import math
 import os
 import re
 import shlex
@@ -51,6 +52,9 @@ class RunSettings:
         Reads a pair instead of `load_image_pair`, or the name of a registered one.
     register_on : str, optional
         The dye whose transform stages 2 and 3 take over.
+    landmarks : Path, two of them, or array_like of shape (N, 4), optional
+        Points seen in both images: a table or GeoJSON file, one such file for post and
+        one for pre, or rows of post x, post y, pre x, pre y, px of the raw images.
     from_stage, to_stage : int, optional
         First and last stage; all of them by default.
     force : bool
@@ -59,7 +63,8 @@ class RunSettings:
     Raises
     ------
     ParameterError
-        When the format, a parameter or a stage is unknown or does not fit.
+        When the format, a parameter or a stage is unknown or does not fit, or landmarks
+        are none of these.
 
     Examples
     --------
@@ -74,6 +79,7 @@ class RunSettings:
     params: Mapping[str, parameters.ParameterValue] = field(default_factory=dict)
     loader: Callable[..., Any] | str | None = None
     register_on: str | None = None
+    landmarks: Any = None
     from_stage: int | None = None
     to_stage: int | None = None
     force: bool = False
@@ -89,6 +95,7 @@ class RunSettings:
         checked = parameters.check_parameters(self.params)
         parameters.check_together({**parameters.default_params(), **checked})
         object.__setattr__(self, "params", checked)
+        object.__setattr__(self, "landmarks", _landmarks(self.landmarks))
         object.__setattr__(self, "raw_dir", Path(self.raw_dir))
         object.__setattr__(self, "output_dir", Path(self.output_dir))
 
@@ -106,6 +113,25 @@ class RunSettings:
     def stages(self) -> tuple[int, int]:
         """The first and the last stage."""
         return stage_range(self.from_stage, self.to_stage)
+
+
+def _landmarks(given: Any) -> tuple[Any, ...] | None:
+    """Return landmarks in one form: paths, or rows of four numbers; None for none."""
+    if given is None or (isinstance(given, (str, Path)) and not str(given)):
+        return None
+    if isinstance(given, (str, Path)):
+        return (Path(given),)
+    entries = list(given) if isinstance(given, Iterable) else [given]
+    if entries and all(isinstance(entry, (str, Path)) for entry in entries):
+        return tuple(map(Path, entries))
+    with suppress(TypeError, ValueError):
+        rows = tuple(tuple(map(float, row)) for row in entries)
+        if all(len(row) == 4 and all(map(math.isfinite, row)) for row in rows):
+            return rows or None
+    raise ParameterError(
+        "landmarks take a file, or rows of post x, post y, pre x, pre y, found "
+        f"{_shown(given)}; give four finite numbers for each pair of points"
+    )
 
 
 # Values -------------------------------------------------------------------------
@@ -633,7 +659,7 @@ def option_words(name: str, value: parameters.ParameterValue) -> Iterator[str]:
 
 _IMPORT: Final = "from napari_exo2micro import core as e2m"
 # Which fields `SampleDye` takes, and which its `run`.
-_OF_OBJECT: Final = ("checkpoint_format", "loader", "register_on")
+_OF_OBJECT: Final = ("checkpoint_format", "loader", "register_on", "landmarks")
 _OF_RUN: Final = ("from_stage", "to_stage", "force")
 
 
@@ -655,12 +681,29 @@ def _described(
     for name in (*_OF_OBJECT, *_OF_RUN):
         value = getattr(settings, name)
         if value != getattr(plain, name):
-            (run if name in _OF_RUN else made)[name] = value
+            (run if name in _OF_RUN else made)[name] = _as_given(value)
     return made, run, settings.changed_params
 
 
-def _option_words(options: Mapping[str, parameters.ParameterValue]) -> list[str]:
-    return [w for name, value in options.items() for w in option_words(name, value)]
+def _as_given(value: Any) -> Any:
+    """Return a setting as a person gives it: paths as text, one of them alone."""
+    if not isinstance(value, tuple):
+        return value
+    plain = [str(one) if isinstance(one, Path) else one for one in value]
+    return plain[0] if isinstance(plain[0], str) and len(plain) == 1 else plain
+
+
+def _option_words(options: Mapping[str, Any]) -> list[str]:
+    words: list[str] = []
+    for name, value in options.items():
+        for one in value if isinstance(value, list) else (value,):
+            if isinstance(one, tuple):
+                raise ParameterError(
+                    f"a command line takes {name} from a file, found {len(value)} rows "
+                    "of numbers; write them into a table and give its name"
+                )
+            words += option_words(name, one)
+    return words
 
 
 def _command(verb: str, names: Sequence[str], options: Sequence[str]) -> str:

@@ -83,6 +83,11 @@ class SampleDye(Shown):
         3 take its transform instead of searching their own. It must have been run
         before. Results made so are valid for an object without `register_on`, too;
         with the name of its own dye they are not.
+    landmarks : Path, str, two of them, or array_like of shape (N, 4), optional
+        Points seen in both images, three or more, with which stage 2 begins and which
+        stage 3 is checked by: a table or GeoJSON file, one file for post and one for
+        pre, or rows of post x, post y, pre x, pre y, px of the raw images. By default
+        the file that ``pairs.csv`` names, if any.
 
     Attributes
     ----------
@@ -124,6 +129,7 @@ class SampleDye(Shown):
         checkpoint_format: str = "both",
         loader: Loader | str | None = None,
         register_on: str | None = None,
+        landmarks: Any = None,
     ) -> None:
         settings = RunSettings(
             raw_dir=Path(raw_dir),
@@ -131,6 +137,7 @@ class SampleDye(Shown):
             checkpoint_format=checkpoint_format,
             loader=loader,
             register_on=register_on,
+            landmarks=landmarks,
         )
         own = type(self)._run_stage_1_padding is not SampleDye._run_stage_1_padding
         self.store = CheckpointStore(sample, dye, settings, has_own_canvas=own)
@@ -161,6 +168,7 @@ class SampleDye(Shown):
             settings.checkpoint_format,
             settings.loader,
             settings.register_on,
+            settings.landmarks,
         )
         task.store.settings = settings
         return task
@@ -332,6 +340,7 @@ class SampleDye(Shown):
             `OutputError` that results cannot go to their folder.
         """
         self.store.check_output()
+        self.store.check_aids()
         if verify:
             self.store.verify()
         settings = self.settings
@@ -645,6 +654,7 @@ class SampleDye(Shown):
                 pre.known,
                 post_frame=post.frames["post"],
                 pre_frame=pre.frames["pre"],
+                landmarks=self.store.canvas_landmarks,
                 settings=BoundarySettings.of(self.params),
                 monitor=self._monitor.part(0.0, 0.6),
             )
@@ -681,6 +691,8 @@ class SampleDye(Shown):
                 alignment = stages.Alignment(initial, skipped)
             notes += stages.magnification_note(post, alignment.transform)
             alignment = replace(alignment, notes=notes)
+            size = pre.provenance.pixel_size if pre.provenance else None
+            alignment = alignment.checked_by(self.store.canvas_landmarks, size)
         self._write_aligned(
             3,
             "pre",

@@ -13,9 +13,13 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from napari_exo2micro.core.alignment import BoundaryAlignment, InteriorAlignment
+from napari_exo2micro.core.alignment import (
+    BoundaryAlignment,
+    InteriorAlignment,
+    check_landmarks,
+)
 from napari_exo2micro.core.base.errors import RegistrationError
-from napari_exo2micro.core.images import Transform, warp
+from napari_exo2micro.core.images import Landmarks, Transform, warp
 from napari_exo2micro.core.images.pixel_size import (
     TOLERANCE,
     PixelSize,
@@ -142,6 +146,28 @@ class Alignment:
         """Return what stage 3 stores of an interior alignment."""
         details = _interior_details(interior)
         return cls(interior.transform, interior.verdict, details)
+
+    def checked_by(
+        self, landmarks: Landmarks | None, pixel_size: PixelSize | None
+    ) -> Alignment:
+        """Return it with what landmarks say of it, px of the canvases.
+
+        `pixel_size` is that of the pre image, um.
+        """
+        if landmarks is None:
+            return self
+        check, verdict = check_landmarks(landmarks, self.transform), self.verdict
+        state, reason = verdict.state, verdict.reason
+        if check.problem:
+            state = State.FELL_BACK if state.is_good else state
+            reason = "; ".join(filter(None, (check.problem, reason)))
+        numbers = {**verdict.numbers, **check.numbers}
+        if pixel_size is not None:
+            for name in [name for name in check.numbers if name.endswith("_px")]:
+                in_um = check.numbers[name] * pixel_size.mean
+                numbers[f"{name.removesuffix('px')}um"] = in_um
+        details = {**self.details, "landmarks": check.to_details()}
+        return replace(self, verdict=Verdict(state, reason, numbers), details=details)
 
 
 def take_over(store: CheckpointStore, stage: int) -> Alignment:

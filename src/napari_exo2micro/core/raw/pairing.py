@@ -13,6 +13,7 @@ from napari_exo2micro.core.raw import names
 from napari_exo2micro.core.raw.folder import find_pairs
 from napari_exo2micro.core.raw.table import (
     COLUMNS,
+    FILE_COLUMNS,
     PARAMETER_COLUMNS,
     TABLE_NAME,
     PairTable,
@@ -227,17 +228,18 @@ def row_texts(raw_dir: Path | str, row: TableRow) -> dict[str, str]:
     RawDataError
         If a file does not lie in the raw folder.
     """
-    places = []
-    for file in row.files:
+    places = {}
+    own = zip(("post", "pre", *row.aids), (*row.files, *row.aids.values()), strict=True)
+    for name, file in own:
         try:
-            places.append(file.relative_to(raw_dir).as_posix())
+            places[name] = file.relative_to(raw_dir).as_posix()
         except ValueError:
             raise errors.RawDataError(
                 f"{file}: lies outside of the raw folder {raw_dir}; move it there first"
             ) from None
-    values = (str(row.params.get(name, "")) for name in PARAMETER_COLUMNS)
-    texts = (row.sample, row.dye, *places, *values)
-    return dict(zip(COLUMNS, texts, strict=True))
+    values = {name: str(row.params.get(name, "")) for name in PARAMETER_COLUMNS}
+    texts = {"sample": row.sample, "dye": row.dye, **places, **values}
+    return {name: texts.get(name, "") for name in COLUMNS}
 
 
 def write_pair_table(raw_dir: Path | str, rows: Sequence[TableRow]) -> Path:
@@ -275,10 +277,11 @@ def write_pair_table(raw_dir: Path | str, rows: Sequence[TableRow]) -> Path:
         names.check_name("dye", row.dye)
         if problem := row.checked().problem:
             raise errors.RawDataError(problem)
+    optional = (*PARAMETER_COLUMNS, *FILE_COLUMNS)
     used = [
         name
         for name in COLUMNS
-        if name not in PARAMETER_COLUMNS or any(line[name] for line in lines)
+        if name not in optional or any(line[name] for line in lines)
     ]
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, used, extrasaction="ignore")

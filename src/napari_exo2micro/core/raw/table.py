@@ -4,8 +4,6 @@ It is read from bytes to rows here, and written. What it says of a sample and dy
 before what the names of files say; `core.raw.names` puts both together.
 """
 
-import csv
-import io
 import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,10 +19,13 @@ from napari_exo2micro.core.parameters import PARAMETER_REGISTRY, ParameterValue
 from napari_exo2micro.core.raw.pages import ImageChoice
 
 TABLE_NAME: Final = "pairs.csv"
-_NEEDED: Final = ("sample", "dye", "post", "pre")
+_SIDES: Final = ("post", "pre")
+_NEEDED: Final = ("sample", "dye", *_SIDES)
 #: Columns that are parameters of the pair; a cell without a value says nothing.
 PARAMETER_COLUMNS: Final = ("page", "channel", "pixel_size")
-COLUMNS: Final = (*_NEEDED, *PARAMETER_COLUMNS)
+#: Columns that name a file of the pair, its path in the raw folder.
+FILE_COLUMNS: Final = ("landmarks",)
+COLUMNS: Final = (*_NEEDED, *PARAMETER_COLUMNS, *FILE_COLUMNS)
 _MOST_BYTES: Final = 10_000_000
 #: Folders above a file in which its table is looked for.
 _MOST_ABOVE: Final = 6
@@ -44,6 +45,8 @@ class TableRow:
     params : mapping
         Parameters of this pair alone, name -> value: ``page``, ``channel``,
         ``pixel_size``.
+    aids : mapping
+        Files of this pair, name -> path: ``landmarks``.
     number : int
         Of the row in the file, counted from 1; 0 when it was not read from one.
     problem : str
@@ -55,6 +58,7 @@ class TableRow:
     post: Path
     pre: Path
     params: Mapping[str, ParameterValue] = field(default_factory=dict)
+    aids: Mapping[str, Path] = field(default_factory=dict)
     number: int = 0
     problem: str = ""
 
@@ -116,7 +120,8 @@ class PairTable:
         by_sample: defaultdict[str, list[TableRow]] = defaultdict(list)
         for row in checked:
             by_sample[row.sample].append(row)
-        used = frozenset(_key(path) for row in checked for path in row.files)
+        named = (path for row in checked for path in (*row.files, *row.aids.values()))
+        used = frozenset(map(_key, named))
         above = {place for row in rows for path in row.files for place in path.parents}
         return cls(checked, dict(by_sample), used, frozenset(map(_key, above)))
 
@@ -151,7 +156,7 @@ class PairTable:
         Returns
         -------
         bool
-            As pre-stain or as post-stain.
+            As pre-stain, as post-stain or as what belongs to the pair.
         """
         return _key(path) in self._used
 
@@ -203,27 +208,9 @@ def read_pair_table(raw_dir: Path | str) -> PairTable:
 def _read(path: Path, _stamp: files.Stamp) -> PairTable:
     """Return one version of a table."""
     try:
-        with path.open("rb") as file:
-            raw = file.read(_MOST_BYTES + 1)
-        if len(raw) > _MOST_BYTES:
-            raise ValueError(f"it has more than {_MOST_BYTES} bytes")
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise _unreadable(path, "it is not UTF-8; save it as 'CSV UTF-8'") from error
+        lines = files.read_rows(path, _MOST_BYTES)
     except (OSError, ValueError) as error:
         raise _unreadable(path, str(error)) from error
-    head, _, body = text.partition("\n")
-    first = 1
-    if head.strip().lower().startswith("sep="):  # a hint for spreadsheets
-        text, first = body, 2
-        head = body.partition("\n")[0]
-    separator = max(";\t,", key=head.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
-    try:
-        lines = [(reader.line_num + first - 1, row) for row in reader]
-    except csv.Error as error:
-        raise _unreadable(path, f"row {reader.line_num}: {error}") from error
-    lines = [(n, cells) for n, row in lines if any(cells := [c.strip() for c in row])]
     if not lines:
         return PairTable()
     columns = _columns(path, *lines[0])
@@ -254,7 +241,7 @@ def _columns(path: Path, number: int, names: Sequence[str]) -> list[str]:
     if missing:
         raise errors.RawDataError(
             f"{path}: row {number}: the column '{missing[0]}' is missing; the first "
-            f"row names the columns, {wanted}, and the last three may be left out"
+            f"row names the columns, {wanted}, and those after 'pre' may be left out"
         )
     return columns
 
@@ -303,16 +290,19 @@ def table_row(raw_dir: Path | str, number: int, told: Mapping[str, str]) -> Tabl
                 "delete the row"
             )
     problem = ""
-    places = []
-    for side in ("post", "pre"):
-        name = told[side].replace("\\", "/")
-        parts = PurePosixPath(name).parts
+    places = {}
+    for name in (*_SIDES, *FILE_COLUMNS):
+        written = told.get(name, "")
+        if not written:
+            continue
+        parts = PurePosixPath(written.replace("\\", "/")).parts
         if not parts or parts[0] == "/" or ".." in parts or ":" in parts[0]:
+            what = f"{name}-stain file" if name in _SIDES else f"{name} file"
             problem = problem or (
-                f"row {number} of {TABLE_NAME}: {side}-stain file '{told[side]}' lies "
+                f"row {number} of {TABLE_NAME}: {what} '{written}' lies "
                 "outside of the raw folder; move it there and give its path in it"
             )
-        places.append(path.parent.joinpath(*parts))
+        places[name] = path.parent.joinpath(*parts)
     params: dict[str, ParameterValue] = {}
     for name in PARAMETER_COLUMNS:
         if text := told.get(name):
@@ -321,7 +311,8 @@ def table_row(raw_dir: Path | str, number: int, told: Mapping[str, str]) -> Tabl
             except (ValueError, errors.ParameterError) as error:
                 problem = problem or f"row {number} of {TABLE_NAME}: {error}"
     sample, dye = composed(told["sample"]), composed(told["dye"])
-    return TableRow(sample, dye, places[0], places[1], params, number, problem)
+    post, pre = (places.pop(side) for side in _SIDES)
+    return TableRow(sample, dye, post, pre, params, places, number, problem)
 
 
 def _value(name: str, text: str) -> ParameterValue:
@@ -416,10 +407,41 @@ def told_params(
     RawDataError
         If the table cannot be read.
     """
+    row = _row_of(sample, dye, raw_dir)
+    return _NOTHING if row is None else row.params
+
+
+def told_file(name: str, sample: str, dye: str, raw_dir: Path | str) -> Path | None:
+    """Return the file that the table names for a pair; None where it names none.
+
+    Parameters
+    ----------
+    name : str
+        One of `FILE_COLUMNS`.
+    sample, dye : str
+        The pair.
+    raw_dir : pathlib.Path or str
+        The raw folder.
+
+    Returns
+    -------
+    pathlib.Path or None
+        Whether it exists is not looked at.
+
+    Raises
+    ------
+    RawDataError
+        If the table cannot be read.
+    """
+    row = _row_of(sample, dye, raw_dir)
+    return None if row is None else row.aids.get(name)
+
+
+def _row_of(sample: str, dye: str, raw_dir: Path | str) -> TableRow | None:
     for row in read_pair_table(raw_dir).of(sample):
         if row.dye == composed(dye) and not row.problem:
-            return row.params
-    return _NOTHING
+            return row
+    return None
 
 
 def with_told(

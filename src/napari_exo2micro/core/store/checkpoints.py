@@ -23,6 +23,7 @@ from napari_exo2micro.core.base import (
 )
 from napari_exo2micro.core.images import (
     ImageLike,
+    Landmarks,
     Missing,
     Raster,
     Transform,
@@ -48,6 +49,7 @@ from napari_exo2micro.core.raw.pair import (
 from napari_exo2micro.core.raw.table import (
     TABLE_NAME,
     image_choices,
+    told_file,
     told_params,
     used_of,
 )
@@ -383,6 +385,41 @@ class CheckpointStore:
         return self.settings.all_params
 
     @property
+    def landmarks(self) -> Landmarks | None:
+        """Those of the run, or those that the table of pairs names; px of raw images.
+
+        Raises
+        ------
+        ParameterError
+            When they cannot be read.
+        """
+        if self.takes_over:
+            return None
+        given: Any = self.settings.landmarks
+        if given is None and self.source.reads_files:
+            given = told_file("landmarks", self.sample, self.dye, self.settings.raw_dir)
+        return None if given is None else Landmarks.of(given)
+
+    @property
+    def canvas_landmarks(self) -> Landmarks | None:
+        """The landmarks in px of the canvases that stage 1 has made."""
+        marks = self.landmarks
+        if marks is None:
+            return None
+        frames = (self.need(1, side).frames[side] for side in _SIDES)
+        return marks.on_canvas(*frames)
+
+    def check_aids(self) -> None:
+        """Read what a person gave for the registration.
+
+        Raises
+        ------
+        ParameterError
+            When it cannot be read.
+        """
+        _ = self.landmarks
+
+    @property
     def takes_over(self) -> bool:
         """Whether stages 2 and 3 are to take another dye's transforms."""
         return self.settings.register_on not in (None, self.dye)
@@ -653,9 +690,41 @@ class CheckpointStore:
                 for name in before.checkpoints
             },
         )
-        if transform is None:
-            return own
-        return digest([own, dye, transform_key(transform)])
+        if transform is not None:
+            return digest([own, dye, transform_key(transform)])
+        given = {name: told["digest"] for name, told in self._aids(stage).items()}
+        return digest([own, given]) if given else own
+
+    def _aids(self, stage: int) -> dict[str, Any]:
+        """Return what a person gave for this stage: files and digests of them."""
+        aids: dict[str, Any] = {}
+        try:
+            marks = self.landmarks if stage == min(STAGES_TAKEN_OVER) else None
+        except errors.ParameterError as error:
+            raise CheckpointError(str(error)) from error
+        if marks is not None:
+            content = digest([marks.post.tolist(), marks.pre.tolist()])
+            aids["landmarks"] = {"file": marks.source, "digest": content}
+        return aids
+
+    def _other_aids(self, provenance: Provenance) -> str:
+        """Return what a person gave when a result was made, and gives no more."""
+        told, now = provenance.raw.get("given", {}), self._aids(provenance.stage)
+        # what an earlier stage rests on is told of that one
+        own = told if provenance.stage == min(STAGES_TAKEN_OVER) else now
+        for name in {**now, **own}:
+            was = told.get(name, {})
+            if name in now and now[name]["digest"] == was.get("digest"):
+                continue
+            made = f"the {name} of {was.get('file') or 'a script'}" if was else "none"
+            asked = "none"
+            if name in now:
+                asked = f"the {name} of {now[name]['file'] or 'a script'}"
+            return (
+                f"it was made with {made}, and now {asked} are given; give the same "
+                "again, or run this stage anew"
+            )
+        return ""
 
     def _shape(self, stage: int) -> tuple[int, ...] | None:
         """Return the canvas, where it can be known without reading pixels."""
@@ -723,6 +792,8 @@ class CheckpointStore:
         if made_with != parameters.suffix_of(self.settings.params, key[0]):
             raise CheckpointError("its header tells other parameters than its name")
         if inputs is not None and provenance.inputs != inputs:
+            if problem := self._other_aids(provenance):
+                raise CheckpointError(problem)
             raise CheckpointError(
                 "it was made from other raw files or another result of the stage before"
             )
@@ -778,6 +849,8 @@ class CheckpointStore:
             return "", None
         if asked is not None:
             return asked, self.transform_of(asked, stage)
+        if self.settings.landmarks is not None:
+            return "", None
         stored = self._stored(stage)
         if stored is None or not stored.registered_on:
             return "", None
@@ -865,11 +938,15 @@ class CheckpointStore:
             fields = self._first_facts() | fields
             verdicts = self._verdicts_before(stage)
             before = self.find(stage - 1, STAGES[stage - 1].checkpoints[-1])
+            given = {} if taken_over else self._aids(stage)
             if before and (earlier := before.provenance):
+                given = {**earlier.raw.get("given", {}), **given}
                 notes = (*earlier.notes, *notes)
                 fields.setdefault("transform", earlier.transform)
                 if stage > max(STAGES_TAKEN_OVER):
                     fields.setdefault("registered_on", earlier.registered_on)
+            if given:
+                fields["raw"] = {**fields["raw"], "given": given}
         if verdict is not None:
             verdicts[stage] = verdict
         return Provenance(

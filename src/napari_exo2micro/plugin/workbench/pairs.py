@@ -29,13 +29,14 @@ _COLUMNS = {
     "page": "page",
     "channel": "channel",
     "pixel_size": "pixel, µm",
+    "landmarks": "landmarks",
 }
 _NAMES = tuple(_COLUMNS)
 _SIDES = {"post": _NAMES.index("post"), "pre": _NAMES.index("pre")}
 _HELP = (
     "Drag an image onto post-stain or pre-stain of a pair, or choose it and press a "
-    "button; a double click puts it where one is missing. Sample, dye and the last "
-    "three columns are typed."
+    "button; a double click puts it where one is missing. Sample, dye and the "
+    "columns after pre-stain are typed."
 )
 
 
