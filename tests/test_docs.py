@@ -118,6 +118,7 @@ SITE_PAGES = sorted(
         DOCS / "index.md",
         DOCS / "batch.md",
         DOCS / "guide.md",
+        DOCS / "landmarks.md",
         DOCS / "parameters.md",
         DOCS / "scale_methods.md",
         DOCS / "diagnostics.md",
@@ -131,7 +132,14 @@ RUNNABLE = [
         for block in code_blocks(path)
     )
 ]
-SLOW = {"batch.md", "command_line.md", "parameters.md", "python.md", "verdicts.md"}
+SLOW = {
+    "batch.md",
+    "command_line.md",
+    "landmarks.md",
+    "parameters.md",
+    "python.md",
+    "verdicts.md",
+}
 
 
 def name_of(path: Path) -> str:

@@ -89,10 +89,8 @@ def _feature(number: int, entry: Mapping[str, Any]) -> Feature:
         )
         if not all(np.isfinite(array).all() for array in arrays):
             raise ValueError("not finite")
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise ValueError(
-            f"the coordinates of object {number} cannot be read"
-        ) from error
+    except (KeyError, TypeError, ValueError, IndexError):
+        raise ValueError(f"the coordinates of object {number} are no numbers") from None
     told = entry.get("properties")
     told = told if isinstance(told, Mapping) else {}
     label = told.get("classification") or told.get("class") or ""

@@ -707,7 +707,7 @@ class CheckpointStore:
             aids["landmarks"] = {"file": marks.source, "digest": content}
         return aids
 
-    def _other_aids(self, provenance: Provenance) -> str:
+    def _aids_mismatch(self, provenance: Provenance) -> str:
         """Return what a person gave when a result was made, and gives no more."""
         told, now = provenance.raw.get("given", {}), self._aids(provenance.stage)
         # what an earlier stage rests on is told of that one
@@ -792,7 +792,7 @@ class CheckpointStore:
         if made_with != parameters.suffix_of(self.settings.params, key[0]):
             raise CheckpointError("its header tells other parameters than its name")
         if inputs is not None and provenance.inputs != inputs:
-            if problem := self._other_aids(provenance):
+            if problem := self._aids_mismatch(provenance):
                 raise CheckpointError(problem)
             raise CheckpointError(
                 "it was made from other raw files or another result of the stage before"
