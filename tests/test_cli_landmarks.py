@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -50,6 +51,26 @@ def test_a_run_takes_landmarks(tmp_path: Path, raw_dir: Path, marks: Path) -> No
     assert "3 pairs of points or more, found 1" in ended.output
 
 
+def test_a_run_takes_regions(tmp_path: Path, raw_dir: Path) -> None:
+    labels = np.zeros((480, 540), np.uint8)
+    labels[150:200, 100:150] = 1
+    path = tmp_path / "labels.png"
+    cv2.imwrite(str(path), labels)
+    places = ("--raw-dir", raw_dir, "--output-dir", tmp_path / "out", "--pad", 60)
+    words = ("run", "Rock", "DAPI", *places, "--json", "--regions", path)
+    ended = call(*words)
+    assert ended.exit_code == 0, ended.output
+    warnings = " ".join(json.loads(ended.stdout)["warnings"])
+    assert "1.0% of post-stain is left out of registration and scale" in warnings
+    assert str(path) in warnings
+    assert as_command_line("S", "D", regions=path).endswith(f"--regions {path}")
+    assert f'regions="{path}",' in as_python("S", "D", regions=path)
+    path.write_bytes(b"")
+    ended = call(*words)
+    assert ended.exit_code == 2
+    assert "the regions cannot be read" in ended.output
+
+
 def test_what_repeats_a_run_tells_its_landmarks(marks: Path) -> None:
     one = as_command_line("S", "D", landmarks=marks)
     assert one.endswith(f"--landmarks {marks}")
@@ -63,7 +84,7 @@ def test_what_repeats_a_run_tells_its_landmarks(marks: Path) -> None:
 
 
 def test_a_batch_takes_them_from_the_table_only(raw_dir: Path, marks: Path) -> None:
-    with pytest.raises(ParameterError, match="the column 'landmarks'"):
+    with pytest.raises(ParameterError, match=r"each pair in pairs\.csv"):
         plan_batch(raw_dir=raw_dir, landmarks=marks)
 
 

@@ -75,6 +75,15 @@ Landmarks = Annotated[
         "pre_x, pre_y) or GeoJSON; twice for a file of post and one of pre.",
     ),
 ]
+Regions = Annotated[
+    Path | None,
+    option(
+        FILES,
+        "FILE",
+        "Areas drawn on the raw post-stain image: GeoJSON or a labels image. What is "
+        "called 'exclude' is left out, other regions are what is measured.",
+    ),
+]
 Preset = Annotated[
     Path | None,
     option(
@@ -123,6 +132,7 @@ _TASK: dict[str, tuple[Any, ...]] = {
     "checkpoint_format": (CheckpointFormat, "both"),
     "loader": (Loader, None),
     "landmarks": (Landmarks, None),
+    "regions": (Regions, None),
 }
 
 

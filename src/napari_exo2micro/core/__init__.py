@@ -34,8 +34,8 @@ _MODULES = {
         Task TaskEvent TaskState plan_batch run_batch summarise_batch
     """,
     "images": """
-        Displacement Landmarks Raster Transform open_raster pad_images reduce_image
-        warp_window
+        Displacement Landmarks Raster Regions Transform open_raster pad_images
+        reduce_image warp_window
     """,
     "parameters": """
         ABBREVIATIONS DEFAULTS MAX_STAGE PARAMETER_REGISTRY Parameter RunSettings STAGES

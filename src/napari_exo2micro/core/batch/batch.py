@@ -116,10 +116,10 @@ def plan_batch(
             f"{timeout_per_task!r}"
         )
     settings = RunSettings(**fields)
-    if settings.landmarks is not None:
+    if settings.landmarks is not None or settings.regions is not None:
         raise errors.ParameterError(
-            "landmarks are of one pair of images, a batch cannot take them for all; "
-            "name the file of each pair in the column 'landmarks' of pairs.csv"
+            "landmarks and regions are of one pair of images, a batch cannot take them "
+            "for all; name the files of each pair in pairs.csv"
         )
     settings = replace(
         settings,

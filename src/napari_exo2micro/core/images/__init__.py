@@ -34,6 +34,7 @@ from napari_exo2micro.core.images.raster import (
     Raster as Raster,
     reduce_image as reduce_image,
 )
+from napari_exo2micro.core.images.regions import Regions as Regions
 from napari_exo2micro.core.images.transform import Transform as Transform
 from napari_exo2micro.core.images.warp import (
     mapped_frame as mapped_frame,

@@ -1038,6 +1038,21 @@ class Missing:
         return self.touches(low[1], high[1], low[0], high[0])
 
 
+def either(*masks: ImageLike | None) -> ImageLike | None:
+    """Return where any of some masks is not 0, 1 and 0 (uint8); None without any."""
+    given = [mask for mask in masks if mask is not None]
+    if len(given) < 2:
+        return given[0] if given else None
+
+    def read(window: Window) -> NDArray[Any]:
+        lost: NDArray[np.bool_] = np.asarray(given[0][window]) != 0
+        for mask in given[1:]:
+            lost |= np.asarray(mask[window]) != 0
+        return lost.view(np.uint8)
+
+    return LazyImage((given[0].shape[0], given[0].shape[1]), np.uint8, read)
+
+
 def blanked(image: ImageLike, mask: ImageLike | None) -> ImageLike:
     """Return an image that is NaN where a mask is not 0; as it is without a mask.
 

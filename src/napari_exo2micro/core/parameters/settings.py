@@ -55,6 +55,9 @@ class RunSettings:
     landmarks : Path, two of them, or array_like of shape (N, 4), optional
         Points seen in both images: a table or GeoJSON file, one such file for post and
         one for pre, or rows of post x, post y, pre x, pre y, px of the raw images.
+    regions : Path, optional
+        What is left out or counted, drawn on the raw post-stain image: polygons as
+        GeoJSON, or a labels image. May be given as text.
     from_stage, to_stage : int, optional
         First and last stage; all of them by default.
     force : bool
@@ -80,6 +83,7 @@ class RunSettings:
     loader: Callable[..., Any] | str | None = None
     register_on: str | None = None
     landmarks: Any = None
+    regions: Path | None = None
     from_stage: int | None = None
     to_stage: int | None = None
     force: bool = False
@@ -96,6 +100,8 @@ class RunSettings:
         parameters.check_together({**parameters.default_params(), **checked})
         object.__setattr__(self, "params", checked)
         object.__setattr__(self, "landmarks", _landmarks(self.landmarks))
+        regions = Path(self.regions) if self.regions else None
+        object.__setattr__(self, "regions", regions)
         object.__setattr__(self, "raw_dir", Path(self.raw_dir))
         object.__setattr__(self, "output_dir", Path(self.output_dir))
 
@@ -659,7 +665,13 @@ def option_words(name: str, value: parameters.ParameterValue) -> Iterator[str]:
 
 _IMPORT: Final = "from napari_exo2micro import core as e2m"
 # Which fields `SampleDye` takes, and which its `run`.
-_OF_OBJECT: Final = ("checkpoint_format", "loader", "register_on", "landmarks")
+_OF_OBJECT: Final = (
+    "checkpoint_format",
+    "loader",
+    "register_on",
+    "landmarks",
+    "regions",
+)
 _OF_RUN: Final = ("from_stage", "to_stage", "force")
 
 
@@ -688,7 +700,7 @@ def _described(
 def _as_given(value: Any) -> Any:
     """Return a setting as a person gives it: paths as text, one of them alone."""
     if not isinstance(value, tuple):
-        return value
+        return str(value) if isinstance(value, Path) else value
     plain = [str(one) if isinstance(one, Path) else one for one in value]
     return plain[0] if isinstance(plain[0], str) and len(plain) == 1 else plain
 

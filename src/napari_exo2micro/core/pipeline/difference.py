@@ -18,7 +18,8 @@ from scipy import ndimage
 from napari_exo2micro.core.alignment import views
 from napari_exo2micro.core.base import CheckpointError, Exo2MicroError, Monitor, files
 from napari_exo2micro.core.images import LazyImage, mapped_frame, raster
-from napari_exo2micro.core.images.missing import blanked
+from napari_exo2micro.core.images.missing import blanked, either
+from napari_exo2micro.core.images.regions import EXCLUDED
 from napari_exo2micro.core.parameters import ParameterValue, State
 from napari_exo2micro.core.photometry import ScaleEstimate, difference_bands, methods
 from napari_exo2micro.core.photometry.statistics import (
@@ -50,6 +51,7 @@ class AlignedPair:
     pre: Checkpoint
     boundary: Checkpoint
     stage: int
+    not_counted: LazyImage | None = None  # of post, by the regions of the run
 
     @property
     def quad(self) -> Any:
@@ -90,12 +92,19 @@ def find_aligned_pair(store: CheckpointStore) -> AlignedPair:
         When stage 2 has no valid result.
     """
     boundary, interior = store.need(2, "pre"), store.find(3, "pre")
+    post, regions = store.need(1, "post"), store.regions
+    not_counted, frame = None, post.frames["post"]
+    if regions is not None and frame is not None:
+        regions.check(frame)
+        shape = post.image.shape[0], post.image.shape[1]
+        not_counted = regions.not_counted(shape, frame)
     return AlignedPair(
-        post=store.need(1, "post"),
+        post=post,
         raw_pre=store.need(1, "pre"),
         pre=boundary if interior is None else store.need(3, "pre"),
         boundary=boundary,
         stage=2 if interior is None else 3,
+        not_counted=not_counted,
     )
 
 
@@ -265,7 +274,7 @@ def make_differences(
             raw_pre_frame=pair.raw_pre.frames["pre"],
             post_frame=pair.post.frames["post"],
             pre_quad=pair.quad,
-            post_missing=pair.post_missing,
+            post_missing=either(pair.post_missing, pair.not_counted),
             pre_missing=pair.pre_missing,
             raw_pre_missing=pair.raw_pre_missing,
             monitor=monitor.part(0.0, 0.15),
@@ -387,7 +396,7 @@ def _write_difference(
         name,
         scale=stored,
         verdict=scale.verdict if stored.is_main else None,
-        notes=(*_notes(scale), *_lost_notes(lost)),
+        notes=(*_notes(scale), *_lost_notes(lost), *_region_notes(store, pair)),
     )
     parts = difference_bands(
         pair.post.image,
@@ -422,6 +431,24 @@ def _lost_notes(lost: Mapping[str, float]) -> list[str]:
         "measured there"
         for side, share in lost.items()
     ]
+
+
+def _region_notes(store: CheckpointStore, pair: AlignedPair) -> list[str]:
+    """Return what was left out and what was counted because a person drew it."""
+    regions, frame = store.regions, pair.post.frames["post"]
+    if regions is None or frame is None:
+        return []
+    shares = dict(regions.shares(frame))
+    notes = []
+    if EXCLUDED in shares:
+        notes.append(
+            f"{shares.pop(EXCLUDED):.1%} of post-stain is left out of registration and "
+            f"scale, as {regions.source} says"
+        )
+    if shares:
+        words = ", ".join(f"'{name}' ({share:.1%})" for name, share in shares.items())
+        notes.append(f"the scale is that of the regions {words} of post-stain")
+    return notes
 
 
 def _notes(scale: ScaleEstimate) -> tuple[str, ...]:

@@ -88,6 +88,10 @@ class SampleDye(Shown):
         stage 3 is checked by: a table or GeoJSON file, one file for post and one for
         pre, or rows of post x, post y, pre x, pre y, px of the raw images. By default
         the file that ``pairs.csv`` names, if any.
+    regions : Path or str, optional
+        What is left out of registration and scale, and what statistics are confined
+        to, drawn on the raw post-stain image: polygons as GeoJSON, or a labels image.
+        By default the file that ``pairs.csv`` names, if any.
 
     Attributes
     ----------
@@ -130,6 +134,7 @@ class SampleDye(Shown):
         loader: Loader | str | None = None,
         register_on: str | None = None,
         landmarks: Any = None,
+        regions: str | Path | None = None,
     ) -> None:
         settings = RunSettings(
             raw_dir=Path(raw_dir),
@@ -138,6 +143,7 @@ class SampleDye(Shown):
             loader=loader,
             register_on=register_on,
             landmarks=landmarks,
+            regions=Path(regions) if regions else None,
         )
         own = type(self)._run_stage_1_padding is not SampleDye._run_stage_1_padding
         self.store = CheckpointStore(sample, dye, settings, has_own_canvas=own)
@@ -169,6 +175,7 @@ class SampleDye(Shown):
             settings.loader,
             settings.register_on,
             settings.landmarks,
+            settings.regions,
         )
         task.store.settings = settings
         return task
@@ -340,7 +347,7 @@ class SampleDye(Shown):
             `OutputError` that results cannot go to their folder.
         """
         self.store.check_output()
-        self.store.check_aids()
+        self.store.check_given()
         if verify:
             self.store.verify()
         settings = self.settings
@@ -650,7 +657,7 @@ class SampleDye(Shown):
         else:
             post, pre = self.store.need(1, "post"), self.store.need(1, "pre")
             boundary = register_highorder(
-                post.known,
+                self.store.registered_post,
                 pre.known,
                 post_frame=post.frames["post"],
                 pre_frame=pre.frames["pre"],
@@ -677,7 +684,7 @@ class SampleDye(Shown):
             initial, notes = self._initial_transform(pre)
             if self.params["interior_ecc"]:
                 interior = refine_interior_sift(
-                    post.known,
+                    self.store.registered_post,
                     pre.known,
                     initial,
                     post_frame=post.frames["post"],

@@ -98,9 +98,18 @@ def preview_boundary(
         verdict = Verdict(State.FAILED, str(error))
         return BoundaryPreview(verdict, Transform.identity())
     patterns = coarse_patterns(pair, settings)
-    alignment = align_sections(
-        pair, patterns, settings, monitor.part(0.4, 0.9), source.keep
-    )
+    try:
+        alignment = align_sections(
+            pair,
+            patterns,
+            settings,
+            monitor.part(0.4, 0.9),
+            source.keep,
+            source.landmarks,
+        )
+    except RegistrationError as error:  # of landmarks that do not fit each other
+        verdict = Verdict(State.FAILED, str(error))
+        return BoundaryPreview(verdict, Transform.identity())
     transform, size = alignment.transform, source.pixel_size
     post_ring, pre_ring = (
         ReducedImage(pattern.values, pattern.view.to_full) for pattern in patterns

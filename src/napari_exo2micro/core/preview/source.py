@@ -36,6 +36,7 @@ from napari_exo2micro.core.base import (
 from napari_exo2micro.core.images import (
     Frame,
     ImageLike,
+    Landmarks,
     LazyImage,
     Missing,
     PixelSize,
@@ -44,6 +45,7 @@ from napari_exo2micro.core.images import (
     pyramid,
     warp,
 )
+from napari_exo2micro.core.images.missing import blanked, either
 from napari_exo2micro.core.images.transform import Transform
 from napari_exo2micro.core.photometry import PairStatistics, accumulate_statistics
 from napari_exo2micro.core.photometry.methods import estimate_scale
@@ -98,6 +100,11 @@ class PreviewSource:
         Width and height of a pixel of post, um.
     post_missing, pre_missing : Missing, optional
         Where they have no data inside of that.
+    landmarks : Landmarks, optional
+        Points seen in both images, px of the canvases.
+    not_registered, not_counted : ImageLike, optional
+        What of post is left out of the registration, and of scale and statistics, 1
+        and 0 on the canvas.
     identity : hashable
         Tells whether two sources hold the same images; see `open_source`.
     """
@@ -112,6 +119,9 @@ class PreviewSource:
         pixel_size: PixelSize | None = None,
         post_missing: Missing | None = None,
         pre_missing: Missing | None = None,
+        landmarks: Landmarks | None = None,
+        not_registered: ImageLike | None = None,
+        not_counted: ImageLike | None = None,
         identity: Hashable = None,
     ) -> None:
         self.post_image = post
@@ -120,6 +130,8 @@ class PreviewSource:
         self.identity = identity
         self._frames = (post_frame, pre_frame)
         self.post_missing, self.pre_missing = post_missing, pre_missing
+        self.landmarks = landmarks
+        self._not_registered, self.not_counted = not_registered, not_counted
         self._kept: dict[str, list[tuple[Any, Any]]] = {}
         self._locks: dict[str, threading.RLock] = {}
 
@@ -158,9 +170,10 @@ class PreviewSource:
 
     @cached_property
     def post_known(self) -> ImageLike:
-        """The post image, NaN where it has no data."""
+        """The post image, NaN where it has no data or is left out."""
         missing = self.post_missing
-        return self.post_image if missing is None else missing.blanked(self.post_image)
+        lost = None if missing is None else missing.mask(self.post_image)
+        return blanked(self.post_image, either(lost, self._not_registered))
 
     @cached_property
     def pre_known(self) -> ImageLike:
@@ -294,23 +307,45 @@ def open_source(task: SampleDye, known: PreviewSource | None = None) -> PreviewS
         When stage 1 has not run and the raw images are too large.
     RawDataError
         When the raw images cannot be read.
+    ParameterError
+        When landmarks or regions cannot be read, or are not those of the images.
     """
     post, pre = task.checkpoint(1, "post"), task.checkpoint(1, "pre")
     if post is None or pre is None:
         return _open_raw(task, known)
-    identity = (post.image.path, post.identity, pre.identity)
+    frames = post.frames["post"], pre.frames["pre"]
+    given, stands_for = _given(task, post.image.shape, frames)
+    identity = (post.image.path, post.identity, pre.identity, stands_for)
     if known is not None and known.identity == identity:
         return known
     return PreviewSource(
         post.image,
         pre.image,
-        post_frame=post.frames["post"],
-        pre_frame=pre.frames["pre"],
+        post_frame=frames[0],
+        pre_frame=frames[1],
         pixel_size=post.provenance.pixel_size if post.provenance else None,
         post_missing=post.missing["post"],
         pre_missing=pre.missing["pre"],
         identity=identity,
+        **given,
     )
+
+
+def _given(
+    task: SampleDye, shape: tuple[int, ...], frames: Sequence[Frame | None]
+) -> tuple[dict[str, Any], Hashable]:
+    """Return what a person gave beside the images, and what stands for it."""
+    store, given = task.store, dict[str, Any]()
+    marks, regions = store.landmarks, store.regions
+    if marks is not None:
+        given["landmarks"] = marks.on_canvas(*frames)
+    if regions is not None and frames[0] is not None:
+        regions.check(frames[0])
+        canvas = shape[0], shape[1]
+        given["not_registered"] = regions.not_registered(canvas, frames[0])
+        given["not_counted"] = regions.not_counted(canvas, frames[0])
+    points = None if marks is None else (marks.post.tobytes(), marks.pre.tobytes())
+    return given, (points, regions and regions.digest)
 
 
 def _open_raw(task: SampleDye, known: PreviewSource | None) -> PreviewSource:
@@ -336,7 +371,9 @@ def _open_raw(task: SampleDye, known: PreviewSource | None) -> PreviewSource:
     told = told_params(task.sample, task.dye, task.raw_dir)
     given = with_told(task.params, told)["pixel_size"]
     assert given is None or isinstance(given, float)
-    identity = (*stamps, *choices, pad, given)
+    frames = tuple(warp.frame(side, pad) for side in shapes)
+    drawn, stands_for = _given(task, (rows, columns), frames)
+    identity = (*stamps, *choices, pad, given, stands_for)
     if known is not None and known.identity == identity:
         return known
     # Not `load_image_pair`: its warnings belong to stage 1.
@@ -346,12 +383,13 @@ def _open_raw(task: SampleDye, known: PreviewSource | None) -> PreviewSource:
     return PreviewSource(
         post,
         pre,
-        post_frame=warp.frame(pair.post.shape, pad),
-        pre_frame=warp.frame(pair.pre.shape, pad),
+        post_frame=frames[0],
+        pre_frame=frames[1],
         pixel_size=pair_pixel_sizes(post_side, pre_side, given)[0],
         post_missing=pair.post.missing and pair.post.missing.moved(pad, pad),
         pre_missing=pair.pre.missing and pair.pre.missing.moved(pad, pad),
         identity=identity,
+        **drawn,
     )
 
 
@@ -417,6 +455,7 @@ def _count_sample(
     masks: list[ImageLike | None] = [None, None]
     if (missing := source.post_missing) is not None:
         masks[0] = missing.mask(source.post_image)
+    masks[0] = either(masks[0], source.not_counted)
     if (missing := source.pre_missing) is not None:
         masks[1] = missing.warped(source.pre_image, transform, source.shape)
 

@@ -24,7 +24,7 @@ _NEEDED: Final = ("sample", "dye", *_SIDES)
 #: Columns that are parameters of the pair; a cell without a value says nothing.
 PARAMETER_COLUMNS: Final = ("page", "channel", "pixel_size")
 #: Columns that name a file of the pair, its path in the raw folder.
-FILE_COLUMNS: Final = ("landmarks",)
+FILE_COLUMNS: Final = ("landmarks", "regions")
 COLUMNS: Final = (*_NEEDED, *PARAMETER_COLUMNS, *FILE_COLUMNS)
 _MOST_BYTES: Final = 10_000_000
 #: Folders above a file in which its table is looked for.
@@ -46,7 +46,7 @@ class TableRow:
         Parameters of this pair alone, name -> value: ``page``, ``channel``,
         ``pixel_size``.
     aids : mapping
-        Files of this pair, name -> path: ``landmarks``.
+        Files of this pair, name -> path: ``landmarks``, ``regions``.
     number : int
         Of the row in the file, counted from 1; 0 when it was not read from one.
     problem : str

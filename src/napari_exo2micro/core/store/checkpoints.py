@@ -26,11 +26,13 @@ from napari_exo2micro.core.images import (
     Landmarks,
     Missing,
     Raster,
+    Regions,
     Transform,
     io,
     raster,
     warp,
 )
+from napari_exo2micro.core.images.missing import blanked, either
 from napari_exo2micro.core.parameters import RunSettings, State, Verdict, parameters
 from napari_exo2micro.core.parameters.stages import LAST_BUILT_IN, STAGE_NAMES, STAGES
 from napari_exo2micro.core.photometry.methods import scales_asked_for
@@ -72,6 +74,9 @@ _SIDES: Final = ("post", "pre")
 
 DISPLACEMENT: Final = "displacement"
 """Name of the file with what the transform of a stage bends, beside its image."""
+
+_GIVEN: Final = {2: ("landmarks", "regions"), LAST_BUILT_IN: ("regions",)}
+"""What a person gives beside the images, by the stage that begins to rest on it."""
 
 # A stage-3 image without a transform says nothing about the alignment, and what
 # follows it rests on it.
@@ -395,10 +400,25 @@ class CheckpointStore:
         """
         if self.takes_over:
             return None
-        given: Any = self.settings.landmarks
-        if given is None and self.source.reads_files:
-            given = told_file("landmarks", self.sample, self.dye, self.settings.raw_dir)
+        given = self.settings.landmarks or self._told_file("landmarks")
         return None if given is None else Landmarks.of(given)
+
+    @property
+    def regions(self) -> Regions | None:
+        """Those of the run, or those that the table of pairs names; px of raw post.
+
+        Raises
+        ------
+        ParameterError
+            When they cannot be read.
+        """
+        given = self.settings.regions or self._told_file("regions")
+        return None if given is None else Regions.load(given)
+
+    def _told_file(self, name: str) -> Path | None:
+        if not self.source.reads_files:
+            return None
+        return told_file(name, self.sample, self.dye, self.settings.raw_dir)
 
     @property
     def canvas_landmarks(self) -> Landmarks | None:
@@ -409,15 +429,28 @@ class CheckpointStore:
         frames = (self.need(1, side).frames[side] for side in _SIDES)
         return marks.on_canvas(*frames)
 
-    def check_aids(self) -> None:
-        """Read what a person gave for the registration.
+    @property
+    def registered_post(self) -> ImageLike:
+        """The padded post image, NaN where it has no data or it is to be left out."""
+        post, regions = self.need(1, "post"), self.regions
+        frame, image = post.frames["post"], post.image
+        if regions is None or frame is None:
+            return post.known
+        regions.check(frame)
+        missing = post.missing["post"]
+        lost = None if missing is None else missing.mask(image)
+        shape = image.shape[0], image.shape[1]
+        return blanked(image, either(lost, regions.not_registered(shape, frame)))
+
+    def check_given(self) -> None:
+        """Read what a person gave beside the images.
 
         Raises
         ------
         ParameterError
             When it cannot be read.
         """
-        _ = self.landmarks
+        _ = self.landmarks, self.regions
 
     @property
     def takes_over(self) -> bool:
@@ -692,29 +725,34 @@ class CheckpointStore:
         )
         if transform is not None:
             return digest([own, dye, transform_key(transform)])
-        given = {name: told["digest"] for name, told in self._aids(stage).items()}
+        given = {name: told["digest"] for name, told in self._given(stage).items()}
         return digest([own, given]) if given else own
 
-    def _aids(self, stage: int) -> dict[str, Any]:
+    def _given(self, stage: int) -> dict[str, dict[str, Any]]:
         """Return what a person gave for this stage: files and digests of them."""
-        aids: dict[str, Any] = {}
+        given: dict[str, dict[str, Any]] = {}
+        names = _GIVEN.get(stage, ())
         try:
-            marks = self.landmarks if stage == min(STAGES_TAKEN_OVER) else None
-        except errors.ParameterError as error:
+            marks = self.landmarks if "landmarks" in names else None
+            regions = self.regions if "regions" in names else None
+        except (errors.ParameterError, errors.RawDataError) as error:
             raise CheckpointError(str(error)) from error
         if marks is not None:
             content = digest([marks.post.tolist(), marks.pre.tolist()])
-            aids["landmarks"] = {"file": marks.source, "digest": content}
-        return aids
+            given["landmarks"] = {"file": marks.source, "digest": content}
+        if regions is not None:
+            registers = stage in STAGES_TAKEN_OVER
+            content = regions.left_out_digest if registers else regions.digest
+            if regions.leaves_out or not registers:
+                given["regions"] = {"file": regions.source, "digest": content}
+        return given
 
-    def _aids_mismatch(self, provenance: Provenance) -> str:
+    def _given_mismatch(self, provenance: Provenance) -> str:
         """Return what a person gave when a result was made, and gives no more."""
-        told, now = provenance.raw.get("given", {}), self._aids(provenance.stage)
-        # what an earlier stage rests on is told of that one
-        own = told if provenance.stage == min(STAGES_TAKEN_OVER) else now
-        for name in {**now, **own}:
+        told, now = provenance.raw.get("given", {}), self._given(provenance.stage)
+        for name in _GIVEN.get(provenance.stage, ()):
             was = told.get(name, {})
-            if name in now and now[name]["digest"] == was.get("digest"):
+            if now.get(name, {}).get("digest") == was.get("digest"):
                 continue
             made = f"the {name} of {was.get('file') or 'a script'}" if was else "none"
             asked = "none"
@@ -792,7 +830,7 @@ class CheckpointStore:
         if made_with != parameters.suffix_of(self.settings.params, key[0]):
             raise CheckpointError("its header tells other parameters than its name")
         if inputs is not None and provenance.inputs != inputs:
-            if problem := self._aids_mismatch(provenance):
+            if problem := self._given_mismatch(provenance):
                 raise CheckpointError(problem)
             raise CheckpointError(
                 "it was made from other raw files or another result of the stage before"
@@ -938,7 +976,10 @@ class CheckpointStore:
             fields = self._first_facts() | fields
             verdicts = self._verdicts_before(stage)
             before = self.find(stage - 1, STAGES[stage - 1].checkpoints[-1])
-            given = {} if taken_over else self._aids(stage)
+            given = {} if taken_over else self._given(stage)
+            if "regions" in given and (regions := self.regions):
+                frame = self.need(1, "post").frames["post"]
+                given["regions"]["shares"] = regions.shares(frame) if frame else {}
             if before and (earlier := before.provenance):
                 given = {**earlier.raw.get("given", {}), **given}
                 notes = (*earlier.notes, *notes)

@@ -30,6 +30,7 @@ _COLUMNS = {
     "channel": "channel",
     "pixel_size": "pixel, µm",
     "landmarks": "landmarks",
+    "regions": "regions",
 }
 _NAMES = tuple(_COLUMNS)
 _SIDES = {"post": _NAMES.index("post"), "pre": _NAMES.index("pre")}
