@@ -21,7 +21,7 @@ from napari_exo2micro.core.parameters import parameter as parameter
 
 _MODULES = {
     "alignment": """
-        Alignment BoundaryAlignment InteriorAlignment recover_transform
+        Alignment BoundaryAlignment ErrorMap InteriorAlignment recover_transform
         refine_interior_ecc refine_interior_sift register_highorder
     """,
     "base": """

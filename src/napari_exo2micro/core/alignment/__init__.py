@@ -7,6 +7,7 @@ from napari_exo2micro.core.alignment.alignments import (
     Residuals as Residuals,
     SavedView as SavedView,
     amplification as amplification,
+    error_map_from_details as error_map_from_details,
     load_views as load_views,
     residuals_from_details as residuals_from_details,
     round_figure as round_figure,
@@ -17,6 +18,7 @@ from napari_exo2micro.core.alignment.boundary import (
     recover_transform as recover_transform,
     register_highorder as register_highorder,
 )
+from napari_exo2micro.core.alignment.error_map import ErrorMap as ErrorMap
 from napari_exo2micro.core.alignment.interior import (
     InteriorAlignment as InteriorAlignment,
     refine_interior_ecc as refine_interior_ecc,

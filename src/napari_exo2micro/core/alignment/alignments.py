@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_exo2micro import __version__
+from napari_exo2micro.core.alignment.error_map import ErrorMap
 from napari_exo2micro.core.alignment.fit import FloatArray
 from napari_exo2micro.core.base import errors, files
 from napari_exo2micro.core.images import Frame, PixelSize, Transform
@@ -413,6 +414,37 @@ def residuals_from_details(
         )
     shown = transform.inverse()(transform(places) + moved)
     return Residuals(places, shown - places, used)
+
+
+def error_map_from_details(details: Mapping[str, Any]) -> ErrorMap | None:
+    """Return the expected error that stage 3 stored in its header.
+
+    Parameters
+    ----------
+    details : mapping
+        `Provenance.details` of the interior-aligned pre image.
+
+    Returns
+    -------
+    ErrorMap or None
+        On the padded canvas; None when nothing vouches for the alignment, or an older
+        version made it.
+
+    Raises
+    ------
+    CheckpointError
+        When what is stored is no error map.
+    """
+    stored = details.get("error_map")
+    if stored is None:
+        return None
+    try:
+        return ErrorMap.from_dict(stored)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise errors.CheckpointError(
+            f"the error map in the header of stage 3 cannot be read ({error}); run "
+            "stage 3 again"
+        ) from error
 
 
 def round_figure(value: float) -> float:

@@ -475,11 +475,7 @@ def assess_accuracy(
     used = fit.weights[known] > 0.0
     if np.count_nonzero(used) < _FEWEST or len(fits) < 3:
         return None
-    # The median of chi squared of two degrees of freedom is 2 ln 2.
-    chi = np.einsum("ni,nij,nj->n", fit.residuals, information, fit.residuals)
-    scale = max(float(np.median(chi[fit.weights > 0.0])) / (2.0 * np.log(2.0)), 0.25)
-    covariance = fit.predict_covariance(section)
-    by_noise = float(np.trace(covariance, axis1=1, axis2=2).mean()) * scale
+    by_noise = float(noise_variance(fit, information, section).mean())
     return accuracy_of(
         source[known],
         residuals[known],
@@ -488,6 +484,22 @@ def assess_accuracy(
         noise=float(np.sqrt(by_noise)),
         apart=apart,
     )
+
+
+def noise_variance(
+    fit: PlaneFit, information: FloatArray, points: FloatArray
+) -> FloatArray:
+    """Return the variance of mapped points by the noise of the tiles, px squared.
+
+    Both directions together, shape (N,); the covariance of the fit, scaled to its
+    residuals.
+    """
+    # The median of chi squared of two degrees of freedom is 2 ln 2.
+    chi = np.einsum("ni,nij,nj->n", fit.residuals, information, fit.residuals)
+    scale = max(float(np.median(chi[fit.weights > 0.0])) / (2.0 * np.log(2.0)), 0.25)
+    covariance = fit.predict_covariance(points)
+    variance: FloatArray = scale * np.trace(covariance, axis1=1, axis2=2)
+    return variance
 
 
 def accuracy_of(

@@ -14,7 +14,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_exo2micro.core.alignment import features, fit, local, tiles, views
+from napari_exo2micro.core.alignment import (
+    error_map,
+    features,
+    fit,
+    local,
+    tiles,
+    views,
+)
+from napari_exo2micro.core.alignment.error_map import ErrorMap
 from napari_exo2micro.core.alignment.fit import Accuracy, FloatArray, Model, PlaneFit
 from napari_exo2micro.core.alignment.settings import InteriorSettings
 from napari_exo2micro.core.base.monitor import Monitor
@@ -304,6 +312,9 @@ class InteriorAlignment(ShownAlignment):
         The features.
     tiles : InteriorTiles
         The tiles.
+    error : ErrorMap or None
+        What is expected at each place, px of post; None when nothing vouches for the
+        transform.
     """
 
     transform: Transform
@@ -313,6 +324,7 @@ class InteriorAlignment(ShownAlignment):
     accuracy_px: float
     matches: FeatureMatches
     tiles: InteriorTiles
+    error: ErrorMap | None = None
 
 
 def refine_interior_sift(
@@ -645,7 +657,8 @@ class TileRefinement:
     """What the tiles say.
 
     `problem` says why the fit (post to pre on the canvas) cannot be trusted and is
-    empty when it can; `correlation` is the coefficient of each tile.
+    empty when it can; `correlation` is the coefficient of each tile, `error` what is
+    expected at each place.
     """
 
     problem: str
@@ -653,6 +666,7 @@ class TileRefinement:
     correlation: FloatArray
     fit: PlaneFit | None = None
     accuracy: Accuracy | None = None
+    error: ErrorMap | None = None
 
 
 def _places(
@@ -830,7 +844,19 @@ def _final_fit(
         monitor=monitor,
     )
     problem = f"{nothing}{agreeing}" if agreeing < wanted else ""
-    return result(problem, final, accuracy)
+    error = None
+    if accuracy is not None:
+        scale = final.transform.decompose()["scale"]  # px of post to px of pre
+        nodes, _ = error_map.nodes_over(pair.post.frame)
+        noise = fit.noise_variance(final, information, nodes.reshape(-1, 2))
+        error = error_map.expected_error(
+            pair.post.frame,
+            noise / scale**2,
+            source,
+            final.residuals / scale,
+            apart=0.75 * shape.core,
+        )
+    return result(problem, final, accuracy, error)
 
 
 def asked_too_much(correction: float, settings: InteriorSettings) -> str:
@@ -853,7 +879,9 @@ def _decide(
     """Return the result with its verdict: who vouches for which transform."""
     method: Method
     final, accuracy = refined.fit, refined.accuracy
-    transform, error, model = initial, -1.0, ""
+    transform, total, model = initial, -1.0, ""
+    error: ErrorMap | None = None
+    followed: local.LocalAlignment | None = None
     if final is None or accuracy is None or refined.problem:
         problem = refined.problem or "their error cannot be estimated"
         if not start.problem:
@@ -868,16 +896,23 @@ def _decide(
         method, state = "initial", State.FAILED
         reason = asked_too_much(correction, settings)
     else:
-        transform, model = final.transform, final.model
+        transform, model, error = final.transform, final.model, refined.error
         method, state, reason = "tiles", State.OK, ""
-        if bent is not None:
-            transform, accuracy = bent.transform, bent.accuracy
+        if bent is not None and bent.flux_lost > local.MAX_FLUX_LOST:
+            state = State.FELL_BACK
+            reason = (
+                f"to follow what bends takes {bent.flux_lost:.1%} of the flux of "
+                f"spots, wanted {local.MAX_FLUX_LOST:.0%} at most: the {model} stands"
+            )
+        elif bent is not None:
+            transform, accuracy, error = bent.transform, bent.accuracy, bent.error
             model = f"{model} and {bent.kind}"
             far = bent.largest
             reason = f"the section is bent, followed: up to {far:.1f} px"
             if bent.kind == "seams":
                 reason = f"images stitched with a shift, followed: up to {far:.1f} px"
-        error = accuracy.total
+            followed = bent
+        total = accuracy.total
         # The percentile has noise in it, the root mean square has not.
         is_bent = accuracy.coherent > MAX_MISFIT / 3
         if accuracy.coherent_p95 > MAX_MISFIT and is_bent:
@@ -902,12 +937,14 @@ def _decide(
         "correction_px": correction,
     }
     kept = refined.tiles
+    if followed is not None:
+        kept = _thinned(followed)
+        numbers["n_tiles"] = float(np.count_nonzero(followed.weights > _AGREE))
+        numbers["n_tiles_tried"] = float(followed.n_tried)
+        numbers["displacement_px"] = followed.largest
+        numbers["displacement_gain"] = followed.gain
     if bent is not None:
-        kept = _thinned(bent)
-        numbers["n_tiles"] = float(np.count_nonzero(bent.weights > _AGREE))
-        numbers["n_tiles_tried"] = float(bent.n_tried)
-        numbers["displacement_px"] = bent.largest
-        numbers["displacement_gain"] = bent.gain
+        numbers["flux_lost_percent"] = 100.0 * bent.flux_lost
     if used.any():
         numbers["tile_correlation"] = float(np.median(refined.correlation[used]))
     if accuracy is not None:
@@ -918,15 +955,18 @@ def _decide(
             "misfit_px": accuracy.coherent,
             "misfit_p95_px": accuracy.coherent_p95,
         }
-    numbers["accuracy_px"] = error
+    if error is not None:
+        numbers |= {"error_median_px": error.median, "error_p95_px": error.p95}
+    numbers["accuracy_px"] = total
     return InteriorAlignment(
         transform=transform,
         verdict=Verdict(state, reason, numbers),
         method=method,
         model=model,
-        accuracy_px=error,
+        accuracy_px=total,
         matches=start.matches,
         tiles=kept,
+        error=error,
     )
 
 

@@ -21,8 +21,10 @@ from scipy import ndimage
 from scipy.interpolate import BSpline
 from scipy.spatial import cKDTree
 
-from napari_exo2micro.core.alignment import fit, tiles
+from napari_exo2micro.core.alignment import error_map, fit, tiles
+from napari_exo2micro.core.alignment.error_map import ErrorMap
 from napari_exo2micro.core.alignment.fit import FloatArray
+from napari_exo2micro.core.alignment.spots import Spots
 from napari_exo2micro.core.base.monitor import Monitor
 from napari_exo2micro.core.images.displacement import Displacement
 from napari_exo2micro.core.images.raster import Frame, ImageLike
@@ -48,10 +50,17 @@ _REWEIGHTINGS = 5
 _MEDIAN_LENGTH = 1.1774
 #: Standard errors by which more freedom must predict unseen tiles better.
 _SIGNIFICANCE = 2.0
+#: Of the mean square that unseen tiles have about a plane map a field leaves less.
+_LEFT = 0.5
 #: Tiles of less weight in the robust fit do not count as agreeing.
 _AGREE = 0.3
 #: Fewer tiles than this prove no field.
 _FEWEST = 60
+
+#: Share of the flux of spots that a field may take at most.
+MAX_FLUX_LOST = 0.01
+#: Spots that are tried, and how often a field that takes more is made stiffer.
+_SPOTS, _STIFFER = 200, 2
 
 _SHAPE = tiles.TileShape(64, 16)
 #: Distance of the tiles, px: from, to; and how many are usual, and the most.
@@ -75,6 +84,9 @@ _WORTH, _WORTH_SHARE = 40.0, 0.08
 _ROUNDS = 3
 #: Windows along a line: their length, px, and number.
 _WINDOW, _WINDOWS = 80, 40
+#: Px along which the costs beside a line are alike, and the mean distance of a least
+#: sum from the true one, in squares of noise over drift.
+_SHARED, _HINKLEY = 8, 0.75
 #: How far from a candidate its place is sought, round by round, px.
 _PLACES = (60, 30)
 
@@ -134,7 +146,9 @@ class FieldFit:
 
     A smooth part plus, where `seams` are given, a move of each tile of the stitching.
     `unseen` are the residuals of tiles that fits to the other folds leave, `costs`
-    their mean squares, block by block; `folds` the coefficients without each fold.
+    their mean squares, block by block; `folds` the coefficients without each fold;
+    `inverse` that of the normal matrix, `excess` by how much tiles scatter more than
+    their variance tells.
     """
 
     basis: SplineBasis
@@ -146,6 +160,8 @@ class FieldFit:
     costs: FloatArray
     penalty: float
     folds: tuple[FloatArray, ...]
+    inverse: FloatArray
+    excess: float
 
     def smooth(self, points: FloatArray) -> FloatArray:
         """Return the smooth part at points (x, y) of post, shape (N, 2), px.
@@ -159,14 +175,30 @@ class FieldFit:
         moved: FloatArray = self.basis.design(points) @ coefficients
         return moved
 
-    def design(self, measured: Measured) -> sp.csr_array:
-        """Return what the coefficients are multiplied with at the places of tiles."""
-        design = self.basis.design(measured.post)
+    def design(self, post: FloatArray, pre: FloatArray) -> sp.csr_array:
+        """Return what the coefficients are multiplied with at places in both, px."""
+        design = self.basis.design(post)
         if self.seams is None:
             return design
-        return sp.hstack(
-            [design, self.seams.design(measured.post, measured.pre)]
-        ).tocsr()
+        return sp.hstack([design, self.seams.design(post, pre)]).tocsr()
+
+    def variance(self, post: FloatArray, pre: FloatArray) -> FloatArray:
+        """Return the variance of moves, px squared, both directions together."""
+        design = self.design(post, pre)
+        spread = design.multiply(design @ self.inverse).sum(axis=1)
+        # Tiles overlap and share noise, so that they scatter less about the field than
+        # their noise: this is not taken for precision.
+        return 2.0 * max(self.excess, 1.0) * np.asarray(spread, np.float64).ravel()
+
+    def pulled(self, measured: Measured, changes: FloatArray) -> FieldFit:
+        """Return the field where the moves of its tiles are changed, px of post.
+
+        The weights stay: changes that robust weights would hold off count in full.
+        """
+        design = self.design(measured.post, measured.pre)
+        weights = self.weights / measured.variance
+        right = design.T @ (weights[:, None] * changes)
+        return replace(self, coefficients=self.coefficients + self.inverse @ right)
 
     def moves(self, side: int) -> FloatArray:
         """Return the moves of the tiles of post (0) or pre (1), (rows, columns, 2)."""
@@ -179,6 +211,7 @@ class FieldFit:
 
 
 _NO_LINE: FloatArray = np.zeros(0)
+_NO_DOUBT: tuple[FloatArray, ...] = (_NO_LINE,) * 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,8 +315,11 @@ def fit_field(
     frame: Frame,
     seams: Seams | None = None,
     monitor: Monitor | None = None,
+    softest: float = 0.0,
 ) -> FieldFit:
     """Fit a field to the displacements of tiles; its stiffness by cross-validation.
+
+    It is not below `softest`.
 
     Notes
     -----
@@ -311,12 +347,15 @@ def fit_field(
         scaled = part.multiply(weights[rows][:, None]).tocsr()
         return (part.T @ scaled).toarray(), scaled.T @ moves[rows]
 
-    def solve(matrix: FloatArray, right: FloatArray, penalty: float) -> FloatArray:
+    def held(matrix: FloatArray, penalty: float) -> FloatArray:
         diagonal = np.diag_indices(basis.size)
-        held = matrix + penalty * matrix[diagonal].mean() * bend
-        held[np.diag_indices_from(held)] += ridge + 1e-9 * held[diagonal].mean()
+        result: FloatArray = matrix + penalty * matrix[diagonal].mean() * bend
+        result[np.diag_indices_from(result)] += ridge + 1e-9 * result[diagonal].mean()
+        return result
+
+    def solve(matrix: FloatArray, right: FloatArray, penalty: float) -> FloatArray:
         coefficients: FloatArray = scipy.linalg.solve(
-            held, right, assume_a="pos", check_finite=False
+            held(matrix, penalty), right, assume_a="pos", check_finite=False
         )
         return coefficients
 
@@ -338,7 +377,7 @@ def fit_field(
         for fold in np.unique(folds)
     ]
     tried = []
-    for penalty in _PENALTIES:
+    for penalty in _PENALTIES[min(softest, _PENALTIES[0]) <= _PENALTIES]:
         monitor.check()
         unseen, fitted = np.empty_like(moves), []
         for rows, (matrix, right) in parts:
@@ -353,6 +392,11 @@ def fit_field(
             break
     penalty, costs, unseen, fitted = chosen
     coefficients, weights = robust(weights, penalty)
+    inverse = scipy.linalg.inv(
+        held(normal(slice(None), precision * weights)[0], penalty), check_finite=False
+    )
+    spread = ((moves - design @ coefficients) ** 2).sum(axis=1) / variance
+    excess = float(np.median(spread[weights > 0.0])) / _MEDIAN_LENGTH**2
     return FieldFit(
         basis,
         points,
@@ -363,6 +407,8 @@ def fit_field(
         costs,
         penalty,
         tuple(fitted),
+        inverse,
+        excess,
     )
 
 
@@ -408,11 +454,15 @@ Sides = Callable[[FloatArray], tuple[Transform, Transform] | None]
 
 @dataclass(frozen=True, slots=True)
 class _Cut:
-    """A line along which two moves meet: its place and what it explains a window."""
+    """A line along which two moves meet: its place and what it explains a window.
+
+    `doubt` is how far it may lie beside its place, px.
+    """
 
     k: int
     at: float
     worth: float
+    doubt: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -484,11 +534,16 @@ class _Pair:
         cuts = []
         for image, coordinate, sign in lines if is_free else lines[:1]:
             bins = np.floor(places[image][:, coordinate]).astype(int)
-            profile = np.bincount(bins - bins.min(), sign * cost)
+            profile: FloatArray = np.bincount(bins - bins.min(), sign * cost).astype(
+                float
+            )
             total = np.concatenate([[0.0], np.cumsum(profile)])
             best = int(np.argmin(total))
             worth = (min(0.0, float(total[-1])) - float(total[best])) / len(costs)
-            cuts.append(_Cut(2 * image + coordinate, float(bins.min() + best), worth))
+            doubt = _doubt(profile, best)
+            cuts.append(
+                _Cut(2 * image + coordinate, float(bins.min() + best), worth, doubt)
+            )
         return max(cuts, key=lambda cut: cut.worth)
 
     def _costs(
@@ -513,6 +568,24 @@ class _Pair:
         first, second = (np.minimum(each, most) / most for each in squares)
         result: FloatArray = (first - second).astype(np.float64)
         return result
+
+
+def _doubt(profile: FloatArray, best: int) -> float:
+    """Return how far the least sum of a profile may lie from the true one, px.
+
+    Notes
+    -----
+    On either side the sum is a random walk with a drift; its minimum lies beside the
+    true one by the square of noise over drift where the drift is weak, by less where it
+    is clear (D. V. Hinkley 1970, doi:10.1093/biomet/57.1.1).
+    """
+    before, behind = -profile[:best], profile[best:]
+    drift = (before.sum() + behind.sum()) / max(len(profile), 1)
+    steps = np.concatenate([before, behind]) - drift
+    # Neighbours share the filter's reach.
+    noise = np.add.reduceat(steps, np.arange(0, len(steps), _SHARED)).var() / _SHARED
+    walk = float(_HINKLEY * noise / max(drift, 1e-9) ** 2)
+    return min(walk, 0.5 * walk**2, 30.0)
 
 
 def _detail(window: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -715,6 +788,10 @@ class LocalAlignment:
         Weight in the robust fit, 0 to 1.
     accuracy : Accuracy
         From tiles that were left out.
+    error : ErrorMap
+        What is expected at each place, px of post.
+    flux_lost : float
+        Share of the flux of spots that it takes, see `Spots.flux_lost`.
     gain : float
         By how many standard errors it predicts unseen tiles better than the plane.
     n_tried : int
@@ -727,6 +804,8 @@ class LocalAlignment:
     residuals: FloatArray
     weights: FloatArray
     accuracy: fit.Accuracy
+    error: ErrorMap
+    flux_lost: float
     gain: float
     n_tried: int
 
@@ -789,7 +868,8 @@ def refine_locally(
         band: _typical_error(measure(plane, centres=probes, band=band, monitor=part))
         for band in tiles.BANDS
     }
-    measure = partial(measure, band=min(errors, key=lambda band: errors[band]))
+    band = min(errors, key=lambda band: errors[band])
+    measure = partial(measure, band=band)
     measured = measure(plane, monitor=monitor.part(0.05, 0.3))
     if measured is None or len(measured.post) < _FEWEST:
         return None
@@ -800,15 +880,15 @@ def refine_locally(
             pair, measured, field, spacing, post_frame, monitor.part(0.35, 0.55)
         )
     best = local_transform(plane, field, post_frame)
-    again = measure(best, monitor=monitor.part(0.55, 0.85))
+    again = measure(best, monitor=monitor.part(0.55, 0.8))
     if again is None or len(again.post) < _FEWEST:
         return None
-    seams = field.seams
+    seams, doubts = field.seams, _NO_DOUBT
     if seams is not None:
-        part = monitor.part(0.85, 0.95)
-        seams = _placed_again(pair, field, measured, post_frame, part)
-    field = fit_field(again, post_frame, seams, monitor.part(0.95, 1.0))
-    best = local_transform(plane, field, post_frame)
+        part = monitor.part(0.8, 0.9)
+        seams, doubts = _placed_again(pair, field, measured, post_frame, part)
+    part = monitor.part(0.9, 1.0)
+    field = fit_field(again, post_frame, seams, part)
     flat, _ = fit.fit_folds(
         "homography",
         again.post,
@@ -816,11 +896,30 @@ def refine_locally(
         1.0 / again.variance,
         Transform.identity(),
     )
-    proven = gain(block_costs(again, np.nan_to_num(flat, nan=_CLIP)), field.costs)
-    if kind == "auto" and proven < _SIGNIFICANCE:
+    before = block_costs(again, np.nan_to_num(flat, nan=_CLIP))
+    proven = gain(before, field.costs)
+    # A mineral whose ratio is its own moves the tiles that share its edge alike, and
+    # so predicts some of what is left, but not much of it.
+    much = field.costs.mean() < _LEFT * before.mean()
+    if kind == "auto" and not (much and proven >= _SIGNIFICANCE):
         return None
+
+    spots, changes = _spots(pair, again, best, (post_frame, pre_frame), band, part)
+
+    def flux_lost(field: FieldFit) -> float:
+        maps = (field, field.pulled(again, changes))
+        before, after = (local_transform(plane, it, post_frame) for it in maps)
+        return spots.flux_lost(pre_im, before, after)
+
+    lost = flux_lost(field)
+    for _ in range(_STIFFER):
+        if lost <= MAX_FLUX_LOST:
+            break
+        field = fit_field(again, post_frame, seams, part, 10.0 * field.penalty)
+        lost = flux_lost(field)
+    best = local_transform(plane, field, post_frame)
     scale = plane.decompose()["scale"]  # px of post to px of pre
-    design = field.design(again)
+    design = field.design(again.post, again.pre)
     accuracy = fit.accuracy_of(
         again.post,
         scale * field.unseen,
@@ -829,6 +928,17 @@ def refine_locally(
         apart=0.75 * _SHAPE.core,
     )
     residuals = again.pre - best(again.post)
+    nodes, step = error_map.nodes_over(post_frame)
+    places = nodes.reshape(-1, 2)
+    mapped = best(places)
+    error = error_map.expected_error(
+        post_frame,
+        field.variance(places, mapped)
+        + _beside_lines(field, doubts, (places, mapped), step),
+        again.post,
+        field.unseen,
+        apart=0.75 * _SHAPE.core,
+    )
     return LocalAlignment(
         best,
         "smooth" if seams is None else "seams",
@@ -836,9 +946,53 @@ def refine_locally(
         residuals,
         field.weights,
         accuracy,
+        error,
+        lost,
         proven,
         len(centres),
     )
+
+
+def _spots(
+    pair: _Pair,
+    measured: Measured,
+    to_pre: Transform,
+    frames: tuple[Frame, Frame],
+    band: tiles.Band,
+    monitor: Monitor,
+) -> tuple[Spots, FloatArray]:
+    """Return spots, and by how much they change the moves of the tiles, px of post.
+
+    The tiles around them are measured again from `to_pre`, as they were without.
+    """
+    count = len(measured.post)
+    chosen = np.arange(0, count, max(1, -(-count // _SPOTS)))
+    # Beside the middle of a tile: a spot in the middle pulls it nowhere.
+    turn = 2.4 * np.arange(len(chosen))
+    beside = 0.25 * _SHAPE.core * np.column_stack([np.cos(turn), np.sin(turn)])
+    places = measured.post[chosen] + beside
+    spots = Spots.at_noise(pair.post, pair.pre, to_pre, places)
+    changes = np.zeros_like(measured.moves)
+    if len(spots.places) == 0:
+        return spots, changes
+    distance, _ = cKDTree(spots.places).query(measured.post, p=np.inf)
+    near = np.flatnonzero(distance < _SHAPE.side / 2)
+    found = tiles.measure_tiles(
+        spots.added_to(pair.post),
+        pair.pre,
+        to_pre,
+        measured.post[near],
+        post_frame=frames[0],
+        pre_frame=frames[1],
+        shape=_SHAPE,
+        band=band,
+        expected=np.zeros((len(near), 2)),
+        monitor=monitor,
+    )
+    near, shifts = near[found.matched], found.shifts[found.matched]
+    moved = pair.plane.inverse()(to_pre(measured.post[near] + shifts))
+    changes[near] = moved - measured.post[near] - measured.moves[near]
+    return spots, changes
 
 
 def _measure(
@@ -937,16 +1091,20 @@ def _same(
 
 def _placed_again(
     pair: _Pair, field: FieldFit, measured: Measured, frame: Frame, monitor: Monitor
-) -> Seams:
-    """Return the seams of a field, each moved to where the images jump."""
+) -> tuple[Seams, tuple[FloatArray, ...]]:
+    """Return the seams of a field, each moved to where the images jump.
+
+    And how far each may lie beside its place, px.
+    """
     assert field.seams is not None
     reach = _PLACES[-1]
     parts = _displacements(pair.plane, field, frame)
     to_pre = Transform(pair.plane.matrix, parts[:1])
-    placed = []
+    placed, doubts = [], []
     for k in range(4):
         side, axis = divmod(k, 2)
         line = field.seams.lines[k].copy()
+        doubt = np.full(len(line), float(reach) / 2)
         ends = np.concatenate([[-np.inf], line, [np.inf]])
         for n, at in enumerate(field.seams.lines[k]):
             monitor.check()
@@ -970,11 +1128,41 @@ def _placed_again(
                 is_free=False,
             )
             if cut is not None and cut.worth > 0.0:
+                doubt[n] = cut.doubt
                 # Neighbours are moved as well, and must not meet half-way.
                 low, high = (ends[n] + at) / 2 + 1.0, (ends[n + 2] + at) / 2 - 1.0
                 line[n] = np.clip(cut.at, low, high)
         placed.append(line)
-    return Seams(tuple(placed))
+        doubts.append(doubt)
+    return Seams(tuple(placed)), tuple(doubts)
+
+
+def _beside_lines(
+    field: FieldFit,
+    doubts: tuple[FloatArray, ...],
+    places: tuple[FloatArray, FloatArray],
+    spacing: float,
+) -> FloatArray | float:
+    """Return the mean squared error of nodes by lines that lie beside their place.
+
+    px squared of post; `places` are those of the nodes on post and pre.
+    """
+    if field.seams is None:
+        return 0.0
+    squared = np.zeros(len(places[0]))
+    for k, (lines, doubt) in enumerate(zip(field.seams.lines, doubts, strict=True)):
+        side, axis = divmod(k, 2)
+        moves = field.moves(side)
+        if axis == 0:
+            moves = moves.transpose(1, 0, 2)
+        across, along = places[side][:, axis], places[side][:, 1 - axis]
+        other = np.searchsorted(field.seams.lines[2 * side + 1 - axis], along, "right")
+        for n, line in enumerate(lines):
+            near = np.abs(across - line) < spacing / 2
+            jump = moves[n + 1, other[near]] - moves[n, other[near]]
+            # A strip as wide as the doubt is off by the whole jump.
+            squared[near] += (jump**2).sum(axis=1) * min(doubt[n] / spacing, 1.0)
+    return squared
 
 
 def _blocks(points: FloatArray) -> NDArray[np.intp]:

@@ -20,10 +20,12 @@ from typing import Any, Final, Self
 
 from numpy.typing import NDArray
 
+from napari_exo2micro.core.alignment.alignments import error_map_from_details
 from napari_exo2micro.core.alignment.boundary import (
     recover_transform,
     register_highorder,
 )
+from napari_exo2micro.core.alignment.error_map import ErrorMap
 from napari_exo2micro.core.alignment.interior import refine_interior_sift
 from napari_exo2micro.core.alignment.settings import BoundarySettings, InteriorSettings
 from napari_exo2micro.core.base import Monitor, errors, locks, visible
@@ -521,6 +523,22 @@ class SampleDye(Shown):
             When there is no such stage.
         """
         return self.store.transform(stage)
+
+    def registration_error(self) -> ErrorMap | None:
+        """Return the error that stage 3 expects at each place of the post image.
+
+        Returns
+        -------
+        ErrorMap or None
+            Callable on points (N, 2) as (x, y), px of the padded canvas; None where
+            nothing vouches for the alignment, or an older version made it.
+
+        Raises
+        ------
+        CheckpointError
+            When stage 3 has no valid result.
+        """
+        return error_map_from_details(self.store.need(3, "pre").details)
 
     def status(self, verify: bool = False) -> CheckList:
         """Return for every checkpoint and plot whether it is valid, and why not.

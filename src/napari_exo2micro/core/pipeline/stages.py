@@ -273,4 +273,5 @@ def _interior_details(interior: InteriorAlignment) -> dict[str, Any]:
             "dy": np.round(tiles.dy[measured], 4).tolist(),
             "used": tiles.used[measured].tolist(),
         },
+        "error_map": interior.error.to_dict() if interior.error else None,
     }
