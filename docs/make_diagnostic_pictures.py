@@ -164,6 +164,7 @@ def main(folder: Path = IMAGES) -> None:
             "difference_image": beside,
             "registration": turned,
             "fine_alignment": bent,
+            "error_map": bent,
         }
         for name in DIAGNOSTICS:
             draw(name, "good", good, folder)

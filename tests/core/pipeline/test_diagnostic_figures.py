@@ -75,7 +75,7 @@ def test_before_any_run_every_plot_says_what_to_run(shared_raw_dir, tmp_path):
     task = task_for(shared_raw_dir, tmp_path / "out")
     entries = available_figures(task)
     assert {entry.name for entry in entries} == set(DIAGNOSTICS)
-    assert [entry.stage for entry in entries] == [2, 2] + [4] * (len(entries) - 2)
+    assert [entry.stage for entry in entries] == [2, 2, 3] + [4] * (len(entries) - 3)
     for entry in entries:
         assert entry.state == "missing"
         assert entry.note.startswith(f"Stage {entry.stage} (")

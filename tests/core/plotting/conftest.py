@@ -10,6 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from napari_exo2micro.core.alignment import ErrorMap
 from napari_exo2micro.core.images import Transform, mapped_frame, warp_window
 from napari_exo2micro.core.photometry import (
     ScaleEstimate,
@@ -64,6 +65,7 @@ class Pair:
                 "dy": [0.01, 0.04, 5.0],
                 "used": [True, True, False],
             },
+            "error_map": ErrorMap((60.0, 60.0), 100.0, [[0.02, 0.1], [0.05, 0.4]]),
             "down_scale": 0.3,
             "verdicts": {},
         }

@@ -33,6 +33,7 @@ BUILT_IN = [
     "difference_image",
     "registration",
     "fine_alignment",
+    "error_map",
 ]
 
 
@@ -54,8 +55,8 @@ def registered() -> Iterator[Diagnostic]:
     unregister_diagnostic("my_plot")
 
 
-def test_the_eight_plots_are_there_with_words_for_a_reader() -> None:
-    assert list(DIAGNOSTICS)[:8] == BUILT_IN
+def test_the_nine_plots_are_there_with_words_for_a_reader() -> None:
+    assert list(DIAGNOSTICS)[:9] == BUILT_IN
     for name in BUILT_IN:
         diagnostic = DIAGNOSTICS[name]
         for sentence in (diagnostic.caption, diagnostic.good, diagnostic.bad):

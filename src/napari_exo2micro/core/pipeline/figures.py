@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 from matplotlib.figure import Figure
 
+from napari_exo2micro.core.alignment import error_map_from_details
 from napari_exo2micro.core.base import Monitor, errors, files
 from napari_exo2micro.core.images import Frame, Transform, io, reduce_image
 from napari_exo2micro.core.parameters import STAGES, State, format_value
@@ -88,6 +89,7 @@ def plot_context(
         pre_contour=boundary.get("pre_contour"),
         matches=interior.get("matches"),
         tiles=interior.get("tiles"),
+        error_map=error_map_from_details(interior),
         aligned_stage=pair.stage,
         down_scale=down_scale,
         params=store.params,

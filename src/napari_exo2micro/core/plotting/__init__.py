@@ -13,6 +13,7 @@ from napari_exo2micro.core.plotting.charts import (
 )
 from napari_exo2micro.core.plotting.context import PlotContext as PlotContext
 from napari_exo2micro.core.plotting.images import (
+    plot_error_map as plot_error_map,
     plot_fine_alignment as plot_fine_alignment,
     plot_registration as plot_registration,
 )

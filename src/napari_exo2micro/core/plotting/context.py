@@ -12,6 +12,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
+from napari_exo2micro.core.alignment import ErrorMap
 from napari_exo2micro.core.images import Frame, ImageLike, Raster, Transform, warp
 from napari_exo2micro.core.parameters import STAGES, Verdict
 from napari_exo2micro.core.photometry import PairStatistics, accumulate_statistics
@@ -61,6 +62,8 @@ class PlotContext:
         Of stage 3, with `x`, `y` (places on the canvas, px), `dx`, `dy` (what the
         alignment leaves there, px) and `used` (whether a tile agrees with the fit),
         each of shape (N,).
+    error_map : ErrorMap or None
+        The error that stage 3 expects at each place.
     aligned_stage : int
         The stage that the aligned pre image is of, 2 or 3.
     down_scale : float or None
@@ -91,6 +94,7 @@ class PlotContext:
     pre_contour: ArrayLike | None = None
     matches: Any = None
     tiles: Any = None
+    error_map: ErrorMap | None = None
     aligned_stage: int = 3
     down_scale: float | None = None
     params: Mapping[str, Any] = field(default_factory=dict)

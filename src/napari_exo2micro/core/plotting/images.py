@@ -6,6 +6,8 @@ from typing import Any, Final
 import cv2
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike, NDArray
@@ -13,6 +15,7 @@ from scipy import ndimage
 from scipy.spatial import KDTree
 
 from napari_exo2micro.core.images import Frame, ImageLike, Transform, warp_window
+from napari_exo2micro.core.parameters.state import length_words
 from napari_exo2micro.core.plotting import pictures, style
 from napari_exo2micro.core.plotting.context import PlotContext, plot
 
@@ -221,6 +224,67 @@ def plot_fine_alignment(
             sheet.text(left, top + height + 0.45, words, **look)
     below = _TOP + inner[1] + (0.35 if context.narrow else 0.6)
     sheet.text(_LEFT, below, _COLOURS, color="#333333")
+    return sheet.figure
+
+
+@plot
+def plot_error_map(
+    post_im: ImageLike, pre_im: ImageLike, context: PlotContext, names: style.Names
+) -> Figure:
+    """Draw the error that stage 3 expects at each place, over the post-stain image.
+
+    Drawn from `error_map`, in px and, with `pixel_size`, in um. Logarithmic colours
+    over a hundredfold range, up to 0.1 px or more; white where pre has no data.
+    """
+    frame, error = _post_frame(post_im, context), context.error_map
+    most, least_width = (520, 5.6) if context.narrow else (960, 7.4)
+    post = pictures.take_picture(post_im, frame, most)
+    valid = pictures.valid_pixels(post, context.post_frame, context.pre_quad)
+    valid &= pictures.known_pixels(post, context.post_missing, context.pre_missing)
+    if context.post_frame is None or context.pre_quad is None:
+        pre = pictures.take_picture(pre_im, frame, most)
+        valid &= (post.pixels != 0) & (pre.pixels != 0)
+    expected: NDArray[np.float64] = np.ones(post.pixels.shape)
+    known = expected
+    remark = "not known"
+    if error is not None:
+        rows, columns = np.indices(post.pixels.shape)
+        places = post.to_full(np.column_stack([columns.ravel(), rows.ravel()]))
+        expected = error(places).reshape(post.pixels.shape)
+        known = expected[valid] if valid.any() else expected
+        step = None if context.pixel_size is None else np.mean(context.pixel_size)
+        half, most_of_it = (
+            length_words(px, None if step is None else px * float(step))
+            for px in (float(np.median(known)), float(np.percentile(known, 95)))
+        )
+        remark = f"median {half}, 95 % below {most_of_it}"
+    sheet, (axes, bar) = pictures.picture_sheet(
+        "Expected error of the alignment",
+        post.pixels.shape,
+        (most, 840),
+        least_width,
+        names=names,
+        notes=context.notes(),
+        remark=remark,
+    )
+    # What hides no microbe stays dark.
+    high = max(float(np.percentile(known, 99.5)), 0.1)
+    norm = LogNorm(high / 100, high, clip=True)
+    colours = style.ERROR_COLOURS(norm(expected))[..., :3]
+    light = pictures.stretch(post.pixels, pictures.drawn_limits(post.pixels)) / 255
+    shown = np.where(valid[..., None], colours * (0.4 + 0.6 * light[..., None]), 1.0)
+    if error is None:
+        shown[:] = 1.0
+        style.add_message(
+            axes,
+            "The error is not known: nothing vouches for the alignment, or an older "
+            "version made it.",
+        )
+    pictures.show_picture(axes, post, shown)
+    mapping = ScalarMappable(norm, style.ERROR_COLOURS)
+    steps = np.outer(10.0 ** np.arange(-3, 3), (1, 2, 5)).ravel()
+    ticks = steps[(steps >= high / 100) & (steps <= high)].tolist()
+    sheet.colour_bar(bar, mapping, "Expected error (px)", ticks=ticks)
     return sheet.figure
 
 

@@ -195,6 +195,18 @@ BUILT_IN_DIAGNOSTICS: tuple[Diagnostic, ...] = (
         title="Alignment step by step",
         stage=2,
     ),
+    Diagnostic(
+        "error_map",
+        images.plot_error_map,
+        "How far from its true position a point is expected to be after stage 3, at "
+        "each place.",
+        good="Dark and even, some hundredths of a pixel, with thin brighter lines at "
+        "most where stitched tiles meet.",
+        bad="A bright area, half a pixel and more: there the minerals leave edges in "
+        "the difference, and faint microbes cannot be told from them.",
+        title="Expected error of the alignment",
+        stage=3,
+    ),
 )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
@@ -52,6 +53,8 @@ _BAR_SHARE: Final = 0.25
 _LEAST_WITH_BAR: Final = 1.5
 
 _OTHER_SCALES: Final = ("#3366ff", "#9955cc", "#008b9a", "#886622")
+
+ERROR_COLOURS: Final = colormaps["inferno"]
 
 DIFFERENCE_COLOURS: Final = LinearSegmentedColormap.from_list(
     "difference",
