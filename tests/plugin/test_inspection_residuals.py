@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QLabel, QPushButton
 
-from napari_exo2micro.core.alignment import residuals_from_details
+from napari_exo2micro.core.alignment import (
+    error_map_from_details,
+    residuals_from_details,
+)
 from napari_exo2micro.plugin.inspection.dock import InspectionDock
 from napari_exo2micro.plugin.inspection.residuals import ArrowKey
 from napari_exo2micro.plugin.layers.layers import (
@@ -98,6 +101,31 @@ def test_the_figures_are_told_in_words(dock, viewer, truth):
     length, x, y = truth.largest
     assert f"{length:.3f} px" in words
     assert f"row {y - 60:.0f}, column {x - 60:.0f}" in words
+
+
+def test_the_expected_error_lies_over_the_image_when_asked_for(dock, viewer):
+    header = stored_header(find_layers(viewer, "aligned 3")[0])
+    error = error_map_from_details(header.details)
+    heat = dock.findChild(QCheckBox, "residuals_error")
+    assert not heat.isChecked()
+    press(dock)
+    assert not find_layers(viewer, "error map")
+    heat.setChecked(True)
+    (layer,) = find_layers(viewer, "error map")
+    np.testing.assert_array_equal(layer.data, error.values)
+    # The middle of the first node, (row, column) of the raw image.
+    first = np.array(error.origin)[::-1] - 60
+    np.testing.assert_allclose(layer.data_to_world((0, 0)), first)
+    np.testing.assert_allclose(
+        layer.data_to_world((1, 2)), first + error.spacing * np.array([1, 2])
+    )
+    words = dock.findChild(QLabel, "residuals_words").text()
+    assert f"less than {error.median:.3f} px" in words
+    heat.setChecked(False)
+    assert not find_layers(viewer, "error map")
+    heat.setChecked(True)
+    press(dock)
+    assert not find_layers(viewer, "error map")
 
 
 def test_it_goes_to_the_largest_one(dock, viewer, truth):

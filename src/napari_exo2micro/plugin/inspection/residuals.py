@@ -14,6 +14,7 @@ from napari_exo2micro.plugin.inspection.box import ScreenLines, ToggleBox
 from napari_exo2micro.plugin.layers.layers import (
     KEY,
     Ground,
+    LayerSpec,
     about,
     camera,
     ground,
@@ -133,12 +134,40 @@ def residual_words(residuals: alignment.Residuals, layer: Image) -> str:
     verdict = header.verdicts.get(3) if header else None
     if verdict is not None and verdict.accuracy:
         words.append(f"The alignment as a whole is good to about {verdict.accuracy}.")
+    error = alignment.error_map_from_details(header.details) if header else None
+    if error is not None:
+        words.append(
+            f"In half of the section less than {lengths(error.median)} is expected, in "
+            f"95 % of it less than {lengths(error.p95)}."
+        )
     if left_out:
         words.append(
             f"{left_out} more {'tile was' if left_out == 1 else 'tiles were'} measured "
             "and not used."
         )
     return "\n".join(words)
+
+
+def error_spec(layer: Image) -> LayerSpec | None:
+    """Return the expected error over an aligned layer; None where it is not known."""
+    header = stored_header(layer)
+    error = alignment.error_map_from_details(header.details) if header else None
+    if error is None:
+        return None
+    known = {name: about(layer).get(name, "") for name in ("sample", "dye")}
+    x, y = error.origin
+    options = {
+        "name": "{sample} {dye}: expected error, px".format(**known).strip(),
+        "scale": (error.spacing, error.spacing),
+        "translate": Ground.of(layer).pixels_of(layer, (y, x)),
+        "colormap": "inferno",
+        "blending": "translucent",
+        "opacity": 0.6,
+        "interpolation2d": "linear",
+        "contrast_limits": (0.0, max(float(error.values.max()), 1e-3)),
+        "metadata": {KEY: {**known, "role": "error map"}},
+    }
+    return LayerSpec(error.values, options, ground=Ground.of(layer))
 
 
 class ResidualsBox(ToggleBox):
@@ -179,7 +208,18 @@ class ResidualsBox(ToggleBox):
         tip = "napari's scale bar: um where the size of a pixel is known, else px"
         words = "scale bar of the image"
         self._bar = controls.check_box(
-            self, "residuals_bar", words, tip, self._show_bar, on=True
+            self, "residuals_bar", words, tip, self._show_more, on=True
+        )
+        tip = (
+            "How far from its true position a point is expected to be, as a heat map: "
+            "bright where the alignment is not well known"
+        )
+        self._heat = controls.check_box(
+            self,
+            "residuals_error",
+            "expected error over the image",
+            tip,
+            self._show_more,
         )
         self._key = ArrowKey(self)
         self._key_words = controls.WordsLabel("residuals_key", self)
@@ -196,6 +236,7 @@ class ResidualsBox(ToggleBox):
             self._auto,
             self._every,
             self._bar,
+            self._heat,
             self._key,
             self._key_words,
             self._words,
@@ -238,7 +279,7 @@ class ResidualsBox(ToggleBox):
             with signals_blocked(self._factor):
                 self._factor.setValue(alignment.amplification(self._residuals))
         self._draw(layer, self._residuals)
-        self._show_bar()
+        self._show_more()
 
     def go_to_largest(self) -> None:
         """Look at the tile whose displacement is the largest."""
@@ -251,7 +292,7 @@ class ResidualsBox(ToggleBox):
     def stop(self) -> None:
         """Take the arrows away; the scale bar is as it was before."""
         self.arrows.remove()
-        self._show_bar()
+        self._show_more()
         self._show_state()
 
     def close_down(self) -> None:
@@ -281,10 +322,16 @@ class ResidualsBox(ToggleBox):
         self.arrows.draw(vectors, "arrow", options, Ground.of(source))
         self._show_state()
 
-    def _show_bar(self) -> None:
-        """Show napari's scale bar, or what was before."""
-        is_shown = self._bar.isChecked() and self.is_active
-        wish = Wish(wanted(scale_bar(self._viewer), visible=True)) if is_shown else None
+    def _show_more(self) -> None:
+        """Show napari's scale bar and the expected error, or what was before."""
+        wish = None
+        if self.is_active and self._source is not None:
+            bar = wanted(scale_bar(self._viewer), visible=True)
+            specs = [error_spec(self._source)] if self._heat.isChecked() else []
+            wish = Wish(
+                bar if self._bar.isChecked() else (),
+                tuple(spec for spec in specs if spec is not None),
+            )
         Display.of(self._viewer).show(self, wish)
 
     def _redraw(self) -> None:
