@@ -10,6 +10,7 @@ import pytest
 from napari_exo2micro import core as e2m
 from napari_exo2micro.core.raw import find_pair
 from napari_exo2micro.core.simulate import simulate_section, write_pair
+from napari_exo2micro.core.store import read_result_sets
 
 HARD = {"angle_deg": 140.0, "frame_filling": True, "photons": 5, "defocus": 5.0}
 PLACES = np.array([[350.0, 300.0], [650.0, 330.0], [500.0, 620.0]])
@@ -110,6 +111,9 @@ def test_other_landmarks_make_the_stages_stale(tmp_path, folders, soft_pair):
     header = again.checkpoint(3, "pre").provenance
     assert header.raw["given"]["landmarks"]["file"] == str(marks)
     assert len(header.raw["given"]["landmarks"]["digest"]) == 16
+    # opened without a raw folder it is one run, too
+    (found,), problems = read_result_sets(folders["output_dir"] / "S" / "DAPI")
+    assert (found.stages, problems) == ((1, 2, 3), ())
     without = {(line.stage, line.name): line for line in made(folders).status()}
     assert str(without[1, "pre"].state) == "valid"
     assert str(without[2, "pre"].state) == "stale"

@@ -34,7 +34,12 @@ from napari_exo2micro.core.images.raster import (
     Raster as Raster,
     reduce_image as reduce_image,
 )
-from napari_exo2micro.core.images.regions import Regions as Regions
+from napari_exo2micro.core.images.regions import (
+    Regions as Regions,
+    ellipse_ring as ellipse_ring,
+    save_labels as save_labels,
+    save_polygons as save_polygons,
+)
 from napari_exo2micro.core.images.transform import Transform as Transform
 from napari_exo2micro.core.images.warp import (
     mapped_frame as mapped_frame,

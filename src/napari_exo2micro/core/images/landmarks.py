@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -117,6 +119,33 @@ class Landmarks:
     def __len__(self) -> int:
         """Return how many pairs there are."""
         return len(self.post)
+
+    def save(self, path: Path | str) -> Path:
+        """Write a table that `of` reads.
+
+        Parameters
+        ----------
+        path : Path or str
+            Where; its folder is made where it is missing.
+
+        Returns
+        -------
+        Path
+            The file.
+
+        Raises
+        ------
+        OutputError
+            When it cannot be written; a file of that name stays as it was.
+        """
+        text = io.StringIO(newline="")
+        writer = csv.writer(text)
+        writer.writerow(_COLUMNS.split(", "))
+        for name, *places in zip(self.names, self.post, self.pre, strict=True):
+            writer.writerow([name, *np.concatenate(places).round(3).tolist()])
+        with files.replace_file(Path(path)) as part:
+            part.write_text(text.getvalue(), encoding="utf-8")
+        return Path(path)
 
     def on_canvas(self, post_frame: Frame | None, pre_frame: Frame | None) -> Landmarks:
         """Return them in px of the padded canvases.

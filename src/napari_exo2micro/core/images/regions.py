@@ -316,6 +316,87 @@ def _filled(
     return inside.view(np.uint8)
 
 
+def save_polygons(
+    path: Path | str, areas: Iterable[tuple[str, NDArray[np.float64]]]
+) -> Path:
+    """Write areas as GeoJSON that `Regions.load` and QuPath read.
+
+    Parameters
+    ----------
+    path : Path or str
+        Where; its folder is made where it is missing.
+    areas : iterable of (str, ndarray of shape (N, 2))
+        Name and corners (x, y) of each, px of the raw post-stain image, pixel centres
+        at integers.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    OutputError
+        When it cannot be written; a file of that name stays as it was.
+    """
+    features = [
+        geojson.feature_entry("Polygon", [np.vstack([ring, ring[:1]])], label=name)
+        for name, ring in areas
+    ]
+    return files.write_json(path, {"type": "FeatureCollection", "features": features})
+
+
+def save_labels(path: Path | str, pixels: NDArray[Any], *, excluded: bool) -> Path:
+    """Write a labels image that `Regions.load` reads.
+
+    Parameters
+    ----------
+    path : Path or str
+        Where; its folder is made where it is missing.
+    pixels : ndarray, shape (rows, columns)
+        Whole numbers.
+    excluded : bool
+        All but 0 is left out.
+
+    Returns
+    -------
+    Path
+        The file, a TIFF.
+
+    Raises
+    ------
+    OutputError
+        When it cannot be written; a file of that name stays as it was.
+    """
+    if excluded:
+        pixels = (pixels != 0).view(np.uint8)
+    elif pixels.dtype.itemsize > 4:
+        pixels = pixels.astype(np.uint32)
+    with files.replace_file(Path(path)) as part:
+        tifffile.imwrite(part, pixels, compression="zlib", tile=(512, 512))
+    return Path(path)
+
+
+def ellipse_ring(corners: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the outline of the ellipse in a (turned) rectangle.
+
+    Parameters
+    ----------
+    corners : ndarray, shape (4, 2)
+        Of the rectangle, in their order.
+
+    Returns
+    -------
+    ndarray, shape (64, 2), float64
+        Points of the ellipse.
+    """
+    middle = corners.mean(axis=0)
+    one, other = (corners[1] - corners[0]) / 2, (corners[2] - corners[1]) / 2
+    turn = np.linspace(0, 2 * np.pi, 64, endpoint=False)[:, None]
+    ring: NDArray[np.float64] = middle + one * np.cos(turn) + other * np.sin(turn)
+    return ring
+
+
 def _label_name(number: int) -> str:
     return EXCLUDED if number in _EXCLUDED_LABELS else f"region {number}"
 

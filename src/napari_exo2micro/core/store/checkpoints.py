@@ -442,6 +442,21 @@ class CheckpointStore:
         shape = image.shape[0], image.shape[1]
         return blanked(image, either(lost, regions.not_registered(shape, frame)))
 
+    def given_before(self) -> dict[str, Path]:
+        """Return what was given for the results on disk, valid or not, that is there.
+
+        By the names in `RunSettings`, the files.
+        """
+        found: dict[str, Path] = {}
+        for stage in _GIVEN:
+            for path in self._existing(stage, STAGES[stage].checkpoints[-1]):
+                header = self._header(path)
+                for name, told in given_at(header).items() if header else ():
+                    file = Path(told.get("file", ""))
+                    if file.is_file():
+                        found[name] = file
+        return found
+
     def check_given(self) -> None:
         """Read what a person gave beside the images.
 
@@ -722,11 +737,11 @@ class CheckpointStore:
                 (before.number, name): self.need(before.number, name).identity
                 for name in before.checkpoints
             },
+            self._given(stage) if transform is None else None,
         )
-        if transform is not None:
-            return digest([own, dye, transform_key(transform)])
-        given = {name: told["digest"] for name, told in self._given(stage).items()}
-        return digest([own, given]) if given else own
+        if transform is None:
+            return own
+        return digest([own, dye, transform_key(transform)])
 
     def _given(self, stage: int) -> dict[str, dict[str, Any]]:
         """Return what a person gave for this stage: files and digests of them."""
@@ -749,7 +764,7 @@ class CheckpointStore:
 
     def _given_mismatch(self, provenance: Provenance) -> str:
         """Return what a person gave when a result was made, and gives no more."""
-        told, now = provenance.raw.get("given", {}), self._given(provenance.stage)
+        told, now = given_at(provenance), self._given(provenance.stage)
         for name in _GIVEN.get(provenance.stage, ()):
             was = told.get(name, {})
             if now.get(name, {}).get("digest") == was.get("digest"):
@@ -1135,13 +1150,29 @@ class HasStore(Protocol):
     def store(self) -> CheckpointStore: ...  # noqa: D102
 
 
-def stage_inputs(stage: int, identities: Mapping[tuple[int, str], str]) -> str:
+def stage_inputs(
+    stage: int,
+    identities: Mapping[tuple[int, str], str],
+    given: Mapping[str, Mapping[str, Any]] | None = None,
+) -> str:
     """Return the digest of what a stage from 2 on is made from.
 
-    `identities` are those of the checkpoints of the stage before, by (stage, name).
+    `identities` are those of the checkpoints of the stage before, by (stage, name);
+    `given` is what a person gave for this stage, see `given_at`.
     """
     names = STAGES[stage - 1].checkpoints
-    return digest([identities[stage - 1, name] for name in names])
+    own = digest([identities[stage - 1, name] for name in names])
+    digests = {name: told["digest"] for name, told in (given or {}).items()}
+    return digest([own, digests]) if digests else own
+
+
+def given_at(provenance: Provenance) -> dict[str, dict[str, Any]]:
+    """Return what a person gave for the stage of a result: files and digests."""
+    told = provenance.raw.get("given", {})
+    names = _GIVEN.get(provenance.stage, ())
+    if provenance.registered_on and provenance.stage in STAGES_TAKEN_OVER:
+        names = ()
+    return {name: dict(told[name]) for name in names if name in told}
 
 
 def registered_params(provenance: Provenance) -> dict[str, parameters.ParameterValue]:

@@ -210,7 +210,8 @@ class Provenance:
         Digest of what the stage was made from: the raw files for stage 1, the
         checkpoints of the stage before for the others.
     raw : mapping
-        For `post` and `pre`: file name, size, time and SHA-256 of the raw file.
+        For `post` and `pre`: file name, size, time and SHA-256 of the raw file; under
+        `given` the landmarks and regions that a person gave, with their digests.
     canvas : mapping
         `post_frame` and `pre_frame`: (x0, y0, width, height) of the data, px;
         `post_pixel_size` and `pre_pixel_size`: width and height of a pixel, um, where
@@ -419,6 +420,7 @@ class Provenance:
 
     def to_cards(self, *, refers: bool = False) -> list[Card]:
         """Return the cards of a FITS header, see `to_header`; keys of 8 characters."""
+        raw = {name: told for name, told in self.raw.items() if name != "given"}
         cards: list[Card] = [
             ("SAMPLE", self.sample, "sample"),
             ("DYE", self.dye, "dye"),
@@ -427,7 +429,7 @@ class Provenance:
             ("CREATED", self.created, "UTC"),
             ("VERSION", self.software["napari-exo2micro"], "of the software"),
             ("SCHEMA", SCHEMA, "version of the header"),
-            ("RAWHASH", digest(dict(self.raw)), "stands for the two raw files"),
+            ("RAWHASH", digest(raw), "stands for the two raw files"),
         ]
         for name, value in non_default_params(self.parameters).items():
             key = ABBREVIATIONS[name].upper()
@@ -581,6 +583,12 @@ def _check_form(header: Mapping[str, Any]) -> None:
         _need(frame is None or is_frame, f"{side}_frame", frame)
         raw = header["raw"].get(side, {})
         _need(isinstance(raw, dict) and isinstance(raw.get("file", ""), str), side, raw)
+    given = header["raw"].get("given", {})
+    is_told = isinstance(given, dict) and all(
+        isinstance(told, dict) and {"file", "digest"} <= told.keys()
+        for told in given.values()
+    )
+    _need(is_told, "given", given)
     loader = header["raw"].get("loader", "")
     _need(isinstance(loader, str), "loader", loader)
 

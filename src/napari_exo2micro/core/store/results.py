@@ -374,12 +374,13 @@ def _drop_stale(draft: _Draft) -> list[str]:
         before = {key: draft.images[key] for key in keys if key in draft.images}
         if len(before) < len(keys):
             continue
-        wanted = checkpoints.stage_inputs(
-            stage, {key: image.checkpoint.identity for key, image in before.items()}
-        )
+        made_from = {key: image.checkpoint.identity for key, image in before.items()}
         for key, image in list(draft.images.items()):
             header = image.checkpoint.provenance
-            if key[0] == stage and header is not None and header.inputs != wanted:
+            if key[0] != stage or header is None:
+                continue
+            given = checkpoints.given_at(header)
+            if header.inputs != checkpoints.stage_inputs(stage, made_from, given):
                 del draft.images[key]
                 problems.append(
                     f"{image.path.name} is left out: it was made from other images "

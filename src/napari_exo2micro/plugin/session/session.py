@@ -124,12 +124,16 @@ class TaskSource:
         return task
 
 
+StatusRead = tuple[list[CheckpointStatus], RunResult | None, Mapping[str, Path]]
+_NOTHING_READ: StatusRead = ([], None, {})
+
+
 def read_status(
     source: TaskSource,
     params: Mapping[str, parameters.ParameterValue],
     monitor: base.Monitor,
-) -> tuple[list[CheckpointStatus], RunResult | None]:
-    """Return the check-list, and what the valid results say of themselves.
+) -> StatusRead:
+    """Return the check-list, what the valid results say, and what was given for them.
 
     The result is None, or that of the last stage in a row whose files are all valid.
     """
@@ -137,7 +141,7 @@ def read_status(
     lines = task.status()
     monitor.check()
     done = stages_done(lines)
-    return lines, task.result(done) if done else None
+    return lines, task.result(done) if done else None, task.store.given_before()
 
 
 def run_stages(
@@ -192,6 +196,8 @@ class Session(QObject):
         Names of the parameters that changed, a tuple.
     source_changed : Signal()
         Another sample, dye, folder or checkpoint format.
+    given_changed : Signal()
+        Other landmarks or regions; another pair has none, which is `source_changed`.
     output_checked : Signal(str)
         The results folder was looked at: why it cannot be used, empty when it can.
     status_changed : Signal(object)
@@ -232,6 +238,7 @@ class Session(QObject):
 
     params_changed = Signal(object)
     source_changed = Signal()
+    given_changed = Signal()
     output_checked = Signal(str)
     status_changed = Signal(object)
     stage_ready = Signal(int, object)
@@ -248,7 +255,7 @@ class Session(QObject):
         self._thread = threading.get_ident()
         self.sample = self.dye = ""
         self.settings = parameters.RunSettings()
-        self._has_raw_dir = False
+        self._has_raw_dir = self._has_adopted = False
         self.jobs = Jobs()
         self.records = KeptRecords()
         self.output_problem = ""
@@ -386,22 +393,37 @@ class Session(QObject):
         **changes
             `output_dir` and `checkpoint_format`.
         """
-        before = self._source()
+        before, pair = self._source(), self._pair()
         changes = {name: value for name, value in changes.items() if value is not None}
         if raw_dir is not None:
             changes["raw_dir"], self._has_raw_dir = raw_dir, True
         self.settings = replace(self.settings, params=self.params, **changes)
         self.sample = self.sample if sample is None else sample
         self.dye = self.dye if dye is None else dye
+        if self._pair() != pair:  # what was drawn is of the pair of before
+            self.settings = replace(self.settings, landmarks=None, regions=None)
+            self._has_adopted = False
         if self._source() == before:
             return
         self._task_source = None
         self.jobs.cancel(*_OF_THE_CHOICE)
-        self._on_status(([], None))  # before others hear of the new choice
+        self._on_status(_NOTHING_READ)  # before others hear of the new choice
         if before[:2] != self._source()[:2]:
             self.look_at_output()
         self.source_changed.emit()
         self.refresh_status()
+
+    def set_given(self, **given: Any) -> None:
+        """Choose `landmarks` or `regions` of the pair by name, None for none."""
+        settings = replace(self.settings, params=self.params, **given)
+        if settings != replace(self.settings, params=self.params):
+            self.settings = settings
+            self._task_source = None
+            self.given_changed.emit()
+            self.refresh_status()
+
+    def _pair(self) -> tuple[object, ...]:
+        return self.raw_dir, self.sample, self.dye
 
     def _source(self) -> tuple[object, ...]:
         folders = self.raw_dir, self.output_dir
@@ -461,14 +483,14 @@ class Session(QObject):
     def refresh_status(self, _changed: object = None) -> None:
         """Read in the background what is valid, stale or missing."""
         if not self.has_pair:
-            self._on_status(([], None))
+            self._on_status(_NOTHING_READ)
             return
         self.jobs.start(
             read_status,
             title="reading the state of the files",
             on_result=self._on_status,
             # A name that cannot be used: what asks for a run is told so.
-            on_error=lambda _: self._on_status(([], None)),
+            on_error=lambda _: self._on_status(_NOTHING_READ),
             newest="status",
             show_progress=False,
             source=self.task_source(),
@@ -488,9 +510,14 @@ class Session(QObject):
             raw_dir=self.raw_dir,
         )
 
-    def _on_status(self, read: tuple[list[CheckpointStatus], RunResult | None]) -> None:
-        self.status, self.stored_result = read
+    def _on_status(self, read: StatusRead) -> None:
+        self.status, self.stored_result, given = read
         self.status_changed.emit(self.status)
+        if read is not _NOTHING_READ and not self._has_adopted:
+            # Results of an earlier day were made with these; later a person chooses.
+            self._has_adopted = True
+            if self.settings.landmarks is None and self.settings.regions is None:
+                self.set_given(**given)
 
     def _on_output(self, problem: str) -> None:
         self.output_problem = problem

@@ -22,6 +22,7 @@ from napari_exo2micro.core.store import name_ending
 from napari_exo2micro.plugin.session.session import Session
 from napari_exo2micro.plugin.widgets import controls, rows
 from napari_exo2micro.plugin.widgets.rows import ParameterRow, scale_words, with_titles
+from napari_exo2micro.plugin.workbench.given import GIVEN, GIVEN_AT, GivenRow
 from napari_exo2micro.plugin.workbench.preview import PREVIEWED, PreviewRow
 
 _WITHOUT_GROUP = "Others"
@@ -362,8 +363,11 @@ class StageForm(QWidget):
             self._slider = ScaleSlider(self.parameters.container["manual_scale"])
         state = controls.row((self._icon, 0, controls.TOP), (self._state, 1))
         preview = [PreviewRow(session, stage, self)] if stage in PREVIEWED else []
+        given: list[QWidget] = []
+        if stage == GIVEN_AT:
+            given = [GivenRow(session, kind, self) for kind in GIVEN]
         page = QWidget(self)
-        parts = purpose, state, self._result, *preview, self.parameters, None
+        parts = purpose, state, self._result, *preview, *given, self.parameters, None
         controls.column(*parts, parent=page, margin=0)
         controls.column(
             (controls.scrolled(page), 1), self.parameters.foot, parent=self, margin=0
