@@ -131,7 +131,7 @@ def lit_blocks(rows: range, columns: range, pixels: NDArray[Any]) -> LitBlocks:
     if pixels.dtype.kind == "f":
         lit &= pixels == pixels  # not NaN
     if lit.ndim == 3:
-        lit = lit.any(axis=2) if lit.shape[2] > 1 else lit[..., 0]
+        lit = _over_samples(np.logical_or, lit)
     return LitBlocks(_marked(rows, columns, lit), *_flat(rows, columns, pixels))
 
 
@@ -177,8 +177,19 @@ def _flat(
     alike = (chosen[0] == chosen[1]) & (chosen[0] == chosen[2])
     own = (rows.start + step * np.arange(len(seen))) // BLOCK
     starts = np.flatnonzero(np.diff(own, prepend=-1))
-    flat = np.logical_and.reduceat(alike.all(axis=2), starts, axis=0)
-    return flat, np.maximum.reduceat(chosen[0].max(axis=2), starts, axis=0)
+    flat = np.logical_and.reduceat(
+        _over_samples(np.logical_and, alike), starts, axis=0
+    )
+    level = _over_samples(np.maximum, chosen[0])
+    return flat, np.maximum.reduceat(level, starts, axis=0)
+
+
+def _over_samples(join: np.ufunc, pixels: NDArray[Any]) -> NDArray[Any]:
+    """Return what the samples of each pixel come to, shape (rows, columns)."""
+    result = pixels[..., 0]
+    for index in range(1, pixels.shape[2]):  # numpy is slow along a short last axis
+        result = join(result, pixels[..., index])
+    return result
 
 
 class _Grids:
