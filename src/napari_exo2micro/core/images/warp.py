@@ -26,8 +26,9 @@ _INWARDS = np.array([(1.0, 1.0), (-1.0, 1.0), (-1.0, -1.0), (1.0, -1.0)])  # of 
 _STRIP = 64
 #: Pixels around a window that its kernel may ask for.
 _MARGIN = 6
-#: Columns of the windows that bands are warped in.
-_COLUMNS = 2048
+#: Rows and columns of the windows that bands are warped in: all that one needs stays
+#: in the cache.
+_WINDOW = (256, 1024)
 #: Reach of the widest kernel, px.
 _KERNEL = 4
 _THREADS = min(4, os.cpu_count() or 1)
@@ -217,7 +218,12 @@ class _Strip(NamedTuple):
                 if below is not None:
                     place /= below
             fraction = (place - np.floor(place)).astype(np.float32, copy=False)
-            yield fraction * (1 - fraction) * np.float32(0.5)
+            # t (1 - t) / 2 = 1/8 - (t - 1/2)^2 / 2
+            fraction -= np.float32(0.5)
+            fraction *= fraction
+            fraction *= np.float32(-0.5)
+            fraction += np.float32(0.125)
+            yield fraction
 
     def _along(self, axis: int) -> NDArray[np.float64]:
         rows = np.arange(self.rows.stop - self.rows.start, dtype=np.float64)
@@ -326,17 +332,22 @@ def warped_bands(
     with ThreadPoolExecutor(_THREADS) as pool:
         for top, bottom in bands(shape, BAND_ROWS):
             seen = []
-            for left in range(0, shape[1], _COLUMNS):
-                right = min(left + _COLUMNS, shape[1])
-                first, last = mapped_bounds(transform, left, top, right, bottom)
-                outside = (last < low) | (first > high)
-                if not outside.any():
-                    seen.append((top, bottom, left, right))
+            for y0, y1 in bands((bottom - top, shape[1]), _WINDOW[0]):
+                for left in range(0, shape[1], _WINDOW[1]):
+                    right = min(left + _WINDOW[1], shape[1])
+                    window = (top + y0, top + y1, left, right)
+                    first, last = mapped_bounds(
+                        transform, left, window[0], right, window[1]
+                    )
+                    outside = (last < low) | (first > high)
+                    if not outside.any():
+                        seen.append(window)
             if not seen:
                 continue
             band = np.zeros((bottom - top, shape[1]), image.dtype)
             for window, pixels in zip(seen, pool.map(filled, seen), strict=True):
-                band[:, window[2] : window[3]] = pixels
+                y0, y1, left, right = window
+                band[y0 - top : y1 - top, left:right] = pixels
             yield top, band
 
 
