@@ -313,29 +313,48 @@ def _read_pre(
     of what was rounded away is known and can be taken off the shift.
     """
     x0, y0, width, height = frame
-    x, y = np.meshgrid(left + np.arange(side), top + np.arange(side))
+    x: NDArray[Any] = left + np.arange(side)[np.newaxis]
+    y: NDArray[Any] = top + np.arange(side)[:, np.newaxis]
     for displacement in transform.displacements:
         dx, dy = displacement.shifts(x, y)
         x, y = x + dx, y + dy
     m = transform.matrix
-    depth = m[2, 0] * x + m[2, 1] * y + m[2, 2]
-    px = (m[0, 0] * x + m[0, 1] * y + m[0, 2]) / depth
-    py = (m[1, 0] * x + m[1, 1] * y + m[1, 2]) / depth
-    valid = (px >= x0 + 3) & (px < x0 + width - 4)
-    valid &= (py >= y0 + 3) & (py < y0 + height - 4)
-    np.clip(px, x0, x0 + width - 1, out=px)
-    np.clip(py, y0, y0 + height - 1, out=py)
-    left_in = max(int(px.min()) - 3, 0)
-    top_in = max(int(py.min()) - 3, 0)
-    right_in = min(int(px.max()) + 5, image.shape[1])
-    bottom_in = min(int(py.max()) + 5, image.shape[0])
+    px = m[0, 0] * x + (m[0, 1] * y + m[0, 2])
+    py = m[1, 0] * x + (m[1, 1] * y + m[1, 2])
+    if m[2, :2].any():
+        depth = m[2, 0] * x + (m[2, 1] * y + m[2, 2])
+        px /= depth
+        py /= depth
+    else:
+        px /= m[2, 2]
+        py /= m[2, 2]
+    low_x, high_x, low_y, high_y = px.min(), px.max(), py.min(), py.max()
+    valid = np.ones(px.shape, bool)
+    if low_x < x0 + 3 or high_x >= x0 + width - 4:
+        valid &= (px >= x0 + 3) & (px < x0 + width - 4)
+        np.clip(px, x0, x0 + width - 1, out=px)
+        low_x, high_x = px.min(), px.max()
+    if low_y < y0 + 3 or high_y >= y0 + height - 4:
+        valid &= (py >= y0 + 3) & (py < y0 + height - 4)
+        np.clip(py, y0, y0 + height - 1, out=py)
+        low_y, high_y = py.min(), py.max()
+    left_in, top_in = max(int(low_x) - 3, 0), max(int(low_y) - 3, 0)
+    right_in = min(int(high_x) + 5, image.shape[1])
+    bottom_in = min(int(high_y) + 5, image.shape[0])
     window, known = _known(np.asarray(image[top_in:bottom_in, left_in:right_in]))
     if window.dtype not in (np.uint8, np.uint16, np.float32):
         window = window.astype(np.float32)
-    fixed_x = np.rint((px - left_in) * _SUBPIXELS).astype(np.int32)
-    fixed_y = np.rint((py - top_in) * _SUBPIXELS).astype(np.int32)
-    whole = np.stack([fixed_x >> 5, fixed_y >> 5], axis=-1).astype(np.int16)
-    part = ((fixed_y & 31) * _SUBPIXELS + (fixed_x & 31)).astype(np.uint16)
+    whole = np.empty((*px.shape, 2), np.int16)
+    part = np.zeros(px.shape, np.uint16)
+    off = np.empty(2)
+    for axis, (places, start) in enumerate(((px, left_in), (py, top_in))):
+        places -= start
+        places *= _SUBPIXELS
+        fixed = np.rint(places).astype(np.int32)
+        off[axis] = (fixed.sum() - places.sum()) / (_SUBPIXELS * fixed.size)
+        whole[..., axis] = fixed >> 5
+        fixed &= 31
+        part += (fixed << (5 * axis)).astype(np.uint16)
     warped = cv2.remap(
         np.ascontiguousarray(window),
         whole,
@@ -345,9 +364,7 @@ def _read_pre(
     )
     if known is not None:
         valid &= known[whole[..., 1], whole[..., 0]]
-    off_x = fixed_x / _SUBPIXELS + left_in - px
-    off_y = fixed_y / _SUBPIXELS + top_in - py
-    return warped, valid, np.array([off_x.mean(), off_y.mean()])
+    return warped, valid, off
 
 
 def _filtered(pixels: NDArray[Any], band: Band) -> NDArray[np.float32]:
@@ -358,7 +375,7 @@ def _filtered(pixels: NDArray[Any], band: Band) -> NDArray[np.float32]:
     """
     lowest = pixels.min()
     window = band((pixels - lowest).astype(np.float32))
-    power = float(np.mean(window.astype(np.float64) ** 2))
+    power = cv2.norm(window, cv2.NORM_L2SQR) / window.size
     if power <= (1e-6 * float(pixels.max() - lowest)) ** 2:
         return np.zeros_like(window)
     window /= np.float32(np.sqrt(power))

@@ -177,9 +177,7 @@ def _flat(
     alike = (chosen[0] == chosen[1]) & (chosen[0] == chosen[2])
     own = (rows.start + step * np.arange(len(seen))) // BLOCK
     starts = np.flatnonzero(np.diff(own, prepend=-1))
-    flat = np.logical_and.reduceat(
-        _over_samples(np.logical_and, alike), starts, axis=0
-    )
+    flat = np.logical_and.reduceat(_over_samples(np.logical_and, alike), starts, axis=0)
     level = _over_samples(np.maximum, chosen[0])
     return flat, np.maximum.reduceat(level, starts, axis=0)
 
