@@ -180,13 +180,16 @@ def draw_plots(store: CheckpointStore, known: Differences, monitor: Monitor) -> 
     One that fails is noted with its reason: the run is for the difference.
     """
     plots, record, new = _plots(store), replace(known.record, failed={}), list[Path]()
+    contexts = dict[str, PlotContext]()  # to judge what a plot shows reads headers
     for index, plot in enumerate(plots):
         path = store.output_path(plot.name)
         if record.shows(plot.name, path):
             continue
         monitor.report(index / len(plots), f"drawing {plot.name}")
         drawn = {name: sum_ for name, sum_ in record.drawn.items() if name != plot.name}
-        context = plot_context(store, known, plot.image)
+        if plot.image not in contexts:
+            contexts[plot.image] = plot_context(store, known, plot.image)
+        context = contexts[plot.image]
         try:
             _draw(store, plot, known.pair, context, path)
         except errors.CancelledError:
