@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -138,14 +139,17 @@ def creation_time() -> str:
     return now.strftime("%Y-%m-%dT%H:%M:%S")
 
 
+@functools.cache
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"
+
+
 def software_versions() -> dict[str, str]:
     """Return the versions of this package and of those that make the numbers."""
-    versions = {}
-    for package in _PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = "unknown"
+    versions = {package: _version(package) for package in _PACKAGES}
     # Several distributions provide this one module.
     versions["opencv"] = cv2.__version__
     return versions
