@@ -97,6 +97,20 @@ def test_a_clean_pair_is_known_to_a_few_hundredths(aligned):
     assert all(np.isfinite(value) for value in numbers.values())
 
 
+def test_features_of_a_large_image_are_where_they_were_seen():
+    # so long that features are sought in images that are halved once more
+    pair = simulate_section((640, 3260), seed=23, angle_deg=2.0, shift=(9.0, -7.0))
+    result, error = align(pair, Transform.identity())
+    assert result.verdict.state == "ok"
+    assert result.verdict.reason == ""
+    assert np.median(error) < 0.02
+    matches = result.matches
+    off = matches.transform(matches.post_xy) - pair.truth.canvas_transform(PAD)(
+        matches.post_xy
+    )
+    assert np.abs(np.median(off[matches.inliers], axis=0)).max() < 0.2
+
+
 def test_pictures_get_matches_and_tiles_in_canvas_pixels(plain, aligned):
     result, _ = aligned
     truth = plain.truth.canvas_transform(PAD)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import tifffile
 from astropy.io import fits
+from threadpoolctl import threadpool_info
 
 from napari_exo2micro.core.base import (
     CancelledError,
@@ -250,6 +251,17 @@ def test_results_can_be_read_when_the_raw_files_are_gone(finished, raw_dir):
     shutil.rmtree(raw_dir)
     assert finished.run()["status"] == "complete"
     assert {line.state for line in finished.status()} == {"valid"}
+
+
+def test_linear_algebra_keeps_to_its_thread_while_a_run_lasts(finished):
+    def threads():
+        libraries = threadpool_info()
+        return [lib["num_threads"] for lib in libraries if lib["user_api"] == "blas"]
+
+    usual, seen = threads(), []
+    finished.run(on_stage=lambda number: seen.extend(threads()))
+    assert set(seen) == {1}
+    assert threads() == usual
 
 
 def test_earlier_stages_run_by_themselves_when_they_are_missing(raw_dir, tmp_path):

@@ -506,7 +506,7 @@ def _halved(
     half = cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA)
     if inside is not None:
         blocks = inside[: 2 * rows, : 2 * columns].reshape(rows, 2, columns, 2)
-        inside = blocks.all(axis=(1, 3))
+        inside = np.asarray(blocks.all(axis=(1, 3)))
     return half.astype(np.float32, copy=False), inside
 
 

@@ -64,7 +64,7 @@ _SPOTS, _STIFFER = 200, 2
 
 _SHAPE = tiles.TileShape(64, 16)
 #: Distance of the tiles, px: from, to; and how many are usual, and the most.
-_SPACING, _USUAL_TILES, _MOST_TILES = (42.0, 60.0), 1500, 12_000
+_SPACING, _USUAL_TILES, _MOST_TILES = (42.0, 90.0), 1500, 12_000
 #: Tiles on which the bands are tried.
 _PROBES = 64
 #: Inverse variance of the move of a stitched tile, 1/px squared.

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from napari_exo2micro.core.alignment.alignments import error_map_from_details
 from napari_exo2micro.core.alignment.boundary import (
@@ -367,6 +368,9 @@ class SampleDye(Shown):
             told(monitor, f"{self.sample} {self.dye}", progress) as whole,
             run_log(self.output_dir, title=title, task=self) as log,
             self._locked(wait_for_lock, whole) as unguarded,
+            # Stages share the processors among tiles and windows themselves; beside
+            # those, threads of linear algebra wait for each other at full load.
+            threadpool_limits(1, user_api="blas"),
         ):
             self.store.check_pixels(last, whole)
             for index, number in enumerate(numbers):
