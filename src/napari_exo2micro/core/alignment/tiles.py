@@ -277,7 +277,9 @@ def _read_post(
     cx = np.clip(columns, x0, x0 + width - 1)
     cy = np.clip(rows, y0, y0 + height - 1)
     window = np.asarray(image[cy[0] : cy[-1] + 1, cx[0] : cx[-1] + 1])
-    window, known = _known(window[np.ix_(cy - cy[0], cx - cx[0])])
+    if window.shape != (side, side):
+        window = window[np.ix_(cy - cy[0], cx - cx[0])]
+    window, known = _known(window)
     inside_x = (columns >= x0 + 3) & (columns < x0 + width - 3)
     inside_y = (rows >= y0 + 3) & (rows < y0 + height - 3)
     inside = inside_y[:, None] & inside_x[None, :]
@@ -321,13 +323,9 @@ def _read_pre(
     m = transform.matrix
     px = m[0, 0] * x + (m[0, 1] * y + m[0, 2])
     py = m[1, 0] * x + (m[1, 1] * y + m[1, 2])
-    if m[2, :2].any():
-        depth = m[2, 0] * x + (m[2, 1] * y + m[2, 2])
-        px /= depth
-        py /= depth
-    else:
-        px /= m[2, 2]
-        py /= m[2, 2]
+    depth = m[2, 0] * x + (m[2, 1] * y + m[2, 2])
+    px /= depth
+    py /= depth
     low_x, high_x, low_y, high_y = px.min(), px.max(), py.min(), py.max()
     valid = np.ones(px.shape, bool)
     if low_x < x0 + 3 or high_x >= x0 + width - 4:
@@ -400,13 +398,15 @@ def _pixel_weights(
     for n in np.flatnonzero((w > 0.0).any(axis=(1, 2))):
         inside = w[n] > 0.0
         a, b = g[n][inside].astype(np.float64), f[n][inside].astype(np.float64)
-        keep = np.ones(len(a), bool)
+        keep = np.ones(len(a))
         for _ in range(3):
             # b ~ gain a: gain = a . b / a . a; sigma = 1.4826 median |b - gain a|
-            gain = float(a[keep] @ b[keep]) / max(float(a[keep] @ a[keep]), 1e-30)
+            kept = keep * a
+            gain = float(kept @ b) / max(float(kept @ a), 1e-30)
             rest = b - gain * a
-            scale = 1.4826 * float(np.median(np.abs(rest)))
-            keep = np.abs(rest) < 4.0 * max(scale, 1e-12)
+            size = np.abs(rest)
+            scale = 1.4826 * float(np.partition(size, len(a) // 2)[len(a) // 2])
+            keep = (size < 4.0 * max(scale, 1e-12)).astype(np.float64)
         ratio = rest / (6.0 * max(scale, 1e-12))
         weights[n][inside] = np.clip(1.0 - ratio**2, 0.0, None) ** 2
     return weights
