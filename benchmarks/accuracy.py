@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -85,7 +85,7 @@ class Row:
     scale_error: float
     seconds: float
     status: str
-    errors: NDArray[np.float64] = NO_TILES
+    errors: NDArray[np.float64] = field(default_factory=lambda: NO_TILES)
 
 
 def error_tiles(pair: SimulatedPair, task: SampleDye) -> NDArray[np.float64]:
