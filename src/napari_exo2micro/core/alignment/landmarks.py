@@ -22,8 +22,8 @@ from napari_exo2micro.core.images.transform import Transform
 _FLATTEST: Final = 0.05
 """Points whose width is less than this part of their length lie on one line."""
 
-_FARTHEST: Final = 0.1
-"""Landmarks fit one map to this part of their spread, of a bent section, too."""
+_FARTHEST: Final = 0.2
+"""The others predict each to this part of their spread, in a bent section, too."""
 
 _HELD_OUT: Final = 2
 """Pairs more than a model needs before its error is taken for known."""
@@ -125,8 +125,7 @@ def _check_consistent(landmarks: Landmarks, fit: LandmarkFit) -> None:
     """Refuse pairs of which one, or all, are not of one section."""
     pre = landmarks.pre
     spread = float(np.sqrt(np.mean(np.sum((pre - pre.mean(axis=0)) ** 2, axis=1))))
-    off = np.linalg.norm(fit.transform(landmarks.post) - pre, axis=1)
-    if float(np.sqrt(np.mean(off**2))) <= _FARTHEST * spread:
+    if fit.error_px <= _FARTHEST * spread:
         return
     if len(landmarks) > _NONE_TO_BLAME:
         worst = landmarks.names[int(np.argmax(fit.left_out))]
@@ -134,9 +133,9 @@ def _check_consistent(landmarks: Landmarks, fit: LandmarkFit) -> None:
     else:
         fix = "is each the same grain in both images?"
     raise RegistrationError(
-        f"the {len(landmarks)} landmarks do not fit each other: one map misses them by "
-        f"up to {off.max():.0f} px, and they lie {spread:.0f} px around their middle; "
-        f"{fix}"
+        f"the {len(landmarks)} landmarks do not fit each other: the others miss one "
+        f"by {fit.left_out.max():.0f} px, and they lie {spread:.0f} px around their "
+        f"middle; {fix}"
     )
 
 
