@@ -51,6 +51,14 @@ def test_a_bend_is_followed_and_vouched_for(followed):
     assert np.percentile(error, 95) < 0.25
     assert result.accuracy_px < 0.2
     assert 1.0 < result.verdict.numbers["displacement_px"] < 6.0
+    assert abs(result.verdict.numbers["flux_lost_percent"]) < 1.0
+
+
+def test_the_expected_error_of_a_bend_is_the_true_one(bent, followed):
+    result, error = followed
+    expected = result.error(bent.truth.points)
+    ratio = np.sqrt(np.mean(error**2) / np.mean(expected**2))
+    assert 1 / 1.5 < ratio < 1.5
 
 
 def test_without_it_a_bend_is_told_as_before(bent):
