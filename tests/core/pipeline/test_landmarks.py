@@ -97,8 +97,13 @@ def test_a_map_that_misses_the_landmarks_is_degraded(tmp_path, folders, soft_pai
         moved.append(f"{name},{a},{b},{float(c) + 25},{d}")
     marks.write_text("\n".join(moved))
     task = made(folders, landmarks=marks)
+    task.set_params(pixel_size=0.5)
     result = task.run(to_stage=3)
     assert result["status"].startswith("degraded: stage 3")
+    numbers = result["registration"][3]["numbers"]
+    in_um = 0.5 * numbers["landmarks_px"]  # magnification 1
+    assert numbers["landmarks_um"] == pytest.approx(in_um, rel=0.01)
+    assert numbers["landmarks_left_out_um"] < 0.1
     assert "misses the landmarks by 25.0 px" in result["status"]
 
 

@@ -720,8 +720,7 @@ class SampleDye(Shown):
                 alignment = stages.Alignment(initial, skipped)
             notes += stages.magnification_note(post, alignment.transform)
             alignment = replace(alignment, notes=notes)
-            size = pre.provenance.pixel_size if pre.provenance else None
-            alignment = alignment.checked_by(self.store.canvas_landmarks, size)
+            alignment = alignment.checked_by(self.store.canvas_landmarks, post)
         self._write_aligned(
             3,
             "pre",

@@ -147,12 +147,10 @@ class Alignment:
         details = _interior_details(interior)
         return cls(interior.transform, interior.verdict, details)
 
-    def checked_by(
-        self, landmarks: Landmarks | None, pixel_size: PixelSize | None
-    ) -> Alignment:
+    def checked_by(self, landmarks: Landmarks | None, post: Checkpoint) -> Alignment:
         """Return it with what landmarks say of it, px of the canvases.
 
-        `pixel_size` is that of the pre image, um.
+        `post` is the padded image, which knows the size of a pixel.
         """
         if landmarks is None:
             return self
@@ -162,9 +160,12 @@ class Alignment:
             state = State.FELL_BACK if state.is_good else state
             reason = "; ".join(filter(None, (check.problem, reason)))
         numbers = {**verdict.numbers, **check.numbers}
-        if pixel_size is not None:
+        size = post.provenance.pixel_size if post.provenance else None
+        if size is not None:
+            # lengths are px of pre, of which there are so many for one of post
+            pixel = size.mean / self.transform.decompose()["scale"]
             for name in [name for name in check.numbers if name.endswith("_px")]:
-                in_um = check.numbers[name] * pixel_size.mean
+                in_um = check.numbers[name] * pixel
                 numbers[f"{name.removesuffix('px')}um"] = in_um
         details = {**self.details, "landmarks": check.to_details()}
         return replace(self, verdict=Verdict(state, reason, numbers), details=details)
