@@ -100,20 +100,9 @@ def _feature(number: int, entry: Mapping[str, Any]) -> Feature:
     return Feature(str(kind), arrays, str(label).strip(), str(name).strip())
 
 
-def feature_entry(
-    kind: str, parts: Any, *, label: str = "", name: str = ""
-) -> dict[str, Any]:
-    """Return a feature as `read_features` reads it, see `Feature`."""
-    rings = [(np.asarray(part, np.float64) + _CORNER).tolist() for part in parts]
-    coordinates: Any = rings
-    if kind == "Point":
-        coordinates = rings[0][0]
-    elif kind == "MultiPoint":
-        coordinates = rings[0]
-    told: dict[str, Any] = {"objectType": "annotation"}
-    if name:
-        told["name"] = name
-    if label:
-        told["classification"] = {"name": label}
-    geometry = {"type": kind, "coordinates": coordinates}
+def polygon_entry(label: str, ring: NDArray[np.float64]) -> dict[str, Any]:
+    """Return the polygon of some corners as `read_features` reads it, see `Feature`."""
+    closed = np.vstack([ring, ring[:1]]) + _CORNER
+    told = {"objectType": "annotation", "classification": {"name": label}}
+    geometry = {"type": "Polygon", "coordinates": [closed.tolist()]}
     return {"type": "Feature", "geometry": geometry, "properties": told}

@@ -339,10 +339,7 @@ def save_polygons(
     OutputError
         When it cannot be written; a file of that name stays as it was.
     """
-    features = [
-        geojson.feature_entry("Polygon", [np.vstack([ring, ring[:1]])], label=name)
-        for name, ring in areas
-    ]
+    features = [geojson.polygon_entry(name, ring) for name, ring in areas]
     return files.write_json(path, {"type": "FeatureCollection", "features": features})
 
 
