@@ -13,7 +13,7 @@ from napari_exo2micro.core.batch.task import Task, stages_to_run
 from napari_exo2micro.core.images.raster import BAND_ROWS
 from napari_exo2micro.core.images.warp import canvas_shape
 from napari_exo2micro.core.parameters.stages import LAST_BUILT_IN
-from napari_exo2micro.core.photometry.methods import scales_asked_for
+from napari_exo2micro.core.photometry.methods import SCALE_METHODS, scales_asked_for
 from napari_exo2micro.core.raw.formats import open_raw
 from napari_exo2micro.core.raw.names import find_pair
 from napari_exo2micro.core.raw.pair import LOADERS, reader_of
@@ -222,7 +222,7 @@ class _Work:
             images.append((2, "coarse_pre", turned, self._itemsize))
         images += [
             (4, method.image_name(self._params), post, 4)
-            for method in scales_asked_for(self._params).values()
+            for method in scales_asked_for(self._params, SCALE_METHODS).values()
             if method.parameter
         ]
         total, largest = 0, 0

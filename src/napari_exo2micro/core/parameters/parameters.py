@@ -539,6 +539,16 @@ PARAMETERS: tuple[Parameter, ...] = (
         "significant.",
         label="take off a constant offset",
     ),
+    _offset(
+        "background_model",
+        "auto",
+        "bgm",
+        "Adds a difference image that follows focus, gain and offset from place to "
+        "place: 'auto', where parts of the section left out prove that it leaves "
+        "clearly less of the minerals.",
+        choices=("auto", "off", "on"),
+        label="background model",
+    ),
     _canvas(
         "pixel_size",
         None,
@@ -611,7 +621,8 @@ RESERVED_KEYS = frozenset(
         "XTENSION PCOUNT GCOUNT GROUPS EXTNAME EXTVER CHECKSUM DATASUM BLANK "
         "CONTINUE HIERARCH LONGSTRN INHERIT NAXIS3 DATAMIN DATAMAX HEADSUM "
         "POSTMISS PREMISS CRPIX1 CRPIX2 CRVAL1 CRVAL2 CDELT1 CDELT2 CUNIT1 CUNIT2 "
-        "DISPMAX DISPFILE DISPSUM " + " ".join(f"PIXSUM{n}" for n in range(100))
+        "DISPMAX DISPFILE DISPSUM STRUCT STRUCTM MODELPOW MODELLOS "
+        + " ".join(f"PIXSUM{n}" for n in range(100))
     ).split()
 )
 

@@ -1,9 +1,16 @@
 """How much brighter minerals are after staining, and the difference that follows."""
 
+from napari_exo2micro.core.photometry.background import (
+    BACKGROUND_STEPS as BACKGROUND_STEPS,
+    BackgroundModel as BackgroundModel,
+    Residual as Residual,
+    fit_background as fit_background,
+)
 from napari_exo2micro.core.photometry.difference import (
     difference_bands as difference_bands,
     difference_pyramid as difference_pyramid,
     difference_window as difference_window,
+    known_pixels as known_pixels,
 )
 from napari_exo2micro.core.photometry.methods import (
     DEFAULT_SCALE as DEFAULT_SCALE,

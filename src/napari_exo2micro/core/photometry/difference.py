@@ -1,6 +1,7 @@
 """The scaled difference of post and aligned pre, window by window."""
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import cv2
@@ -10,6 +11,11 @@ from numpy.typing import ArrayLike, NDArray
 from napari_exo2micro.core.base.monitor import Monitor
 from napari_exo2micro.core.images import Frame, ImageLike, warp
 from napari_exo2micro.core.images.lazy import LazyImage, Window
+from napari_exo2micro.core.photometry.background import (
+    WORKERS,
+    BackgroundModel,
+    Known,
+)
 
 NO_DATA = 0.0
 """Value of the difference where either image has no data."""
@@ -17,6 +23,7 @@ NO_DATA = 0.0
 _CV_TYPES = {"uint8", "uint16", "int16", "int32", "float32", "float64"}
 _MAX_SIDE = 16384
 _BAND_PIXELS = 8_000_000
+_BACKGROUND_PART = 1024
 
 
 def difference_window(
@@ -73,6 +80,7 @@ def difference_bands(
     post_frame: Frame | None = None,
     pre_quad: ArrayLike | None = None,
     missing: Sequence[ImageLike | None] = (),
+    background: BackgroundModel | None = None,
     max_rows: int | None = None,
     monitor: Monitor | None = None,
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
@@ -90,6 +98,8 @@ def difference_bands(
         Corners of the aligned pre image's data, see `mapped_frame`.
     missing : sequence of array_like, shape (rows, columns), optional
         Masks on the canvas, not 0 where one of the images has no data; None for none.
+    background : BackgroundModel, optional
+        Is taken off in place of the scaled pre and the offset.
     max_rows : int, optional
         Most rows in a band; by default about 8 million pixels.
     monitor : Monitor, optional
@@ -122,7 +132,11 @@ def difference_bands(
         band = np.zeros((y1 - y0, columns), np.float32)
         inner = band[inside, left:right]
         window = slice(y0 + inside.start, y0 + inside.stop), slice(left, right)
-        _subtract(post[window], pre[window], scale, offset, inner)
+        if background is None:
+            _subtract(post[window], pre[window], scale, offset, inner)
+        else:
+            known = known_pixels(post.shape, frame, pre_quad, missing)
+            _take_off(background, post, pre, window, known, inner)
         mask = warp.spans_to_mask(first[inside], end[inside], left, right)
         if mask is not None:
             inner[mask == 0] = NO_DATA
@@ -131,6 +145,61 @@ def difference_bands(
                 inner[np.asarray(gaps[window]) != 0] = NO_DATA
         yield y0, band
     monitor.report(1.0, "subtracting")
+
+
+def known_pixels(
+    shape: tuple[int, ...],
+    post_frame: Frame | None,
+    pre_quad: ArrayLike | None,
+    missing: Sequence[ImageLike | None] = (),
+) -> Known:
+    """Return what tells where both images have data in a window: 1 and 0.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Rows and columns of the canvas.
+    post_frame, pre_quad, missing
+        As in `difference_bands`.
+
+    Returns
+    -------
+    callable
+        Takes a window (two slices), returns a uint8 array; None where all is known.
+    """
+    frame = post_frame or (0, 0, shape[1], shape[0])
+
+    def known(window: Window) -> NDArray[Any] | None:
+        rows, columns = window
+        spans = _data_spans(frame, pre_quad, rows.start, rows.stop)
+        mask = warp.spans_to_mask(*spans, columns.start, columns.stop)
+        for gaps in missing:
+            if gaps is not None:
+                own = np.asarray(gaps[window]) == 0
+                mask = own if mask is None else (mask != 0) & own
+        return None if mask is None else np.asarray(mask, np.uint8)
+
+    return known
+
+
+def _take_off(
+    background: BackgroundModel,
+    post: ImageLike,
+    pre: ImageLike,
+    window: Window,
+    known: Known,
+    out: NDArray[np.float32],
+) -> None:
+    """Write post less its background into `out`, part by part."""
+    rows, columns = window
+
+    def one(start: int) -> None:
+        part = slice(start, min(start + _BACKGROUND_PART, columns.stop))
+        place = slice(part.start - columns.start, part.stop - columns.start)
+        out[:, place] = background.subtract(post, pre, (rows, part), known)
+
+    with ThreadPoolExecutor(WORKERS) as pool:
+        list(pool.map(one, range(columns.start, columns.stop, _BACKGROUND_PART)))
 
 
 def _data_spans(

@@ -1,7 +1,7 @@
 """The scale methods: one registry that differencing, plots, names and forms follow."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -20,6 +20,9 @@ from napari_exo2micro.core.photometry.statistics import PairStatistics
 
 DEFAULT_SCALE: Final = "moffat"
 """The method whose difference image is always made."""
+
+MODEL: Final = "model"
+"""The method whose difference takes off a `BackgroundModel`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +46,8 @@ class ScaleMethod:
         Of its line in plots, ``#rrggbb``; one of a few others by default.
     parameter : str
         The parameter of stage 4 that asks for a difference image with this scale:
-        one that is False or None by default. Without one, the scale is only noted
-        for comparison.
+        one that is False, None or 'off' by default. Without one, the scale is only
+        noted for comparison.
     value_mark : str
         Letters that stand before the parameter's value in the image's name; the
         value is left out when empty.
@@ -76,16 +79,20 @@ class ScaleMethod:
     def needs_value(self) -> bool:
         """Whether `function` takes the value of the parameter."""
         return bool(self.parameter) and (
-            parameters.PARAMETER_REGISTRY[self.parameter].kind is not bool
+            parameters.PARAMETER_REGISTRY[self.parameter].kind in (int, float)
         )
 
-    def is_asked_for(self, params: Mapping[str, Any]) -> bool:
+    def is_asked_for(
+        self, params: Mapping[str, Any], proven: Container[str] = ()
+    ) -> bool:
         """Return whether parameters ask for a difference image with this scale.
 
         Parameters
         ----------
         params : mapping
             Parameter name -> value.
+        proven : container of str
+            The methods that the pair has proven better: 'auto' asks for these.
 
         Returns
         -------
@@ -95,7 +102,7 @@ class ScaleMethod:
         if not self.parameter:
             return self.name == DEFAULT_SCALE
         value = params.get(self.parameter)
-        return value is not None and value is not False
+        return self.name in proven if value == "auto" else value not in _NOT_ASKED
 
     def image_name(self, params: Mapping[str, Any]) -> str:
         """Return the name of its difference image: ``difference_<name>``.
@@ -172,6 +179,8 @@ class ScaleMethod:
         return estimate
 
 
+_NOT_ASKED: Final = (None, False, "off")
+
 ENTRY_POINT_GROUP: Final = "napari_exo2micro.scale_methods"
 """Other packages offer scale methods here: a name, and a `ScaleMethod` or several."""
 
@@ -200,11 +209,11 @@ def _check(method: ScaleMethod, _known: Mapping[str, ScaleMethod]) -> None:
             f"the scale method '{name}' is asked for with the parameter "
             f"'{method.parameter}', which is not registered; register it first"
         )
-    if entry.stage > LAST_BUILT_IN or not (entry.default is None or not entry.default):
+    if entry.stage > LAST_BUILT_IN or entry.default not in _NOT_ASKED:
         raise ParameterError(
             f"the parameter '{entry.name}' of the scale method '{name}' must belong to "
-            f"stage {LAST_BUILT_IN} or an earlier one and be None or False by default, "
-            f"found stage {entry.stage} and {entry.default!r}"
+            f"stage {LAST_BUILT_IN} or an earlier one and be None, False or 'off' by "
+            f"default, found stage {entry.stage} and {entry.default!r}"
         )
 
 
@@ -299,12 +308,27 @@ def unregister_scale_method(name: str) -> None:
     SCALE_METHODS.remove(name)
 
 
-def scales_asked_for(params: Mapping[str, Any]) -> dict[str, ScaleMethod]:
-    """Return the methods whose images parameters ask for, the default one first."""
+def scales_asked_for(
+    params: Mapping[str, Any], proven: Container[str] = ()
+) -> dict[str, ScaleMethod]:
+    """Return the methods whose images parameters ask for, the default one first.
+
+    Parameters
+    ----------
+    params : mapping
+        Parameter name -> value.
+    proven : container of str
+        The methods that the pair has proven better: 'auto' asks for these.
+
+    Returns
+    -------
+    dict
+        Name -> method.
+    """
     return {
         name: method
         for name, method in SCALE_METHODS.items()
-        if method.is_asked_for(params)
+        if method.is_asked_for(params, proven)
     }
 
 
@@ -357,6 +381,16 @@ SCALE_METHODS: Registry[str, ScaleMethod] = Registry(
             title="by hand",
             colour="#ff3366",
             parameter="manual_scale",
+        ),
+        ScaleMethod(
+            MODEL,
+            moffat_scale,
+            "The Moffat scale, with focus, gain and offset of each place.",
+            title="background model",
+            colour="#66b3ff",
+            parameter="background_model",
+            finds_offset=True,
+            reference="C. Alard & R. H. Lupton, Astrophys. J. 503 (1998) 325",
         ),
         ScaleMethod(
             "least_squares",

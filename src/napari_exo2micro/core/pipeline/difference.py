@@ -21,7 +21,15 @@ from napari_exo2micro.core.images import LazyImage, mapped_frame, raster
 from napari_exo2micro.core.images.missing import blanked, either
 from napari_exo2micro.core.images.regions import EXCLUDED
 from napari_exo2micro.core.parameters import ParameterValue, State
-from napari_exo2micro.core.photometry import ScaleEstimate, difference_bands, methods
+from napari_exo2micro.core.photometry import (
+    BACKGROUND_STEPS,
+    BackgroundModel,
+    ScaleEstimate,
+    difference_bands,
+    fit_background,
+    known_pixels,
+    methods,
+)
 from napari_exo2micro.core.photometry.statistics import (
     PairStatistics,
     accumulate_statistics,
@@ -37,6 +45,9 @@ _RECORD: Final = "04_difference_record"
 
 _LOOKED_AT: Final = 512
 """Longest side of the images in which the lost part of the section is measured, px."""
+
+_VISIBLE: Final = 0.06
+"""Part of the minerals' light that may remain in the difference unnoticed."""
 
 _NOTABLE_SPREAD: Final = 0.03
 """Part of the minerals' brightness by which light or glow may differ untold."""
@@ -282,8 +293,12 @@ def make_differences(
         with files.replace_file(record.statistics_path) as part:
             save_statistics(part, statistics)
         store.written.append(record.statistics_path)
-    asked = methods.scales_asked_for(store.params)
-    scales = _estimated(statistics, *_choice(store))
+    background = None
+    if force or _lacks_images(store):
+        background = _find_background(store, pair, statistics, monitor.part(0.15, 0.2))
+    proven = store.proven_scales() if background is None else _proven(background)
+    asked = methods.scales_asked_for(store.params, proven)
+    scales = _estimated(statistics, *_choice(store, proven))
     for scale in scales.values():
         logger.info(
             "scale, %s: %.6g ± %.2g, offset %.3g ± %.2g grey levels; %s",
@@ -298,8 +313,8 @@ def make_differences(
     for index, (method, scale) in enumerate(scales.items()):
         name = asked[method].image_name(store.params)
         if force or not store.is_valid(4, name):
-            start, end = (0.15 + 0.45 * n / len(scales) for n in (index, index + 1))
-            told = _with_lost(scale, lost), pair, lost
+            start, end = (0.2 + 0.4 * n / len(scales) for n in (index, index + 1))
+            told = _with_lost(scale, lost), pair, lost, background
             _write_difference(store, name, *told, monitor.part(start, end))
     counted = files.digest_of(record.statistics_path)
     record = DifferenceRecord(
@@ -334,17 +349,17 @@ def stored_differences(store: CheckpointStore) -> Differences | None:
     if record is None:
         return None
     path, digest = record.statistics_path, record.digest
-    statistics, scales = _loaded(path, digest, *_choice(store))
+    statistics, scales = _loaded(path, digest, *_choice(store, store.proven_scales()))
     return Differences(find_aligned_pair(store), statistics, scales, record)
 
 
 _Asked = tuple[tuple[methods.ScaleMethod, ParameterValue], ...]
 
 
-def _choice(store: CheckpointStore) -> tuple[_Asked, bool]:
+def _choice(store: CheckpointStore, proven: tuple[str, ...]) -> tuple[_Asked, bool]:
     """Return what the scales depend on beside the statistics."""
     params = store.params
-    asked = methods.scales_asked_for(params).values()
+    asked = methods.scales_asked_for(params, proven).values()
     values = tuple((method, params.get(method.parameter)) for method in asked)
     return values, bool(params["offset_correction"])
 
@@ -373,7 +388,7 @@ def _compared(
     """Return every scale that can be had, for comparison with old results."""
     estimates = dict(scales)
     for name, method in methods.SCALE_METHODS.items():
-        if name in estimates or method.needs_value:
+        if name in (*estimates, methods.MODEL) or method.needs_value:
             continue
         try:
             estimates[name] = method.estimate(statistics)
@@ -382,21 +397,71 @@ def _compared(
     return tuple(map(_stored, estimates.values()))
 
 
+def _lacks_images(store: CheckpointStore) -> bool:
+    """Return whether an image is missing for which the background must be known."""
+    names = "difference", f"difference_{methods.MODEL}"
+    wanted = [name for name in names if name in store.names(4)]
+    return not all(store.is_valid(4, name) for name in wanted)
+
+
+def _find_background(
+    store: CheckpointStore,
+    pair: AlignedPair,
+    statistics: PairStatistics,
+    monitor: Monitor,
+) -> BackgroundModel:
+    """Return what the pair proves of a background model; its figures in any case."""
+    correct = bool(store.params["offset_correction"])
+    scale = methods.estimate_scale(statistics, offset_correction=correct)
+    frame, missing = pair.post.frames["post"], (pair.post_missing, pair.pre_missing)
+    is_off = store.params["background_model"] == "off"
+    return fit_background(
+        pair.post.image,
+        pair.pre.image,
+        scale=scale.scale,
+        offset=scale.offset,
+        statistics=statistics,
+        known=known_pixels(pair.post.image.shape, frame, pair.quad, missing),
+        steps=() if is_off else BACKGROUND_STEPS,
+        monitor=monitor,
+    )
+
+
+def _proven(background: BackgroundModel) -> tuple[str, ...]:
+    return (methods.MODEL,) if background.is_proven else ()
+
+
 def _write_difference(
     store: CheckpointStore,
     name: str,
     scale: ScaleEstimate,
     pair: AlignedPair,
     lost: Mapping[str, float],
+    background: BackgroundModel | None,
     monitor: Monitor,
 ) -> None:
+    details: dict[str, Any] = {}
+    notes = [*_notes(scale), *_lost_notes(lost), *_region_notes(store, pair)]
     stored = _stored(scale)
+    if background is not None and (stored.is_main or scale.method == methods.MODEL):
+        details = {
+            "background": background.to_dict(),
+            "proven": list(_proven(background)),
+        }
+    if background is not None and stored.is_main:
+        is_made = methods.MODEL in methods.scales_asked_for(
+            store.params, details["proven"]
+        )
+        scale, told = _with_structure(scale, background, is_made=is_made)
+        notes += told
+        stored = _stored(scale)
     provenance = store.provenance(
         4,
         name,
         scale=stored,
         verdict=scale.verdict if stored.is_main else None,
-        notes=(*_notes(scale), *_lost_notes(lost), *_region_notes(store, pair)),
+        notes=tuple(notes),
+        details=details,
     )
     parts = difference_bands(
         pair.post.image,
@@ -406,9 +471,35 @@ def _write_difference(
         post_frame=pair.post.frames["post"],
         pre_quad=pair.quad,
         missing=(pair.post_missing, pair.pre_missing),
+        background=background if scale.method == methods.MODEL else None,
         max_rows=raster.BAND_ROWS,
     )
     store.write(provenance, pair.post.image.shape, "float32", parts, monitor)
+
+
+def _with_structure(
+    scale: ScaleEstimate, background: BackgroundModel, *, is_made: bool
+) -> tuple[ScaleEstimate, list[str]]:
+    """Return a scale whose verdict tells what remains of minerals, and notes."""
+    verdict, left = scale.verdict, background.plain.structure
+    numbers = {**verdict.numbers, "structure_percent": 100 * left}
+    if background.steps:
+        numbers |= {
+            "structure_with_model_percent": 100 * background.model.structure,
+            "power_with_model_percent": 100 * background.ratio,
+            "flux_lost_by_model_percent": 100 * background.lost_flux,
+        }
+    state, reason, notes = verdict.state, verdict.reason, []
+    if left > _VISIBLE:
+        seen = f"minerals remain visible in the difference, {left:.0%} of their light"
+        also = background.model.structure if is_made else left
+        if also <= _VISIBLE:
+            seen += f"; the difference_{methods.MODEL} leaves {also:.1%}: look at that"
+        elif state == State.OK:
+            state, reason = State.FELL_BACK, f"{seen}: check the registration"
+        notes.append(seen)
+    verdict = replace(verdict, state=state, reason=reason, numbers=numbers)
+    return replace(scale, verdict=verdict), notes
 
 
 def _with_lost(scale: ScaleEstimate, lost: Mapping[str, float]) -> ScaleEstimate:

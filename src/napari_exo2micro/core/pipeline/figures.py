@@ -42,7 +42,7 @@ def _plots(store: CheckpointStore) -> list[_Plot]:
     """Return every plot that the parameters ask for, in the order of drawing."""
     plots = [_Plot(name, entry, entry.title) for name, entry in DIAGNOSTICS.items()]
     picture, params = DIAGNOSTICS["difference_image"], store.params
-    for method in methods.scales_asked_for(params).values():
+    for method in methods.scales_asked_for(params, store.proven_scales()).values():
         image = method.image_name(params)
         if image == "difference":
             continue

@@ -503,9 +503,16 @@ class CheckpointStore:
         if stage == 2 and self.params["save_all_intermediates"]:
             return (*always, "coarse_pre")
         if stage == LAST_BUILT_IN:
-            methods = scales_asked_for(self.params)
+            methods = scales_asked_for(self.params, self.proven_scales())
             return tuple(method.image_name(self.params) for method in methods.values())
         return always
+
+    def proven_scales(self) -> tuple[str, ...]:
+        """Return the scale methods that the pair has proven better in the last run."""
+        for path in self._existing(LAST_BUILT_IN, "difference"):
+            if (header := self._header(path)) is not None:
+                return tuple(header.details.get("proven", ()))
+        return ()
 
     def paths(self, stage: int, name: str) -> list[Path]:
         """Return the files that a checkpoint is written to."""

@@ -507,6 +507,21 @@ class Provenance:
             ("SCALEK", self.scale.kind, "how the scale was found"),
             ("SCALEERR", self.scale.uncertainty, "one standard deviation"),
             ("OFFSET", self.scale.offset, "grey levels"),
+            *self._background_cards(),
+        ]
+
+    def _background_cards(self) -> list[Card]:
+        model = self.details.get("background", {})
+        names = {
+            "STRUCT": ("structure", "minerals left by one scale, of their light"),
+            "STRUCTM": ("structure_with_model", "left by the background model"),
+            "MODELPOW": ("power_ratio", "power left by the model / by one scale"),
+            "MODELLOS": ("lost_flux", "part of the flux of spots it takes"),
+        }
+        return [
+            (key, float(model[name]), comment)
+            for key, (name, comment) in names.items()
+            if name in model
         ]
 
 
