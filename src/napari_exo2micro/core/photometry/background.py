@@ -620,9 +620,8 @@ def _sample(
     there = known(window)
     cells = _Cells.of(seen, model._scaled(light), there, model)
     plain = cells.residual[cells.minerals].astype(np.float64)
-    clip = _CLIP * robust_spread(plain) + abs(
-        float(np.median(plain) if len(plain) else 0.0)
-    )
+    middle = float(np.median(plain)) if len(plain) else 0.0
+    clip = _CLIP * robust_spread(plain) + abs(middle)
     cells.follow(("gain",))
     judged = cells.minerals & left_out & ~_spots(cells.residual, cells.used)
     return _Sample(seen, light, there, left_out, judged, clip)
@@ -632,8 +631,8 @@ def _sample(
 class _Left:
     """What a model leaves in the left-out cells of a window that show minerals.
 
-    `values` and `light` of each, `pairs` of neighbours, and the sum of squares in each
-    `part` of the window.
+    `values` and `light` of each, `pairs` of neighbours, and the sum of squares per
+    light in each of the `parts` of the window.
     """
 
     values: NDArray[np.float64]
@@ -657,11 +656,14 @@ class _Left:
         across = judged.shape[1] // _JUDGED + 1
         part = rows // _JUDGED * across + columns // _JUDGED
         number = (judged.shape[0] // _JUDGED + 1) * across
+        light = np.maximum(cells.light[judged].astype(np.float64), 1e-9)
+        # Per light, as noise grows: no part of the section decides alone.
+        squares = np.bincount(part, rest[judged] ** 2 / light, number)
         return cls(
             rest[judged],
             np.concatenate(pairs),
-            cells.light[judged].astype(np.float64) + model.offset,
-            np.bincount(part, rest[judged] ** 2, number),
+            light + model.offset,
+            squares.astype(np.float64),
         )
 
 
@@ -699,15 +701,15 @@ def _focused(
     systems = list(pool.map(lambda sample: _System.of(sample, model), samples))
     rough = _solved(list(pool.map(lambda one: one.normal(None), systems)))
     parts = list(pool.map(lambda one: one.normal(rough), systems))
-    before, after = [], []
+    after = []
     for first in (0, 1):
         kernel = _solved(parts[first::2])
         for system in systems[1 - first :: 2]:
-            before.append(system.power(None))
-            after.append(system.power(kernel))
+            if plain := system.power(None):
+                after.append(system.power(kernel) / plain)
     kernel = _solved(parts)
     total = float(kernel.sum())
-    if total < 0.5 or not _is_better(np.array(before), np.array(after)):
+    if total < 0.5 or not _is_better(np.ones(len(after)), np.array(after)):
         return model
     shaped = (kernel / total).reshape(model.kernel.shape).astype(np.float32)
     return replace(model, steps=("kernel", *model.steps), kernel=shaped)
