@@ -66,10 +66,13 @@ _WORTH_IT: Final = 0.8
 _SPOT: Final = 3.0
 """A cell is no mineral that is brighter than around it by this many of its noise."""
 
+_BRIGHT_SPOT: Final = 10.0
+"""The same beside the edge of a grain, where the fit itself may leave something."""
+
 _SPOT_SIGMA: Final = 1.7
 """Of the spots that are put into post as a check, px."""
 
-_MOST_LOST: Final = 0.03
+_MOST_LOST: Final = 0.01
 """A step that takes more of their flux than this is not used."""
 
 _LEAST_GAIN: Final = 0.03
@@ -354,16 +357,18 @@ class _Cells:
             typical = np.median(self.light[fitted]) if fitted.any() else 1.0
             weight = np.sqrt(np.clip(self.light / max(typical, 1e-6), 0.01, 1.0))
 
-            def spots(logarithm: FloatGrid) -> NDArray[np.bool_]:
+            def spots(logarithm: FloatGrid, limit: float) -> NDArray[np.bool_]:
                 gain: FloatGrid = np.exp(logarithm)
-                return _spots(self.post - gain * self.light, self.used)
+                return _spots(self.post - gain * self.light, self.used, limit)
 
             self.gain = np.exp(_lasting(np.log(ratio), weight * fitted, spots))
         if "offset" in steps:
             rest = self.post - self.gain * self.light
             weight = (self.used & kept).astype(np.float32)
             self.offset = _lasting(
-                rest, weight, lambda offset: _spots(rest - offset, self.used)
+                rest,
+                weight,
+                lambda offset, limit: _spots(rest - offset, self.used, limit),
             )
 
     @property
@@ -372,14 +377,18 @@ class _Cells:
         return self.post - self.gain * self.light - self.offset
 
 
-def _spots(rest: FloatGrid, used: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _spots(
+    rest: FloatGrid, used: NDArray[np.bool_], limit: float = _SPOT
+) -> NDArray[np.bool_]:
     """Return cells that are brighter than what lies around them, and their neighbours.
+
+    By more than `limit` times the noise.
 
     Microbes are: they are kept out of the fit and of what is said of minerals.
     """
     if not used.any():
         return ~used
-    limit = max(_SPOT * _noise(rest, used), 1e-6)
+    limit = max(limit * _noise(rest, used), 1e-6)
     rest = np.where(used, rest, np.float32(np.median(rest[used])))
     spots = rest - cv2.medianBlur(rest, 5) > limit
     grown = cv2.dilate(spots.astype(np.uint8), np.ones((3, 3), np.uint8))
@@ -389,14 +398,14 @@ def _spots(rest: FloatGrid, used: NDArray[np.bool_]) -> NDArray[np.bool_]:
 def _lasting(
     values: FloatGrid,
     weight: FloatGrid,
-    spots: Callable[[FloatGrid], NDArray[np.bool_]],
+    spots: Callable[[FloatGrid, float], NDArray[np.bool_]],
 ) -> FloatGrid:
     """Return values without what is small, with the edges of what is large.
 
     That is the u with the least ``TV(u) + fidelity * sum(weight |u - values|)``. Where
     the weight is 0 values go on from around. It is found twice, the second time
-    without the `spots` that the first one leaves where it is flat: near an edge they
-    may be a corner of it.
+    without the `spots` that the first one leaves, of so many times the noise: near an
+    edge faint ones may be a corner of it.
     """
     some = weight > 0
     if not some.any():
@@ -412,7 +421,9 @@ def _lasting(
     found = _total_variation(values, weight, start, _ROUNDS)
     around = np.ones((5, 5), np.uint8)
     change = cv2.dilate(found, around) - cv2.erode(found, around)
-    microbes = spots(found * unit + middle) & (change < _noise(values, some))
+    seen = found * unit + middle
+    microbes = spots(seen, _SPOT) & (change < _noise(values, some))
+    microbes |= spots(seen, _BRIGHT_SPOT)
     weight = np.where(microbes, np.float32(0), weight)
     found = _total_variation(values, weight, found, _ROUNDS // 2)
     result: FloatGrid = found * unit + middle

@@ -413,7 +413,8 @@ def _find_background(
     """Return what the pair proves of a background model; its figures in any case."""
     correct = bool(store.params["offset_correction"])
     scale = methods.estimate_scale(statistics, offset_correction=correct)
-    frame, missing = pair.post.frames["post"], (pair.post_missing, pair.pre_missing)
+    frame = pair.post.frames["post"]
+    missing = (either(pair.post_missing, pair.not_counted), pair.pre_missing)
     is_off = store.params["background_model"] == "off"
     return fit_background(
         pair.post.image,
@@ -495,8 +496,9 @@ def _with_structure(
         also = background.model.structure if is_made else left
         if also <= _VISIBLE:
             seen += f"; the difference_{methods.MODEL} leaves {also:.1%}: look at that"
-        elif state == State.OK:
-            state, reason = State.FELL_BACK, f"{seen}: check the registration"
+        else:
+            state = State.FELL_BACK if state.is_good else state
+            reason = "; ".join(filter(None, (reason, seen)))
         notes.append(seen)
     verdict = replace(verdict, state=state, reason=reason, numbers=numbers)
     return replace(scale, verdict=verdict), notes
