@@ -72,10 +72,9 @@ def measure(spec: PairSpec, folder: Path, table: Table) -> None:
     section &= (clean > 0) & (pre > 0) & (post < 255)
     noise = smooth(post.astype(np.float32) - clean)[section]
     noise = 1.4826 * float(np.median(np.abs(noise - np.median(noise))))
+    shown = post.astype(np.float32)
     left = [
-        smooth(clean - (post - difference(post.astype(np.float32), with_model)))[
-            section
-        ]
+        smooth(clean - shown + difference(shown, with_model))[section]
         for with_model in (False, True)
     ]
     place = np.zeros_like(clean)
