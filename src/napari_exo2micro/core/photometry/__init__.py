@@ -14,6 +14,7 @@ from napari_exo2micro.core.photometry.difference import (
 )
 from napari_exo2micro.core.photometry.methods import (
     DEFAULT_SCALE as DEFAULT_SCALE,
+    MODEL_SCALE as MODEL_SCALE,
     SCALE_METHODS as SCALE_METHODS,
     ScaleMethod as ScaleMethod,
     estimate_scale as estimate_scale,

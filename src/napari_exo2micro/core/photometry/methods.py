@@ -21,7 +21,7 @@ from napari_exo2micro.core.photometry.statistics import PairStatistics
 DEFAULT_SCALE: Final = "moffat"
 """The method whose difference image is always made."""
 
-MODEL: Final = "model"
+MODEL_SCALE: Final = "model"
 """The method whose difference takes off a `BackgroundModel`."""
 
 
@@ -383,7 +383,7 @@ SCALE_METHODS: Registry[str, ScaleMethod] = Registry(
             parameter="manual_scale",
         ),
         ScaleMethod(
-            MODEL,
+            MODEL_SCALE,
             moffat_scale,
             "The Moffat scale, with focus, gain and offset of each place.",
             title="background model",

@@ -388,7 +388,7 @@ def _compared(
     """Return every scale that can be had, for comparison with old results."""
     estimates = dict(scales)
     for name, method in methods.SCALE_METHODS.items():
-        if name in (*estimates, methods.MODEL) or method.needs_value:
+        if name in (*estimates, methods.MODEL_SCALE) or method.needs_value:
             continue
         try:
             estimates[name] = method.estimate(statistics)
@@ -399,7 +399,7 @@ def _compared(
 
 def _lacks_images(store: CheckpointStore) -> bool:
     """Return whether an image is missing for which the background must be known."""
-    names = "difference", f"difference_{methods.MODEL}"
+    names = "difference", f"difference_{methods.MODEL_SCALE}"
     wanted = [name for name in names if name in store.names(4)]
     return not all(store.is_valid(4, name) for name in wanted)
 
@@ -429,7 +429,7 @@ def _find_background(
 
 
 def _proven(background: BackgroundModel) -> tuple[str, ...]:
-    return (methods.MODEL,) if background.is_proven else ()
+    return (methods.MODEL_SCALE,) if background.is_proven else ()
 
 
 def _write_difference(
@@ -444,13 +444,15 @@ def _write_difference(
     details: dict[str, Any] = {}
     notes = [*_notes(scale), *_lost_notes(lost), *_region_notes(store, pair)]
     stored = _stored(scale)
-    if background is not None and (stored.is_main or scale.method == methods.MODEL):
+    if background is not None and (
+        stored.is_main or scale.method == methods.MODEL_SCALE
+    ):
         details = {
             "background": background.to_dict(),
             "proven": list(_proven(background)),
         }
     if background is not None and stored.is_main:
-        is_made = methods.MODEL in methods.scales_asked_for(
+        is_made = methods.MODEL_SCALE in methods.scales_asked_for(
             store.params, details["proven"]
         )
         scale, told = _with_structure(scale, background, is_made=is_made)
@@ -472,7 +474,7 @@ def _write_difference(
         post_frame=pair.post.frames["post"],
         pre_quad=pair.quad,
         missing=(pair.post_missing, pair.pre_missing),
-        background=background if scale.method == methods.MODEL else None,
+        background=background if scale.method == methods.MODEL_SCALE else None,
         max_rows=raster.BAND_ROWS,
     )
     store.write(provenance, pair.post.image.shape, "float32", parts, monitor)
@@ -495,7 +497,7 @@ def _with_structure(
         seen = f"minerals remain visible in the difference, {left:.0%} of their light"
         also = background.model.structure if is_made else left
         if also <= _VISIBLE:
-            seen += f"; the difference_{methods.MODEL} leaves {also:.1%}: look at that"
+            seen += f"; the difference_{methods.MODEL_SCALE} leaves {also:.1%}: look at that"
         else:
             state = State.FELL_BACK if state.is_good else state
             reason = "; ".join(filter(None, (reason, seen)))

@@ -97,7 +97,10 @@ def plot_context(
     )
     if isinstance(known, AlignedPair):
         return context
-    shown, scales = store.need(4, image), list(known.scales.values())
+    shown, model = store.need(4, image), known.scales.get(methods.MODEL_SCALE)
+    of_model = model is not None and image == f"difference_{methods.MODEL_SCALE}"
+    # Its scale is the Moffat fit's: a line of its own in other plots tells nothing.
+    scales = [s for s in known.scales.values() if (s is model) == of_model]
     stored = shown.provenance.scale if shown.provenance else None
     return replace(
         context,

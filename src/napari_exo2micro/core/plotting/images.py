@@ -16,6 +16,7 @@ from scipy.spatial import KDTree
 
 from napari_exo2micro.core.images import Frame, ImageLike, Transform, warp_window
 from napari_exo2micro.core.parameters.state import length_words
+from napari_exo2micro.core.photometry.methods import MODEL_SCALE
 from napari_exo2micro.core.plotting import pictures, style
 from napari_exo2micro.core.plotting.context import PlotContext, plot
 
@@ -65,10 +66,13 @@ def plot_difference_image(
     size, remark = picture.factor, ""
     if size > 1:
         remark = f"one picture pixel = mean of {size} × {size} px"
+    title = style.formula(scale, offset)
+    if estimate is not None and estimate.method == MODEL_SCALE:
+        title = "post − background model"
     if estimate is not None:
         remark = f"scale: {style.method_words(estimate)}   {remark}"
     sheet, panels = pictures.picture_sheet(
-        f"Difference: {style.formula(scale, offset)}",
+        f"Difference: {title}",
         picture.pixels.shape,
         (most, 840),
         least_width,

@@ -12,6 +12,7 @@ import numpy as np
 
 from napari_exo2micro.core.images import PixelSize, pyramid, scaled_pyramid
 from napari_exo2micro.core.parameters import LAST_BUILT_IN, STAGES
+from napari_exo2micro.core.photometry import MODEL_SCALE
 from napari_exo2micro.core.store import Checkpoint, Provenance, StageResults
 from napari_exo2micro.plugin.layers.layers import (
     KEY,
@@ -242,25 +243,30 @@ def _difference_specs(task: StageResults) -> list[LayerSpec]:
     if aligned is None:
         return specs
     levels = pyramid(aligned.image)
-    for name in reversed(difference_names(task)):
+    model = f"difference_{MODEL_SCALE}"
+    first = model if task.checkpoint(4, model) is not None else "difference"
+    # What is to be seen first lies on top.
+    for name in sorted(reversed(difference_names(task)), key=lambda n: n == first):
         checkpoint = task.checkpoint(4, name)
         header = checkpoint.provenance if checkpoint else None
         if checkpoint is None or header is None or header.scale is None:
             continue
         scale, who = header.scale, f"{task.sample} {task.dye}"
-        is_main = name == "difference"
-        specs += [
-            image_spec(
-                scaled_pyramid(levels, scale.value),
-                f"scaled {scale.kind}",
-                name=f"{who}: {scale.value:.4g} × pre ({scale.kind})",
-                known=facts(checkpoint, task) | {"scale": scale.to_dict()},
-                offset=canvas_offset(header),
-                ground=ground_of(checkpoint),
-                visible=False,
-            ),
-            checkpoint_spec(checkpoint, 4, name, task=task, visible=is_main),
-        ]
+        if name != model:  # that has no one scale
+            specs.append(
+                image_spec(
+                    scaled_pyramid(levels, scale.value),
+                    f"scaled {scale.kind}",
+                    name=f"{who}: {scale.value:.4g} × pre ({scale.kind})",
+                    known=facts(checkpoint, task) | {"scale": scale.to_dict()},
+                    offset=canvas_offset(header),
+                    ground=ground_of(checkpoint),
+                    visible=False,
+                )
+            )
+        specs.append(
+            checkpoint_spec(checkpoint, 4, name, task=task, visible=name == first)
+        )
     return specs
 
 
