@@ -474,7 +474,7 @@ def _write_difference(
         post_frame=pair.post.frames["post"],
         pre_quad=pair.quad,
         missing=(pair.post_missing, pair.pre_missing),
-        background=background if scale.method == methods.MODEL_SCALE else None,
+        background=background if is_model else None,
         max_rows=raster.BAND_ROWS,
     )
     store.write(provenance, pair.post.image.shape, "float32", parts, monitor)
@@ -497,7 +497,7 @@ def _with_structure(
         seen = f"minerals remain visible in the difference, {left:.0%} of their light"
         also = background.model.structure if is_made else left
         if also <= _VISIBLE:
-            seen += f"; the difference_{methods.MODEL_SCALE} leaves {also:.1%}: look at that"
+            seen += f"; the difference_model leaves {also:.1%}: look at that"
         else:
             state = State.FELL_BACK if state.is_good else state
             reason = "; ".join(filter(None, (reason, seen)))

@@ -245,8 +245,8 @@ def _difference_specs(task: StageResults) -> list[LayerSpec]:
     levels = pyramid(aligned.image)
     model = f"difference_{MODEL_SCALE}"
     first = model if task.checkpoint(4, model) is not None else "difference"
-    # What is to be seen first lies on top.
-    for name in sorted(reversed(difference_names(task)), key=lambda n: n == first):
+    names = list(reversed(difference_names(task)))
+    for name in sorted(names, key=lambda name: name == first):  # on top
         checkpoint = task.checkpoint(4, name)
         header = checkpoint.provenance if checkpoint else None
         if checkpoint is None or header is None or header.scale is None:
