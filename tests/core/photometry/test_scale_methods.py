@@ -166,7 +166,7 @@ def test_what_is_no_scale_is_a_typed_error(
         ("two words", {}, "needs a name"),
         ("pad60", {}, "reads like a parameter"),
         ("mine", {"parameter": "no_such"}, "register it first"),
-        ("mine", {"parameter": "offset_correction"}, "None or False by default"),
+        ("mine", {"parameter": "offset_correction"}, "None, False or 'off' by default"),
     ],
 )
 def test_methods_that_cannot_be_taken(

@@ -102,7 +102,9 @@ class ScaleMethod:
         if not self.parameter:
             return self.name == DEFAULT_SCALE
         value = params.get(self.parameter)
-        return self.name in proven if value == "auto" else value not in _NOT_ASKED
+        if value == "auto":
+            return self.name in proven
+        return value is not False and value not in (None, "off")  # 0 asks for it
 
     def image_name(self, params: Mapping[str, Any]) -> str:
         """Return the name of its difference image: ``difference_<name>``.

@@ -444,9 +444,8 @@ def _write_difference(
     details: dict[str, Any] = {}
     notes = [*_notes(scale), *_lost_notes(lost), *_region_notes(store, pair)]
     stored = _stored(scale)
-    if background is not None and (
-        stored.is_main or scale.method == methods.MODEL_SCALE
-    ):
+    is_model = scale.method == methods.MODEL_SCALE
+    if background is not None and (stored.is_main or is_model):
         details = {
             "background": background.to_dict(),
             "proven": list(_proven(background)),
@@ -494,14 +493,15 @@ def _with_structure(
         }
     state, reason, notes = verdict.state, verdict.reason, []
     if left > _VISIBLE:
-        seen = f"minerals remain visible in the difference, {left:.0%} of their light"
+        note = f"minerals remain visible in the difference, {left:.0%} of their light"
         also = background.model.structure if is_made else left
         if also <= _VISIBLE:
-            seen += f"; the difference_model leaves {also:.1%}: look at that"
+            more = f"the difference_model leaves {also:.1%}: look at that"
+            note = f"{note}; {more}"
         else:
             state = State.FELL_BACK if state.is_good else state
-            reason = "; ".join(filter(None, (reason, seen)))
-        notes.append(seen)
+            reason = "; ".join(filter(None, (reason, note)))
+        notes.append(note)
     verdict = replace(verdict, state=state, reason=reason, numbers=numbers)
     return replace(scale, verdict=verdict), notes
 
