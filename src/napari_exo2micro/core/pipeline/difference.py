@@ -442,7 +442,8 @@ def _write_difference(
     monitor: Monitor,
 ) -> None:
     details: dict[str, Any] = {}
-    notes = [*_notes(scale), *_lost_notes(lost), *_region_notes(store, pair)]
+    told: list[str] = []
+    earlier = *_notes(scale), *_lost_notes(lost), *_region_notes(store, pair)
     stored = _stored(scale)
     is_model = scale.method == methods.MODEL_SCALE
     if background is not None and (stored.is_main or is_model):
@@ -455,14 +456,13 @@ def _write_difference(
             store.params, details["proven"]
         )
         scale, told = _with_structure(scale, background, is_made=is_made)
-        notes += told
         stored = _stored(scale)
     provenance = store.provenance(
         4,
         name,
         scale=stored,
         verdict=scale.verdict if stored.is_main else None,
-        notes=tuple(notes),
+        notes=(*earlier, *told),
         details=details,
     )
     parts = difference_bands(
