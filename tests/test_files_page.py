@@ -53,7 +53,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> SampleDye:
     with pytest.warns(DataWarning, match="has no data"):
         task.run(to_stage=2)
     task.reset_params()
-    task.set_params(pad=100, manual_scale=1.2, scale_percentile=50)
+    task.set_params(
+        pad=100, manual_scale=1.2, scale_percentile=50, background_model="on"
+    )
     assert task.run()["status"] == "complete"
     return task
 
@@ -72,7 +74,7 @@ def header_of(path: Path) -> dict[str, Any]:
 def test_the_header_has_the_entries_of_the_page(folder: Path) -> None:
     told = set(table_below("## The header"))
     paths = sorted((folder / "tiff").iterdir())
-    assert len(paths) == 9
+    assert len(paths) == 10
     for path in paths:
         assert set(header_of(path)) == told, path.name
 
@@ -117,8 +119,10 @@ def test_fits_cards_are_those_of_the_page(folder: Path, run: SampleDye) -> None:
         assert json.loads(text) == header_of(twin)
         if path.name.startswith("04"):
             assert own == changed
-    # of 16 bit, of a geometry taken over, of an alignment that bends
+    # of 16 bit, of a geometry taken over, of an alignment that bends, of the main
+    # difference and that of the model
     everywhere = {"BSCALE", "BZERO", "REGON", "DISPFILE", "DISPSUM", "DISPMAX"}
+    everywhere |= {"STRUCT", "STRUCTM", "MODELPOW", "MODELLOS"}
     assert told - cards <= everywhere | {"VERDICT", "REASON"}
 
 
