@@ -152,3 +152,19 @@ def test_off_makes_none_and_tells_what_remains(tmp_path, minerals):
     assert task.checkpoint(4, "difference_model") is None
     assert result["status"].startswith("degraded")
     assert "minerals remain visible in the difference" in result["status"]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "settings",
+    [{"mineral_stain": 0.2}, {"microbes": 1000}, {"defocus": 2.0}, {"photons": 50.0}],
+    ids=str,
+)
+def test_the_error_of_a_scale_counts_what_it_leaves(tmp_path, settings):
+    known = {"seed": 11, "gain": 1.25, "photons": 500.0, "noise": 0.5}
+    pair = simulate_section(SHAPE, **{"microbes": 180, **known, **settings})
+    task, result = run(tmp_path, pair)
+    scale = task.checkpoint(4, "difference").provenance.scale
+    assert abs(scale.value - 1.25) < 2 * scale.uncertainty
+    assert scale.uncertainty < 0.03
+    assert result.scale.uncertainty == scale.uncertainty

@@ -571,7 +571,9 @@ def fit_background(
             monitor.report(0.5 + 0.2 * index, f"trying the {step} of the background")
             candidate = replace(model, steps=(*model.steps, step))
             found = tried(candidate)
-            if not _is_better(_parts(base), _parts(found)):
+            if not _is_better(_parts(base), _parts(found)) or (
+                _residual(found, 1.0).power > _residual(base, 1.0).power
+            ):
                 continue
             lost = list(pool.map(candidate.lost_in, samples[:: len(samples) // 8 + 1]))
             if (taken := float(np.mean(lost))) <= _MOST_LOST:

@@ -22,7 +22,10 @@ _FEWEST_BLOCKS: Final = 40
 _FLOOR: Final = 3e-4
 """What remains of the error where the noise is negligible, relative."""
 
-_PULL: Final = 0.15
+_WIDTH: Final = 0.05
+"""How far faint microbes may move the peak, as a part of the distribution's width."""
+
+_PULL: Final = 0.35
 """How far faint microbes may pull the peak, as a part of how far the median."""
 
 _LEAST_OFFSET: Final = 0.2
@@ -336,7 +339,8 @@ def moffat_scale(
     brightness = float(np.median(blocks.post))
     pull = _PULL * abs(ratios.median - ratios.peak)
     # d scale / scale = ln 10 * d log10(scale); independent errors add in squares
-    relative = math.hypot(_LN10 * math.hypot(ratios.uncertainty, pull), _FLOOR)
+    width = _WIDTH * ratios.spread
+    relative = math.hypot(_LN10 * math.hypot(ratios.uncertainty, pull, width), _FLOOR)
     if background.model == "even":
         # An offset too small to be used may still be there.
         ignored = abs(background.measured_offset) / brightness

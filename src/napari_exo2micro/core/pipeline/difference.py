@@ -6,6 +6,7 @@ The plots of stage 4 are in `figures`.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -48,6 +49,9 @@ _LOOKED_AT: Final = 512
 
 _VISIBLE: Final = 0.06
 """Part of the minerals' light that may remain in the difference unnoticed."""
+
+_MOVED: Final = 0.3
+"""How far what remains of minerals may move the scale, as a part of it."""
 
 _NOTABLE_SPREAD: Final = 0.03
 """Part of the minerals' brightness by which light or glow may differ untold."""
@@ -299,6 +303,7 @@ def make_differences(
     proven = store.proven_scales() if background is None else _proven(background)
     asked = methods.scales_asked_for(store.params, proven)
     scales = _estimated(statistics, *_choice(store, proven))
+    scales = _widened(scales, _structure(store, background))
     for scale in scales.values():
         logger.info(
             "scale, %s: %.6g ± %.2g, offset %.3g ± %.2g grey levels; %s",
@@ -350,6 +355,7 @@ def stored_differences(store: CheckpointStore) -> Differences | None:
         return None
     path, digest = record.statistics_path, record.digest
     statistics, scales = _loaded(path, digest, *_choice(store, store.proven_scales()))
+    scales = _widened(scales, _structure(store, None))
     return Differences(find_aligned_pair(store), statistics, scales, record)
 
 
@@ -426,6 +432,33 @@ def _find_background(
         steps=() if is_off else BACKGROUND_STEPS,
         monitor=monitor,
     )
+
+
+def _structure(store: CheckpointStore, background: BackgroundModel | None) -> float:
+    """Return the part of the minerals' light that one scale leaves."""
+    if background is not None:
+        return background.plain.structure
+    told = store.need(4, "difference").details.get("background", {})
+    return float(told.get("structure", 0.0))
+
+
+def _widened(
+    scales: Mapping[str, ScaleEstimate], structure: float
+) -> dict[str, ScaleEstimate]:
+    """Return scales whose error counts what they leave of minerals, too.
+
+    Minerals that brighten in ways of their own may also move the peak of all.
+    """
+
+    def widened(scale: ScaleEstimate) -> ScaleEstimate:
+        error = math.hypot(scale.uncertainty, _MOVED * structure * scale.scale)
+        relative = {"relative_uncertainty": error / scale.scale}
+        numbers = {**scale.verdict.numbers, **relative}
+        verdict = replace(scale.verdict, numbers=numbers)
+        return replace(scale, uncertainty=error, verdict=verdict)
+
+    of_peak = methods.DEFAULT_SCALE, methods.MODEL_SCALE
+    return {n: widened(s) if n in of_peak else s for n, s in scales.items()}
 
 
 def _proven(background: BackgroundModel) -> tuple[str, ...]:
