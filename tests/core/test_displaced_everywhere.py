@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from napari_exo2micro import core
-from napari_exo2micro.core.alignment import Alignment
+from napari_exo2micro.core.alignment import Alignment, check_landmarks
 from napari_exo2micro.core.alignment.alignments import residuals_from_details
 from napari_exo2micro.core.images import (
     Displacement,
+    Landmarks,
     Transform,
     mapped_frame,
     moved_image,
@@ -182,6 +183,11 @@ def check_error() -> None:
     np.testing.assert_allclose(off, 5.0, rtol=0.01)
 
 
+def check_landmarks_of() -> None:
+    landmarks = Landmarks(PLACES[:8], BENT(PLACES[:8]))
+    np.testing.assert_allclose(check_landmarks(landmarks, BENT).residuals, 0, atol=1e-9)
+
+
 CHECKS: dict[str, Callable[[], None] | None] = {
     "warp_window": check_warp_window,
     "nearest_window": check_nearest_window,
@@ -198,12 +204,14 @@ CHECKS: dict[str, Callable[[], None] | None] = {
     "warp_picture": check_pictures,
     "PlotContext": check_context,
     "registration_error": check_error,
+    "check_landmarks": check_landmarks_of,
     # tests/core/pipeline/test_displacement.py: what is stored is read again whole
     "Provenance": None,
     "CheckpointStore.provenance": None,
     "CheckpointStore.write_array": None,
     # they hold what was found
     "BoundaryAlignment": None,
+    "LandmarkFit": None,
     "InteriorAlignment": None,
     "BoundaryPreview": None,
     "InteriorPreview": None,

@@ -52,6 +52,7 @@ def test_the_disk_is_estimated_within_a_factor_of_one_and_a_half(
     shared_raw_dir: Path, tmp_path: Path
 ) -> None:
     settings = {"pad": 300, "manual_scale": 1.2, "save_all_intermediates": True}
+    settings["background_model"] = "off"
     task = task_in(
         shared_raw_dir, tmp_path / "out", checkpoint_format="tiff", params=settings
     )
@@ -72,6 +73,28 @@ def test_the_disk_is_estimated_within_a_factor_of_one_and_a_half(
     part = estimate_task(task).disk
     missing = real - taken(tmp_path / "out" / "Rock")
     assert missing / 1.5 < part < missing * 1.5
+
+
+def test_room_for_a_background_model_is_asked_for_where_it_may_be_made(
+    shared_raw_dir: Path, tmp_path: Path
+) -> None:
+    task = task_in(shared_raw_dir, tmp_path / "out", checkpoint_format="tiff")
+    needs = {
+        value: estimate_task(
+            task_in(
+                shared_raw_dir,
+                tmp_path / "out",
+                checkpoint_format="tiff",
+                params={"background_model": value},
+            )
+        ).disk
+        for value in ("off", "auto", "on")
+    }
+    assert needs["off"] < needs["auto"] == needs["on"]
+    run_task(task)  # the pair proves none
+    assert estimate_task(task).disk == 0
+    again = replace(task, settings=replace(task.settings, force=True))
+    assert estimate_task(again).disk < 0.5 * needs["off"]
 
 
 def test_more_pixels_formats_and_stages_need_more(task: Task, tmp_path: Path) -> None:
