@@ -221,8 +221,8 @@ class _Work:
         if self._params["save_all_intermediates"]:
             images.append((2, "coarse_pre", turned, self._itemsize))
         # A result tells whether its pair proved the background model.
-        there = store.find(4, "difference") is not None
-        proven = store.proven_scales() if there else tuple(SCALE_METHODS)
+        is_known = store.find(4, "difference") is not None
+        proven = store.proven_scales() if is_known else tuple(SCALE_METHODS)
         images += [
             (4, method.image_name(self._params), post, 4)
             for method in scales_asked_for(self._params, proven).values()
