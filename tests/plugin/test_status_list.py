@@ -61,7 +61,7 @@ def test_before_a_run_everything_is_missing(session, list_of):
 def test_after_a_run_everything_is_valid_and_each_row_has_a_mark(finished, list_of):
     widget = list_of(finished)
     assert set(states(widget).values()) == {"valid"}
-    assert "8 of 8 plots" in states(widget)
+    assert "9 of 9 plots" in states(widget)
     assert all(not item.icon(1).isNull() for item in rows(widget).values())
 
 
