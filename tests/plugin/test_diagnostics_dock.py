@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -69,6 +70,19 @@ class Handle:
 
         self.qtbot.wait(20)
         self.wait(is_calm)
+
+    def settle_for_good(self):
+        """Wait until nothing is drawn, and its room stays for longer than a resize."""
+        since, size = time.monotonic(), None
+
+        def is_still():
+            nonlocal since, size
+            self.settle()
+            if size != self.picture.size():
+                since, size = time.monotonic(), self.picture.size()
+            return time.monotonic() - since > 0.5
+
+        self.wait(is_still)
 
     def choose(self, name):
         self.list.choose(name)
@@ -464,11 +478,12 @@ def test_the_plot_chosen_last_is_the_one_shown(finished, open_dock, slow):
     dock.dock.resize(520, 900)
     slow.goes_on.set()
     dock.wait(lambda: not finished.jobs.is_working)
-    dock.settle()  # the plot that is given up may be the last one to end
+    dock.settle_for_good()  # the plot that is given up may be the last one to end
     assert dock.list.current.name == "ratio_histogram"
     shown = dock.pixels()
     dock.choose("difference_image")
     dock.choose("ratio_histogram")
+    dock.settle_for_good()
     assert np.array_equal(dock.pixels(), shown)
 
 
