@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from napari_exo2micro.core.images import LazyImage
+from napari_exo2micro.core.pipeline import SampleDye
+from napari_exo2micro.core.simulate import simulate_section, write_pair
 from napari_exo2micro.plugin.layers.layers import (
     KEY,
     LayerSpec,
@@ -14,6 +16,8 @@ from napari_exo2micro.plugin.layers.layers import (
     image_spec,
 )
 from napari_exo2micro.plugin.layers.scene import place_layers, remove_layers
+from napari_exo2micro.plugin.layers.sets import best_roles
+from napari_exo2micro.plugin.layers.stages import stage_specs
 
 
 def spec(role="post", sample="Rock", dye="DAPI", value=50, side=64):
@@ -143,3 +147,21 @@ def test_a_layer_that_cannot_be_shown_does_not_keep_others_away(viewer):
     assert [one for one, _ in failed] == [broken]
     with pytest.raises(failed[0][1]):
         place_layers(viewer, [broken])
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_difference_of_a_proven_background_model_is_in_front(tmp_path):
+    pair = simulate_section(
+        (1000, 1200), seed=3, gain=1.3, photons=500.0, noise=0.5, mineral_ratio=0.25
+    )
+    write_pair(pair, tmp_path / "raw", "Rock", "DAPI")
+    task = SampleDye("Rock", "DAPI", tmp_path / "out", tmp_path / "raw", "tiff")
+    task.set_params(pad=50, interior_ecc=False)
+    task.run()
+    specs = stage_specs(task, 4)
+    assert [spec.about["role"] for spec in specs][-1] == "difference model"
+    shown = [spec.about["role"] for spec in specs if spec.options["visible"]]
+    assert shown == ["difference model"]
+    best = best_roles(["post", "aligned 3", "difference", "difference model"])
+    assert "difference model" in best
+    assert "difference" not in best

@@ -50,8 +50,8 @@ BACKGROUND_STEPS: Final = ("kernel", "gain", "offset")
 CELL: Final = 4
 """Side of the cells that gain and offset are found in, px."""
 
-_FIDELITY: Final = 0.6
-"""Of gain and offset: what has a radius below ``2 / 0.6`` cells, 13 px, is lost."""
+_FIDELITIES: Final = (0.6, 0.42, 0.3)
+"""Of gain and offset to single cells; a lower one where microbes would be taken."""
 
 _ROUNDS: Final = 50
 _STEP: Final = 0.6
@@ -137,6 +137,9 @@ class BackgroundModel:
         Of the minerals in post, median, grey levels.
     lost_flux : float
         Part of the flux of spots, put into post as a check, that the model takes.
+    fidelity : float
+        Of gain and offset to single cells: what has a radius below ``2 / fidelity``
+        cells is lost.
     """
 
     scale: float
@@ -149,6 +152,7 @@ class BackgroundModel:
     model: Residual
     brightness: float
     lost_flux: float = 0.0
+    fidelity: float = _FIDELITIES[0]
 
     @property
     def ratio(self) -> float:
@@ -168,6 +172,7 @@ class BackgroundModel:
             "structure_with_model": self.model.structure,
             "power_ratio": self.ratio,
             "lost_flux": self.lost_flux,
+            "fidelity": self.fidelity,
             "kernel": np.round(self.kernel, 6).tolist()
             if "kernel" in self.steps
             else [],
@@ -324,6 +329,7 @@ class _Cells:
     minerals: NDArray[np.bool_]  # where there is light enough for a ratio
     gain: FloatGrid
     offset: FloatGrid
+    fidelity: float
 
     @classmethod
     def of(
@@ -342,7 +348,8 @@ class _Cells:
         seen = _averaged(post) - np.float32(model.offset)
         minerals = used & (means > model.floor) & (seen > 0)
         one = np.ones_like(means)
-        return cls(seen, means, used, minerals, one, np.zeros_like(means))
+        none = np.zeros_like(means)
+        return cls(seen, means, used, minerals, one, none, model.fidelity)
 
     def follow(
         self, steps: Sequence[str], left_out: NDArray[np.bool_] | None = None
@@ -361,10 +368,11 @@ class _Cells:
                 gain: FloatGrid = np.exp(logarithm)
                 return _spots(self.post - gain * self.light, self.used, limit)
 
+            weight *= np.float32(self.fidelity)
             self.gain = np.exp(_lasting(np.log(ratio), weight * fitted, spots))
         if "offset" in steps:
             rest = self.post - self.gain * self.light
-            weight = (self.used & kept).astype(np.float32)
+            weight = np.float32(self.fidelity) * (self.used & kept).astype(np.float32)
             self.offset = _lasting(
                 rest,
                 weight,
@@ -402,7 +410,7 @@ def _lasting(
 ) -> FloatGrid:
     """Return values without what is small, with the edges of what is large.
 
-    That is the u with the least ``TV(u) + fidelity * sum(weight |u - values|)``. Where
+    That is the u with the least ``TV(u) + sum(weight |u - values|)``. Where
     the weight is 0 values go on from around. It is found twice, the second time
     without the `spots` that the first one leaves, of so many times the noise: near an
     edge faint ones may be a corner of it.
@@ -442,9 +450,9 @@ def _total_variation(
     """Solve for `_lasting`; the values have a spread of about 1."""
     # Chambolle & Pock: with the dual (p, q), |(p, q)| <= 1, and steps t s <= 1/8,
     #   (p, q) <- project((p, q) + s grad(2 u' - u));  v = u + t div(p, q)
-    #   u <- v pulled towards the values by at most t * fidelity * weight
+    #   u <- v pulled towards the values by at most t * weight
     t, s = _STEP, 1 / (8 * _STEP)
-    pull = np.asarray(t * _FIDELITY * weight, np.float32)
+    pull = np.asarray(t * weight, np.float32)
     u, ahead = start.copy(), start.copy()
     p, q, step, size = (np.zeros_like(values) for _ in range(4))
     for _ in range(rounds):
@@ -569,15 +577,20 @@ def fit_background(
             if step not in steps:
                 continue
             monitor.report(0.5 + 0.2 * index, f"trying the {step} of the background")
-            candidate = replace(model, steps=(*model.steps, step))
-            found = tried(candidate)
-            if not _is_better(_parts(base), _parts(found)) or (
-                _residual(found, 1.0).power > _residual(base, 1.0).power
-            ):
-                continue
-            lost = list(pool.map(candidate.lost_in, samples[:: len(samples) // 8 + 1]))
-            if (taken := float(np.mean(lost))) <= _MOST_LOST:
-                model, base = replace(candidate, lost_flux=max(taken, 0.0)), found
+            for fidelity in (one for one in _FIDELITIES if one <= model.fidelity):
+                candidate = replace(
+                    model, steps=(*model.steps, step), fidelity=fidelity
+                )
+                found = tried(candidate)
+                if not _is_better(_parts(base), _parts(found)) or (
+                    _residual(found, 1.0).power > _residual(base, 1.0).power
+                ):
+                    break
+                some = samples[:: len(samples) // 8 + 1]
+                taken = float(np.mean(list(pool.map(candidate.lost_in, some))))
+                if taken <= _MOST_LOST:
+                    model, base = replace(candidate, lost_flux=max(taken, 0.0)), found
+                    break
     monitor.report(1.0, "trying the background")
     light = float(np.median(np.concatenate([one.light for one in plain])))
     return replace(

@@ -527,11 +527,12 @@ def _with_structure(
     state, reason, notes = verdict.state, verdict.reason, []
     if left > _VISIBLE:
         note = f"minerals remain visible in the difference, {left:.0%} of their light"
-        also = background.model.structure if is_made else left
-        if also <= _VISIBLE:
-            more = f"the difference_model leaves {also:.1%}: look at that"
+        least = left
+        if is_made:
+            least = background.model.structure
+            more = f"the difference_model leaves {least:.1%}: look at that"
             note = f"{note}; {more}"
-        else:
+        if least > _VISIBLE:
             state = State.FELL_BACK if state.is_good else state
             reason = "; ".join(filter(None, (reason, note)))
         notes.append(note)
@@ -588,7 +589,8 @@ def _notes(scale: ScaleEstimate) -> tuple[str, ...]:
             f"about {lost:.0%} of the section of pre-stain is as dark as glass in "
             "post-stain: a piece is missing, the scale rests on the others"
         )
-    if scale.method != methods.DEFAULT_SCALE and scale.verdict.state != State.OK:
+    of_peak = methods.DEFAULT_SCALE, methods.MODEL_SCALE
+    if scale.method not in of_peak and scale.verdict.state != State.OK:
         notes.append(f"the {scale.kind} scale: {scale.verdict.reason}")
     if spread > _NOTABLE_SPREAD:
         notes.append(

@@ -48,7 +48,8 @@ from napari_exo2micro.plugin.layers.scene import Rank, Wanted, Wish
 #: The set of raw images beside results.
 RAW = "raw"
 # The best picture that there is: the difference covers the overlay of the pair.
-_BEST = (("difference",), ("aligned 3", "aligned 2", "pre"), ("post",))
+_MODEL = "difference model"
+_BEST = ((_MODEL, "difference"), ("aligned 3", "aligned 2", "pre"), ("post",))
 # Roles that are shown together once the first of them has come: the overlay of the
 # pair as it is aligned so far, and at the end the difference alone.
 _PICTURES: tuple[tuple[str, ...], ...] = (
@@ -100,6 +101,8 @@ def stage_shown(own: Sequence[Layer], number: int, new: Sequence[str]) -> Wish:
         # Without a new main difference that of a further scale is the news.
         picture = tuple(r for r in new if Role.named(r) is Role.DIFFERENCE)[-1:]
         picture = ("difference",) if "difference" in new else picture
+        # That of a background model is made where it is the better one.
+        picture = (_MODEL,) if _MODEL in new else picture
     if not picture or picture[0] not in new:
         return Wish()
     return picture_shown(own, picture)
