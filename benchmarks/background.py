@@ -88,9 +88,9 @@ def measure(spec: PairSpec, folder: Path, table: Table) -> None:
         "+".join(model.steps) or "none",
         f"{np.sqrt(np.mean(left[0] ** 2)) / noise:.2f}",
         f"{np.sqrt(np.mean(left[1] ** 2)) / noise:.2f}",
-        f"{model.ratio:.2f}",
-        f"{100 * model.plain.structure:.1f} %",
-        f"{100 * model.model.structure:.1f} %",
+        f"{model.power_ratio:.2f}",
+        f"{100 * model.left_by_scale.structure:.1f} %",
+        f"{100 * model.left_by_model.structure:.1f} %",
         f"{100 * (1 - kept):.2f} %",
         result["status"][:40],
     )

@@ -55,8 +55,8 @@ def test_minerals_with_ratios_of_their_own_are_followed(minerals):
     assert model.is_proven
     assert "gain" in model.steps
     assert left(pair, clean, model) < 0.3 * left(pair, clean, None)
-    assert model.ratio < 0.3
-    assert model.model.structure < 0.5 * model.plain.structure
+    assert model.power_ratio < 0.3
+    assert model.left_by_model.structure < 0.5 * model.left_by_scale.structure
 
 
 def test_a_defocused_image_is_followed():
@@ -71,7 +71,7 @@ def test_a_plain_pair_needs_no_model():
     pair, _ = section(photons=None, noise=1.0)
     model = fitted(pair)
     assert not model.is_proven
-    assert model.plain.structure < 0.04
+    assert model.left_by_scale.structure < 0.04
 
 
 def test_microbes_keep_their_light(minerals):
@@ -91,7 +91,7 @@ def test_microbes_keep_their_light(minerals):
 def test_steps_that_are_not_tried_are_not_used(minerals):
     model = fitted(minerals[0], steps=())
     assert model.steps == ()
-    assert model.plain.structure == model.model.structure > 0.1
+    assert model.left_by_scale.structure == model.left_by_model.structure > 0.1
     plain = difference_window(minerals[0].post, minerals[0].pre, 1.3)
     assert np.abs(difference(minerals[0], model) - plain).max() < 1e-3
 

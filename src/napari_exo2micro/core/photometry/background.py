@@ -20,10 +20,10 @@ J. Math. Imaging Vis. 40 (2011) 120: how it is solved.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
 import cv2
@@ -32,22 +32,26 @@ from numpy.typing import NDArray
 
 from napari_exo2micro.core.base import Monitor
 from napari_exo2micro.core.images import ImageLike
+from napari_exo2micro.core.images.lazy import Window
 from napari_exo2micro.core.photometry.minerals import (
     jackknife,
     mineral_blocks,
     robust_spread,
 )
-from napari_exo2micro.core.photometry.statistics import PairStatistics
+from napari_exo2micro.core.photometry.statistics import (
+    WORKERS,
+    PairStatistics,
+    square_means,
+)
 
 FloatGrid = NDArray[np.float32]
-Window = tuple[slice, slice]
 Known = Callable[[Window], NDArray[Any] | None]
 """Returns where both images have data (not 0) in a window; None for everywhere."""
 
 BACKGROUND_STEPS: Final = ("kernel", "gain", "offset")
 """What a model may have, in the order in which it is built."""
 
-CELL: Final = 4
+_CELL: Final = 4
 """Side of the cells that gain and offset are found in, px."""
 
 _FIDELITIES: Final = (0.6, 0.42, 0.3)
@@ -57,7 +61,7 @@ _ROUNDS: Final = 50
 _STEP: Final = 0.6
 """Step of the solver; that of its dual variable is an eighth divided by this."""
 
-HALO: Final = 64
+_HALO: Final = 64
 """Pixels around a window that its gain and offset are found with."""
 
 _WORTH_IT: Final = 0.8
@@ -94,8 +98,6 @@ _PART: Final = 36  # px on each side of the middle of a window are fitted
 _LEFT: Final = 3.0  # pixels beyond this many spreads are left out
 _FLAT: Final = 31  # px: what is broader is light and glow, not focus
 
-WORKERS = min(4, os.cpu_count() or 1)
-
 
 @dataclass(frozen=True, slots=True)
 class Residual:
@@ -130,11 +132,8 @@ class BackgroundModel:
         Grey level of the scaled pre below which there is glass.
     saturation : float
         Grey level at which post is saturated, inf when nowhere.
-    plain, model : Residual
-        What the scale alone leaves, and what the model leaves in cells that were kept
-        out of its fit.
-    brightness : float
-        Of the minerals in post, median, grey levels.
+    left_by_scale, left_by_model : Residual
+        In cells that were kept out of the fit.
     lost_flux : float
         Part of the flux of spots, put into post as a check, that the model takes.
     fidelity : float
@@ -148,29 +147,29 @@ class BackgroundModel:
     kernel: FloatGrid
     floor: float
     saturation: float
-    plain: Residual
-    model: Residual
-    brightness: float
+    left_by_scale: Residual
+    left_by_model: Residual
     lost_flux: float = 0.0
     fidelity: float = _FIDELITIES[0]
 
     @property
-    def ratio(self) -> float:
+    def power_ratio(self) -> float:
         """Power that the model leaves, as a part of what the scale alone leaves."""
-        return self.model.power / self.plain.power if self.plain.power else 1.0
+        plain = self.left_by_scale.power
+        return self.left_by_model.power / plain if plain else 1.0
 
     @property
     def is_proven(self) -> bool:
         """Whether it leaves so much less that its difference is the one to look at."""
-        return bool(self.steps) and self.ratio <= _WORTH_IT
+        return bool(self.steps) and self.power_ratio <= _WORTH_IT
 
     def to_dict(self) -> dict[str, Any]:
         """Return what a header tells of it, as JSON-ready built-in types."""
         return {
             "steps": list(self.steps),
-            "structure": self.plain.structure,
-            "structure_with_model": self.model.structure,
-            "power_ratio": self.ratio,
+            "structure": self.left_by_scale.structure,
+            "structure_with_model": self.left_by_model.structure,
+            "power_ratio": self.power_ratio,
             "lost_flux": self.lost_flux,
             "fidelity": self.fidelity,
             "kernel": np.round(self.kernel, 6).tolist()
@@ -195,7 +194,7 @@ class BackgroundModel:
         Returns
         -------
         ndarray, shape of the window, float32
-            Grey levels of post; whatever is not known is not left out.
+            Grey levels of post, also where nothing is known.
         """
         outer, inner = _around(window, post.shape)
         seen = np.asarray(post[outer]).astype(np.float32)
@@ -232,20 +231,6 @@ class BackgroundModel:
                 light += _spread_out(cells.offset, light.shape)
         return np.add(light, np.float32(self.offset), out=light)
 
-    def lost_in(self, sample: _Sample) -> float:
-        """Return the part of the flux of spots put into post that the model takes."""
-        places = _test_spots(sample, self)
-        spots = _spot_sized(places)
-        light = _spot_sized(spots)[places > 0]
-        if not len(light):
-            return 0.0
-        with_spots, without = (
-            self.predict(post, sample.pre, sample.known)
-            for post in (sample.post + spots, sample.post)
-        )
-        taken = _spot_sized(with_spots - without)[places > 0]
-        return float(taken.sum() / light.sum())
-
     def _scaled(self, pre: NDArray[Any]) -> FloatGrid:
         light = np.asarray(pre).astype(np.float32)
         if "kernel" in self.steps:
@@ -253,11 +238,26 @@ class BackgroundModel:
         return np.multiply(light, np.float32(self.scale), out=light)
 
 
+def _flux_taken(model: BackgroundModel, sample: _Sample) -> float:
+    """Return the part of the flux of spots put into post that a model takes."""
+    places = _test_spots(sample, model)
+    spots = _spot_sized(places)
+    light = _spot_sized(spots)[places > 0]
+    if not len(light):
+        return 0.0
+    with_spots, without = (
+        model.predict(post, sample.pre, sample.known)
+        for post in (sample.post + spots, sample.post)
+    )
+    taken = _spot_sized(with_spots - without)[places > 0]
+    return float(taken.sum() / light.sum())
+
+
 def _test_spots(sample: _Sample, model: BackgroundModel) -> FloatGrid:
     """Return spots that a matched filter sees at 10 and at 30 of the noise, in turn."""
     light = model._scaled(sample.pre)
     cells = _Cells.of(sample.post, light, sample.known, model)
-    noise = CELL * _noise(cells.residual, cells.minerals)
+    noise = _CELL * _noise(cells.residual, cells.minerals)
     # S/N = peak / noise * sqrt(sum of the squared profile) = peak / noise * 1.8 sigma
     peak = 10 * noise / (math.sqrt(math.pi) * _SPOT_SIGMA)
     place = np.zeros_like(light)
@@ -281,8 +281,8 @@ def _around(window: Window, shape: tuple[int, ...]) -> tuple[Window, Window]:
     """Return a window with its halo, from a corner of a cell on, and itself in it."""
     outer, inner = [], []
     for part, length in zip(window, shape, strict=True):
-        start = max(part.start // CELL * CELL - HALO, 0)
-        stop = min(part.stop + HALO, length)
+        start = max(part.start // _CELL * _CELL - _HALO, 0)
+        stop = min(part.stop + _HALO, length)
         outer.append(slice(start, stop))
         inner.append(slice(part.start - start, part.stop - start))
     return (outer[0], outer[1]), (inner[0], inner[1])
@@ -294,18 +294,10 @@ def _convolved(image: FloatGrid, kernel: FloatGrid) -> FloatGrid:
     return np.asarray(seen, dtype=np.float32)
 
 
-def _averaged(image: NDArray[Any]) -> FloatGrid:
-    """Return the means of whole cells."""
-    rows, columns = (length // CELL for length in image.shape)
-    whole = np.ascontiguousarray(image[: rows * CELL, : columns * CELL], np.float32)
-    means = cv2.resize(whole, (columns, rows), interpolation=cv2.INTER_AREA)
-    return np.asarray(means, dtype=np.float32)
-
-
 def _spread_out(cells: FloatGrid, shape: tuple[int, ...]) -> FloatGrid:
     """Return values of cells at every pixel, linearly between their middles."""
-    middle = (CELL - 1) / 2
-    where = np.array([[CELL, 0, middle], [0, CELL, middle]], np.float32)
+    middle = (_CELL - 1) / 2
+    where = np.array([[_CELL, 0, middle], [0, _CELL, middle]], np.float32)
     pixels = cv2.warpAffine(
         cells,
         where,
@@ -339,13 +331,13 @@ class _Cells:
         known: NDArray[Any] | None,
         model: BackgroundModel,
     ) -> _Cells:
-        means = _averaged(light)
+        means = square_means(light, _CELL)
         used = np.ones(means.shape, bool)
         if known is not None:
-            used &= _averaged(known != 0) >= 1
+            used &= square_means(known != 0, _CELL) >= 1
         if math.isfinite(model.saturation):
-            used &= _averaged(post >= model.saturation) <= 0
-        seen = _averaged(post) - np.float32(model.offset)
+            used &= square_means(post >= model.saturation, _CELL) <= 0
+        seen = square_means(post, _CELL) - np.float32(model.offset)
         minerals = used & (means > model.floor) & (seen > 0)
         one = np.ones_like(means)
         none = np.zeros_like(means)
@@ -388,11 +380,10 @@ class _Cells:
 def _spots(
     rest: FloatGrid, used: NDArray[np.bool_], limit: float = _SPOT
 ) -> NDArray[np.bool_]:
-    """Return cells that are brighter than what lies around them, and their neighbours.
+    """Return cells that are brighter than around them by `limit` times the noise.
 
-    By more than `limit` times the noise.
-
-    Microbes are: they are kept out of the fit and of what is said of minerals.
+    And their neighbours: microbes are kept out of the fit and of what is said of
+    minerals.
     """
     if not used.any():
         return ~used
@@ -497,8 +488,8 @@ class _Sample:
     post: FloatGrid
     pre: FloatGrid
     known: NDArray[Any] | None
-    left_out: NDArray[np.bool_]  # of the fits, for judging: cells without microbes
-    judged: NDArray[np.bool_]
+    left_out: NDArray[np.bool_]  # of the fits
+    judged: NDArray[np.bool_]  # of these the minerals without microbes
     clip: float  # grey levels
 
 
@@ -551,16 +542,17 @@ def fit_background(
         kernel=delta,
         floor=threshold * scale,
         saturation=statistics.post_saturation,
-        plain=none,
-        model=none,
-        brightness=0.0,
+        left_by_scale=none,
+        left_by_model=none,
     )
     windows = _windows(places, post.shape)
-    rng = np.random.default_rng(0)
-    samples = [_sample(post, pre, window, known, rng, model) for window in windows]
-    if not samples:
+    if not windows:
         return model
     with ThreadPoolExecutor(WORKERS) as pool:
+        rng = np.random.default_rng(0)
+        left_out = [_left_out(window, rng) for window in windows]
+        take = partial(_sample, post, pre, known, model)
+        samples = list(pool.map(take, windows, left_out))
 
         def tried(candidate: BackgroundModel) -> list[_Left]:
             return list(pool.map(lambda one: _Left.of(one, candidate), samples))
@@ -587,7 +579,8 @@ def fit_background(
                 ):
                     break
                 some = samples[:: len(samples) // 8 + 1]
-                taken = float(np.mean(list(pool.map(candidate.lost_in, some))))
+                lost = pool.map(partial(_flux_taken, candidate), some)
+                taken = float(np.mean(list(lost)))
                 if taken <= _MOST_LOST:
                     model, base = replace(candidate, lost_flux=max(taken, 0.0)), found
                     break
@@ -595,9 +588,8 @@ def fit_background(
     light = float(np.median(np.concatenate([one.light for one in plain])))
     return replace(
         model,
-        brightness=light,
-        plain=_residual(plain, light),
-        model=_residual(base, light),
+        left_by_scale=_residual(plain, light),
+        left_by_model=_residual(base, light),
     )
 
 
@@ -606,7 +598,7 @@ def _windows(places: NDArray[np.int64], shape: tuple[int, ...]) -> list[Window]:
     if not len(places):
         return []
     longest = _SIDE if min(shape) >= 4 * _SIDE else _SIDE // 2
-    side = [min(longest, length // CELL * CELL) for length in shape]
+    side = [min(longest, length // _CELL * _CELL) for length in shape]
     last = [length - part for length, part in zip(shape, side, strict=True)]
     # Farthest points first: each new one is that with the most room.
     chosen = [int(np.argmin(np.abs(places - places.mean(axis=0)).sum(axis=1)))]
@@ -617,7 +609,7 @@ def _windows(places: NDArray[np.int64], shape: tuple[int, ...]) -> list[Window]:
     windows = []
     for x, y in places[chosen]:
         corner = [
-            int(np.clip(middle - part // 2, 0, most)) // CELL * CELL
+            int(np.clip(middle - part // 2, 0, most)) // _CELL * _CELL
             for middle, part, most in zip((y, x), side, last, strict=True)
         ]
         windows.append(
@@ -629,20 +621,24 @@ def _windows(places: NDArray[np.int64], shape: tuple[int, ...]) -> list[Window]:
     return windows
 
 
+def _left_out(window: Window, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Return which cells of a window are kept out of the fits."""
+    rows, columns = ((part.stop - part.start) // _CELL for part in window)
+    groups = rng.random((-(-rows // _GROUP), -(-columns // _GROUP))) < _LEFT_OUT
+    return groups.repeat(_GROUP, 0).repeat(_GROUP, 1)[:rows, :columns]
+
+
 def _sample(
     post: ImageLike,
     pre: ImageLike,
-    window: Window,
     known: Known,
-    rng: np.random.Generator,
     model: BackgroundModel,
+    window: Window,
+    left_out: NDArray[np.bool_],
 ) -> _Sample:
     seen, light = (
         np.asarray(image[window]).astype(np.float32) for image in (post, pre)
     )
-    rows, columns = (length // CELL for length in seen.shape)
-    groups = rng.random((-(-rows // _GROUP), -(-columns // _GROUP))) < _LEFT_OUT
-    left_out = groups.repeat(_GROUP, 0).repeat(_GROUP, 1)[:rows, :columns]
     there = known(window)
     cells = _Cells.of(seen, model._scaled(light), there, model)
     plain = cells.residual[cells.minerals].astype(np.float64)

@@ -11,11 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from napari_exo2micro.core.base.monitor import Monitor
 from napari_exo2micro.core.images import Frame, ImageLike, warp
 from napari_exo2micro.core.images.lazy import LazyImage, Window
-from napari_exo2micro.core.photometry.background import (
-    WORKERS,
-    BackgroundModel,
-    Known,
-)
+from napari_exo2micro.core.photometry.background import BackgroundModel, Known
+from napari_exo2micro.core.photometry.statistics import WORKERS
 
 NO_DATA = 0.0
 """Value of the difference where either image has no data."""
@@ -115,6 +112,7 @@ def difference_bands(
     """
     rows, columns = post.shape
     frame = post_frame or (0, 0, columns, rows)
+    known = known_pixels(post.shape, frame, pre_quad, missing)
     step = max_rows or max(_BAND_PIXELS // max(columns, 1), 1)
     monitor = monitor or Monitor()
     for y0 in range(0, rows, step):
@@ -135,14 +133,10 @@ def difference_bands(
         if background is None:
             _subtract(post[window], pre[window], scale, offset, inner)
         else:
-            known = known_pixels(post.shape, frame, pre_quad, missing)
             _take_off(background, post, pre, window, known, inner)
-        mask = warp.spans_to_mask(first[inside], end[inside], left, right)
+        mask = known(window)
         if mask is not None:
             inner[mask == 0] = NO_DATA
-        for gaps in missing:
-            if gaps is not None:
-                inner[np.asarray(gaps[window]) != 0] = NO_DATA
         yield y0, band
     monitor.report(1.0, "subtracting")
 

@@ -102,9 +102,7 @@ class ScaleMethod:
         if not self.parameter:
             return self.name == DEFAULT_SCALE
         value = params.get(self.parameter)
-        if value == "auto":
-            return self.name in proven
-        return value is not False and value not in (None, "off")  # 0 asks for it
+        return self.name in proven if value == "auto" else _asks(value)
 
     def image_name(self, params: Mapping[str, Any]) -> str:
         """Return the name of its difference image: ``difference_<name>``.
@@ -181,7 +179,10 @@ class ScaleMethod:
         return estimate
 
 
-_NOT_ASKED: Final = (None, False, "off")
+def _asks(value: Any) -> bool:
+    """Return whether a parameter's value asks for something; a number 0 does."""
+    return value is not False and value not in (None, "off")
+
 
 ENTRY_POINT_GROUP: Final = "napari_exo2micro.scale_methods"
 """Other packages offer scale methods here: a name, and a `ScaleMethod` or several."""
@@ -211,7 +212,7 @@ def _check(method: ScaleMethod, _known: Mapping[str, ScaleMethod]) -> None:
             f"the scale method '{name}' is asked for with the parameter "
             f"'{method.parameter}', which is not registered; register it first"
         )
-    if entry.stage > LAST_BUILT_IN or entry.default not in _NOT_ASKED:
+    if entry.stage > LAST_BUILT_IN or _asks(entry.default):
         raise ParameterError(
             f"the parameter '{entry.name}' of the scale method '{name}' must belong to "
             f"stage {LAST_BUILT_IN} or an earlier one and be None, False or 'off' by "

@@ -41,7 +41,7 @@ _RATIO_BINS = 65536
 _RATIO_REACH = 5.0
 """The histogram of ratios reaches from -5 to 5, log10 of post/pre."""
 
-_WORKERS = min(4, os.cpu_count() or 1)
+WORKERS = min(4, os.cpu_count() or 1)
 
 # Of the files that hold statistics.
 _KIND = "napari-exo2micro pair statistics"
@@ -259,7 +259,7 @@ def accumulate_statistics(
             raw_pre, raw_region, pre_levels, raw_pre_missing
         )
     tally = _Tally(dtype, post_levels, pre_levels, region)
-    with ThreadPoolExecutor(_WORKERS) as pool:
+    with ThreadPoolExecutor(WORKERS) as pool:
         for y0, y1, strips in _bands(region, tally.blocks.size):
             counting.report((y0 - region[1]) / region[3], "counting grey levels")
             left, right = strips[0][1], strips[-1][2]
@@ -365,20 +365,13 @@ class _Tally:
         rows, columns = post.shape[0] // side, post.shape[1] // side
         if not rows or not columns or (mask is not None and not mask.any()):
             return
-        whole = slice(rows * side), slice(columns * side)
-
-        def averaged(window: Window) -> NDArray[np.float32]:
-            pixels = window[whole].astype(np.float32)
-            means = cv2.resize(pixels, (columns, rows), interpolation=cv2.INTER_AREA)
-            return np.asarray(means, dtype=np.float32)
-
-        means = averaged(post), averaged(pre)
+        means = square_means(post, side), square_means(pre, side)
         spoilt = np.zeros((rows, columns), bool)
         for window, level in zip((post, pre), self._saturation, strict=True):
             if np.isfinite(level):
-                spoilt |= averaged(window >= level) > 0
+                spoilt |= square_means(window >= level, side) > 0
         if mask is not None:
-            spoilt |= averaged(mask) < 1
+            spoilt |= square_means(mask, side) < 1
         left, top = (np.array(corner) - self.blocks.origin) // side
         place = slice(top, top + rows), slice(left, left + columns)
         for kept, mean in zip((self.blocks.post, self.blocks.pre), means, strict=True):
@@ -650,6 +643,14 @@ def _common_type(post: ImageLike, pre: ImageLike) -> np.dtype[Any]:
     if dtype in (np.uint8, np.uint16):
         return dtype.newbyteorder("=")
     return np.dtype(np.float32)
+
+
+def square_means(window: NDArray[Any], side: int) -> NDArray[np.float32]:
+    """Return the means of a window's whole squares of `side` px, from its corner on."""
+    rows, columns = (length // side for length in window.shape)
+    pixels = window[: rows * side, : columns * side].astype(np.float32)
+    means = cv2.resize(pixels, (columns, rows), interpolation=cv2.INTER_AREA)
+    return np.asarray(means, dtype=np.float32)
 
 
 def _block_side(frame: Frame) -> int:

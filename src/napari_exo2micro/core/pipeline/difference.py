@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
@@ -298,11 +299,15 @@ def make_differences(
             save_statistics(part, statistics)
         store.written.append(record.statistics_path)
     background = None
+    scales = _estimated(statistics, *_choice(store, ()))
     if force or _lacks_images(store):
-        background = _find_background(store, pair, statistics, monitor.part(0.15, 0.2))
+        main = scales[methods.DEFAULT_SCALE]
+        background = _find_background(
+            store, pair, statistics, main, monitor.part(0.15, 0.2)
+        )
     proven = store.proven_scales() if background is None else _proven(background)
     asked = methods.scales_asked_for(store.params, proven)
-    scales = _estimated(statistics, *_choice(store, proven))
+    scales = _estimated(statistics, *_choice(store, proven), known=scales)
     scales = _widened(scales, _structure(store, background))
     for scale in scales.values():
         logger.info(
@@ -380,12 +385,21 @@ def _loaded(
 
 
 def _estimated(
-    statistics: PairStatistics, asked: _Asked, correct: bool
+    statistics: PairStatistics,
+    asked: _Asked,
+    correct: bool,
+    known: Mapping[str, ScaleEstimate] = MappingProxyType({}),
 ) -> dict[str, ScaleEstimate]:
-    return {
-        method.name: method.estimate(statistics, value, offset_correction=correct)
-        for method, value in asked
-    }
+    """Return the scales that are asked for; those that are known are not found anew."""
+    found = dict(known)
+    for method, value in asked:
+        if method.name == methods.MODEL_SCALE:
+            scale = replace(found[methods.DEFAULT_SCALE], method=method.name)
+            found[method.name] = scale
+        elif method.name not in found:
+            scale = method.estimate(statistics, value, offset_correction=correct)
+            found[method.name] = scale
+    return found
 
 
 def _compared(
@@ -414,11 +428,10 @@ def _find_background(
     store: CheckpointStore,
     pair: AlignedPair,
     statistics: PairStatistics,
+    scale: ScaleEstimate,
     monitor: Monitor,
 ) -> BackgroundModel:
     """Return what the pair proves of a background model; its figures in any case."""
-    correct = bool(store.params["offset_correction"])
-    scale = methods.estimate_scale(statistics, offset_correction=correct)
     frame = pair.post.frames["post"]
     missing = (either(pair.post_missing, pair.not_counted), pair.pre_missing)
     is_off = store.params["background_model"] == "off"
@@ -437,7 +450,7 @@ def _find_background(
 def _structure(store: CheckpointStore, background: BackgroundModel | None) -> float:
     """Return the part of the minerals' light that one scale leaves."""
     if background is not None:
-        return background.plain.structure
+        return background.left_by_scale.structure
     told = store.need(4, "difference").details.get("background", {})
     return float(told.get("structure", 0.0))
 
@@ -516,12 +529,12 @@ def _with_structure(
     scale: ScaleEstimate, background: BackgroundModel, *, is_made: bool
 ) -> tuple[ScaleEstimate, list[str]]:
     """Return a scale whose verdict tells what remains of minerals, and notes."""
-    verdict, left = scale.verdict, background.plain.structure
+    verdict, left = scale.verdict, background.left_by_scale.structure
     numbers = {**verdict.numbers, "structure_percent": 100 * left}
     if background.steps:
         numbers |= {
-            "structure_with_model_percent": 100 * background.model.structure,
-            "power_with_model_percent": 100 * background.ratio,
+            "structure_with_model_percent": 100 * background.left_by_model.structure,
+            "power_with_model_percent": 100 * background.power_ratio,
             "flux_lost_by_model_percent": 100 * background.lost_flux,
         }
     state, reason, notes = verdict.state, verdict.reason, []
@@ -529,7 +542,7 @@ def _with_structure(
         note = f"minerals remain visible in the difference, {left:.0%} of their light"
         least = left
         if is_made:
-            least = background.model.structure
+            least = background.left_by_model.structure
             more = f"the difference_model leaves {least:.1%}: look at that"
             note = f"{note}; {more}"
         if least > _VISIBLE:
