@@ -29,7 +29,13 @@ def test_spots_are_added_in_windows_as_in_the_whole_image():
     assert whole[25, 30] == 10.0
     assert whole[25, 32] == pytest.approx(10.0 * np.exp(-0.5 * (2 / SIGMA) ** 2))
     parts = put.added_to(image)
-    for rows, columns in (((20, 31), (28, 70)), ((50, 100), (0, 66)), ((0, 9), (0, 9))):
+    for rows, columns in (
+        ((20, 31), (28, 70)),
+        ((50, 100), (0, 66)),
+        ((0, 9), (0, 9)),
+        ((0, 100), (52, 56)),  # high: spots beside it on both sides
+        ((40, 44), (0, 90)),
+    ):
         window = slice(*rows), slice(*columns)
         np.testing.assert_array_equal(parts[window], whole[window])
 

@@ -113,19 +113,18 @@ class Spots:
 
         def read(window: Window) -> NDArray[Any]:
             pixels = np.array(image[window], np.float32)
-            top, left = window[0].start, window[1].start
-            middle = np.array([left, top]) + np.array(pixels.shape[::-1]) / 2
-            reach = max(pixels.shape) / 2 + _REACH
-            for n in tree.query_ball_point(middle, reach, p=np.inf):
-                x, y = self.places[n] - (left, top) - _REACH
-                rows = slice(max(y, 0), min(y + len(profile), pixels.shape[0]))
-                columns = slice(max(x, 0), min(x + len(profile), pixels.shape[1]))
+            corner = np.array([window[1].start, window[0].start])
+            size = np.array(pixels.shape[::-1])
+            reach = float(size.max()) / 2 + _REACH
+            for n in tree.query_ball_point(corner + size / 2, reach, p=np.inf):
+                start = self.places[n] - _REACH - corner
+                left, top = np.clip(start, 0, size)
+                right, bottom = np.clip(start + len(profile), 0, size)
                 part = profile[
-                    rows.start - y : rows.stop - y,
-                    columns.start - x : columns.stop - x,
+                    top - start[1] : bottom - start[1],
+                    left - start[0] : right - start[0],
                 ]
-                if part.size:
-                    pixels[rows, columns] += self.peaks[n] * part
+                pixels[top:bottom, left:right] += self.peaks[n] * part
             return pixels
 
         return LazyImage((image.shape[0], image.shape[1]), np.float32, read)
