@@ -57,6 +57,16 @@ _CELL: Final = 4
 _FIDELITIES: Final = (0.6, 0.42, 0.3)
 """Of gain and offset to single cells; a lower one where microbes would be taken."""
 
+_EDGE: Final = 0.3
+"""A step of the logarithm of pre's light from cell to cell by which a jump of gain or
+offset costs half: that is where one mineral ends."""
+
+_DIM: Final = 2.0
+"""Grey levels that are added before the logarithm: glass has no edges."""
+
+_LEAST_COST: Final = 0.3
+"""A jump costs this part at least: a microbe beside an edge is not followed."""
+
 _ROUNDS: Final = 50
 _STEP: Final = 0.6
 """Step of the solver; that of its dual variable is an eighth divided by this."""
@@ -130,6 +140,8 @@ class BackgroundModel:
         Of sum 1; a single 1 without that step.
     floor : float
         Grey level of the scaled pre below which there is glass.
+    dark : float
+        Grey level of the scaled pre where there is nothing: no background is darker.
     saturation : float
         Grey level at which post is saturated, inf when nowhere.
     left_by_scale, left_by_model : Residual
@@ -146,6 +158,7 @@ class BackgroundModel:
     steps: tuple[str, ...]
     kernel: FloatGrid
     floor: float
+    dark: float
     saturation: float
     left_by_scale: Residual
     left_by_model: Residual
@@ -235,6 +248,8 @@ class BackgroundModel:
         light = np.asarray(pre).astype(np.float32)
         if "kernel" in self.steps:
             light = _convolved(light, self.kernel)
+            # A kernel that sharpens goes too far beside the edge of a dark pore.
+            np.maximum(light, np.float32(self.dark / self.scale), out=light)
         return np.multiply(light, np.float32(self.scale), out=light)
 
 
@@ -361,7 +376,8 @@ class _Cells:
                 return _spots(self.post - gain * self.light, self.used, limit)
 
             weight *= np.float32(self.fidelity)
-            self.gain = np.exp(_lasting(np.log(ratio), weight * fitted, spots))
+            jumps = self._jumps()
+            self.gain = np.exp(_lasting(np.log(ratio), weight * fitted, spots, jumps))
         if "offset" in steps:
             rest = self.post - self.gain * self.light
             weight = np.float32(self.fidelity) * (self.used & kept).astype(np.float32)
@@ -369,7 +385,17 @@ class _Cells:
                 rest,
                 weight,
                 lambda offset, limit: _spots(rest - offset, self.used, limit),
+                self._jumps(),
             )
+
+    def _jumps(self) -> FloatGrid:
+        """Return what a jump between neighbours costs: less where pre has an edge."""
+        logarithm = np.log(np.maximum(self.light, 0) + np.float32(_DIM))
+        square = np.zeros_like(logarithm)
+        square[:, :-1] += np.diff(logarithm, axis=1) ** 2
+        square[:-1] += np.diff(logarithm, axis=0) ** 2
+        cost = 1 / (1 + square / np.float32(_EDGE**2))
+        return np.maximum(cost, np.float32(_LEAST_COST), out=cost)
 
     @property
     def residual(self) -> FloatGrid:
@@ -398,11 +424,12 @@ def _lasting(
     values: FloatGrid,
     weight: FloatGrid,
     spots: Callable[[FloatGrid, float], NDArray[np.bool_]],
+    jumps: FloatGrid,
 ) -> FloatGrid:
     """Return values without what is small, with the edges of what is large.
 
-    That is the u with the least ``TV(u) + sum(weight |u - values|)``. Where
-    the weight is 0 values go on from around. It is found twice, the second time
+    That is the u with the least ``sum(jumps |grad u|) + sum(weight |u - values|)``.
+    Where the weight is 0 values go on from around. It is found twice, the second time
     without the `spots` that the first one leaves, of so many times the noise: near an
     edge faint ones may be a corner of it.
     """
@@ -417,14 +444,14 @@ def _lasting(
         near, number = (cv2.GaussianBlur(a, (0, 0), 3) for a in (values * wide, wide))
         values = np.where(some, values, near / np.maximum(number, 1e-3))
     start = np.asarray(cv2.medianBlur(values, 5), np.float32)
-    found = _total_variation(values, weight, start, _ROUNDS)
+    found = _total_variation(values, weight, start, jumps, _ROUNDS)
     around = np.ones((5, 5), np.uint8)
     change = cv2.dilate(found, around) - cv2.erode(found, around)
     seen = found * unit + middle
     microbes = spots(seen, _SPOT) & (change < _noise(values, some))
     microbes |= spots(seen, _BRIGHT_SPOT)
     weight = np.where(microbes, np.float32(0), weight)
-    found = _total_variation(values, weight, found, _ROUNDS // 2)
+    found = _total_variation(values, weight, found, jumps, _ROUNDS // 2)
     result: FloatGrid = found * unit + middle
     return result
 
@@ -436,10 +463,14 @@ def _noise(values: FloatGrid, used: NDArray[np.bool_]) -> float:
 
 
 def _total_variation(
-    values: FloatGrid, weight: FloatGrid, start: FloatGrid, rounds: int
+    values: FloatGrid,
+    weight: FloatGrid,
+    start: FloatGrid,
+    jumps: FloatGrid,
+    rounds: int,
 ) -> FloatGrid:
     """Solve for `_lasting`; the values have a spread of about 1."""
-    # Chambolle & Pock: with the dual (p, q), |(p, q)| <= 1, and steps t s <= 1/8,
+    # Chambolle & Pock: with the dual (p, q), |(p, q)| <= jumps, and steps t s <= 1/8,
     #   (p, q) <- project((p, q) + s grad(2 u' - u));  v = u + t div(p, q)
     #   u <- v pulled towards the values by at most t * weight
     t, s = _STEP, 1 / (8 * _STEP)
@@ -459,6 +490,7 @@ def _total_variation(
         np.multiply(q, q, out=step)
         size += step
         np.sqrt(size, out=size)
+        size /= jumps
         np.maximum(size, 1, out=size)
         p /= size
         q /= size
@@ -541,6 +573,7 @@ def fit_background(
         steps=(),
         kernel=delta,
         floor=threshold * scale,
+        dark=_darkest(blocks.pre) * scale,
         saturation=statistics.post_saturation,
         left_by_scale=none,
         left_by_model=none,
@@ -591,6 +624,12 @@ def fit_background(
         left_by_scale=_residual(plain, light),
         left_by_model=_residual(base, light),
     )
+
+
+def _darkest(blocks: NDArray[np.floating[Any]]) -> float:
+    """Return the mean of the darkest block, 0 where nothing is known."""
+    known = blocks[np.isfinite(blocks)]
+    return float(known.min()) if len(known) else 0.0
 
 
 def _windows(places: NDArray[np.int64], shape: tuple[int, ...]) -> list[Window]:

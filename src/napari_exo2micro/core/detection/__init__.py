@@ -1,0 +1,1 @@
+"""What stands out of a difference: which are microbes, how many, how sure."""
