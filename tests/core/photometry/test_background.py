@@ -54,8 +54,8 @@ def test_minerals_with_ratios_of_their_own_are_followed(minerals):
     model = fitted(pair)
     assert model.is_proven
     assert "gain" in model.steps
-    assert left(pair, clean, model) < 0.3 * left(pair, clean, None)
-    assert model.power_ratio < 0.3
+    assert left(pair, clean, model) < 0.2 * left(pair, clean, None)
+    assert model.power_ratio < 0.12
     assert model.left_by_model.structure < 0.5 * model.left_by_scale.structure
 
 
@@ -65,27 +65,6 @@ def test_a_defocused_image_is_followed():
     assert "kernel" in model.steps
     assert model.kernel.sum() == pytest.approx(1, abs=1e-4)
     assert left(pair, clean, model) < 0.5 * left(pair, clean, None)
-
-
-def test_a_narrow_tip_of_a_grain_has_the_ratio_of_the_grain():
-    rng = np.random.default_rng(4)
-    post, pre = np.full(SHAPE, 78.0, np.float32), np.full(SHAPE, 60.0, np.float32)
-    tips = np.zeros(SHAPE, bool)
-    for y in range(60, 940, 120):
-        for x in range(60, 1140, 120):
-            body = slice(y, y + 60), slice(x, x + 60)
-            tip = slice(y - 24, y), slice(x + 24, x + 36)  # 12 px wide
-            for part in (body, tip):
-                pre[part], post[part] = 100.0, 169.0  # 1.3 x 1.3 times
-            tips[tip] = True
-    post += rng.normal(0.0, 3.0, SHAPE).astype(np.float32)
-    pre += rng.normal(0.0, 2.0, SHAPE).astype(np.float32)
-    counted = accumulate_statistics(post, pre)
-    model = fit_background(post, pre, scale=1.3, statistics=counted)
-    assert "gain" in model.steps
-    bands = difference_bands(post, pre, scale=1.3, background=model)
-    rest = np.concatenate([band for _, band in bands])
-    assert abs(rest[tips].mean()) < 4.0  # of the 39 that one scale leaves
 
 
 def test_beside_a_dark_pore_a_sharpening_kernel_does_not_go_below_the_dark():
