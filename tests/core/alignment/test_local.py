@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from napari_exo2micro.core.alignment.interior import refine_interior_sift
+from napari_exo2micro.core.alignment.local import Measured, Seams
 from napari_exo2micro.core.images import Transform
 from napari_exo2micro.core.parameters.state import State
 from napari_exo2micro.core.simulate import registration_error, simulate_section
@@ -76,6 +77,36 @@ def test_stitched_tiles_are_followed(stitched):
     assert result.model.endswith("seams")
     assert np.median(error) < 0.1
     assert np.median(error) < 0.25 * np.median(before)
+
+
+def lines_of(*lines):
+    return Seams(tuple(np.array(line, float) for line in lines))
+
+
+def test_lines_of_a_grid_are_completed():
+    places = np.stack(np.meshgrid(np.arange(100, 2400, 40), np.arange(0, 1500, 40)), -1)
+    places = places.reshape(-1, 2).astype(float)
+    none = np.zeros_like(places)
+    tiles = Measured(places, places, none, np.ones(len(places)))
+    found = lines_of([300.0, 1901.0], [700.0], [], [202.0, 1003.0])
+    whole = found.completed(tiles)
+    for line, expected in zip(
+        whole.lines,
+        ([300.0, 1100.0, 1901.0], [700.0], [], [202.0, 1003.0]),
+        strict=True,
+    ):
+        np.testing.assert_allclose(line, expected, atol=2.0)
+    one = lines_of([300.0], [700.0], [], [202.0])
+    assert one.completed(tiles).number == 3
+
+
+def test_lines_that_only_their_grid_shows_are_followed():
+    # Tiles of both images end beside each other.
+    pair = pair_of(seed=24, seam_px=3.0, tile_px=300, photons=200.0)
+    result, error = aligned(pair)
+    assert result.model.endswith("seams")
+    assert np.median(error) < 0.1
+    assert np.percentile(error, 95) < 0.6
 
 
 def test_stitched_tiles_of_a_turned_mirror_image_are_followed():

@@ -76,6 +76,11 @@ _LINE_HEIGHT = 3.0
 #: By how much lines must do better than the information criterion asks: tiles that
 #: lie across a line are no measurements of their own.
 _STERN = 4.0
+#: The same for lines that complete a grid on which others lie.
+_LESS_STERN = 1.0
+#: Least side of the tiles that a microscope stitches, px, and how far from the even
+#: spacing of a grid its lines may be found.
+_LEAST_SIDE, _UNEVEN = 250.0, 10.0
 #: Lines nearer than this, px, are one.
 _MERGE = 25.0
 #: What a line must explain in a window, px of noise, and of what the best one does.
@@ -254,6 +259,27 @@ class Seams:
             lines.append(np.sort(np.concatenate([known, found[apart > _MERGE]])))
         return Seams(tuple(lines))
 
+    def completed(self, measured: Measured) -> Seams:
+        """Return these lines with those between and beyond that complete their grids.
+
+        A microscope moves on by the same step in both directions: lines are evenly
+        spaced, in one image as in the other, from a start of their own.
+        """
+        own, other = self.lines[:2], self.lines[2:]
+        sides = [_grid_side(own, other), _grid_side(other, own)]
+        lines = []
+        for k, line in enumerate(self.lines):
+            side = sides[k // 2]
+            if side is None or len(line) == 0:
+                lines.append(line)
+                continue
+            start, _ = _grid_start(line, side)
+            places = (measured.pre if k // 2 else measured.post)[:, k % 2]
+            first = np.ceil((places.min() + _SHAPE.core - start) / side)
+            last = np.floor((places.max() - _SHAPE.core - start) / side)
+            lines.append(start + side * np.arange(first, last + 1.0))
+        return self.joined(Seams(tuple(lines)))
+
     def without(self, k: int, n: int) -> Seams:
         """Return the seams but for one line."""
         lines = list(self.lines)
@@ -279,6 +305,48 @@ class Seams:
         return sp.csr_array(
             (np.ones(len(rows)), (rows, columns)), shape=(len(post), sum(self.counts))
         )
+
+
+def _grid_start(lines: FloatArray, side: float) -> tuple[float, NDArray[np.bool_]]:
+    """Return where an even grid starts that most lines lie on, and which those are."""
+    away = lines[None, :] - lines[:, None]
+    away -= side * np.rint(away / side)
+    near = np.abs(away) < _UNEVEN
+    best = int(np.argmax(near.sum(axis=1)))
+    on = near[best]
+    return float(lines[best] + away[best, on].mean()), on
+
+
+def _grid_side(
+    own: tuple[FloatArray, ...], other: tuple[FloatArray, ...]
+) -> float | None:
+    """Return the side of the tiles of an image, px; None where no two lines tell.
+
+    Of the sides that most of its lines agree with, and then most of the other image's,
+    it is the longest.
+    """
+
+    def agreeing(lines: tuple[FloatArray, ...], side: float) -> int:
+        ons = (_grid_start(line, side)[1].sum() for line in lines if len(line))
+        return sum(int(on) - 1 for on in ons)
+
+    tried = []
+    for line in (*own, *other):
+        for gap in (line[None, :] - line[:, None])[np.triu_indices(len(line), 1)]:
+            for parts in range(1, int(min(3, gap // _LEAST_SIDE)) + 1):
+                side = float(gap) / parts
+                tried.append((agreeing(own, side), agreeing(other, side), side))
+    if not tried:
+        return None
+    side, above, below = max(tried)[2], 0.0, 0.0
+    for line in own:
+        if len(line):
+            on = line[_grid_start(line, side)[1]]
+            number = np.rint((on - on[0]) / side)
+            number -= number.mean()
+            above += float(number @ on)
+            below += float(number @ number)
+    return above / below if below else side
 
 
 @dataclass(frozen=True, slots=True)
@@ -636,8 +704,17 @@ def _best_of(cuts: list[_Cut]) -> Seams:
     return Seams(tuple(np.sort(np.array(line)) for line in lines))
 
 
-def prune(measured: Measured, seams: Seams, frame: Frame, monitor: Monitor) -> Seams:
+def prune(
+    measured: Measured,
+    seams: Seams,
+    frame: Frame,
+    monitor: Monitor,
+    sure: Seams | None = None,
+) -> Seams:
     """Leave out lines that the others make superfluous, the weakest first.
+
+    Where `sure` lines are given, others beside them complete their grids, and so need
+    to prove less.
 
     Notes
     -----
@@ -677,7 +754,9 @@ def prune(measured: Measured, seams: Seams, frame: Frame, monitor: Monitor) -> S
                 own = inverse[np.ix_(pairs.ravel(), pairs.ravel())]
                 c = np.kron(np.eye(len(pairs)), [-1.0, 1.0])
                 explained = jump * np.linalg.solve(c @ own @ c.T, jump)
-                chance = _STERN * 2.0 * len(pairs) * np.log(count)
+                is_found = sure is None or seams.lines[k][n] in sure.lines[k]
+                stern = _STERN if is_found else _LESS_STERN
+                chance = stern * 2.0 * len(pairs) * np.log(count)
                 worth.append((float(explained.sum()) / sigma**2 - chance, k, n))
         least, k, n = min(worth)
         if least > 0:
@@ -1065,6 +1144,7 @@ def _with_seams(
             ]
             lines = _best_of([cut for cut in cuts if cut is not None])
         tried = prune(measured, seams.joined(lines), frame, monitor)
+        tried = prune(measured, tried.completed(measured), frame, monitor, tried)
         if tried.number <= seams.number:
             break
         clear = measured.apart_from(tried, 0.5 * _SHAPE.core)
