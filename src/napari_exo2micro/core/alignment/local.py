@@ -73,8 +73,8 @@ _PRIOR = 0.25
 _REACH, _STEPS = 1.35, 24
 #: How much stronger than usual a jump is that makes a line a candidate.
 _LINE_HEIGHT = 3.0
-#: By how much lines must do better than the information criterion asks: tiles that
-#: lie across a line are no measurements of their own.
+#: By how much lines must do better than the information criterion asks: tiles overlap,
+#: and so are no measurements of their own.
 _STERN = 4.0
 #: The same for lines that complete a grid on which others lie.
 _LESS_STERN = 1.0
@@ -180,12 +180,27 @@ class FieldFit:
         moved: FloatArray = self.basis.design(points) @ coefficients
         return moved
 
-    def design(self, post: FloatArray, pre: FloatArray) -> sp.csr_array:
-        """Return what the coefficients are multiplied with at places in both, px."""
+    def design(
+        self, post: FloatArray, pre: FloatArray, width: float = 0.0
+    ) -> sp.csr_array:
+        """Return what the coefficients are multiplied with at places in both, px.
+
+        A place is a square of `width` px, which may lie across a line.
+        """
         design = self.basis.design(post)
         if self.seams is None:
             return design
-        return sp.hstack([design, self.seams.design(post, pre)]).tocsr()
+        return sp.hstack([design, self.seams.design(post, pre, width)]).tocsr()
+
+    def over_tiles(self, measured: Measured) -> Measured:
+        """Return tiles measured from this field as what their whole squares tell.
+
+        Where one lies across a line, what is left there is a mean of both sides, and
+        so must be what it is added to.
+        """
+        places = measured.post, measured.pre
+        whole = self.design(*places, _SHAPE.core) - self.design(*places)
+        return replace(measured, moves=measured.moves + whole @ self.coefficients)
 
     def variance(self, post: FloatArray, pre: FloatArray) -> FloatArray:
         """Return the variance of moves, px squared, both directions together."""
@@ -200,7 +215,7 @@ class FieldFit:
 
         The weights stay: changes that robust weights would hold off count in full.
         """
-        design = self.design(measured.post, measured.pre)
+        design = self.design(measured.post, measured.pre, _SHAPE.core)
         weights = self.weights / measured.variance
         right = design.T @ (weights[:, None] * changes)
         return replace(self, coefficients=self.coefficients + self.inverse @ right)
@@ -286,25 +301,47 @@ class Seams:
         lines[k] = np.delete(lines[k], n)
         return Seams(tuple(lines))
 
-    def labels(
-        self, post: FloatArray, pre: FloatArray
-    ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Return the number of the tile that each point lies in, of post and of pre."""
-        found = []
-        for side, points in enumerate((post, pre)):
-            column = np.searchsorted(self.lines[2 * side], points[:, 0], "right")
-            row = np.searchsorted(self.lines[2 * side + 1], points[:, 1], "right")
-            found.append(row * self.shapes[side][1] + column)
-        return found[0], found[1]
+    def design(
+        self, post: FloatArray, pre: FloatArray, width: float = 0.0
+    ) -> sp.csr_array:
+        """Return how much of each place lies in which tiles of post and of pre.
 
-    def design(self, post: FloatArray, pre: FloatArray) -> sp.csr_array:
-        """Return which tiles each point lies in, shape (N, tiles of post and pre)."""
-        first, second = self.labels(post, pre)
-        rows = np.tile(np.arange(len(post)), 2)
-        columns = np.concatenate([first, second + self.counts[0]])
-        return sp.csr_array(
-            (np.ones(len(rows)), (rows, columns)), shape=(len(post), sum(self.counts))
-        )
+        Shape (N, tiles of post and pre); a place is a square of `width` px.
+        """
+        columns, shares = [], []
+        start = 0
+        for side, points in enumerate((post, pre)):
+            x, y = (
+                _shared(self.lines[2 * side + axis], points[:, axis], width)
+                for axis in (0, 1)
+            )
+            for row, high in y:
+                for column, wide in x:
+                    columns.append(start + row * self.shapes[side][1] + column)
+                    shares.append(high * wide)
+            start += self.counts[side]
+        rows = np.tile(np.arange(len(post)), len(columns))
+        # entries of the same place and tile add up
+        return sp.coo_array(
+            (np.concatenate(shares), (rows, np.concatenate(columns))),
+            shape=(len(post), sum(self.counts)),
+        ).tocsr()
+
+
+def _shared(
+    lines: FloatArray, places: FloatArray, width: float
+) -> list[tuple[NDArray[np.intp], FloatArray]]:
+    """Return the tiles that the ends of places along an axis lie in, and their shares.
+
+    `places` are the middles of pieces of `width` px.
+    """
+    first = np.searchsorted(lines, places - width / 2, "right")
+    if width == 0.0 or len(lines) == 0:
+        return [(first, np.ones(len(places)))]
+    last = np.searchsorted(lines, places + width / 2, "right")
+    line = lines[np.minimum(first, len(lines) - 1)]
+    before = np.where(first < last, (line - places) / width + 0.5, 1.0)
+    return [(first, before), (last, 1.0 - before)]
 
 
 def _grid_start(lines: FloatArray, side: float) -> tuple[float, NDArray[np.bool_]]:
@@ -366,17 +403,6 @@ class Measured:
         places = (self.pre if k // 2 else self.post)[:, 1 - k % 2]
         return float(places.min()), float(places.max())
 
-    def apart_from(self, seams: Seams, gap: float) -> Measured:
-        """Return the tiles that lie `gap` px or more beside the lines."""
-        keep = np.ones(len(self.post), bool)
-        for k, lines in enumerate(seams.lines):
-            places = (self.pre if k // 2 else self.post)[:, k % 2]
-            for line in lines:
-                keep &= np.abs(places - line) >= gap
-        return Measured(
-            self.post[keep], self.pre[keep], self.moves[keep], self.variance[keep]
-        )
-
 
 def fit_field(
     measured: Measured,
@@ -401,7 +427,8 @@ def fit_field(
     design, bend = basis.design(points), basis.penalty()
     ridge = np.zeros(basis.size)
     if seams is not None:
-        design = sp.hstack([design, seams.design(points, measured.pre)]).tocsr()
+        shares = seams.design(points, measured.pre, _SHAPE.core)
+        design = sp.hstack([design, shares]).tocsr()
         total = design.shape[1]
         bend = np.pad(bend, (0, total - basis.size))
         ridge = np.pad(ridge, (0, total - basis.size), constant_values=_PRIOR)
@@ -728,7 +755,8 @@ def prune(
     first = True
     while seams.number:
         monitor.check()
-        design = sp.hstack([smooth, seams.design(measured.post, measured.pre)]).tocsr()
+        shares = seams.design(measured.post, measured.pre, _SHAPE.core)
+        design = sp.hstack([smooth, shares]).tocsr()
         ridge = np.full(design.shape[1], _PRIOR)
         ridge[: basis.size] = 1e-6 * weights.mean()
         for _ in range(_REWEIGHTINGS if first else 1):
@@ -962,6 +990,7 @@ def refine_locally(
     again = measure(best, monitor=monitor.part(0.55, 0.8))
     if again is None or len(again.post) < _FEWEST:
         return None
+    again = field.over_tiles(again)
     seams, doubts = field.seams, _NO_DOUBT
     if seams is not None:
         part = monitor.part(0.8, 0.9)
@@ -1124,7 +1153,7 @@ def _with_seams(
 
     What a first set of lines leaves shows those that they had hidden.
     """
-    transform, rest, seams = pair.plane, measured, Seams()
+    transform, rest, seams, smooth = pair.plane, measured, Seams(), field
     for _ in range(_ROUNDS):
         beside = _Beside(transform, rest, spacing)
         lines = find_lines(rest, spacing)
@@ -1147,18 +1176,13 @@ def _with_seams(
         tried = prune(measured, tried.completed(measured), frame, monitor, tried)
         if tried.number <= seams.number:
             break
-        clear = measured.apart_from(tried, 0.5 * _SHAPE.core)
-        if len(clear.post) < _FEWEST:
-            break
-        jumping = fit_field(clear, frame, tried, monitor)
-        if gain(fit_field(clear, frame, None, monitor).costs, jumping.costs) < (
-            _SIGNIFICANCE
-        ):
+        jumping = fit_field(measured, frame, tried, monitor)
+        if gain(smooth.costs, jumping.costs) < _SIGNIFICANCE:
             break
         seams, field = tried, jumping
         transform = local_transform(pair.plane, field, frame)
-        bent = pair.plane.inverse()(transform(measured.post)) - measured.post
-        rest = replace(measured, moves=measured.moves - bent)
+        design = field.design(measured.post, measured.pre, _SHAPE.core)
+        rest = replace(measured, moves=measured.moves - design @ field.coefficients)
     return field
 
 
