@@ -295,6 +295,19 @@ class Seams:
             lines.append(start + side * np.arange(first, last + 1.0))
         return self.joined(Seams(tuple(lines)))
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether each axis of each image has lines, and all lie on even grids."""
+        own, other = self.lines[:2], self.lines[2:]
+        sides = (_grid_side(own, other), _grid_side(other, own))
+        return all(
+            len(line) > 0
+            and side is not None
+            and bool(_grid_start(line, side)[1].all())
+            for lines, side in zip((own, other), sides, strict=True)
+            for line in lines
+        )
+
     def without(self, k: int, n: int) -> Seams:
         """Return the seams but for one line."""
         lines = list(self.lines)
@@ -990,7 +1003,7 @@ def refine_locally(
     again = measure(best, monitor=monitor.part(0.55, 0.8))
     if again is None or len(again.post) < _FEWEST:
         return None
-    again = field.over_tiles(again)
+    told, again = again, field.over_tiles(again)
     seams, doubts = field.seams, _NO_DOUBT
     if seams is not None:
         part = monitor.part(0.8, 0.9)
@@ -1012,7 +1025,7 @@ def refine_locally(
     if kind == "auto" and not (much and proven >= _SIGNIFICANCE):
         return None
 
-    spots, changes = _spots(pair, again, best, (post_frame, pre_frame), band, part)
+    spots, changes = _spots(pair, told, best, (post_frame, pre_frame), band, part)
 
     def flux_lost(field: FieldFit) -> float:
         maps = (field, field.pulled(again, changes))
@@ -1151,7 +1164,8 @@ def _with_seams(
 ) -> FieldFit:
     """Return a field with seams where it predicts unseen tiles better than one without.
 
-    What a first set of lines leaves shows those that they had hidden.
+    What a first set of lines leaves shows those that they had hidden; where both images
+    have whole grids there are none.
     """
     transform, rest, seams, smooth = pair.plane, measured, Seams(), field
     for _ in range(_ROUNDS):
@@ -1180,6 +1194,8 @@ def _with_seams(
         if gain(smooth.costs, jumping.costs) < _SIGNIFICANCE:
             break
         seams, field = tried, jumping
+        if seams.is_whole:
+            break
         transform = local_transform(pair.plane, field, frame)
         design = field.design(measured.post, measured.pre, _SHAPE.core)
         rest = replace(measured, moves=measured.moves - design @ field.coefficients)
