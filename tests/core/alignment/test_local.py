@@ -96,6 +96,8 @@ def test_lines_of_a_grid_are_completed():
         strict=True,
     ):
         np.testing.assert_allclose(line, expected, atol=2.0)
+    wrong = lines_of([983.0, 1300.0], [700.0], [300.0, 1901.0], [202.0])
+    assert wrong.completed(tiles).number == wrong.number
     one = lines_of([300.0], [700.0], [], [202.0])
     assert one.completed(tiles).number == 3
 

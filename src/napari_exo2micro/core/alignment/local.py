@@ -372,8 +372,8 @@ def _grid_side(
 ) -> float | None:
     """Return the side of the tiles of an image, px; None where no two lines tell.
 
-    Of the sides that most of its lines agree with, and then most of the other image's,
-    it is the longest.
+    Of the sides that most lines of both images agree with it is the longest: a wrong
+    line makes a side of its own with any other, which no third one shares.
     """
 
     def agreeing(lines: tuple[FloatArray, ...], side: float) -> int:
@@ -385,10 +385,10 @@ def _grid_side(
         for gap in (line[None, :] - line[:, None])[np.triu_indices(len(line), 1)]:
             for parts in range(1, int(min(3, gap // _LEAST_SIDE)) + 1):
                 side = float(gap) / parts
-                tried.append((agreeing(own, side), agreeing(other, side), side))
+                tried.append((agreeing((*own, *other), side), side))
     if not tried:
         return None
-    side, above, below = max(tried)[2], 0.0, 0.0
+    side, above, below = max(tried)[1], 0.0, 0.0
     for line in own:
         if len(line):
             on = line[_grid_start(line, side)[1]]
