@@ -297,10 +297,13 @@ class Seams:
 
     @property
     def is_whole(self) -> bool:
-        """Whether each axis of each image has lines, and all lie on even grids."""
+        """Whether each axis of each image has lines, and all lie on even grids.
+
+        Two gaps have to agree: one, or a line alone, always lies on some grid.
+        """
         own, other = self.lines[:2], self.lines[2:]
         sides = (_grid_side(own, other), _grid_side(other, own))
-        return all(
+        return self.number >= len(self.lines) + 2 and all(
             len(line) > 0
             and side is not None
             and bool(_grid_start(line, side)[1].all())
