@@ -75,7 +75,7 @@ def test_workers_refuse_what_only_the_script_has_registered(tmp_path: Path) -> N
     for sample in ("A", "B"):
         pair = simulate_section((200, 240), seed=1)
         write_pair(pair, tmp_path / "raw", sample, "DAPI")
-    register_stage(Stage(5, "05_own", "own", find_nothing, ("labels",)))
+    register_stage(Stage(6, "06_own", "own", find_nothing, ("labels",)))
     results = run_batch(
         raw_dir=tmp_path / "raw",
         output_dir=tmp_path / "out",
@@ -84,20 +84,20 @@ def test_workers_refuse_what_only_the_script_has_registered(tmp_path: Path) -> N
     )
     assert len(results) == 2
     for result in results:
-        assert "error: the stage '5' was registered where" in result["status"]
+        assert "error: the stage '6' was registered where" in result["status"]
         assert "parallel=False" in result["status"]
     assert not list((tmp_path / "out").rglob("*.tiff"))
 
 
 def test_a_task_knows_what_its_process_has_registered(tmp_path: Path) -> None:
-    register_stage(Stage(5, "05_own", "own", find_nothing, ("labels",)))
+    register_stage(Stage(6, "06_own", "own", find_nothing, ("labels",)))
     (tmp_path / "raw").mkdir()
     settings = RunSettings(raw_dir=tmp_path / "raw", output_dir=tmp_path / "out")
     task = pickle.loads(pickle.dumps(Task(0, "Rock", "DAPI", settings)))
-    assert task.registered == {"stage": (5,)}
+    assert task.registered == {"stage": (6,)}
     assert "no folder for sample 'Rock'" in run_task(task)["status"]
-    unregister_stage(5)
-    assert "the stage '5' was registered" in run_task(task)["status"]
+    unregister_stage(6)
+    assert "the stage '6' was registered" in run_task(task)["status"]
     assert Task(0, "Rock", "DAPI", settings).registered == {}
 
 
@@ -108,14 +108,14 @@ def test_a_task_knows_what_its_process_has_registered(tmp_path: Path) -> None:
     ("stage", "message"),
     [
         (Stage(4, "04_mine", "mine", find_nothing, ("a",)), "a stage 4 already"),
-        (Stage(6, "06_mine", "mine", find_nothing, ("a",)), "must have the number 5"),
-        (Stage(5, "mine", "mine", find_nothing, ("a",)), "begins with '05_'"),
-        (Stage(5, "05_a/b", "mine", find_nothing, ("a",)), "begins with '05_'"),
-        (Stage(5, "05_mine", "mine", find_nothing, ()), "at least one image"),
-        (Stage(5, "05_mine", "mine", find_nothing, ("../a",)), "at least one image"),
+        (Stage(7, "07_mine", "mine", find_nothing, ("a",)), "must have the number 6"),
+        (Stage(6, "mine", "mine", find_nothing, ("a",)), "begins with '06_'"),
+        (Stage(6, "06_a/b", "mine", find_nothing, ("a",)), "begins with '06_'"),
+        (Stage(6, "06_mine", "mine", find_nothing, ()), "at least one image"),
+        (Stage(6, "06_mine", "mine", find_nothing, ("../a",)), "at least one image"),
         (
-            Stage(5, "05_mine", "mine", find_nothing, ("a",), labels=("b",)),
-            "labels of stage '05_mine' must be among",
+            Stage(6, "06_mine", "mine", find_nothing, ("a",), labels=("b",)),
+            "labels of stage '06_mine' must be among",
         ),
     ],
 )
@@ -124,7 +124,7 @@ def test_stages_that_cannot_be_taken(stage: Stage, message: str) -> None:
 
     with pytest.raises(ParameterError, match=message):
         register_stage(stage)
-    assert list(STAGES) == [1, 2, 3, 4]
+    assert list(STAGES) == [1, 2, 3, 4, 5]
 
 
 def test_a_stage_that_leaves_nothing_or_has_no_method_is_told(tmp_path: Path) -> None:
@@ -135,10 +135,10 @@ def test_a_stage_that_leaves_nothing_or_has_no_method_is_told(tmp_path: Path) ->
 
     write_pair(simulate_section((200, 240), seed=1), tmp_path / "raw", "Rock", "DAPI")
     task = SampleDye("Rock", "DAPI", tmp_path / "out", tmp_path / "raw")
-    register_stage(Stage(5, "05_own", "own", lazy, ("labels",)))
-    with pytest.raises(CheckpointError, match=r"stage 5 \(own\) ended without its im"):
-        task.run(from_stage=5)
-    unregister_stage(5)
-    register_stage(Stage(5, "05_own", "own", "_no_such", ("labels",)))
+    register_stage(Stage(6, "06_own", "own", lazy, ("labels",)))
+    with pytest.raises(CheckpointError, match=r"stage 6 \(own\) ended without its im"):
+        task.run(from_stage=6)
+    unregister_stage(6)
+    register_stage(Stage(6, "06_own", "own", "_no_such", ("labels",)))
     with pytest.raises(ParameterError, match=r"'_no_such', which SampleDye does not"):
-        task.run(from_stage=5)
+        task.run(from_stage=6)

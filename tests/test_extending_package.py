@@ -95,7 +95,7 @@ def test_all_five_are_in_one_run_of_the_command_line(
     printed: dict[str, str], folder: Path
 ) -> None:
     params, first, status, by_name = printed.values()
-    assert "stage 5: microbes" in params
+    assert "stage 6: bright spots" in params
     assert "cell_level" in params
     assert "(median of blocks)" in first
     assert "complete" in first
@@ -107,7 +107,7 @@ def test_all_five_are_in_one_run_of_the_command_line(
     assert "complete" in by_name
 
     place = folder / "processed" / "Rock" / "SybrGld"
-    labels = fits.getheader(place / "fits/05_cells_labels_pad60_celllev6_medsc1.fits")
+    labels = fits.getheader(place / "fits/06_cells_labels_pad60_celllev6_medsc1.fits")
     assert labels["CELLS"] > 5
     name = "04_difference_difference_median_pad60_medsc1.fits"
     scale = fits.getheader(place / "fits" / name)["SCALE"]
@@ -117,10 +117,10 @@ def test_all_five_are_in_one_run_of_the_command_line(
 
 def test_help_shows_the_options_under_their_stages(site: Path, folder: Path) -> None:
     shown = exo2micro("exo2micro run --help", folder, site)
-    assert "Stage 5: microbes" in shown
+    assert "Stage 6: bright spots" in shown
     assert "--cell-level NUMBER" in shown
     assert "--[no-]median-scale" in shown
-    assert "5 or cells" in shown
+    assert "6 or cells" in shown
 
 
 def test_workers_of_a_batch_have_it_too(
@@ -140,7 +140,7 @@ if __name__ == "__main__":
     script.write_text(program, "utf-8")
     assert "['complete']" in run([str(script)], folder, site)
     made = folder / "batch" / "Rock" / "SybrGld" / "tiff"
-    assert (made / "05_cells_labels_pad60_celllev7.tiff").is_file()
+    assert (made / "06_cells_labels_pad60_celllev7.tiff").is_file()
 
 
 def test_a_broken_and_a_second_package_spoil_nothing(
@@ -158,7 +158,7 @@ def test_a_broken_and_a_second_package_spoil_nothing(
         "except Exception as error:\n    print(type(error).__name__, error)\n"
     )
     told = run(["-c", program], folder, tmp_path)
-    assert "[1, 2, 3, 4, 5] True" in told
+    assert "[1, 2, 3, 4, 5, 6] True" in told
     assert "the loader 'npy' of exo2micro-cells (exo2micro_cells.loading:" in told
     assert "SystemExit: 3" in told
     assert "ParameterError loader 'npy'" in told
@@ -180,7 +180,7 @@ def registering_site(tmp_path: Path) -> Path:
         "from napari_exo2micro.core.parameters import Stage\n"
         "register_parameter('cell_level', 5.0, 'celllev', 4, 'How bright.')\n"
         "def find(task, force=False): ...\n"
-        "STAGE = Stage(5, '05_cells', 'cells', find, ('labels',))\n"
+        "STAGE = Stage(6, '06_cells', 'cells', find, ('labels',))\n"
     )
     install(package, tmp_path / "site")
     return tmp_path / "site"
@@ -201,7 +201,7 @@ def test_what_a_package_registers_when_imported_is_there_for_workers(
         "open('task', 'wb').write(pickle.dumps(task))\n"
     )
     told = run(["-c", program], tmp_path, registering_site)
-    assert told.splitlines() == ["[1, 2, 3, 4, 5]"]
+    assert told.splitlines() == ["[1, 2, 3, 4, 5, 6]"]
     program = (
         "import pickle\n"
         "print(pickle.load(open('task', 'rb')).open().params['cell_level'])\n"

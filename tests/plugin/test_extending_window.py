@@ -84,29 +84,29 @@ def test_a_stage_has_a_tab_lines_layers_and_is_compared(
     opened(task)
     bench = Workbench(viewer)
     qtbot.addWidget(bench)
-    assert bench.tabs.tabText(4).endswith("Microbes")
-    form = bench.forms[5]
-    assert form.findChild(QWidget, "cell_level") is not None
-    lines = [line for line in session.status if line.stage == 5]
+    assert bench.tabs.tabText(5).endswith("Colonies")
+    form = bench.forms[6]
+    assert form.findChild(QWidget, "colony_gap") is not None
+    lines = [line for line in session.status if line.stage == 6]
     assert [line.name for line in lines] == ["labels"]
 
-    (layer,) = place_layers(viewer, stage_specs(task, 5))
+    (layer,) = place_layers(viewer, stage_specs(task, 6))
     assert isinstance(layer, Labels)
-    assert layer.name == "Rock SybrGld: microbes, labels"
-    assert layer.data.max() == task._load_image(5, "labels").max() > 5
-    (again,) = place_layers(viewer, stage_specs(task, 5))
+    assert layer.name == "Rock SybrGld: colonies, labels"
+    assert layer.data.max() == task._load_image(6, "labels").max() > 5
+    (again,) = place_layers(viewer, stage_specs(task, 6))
     assert again.name == layer.name
     assert sum(isinstance(one, Labels) for one in viewer.layers) == 1
 
     # Made with another parameter it is a set of its own.
     other = SampleDye(task.sample, task.dye, task.output_dir, raw_dir=task.raw_dir)
-    other.set_params(**{**task.non_default_params(), "cell_level": 5.0})
-    other.run(from_stage=5)
-    (new,) = presenter_of(viewer).open(stage_specs(other, 5))
+    other.set_params(**{**task.non_default_params(), "colony_gap": 5})
+    other.run(from_stage=6)
+    (new,) = presenter_of(viewer).open(stage_specs(other, 6))
     assert new.about["apart"].endswith(": 5")
-    assert presenter_of(viewer).open(stage_specs(task, 5)) == []
+    assert presenter_of(viewer).open(stage_specs(task, 6)) == []
 
-    pictures = picture_specs(task, "cell_level", [5.0, 8.0], DIFFERENCE, Monitor())
+    pictures = picture_specs(task, "colony_gap", [2, 20], DIFFERENCE, Monitor())
     counts = [int(spec.data.max()) for (spec,) in pictures]
     assert counts[0] > counts[1] > 0
 

@@ -38,7 +38,7 @@ VERDICTS = {
     "Complete: every stage vouches for its result.": State.DONE,
     "Done, but look at the result": State.DEGRADED,
 }
-TABS = ["Padding", "Boundary", "Interior", "Scale"]
+TABS = ["Padding", "Boundary", "Interior", "Scale", "Microbes"]
 EXPLAINED = {"difference"}
 
 
@@ -106,4 +106,4 @@ def test_a_panel_of_one_stage_has_the_live_preview(viewer, qtbot):
 
 @pytest.mark.parametrize(("words", "state"), VERDICTS.items())
 def test_the_answer_below_the_bar_is_that_of_the_page(words, state):
-    assert summary_words(RunResult("Rock", "DAPI", state), 4).startswith(words)
+    assert summary_words(RunResult("Rock", "DAPI", state), 5).startswith(words)

@@ -305,6 +305,8 @@ def test_an_output_folder_opens_with_all_its_layers(
         "aligned 3",
         "scaled moffat",
         "difference",
+        "stage 5 snr",
+        "stage 5 labels",
     ]
     task = SampleDye("Rock", "DAPI", shared_results, shared_raw_dir)
     task.set_params(pad=60)
@@ -339,7 +341,7 @@ def test_a_chooser_asks_which_set_of_parameters(viewer, results, raw_dir, answer
     assert "2 sets of parameters" in question
     assert headings == ("Parameters", "Stages", "Written")
     assert "30" in choices[0].columns[0]
-    assert choices[1].columns[1] == "1, 2, 3, 4"
+    assert choices[1].columns[1] == "1, 2, 3, 4, 5"
     assert roles(viewer) == ["pre", "post", "aligned 2"]
     aligned = viewer.layers[-1]
     assert about(aligned)["parameters"]["boundary_width"] == 30

@@ -38,6 +38,11 @@ def rows(widget):
     return {item.text(0): item for item in found}
 
 
+def is_plot(item):
+    """Plots stand one step below the images of their stage."""
+    return item.parent() is not None and item.parent().parent() is not None
+
+
 def states(widget):
     return {name: item.text(1) for name, item in rows(widget).items()}
 
@@ -134,7 +139,7 @@ def test_a_valid_image_is_opened_once_as_a_layer(finished, list_of, qtbot, viewe
 
 def test_a_plot_is_opened_as_a_picture(finished, list_of, said, qtbot):
     widget = list_of(finished)
-    plots = [name for name, item in rows(widget).items() if item.parent() is not None]
+    plots = [name for name, item in rows(widget).items() if is_plot(item)]
     press_open(widget, plots[-1])
     qtbot.waitUntil(
         lambda: widget.findChild(QDialog, "picture_window") is not None, timeout=LONG
@@ -149,7 +154,7 @@ def test_a_damaged_picture_is_told(finished, list_of, said, qtbot):
     widget = list_of(finished)
     for path in (finished.output_dir / "Rock" / "DAPI").rglob("*.png"):
         path.write_bytes(b"")
-    plots = [name for name, item in rows(widget).items() if item.parent() is not None]
+    plots = [name for name, item in rows(widget).items() if is_plot(item)]
     press_open(widget, plots[-1])
     qtbot.waitUntil(lambda: bool(said), timeout=LONG)
     assert widget.findChild(QDialog, "picture_window") is None

@@ -101,7 +101,7 @@ def test_a_tab_for_each_stage_and_the_run_bar_acts_on_the_one_in_front(
     open_workbench, session
 ):
     bench = open_workbench()
-    assert list(bench.forms) == [1, 2, 3, 4]
+    assert list(bench.forms) == [1, 2, 3, 4, 5]
     bench.tabs.setCurrentIndex(2)
     assert (session.shown_stage, bench.run_bar.stage) == (3, 3)
     assert "stage 3" in button(bench, "run_stage").toolTip()
@@ -111,27 +111,29 @@ def test_a_tab_for_each_stage_and_the_run_bar_acts_on_the_one_in_front(
 
 
 def test_a_stage_of_somebody_else_has_a_tab(open_workbench, session):
-    register_stage(Stage(5, "05_counts", "counts", "_run_stage_5", ("counts",)))
+    register_stage(Stage(6, "06_counts", "counts", "_run_stage_6", ("counts",)))
     try:
         bench = open_workbench()
-        assert bench.tabs.tabText(4).endswith("Counts")
-        bench.tabs.setCurrentIndex(4)
-        assert bench.run_bar.stage == 5
+        assert bench.tabs.tabText(5).endswith("Counts")
+        bench.tabs.setCurrentIndex(5)
+        assert bench.run_bar.stage == 6
     finally:
         session.close()  # what is on its way would ask for the stage
-        unregister_stage(5)
+        unregister_stage(6)
 
 
 def test_the_names_of_the_tabs_fit_the_width(open_workbench, session):
     bench = open_workbench()
     bench.resize(700, 700)
     QApplication.processEvents()
-    names = [bench.tabs.tabText(index) for index in range(4)]
-    assert names == ["1 Padding", "2 Boundary", "3 Interior", "4 Scale"]
+    names = [bench.tabs.tabText(index) for index in range(5)]
+    assert names == [
+        *("1 Padding", "2 Boundary", "3 Interior", "4 Scale", "5 Microbes"),
+    ]
     bench.resize(bench.minimumWidth(), 700)
     QApplication.processEvents()
     bar = bench.tabs.tabBar()
-    assert sum(bar.tabRect(index).width() for index in range(4)) <= bench.width()
+    assert sum(bar.tabRect(index).width() for index in range(5)) <= bench.width()
     assert bench.tabs.tabText(1).endswith("Boundary")
 
 

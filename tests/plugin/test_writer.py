@@ -38,7 +38,7 @@ def full(layer):
 @pytest.mark.parametrize("ending", [".tiff", ".fits"])
 def test_every_image_keeps_its_pixels_and_its_header(opened, tmp_path, ending):
     images = [layer for layer in opened.layers if isinstance(layer, Image)]
-    assert len(images) == 6
+    assert len(images) == 7
     for layer in images:
         known = about(layer)
         path = tmp_path / f"{known['role'].replace(' ', '_')}{ending}"

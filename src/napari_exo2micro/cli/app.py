@@ -115,6 +115,7 @@ for _function in (
     run.run,
     batch,
     run.status,
+    run.microbes,
     run.compare,
     run.survey,
     run.diagnose,

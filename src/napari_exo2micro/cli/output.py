@@ -315,5 +315,7 @@ def _outputs(result: RunResult) -> Iterator[tuple[str, str]]:
         yield "difference", str(images[0].parent)
     for path in sorted(images):
         yield "", f"  {path.name}"
+    if result.microbes:
+        yield "microbes", result.microbes
     if pictures:
         yield "pictures", f"{len(pictures)} in {pictures[0].parent}"

@@ -51,6 +51,20 @@ def run(
     return _exit_code(result)
 
 
+def microbes(*, task: SampleDye, as_json: options.AsJson = False) -> int:
+    """Print how many microbes stage 5 has found, and the brightest of them.
+
+    Give the same parameter options as for the run that is meant. All of them are in
+    the files of the catalogue.
+    """
+    found = task.microbes()
+    if as_json:
+        output.print_json(found.to_dict())
+    else:
+        output.console().print(found)
+    return output.COMPLETE
+
+
 def status(
     *,
     task: SampleDye,

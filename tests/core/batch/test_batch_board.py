@@ -181,7 +181,7 @@ def test_stages_to_run_are_those_of_the_state(raw: Path, tmp_path: Path) -> None
     (task,) = plan_batch(
         pairs=[("B", "Cy5")], output_dir=tmp_path / "out", raw_dir=raw
     ).tasks
-    assert stages_to_run(task) == stored_state(task).to_run == (1, 2, 3, 4)
+    assert stages_to_run(task) == stored_state(task).to_run == (1, 2, 3, 4, 5)
 
 
 # Pairs by name ---------------------------------------------------------------

@@ -322,14 +322,14 @@ def test_built_in_parameters_cannot_be_removed():
 
 
 def test_a_new_stage_extends_names_and_the_last_number():
-    register_stage(Stage(5, "05_mask", "mask", "_run_stage_5_mask", ("mask",)))
+    register_stage(Stage(6, "06_mask", "mask", "_run_stage_6_mask", ("mask",)))
     try:
-        assert STAGE_NAMES[5] == "05_mask"
-        assert parameters.MAX_STAGE == 5
+        assert STAGE_NAMES[6] == "06_mask"
+        assert parameters.MAX_STAGE == 6
     finally:
-        unregister_stage(5)
-    assert parameters.MAX_STAGE == 4
-    with pytest.raises(ParameterError, match="number 5"):
+        unregister_stage(6)
+    assert parameters.MAX_STAGE == 5
+    with pytest.raises(ParameterError, match="number 6"):
         register_stage(Stage(7, "07_x", "x", "_run", ()))
 
 

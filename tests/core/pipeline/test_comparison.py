@@ -222,7 +222,7 @@ def test_the_table_reads_back(tmp_path):
         found = list(csv.DictReader(file))
     assert found[0]["value"] == "20"
     assert float(found[0]["accuracy_px"]) == 0.1
-    assert found[0]["last_stage"] == "4"
+    assert found[0]["last_stage"] == "5"
     assert found[1]["value"] == "not set"
     assert found[1]["scale"] == found[1]["seconds"] == ""
     assert found[1]["note"] == 'a "quoted", reason'

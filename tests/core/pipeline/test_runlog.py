@@ -288,7 +288,7 @@ def test_every_run_leaves_its_story(task):
     ):
         assert any(re.fullmatch(words, text) for text in said), words
     assert ending(task.output_dir) == "complete"
-    assert texts(task.output_dir, "begin") == ["Rock DAPI, stages 1 to 4"]
+    assert texts(task.output_dir, "begin") == ["Rock DAPI, stages 1 to 5"]
     header = texts(task.output_dir, "")
     assert any("pad=60, others at their defaults" in text for text in header)
     assert not texts(task.output_dir, "error")

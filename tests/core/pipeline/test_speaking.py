@@ -234,10 +234,10 @@ def test_a_notebook_shows_progress_check_list_table_and_figure_once(
     assert 'value="1.000"' in bar
     assert "<td" in result
     (own,) = shown(again, "text/html")
-    assert "1 of 4 stages valid" in own
+    assert "1 of 5 stages valid" in own
     assert f'<span style="color: {e2m.State.VALID.colour}">valid</span>' in own
     assert shown(again, "text/plain") == [
-        "SampleDye('CD070', 'DAPI', output_dir='processed', 1 of 4 stages valid)"
+        "SampleDye('CD070', 'DAPI', output_dir='processed', 1 of 5 stages valid)"
     ]
     (listed,) = shown(status, "text/html")
     assert listed.count(e2m.State.MISSING.word) >= 3
@@ -271,16 +271,16 @@ def task(place: Path, tmp_path: Path) -> e2m.SampleDye:
 
 def test_a_sample_and_dye_says_how_many_stages_are_valid(task: e2m.SampleDye) -> None:
     where = f"output_dir={str(task.output_dir)!r}"
-    assert repr(task) == f"SampleDye('CD070', 'DAPI', {where}, 0 of 4 stages valid)"
+    assert repr(task) == f"SampleDye('CD070', 'DAPI', {where}, 0 of 5 stages valid)"
     assert not task.output_dir.exists()
     task.run(to_stage=1)
-    assert "1 of 4 stages valid" in repr(task)
+    assert "1 of 5 stages valid" in repr(task)
     lines = repr(task.status()).splitlines()
     assert lines[0].split() == ["stage", "name", "kind", "state", "why"]
     assert lines[2].split() == ["1", "post", "checkpoint", "valid"]
     assert isinstance(task.status(), list)
     gone = e2m.SampleDye("CD070", "Cy5", task.output_dir, task.raw_dir / "none")
-    assert "0 of 4 stages valid" in repr(gone)
+    assert "0 of 5 stages valid" in repr(gone)
     assert "Cy5" in gone._repr_html_()
 
 

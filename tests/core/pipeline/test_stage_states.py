@@ -78,8 +78,8 @@ def test_stages_are_done_in_a_row():
 
 
 def test_a_stage_of_somebody_else_is_among_them():
-    register_stage(Stage(5, "05_counts", "counts", "_run_stage_5", ("counts",)))
+    register_stage(Stage(6, "06_counts", "counts", "_run_stage_6", ("counts",)))
     try:
-        assert stage_states([line(5, "counts")])[5].state == "valid"
+        assert stage_states([line(6, "counts")])[6].state == "valid"
     finally:
-        unregister_stage(5)
+        unregister_stage(6)

@@ -12,7 +12,7 @@ from napari_exo2micro.core.base import Exo2MicroError, machine
 from napari_exo2micro.core.batch.task import Task, stages_to_run
 from napari_exo2micro.core.images.raster import BAND_ROWS
 from napari_exo2micro.core.images.warp import canvas_shape
-from napari_exo2micro.core.parameters.stages import LAST_BUILT_IN
+from napari_exo2micro.core.parameters.stages import DIFFERENCE_STAGE
 from napari_exo2micro.core.photometry.methods import SCALE_METHODS, scales_asked_for
 from napari_exo2micro.core.raw.formats import open_raw
 from napari_exo2micro.core.raw.names import find_pair
@@ -239,7 +239,7 @@ class _Work:
                 total += max(wanted - there, 0)
                 if there:  # the old file goes when the new one is whole
                     largest = max(largest, wanted)
-        return total + largest + (_PLOT_DISK if LAST_BUILT_IN in self._to_run else 0)
+        return total + largest + (_PLOT_DISK if DIFFERENCE_STAGE in self._to_run else 0)
 
     def _stored_rows(self, height: int) -> int:
         """Return the rows of the bands that hold data of an image."""

@@ -60,6 +60,9 @@ _REACH: Final = 4.0
 _SMOOTH: Final = 1.0
 """The light is smoothed by so many px before its slope is taken: pre has noise too."""
 
+_SHINE: Final = 2.0
+"""And by so many before its noise is told from it."""
+
 _HOT: Final = 6.0
 """A single pixel that sticks out of its neighbours by so many deviations is hot."""
 
@@ -336,6 +339,12 @@ class _Seen:
     def of(cls, it: Significance, window: Window) -> _Seen:
         left = np.array(it.difference[window], np.float32)
         light = np.asarray(it.post[window]).astype(np.float32)
+        # Were the light taken from pre alone, a pixel where pre is dark by chance would
+        # stand out and seem sure; from both alike, its noise and that of the difference
+        # know nothing of each other.
+        shine = light - np.float32(0.5) * left
+        cv2.GaussianBlur(shine, (0, 0), _SHINE, dst=shine)
+        np.maximum(shine, 0, out=shine)
         light -= left
         cv2.GaussianBlur(light, (0, 0), _SMOOTH, dst=light)
         np.maximum(light, 0, out=light)
@@ -352,7 +361,7 @@ class _Seen:
         slope = along**2 + down**2
         terms = tuple(
             np.asarray(term, np.float32)
-            for term in (light, slope * error**2, slope, light**2)
+            for term in (shine, slope * error**2, slope, light**2)
         )
         variance = it.noise.variance(terms)
         mask = it.known(window)
@@ -361,7 +370,7 @@ class _Seen:
         left[weight == 0] = 0
         if it.noise != _UNKNOWN:
             # a bright spot has shot noise of its own
-            bright = light + np.maximum(left, 0)
+            bright = shine + np.maximum(left, 0)
             weight[_hot(left, it.noise.variance((bright, *terms[1:])))] = 0
         return cls(left, terms, variance, weight)
 

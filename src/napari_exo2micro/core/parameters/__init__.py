@@ -34,7 +34,8 @@ from napari_exo2micro.core.parameters.settings import (
     value_words as value_words,
 )
 from napari_exo2micro.core.parameters.stages import (
-    LAST_BUILT_IN as LAST_BUILT_IN,
+    DIFFERENCE_STAGE as DIFFERENCE_STAGE,
+    MICROBES_STAGE as MICROBES_STAGE,
     STAGE_NAMES as STAGE_NAMES,
     STAGES as STAGES,
     Stage as Stage,

@@ -244,6 +244,7 @@ def _section(stage: int, group: str, *, rare: bool = False) -> Callable[..., Par
 
 
 _canvas = _section(1, "Canvas")
+_microbes = _section(5, "Microbes")
 _which = _section(1, "Image in the file", rare=True)
 _rings = _section(2, "Outline rings")
 _coarse = _section(2, "Coarse search")
@@ -602,6 +603,37 @@ PARAMETERS: tuple[Parameter, ...] = (
         choices=("none", "maximum", "mean"),
         label="stack of planes",
     ),
+    _microbes(
+        "false_positives",
+        1.0,
+        "fpos",
+        "How many spots of mere noise may be taken for microbes: the threshold of the "
+        "S/N follows from it.",
+        minimum=0,
+        exclusive_minimum=True,
+        maximum=100_000,
+        label="false ones allowed",
+    ),
+    _microbes(
+        "false_positives_per",
+        "section",
+        "fper",
+        "Whether so many are allowed on the section or on each square millimetre, for "
+        "which the size of a pixel must be known.",
+        choices=("section", "mm2"),
+        label="false ones allowed per",
+    ),
+    _microbes(
+        "snr_min",
+        None,
+        "snr",
+        "Threshold of the S/N by hand, 2.5 at least; without it, as the false ones "
+        "allowed want it.",
+        minimum=0,
+        exclusive_minimum=True,
+        maximum=500,
+        label="least S/N",
+    ),
 )
 
 
@@ -622,6 +654,7 @@ RESERVED_KEYS = frozenset(
         "CONTINUE HIERARCH LONGSTRN INHERIT NAXIS3 DATAMIN DATAMAX HEADSUM "
         "POSTMISS PREMISS CRPIX1 CRPIX2 CRVAL1 CRVAL2 CDELT1 CDELT2 CUNIT1 CUNIT2 "
         "DISPMAX DISPFILE DISPSUM STRUCT STRUCTM MODELPOW MODELLOS "
+        "NMICROBE NMICLOW NMICHIGH SNRMIN NDARK "
         + " ".join(f"PIXSUM{n}" for n in range(100))
     ).split()
 )

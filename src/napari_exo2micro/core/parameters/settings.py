@@ -250,7 +250,8 @@ def suggest_values(
         return list(dict.fromkeys((str(entry.default), centre, "1")))
     candidates: list[float]
     if centre is None:
-        candidates = [90, 95, 99] if entry.maximum == 100 else [1, 1.25, 1.5]
+        known: dict[float | None, list[float]] = {100: [90, 95, 99], 500: [4, 5, 7]}
+        candidates = known.get(entry.maximum, [1, 1.25, 1.5])
     elif centre == 0:
         candidates = [0, 1, 2]
     elif abs(centre) < 0.01:

@@ -122,14 +122,28 @@ STAGES: Registry[int, Stage] = Registry(
             "staining and subtracts it: what remains is stain. Set a scale by hand "
             "when minerals remain visible in the difference.",
         ),
+        Stage(
+            5,
+            "05_microbes",
+            "microbes",
+            "_run_stage_5_microbes",
+            ("snr", "labels"),
+            "Finds the spots that stand out of the difference, measures each, and says "
+            "how many of them are microbes and how sure that is. Allow fewer false "
+            "ones where noise is taken for microbes.",
+            labels=("labels",),
+        ),
     ),
 )
 
 #: number -> name, kept in step with `STAGES`.
 STAGE_NAMES: Mapping[int, str] = STAGES.view(lambda stage: stage.name)
 
-#: The stage that makes the difference and draws the plots.
-LAST_BUILT_IN: Final = 4
+#: The stage that makes the difference and draws its plots.
+DIFFERENCE_STAGE: Final = 4
+
+#: The stage that finds and counts the microbes.
+MICROBES_STAGE: Final = 5
 
 
 def stage_range(from_stage: int | None, to_stage: int | None) -> tuple[int, int]:
@@ -169,10 +183,10 @@ def register_stage(stage: Stage) -> None:
     --------
     >>> def find_cells(task, force=False):
     ...     ...
-    >>> register_stage(Stage(5, "05_cells", "cells", find_cells, ("labels",)))
-    >>> STAGE_NAMES[5]
-    '05_cells'
-    >>> unregister_stage(5)
+    >>> register_stage(Stage(6, "06_cells", "cells", find_cells, ("labels",)))
+    >>> STAGE_NAMES[6]
+    '06_cells'
+    >>> unregister_stage(6)
     """
     STAGES.add(stage)
 

@@ -7,7 +7,12 @@ from typing import Any, Final
 
 from napari_exo2micro.core.base import Exo2MicroError, ParameterError, RegistrationError
 from napari_exo2micro.core.base.registry import Registry
-from napari_exo2micro.core.parameters import LAST_BUILT_IN, State, Verdict, parameters
+from napari_exo2micro.core.parameters import (
+    DIFFERENCE_STAGE,
+    State,
+    Verdict,
+    parameters,
+)
 from napari_exo2micro.core.photometry.scale import (
     ScaleEstimate,
     least_squares_scale,
@@ -212,11 +217,11 @@ def _check(method: ScaleMethod, _known: Mapping[str, ScaleMethod]) -> None:
             f"the scale method '{name}' is asked for with the parameter "
             f"'{method.parameter}', which is not registered; register it first"
         )
-    if entry.stage > LAST_BUILT_IN or _asks(entry.default):
+    if entry.stage > DIFFERENCE_STAGE or _asks(entry.default):
         raise ParameterError(
             f"the parameter '{entry.name}' of the scale method '{name}' must belong to "
-            f"stage {LAST_BUILT_IN} or an earlier one and be None, False or 'off' by "
-            f"default, found stage {entry.stage} and {entry.default!r}"
+            f"stage {DIFFERENCE_STAGE} or an earlier one and be None, False or 'off' "
+            f"by default, found stage {entry.stage} and {entry.default!r}"
         )
 
 

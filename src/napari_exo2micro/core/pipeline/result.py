@@ -1,6 +1,7 @@
 """The result of a run, the state of each stage, and results beside each other."""
 
 import csv
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,7 +22,11 @@ from napari_exo2micro.core.parameters import (
     um_words,
     value_words,
 )
-from napari_exo2micro.core.parameters.stages import LAST_BUILT_IN, STAGES
+from napari_exo2micro.core.parameters.stages import (
+    DIFFERENCE_STAGE,
+    MICROBES_STAGE,
+    STAGES,
+)
 from napari_exo2micro.core.photometry.methods import SCALE_METHODS
 from napari_exo2micro.core.store import CheckpointStatus, StoredScale
 
@@ -134,6 +139,12 @@ class RunResult(Shown, Mapping[str, Any]):
         return next((v for v in verdicts if v is not None and v.accuracy), None)
 
     @property
+    def microbes(self) -> str:
+        """Number of microbes with its 95 % interval; empty before stage 5."""
+        verdict = self.verdicts.get(MICROBES_STAGE)
+        return "" if verdict is None else microbe_words(verdict)
+
+    @property
     def doubtful_stages(self) -> tuple[int, ...]:
         """The stages that fell back or cannot vouch for their result."""
         return tuple(n for n, v in self.verdicts.items() if not v.state.is_good)
@@ -188,7 +199,8 @@ class RunResult(Shown, Mapping[str, Any]):
     def __rich__(self) -> Listing:
         """Return what each stage says of its work, and the scale."""
         scale = f"scale {self.scale} ({self.scale.kind})" if self.scale else ""
-        figures = ", ".join(filter(None, (self.status, scale, self._time)))
+        words = self.status, scale, self.microbes, self._time
+        figures = ", ".join(filter(None, words))
         return replace(
             verdict_table(self.verdicts),
             title=f"{self.sample} / {self.dye}: {figures}",
@@ -234,10 +246,26 @@ def verdict_table(verdicts: Mapping[int, Verdict]) -> Listing:
     rows = []
     for number, verdict in sorted(verdicts.items()):
         # The scale's own figures are told elsewhere.
-        figures = "" if number == LAST_BUILT_IN else verdict.figures()
+        figures = "" if number == DIFFERENCE_STAGE else verdict.figures()
+        figures = microbe_words(verdict) or figures
         why = "\n".join(filter(None, (verdict.reason, figures)))
         rows.append((f"{number} {STAGES[number].title}", verdict.state, why))
     return Listing(("stage", "verdict", "numbers"), rows)
+
+
+def microbe_words(verdict: Verdict) -> str:
+    """Return what stage 5 has counted; empty for a verdict of another kind."""
+    numbers = verdict.numbers
+    if "microbes" not in numbers:
+        return ""
+    number, low, high, dark, least = (numbers[name] for name in _COUNTED)
+    found = f"< {math.ceil(high)}"
+    if low > 0:
+        found = f"{number:.0f} ({math.floor(low)} to {math.ceil(high)})"
+    return f"{found} microbes above S/N {least:.2f}, {dark:.0f} dark spots as strong"
+
+
+_COUNTED: Final = ("microbes", "microbes_low", "microbes_high", "dark_spots", "snr_min")
 
 
 def figures_of(result: RunResult) -> tuple[str, str]:

@@ -34,9 +34,14 @@ from napari_exo2micro.core.base.text import Listing, Shown, told
 from napari_exo2micro.core.images.transform import Transform, TransformLike
 from napari_exo2micro.core.parameters import ParameterValue, State, Verdict, parameters
 from napari_exo2micro.core.parameters.settings import RunSettings
-from napari_exo2micro.core.parameters.stages import LAST_BUILT_IN, STAGES, stage_range
+from napari_exo2micro.core.parameters.stages import (
+    DIFFERENCE_STAGE,
+    MICROBES_STAGE,
+    STAGES,
+    stage_range,
+)
 from napari_exo2micro.core.photometry.methods import DEFAULT_SCALE
-from napari_exo2micro.core.pipeline import difference, figures, stages
+from napari_exo2micro.core.pipeline import difference, figures, microbes, stages
 from napari_exo2micro.core.pipeline.log import run_log
 from napari_exo2micro.core.pipeline.result import (
     CheckList,
@@ -50,6 +55,7 @@ from napari_exo2micro.core.raw.pages import ImageChoice
 from napari_exo2micro.core.raw.pair import Loader, open_image_pair
 from napari_exo2micro.core.raw.table import told_params, used_of
 from napari_exo2micro.core.store import Checkpoint, CheckpointStatus, CheckpointStore
+from napari_exo2micro.core.store.checkpoints import CATALOGUE
 from napari_exo2micro.core.store.provenance import StoredScale
 
 logger = logging.getLogger(__name__)
@@ -544,6 +550,22 @@ class SampleDye(Shown):
         """
         return error_map_from_details(self.store.need(3, "pre").details)
 
+    def microbes(self) -> microbes.Microbes:
+        """Return what stage 5 has found.
+
+        Returns
+        -------
+        Microbes
+            Its `table` has a row for each candidate; `count` and `interval` tell how
+            many are real. It prints as a table.
+
+        Raises
+        ------
+        CheckpointError
+            When stage 5 has no valid result.
+        """
+        return microbes.microbes_of(self.store)
+
     def status(self, verify: bool = False) -> CheckList:
         """Return for every checkpoint and plot whether it is valid, and why not.
 
@@ -565,11 +587,12 @@ class SampleDye(Shown):
         return CheckList([*self._checkpoint_states(), *plots])
 
     def _checkpoint_states(self) -> list[CheckpointStatus]:
-        return [
-            line
-            for number in sorted(STAGES)
-            for line in self.store.status_of_stage(number)
-        ]
+        lines = []
+        for number in sorted(STAGES):
+            lines += self.store.status_of_stage(number)
+            if number == MICROBES_STAGE:
+                lines.append(microbes.catalogue_status(self.store))
+        return lines
 
     def result(self, to_stage: int | None = None) -> RunResult:
         """Return what `run` returned, from what is valid on disk.
@@ -596,6 +619,9 @@ class SampleDye(Shown):
                 continue
             outputs.append(line.path)
             if line.kind == "plot":
+                continue
+            if line.name == CATALOGUE:
+                outputs += microbes.catalogue_files(self.store)
                 continue
             paths = self.store.paths(line.stage, line.name)
             outputs += [path for path in paths if path.is_file()]
@@ -749,6 +775,15 @@ class SampleDye(Shown):
             if method in made.scales:
                 self._results[key] = made.scales[method].scale
 
+    def _run_stage_5_microbes(self, force: bool = False) -> None:
+        """Find, measure and count the microbes."""
+        store = self.store
+        is_there = store.is_done(MICROBES_STAGE) and microbes.has_catalogue(store)
+        if is_there and not force:
+            return
+        self._check_upstream(MICROBES_STAGE)
+        microbes.make_microbes(store, self._monitor)
+
     def _check_upstream(self, stage: int) -> None:
         """Run the stages before `stage` whose results are missing or stale."""
         for number in range(1, stage):
@@ -777,7 +812,7 @@ class SampleDye(Shown):
         """Return the path of a checkpoint as FITS."""
         return self.store.fits_path(stage, name)
 
-    def _check_path(self, name: str, stage: int = LAST_BUILT_IN) -> Path:
+    def _check_path(self, name: str, stage: int = DIFFERENCE_STAGE) -> Path:
         """Return the path of a check plot, with the parameters up to `stage` in it."""
         return self.store.output_path(name, stage=stage)
 
@@ -865,7 +900,7 @@ class SampleDye(Shown):
                 "register the stage with a function instead, or run it with the "
                 "subclass that has the method"
             )
-        for name in stage.checkpoints if number > LAST_BUILT_IN else ():
+        for name in stage.checkpoints if number > DIFFERENCE_STAGE else ():
             if not self._has_checkpoint(number, name):
                 raise errors.CheckpointError(
                     f"stage {number} ({stage.title}) ended without its image "

@@ -256,9 +256,10 @@ def plot_error_map(
         places = post.to_full(np.column_stack([columns.ravel(), rows.ravel()]))
         expected = error(places).reshape(post.pixels.shape)
         known = expected[valid] if valid.any() else expected
-        step = None if context.pixel_size is None else np.mean(context.pixel_size)
+        sides = context.pixel_size
+        step = None if sides is None else (sides[0] + sides[1]) / 2
         half, most_of_it = (
-            length_words(px, None if step is None else px * float(step))
+            length_words(px, None if step is None else px * step)
             for px in (float(np.median(known)), float(np.percentile(known, 95)))
         )
         remark = f"median {half}, 95 % below {most_of_it}"

@@ -34,7 +34,11 @@ from napari_exo2micro.core.images import (
 )
 from napari_exo2micro.core.images.missing import blanked, either
 from napari_exo2micro.core.parameters import RunSettings, State, Verdict, parameters
-from napari_exo2micro.core.parameters.stages import LAST_BUILT_IN, STAGE_NAMES, STAGES
+from napari_exo2micro.core.parameters.stages import (
+    DIFFERENCE_STAGE,
+    STAGE_NAMES,
+    STAGES,
+)
 from napari_exo2micro.core.photometry.methods import scales_asked_for
 from napari_exo2micro.core.raw import (
     RawFingerprint,
@@ -73,9 +77,10 @@ logger = logging.getLogger(__name__)
 _SIDES: Final = ("post", "pre")
 
 DISPLACEMENT: Final = "displacement"
+CATALOGUE: Final = "catalogue"
 """Name of the file with what the transform of a stage bends, beside its image."""
 
-_GIVEN: Final = {2: ("landmarks", "regions"), LAST_BUILT_IN: ("regions",)}
+_GIVEN: Final = {2: ("landmarks", "regions"), DIFFERENCE_STAGE: ("regions",)}
 """What a person gives beside the images, by the stage that begins to rest on it."""
 
 # A stage-3 image without a transform says nothing about the alignment, and what
@@ -203,8 +208,9 @@ class CheckpointStatus:
 
     @property
     def is_image(self) -> bool:
-        """Whether the file is an image: neither a plot nor a displacement."""
-        return self.kind == "checkpoint" and self.name != DISPLACEMENT
+        """Whether the file is an image: no plot, displacement or catalogue."""
+        others = (DISPLACEMENT, CATALOGUE)
+        return self.kind == "checkpoint" and self.name not in others
 
 
 class RawSource:
@@ -487,7 +493,7 @@ class CheckpointStore:
         return self.folder / kind / f"{stem}.{kind}"
 
     def output_path(
-        self, name: str, extension: str = ".png", *, stage: int = LAST_BUILT_IN
+        self, name: str, extension: str = ".png", *, stage: int = DIFFERENCE_STAGE
     ) -> Path:
         """Return the path of a plot or record; it carries the suffix of its stage."""
         return self.folder / "pipeline_output" / f"{self._stem(name, stage)}{extension}"
@@ -502,14 +508,14 @@ class CheckpointStore:
         always = STAGES[stage].checkpoints
         if stage == 2 and self.params["save_all_intermediates"]:
             return (*always, "coarse_pre")
-        if stage == LAST_BUILT_IN:
+        if stage == DIFFERENCE_STAGE:
             methods = scales_asked_for(self.params, self.proven_scales())
             return tuple(method.image_name(self.params) for method in methods.values())
         return always
 
     def proven_scales(self) -> tuple[str, ...]:
         """Return the scale methods that the pair has proven better in the last run."""
-        for path in self._existing(LAST_BUILT_IN, "difference"):
+        for path in self._existing(DIFFERENCE_STAGE, "difference"):
             if (header := self._header(path)) is not None:
                 return tuple(header.details.get("proven", ()))
         return ()
@@ -1126,7 +1132,7 @@ class CheckpointStore:
         own: dict[str, Any] = {}
         if stage <= max(STAGES_TAKEN_OVER):
             own["transform"] = transform
-        if verdict is None and stage > LAST_BUILT_IN:
+        if verdict is None and stage > DIFFERENCE_STAGE:
             verdict = Verdict(State.OK)
         provenance = self.provenance(
             stage,
@@ -1212,7 +1218,7 @@ def _check_stage(stage: int) -> None:
 
 def _needs_both(stage: int, name: str) -> bool:
     """Return whether a checkpoint is written as TIFF and FITS whatever is asked."""
-    return stage == LAST_BUILT_IN and name.partition("_")[0] == "difference"
+    return stage == DIFFERENCE_STAGE and name.partition("_")[0] == "difference"
 
 
 def _stamp_if_there(path: Path) -> files.Stamp | None:

@@ -445,6 +445,7 @@ class Provenance:
         cards += self._world_cards()
         cards += self._alignment_cards(refers=refers)
         cards += self._scale_cards()
+        cards += self._count_cards()
         taken = RESERVED_KEYS | {key for key, _, _ in cards}
         for name, value in self.extra.items():
             key = _free_key(name, taken)
@@ -508,6 +509,18 @@ class Provenance:
             ("SCALEERR", self.scale.uncertainty, "one standard deviation"),
             ("OFFSET", self.scale.offset, "grey levels"),
             *self._background_cards(),
+        ]
+
+    def _count_cards(self) -> list[Card]:
+        count = self.details.get("count")
+        if not count:
+            return []
+        return [
+            ("NMICROBE", float(count["number"]), "microbes, false ones taken off"),
+            ("NMICLOW", float(count["interval"][0]), "95 % interval"),
+            ("NMICHIGH", float(count["interval"][1]), "95 % interval"),
+            ("NDARK", float(count["false"]), "dark spots as strong"),
+            ("SNRMIN", float(self.details["threshold"]), "least S/N"),
         ]
 
     def _background_cards(self) -> list[Card]:
@@ -692,7 +705,7 @@ def parse_checkpoint_name(path: Path | str) -> CheckpointName | None:
 
 def _beginning(rest: str, stage: int) -> str:
     """Return the image's name that the rest of a file's name begins with."""
-    if stage == stages.LAST_BUILT_IN:
+    if stage == stages.DIFFERENCE_STAGE:
         return _difference(rest)
     return _longest(
         rest, (*stages.STAGES[stage].checkpoints, *_MORE_NAMES.get(stage, ()))

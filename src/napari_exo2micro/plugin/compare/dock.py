@@ -77,10 +77,10 @@ def picture_specs(
 
 def _difference(task: SampleDye, name: str) -> list[LayerSpec]:
     stage = PARAMETER_REGISTRY[name].stage
-    if stage > parameters.LAST_BUILT_IN:  # the difference is the same for all values
+    if stage > parameters.DIFFERENCE_STAGE:  # the difference is the same for all values
         wanted = parameters.STAGES[stage].checkpoints[0]
     else:
-        stage, names = parameters.LAST_BUILT_IN, difference_names(task)
+        stage, names = parameters.DIFFERENCE_STAGE, difference_names(task)
         asked = scales_asked_for(task.params).values()
         own = (m.image_name(task.params) for m in asked if m.parameter == name)
         wanted = next((image for image in own if image in names), next(iter(names), ""))
@@ -594,7 +594,7 @@ class CompareResults(QtWidgets.QWidget):
             f"{compared.sample} {compared.dye}: {entry.title}, "
             f"up to stage {compared.to_stage}"
         )
-        has_difference = compared.to_stage >= parameters.LAST_BUILT_IN
+        has_difference = compared.to_stage >= parameters.DIFFERENCE_STAGE
         self._what.setEnabled(has_difference)
         self._what.setCurrentIndex(0 if has_difference else 1)
         self._update()

@@ -20,7 +20,7 @@ from napari.utils.colormaps import Colormap
 from numpy.typing import NDArray
 
 from napari_exo2micro.core import images
-from napari_exo2micro.core.parameters import LAST_BUILT_IN
+from napari_exo2micro.core.parameters import DIFFERENCE_STAGE
 
 #: Where `layer.metadata` holds what we know of a layer.
 KEY = "exo2micro"
@@ -316,7 +316,7 @@ def role_of(stage: int, name: str) -> str:
     if stage in (2, 3):
         return f"aligned {stage}" if name == "pre" else f"aligned {stage} {name}"
     words = name.replace("_", " ")
-    return words if stage <= LAST_BUILT_IN else f"stage {stage} {words}"
+    return words if stage <= DIFFERENCE_STAGE else f"stage {stage} {words}"
 
 
 def is_stored(known: Mapping[str, Any]) -> bool:

@@ -11,7 +11,11 @@ from typing import Any
 import numpy as np
 
 from napari_exo2micro.core.images import PixelSize, pyramid, scaled_pyramid
-from napari_exo2micro.core.parameters import LAST_BUILT_IN, STAGES
+from napari_exo2micro.core.parameters import (
+    DIFFERENCE_STAGE,
+    MICROBES_STAGE,
+    STAGES,
+)
 from napari_exo2micro.core.photometry import MODEL_SCALE
 from napari_exo2micro.core.store import Checkpoint, Provenance, StageResults
 from napari_exo2micro.plugin.layers.layers import (
@@ -99,7 +103,7 @@ def checkpoint_spec(
     known = facts(checkpoint, task) | {"stage": stage, "checkpoint": name}
     role = role_of(stage, name)
     title = _NAMES.get(role, role)
-    if stage > LAST_BUILT_IN and stage in STAGES:
+    if stage > DIFFERENCE_STAGE and stage in STAGES:
         title = f"{STAGES[stage].title}, {name.replace('_', ' ')}"
         if name in STAGES[stage].labels:
             options = _drawing(role, title, checkpoint, known, visible=visible)
@@ -142,7 +146,11 @@ def stage_specs(task: StageResults, stage: int) -> list[LayerSpec]:
     for name in names:
         checkpoint = task.checkpoint(stage, name)
         if checkpoint is not None:
-            specs.append(checkpoint_spec(checkpoint, stage, name, task=task))
+            # The S/N and the areas lie on the difference, which is looked at first.
+            seen = stage != MICROBES_STAGE
+            specs.append(
+                checkpoint_spec(checkpoint, stage, name, task=task, visible=seen)
+            )
             if stage == 2 and name == "pre":
                 specs += _ring_specs(checkpoint, task)
             if stage == 3 and name == "pre":

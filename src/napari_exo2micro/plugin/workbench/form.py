@@ -425,7 +425,7 @@ def _result_words(stage: int, result: RunResult | None) -> tuple[str, str]:
         words = f"Expected accuracy: {verdict.accuracy}"
         return words, f"<p>{html.escape(figures)}</p>"
     scale = result.scale
-    if stage != parameters.LAST_BUILT_IN or scale is None:
+    if stage != parameters.DIFFERENCE_STAGE or scale is None:
         return "", ""
     title = scale_title(scale.kind)
     lines = [f"Scale: {scale_words(scale.value, scale.uncertainty, title)}"]

@@ -32,7 +32,12 @@ _NAMES = {
     (3, "pre"): "pre-stain, interior aligned",
     (3, "displacement"): "its displacement",
     (4, "difference"): "difference",
+    (5, "snr"): "signal-to-noise ratio",
+    (5, "labels"): "areas of the microbes",
+    (5, "catalogue"): "table of the microbes",
 }
+#: What shows a result that is no image: what it moves, what it lists.
+_SHOWN_BY = {"displacement": "pre", "catalogue": "labels"}
 #: From good to bad, to tell the worst of several plots.
 _ORDER = (State.VALID, State.STALE, State.MISSING, State.FAILED)
 _Row = tuple[tuple[int, str, str], str, State, str, CheckpointStatus | None]
@@ -198,8 +203,7 @@ class StatusList(QtWidgets.QWidget):
             source=session.task_source(),
             params=session.params,
             stage=line.stage,
-            # The image that it moves shows what a displacement does.
-            name=line.name if line.is_image else "pre",
+            name=_SHOWN_BY.get(line.name, line.name),
         )
 
     def _place(self, specs: Sequence[layers.LayerSpec]) -> None:

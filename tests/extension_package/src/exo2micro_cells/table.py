@@ -8,12 +8,12 @@ PARAMETERS = (
         "cell_level",
         5.0,
         "celllev",
-        5,
+        6,
         "How many times brighter than the noise a microbe is.",
         minimum=0,
         maximum=1000,
         label="brighter than noise",
-        group="Microbes",
+        group="Bright spots",
     ),
     parameter(
         "median_scale",
@@ -31,18 +31,18 @@ def find_cells(task, force=False):
     """Number the bright spots of the difference."""
     from exo2micro_cells.work import number_spots
 
-    if not force and task._has_checkpoint(5, "labels"):
+    if not force and task._has_checkpoint(6, "labels"):
         return
-    task._check_upstream(5)
+    task._check_upstream(6)
     difference = task._load_image(4, "difference")
     labels = number_spots(difference, task.params["cell_level"])
-    task._save_image(labels, 5, "labels", {"CELLS": int(labels.max())})
+    task._save_image(labels, 6, "labels", {"CELLS": int(labels.max())})
 
 
 STAGE = Stage(
-    number=5,
-    name="05_cells",
-    title="microbes",
+    number=6,
+    name="06_cells",
+    title="bright spots",
     method=find_cells,
     checkpoints=("labels",),
     labels=("labels",),

@@ -1,0 +1,240 @@
+"""Stage 5 through `SampleDye`: against truth, and as a stage like the others."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.table import Table
+from scipy.spatial import cKDTree
+
+from napari_exo2micro.core.base import CheckpointError, ParameterError
+from napari_exo2micro.core.detection import Flag
+from napari_exo2micro.core.pipeline import SampleDye
+from napari_exo2micro.core.simulate import simulate_section, write_pair
+
+SHAPE = (800, 900)
+SETTINGS = {"seed": 11, "gain": 1.25, "photons": 500.0, "noise": 0.5, "angle_deg": 3.0}
+
+
+def task_of(folder, out="out", **params):
+    task = SampleDye("S", "Dye", folder / out, folder / "raw", "tiff")
+    task.set_params(**{"pad": 60, **params})
+    return task
+
+
+@pytest.fixture(scope="module")
+def pair():
+    return simulate_section(SHAPE, microbes=120, **SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def folder(pair, tmp_path_factory):
+    made = tmp_path_factory.mktemp("microbes")
+    write_pair(pair, made / "raw", "S", "Dye")
+    task_of(made, pixel_size=0.5).run()
+    return made
+
+
+@pytest.fixture(scope="module")
+def found(folder):
+    return task_of(folder, pixel_size=0.5).microbes()
+
+
+def matched(table, truth):
+    """Return for each candidate the nearest microbe, -1 beyond its size."""
+    places = np.column_stack([truth["x"], truth["y"]])
+    x = np.column_stack([table["x"], table["y"]])
+    distance, number = cKDTree(places).query(x)
+    return np.where(distance < 4 + truth["radius"][number], number, -1)
+
+
+def test_most_microbes_are_found_and_nearly_all_found_are_microbes(pair, found):
+    truth, table = pair.truth.microbes, found.table[found.table["counted"]]
+    number = matched(table, truth)
+    assert np.mean(number >= 0) > 0.97
+    bright = np.flatnonzero(truth["flux"] > 800)
+    assert np.isin(bright, number).mean() > 0.9
+    real = np.count_nonzero(number >= 0)
+    assert found.interval[0] <= real <= found.interval[1]
+    assert found.purity > 0.95
+    assert found.completeness is None
+
+
+def test_places_and_light_are_those_of_the_raw_image(pair, found):
+    truth, table = pair.truth.microbes, found.table
+    good = np.asarray((table["snr"] > 15) & (table["flags"] & int(Flag.BLENDED) == 0))
+    number = matched(table, truth)
+    good &= number >= 0
+    here, there = table[good], truth[number[good]]
+    off = np.hypot(here["x"] - there["x"], here["y"] - there["y"])
+    assert np.median(off) < 0.3
+    assert np.median(here["flux"] / there["flux"]) == pytest.approx(1.0, abs=0.02)
+    np.testing.assert_allclose(here["x_um"], 0.5 * here["x"], atol=1e-3)
+    assert here["x_um"].unit == "um"
+
+
+def test_density_and_area_are_in_square_millimetres(found):
+    assert found.area_mm2 == pytest.approx(found.area * 0.25e-6)
+    assert found.density == pytest.approx(found.count / found.area_mm2)
+    assert 0.2 * SHAPE[0] * SHAPE[1] < found.area < SHAPE[0] * SHAPE[1]
+    assert "per mm²" in found.summary
+
+
+def test_images_tell_what_was_found(folder, found):
+    task = task_of(folder, pixel_size=0.5)
+    labels, snr = (task.checkpoint(5, name) for name in ("labels", "snr"))
+    numbers = labels.image[:, :]
+    assert set(np.unique(numbers)) - {0} == set(found.table["id"].tolist())
+    places = np.column_stack([found.table["y"], found.table["x"]]) + 60
+    row, column = np.rint(places).astype(int).T
+    inside = numbers[row, column] == found.table["id"]
+    assert inside.mean() > 0.97  # some lie below a brighter neighbour
+    values = snr.image[:, :]
+    assert values.dtype == np.float32
+    near = [
+        values[y - 4 : y + 5, x - 4 : x + 5].max()
+        for y, x in zip(row, column, strict=True)
+    ]
+    np.testing.assert_allclose(np.array(near) >= found.table["snr"] - 0.01, True)
+    assert snr.details["significance"]["noise"]["shot"] > 0
+
+
+def test_the_verdict_header_and_result_tell_the_count(folder, found, tmp_path):
+    task = task_of(folder, pixel_size=0.5)
+    result = task.result()
+    assert result.microbes.startswith(f"{found.count:.0f} (")
+    numbers = result.verdicts[5].numbers
+    assert numbers["microbes"] == found.count
+    assert numbers["snr_min"] == pytest.approx(found.threshold)
+    both = SampleDye("S", "Dye", tmp_path / "out", folder / "raw", "fits")
+    both.set_params(pad=60, pixel_size=0.5)
+    both.run()
+    header = fits.getheader(both.store.paths(5, "labels")[0])
+    assert header["NMICROBE"] == found.count
+    assert header["NMICLOW"] <= header["NMICROBE"] <= header["NMICHIGH"]
+    assert header["SNRMIN"] == pytest.approx(found.threshold)
+
+
+def test_files_of_the_catalogue_agree(folder, found):
+    stem = found.path.name.removesuffix(".ecsv")
+    plain = Table.read(found.path.with_name(f"{stem}.csv"), format="ascii.csv")
+    assert len(plain) == len(found.table)
+    np.testing.assert_allclose(plain["x_px"], found.table["x"])
+    content = json.loads(found.path.with_name(f"{stem}.geojson").read_text())
+    assert len(content["features"]) == len(found.table)
+    outputs = task_of(folder, pixel_size=0.5).result()["outputs"]
+    assert {".ecsv", ".csv", ".geojson"} <= {Path(path).suffix for path in outputs}
+
+
+def test_the_catalogue_does_not_depend_on_windows_and_margins(folder, found):
+    """Another margin moves the section over the grid of windows and blocks."""
+    task = task_of(folder, out="wide", pad=124, pixel_size=0.5)  # 60 + 64
+    task.run()
+    other = task.microbes()
+    bright = found.table[found.table["snr"] > 8]
+    places = np.column_stack([other.table["x"], other.table["y"]])
+    distance, number = cKDTree(places).query(
+        np.column_stack([bright["x"], bright["y"]])
+    )
+    assert np.percentile(distance, 95) < 0.05
+    ratio = other.table["flux"][number] / bright["flux"]
+    assert np.percentile(np.abs(ratio - 1), 95) < 0.03
+    assert other.count == pytest.approx(found.count, abs=3)
+
+
+def test_a_second_run_keeps_all_and_a_forced_one_makes_the_same(folder, found):
+    task = task_of(folder, pixel_size=0.5)
+    before = found.path.stat().st_mtime_ns
+    task.run()
+    assert found.path.stat().st_mtime_ns == before
+    task.run(from_stage=5, force=True)
+    assert found.path.stat().st_mtime_ns > before
+    again = task.microbes().table
+    for name in found.table.colnames:
+        np.testing.assert_array_equal(again[name], found.table[name])
+
+
+def test_a_lost_catalogue_is_told_and_made_again(folder, found):
+    task = task_of(folder, pixel_size=0.5)
+    found.path.unlink()
+    line = next(line for line in task.status() if line.name == "catalogue")
+    assert (line.stage, line.state) == (5, "missing")
+    with pytest.raises(CheckpointError, match="run stage 5 again"):
+        task.microbes()
+    task.run()
+    assert len(task.microbes().table) == len(found.table)
+    assert {line.state for line in task.status()} == {"valid"}
+
+
+def test_parameters_of_stage_5_change_stage_5_alone(folder, found):
+    task = task_of(folder, pixel_size=0.5)
+    difference = task.store.paths(4, "difference")[0].stat().st_mtime_ns
+    task.set_params(snr_min=20.0)
+    task.run()
+    fewer = task.microbes()
+    assert task.store.paths(4, "difference")[0].stat().st_mtime_ns == difference
+    assert fewer.path.name.endswith("_snr20.ecsv")
+    assert fewer.threshold == 20.0
+    assert fewer.table["snr"].min() >= 20.0
+    assert 0 < len(fewer.table) < len(found.table)
+
+
+def test_a_larger_budget_has_a_lower_threshold(folder, found):
+    task = task_of(folder, pixel_size=0.5, false_positives=50.0)
+    task.run()
+    assert task.microbes().threshold < found.threshold
+
+
+def test_a_budget_per_area_needs_the_size_of_a_pixel(folder):
+    task = task_of(folder, false_positives_per="mm2")
+    with pytest.raises(ParameterError, match="give it as 'pixel_size'"):
+        task.run()
+
+
+def test_without_a_run_there_is_nothing_to_tell(folder, tmp_path):
+    task = SampleDye("S", "Dye", tmp_path / "out", folder / "raw")
+    with pytest.raises(CheckpointError):
+        task.microbes()
+
+
+def test_a_section_without_microbes_keeps_its_budget(tmp_path):
+    found = 0
+    for seed in (1, 2, 3):
+        pair = simulate_section(SHAPE, microbes=0, **{**SETTINGS, "seed": seed})
+        write_pair(pair, tmp_path / f"{seed}" / "raw", "S", "Dye")
+        task = task_of(tmp_path / f"{seed}")
+        task.run()
+        found += len(task.microbes().table)
+        if not task.microbes().counted.found:
+            assert task.microbes().summary.startswith("< 3 microbes")
+    assert found <= 6
+
+
+def test_minerals_that_remain_raise_the_threshold_and_say_so(tmp_path):
+    pair = simulate_section(SHAPE, microbes=0, deformation_px=5.0, **SETTINGS)
+    write_pair(pair, tmp_path / "raw", "S", "Dye")
+    task = task_of(tmp_path, background_model="off", local="off")
+    result = task.run()
+    found = task.microbes()
+    numbers = result.verdicts[5].numbers
+    assert found.threshold == numbers["snr_min"] > numbers["snr_min_of_noise"]
+    assert any("microbes are counted above an S/N of" in it for it in result.warnings)
+    assert found.counted.false <= 3
+
+
+def test_excluded_regions_are_not_searched(pair, folder, tmp_path):
+    ring = [[0, 0], [SHAPE[1] / 2, 0], [SHAPE[1] / 2, SHAPE[0]], [0, SHAPE[0]], [0, 0]]
+    feature = {
+        "type": "Feature",
+        "geometry": {"type": "Polygon", "coordinates": [ring]},
+        "properties": {"classification": {"name": "exclude"}},
+    }
+    path = tmp_path / "regions.geojson"
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+    task = SampleDye("S", "Dye", tmp_path / "out", folder / "raw", "tiff", regions=path)
+    task.set_params(pad=60)
+    task.run()
+    assert len(task.microbes().table) > 10
+    assert task.microbes().table["x"].min() > SHAPE[1] / 2 - 5
