@@ -84,6 +84,7 @@ def test_a_stage_has_a_tab_lines_layers_and_is_compared(
     opened(task)
     bench = Workbench(viewer)
     qtbot.addWidget(bench)
+    bench.tabs.setCurrentIndex(5)
     assert bench.tabs.tabText(5).endswith("Colonies")
     form = bench.forms[6]
     assert form.findChild(QWidget, "colony_gap") is not None
@@ -106,7 +107,7 @@ def test_a_stage_has_a_tab_lines_layers_and_is_compared(
     assert new.about["apart"].endswith(": 5")
     assert presenter_of(viewer).open(stage_specs(task, 6)) == []
 
-    pictures = picture_specs(task, "colony_gap", [2, 20], DIFFERENCE, Monitor())
+    pictures = picture_specs(task, "colony_gap", [5, 8], DIFFERENCE, Monitor())
     counts = [int(spec.data.max()) for (spec,) in pictures]
     assert counts[0] > counts[1] > 0
 

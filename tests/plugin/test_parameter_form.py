@@ -239,6 +239,8 @@ def test_an_optional_number_without_its_tick_has_no_value(
     assert not field(form, name).isEnabled()
     if PARAMETER_REGISTRY[name].stage == 4:
         field(form, "offset_correction", QCheckBox).click()
+    elif PARAMETER_REGISTRY[name].stage == 5:
+        retype(qtbot, field(form, "false_positives"), "3")
     else:
         retype(qtbot, field(form, "pad"), "90")
     assert session.params[name] is None

@@ -114,8 +114,8 @@ def test_a_stage_of_somebody_else_has_a_tab(open_workbench, session):
     register_stage(Stage(6, "06_counts", "counts", "_run_stage_6", ("counts",)))
     try:
         bench = open_workbench()
-        assert bench.tabs.tabText(5).endswith("Counts")
         bench.tabs.setCurrentIndex(5)
+        assert bench.tabs.tabText(5).endswith("Counts")
         assert bench.run_bar.stage == 6
     finally:
         session.close()  # what is on its way would ask for the stage
@@ -134,7 +134,9 @@ def test_the_names_of_the_tabs_fit_the_width(open_workbench, session):
     QApplication.processEvents()
     bar = bench.tabs.tabBar()
     assert sum(bar.tabRect(index).width() for index in range(5)) <= bench.width()
-    assert bench.tabs.tabText(1).endswith("Boundary")
+    assert [bench.tabs.tabText(index) for index in range(3)] == ["1 Padding", "2", "3"]
+    bench.tabs.setCurrentIndex(1)
+    assert [bench.tabs.tabText(index) for index in range(2)] == ["1", "2 Boundary"]
 
 
 def test_each_tab_tells_the_state_of_its_stage(open_workbench, finished, qtbot):

@@ -293,10 +293,11 @@ def make_microbes(store: CheckpointStore, monitor: Monitor) -> None:
     )
     _to_raw(table, frame, size)
     table.meta |= {
-        **facts.to_dict(),
+        # first: `has_catalogue` reads the beginning of the file
+        "inputs": store.inputs(MICROBES_STAGE),
         "sample": store.sample,
         "dye": store.dye,
-        "inputs": store.inputs(MICROBES_STAGE),
+        **facts.to_dict(),
         "dark_snr": _rounded(_own(others)),
     }
     paths = write_catalogue(table, _stem(store))
@@ -456,8 +457,8 @@ def _threshold(
     sizes: tuple[float, ...],
 ) -> float:
     by_hand = store.params["snr_min"]
-    if isinstance(by_hand, float):
-        return max(by_hand, _LEAST)
+    if by_hand is not None:
+        return max(float(by_hand), _LEAST)
     return threshold_for(_budget(store, area, size), area, sizes)
 
 

@@ -312,20 +312,31 @@ _AROUND = 12  # px beside mark and name: borders, padding and the space between
 class _EvenBar(QTabBar):
     """Shares the width among its tabs as long as their names fit.
 
-    Where the names do not fit with the stages' numbers they stand without.
+    Where the names do not fit with the stages' numbers they stand without, and where
+    that is still too wide only the one in front has its name.
     """
 
     def __init__(self, names: Mapping[int, str], parent: QWidget) -> None:
         super().__init__(parent)
         self._names = list(names.values())
         self._full = [f"{number} {name}" for number, name in names.items()]
+        self._numbers = [str(number) for number in names]
+        self.currentChanged.connect(lambda _index: self.fit())
         self.setStyleSheet(_STYLE)
         self.setElideMode(Qt.TextElideMode.ElideNone)
 
     def fit(self) -> None:
         """Choose the names for the width that there is."""
-        fits = sum(map(self._width, self._full)) <= self._room()
-        for index, text in enumerate(self._full if fits else self._names):
+        front = [
+            name if index == self.currentIndex() else number
+            for index, (name, number) in enumerate(
+                zip(self._full, self._numbers, strict=True)
+            )
+        ]
+        choices = (self._full, self._names, front)
+        room = self._room()
+        fits = (them for them in choices if sum(map(self._width, them)) <= room)
+        for index, text in enumerate(next(fits, front)):
             if self.tabText(index) != text:
                 self.setTabText(index, text)
 
