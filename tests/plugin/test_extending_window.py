@@ -101,13 +101,13 @@ def test_a_stage_has_a_tab_lines_layers_and_is_compared(
 
     # Made with another parameter it is a set of its own.
     other = SampleDye(task.sample, task.dye, task.output_dir, raw_dir=task.raw_dir)
-    other.set_params(**{**task.non_default_params(), "colony_gap": 5})
+    other.set_params(**{**task.non_default_params(), "colony_gap": 60})
     other.run(from_stage=6)
     (new,) = presenter_of(viewer).open(stage_specs(other, 6))
-    assert new.about["apart"].endswith(": 5")
+    assert new.about["apart"].endswith(": 60")
     assert presenter_of(viewer).open(stage_specs(task, 6)) == []
 
-    pictures = picture_specs(task, "colony_gap", [5, 8], DIFFERENCE, Monitor())
+    pictures = picture_specs(task, "colony_gap", [8, 60], DIFFERENCE, Monitor())
     counts = [int(spec.data.max()) for (spec,) in pictures]
     assert counts[0] > counts[1] > 0
 
