@@ -545,8 +545,10 @@ def _show(result: DemoResult) -> None:
         shifts = (f"{it['shift'][axis]:.2f}" for it in (true, estimated))
         made.add_row(f"shift {'xy'[axis]}, px", *shifts)
     made.add_row("scale post / pre", f"{result.true_scale:.4f}", scale)
-    made.add_row("microbes", f"{count.true}", f"{count.found} found")
-    made.add_row("false spots", "0", f"{count.false}")
+    made.add_row("microbes", f"{count.true}", count.counted)
+    made.add_row("of them found", f"{count.true}", f"{count.found}")
+    made.add_row("missed", "0", f"{count.true - count.found}")
+    made.add_row("false ones counted", "0", f"{count.false}")
     output.console().print(made)
     output.print_facts(
         (

@@ -6,21 +6,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy.table import Table
 
 from napari_exo2micro.core.base import OutputError
 from napari_exo2micro.core.batch import run_demo
 from napari_exo2micro.core.batch.demo import count_microbes
+from napari_exo2micro.core.detection import count_of
+from napari_exo2micro.core.pipeline import Microbes
 from napari_exo2micro.core.simulate import Truth, simulate_section
 
 
-def blank_with_spots(truth: Truth, spots: list[tuple[float, float]]) -> np.ndarray:
-    """Return noise of one grey level with round spots at points (x, y)."""
-    rows, columns = truth.post_shape
-    image = np.random.default_rng(0).normal(0.0, 1.0, (rows, columns))
-    y, x = np.mgrid[:rows, :columns]
-    for spot_x, spot_y in spots:
-        image[np.hypot(x - spot_x, y - spot_y) <= 2.0] += 60.0
-    return image
+def found_at(places: list[tuple[float, float]]) -> Microbes:
+    """Return what stage 5 would tell of candidates at points (x, y)."""
+    table = Table(np.array(places, float).reshape(-1, 2), names=("x", "y"))
+    table["counted"] = True
+    count = count_of(len(places), 0)
+    return Microbes("S", "D", table, count, 5.0, 1e5, None, Path("x.ecsv"))
 
 
 @pytest.fixture(scope="module")
@@ -28,10 +29,11 @@ def truth() -> Truth:
     return simulate_section((300, 320), seed=3, microbes=6).truth
 
 
-def test_all_microbes_are_found_where_all_are_visible(truth: Truth) -> None:
-    places = [(m["x"], m["y"]) for m in truth.microbes]
-    count = count_microbes(blank_with_spots(truth, places), truth)
+def test_all_microbes_are_found_where_all_are_seen(truth: Truth) -> None:
+    places = [(m["x"] + 1, m["y"]) for m in truth.microbes]
+    count = count_microbes(found_at(places), truth)
     assert (count.true, count.found, count.false) == (6, 6, 0)
+    assert count.counted.startswith("6 (")
 
 
 def test_spots_elsewhere_are_false_and_microbes_unseen_are_missed(
@@ -43,14 +45,20 @@ def test_spots_elsewhere_are_false_and_microbes_unseen_are_missed(
             truth.microbes["x"] - p[0], truth.microbes["y"] - p[1]
         ).min(),
     )
-    count = count_microbes(blank_with_spots(truth, [far]), truth)
+    count = count_microbes(found_at([far]), truth)
     assert (count.true, count.found, count.false) == (6, 0, 1)
 
 
-@pytest.mark.parametrize("value", [0.0, np.nan])
-def test_an_empty_difference_shows_nothing(truth: Truth, value: float) -> None:
-    count = count_microbes(np.full(truth.post_shape, value), truth)
+def test_a_candidate_that_is_not_counted_is_not_compared(truth: Truth) -> None:
+    found = found_at([(m["x"], m["y"]) for m in truth.microbes])
+    found.table["counted"] = False
+    assert count_microbes(found, truth).found == 0
+
+
+def test_nothing_found_is_all_missed(truth: Truth) -> None:
+    count = count_microbes(found_at([]), truth)
     assert (count.true, count.found, count.false) == (6, 0, 0)
+    assert count.counted == "< 3"
 
 
 def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:

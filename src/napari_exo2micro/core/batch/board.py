@@ -106,6 +106,7 @@ class BatchResults(ShownList[RunResult]):
                 result.dye,
                 result.state,
                 *figures_of(result),
+                result.microbes,
                 f"{result.seconds:.1f} s" if result.seconds else "",
             )
             for result in self
@@ -119,9 +120,9 @@ class BatchResults(ShownList[RunResult]):
             who = f"{it.sample} / {it.dye}"
             notes += [f"  {who}: warning: {text}" for text in it.warnings]
         return Listing(
-            ("sample", "dye", "result", "accuracy px", "scale", "time"),
+            ("sample", "dye", "result", "accuracy px", "scale", "microbes", "time"),
             rows,
-            numbers=(3, 4, 5),
+            numbers=(3, 4, 5, 6),
             notes=(*notes, summary.sentence()),
         )
 

@@ -7,28 +7,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from scipy import ndimage, spatial
+from numpy.typing import NDArray
+from scipy import spatial
 
 from napari_exo2micro.core.base import Monitor, OutputError, write_json
-from napari_exo2micro.core.pipeline import RunResult, SampleDye
+from napari_exo2micro.core.pipeline import Microbes, RunResult, SampleDye
 from napari_exo2micro.core.simulate import SimulatedPair, simulate_section, write_pair
 from napari_exo2micro.core.simulate.truth import Truth, registration_error
 
 SAMPLE, DYE = "Demo", "SybrGld"
 PAD = 400
 _MARK = ".exo2micro-demo.json"
-_SIGMAS = 5.0
-_SMALLEST_AREA = 4
 
 
 @dataclass(frozen=True, slots=True)
 class MicrobeCount:
-    """Spots of a difference image against the microbes that are there."""
+    """Candidates that were counted against the microbes that are there."""
 
     true: int  # microbes in the simulated section
-    found: int  # those with a spot within their own size
-    false: int  # spots without a microbe
+    found: int  # those with a candidate within their own size
+    false: int  # candidates without a microbe
+    counted: str = ""  # what the run itself says, with its 95 % interval
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,7 +51,7 @@ class DemoResult:
     true_scale, estimated_scale, scale_uncertainty : float
         Brightness of the minerals in post divided by that in pre.
     microbes : MicrobeCount
-        What the difference image shows of the simulated microbes.
+        What was found of the simulated microbes.
     run : RunResult
         What `SampleDye.run` returned.
     """
@@ -126,12 +125,7 @@ def run_demo(
     errors = registration_error(pair.truth, estimated, PAD)
     centre = np.array([[(shape[1] - 1) / 2, (shape[0] - 1) / 2]])
     raw_estimate = estimated.conjugated(scale=1.0, shift=(-float(PAD), -float(PAD)))
-    difference = task.checkpoint(4, "difference")
-    microbes = MicrobeCount(len(pair.truth.microbes), 0, 0)
-    if difference is not None:
-        rows, columns = shape
-        view = difference.image[PAD : PAD + rows, PAD : PAD + columns]
-        microbes = count_microbes(view, pair.truth)
+    microbes = count_microbes(task.microbes(), pair.truth)
     return DemoResult(
         status=run.status,
         seconds=time.monotonic() - started,
@@ -150,25 +144,16 @@ def run_demo(
     )
 
 
-def count_microbes(difference: ArrayLike, truth: Truth) -> MicrobeCount:
-    """Count the microbes that stand out of a difference image.
+def count_microbes(found: Microbes, truth: Truth) -> MicrobeCount:
+    """Compare the candidates that were counted with the microbes that are there.
 
-    A spot is a group of at least four connected pixels above five standard
-    deviations of the background, which is measured robustly. The image, of shape
-    (rows, columns), is that of the post-stain image.
+    A microbe is found where a candidate lies within its own size.
     """
-    image = np.nan_to_num(np.asarray(difference, np.float32), posinf=0, neginf=0)
-    microbes = truth.microbes
-    seen = image[image != 0]
-    if seen.size == 0:
-        return MicrobeCount(len(microbes), 0, 0)
-    centre = np.median(seen)
-    sigma = 1.4826 * float(np.median(np.abs(seen - centre)))
-    labels, _ = ndimage.label(image > centre + _SIGMAS * max(sigma, 1e-6))
-    numbers = 1 + np.flatnonzero(np.bincount(labels.ravel())[1:] >= _SMALLEST_AREA)
-    if len(microbes) == 0 or len(numbers) == 0:
-        return MicrobeCount(len(microbes), 0, len(numbers))
-    places = np.array(ndimage.center_of_mass(labels > 0, labels, numbers))[:, ::-1]
+    microbes, table = truth.microbes, found.table[found.table["counted"]]
+    counted = str(found.counted)
+    if len(microbes) == 0 or len(table) == 0:
+        return MicrobeCount(len(microbes), 0, len(table), counted)
+    places = np.column_stack([table["x"], table["y"]])
     positions = np.column_stack([microbes["x"], microbes["y"]])
     reach = 2.0 * microbes["radius"] * np.sqrt(microbes["elongation"]) + 2.0
     nearest_spot, _ = spatial.cKDTree(places).query(positions)
@@ -177,6 +162,7 @@ def count_microbes(difference: ArrayLike, truth: Truth) -> MicrobeCount:
         true=len(microbes),
         found=int(np.count_nonzero(nearest_spot <= reach)),
         false=int(np.count_nonzero(distance > reach[owner])),
+        counted=counted,
     )
 
 

@@ -10,6 +10,7 @@ from napari_exo2micro.core.pipeline.figures import (
     draw_figure as draw_figure,
 )
 from napari_exo2micro.core.pipeline.log import run_log as run_log
+from napari_exo2micro.core.pipeline.microbes import Microbes as Microbes
 from napari_exo2micro.core.pipeline.result import (
     ComparisonRow as ComparisonRow,
     RunResult as RunResult,

@@ -142,7 +142,7 @@ class RunResult(Shown, Mapping[str, Any]):
     def microbes(self) -> str:
         """Number of microbes with its 95 % interval; empty before stage 5."""
         verdict = self.verdicts.get(MICROBES_STAGE)
-        return "" if verdict is None else microbe_words(verdict)
+        return "" if verdict is None else count_words(verdict)
 
     @property
     def doubtful_stages(self) -> tuple[int, ...]:
@@ -199,7 +199,8 @@ class RunResult(Shown, Mapping[str, Any]):
     def __rich__(self) -> Listing:
         """Return what each stage says of its work, and the scale."""
         scale = f"scale {self.scale} ({self.scale.kind})" if self.scale else ""
-        words = self.status, scale, self.microbes, self._time
+        found = f"{self.microbes} microbes" if self.microbes else ""
+        words = self.status, scale, found, self._time
         figures = ", ".join(filter(None, words))
         return replace(
             verdict_table(self.verdicts),
@@ -253,19 +254,24 @@ def verdict_table(verdicts: Mapping[int, Verdict]) -> Listing:
     return Listing(("stage", "verdict", "numbers"), rows)
 
 
-def microbe_words(verdict: Verdict) -> str:
-    """Return what stage 5 has counted; empty for a verdict of another kind."""
+def count_words(verdict: Verdict) -> str:
+    """Return the count of stage 5, ``141 (135 to 143)`` or ``< 3``, empty without."""
     numbers = verdict.numbers
     if "microbes" not in numbers:
         return ""
-    number, low, high, dark, least = (numbers[name] for name in _COUNTED)
-    found = f"< {math.ceil(high)}"
-    if low > 0:
-        found = f"{number:.0f} ({math.floor(low)} to {math.ceil(high)})"
+    number, low, high = (numbers[f"microbes{end}"] for end in ("", "_low", "_high"))
+    if low <= 0:
+        return f"< {math.ceil(high)}"
+    return f"{number:.0f} ({math.floor(low)} to {math.ceil(high)})"
+
+
+def microbe_words(verdict: Verdict) -> str:
+    """Return the count of stage 5 with what it rests on; empty without."""
+    found = count_words(verdict)
+    if not found:
+        return ""
+    least, dark = (verdict.numbers[name] for name in ("snr_min", "dark_spots"))
     return f"{found} microbes above S/N {least:.2f}, {dark:.0f} dark spots as strong"
-
-
-_COUNTED: Final = ("microbes", "microbes_low", "microbes_high", "dark_spots", "snr_min")
 
 
 def figures_of(result: RunResult) -> tuple[str, str]:
