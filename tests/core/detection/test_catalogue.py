@@ -70,7 +70,8 @@ def flagged(*rows, dark=(), **more):
         ({"slope": 3.0}, Flag.EDGE_OF_GRAIN),
         ({"elongation": 5.0}, Flag.FIBRE),
         ({"snr_own": 13.0}, Flag.IN_PRE),
-        ({"misfit": 0.2}, Flag.ODD_SHAPE),
+        ({"misfit": 0.2, "snr": 50.0, "snr_own": 50.0}, Flag.ODD_SHAPE),
+        ({"misfit": 0.2, "snr": 30.0, "snr_own": 30.0}, Flag(0)),
         ({"sigma": 8.0}, Flag.BROAD),
         ({"fitted": False}, Flag.FIT_FAILED),
     ],
@@ -82,7 +83,8 @@ def test_each_rule_sets_its_flag_and_no_other(row, flag):
 def test_a_dark_spot_beside_makes_a_dipole_and_a_neighbour_a_blend():
     dark = [(55, 60, 12.0), (250, 66, 4.0)]
     assert flagged({}, {}, {}, dark=dark) == [Flag.DIPOLE, Flag(0), Flag(0)]
-    assert flagged({}, {"x": 57.0, "misfit": 0.2}) == [Flag.BLENDED, Flag.BLENDED]
+    odd = {"x": 57.0, "misfit": 0.2, "snr": 50.0, "snr_own": 50.0}
+    assert flagged({}, odd) == [Flag.BLENDED, Flag.BLENDED]
 
 
 def test_what_is_not_known_sets_no_flag():

@@ -51,7 +51,7 @@ FLAGS: Final[Mapping[Flag, str]] = {
     Flag.FIBRE: "more than four times as long as wide",
     Flag.IN_PRE: "three tenths of its S/N and more follow the minerals' shape in pre",
     Flag.BROAD: "twice as wide as the largest profile: a stained mineral or a colony",
-    Flag.ODD_SHAPE: "bright, and an eighth of its squares is no Gaussian: dust",
+    Flag.ODD_SHAPE: "very bright, and a sixth of its squares is no Gaussian: dust",
     Flag.FIT_FAILED: "no Gaussian fits: place and flux are those of the matched filter",
 }
 """The one table of what flags mean."""
@@ -99,6 +99,7 @@ def set_flags(
     if len(table):
         places = np.column_stack([table["x"], table["y"]])
         sigma, long = np.asarray(table["sigma"]), np.asarray(table["elongation"])
+        snr, own = np.asarray(table["snr"]), np.asarray(table["snr_own"])
         rules = {
             Flag.SEAM: np.nan_to_num(table["registration_error"]) >= 0.5,
             Flag.SATURATED: np.asarray(table["post"]) >= saturation - 1,
@@ -106,12 +107,12 @@ def set_flags(
             Flag.EDGE_OF_DATA: np.asarray(table["seen"]) < 0.95,
             Flag.EDGE_OF_GRAIN: np.asarray(table["slope"]) > 2.0,
             Flag.FIBRE: long > 4.0,
-            Flag.IN_PRE: np.asarray(table["snr_own"]) < 0.7 * table["snr"],
+            Flag.IN_PRE: own < np.minimum(0.7 * snr, snr - 2.0),
             Flag.BROAD: sigma > 2.0 * max(sizes),
             Flag.FIT_FAILED: ~np.asarray(table["fitted"]),
         }
-        odd = np.asarray(table["misfit"]) > 0.12
-        rules[Flag.ODD_SHAPE] = odd & (np.asarray(table["snr"]) >= 15)
+        odd = np.asarray(table["misfit"]) > 0.18
+        rules[Flag.ODD_SHAPE] = odd & (np.asarray(table["snr"]) >= 40)
         if len(table) > 1:
             distance, _ = cKDTree(places).query(places, k=2)
             rules[Flag.BLENDED] = distance[:, 1] < _BESIDE
