@@ -347,7 +347,7 @@ def test_pictures_stand_side_by_side_and_go_again(compared, viewer, qtbot):
     session = shared_session(viewer)
     with qtbot.waitSignal(session.results_changed, timeout=LONG):
         session.show_results()
-    compared.wait(lambda: find_layers(viewer, "difference"))
+    compared.wait(lambda: find_layers(viewer, "stage 5 labels"))
     before = shown(viewer)
     names = [layer.name for layer in viewer.layers]
     compared.press("show_side_by_side")

@@ -71,6 +71,7 @@ _ALONE: Final = 0.6
 
 # Of the windows in which the variance is learnt.
 _WINDOWS: Final = 36
+_ENOUGH: Final = 8  # of which more than half is known; else those that there are
 _SIDE: Final = 256  # px
 _LEARNT_AT: Final = 1.4  # px: at the size of a small microbe
 _FLAT: Final = 41  # px: what is broader is no microbe
@@ -292,18 +293,23 @@ def fit_significance(
 
 
 def _windows(shape: tuple[int, ...], known: Known) -> list[Window]:
-    """Return windows evenly over what is known."""
+    """Return windows evenly over what is known; on a small section also partly."""
     side = min(_SIDE, *shape)
-    fine = max(side, math.ceil(math.sqrt(shape[0] * shape[1] / 900)))
+    fine = max(side // 2, math.ceil(math.sqrt(shape[0] * shape[1] / 900)))
     found = []
     for y in range(0, shape[0] - side + 1, fine):
         for x in range(0, shape[1] - side + 1, fine):
             window = slice(y, y + side), slice(x, x + side)
             mask = known(window)
-            if mask is None or np.count_nonzero(mask) > 0.5 * side * side:
-                found.append(window)
-    step = max(len(found) / _WINDOWS, 1.0)
-    return [found[int(i * step)] for i in range(min(len(found), _WINDOWS))]
+            share = 1.0 if mask is None else np.count_nonzero(mask) / side**2
+            if share > 0:
+                found.append((share, window))
+    full = [window for share, window in found if share > 0.5]
+    if len(full) < _ENOUGH:
+        best = sorted(found, key=lambda one: -one[0])[:_ENOUGH]
+        full = [window for _, window in best]
+    step = max(len(full) / _WINDOWS, 1.0)
+    return [full[int(i * step)] for i in range(min(len(full), _WINDOWS))]
 
 
 def _blocks_around(part: slice, length: int) -> tuple[int, int]:
