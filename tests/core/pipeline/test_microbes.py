@@ -213,9 +213,9 @@ def test_a_section_without_microbes_keeps_its_budget(tmp_path):
 
 
 def test_minerals_that_remain_raise_the_threshold_and_say_so(tmp_path):
-    pair = simulate_section(SHAPE, microbes=0, deformation_px=5.0, **SETTINGS)
+    pair = simulate_section(SHAPE, microbes=0, mineral_ratio=0.3, **SETTINGS)
     write_pair(pair, tmp_path / "raw", "S", "Dye")
-    task = task_of(tmp_path, background_model="off", local="off")
+    task = task_of(tmp_path)
     result = task.run()
     found = task.microbes()
     numbers = result.verdicts[5].numbers

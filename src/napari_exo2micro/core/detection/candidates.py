@@ -204,6 +204,9 @@ def measure_candidates(
         assert tree is not None
         cuts, beneath = _cut_out(peaks, group, tree, significance, pre, dark=dark)
         fit = _fitted(cuts, significance.sizes)
+        # what the variance of pixels misses, such as noise that resampling correlates
+        missed = float(np.mean(significance.spread or (1.0,)))
+        fit = fit._replace(flux_error=fit.flux_error * missed)
         return group, _told(cuts, fit, beneath, peaks[group], scale)
 
     with ThreadPoolExecutor(WORKERS) as pool:
