@@ -175,8 +175,11 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as folder:
             measure(name, asked.seed, Path(folder), table, blank=asked.blank)
     if asked.save:
-        kind = "microbes_blank" if asked.blank else "microbes"
-        save(kind, table, f"One pair of each kind, seed {asked.seed}.")
+        note = f"One pair of each kind, seed {asked.seed}."
+        if asked.blank:
+            save("microbes_blank", table, note)
+        else:
+            save("microbes", table, note)
     return 0
 
 
