@@ -515,7 +515,7 @@ def _snr_bands(
         return padded[0][1:-1, 1:-1], peaks
 
     with ThreadPoolExecutor(WORKERS) as pool:
-        for y0, y1 in raster.bands(shape, _TALL):
+        for y0, y1 in raster.bands(shape):
             starts = range(0, columns, _PART)
             parts = list(pool.map(partial(part, y0, y1), starts))
             band = np.zeros((y1 - y0, columns), np.float32)
@@ -527,8 +527,6 @@ def _snr_bands(
                 found.dark.append(one[1][1])
             yield y0, band
 
-
-_TALL: Final = 2 * raster.BAND_ROWS
 
 # What was found ----------------------------------------------------------------------
 
