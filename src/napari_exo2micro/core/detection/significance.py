@@ -14,9 +14,8 @@ resampling has correlated, is told by the spread of the S/N in each place: block
 
 References
 ----------
-A. Kaiser, in "Numerical methods of signal detection"; N. Kaiser, "Addition of images
-with varying seeing" (2001), and B. Zackay, E. Ofek & A. Gal-Yam, Astrophysical Journal
-830 (2016) 27: the matched filter and the term of misregistration. T. Lindeberg,
+B. Zackay, E. Ofek & A. Gal-Yam, Astrophysical Journal 830 (2016) 27: the matched
+filter of a difference and the term of misregistration. T. Lindeberg,
 Int. J. Computer Vision 30 (1998) 79: a bank of sizes.
 """
 
@@ -38,7 +37,7 @@ from napari_exo2micro.core.base import Monitor
 from napari_exo2micro.core.images import ImageLike
 from napari_exo2micro.core.images.lazy import Window
 from napari_exo2micro.core.photometry.background import Known
-from napari_exo2micro.core.photometry.statistics import WORKERS
+from napari_exo2micro.core.photometry.statistics import WORKERS, spread_out
 
 FloatGrid = NDArray[np.float32]
 
@@ -239,8 +238,8 @@ class Significance:
         trust = doubt / (doubt + 0.8 / sure)
         spread = usual * np.exp(trust * np.log(np.maximum(spread, 1e-3) / usual))
         return (
-            _spread_out(centre.astype(np.float32), raw.shape),
-            _spread_out(spread.astype(np.float32), raw.shape),
+            spread_out(centre.astype(np.float32), _BLOCK, raw.shape),
+            spread_out(spread.astype(np.float32), _BLOCK, raw.shape),
         )
 
 
@@ -562,20 +561,6 @@ def _pooled(
     logarithm = mean(np.log(spread))
     pooled = np.asarray(np.exp(logarithm), np.float64)
     return mean(centre), pooled, np.asarray(total, np.float64)
-
-
-def _spread_out(blocks: FloatGrid, shape: tuple[int, ...]) -> FloatGrid:
-    """Return values of blocks at every pixel, linearly between their middles."""
-    middle = (_BLOCK - 1) / 2
-    where = np.array([[_BLOCK, 0, middle], [0, _BLOCK, middle]], np.float32)
-    pixels = cv2.warpAffine(
-        blocks,
-        where,
-        (shape[1], shape[0]),
-        flags=cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
-    return np.asarray(pixels, np.float32)
 
 
 _Spreads = list[tuple[NDArray[np.float64], NDArray[np.float64]]]

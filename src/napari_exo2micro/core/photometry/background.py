@@ -41,6 +41,7 @@ from napari_exo2micro.core.photometry.minerals import (
 from napari_exo2micro.core.photometry.statistics import (
     WORKERS,
     PairStatistics,
+    spread_out,
     square_means,
 )
 
@@ -239,9 +240,9 @@ class BackgroundModel:
             cells = _Cells.of(post, light, known, self)
             cells.follow(self.steps)
             if "gain" in self.steps:
-                light *= _spread_out(cells.gain, light.shape)
+                light *= spread_out(cells.gain, _CELL, light.shape)
             if "offset" in self.steps:
-                light += _spread_out(cells.offset, light.shape)
+                light += spread_out(cells.offset, _CELL, light.shape)
         return np.add(light, np.float32(self.offset), out=light)
 
     def _scaled(self, pre: NDArray[Any]) -> FloatGrid:
@@ -307,20 +308,6 @@ def _convolved(image: FloatGrid, kernel: FloatGrid) -> FloatGrid:
     """Return ``sum over d of kernel[d] * image(x + d)``."""
     seen = cv2.filter2D(image, cv2.CV_32F, kernel, borderType=cv2.BORDER_REPLICATE)
     return np.asarray(seen, dtype=np.float32)
-
-
-def _spread_out(cells: FloatGrid, shape: tuple[int, ...]) -> FloatGrid:
-    """Return values of cells at every pixel, linearly between their middles."""
-    middle = (_CELL - 1) / 2
-    where = np.array([[_CELL, 0, middle], [0, _CELL, middle]], np.float32)
-    pixels = cv2.warpAffine(
-        cells,
-        where,
-        (shape[1], shape[0]),
-        flags=cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
-    return np.asarray(pixels, dtype=np.float32)
 
 
 # Gain and offset ---------------------------------------------------------------------

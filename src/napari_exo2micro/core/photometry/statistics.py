@@ -745,3 +745,22 @@ def load_statistics(path: str | Path) -> PairStatistics:
         raise CheckpointError(
             f"{path} holds no statistics of this version ({error}); run stage 4 again"
         ) from error
+
+
+def spread_out(
+    squares: NDArray[np.float32], side: int, shape: tuple[int, ...]
+) -> NDArray[np.float32]:
+    """Return values of squares of `side` px at every pixel.
+
+    Linearly between the middles of the squares; `square_means` goes the other way.
+    """
+    middle = (side - 1) / 2
+    where = np.array([[side, 0, middle], [0, side, middle]], np.float32)
+    pixels = cv2.warpAffine(
+        squares,
+        where,
+        (shape[1], shape[0]),
+        flags=cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    return np.asarray(pixels, np.float32)
