@@ -9,6 +9,7 @@ import pytest
 from napari.layers import Image, Vectors
 from qtpy.QtWidgets import QCheckBox, QLabel, QWidget
 
+from napari_exo2micro.core import preview as core_preview
 from napari_exo2micro.core.images import Transform
 from napari_exo2micro.core.simulate import registration_error
 from napari_exo2micro.plugin.layers.layers import about, find_layers
@@ -215,15 +216,24 @@ def test_the_newest_value_wins(live, session, qtbot, viewer):
 
 
 def test_a_value_that_comes_while_one_is_worked_on_takes_its_place(
-    live, session, qtbot, viewer
+    live, session, qtbot, viewer, monkeypatch
 ):
+    begun, may_go_on = threading.Event(), threading.Event()
+    real = core_preview.preview_boundary
+
+    def held(source, params, *args, **kwargs):
+        begun.set()
+        may_go_on.wait(LONG / 1000)
+        return real(source, params, *args, **kwargs)
+
+    monkeypatch.setattr(core_preview, "preview_boundary", held)
     session.show_stage(2)
-    shown, told = [], []
+    shown = []
     live.shown.connect(shown.append)
-    live.told.connect(lambda stage, text, level: told.append(text))
     session.set_params(boundary_width=20)
-    qtbot.waitUntil(lambda: any(t.startswith("Preview:") for t in told), timeout=LONG)
+    qtbot.waitUntil(begun.is_set, timeout=LONG)
     session.set_params(boundary_width=30)
+    may_go_on.set()
     qtbot.waitUntil(lambda: bool(shown), timeout=LONG)
     qtbot.wait(300)
     assert [one.specs[0].about["parameters"]["boundary_width"] for one in shown] == [30]
