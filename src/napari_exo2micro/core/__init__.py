@@ -53,10 +53,11 @@ _MODULES = {
         FigureEntry RunResult SampleDye available_figures draw_figure run_log
     """,
     "plotting": """
-        DIAGNOSTICS Diagnostic PlotContext plot_difference_histogram
+        DIAGNOSTICS Diagnostic PlotContext plot_candidates plot_difference_histogram
         plot_difference_image plot_error_map plot_excess_heatmap plot_fine_alignment
-        plot_pre_post_heatmap plot_pre_post_histograms plot_ratio_histogram
-        plot_ratio_histogram_simple plot_registration plot_zoom plot_zoom_multi
+        plot_pre_post_heatmap plot_pre_post_histograms plot_purity_completeness
+        plot_ratio_histogram plot_ratio_histogram_simple plot_registration plot_snr_map
+        plot_zoom plot_zoom_multi
         register_diagnostic scale_at unregister_diagnostic
     """,
     "raw": """

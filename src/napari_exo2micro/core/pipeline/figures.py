@@ -1,10 +1,13 @@
-"""The plots of a pair: drawn by stage 4, or on demand from the results on disk."""
+"""The plots of a pair: drawn by stages 4 and 5, or on demand from results on disk."""
+
+from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -12,17 +15,30 @@ from matplotlib.figure import Figure
 from napari_exo2micro.core.alignment import error_map_from_details
 from napari_exo2micro.core.base import Monitor, errors, files
 from napari_exo2micro.core.images import Frame, Transform, io, reduce_image
-from napari_exo2micro.core.parameters import STAGES, State, format_value
+from napari_exo2micro.core.parameters import (
+    MICROBES_STAGE,
+    STAGES,
+    State,
+    format_value,
+)
+from napari_exo2micro.core.parameters.stages import DIFFERENCE_STAGE
 from napari_exo2micro.core.photometry import ScaleEstimate, methods, statistics
-from napari_exo2micro.core.pipeline import difference
-from napari_exo2micro.core.pipeline.difference import AlignedPair, Differences
+from napari_exo2micro.core.pipeline import difference, microbes
+from napari_exo2micro.core.pipeline.difference import (
+    AlignedPair,
+    DifferenceRecord,
+    Differences,
+)
 from napari_exo2micro.core.plotting import DIAGNOSTICS, Diagnostic, registry
 from napari_exo2micro.core.plotting.context import PlotContext
 from napari_exo2micro.core.store import CheckpointStatus, CheckpointStore, checkpoints
+from napari_exo2micro.core.store.provenance import digest
 
 logger = logging.getLogger(__name__)
 
 _UNCOUNTED: Final = "the counts that the plot shows are missing or were changed"
+
+_RECORD: Final = "05_microbes_plots"
 
 _REDUCED_SIDE: Final = 1024
 """Longest side of the images that a provisional scale is estimated on, px."""
@@ -30,12 +46,21 @@ _REDUCED_SIDE: Final = 1024
 
 @dataclass(frozen=True, slots=True)
 class _Plot:
-    """A picture of stage 4: its file's stem, what draws it, and of which difference."""
+    """A picture of a run: its file's stem, what draws it, and of which difference."""
 
     name: str
     diagnostic: Diagnostic
     title: str
     image: str = "difference"
+
+    @property
+    def drawn_by(self) -> int:
+        """The stage that draws it in a run."""
+        return max(self.diagnostic.stage, DIFFERENCE_STAGE)
+
+    def path(self, store: CheckpointStore) -> Path:
+        """Return where its file is."""
+        return store.output_path(self.name, stage=self.drawn_by)
 
 
 def _plots(store: CheckpointStore) -> list[_Plot]:
@@ -113,6 +138,41 @@ def plot_context(
     )
 
 
+def microbes_context(store: CheckpointStore) -> PlotContext:
+    """Return what plots of stage 5 are given: of all stages.
+
+    Their difference is that in which microbes were looked for.
+
+    Raises
+    ------
+    CheckpointError
+        When stage 5 has no valid result.
+    """
+    name, known = microbes.difference_name(store), None
+    with suppress(errors.CheckpointError):  # statistics of another version
+        known = difference.stored_differences(store)
+    if known is not None:
+        context = plot_context(store, known, name)
+    else:
+        shown = store.need(DIFFERENCE_STAGE, name)
+        scale = shown.provenance.scale if shown.provenance else None
+        context = replace(
+            plot_context(store, difference.find_aligned_pair(store)),
+            difference=shown.image,
+            scale=scale.value if scale else None,
+            offset=scale.offset if scale else None,
+        )
+    found, snr = microbes.microbes_of(store), store.need(MICROBES_STAGE, "snr")
+    return replace(
+        context,
+        snr=snr.image,
+        candidates=found.table,
+        purity=found.purities(),
+        snr_min=found.threshold,
+        verdicts=dict(store.need(MICROBES_STAGE, "labels").verdicts),
+    )
+
+
 def provisional_scale(pair: AlignedPair) -> ScaleEstimate:
     """Return a scale good enough for a picture, from reduced images.
 
@@ -156,45 +216,163 @@ def _reduced(frame: Frame | None, factor: int) -> Frame | None:
 # In a run -------------------------------------------------------------------------
 
 
-def plot_status(store: CheckpointStore) -> list[CheckpointStatus]:
-    """Return for every plot whether it shows the present results."""
-    record = difference.find_record(store)
+@dataclass(frozen=True, slots=True)
+class MicrobesRecord:
+    """What stage 5 notes of its plots, in ``05_microbes_plots<suffix>.json``.
+
+    Attributes
+    ----------
+    path, shown : Path, str
+        Its file, and the digest of the results that the plots show.
+    drawn, failed : mapping of str to str
+        As those of `DifferenceRecord`.
+    """
+
+    path: Path
+    shown: str
+    drawn: Mapping[str, str] = field(default_factory=dict)
+    failed: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, store: CheckpointStore) -> MicrobesRecord | None:
+        """Return what is noted of the present results; None without valid ones."""
+        if _lacking(store) is not None:
+            return None
+        path = store.output_path(_RECORD, ".json", stage=MICROBES_STAGE)
+        counted = files.digest_of(microbes.catalogue_path(store))
+        empty = cls(path, digest([store.inputs(MICROBES_STAGE), counted]))
+        try:
+            stored = files.read_json(path)
+            if stored.pop("checksum") != digest(stored):
+                return empty
+            if stored["shown"] != empty.shown:
+                return empty
+            return replace(
+                empty, drawn=dict(stored["plots"]), failed=dict(stored["failed"])
+            )
+        except (AttributeError, LookupError, OSError, TypeError, ValueError):
+            return empty
+
+    def write(self) -> None:
+        """Write the file, whole or not at all."""
+        content = {
+            "shown": self.shown,
+            "plots": dict(sorted(self.drawn.items())),
+            "failed": dict(sorted(self.failed.items())),
+        }
+        files.write_json(self.path, {**content, "checksum": digest(content)})
+
+    def shows(self, plot: str, path: Path) -> bool:
+        """Return whether a plot's file is the picture of these results."""
+        told = self.drawn.get(plot)
+        return told is not None and path.is_file() and files.digest_of(path) == told
+
+
+_Record = TypeVar("_Record", DifferenceRecord, MicrobesRecord)
+
+
+def _lacking(store: CheckpointStore) -> CheckpointStatus | None:
+    """Return the first result of stage 5 that is not valid, None if all are."""
+    lines = [store.status(MICROBES_STAGE, name) for name in store.names(MICROBES_STAGE)]
+    lines.append(microbes.catalogue_status(store))
+    return next((line for line in lines if line.state != State.VALID), None)
+
+
+def plot_status(
+    store: CheckpointStore, stage: int | None = None
+) -> list[CheckpointStatus]:
+    """Return for every plot, or those of a stage, whether it shows present results."""
+    plots = [plot for plot in _plots(store) if stage in (None, plot.drawn_by)]
+    records: dict[int, DifferenceRecord | MicrobesRecord | None] = {}
     lines = []
-    for plot in _plots(store):
-        path = store.output_path(plot.name)
-        state, reason = State.VALID, ""
-        if record and plot.name in record.failed:
-            state, reason = State.FAILED, record.failed[plot.name]
-        elif not path.is_file():
-            state = State.MISSING
-        elif record is None or plot.name not in record.drawn:
-            state, reason = State.STALE, "it was drawn from other results"
-        elif not record.shows(plot.name, path):
-            state, reason = State.STALE, f"{path.name}: {io.CHANGED}"
-        elif not record.has_statistics():
-            state, reason = State.STALE, f"{record.statistics_path.name}: {_UNCOUNTED}"
-        lines.append(CheckpointStatus(4, plot.name, "plot", state, reason, path))
-    return lines
+    for plot in plots:
+        number, path = plot.drawn_by, plot.path(store)
+        if number not in records:
+            find = difference.find_record
+            records[number] = (
+                find(store) if number == DIFFERENCE_STAGE else MicrobesRecord.of(store)
+            )
+        state, reason = _plot_state(plot, path, records[number])
+        lines.append(CheckpointStatus(number, plot.name, "plot", state, reason, path))
+    return sorted(lines, key=lambda line: line.stage)
+
+
+def _plot_state(
+    plot: _Plot, path: Path, record: DifferenceRecord | MicrobesRecord | None
+) -> tuple[State, str]:
+    """Return the state of a plot's file, and why."""
+    if record and plot.name in record.failed:
+        return State.FAILED, record.failed[plot.name]
+    if not path.is_file():
+        return State.MISSING, ""
+    if record is None or plot.name not in record.drawn:
+        return State.STALE, "it was drawn from other results"
+    if not record.shows(plot.name, path):
+        return State.STALE, f"{path.name}: {io.CHANGED}"
+    if isinstance(record, DifferenceRecord) and not record.has_statistics():
+        return State.STALE, f"{record.statistics_path.name}: {_UNCOUNTED}"
+    return State.VALID, ""
 
 
 def draw_plots(store: CheckpointStore, known: Differences, monitor: Monitor) -> None:
-    """Draw the plots that are missing or not among those of the record.
-
-    One that fails is noted with its reason: the run is for the difference.
-    """
-    plots, record, new = _plots(store), replace(known.record, failed={}), list[Path]()
+    """Draw the plots of stage 4 that are missing or not among those of the record."""
     contexts = dict[str, PlotContext]()  # to judge what a plot shows reads headers
+
+    def context(plot: _Plot) -> PlotContext:
+        if plot.image not in contexts:
+            contexts[plot.image] = plot_context(store, known, plot.image)
+        return contexts[plot.image]
+
+    _draw_missing(store, DIFFERENCE_STAGE, known.record, context, monitor)
+
+
+def draw_microbes(
+    store: CheckpointStore, monitor: Monitor, *, force: bool = False
+) -> None:
+    """Draw the plots of stage 5 that are missing or show other results, or all.
+
+    Raises
+    ------
+    CheckpointError
+        When stage 5 has no valid result.
+    """
+    record, contexts = MicrobesRecord.of(store), list[PlotContext]()
+    if record is None:
+        raise errors.CheckpointError("stage 5 has no valid result; run it again")
+    if force:
+        record = replace(record, drawn={})
+
+    def context(_plot: _Plot) -> PlotContext:
+        if not contexts:
+            contexts.append(microbes_context(store))
+        return contexts[0]
+
+    _draw_missing(store, MICROBES_STAGE, record, context, monitor)
+
+
+def _draw_missing(
+    store: CheckpointStore,
+    stage: int,
+    record: _Record,
+    context_of: Callable[[_Plot], PlotContext],
+    monitor: Monitor,
+) -> None:
+    """Draw the plots of a stage that its record does not have.
+
+    One that fails is noted with its reason: the run is for the numbers and images.
+    """
+    plots = [plot for plot in _plots(store) if plot.drawn_by == stage]
+    record, new = replace(record, failed={}), list[Path]()
+    pair = difference.find_aligned_pair(store)
     for index, plot in enumerate(plots):
-        path = store.output_path(plot.name)
+        path = plot.path(store)
         if record.shows(plot.name, path):
             continue
         monitor.report(index / len(plots), f"drawing {plot.name}")
         drawn = {name: sum_ for name, sum_ in record.drawn.items() if name != plot.name}
-        if plot.image not in contexts:
-            contexts[plot.image] = plot_context(store, known, plot.image)
-        context = contexts[plot.image]
+        context = context_of(plot)
         try:
-            _draw(store, plot, known.pair, context, path)
+            _draw(store, plot, pair, context, path)
         except errors.CancelledError:
             raise
         except errors.Exo2MicroError as error:
@@ -241,7 +419,7 @@ class FigureEntry:
     Attributes
     ----------
     name : str
-        For `draw_figure`; the stem of the file that stage 4 writes.
+        For `draw_figure`; the stem of the file that a run writes.
     title : str
         A few words for a list.
     stage : int
@@ -292,7 +470,8 @@ def draw_figure(
     """Draw one plot from the results on disk; nothing is run and nothing written.
 
     Memory stays bounded by the picture. Plots of stage 2 show the alignment as far
-    as it has come, and stage 4's results once they are valid.
+    as it has come, and stage 4's results once they are valid; those of stage 5 show
+    its results alone.
 
     Parameters
     ----------
@@ -331,8 +510,9 @@ def draw_figure(
     if entry.state != "ready":
         raise errors.CheckpointError(f"'{entry.title}': {entry.note}")
     pair = difference.find_aligned_pair(store)
-    known = difference.stored_differences(store) if pair.stage == 3 else None
-    if known is not None:
+    if plot.drawn_by == MICROBES_STAGE:
+        context = microbes_context(store)
+    elif pair.stage == 3 and (known := difference.stored_differences(store)):
         context = plot_context(store, known, plot.image)
     else:
         scale = provisional_scale(pair)
@@ -348,6 +528,7 @@ def _entries(store: CheckpointStore) -> Iterator[tuple[FigureEntry, _Plot]]:
     images = {name: store.status(4, name) for name in store.names(4)}
     reached = 3 if lines[3].state == State.VALID else 2
     counted = difference.valid_record(store) is not None
+    lacking = _lacking(store)
     failures = {
         line.name: line.reason
         for line in plot_status(store)
@@ -356,9 +537,11 @@ def _entries(store: CheckpointStore) -> Iterator[tuple[FigureEntry, _Plot]]:
     for plot in _plots(store):
         diagnostic = plot.diagnostic
         stage = diagnostic.stage
-        line = lines.get(stage) or images[plot.image]
+        line: CheckpointStatus | None = lines.get(stage) or images[plot.image]
+        if stage == MICROBES_STAGE:
+            line = lacking
         state, note = "ready", failures.get(plot.name, "")
-        if line.state != State.VALID:
+        if line is not None and line.state != State.VALID:
             state, note = str(line.state), _what_to_run(line)
         elif stage == 4 and not counted:
             state, note = "stale", "Its statistics are lost: run stage 4 again."

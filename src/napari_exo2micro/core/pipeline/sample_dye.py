@@ -761,7 +761,7 @@ class SampleDye(Shown):
 
     def _run_stage_4_diagnostics(self, force: bool = False) -> None:
         """Estimate the scale, subtract, and draw the diagnostic plots."""
-        plots = figures.plot_status(self.store)
+        plots = figures.plot_status(self.store, DIFFERENCE_STAGE)
         drawn = all(line.state == State.VALID for line in plots)
         if not force and drawn and self.store.is_done(4):
             return
@@ -776,13 +776,17 @@ class SampleDye(Shown):
                 self._results[key] = made.scales[method].scale
 
     def _run_stage_5_microbes(self, force: bool = False) -> None:
-        """Find, measure and count the microbes."""
+        """Find, measure and count the microbes, and draw the plots of them."""
         store = self.store
         is_there = store.is_done(MICROBES_STAGE) and microbes.has_catalogue(store)
-        if is_there and not force:
+        plots = figures.plot_status(store, MICROBES_STAGE)
+        drawn = all(line.state == State.VALID for line in plots)
+        if is_there and drawn and not force:
             return
         self._check_upstream(MICROBES_STAGE)
-        microbes.make_microbes(store, self._monitor)
+        if force or not is_there:
+            microbes.make_microbes(store, self._monitor.part(0.0, 0.9))
+        figures.draw_microbes(store, self._monitor.part(0.9, 1.0), force=force)
 
     def _check_upstream(self, stage: int) -> None:
         """Run the stages before `stage` whose results are missing or stale."""

@@ -17,6 +17,11 @@ from napari_exo2micro.core.plotting.images import (
     plot_fine_alignment as plot_fine_alignment,
     plot_registration as plot_registration,
 )
+from napari_exo2micro.core.plotting.microbes import (
+    plot_candidates as plot_candidates,
+    plot_purity_completeness as plot_purity_completeness,
+    plot_snr_map as plot_snr_map,
+)
 from napari_exo2micro.core.plotting.reference import (
     plot_difference_image as plot_difference_image,
     plot_excess_heatmap as plot_excess_heatmap,

@@ -9,10 +9,12 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from astropy.table import Table
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from napari_exo2micro.core.alignment import ErrorMap
+from napari_exo2micro.core.detection import Purity
 from napari_exo2micro.core.images import Frame, ImageLike, Raster, Transform, warp
 from napari_exo2micro.core.parameters import STAGES, Verdict
 from napari_exo2micro.core.photometry import PairStatistics, accumulate_statistics
@@ -26,7 +28,7 @@ class PlotContext:
     """What the results of a pair hold; None where it is not known (yet).
 
     Stages 2 and 3 know the images and their alignment, stage 4 statistics, scales and
-    the difference.
+    the difference, stage 5 the S/N and the candidates.
 
     Its fields are keywords of every plot, too.
 
@@ -64,6 +66,15 @@ class PlotContext:
         each of shape (N,).
     error_map : ErrorMap or None
         The error that stage 3 expects at each place.
+    snr : ImageLike or None, shape (rows, columns), float32
+        The S/N of stage 5, 0 where nothing was searched.
+    candidates : Table or None
+        A row for each candidate, with `x`, `y` in px of the raw post-stain image: see
+        the page on microbes in the documentation.
+    purity : Purity or None
+        Which part of the candidates above an S/N is real.
+    snr_min : float or None
+        The S/N from which on candidates are counted.
     aligned_stage : int
         The stage that the aligned pre image is of, 2 or 3.
     down_scale : float or None
@@ -95,6 +106,10 @@ class PlotContext:
     matches: Any = None
     tiles: Any = None
     error_map: ErrorMap | None = None
+    snr: ImageLike | None = None
+    candidates: Table | None = None
+    purity: Purity | None = None
+    snr_min: float | None = None
     aligned_stage: int = 3
     down_scale: float | None = None
     params: Mapping[str, Any] = field(default_factory=dict)

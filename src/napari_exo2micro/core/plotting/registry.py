@@ -13,17 +13,17 @@ from napari_exo2micro.core.base import Exo2MicroError, OutputError, ParameterErr
 from napari_exo2micro.core.base.files import output_error, sync_file
 from napari_exo2micro.core.base.registry import Registry
 from napari_exo2micro.core.images.raster import ImageLike
-from napari_exo2micro.core.plotting import charts, images, style
+from napari_exo2micro.core.plotting import charts, images, microbes, style
 from napari_exo2micro.core.plotting.context import PlotContext, as_array
 
-_STAGES: Final = (2, 3, 4)
+_STAGES: Final = (2, 3, 4, 5)
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _KEYWORDS: Final = ("context", "sample", "dye", "save_path")
 
 
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
-    """A plot that stage 4 draws, `status` lists and the viewer shows.
+    """A plot that a run draws, `status` lists and the viewer shows.
 
     Attributes
     ----------
@@ -40,9 +40,10 @@ class Diagnostic:
     title : str
         Two to five words for a list of plots; the name in words by default.
     stage : int
-        The first stage after which it can be drawn, 2 to 4: stage 4 knows
+        The first stage after which it can be drawn, 2 to 5: stage 4 knows
         statistics, scales and the difference, the stages before only the images
-        and their alignment.
+        and their alignment; stage 5 knows the S/N and the candidates, too. In a run
+        stage 5 draws its own plots, stage 4 all others.
     keywords : tuple of str
         Those of the four that the function takes.
     """
@@ -105,7 +106,7 @@ def _taken_keywords(diagnostic: Diagnostic) -> tuple[str, ...]:
     )
 
 
-#: In the order in which stage 4 draws them.
+#: In the order in which stages 4 and 5 draw them.
 BUILT_IN_DIAGNOSTICS: tuple[Diagnostic, ...] = (
     Diagnostic(
         "pre_post_heatmap",
@@ -207,6 +208,41 @@ BUILT_IN_DIAGNOSTICS: tuple[Diagnostic, ...] = (
         title="Expected error of the alignment",
         stage=3,
     ),
+    Diagnostic(
+        "snr_map",
+        microbes.plot_snr_map,
+        "How far each place stands out of the noise, with a circle around each counted "
+        "candidate, or how dense they lie where there are many.",
+        good="Black, with orange spots in circles; what is not in a circle is faint "
+        "and lies anywhere.",
+        bad="Grains, cracks or seams can be seen, orange and blue side by side: what "
+        "minerals leave in the difference is taken for spots.",
+        title="Map of the S/N",
+        stage=5,
+    ),
+    Diagnostic(
+        "purity_completeness",
+        microbes.plot_purity_completeness,
+        "How many candidates and how many dark spots have an S/N and more, and which "
+        "part of the candidates is real by that.",
+        good="Right of the threshold there are many candidates and hardly a dark spot, "
+        "and the purity is near 1.",
+        bad="The dark spots follow the candidates beyond the threshold: as many of "
+        "these are noise or what minerals have left.",
+        title="Purity of the candidates",
+        stage=5,
+    ),
+    Diagnostic(
+        "candidates",
+        microbes.plot_candidates,
+        "The strongest candidates, those around the threshold, some between and some "
+        "that were refused: post, scaled pre, difference and S/N of each.",
+        good="Round spots in post and difference with nothing at their place in pre.",
+        bad="Edges, streaks or spots that are in pre, too, or a dark spot beside each "
+        "bright one: these are no microbes.",
+        title="Cut-outs of candidates",
+        stage=5,
+    ),
 )
 
 
@@ -252,7 +288,7 @@ def register_diagnostic(
     title : str
         A few words for a list of plots; the name in words by default.
     stage : int
-        The first stage (2 to 4) after which the viewer can draw it.
+        The first stage (2 to 5) after which the viewer can draw it.
 
     Returns
     -------

@@ -161,10 +161,12 @@ class Sheet:
         bar.set_label(label, fontsize=LABEL)
         bar.outline.set_linewidth(0.6)
 
-    def legend(self, axes: Axes, left: float, top: float, columns: int) -> None:
-        """Draw the legend of a panel beside it; `left` and `top` in inches."""
+    def legend(self, left: float, top: float, columns: int, *panels: Axes) -> None:
+        """Draw the legend of panels beside them; `left` and `top` in inches."""
+        parts = [axes.get_legend_handles_labels() for axes in panels]
         self.figure.legend(
-            *axes.get_legend_handles_labels(),
+            [handle for handles, _ in parts for handle in handles],
+            [label for _, labels in parts for label in labels],
             loc="upper left",
             bbox_to_anchor=self._place(left, top),
             ncols=columns,
@@ -331,20 +333,27 @@ def place_pictures(
         if pixel_size is not None and wide >= _LEAST_WITH_BAR:
             left, right = axes.get_xlim()
             length = round_figure(_BAR_SHARE * abs(right - left) * pixel_size[0])
-            bar = AnchoredSizeBar(
-                axes.transData,
-                length / pixel_size[0],
-                f"{length:g} µm" if length < 1000 else f"{length / 1000:g} mm",
-                loc="lower left",
-                borderpad=0.4,
-                pad=0.3,
-                sep=2,
-                size_vertical=0.012 * abs(right - left),
-                fill_bar=True,
-                fontproperties=FontProperties(size=SMALL),
-            )
-            bar.patch.set(alpha=0.75, linewidth=0)
-            axes.add_artist(bar)
+            words = f"{length:g} µm" if length < 1000 else f"{length / 1000:g} mm"
+            add_scale_bar(axes, length / pixel_size[0], words)
+
+
+def add_scale_bar(axes: Axes, length: float, words: str) -> None:
+    """Draw a bar of a length, px of the picture, into its lower left corner."""
+    left, right = axes.get_xlim()
+    bar = AnchoredSizeBar(
+        axes.transData,
+        length,
+        words,
+        loc="lower left",
+        borderpad=0.4,
+        pad=0.3,
+        sep=2,
+        size_vertical=0.012 * abs(right - left),
+        fill_bar=True,
+        fontproperties=FontProperties(size=SMALL),
+    )
+    bar.patch.set(alpha=0.75, linewidth=0)
+    axes.add_artist(bar)
 
 
 def scale_colour(method: str, index: int = 0) -> str:
