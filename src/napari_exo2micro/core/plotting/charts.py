@@ -725,5 +725,5 @@ class _Chart:
 
     def finish(self) -> Figure:
         """Draw the legend and return the figure."""
-        self._sheet.legend(*self._legend, 2 if self._narrow else 1, self.axes)
+        self._sheet.legend(self.axes, *self._legend, 2 if self._narrow else 1)
         return self._sheet.figure

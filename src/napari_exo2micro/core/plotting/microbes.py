@@ -15,8 +15,9 @@ from astropy.table import Table
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import AsinhNorm, Normalize
+from matplotlib.colors import FuncNorm, Normalize
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
 from numpy.typing import NDArray
 
@@ -28,17 +29,38 @@ from napari_exo2micro.core.plotting.context import PlotContext, plot
 
 _NO_RESULT: Final = "Stage 5 has no result yet; run it to see its candidates."
 
-_NOISE: Final = 3.0
-"""Colours of the S/N are nearly black up to here."""
+_REACH: Final = 20.0
+"""Colours of the S/N change up to this, or up to three times the threshold."""
 
-_REACH: Final = 4.0
-"""And change up to so many times the threshold."""
+_BELOW: Final = 0.15
+"""Part of the colours for what is below the threshold: noise is nearly black."""
+
+_SNR_COLOURS: Final = style.DIFFERENCE_COLOURS.copy()
+_SNR_COLOURS.colorbar_extend = "both"  # type: ignore[assignment]
 
 
-def _snr_norm(snr_min: float | None) -> AsinhNorm:
-    """Return the stretch of the S/N: what lies well above the threshold is bright."""
-    reach = _REACH * max(snr_min or 0.0, 5.0)
-    return AsinhNorm(linear_width=2 * _NOISE, vmin=-reach, vmax=reach, clip=True)
+def _snr_norm(snr_min: float | None) -> FuncNorm:
+    """Return the stretch of the S/N: linear up to the threshold and from there on."""
+    threshold = snr_min or 5.0
+    reach = max(3.0 * threshold, _REACH)
+    values, places = (0.0, threshold, reach), (0.0, _BELOW, 1.0)
+
+    def place(value: Any) -> Any:
+        return np.sign(value) * np.interp(np.abs(value), values, places)
+
+    def value(place: Any) -> Any:
+        return np.sign(place) * np.interp(np.abs(place), places, values)
+
+    return FuncNorm((place, value), -reach, reach)
+
+
+def _snr_bar(sheet: style.Sheet, axes: Axes, norm: Normalize, words: str) -> None:
+    """Draw the colours of the S/N, with round numbers."""
+    reach = float(norm.vmax or 1.0)
+    step = round_figure(reach / 2)
+    above = [step * number for number in range(1, int(reach / step) + 1)]
+    ticks = [-value for value in above[::-1]] + [0.0, *above]
+    sheet.colour_bar(axes, ScalarMappable(norm, _SNR_COLOURS), words, ticks=ticks)
 
 
 # The map of the S/N ------------------------------------------------------------------
@@ -46,8 +68,11 @@ def _snr_norm(snr_min: float | None) -> AsinhNorm:
 _MOST_CIRCLES: Final = 300
 """With more candidates than this their density is drawn."""
 
-_CELLS: Final = 48
-"""Cells of the density along the longer side."""
+_CELLS: Final = (8, 60)
+"""Fewest and most cells of the density along the longer side."""
+
+_IN_A_CELL: Final = 3
+"""So many candidates in a cell, about."""
 
 _CIRCLE: Final = "#7dffb0"
 
@@ -100,17 +125,14 @@ def plot_snr_map(
     axes = sheet.axes(0.85, top, width, height)
     bar = sheet.axes(0.85 + width + 0.18, top, 0.18, style.bar_height(height))
     norm = _snr_norm(context.snr_min)
-    colours = style.DIFFERENCE_COLOURS(norm(picture.pixels), bytes=True)[..., :3]
+    colours = _SNR_COLOURS(norm(picture.pixels), bytes=True)[..., :3]
     colours[~searched] = 255
     pictures.show_picture(axes, picture, colours)
     if context.snr is None:
         style.add_message(axes, _NO_RESULT)
     elif not searched.any():
         style.add_message(axes, "Nothing was searched: nowhere is a section.")
-    mapping = ScalarMappable(norm, style.DIFFERENCE_COLOURS)
-    sheet.colour_bar(
-        bar, mapping, "S/N (white: not searched)", ticks=pictures.asinh_ticks(norm)
-    )
+    _snr_bar(sheet, bar, norm, "S/N (white: not searched)")
     panels = [axes]
     if is_dense:
         style.name_panel(axes, "S/N")
@@ -124,7 +146,7 @@ def plot_snr_map(
             *places.T,
             linestyle="none",
             marker="o",
-            markersize=7,
+            markersize=7 if context.narrow else 10,
             markerfacecolor="none",
             markeredgecolor=_CIRCLE,
             markeredgewidth=1.0,
@@ -211,7 +233,8 @@ def _counted_places(context: PlotContext) -> NDArray[np.float64]:
     if table is None or not len(table):
         return np.empty((0, 2))
     places: NDArray[np.float64] = _places(table, context)
-    return places[np.asarray(table["counted"], bool)]
+    counted: NDArray[np.float64] = places[np.asarray(table["counted"], bool)]
+    return counted
 
 
 def _places(table: Table, context: PlotContext) -> NDArray[np.float64]:
@@ -231,7 +254,8 @@ def _show_density(
 ) -> tuple[ScalarMappable, str]:
     """Draw how dense counted candidates lie, and return the colours and their words."""
     rows, columns = picture.pixels.shape
-    side = -(-max(rows, columns) // _CELLS)  # px of the picture
+    cells = int(np.clip(math.sqrt(len(places) / _IN_A_CELL), *_CELLS))
+    side = -(-max(rows, columns) // cells)  # px of the picture
     shape = -(-rows // side), -(-columns // side)
     known = np.zeros((shape[0] * side, shape[1] * side))
     known[:rows, :columns] = searched
@@ -266,7 +290,7 @@ def _show_density(
     return ScalarMappable(norm, colours), f"Counted candidates per {unit}"
 
 
-_KNOWN_SHARE: Final = 0.2
+_KNOWN_SHARE: Final = 0.4
 """Least part of a cell that was searched."""
 
 
@@ -275,7 +299,7 @@ _KNOWN_SHARE: Final = 0.2
 _LEVELS: Final = 240
 """Most S/N at which the purity is calculated."""
 
-_BRIGHT, _DARK = style.POST_COLOUR, "#444444"
+_BRIGHT, _DARK, _LINE = style.POST_COLOUR, "#444444", "#d55e00"
 
 
 @plot
@@ -294,7 +318,7 @@ def plot_purity_completeness(
     sheet = style.Sheet(
         "Purity of the candidates",
         width=left + width + (0.3 if narrow else 2.6),
-        height=end + (1.55 if narrow else 0.0),
+        height=end + (1.1 if narrow else 0.0),
         names=names,
         notes=context.notes(),
         remark="completeness: not measured",
@@ -316,35 +340,36 @@ def plot_purity_completeness(
     _show_numbers(numbers, purity)
     _show_purity(shares, purity)
     levels = np.concatenate([purity.positives, purity.negatives])
-    if context.snr_min is not None:
-        words = f"Threshold, {context.snr_min:.2f}"
-        real, (low, high) = purity.above(context.snr_min)
+    if (threshold := context.snr_min) is not None:
+        real, ends = purity.above(threshold)
+        words = f"Threshold, {threshold:.2f}"
         if math.isfinite(real):
-            words += f":\n{real:.1%} are real\n({low:.1%} to {high:.1%})"
-        for axes, label in ((numbers, words), (shares, "")):
-            look: dict[str, Any] = {"color": "#c00000", "linewidth": 1.4}
-            axes.axvline(
-                context.snr_min,
-                linestyle=(0, (4, 2)),
-                label=label,
-                gid="snr_min",
-                **look,
+            words = "{:.3g} % above the threshold\n({:.3g} to {:.3g} %)".format(
+                *(100 * part for part in (real, *ends))
             )
-        levels = np.append(levels, context.snr_min)
+        for axes, label in ((numbers, f"Threshold, {threshold:.2f}"), (shares, words)):
+            look: dict[str, Any] = {"linestyle": (0, (4, 2)), "linewidth": 1.4}
+            axes.axvline(threshold, color=_LINE, label=label, gid="snr_min", **look)
+        levels = np.append(levels, threshold)
     for axes in (numbers, shares):
         _number_snr(axes, float(levels.min()), float(levels.max()))
-    place = (left - 0.4, end) if narrow else (left + width + 0.2, 0.1)
-    sheet.legend(*place, 2 if narrow else 1, numbers, shares)
+    beside, half = left + width + 0.2, width / 2
+    places = (left - 0.4, end), (left - 0.4 + half, end)
+    if not narrow:
+        places = (beside, 0.1), (beside, 0.1 + heights[0] + gap)
+    for axes, place in zip((numbers, shares), places, strict=True):
+        sheet.legend(axes, *place, 1)
     return sheet.figure
 
 
 def _show_numbers(axes: Axes, purity: Purity) -> None:
     """Draw how many candidates and dark spots have an S/N and more."""
     most = max(len(purity.positives), len(purity.negatives))
-    for values, label, colour, width in (
-        (purity.positives, f"Candidates\n({len(purity.positives)})", _BRIGHT, 2.0),
-        (purity.negatives, f"Dark spots\n({len(purity.negatives)})", _DARK, 1.6),
+    for name, values, words, colour, width in (
+        ("candidates", purity.positives, "Candidates", _BRIGHT, 2.0),
+        ("dark", purity.negatives, "Dark spots", _DARK, 1.6),
     ):
+        label = f"{words} ({len(values)})"
         levels = np.unique(values)
         counts = len(values) - np.searchsorted(values, levels)
         if len(levels):  # from the left end of the axis, down to its foot
@@ -358,6 +383,33 @@ def _show_numbers(axes: Axes, purity: Purity) -> None:
             linewidth=width,
             linestyle="solid" if colour == _BRIGHT else (0, (3, 1)),
             label=label,
+            gid=name,
+        )
+    axes.set_yscale("log")
+    axes.set_ylim(0.7, 1.4 * max(most, 7))
+    style.format_counts(axes.yaxis)
+
+
+def _show_purity(axes: Axes, purity: Purity) -> None:
+    """Draw which part of the candidates above each S/N is real, with its interval."""
+    levels = np.unique(np.concatenate([purity.positives, purity.negatives]))
+    if len(purity.positives):
+        levels = levels[levels <= purity.positives[-1]]
+        if len(levels) > _LEVELS:
+            even = np.geomspace(levels[0], levels[-1], _LEVELS)
+            levels = levels[np.unique(np.searchsorted(levels, even[1:-1]))]
+            levels = np.append(levels, purity.positives[-1])
+        levels = np.concatenate([levels[:1] / 10, levels, levels[-1:]])
+            counts = np.concatenate([[len(values)], counts, [0.1]])
+        axes.step(
+            levels,
+            counts,
+            where="pre",
+            color=colour,
+            linewidth=width,
+            linestyle="solid" if colour == _BRIGHT else (0, (3, 1)),
+            label=label,
+            gid=name,
         )
     axes.set_yscale("log")
     axes.set_ylim(0.7, 1.4 * max(most, 7))
@@ -372,9 +424,19 @@ def _show_purity(axes: Axes, purity: Purity) -> None:
         if len(levels) > _LEVELS:
             chosen = np.linspace(0, len(levels) - 1, _LEVELS).round().astype(int)
             levels = levels[chosen]
+        levels = np.concatenate([levels[:1] / 10, levels])  # as above all of them
         above = [purity.above(float(level)) for level in levels]
         real = np.array([value for value, _ in above])
         low, high = np.array([ends for _, ends in above]).T
+        axes.step(
+            levels,
+            real,
+            where="pre",
+            color=_BRIGHT,
+            linewidth=2.0,
+            label="Purity of all above",
+            gid="purity",
+        )
         axes.fill_between(
             levels,
             low,
@@ -384,14 +446,6 @@ def _show_purity(axes: Axes, purity: Purity) -> None:
             alpha=0.25,
             linewidth=0,
             label="95 % interval",
-        )
-        axes.step(
-            levels,
-            real,
-            where="pre",
-            color=_BRIGHT,
-            linewidth=2.0,
-            label="Part of the candidates\nabove that is real",
         )
     else:
         style.add_message(axes, "There is no candidate.")
@@ -426,8 +480,8 @@ _MOST: Final = 24
 _REFUSED_SHARE: Final = 4
 """One in so many shows a candidate that is refused, as far as there are any."""
 
-_CUT, _CUT_GAP, _ROW, _COLUMN_GAP = 1.025, 0.05, 1.34, 0.34  # inches
-_LABEL: Final = 60
+_CUT, _CUT_GAP, _ROW, _COLUMN_GAP = 1.025, 0.05, 1.52, 0.34  # inches
+_LABEL: Final = 58
 """Characters above the four pictures of a candidate."""
 
 _NOT_COUNTED: Final = "#d55e00"
@@ -478,15 +532,14 @@ def plot_candidates(
             heads = "Post", f"Pre × {scale:.3g}", "Difference", "S/N"
             for i, head in enumerate(heads):
                 look: dict[str, Any] = {"color": style.MUTED, "va": "bottom"}
-                sheet.text(left + i * (_CUT + _CUT_GAP), top, head, **look)
+                sheet.text(left + i * (_CUT + _CUT_GAP), top - 0.04, head, **look)
         is_counted = bool(row["counted"])
         colour = _COUNTED if is_counted else _NOT_COUNTED
-        words_colour = "#222222" if is_counted else _NOT_COUNTED
-        sheet.text(left, top + 0.03, candidate_words(row), color=words_colour)
-        panels = [
-            sheet.axes(left + i * (_CUT + _CUT_GAP), top + 0.23, _CUT, _CUT)
-            for i in range(4)
-        ]
+        first, second = candidate_words(row)
+        words_colour = "#222222" if is_counted else colour
+        sheet.text(left, top + (0.03 if second else 0.19), first, color=words_colour)
+        sheet.text(left, top + 0.19, second, color=style.MUTED)
+        axes = sheet.axes(left, top + 0.39, across, _CUT)
         post, pre = (_cut(image, place) for image in (post_im, pre_im))
         pre = offset + scale * pre
         left_over = post - pre
@@ -495,14 +548,13 @@ def plot_candidates(
         snr = np.full_like(post, np.nan)
         if context.snr is not None:
             snr = _cut(context.snr, place)
-        _show_cuts(panels, (post, pre, left_over, snr), norm, colour)
+        _show_cuts(axes, (post, pre, left_over, snr), norm, colour)
         if number == 0:
-            _add_bar(panels[0], context.pixel_size)
+            _add_bar(axes, context.pixel_size)
     bar = sheet.axes(
-        style.EDGE + inner + 0.15, 0.48, 0.16, min(4.0, lines * _ROW - 0.3)
+        style.EDGE + inner + 0.15, 0.64, 0.16, min(4.0, lines * _ROW - 0.3)
     )
-    mapping = ScalarMappable(norm, style.DIFFERENCE_COLOURS)
-    sheet.colour_bar(bar, mapping, "S/N", ticks=pictures.asinh_ticks(norm))
+    _snr_bar(sheet, bar, norm, "S/N")
     words = [
         "Post and pre of a candidate share one contrast; its difference has one of its "
         "own: orange brighter, black alike, blue darker.",
@@ -567,19 +619,31 @@ def _evenly(length: int, number: int) -> NDArray[np.intp]:
     return np.arange(number) * length // max(number, 1)
 
 
-def candidate_words(row: Any) -> str:
-    """Return what is said of a candidate above its pictures."""
+def candidate_words(row: Any) -> tuple[str, str]:
+    """Return what is said of a candidate above its pictures: two lines.
+
+    Parameters
+    ----------
+    row : Row
+        Of a catalogue.
+
+    Returns
+    -------
+    tuple of str
+        Its number, S/N and grade, and why it is not counted; its other flags.
+    """
     flags = int(row["flags"])
     refused, others = flags & int(REFUSED), flags & ~int(REFUSED)
-    words = [f"{row['id']}   S/N {row['snr']:.1f}   {row['grade']}"]
+    words = f"{row['id']}   S/N {row['snr']:.1f}   {row['grade']}"
     if refused:
-        words.append(f"refused: {flag_words(refused)}")
+        words += f"   refused: {flag_words(refused)}"
     elif not row["counted"]:
-        words.append("below the threshold")
-    if others:
-        words.append(flag_words(others))
-    text = "   ".join(words)
-    return text if len(text) <= _LABEL else f"{text[: _LABEL - 1].rstrip(', ')}…"
+        words += "   below the threshold"
+    return _shortened(words), _shortened(flag_words(others))
+
+
+def _shortened(words: str) -> str:
+    return words if len(words) <= _LABEL else f"{words[: _LABEL - 1].rstrip(', ')}…"
 
 
 def _cut(image: ImageLike, place: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -600,12 +664,15 @@ def _cut(image: ImageLike, place: NDArray[np.float64]) -> NDArray[np.float32]:
 
 
 def _show_cuts(
-    panels: Sequence[Axes],
+    axes: Axes,
     cuts: Sequence[NDArray[np.float32]],
     norm: Normalize,
     colour: str,
 ) -> None:
-    """Draw post, scaled pre, difference and S/N of a candidate."""
+    """Draw post, scaled pre, difference and S/N of a candidate side by side.
+
+    Axes in px of the first one.
+    """
     both = np.stack(cuts[:2])
     light = pictures.drawn_limits(both[np.isfinite(both)] if both.size else both)
     known = np.abs(cuts[2][np.isfinite(cuts[2])])
@@ -615,17 +682,23 @@ def _show_cuts(
         (grey, Normalize(*light)),
         (grey, Normalize(*light)),
         (style.DIFFERENCE_COLOURS, Normalize(-reach, reach)),
-        (style.DIFFERENCE_COLOURS, norm),
+        (_SNR_COLOURS, norm),
     ]
-    for axes, cut, (colours, stretch) in zip(panels, cuts, looks, strict=True):
-        axes.imshow(cut, cmap=colours, norm=stretch, interpolation="nearest")
-        axes.set(xticks=[], yticks=[])
-        for spine in axes.spines.values():
-            spine.set(color=colour, linewidth=1.0)
+    pitch = _SIDE * (1 + _CUT_GAP / _CUT)
+    for number, (cut, (colours, stretch)) in enumerate(zip(cuts, looks, strict=True)):
+        left = number * pitch - 0.5
+        extent = left, left + _SIDE, _SIDE - 0.5, -0.5
+        look: dict[str, Any] = {"interpolation": "nearest", "extent": extent}
+        axes.imshow(cut, cmap=colours, norm=stretch, **look)
+        corner, sides = (left, -0.5), (_SIDE, _SIDE)
+        frame = Rectangle(corner, *sides, fill=False, ec=colour, lw=1.2, clip_on=False)
+        axes.add_patch(frame)
+    axes.set(xlim=(-0.5, 3 * pitch + _SIDE - 0.5), ylim=(_SIDE - 0.5, -0.5))
+    axes.set_axis_off()
 
 
 def _add_bar(axes: Axes, pixel_size: tuple[float, float] | None) -> None:
     """Draw a scale bar into a cut-out: um, or px where their size is not known."""
     wide, unit = (1.0, "px") if pixel_size is None else (pixel_size[0], "µm")
     length = round_figure(0.3 * _SIDE * wide)
-    style.add_scale_bar(axes, length / wide, f"{length:g} {unit}")
+    style.add_scale_bar(axes, length / wide, f"{length:g} {unit}", thick=0.6)

@@ -161,12 +161,10 @@ class Sheet:
         bar.set_label(label, fontsize=LABEL)
         bar.outline.set_linewidth(0.6)
 
-    def legend(self, left: float, top: float, columns: int, *panels: Axes) -> None:
-        """Draw the legend of panels beside them; `left` and `top` in inches."""
-        parts = [axes.get_legend_handles_labels() for axes in panels]
+    def legend(self, axes: Axes, left: float, top: float, columns: int) -> None:
+        """Draw the legend of a panel beside it; `left` and `top` in inches."""
         self.figure.legend(
-            [handle for handles, _ in parts for handle in handles],
-            [label for _, labels in parts for label in labels],
+            *axes.get_legend_handles_labels(),
             loc="upper left",
             bbox_to_anchor=self._place(left, top),
             ncols=columns,
@@ -334,12 +332,12 @@ def place_pictures(
             left, right = axes.get_xlim()
             length = round_figure(_BAR_SHARE * abs(right - left) * pixel_size[0])
             words = f"{length:g} µm" if length < 1000 else f"{length / 1000:g} mm"
-            add_scale_bar(axes, length / pixel_size[0], words)
+            thick = 0.012 * abs(right - left)
+            add_scale_bar(axes, length / pixel_size[0], words, thick=thick)
 
 
-def add_scale_bar(axes: Axes, length: float, words: str) -> None:
-    """Draw a bar of a length, px of the picture, into its lower left corner."""
-    left, right = axes.get_xlim()
+def add_scale_bar(axes: Axes, length: float, words: str, *, thick: float) -> None:
+    """Draw a bar into the lower left corner of a picture; its sides in px of that."""
     bar = AnchoredSizeBar(
         axes.transData,
         length,
@@ -348,7 +346,7 @@ def add_scale_bar(axes: Axes, length: float, words: str) -> None:
         borderpad=0.4,
         pad=0.3,
         sep=2,
-        size_vertical=0.012 * abs(right - left),
+        size_vertical=thick,
         fill_bar=True,
         fontproperties=FontProperties(size=SMALL),
     )
