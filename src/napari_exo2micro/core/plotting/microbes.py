@@ -399,31 +399,6 @@ def _show_purity(axes: Axes, purity: Purity) -> None:
             even = np.geomspace(levels[0], levels[-1], _LEVELS)
             levels = levels[np.unique(np.searchsorted(levels, even[1:-1]))]
             levels = np.append(levels, purity.positives[-1])
-        levels = np.concatenate([levels[:1] / 10, levels, levels[-1:]])
-            counts = np.concatenate([[len(values)], counts, [0.1]])
-        axes.step(
-            levels,
-            counts,
-            where="pre",
-            color=colour,
-            linewidth=width,
-            linestyle="solid" if colour == _BRIGHT else (0, (3, 1)),
-            label=label,
-            gid=name,
-        )
-    axes.set_yscale("log")
-    axes.set_ylim(0.7, 1.4 * max(most, 7))
-    style.format_counts(axes.yaxis)
-
-
-def _show_purity(axes: Axes, purity: Purity) -> None:
-    """Draw which part of the candidates above each S/N is real, with its interval."""
-    levels = np.unique(np.concatenate([purity.positives, purity.negatives]))
-    if len(purity.positives):
-        levels = levels[levels <= purity.positives[-1]]
-        if len(levels) > _LEVELS:
-            chosen = np.linspace(0, len(levels) - 1, _LEVELS).round().astype(int)
-            levels = levels[chosen]
         levels = np.concatenate([levels[:1] / 10, levels])  # as above all of them
         above = [purity.above(float(level)) for level in levels]
         real = np.array([value for value, _ in above])
