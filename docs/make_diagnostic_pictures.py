@@ -22,7 +22,7 @@ from napari_exo2micro import core as e2m
 from napari_exo2micro.core.images import mapped_frame
 from napari_exo2micro.core.photometry.scale import manual_scale
 from napari_exo2micro.core.pipeline.difference import stored_differences
-from napari_exo2micro.core.pipeline.figures import plot_context
+from napari_exo2micro.core.pipeline.figures import microbes_context, plot_context
 from napari_exo2micro.core.plotting import DIAGNOSTICS
 from napari_exo2micro.core.plotting.registry import draw_diagnostic
 
@@ -77,6 +77,7 @@ class Example:
         assert known is not None, "stage 4 has left no statistics"
         pair, self.context = known.pair, plot_context(task.store, known)
         self.post, self.pre = pair.post.image, pair.pre.image
+        self.microbes = microbes_context(task.store)
         if any(shift) or turn:
             self._misplace(pair, shift, turn)
         if scale is not None:
@@ -137,7 +138,9 @@ def _moved(
 
 def draw(name: str, kind: str, example: Example, folder: Path) -> None:
     """Draw one plot of one example."""
-    context = replace(example.context, narrow=True)
+    is_late = DIAGNOSTICS[name].stage == 5
+    context = example.microbes if is_late else example.context
+    context = replace(context, narrow=True)
     figure = draw_diagnostic(name, example.post, example.pre, context)
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png", dpi=DPI)
@@ -155,6 +158,7 @@ def main(folder: Path = IMAGES) -> None:
         too_low = Example(task, scale=0.85 * SCALE)
         bright = Example(run_section(home / "bright", gain=2.4, offset=25.0))
         bent = Example(run_section(home / "bent", "off", deformation_px=9.0))
+        uneven = Example(run_section(home / "uneven", mineral_ratio=0.3))
         bad: Mapping[str, Example] = {
             "pre_post_heatmap": beside,
             "excess_heatmap": too_low,
@@ -165,6 +169,9 @@ def main(folder: Path = IMAGES) -> None:
             "registration": turned,
             "fine_alignment": bent,
             "error_map": bent,
+            "snr_map": bent,
+            "purity_completeness": uneven,
+            "candidates": bent,
         }
         for name in DIAGNOSTICS:
             draw(name, "good", good, folder)

@@ -143,10 +143,11 @@ def test_every_image_of_the_table_is_made_and_no_other(folder: Path) -> None:
 
 
 def test_records_have_the_entries_of_the_page(folder: Path) -> None:
-    (record,) = (folder / "pipeline_output").glob("*.json")
-    assert record.name.startswith("04_difference_record")
-    stored = json.loads(record.read_text(encoding="utf-8"))
-    assert set(stored) == set(table_below("Entries of the `.json` file"))
+    for number, start in ((4, "04_difference_record"), (5, "05_microbes_plots")):
+        (record,) = (folder / "pipeline_output").glob(f"{start}*.json")
+        stored = json.loads(record.read_text(encoding="utf-8"))
+        told = table_below(f"Entries of the `.json` file of stage {number}")
+        assert set(stored) == set(told)
     (statistics,) = (folder / "pipeline_output").glob("*.npz")
     assert statistics.name.startswith("04_difference_statistics")
     with np.load(statistics, allow_pickle=False) as arrays:

@@ -75,7 +75,8 @@ def test_before_any_run_every_plot_says_what_to_run(shared_raw_dir, tmp_path):
     task = task_for(shared_raw_dir, tmp_path / "out")
     entries = available_figures(task)
     assert {entry.name for entry in entries} == set(DIAGNOSTICS)
-    assert [entry.stage for entry in entries] == [2, 2, 3] + [4] * (len(entries) - 3)
+    stages = [entry.stage for entry in entries]
+    assert stages == [2, 2, 3] + [4] * (len(entries) - 6) + [5, 5, 5]
     for entry in entries:
         assert entry.state == "missing"
         assert entry.note.startswith(f"Stage {entry.stage} (")
@@ -197,7 +198,7 @@ def test_a_plot_that_raises_is_told_and_the_run_goes_on(finished):
 
 
 def test_a_stage_after_which_nothing_is_drawn_is_refused():
-    with pytest.raises(ParameterError, match="needs a stage from 2 to 4"):
+    with pytest.raises(ParameterError, match="needs a stage from 2 to 5"):
         register_diagnostic("mine", lambda post_im, pre_im: None, "M.", stage=1)
 
 

@@ -1,17 +1,20 @@
 """Stage 5 through `SampleDye`: against truth, and as a stage like the others."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.table import Table
+from matplotlib.figure import Figure
 from scipy.spatial import cKDTree
 
 from napari_exo2micro.core.base import CheckpointError, ParameterError
 from napari_exo2micro.core.detection import Flag
-from napari_exo2micro.core.pipeline import SampleDye
+from napari_exo2micro.core.pipeline import SampleDye, available_figures, draw_figure
+from napari_exo2micro.core.plotting import register_diagnostic, unregister_diagnostic
 from napari_exo2micro.core.simulate import simulate_section, write_pair
 
 SHAPE = (800, 900)
@@ -238,3 +241,130 @@ def test_excluded_regions_are_not_searched(pair, folder, tmp_path):
     task.run()
     assert len(task.microbes().table) > 10
     assert task.microbes().table["x"].min() > SHAPE[1] / 2 - 5
+
+
+# Its plots ---------------------------------------------------------------------------
+
+PLOTS = ("snr_map", "purity_completeness", "candidates")
+
+
+def plot_lines(task):
+    return {line.name: line for line in task.status() if line.name in PLOTS}
+
+
+@pytest.fixture
+def own(folder, tmp_path):
+    """A finished run of the test's own."""
+    shutil.copytree(folder / "raw", tmp_path / "raw")
+    shutil.copytree(folder / "out", tmp_path / "out")
+    return task_of(tmp_path, pixel_size=0.5)
+
+
+def stamps(task, *names):
+    paths = [path for path in task.output_dir.rglob("*.*") if path.is_file()]
+    return {
+        path.name: path.stat().st_mtime_ns
+        for path in paths
+        if path.name.startswith(names)
+    }
+
+
+def test_a_run_draws_plots_of_stage_5_and_status_lists_them(folder):
+    task = task_of(folder, pixel_size=0.5)
+    lines = plot_lines(task)
+    assert set(lines) == set(PLOTS)
+    for line in lines.values():
+        assert (line.stage, line.kind, line.state) == (5, "plot", "valid")
+        assert str(line.path) in map(str, task.result()["outputs"])
+    assert str(lines["candidates"].path) not in map(str, task.result(4)["outputs"])
+
+
+def test_a_lost_or_changed_plot_is_drawn_again_and_nothing_else_is_made(own):
+    lines = plot_lines(own)
+    lines["snr_map"].path.unlink()
+    lines["candidates"].path.write_bytes(b"changed")
+    before = stamps(own, "05_microbes_s", "05_microbes_l", "05_microbes_c", "purity")
+    found = {name: str(line.state) for name, line in plot_lines(own).items()}
+    assert found == {
+        "snr_map": "missing",
+        "purity_completeness": "valid",
+        "candidates": "stale",
+    }
+    own.run(from_stage=5)
+    assert {str(line.state) for line in plot_lines(own).values()} == {"valid"}
+    again = stamps(own, "05_microbes_s", "05_microbes_l", "05_microbes_c", "purity")
+    assert again == before
+
+
+def test_force_draws_the_plots_of_its_stage_again(own):
+    before = stamps(own, *PLOTS, "ratio_histogram")
+    own.run(from_stage=5, force=True)
+    after = stamps(own, *PLOTS, "ratio_histogram")
+    changed = {name for name in before if after[name] != before[name]}
+    assert len(changed) == 3
+    assert not any(name.startswith("ratio") for name in changed)
+
+
+def test_plots_of_other_candidates_are_stale(own):
+    path = own.microbes().path
+    path.write_text(path.read_text().replace("certain", "probable", 1))
+    lines = plot_lines(own)
+    assert {str(line.state) for line in lines.values()} == {"stale"}
+    assert "drawn from other results" in lines["candidates"].reason
+    own.set_params(snr_min=20.0)
+    assert {str(line.state) for line in plot_lines(own).values()} == {"missing"}
+    own.run()
+    for line in plot_lines(own).values():
+        assert line.state == "valid"
+        assert line.path.name.endswith("_snr20.png")
+
+
+def test_a_plot_of_another_package_is_given_what_stage_5_has_found(own):
+    given = {}
+
+    def plot(post_im, pre_im, *, context):
+        given.update(vars_of(context), shape=post_im.shape)
+        return Figure()
+
+    def vars_of(context):
+        return {name: getattr(context, name) for name in ("snr", "snr_min", "params")}
+
+    register_diagnostic("mine", plot, "Mine.", stage=5)
+    register_diagnostic("broken", lambda post_im, pre_im: 1 / 0, "Fails.", stage=5)
+    try:
+        result = own.run()
+        lines = {line.name: line for line in own.status()}
+        assert (lines["mine"].stage, lines["mine"].state) == (5, "valid")
+        assert (lines["broken"].stage, lines["broken"].state) == (5, "failed")
+        assert result["status"] == "complete"
+        assert any("'broken' could not be drawn" in it for it in result["warnings"])
+        assert given["snr"].shape == given["shape"]
+        assert given["snr_min"] == own.microbes().threshold
+        given.clear()
+        draw_figure(own, "mine")
+        assert given["snr_min"] == own.microbes().threshold
+    finally:
+        unregister_diagnostic("mine")
+        unregister_diagnostic("broken")
+    assert str(own.run()["status"]) == "complete"
+
+
+def test_without_statistics_stage_5_still_draws(own):
+    plot_lines(own)["snr_map"].path.unlink()
+    for path in own.output_dir.rglob("04_difference_statistics*"):
+        path.write_bytes(b"cut off")
+    own.run(from_stage=5)
+    assert plot_lines(own)["snr_map"].state == "valid"
+
+
+def test_its_plots_need_stage_5(folder, tmp_path):
+    shutil.copytree(folder / "raw", tmp_path / "raw")
+    task = task_of(tmp_path)
+    task.run(to_stage=4)
+    entries = {entry.name: entry for entry in available_figures(task)}
+    for name in PLOTS:
+        assert (entries[name].stage, entries[name].state) == (5, "missing")
+        assert entries[name].note.startswith("Stage 5 (microbes) has no result")
+    assert entries["ratio_histogram"].state == "ready"
+    with pytest.raises(CheckpointError, match="Stage 5"):
+        draw_figure(task, "candidates")

@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from astropy.table import Table
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from napari_exo2micro.core.alignment import ErrorMap
+from napari_exo2micro.core.detection import Flag, purity_of
 from napari_exo2micro.core.images import Transform, mapped_frame, warp_window
 from napari_exo2micro.core.photometry import (
     ScaleEstimate,
@@ -66,9 +68,35 @@ class Pair:
                 "used": [True, True, False],
             },
             "error_map": ErrorMap((60.0, 60.0), 100.0, [[0.02, 0.1], [0.05, 0.4]]),
+            "snr": self.snr,
+            "candidates": self.candidates,
+            "purity": purity_of(self.candidates["snr_own"][:-1], [5.1, 5.3, 6.4]),
+            "snr_min": 6.0,
             "down_scale": 0.3,
             "verdicts": {},
         }
+
+    @property
+    def snr(self) -> NDArray[np.float32]:
+        """An S/N of one with a spot for each candidate; 0 beside the section."""
+        snr = np.random.default_rng(3).normal(0, 1, self.post.shape).astype(np.float32)
+        for row in self.candidates:
+            snr[round(row["y"]) + PAD, round(row["x"]) + PAD] = row["snr"]
+        snr[:PAD], snr[-PAD:], snr[:, :PAD], snr[:, -PAD:] = 0, 0, 0, 0
+        return snr
+
+    @property
+    def candidates(self) -> Table:
+        """30 candidates: 5 of them below the threshold of 6, the last one refused."""
+        x, y = np.linspace(15.0, 380.0, 30), np.linspace(12.0, 300.0, 30)
+        snr = np.geomspace(60.0, 5.2, 30)
+        flags = np.zeros(30, int)
+        flags[3], flags[-1] = Flag.EDGE_OF_GRAIN, Flag.BROAD
+        table = Table({"id": np.arange(1, 31), "x": x, "y": y, "snr": snr})
+        table["snr_own"], table["flags"] = snr, flags
+        table["counted"] = (snr >= 6.0) & (flags != Flag.BROAD)
+        table["grade"] = np.where(table["counted"], "certain", "candidate")
+        return table
 
 
 def make_pair(dtype: str) -> Pair:

@@ -32,7 +32,7 @@ _NO_RESULT: Final = "Stage 5 has no result yet; run it to see its candidates."
 _REACH: Final = 20.0
 """Colours of the S/N change up to this, or up to three times the threshold."""
 
-_BELOW: Final = 0.15
+_BELOW: Final = 0.2
 """Part of the colours for what is below the threshold: noise is nearly black."""
 
 _SNR_COLOURS: Final = style.DIFFERENCE_COLOURS.copy()
@@ -71,7 +71,7 @@ _MOST_CIRCLES: Final = 300
 _CELLS: Final = (8, 60)
 """Fewest and most cells of the density along the longer side."""
 
-_IN_A_CELL: Final = 3
+_IN_A_CELL: Final = 2
 """So many candidates in a cell, about."""
 
 _CIRCLE: Final = "#7dffb0"
