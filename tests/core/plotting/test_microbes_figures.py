@@ -100,7 +100,7 @@ def test_a_block_is_shown_by_its_value_farthest_from_zero() -> None:
 def test_a_large_image_is_read_from_a_level_in_which_a_spot_is_still_seen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    side = 2048
+    side = 4096
     y, x = np.mgrid[-15:16, -15:16]
     spot = 10 * np.exp(-(x**2 + y**2) / (2 * 3.0**2)).astype(np.float32)
     snr = np.full((side, side), 0.01, np.float32)

@@ -297,7 +297,10 @@ _KNOWN_SHARE: Final = 0.4
 # Purity and completeness -------------------------------------------------------------
 
 _LEVELS: Final = 240
-"""Most S/N at which the purity is calculated."""
+"""With more candidates the purity is calculated at about so many S/N."""
+
+_LAST: Final = 40
+"""And at so many of the strongest ones, where each is a step."""
 
 _BRIGHT, _DARK, _LINE = style.POST_COLOUR, "#444444", "#d55e00"
 
@@ -397,8 +400,8 @@ def _show_purity(axes: Axes, purity: Purity) -> None:
         levels = levels[levels <= purity.positives[-1]]
         if len(levels) > _LEVELS:
             even = np.geomspace(levels[0], levels[-1], _LEVELS)
-            levels = levels[np.unique(np.searchsorted(levels, even[1:-1]))]
-            levels = np.append(levels, purity.positives[-1])
+            even = levels[np.searchsorted(levels, even[1:-1])]
+            levels = np.union1d(even, levels[-_LAST:])
         levels = np.concatenate([levels[:1] / 10, levels])  # as above all of them
         above = [purity.above(float(level)) for level in levels]
         real = np.array([value for value, _ in above])
