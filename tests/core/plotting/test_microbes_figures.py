@@ -120,9 +120,9 @@ def test_a_large_image_is_read_from_a_level_in_which_a_spot_is_still_seen(
     monkeypatch.setattr(type(image), "read", noted)
     picture = strongest(image, (0, 0, side, side), 128)
     assert {level for level, _ in read} == {2}
-    assert picture.factor == 16
+    assert picture.factor == 32
     row, column = np.unravel_index(int(picture.pixels.argmax()), picture.pixels.shape)
-    assert (row, column) == (1006 // 16, 501 // 16)
+    assert (row, column) == (1006 // 32, 501 // 32)
     assert 7.5 < picture.pixels.max() <= 10.1
 
 

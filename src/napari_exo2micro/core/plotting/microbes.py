@@ -400,7 +400,7 @@ def _show_purity(axes: Axes, purity: Purity) -> None:
         levels = levels[levels <= purity.positives[-1]]
         if len(levels) > _LEVELS:
             even = np.geomspace(levels[0], levels[-1], _LEVELS)
-            even = levels[np.searchsorted(levels, even[1:-1])]
+            even = levels[np.searchsorted(levels, even[:-1])]
             levels = np.union1d(even, levels[-_LAST:])
         levels = np.concatenate([levels[:1] / 10, levels])  # as above all of them
         above = [purity.above(float(level)) for level in levels]
