@@ -311,12 +311,12 @@ def test_plots_of_other_candidates_are_stale(own):
     lines = plot_lines(own)
     assert {str(line.state) for line in lines.values()} == {"stale"}
     assert "drawn from other results" in lines["candidates"].reason
-    own.set_params(snr_min=20.0)
+    own.set_params(snr_min=23.0)
     assert {str(line.state) for line in plot_lines(own).values()} == {"missing"}
     own.run()
     for line in plot_lines(own).values():
         assert line.state == "valid"
-        assert line.path.name.endswith("_snr20.png")
+        assert line.path.name.endswith("_snr23.png")
 
 
 def test_a_plot_of_another_package_is_given_what_stage_5_has_found(own):

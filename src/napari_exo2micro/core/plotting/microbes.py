@@ -335,10 +335,9 @@ def plot_purity_completeness(
     if purity is None or not len(purity.positives) + len(purity.negatives):
         for axes in (numbers, shares):
             axes.set(xticks=[], yticks=[])
-        reason = _NO_RESULT
-        if purity is not None:
-            reason = "There is no candidate, and no dark spot either."
-        style.add_message(numbers, reason)
+        is_empty = purity is not None
+        words = "There is no candidate, and no dark spot either."
+        style.add_message(numbers, words if is_empty else _NO_RESULT)
         return sheet.figure
     _show_numbers(numbers, purity)
     _show_purity(shares, purity)
