@@ -32,18 +32,18 @@ _NO_RESULT: Final = "Stage 5 has no result yet; run it to see its candidates."
 _REACH: Final = 20.0
 """Colours of the S/N change up to this, or up to three times the threshold."""
 
-_BELOW: Final = 0.2
-"""Part of the colours for what is below the threshold: noise is nearly black."""
+_NOISE: Final = 4.0
+_DARK_PART: Final = 0.12
+"""Up to this S/N so small a part of the colours is used: noise is nearly black."""
 
 _SNR_COLOURS: Final = style.DIFFERENCE_COLOURS.copy()
 _SNR_COLOURS.colorbar_extend = "both"  # type: ignore[assignment]
 
 
 def _snr_norm(snr_min: float | None) -> FuncNorm:
-    """Return the stretch of the S/N: linear up to the threshold and from there on."""
-    threshold = snr_min or 5.0
-    reach = max(3.0 * threshold, _REACH)
-    values, places = (0.0, threshold, reach), (0.0, _BELOW, 1.0)
+    """Return the stretch of the S/N: linear where noise is, and from there on."""
+    reach = max(3.0 * (snr_min or 0.0), _REACH)
+    values, places = (0.0, _NOISE, reach), (0.0, _DARK_PART, 1.0)
 
     def place(value: Any) -> Any:
         return np.sign(value) * np.interp(np.abs(value), values, places)
