@@ -158,7 +158,7 @@ def test_a_damaged_picture_is_told(finished, list_of, said, qtbot):
     press_open(widget, plots[-1])
     qtbot.waitUntil(lambda: bool(said), timeout=LONG)
     assert widget.findChild(QDialog, "picture_window") is None
-    assert "cannot be read as a picture; run stage 4 again" in said[0]
+    assert "cannot be read as a picture; run stage 5 again" in said[0]
 
 
 def test_what_is_not_there_is_told(session, list_of, said):
