@@ -432,7 +432,7 @@ def test_no_plot_is_drawn_in_the_thread_of_the_window(
 def test_a_plot_is_used_while_its_file_is_drawn(
     finished, open_dock, tmp_path, monkeypatch, button, slow
 ):
-    dock = open_dock()
+    dock = open_dock(height=1100)  # a message below takes no room from the plot
     dock.wait(lambda: dock.list.entries)
     dock.choose("excess_heatmap")
     figure = draw_figure(finished.task(), "excess_heatmap", narrow=True)
@@ -458,7 +458,7 @@ def test_a_plot_is_used_while_its_file_is_drawn(
         dock.wait(lambda: dock.dock.findChild(QScrollArea, "full_size_window"))
     assert dock.button(button).isEnabled()
     # As sharp as if it had been opened at this size.
-    expected = open_dock(dock.dock.width())
+    expected = open_dock(dock.dock.width(), height=1100)
     expected.choose("excess_heatmap")
     for one in (dock, expected):
         one.click(*place)
