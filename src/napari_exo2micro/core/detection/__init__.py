@@ -19,6 +19,7 @@ from napari_exo2micro.core.detection.catalogue import (
     set_grades as set_grades,
     write_catalogue as write_catalogue,
 )
+from napari_exo2micro.core.detection.control import Control as Control
 from napari_exo2micro.core.detection.counts import (
     Count as Count,
     Purity as Purity,

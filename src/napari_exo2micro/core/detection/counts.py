@@ -18,7 +18,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq, isotonic_regression
-from scipy.stats import beta, nbinom
+from scipy.stats import beta, gamma, nbinom
 
 CERTAINTY: Final = 0.95
 """Of all intervals here."""
@@ -100,23 +100,26 @@ def threshold_for(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Purity:
-    """Which part of the candidates is real, told by the dark peaks of the same map.
+    """Which part of the candidates is real, told by peaks that are known to be false.
 
-    Dark peaks see noise and misregistration. They do not see stain that minerals take
-    up, which is bright only: a sample without microbes would show that.
+    Dark peaks of the same map see noise and misregistration. They do not see stain
+    that minerals take up, which is bright only: a control without microbes shows that.
 
     Attributes
     ----------
     positives, negatives : ndarray, float64
-        S/N of the bright and of the dark peaks, rising.
+        S/N of the bright peaks and of the false ones, rising.
     levels, real : ndarray, float64
         Where the probability of being real changes, S/N, and what it is from there on.
+    ratio : float
+        So many false ones each of the negatives stands for.
     """
 
     positives: NDArray[np.float64]
     negatives: NDArray[np.float64]
     levels: NDArray[np.float64]
     real: NDArray[np.float64]
+    ratio: float = 1.0
 
     def p_real(self, snr: ArrayLike) -> NDArray[np.float64]:
         """Return the probability that candidates are real, from their S/N.
@@ -148,36 +151,40 @@ class Purity:
         Returns
         -------
         float
-            1 - dark / bright peaks, at least 0; NaN without candidates.
+            1 - false / bright peaks, at least 0; NaN without candidates.
         tuple of float
-            95 % interval: the number of false ones is predicted from that of the dark
-            peaks, both Poisson of one unknown mean with Jeffreys' prior.
+            95 % interval: the number of false ones is predicted from that of the
+            negatives, both Poisson of one unknown mean with Jeffreys' prior.
         """
         bright = int(np.count_nonzero(self.positives >= threshold))
         dark = int(np.count_nonzero(self.negatives >= threshold))
         if not bright:
             return math.nan, (math.nan, math.nan)
-        few, many = _predicted_false(dark)
+        few, many = _predicted_false(dark, self.ratio)
         low, middle, high = (
-            max(1.0 - false / bright, 0.0) for false in (many, dark, few)
+            max(1.0 - false / bright, 0.0) for false in (many, self.ratio * dark, few)
         )
         return middle, (low, high)
 
 
-def purity_of(positives_snr: ArrayLike, negatives_snr: ArrayLike) -> Purity:
-    """Learn how sure candidates are from the dark peaks of the same map.
+def purity_of(
+    positives_snr: ArrayLike, negatives_snr: ArrayLike, ratio: float = 1.0
+) -> Purity:
+    """Learn how sure candidates are from peaks that are known to be false.
 
     Parameters
     ----------
     positives_snr, negatives_snr : array_like, shape (N,), (M,)
-        S/N of bright peaks, and of dark ones as positive numbers; both from the same
-        lowest S/N on.
+        S/N of bright peaks, and of false ones: dark ones of the same map as positive
+        numbers, or bright ones of a control; both from the same lowest S/N on.
+    ratio : float
+        Area of the positives by that of the negatives.
 
     Returns
     -------
     Purity
-        Locally 1 - dark / bright peaks, made to rise with S/N by isotonic regression.
-        Where no dark peak is left, half a one is taken among the bright ones.
+        Locally 1 - false / bright peaks, made to rise with S/N by isotonic regression.
+        Where no false peak is left, half a one is taken among the bright ones.
 
     Examples
     --------
@@ -190,7 +197,7 @@ def purity_of(positives_snr: ArrayLike, negatives_snr: ArrayLike) -> Purity:
     snr = np.concatenate([positives, negatives])
     dark = np.repeat([0.0, 1.0], [len(positives), len(negatives)])
     if not len(snr):
-        return Purity(positives, negatives, np.zeros(0), np.zeros(0))
+        return Purity(positives, negatives, np.zeros(0), np.zeros(0), ratio)
     levels, place, number = np.unique(snr, return_inverse=True, return_counts=True)
     share = np.bincount(place, weights=dark) / number
     fit = isotonic_regression(share, weights=number.astype(float), increasing=False)
@@ -199,9 +206,9 @@ def purity_of(positives_snr: ArrayLike, negatives_snr: ArrayLike) -> Purity:
     false = np.add.reduceat(np.bincount(place, weights=dark), first)
     bright = total - false
     with np.errstate(divide="ignore"):
-        real = 1.0 - np.maximum(false, 0.5) / bright
+        real = 1.0 - ratio * np.maximum(false, 0.5) / bright
     real = np.maximum.accumulate(np.clip(real, 0.0, 1.0))
-    return Purity(positives, negatives, levels[first], real)
+    return Purity(positives, negatives, levels[first], real, ratio)
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +268,7 @@ def count_of(
     found: int,
     negatives: int,
     *,
+    ratio: float = 1.0,
     recovered: int | None = None,
     injected: int | None = None,
     area_px: float | None = None,
@@ -273,7 +281,11 @@ def count_of(
     found : int
         Candidates above the threshold.
     negatives : int
-        Dark peaks above it: as many of the candidates are expected to be false.
+        Dark peaks above it: as many of the candidates are expected to be false. Or
+        peaks of a control without microbes.
+    ratio : float
+        Area that was searched by the area of the negatives: so many false ones each of
+        them stands for.
     recovered, injected : int, optional
         How many of so many test spots were found; without, none is taken as missed.
     area_px, pixel_size_um : float, optional
@@ -283,7 +295,7 @@ def count_of(
     -------
     Count
         Its 95 % interval is that of the number in this very area, from draws of what
-        is not known: the false ones (predicted from the dark peaks), the completeness
+        is not known: the false ones (predicted from the negatives), the completeness
         (binomial, Jeffreys' prior) and those missed (negative binomial). When nothing
         is found, the upper end is 3.0 over the completeness: with more, none found
         would be one case in twenty or less.
@@ -291,7 +303,8 @@ def count_of(
     Raises
     ------
     ValueError
-        If a number is below 0 or more were recovered than injected.
+        If a number is below 0, more were recovered than injected, or the ratio is not
+        above 0.
 
     Examples
     --------
@@ -307,6 +320,8 @@ def count_of(
             "a count takes numbers from 0, and no more recovered than injected spots; "
             f"found {found}, {negatives}, {recovered} and {injected}"
         )
+    if not ratio > 0:
+        raise ValueError(f"a ratio of areas lies above 0, found {ratio}")
     completeness = recovered / injected if injected else 1.0
     rng = np.random.default_rng(20)
     sure = np.ones(_DRAWS)
@@ -314,7 +329,7 @@ def count_of(
         sure = beta.rvs(
             recovered + 0.5, injected - recovered + 0.5, size=_DRAWS, random_state=rng
         )
-    false = nbinom.rvs(negatives + 0.5, 0.5, size=_DRAWS, random_state=rng)
+    false = nbinom.rvs(negatives + 0.5, 1 / (1 + ratio), size=_DRAWS, random_state=rng)
     real = np.maximum(found - false, 0)
     sure = np.maximum(sure, 1e-9)
     missed = rng.poisson(np.minimum(rng.gamma(real + 0.5) * (1 / sure - 1), 1e15))
@@ -322,17 +337,43 @@ def count_of(
         real + missed, [(1 - CERTAINTY) / 2, 1 - (1 - CERTAINTY) / 2]
     )
     least = max(completeness, 0.5 / (injected + 1) if injected else 1.0)
-    number = max(found - negatives, 0) / least
+    expected = ratio * negatives
+    number = max(found - expected, 0) / least
     if low <= 0:
         low, high = 0.0, max(float(high), NONE_FOUND / least)
     area = None
     if area_px and pixel_size_um:
         area = area_px * pixel_size_um**2 / 1e6
     low, high = min(float(low), number), max(float(high), number)
-    return Count(found, float(negatives), completeness, number, (low, high), area)
+    return Count(found, float(expected), completeness, number, (low, high), area)
 
 
-def _predicted_false(dark: int) -> tuple[float, float]:
-    """Return the 95 % interval of how many are false where so many are dark."""
-    few, many = nbinom.interval(CERTAINTY, dark + 0.5, 0.5)
+def false_interval(negatives: int, ratio: float = 1.0) -> tuple[float, float]:
+    """Return the 95 % interval of how many false ones are to be expected.
+
+    Parameters
+    ----------
+    negatives : int
+        Dark peaks, or peaks of a control.
+    ratio : float
+        Area that was searched by the area of the negatives.
+
+    Returns
+    -------
+    tuple of float
+        Of the Poisson mean, with Jeffreys' prior; from 0 on where there is no peak.
+
+    Examples
+    --------
+    >>> low, high = false_interval(10)
+    >>> round(low, 1), round(high, 1)
+    (5.1, 17.7)
+    """
+    low, high = gamma.interval(CERTAINTY, negatives + 0.5, scale=ratio)
+    return float(low) if negatives else 0.0, float(high)
+
+
+def _predicted_false(negatives: int, ratio: float) -> tuple[float, float]:
+    """Return the 95 % interval of how many are false, from those that surely are."""
+    few, many = nbinom.interval(CERTAINTY, negatives + 0.5, 1 / (1 + ratio))
     return float(few), float(many)

@@ -634,6 +634,15 @@ PARAMETERS: tuple[Parameter, ...] = (
         maximum=500,
         label="least S/N",
     ),
+    _microbes(
+        "control",
+        "none",
+        "control",
+        "A sample of the same raw folder without microbes, run before with the same "
+        "parameters: its spots tell how many are false here. Letters, digits and dots "
+        "of its name; none: no control.",
+        label="control",
+    ),
 )
 
 
@@ -654,7 +663,7 @@ RESERVED_KEYS = frozenset(
         "CONTINUE HIERARCH LONGSTRN INHERIT NAXIS3 DATAMIN DATAMAX HEADSUM "
         "POSTMISS PREMISS CRPIX1 CRPIX2 CRVAL1 CRVAL2 CDELT1 CDELT2 CUNIT1 CUNIT2 "
         "DISPMAX DISPFILE DISPSUM STRUCT STRUCTM MODELPOW MODELLOS "
-        "NMICROBE NMICLOW NMICHIGH SNRMIN NDARK "
+        "NMICROBE NMICLOW NMICHIGH SNRMIN NDARK NCONTROL "
         + " ".join(f"PIXSUM{n}" for n in range(100))
     ).split()
 )

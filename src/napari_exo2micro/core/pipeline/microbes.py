@@ -25,6 +25,7 @@ from napari_exo2micro.core.detection import (
     ENDINGS,
     PEAK,
     REFUSED,
+    Control,
     Count,
     Purity,
     Significance,
@@ -135,8 +136,34 @@ class Microbes(Shown):
         return None if not self.area_mm2 else self.count / self.area_mm2
 
     def purities(self) -> Purity:
-        """Return the purity above each S/N, and what candidates of an S/N are worth."""
-        return purity_of(_own(self.table), self.table.meta["dark_snr"])
+        """Return the purity above each S/N, and what candidates of an S/N are worth.
+
+        By the control where the count rests on it, else by the dark spots.
+        """
+        told = self.control
+        if told is None or not told["used"]:
+            return purity_of(_own(self.table), self.table.meta["dark_snr"])
+        return purity_of(
+            _above(_own(self.table), told["least"]),
+            _above(np.array(self.table.meta["control_snr"]), told["least"]),
+            told["ratio"],
+        )
+
+    @property
+    def dark(self) -> int:
+        """Number of dark spots that are as strong, and judged alike."""
+        return int(self.table.meta.get("dark", self.counted.false))
+
+    @property
+    def control(self) -> dict[str, Any] | None:
+        """What the control says; None without one.
+
+        Its name (`sample`), its `spots` above the threshold, `ratio` of the areas, how
+        many `false` ones are expected here with their `interval`, the S/N from which
+        on it tells anything (`least`), and whether the count rests on it (`used`).
+        """
+        told = self.table.meta.get("control")
+        return None if told is None else dict(told)
 
     @property
     def summary(self) -> str:
@@ -145,7 +172,13 @@ class Microbes(Shown):
         if self.density is not None:
             low, high = (end / (self.area_mm2 or 1.0) for end in self.interval)
             words.append(f"{self.density:.3g} per mm² ({low:.3g} to {high:.3g})")
-        words.append(f"{self.counted.false:.0f} dark spots as strong")
+        words.append(f"{self.dark} dark spots as strong")
+        if (told := self.control) is not None:
+            words.append(
+                f"{told['false']:.0f} false ones expected from the control "
+                f"{told['sample']} ({told['interval'][0]:.1f} to "
+                f"{told['interval'][1]:.1f})"
+            )
         return ", ".join(words)
 
     def to_dict(self) -> dict[str, Any]:
@@ -160,7 +193,9 @@ class Microbes(Shown):
             "count": self.count,
             "interval": list(self.interval),
             "found": self.counted.found,
-            "dark": self.counted.false,
+            "false": self.counted.false,
+            "dark": self.dark,
+            "control": self.control,
             "purity": self.purity,
             "completeness": self.completeness,
             "snr_min": self.threshold,
@@ -212,7 +247,7 @@ def make_microbes(store: CheckpointStore, monitor: Monitor) -> None:
     Raises
     ------
     CheckpointError
-        When stage 4 has no valid difference.
+        When stage 4 has no valid difference, or the control no valid microbes.
     ParameterError
         When false ones are allowed per square mm and the size of a pixel is unknown.
     """
@@ -238,6 +273,7 @@ def make_microbes(store: CheckpointStore, monitor: Monitor) -> None:
     shape = rows, columns
     area = _area(known, shape)
     least = _threshold(store, area, size, significance.sizes)
+    control = _control(store, area)
     found = _Peaks(least, [], [])
     scale = difference.provenance.scale if difference.provenance else None
     gain = scale.value if scale else 1.0
@@ -253,7 +289,7 @@ def make_microbes(store: CheckpointStore, monitor: Monitor) -> None:
     )
     parts = _snr_bands(significance, shape, found)
     store.write(provenance, shape, "float32", parts, monitor.part(0.1, 0.6))
-    bright, dark = (merge_peaks(found.all(side)) for side in ("bright", "dark"))
+    bright, dark_peaks = (merge_peaks(found.all(side)) for side in ("bright", "dark"))
     measured = partial(
         measure_candidates,
         significance=significance,
@@ -262,25 +298,43 @@ def make_microbes(store: CheckpointStore, monitor: Monitor) -> None:
         error_map=error_map,
     )
     table = measured(bright[bright["snr"] >= least], monitor=monitor.part(0.6, 0.8))
-    others = measured(dark[dark["snr"] >= least], dark=True)
+    others = measured(dark_peaks[dark_peaks["snr"] >= least], dark=True)
     saturation = _saturation(pair.post)
-    for one, against in ((table, dark), (others, bright)):
+    for one, against in ((table, dark_peaks), (others, bright)):
         set_flags(one, dark=against, sizes=significance.sizes, saturation=saturation)
+    if control is not None:
+        least = max(least, control.least)
     threshold = least
     if params["snr_min"] is None:
         threshold = _raised(least, _own(others), _budget(store, area, size))
     table["counted"] = _is_counted(table, threshold)
-    purity = purity_of(_own(table), _own(others))
+    dark = int(np.count_nonzero(_is_counted(others, threshold)))
+    false, ratio, start = _own(others), 1.0, least
+    # A control sees what dark spots see, and stain on minerals. Where it expects fewer
+    # false ones, something is wrong here that is not wrong there.
+    is_used = control is not None and not control.falls_short(dark, threshold)
+    if control is not None and is_used:
+        false, ratio, start = control.snr, control.ratio, control.least
+    purity = purity_of(_above(_own(table), start), _above(false, start), ratio)
     table["p_real"] = purity.p_real(table["snr_own"])
     refused = (np.asarray(table["flags"]) & int(REFUSED)) != 0
     table["p_real"][refused] = np.minimum(table["p_real"][refused], 0.5)
     set_grades(table)
     counted = count_of(
         int(np.count_nonzero(table["counted"])),
-        int(np.count_nonzero(_is_counted(others, threshold))),
+        int(np.count_nonzero(false >= threshold)),
+        ratio=ratio,
     )
-    verdict, notes = _judged(counted, purity, threshold, least)
-    facts = _Facts(threshold, area, counted)
+    verdict, notes = _judged(counted, purity, threshold, least, dark)
+    told: dict[str, Any] = {}
+    if control is not None:
+        told = {**control.to_dict(threshold), "least": control.least, "used": is_used}
+        budget = math.inf
+        if params["snr_min"] is None:
+            budget = _budget(store, area, size)
+        verdict = _checked(verdict, control, threshold, dark, budget)
+        notes += _doubts(store)
+    facts = _Facts(threshold, area, counted, dark, told)
     labels = store.provenance(
         MICROBES_STAGE, "labels", verdict=verdict, notes=notes, details=facts.to_dict()
     )
@@ -300,6 +354,8 @@ def make_microbes(store: CheckpointStore, monitor: Monitor) -> None:
         **facts.to_dict(),
         "dark_snr": _rounded(_own(others)),
     }
+    if control is not None:
+        table.meta["control_snr"] = _rounded(control.snr)
     paths = write_catalogue(table, _stem(store))
     store.written += paths
     logger.info("catalogue: %d candidates in %s", len(table), paths[0].name)
@@ -538,11 +594,15 @@ class _Facts:
     threshold: float
     area: float
     count: Count
+    dark: int
+    control: dict[str, Any]
 
     def to_dict(self) -> dict[str, Any]:
         count = asdict(self.count)
         count["interval"] = list(self.count.interval)
-        return {"threshold": self.threshold, "area": self.area, "count": count}
+        told = {"threshold": self.threshold, "area": self.area, "count": count}
+        told["dark"] = self.dark
+        return told | ({"control": self.control} if self.control else {})
 
 
 def _own(table: Table) -> NDArray[np.float64]:
@@ -555,6 +615,72 @@ def _own(table: Table) -> NDArray[np.float64]:
 def _is_counted(table: Table, threshold: float) -> NDArray[np.bool_]:
     kept = (np.asarray(table["flags"]) & int(REFUSED)) == 0
     return np.asarray(kept & (np.asarray(table["snr_own"]) >= threshold))
+
+
+def _above(snr: NDArray[np.float64], least: float) -> NDArray[np.float64]:
+    return snr[snr >= least]
+
+
+def _control(store: CheckpointStore, area: float) -> Control | None:
+    """Return what the control of a sample has found; None without one."""
+    store.check_control()
+    other = store.control
+    if other is None:
+        return None
+    found = microbes_of(other)
+    labels = other.need(MICROBES_STAGE, "labels")
+    least = float(labels.verdicts[MICROBES_STAGE].numbers["snr_min_of_noise"])
+    ratio = max(area, 1.0) / max(found.area, 1.0)
+    # rounded as in the catalogue, which must tell the same
+    return Control(found.sample, np.array(_rounded(_own(found.table))), ratio, least)
+
+
+def _doubts(store: CheckpointStore) -> tuple[str, ...]:
+    """Return what speaks against the control itself."""
+    control = store.control
+    if control is None:
+        return ()
+    verdicts = control.need(MICROBES_STAGE, "labels").verdicts
+    return tuple(
+        f"the control {control.sample} can be doubted itself, at stage {number}: "
+        f"{verdict.reason}"
+        for number, verdict in sorted(verdicts.items())
+        if number < MICROBES_STAGE and not verdict.state.is_good
+    )
+
+
+def _checked(
+    verdict: Verdict, control: Control, threshold: float, dark: int, budget: float
+) -> Verdict:
+    """Return a verdict that tells, too, what the control says against the count."""
+    low, high = control.interval(threshold)
+    numbers = {
+        **verdict.numbers,
+        "control_spots": float(control.number(threshold)),
+        "control_false": control.false(threshold),
+        "control_false_low": low,
+        "control_false_high": high,
+    }
+    expected = (
+        f"the control {control.sample} makes {control.false(threshold):.0f} false ones "
+        f"({low:.1f} to {high:.1f}) to be expected"
+    )
+    reasons = [verdict.reason] if verdict.reason else []
+    if control.falls_short(dark, threshold):
+        reasons.append(
+            f"{expected}, and {dark} dark spots are as strong: something is wrong with "
+            "this pair that is not with the control, and the dark spots are taken off"
+        )
+    elif control.exceeds(dark, threshold):
+        reasons.append(
+            f"{expected}, and {dark} dark spots are as strong: what is bright only, "
+            "such as stain on minerals, looks like microbes"
+        )
+    elif low > budget:
+        reasons.append(f"{expected}, and {budget:.3g} were allowed")
+    if len(reasons) == bool(verdict.reason):
+        return Verdict(verdict.state, verdict.reason, numbers)
+    return Verdict(State.FELL_BACK, "; ".join(reasons), numbers)
 
 
 def _raised(least: float, dark: NDArray[np.float64], budget: float) -> float:
@@ -570,7 +696,7 @@ def _raised(least: float, dark: NDArray[np.float64], budget: float) -> float:
 
 
 def _judged(
-    counted: Count, purity: Purity, threshold: float, least: float
+    counted: Count, purity: Purity, threshold: float, least: float, dark: int
 ) -> tuple[Verdict, tuple[str, ...]]:
     """Return what the stage says of its count, and notes."""
     low, high = counted.interval
@@ -580,7 +706,7 @@ def _judged(
         "microbes_high": high,
         "snr_min": threshold,
         "snr_min_of_noise": least,
-        "dark_spots": counted.false,
+        "dark_spots": float(dark),
     }
     real, ends = purity.above(threshold)
     if counted.found:
@@ -598,7 +724,7 @@ def _judged(
         state = State.FELL_BACK
         reason = (
             f"only {real:.0%} of the candidates are expected to be real: "
-            f"{counted.false:.0f} dark spots are as strong"
+            f"{counted.false:.0f} false ones are as strong"
         )
     return Verdict(state, reason, numbers), notes
 

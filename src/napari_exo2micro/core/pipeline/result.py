@@ -271,7 +271,11 @@ def microbe_words(verdict: Verdict) -> str:
     if not found:
         return ""
     least, dark = (verdict.numbers[name] for name in ("snr_min", "dark_spots"))
-    return f"{found} microbes above S/N {least:.2f}, {dark:.0f} dark spots as strong"
+    words = f"{found} microbes above S/N {least:.2f}, {dark:.0f} dark spots as strong"
+    false = verdict.numbers.get("control_false")
+    if false is not None:
+        words += f", {false:.0f} false ones expected from the control"
+    return words
 
 
 def figures_of(result: RunResult) -> tuple[str, str]:

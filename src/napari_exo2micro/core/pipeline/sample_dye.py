@@ -364,6 +364,8 @@ class SampleDye(Shown):
             settings.from_stage if from_stage is None else from_stage,
             settings.to_stage if to_stage is None else to_stage,
         )
+        if last >= MICROBES_STAGE:
+            self.store.check_control()
         force = force or settings.force
         self._results = {}
         numbers = [number for number in sorted(STAGES) if first <= number <= last]

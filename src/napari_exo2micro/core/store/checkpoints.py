@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import glob
 import hashlib
 import logging
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -33,9 +35,16 @@ from napari_exo2micro.core.images import (
     warp,
 )
 from napari_exo2micro.core.images.missing import blanked, either
-from napari_exo2micro.core.parameters import RunSettings, State, Verdict, parameters
+from napari_exo2micro.core.parameters import (
+    RunSettings,
+    State,
+    Verdict,
+    parameters,
+    settings as recipes,
+)
 from napari_exo2micro.core.parameters.stages import (
     DIFFERENCE_STAGE,
+    MICROBES_STAGE,
     STAGE_NAMES,
     STAGES,
 )
@@ -44,6 +53,7 @@ from napari_exo2micro.core.raw import (
     RawFingerprint,
     check_name,
     find_pair,
+    list_samples,
 )
 from napari_exo2micro.core.raw.formats import open_raw
 from napari_exo2micro.core.raw.pair import (
@@ -80,8 +90,14 @@ DISPLACEMENT: Final = "displacement"
 CATALOGUE: Final = "catalogue"
 """Name of the file with what the transform of a stage bends, beside its image."""
 
-_GIVEN: Final = {2: ("landmarks", "regions"), DIFFERENCE_STAGE: ("regions",)}
+_GIVEN: Final = {
+    2: ("landmarks", "regions"),
+    DIFFERENCE_STAGE: ("regions",),
+    MICROBES_STAGE: ("control",),
+}
 """What a person gives beside the images, by the stage that begins to rest on it."""
+
+_NO_CONTROL: Final = "none"
 
 # A stage-3 image without a transform says nothing about the alignment, and what
 # follows it rests on it.
@@ -391,6 +407,88 @@ class CheckpointStore:
         return self._others[dye]
 
     @property
+    def control(self) -> Self | None:
+        """The store of the sample that is the control, which itself has none.
+
+        Its parameters are the same otherwise; landmarks and regions are its own.
+
+        Raises
+        ------
+        ParameterError
+            When no sample has this name, several have, or it is this sample.
+        """
+        name = str(self.params["control"])
+        if name == _NO_CONTROL:
+            return None
+        sample = self._control_sample(name)
+        settings = replace(
+            self.settings,
+            params={**self.settings.params, "control": _NO_CONTROL},
+            register_on=None,
+            landmarks=None,
+            regions=None,
+        )
+        key = f"/{sample}"  # no dye has such a name
+        if key not in self._others:
+            self._others[key] = type(self)(
+                sample, self.dye, settings, has_own_canvas=self.has_own_canvas
+            )
+        other = self._others[key]
+        other.settings = settings
+        other.settings = replace(settings, **other.given_before())
+        return other
+
+    def _control_sample(self, name: str) -> str:
+        """Return the sample that is meant: its name may hold what no parameter may."""
+        known = {self.sample}
+        with suppress(OSError):
+            results = self.settings.output_dir.glob(f"*/{glob.escape(self.dye)}")
+            known |= {path.parent.name for path in results}
+        with suppress(errors.RawDataError, OSError):
+            known |= set(list_samples(self.settings.raw_dir))
+        meant = sorted(one for one in known if _word(one) == name)
+        if name in meant:
+            meant = [name]
+        if meant == [self.sample]:
+            raise errors.ParameterError(
+                f"control takes another sample than the one that is run, found "
+                f"{name!r} for {self.sample}; run {self.sample} without control"
+            )
+        if len(meant) != 1:
+            found = f"{len(meant)} of them" if meant else "none"
+            raise errors.ParameterError(
+                f"control takes the name of a sample in {self.settings.raw_dir}, "
+                f"letters, digits and dots of it: {name!r} was wanted, found {found}; "
+                f"the samples are {', '.join(sorted(known))}"
+            )
+        return meant[0]
+
+    def check_control(self) -> None:
+        """Look whether the control, where one is named, has been run.
+
+        Raises
+        ------
+        ParameterError
+            When no sample is meant.
+        CheckpointError
+            When it has no valid result.
+        """
+        control = self.control
+        if control is None or control.is_done(MICROBES_STAGE):
+            return
+        line = control.status(MICROBES_STAGE, "labels")
+        why = f"{line.state} ({line.reason})" if line.reason else str(line.state)
+        command = "the same with this sample and without control"
+        with suppress(errors.ParameterError):
+            command = recipes.as_command_line(
+                control.sample, control.dye, control.settings
+            )
+        raise CheckpointError(
+            f"the microbes of the control {control.sample} / {control.dye} with the "
+            f"same parameters were wanted in {line.path}, found {why}; run {command}"
+        )
+
+    @property
     def params(self) -> dict[str, parameters.ParameterValue]:
         """All parameters, in registry order."""
         return self.settings.all_params
@@ -459,7 +557,7 @@ class CheckpointStore:
                 header = self._header(path)
                 for name, told in given_at(header).items() if header else ():
                     file = Path(told.get("file", ""))
-                    if file.is_file():
+                    if file.is_file() and name != "control":  # a parameter names it
                         found[name] = file
         return found
 
@@ -640,8 +738,8 @@ class CheckpointStore:
                 else:
                     refused[path] = f"{path.name}: {content}"
         except CheckpointError:
-            why = self._other_geometry(stage) or f"stage {stage - 1} is not valid"
-            return line(State.STALE, why)
+            why = self._other_geometry(stage) or self._no_control(stage)
+            return line(State.STALE, why or f"stage {stage - 1} is not valid")
         for path in asked if _needs_both(stage, name) else ():
             if path not in existing:
                 refused[path] = f"{path.name} is missing"
@@ -773,7 +871,30 @@ class CheckpointStore:
             content = regions.left_out_digest if registers else regions.digest
             if regions.leaves_out or not registers:
                 given["regions"] = {"file": regions.source, "digest": content}
+        if "control" in names:
+            given |= self._given_control()
         return given
+
+    def _given_control(self) -> dict[str, dict[str, Any]]:
+        """Return the result of the control as something given; empty without one."""
+        try:
+            self.check_control()
+            control = self.control
+        except errors.ParameterError as error:
+            raise CheckpointError(str(error)) from error
+        if control is None:
+            return {}
+        labels = control.need(MICROBES_STAGE, "labels")
+        return {"control": {"file": str(labels.image.path), "digest": labels.identity}}
+
+    def _no_control(self, stage: int) -> str:
+        """Return why the control of a stage cannot be used; empty if it can."""
+        try:
+            if "control" in _GIVEN.get(stage, ()):
+                self._given_control()
+        except CheckpointError as error:
+            return str(error)
+        return ""
 
     def _given_mismatch(self, provenance: Provenance) -> str:
         """Return what a person gave when a result was made, and gives no more."""
@@ -782,6 +903,8 @@ class CheckpointStore:
             was = told.get(name, {})
             if now.get(name, {}).get("digest") == was.get("digest"):
                 continue
+            if name == "control":
+                return "its control has another result now; run this stage anew"
             made = f"the {name} of {was.get('file') or 'a script'}" if was else "none"
             asked = "none"
             if name in now:
@@ -1207,6 +1330,11 @@ def registered_params(provenance: Provenance) -> dict[str, parameters.ParameterV
         except errors.ParameterError as error:
             raise CheckpointError(f"its header cannot be read: {error}") from error
     return params
+
+
+def _word(name: str) -> str:
+    """Return what a parameter can hold of the name of a sample."""
+    return re.sub("[^A-Za-z0-9.]", "", name)
 
 
 def _check_stage(stage: int) -> None:

@@ -515,11 +515,21 @@ class Provenance:
         count = self.details.get("count")
         if not count:
             return []
+        told = self.details.get("control")
+        dark = self.details.get("dark", count["false"])
+        control: list[Card] = []
+        if told:
+            control = [("NCONTROL", float(told["false"]), "false ones of the control")]
         return [
             ("NMICROBE", float(count["number"]), "microbes, false ones taken off"),
             ("NMICLOW", float(count["interval"][0]), "95 % interval"),
             ("NMICHIGH", float(count["interval"][1]), "95 % interval"),
-            ("NDARK", float(count["false"]), "dark spots as strong"),
+            (
+                "NDARK",
+                float(dark),
+                "dark spots as strong",
+            ),
+            *control,
             ("SNRMIN", float(self.details["threshold"]), "least S/N"),
         ]
 
