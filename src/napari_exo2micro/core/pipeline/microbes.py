@@ -369,6 +369,7 @@ def microbes_of(store: CheckpointStore) -> Microbes:
     CheckpointError
         When stage 5 has no valid result.
     """
+    store.check_control()
     labels = store.need(MICROBES_STAGE, "labels")
     path = catalogue_path(store)
     if not has_catalogue(store):
