@@ -655,30 +655,33 @@ def _checked(
 ) -> Verdict:
     """Return a verdict that tells, too, what the control says against the count."""
     low, high = control.interval(threshold)
+    name, false = control.sample, control.false(threshold)
     numbers = {
         **verdict.numbers,
         "control_spots": float(control.number(threshold)),
-        "control_false": control.false(threshold),
+        "control_false": false,
         "control_false_low": low,
         "control_false_high": high,
     }
-    expected = (
-        f"the control {control.sample} makes {control.false(threshold):.0f} false ones "
-        f"({low:.1f} to {high:.1f}) to be expected"
-    )
     reasons = [verdict.reason] if verdict.reason else []
     if control.falls_short(dark, threshold):
         reasons.append(
-            f"{expected}, and {dark} dark spots are as strong: something is wrong with "
-            "this pair that is not with the control, and the dark spots are taken off"
+            f"the control {name} makes {false:.0f} false ones ({low:.1f} to {high:.1f}) "
+            f"to be expected, and {dark} dark spots are as strong: something is wrong "
+            "with this pair that is not with the control, and the dark spots are taken "
+            "off"
         )
     elif control.exceeds(dark, threshold):
         reasons.append(
-            f"{expected}, and {dark} dark spots are as strong: what is bright only, "
+            f"the control {name} makes {false:.0f} false ones ({low:.1f} to {high:.1f}) "
+            f"to be expected, and {dark} dark spots are as strong: what is bright only, "
             "such as stain on minerals, looks like microbes"
         )
     elif low > budget:
-        reasons.append(f"{expected}, and {budget:.3g} were allowed")
+        reasons.append(
+            f"the control {name} makes {false:.0f} false ones ({low:.1f} to {high:.1f}) "
+            f"to be expected, and {budget:.3g} were allowed"
+        )
     if len(reasons) == bool(verdict.reason):
         return Verdict(verdict.state, verdict.reason, numbers)
     return Verdict(State.FELL_BACK, "; ".join(reasons), numbers)
