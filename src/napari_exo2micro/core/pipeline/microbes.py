@@ -666,21 +666,22 @@ def _checked(
     reasons = [verdict.reason] if verdict.reason else []
     if control.falls_short(dark, threshold):
         reasons.append(
-            f"the control {name} makes {false:.0f} false ones ({low:.1f} to {high:.1f}) "
-            f"to be expected, and {dark} dark spots are as strong: something is wrong "
-            "with this pair that is not with the control, and the dark spots are taken "
-            "off"
+            f"the control {name} makes {false:.0f} false ones "
+            f"({low:.1f} to {high:.1f}) to be expected, and {dark} dark spots are as "
+            "strong: something is wrong with this pair that is not with the control, "
+            "and the dark spots are taken off"
         )
     elif control.exceeds(dark, threshold):
         reasons.append(
-            f"the control {name} makes {false:.0f} false ones ({low:.1f} to {high:.1f}) "
-            f"to be expected, and {dark} dark spots are as strong: what is bright only, "
-            "such as stain on minerals, looks like microbes"
+            f"the control {name} makes {false:.0f} false ones "
+            f"({low:.1f} to {high:.1f}) to be expected, and {dark} dark spots are as "
+            "strong: what is bright only, such as stain on minerals, looks like "
+            "microbes"
         )
     elif low > budget:
         reasons.append(
-            f"the control {name} makes {false:.0f} false ones ({low:.1f} to {high:.1f}) "
-            f"to be expected, and {budget:.3g} were allowed"
+            f"the control {name} makes {false:.0f} false ones "
+            f"({low:.1f} to {high:.1f}) to be expected, and {budget:.3g} were allowed"
         )
     if len(reasons) == bool(verdict.reason):
         return Verdict(verdict.state, verdict.reason, numbers)

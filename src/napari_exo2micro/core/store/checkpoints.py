@@ -435,7 +435,8 @@ class CheckpointStore:
             )
         other = self._others[key]
         other.settings = settings
-        other.settings = replace(settings, **other.given_before())
+        given: dict[str, Any] = {**other.given_before()}
+        other.settings = replace(settings, **given)
         return other
 
     def _control_sample(self, name: str) -> str:
@@ -738,8 +739,12 @@ class CheckpointStore:
                 else:
                     refused[path] = f"{path.name}: {content}"
         except CheckpointError:
-            why = self._other_geometry(stage) or self._no_control(stage)
-            return line(State.STALE, why or f"stage {stage - 1} is not valid")
+            why = (
+                self._other_geometry(stage)
+                or self._no_control(stage)
+                or f"stage {stage - 1} is not valid"
+            )
+            return line(State.STALE, why)
         for path in asked if _needs_both(stage, name) else ():
             if path not in existing:
                 refused[path] = f"{path.name} is missing"
