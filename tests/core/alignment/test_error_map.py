@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from napari_exo2micro.core.alignment import ErrorMap, error_map_from_details
+from napari_exo2micro.core.alignment.error_map import expected_error, nodes_over
 from napari_exo2micro.core.base import CheckpointError
 from napari_exo2micro.core.pipeline import SampleDye
 
@@ -54,6 +55,37 @@ def test_its_summary_is_that_of_the_nodes() -> None:
 def test_numbers_that_are_no_map_are_refused(origin, spacing, values, words) -> None:
     with pytest.raises(ValueError, match=words):
         ErrorMap(origin, spacing, values)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("jump", [1.0, 2.0])
+def test_beside_a_line_that_was_missed_it_is_large(axis, jump):
+    # A smooth field runs through the jump: half of it too far on either side.
+    def missed(points):
+        away = points[:, axis] - 600.0
+        share = 0.5 * jump * np.sign(away) * np.exp(-np.abs(away) / 100.0)
+        return share[:, None] * (0.6, 0.8)
+
+    rng = np.random.default_rng(3)
+    frame = (0, 0, 1200, 1200)
+    tiles = np.stack(np.meshgrid(*2 * [np.arange(60, 1150, 45)]), axis=-1)
+    tiles = tiles.reshape(-1, 2) + rng.uniform(-5, 5, (tiles.size // 2, 2))
+    inner = np.stack(np.meshgrid(*2 * [np.arange(-30, 31, 4)]), axis=-1).reshape(-1, 2)
+    seen = np.array([missed(tile + inner).mean(axis=0) for tile in tiles])
+    seen += rng.normal(0.0, 0.05, seen.shape)
+    nodes, _ = nodes_over(frame)
+    noise = np.full(nodes[..., 0].size, 0.02**2)
+    error = expected_error(frame, noise, tiles, seen, apart=48.0)
+
+    def ratio(low, high):
+        across, along = np.arange(low, high, 4.0), np.arange(100.0, 1100.0, 10.0)
+        points = np.stack(np.meshgrid(across, along), axis=-1).reshape(-1, 2)
+        points = points if axis == 0 else points[:, ::-1]
+        true = (missed(points) ** 2).sum(axis=1) + 0.02**2
+        return np.sqrt((error(points) ** 2).mean() / true.mean())
+
+    for low, high in ((480, 560), (640, 720), (100, 350)):
+        assert 1 / 1.5 < ratio(low, high) < 1.5
 
 
 def test_a_header_may_have_none_and_damage_is_told() -> None:

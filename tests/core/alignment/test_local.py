@@ -1,8 +1,12 @@
 """Sections that bend and images that were stitched: followed, and proven."""
 
+import re
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from napari_exo2micro.core.alignment import ErrorMap, local
 from napari_exo2micro.core.alignment.interior import refine_interior_sift
 from napari_exo2micro.core.alignment.local import Measured, Seams
 from napari_exo2micro.core.images import Transform
@@ -62,6 +66,44 @@ def test_the_expected_error_of_a_bend_is_the_true_one(bent, followed):
     assert 1 / 1.5 < ratio < 1.5
 
 
+@pytest.fixture(scope="module")
+def field(bent):
+    """Return what follows the bend."""
+    kept = []
+    with pytest.MonkeyPatch.context() as patched:
+        refine = local.refine_locally
+
+        def keep(*args, **kwargs):
+            kept.append(refine(*args, **kwargs))
+            return kept[0]
+
+        patched.setattr(local, "refine_locally", keep)
+        aligned(bent)
+    return kept[0]
+
+
+@pytest.mark.parametrize(
+    ("px", "columns", "state", "words"),
+    [
+        (1.5, 8, State.FELL_BACK, r"up to 1\.5 px in \d+\.\d% of the section"),
+        (0.7, 8, State.OK, r"\d+\.\d% of the section is expected .* up to 0\.7 px$"),
+        (0.4, 8, State.OK, r"followed: up to \d\.\d px$"),
+        (1.5, 1, State.OK, r"followed: up to \d\.\d px$"),  # beside a line
+    ],
+)
+def test_a_patch_that_is_off_is_told(
+    bent, field, monkeypatch, px, columns, state, words
+):
+    values = np.full_like(field.error.values, 0.05)
+    values[:, 16 : 16 + columns] = px
+    error = ErrorMap(field.error.origin, field.error.spacing, values)
+    told = replace(field, error=error)
+    monkeypatch.setattr(local, "refine_locally", lambda *_, **__: told)
+    result, _ = aligned(bent)
+    assert result.verdict.state is state
+    assert re.search(words, result.verdict.reason)
+
+
 def test_without_it_a_bend_is_told_as_before(bent):
     result, error = aligned(bent, local="off")
     assert not result.transform.displacements
@@ -100,6 +142,14 @@ def test_lines_of_a_grid_are_completed():
     assert wrong.completed(tiles).number == wrong.number
     one = lines_of([300.0], [700.0], [], [202.0])
     assert one.completed(tiles).number == 3
+
+
+def test_a_grid_is_completed_to_the_outermost_tiles():
+    x, y = np.arange(100, 1240, 40), np.arange(100, 900, 40)  # 1220 is the last
+    places = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2).astype(float)
+    tiles = Measured(places, places, np.zeros_like(places), np.ones(len(places)))
+    whole = lines_of([400.0, 800.0], [], [], []).completed(tiles)
+    np.testing.assert_allclose(whole.lines[0], [400, 800, 1200])
 
 
 def test_lines_that_only_their_grid_shows_are_followed():

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from napari_exo2micro.core.alignment.fit import FloatArray
@@ -24,6 +25,15 @@ FLOOR: Final = 0.002
 #: Tiles around a place whose residuals tell what the map misses there, and those around
 #: each of them that it is compared with.
 _AROUND, _OTHERS = 12, 4
+#: How they are sought: in a circle, in an ellipse along y, in one along x; over how
+#: many nodes (rows, columns) the largest counts, and how many standard errors it must
+#: exceed. Along a line that was missed tiles err alike, across it the other way, and
+#: those that lie on it tell the mean.
+_SHAPES: Final = (
+    ((1.0, 1.0), (1, 1), 1.0),
+    ((3.0, 1.0), (1, 3), 1.5),
+    ((1.0, 3.0), (3, 1), 1.5),
+)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -240,23 +250,41 @@ def expected_error(
     The variance of a fit is that of Bayes: the penalty of a field is the inverse
     variance of what it holds down. Two tiles that share no pixel have noise of their
     own, so the mean product of their residuals is the square of what the map misses
-    at both; it counts by what it exceeds its standard error.
+    at both; it counts by what it exceeds its standard error. Beside a line that was
+    missed only those along it tell: the largest of three such means is taken.
     """
     nodes, spacing = nodes_over(frame)
     squared = np.asarray(variance, np.float64)
     if len(points) >= _AROUND:
-        tree = cKDTree(points)
-        distance, near = tree.query(points, k=min(2 * _AROUND, len(points)))
-        # of those that share no pixel the nearest
-        order = np.argsort(np.where(distance < apart, np.inf, distance), axis=1)
-        others = np.take_along_axis(near, order[:, :_OTHERS], axis=1)
-        products = (unseen * np.median(unseen[others], axis=1)).sum(axis=1)
-        _, near = tree.query(nodes.reshape(-1, 2), k=_AROUND)
-        around = products[near]
-        doubt = around.std(axis=1) / np.sqrt(_AROUND / _OTHERS)
-        squared = squared + np.maximum(around.mean(axis=1) - doubt, 0.0)
+        missed = np.zeros(nodes.shape[:2])
+        for stretch, across, least in _SHAPES:
+            products = _shared(points, unseen, stretch, apart)
+            tree = cKDTree(points * stretch)
+            _, near = tree.query(nodes * stretch, k=_AROUND)
+            around = products[near]
+            doubt = around.std(axis=2) / np.sqrt(_AROUND / _OTHERS)
+            shared = around.mean(axis=2) - least * doubt
+            missed = np.maximum(missed, ndimage.maximum_filter(shared, across))
+        squared = squared + missed.ravel()
     values = np.sqrt(squared + FLOOR**2)
     shape = nodes.shape[:2]
     return ErrorMap(
         tuple(nodes[0, 0].tolist()), spacing, values.reshape(shape).astype(np.float32)
     )
+
+
+def _shared(
+    points: FloatArray, unseen: FloatArray, stretch: tuple[float, float], apart: float
+) -> FloatArray:
+    """Return the product of the residuals of each tile and of those around, px squared.
+
+    `stretch` is how much x and y count in who is near.
+    """
+    k = min(2 * _AROUND, len(points))
+    _, near = cKDTree(points * stretch).query(points * stretch, k=k)
+    away = np.linalg.norm(points[near] - points[:, None], axis=2)
+    # of those that share no pixel the nearest
+    order = np.argsort(away < apart, axis=1, kind="stable")[:, :_OTHERS]
+    others = np.take_along_axis(near, order, axis=1)
+    products: FloatArray = (unseen * np.median(unseen[others], axis=1)).sum(axis=1)
+    return products

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from napari_exo2micro.core.alignment import (
     error_map,
@@ -40,6 +41,8 @@ logger = logging.getLogger(__name__)
 MAX_MISFIT = 0.4
 #: Estimated error, px, beyond which an alignment is not called `ok`.
 MAX_ERROR = 1.0
+#: Expected error of a patch of the section, px, from which it is told.
+MAX_IN_PLACES = 0.5
 #: Fewer features than this that agree prove nothing.
 MIN_INLIERS = 15
 #: Fewer tiles than this that agree prove nothing.
@@ -71,6 +74,8 @@ _BENT, _BENT_P95 = 0.03, 0.1
 _COUNT, _REDUCED_COUNT = 300, 160
 #: Tiles of a field that are kept for pictures, at most.
 _SHOWN = 1000
+#: Nodes of the error map along a side of the least patch: a line of them is none.
+_PATCH = 3
 #: Tiles on which the bands are tried.
 _PROBES = 48
 #: So many of them must lie within so many px of their fit, or all tiles are sought.
@@ -382,7 +387,7 @@ def refine_interior_sift(
     robust fit. Its freedom is chosen by cross-validation. The tiles alone
     decide whether the result is `ok`: enough of them must agree, and what
     neighbouring tiles share beyond the fit must stay below `MAX_MISFIT`, the
-    estimated error below `MAX_ERROR`. A
+    estimated error, and that of each patch of the section, below `MAX_ERROR`. A
     result that features did not support but tiles do is `ok`, too; the reason
     then says so.
 
@@ -906,6 +911,17 @@ def asked_too_much(correction: float, settings: InteriorSettings) -> str:
     )
 
 
+def largest_patch(error: ErrorMap, places: FloatArray) -> tuple[float, float]:
+    """Return how far a patch of the section is expected to be off at most, px.
+
+    And the share of the section that is by more than `MAX_IN_PLACES`. `places` are the
+    tiles, (N, 2), N at least one.
+    """
+    least = ndimage.minimum_filter(error.values, _PATCH)
+    around = ErrorMap(error.origin, error.spacing, least)(places)
+    return float(around.max()), float(np.mean(around > MAX_IN_PLACES))
+
+
 def _decide(
     initial: Transform,
     start: FeatureStart,
@@ -951,6 +967,9 @@ def _decide(
                 reason = f"images stitched with a shift, followed: up to {far:.1f} px"
             followed = bent
         total = accuracy.total
+        tried = np.column_stack([refined.tiles.x, refined.tiles.y])
+        places = tried if followed is None else followed.points
+        worst, share = (0.0, 0.0) if error is None else largest_patch(error, places)
         # The percentile has noise in it, the root mean square has not.
         is_bent = accuracy.coherent > MAX_MISFIT / 3
         if accuracy.coherent_p95 > MAX_MISFIT and is_bent:
@@ -965,9 +984,23 @@ def _decide(
                 f"wanted an estimated error of {MAX_ERROR:g} px at most, found "
                 f"{accuracy.total:.1f} px"
             )
-        elif start.problem:
-            alone = f"tiles alone vouch for it; features: {start.problem}"
-            reason = f"{reason}; {alone}" if reason else alone
+        elif worst > MAX_ERROR:
+            state = State.FELL_BACK
+            reason = (
+                f"wanted an expected error of {MAX_ERROR:g} px at most everywhere, "
+                f"found up to {worst:.1f} px in {share:.1%} of the section; do not "
+                "trust the difference there"
+            )
+        else:
+            note, note_alone = "", ""
+            if worst > MAX_IN_PLACES:
+                note = (
+                    f"{share:.1%} of the section is expected to be off by up to "
+                    f"{worst:.1f} px"
+                )
+            if start.problem:
+                note_alone = f"tiles alone vouch for it; features: {start.problem}"
+            reason = "; ".join(filter(None, (reason, note, note_alone)))
     used = refined.tiles.used
     numbers = start.matches.numbers | {
         "n_tiles": float(np.count_nonzero(used)),

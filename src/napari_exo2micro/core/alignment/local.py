@@ -290,8 +290,9 @@ class Seams:
                 continue
             start, _ = _grid_start(line, side)
             places = (measured.pre if k // 2 else measured.post)[:, k % 2]
-            first = np.ceil((places.min() + _SHAPE.core - start) / side)
-            last = np.floor((places.max() - _SHAPE.core - start) / side)
+            # to the outermost tiles: one that lies beyond a line tells its move
+            first = np.ceil((places.min() - start) / side)
+            last = np.floor((places.max() - start) / side)
             lines.append(start + side * np.arange(first, last + 1.0))
         return self.joined(Seams(tuple(lines)))
 
