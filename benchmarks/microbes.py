@@ -10,7 +10,9 @@ says otherwise. 'C90' is the completeness at 90 % purity, candidates ordered by 
 those that are not counted left out; 'bound' the same of the matched filter on post less
 its own image without microbes and noise, which no method can pass by much. 'count' is
 what the run says, with its 95 % interval; 'real' how many of the candidates that it
-counts are microbes. With `--blank` all that is counted is false.
+counts are microbes; 'all' how many microbes are brighter than the flux that the count
+is for, 'found' which part of them the run says are found and which part is. With
+`--blank` all that is counted is false.
 """
 
 from __future__ import annotations
@@ -42,6 +44,7 @@ from napari_exo2micro.core.simulate import simulate_section, write_pair
 SHAPE = (1600, 1800)
 PAD = 40
 LOWEST = 4.0
+TEST = 2000
 PLAIN: dict[str, Any] = {
     "photons": 500.0,
     "noise": 0.5,
@@ -82,23 +85,33 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 
 
-def is_microbe(
+def matched(
     x: NDArray[Any], y: NDArray[Any], truth: NDArray[np.void]
-) -> NDArray[np.bool_]:
-    """Return which places are those of microbes, each microbe once, in their order."""
-    found = np.zeros(len(x), bool)
+) -> NDArray[np.intp]:
+    """Return which microbe each place is that of, each once, in their order; or -1."""
+    found = np.full(len(x), -1)
     if not len(truth):
         return found
     taken = np.zeros(len(truth), bool)
     tree = cKDTree(np.column_stack([truth["x"], truth["y"]]))
     for n, place in enumerate(zip(x, y, strict=True)):
         near = [m for m in tree.query_ball_point(place, 12.0) if not taken[m]]
+        if not near:
+            continue
         off = [
             np.hypot(*(np.array(place) - (truth["x"][m], truth["y"][m]))) for m in near
         ]
-        if near and min(off) < 4.0 + 0.8 * truth["radius"][near[int(np.argmin(off))]]:
-            found[n] = taken[near[int(np.argmin(off))]] = True
+        best = near[int(np.argmin(off))]
+        if min(off) < 4.0 + 0.8 * truth["radius"][best]:
+            found[n], taken[best] = best, True
     return found
+
+
+def is_microbe(
+    x: NDArray[Any], y: NDArray[Any], truth: NDArray[np.void]
+) -> NDArray[np.bool_]:
+    """Return which places are those of microbes, each microbe once, in their order."""
+    return np.asarray(matched(x, y, truth) >= 0)
 
 
 def completeness_at_90(real: NDArray[np.bool_], number: int) -> float:
@@ -140,11 +153,13 @@ def measure(name: str, seed: int, folder: Path, table: Table, *, blank: bool) ->
     pair = simulate_section(SHAPE, **settings)
     write_pair(pair, folder / "raw", "S", "Dye")
     task = SampleDye("S", "Dye", folder / "out", folder / "raw", "tiff")
-    task.set_params(pad=PAD)
+    task.set_params(pad=PAD, test_microbes=0 if blank else TEST)
     task.run()
     found, truth = task.microbes(), pair.truth.microbes
     counted = found.table[found.table["counted"]]
-    real = is_microbe(counted["x"], counted["y"], truth)
+    counted = counted[np.argsort(-np.asarray(counted["flux"]))]
+    which = matched(counted["x"], counted["y"], truth)
+    real = which >= 0
     cells = [
         name,
         str(found.counted),
@@ -153,7 +168,14 @@ def measure(name: str, seed: int, folder: Path, table: Table, *, blank: bool) ->
         f"{int(real.sum())}",
     ]
     if not blank:
-        task.set_params(snr_min=LOWEST)
+        above = truth["flux"] > (found.brighter_than or 0.0)
+        hit = np.isin(np.flatnonzero(above), which)
+        cells += [
+            f"{np.count_nonzero(above)}",
+            f"{found.completeness:.2f}, {hit.mean():.2f}",
+            f"{100 * (found.recovery.flux_bias if found.recovery else 0):+.1f} %",
+        ]
+        task.set_params(snr_min=LOWEST, test_microbes=0)
         task.run()
         low = ordered(task.microbes().table)
         best = completeness_at_90(is_microbe(low["x"], low["y"], truth), len(truth))
@@ -169,7 +191,8 @@ def main() -> int:
     asked = parser.parse_args()
     part, parts = map(int, asked.part.split("/"))
     heads = ["pair", "count", "S/N from", "counted", "real"]
-    table = Table(*heads, *([] if asked.blank else ["C90", "bound"]))
+    more = ["all", "found: said, true", "flux bias", "C90", "bound"]
+    table = Table(*heads, *([] if asked.blank else more))
     warnings.simplefilter("ignore", DataWarning)
     for name in list(KINDS)[part - 1 :: parts]:
         with tempfile.TemporaryDirectory() as folder:

@@ -126,7 +126,7 @@ def test_fits_cards_are_those_of_the_page(folder: Path, run: SampleDye) -> None:
     everywhere |= {"SCALE", "SCALEK", "SCALEERR", "OFFSET"}
     # of the labels of microbes
     everywhere |= {"NMICROBE", "NMICLOW", "NMICHIGH", "NDARK", "SNRMIN"}
-    everywhere |= {"NCONTROL"}
+    everywhere |= {"NCONTROL", "FLUXMIN", "FOUNDPCT"}
     assert told - cards <= everywhere | {"VERDICT", "REASON"}
 
 

@@ -14,6 +14,7 @@ from scipy.spatial import cKDTree
 from napari_exo2micro.core.base import CheckpointError, ParameterError
 from napari_exo2micro.core.detection import Flag
 from napari_exo2micro.core.pipeline import SampleDye, available_figures, draw_figure
+from napari_exo2micro.core.pipeline.result import microbe_words
 from napari_exo2micro.core.plotting import register_diagnostic, unregister_diagnostic
 from napari_exo2micro.core.simulate import simulate_section, write_pair
 
@@ -368,3 +369,90 @@ def test_its_plots_need_stage_5(folder, tmp_path):
     assert entries["ratio_histogram"].state == "ready"
     with pytest.raises(CheckpointError, match="Stage 5"):
         draw_figure(task, "candidates")
+
+
+# Test microbes -----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def tested(folder):
+    task = task_of(folder, pixel_size=0.5, test_microbes=800)
+    task.run()
+    return task
+
+
+def test_test_microbes_tell_how_many_are_missed(pair, tested, found):
+    it, truth = tested.microbes(), pair.truth.microbes
+    assert len(it.recovery.flux) >= 800
+    limit = it.brighter_than
+    above = truth["flux"] > limit
+    number = matched(it.table[it.table["counted"]], truth)
+    part = np.isin(np.flatnonzero(above), number).mean()
+    assert it.completeness == pytest.approx(part, abs=0.08)
+    assert it.interval[0] <= np.count_nonzero(above) <= it.interval[1]
+    assert it.interval[1] - it.interval[0] > found.interval[1] - found.interval[0]
+    # the same candidates: test microbes change nothing but the number
+    np.testing.assert_array_equal(it.table["x"], found.table["x"])
+    assert abs(it.recovery.flux_bias) < 0.03
+    assert it.recovery.limit(0.5) < it.recovery.limit(0.9)
+
+
+def test_each_candidate_and_place_has_its_completeness(tested):
+    it = tested.microbes()
+    part = np.asarray(it.table["completeness"])
+    assert ((part >= 0) & (part <= 1)).all()
+    order = np.argsort(it.table["snr_own"])
+    assert (np.diff(part[order]) >= 0).all()
+    known = it.faintest[np.isfinite(it.faintest)]
+    assert 0.2 * it.brighter_than < np.median(known) < 3 * it.brighter_than
+    assert np.isnan(it.faintest).any()  # the margin
+
+
+def test_the_spots_are_on_disk_and_the_same_whenever_they_are_put_in(tested, folder):
+    (path,) = (folder / "out").rglob("05_microbes_injected*.ecsv")
+    spots = Table.read(path, format="ascii.ecsv")
+    assert spots["found"].sum() == np.isfinite(spots["flux_measured"]).sum() > 200
+    assert str(path) in map(str, tested.result()["outputs"])
+    before = path.read_bytes()
+    tested.run(from_stage=5, force=True)
+    assert path.read_bytes() == before
+    path.unlink()
+    with pytest.raises(CheckpointError, match="cannot be read as a table of test mic"):
+        tested.microbes()
+    path.write_bytes(before)
+
+
+def test_the_number_says_what_it_counts(tested):
+    it, result = tested.microbes(), tested.result()
+    assert result.microbes == str(it.counted)
+    words = f"brighter than {it.brighter_than:.3g} grey levels"
+    assert words in it.summary
+    assert words in microbe_words(result.verdicts[5])
+    assert result.verdicts[5].numbers["found_percent"] == pytest.approx(
+        100 * it.completeness
+    )
+    assert it.to_dict()["flux_90"] == it.recovery.limit(0.9)
+
+
+def test_a_section_without_microbes_has_a_limit_that_counts_the_missed(tmp_path):
+    blank = simulate_section((500, 560), microbes=0, **{**SETTINGS, "seed": 12})
+    write_pair(blank, tmp_path / "raw", "S", "Dye")
+    task = task_of(tmp_path, test_microbes=300)
+    task.run()
+    it = task.microbes()
+    assert it.interval[0] == 0
+    assert it.counted.is_limit
+    assert it.interval[1] > 3.0
+
+
+def test_the_background_model_is_fitted_anew_with_the_spots(tmp_path):
+    made = simulate_section(
+        (700, 760), microbes=60, mineral_ratio=0.25, **{**SETTINGS, "seed": 13}
+    )
+    write_pair(made, tmp_path / "raw", "S", "Dye")
+    task = task_of(tmp_path, test_microbes=300)
+    task.run()
+    assert task.checkpoint(5, "snr").details["difference"] == "difference_model"
+    it = task.microbes()
+    assert 0.6 < it.completeness <= 1
+    assert abs(it.recovery.flux_bias) < 0.05

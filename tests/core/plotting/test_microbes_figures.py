@@ -12,7 +12,7 @@ from astropy.table import Table
 from matplotlib.figure import Figure
 from matplotlib.offsetbox import TextArea
 
-from napari_exo2micro.core.detection import Flag, purity_of
+from napari_exo2micro.core.detection import Completeness, Flag, purity_of
 from napari_exo2micro.core.images import io, raster
 from napari_exo2micro.core.plotting import (
     PlotContext,
@@ -146,6 +146,26 @@ def test_of_many_candidates_the_density_is_drawn(
 
 
 # The purity --------------------------------------------------------------------------
+
+
+def test_test_microbes_are_drawn_with_the_part_that_is_found(pair: Any, words: Any):
+    rng = np.random.default_rng(3)
+    flux = np.exp(rng.uniform(3, 8, 900))
+    snr = flux / 40
+    measured = np.where(rng.random(900) < 0.95 / (1 + (6 / snr) ** 6), flux, np.nan)
+    it = Completeness.of(flux, flux * 0 + 9, snr, measured, snr)
+    figure = draw(plot_purity_completeness, pair, recovery=it)
+    (line,) = by_gid(figure, "completeness")
+    levels, part = line.get_data()
+    np.testing.assert_allclose(part, it.by_snr(levels))
+    points = next(
+        one for one in figure.axes[1].containers if one.get_label().startswith("Test")
+    )
+    levels, part = points.lines[0].get_data()
+    assert np.abs(part - it.by_snr(levels)).mean() < 0.08
+    said = words(figure)
+    assert f"50 % at a flux of {it.limit(0.5):.3g} grey levels" in said
+    assert "Test microbes found, of 900" in said
 
 
 def test_the_line_and_the_band_are_the_purity_above(pair: Any, words: Any) -> None:

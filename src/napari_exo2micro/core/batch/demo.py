@@ -17,6 +17,7 @@ from napari_exo2micro.core.simulate.truth import Truth, registration_error
 
 SAMPLE, DYE = "Demo", "SybrGld"
 PAD = 400
+TEST_MICROBES = 1000
 _MARK = ".exo2micro-demo.json"
 
 
@@ -118,7 +119,7 @@ def run_demo(
     write_pair(pair, raw_dir, SAMPLE, DYE, channels="rgb")
     task = SampleDye(SAMPLE, DYE, output_dir=output_dir, raw_dir=raw_dir)
     # The simulated section moves by a hundred px at most: a small canvas will do.
-    task.set_params(pad=PAD)
+    task.set_params(pad=PAD, test_microbes=TEST_MICROBES)
     run = task.run(monitor=monitor.part(0.25, 0.97))
     monitor.report(0.97, "comparing with the truth")
     estimated = task.transform(3)

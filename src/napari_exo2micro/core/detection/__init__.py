@@ -19,6 +19,17 @@ from napari_exo2micro.core.detection.catalogue import (
     set_grades as set_grades,
     write_catalogue as write_catalogue,
 )
+from napari_exo2micro.core.detection.completeness import (
+    SPOT as SPOT,
+    Completeness as Completeness,
+    FluxClass as FluxClass,
+    add_spots as add_spots,
+    corrected_count as corrected_count,
+    draw_spots as draw_spots,
+    found_again as found_again,
+    spot_shapes as spot_shapes,
+    windows_for as windows_for,
+)
 from napari_exo2micro.core.detection.control import Control as Control
 from napari_exo2micro.core.detection.counts import (
     Count as Count,

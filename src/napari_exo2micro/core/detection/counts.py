@@ -222,13 +222,17 @@ class Count:
     false : float
         How many of these are expected to be none.
     completeness : float
-        Which part of the microbes is found.
+        Which part of the microbes is found; of those brighter than `brighter_than`.
     number : float
-        (found - false) / completeness, at least 0.
+        Of microbes, at least 0: (found - false) / completeness, or as it follows from
+        the measured fluxes, see `corrected_count`.
     interval : tuple of float
         95 % interval of `number`; its lower end is 0 where there may be none.
     area_mm2 : float, optional
         Analysed area, where the pixel size is known.
+    brighter_than : float, optional
+        Flux of the faintest microbes in `number`, grey levels: half of those are
+        found. None where completeness was not measured: `number` is that of the found.
     """
 
     found: int
@@ -237,6 +241,7 @@ class Count:
     number: float
     interval: tuple[float, float]
     area_mm2: float | None = None
+    brighter_than: float | None = None
 
     @property
     def is_limit(self) -> bool:

@@ -24,7 +24,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
 import cv2
@@ -138,6 +138,9 @@ class Significance:
     spread, doubt : tuple of float
         Of each size: spread of the S/N over the section before it is brought to one,
         and by which part that differs from place to place.
+    usual : ImageLike, optional
+        Difference by which the S/N is brought to unit spread in each place; by default
+        its own. Test microbes, which lie closer than microbes do, would raise it.
     """
 
     post: ImageLike
@@ -148,6 +151,7 @@ class Significance:
     noise: NoiseModel
     spread: tuple[float, ...] = field(default=())
     doubt: tuple[float, ...] = field(default=())
+    usual: ImageLike | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return what a header tells of it, as JSON-ready built-in types."""
@@ -185,7 +189,9 @@ class Significance:
         ]
         grid = slice(*blocks[0]), slice(*blocks[1])
         outer, inner = _widened(grid, math.ceil(_REACH * max(self.sizes)) + 4, shape)
-        seen = _Seen.of(self, outer)
+        seen = plain = _Seen.of(self, outer)
+        if self.usual is not None:
+            plain = _Seen.of(replace(self, difference=self.usual), outer)
         bright = dark = None
         top, left = window[0].start - grid[0].start, window[1].start - grid[1].start
         wanted = (
@@ -195,7 +201,8 @@ class Significance:
         known = seen.weight[inner] > 0
         for number, sigma in enumerate(self.sizes):
             raw = seen.filtered(sigma)[inner]
-            centre, spread = self._local(raw, known, number)
+            usual = raw if plain is seen else plain.filtered(sigma)[inner]
+            centre, spread = self._local(usual, known, number)
             raw = raw[wanted]
             raw = (raw - centre[wanted]) / spread[wanted]
             if bright is None or dark is None:
@@ -208,6 +215,40 @@ class Significance:
         missing = ~known[wanted]
         bright[missing] = dark[missing] = 0
         return bright, dark
+
+    def flux_error(self, window: Window, sigma: float | None = None) -> FloatGrid:
+        """Return the flux of a spot whose S/N is 1, pixel by pixel.
+
+        Parameters
+        ----------
+        window : tuple of slice
+            Rows and columns, px.
+        sigma : float, optional
+            Standard deviation of the spot, one of `sizes`, px; by default the middle
+            one.
+
+        Returns
+        -------
+        ndarray, shape of the window, float32
+            Grey levels, summed over the spot; inf where nothing is known.
+        """
+        number = len(self.sizes) // 2 if sigma is None else self.sizes.index(sigma)
+        sigma = self.sizes[number]
+        shape = self.difference.shape
+        blocks = [
+            _blocks_around(part, length)
+            for part, length in zip(window, shape, strict=True)
+        ]
+        grid = slice(*blocks[0]), slice(*blocks[1])
+        outer, inner = _widened(grid, math.ceil(_REACH * max(self.sizes)) + 4, shape)
+        seen = _Seen.of(self, outer)
+        known = seen.weight[inner] > 0
+        _, spread = self._local(seen.filtered(sigma)[inner], known, number)
+        error = seen.flux_error(sigma)[inner] * spread
+        error[~known] = np.inf
+        top, left = window[0].start - grid[0].start, window[1].start - grid[1].start
+        rows, columns = (part.stop - part.start for part in window)
+        return np.asarray(error[top : top + rows, left : left + columns])
 
     def variance(self, window: Window) -> FloatGrid:
         """Return the variance of each pixel of the difference in a window.
@@ -390,6 +431,12 @@ class _Seen:
         signal *= np.float32(2 * math.sqrt(math.pi) * sigma)
         signal /= np.sqrt(power)
         return signal
+
+    def flux_error(self, sigma: float) -> FloatGrid:
+        """Return the standard deviation of a spot's flux as the pixels have it."""
+        power = _blurred(self.weight / self.variance, sigma / math.sqrt(2))
+        factor = np.float32(2 * math.sqrt(math.pi) * sigma)
+        return np.asarray(factor / np.sqrt(np.maximum(power, 1e-12)))
 
 
 def _blurred(image: FloatGrid, sigma: float) -> FloatGrid:

@@ -153,6 +153,27 @@ def composed(
     )
 
 
+def patched(image: raster.ImageLike, window: Window, pixels: NDArray[Any]) -> LazyImage:
+    """Return an image with other pixels in one window."""
+    start = np.array([part.start for part in window])
+
+    def read(asked: Window) -> NDArray[Any]:
+        seen = np.array(image[asked])
+        first = [max(a.start, w.start) for a, w in zip(asked, window, strict=True)]
+        last = [min(a.stop, w.stop) for a, w in zip(asked, window, strict=True)]
+        if all(a < b for a, b in zip(first, last, strict=True)):
+            to, of = (
+                tuple(
+                    slice(a - o, b - o) for a, b, o in zip(first, last, at, strict=True)
+                )
+                for at in ([part.start for part in asked], start)
+            )
+            seen[to] = pixels[of]
+        return seen
+
+    return LazyImage(image.shape, image.dtype, read)
+
+
 def every_pixel(image: LazyImage, step: int) -> LazyImage:
     """Return every `step`-th pixel of every `step`-th row of an image."""
     sides = image.shape[:2]

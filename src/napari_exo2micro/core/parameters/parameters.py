@@ -643,6 +643,17 @@ PARAMETERS: tuple[Parameter, ...] = (
         "of its name; none: no control.",
         label="control",
     ),
+    _microbes(
+        "test_microbes",
+        0,
+        "tmic",
+        "So many artificial microbes are put into post, one after the other, to see "
+        "how many are found: the number is then corrected for those that are missed. "
+        "2000 are enough; 0: the number is that of the microbes found.",
+        minimum=0,
+        maximum=100_000,
+        label="test microbes",
+    ),
 )
 
 
@@ -663,7 +674,7 @@ RESERVED_KEYS = frozenset(
         "CONTINUE HIERARCH LONGSTRN INHERIT NAXIS3 DATAMIN DATAMAX HEADSUM "
         "POSTMISS PREMISS CRPIX1 CRPIX2 CRVAL1 CRVAL2 CDELT1 CDELT2 CUNIT1 CUNIT2 "
         "DISPMAX DISPFILE DISPSUM STRUCT STRUCTM MODELPOW MODELLOS "
-        "NMICROBE NMICLOW NMICHIGH SNRMIN NDARK NCONTROL "
+        "NMICROBE NMICLOW NMICHIGH SNRMIN NDARK NCONTROL FLUXMIN FOUNDPCT "
         + " ".join(f"PIXSUM{n}" for n in range(100))
     ).split()
 )

@@ -20,7 +20,7 @@ J. Math. Imaging Vis. 40 (2011) 120: how it is solved.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -189,7 +189,36 @@ class BackgroundModel:
             "kernel": np.round(self.kernel, 6).tolist()
             if "kernel" in self.steps
             else [],
+            "scale": self.scale,
+            "offset": self.offset,
+            "floor": self.floor,
+            "dark": self.dark,
+            "saturation": self.saturation if math.isfinite(self.saturation) else None,
         }
+
+    @classmethod
+    def from_dict(cls, told: Mapping[str, Any]) -> BackgroundModel:
+        """Return the model that a header tells of; see `to_dict`.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            When something is missing: older versions told less.
+        """
+        limit = told["saturation"]
+        return cls(
+            scale=float(told["scale"]),
+            offset=float(told["offset"]),
+            steps=tuple(step for step in BACKGROUND_STEPS if step in told["steps"]),
+            kernel=np.array(told["kernel"], np.float32) if told["kernel"] else _delta(),
+            floor=float(told["floor"]),
+            dark=float(told["dark"]),
+            saturation=math.inf if limit is None else float(limit),
+            left_by_scale=Residual(math.nan, float(told["structure"])),
+            left_by_model=Residual(math.nan, float(told["structure_with_model"])),
+            lost_flux=float(told["lost_flux"]),
+            fidelity=float(told["fidelity"]),
+        )
 
     def subtract(
         self, post: ImageLike, pre: ImageLike, window: Window, known: Known
@@ -547,8 +576,6 @@ def fit_background(
         Without any step where none leaves clearly less.
     """
     monitor = monitor or Monitor()
-    delta = np.zeros((2 * _REACH + 1, 2 * _REACH + 1), np.float32)
-    delta[_REACH, _REACH] = 1
     none = Residual(0.0, 0.0)
     blocks = statistics.blocks
     threshold = mineral_blocks(blocks).threshold
@@ -558,7 +585,7 @@ def fit_background(
         scale=scale,
         offset=offset,
         steps=(),
-        kernel=delta,
+        kernel=_delta(),
         floor=threshold * scale,
         dark=_darkest(blocks.pre) * scale,
         saturation=statistics.post_saturation,
@@ -611,6 +638,13 @@ def fit_background(
         left_by_scale=_residual(plain, light),
         left_by_model=_residual(base, light),
     )
+
+
+def _delta() -> FloatGrid:
+    """Return the kernel that changes nothing."""
+    kernel = np.zeros((2 * _REACH + 1, 2 * _REACH + 1), np.float32)
+    kernel[_REACH, _REACH] = 1
+    return kernel
 
 
 def _darkest(blocks: NDArray[np.floating[Any]]) -> float:

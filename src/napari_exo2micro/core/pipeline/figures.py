@@ -169,6 +169,7 @@ def microbes_context(store: CheckpointStore) -> PlotContext:
         candidates=found.table,
         purity=found.purities(),
         snr_min=found.threshold,
+        recovery=found.recovery,
         verdicts=dict(store.need(MICROBES_STAGE, "labels").verdicts),
     )
 

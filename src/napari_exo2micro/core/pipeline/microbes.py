@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -19,19 +19,28 @@ from scipy import ndimage
 
 from napari_exo2micro.core.alignment import views
 from napari_exo2micro.core.alignment.alignments import error_map_from_details
+from napari_exo2micro.core.alignment.error_map import ErrorMap
 from napari_exo2micro.core.base import CheckpointError, Monitor, ParameterError
+from napari_exo2micro.core.base.files import replace_file
 from napari_exo2micro.core.base.text import Listing, Shown
 from napari_exo2micro.core.detection import (
     ENDINGS,
     PEAK,
     REFUSED,
+    SPOT,
+    Completeness,
     Control,
     Count,
+    FluxClass,
     Purity,
     Significance,
+    add_spots,
+    corrected_count,
     count_of,
+    draw_spots,
     find_peaks,
     fit_significance,
+    found_again,
     label_bands,
     measure_candidates,
     merge_peaks,
@@ -39,16 +48,18 @@ from napari_exo2micro.core.detection import (
     read_catalogue,
     set_flags,
     set_grades,
+    spot_shapes,
     threshold_for,
+    windows_for,
     write_catalogue,
 )
-from napari_exo2micro.core.images import raster
-from napari_exo2micro.core.images.lazy import Window
+from napari_exo2micro.core.images import ImageLike, raster
+from napari_exo2micro.core.images.lazy import Window, patched
 from napari_exo2micro.core.images.missing import blanked, either
 from napari_exo2micro.core.images.pixel_size import PixelSize
 from napari_exo2micro.core.parameters import MICROBES_STAGE, State, Verdict
 from napari_exo2micro.core.photometry import known_pixels, methods
-from napari_exo2micro.core.photometry.background import Known
+from napari_exo2micro.core.photometry.background import BackgroundModel, Known
 from napari_exo2micro.core.photometry.statistics import WORKERS
 from napari_exo2micro.core.pipeline.difference import AlignedPair, find_aligned_pair
 from napari_exo2micro.core.store.checkpoints import (
@@ -78,6 +89,13 @@ _PURE: Final = 0.9
 """Less than this part of real ones among the candidates is no result to vouch for."""
 
 
+_IMPURE: Final = 0.02
+"""Such a part of the candidates may be false where more are than were allowed."""
+
+_MAP: Final = 16
+"""Cells along each side of the map of the faintest microbe."""
+
+
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Microbes(Shown):
     """The candidates of a sample and dye, and how many of them are real.
@@ -99,6 +117,13 @@ class Microbes(Shown):
         The same, square mm; None where the size of a pixel is not known.
     path : Path
         The catalogue as ECSV.
+    recovery : Completeness, optional
+        What became of test microbes; None where none were put in.
+    classes : tuple of FluxClass
+        Numbers by brightness, with test microbes.
+    faintest : ndarray, shape (rows, columns), float64, optional
+        Flux of a microbe of which half are found, on a grid over the canvas, grey
+        levels; NaN outside of what was searched.
     """
 
     sample: str
@@ -109,6 +134,9 @@ class Microbes(Shown):
     area: float
     area_mm2: float | None
     path: Path
+    recovery: Completeness | None = None
+    classes: tuple[FluxClass, ...] = ()
+    faintest: NDArray[np.float64] | None = None
 
     @property
     def count(self) -> float:
@@ -127,8 +155,13 @@ class Microbes(Shown):
 
     @property
     def completeness(self) -> float | None:
-        """Part of the microbes that was found; None: not measured."""
-        return None
+        """Part found of those brighter than `brighter_than`; None: not measured."""
+        return None if self.brighter_than is None else self.counted.completeness
+
+    @property
+    def brighter_than(self) -> float | None:
+        """Flux above which microbes are counted, grey levels; None: those found are."""
+        return self.counted.brighter_than
 
     @property
     def density(self) -> float | None:
@@ -169,6 +202,11 @@ class Microbes(Shown):
     def summary(self) -> str:
         """Number, interval and what may be false in one line."""
         words = [f"{self.counted} microbes above S/N {self.threshold:.2f}"]
+        if self.brighter_than is not None:
+            words = [
+                f"{self.counted} microbes brighter than {self.brighter_than:.3g} grey "
+                f"levels, {self.counted.completeness:.0%} of them found"
+            ]
         if self.density is not None:
             low, high = (end / (self.area_mm2 or 1.0) for end in self.interval)
             words.append(f"{self.density:.3g} per mm² ({low:.3g} to {high:.3g})")
@@ -198,6 +236,9 @@ class Microbes(Shown):
             "control": self.control,
             "purity": self.purity,
             "completeness": self.completeness,
+            "brighter_than": self.brighter_than,
+            "flux_50": None if self.recovery is None else self.recovery.limit(0.5),
+            "flux_90": None if self.recovery is None else self.recovery.limit(0.9),
             "snr_min": self.threshold,
             "area_px": self.area,
             "area_mm2": self.area_mm2,
@@ -223,6 +264,7 @@ class Microbes(Shown):
         ]
         rest = len(self.table) - len(rows)
         notes = [f"and {rest} more in {self.path}"] if rest > 0 else [f"in {self.path}"]
+        notes += self._completeness_notes()
         return Listing(
             ("id", "x px", "y px", "S/N", "flux", "p real", "grade"),
             rows,
@@ -230,6 +272,25 @@ class Microbes(Shown):
             notes=tuple(notes),
             numbers=(0, 1, 2, 3, 5),
         )
+
+    def _completeness_notes(self) -> list[str]:
+        """Return what test microbes tell, in lines."""
+        it = self.recovery
+        if it is None:
+            return ["how many were missed is not known: set test_microbes=2000"]
+        notes = [
+            f"{np.count_nonzero(it.found)} of {len(it.flux)} test microbes found: half "
+            f"of those with a flux of {it.limit(0.5):.3g} grey levels, 90 % of those "
+            f"with {it.limit(0.9):.3g}; flux is measured {it.flux_bias:+.1%} off"
+        ]
+        if self.classes:
+            words = [
+                f"{one.low:.3g} to {one.high:.3g}: {one.number:.0f} "
+                f"({math.floor(one.interval[0])} to {math.ceil(one.interval[1])})"
+                for one in self.classes
+            ]
+            notes.append(f"microbes by flux: {'; '.join(words)}")
+        return notes
 
 
 _SHOWN: Final = 25
@@ -276,7 +337,9 @@ def make_microbes(store: CheckpointStore, monitor: Monitor) -> None:
     control = _control(store, area)
     found = _Peaks(least, [], [])
     scale = difference.provenance.scale if difference.provenance else None
-    gain = scale.value if scale else 1.0
+    search = _Search(
+        pair.pre.image, scale.value if scale else 1.0, error_map, _saturation(pair.post)
+    )
 
     # The S/N is written as it is made, before the peaks are measured: its header tells
     # how it was made, that of the labels what was found.
@@ -288,25 +351,20 @@ def make_microbes(store: CheckpointStore, monitor: Monitor) -> None:
         details={"significance": noise, "difference": difference_name(store)},
     )
     parts = _snr_bands(significance, shape, found)
-    store.write(provenance, shape, "float32", parts, monitor.part(0.1, 0.6))
-    bright, dark_peaks = (merge_peaks(found.all(side)) for side in ("bright", "dark"))
-    measured = partial(
-        measure_candidates,
-        significance=significance,
-        pre=pair.pre.image,
-        scale=gain,
-        error_map=error_map,
+    store.write(provenance, shape, "float32", parts, monitor.part(0.1, 0.5))
+    bright, dim = (merge_peaks(found.all(side)) for side in ("bright", "dark"))
+    bright, dim = bright[bright["snr"] >= least], dim[dim["snr"] >= least]
+    table = search.measured(significance, bright, dim, monitor.part(0.5, 0.6))
+    others = search.measured(
+        significance, dim, bright, monitor.part(0.6, 0.7), dark=True
     )
-    table = measured(bright[bright["snr"] >= least], monitor=monitor.part(0.6, 0.8))
-    others = measured(dark_peaks[dark_peaks["snr"] >= least], dark=True)
-    saturation = _saturation(pair.post)
-    for one, against in ((table, dark_peaks), (others, bright)):
-        set_flags(one, dark=against, sizes=significance.sizes, saturation=saturation)
     if control is not None:
         least = max(least, control.least)
     threshold = least
     if params["snr_min"] is None:
-        threshold = _raised(least, _own(others), _budget(store, area, size))
+        threshold = _raised(
+            least, _own(table), _own(others), _budget(store, area, size)
+        )
     table["counted"] = _is_counted(table, threshold)
     dark = int(np.count_nonzero(_is_counted(others, threshold)))
     false, ratio, start = _own(others), 1.0, least
@@ -325,6 +383,22 @@ def make_microbes(store: CheckpointStore, monitor: Monitor) -> None:
         int(np.count_nonzero(false >= threshold)),
         ratio=ratio,
     )
+    classes: list[FluxClass] = []
+    injected = None
+    if params["test_microbes"]:
+        injected = _Injection(
+            significance, search, _remade(store, pair, difference), threshold, table
+        ).run(int(params["test_microbes"]), monitor.part(0.7, 0.9))
+        kept = table[table["counted"]]
+        counted, classes = corrected_count(
+            kept,
+            _like(kept, false[false >= threshold])
+            if is_used
+            else others[_is_counted(others, threshold)],
+            injected.completeness,
+            ratio=ratio,
+        )
+        table["completeness"] = injected.completeness.by_snr(table["snr_own"])
     verdict, notes = _judged(counted, purity, threshold, least, dark)
     told: dict[str, Any] = {}
     if control is not None:
@@ -334,7 +408,7 @@ def make_microbes(store: CheckpointStore, monitor: Monitor) -> None:
             budget = _budget(store, area, size)
         verdict = _checked(verdict, control, threshold, dark, budget)
         notes += _doubts(store)
-    facts = _Facts(threshold, area, counted, dark, told)
+    facts = _Facts(threshold, area, counted, dark, told, injected, tuple(classes))
     labels = store.provenance(
         MICROBES_STAGE, "labels", verdict=verdict, notes=notes, details=facts.to_dict()
     )
@@ -343,7 +417,7 @@ def make_microbes(store: CheckpointStore, monitor: Monitor) -> None:
         shape,
         "int32",
         label_bands(table, shape, raster.BAND_ROWS),
-        monitor.part(0.8, 0.95),
+        monitor.part(0.9, 0.97),
     )
     _to_raw(table, frame, size)
     table.meta |= {
@@ -357,6 +431,8 @@ def make_microbes(store: CheckpointStore, monitor: Monitor) -> None:
     if control is not None:
         table.meta["control_snr"] = _rounded(control.snr)
     paths = write_catalogue(table, _stem(store))
+    if injected is not None:
+        paths.append(injected.write(_injected_path(store), frame))
     store.written += paths
     logger.info("catalogue: %d candidates in %s", len(table), paths[0].name)
 
@@ -378,6 +454,7 @@ def microbes_of(store: CheckpointStore) -> Microbes:
         )
     table, told = read_catalogue(path), labels.details
     size = labels.provenance.pixel_size if labels.provenance else None
+    tested = told.get("completeness")
     return Microbes(
         store.sample,
         store.dye,
@@ -387,7 +464,36 @@ def microbes_of(store: CheckpointStore) -> Microbes:
         float(told["area"]),
         None if size is None else float(told["area"]) * size.x * size.y / 1e6,
         path,
+        _read_recovery(_injected_path(store)) if tested else None,
+        tuple(
+            FluxClass(
+                one["flux_from"],
+                math.inf if one["flux_to"] is None else one["flux_to"],
+                one["number"],
+                (one["interval"][0], one["interval"][1]),
+            )
+            for one in told.get("by_brightness", ())
+        ),
+        np.array(tested["faintest"], np.float64) if tested else None,
     )
+
+
+def _read_recovery(path: Path) -> Completeness:
+    try:
+        table = Table.read(path, format="ascii.ecsv")
+        return Completeness.of(
+            *(table[name] for name in ("flux", "light", "snr")),
+            *(table[name] for name in ("flux_measured", "snr_measured")),
+        )
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise CheckpointError(
+            f"{path} cannot be read as a table of test microbes ({error}); run stage 5 "
+            "again with force"
+        ) from error
+
+
+def _injected_path(store: CheckpointStore) -> Path:
+    return store.output_path("05_microbes_injected", ".ecsv", stage=MICROBES_STAGE)
 
 
 def catalogue_path(store: CheckpointStore) -> Path:
@@ -402,7 +508,7 @@ def catalogue_files(store: CheckpointStore) -> list[Path]:
     paths = [
         stem.with_name(f"{stem.name}{ending}") for ending in (*ENDINGS, ".parquet")
     ]
-    return [path for path in paths if path.is_file()]
+    return [path for path in (*paths, _injected_path(store)) if path.is_file()]
 
 
 def catalogue_status(store: CheckpointStore) -> CheckpointStatus:
@@ -527,6 +633,40 @@ def _budget(store: CheckpointStore, area: float, size: PixelSize | None) -> floa
     return max(allowed, 1e-6)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Search:
+    """What peaks of the S/N are measured and judged with."""
+
+    pre: ImageLike
+    scale: float
+    error_map: ErrorMap | None
+    saturation: float
+
+    def measured(
+        self,
+        significance: Significance,
+        peaks: NDArray[np.void],
+        others: NDArray[np.void],
+        monitor: Monitor | None = None,
+        *,
+        dark: bool = False,
+    ) -> Table:
+        """Return the table of bright or dark peaks with flags; `others` are of dark."""
+        table = measure_candidates(
+            peaks,
+            significance,
+            pre=self.pre,
+            scale=self.scale,
+            error_map=self.error_map,
+            dark=dark,
+            monitor=monitor,
+        )
+        set_flags(
+            table, dark=others, sizes=significance.sizes, saturation=self.saturation
+        )
+        return table
+
+
 # The S/N -----------------------------------------------------------------------------
 
 
@@ -585,7 +725,7 @@ def _snr_bands(
             yield y0, band
 
 
-# What was found ----------------------------------------------------------------------
+# What is told ------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -597,13 +737,263 @@ class _Facts:
     count: Count
     dark: int
     control: dict[str, Any]
+    injected: _Injected | None = None
+    classes: tuple[FluxClass, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         count = asdict(self.count)
         count["interval"] = list(self.count.interval)
-        told = {"threshold": self.threshold, "area": self.area, "count": count}
-        told["dark"] = self.dark
-        return told | ({"control": self.control} if self.control else {})
+        told: dict[str, Any] = {
+            "threshold": self.threshold,
+            "area": self.area,
+            "count": count,
+            "dark": self.dark,
+        }
+        if self.control:
+            told["control"] = self.control
+        if self.injected is not None:
+            told["completeness"] = self.injected.to_dict()
+            told["by_brightness"] = [
+                {
+                    "flux_from": one.low,
+                    "flux_to": _finite(one.high),
+                    "number": one.number,
+                    "interval": list(one.interval),
+                }
+                for one in self.classes
+            ]
+        return told
+
+
+# Test microbes -----------------------------------------------------------------------
+
+_Remade = Callable[[ImageLike, NDArray[Any], Window], NDArray[np.float32]]
+"""Returns the difference in a window from post with spots and what they have added."""
+
+
+_Job = tuple[Window, NDArray[np.void], NDArray[np.float32], int]
+"""A window, the spots for it, the flux of an S/N of 1 there, and a number."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Injected:
+    """Spots that were put into post, and what became of them."""
+
+    spots: NDArray[np.void]
+    completeness: Completeness
+    faintest: NDArray[np.float64]  # flux of which half are found, by place; NaN outside
+
+    def to_dict(self) -> dict[str, Any]:
+        it = self.completeness
+        return {
+            "injected": len(it.flux),
+            "found": int(np.count_nonzero(it.found)),
+            "flux_50": _finite(it.limit(0.5)),
+            "flux_90": _finite(it.limit(0.9)),
+            "snr_50": _finite(it.by_snr.reached_at(0.5)),
+            "flux_bias": _finite(it.flux_bias),
+            "faintest": [[_finite(v) for v in row] for row in self.faintest.tolist()],
+        }
+
+    def write(self, path: Path, frame: tuple[int, int, int, int]) -> Path:
+        """Write a row for each spot; places are those of the raw post-stain image."""
+        it, table = self.completeness, Table()
+        for name in SPOT.names or ():
+            table[name] = self.spots[name]
+        table["x"] -= frame[0]
+        table["y"] -= frame[1]
+        table["light"], table["snr"] = it.light, it.snr
+        table["flux_measured"], table["snr_measured"] = it.measured, it.measured_snr
+        for name in table.colnames:
+            table[name] = np.round(table[name], 3)
+        table["found"] = it.found
+        with replace_file(path) as part:
+            table.write(part, format="ascii.ecsv", overwrite=True)
+        return path
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Injection:
+    """What test microbes are put in, found and judged with."""
+
+    significance: Significance
+    search: _Search
+    remade: _Remade
+    threshold: float
+    table: Table  # of what was found without them
+
+    def run(self, number: int, monitor: Monitor) -> _Injected:
+        """Put so many spots into post, at least, and look for them."""
+        it = self.significance
+        windows = windows_for(it.difference.shape, it.known)
+        monitor.report(0.0, "putting test microbes into post")
+        with ThreadPoolExecutor(WORKERS) as pool:
+            errors = list(pool.map(it.flux_error, windows))
+            jobs = self._jobs(number, windows, errors)
+            found = []
+            for n, one in enumerate(pool.map(lambda job: self._one(*job), jobs)):
+                monitor.report(n / len(jobs), "looking for test microbes")
+                found.append(one)
+        spots = np.concatenate([np.empty(0, SPOT), *(one[0] for one in found)])
+        told = [
+            np.concatenate([np.empty(0), *(one[k] for one in found)])
+            for k in range(1, 5)
+        ]
+        completeness = Completeness.of(spots["flux"], *told)
+        return _Injected(spots, completeness, self._faintest(completeness))
+
+    def _jobs(
+        self,
+        number: int,
+        windows: Sequence[Window],
+        errors: Sequence[NDArray[np.float32]],
+    ) -> list[_Job]:
+        """Return windows with the spots for them, round after round."""
+        it = self.significance
+        if not errors:
+            return []
+        usual = np.concatenate([one[::8, ::8].ravel() for one in errors])
+        usual = usual[np.isfinite(usual)]
+        quiet, loud = np.quantile(usual, (0.1, 0.9)) * self.threshold
+        shapes = spot_shapes(self.table, it.sizes)
+        # S/N = peak * 2 pi sigma^2 / (error * sigma / middle size), nearly
+        middle = 2 * math.pi * it.sizes[len(it.sizes) // 2]
+        small, large = np.quantile(shapes["sigma"], (0.1, 0.9))
+        clear = self.table[self.table["counted"]]
+        most = float(np.quantile(clear["peak"], 0.98)) if len(clear) else 0.0
+        strong = _STRONG * loud / (middle * small)
+        peak = (
+            _FAINT * float(quiet) / (middle * float(large)),
+            float(np.clip(most, strong, 5 * strong)),
+        )
+        jobs: list[_Job] = []
+        total = 0
+        for turn in range(_MOST_ROUNDS):
+            for n, (window, error) in enumerate(zip(windows, errors, strict=True)):
+                rng = np.random.default_rng([15, turn, n])
+                spots = draw_spots(window, it.known(window), shapes, peak, rng)
+                jobs.append((window, spots, error, len(jobs)))
+                total += len(spots)
+            if total >= number:
+                break
+        return jobs
+
+    def _one(
+        self,
+        window: Window,
+        spots: NDArray[np.void],
+        error: NDArray[np.float32],
+        seed: int,
+    ) -> tuple[NDArray[Any], ...]:
+        """Return the spots of a window, light, S/N, measured flux and S/N of each."""
+        it = self.significance
+        top, left = (part.start for part in window)
+        plain = np.asarray(it.post[window])
+        pixels = add_spots(
+            plain,
+            spots,
+            (left, top),
+            shot=it.noise.shot / (1.0 + self.search.scale),  # the rest is that of pre
+            saturation=self.search.saturation,
+            rng=np.random.default_rng([16, seed]),
+        )
+        added = pixels.astype(np.float32) - plain
+        post = patched(it.post, window, pixels)
+        remade = self.remade(post, added, window)
+        changed = replace(
+            it,
+            post=post,
+            difference=patched(it.difference, window, remade),
+            usual=it.difference,
+        )
+        bright, dark = (
+            merge_peaks(find_peaks(image, self.threshold, (left, top), halo=1))
+            for image in changed.both(window)
+        )
+        table = self.search.measured(changed, bright, dark)
+        counted = table[_is_counted(table, self.threshold)]
+        before = self.table[self.table["counted"]]
+        measured = found_again(spots, counted, before)
+        light = ndimage.uniform_filter(
+            plain - np.asarray(it.difference[window], np.float32), 5
+        )
+        rows, columns = (
+            np.clip(np.rint(spots[name] - start).astype(np.intp), 0, length - 1)
+            for name, start, length in zip(
+                ("y", "x"), (top, left), plain.shape, strict=True
+            )
+        )
+        sigma = spots["sigma"] / it.sizes[len(it.sizes) // 2]
+        snr = spots["flux"] / (error[rows, columns] * sigma)
+        return spots, light[rows, columns], snr, *measured
+
+    def _faintest(self, completeness: Completeness) -> NDArray[np.float64]:
+        """Return the flux of which half are found, by place."""
+        it = self.significance
+        shape = it.difference.shape
+        sides = [min(_MAP, max(length // 64, 1)) for length in shape]
+
+        def one(place: tuple[int, int]) -> float:
+            middle = [
+                int((n + 0.5) * length / side)
+                for n, length, side in zip(place, shape, sides, strict=True)
+            ]
+            window = tuple(
+                slice(max(m - 16, 0), min(m + 16, length))
+                for m, length in zip(middle, shape, strict=True)
+            )
+            mask = it.known((window[0], window[1]))
+            if mask is not None and not mask.any():
+                return math.nan
+            error = it.flux_error((window[0], window[1]))
+            known = error[np.isfinite(error)]
+            return float(np.median(known)) if len(known) else math.nan
+
+        with ThreadPoolExecutor(WORKERS) as pool:
+            found = list(pool.map(one, np.ndindex(*sides)))
+        limit = completeness.by_snr.reached_at(0.5)
+        return np.reshape(found, sides) * limit
+
+
+_FAINT: Final = 0.3
+"""The faintest test microbe has such a part of the threshold where noise is low."""
+
+_STRONG: Final = 2.0
+"""The brightest so many times the threshold where noise is high, at least."""
+
+_MOST_ROUNDS: Final = 400
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def _remade(
+    store: CheckpointStore, pair: AlignedPair, difference: Checkpoint
+) -> _Remade:
+    """Return how the difference follows from post with spots in it."""
+    if difference_name(store) == "difference":
+        return lambda _post, added, window: (
+            np.asarray(difference.image[window], np.float32) + added
+        )
+    try:
+        model = BackgroundModel.from_dict(difference.details["background"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            "the difference image of stage 4 does not hold all of its background model "
+            f"({error}): an older version has written it. Test microbes need it; run "
+            "stage 4 again with force"
+        ) from error
+    missing = (either(pair.post_missing, pair.not_counted), pair.pre_missing)
+    known = known_pixels(
+        pair.post.image.shape, pair.post.frames["post"], pair.quad, missing
+    )
+    return lambda post, _added, window: model.subtract(
+        post, pair.pre.image, window, known
+    )
+
+
+# What was found ----------------------------------------------------------------------
 
 
 def _own(table: Table) -> NDArray[np.float64]:
@@ -620,6 +1010,12 @@ def _is_counted(table: Table, threshold: float) -> NDArray[np.bool_]:
 
 def _above(snr: NDArray[np.float64], least: float) -> NDArray[np.float64]:
     return snr[snr >= least]
+
+
+def _like(found: Table, snr: NDArray[np.float64]) -> Table:
+    """Return false ones of a control with a flux as candidates of their S/N have."""
+    flux = snr * float(np.median(found["flux"] / found["snr"])) if len(found) else snr
+    return Table({"flux": flux, "snr": snr})
 
 
 def _control(store: CheckpointStore, area: float) -> Control | None:
@@ -688,16 +1084,29 @@ def _checked(
     return Verdict(State.FELL_BACK, "; ".join(reasons), numbers)
 
 
-def _raised(least: float, dark: NDArray[np.float64], budget: float) -> float:
+def _raised(
+    least: float,
+    bright: NDArray[np.float64],
+    dark: NDArray[np.float64],
+    budget: float,
+) -> float:
     """Return the threshold at which the dark spots keep the budget, too.
 
     Where minerals leave something, more dark spots are strong than noise makes. The
-    threshold then lies above all of them but as many as are allowed.
+    threshold then rises until no more are above it than are allowed, or one of fifty
+    candidates: where microbes are many, a few false ones are no reason to lose them.
     """
     allowed = math.floor(budget + 2 * math.sqrt(budget))
     if np.count_nonzero(dark >= least) <= allowed:
         return least
-    return max(float(np.sort(dark)[::-1][math.floor(budget)]) + 1e-4, least)
+    levels = np.sort(dark[dark >= least])[::-1]  # so many are at least as strong
+    number = np.arange(1, len(levels) + 1)
+    found = len(bright) - np.searchsorted(np.sort(bright), levels)
+    keeps = number <= np.maximum(math.floor(budget), _IMPURE * found)
+    last = int(np.flatnonzero(keeps)[-1]) if keeps.any() else -1
+    if last + 1 == len(levels):
+        return least
+    return max(float(levels[last + 1]) + 1e-4, least)
 
 
 def _judged(
@@ -713,6 +1122,9 @@ def _judged(
         "snr_min_of_noise": least,
         "dark_spots": float(dark),
     }
+    if counted.brighter_than is not None and math.isfinite(counted.brighter_than):
+        numbers["brighter_than"] = counted.brighter_than
+        numbers["found_percent"] = 100 * counted.completeness
     real, ends = purity.above(threshold)
     if counted.found:
         numbers["purity"] = real

@@ -270,9 +270,15 @@ def microbe_words(verdict: Verdict) -> str:
     found = count_words(verdict)
     if not found:
         return ""
-    least, dark = (verdict.numbers[name] for name in ("snr_min", "dark_spots"))
-    words = f"{found} microbes above S/N {least:.2f}, {dark:.0f} dark spots as strong"
-    false = verdict.numbers.get("control_false")
+    numbers = verdict.numbers
+    of_which = f"above S/N {numbers['snr_min']:.2f}"
+    if "brighter_than" in numbers:
+        of_which = (
+            f"brighter than {numbers['brighter_than']:.3g} grey levels, "
+            f"{numbers['found_percent']:.0f} % of them found"
+        )
+    dark, false = numbers["dark_spots"], numbers.get("control_false")
+    words = f"{found} microbes {of_which}, {dark:.0f} dark spots as strong"
     if false is not None:
         words += f", {false:.0f} false ones expected from the control"
     return words

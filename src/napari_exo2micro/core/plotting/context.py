@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from napari_exo2micro.core.alignment import ErrorMap
-from napari_exo2micro.core.detection import Purity
+from napari_exo2micro.core.detection import Completeness, Purity
 from napari_exo2micro.core.images import Frame, ImageLike, Raster, Transform, warp
 from napari_exo2micro.core.parameters import STAGES, Verdict
 from napari_exo2micro.core.photometry import PairStatistics, accumulate_statistics
@@ -73,6 +73,8 @@ class PlotContext:
         the page on microbes in the documentation.
     purity : Purity or None
         Which part of the candidates above an S/N is real.
+    recovery : Completeness or None
+        What became of test microbes.
     snr_min : float or None
         The S/N from which on candidates are counted.
     aligned_stage : int
@@ -110,6 +112,7 @@ class PlotContext:
     candidates: Table | None = None
     purity: Purity | None = None
     snr_min: float | None = None
+    recovery: Completeness | None = None
     aligned_stage: int = 3
     down_scale: float | None = None
     params: Mapping[str, Any] = field(default_factory=dict)

@@ -20,9 +20,15 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
 from numpy.typing import NDArray
+from scipy.stats import beta
 
 from napari_exo2micro.core.alignment import round_figure
-from napari_exo2micro.core.detection import REFUSED, Purity, flag_words
+from napari_exo2micro.core.detection import (
+    REFUSED,
+    Completeness,
+    Purity,
+    flag_words,
+)
 from napari_exo2micro.core.images import Frame, ImageLike, raster
 from napari_exo2micro.core.plotting import pictures, style
 from napari_exo2micro.core.plotting.context import PlotContext, plot
@@ -303,6 +309,7 @@ _LAST: Final = 40
 """And at so many of the strongest ones, where each is a step."""
 
 _BRIGHT, _DARK, _LINE = style.POST_COLOUR, "#444444", "#d55e00"
+_FOUND: Final = "#0072b2"
 
 
 @plot
@@ -311,10 +318,15 @@ def plot_purity_completeness(
 ) -> Figure:
     """Draw how many candidates and dark spots are as strong, and the purity above.
 
-    Drawn from `purity` and `snr_min`. The S/N is that which remains when minerals may
-    have any ratio (`snr_own`), as the count takes it.
+    Drawn from `purity`, `snr_min` and, with test microbes, `recovery`: which part of
+    them is found by the S/N that their flux would have. The S/N of candidates is that
+    which remains when minerals may have any ratio (`snr_own`), as the count takes it.
     """
-    purity, narrow = context.purity, context.narrow
+    purity, narrow, recovery = context.purity, context.narrow, context.recovery
+    told = "not measured (test_microbes)"
+    if recovery is not None:
+        half, most = recovery.limit(0.5), recovery.limit(0.9)
+        told = f"50 % at a flux of {half:.3g} grey levels, 90 % at {most:.3g}"
     left, width = 0.95, (4.4 if narrow else 5.9)
     heights, gap = ((2.3, 1.9) if narrow else (2.9, 2.2)), 0.16
     end = 0.1 + sum(heights) + gap + 0.65
@@ -324,7 +336,7 @@ def plot_purity_completeness(
         height=end + (1.1 if narrow else 0.0),
         names=names,
         notes=context.notes(),
-        remark="completeness: not measured",
+        remark=f"completeness: {told}",
     )
     numbers = sheet.axes(left, 0.1, width, heights[0])
     shares = sheet.axes(left, 0.1 + heights[0] + gap, width, heights[1])
@@ -341,6 +353,8 @@ def plot_purity_completeness(
         return sheet.figure
     _show_numbers(numbers, purity)
     _show_purity(shares, purity)
+    if recovery is not None:
+        _show_recovery(shares, recovery)
     levels = np.concatenate([purity.positives, purity.negatives])
     if (threshold := context.snr_min) is not None:
         real, ends = purity.above(threshold)
@@ -427,6 +441,34 @@ def _show_purity(axes: Axes, purity: Purity) -> None:
     else:
         style.add_message(axes, "There is no candidate.")
     axes.set_ylim(-0.03, 1.05)
+
+
+def _show_recovery(axes: Axes, recovery: Completeness) -> None:
+    """Draw which part of the test microbes is found, in classes with their errors."""
+    low, high = np.quantile(recovery.snr, (0.01, 0.99))
+    edges = np.geomspace(low, high, 17)
+    which = np.searchsorted(edges, recovery.snr, "right") - 1
+    number, hit = (
+        np.array([np.count_nonzero(kept & (which == n)) for n in range(16)])
+        for kept in (np.ones_like(recovery.found), recovery.found)
+    )
+    middle, some = np.sqrt(edges[1:] * edges[:-1]), number > 0
+    part = hit[some] / number[some]
+    ends = beta.ppf([[0.025], [0.975]], hit[some] + 0.5, (number - hit)[some] + 0.5)
+    axes.errorbar(
+        middle[some],
+        part,
+        np.abs(np.clip(ends, 0, 1) - part),
+        fmt="o",
+        markersize=3.5,
+        color=_FOUND,
+        linewidth=1.0,
+        label=f"Test microbes found, of {len(recovery.flux)}",
+        gid="recovery",
+    )
+    fine = np.geomspace(edges[0], edges[-1], 200)
+    line = recovery.by_snr(fine)
+    axes.plot(fine, line, color=_FOUND, linewidth=1.2, gid="completeness")
 
 
 def _number_snr(axes: Axes, low: float, high: float) -> None:

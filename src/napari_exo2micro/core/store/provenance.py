@@ -520,6 +520,12 @@ class Provenance:
         control: list[Card] = []
         if told:
             control = [("NCONTROL", float(told["false"]), "false ones of the control")]
+        corrected: list[Card] = []
+        if count.get("brighter_than") is not None:
+            corrected = [
+                ("FLUXMIN", float(count["brighter_than"]), "flux of the faintest ones"),
+                ("FOUNDPCT", 100 * float(count["completeness"]), "of them, percent"),
+            ]
         return [
             ("NMICROBE", float(count["number"]), "microbes, false ones taken off"),
             ("NMICLOW", float(count["interval"][0]), "95 % interval"),
@@ -531,6 +537,7 @@ class Provenance:
             ),
             *control,
             ("SNRMIN", float(self.details["threshold"]), "least S/N"),
+            *corrected,
         ]
 
     def _background_cards(self) -> list[Card]:
