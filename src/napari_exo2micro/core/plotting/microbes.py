@@ -343,7 +343,8 @@ def plot_purity_completeness(
     numbers.tick_params(labelbottom=False)
     style.label_axes(numbers, "", "Number above (logarithmic)", grid=True)
     words = "Least S/N, logarithmic (column snr_own)"
-    style.label_axes(shares, words, "Part that is real", grid=True)
+    part = "Part that is real" if recovery is None else "Part real, part found"
+    style.label_axes(shares, words, part, grid=True)
     if purity is None or not len(purity.positives) + len(purity.negatives):
         for axes in (numbers, shares):
             axes.set(xticks=[], yticks=[])
