@@ -31,6 +31,10 @@ NEWS = (
     "What is on disk is being looked at.",
     "Will be made again: <why>",
     "  (not the default)",
+    "<number> of <number> test microbes found: half of those with a flux of <number> "
+    "grey levels, 90 % of those with <number>; flux is measured <number> off",
+    "how many were missed is not known: set test_microbes=2000",
+    "microbes by flux: <numbers>",
     "All are at their defaults.",
     "All at their defaults: the files have no ending.",
     "All its results are valid.",
