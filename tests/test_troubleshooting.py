@@ -35,6 +35,7 @@ NEWS = (
     "grey levels, 90 % of those with <number>; flux is measured <number> off",
     "how many were missed is not known: set test_microbes=2000",
     "microbes by flux: <numbers>",
+    "microbes by region: <numbers>",
     "All are at their defaults.",
     "All at their defaults: the files have no ending.",
     "All its results are valid.",

@@ -244,6 +244,50 @@ def test_excluded_regions_are_not_searched(pair, folder, tmp_path):
     assert task.microbes().table["x"].min() > SHAPE[1] / 2 - 5
 
 
+def test_numbers_by_region_add_up(pair, folder, tmp_path):
+    """Two halves with names, with test microbes and without."""
+    middle, (rows, columns) = SHAPE[1] / 2, SHAPE
+    features = [
+        {
+            "type": "Feature",
+            "geometry": {
+                "type": "Polygon",
+                "coordinates": [
+                    [[x0, 0], [x1, 0], [x1, rows], [x0, rows], [x0, 0]],
+                ],
+            },
+            "properties": {"classification": {"name": name}},
+        }
+        for name, x0, x1 in (("west", 0, middle), ("east", middle, columns))
+    ]
+    path = tmp_path / "regions.geojson"
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    task = SampleDye("S", "Dye", tmp_path / "out", folder / "raw", "tiff", regions=path)
+    task.set_params(pad=60, pixel_size=0.5)
+    task.run()
+    it = task.microbes()
+    assert set(it.regions) == {"west", "east"}
+    kept = it.table[it.table["counted"]]
+    for name, count in it.regions.items():
+        assert count.found == np.count_nonzero(kept["region"] == name) > 20
+        assert count.density == pytest.approx(count.number / count.area_mm2)
+    assert sum(one.found for one in it.regions.values()) == len(kept)
+    area = sum(one.area_mm2 for one in it.regions.values())
+    assert area == pytest.approx(it.area_mm2, rel=0.01)
+    west = it.table[it.table["region"] == "west"]
+    assert west["x"].max() <= middle + 1
+    task.set_params(test_microbes=400)
+    task.run()
+    it = task.microbes()
+    truth = pair.truth.microbes
+    bright = truth[truth["flux"] > it.brighter_than]
+    for name, in_it in (("west", bright["x"] < middle), ("east", bright["x"] > middle)):
+        low, high = it.regions[name].interval
+        assert low - 3 <= np.count_nonzero(in_it) <= high + 3
+    total = sum(one.number for one in it.regions.values())
+    assert total == pytest.approx(it.count, rel=0.05)
+
+
 # Its plots ---------------------------------------------------------------------------
 
 PLOTS = ("snr_map", "purity_completeness", "candidates")

@@ -232,6 +232,27 @@ class Regions:
             shape, np.uint8, lambda window: excluded[window] | (1 - named[window])
         )
 
+    def region(self, name: str, shape: tuple[int, int], frame: Frame) -> LazyImage:
+        """Return where a region is, 1 and 0 (uint8), like `not_registered`.
+
+        Parameters
+        ----------
+        name : str
+            One of `names`.
+        shape, frame : tuple of int
+            As there.
+
+        Returns
+        -------
+        LazyImage
+            What is left out lies in no region.
+        """
+        excluded = self._mask(shape, frame, (EXCLUDED,))
+        named = self._mask(shape, frame, (name,))
+        return LazyImage(
+            shape, np.uint8, lambda window: named[window] & (1 - excluded[window])
+        )
+
     def shares(self, frame: Frame) -> Mapping[str, float]:
         """Return which part of the image each region is, about, 0 to 1.
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -54,7 +54,7 @@ from napari_exo2micro.core.detection import (
     write_catalogue,
 )
 from napari_exo2micro.core.images import ImageLike, raster
-from napari_exo2micro.core.images.lazy import Window, patched
+from napari_exo2micro.core.images.lazy import LazyImage, Window, patched
 from napari_exo2micro.core.images.missing import blanked, either
 from napari_exo2micro.core.images.pixel_size import PixelSize
 from napari_exo2micro.core.parameters import MICROBES_STAGE, State, Verdict
@@ -124,6 +124,8 @@ class Microbes(Shown):
     faintest : ndarray, shape (rows, columns), float64, optional
         Flux of a microbe of which half are found, on a grid over the canvas, grey
         levels; NaN outside of what was searched.
+    regions : mapping
+        Name of a region -> Count, where some were drawn.
     """
 
     sample: str
@@ -137,6 +139,7 @@ class Microbes(Shown):
     recovery: Completeness | None = None
     classes: tuple[FluxClass, ...] = ()
     faintest: NDArray[np.float64] | None = None
+    regions: Mapping[str, Count] = field(default_factory=dict)
 
     @property
     def count(self) -> float:
@@ -244,6 +247,7 @@ class Microbes(Shown):
             "area_mm2": self.area_mm2,
             "density_per_mm2": self.density,
             "catalogue": str(self.path),
+            "regions": {name: _count_told(one) for name, one in self.regions.items()},
             "candidates": rows,
         }
 
@@ -264,6 +268,9 @@ class Microbes(Shown):
         ]
         rest = len(self.table) - len(rows)
         notes = [f"and {rest} more in {self.path}"] if rest > 0 else [f"in {self.path}"]
+        if self.regions:
+            words = [f"{name}: {count}" for name, count in self.regions.items()]
+            notes.append(f"microbes by region: {'; '.join(words)}")
         notes += self._completeness_notes()
         return Listing(
             ("id", "x px", "y px", "S/N", "flux", "p real", "grade"),
@@ -378,27 +385,27 @@ def make_microbes(store: CheckpointStore, monitor: Monitor) -> None:
     refused = (np.asarray(table["flags"]) & int(REFUSED)) != 0
     table["p_real"][refused] = np.minimum(table["p_real"][refused], 0.5)
     set_grades(table)
-    counted = count_of(
-        int(np.count_nonzero(table["counted"])),
-        int(np.count_nonzero(false >= threshold)),
-        ratio=ratio,
-    )
-    classes: list[FluxClass] = []
     injected = None
     if params["test_microbes"]:
         injected = _Injection(
             significance, search, _remade(store, pair, difference), threshold, table
         ).run(int(params["test_microbes"]), monitor.part(0.7, 0.9))
-        kept = table[table["counted"]]
-        counted, classes = corrected_count(
-            kept,
-            _like(kept, false[false >= threshold])
-            if is_used
-            else others[_is_counted(others, threshold)],
-            injected.completeness,
-            ratio=ratio,
-        )
         table["completeness"] = injected.completeness.by_snr(table["snr_own"])
+    negatives = others[_is_counted(others, threshold)]
+    if is_used:
+        negatives = _like(table, false[false >= threshold])
+    counting = _Counting(
+        table[table["counted"]],
+        negatives,
+        ratio,
+        None if injected is None else injected.completeness,
+        area,
+        size,
+    )
+    counted, classes = counting.all()
+    regions = counting.by_region(store, known, shape, frame)
+    if regions:
+        table["region"] = counting.names(table, store, shape, frame)
     verdict, notes = _judged(counted, purity, threshold, least, dark)
     told: dict[str, Any] = {}
     if control is not None:
@@ -408,7 +415,9 @@ def make_microbes(store: CheckpointStore, monitor: Monitor) -> None:
             budget = _budget(store, area, size)
         verdict = _checked(verdict, control, threshold, dark, budget)
         notes += _doubts(store)
-    facts = _Facts(threshold, area, counted, dark, told, injected, tuple(classes))
+    facts = _Facts(
+        threshold, area, counted, dark, told, injected, tuple(classes), regions
+    )
     labels = store.provenance(
         MICROBES_STAGE, "labels", verdict=verdict, notes=notes, details=facts.to_dict()
     )
@@ -459,7 +468,7 @@ def microbes_of(store: CheckpointStore) -> Microbes:
         store.sample,
         store.dye,
         table,
-        Count(**{**told["count"], "interval": tuple(told["count"]["interval"])}),
+        _count_read(told["count"]),
         float(told["threshold"]),
         float(told["area"]),
         None if size is None else float(told["area"]) * size.x * size.y / 1e6,
@@ -475,6 +484,7 @@ def microbes_of(store: CheckpointStore) -> Microbes:
             for one in told.get("by_brightness", ())
         ),
         np.array(tested["faintest"], np.float64) if tested else None,
+        {name: _count_read(one) for name, one in told.get("regions", {}).items()},
     )
 
 
@@ -737,18 +747,19 @@ class _Facts:
     count: Count
     dark: int
     control: dict[str, Any]
-    injected: _Injected | None = None
-    classes: tuple[FluxClass, ...] = ()
+    injected: _Injected | None
+    classes: tuple[FluxClass, ...]
+    regions: Mapping[str, Count]
 
     def to_dict(self) -> dict[str, Any]:
-        count = asdict(self.count)
-        count["interval"] = list(self.count.interval)
         told: dict[str, Any] = {
             "threshold": self.threshold,
             "area": self.area,
-            "count": count,
+            "count": _count_told(self.count),
             "dark": self.dark,
         }
+        if self.regions:
+            told["regions"] = {n: _count_told(c) for n, c in self.regions.items()}
         if self.control:
             told["control"] = self.control
         if self.injected is not None:
@@ -994,6 +1005,104 @@ def _remade(
 
 
 # What was found ----------------------------------------------------------------------
+
+
+def _count_told(count: Count) -> dict[str, Any]:
+    return {**asdict(count), "interval": list(count.interval)}
+
+
+def _count_read(told: Mapping[str, Any]) -> Count:
+    return Count(**{**told, "interval": tuple(told["interval"])})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Counting:
+    """What a number of microbes follows from."""
+
+    found: Table  # counted candidates
+    negatives: Table  # dark spots, or those of a control
+    ratio: float  # of the area to that of the negatives
+    completeness: Completeness | None
+    area: float  # px
+    size: PixelSize | None
+
+    def all(self) -> tuple[Count, list[FluxClass]]:
+        """Return the number in all that was searched, and by brightness."""
+        return self._of(self.found, self.negatives, self.ratio, None)
+
+    def by_region(
+        self,
+        store: CheckpointStore,
+        known: Known,
+        shape: tuple[int, int],
+        frame: tuple[int, int, int, int],
+    ) -> dict[str, Count]:
+        """Return the number in each region that a person has named."""
+        counts = {}
+        for name, mask in _regions(store, shape, frame):
+
+            def inside(window: Window, mask: LazyImage = mask) -> NDArray[Any]:
+                there, drawn = known(window), np.asarray(mask[window])
+                return drawn if there is None else drawn & (there != 0)
+
+            area = _area(inside, shape)
+            found = self.found[_lie_in(mask, self.found)]
+            if "x" in self.negatives.colnames:
+                negatives = self.negatives[_lie_in(mask, self.negatives)]
+                ratio = self.ratio
+            else:  # of a control: as many on each px
+                negatives, ratio = self.negatives, self.ratio * area / self.area
+            if area and ratio:
+                counts[name] = self._of(found, negatives, ratio, area)[0]
+        return counts
+
+    def names(
+        self,
+        table: Table,
+        store: CheckpointStore,
+        shape: tuple[int, int],
+        frame: tuple[int, int, int, int],
+    ) -> list[str]:
+        """Return the region of each candidate; the first one where two overlap."""
+        names = [""] * len(table)
+        for name, mask in _regions(store, shape, frame):
+            for n in np.flatnonzero(_lie_in(mask, table)):
+                names[n] = names[n] or name
+        return names
+
+    def _of(
+        self, found: Table, negatives: Table, ratio: float, area: float | None
+    ) -> tuple[Count, list[FluxClass]]:
+        side = None if self.size is None else math.sqrt(self.size.x * self.size.y)
+        options: dict[str, Any] = {"ratio": ratio}
+        if area is not None:
+            options |= {"area_px": area, "pixel_size_um": side}
+        if self.completeness is None:
+            return count_of(len(found), len(negatives), **options), []
+        return corrected_count(found, negatives, self.completeness, **options)
+
+
+def _regions(
+    store: CheckpointStore, shape: tuple[int, int], frame: tuple[int, int, int, int]
+) -> list[tuple[str, LazyImage]]:
+    drawn = store.regions
+    if drawn is None:
+        return []
+    return [(name, drawn.region(name, shape, frame)) for name in drawn.names]
+
+
+def _lie_in(mask: LazyImage, table: Table) -> NDArray[np.bool_]:
+    """Return which candidates have their middle in a mask of the canvas."""
+    inside = np.zeros(len(table), bool)
+    x, y = (
+        np.clip(np.rint(np.asarray(table[axis])).astype(np.intp), 0, length - 1)
+        for axis, length in (("x", mask.shape[1]), ("y", mask.shape[0]))
+    )
+    for y0, y1 in raster.bands((mask.shape[0], mask.shape[1])):
+        here = np.flatnonzero((y >= y0) & (y < y1))
+        if len(here):
+            inside[here] = mask[y0:y1, :][y[here] - y0, x[here]] != 0
+    return inside
 
 
 def _own(table: Table) -> NDArray[np.float64]:
