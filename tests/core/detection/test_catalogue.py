@@ -65,7 +65,7 @@ def flagged(*rows, dark=(), **more):
     [
         ({"registration_error": 0.7}, Flag.SEAM),
         ({"post": 255.0}, Flag.SATURATED),
-        ({"sigma": 0.8}, Flag.SHARP),
+        ({"sigma": 0.8}, Flag.HOT_PIXEL),
         ({"seen": 0.8}, Flag.EDGE_OF_DATA),
         ({"slope": 3.0}, Flag.EDGE_OF_GRAIN),
         ({"elongation": 5.0}, Flag.FIBRE),
@@ -74,10 +74,11 @@ def flagged(*rows, dark=(), **more):
         ({"misfit": 0.2, "snr": 30.0, "snr_own": 30.0}, Flag(0)),
         ({"sigma": 8.0}, Flag.BROAD),
         ({"fitted": False}, Flag.FIT_FAILED),
+        ({"post": 220.0, "ratio": 1.05}, Flag.BRIGHT_GRAIN),
     ],
 )
 def test_each_rule_sets_its_flag_and_no_other(row, flag):
-    assert flagged({}, row, saturation=255.0) == [Flag(0), flag]
+    assert flagged({}, row, saturation=255.0, bright=200.0) == [Flag(0), flag]
 
 
 def test_a_dark_spot_beside_makes_a_dipole_and_a_neighbour_a_blend():

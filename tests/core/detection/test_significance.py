@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 from napari_exo2micro.core.alignment.error_map import ErrorMap
-from napari_exo2micro.core.detection.significance import fit_significance
+from napari_exo2micro.core.detection.significance import (
+    NoiseModel,
+    fit_significance,
+)
 
 SHAPE = (700, 900)
 
@@ -147,3 +150,10 @@ def test_a_hot_pixel_is_no_spot_and_the_sharpest_spot_is_no_hot_pixel():
     assert seen[290:310, 390:410].max() < 5
     assert seen[290:310, 590:610].max() < 5
     assert seen[290:310, 190:210].max() > 60
+
+
+def test_a_grain_is_bright_where_what_is_missed_of_it_exceeds_noise():
+    noise = NoiseModel(read=4.0, shot=0.5, part=0.01)
+    light = noise.bright
+    assert noise.part * light**2 == pytest.approx(noise.read + noise.shot * light)
+    assert NoiseModel(read=4.0, shot=0.5).bright == np.inf

@@ -42,7 +42,7 @@ def many(number: int) -> Table:
     table = Table({"id": np.arange(number), "x": rng.uniform(50, 350, number)})
     table["y"] = rng.uniform(50, 250, number)
     table["snr"] = table["snr_own"] = 8.0 + rng.exponential(5, number)
-    table["flags"] = np.where(np.arange(number) % 10, 0, int(Flag.SHARP))
+    table["flags"] = np.where(np.arange(number) % 10, 0, int(Flag.HOT_PIXEL))
     table["counted"] = table["flags"] == 0
     table["grade"] = "probable"
     return table

@@ -29,7 +29,7 @@ class Flag(IntFlag):
     DIPOLE = 1
     SEAM = 2
     SATURATED = 4
-    SHARP = 8
+    HOT_PIXEL = 8
     EDGE_OF_DATA = 16
     EDGE_OF_GRAIN = 32
     BLENDED = 64
@@ -38,13 +38,14 @@ class Flag(IntFlag):
     BROAD = 512
     FIT_FAILED = 1024
     ODD_SHAPE = 2048
+    BRIGHT_GRAIN = 4096
 
 
 FLAGS: Final[Mapping[Flag, str]] = {
     Flag.DIPOLE: "a dark spot at least half as strong lies beside it: misregistration",
     Flag.SEAM: "the registration is expected to be off by half a pixel and more here",
     Flag.SATURATED: "post is saturated here: its flux is a lower limit",
-    Flag.SHARP: "sharper than the smallest profile by a third: a hot pixel or a ray",
+    Flag.HOT_PIXEL: "sharper than a lens can make it: a hot pixel or a ray",
     Flag.EDGE_OF_DATA: "a twentieth and more of its surroundings has no data",
     Flag.EDGE_OF_GRAIN: "the light of minerals changes at its rim by twice its peak",
     Flag.BLENDED: "another candidate lies within 10 px: they share their light",
@@ -52,6 +53,7 @@ FLAGS: Final[Mapping[Flag, str]] = {
     Flag.IN_PRE: "three tenths of its S/N and more follow the minerals' shape in pre",
     Flag.BROAD: "twice as wide as the largest profile: a stained mineral or a colony",
     Flag.ODD_SHAPE: "very bright, and a sixth of its squares is no Gaussian: dust",
+    Flag.BRIGHT_GRAIN: "what the background misses of a grain so bright exceeds noise",
     Flag.FIT_FAILED: "no Gaussian fits: place and flux are those of the matched filter",
 }
 """The one table of what flags mean."""
@@ -65,7 +67,7 @@ class Grade(StrEnum):
     CERTAIN = "certain"
 
 
-REFUSED: Final = Flag.IN_PRE | Flag.BROAD | Flag.SHARP | Flag.ODD_SHAPE
+REFUSED: Final = Flag.IN_PRE | Flag.BROAD | Flag.HOT_PIXEL | Flag.ODD_SHAPE
 """With one of these no candidate is probable, and none is counted."""
 
 _DOUBTFUL: Final = REFUSED | Flag.DIPOLE | Flag.SEAM | Flag.EDGE_OF_DATA
@@ -81,6 +83,7 @@ def set_flags(
     dark: NDArray[np.void],
     sizes: tuple[float, ...],
     saturation: float = math.inf,
+    bright: float = math.inf,
 ) -> None:
     """Set the column `flags` of measured candidates by the rules of `FLAGS`.
 
@@ -94,6 +97,9 @@ def set_flags(
         Standard deviations of the profiles, px.
     saturation : float
         Grey level from which on post is saturated.
+    bright : float
+        Light of minerals, grey levels of post, from which on what the background misses
+        of them exceeds the noise; see `NoiseModel.bright`.
     """
     flags = np.zeros(len(table), np.int64)
     if len(table):
@@ -103,13 +109,15 @@ def set_flags(
         rules = {
             Flag.SEAM: np.nan_to_num(table["registration_error"]) >= 0.5,
             Flag.SATURATED: np.asarray(table["post"]) >= saturation - 1,
-            Flag.SHARP: sigma < min(sizes) / 1.5,
+            Flag.HOT_PIXEL: sigma < min(sizes) / 1.5,
             Flag.EDGE_OF_DATA: np.asarray(table["seen"]) < 0.95,
             Flag.EDGE_OF_GRAIN: np.asarray(table["slope"]) > 2.0,
             Flag.FIBRE: long > 4.0,
             Flag.IN_PRE: own < np.minimum(0.7 * snr, snr - 2.0),
             Flag.BROAD: sigma > 2.0 * max(sizes),
             Flag.FIT_FAILED: ~np.asarray(table["fitted"]),
+            Flag.BRIGHT_GRAIN: np.asarray(table["post"])
+            > bright * np.maximum(np.asarray(table["ratio"]), 1e-9),
         }
         odd = np.asarray(table["misfit"]) > 0.18
         rules[Flag.ODD_SHAPE] = odd & (np.asarray(table["snr"]) >= 40)
@@ -149,7 +157,7 @@ def flag_words(flags: int) -> str:
 def set_grades(table: Table) -> None:
     """Set the column `grade` from `p_real` and `flags`.
 
-    *certain*: real with 99 % and none of dipole, seam, edge of data, sharp, in pre,
+    *certain*: real with 99 % and none of dipole, seam, edge of data, hot pixel, in pre,
     broad, odd shape; *probable*: real with 90 % and none of the last four;
     *candidate*: all others.
 

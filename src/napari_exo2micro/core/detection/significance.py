@@ -107,6 +107,18 @@ class NoiseModel(NamedTuple):
     part: float = 0.0
     least: float = 1e-6
 
+    @property
+    def bright(self) -> float:
+        """Light from which on what the background misses of minerals exceeds noise.
+
+        Grey levels of post; inf where it misses nothing.
+        """
+        if self.part <= 0:
+            return math.inf
+        # part * light^2 = read + shot * light
+        half = self.shot / (2 * self.part)
+        return half + math.sqrt(half**2 + self.read / self.part)
+
     def variance(self, terms: Sequence[FloatGrid]) -> FloatGrid:
         """Return the variance from the grids that the middle ones are multiplied by."""
         total = np.full_like(terms[0], np.float32(self.read))

@@ -107,7 +107,7 @@ class Microbes(Shown):
     table : Table
         A row for each candidate, see the page on microbes in the documentation.
     counted : Count
-        Real ones with a 95 % interval; candidates that are flagged as sharp, broad or
+        Real ones with a 95 % interval; candidates flagged as hot pixel, broad or
         in pre are not counted.
     threshold : float
         Least S/N.
@@ -672,7 +672,11 @@ class _Search:
             monitor=monitor,
         )
         set_flags(
-            table, dark=others, sizes=significance.sizes, saturation=self.saturation
+            table,
+            dark=others,
+            sizes=significance.sizes,
+            saturation=self.saturation,
+            bright=significance.noise.bright,
         )
         return table
 
