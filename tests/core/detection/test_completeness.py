@@ -225,3 +225,15 @@ def test_the_surface_is_lower_where_minerals_are_bright():
     assert sum(row["injected"] for row in rows) == 6000
     assert sum(row["found"] for row in rows) == found.sum()
     assert it.flux_bias == pytest.approx(0.02, abs=1e-6)
+
+
+def test_where_half_are_never_found_no_flux_is_told():
+    rng = np.random.default_rng(9)
+    flux = np.exp(rng.uniform(np.log(100), np.log(5000), 500))
+    measured = np.where(rng.random(500) < 0.3, flux, np.nan)
+    spots = Completeness.of(flux, flux * 0 + 9, flux / 40, measured, measured / 40)
+    count, classes = corrected_count(candidates(), candidates(), spots)
+    assert math.isinf(spots.limit(0.5))
+    assert count.brighter_than is None
+    assert classes == []
+    assert count.interval[1] == pytest.approx(3 / 0.3, rel=0.2)

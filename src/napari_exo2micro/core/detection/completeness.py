@@ -532,7 +532,7 @@ def corrected_count(
         count = count_of(
             len(found), len(dark), recovered=recovered, injected=injected, **options
         )
-        return replace(count, brighter_than=limit), []
+        return replace(count, brighter_than=limit if above.any() else None), []
     classes = _Classes.of(completeness, limit)
     seen, false = (
         np.bincount(classes.of_each(one["flux"], one["snr"]), minlength=classes.number)

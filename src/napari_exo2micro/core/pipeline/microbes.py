@@ -224,6 +224,7 @@ class Microbes(Shown):
 
     def to_dict(self) -> dict[str, Any]:
         """Return count and candidates with JSON-ready values."""
+        it = self.recovery
         rows = [
             {name: _plain(row[name]) for name in self.table.colnames}
             for row in self.table
@@ -240,8 +241,9 @@ class Microbes(Shown):
             "purity": self.purity,
             "completeness": self.completeness,
             "brighter_than": self.brighter_than,
-            "flux_50": None if self.recovery is None else self.recovery.limit(0.5),
-            "flux_90": None if self.recovery is None else self.recovery.limit(0.9),
+            "flux_50": None if it is None else _finite(it.limit(0.5)),
+            "flux_90": None if it is None else _finite(it.limit(0.9)),
+            "by_brightness": list(map(_class_told, self.classes)),
             "snr_min": self.threshold,
             "area_px": self.area,
             "area_mm2": self.area_mm2,
@@ -768,15 +770,7 @@ class _Facts:
             told["control"] = self.control
         if self.injected is not None:
             told["completeness"] = self.injected.to_dict()
-            told["by_brightness"] = [
-                {
-                    "flux_from": one.low,
-                    "flux_to": _finite(one.high),
-                    "number": one.number,
-                    "interval": list(one.interval),
-                }
-                for one in self.classes
-            ]
+            told["by_brightness"] = list(map(_class_told, self.classes))
         return told
 
 
@@ -1013,6 +1007,15 @@ def _remade(
 
 def _count_told(count: Count) -> dict[str, Any]:
     return {**asdict(count), "interval": list(count.interval)}
+
+
+def _class_told(one: FluxClass) -> dict[str, Any]:
+    return {
+        "flux_from": one.low,
+        "flux_to": _finite(one.high),
+        "number": one.number,
+        "interval": list(one.interval),
+    }
 
 
 def _count_read(told: Mapping[str, Any]) -> Count:
