@@ -108,7 +108,7 @@ def test_an_odd_sample_is_called_by_its_name(session, viewer, pair, tmp_path, qt
     session.jobs.busy_changed.connect(look)
     session.results_changed.connect(look)
     with qtbot.waitSignal(session.run_ended, timeout=LONG):
-        session.run(1, 4)
+        session.run(1, 5)
     qtbot.waitUntil(lambda: not session.jobs.is_working, timeout=LONG)
     look()
     bench.message.error(f"{SAMPLE} is not used")
