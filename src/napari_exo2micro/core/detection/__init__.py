@@ -13,7 +13,9 @@ from napari_exo2micro.core.detection.catalogue import (
     REFUSED as REFUSED,
     Flag as Flag,
     Grade as Grade,
+    Search as Search,
     flag_words as flag_words,
+    is_counted as is_counted,
     read_catalogue as read_catalogue,
     set_flags as set_flags,
     set_grades as set_grades,
@@ -22,9 +24,10 @@ from napari_exo2micro.core.detection.catalogue import (
 from napari_exo2micro.core.detection.completeness import (
     SPOT as SPOT,
     Completeness as Completeness,
-    FluxClass as FluxClass,
+    Injected as Injected,
+    Injection as Injection,
+    Remade as Remade,
     add_spots as add_spots,
-    corrected_count as corrected_count,
     draw_spots as draw_spots,
     found_again as found_again,
     spot_shapes as spot_shapes,
@@ -33,7 +36,9 @@ from napari_exo2micro.core.detection.completeness import (
 from napari_exo2micro.core.detection.control import Control as Control
 from napari_exo2micro.core.detection.counts import (
     Count as Count,
+    FluxClass as FluxClass,
     Purity as Purity,
+    corrected_count as corrected_count,
     count_of as count_of,
     purity_of as purity_of,
     threshold_for as threshold_for,

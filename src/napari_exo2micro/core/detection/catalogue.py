@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import IntFlag, StrEnum
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,8 +16,12 @@ from astropy.table import Table
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from napari_exo2micro.core.base import CheckpointError
+from napari_exo2micro.core.alignment.error_map import ErrorMap
+from napari_exo2micro.core.base import CheckpointError, Monitor
 from napari_exo2micro.core.base.files import replace_file
+from napari_exo2micro.core.detection.candidates import measure_candidates
+from napari_exo2micro.core.detection.significance import Significance
+from napari_exo2micro.core.images import ImageLike
 
 ENDINGS: Final = (".ecsv", ".csv", ".geojson")
 """Of the files of a catalogue that are always written; ``.parquet`` beside them where
@@ -136,6 +141,79 @@ def set_flags(
     table["flags"].description = "sum of: " + "; ".join(
         f"{int(flag)} {flag_name(flag)}" for flag in FLAGS
     )
+
+
+def is_counted(table: Table, threshold: float) -> NDArray[np.bool_]:
+    """Return which candidates a threshold of the S/N counts: none that is refused."""
+    kept = (np.asarray(table["flags"]) & int(REFUSED)) == 0
+    return np.asarray(kept & (np.asarray(table["snr_own"]) >= threshold))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Search:
+    """What peaks of the S/N are measured and judged with.
+
+    Attributes
+    ----------
+    pre : array_like, shape (rows, columns)
+        Aligned pre.
+    scale : float
+        Brightness of minerals in post divided by that in pre.
+    error_map : ErrorMap, optional
+        Expected error of the registration, px.
+    saturation : float
+        Grey level from which on post is saturated.
+    """
+
+    pre: ImageLike
+    scale: float
+    error_map: ErrorMap | None
+    saturation: float
+
+    def measured(
+        self,
+        significance: Significance,
+        peaks: NDArray[np.void],
+        others: NDArray[np.void],
+        monitor: Monitor | None = None,
+        *,
+        dark: bool = False,
+    ) -> Table:
+        """Return bright peaks, or dark ones, measured and flagged.
+
+        Parameters
+        ----------
+        significance : Significance
+            Of the difference that is searched.
+        peaks, others : ndarray of `PEAK`
+            Those to measure, and those of the other sign.
+        monitor : Monitor, optional
+            Is told the progress and may stop the work.
+        dark : bool
+            Whether `peaks` are those of dark spots.
+
+        Returns
+        -------
+        Table
+            As `measure_candidates` returns it, with `flags`.
+        """
+        table = measure_candidates(
+            peaks,
+            significance,
+            pre=self.pre,
+            scale=self.scale,
+            error_map=self.error_map,
+            dark=dark,
+            monitor=monitor,
+        )
+        set_flags(
+            table,
+            dark=others,
+            sizes=significance.sizes,
+            saturation=self.saturation,
+            bright=significance.noise.bright,
+        )
+        return table
 
 
 def flag_name(flag: Flag) -> str:

@@ -13,14 +13,14 @@ does not see microbes that look unlike the spots.
 References
 ----------
 P. B. Stetson & W. E. Harris, Astronomical Journal 96 (1988) 909: artificial stars, and
-the matrix from true to measured brightness. G. D'Agostini, Nucl. Instrum. Meth. A 362
-(1995) 487, after L. B. Lucy, Astronomical Journal 79 (1974) 745: how it is unfolded.
+the matrix from true to measured brightness.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Final, NamedTuple
@@ -28,12 +28,18 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from astropy.table import Table
 from numpy.typing import ArrayLike, NDArray
+from scipy import ndimage
 from scipy.optimize import minimize
 from scipy.spatial import cKDTree
 
-from napari_exo2micro.core.detection.counts import CERTAINTY, Count, count_of
-from napari_exo2micro.core.images.lazy import Window
+from napari_exo2micro.core.base import Monitor
+from napari_exo2micro.core.detection.candidates import find_peaks, merge_peaks
+from napari_exo2micro.core.detection.catalogue import Search, is_counted
+from napari_exo2micro.core.detection.significance import Significance
+from napari_exo2micro.core.images import ImageLike
+from napari_exo2micro.core.images.lazy import Window, patched
 from napari_exo2micro.core.photometry.background import Known
+from napari_exo2micro.core.photometry.statistics import WORKERS
 
 Array = NDArray[np.float64]
 
@@ -54,9 +60,6 @@ _JITTER: Final = 4.0
 """...and at least this far from its border, so that they are 8 px apart at least and 48
 in the mean: they are rare beside each other, and meet only what is there already."""
 
-_GRID: Final = 64
-"""Windows begin at multiples of so many px."""
-
 _CLEAR: Final = 7.0
 """S/N from which on shapes are taken from candidates."""
 
@@ -69,22 +72,6 @@ _SHAPES: Final = 20
 _NEAR: Final = 3.0
 """A spot is found where a candidate lies within so many px and one of its standard
 deviations that is not the one of something brighter beside it."""
-
-_STEP: Final = math.sqrt(2.0)
-"""Ratio of the bounds of a class of flux."""
-
-_CLASSES: Final = 12
-_DRAWS: Final = 400
-_FITS: Final = 40
-_ROUNDS: Final = 4
-"""More would follow chance: the numbers of the spots are where the search begins."""
-
-_LIKE: Final = 400
-_NEXT: Final = 40
-"""So many spots with more and less S/N tell how one is measured."""
-
-_LEAST: Final = 0.05
-"""No class of S/N of which less than this part is found enters the unfolding."""
 
 
 def windows_for(shape: Sequence[int], known: Known) -> list[Window]:
@@ -464,221 +451,232 @@ class Completeness:
         return rows
 
 
-@dataclass(frozen=True, slots=True)
-class FluxClass:
-    """The number of microbes in a class of flux.
+# Putting them in ---------------------------------------------------------------------
 
-    Attributes
-    ----------
-    low, high : float
-        Its bounds, grey levels; the last one has no upper bound.
-    number : float
-        Of microbes.
-    interval : tuple of float
-        95 % interval.
-    """
-
-    low: float
-    high: float
-    number: float
-    interval: tuple[float, float]
-
-
-def corrected_count(
-    found: Table,
-    dark: Table,
-    completeness: Completeness,
-    *,
-    ratio: float = 1.0,
-    area_px: float | None = None,
-    pixel_size_um: float | None = None,
-) -> tuple[Count, list[FluxClass]]:
-    """Return how many microbes there are above the flux of which half are found.
-
-    Parameters
-    ----------
-    found, dark : Table
-        Counted candidates, and what tells how many are false, dark spots as strong or
-        the spots of a control: measured `flux` and `snr`.
-    completeness : Completeness
-        What artificial microbes tell.
-    ratio, area_px, pixel_size_um : float, optional
-        As in `count_of`.
-
-    Returns
-    -------
-    Count
-        Its `number` is that of the microbes brighter than `brighter_than`, found or
-        not; its interval covers chance in what was found, in the false ones and in the
-        spots.
-    list of FluxClass
-        The same by brightness, from the faintest class on; empty when nothing is found.
-
-    Notes
-    -----
-    Numbers by true flux and S/N are unfolded from those by measured ones, by
-    expectation and maximisation, dark spots as a known addition: which part is found
-    depends on the S/N alone, and how a found one is measured is told by spots of about
-    the same S/N. So spots need not be as bright, as large and where the microbes are.
-    The interval is that of the same procedure on numbers drawn at random.
-    """
-    limit = completeness.limit(0.5)
-    above = completeness.flux >= limit
-    options: dict[str, Any] = {"area_px": area_px, "pixel_size_um": pixel_size_um}
-    options["ratio"] = ratio
-    if not math.isfinite(limit) or not above.any() or len(found) <= ratio * len(dark):
-        injected = int(np.count_nonzero(above)) or len(above)
-        recovered = int(np.count_nonzero(completeness.found & (above | ~above.any())))
-        count = count_of(
-            len(found), len(dark), recovered=recovered, injected=injected, **options
-        )
-        return replace(count, brighter_than=limit if above.any() else None), []
-    classes = _Classes.of(completeness, limit)
-    seen, false = (
-        np.bincount(classes.of_each(one["flux"], one["snr"]), minlength=classes.number)
-        for one in (found, dark)
-    )
-    rng = np.random.default_rng(15)
-    shape = classes.shape_of_seen(completeness, rng)
-    part = classes.part_found(completeness.by_snr)
-    start = classes.usual(completeness)
-    number = _unfolded(seen[None], ratio * false[None], shape, part[None], start)[0]
-    off = _off(number, false, ratio, shape, classes, completeness, start, rng)
-    by_flux, off_by_flux = (
-        v.reshape(*v.shape[:-1], len(classes.flux), -1).sum(axis=-1)
-        for v in (number, off)
-    )
-    tails = 1 - (1 - CERTAINTY) / 2, (1 - CERTAINTY) / 2
-
-    def told(part: slice) -> tuple[float, tuple[float, float]]:
-        total = float(by_flux[part].sum())
-        low, high = total - np.quantile(off_by_flux[:, part].sum(axis=1), tails)
-        return total, (min(max(float(low), 0.0), total), max(float(high), total))
-
-    total, interval = told(slice(classes.first, None))
-    hits = (part * number).reshape(len(classes.flux), -1).sum(axis=1)[classes.first :]
-    count = replace(
-        count_of(len(found), len(dark), **options),
-        brighter_than=limit,
-        number=total,
-        interval=interval,
-        completeness=float(hits.sum() / total) if total else 1.0,
-    )
-    rows = []
-    for n in range(classes.first, len(classes.flux), 2):
-        amount, ends = told(slice(n, n + 2))
-        high = classes.flux[n + 2] if n + 2 < len(classes.flux) else math.inf
-        rows.append(FluxClass(float(classes.flux[n]), float(high), amount, ends))
-    return count, rows
+Remade = Callable[[ImageLike, NDArray[Any], Window], NDArray[np.float32]]
+"""Returns the difference in a window from post with spots and what they have added."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Classes:
-    """Classes of flux and of S/N, one number for both."""
+class Injected:
+    """Spots that were put into post, and what became of them.
 
-    flux: Array  # lower bounds
-    snr: Array
-    first: int  # class of flux that counts
+    Attributes
+    ----------
+    spots : ndarray of `SPOT`, shape (N,)
+        On the canvas.
+    completeness : Completeness
+        What they tell.
+    faintest : ndarray, shape (rows, columns), float64
+        Flux of which half are found, on a grid over the canvas, grey levels; NaN
+        outside of what is searched.
+    """
 
-    @classmethod
-    def of(cls, it: Completeness, limit: float) -> _Classes:
-        lowest = it.by_snr.reached_at(_LEAST)
-        kept = it.snr >= lowest
-        below, above = (
-            math.floor(math.log(max(ratio, 1.0)) / math.log(_STEP))
-            for ratio in (limit / it.flux[kept].min(), it.flux.max() / limit)
-        )
-        levels = math.ceil(math.log(it.snr.max() / lowest) / math.log(_STEP))
-        return cls(
-            limit * _STEP ** np.arange(-below, max(above, 1), dtype=float),
-            lowest * _STEP ** np.arange(max(min(levels, _CLASSES), 1), dtype=float),
-            below,
-        )
+    spots: NDArray[np.void]
+    completeness: Completeness
+    faintest: Array
 
-    @property
-    def number(self) -> int:
-        return len(self.flux) * len(self.snr)
+    def to_dict(self) -> dict[str, Any]:
+        """Return what a header tells of it, as JSON-ready built-in types."""
+        it = self.completeness
+        return {
+            "injected": len(it.flux),
+            "found": int(np.count_nonzero(it.found)),
+            "flux_50": _finite(it.limit(0.5)),
+            "flux_90": _finite(it.limit(0.9)),
+            "snr_50": _finite(it.by_snr.reached_at(0.5)),
+            "flux_bias": _finite(it.flux_bias),
+            "faintest": [[_finite(v) for v in row] for row in self.faintest.tolist()],
+        }
 
-    def of_each(self, flux: ArrayLike, snr: ArrayLike) -> NDArray[np.intp]:
-        """Return the class of each."""
-        level, height = (
-            np.clip(np.searchsorted(bounds, values, "right") - 1, 0, None)
-            for bounds, values in ((self.flux, flux), (self.snr, snr))
-        )
-        return np.asarray(level * len(self.snr) + height, np.intp)
 
-    def usual(self, it: Completeness) -> Array:
-        """Return which part of the spots is in each class: where the search begins."""
-        at = self.of_each(it.flux, it.snr)[it.snr >= self.snr[0]]
-        number = np.bincount(at, minlength=self.number) + 1e-3
-        return np.asarray(number / number.sum(), np.float64)
+_Job = tuple[Window, NDArray[np.void], NDArray[np.float32], int]
+"""A window, the spots for it, the flux of an S/N of 1 there, and a number."""
 
-    def part_found(self, rate: Rate) -> Array:
-        """Return which part of each class is found, shape (classes,)."""
-        inside = self.snr[:, None] * _STEP ** np.linspace(0.05, 0.95, 10)
-        return np.tile(rate(inside).mean(axis=1), len(self.flux))
 
-    def shape_of_seen(self, it: Completeness, rng: np.random.Generator) -> Array:
-        """Return how the found ones of a class are measured, (classes, classes).
+@dataclass(frozen=True, slots=True, eq=False)
+class Injection:
+    """What test microbes are put in, found and judged with.
 
-        Measured by true values are those of spots of about the same S/N.
+    Attributes
+    ----------
+    significance : Significance
+        Of the difference without them.
+    search : Search
+        How what is found is measured and flagged.
+    remade : callable
+        See `Remade`.
+    threshold : float
+        Least S/N of what is counted.
+    table : Table
+        Candidates without them.
+    """
+
+    significance: Significance
+    search: Search
+    remade: Remade
+    threshold: float
+    table: Table
+
+    def run(self, number: int, monitor: Monitor) -> Injected:
+        """Put spots into post and look for them.
+
+        Parameters
+        ----------
+        number : int
+            Of spots, at least: whole rounds over up to 24 windows.
+        monitor : Monitor
+            Is told the progress and may stop the work.
+
+        Returns
+        -------
+        Injected
+            The same whatever the number of threads.
         """
-        order = np.argsort(it.snr[it.found], kind="stable")
-        snr, flux_ratio, snr_ratio = (
-            v[it.found][order]
-            for v in (it.snr, it.measured / it.flux, it.measured_snr / it.snr)
+        it = self.significance
+        windows = windows_for(it.difference.shape, it.known)
+        monitor.report(0.0, "putting test microbes into post")
+        with ThreadPoolExecutor(WORKERS) as pool:
+            errors = list(pool.map(it.flux_error, windows))
+            jobs = self._jobs(number, windows, errors)
+            found = []
+            for n, one in enumerate(pool.map(lambda job: self._one(*job), jobs)):
+                monitor.report(n / len(jobs), "looking for test microbes")
+                found.append(one)
+        spots = np.concatenate([np.empty(0, SPOT), *(one[0] for one in found)])
+        told = [
+            np.concatenate([np.empty(0), *(one[k] for one in found)])
+            for k in range(1, 5)
+        ]
+        completeness = Completeness.of(spots["flux"], *told)
+        return Injected(spots, completeness, self._faintest(completeness))
+
+    def _jobs(
+        self,
+        number: int,
+        windows: Sequence[Window],
+        errors: Sequence[NDArray[np.float32]],
+    ) -> list[_Job]:
+        """Return windows with the spots for them, round after round."""
+        it = self.significance
+        if not errors:
+            return []
+        usual = np.concatenate([one[::8, ::8].ravel() for one in errors])
+        usual = usual[np.isfinite(usual)]
+        quiet, loud = np.quantile(usual, (0.1, 0.9)) * self.threshold
+        shapes = spot_shapes(self.table, it.sizes)
+        # S/N = peak * 2 pi sigma^2 / (error * sigma / middle size), nearly
+        middle = 2 * math.pi * it.sizes[len(it.sizes) // 2]
+        small, large = np.quantile(shapes["sigma"], (0.1, 0.9))
+        clear = self.table[self.table["counted"]]
+        most = float(np.quantile(clear["peak"], 0.98)) if len(clear) else 0.0
+        strong = _STRONG * loud / (middle * small)
+        peak = (
+            _FAINT * float(quiet) / (middle * float(large)),
+            float(np.clip(most, strong, 5 * strong)),
         )
-        shape = np.zeros((self.number, self.number))
-        for height, low in enumerate(self.snr):
-            true = low * _STEP ** rng.random(_LIKE)
-            place = np.searchsorted(snr, true) + rng.integers(-_NEXT, _NEXT + 1, _LIKE)
-            place = np.clip(place, 0, len(snr) - 1)
-            for level, faint in enumerate(self.flux):
-                seen = self.of_each(
-                    faint * _STEP ** rng.random(_LIKE) * flux_ratio[place],
-                    true * snr_ratio[place],
-                )
-                row = level * len(self.snr) + height
-                shape[row] = np.bincount(seen, minlength=self.number) / _LIKE
-        return shape
+        jobs: list[_Job] = []
+        total = 0
+        for turn in range(_MOST_ROUNDS):
+            for n, (window, error) in enumerate(zip(windows, errors, strict=True)):
+                rng = np.random.default_rng([15, turn, n])
+                spots = draw_spots(window, it.known(window), shapes, peak, rng)
+                jobs.append((window, spots, error, len(jobs)))
+                total += len(spots)
+            if total >= number:
+                break
+        return jobs
+
+    def _one(
+        self,
+        window: Window,
+        spots: NDArray[np.void],
+        error: NDArray[np.float32],
+        seed: int,
+    ) -> tuple[NDArray[Any], ...]:
+        """Return the spots of a window, light, S/N, measured flux and S/N of each."""
+        it = self.significance
+        top, left = (part.start for part in window)
+        plain = np.asarray(it.post[window])
+        pixels = add_spots(
+            plain,
+            spots,
+            (left, top),
+            shot=it.noise.shot / (1.0 + self.search.scale),  # the rest is that of pre
+            saturation=self.search.saturation,
+            rng=np.random.default_rng([16, seed]),
+        )
+        added = pixels.astype(np.float32) - plain
+        post = patched(it.post, window, pixels)
+        remade = self.remade(post, added, window)
+        changed = replace(
+            it,
+            post=post,
+            difference=patched(it.difference, window, remade),
+            usual=it.difference,
+        )
+        bright, dark = (
+            merge_peaks(find_peaks(image, self.threshold, (left, top), halo=1))
+            for image in changed.both(window)
+        )
+        table = self.search.measured(changed, bright, dark)
+        counted = table[is_counted(table, self.threshold)]
+        before = self.table[self.table["counted"]]
+        measured = found_again(spots, counted, before)
+        light = ndimage.uniform_filter(
+            plain - np.asarray(it.difference[window], np.float32), 5
+        )
+        rows, columns = (
+            np.clip(np.rint(spots[name] - start).astype(np.intp), 0, length - 1)
+            for name, start, length in zip(
+                ("y", "x"), (top, left), plain.shape, strict=True
+            )
+        )
+        sigma = spots["sigma"] / it.sizes[len(it.sizes) // 2]
+        snr = spots["flux"] / (error[rows, columns] * sigma)
+        return spots, light[rows, columns], snr, *measured
+
+    def _faintest(self, completeness: Completeness) -> NDArray[np.float64]:
+        """Return the flux of which half are found, by place."""
+        it = self.significance
+        shape = it.difference.shape
+        sides = [min(_MAP, max(length // 64, 1)) for length in shape]
+
+        def one(place: tuple[int, int]) -> float:
+            middle = [
+                int((n + 0.5) * length / side)
+                for n, length, side in zip(place, shape, sides, strict=True)
+            ]
+            window = tuple(
+                slice(max(m - 16, 0), min(m + 16, length))
+                for m, length in zip(middle, shape, strict=True)
+            )
+            mask = it.known((window[0], window[1]))
+            if mask is not None and not mask.any():
+                return math.nan
+            error = it.flux_error((window[0], window[1]))
+            known = error[np.isfinite(error)]
+            return float(np.median(known)) if len(known) else math.nan
+
+        with ThreadPoolExecutor(WORKERS) as pool:
+            found = list(pool.map(one, np.ndindex(*sides)))
+        limit = completeness.by_snr.reached_at(0.5)
+        return np.reshape(found, sides) * limit
 
 
-def _unfolded(
-    seen: NDArray[Any], dark: NDArray[Any], shape: Array, part: Array, start: Array
-) -> Array:
-    """Return numbers by true class, shape (draws, classes)."""
-    total = np.maximum(seen.sum(axis=1, keepdims=True), 1.0)
-    number = total * start
-    for _ in range(_ROUNDS):
-        expected = (number * part) @ shape + dark
-        number = number * ((seen / np.maximum(expected, 1e-9)) @ shape.T)
-    return np.asarray(number)
+_FAINT: Final = 0.3
+"""The faintest test microbe has such a part of the threshold where noise is low."""
+
+_STRONG: Final = 2.0
+"""The brightest so many times the threshold where noise is high, at least."""
+
+_MOST_ROUNDS: Final = 400
 
 
-def _off(
-    number: Array,
-    dark: NDArray[Any],
-    ratio: float,
-    shape: Array,
-    classes: _Classes,
-    it: Completeness,
-    start: Array,
-    rng: np.random.Generator,
-) -> Array:
-    """Return how far unfolded numbers are off in draws, shape (draws, classes)."""
-    rates = []
-    for _ in range(_FITS):
-        some = rng.integers(len(it.snr), size=len(it.snr))
-        rates.append(classes.part_found(fit_rate(it.snr[some], it.found[some])))
-    part = np.array(rates)[np.arange(_DRAWS) % _FITS]
-    false = ratio * rng.gamma(dark.sum() + 0.5, size=_DRAWS)
-    where = (dark + 1 / len(number)) / (dark.sum() + 1)
-    seen = rng.poisson(false[:, None] * where).astype(float)
-    chance = number / max(number.sum(), 1e-9)
-    truth = rng.multinomial(round(number.sum()), chance, _DRAWS)
-    hits = rng.binomial(truth, classes.part_found(it.by_snr))
-    for n in np.flatnonzero(hits.any(axis=0)):
-        seen += rng.multinomial(hits[:, n], shape[n] / shape[n].sum())
-    usual = np.broadcast_to(ratio * dark, seen.shape)
-    again = _unfolded(seen, usual, shape, part, start)
-    return np.asarray(again - truth)
+_MAP: Final = 16
+"""Cells along each side of the map of the faintest microbe."""
+
+
+def _finite(value: float) -> float | None:
+    """Return a number for JSON: None for what is not finite."""
+    return float(value) if math.isfinite(value) else None

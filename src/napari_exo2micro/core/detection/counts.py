@@ -5,20 +5,30 @@ References
 D. Siegmund & K. Worsley, Annals of Statistics 23 (1995) 608: noise peaks of a search
 over place and size. F. Garwood, Biometrika 28 (1936) 437: the interval of a Poisson
 mean. R. Barlow et al., "Statistical inference under order restrictions" (1972):
-isotonic regression.
+isotonic regression. G. D'Agostini, Nucl. Instrum. Meth. A 362 (1995) 487, after L. B.
+Lucy, Astronomical Journal 79 (1974) 745: unfolding.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 import numpy as np
+from astropy.table import Table
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq, isotonic_regression
 from scipy.stats import beta, gamma, nbinom
+
+from napari_exo2micro.core.detection.completeness import (
+    Completeness,
+    Rate,
+    fit_rate,
+)
+
+Array = NDArray[np.float64]
 
 CERTAINTY: Final = 0.95
 """Of all intervals here."""
@@ -382,3 +392,243 @@ def _predicted_false(negatives: int, ratio: float) -> tuple[float, float]:
     """Return the 95 % interval of how many are false, from those that surely are."""
     few, many = nbinom.interval(CERTAINTY, negatives + 0.5, 1 / (1 + ratio))
     return float(few), float(many)
+
+
+# Unfolding ---------------------------------------------------------------------------
+
+_STEP: Final = math.sqrt(2.0)
+"""Ratio of the bounds of a class of flux."""
+
+_CLASSES: Final = 12
+_TRIES: Final = 400
+_FITS: Final = 40
+_ROUNDS: Final = 4
+"""More would follow chance: the numbers of the spots are where the search begins."""
+
+_LIKE: Final = 400
+_NEXT: Final = 40
+"""So many spots with more and less S/N tell how one is measured."""
+
+_LEAST_FOUND: Final = 0.05
+"""No class of S/N of which less than this part is found enters the unfolding."""
+
+
+@dataclass(frozen=True, slots=True)
+class FluxClass:
+    """The number of microbes in a class of flux.
+
+    Attributes
+    ----------
+    low, high : float
+        Its bounds, grey levels; the last one has no upper bound.
+    number : float
+        Of microbes.
+    interval : tuple of float
+        95 % interval.
+    """
+
+    low: float
+    high: float
+    number: float
+    interval: tuple[float, float]
+
+
+def corrected_count(
+    found: Table,
+    dark: Table,
+    completeness: Completeness,
+    *,
+    ratio: float = 1.0,
+    area_px: float | None = None,
+    pixel_size_um: float | None = None,
+) -> tuple[Count, list[FluxClass]]:
+    """Return how many microbes there are above the flux of which half are found.
+
+    Parameters
+    ----------
+    found, dark : Table
+        Counted candidates, and what tells how many are false, dark spots as strong or
+        the spots of a control: measured `flux` and `snr`.
+    completeness : Completeness
+        What artificial microbes tell.
+    ratio, area_px, pixel_size_um : float, optional
+        As in `count_of`.
+
+    Returns
+    -------
+    Count
+        Its `number` is that of the microbes brighter than `brighter_than`, found or
+        not; its interval covers chance in what was found, in the false ones and in the
+        spots.
+    list of FluxClass
+        The same by brightness, from the faintest class on; empty when nothing is found.
+
+    Notes
+    -----
+    Numbers by true flux and S/N are unfolded from those by measured ones, by
+    expectation and maximisation, dark spots as a known addition: which part is found
+    depends on the S/N alone, and how a found one is measured is told by spots of about
+    the same S/N. So spots need not be as bright, as large and where the microbes are.
+    The interval is that of the same procedure on numbers drawn at random.
+    """
+    limit = completeness.limit(0.5)
+    above = completeness.flux >= limit
+    options: dict[str, Any] = {"area_px": area_px, "pixel_size_um": pixel_size_um}
+    options["ratio"] = ratio
+    if not math.isfinite(limit) or not above.any() or len(found) <= ratio * len(dark):
+        injected = int(np.count_nonzero(above)) or len(above)
+        recovered = int(np.count_nonzero(completeness.found & (above | ~above.any())))
+        count = count_of(
+            len(found), len(dark), recovered=recovered, injected=injected, **options
+        )
+        return replace(count, brighter_than=limit if above.any() else None), []
+    classes = _Classes.of(completeness, limit)
+    seen, false = (
+        np.bincount(classes.of_each(one["flux"], one["snr"]), minlength=classes.number)
+        for one in (found, dark)
+    )
+    rng = np.random.default_rng(15)
+    shape = classes.shape_of_seen(completeness, rng)
+    part = classes.part_found(completeness.by_snr)
+    start = classes.prior(completeness)
+    number = _unfolded(seen[None], ratio * false[None], shape, part[None], start)[0]
+    off = _off(number, false, ratio, shape, classes, completeness, start, rng)
+    by_flux, off_by_flux = (
+        v.reshape(*v.shape[:-1], len(classes.flux), -1).sum(axis=-1)
+        for v in (number, off)
+    )
+    tails = 1 - (1 - CERTAINTY) / 2, (1 - CERTAINTY) / 2
+
+    def told(part: slice) -> tuple[float, tuple[float, float]]:
+        total = float(by_flux[part].sum())
+        low, high = total - np.quantile(off_by_flux[:, part].sum(axis=1), tails)
+        return total, (min(max(float(low), 0.0), total), max(float(high), total))
+
+    total, interval = told(slice(classes.first, None))
+    hits = (part * number).reshape(len(classes.flux), -1).sum(axis=1)[classes.first :]
+    count = replace(
+        count_of(len(found), len(dark), **options),
+        brighter_than=limit,
+        number=total,
+        interval=interval,
+        completeness=float(hits.sum() / total) if total else 1.0,
+    )
+    rows = []
+    for n in range(classes.first, len(classes.flux), 2):
+        amount, ends = told(slice(n, n + 2))
+        high = classes.flux[n + 2] if n + 2 < len(classes.flux) else math.inf
+        rows.append(FluxClass(float(classes.flux[n]), float(high), amount, ends))
+    return count, rows
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Classes:
+    """Classes of flux and of S/N, one number for both."""
+
+    flux: Array  # lower bounds
+    snr: Array
+    first: int  # class of flux that counts
+
+    @classmethod
+    def of(cls, it: Completeness, limit: float) -> _Classes:
+        lowest = it.by_snr.reached_at(_LEAST_FOUND)
+        kept = it.snr >= lowest
+        below, above = (
+            math.floor(math.log(max(ratio, 1.0)) / math.log(_STEP))
+            for ratio in (limit / it.flux[kept].min(), it.flux.max() / limit)
+        )
+        levels = math.ceil(math.log(it.snr.max() / lowest) / math.log(_STEP))
+        return cls(
+            limit * _STEP ** np.arange(-below, max(above, 1), dtype=float),
+            lowest * _STEP ** np.arange(max(min(levels, _CLASSES), 1), dtype=float),
+            below,
+        )
+
+    @property
+    def number(self) -> int:
+        """Of all classes."""
+        return len(self.flux) * len(self.snr)
+
+    def of_each(self, flux: ArrayLike, snr: ArrayLike) -> NDArray[np.intp]:
+        """Return the class of each."""
+        level, height = (
+            np.clip(np.searchsorted(bounds, values, "right") - 1, 0, None)
+            for bounds, values in ((self.flux, flux), (self.snr, snr))
+        )
+        return np.asarray(level * len(self.snr) + height, np.intp)
+
+    def prior(self, it: Completeness) -> Array:
+        """Return which part of the spots is in each class: where the search begins."""
+        at = self.of_each(it.flux, it.snr)[it.snr >= self.snr[0]]
+        number = np.bincount(at, minlength=self.number) + 1e-3
+        return np.asarray(number / number.sum(), np.float64)
+
+    def part_found(self, rate: Rate) -> Array:
+        """Return which part of each class is found, shape (classes,)."""
+        inside = self.snr[:, None] * _STEP ** np.linspace(0.05, 0.95, 10)
+        return np.tile(rate(inside).mean(axis=1), len(self.flux))
+
+    def shape_of_seen(self, it: Completeness, rng: np.random.Generator) -> Array:
+        """Return how the found ones of a class are measured, (classes, classes).
+
+        Measured by true values are those of spots of about the same S/N.
+        """
+        order = np.argsort(it.snr[it.found], kind="stable")
+        snr, flux_ratio, snr_ratio = (
+            v[it.found][order]
+            for v in (it.snr, it.measured / it.flux, it.measured_snr / it.snr)
+        )
+        shape = np.zeros((self.number, self.number))
+        for height, low in enumerate(self.snr):
+            true = low * _STEP ** rng.random(_LIKE)
+            place = np.searchsorted(snr, true) + rng.integers(-_NEXT, _NEXT + 1, _LIKE)
+            place = np.clip(place, 0, len(snr) - 1)
+            for level, faint in enumerate(self.flux):
+                seen = self.of_each(
+                    faint * _STEP ** rng.random(_LIKE) * flux_ratio[place],
+                    true * snr_ratio[place],
+                )
+                row = level * len(self.snr) + height
+                shape[row] = np.bincount(seen, minlength=self.number) / _LIKE
+        return shape
+
+
+def _unfolded(
+    seen: NDArray[Any], dark: NDArray[Any], shape: Array, part: Array, start: Array
+) -> Array:
+    """Return numbers by true class, shape (draws, classes)."""
+    total = np.maximum(seen.sum(axis=1, keepdims=True), 1.0)
+    number = total * start
+    for _ in range(_ROUNDS):
+        expected = (number * part) @ shape + dark
+        number = number * ((seen / np.maximum(expected, 1e-9)) @ shape.T)
+    return np.asarray(number)
+
+
+def _off(
+    number: Array,
+    dark: NDArray[Any],
+    ratio: float,
+    shape: Array,
+    classes: _Classes,
+    it: Completeness,
+    start: Array,
+    rng: np.random.Generator,
+) -> Array:
+    """Return how far unfolded numbers are off in draws, shape (draws, classes)."""
+    rates = []
+    for _ in range(_FITS):
+        some = rng.integers(len(it.snr), size=len(it.snr))
+        rates.append(classes.part_found(fit_rate(it.snr[some], it.found[some])))
+    part = np.array(rates)[np.arange(_TRIES) % _FITS]
+    false = ratio * rng.gamma(dark.sum() + 0.5, size=_TRIES)
+    where = (dark + 1 / len(number)) / (dark.sum() + 1)
+    seen = rng.poisson(false[:, None] * where).astype(float)
+    chance = number / max(number.sum(), 1e-9)
+    truth = rng.multinomial(round(number.sum()), chance, _TRIES)
+    hits = rng.binomial(truth, classes.part_found(it.by_snr))
+    for n in np.flatnonzero(hits.any(axis=0)):
+        seen += rng.multinomial(hits[:, n], shape[n] / shape[n].sum())
+    background = np.broadcast_to(ratio * dark, seen.shape)
+    again = _unfolded(seen, background, shape, part, start)
+    return np.asarray(again - truth)

@@ -194,22 +194,11 @@ class Significance:
 
         Dark ones show what noise and misregistration bring about: no microbe is dark.
         """
-        shape = self.difference.shape
-        blocks = [
-            _blocks_around(part, length)
-            for part, length in zip(window, shape, strict=True)
-        ]
-        grid = slice(*blocks[0]), slice(*blocks[1])
-        outer, inner = _widened(grid, math.ceil(_REACH * max(self.sizes)) + 4, shape)
+        outer, inner, wanted = self._around(window)
         seen = plain = _Seen.of(self, outer)
         if self.usual is not None:
             plain = _Seen.of(replace(self, difference=self.usual), outer)
         bright = dark = None
-        top, left = window[0].start - grid[0].start, window[1].start - grid[1].start
-        wanted = (
-            slice(top, top + window[0].stop - window[0].start),
-            slice(left, left + window[1].stop - window[1].start),
-        )
         known = seen.weight[inner] > 0
         for number, sigma in enumerate(self.sizes):
             raw = seen.filtered(sigma)[inner]
@@ -246,21 +235,13 @@ class Significance:
         """
         number = len(self.sizes) // 2 if sigma is None else self.sizes.index(sigma)
         sigma = self.sizes[number]
-        shape = self.difference.shape
-        blocks = [
-            _blocks_around(part, length)
-            for part, length in zip(window, shape, strict=True)
-        ]
-        grid = slice(*blocks[0]), slice(*blocks[1])
-        outer, inner = _widened(grid, math.ceil(_REACH * max(self.sizes)) + 4, shape)
+        outer, inner, wanted = self._around(window)
         seen = _Seen.of(self, outer)
         known = seen.weight[inner] > 0
         _, spread = self._local(seen.filtered(sigma)[inner], known, number)
         error = seen.flux_error(sigma)[inner] * spread
         error[~known] = np.inf
-        top, left = window[0].start - grid[0].start, window[1].start - grid[1].start
-        rows, columns = (part.stop - part.start for part in window)
-        return np.asarray(error[top : top + rows, left : left + columns])
+        return np.asarray(error[wanted])
 
     def variance(self, window: Window) -> FloatGrid:
         """Return the variance of each pixel of the difference in a window.
@@ -277,6 +258,25 @@ class Significance:
         """
         outer, inner = _widened(window, 4, self.difference.shape)
         return _Seen.of(self, outer).variance[inner]
+
+    def _around(self, window: Window) -> tuple[Window, Window, Window]:
+        """Return what is read for a window, the blocks in it, and the window in these.
+
+        The spread in a window is that of whole blocks around it, the S/N at their
+        borders that of pixels beyond.
+        """
+        shape = self.difference.shape
+        rows, columns = (
+            slice(*_blocks_around(part, length))
+            for part, length in zip(window, shape, strict=True)
+        )
+        reach = math.ceil(_REACH * max(self.sizes)) + 4
+        outer, inner = _widened((rows, columns), reach, shape)
+        y, x = (
+            slice(part.start - all_.start, part.stop - all_.start)
+            for part, all_ in zip(window, (rows, columns), strict=True)
+        )
+        return outer, inner, (y, x)
 
     def _local(
         self, raw: FloatGrid, known: NDArray[np.bool_], number: int

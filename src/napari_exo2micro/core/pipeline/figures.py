@@ -387,7 +387,8 @@ def _draw_missing(
             record = replace(record, drawn={**drawn, plot.name: files.digest_of(path)})
         # Each picture counts from now on, whatever becomes of the next one.
         record.write()
-        store.written.append(record.path)
+        if record.path not in store.written:
+            store.written.append(record.path)
     store.written += new
     if new:
         logger.info("drawn: %d pictures in %s", len(new), new[0].parent.name)

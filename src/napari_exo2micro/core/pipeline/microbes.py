@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +19,6 @@ from scipy import ndimage
 
 from napari_exo2micro.core.alignment import views
 from napari_exo2micro.core.alignment.alignments import error_map_from_details
-from napari_exo2micro.core.alignment.error_map import ErrorMap
 from napari_exo2micro.core.base import CheckpointError, Monitor, ParameterError
 from napari_exo2micro.core.base.files import replace_file
 from napari_exo2micro.core.base.text import Listing, Shown
@@ -32,29 +31,27 @@ from napari_exo2micro.core.detection import (
     Control,
     Count,
     FluxClass,
+    Injected,
+    Injection,
     Purity,
+    Remade,
+    Search,
     Significance,
-    add_spots,
     corrected_count,
     count_of,
-    draw_spots,
     find_peaks,
     fit_significance,
-    found_again,
+    is_counted,
     label_bands,
-    measure_candidates,
     merge_peaks,
     purity_of,
     read_catalogue,
-    set_flags,
     set_grades,
-    spot_shapes,
     threshold_for,
-    windows_for,
     write_catalogue,
 )
-from napari_exo2micro.core.images import ImageLike, raster
-from napari_exo2micro.core.images.lazy import LazyImage, Window, patched
+from napari_exo2micro.core.images import raster
+from napari_exo2micro.core.images.lazy import LazyImage, Window
 from napari_exo2micro.core.images.missing import blanked, either
 from napari_exo2micro.core.images.pixel_size import PixelSize
 from napari_exo2micro.core.parameters import MICROBES_STAGE, State, Verdict
@@ -91,9 +88,6 @@ _PURE: Final = 0.9
 
 _IMPURE: Final = 0.02
 """Such a part of the candidates may be false where more are than were allowed."""
-
-_MAP: Final = 16
-"""Cells along each side of the map of the faintest microbe."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -241,8 +235,8 @@ class Microbes(Shown):
             "purity": self.purity,
             "completeness": self.completeness,
             "brighter_than": self.brighter_than,
-            "flux_50": None if it is None else _finite(it.limit(0.5)),
-            "flux_90": None if it is None else _finite(it.limit(0.9)),
+            "flux_50": None if it is None else _plain(it.limit(0.5)),
+            "flux_90": None if it is None else _plain(it.limit(0.9)),
             "by_brightness": list(map(_class_told, self.classes)),
             "snr_min": self.threshold,
             "area_px": self.area,
@@ -346,7 +340,7 @@ def make_microbes(store: CheckpointStore, monitor: Monitor) -> None:
     control = _control(store, area)
     found = _Peaks(least, [], [])
     scale = difference.provenance.scale if difference.provenance else None
-    search = _Search(
+    search = Search(
         pair.pre.image, scale.value if scale else 1.0, error_map, _saturation(pair.post)
     )
 
@@ -374,8 +368,8 @@ def make_microbes(store: CheckpointStore, monitor: Monitor) -> None:
         threshold = _raised(
             least, _own(table), _own(others), _budget(store, area, size)
         )
-    table["counted"] = _is_counted(table, threshold)
-    dark = int(np.count_nonzero(_is_counted(others, threshold)))
+    table["counted"] = is_counted(table, threshold)
+    dark = int(np.count_nonzero(is_counted(others, threshold)))
     false, ratio, start = _own(others), 1.0, least
     # A control sees what dark spots see, and stain on minerals. Where it expects fewer
     # false ones, something is wrong here that is not wrong there.
@@ -389,11 +383,11 @@ def make_microbes(store: CheckpointStore, monitor: Monitor) -> None:
     set_grades(table)
     injected = None
     if params["test_microbes"]:
-        injected = _Injection(
+        injected = Injection(
             significance, search, _remade(store, pair, difference), threshold, table
         ).run(int(params["test_microbes"]), monitor.part(0.7, 0.9))
         table["completeness"] = injected.completeness.by_snr(table["snr_own"])
-    negatives = others[_is_counted(others, threshold)]
+    negatives = others[is_counted(others, threshold)]
     if is_used:
         negatives = _like(table, false[false >= threshold])
     counting = _Counting(
@@ -405,9 +399,10 @@ def make_microbes(store: CheckpointStore, monitor: Monitor) -> None:
         size,
     )
     counted, classes = counting.all()
-    regions = counting.by_region(store, known, shape, frame)
-    if regions:
-        table["region"] = counting.names(table, store, shape, frame)
+    masks = _region_masks(store, shape, frame)
+    regions = counting.by_region(masks, known)
+    if masks:
+        table["region"] = _region_names(masks, table)
     verdict, notes = _judged(counted, purity, threshold, least, dark)
     told: dict[str, Any] = {}
     if control is not None:
@@ -443,7 +438,7 @@ def make_microbes(store: CheckpointStore, monitor: Monitor) -> None:
         table.meta["control_snr"] = _rounded(control.snr)
     paths = write_catalogue(table, _stem(store))
     if injected is not None:
-        paths.append(injected.write(_injected_path(store), frame))
+        paths.append(_write_injected(injected, _injected_path(store), frame))
     store.written += paths
     logger.info("catalogue: %d candidates in %s", len(table), paths[0].name)
 
@@ -645,44 +640,6 @@ def _budget(store: CheckpointStore, area: float, size: PixelSize | None) -> floa
     return max(allowed, 1e-6)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Search:
-    """What peaks of the S/N are measured and judged with."""
-
-    pre: ImageLike
-    scale: float
-    error_map: ErrorMap | None
-    saturation: float
-
-    def measured(
-        self,
-        significance: Significance,
-        peaks: NDArray[np.void],
-        others: NDArray[np.void],
-        monitor: Monitor | None = None,
-        *,
-        dark: bool = False,
-    ) -> Table:
-        """Return the table of bright or dark peaks with flags; `others` are of dark."""
-        table = measure_candidates(
-            peaks,
-            significance,
-            pre=self.pre,
-            scale=self.scale,
-            error_map=self.error_map,
-            dark=dark,
-            monitor=monitor,
-        )
-        set_flags(
-            table,
-            dark=others,
-            sizes=significance.sizes,
-            saturation=self.saturation,
-            bright=significance.noise.bright,
-        )
-        return table
-
-
 # The S/N -----------------------------------------------------------------------------
 
 
@@ -753,7 +710,7 @@ class _Facts:
     count: Count
     dark: int
     control: dict[str, Any]
-    injected: _Injected | None
+    injected: Injected | None
     classes: tuple[FluxClass, ...]
     regions: Mapping[str, Count]
 
@@ -776,210 +733,29 @@ class _Facts:
 
 # Test microbes -----------------------------------------------------------------------
 
-_Remade = Callable[[ImageLike, NDArray[Any], Window], NDArray[np.float32]]
-"""Returns the difference in a window from post with spots and what they have added."""
 
-
-_Job = tuple[Window, NDArray[np.void], NDArray[np.float32], int]
-"""A window, the spots for it, the flux of an S/N of 1 there, and a number."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Injected:
-    """Spots that were put into post, and what became of them."""
-
-    spots: NDArray[np.void]
-    completeness: Completeness
-    faintest: NDArray[np.float64]  # flux of which half are found, by place; NaN outside
-
-    def to_dict(self) -> dict[str, Any]:
-        it = self.completeness
-        return {
-            "injected": len(it.flux),
-            "found": int(np.count_nonzero(it.found)),
-            "flux_50": _finite(it.limit(0.5)),
-            "flux_90": _finite(it.limit(0.9)),
-            "snr_50": _finite(it.by_snr.reached_at(0.5)),
-            "flux_bias": _finite(it.flux_bias),
-            "faintest": [[_finite(v) for v in row] for row in self.faintest.tolist()],
-        }
-
-    def write(self, path: Path, frame: tuple[int, int, int, int]) -> Path:
-        """Write a row for each spot; places are those of the raw post-stain image."""
-        it, table = self.completeness, Table()
-        for name in SPOT.names or ():
-            table[name] = self.spots[name]
-        table["x"] -= frame[0]
-        table["y"] -= frame[1]
-        table["light"], table["snr"] = it.light, it.snr
-        table["flux_measured"], table["snr_measured"] = it.measured, it.measured_snr
-        for name in table.colnames:
-            table[name] = np.round(table[name], 3)
-        table["found"] = it.found
-        with replace_file(path) as part:
-            table.write(part, format="ascii.ecsv", overwrite=True)
-        return path
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Injection:
-    """What test microbes are put in, found and judged with."""
-
-    significance: Significance
-    search: _Search
-    remade: _Remade
-    threshold: float
-    table: Table  # of what was found without them
-
-    def run(self, number: int, monitor: Monitor) -> _Injected:
-        """Put so many spots into post, at least, and look for them."""
-        it = self.significance
-        windows = windows_for(it.difference.shape, it.known)
-        monitor.report(0.0, "putting test microbes into post")
-        with ThreadPoolExecutor(WORKERS) as pool:
-            errors = list(pool.map(it.flux_error, windows))
-            jobs = self._jobs(number, windows, errors)
-            found = []
-            for n, one in enumerate(pool.map(lambda job: self._one(*job), jobs)):
-                monitor.report(n / len(jobs), "looking for test microbes")
-                found.append(one)
-        spots = np.concatenate([np.empty(0, SPOT), *(one[0] for one in found)])
-        told = [
-            np.concatenate([np.empty(0), *(one[k] for one in found)])
-            for k in range(1, 5)
-        ]
-        completeness = Completeness.of(spots["flux"], *told)
-        return _Injected(spots, completeness, self._faintest(completeness))
-
-    def _jobs(
-        self,
-        number: int,
-        windows: Sequence[Window],
-        errors: Sequence[NDArray[np.float32]],
-    ) -> list[_Job]:
-        """Return windows with the spots for them, round after round."""
-        it = self.significance
-        if not errors:
-            return []
-        usual = np.concatenate([one[::8, ::8].ravel() for one in errors])
-        usual = usual[np.isfinite(usual)]
-        quiet, loud = np.quantile(usual, (0.1, 0.9)) * self.threshold
-        shapes = spot_shapes(self.table, it.sizes)
-        # S/N = peak * 2 pi sigma^2 / (error * sigma / middle size), nearly
-        middle = 2 * math.pi * it.sizes[len(it.sizes) // 2]
-        small, large = np.quantile(shapes["sigma"], (0.1, 0.9))
-        clear = self.table[self.table["counted"]]
-        most = float(np.quantile(clear["peak"], 0.98)) if len(clear) else 0.0
-        strong = _STRONG * loud / (middle * small)
-        peak = (
-            _FAINT * float(quiet) / (middle * float(large)),
-            float(np.clip(most, strong, 5 * strong)),
-        )
-        jobs: list[_Job] = []
-        total = 0
-        for turn in range(_MOST_ROUNDS):
-            for n, (window, error) in enumerate(zip(windows, errors, strict=True)):
-                rng = np.random.default_rng([15, turn, n])
-                spots = draw_spots(window, it.known(window), shapes, peak, rng)
-                jobs.append((window, spots, error, len(jobs)))
-                total += len(spots)
-            if total >= number:
-                break
-        return jobs
-
-    def _one(
-        self,
-        window: Window,
-        spots: NDArray[np.void],
-        error: NDArray[np.float32],
-        seed: int,
-    ) -> tuple[NDArray[Any], ...]:
-        """Return the spots of a window, light, S/N, measured flux and S/N of each."""
-        it = self.significance
-        top, left = (part.start for part in window)
-        plain = np.asarray(it.post[window])
-        pixels = add_spots(
-            plain,
-            spots,
-            (left, top),
-            shot=it.noise.shot / (1.0 + self.search.scale),  # the rest is that of pre
-            saturation=self.search.saturation,
-            rng=np.random.default_rng([16, seed]),
-        )
-        added = pixels.astype(np.float32) - plain
-        post = patched(it.post, window, pixels)
-        remade = self.remade(post, added, window)
-        changed = replace(
-            it,
-            post=post,
-            difference=patched(it.difference, window, remade),
-            usual=it.difference,
-        )
-        bright, dark = (
-            merge_peaks(find_peaks(image, self.threshold, (left, top), halo=1))
-            for image in changed.both(window)
-        )
-        table = self.search.measured(changed, bright, dark)
-        counted = table[_is_counted(table, self.threshold)]
-        before = self.table[self.table["counted"]]
-        measured = found_again(spots, counted, before)
-        light = ndimage.uniform_filter(
-            plain - np.asarray(it.difference[window], np.float32), 5
-        )
-        rows, columns = (
-            np.clip(np.rint(spots[name] - start).astype(np.intp), 0, length - 1)
-            for name, start, length in zip(
-                ("y", "x"), (top, left), plain.shape, strict=True
-            )
-        )
-        sigma = spots["sigma"] / it.sizes[len(it.sizes) // 2]
-        snr = spots["flux"] / (error[rows, columns] * sigma)
-        return spots, light[rows, columns], snr, *measured
-
-    def _faintest(self, completeness: Completeness) -> NDArray[np.float64]:
-        """Return the flux of which half are found, by place."""
-        it = self.significance
-        shape = it.difference.shape
-        sides = [min(_MAP, max(length // 64, 1)) for length in shape]
-
-        def one(place: tuple[int, int]) -> float:
-            middle = [
-                int((n + 0.5) * length / side)
-                for n, length, side in zip(place, shape, sides, strict=True)
-            ]
-            window = tuple(
-                slice(max(m - 16, 0), min(m + 16, length))
-                for m, length in zip(middle, shape, strict=True)
-            )
-            mask = it.known((window[0], window[1]))
-            if mask is not None and not mask.any():
-                return math.nan
-            error = it.flux_error((window[0], window[1]))
-            known = error[np.isfinite(error)]
-            return float(np.median(known)) if len(known) else math.nan
-
-        with ThreadPoolExecutor(WORKERS) as pool:
-            found = list(pool.map(one, np.ndindex(*sides)))
-        limit = completeness.by_snr.reached_at(0.5)
-        return np.reshape(found, sides) * limit
-
-
-_FAINT: Final = 0.3
-"""The faintest test microbe has such a part of the threshold where noise is low."""
-
-_STRONG: Final = 2.0
-"""The brightest so many times the threshold where noise is high, at least."""
-
-_MOST_ROUNDS: Final = 400
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
+def _write_injected(
+    injected: Injected, path: Path, frame: tuple[int, int, int, int]
+) -> Path:
+    """Write a row for each spot; places are those of the raw post-stain image."""
+    it, table = injected.completeness, Table()
+    for name in SPOT.names or ():
+        table[name] = injected.spots[name]
+    table["x"] -= frame[0]
+    table["y"] -= frame[1]
+    table["light"], table["snr"] = it.light, it.snr
+    table["flux_measured"], table["snr_measured"] = it.measured, it.measured_snr
+    for name in table.colnames:
+        table[name] = np.round(table[name], 3)
+    table["found"] = it.found
+    with replace_file(path) as part:
+        table.write(part, format="ascii.ecsv", overwrite=True)
+    return path
 
 
 def _remade(
     store: CheckpointStore, pair: AlignedPair, difference: Checkpoint
-) -> _Remade:
+) -> Remade:
     """Return how the difference follows from post with spots in it."""
     if difference_name(store) == "difference":
         return lambda _post, added, window: (
@@ -1012,7 +788,7 @@ def _count_told(count: Count) -> dict[str, Any]:
 def _class_told(one: FluxClass) -> dict[str, Any]:
     return {
         "flux_from": one.low,
-        "flux_to": _finite(one.high),
+        "flux_to": _plain(one.high),
         "number": one.number,
         "interval": list(one.interval),
     }
@@ -1038,21 +814,17 @@ class _Counting:
         return self._of(self.found, self.negatives, self.ratio, None)
 
     def by_region(
-        self,
-        store: CheckpointStore,
-        known: Known,
-        shape: tuple[int, int],
-        frame: tuple[int, int, int, int],
+        self, masks: Mapping[str, LazyImage], known: Known
     ) -> dict[str, Count]:
         """Return the number in each region that a person has named."""
         counts = {}
-        for name, mask in _regions(store, shape, frame):
+        for name, mask in masks.items():
 
             def inside(window: Window, mask: LazyImage = mask) -> NDArray[Any]:
                 there, drawn = known(window), np.asarray(mask[window])
                 return drawn if there is None else drawn & (there != 0)
 
-            area = _area(inside, shape)
+            area = _area(inside, (mask.shape[0], mask.shape[1]))
             found = self.found[_lie_in(mask, self.found)]
             if "x" in self.negatives.colnames:
                 negatives = self.negatives[_lie_in(mask, self.negatives)]
@@ -1062,20 +834,6 @@ class _Counting:
             if area and ratio:
                 counts[name] = self._of(found, negatives, ratio, area)[0]
         return counts
-
-    def names(
-        self,
-        table: Table,
-        store: CheckpointStore,
-        shape: tuple[int, int],
-        frame: tuple[int, int, int, int],
-    ) -> list[str]:
-        """Return the region of each candidate; the first one where two overlap."""
-        names = [""] * len(table)
-        for name, mask in _regions(store, shape, frame):
-            for n in np.flatnonzero(_lie_in(mask, table)):
-                names[n] = names[n] or name
-        return names
 
     def _of(
         self, found: Table, negatives: Table, ratio: float, area: float | None
@@ -1089,13 +847,23 @@ class _Counting:
         return corrected_count(found, negatives, self.completeness, **options)
 
 
-def _regions(
+def _region_masks(
     store: CheckpointStore, shape: tuple[int, int], frame: tuple[int, int, int, int]
-) -> list[tuple[str, LazyImage]]:
+) -> dict[str, LazyImage]:
+    """Return where the regions are that a person has named, on the canvas."""
     drawn = store.regions
     if drawn is None:
-        return []
-    return [(name, drawn.region(name, shape, frame)) for name in drawn.names]
+        return {}
+    return {name: drawn.region(name, shape, frame) for name in drawn.names}
+
+
+def _region_names(masks: Mapping[str, LazyImage], table: Table) -> list[str]:
+    """Return the region of each candidate; the first one where two overlap."""
+    names = [""] * len(table)
+    for name, mask in masks.items():
+        for n in np.flatnonzero(_lie_in(mask, table)):
+            names[n] = names[n] or name
+    return names
 
 
 def _lie_in(mask: LazyImage, table: Table) -> NDArray[np.bool_]:
@@ -1117,11 +885,6 @@ def _own(table: Table) -> NDArray[np.float64]:
     kept = (np.asarray(table["flags"]) & int(REFUSED)) == 0
     own: NDArray[np.float64] = np.asarray(table["snr_own"], np.float64)[kept]
     return own
-
-
-def _is_counted(table: Table, threshold: float) -> NDArray[np.bool_]:
-    kept = (np.asarray(table["flags"]) & int(REFUSED)) == 0
-    return np.asarray(kept & (np.asarray(table["snr_own"]) >= threshold))
 
 
 def _above(snr: NDArray[np.float64], least: float) -> NDArray[np.float64]:

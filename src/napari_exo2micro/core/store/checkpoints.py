@@ -388,7 +388,7 @@ class CheckpointStore:
         self.has_own_canvas = has_own_canvas
         self._told: set[tuple[Path, str]] = set()
         self._opened: dict[Path, tuple[tuple[Any, ...], _Content]] = {}
-        self._others: dict[str, Self] = {}
+        self._others: dict[tuple[str, str], Self] = {}  # by sample and dye
 
     def copy(self) -> Self:
         """Return another store, which shares what is known of the files."""
@@ -399,12 +399,13 @@ class CheckpointStore:
     def of_dye(self, dye: str) -> Self:
         """Return the store of another dye of the sample, registered by itself."""
         settings = replace(self.settings, register_on=dye)
-        if dye not in self._others:
-            self._others[dye] = type(self)(
+        key = self.sample, dye
+        if key not in self._others:
+            self._others[key] = type(self)(
                 self.sample, dye, settings, has_own_canvas=self.has_own_canvas
             )
-        self._others[dye].settings = settings
-        return self._others[dye]
+        self._others[key].settings = settings
+        return self._others[key]
 
     @property
     def control(self) -> Self | None:
@@ -428,7 +429,7 @@ class CheckpointStore:
             landmarks=None,
             regions=None,
         )
-        key = f"/{sample}"  # no dye has such a name
+        key = sample, self.dye
         if key not in self._others:
             self._others[key] = type(self)(
                 sample, self.dye, settings, has_own_canvas=self.has_own_canvas

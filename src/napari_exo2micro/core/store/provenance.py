@@ -530,11 +530,7 @@ class Provenance:
             ("NMICROBE", float(count["number"]), "microbes, false ones taken off"),
             ("NMICLOW", float(count["interval"][0]), "95 % interval"),
             ("NMICHIGH", float(count["interval"][1]), "95 % interval"),
-            (
-                "NDARK",
-                float(dark),
-                "dark spots as strong",
-            ),
+            ("NDARK", float(dark), "dark spots as strong"),
             *control,
             ("SNRMIN", float(self.details["threshold"]), "least S/N"),
             *corrected,
